@@ -1,0 +1,1 @@
+//! Arrow batches into PostgreSQL's binary COPY format: pure, no I/O.
