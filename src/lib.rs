@@ -1,5 +1,14 @@
 //! Lands Apache Arrow data in PostgreSQL through binary COPY.
+//!
+//! The binary `pgflight` is an Arrow Flight server made of these modules; [`plan`] and [`encode`] do
+//! no I/O and serve anybody who wants Arrow as COPY bytes.
 
+pub mod config;
 pub mod encode;
 pub mod error;
+pub mod flight;
+pub mod pg;
 pub mod plan;
+pub mod proto;
+pub mod telemetry;
+pub mod write;

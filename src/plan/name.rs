@@ -2,14 +2,31 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// PostgreSQL cuts longer names (`NAMEDATALEN` − 1 bytes), so that two names may become one.
 pub const MAX_NAME_BYTES: usize = 63;
 
 /// A name that PostgreSQL can hold as it is: 1 to 63 bytes, no NUL. Keeps its case.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Ident(String);
+
+impl TryFrom<String> for Ident {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
+        Self::new(name)
+    }
+}
+
+impl From<Ident> for String {
+    fn from(name: Ident) -> Self {
+        name.0
+    }
+}
 
 impl Ident {
     /// Checks a name.
@@ -218,7 +235,7 @@ const RESERVED: &[&str] = &[
 ];
 
 /// A table as its user names it: with a schema, or left to the search_path.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TableName {
     /// The schema, when one was given.
     pub schema: Option<Ident>,
@@ -269,7 +286,7 @@ impl fmt::Display for TableName {
 }
 
 /// A table with its schema, as the catalog has it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct QualifiedName {
     /// The schema.
     pub schema: Ident,

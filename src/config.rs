@@ -1,0 +1,85 @@
+//! What the command line and the environment say.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::{Args, Parser, Subcommand};
+
+use crate::telemetry::LogFormat;
+
+/// Lands Spark DataFrames and Arrow data in PostgreSQL through binary COPY, spoken to by Arrow Flight.
+#[derive(Debug, Parser)]
+#[command(name = "pgflight", version, propagate_version = true, subcommand_required = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What pgflight can be asked to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve Arrow Flight until SIGTERM or Ctrl-C.
+    ///
+    /// Clients send rows to it; it writes them to one PostgreSQL. It keeps no state of its own: run
+    /// as many as you like beside each other.
+    ///
+    /// Exit status: 0 after a drain, 1 when it could not start or serve, 64 for bad usage.
+    #[command(after_help = EXAMPLES)]
+    Serve(Serve),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  pgflight serve --postgres postgres://loader@db.example:5432/trips
+  PGHOST=db.example PGUSER=loader PGPASSWORD=… pgflight serve --listen 0.0.0.0:8815
+
+Then, in Python:
+  import pgflight
+  with pgflight.connect(\"grpc://localhost:8815\") as client:
+      client.write(table, \"public.trips\", mode=\"create\")";
+
+/// Options of `pgflight serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Address to listen on; port 0 picks a free one, which the log names.
+    #[arg(long, env = "PGFLIGHT_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:8815")]
+    pub listen: SocketAddr,
+
+    /// PostgreSQL to write to: a URL or key=value text. What it leaves out comes from PGHOST, PGPORT,
+    /// PGUSER, PGPASSWORD, PGDATABASE and libpq's other variables. Give the password by PGPASSWORD
+    /// rather than here, where other users of the machine can see it.
+    #[arg(long, env = "PGFLIGHT_POSTGRES", value_name = "URL", default_value = "", hide_env_values = true, hide_default_value = true)]
+    pub postgres: String,
+
+    /// Streams that copy into PostgreSQL at once; more wait. A few connections are added for commits
+    /// and the like.
+    #[arg(long, env = "PGFLIGHT_MAX_CONNECTIONS", value_name = "N", default_value_t = 16,
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub max_connections: u16,
+
+    /// How long a stream waits for a free connection before it is told to try again.
+    #[arg(long, env = "PGFLIGHT_CONNECTION_WAIT", value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub connection_wait: Duration,
+
+    /// How long a statement waits for a lock that somebody else holds on the table.
+    #[arg(long, env = "PGFLIGHT_LOCK_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub lock_timeout: Duration,
+
+    /// Largest gRPC message taken. The Python client slices its batches to fit.
+    #[arg(long, env = "PGFLIGHT_MAX_MESSAGE_SIZE", value_name = "SIZE", default_value = "64MiB")]
+    pub max_message_size: ByteSize,
+
+    /// How long running streams may go on after SIGTERM before they are ended.
+    #[arg(long, env = "PGFLIGHT_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub drain_timeout: Duration,
+
+    /// How log lines look.
+    #[arg(long, env = "PGFLIGHT_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level (error, warn, info, debug, trace) or directives (pgflight=debug,info).
+    #[arg(long, env = "PGFLIGHT_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
+}

@@ -1,0 +1,125 @@
+//! The actions: info, and the frame of a write of many partitions.
+
+use arrow_flight::{Action, ActionType};
+use bytes::Bytes;
+
+use super::command;
+use super::decode;
+use super::envelope::{self, Envelope, WireForm};
+use crate::error::{Error, Result};
+use crate::proto::v1;
+use crate::write::{Mode, WriteState, WriteStatus, Writer};
+
+/// An action by its name on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ActionName {
+    Info,
+    Begin,
+    Commit,
+    Abort,
+    Status,
+}
+
+impl ActionName {
+    const ALL: [Self; 5] = [Self::Info, Self::Begin, Self::Commit, Self::Abort, Self::Status];
+
+    pub(super) fn parse(name: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == name).ok_or_else(|| {
+            let known: Vec<&str> = Self::ALL.into_iter().map(Self::as_str).collect();
+            Error::unsupported(format!("there is no action {name:?}; there are {}", known.join(", ")))
+        })
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Begin => "begin",
+            Self::Commit => "commit",
+            Self::Abort => "abort",
+            Self::Status => "status",
+        }
+    }
+
+    fn description(self) -> &'static str {
+        match self {
+            Self::Info => "InfoRequest -> InfoResponse: version and limits of this server",
+            Self::Begin => "BeginRequest -> WriteStatus: open a write of many partitions",
+            Self::Commit => "CommitRequest -> WriteStatus: publish the accepted attempts, all or nothing",
+            Self::Abort => "AbortRequest -> WriteStatus: end a write without publishing",
+            Self::Status => "StatusRequest -> WriteStatus: where a write stands",
+        }
+    }
+}
+
+/// What ListActions tells.
+pub(super) fn list() -> Vec<ActionType> {
+    ActionName::ALL
+        .into_iter()
+        .map(|action| ActionType { r#type: action.as_str().to_owned(), description: action.description().to_owned() })
+        .collect()
+}
+
+/// Carries out an action and gives the body of its one result.
+pub(super) async fn act(writer: &Writer, name: ActionName, action: Action, max_message_bytes: u64) -> Result<Bytes> {
+    let envelope = Envelope::parse(&action.body)?;
+    let form = envelope.form();
+    let status = match name {
+        ActionName::Info => {
+            let v1::InfoRequest {} = envelope.decode()?;
+            let version = env!("CARGO_PKG_VERSION").to_owned();
+            return envelope::encode(&v1::InfoResponse { version, max_message_bytes }, form);
+        }
+        ActionName::Begin => {
+            let request: v1::BeginRequest = envelope.decode()?;
+            let write_id = command::write_id(request.write_id)?;
+            let spec = command::write_spec(request.spec)?;
+            let schema = decode::schema(&request.arrow_schema)?;
+            writer.begin(&write_id, &spec, &schema).await?
+        }
+        ActionName::Commit => {
+            let request: v1::CommitRequest = envelope.decode()?;
+            let write_id = command::write_id(request.write_id)?;
+            let accepted = request
+                .receipts
+                .into_iter()
+                .map(|receipt| command::receipt(&write_id, receipt))
+                .collect::<Result<Vec<_>>>()?;
+            writer.commit(&write_id, &accepted).await?
+        }
+        ActionName::Abort => {
+            let request: v1::AbortRequest = envelope.decode()?;
+            writer.abort(&command::write_id(request.write_id)?, &request.reason).await?
+        }
+        ActionName::Status => {
+            let request: v1::StatusRequest = envelope.decode()?;
+            writer.status(&command::write_id(request.write_id)?).await?
+        }
+    };
+    write_status(status, max_message_bytes, form)
+}
+
+fn write_status(status: WriteStatus, max_message_bytes: u64, form: WireForm) -> Result<Bytes> {
+    let state = match status.state {
+        WriteState::Open => v1::WriteState::Open,
+        WriteState::Committed => v1::WriteState::Committed,
+        WriteState::Aborted => v1::WriteState::Aborted,
+    };
+    let mode = match status.mode {
+        Some(Mode::Append { .. }) => v1::Mode::Append,
+        Some(Mode::Create { .. }) => v1::Mode::Create,
+        Some(Mode::Overwrite { .. }) => v1::Mode::Overwrite,
+        None => v1::Mode::Unspecified,
+    };
+    let answer = v1::WriteStatus {
+        write_id: status.write_id,
+        state: state.into(),
+        table: status.table,
+        mode: mode.into(),
+        row_count: status.row_count,
+        byte_count: status.byte_count,
+        attempt_count: status.attempt_count,
+        reason: status.reason,
+        max_message_bytes,
+    };
+    envelope::encode(&answer, form)
+}

@@ -1,0 +1,151 @@
+//! From what arrives in descriptors and actions to typed commands: parsed once, valid from then on.
+
+use arrow_flight::FlightDescriptor;
+use arrow_flight::flight_descriptor::DescriptorType;
+
+use super::envelope::{Envelope, WireForm};
+use crate::error::{Error, Result};
+use crate::plan::TableName;
+use crate::proto::v1;
+use crate::write::{AttemptId, EndRecord, IfExists, Mode, OverwriteWith, WriteSpec};
+
+/// Ids are keys of the ledger and stand in logs: long enough for any job's name, no longer.
+const MAX_ID_BYTES: usize = 128;
+
+/// What a DoPut is to do.
+#[derive(Debug)]
+pub(super) enum PutCommand {
+    /// Append to this table and commit at the end of the stream.
+    Table(TableName),
+    /// A whole write.
+    Write(WriteSpec, WireForm),
+    /// One attempt of a write that was begun.
+    Attempt(AttemptId, WireForm),
+}
+
+/// Reads the descriptor of a DoPut.
+pub(super) fn put_command(descriptor: Option<FlightDescriptor>) -> Result<PutCommand> {
+    let Some(descriptor) = descriptor else {
+        return Err(Error::invalid_command(
+            "the first message of the stream has no descriptor; give a path [\"schema\", \"table\"] or a command",
+        ));
+    };
+    if descriptor.r#type != i32::from(DescriptorType::Cmd) {
+        return Ok(PutCommand::Table(path(descriptor)?));
+    }
+    let envelope = Envelope::parse(&descriptor.cmd)?;
+    let form = envelope.form();
+    if envelope.is::<v1::WriteCommand>() {
+        let command: v1::WriteCommand = envelope.decode()?;
+        Ok(PutCommand::Write(write_spec(command.spec)?, form))
+    } else if envelope.is::<v1::AttemptCommand>() {
+        let command: v1::AttemptCommand = envelope.decode()?;
+        Ok(PutCommand::Attempt(attempt_id(command.write_id, command.partition_id, command.attempt_id)?, form))
+    } else {
+        Err(Error::invalid_command(format!(
+            "{} does not begin a stream; a WriteCommand or an AttemptCommand does",
+            envelope.name()
+        )))
+    }
+}
+
+/// Reads a descriptor that can only name a table.
+pub(super) fn path(descriptor: FlightDescriptor) -> Result<TableName> {
+    if descriptor.r#type != i32::from(DescriptorType::Path) {
+        return Err(Error::invalid_command(
+            "the descriptor names no table; give a path [\"table\"] or [\"schema\", \"table\"]",
+        ));
+    }
+    TableName::from_parts(descriptor.path)
+}
+
+/// Reads an end record from the metadata of a message without rows.
+pub(super) fn end_record(app_metadata: &[u8]) -> Result<EndRecord> {
+    let record: v1::EndRecord = Envelope::parse(app_metadata)?.decode()?;
+    Ok(EndRecord { row_count: record.row_count, batch_count: record.batch_count })
+}
+
+/// Checks a write id.
+pub(super) fn write_id(id: String) -> Result<String> {
+    checked_id("write_id", id)
+}
+
+/// Reads what a receipt says about its attempt: which one, and its rows.
+pub(super) fn receipt(write_id: &str, receipt: v1::Receipt) -> Result<(AttemptId, u64)> {
+    if receipt.write_id != write_id {
+        return Err(Error::invalid_command(format!(
+            "a receipt of write {:?} was given to commit write {write_id:?}",
+            receipt.write_id
+        )));
+    }
+    Ok((attempt_id(receipt.write_id, receipt.partition_id, receipt.attempt_id)?, receipt.row_count))
+}
+
+/// Reads where rows go and how; refuses an option that the mode would ignore.
+pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
+    let spec = spec.ok_or_else(|| Error::invalid_command("the command has no spec: table and mode are missing"))?;
+    if !spec.target.is_empty() {
+        return Err(Error::not_found(format!("this server has no target {:?}; leave target out", spec.target)));
+    }
+    let if_exists = v1::IfExists::try_from(spec.if_exists).map_err(|_| unknown("if_exists", spec.if_exists))?;
+    let overwrite_with = v1::OverwriteWith::try_from(spec.overwrite_with)
+        .map_err(|_| unknown("overwrite_with", spec.overwrite_with))?;
+    let wire_mode = v1::Mode::try_from(spec.mode).map_err(|_| unknown("mode", spec.mode))?;
+    let mode = match wire_mode {
+        v1::Mode::Unspecified => {
+            return Err(Error::invalid_command("the spec has no mode; MODE_APPEND, MODE_CREATE or MODE_OVERWRITE"));
+        }
+        v1::Mode::Append => Mode::Append { create_if_missing: spec.create_if_missing },
+        v1::Mode::Create => Mode::Create {
+            if_exists: match if_exists {
+                v1::IfExists::Unspecified | v1::IfExists::Fail => IfExists::Fail,
+                v1::IfExists::Append => IfExists::Append,
+                v1::IfExists::Ignore => IfExists::Ignore,
+            },
+        },
+        v1::Mode::Overwrite => Mode::Overwrite {
+            with: match overwrite_with {
+                v1::OverwriteWith::Unspecified | v1::OverwriteWith::Truncate => OverwriteWith::Truncate,
+                v1::OverwriteWith::Delete => OverwriteWith::Delete,
+            },
+        },
+    };
+    let misplaced = [
+        ("if_exists", if_exists != v1::IfExists::Unspecified, v1::Mode::Create),
+        ("overwrite_with", overwrite_with != v1::OverwriteWith::Unspecified, v1::Mode::Overwrite),
+        ("create_if_missing", spec.create_if_missing, v1::Mode::Append),
+    ];
+    for (option, is_set, needs) in misplaced {
+        if is_set && wire_mode != needs {
+            return Err(Error::invalid_command(format!(
+                "{option} goes with {} and has no meaning with {}",
+                needs.as_str_name(),
+                wire_mode.as_str_name()
+            )));
+        }
+    }
+    Ok(WriteSpec {
+        table: TableName::parse(&spec.table)?,
+        mode,
+        column_types: spec.table_definition.unwrap_or_default().column_types,
+    })
+}
+
+fn attempt_id(write_id: String, partition_id: u32, attempt_id: String) -> Result<AttemptId> {
+    Ok(AttemptId {
+        write_id: checked_id("write_id", write_id)?,
+        partition_id,
+        attempt_id: checked_id("attempt_id", attempt_id)?,
+    })
+}
+
+fn checked_id(field: &str, id: String) -> Result<String> {
+    if id.is_empty() || id.len() > MAX_ID_BYTES || id.contains('\0') {
+        return Err(Error::invalid_command(format!("{field} must have 1 to {MAX_ID_BYTES} bytes and no NUL")));
+    }
+    Ok(id)
+}
+
+fn unknown(field: &str, value: i32) -> Error {
+    Error::invalid_command(format!("{field} has a value that this server does not know: {value}"))
+}

@@ -1,0 +1,13 @@
+//! The Flight edge: the only place that names `tonic`, `arrow_flight` and `prost`.
+
+mod action;
+mod command;
+mod decode;
+mod envelope;
+mod info;
+mod put;
+mod server;
+mod service;
+mod status;
+
+pub use server::{Server, ServerConfig};

@@ -1,0 +1,59 @@
+//! One DoPut: the command from its descriptor, the stream into the table, one receipt back.
+
+use std::pin::pin;
+
+use arrow_flight::{FlightData, PutResult};
+use tonic::Streaming;
+
+use super::command::{PutCommand, put_command};
+use super::decode::Decoder;
+use super::envelope::{self, WireForm};
+use crate::error::{Error, Result};
+use crate::proto::v1;
+use crate::write::{AttemptId, EndOfStream, Mode, Receipt, WriteSpec, Writer};
+
+/// Carries out a whole DoPut. Dropping the future keeps nothing of the stream.
+pub(super) async fn put(writer: &Writer, mut messages: Streaming<FlightData>) -> Result<PutResult> {
+    let first = messages
+        .message()
+        .await
+        .map_err(|status| Error::cancelled(format!("the stream broke before its first message: {}", status.message())))?;
+    let mut first = first.ok_or_else(|| Error::invalid_command("the stream is empty: no descriptor, no schema"))?;
+    let command = put_command(first.flight_descriptor.take())?;
+    let decoder = Decoder::begin(&first)?;
+    let schema = decoder.schema();
+    let messages = pin!(decoder.decode(messages));
+    match command {
+        PutCommand::Table(table) => {
+            let mode = Mode::Append { create_if_missing: false };
+            let spec = WriteSpec { table, mode, column_types: Default::default() };
+            let receipt = writer.write_stream(&spec, &schema, messages, EndOfStream::IsEnough).await?;
+            answer(None, receipt, WireForm::Json)
+        }
+        PutCommand::Write(spec, form) => {
+            let receipt = writer.write_stream(&spec, &schema, messages, EndOfStream::NeedsEndRecord).await?;
+            answer(None, receipt, form)
+        }
+        PutCommand::Attempt(id, form) => {
+            let receipt = writer.write_attempt(&id, &schema, messages).await?;
+            answer(Some(id), receipt, form)
+        }
+    }
+}
+
+fn answer(attempt: Option<AttemptId>, receipt: Receipt, form: WireForm) -> Result<PutResult> {
+    let (write_id, partition_id, attempt_id) = match attempt {
+        Some(id) => (id.write_id, id.partition_id, id.attempt_id),
+        None => Default::default(),
+    };
+    let receipt = v1::Receipt {
+        write_id,
+        partition_id,
+        attempt_id,
+        row_count: receipt.row_count,
+        byte_count: receipt.byte_count,
+        table: receipt.table,
+        skipped: receipt.skipped,
+    };
+    Ok(PutResult { app_metadata: envelope::encode(&receipt, form)? })
+}

@@ -1,0 +1,141 @@
+//! The listener: limits set on purpose, health, reflection, and a drain before the end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic_health::server::{HealthReporter, health_reporter};
+
+use super::service::{Life, Service};
+use crate::error::{Error, Result};
+use crate::proto::DESCRIPTOR_SETS;
+use crate::write::Writer;
+
+/// Back-pressure is the stream window: what a sender may have under way that nobody took yet. A
+/// larger one only matters far away (throughput ≤ window ÷ round trip); this one fills 1 GiB/s at 4 ms.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Wider than a stream's, so that one stalled COPY cannot stop the other calls of its connection.
+const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
+/// tonic passes its unset option on as "no limit"; Spark's workers need one each.
+const MAX_CONCURRENT_STREAMS: u32 = 32;
+/// Bounds memory against a peer that opens and resets streams (RUSTSEC-2024-0003); tonic's unset
+/// option means no limit.
+const MAX_LOCAL_ERROR_RESET_STREAMS: usize = 1024;
+const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
+/// A dead executor is noticed within the sum of both.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long answers may still be on their way after the last call has ended.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How the server listens and ends.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where to listen; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Largest gRPC message taken, in bytes.
+    pub max_message_bytes: usize,
+    /// How long running streams may go on after the signal to end.
+    pub drain_timeout: Duration,
+}
+
+/// A server that listens already but serves nobody yet.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    service: Service,
+    drain_timeout: Duration,
+}
+
+impl Server {
+    /// Binds the address.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when it cannot be bound.
+    pub async fn bind(config: &ServerConfig, writer: Writer) -> Result<Self> {
+        let failed = |error: std::io::Error| {
+            Error::unavailable(format!("cannot listen on {}", config.listen)).with_source(error)
+        };
+        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let max_message_bytes = u64::try_from(config.max_message_bytes).unwrap_or(u64::MAX);
+        let service = Service { writer, max_message_bytes, life: Arc::new(Life::default()) };
+        Ok(Self { listener, address, service, drain_timeout: config.drain_timeout })
+    }
+
+    /// The address it listens on, with the port that was picked.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `signal` completes, then drains: new writes are refused as UNAVAILABLE, running
+    /// streams and their commits go on for at most the drain timeout, what is left is ended, and
+    /// nothing of it is kept.
+    ///
+    /// # Errors
+    /// That the listener failed.
+    pub async fn serve(self, signal: impl Future<Output = ()> + Send) -> Result<()> {
+        let (health, health_service) = health_reporter();
+        set_health(&health, true).await;
+        let mut reflection = tonic_reflection::server::Builder::configure();
+        for descriptors in DESCRIPTOR_SETS {
+            reflection = reflection.register_encoded_file_descriptor_set(descriptors);
+        }
+        let reflection = reflection
+            .build_v1()
+            .map_err(|error| Error::internal("the descriptors for reflection are broken").with_source(error))?;
+        let flight = FlightServiceServer::new(self.service.clone())
+            .max_decoding_message_size(usize::try_from(self.service.max_message_bytes).unwrap_or(usize::MAX));
+
+        let life = Arc::clone(&self.service.life);
+        let drained = drain(signal, health, Arc::clone(&life), self.drain_timeout);
+        let served = tonic::transport::Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+            .http2_max_local_error_reset_streams(Some(MAX_LOCAL_ERROR_RESET_STREAMS))
+            .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .add_service(flight)
+            .add_service(health_service)
+            .add_service(reflection)
+            .serve_with_incoming_shutdown(
+                tonic::transport::server::TcpIncoming::from(self.listener).with_nodelay(Some(true)),
+                drained,
+            );
+        tokio::select! {
+            served = served => served.map_err(|error| Error::internal("the listener failed").with_source(error)),
+            // A client that keeps its connection open must not keep the process.
+            () = async { life.stopping.cancelled().await; tokio::time::sleep(GOODBYE).await } => Ok(()),
+        }
+    }
+}
+
+/// Completes when no call runs any more or the grace is over.
+async fn drain(signal: impl Future<Output = ()>, health: HealthReporter, life: Arc<Life>, timeout: Duration) {
+    signal.await;
+    tracing::info!(timeout = %humantime::format_duration(timeout), running = life.calls.len(), "draining");
+    set_health(&health, false).await;
+    life.draining.cancel();
+    life.calls.close();
+    match tokio::time::timeout(timeout, life.calls.wait()).await {
+        Ok(()) => tracing::info!("drained: every running stream has ended"),
+        Err(_) => tracing::warn!(ended = life.calls.len(), "drain timeout: the streams still running are ended"),
+    }
+    life.stopping.cancel();
+}
+
+async fn set_health(health: &HealthReporter, serving: bool) {
+    let status = match serving {
+        true => tonic_health::ServingStatus::Serving,
+        false => tonic_health::ServingStatus::NotServing,
+    };
+    // The empty name stands for the server as a whole.
+    for service in ["", "arrow.flight.protocol.FlightService"] {
+        health.set_service_status(service, status).await;
+    }
+}

@@ -1,0 +1,138 @@
+//! The Flight service: thin, every call goes to its own file.
+
+use std::sync::Arc;
+
+use arrow_flight::flight_service_server::FlightService;
+use arrow_flight::{
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
+    HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
+};
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::action::{self, ActionName};
+use super::status::log_to_status;
+use super::{info, put};
+use crate::error::{Error, Result};
+use crate::write::Writer;
+
+/// What all calls share.
+#[derive(Clone)]
+pub(super) struct Service {
+    pub(super) writer: Writer,
+    pub(super) max_message_bytes: u64,
+    pub(super) life: Arc<Life>,
+}
+
+/// How the server's end reaches its calls.
+#[derive(Default)]
+pub(super) struct Life {
+    /// Set once the server drains: new writes are refused.
+    pub(super) draining: CancellationToken,
+    /// Set when the grace is over: running streams end.
+    pub(super) stopping: CancellationToken,
+    /// Counts the running streams and actions.
+    pub(super) calls: TaskTracker,
+}
+
+impl Life {
+    fn refuse_when_draining(&self) -> Result<()> {
+        match self.draining.is_cancelled() {
+            true => Err(Error::unavailable("this server is shutting down; try again, here or at another replica")),
+            false => Ok(()),
+        }
+    }
+}
+
+type Answer<T> = Result<Response<BoxStream<'static, Result<T, Status>>>, Status>;
+
+#[tonic::async_trait]
+impl FlightService for Service {
+    type HandshakeStream = BoxStream<'static, Result<HandshakeResponse, Status>>;
+    type ListFlightsStream = BoxStream<'static, Result<FlightInfo, Status>>;
+    type DoGetStream = BoxStream<'static, Result<FlightData, Status>>;
+    type DoPutStream = BoxStream<'static, Result<PutResult, Status>>;
+    type DoActionStream = BoxStream<'static, Result<arrow_flight::Result, Status>>;
+    type ListActionsStream = BoxStream<'static, Result<ActionType, Status>>;
+    type DoExchangeStream = BoxStream<'static, Result<FlightData, Status>>;
+
+    async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Answer<PutResult> {
+        self.life.refuse_when_draining().map_err(|error| log_to_status(&error, "DoPut"))?;
+        let service = self.clone();
+        // Inside the answer, so that a client who leaves drops the stream and with it the COPY.
+        let answer = async move {
+            let _running = service.life.calls.token();
+            let outcome = tokio::select! {
+                outcome = put::put(&service.writer, request.into_inner()) => outcome,
+                () = service.life.stopping.cancelled() => Err(Error::unavailable(
+                    "this server has shut down before the stream ended; nothing of it is kept; try again",
+                )),
+            };
+            outcome.map_err(|error| log_to_status(&error, "DoPut"))
+        };
+        Ok(Response::new(stream::once(answer).boxed()))
+    }
+
+    async fn do_action(&self, request: Request<Action>) -> Answer<arrow_flight::Result> {
+        let action = request.into_inner();
+        let _running = self.life.calls.token();
+        let outcome = async {
+            let name = ActionName::parse(&action.r#type)?;
+            if name == ActionName::Begin {
+                self.life.refuse_when_draining()?;
+            }
+            action::act(&self.writer, name, action, self.max_message_bytes).await
+        };
+        let body = outcome.await.map_err(|error| log_to_status(&error, "DoAction"))?;
+        Ok(all(vec![arrow_flight::Result { body }]))
+    }
+
+    async fn list_actions(&self, _request: Request<Empty>) -> Answer<ActionType> {
+        Ok(all(action::list()))
+    }
+
+    async fn list_flights(&self, request: Request<Criteria>) -> Answer<FlightInfo> {
+        let outcome = match request.get_ref().expression.is_empty() {
+            true => info::flights(&self.writer).await,
+            false => Err(Error::unsupported("ListFlights takes no criteria; leave the expression empty")),
+        };
+        outcome.map(all).map_err(|error| log_to_status(&error, "ListFlights"))
+    }
+
+    async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+        let outcome = info::flight(&self.writer, request.into_inner()).await;
+        outcome.map(Response::new).map_err(|error| log_to_status(&error, "GetFlightInfo"))
+    }
+
+    async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
+        let outcome = info::schema(&self.writer, request.into_inner()).await;
+        outcome.map(Response::new).map_err(|error| log_to_status(&error, "GetSchema"))
+    }
+
+    async fn handshake(&self, _request: Request<Streaming<HandshakeRequest>>) -> Answer<HandshakeResponse> {
+        Err(not_served("Handshake", "no login is needed"))
+    }
+
+    async fn poll_flight_info(&self, _request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+        Err(not_served("PollFlightInfo", "pgflight runs no queries"))
+    }
+
+    async fn do_get(&self, _request: Request<Ticket>) -> Answer<FlightData> {
+        Err(not_served("DoGet", "pgflight writes; read with any PostgreSQL driver"))
+    }
+
+    async fn do_exchange(&self, _request: Request<Streaming<FlightData>>) -> Answer<FlightData> {
+        Err(not_served("DoExchange", "send rows with DoPut"))
+    }
+}
+
+fn all<T: Send + 'static>(items: Vec<T>) -> Response<BoxStream<'static, Result<T, Status>>> {
+    Response::new(stream::iter(items).map(Ok).boxed())
+}
+
+fn not_served(call: &'static str, instead: &str) -> Status {
+    log_to_status(&Error::unsupported(format!("{call} is not served: {instead}")), call)
+}

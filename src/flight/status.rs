@@ -1,0 +1,109 @@
+//! The one place where an [`Error`] becomes a gRPC status.
+
+use std::collections::HashMap;
+
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
+use tonic_types::pb;
+
+use crate::error::{Context, Error, ErrorKind, chain};
+
+/// gRPC C-core refuses header blocks beyond 8 to 16 KiB, and the message travels twice.
+const MAX_MESSAGE_BYTES: usize = 2048;
+
+/// Turns an error into a status that pyarrow shows whole.
+///
+/// Besides code and message it carries `google.rpc.ErrorInfo`, and the trailers with which Arrow's
+/// C++ client raises a `FlightError` whose `extra_info` are those details: without
+/// `x-arrow-status: 5` (`StatusCode::IOError`) it turns several codes into plain `ArrowInvalid` or
+/// `KeyError` and drops them (`cpp/src/arrow/flight/transport/grpc/util_internal.cc`).
+pub(super) fn to_status(error: &Error) -> Status {
+    let code = code(error.kind());
+    let message = message(error);
+    let mut trailers = MetadataMap::new();
+    trailers.insert("x-arrow-status", MetadataValue::from_static("5"));
+    trailers.insert_bin("x-arrow-status-message-bin", MetadataValue::from_bytes(message.as_bytes()));
+    let details = pb::Status { code: code.into(), message: message.clone(), details: vec![error_info(error)] };
+    Status::with_details_and_metadata(code, message, prost::Message::encode_to_vec(&details).into(), trailers)
+}
+
+/// Logs an error as loud as it deserves and turns it into a status.
+pub(super) fn log_to_status(error: &Error, call: &'static str) -> Status {
+    let context = error.context();
+    let (kind, sqlstate, write_id) = (error.kind().reason(), &context.sqlstate, &context.write_id);
+    let message = message(error);
+    if error.kind() == ErrorKind::Internal {
+        tracing::error!(call, kind, sqlstate, write_id, "{message}");
+    } else {
+        tracing::info!(call, kind, sqlstate, write_id, "{message}");
+    }
+    to_status(error)
+}
+
+fn code(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::InvalidCommand | ErrorKind::SchemaMismatch | ErrorKind::DataRejected => Code::InvalidArgument,
+        ErrorKind::Unsupported => Code::Unimplemented,
+        ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::AlreadyExists => Code::AlreadyExists,
+        ErrorKind::Conflict => Code::FailedPrecondition,
+        ErrorKind::Unauthenticated => Code::Unauthenticated,
+        ErrorKind::PermissionDenied => Code::PermissionDenied,
+        ErrorKind::Unavailable => Code::Unavailable,
+        ErrorKind::Cancelled => Code::Cancelled,
+        ErrorKind::Timeout => Code::DeadlineExceeded,
+        ErrorKind::Internal => Code::Internal,
+    }
+}
+
+/// The message with its causes, then whatever of the place it does not name yet.
+fn message(error: &Error) -> String {
+    let mut text = chain(error);
+    let Context { table, column, row, constraint: _, sqlstate: _, write_id } = error.context();
+    let places: Vec<String> = [
+        ("table", table.clone()),
+        ("column", column.clone()),
+        ("row", row.map(|row| row.to_string())),
+        ("write", write_id.clone()),
+    ]
+    .into_iter()
+    .filter_map(|(what, name)| name.filter(|name| !text.contains(name)).map(|name| format!("{what} {name}")))
+    .collect();
+    if !places.is_empty() {
+        text.push_str(&format!(" [{}]", places.join(", ")));
+    }
+    if text.len() > MAX_MESSAGE_BYTES {
+        let mut end = MAX_MESSAGE_BYTES;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+fn error_info(error: &Error) -> prost_types::Any {
+    let Context { table, column, row, constraint, sqlstate, write_id } = error.context().clone();
+    let metadata: HashMap<String, String> = [
+        ("table", table),
+        ("column", column),
+        ("row", row.map(|row| row.to_string())),
+        ("constraint", constraint),
+        ("sqlstate", sqlstate),
+        ("write_id", write_id),
+        ("retryable", Some(error.kind().is_retryable().to_string())),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+    .collect();
+    let info = pb::ErrorInfo {
+        reason: error.kind().reason().to_owned(),
+        domain: "pgflight".to_owned(),
+        metadata,
+    };
+    prost_types::Any {
+        type_url: "type.googleapis.com/google.rpc.ErrorInfo".to_owned(),
+        value: prost::Message::encode_to_vec(&info),
+    }
+}

@@ -1,0 +1,255 @@
+//! How to reach PostgreSQL: a URL or key=value text, completed from libpq's environment.
+
+use std::env::VarError;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+
+use crate::error::{Error, Result};
+
+/// Where PostgreSQL is and who we are there. `Debug` and `Display` never show the password.
+#[derive(Clone)]
+pub struct ConnectionConfig(tokio_postgres::Config);
+
+impl ConnectionConfig {
+    /// Reads `postgres://user@host:5432/database` or `host=… user=…`; an empty text is fine.
+    ///
+    /// What the text leaves out comes from `variable`, which is asked for libpq's names (`PGHOST`,
+    /// `PGPORT`, `PGUSER`, `PGPASSWORD`, `PGDATABASE`, `PGOPTIONS`, `PGSSLMODE`,
+    /// `PGCONNECT_TIMEOUT`, `PGTARGETSESSIONATTRS`; PostgreSQL manual, 34.15), then from libpq's
+    /// defaults: the socket in `/var/run/postgresql` or else `localhost`, port 5432, the user of
+    /// the process (`USER`), a database named like the user.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when the text or a
+    /// variable cannot be read; the text itself is not repeated, since it may hold a password.
+    pub fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let mut config = tokio_postgres::Config::from_str(text).map_err(|error| {
+            Error::invalid_command(format!(
+                "the PostgreSQL connection text cannot be read ({}); \
+                 write postgres://user@host:5432/database or \"host=… user=… dbname=…\"",
+                cause(&error)
+            ))
+        })?;
+        fill_address(&mut config, &variable)?;
+        fill_identity(&mut config, &variable);
+        fill_behaviour(&mut config, &variable)?;
+        if matches!(config.get_ssl_mode(), SslMode::Require) {
+            return Err(Error::invalid_command(
+                "sslmode=require is asked for, but this version of pgflight connects to PostgreSQL \
+                 without TLS; use sslmode=disable on a network you trust",
+            ));
+        }
+        Ok(Self(config))
+    }
+
+    /// As [`ConnectionConfig::parse`], with the environment of the process.
+    ///
+    /// # Errors
+    /// As [`ConnectionConfig::parse`].
+    pub fn from_environment(text: &str) -> Result<Self> {
+        Self::parse(text, |name| match std::env::var(name) {
+            Ok(value) if !value.is_empty() => Some(value),
+            Ok(_) | Err(VarError::NotPresent | VarError::NotUnicode(_)) => None,
+        })
+    }
+
+    pub(super) fn inner(&self) -> &tokio_postgres::Config {
+        &self.0
+    }
+}
+
+/// `user@host:port/database`, as far as known; for messages to people.
+impl fmt::Display for ConnectionConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = self.0.get_hosts();
+        for (index, host) in hosts.iter().enumerate() {
+            let port = match self.0.get_ports() {
+                [] => 5432,
+                [port] => *port,
+                ports => ports.get(index).copied().unwrap_or(5432),
+            };
+            let separator = if index > 0 { "," } else { "" };
+            match host {
+                Host::Tcp(host) => write!(f, "{separator}{host}:{port}")?,
+                Host::Unix(folder) => {
+                    write!(f, "{separator}{}", folder.join(format!(".s.PGSQL.{port}")).display())?;
+                }
+            }
+        }
+        if let Some(database) = self.0.get_dbname().or(self.0.get_user()) {
+            write!(f, " (database {database:?}, user {:?})", self.0.get_user().unwrap_or("?"))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ConnectionConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnectionConfig({self})")
+    }
+}
+
+type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+fn fill_address(config: &mut tokio_postgres::Config, variable: Variable<'_>) -> Result<()> {
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        match variable("PGHOST") {
+            Some(hosts) => hosts.split(',').for_each(|host| {
+                config.host(host);
+            }),
+            None if Path::new(DEFAULT_SOCKET_FOLDER).is_dir() => {
+                config.host_path(DEFAULT_SOCKET_FOLDER);
+            }
+            None => {
+                config.host("localhost");
+            }
+        }
+    }
+    if config.get_ports().is_empty()
+        && let Some(ports) = variable("PGPORT")
+    {
+        for port in ports.split(',') {
+            config.port(port.parse().map_err(|_| unreadable("PGPORT", "a port number"))?);
+        }
+    }
+    Ok(())
+}
+
+/// Where Debian's and most distributions' packages put the socket.
+const DEFAULT_SOCKET_FOLDER: &str = "/var/run/postgresql";
+
+fn fill_identity(config: &mut tokio_postgres::Config, variable: Variable<'_>) {
+    if config.get_user().is_none()
+        && let Some(user) = variable("PGUSER").or_else(|| variable("USER"))
+    {
+        config.user(user);
+    }
+    if config.get_password().is_none()
+        && let Some(password) = variable("PGPASSWORD")
+    {
+        config.password(password);
+    }
+    if config.get_dbname().is_none()
+        && let Some(database) = variable("PGDATABASE")
+    {
+        config.dbname(database);
+    }
+    if config.get_options().is_none()
+        && let Some(options) = variable("PGOPTIONS")
+    {
+        config.options(options);
+    }
+}
+
+fn fill_behaviour(config: &mut tokio_postgres::Config, variable: Variable<'_>) -> Result<()> {
+    // tokio-postgres has no "not given": its default stands for it.
+    if *config.get_ssl_mode() == SslMode::Prefer
+        && let Some(mode) = variable("PGSSLMODE")
+    {
+        config.ssl_mode(match mode.as_str() {
+            "disable" => SslMode::Disable,
+            "allow" | "prefer" => SslMode::Prefer,
+            "require" | "verify-ca" | "verify-full" => SslMode::Require,
+            _ => return Err(unreadable("PGSSLMODE", "a mode libpq knows")),
+        });
+    }
+    if config.get_target_session_attrs() == TargetSessionAttrs::Any
+        && let Some(attributes) = variable("PGTARGETSESSIONATTRS")
+    {
+        config.target_session_attrs(match attributes.as_str() {
+            "any" => TargetSessionAttrs::Any,
+            "read-write" | "primary" => TargetSessionAttrs::ReadWrite,
+            _ => return Err(unreadable("PGTARGETSESSIONATTRS", "any or read-write")),
+        });
+    }
+    if config.get_connect_timeout().is_none() {
+        let seconds = match variable("PGCONNECT_TIMEOUT") {
+            Some(text) => text
+                .parse()
+                .map_err(|_| unreadable("PGCONNECT_TIMEOUT", "a number of seconds"))?,
+            None => 10,
+        };
+        config.connect_timeout(Duration::from_secs(seconds));
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("pgflight");
+    }
+    // A database host that vanished must be noticed in seconds, not after the system's two hours.
+    config
+        .keepalives_idle(Duration::from_secs(10))
+        .keepalives_interval(Duration::from_secs(5))
+        .keepalives_retries(3)
+        .tcp_user_timeout(Duration::from_secs(30));
+    Ok(())
+}
+
+fn unreadable(name: &str, expected: &str) -> Error {
+    Error::invalid_command(format!("the environment variable {name} is not {expected}"))
+}
+
+fn cause(error: &tokio_postgres::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => source.to_string(),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ConnectionConfig;
+
+    fn check(text: &str, environment: &[(&str, &str)], expected: Result<&str, &str>) {
+        let variable = |name: &str| {
+            let found = environment.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        match (ConnectionConfig::parse(text, variable), expected) {
+            (Ok(config), Ok(expected)) => assert_eq!(config.to_string(), expected, "{text}"),
+            (Err(error), Err(expected)) => {
+                assert!(error.to_string().contains(expected), "{text}: {error}");
+                assert!(!error.to_string().contains("s3cret"), "{text}: {error}");
+            }
+            (got, expected) => panic!("{text}: {got:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn a_connection_is_read_from_a_url_or_key_value_text_and_shown_without_its_password() {
+        check(
+            "postgres://ana:s3cret@db.example:6543/trips",
+            &[],
+            Ok("db.example:6543 (database \"trips\", user \"ana\")"),
+        );
+        check(
+            "host=/run/pg user=ana password=s3cret",
+            &[],
+            Ok("/run/pg/.s.PGSQL.5432 (database \"ana\", user \"ana\")"),
+        );
+        check("postgres://ana:s3cret@[::1", &[], Err("cannot be read"));
+        check("host=db password='s3cret", &[], Err("cannot be read"));
+    }
+
+    #[test]
+    fn what_the_text_leaves_out_comes_from_libpqs_environment() {
+        let environment = [
+            ("PGHOST", "db1,db2"),
+            ("PGPORT", "6001,6002"),
+            ("PGUSER", "ana"),
+            ("PGPASSWORD", "s3cret"),
+            ("PGDATABASE", "trips"),
+        ];
+        check("", &environment, Ok("db1:6001,db2:6002 (database \"trips\", user \"ana\")"));
+        check(
+            "postgres://bo@db3:7000/x",
+            &environment,
+            Ok("db3:7000 (database \"x\", user \"bo\")"),
+        );
+        check("", &[("PGHOST", "db"), ("PGPORT", "s3cret")], Err("PGPORT"));
+        check("host=db sslmode=require", &[], Err("sslmode"));
+        check("host=db", &[("PGSSLMODE", "verify-full")], Err("sslmode"));
+    }
+}

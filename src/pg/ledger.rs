@@ -1,0 +1,355 @@
+//! The ledger: what became of every write and attempt, in the database they write to.
+//!
+//! Every answer to a client is a function of these rows, so that every retry gets the same answer
+//! from any server.
+
+use tokio_postgres::Row;
+
+use super::transaction::Transaction;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{Ident, QualifiedName};
+
+/// The schema of the ledger and of staging tables.
+pub(super) const SCHEMA: &str = "pgflight";
+
+/// Where a write stands. Committed and aborted are for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteState {
+    /// Attempts are taken.
+    Open,
+    /// Its rows are in the target.
+    Committed,
+    /// None of its rows are, nor will be.
+    Aborted,
+}
+
+/// How the staged rows reach the target when the write commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publish {
+    /// Added to what is there.
+    Append,
+    /// After TRUNCATE.
+    Truncate,
+    /// After DELETE of all rows.
+    Delete,
+    /// Into a table that the commit makes.
+    Create,
+    /// Not at all: the table was there and the caller wanted it left alone.
+    Nothing,
+}
+
+/// What begin records.
+#[derive(Debug)]
+pub struct NewWrite {
+    /// Unique, made by the caller.
+    pub write_id: String,
+    /// The specification in a form that is equal for equal writes.
+    pub spec: String,
+    /// The target, which may not exist yet.
+    pub target: QualifiedName,
+    /// The target's OID when it exists.
+    pub target_oid: Option<u32>,
+    /// The staging table; none when nothing will be written.
+    pub staging: Option<QualifiedName>,
+    /// How it will be published.
+    pub publish: Publish,
+}
+
+/// A write as the ledger has it.
+#[derive(Debug, Clone)]
+pub struct LedgerWrite {
+    /// Unique, made by the caller.
+    pub write_id: String,
+    /// As recorded by begin.
+    pub spec: String,
+    /// The target; `None` in a tombstone that an abort left before any begin.
+    pub target: Option<QualifiedName>,
+    /// The target's OID at begin, when it existed.
+    pub target_oid: Option<u32>,
+    /// The staging table.
+    pub staging: Option<QualifiedName>,
+    /// How it is published.
+    pub publish: Publish,
+    /// Where it stands.
+    pub state: WriteState,
+    /// Why it was aborted, or what was special about its end.
+    pub reason: String,
+    /// Rows published.
+    pub row_count: u64,
+    /// Bytes of COPY that were published.
+    pub byte_count: u64,
+    /// Attempts published: one per partition.
+    pub attempt_count: u32,
+}
+
+/// A finished stream as the ledger has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Unique within the write.
+    pub attempt_id: String,
+    /// Which part of the write.
+    pub partition_id: u32,
+    /// Rows staged.
+    pub row_count: u64,
+    /// Bytes of COPY that PostgreSQL received.
+    pub byte_count: u64,
+    /// The `xmin` of its rows.
+    pub xact_id: String,
+}
+
+/// Makes the ledger's schema and tables where they are missing.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`] with what a DBA must do when the role may not.
+pub async fn ensure_schema(transaction: &Transaction) -> Result<()> {
+    let there = "SELECT pg_catalog.to_regclass('pgflight.migration') IS NOT NULL";
+    if transaction.query_one(there, &[]).await?.get(0) {
+        return Ok(());
+    }
+    // Two servers may come here at once, and CREATE … IF NOT EXISTS does not wait for the other.
+    transaction
+        .execute_all("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('pgflight.migration', 0))")
+        .await?;
+    transaction.execute_all(include_str!("ledger.sql")).await.map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => Error::permission_denied(
+            "the schema pgflight, which keeps the state of writes, is missing and the server's role may \
+             not create it; let a DBA run: CREATE SCHEMA pgflight AUTHORIZATION <role of the server>",
+        )
+        .with_source(error),
+        _ => error,
+    })
+}
+
+/// Records a new write; false when its id is already there.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn begin(transaction: &Transaction, write: &NewWrite) -> Result<bool> {
+    let inserted = transaction
+        .execute(
+            "INSERT INTO pgflight.write
+                (write_id, spec, target_schema, target_name, target_oid, staging_name, publish, state)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 'open') ON CONFLICT DO NOTHING",
+            &[
+                &write.write_id,
+                &write.spec,
+                &write.target.schema.as_str(),
+                &write.target.name.as_str(),
+                &write.target_oid,
+                &write.staging.as_ref().map(|staging| staging.name.as_str()),
+                &write.publish.as_str(),
+            ],
+        )
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// Reads a write.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn find_write(transaction: &Transaction, write_id: &str) -> Result<Option<LedgerWrite>> {
+    select_write(transaction, write_id, "").await
+}
+
+/// Reads a write and keeps every other commit, abort and fence of it waiting until this transaction
+/// ends.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn lock_write_for_publish(transaction: &Transaction, write_id: &str) -> Result<Option<LedgerWrite>> {
+    select_write(transaction, write_id, "FOR UPDATE").await
+}
+
+/// Records a finished stream if its write is still open; false when the write is not.
+///
+/// The shared lock on the write's row waits for a commit or abort that is under way and then sees
+/// what it did; FOR KEY SHARE would not wait for it.
+///
+/// # Errors
+/// What PostgreSQL said; SQLSTATE 23505 when another stream recorded the same attempt.
+pub async fn record_attempt(transaction: &Transaction, write_id: &str, attempt: &Attempt) -> Result<bool> {
+    let fence = transaction
+        .query_opt("SELECT 1 FROM pgflight.write WHERE write_id = $1 AND state = 'open' FOR SHARE", &[&write_id])
+        .await?;
+    if fence.is_none() {
+        return Ok(false);
+    }
+    transaction
+        .execute(
+            "INSERT INTO pgflight.attempt (write_id, attempt_id, partition_id, row_count, byte_count, xact_id)
+             VALUES ($1, $2, $3, $4, $5, $6::text::xid)",
+            &[
+                &write_id,
+                &attempt.attempt_id,
+                &i64::from(attempt.partition_id),
+                &to_bigint(attempt.row_count),
+                &to_bigint(attempt.byte_count),
+                &attempt.xact_id,
+            ],
+        )
+        .await?;
+    Ok(true)
+}
+
+/// Reads a finished stream.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn find_attempt(transaction: &Transaction, write_id: &str, attempt_id: &str) -> Result<Option<Attempt>> {
+    let row = transaction
+        .query_opt(
+            "SELECT attempt_id, partition_id, row_count, byte_count, xact_id::text
+             FROM pgflight.attempt WHERE write_id = $1 AND attempt_id = $2",
+            &[&write_id, &attempt_id],
+        )
+        .await?;
+    Ok(row.map(|row| read_attempt(&row)))
+}
+
+/// Reads all finished streams of a write.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn attempts(transaction: &Transaction, write_id: &str) -> Result<Vec<Attempt>> {
+    let rows = transaction
+        .query(
+            "SELECT attempt_id, partition_id, row_count, byte_count, xact_id::text
+             FROM pgflight.attempt WHERE write_id = $1",
+            &[&write_id],
+        )
+        .await?;
+    Ok(rows.iter().map(read_attempt).collect())
+}
+
+/// Marks an open write as committed, with what it published.
+///
+/// # Errors
+/// [`ErrorKind::Internal`] when the write is not open, which [`lock_write_for_publish`] rules out.
+pub async fn commit(
+    transaction: &Transaction,
+    write_id: &str,
+    row_count: u64,
+    byte_count: u64,
+    attempt_count: u32,
+    reason: &str,
+) -> Result<()> {
+    let updated = transaction
+        .execute(
+            "UPDATE pgflight.write
+             SET state = 'committed', finished_at = pg_catalog.clock_timestamp(),
+                 row_count = $2, byte_count = $3, attempt_count = $4, reason = $5
+             WHERE write_id = $1 AND state = 'open'",
+            &[
+                &write_id,
+                &to_bigint(row_count),
+                &to_bigint(byte_count),
+                &i32::try_from(attempt_count).unwrap_or(i32::MAX),
+                &reason,
+            ],
+        )
+        .await?;
+    match updated {
+        1 => Ok(()),
+        _ => Err(Error::internal(format!("write {write_id:?} was not open when it was published"))),
+    }
+}
+
+/// Aborts a write unless it has ended already; leaves a tombstone when it was never begun, so that
+/// a begin that comes late is refused. The state afterwards is what [`find_write`] says.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn abort(transaction: &Transaction, write_id: &str, reason: &str) -> Result<()> {
+    transaction
+        .execute(
+            "INSERT INTO pgflight.write
+                (write_id, spec, target_schema, target_name, publish, state, reason, finished_at)
+             VALUES ($1, '', '', '', 'nothing', 'aborted', $2, pg_catalog.clock_timestamp())
+             ON CONFLICT (write_id) DO UPDATE
+                SET state = 'aborted', reason = EXCLUDED.reason, finished_at = EXCLUDED.finished_at
+                WHERE pgflight.write.state = 'open'",
+            &[&write_id, &reason],
+        )
+        .await?;
+    Ok(())
+}
+
+impl Publish {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Truncate => "truncate",
+            Self::Delete => "delete",
+            Self::Create => "create",
+            Self::Nothing => "nothing",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        [Self::Append, Self::Truncate, Self::Delete, Self::Create, Self::Nothing]
+            .into_iter()
+            .find(|publish| publish.as_str() == text)
+            .ok_or_else(|| Error::internal("the ledger holds a way to publish that this server does not know"))
+    }
+}
+
+impl WriteState {
+    fn parse(text: &str) -> Result<Self> {
+        match text {
+            "open" => Ok(Self::Open),
+            "committed" => Ok(Self::Committed),
+            "aborted" => Ok(Self::Aborted),
+            _ => Err(Error::internal("the ledger holds a state that this server does not know")),
+        }
+    }
+}
+
+async fn select_write(transaction: &Transaction, write_id: &str, locking: &str) -> Result<Option<LedgerWrite>> {
+    let statement = format!(
+        "SELECT write_id, spec, target_schema, target_name, target_oid, staging_name, publish, state, reason,
+                row_count, byte_count, attempt_count
+         FROM pgflight.write WHERE write_id = $1 {locking}"
+    );
+    let row = transaction.query_opt(&statement, &[&write_id]).await?;
+    row.as_ref().map(read_write).transpose()
+}
+
+fn read_write(row: &Row) -> Result<LedgerWrite> {
+    let name = |schema: &str, name: String| -> Result<QualifiedName> {
+        Ok(QualifiedName { schema: Ident::new(schema)?, name: Ident::new(name)? })
+    };
+    let (target_schema, target_name): (&str, String) = (row.get(2), row.get(3));
+    Ok(LedgerWrite {
+        write_id: row.get(0),
+        spec: row.get(1),
+        target: (!target_name.is_empty()).then(|| name(target_schema, target_name)).transpose()?,
+        target_oid: row.get(4),
+        staging: row.get::<_, Option<String>>(5).map(|staging| name(SCHEMA, staging)).transpose()?,
+        publish: Publish::parse(row.get(6))?,
+        state: WriteState::parse(row.get(7))?,
+        reason: row.get(8),
+        row_count: from_bigint(row.get(9)),
+        byte_count: from_bigint(row.get(10)),
+        attempt_count: u32::try_from(row.get::<_, i32>(11)).unwrap_or(0),
+    })
+}
+
+fn read_attempt(row: &Row) -> Attempt {
+    Attempt {
+        attempt_id: row.get(0),
+        partition_id: u32::try_from(row.get::<_, i64>(1)).unwrap_or(0),
+        row_count: from_bigint(row.get(2)),
+        byte_count: from_bigint(row.get(3)),
+        xact_id: row.get(4),
+    }
+}
+
+/// PostgreSQL's bigint has no unsigned twin; counts stay far below its end.
+fn to_bigint(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn from_bigint(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}

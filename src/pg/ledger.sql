@@ -1,0 +1,40 @@
+-- The ledger of writes, version 1. All of a write's state is here, in the database it writes to, so
+-- that any server can answer any call of any write.
+CREATE SCHEMA IF NOT EXISTS pgflight;
+
+CREATE TABLE IF NOT EXISTS pgflight.migration (
+    version     integer     PRIMARY KEY,
+    applied_at  timestamptz NOT NULL DEFAULT now()
+);
+
+-- One logical save: many partitions, one outcome.
+CREATE TABLE IF NOT EXISTS pgflight.write (
+    write_id       text        PRIMARY KEY,
+    spec           text        NOT NULL,        -- as begun; the same id with another spec is refused
+    target_schema  text        NOT NULL,
+    target_name    text        NOT NULL,
+    target_oid     oid,                         -- null: the commit makes the table
+    staging_name   text,                        -- in schema pgflight; null: nothing is staged
+    publish        text        NOT NULL CHECK (publish IN ('append', 'truncate', 'delete', 'create', 'nothing')),
+    state          text        NOT NULL CHECK (state IN ('open', 'committed', 'aborted')),
+    reason         text        NOT NULL DEFAULT '',
+    row_count      bigint      NOT NULL DEFAULT 0,
+    byte_count     bigint      NOT NULL DEFAULT 0,
+    attempt_count  integer     NOT NULL DEFAULT 0,
+    created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at    timestamptz
+);
+
+-- One finished stream of one partition. Only those that the commit names are published.
+CREATE TABLE IF NOT EXISTS pgflight.attempt (
+    write_id      text        NOT NULL,
+    attempt_id    text        NOT NULL,
+    partition_id  bigint      NOT NULL,
+    row_count     bigint      NOT NULL,
+    byte_count    bigint      NOT NULL,
+    xact_id       xid         NOT NULL,         -- the xmin of its rows in the staging table
+    done_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (write_id, attempt_id)
+);
+
+INSERT INTO pgflight.migration (version) VALUES (1) ON CONFLICT DO NOTHING;

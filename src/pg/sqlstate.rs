@@ -1,0 +1,107 @@
+//! From what PostgreSQL says to our [`Error`]: the kind by exact SQLSTATE, then by class.
+
+use tokio_postgres::error::DbError;
+
+use crate::error::{Error, ErrorKind, chain};
+
+/// Turns an error of the driver into ours.
+///
+/// PostgreSQL's DETAIL, HINT and CONTEXT may hold values of rows, so only the primary message, the
+/// names and the SQLSTATE are kept.
+pub(super) fn from_postgres(error: &tokio_postgres::Error) -> Error {
+    if let Some(db) = error.as_db_error() {
+        return from_db_error(db);
+    }
+    if error.is_closed() {
+        return Error::unavailable(
+            "PostgreSQL closed the connection; it was stopped or the session was ended; try again",
+        );
+    }
+    let text = chain(error);
+    match std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>()) {
+        Some(_) => Error::unavailable(format!("the connection to PostgreSQL failed: {text}; try again")),
+        None if text.contains("timed out") => {
+            Error::unavailable(format!("the connection to PostgreSQL failed: {text}; try again"))
+        }
+        None => Error::internal(format!("the PostgreSQL driver failed: {text}")),
+    }
+}
+
+fn from_db_error(db: &DbError) -> Error {
+    let sqlstate = db.code().code();
+    let message = match values_may_be_in_message(sqlstate) {
+        true => format!("PostgreSQL rejected a value: {} ({sqlstate})", without_quoted_values(db.message())),
+        false => format!("PostgreSQL: {} ({sqlstate})", db.message()),
+    };
+    Error::new(kind(sqlstate), message).with_context(|context| {
+        context.sqlstate = Some(sqlstate.to_owned());
+        context.column = db.column().map(str::to_owned);
+        context.constraint = db.constraint().map(str::to_owned);
+        context.table = match (db.schema(), db.table()) {
+            (Some(schema), Some(table)) => Some(format!("{schema}.{table}")),
+            _ => None,
+        };
+    })
+}
+
+/// Messages such as `invalid input syntax for type json` are safe, but `invalid input value for
+/// enum mood: "…"` or `date/time field value out of range: "…"` quote the value itself.
+fn values_may_be_in_message(sqlstate: &str) -> bool {
+    sqlstate.starts_with("22")
+}
+
+fn without_quoted_values(message: &str) -> &str {
+    match message.split_once(": \"") {
+        Some((before, _)) => before,
+        None => message,
+    }
+}
+
+/// Appendix A of PostgreSQL's manual lists the codes.
+fn kind(sqlstate: &str) -> ErrorKind {
+    match sqlstate {
+        "0A000" => ErrorKind::Unsupported,
+        "3D000" | "3F000" | "42P01" => ErrorKind::NotFound,
+        "42P06" | "42P07" | "42710" => ErrorKind::AlreadyExists,
+        "42501" | "28000" | "28P01" => ErrorKind::PermissionDenied,
+        "42703" | "42704" | "42804" | "42701" => ErrorKind::SchemaMismatch,
+        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" | "40001" | "40P01" | "55P03" => {
+            ErrorKind::Unavailable
+        }
+        "57014" => ErrorKind::Cancelled,
+        "P0001" | "44000" => ErrorKind::DataRejected,
+        "2BP01" => ErrorKind::Conflict,
+        _ => match sqlstate.get(..2) {
+            Some("22" | "23") => ErrorKind::DataRejected,
+            Some("08" | "53") => ErrorKind::Unavailable,
+            _ => ErrorKind::Internal,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{kind, without_quoted_values};
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn a_sqlstate_becomes_a_kind_by_exact_code_then_by_class() {
+        let check = |sqlstate, expected| assert_eq!(kind(sqlstate), expected, "{sqlstate}");
+        check("23505", ErrorKind::DataRejected);
+        check("22003", ErrorKind::DataRejected);
+        check("42P01", ErrorKind::NotFound);
+        check("53300", ErrorKind::Unavailable);
+        check("57P01", ErrorKind::Unavailable);
+        check("40001", ErrorKind::Unavailable);
+        check("42501", ErrorKind::PermissionDenied);
+        check("XX000", ErrorKind::Internal);
+        check("", ErrorKind::Internal);
+    }
+
+    #[test]
+    fn a_value_that_postgresql_quotes_in_its_message_is_left_out() {
+        let check = |message, expected| assert_eq!(without_quoted_values(message), expected);
+        check("invalid input value for enum mood: \"secret\"", "invalid input value for enum mood");
+        check("numeric field overflow", "numeric field overflow");
+    }
+}

@@ -1,0 +1,60 @@
+//! Whole tables: made, emptied, named in full.
+
+use super::catalog::current_schema;
+use super::sql;
+use super::transaction::Transaction;
+use crate::error::Result;
+use crate::plan::{ColumnDefinition, Ident, QualifiedName, TableName};
+
+/// Makes a table and returns its full name.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when it is there, else
+/// what PostgreSQL said.
+pub async fn create_table(transaction: &Transaction, table: &TableName, columns: &[ColumnDefinition]) -> Result<QualifiedName> {
+    let name = qualify(transaction, table).await?;
+    transaction.execute_all(&sql::create_table(&name, columns))
+        .await
+        .map_err(|error| error.with_table(&name))?;
+    Ok(name)
+}
+
+/// Makes a table with the columns of a staging table.
+///
+/// # Errors
+/// As [`create_table`].
+pub async fn create_table_like(transaction: &Transaction, table: &QualifiedName, staging: &QualifiedName) -> Result<()> {
+    transaction.execute_all(&sql::create_table_like(table, staging))
+        .await
+        .map_err(|error| error.with_table(table))
+}
+
+/// Removes all rows and keeps the table, its grants, indexes and views. Locks everybody out
+/// until the transaction ends.
+///
+/// # Errors
+/// What PostgreSQL said: no right to, or a foreign key that points here.
+pub async fn truncate(transaction: &Transaction, table: &QualifiedName) -> Result<()> {
+    transaction.execute_all(&sql::truncate(table)).await.map_err(|error| error.with_table(table))
+}
+
+/// Removes all rows without locking readers out.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn delete_all(transaction: &Transaction, table: &QualifiedName) -> Result<()> {
+    transaction.execute_all(&sql::delete_all(table)).await.map_err(|error| error.with_table(table))
+}
+
+/// The full name that a new table would get.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when no schema was named and the
+/// search_path has none.
+pub async fn qualify(transaction: &Transaction, table: &TableName) -> Result<QualifiedName> {
+    let schema: Ident = match &table.schema {
+        Some(schema) => schema.clone(),
+        None => current_schema(transaction).await?,
+    };
+    Ok(QualifiedName { schema, name: table.name.clone() })
+}

@@ -1,0 +1,156 @@
+//! A transaction that owns its connection: ended well it gives the connection back, else closes it.
+
+use std::time::Duration;
+
+use deadpool_postgres::Object;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::sqlstate::from_postgres;
+use crate::error::{Error, Result};
+
+/// An open transaction at READ COMMITTED.
+///
+/// Dropping it closes the connection, so that PostgreSQL rolls back whatever was going on, a COPY
+/// included. Only [`Transaction::commit`] and [`Transaction::rollback`] give the connection back.
+pub struct Transaction {
+    connection: Option<Object>,
+}
+
+/// How a COMMIT ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// PostgreSQL said that it is committed.
+    Committed,
+    /// PostgreSQL refused: nothing is committed.
+    RolledBack(Error),
+    /// The connection broke before the answer came: committed or not, the ledger or
+    /// `pg_xact_status` knows.
+    Unknown(Error),
+}
+
+impl Transaction {
+    pub(super) async fn begin(connection: Object, lock_timeout: Duration) -> Result<Self> {
+        let transaction = Self { connection: Some(connection) };
+        // READ COMMITTED is said because a role or database may have another default, under which a
+        // commit would not see the attempt it waited for. A frozen server must not hold locks for
+        // ever, and neither may a host that vanished without a word.
+        transaction
+            .execute_all(&format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
+                 SET LOCAL lock_timeout = {}; \
+                 SET LOCAL idle_in_transaction_session_timeout = 60000; \
+                 SET LOCAL tcp_keepalives_idle = 10; \
+                 SET LOCAL tcp_keepalives_interval = 5; \
+                 SET LOCAL tcp_keepalives_count = 3",
+                lock_timeout.as_millis()
+            ))
+            .await?;
+        Ok(transaction)
+    }
+
+    /// Commits and gives the connection back.
+    pub async fn commit(mut self) -> Outcome {
+        let Some(connection) = self.connection.take() else {
+            return Outcome::RolledBack(gone());
+        };
+        match connection.batch_execute("COMMIT").await {
+            Ok(()) => Outcome::Committed,
+            Err(error) => {
+                let refused = error.as_db_error().is_some();
+                drop(Object::take(connection));
+                let error = from_postgres(&error);
+                if refused { Outcome::RolledBack(error) } else { Outcome::Unknown(error) }
+            }
+        }
+    }
+
+    /// Rolls back and gives the connection back. An error here changes nothing: the connection is
+    /// closed, which rolls back as well.
+    pub async fn rollback(mut self) {
+        if let Some(connection) = self.connection.take()
+            && connection.batch_execute("ROLLBACK").await.is_err()
+        {
+            drop(Object::take(connection));
+        }
+    }
+
+    /// The id of this transaction, assigned now if it had none (`pg_current_xact_id`).
+    ///
+    /// # Errors
+    /// What PostgreSQL or the connection said.
+    pub async fn xact_id(&self) -> Result<String> {
+        let row = self.query_one("SELECT pg_catalog.pg_current_xact_id()::text", &[]).await?;
+        Ok(row.get(0))
+    }
+
+    /// What PostgreSQL keeps in `xmin` of every row this transaction writes: its id without the epoch.
+    ///
+    /// # Errors
+    /// What PostgreSQL or the connection said.
+    pub async fn xmin(&self) -> Result<String> {
+        let row = self.query_one("SELECT pg_catalog.pg_current_xact_id()::pg_catalog.xid::text", &[]).await?;
+        Ok(row.get(0))
+    }
+
+    /// Makes the statements that follow give up on a lock after a moment.
+    ///
+    /// # Errors
+    /// What PostgreSQL or the connection said.
+    pub async fn wait_no_longer_for_locks(&self) -> Result<()> {
+        self.execute_all("SET LOCAL lock_timeout = 500").await
+    }
+
+    /// Whether the transaction with this id was committed: `None` while it runs, or when it is too
+    /// old to tell. After a failover that lost transactions the id may be another's, so ask soon.
+    ///
+    /// # Errors
+    /// What PostgreSQL or the connection said.
+    pub async fn was_committed(&self, xact_id: &str) -> Result<Option<bool>> {
+        let row = self
+            .query_one("SELECT pg_catalog.pg_xact_status($1::text::pg_catalog.xid8)", &[&xact_id])
+            .await?;
+        Ok(match row.get::<_, Option<&str>>(0) {
+            Some("committed") => Some(true),
+            Some("aborted") => Some(false),
+            _ => None,
+        })
+    }
+
+    pub(super) async fn execute_all(&self, sql: &str) -> Result<()> {
+        self.client()?.batch_execute(sql).await.map_err(|error| from_postgres(&error))
+    }
+
+    pub(super) async fn execute(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<u64> {
+        self.client()?.execute(sql, parameters).await.map_err(|error| from_postgres(&error))
+    }
+
+    pub(super) async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        self.client()?.query(sql, parameters).await.map_err(|error| from_postgres(&error))
+    }
+
+    pub(super) async fn query_opt(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>> {
+        self.client()?.query_opt(sql, parameters).await.map_err(|error| from_postgres(&error))
+    }
+
+    pub(super) async fn query_one(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Row> {
+        self.client()?.query_one(sql, parameters).await.map_err(|error| from_postgres(&error))
+    }
+
+    pub(super) fn client(&self) -> Result<&tokio_postgres::Client> {
+        Ok(self.connection.as_ref().ok_or_else(gone)?)
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            // Taken out of the pool, the client closes its connection when it is dropped.
+            drop(Object::take(connection));
+        }
+    }
+}
+
+fn gone() -> Error {
+    Error::internal("the transaction has already ended")
+}

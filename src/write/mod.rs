@@ -1,0 +1,18 @@
+//! Writes: from a stream of batches to committed rows, and the protocol for many partitions.
+
+mod attempt;
+mod commit;
+mod pipeline;
+mod session;
+mod single;
+mod spec;
+mod target;
+mod writer;
+
+pub use attempt::AttemptId;
+pub use pipeline::{EndOfStream, EndRecord, StreamMessage};
+pub use session::WriteStatus;
+pub use spec::{IfExists, Mode, OverwriteWith, Receipt, WriteSpec};
+pub use writer::Writer;
+
+pub use crate::pg::WriteState;

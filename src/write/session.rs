@@ -1,0 +1,201 @@
+//! The life of a write of many partitions: begun, then committed or aborted, and asked about.
+
+use arrow_schema::Schema;
+
+use super::spec::{Mode, WriteSpec};
+use super::target::{Target, find_target};
+use super::writer::Writer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::pg::{
+    LedgerWrite, NewWrite, Outcome, Publish, Transaction, WriteState, abort, attempts, begin, commit,
+    create_staging, definitions_of, ensure_schema, find_write, new_staging_name, qualify, staging_relation,
+};
+use crate::plan::{ColumnDefinition, EncodePlan, QualifiedName};
+
+/// Where a write stands, as every call about it answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteStatus {
+    /// The write.
+    pub write_id: String,
+    /// Open, committed or aborted.
+    pub state: WriteState,
+    /// The table, quoted where SQL needs it; empty for a write that was aborted before it was begun.
+    pub table: String,
+    /// The mode it was begun with, unless it was aborted before it was begun.
+    pub mode: Option<Mode>,
+    /// Open: rows of the recorded attempts. Committed: rows published.
+    pub row_count: u64,
+    /// Bytes of COPY, counted as the rows are.
+    pub byte_count: u64,
+    /// Attempts, counted as the rows are.
+    pub attempt_count: u32,
+    /// Why it was aborted, or what was special about its end.
+    pub reason: String,
+}
+
+impl Writer {
+    /// Opens a write, after checking that every attempt can go where it should.
+    ///
+    /// The same id with the same spec again gives the write as it now stands.
+    ///
+    /// # Errors
+    /// All that [`Writer::write_stream`] may find before the first row;
+    /// [`ErrorKind::AlreadyExists`] when the id was used with another spec;
+    /// [`ErrorKind::Conflict`] when it was aborted.
+    pub async fn begin(&self, write_id: &str, spec: &WriteSpec, schema: &Schema) -> Result<WriteStatus> {
+        let transaction = self.pool.begin_control().await?;
+        let named = |error: Error| error.with_write_id(write_id);
+        ensure_schema(&transaction).await.map_err(named)?;
+        let fingerprint = fingerprint(spec)?;
+        if find_write(&transaction, write_id).await?.is_none() {
+            let opening = open(&transaction, write_id, spec, &fingerprint, schema).await.map_err(named)?;
+            finish(transaction, opening).await.map_err(named)?;
+        } else {
+            transaction.rollback().await;
+        }
+        let (write, status) = self.find_status(write_id).await?;
+        if write.state == WriteState::Aborted {
+            let reason = if write.reason.is_empty() { "" } else { &format!(": {}", write.reason) };
+            return Err(named(Error::conflict(format!("write {write_id:?} was aborted{reason}; use a new write id"))));
+        }
+        if write.spec != fingerprint {
+            return Err(named(Error::already_exists(format!(
+                "write id {write_id:?} was used for another table, mode or options; use a new write id"
+            ))));
+        }
+        Ok(status)
+    }
+
+    /// Ends a write without publishing anything; its later attempts are refused. A write that is
+    /// already committed stays committed, and the status says so. An id that was never begun can no
+    /// longer be.
+    ///
+    /// # Errors
+    /// What PostgreSQL said.
+    pub async fn abort(&self, write_id: &str, reason: &str) -> Result<WriteStatus> {
+        let transaction = self.pool.begin_control().await?;
+        ensure_schema(&transaction).await?;
+        abort(&transaction, write_id, reason).await?;
+        finish(transaction, Opening::New).await?;
+        let (write, status) = self.find_status(write_id).await?;
+        self.clean_up(&write).await;
+        Ok(status)
+    }
+
+    /// Where a write stands.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when no server on this database has heard of it.
+    pub async fn status(&self, write_id: &str) -> Result<WriteStatus> {
+        Ok(self.find_status(write_id).await?.1)
+    }
+
+    pub(super) async fn find_status(&self, write_id: &str) -> Result<(LedgerWrite, WriteStatus)> {
+        let transaction = self.pool.begin_control().await?;
+        let unknown = || {
+            Error::not_found(format!("there is no write {write_id:?}; begin it first")).with_write_id(write_id)
+        };
+        let write = match find_write(&transaction, write_id).await {
+            Ok(write) => write.ok_or_else(unknown)?,
+            // No ledger: nobody has begun anything here.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(unknown()),
+            Err(error) => return Err(error),
+        };
+        let status = status_of(&transaction, &write).await?;
+        transaction.rollback().await;
+        Ok((write, status))
+    }
+}
+
+/// What equal writes have in common.
+fn fingerprint(spec: &WriteSpec) -> Result<String> {
+    serde_json::to_string(spec).map_err(|error| Error::internal("cannot record the spec").with_source(error))
+}
+
+async fn status_of(transaction: &Transaction, write: &LedgerWrite) -> Result<WriteStatus> {
+    let mut status = WriteStatus {
+        write_id: write.write_id.clone(),
+        state: write.state,
+        table: write.target.as_ref().map(ToString::to_string).unwrap_or_default(),
+        mode: serde_json::from_str(&write.spec).ok().map(|spec: WriteSpec| spec.mode),
+        row_count: write.row_count,
+        byte_count: write.byte_count,
+        attempt_count: write.attempt_count,
+        reason: write.reason.clone(),
+    };
+    if write.state == WriteState::Open {
+        for attempt in attempts(transaction, &write.write_id).await? {
+            status.row_count += attempt.row_count;
+            status.byte_count += attempt.byte_count;
+            status.attempt_count += 1;
+        }
+    }
+    Ok(status)
+}
+
+/// Whether this call made the write, or another one was faster.
+pub(super) enum Opening {
+    New,
+    Lost,
+}
+
+async fn finish(transaction: Transaction, opening: Opening) -> Result<()> {
+    match opening {
+        Opening::Lost => transaction.rollback().await,
+        Opening::New => match transaction.commit().await {
+            Outcome::Committed => {}
+            // Every caller reads the ledger afterwards, or is told to try again.
+            Outcome::RolledBack(error) | Outcome::Unknown(error) => return Err(error),
+        },
+    }
+    Ok(())
+}
+
+async fn open(
+    transaction: &Transaction,
+    write_id: &str,
+    spec: &WriteSpec,
+    fingerprint: &str,
+    schema: &Schema,
+) -> Result<Opening> {
+    let target = find_target(transaction, spec, schema).await?;
+    let (name, target_oid, publish): (QualifiedName, Option<u32>, Publish) = match &target {
+        Target::Existing(relation, publish) => (relation.name.clone(), Some(relation.oid), *publish),
+        Target::LeaveAlone(relation) => (relation.name.clone(), Some(relation.oid), Publish::Nothing),
+        Target::Missing(_) => (qualify(transaction, &spec.table).await?, None, Publish::Create),
+    };
+    let staging = match publish {
+        Publish::Nothing => None,
+        Publish::Append | Publish::Truncate | Publish::Delete | Publish::Create => Some(new_staging_name()?),
+    };
+    let write = NewWrite {
+        write_id: write_id.to_owned(),
+        spec: fingerprint.to_owned(),
+        target: name.clone(),
+        target_oid,
+        staging: staging.clone(),
+        publish,
+    };
+    if !begin(transaction, &write).await? {
+        return Ok(Opening::Lost);
+    }
+    match staging {
+        Some(staging) => stage(transaction, &staging, target, schema).await.map_err(|error| error.with_table(&name))?,
+        None => commit(transaction, write_id, 0, 0, 0, "the table was there and was left alone").await?,
+    }
+    Ok(Opening::New)
+}
+
+/// Makes the staging table and checks that the rows can go into it.
+async fn stage(transaction: &Transaction, staging: &QualifiedName, target: Target, schema: &Schema) -> Result<()> {
+    let columns: Vec<ColumnDefinition> = match target {
+        Target::Existing(relation, _) | Target::LeaveAlone(relation) => {
+            let plan = EncodePlan::new(schema, &relation)?;
+            definitions_of(transaction, &relation, plan.column_names()).await?
+        }
+        Target::Missing(columns) => columns,
+    };
+    create_staging(transaction, staging, &columns).await?;
+    EncodePlan::new(schema, &staging_relation(transaction, staging).await?)?;
+    Ok(())
+}

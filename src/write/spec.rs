@@ -1,0 +1,74 @@
+//! What a write is, in types that can only hold valid combinations.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::TableName;
+
+/// Where rows go and how.
+///
+/// Serialized into the ledger, where equal text means the same write, and read back by whichever
+/// server takes the next call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteSpec {
+    /// The table.
+    pub table: TableName,
+    /// What happens to it.
+    pub mode: Mode,
+    /// Column name to SQL type, for when the table is made.
+    pub column_types: BTreeMap<String, String>,
+}
+
+/// What a write does with its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// Add rows.
+    Append {
+        /// Make the table when it is missing instead of refusing.
+        create_if_missing: bool,
+    },
+    /// Make the table, then add rows.
+    Create {
+        /// What to do when it is there.
+        if_exists: IfExists,
+    },
+    /// Replace all rows.
+    Overwrite {
+        /// How the old ones go.
+        with: OverwriteWith,
+    },
+}
+
+/// What [`Mode::Create`] does when the table is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IfExists {
+    /// Refuses.
+    Fail,
+    /// Adds the rows to it.
+    Append,
+    /// Leaves it alone and writes nothing.
+    Ignore,
+}
+
+/// How the old rows go in [`Mode::Overwrite`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OverwriteWith {
+    /// TRUNCATE: fast, locks readers out until the commit.
+    Truncate,
+    /// DELETE: readers go on, dead rows stay for vacuum.
+    Delete,
+}
+
+/// What a finished stream returns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Rows that the stream carried.
+    pub row_count: u64,
+    /// Bytes of binary COPY that PostgreSQL received.
+    pub byte_count: u64,
+    /// The table, quoted where SQL needs it.
+    pub table: String,
+    /// The table was there and was to be left alone: nothing was written.
+    pub skipped: bool,
+}

@@ -1,0 +1,66 @@
+//! The one handle on everything that can be done with writes.
+
+use std::time::Duration;
+
+use super::target::missing_table;
+use crate::error::{Error, Result};
+use crate::pg::{Pool, find_relation, writable_relations};
+use crate::plan::{Relation, TableName};
+
+/// Carries out writes on one PostgreSQL. Holds no state of its own: any other server on the same
+/// database answers as well.
+#[derive(Clone)]
+pub struct Writer {
+    pub(super) pool: Pool,
+}
+
+impl Writer {
+    /// Carries out writes through these connections.
+    pub fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+
+    /// Asks PostgreSQL for a sign of life.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when it is out of reach.
+    pub async fn check(&self, timeout: Duration) -> Result<()> {
+        match tokio::time::timeout(timeout, self.pool.begin_control()).await {
+            Ok(transaction) => {
+                transaction?.rollback().await;
+                Ok(())
+            }
+            Err(_) => Err(Error::unavailable(format!(
+                "no answer from PostgreSQL at {} within {} s",
+                self.pool.address(),
+                timeout.as_secs()
+            ))),
+        }
+    }
+
+    /// A table as the catalog has it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when there is none of that name.
+    pub async fn relation(&self, table: &TableName) -> Result<Relation> {
+        let transaction = self.pool.begin_control().await?;
+        let relation = find_relation(&transaction, table).await?;
+        let relation = match relation {
+            Some(relation) => Ok(relation),
+            None => Err(missing_table(&transaction, table).await?),
+        };
+        transaction.rollback().await;
+        relation
+    }
+
+    /// All tables that may be written.
+    ///
+    /// # Errors
+    /// What PostgreSQL said.
+    pub async fn relations(&self) -> Result<Vec<Relation>> {
+        let transaction = self.pool.begin_control().await?;
+        let relations = writable_relations(&transaction).await?;
+        transaction.rollback().await;
+        Ok(relations)
+    }
+}
