@@ -1,1 +1,14 @@
-//! Arrow batches into PostgreSQL's binary COPY format: pure, no I/O.
+//! From a plan and a batch to the bytes of binary COPY: pure, no I/O.
+
+mod batch;
+mod bind;
+mod column;
+mod digits;
+mod fixed;
+pub mod format;
+mod numeric;
+mod problem;
+mod temporal;
+mod varlen;
+
+pub use batch::BatchEncoder;

@@ -1,7 +1,12 @@
 //! What will be written into which column, decided before the first row: pure, no I/O.
 
+mod encode_plan;
+mod field_plan;
+mod mapping;
 mod name;
 mod relation;
 
+pub use encode_plan::{ColumnPlan, EncodePlan};
+pub use field_plan::{FieldPlan, NumericLimit};
 pub use name::{Ident, MAX_NAME_BYTES, QualifiedName, TableName};
-pub use relation::{Column, PgType, PgTypeKind, Relation};
+pub use relation::{Column, Modifier, PgType, PgTypeKind, Relation};

@@ -93,17 +93,209 @@ pub enum PgTypeKind {
     /// An array of any dimension.
     Array(Box<PgType>),
     /// A domain; goes over the wire as its base type, and the server checks its constraints.
-    Domain(Box<PgType>),
+    Domain {
+        /// What it is over: perhaps another domain.
+        base: Box<PgType>,
+        /// `pg_type.typtypmod`: the modifier of the base type, −1 for none.
+        typmod: i32,
+    },
     /// A type that nothing can be written into yet.
     Other,
+}
+
+impl Column {
+    /// The type with its modifier, as `format_type` prints it: `numeric(10,2)`.
+    pub fn type_name(&self) -> String {
+        self.ty.name_with_modifier(self.typmod)
+    }
 }
 
 impl PgType {
     /// The type itself, or what a domain is over.
     pub fn base(&self) -> &PgType {
-        match &self.kind {
-            PgTypeKind::Domain(base) => base.base(),
-            _ => self,
+        self.resolve(-1).0
+    }
+
+    /// What goes over the wire for a column of this type, and the modifier that holds for it.
+    pub fn resolve(&self, typmod: i32) -> (&PgType, i32) {
+        if let PgTypeKind::Domain { base, typmod } = &self.kind {
+            base.resolve(*typmod)
+        } else {
+            (self, typmod)
         }
+    }
+
+    /// The type with a modifier, as `format_type` prints it: `timestamp(3) without time zone`.
+    pub fn name_with_modifier(&self, typmod: i32) -> String {
+        if let PgTypeKind::Array(element) = &self.kind {
+            return format!("{}[]", element.name_with_modifier(typmod));
+        }
+        let modifier = match Modifier::of(self, typmod) {
+            Modifier::None => return self.name.clone(),
+            Modifier::Length(n) => format!("({n})"),
+            Modifier::Precision(n) => format!("({n})"),
+            Modifier::Numeric { precision, scale } => format!("({precision},{scale})"),
+            Modifier::Fields => return format!("{} of certain fields", self.name),
+        };
+        // `timestamp without time zone` takes its modifier after the first word.
+        match self.name.split_once(' ') {
+            Some((first, rest)) if !matches!(self.kind, PgTypeKind::Varchar) => {
+                format!("{first}{modifier} {rest}")
+            }
+            _ => format!("{}{modifier}", self.name),
+        }
+    }
+}
+
+/// A type modifier, unpacked from the integer that the catalog keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Modifier {
+    /// No modifier.
+    None,
+    /// Characters that `varchar(n)` or `char(n)` holds.
+    Length(u32),
+    /// Digits of a second's fraction that a time, timestamp or interval keeps, 0 to 6.
+    Precision(u8),
+    /// `numeric(precision, scale)`; a scale below zero rounds to the left of the point.
+    Numeric {
+        /// Digits in all, 1 to 1000.
+        precision: i32,
+        /// Digits after the point, −1000 to 1000.
+        scale: i32,
+    },
+    /// An interval that keeps only certain fields: `interval year to month`.
+    Fields,
+}
+
+impl Modifier {
+    /// Unpacks `atttypmod` for a type that is no domain; for an array, what holds for its elements.
+    ///
+    /// The packing is each type's own: `anychar_typmodin` in varchar.c, `make_numeric_typmod` in
+    /// numeric.c, `anytimestamp_typmodin` and `intervaltypmodin` in timestamp.c.
+    pub fn of(ty: &PgType, typmod: i32) -> Self {
+        /// `VARHDRSZ`, which lengths and numeric modifiers include.
+        const HEADER: i32 = 4;
+        /// `INTERVAL_FULL_RANGE` and `INTERVAL_FULL_PRECISION`, timestamp.h.
+        const FULL_RANGE: i32 = 0x7fff;
+        const FULL_PRECISION: i32 = 0xffff;
+        if typmod < 0 {
+            return Self::None;
+        }
+        let precision = |digits: i32| u8::try_from(digits).map_or(Self::None, Self::Precision);
+        use PgTypeKind as K;
+        match &ty.kind {
+            K::Varchar | K::Bpchar => {
+                u32::try_from(typmod - HEADER).map_or(Self::None, Self::Length)
+            }
+            K::Numeric if typmod >= HEADER => {
+                let packed = typmod - HEADER;
+                Self::Numeric {
+                    precision: packed >> 16 & 0xffff,
+                    // Eleven bits with a sign.
+                    scale: ((packed & 0x7ff) ^ 1024) - 1024,
+                }
+            }
+            K::Time | K::Timestamp | K::Timestamptz => precision(typmod),
+            K::Interval => match (typmod >> 16 & FULL_RANGE, typmod & FULL_PRECISION) {
+                (range, _) if range != FULL_RANGE => Self::Fields,
+                (_, FULL_PRECISION) => Self::None,
+                (_, digits) => precision(digits),
+            },
+            K::Array(element) => {
+                let (element, typmod) = element.resolve(typmod);
+                Self::of(element, typmod)
+            }
+            K::Domain { base, typmod } => Self::of(base, *typmod),
+            K::Bool | K::Int2 | K::Int4 | K::Int8 | K::Oid | K::Float4 | K::Float8 | K::Numeric => {
+                Self::None
+            }
+            K::Text | K::Name | K::Bytea | K::Json | K::Jsonb | K::Uuid | K::Date => Self::None,
+            K::Enum(_) | K::Other => Self::None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Modifier, PgType, PgTypeKind};
+
+    fn check(kind: PgTypeKind, name: &str, typmod: i32, modifier: Modifier, printed: &str) {
+        let ty = PgType {
+            oid: 0,
+            name: name.into(),
+            kind,
+        };
+        assert_eq!(Modifier::of(&ty, typmod), modifier, "{printed}");
+        assert_eq!(ty.name_with_modifier(typmod), printed);
+    }
+
+    #[test]
+    fn modifiers_are_unpacked_and_printed_as_format_type_does() {
+        use Modifier::{Fields, Length, None, Numeric, Precision};
+        use PgTypeKind as K;
+        // SELECT atttypmod, format_type(atttypid, atttypmod) FROM pg_attribute.
+        check(
+            K::Varchar,
+            "character varying",
+            14,
+            Length(10),
+            "character varying(10)",
+        );
+        check(K::Bpchar, "character", 5, Length(1), "character(1)");
+        check(
+            K::Numeric,
+            "numeric",
+            655366,
+            Numeric {
+                precision: 10,
+                scale: 2,
+            },
+            "numeric(10,2)",
+        );
+        check(
+            K::Numeric,
+            "numeric",
+            198658,
+            Numeric {
+                precision: 3,
+                scale: -2,
+            },
+            "numeric(3,-2)",
+        );
+        check(K::Numeric, "numeric", -1, None, "numeric");
+        let timestamp = "timestamp without time zone";
+        check(
+            K::Timestamp,
+            timestamp,
+            3,
+            Precision(3),
+            "timestamp(3) without time zone",
+        );
+        check(K::Timestamp, timestamp, -1, None, timestamp);
+        check(
+            K::Interval,
+            "interval",
+            2147418115,
+            Precision(3),
+            "interval(3)",
+        );
+        check(
+            K::Interval,
+            "interval",
+            458751,
+            Fields,
+            "interval of certain fields",
+        );
+        let element = PgType {
+            oid: 1700,
+            name: "numeric".into(),
+            kind: K::Numeric,
+        };
+        let array = K::Array(Box::new(element));
+        let numeric = Numeric {
+            precision: 10,
+            scale: 2,
+        };
+        check(array, "numeric[]", 655366, numeric, "numeric(10,2)[]");
     }
 }

@@ -1,0 +1,296 @@
+//! A column of one batch, bound to its plan: the loops over rows, one for each wire shape.
+//!
+//! What a value looks like is left to small encoders ([`Values`], or the closure of [`Fixed`]) that
+//! never see a NULL. Length words, NULLs and where a row ends are dealt with here alone.
+
+use std::ops::Range;
+
+use arrow_buffer::NullBuffer;
+
+use super::format::{MAX_BYTES, NULL_FIELD};
+use super::problem::{Problem, Rejected};
+
+/// Bytes of a length word.
+pub(crate) const WORD: usize = 4;
+
+/// A column ready to be written: checked and measured as a whole first, then written by chunks.
+pub(crate) trait Column: Send + Sync {
+    /// Bytes of every field, length word included, where that is known without looking.
+    fn constant_size(&self) -> Option<u32>;
+
+    /// Checks every value and adds each field's bytes to `sizes`, unless the size is constant.
+    fn measure(&self, sizes: &mut [u32]) -> Result<(), Rejected>;
+
+    /// Writes the fields of consecutive rows, each at its cursor in `out`; moves the cursors on.
+    fn write(&self, first_row: usize, out: &mut [u8], cursors: &mut [usize]);
+
+    /// Checks fields that are to be written one after another, and sums their bytes.
+    fn measure_run(&self, rows: Range<usize>) -> Result<usize, Problem>;
+
+    /// Writes fields one after another to the beginning of `out`; returns their bytes.
+    fn write_run(&self, rows: Range<usize>, out: &mut [u8]) -> usize;
+}
+
+/// An encoder of values whose length varies.
+pub(crate) trait Values: Send + Sync {
+    /// Checks a value and counts its bytes, length word left out.
+    fn size(&self, row: usize) -> Result<usize, Problem>;
+
+    /// Writes a checked value to the beginning of `out`, which may be longer; returns its bytes.
+    fn put(&self, row: usize, out: &mut [u8]) -> usize;
+}
+
+/// Values of a fixed size: a slice, and a conversion that checks.
+///
+/// The conversion runs over the slice twice, to check and to write, and never for a NULL in the
+/// end: what lies in a NULL's slot may be anything.
+pub(crate) struct Fixed<'a, T, F> {
+    pub(crate) values: &'a [T],
+    pub(crate) nulls: Option<NullBuffer>,
+    pub(crate) convert: F,
+}
+
+/// Values of varying size.
+pub(crate) struct Varying<V> {
+    pub(crate) values: V,
+    pub(crate) nulls: Option<NullBuffer>,
+}
+
+/// NULL in every row.
+pub(crate) struct AllNull;
+
+impl<T, F, const W: usize> Fixed<'_, T, F>
+where
+    T: Copy + Send + Sync,
+    F: Fn(T) -> Result<[u8; W], Problem> + Send + Sync,
+{
+    fn check(&self, rows: Range<usize>) -> Result<(), Rejected> {
+        let values = &self.values[rows.clone()];
+        // Without an early way out the loop can be vectorised; it counts the NULLs' slots too.
+        let clean = values
+            .iter()
+            .fold(true, |clean, v| clean & (self.convert)(*v).is_ok());
+        if clean {
+            return Ok(());
+        }
+        for (row, value) in rows.zip(values) {
+            if self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
+                (self.convert)(*value).map_err(|problem| problem.at(row))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&self, value: T, out: &mut [u8]) {
+        let field = &mut out[..WORD + W];
+        field[..WORD].copy_from_slice(&length_word(W));
+        // Checked before: a slot that does not convert is a NULL's, and those are not put.
+        field[WORD..].copy_from_slice(&(self.convert)(value).unwrap_or([0; W]));
+    }
+}
+
+impl<T, F, const W: usize> Column for Fixed<'_, T, F>
+where
+    T: Copy + Send + Sync,
+    F: Fn(T) -> Result<[u8; W], Problem> + Send + Sync,
+{
+    fn constant_size(&self) -> Option<u32> {
+        self.nulls.is_none().then_some(u32_size(WORD + W))
+    }
+
+    fn measure(&self, sizes: &mut [u32]) -> Result<(), Rejected> {
+        self.check(0..self.values.len())?;
+        if let Some(nulls) = &self.nulls {
+            let (null, value) = (u32_size(WORD), u32_size(WORD + W));
+            for (size, valid) in sizes.iter_mut().zip(nulls) {
+                *size += if valid { value } else { null };
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, first_row: usize, out: &mut [u8], cursors: &mut [usize]) {
+        let values = &self.values[first_row..first_row + cursors.len()];
+        match &self.nulls {
+            None => {
+                for (value, cursor) in values.iter().zip(cursors) {
+                    self.put(*value, &mut out[*cursor..*cursor + WORD + W]);
+                    *cursor += WORD + W;
+                }
+            }
+            Some(nulls) => {
+                let nulls = nulls.slice(first_row, values.len());
+                for ((value, valid), cursor) in values.iter().zip(&nulls).zip(cursors) {
+                    if valid {
+                        self.put(*value, &mut out[*cursor..*cursor + WORD + W]);
+                        *cursor += WORD + W;
+                    } else {
+                        put_null(&mut out[*cursor..]);
+                        *cursor += WORD;
+                    }
+                }
+            }
+        }
+    }
+
+    fn measure_run(&self, rows: Range<usize>) -> Result<usize, Problem> {
+        self.check(rows.clone())
+            .map_err(|rejected| rejected.problem)?;
+        let null_count = match &self.nulls {
+            None => 0,
+            Some(nulls) => nulls.slice(rows.start, rows.len()).null_count(),
+        };
+        Ok(rows.len() * (WORD + W) - null_count * W)
+    }
+
+    fn write_run(&self, rows: Range<usize>, out: &mut [u8]) -> usize {
+        let mut at = 0;
+        for row in rows {
+            if self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
+                self.put(self.values[row], &mut out[at..]);
+                at += WORD + W;
+            } else {
+                put_null(&mut out[at..]);
+                at += WORD;
+            }
+        }
+        at
+    }
+}
+
+impl<V: Values> Varying<V> {
+    fn is_null(&self, row: usize) -> bool {
+        self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
+    }
+
+    fn size(&self, row: usize) -> Result<usize, Problem> {
+        let size = self.values.size(row)?;
+        if size > MAX_BYTES {
+            Err(Problem::FieldTooLarge)
+        } else {
+            Ok(size)
+        }
+    }
+
+    fn put(&self, row: usize, out: &mut [u8]) -> usize {
+        let (word, rest) = out.split_at_mut(WORD);
+        let size = self.values.put(row, rest);
+        word.copy_from_slice(&length_word(size));
+        WORD + size
+    }
+}
+
+impl<V: Values> Column for Varying<V> {
+    fn constant_size(&self) -> Option<u32> {
+        None
+    }
+
+    fn measure(&self, sizes: &mut [u32]) -> Result<(), Rejected> {
+        for (row, size) in sizes.iter_mut().enumerate() {
+            if self.is_null(row) {
+                *size += u32_size(WORD);
+            } else {
+                let field = self.size(row).map_err(|problem| problem.at(row))?;
+                grow(size, WORD + field).map_err(|problem| problem.at(row))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, first_row: usize, out: &mut [u8], cursors: &mut [usize]) {
+        if self.nulls.is_none() {
+            for (row, cursor) in (first_row..).zip(cursors) {
+                *cursor += self.put(row, &mut out[*cursor..]);
+            }
+        } else {
+            for (row, cursor) in (first_row..).zip(cursors) {
+                if self.is_null(row) {
+                    put_null(&mut out[*cursor..]);
+                    *cursor += WORD;
+                } else {
+                    *cursor += self.put(row, &mut out[*cursor..]);
+                }
+            }
+        }
+    }
+
+    fn measure_run(&self, mut rows: Range<usize>) -> Result<usize, Problem> {
+        rows.try_fold(0, |sum, row| {
+            let size = if self.is_null(row) {
+                0
+            } else {
+                self.size(row)?
+            };
+            Ok(sum + WORD + size)
+        })
+    }
+
+    fn write_run(&self, rows: Range<usize>, out: &mut [u8]) -> usize {
+        let mut at = 0;
+        for row in rows {
+            if self.is_null(row) {
+                put_null(&mut out[at..]);
+                at += WORD;
+            } else {
+                at += self.put(row, &mut out[at..]);
+            }
+        }
+        at
+    }
+}
+
+impl Column for AllNull {
+    fn constant_size(&self) -> Option<u32> {
+        Some(u32_size(WORD))
+    }
+
+    fn measure(&self, _sizes: &mut [u32]) -> Result<(), Rejected> {
+        Ok(())
+    }
+
+    fn write(&self, _first_row: usize, out: &mut [u8], cursors: &mut [usize]) {
+        for cursor in cursors {
+            put_null(&mut out[*cursor..]);
+            *cursor += WORD;
+        }
+    }
+
+    fn measure_run(&self, rows: Range<usize>) -> Result<usize, Problem> {
+        Ok(rows.len() * WORD)
+    }
+
+    fn write_run(&self, rows: Range<usize>, out: &mut [u8]) -> usize {
+        let bytes = rows.len() * WORD;
+        out[..bytes].fill(0xff);
+        bytes
+    }
+}
+
+/// Adds a field's bytes to its row's, which stays below what PostgreSQL holds in a row.
+pub(crate) fn grow(size: &mut u32, bytes: usize) -> Result<(), Problem> {
+    // Both are at most about 1 GiB here, so that the sum fits.
+    *size += u32_size(bytes);
+    if *size > u32_size(MAX_BYTES) {
+        Err(Problem::RowTooLarge)
+    } else {
+        Ok(())
+    }
+}
+
+pub(crate) fn put_null(out: &mut [u8]) {
+    out[..WORD].copy_from_slice(&NULL_FIELD);
+}
+
+/// The big-endian word before a field, or any count on the wire.
+pub(crate) fn length_word(length: usize) -> [u8; WORD] {
+    u32_size(length).to_be_bytes()
+}
+
+/// A size that was held to [`MAX_BYTES`] plus a few words.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "sizes are held to MAX_BYTES, below 2^30"
+)]
+pub(crate) fn u32_size(size: usize) -> u32 {
+    size as u32
+}

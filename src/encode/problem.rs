@@ -1,0 +1,207 @@
+//! Why a value cannot be written, small enough for the inner loops.
+
+use crate::error::Error;
+use crate::plan::{ColumnPlan, FieldPlan};
+
+/// What is wrong with one value; becomes an [`Error`] where column and row are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// NULL in a NOT NULL column.
+    Null,
+    /// Beyond what the PostgreSQL type holds.
+    OutOfRange,
+    /// More digits than the Arrow type declares.
+    BeyondDeclaredPrecision,
+    /// Digits that the column does not keep.
+    LosesDigits,
+    /// An integer that a floating-point column would round.
+    NotExact,
+    /// NaN or an infinity where only numbers go.
+    NotFinite,
+    /// A NUL in text.
+    Nul,
+    /// More characters than the column holds.
+    TooManyCharacters,
+    /// A `name` of 64 bytes or more.
+    NameTooLong,
+    /// Text that is no UUID.
+    NotUuid,
+    /// A binary UUID that is not of 16 bytes.
+    NotSixteenBytes,
+    /// Not a label of the enum.
+    UnknownLabel,
+    /// A list in a list is NULL, or as long as no other.
+    NotRectangular,
+    /// A NULL key of a map.
+    NullKey,
+    /// More than PostgreSQL holds in one field.
+    FieldTooLarge,
+    /// More than PostgreSQL holds in one row.
+    RowTooLarge,
+    /// A plan that does not fit the array: a bug of ours, and not the value's fault.
+    Unplanned,
+}
+
+/// A problem and the row it is in, counted within the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rejected {
+    pub(crate) row: usize,
+    pub(crate) problem: Problem,
+}
+
+impl Problem {
+    pub(crate) fn at(self, row: usize) -> Rejected {
+        Rejected { row, problem: self }
+    }
+
+    /// The error with everything but the value: column, row within the stream, and the SQLSTATE
+    /// that the server would have answered with.
+    #[cold]
+    pub(crate) fn into_error(self, column: &ColumnPlan, row: u64) -> Error {
+        let (ty, arrow) = (&column.type_name, &column.data_type);
+        let name = column.name.as_str();
+        let (what, advice) = match self {
+            Self::Null => (
+                "is NULL, and the column is NOT NULL".to_owned(),
+                "fill or filter the NULLs before writing",
+            ),
+            Self::OutOfRange => (
+                format!("is out of range for {ty}"),
+                "widen the column, or filter such values before writing",
+            ),
+            Self::BeyondDeclaredPrecision => (
+                format!("has more digits than its own type {arrow} declares"),
+                "the data is damaged where it was made",
+            ),
+            Self::LosesDigits => (
+                format!("has a finer fraction than {ty} keeps"),
+                "round the data before writing, or widen the column",
+            ),
+            Self::NotExact => (
+                format!("is an integer that {ty} cannot hold exactly"),
+                "make the column numeric, or cast the data before writing",
+            ),
+            Self::NotFinite => (
+                format!("is NaN or infinite, which {ty} does not hold"),
+                "replace such values before writing",
+            ),
+            Self::Nul => (
+                format!("contains a NUL character, which {ty} cannot hold"),
+                "remove it before writing, or write the data as binary into bytea",
+            ),
+            Self::TooManyCharacters => (
+                format!("has more characters than {ty} holds"),
+                "shorten the data before writing, or widen the column",
+            ),
+            Self::NameTooLong => (
+                "has more than the 63 bytes that name holds".to_owned(),
+                "shorten the data before writing, or make the column text",
+            ),
+            Self::NotUuid => (
+                "is not a UUID".to_owned(),
+                "write 32 hexadecimal digits, with or without hyphens",
+            ),
+            Self::NotSixteenBytes => (
+                "is not 16 bytes long, as a UUID is".to_owned(),
+                "filter such values before writing, or make the column bytea",
+            ),
+            Self::UnknownLabel => (
+                format!("is not a label of {ty} ({})", labels(&column.field)),
+                "add the label to the type, or map the data before writing",
+            ),
+            Self::NotRectangular => (
+                "holds lists of different lengths or a NULL list, which a PostgreSQL array of several dimensions cannot".to_owned(),
+                "make the column jsonb",
+            ),
+            Self::NullKey => ("has a NULL key".to_owned(), "filter such keys before writing"),
+            Self::FieldTooLarge => (
+                "is larger than the 1 GiB that PostgreSQL holds in a field".to_owned(),
+                "split the data before writing",
+            ),
+            Self::RowTooLarge => (
+                "makes its row larger than the 1 GiB that PostgreSQL holds".to_owned(),
+                "split the data before writing",
+            ),
+            Self::Unplanned => {
+                return Error::internal(format!("no encoder for {arrow} as {}", column.field))
+                    .with_column(name);
+            }
+        };
+        Error::data_rejected(format!(
+            "value at row {row} of column {name:?} {what}; {advice}"
+        ))
+        .with_column(name)
+        .with_row(row)
+        .with_context(|context| context.sqlstate = Some(self.sqlstate(&column.field).into()))
+    }
+
+    /// Appendix A of PostgreSQL's manual.
+    fn sqlstate(self, field: &FieldPlan) -> &'static str {
+        match self {
+            Self::Null => "23502",
+            Self::OutOfRange | Self::LosesDigits if is_temporal(field) => "22008",
+            Self::OutOfRange
+            | Self::BeyondDeclaredPrecision
+            | Self::LosesDigits
+            | Self::NotExact
+            | Self::NotFinite => "22003",
+            Self::Nul => "22021",
+            Self::TooManyCharacters => "22001",
+            Self::NameTooLong => "42622",
+            Self::NotUuid | Self::UnknownLabel => "22P02",
+            Self::NotSixteenBytes => "22P03",
+            Self::NotRectangular => "2202E",
+            Self::NullKey => "22004",
+            Self::FieldTooLarge | Self::RowTooLarge => "54000",
+            Self::Unplanned => "XX000",
+        }
+    }
+}
+
+fn is_temporal(field: &FieldPlan) -> bool {
+    match field {
+        FieldPlan::Date
+        | FieldPlan::Time { .. }
+        | FieldPlan::Timestamp { .. }
+        | FieldPlan::Timestamptz { .. }
+        | FieldPlan::Interval { .. } => true,
+        FieldPlan::Array { element, .. } => is_temporal(element),
+        FieldPlan::Null
+        | FieldPlan::Bool
+        | FieldPlan::Int2
+        | FieldPlan::Int4
+        | FieldPlan::Int8
+        | FieldPlan::Oid
+        | FieldPlan::Float4
+        | FieldPlan::Float8
+        | FieldPlan::Numeric { .. }
+        | FieldPlan::Text { .. }
+        | FieldPlan::Name
+        | FieldPlan::JsonbText
+        | FieldPlan::Enum { .. }
+        | FieldPlan::Uuid
+        | FieldPlan::Bytea
+        | FieldPlan::Json { .. } => false,
+    }
+}
+
+/// The labels that there are, which are the table's and not the data's, as far as they fit a line.
+fn labels(field: &FieldPlan) -> String {
+    const SHOWN: usize = 20;
+    if let FieldPlan::Array { element, .. } = field {
+        return labels(element);
+    }
+    let FieldPlan::Enum { labels } = field else {
+        return String::new();
+    };
+    let mut text = labels
+        .iter()
+        .take(SHOWN)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if labels.len() > SHOWN {
+        text.push_str(", …");
+    }
+    text
+}
