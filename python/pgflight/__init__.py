@@ -1,0 +1,68 @@
+"""Writes Spark, pandas, polars and Arrow data to PostgreSQL through a pgflight server.
+
+Without Spark::
+
+    with pgflight.connect("grpc://host:8815") as client:
+        result = client.write(table, "public.trips", mode="create")
+
+With Spark 3.3 or later::
+
+    result = pgflight.write_dataframe(df, "grpc://host:8815", "public.trips", mode="append")
+
+With Spark 4.0 or later also as a data source::
+
+    pgflight.register(spark)
+    df.write.format("pgflight").mode("append") \\
+        .option("url", "grpc://host:8815").option("dbtable", "public.trips").save()
+"""
+
+from __future__ import annotations
+
+from pgflight.client import Client, connect
+from pgflight.errors import (
+    AlreadyExists,
+    Cancelled,
+    Conflict,
+    DataRejected,
+    Internal,
+    InvalidCommand,
+    NotFound,
+    PermissionDenied,
+    PgFlightError,
+    ReceiptMissing,
+    SchemaMismatch,
+    Timeout,
+    Unauthenticated,
+    Unavailable,
+    Unsupported,
+)
+from pgflight.progress import Progress
+from pgflight.result import WriteResult, WriteStatus
+from pgflight.spark import register, write_dataframe
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlreadyExists",
+    "Cancelled",
+    "Client",
+    "Conflict",
+    "DataRejected",
+    "Internal",
+    "InvalidCommand",
+    "NotFound",
+    "PermissionDenied",
+    "PgFlightError",
+    "Progress",
+    "ReceiptMissing",
+    "SchemaMismatch",
+    "Timeout",
+    "Unauthenticated",
+    "Unavailable",
+    "Unsupported",
+    "WriteResult",
+    "WriteStatus",
+    "connect",
+    "register",
+    "write_dataframe",
+]

@@ -1,0 +1,180 @@
+"""The client for one process: no Spark, one stream a write."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Callable, Mapping, Optional, Tuple, Type, Union
+
+import pyarrow as pa
+
+from pgflight import command, stream
+from pgflight.connection import DEFAULT_MESSAGE_BYTES, Connection, Endpoint
+from pgflight.frames import frame
+from pgflight.progress import Progress, Reporter
+from pgflight.result import WriteResult, WriteStatus
+
+
+def connect(
+    url: str,
+    *,
+    token: Optional[str] = None,
+    tls_root_certs: Union[bytes, str, Path, None] = None,
+) -> Client:
+    """Makes a client of a pgflight server. Nothing is sent before its first call.
+
+    Args:
+        url: `grpc://host:port`, `grpc+tls://host:port`, `grpc+unix:///path` or `host:port`.
+        token: Sent with every call as `authorization: Bearer …`.
+        tls_root_certs: PEM certificates to trust, as bytes or as the path of a file.
+
+    Raises:
+        InvalidCommand: when `url` is no such address.
+    """
+    return Client(Endpoint.parse(url, token, tls_root_certs))
+
+
+class Client:
+    """Writes tables to PostgreSQL through a pgflight server. Made by `connect`."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._control = endpoint.connect()
+        self._data: Optional[Connection] = None
+        self._max_message_bytes = 0
+
+    def write(
+        self,
+        data: Any,
+        table: str,
+        mode: str = "append",
+        *,
+        if_exists: Optional[str] = None,
+        overwrite_with: Optional[str] = None,
+        create_if_missing: bool = False,
+        column_types: Optional[Mapping[str, str]] = None,
+        target: Optional[str] = None,
+        progress: Union[bool, Callable[[Progress], None]] = False,
+    ) -> WriteResult:
+        """Writes a table: all of its rows or none, in one transaction.
+
+        Args:
+            data: A pyarrow Table, RecordBatch, RecordBatchReader, Dataset or Scanner; a pandas
+                (without its index) or polars DataFrame; an iterable of RecordBatches, which may
+                be a generator; anything else that has `__arrow_c_stream__`.
+            table: `name` or `schema.name`, with double quotes around a name that holds a dot or a
+                double quote. Names keep their case.
+            mode: "append" adds to a table that exists; "create" makes it; "overwrite" replaces its
+                rows, and makes it when it is missing.
+            if_exists: mode "create" only, when the table is there: "fail" (default), "append", or
+                "ignore", which leaves it as it is and writes nothing.
+            overwrite_with: mode "overwrite" only: "truncate" (default), or "delete", which never
+                blocks readers but leaves dead rows for vacuum.
+            create_if_missing: mode "append" only: make the table when it is missing.
+            column_types: PostgreSQL types for columns of a table that is made, as in
+                {"fare": "numeric(12,2)"}; the other types follow from the data.
+            target: One of the server's configured databases; its default unless given.
+            progress: True: tells on standard error how far it is. A callable is called with a
+                `Progress` instead.
+
+        Returns:
+            Rows and bytes that PostgreSQL took, and the seconds it took.
+
+        Raises:
+            PgFlightError: one of its subclasses, when the server refused or was lost. Nothing was
+                written then, unless the message says that it is unknown.
+            TypeError: when `data` is nothing that can be written.
+            ValueError: when `data` is an iterable without a batch, and so has no schema.
+            Exception: whatever an iterable raised, as it is. Nothing was written then.
+        """
+        started = time.monotonic()
+        spec = command.write_spec(
+            table,
+            mode,
+            if_exists=if_exists,
+            overwrite_with=overwrite_with,
+            create_if_missing=create_if_missing,
+            column_types=column_types,
+            target=target,
+        )
+        schema, batches = frame(data)
+        reporter = Reporter(table, progress) if progress else None
+        try:
+            receipt = stream.send(
+                self._data_connection(),
+                command.write_command(spec),
+                schema,
+                batches,
+                max_message_bytes=self._max_message_bytes,
+                on_sent=reporter.sent if reporter else None,
+            )
+        except BaseException:
+            if reporter:
+                reporter.failed()
+            raise
+        if reporter:
+            reporter.finished()
+        return WriteResult(
+            table=receipt.get("table", table),
+            row_count=int(receipt.get("rowCount", 0)),
+            byte_count=int(receipt.get("byteCount", 0)),
+            seconds=time.monotonic() - started,
+            write_id=receipt.get("writeId") or None,
+        )
+
+    def table_schema(self, table: str) -> pa.Schema:
+        """The columns of a table as Arrow types.
+
+        Raises:
+            NotFound: when there is no such table.
+        """
+        return self._control.table_schema(table)
+
+    def tables(self) -> Tuple[str, ...]:
+        """The names of the tables that the server offers, as `write` takes them."""
+        return self._control.tables()
+
+    def status(self, write_id: str) -> WriteStatus:
+        """What became of a write of many partitions.
+
+        Raises:
+            NotFound: when the server knows no such write (any more).
+        """
+        answer = self._control.action("status", "StatusRequest", {"writeId": write_id})
+        return WriteStatus.from_json(answer)
+
+    def abort(self, write_id: str, reason: str = "aborted by a client") -> WriteStatus:
+        """Ends a write of many partitions without publishing it.
+
+        Its tasks, if any still run, are refused from now on. A write that was already committed
+        stays so, and the answer says it.
+        """
+        fields = {"writeId": write_id, "reason": reason}
+        return WriteStatus.from_json(self._control.action("abort", "AbortRequest", fields))
+
+    def close(self) -> None:
+        """Closes the client's connections. Calling it again does nothing."""
+        for connection in (self._control, self._data):
+            if connection is not None:
+                connection.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def _data_connection(self) -> Connection:
+        # A connection refuses messages above the size it was made with, and only the server knows
+        # that size: so streams have another connection than the call that asks.
+        if self._data is None:
+            info = self._control.action("info", "InfoRequest", {})
+            self._max_message_bytes = int(info.get("maxMessageBytes", 0)) or DEFAULT_MESSAGE_BYTES
+            self._data = self._endpoint.connect(self._max_message_bytes)
+        return self._data

@@ -1,0 +1,120 @@
+"""What is asked of the server, in the JSON form of its protobuf messages.
+
+`proto/pgflight/v1` has the messages. The canonical JSON form has lowerCamelCase names, 64-bit
+numbers as strings and bytes in base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, Dict, Mapping, Optional
+
+import pyarrow as pa
+
+from pgflight.errors import InvalidCommand
+
+_TYPE_URL = "type.googleapis.com/pgflight.v1."
+
+MODES = {"append": "MODE_APPEND", "create": "MODE_CREATE", "overwrite": "MODE_OVERWRITE"}
+IF_EXISTS = {
+    "fail": "IF_EXISTS_FAIL",
+    "append": "IF_EXISTS_APPEND",
+    "ignore": "IF_EXISTS_IGNORE",
+}
+OVERWRITE_WITH = {
+    "truncate": "OVERWRITE_WITH_TRUNCATE",
+    "delete": "OVERWRITE_WITH_DELETE",
+}
+
+
+def message(name: str, fields: Mapping[str, Any]) -> bytes:
+    """A message in its JSON form.
+
+    Args:
+        name: The message's name within the package: `WriteCommand`.
+        fields: Its fields, in JSON form.
+    """
+    return json.dumps({"@type": _TYPE_URL + name, **fields}).encode("utf-8")
+
+
+def parse(body: bytes) -> Dict[str, Any]:
+    """The fields of a message that the server sent, without its type."""
+    fields = json.loads(body)
+    fields.pop("@type", None)
+    return fields
+
+
+def write_spec(
+    table: str,
+    mode: str,
+    *,
+    if_exists: Optional[str] = None,
+    overwrite_with: Optional[str] = None,
+    create_if_missing: bool = False,
+    column_types: Optional[Mapping[str, str]] = None,
+    target: Optional[str] = None,
+) -> Dict[str, Any]:
+    """A `WriteSpec`: where rows go and how. `Client.write` says what the arguments mean.
+
+    Raises:
+        InvalidCommand: for a word that is not known, and for an argument that has no meaning in
+            the mode, rather than leaving it unheeded.
+    """
+    if not isinstance(table, str) or not table:
+        raise InvalidCommand("a table must be named, as in 'public.trips'")
+    spec: Dict[str, Any] = {"table": table, "mode": _word("mode", mode, MODES)}
+    if target:
+        spec["target"] = target
+    if if_exists is not None:
+        _only("if_exists", mode, "create")
+        spec["ifExists"] = _word("if_exists", if_exists, IF_EXISTS)
+    if overwrite_with is not None:
+        _only("overwrite_with", mode, "overwrite")
+        spec["overwriteWith"] = _word("overwrite_with", overwrite_with, OVERWRITE_WITH)
+    if create_if_missing:
+        _only("create_if_missing", mode, "append")
+        spec["createIfMissing"] = True
+    if column_types:
+        if mode == "append" and not create_if_missing:
+            raise InvalidCommand(
+                "column_types says how a table is made, and mode 'append' makes none: "
+                "leave it out, or add create_if_missing=True"
+            )
+        spec["tableDefinition"] = {"columnTypes": dict(column_types)}
+    return spec
+
+
+def write_command(spec: Mapping[str, Any]) -> bytes:
+    """Descriptor of a stream that is a whole write by itself."""
+    return message("WriteCommand", {"spec": spec})
+
+
+def attempt_command(write_id: str, partition_id: int, attempt_id: str) -> bytes:
+    """Descriptor of a stream that carries one attempt of one partition."""
+    return message(
+        "AttemptCommand",
+        {"writeId": write_id, "partitionId": partition_id, "attemptId": attempt_id},
+    )
+
+
+def end_record(row_count: int, batch_count: int) -> bytes:
+    """Last message of a stream."""
+    return message("EndRecord", {"rowCount": str(row_count), "batchCount": str(batch_count)})
+
+
+def schema_bytes(schema: pa.Schema) -> str:
+    """A schema as `BeginRequest` carries it: an encapsulated IPC message, in base64."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode("ascii")
+
+
+def _word(argument: str, value: Any, words: Mapping[str, str]) -> str:
+    if value not in words:
+        known = ", ".join(repr(word) for word in words)
+        raise InvalidCommand(f"{argument} is {value!r}, but must be one of {known}")
+    return words[value]
+
+
+def _only(argument: str, mode: str, needed: str) -> None:
+    if mode != needed:
+        raise InvalidCommand(f"{argument} has a meaning in mode {needed!r} only, not in {mode!r}")

@@ -1,0 +1,194 @@
+"""Where the server is, and calls to it."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
+
+import pyarrow as pa
+from pyarrow import flight
+
+from pgflight import command, errors
+from pgflight.errors import InvalidCommand
+
+#: Message limit of a gRPC server that says nothing else, in bytes.
+DEFAULT_MESSAGE_BYTES = 4 * 1024 * 1024
+
+# Keepalive finds a server that vanished without a word, and keeps idle connections open through
+# NAT and load balancers while a long COPY or commit says nothing. The cap on the reconnect backoff
+# (gRPC's is 2 minutes) lets retries of an action find a restarted server.
+_CHANNEL_OPTIONS = [
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
+
+_SCHEMES = ("grpc", "grpc+tcp", "grpc+tls", "grpc+unix")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server's address and how to be let in. Can be pickled; its repr holds no secret."""
+
+    url: str
+    token: Optional[str] = field(default=None, repr=False)
+    tls_root_certs: Optional[bytes] = field(default=None, repr=False)
+
+    @classmethod
+    def parse(
+        cls,
+        url: str,
+        token: Optional[str] = None,
+        tls_root_certs: Union[bytes, str, Path, None] = None,
+    ) -> Endpoint:
+        """Checks an address as a user writes it.
+
+        Args:
+            url: `grpc://host:port`, `grpc+tls://host:port`, `grpc+unix:///path` or `host:port`.
+            token: Sent with every call as `authorization: Bearer …`.
+            tls_root_certs: PEM certificates to trust, as bytes or as the path of a file. They
+                travel as bytes, since Spark's executors may not have the file.
+
+        Raises:
+            InvalidCommand: when it is no such address. The message never repeats the address,
+                which may hold a password.
+        """
+        if isinstance(tls_root_certs, (str, Path)):
+            tls_root_certs = Path(tls_root_certs).read_bytes()
+        return cls(_checked_url(url), token, tls_root_certs)
+
+    def connect(self, max_message_bytes: Optional[int] = None) -> Connection:
+        """Makes a connection; nothing is sent before its first call.
+
+        Args:
+            max_message_bytes: Refuse here, before sending, what is larger.
+        """
+        return Connection(self, max_message_bytes)
+
+
+class Connection:
+    """Calls to one server, with pyarrow's exceptions turned into ours."""
+
+    def __init__(self, endpoint: Endpoint, max_message_bytes: Optional[int] = None) -> None:
+        self.url = endpoint.url
+        headers = []
+        if endpoint.token:
+            headers.append((b"authorization", b"Bearer " + endpoint.token.encode("utf-8")))
+        self._options = flight.FlightCallOptions(headers=headers)
+        channel_options = list(_CHANNEL_OPTIONS)
+        if endpoint.url.startswith("grpc+unix:"):
+            # gRPC sends the percent-encoded path as :authority, which HTTP/2 servers refuse.
+            channel_options.append(("grpc.default_authority", "localhost"))
+        arguments: Dict[str, Any] = {"generic_options": channel_options}
+        if max_message_bytes is not None:
+            arguments["write_size_limit_bytes"] = max_message_bytes
+        if endpoint.tls_root_certs is not None:
+            arguments["tls_root_certs"] = endpoint.tls_root_certs
+        try:
+            self._client = flight.FlightClient(endpoint.url, **arguments)
+        except errors.TRANSPORT_ERRORS as error:
+            raise errors.from_transport(error, self.url) from None
+
+    def action(
+        self, kind: str, name: str, fields: Mapping[str, Any], *, retry_seconds: float = 0.0
+    ) -> Dict[str, Any]:
+        """Runs one action; all of them are idempotent.
+
+        Args:
+            kind: The action's type: `begin`.
+            name: Name of its message: `BeginRequest`.
+            fields: The message's fields.
+            retry_seconds: For how long to try again while the server is away or busy. The time of
+                an attempt that is under way is not cut short.
+
+        Returns:
+            The fields of the answer.
+
+        Raises:
+            PgFlightError: what the server, or the last attempt to reach it, said.
+        """
+        action = flight.Action(kind, command.message(name, fields))
+        give_up = time.monotonic() + retry_seconds
+        pause = 0.1
+        while True:
+            try:
+                return self._answer(action)
+            except errors.PgFlightError as error:
+                # Half of the pause is chance, so that many drivers do not come back in step.
+                wait = pause * random.uniform(0.5, 1.0)
+                if not error.retryable or time.monotonic() + wait > give_up:
+                    raise
+            time.sleep(wait)
+            pause = min(pause * 2, 5.0)
+
+    def _answer(self, action: flight.Action) -> Dict[str, Any]:
+        try:
+            results = [r.body.to_pybytes() for r in self._client.do_action(action, self._options)]
+        except errors.TRANSPORT_ERRORS as error:
+            raise errors.from_transport(error, self.url) from None
+        if len(results) != 1:
+            raise errors.Internal(
+                f"action {action.type!r} gave {len(results)} answers instead of one: "
+                f"is it a pgflight server at {self.url}?"
+            )
+        return command.parse(results[0])
+
+    def put(
+        self, descriptor: bytes, schema: pa.Schema
+    ) -> Tuple[flight.FlightStreamWriter, flight.FlightMetadataReader]:
+        """Opens a stream; `pgflight.stream` knows what to do with it."""
+        try:
+            return self._client.do_put(
+                flight.FlightDescriptor.for_command(descriptor), schema, self._options
+            )
+        except errors.TRANSPORT_ERRORS as error:
+            raise errors.from_transport(error, self.url) from None
+
+    def table_schema(self, table: str) -> pa.Schema:
+        """The Arrow schema of a table, as the server sees it."""
+        try:
+            descriptor = flight.FlightDescriptor.for_path(table)
+            return self._client.get_schema(descriptor, self._options).schema
+        except errors.TRANSPORT_ERRORS as error:
+            raise errors.from_transport(error, self.url) from None
+
+    def tables(self) -> Tuple[str, ...]:
+        """The tables that the server would write to."""
+        try:
+            flights = list(self._client.list_flights(options=self._options))
+        except errors.TRANSPORT_ERRORS as error:
+            raise errors.from_transport(error, self.url) from None
+        return tuple(
+            ".".join(part.decode("utf-8") for part in info.descriptor.path) for info in flights
+        )
+
+    def close(self) -> None:
+        """Closes the connection. Calling it again does nothing."""
+        self._client.close()
+
+
+def _checked_url(url: str) -> str:
+    if not isinstance(url, str) or not url:
+        raise InvalidCommand("the server's address is missing, as in 'grpc://host:8815'")
+    scheme, found, rest = url.partition("://")
+    if url.startswith("jdbc:") or scheme in ("postgres", "postgresql"):
+        raise InvalidCommand(
+            "this is the address of a database; pgflight needs the address of its own server, "
+            "as in 'grpc://host:8815': the server knows the database and holds its credentials"
+        )
+    if not found:
+        scheme, rest = "grpc", url
+    if scheme not in _SCHEMES:
+        raise InvalidCommand(
+            "the server's address must begin with grpc:// or grpc+tls://, as in 'grpc://host:8815'"
+        )
+    if "@" in rest:
+        raise InvalidCommand("the server's address holds a user or password: pass token= instead")
+    if scheme != "grpc+unix" and not re.search(r"^[^/\s]+:\d+$", rest.rstrip("/")):
+        raise InvalidCommand("the server's address needs host and port, as in 'grpc://host:8815'")
+    return f"{scheme}://{rest.rstrip('/') if scheme != 'grpc+unix' else rest}"

@@ -1,0 +1,367 @@
+"""One exception tree, and the way from what pyarrow raises to it.
+
+The server says what went wrong in a `google.rpc.ErrorInfo`; pyarrow hands its bytes over as
+`extra_info`. Where they are missing (no server, a proxy, a lost connection) the class and the text
+of pyarrow's exception have to do.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Dict, Iterator, Optional, Tuple, Type, Union
+
+import pyarrow as pa
+from pyarrow import flight
+
+#: What a call through pyarrow.flight raises. `OSError` is here because pyarrow raises a lost
+#: connection as one where Arrow's C++ side had no Flight status at hand.
+TRANSPORT_ERRORS = (pa.ArrowException, OSError)
+
+
+class PgFlightError(Exception):
+    """Something that pgflight refused or could not do.
+
+    The first line of `str(error)` is the message; a second line in square brackets lists whatever
+    of the attributes is known.
+
+    Attributes:
+        message: What went wrong, in words.
+        reason: The kind of error in capitals, as the server names it: `DATA_REJECTED`.
+        sqlstate: PostgreSQL's five-character code, where PostgreSQL was asked.
+        table: The table, quoted where SQL needs it.
+        column: The column, as the data or the catalog names it.
+        row: Number of the row within its stream, from 0. A stream is one `Client.write`, or one
+            attempt of one Spark partition.
+        constraint: The constraint that PostgreSQL named.
+        write_id: The write that it belongs to.
+        retryable: Whether the same call may succeed later, unchanged.
+    """
+
+    reason: str = "INTERNAL"
+    retryable: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        sqlstate: Optional[str] = None,
+        table: Optional[str] = None,
+        column: Optional[str] = None,
+        row: Optional[int] = None,
+        constraint: Optional[str] = None,
+        retryable: Optional[bool] = None,
+        reason: Optional[str] = None,
+        write_id: Optional[str] = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.sqlstate = sqlstate
+        self.table = table
+        self.column = column
+        self.row = row
+        self.constraint = constraint
+        self.write_id = write_id
+        self.reason = reason or type(self).reason
+        self.retryable = type(self).retryable if retryable is None else retryable
+
+    def __str__(self) -> str:
+        details = "".join(
+            f" {name}={json.dumps(value)}"
+            for name, value in self._details().items()
+            if value is not None
+        )
+        # The details are what `from_text` reads back out of a failed Spark job.
+        return f"{self.message}\n[{self.reason}{details}]"
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        # Exceptions are pickled by their positional arguments; ours are by name, and Spark's
+        # workers pickle what they raise.
+        state = dict(self._details(), reason=self.reason, retryable=self.retryable)
+        return (_rebuild, (type(self), self.message, state))
+
+    def _details(self) -> Dict[str, Union[str, int, None]]:
+        return {
+            "sqlstate": self.sqlstate,
+            "table": self.table,
+            "column": self.column,
+            "row": self.row,
+            "constraint": self.constraint,
+            "write_id": self.write_id,
+        }
+
+
+class InvalidCommand(PgFlightError):
+    """An argument, option or command that cannot be understood."""
+
+    reason = "INVALID_COMMAND"
+
+
+class SchemaMismatch(PgFlightError):
+    """Columns or types of the data do not fit the table."""
+
+    reason = "SCHEMA_MISMATCH"
+
+
+class DataRejected(PgFlightError):
+    """A value that its column cannot take: out of range, NULL, a violated constraint."""
+
+    reason = "DATA_REJECTED"
+
+
+class Unsupported(PgFlightError):
+    """A type, option or call that is not served."""
+
+    reason = "UNSUPPORTED"
+
+
+class NotFound(PgFlightError):
+    """A table, schema, database or write that is not there."""
+
+    reason = "NOT_FOUND"
+
+
+class AlreadyExists(PgFlightError):
+    """A table that is already there, or a write id that was used for something else."""
+
+    reason = "ALREADY_EXISTS"
+
+
+class Conflict(PgFlightError):
+    """A write that is already aborted, or was committed otherwise."""
+
+    reason = "CONFLICT"
+
+
+class Unauthenticated(PgFlightError):
+    """The server does not know who is calling: a missing or wrong token."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(PgFlightError):
+    """The caller, or the server's database role, may not do this."""
+
+    reason = "PERMISSION_DENIED"
+
+
+class Unavailable(PgFlightError):
+    """The server is away or busy, or PostgreSQL is out of its reach: worth a retry."""
+
+    reason = "UNAVAILABLE"
+    retryable = True
+
+
+class Cancelled(PgFlightError):
+    """The call was cancelled."""
+
+    reason = "CANCELLED"
+
+
+class Timeout(PgFlightError):
+    """A deadline passed."""
+
+    reason = "TIMEOUT"
+
+
+class Internal(PgFlightError):
+    """A bug or a misconfiguration of the server."""
+
+    reason = "INTERNAL"
+
+
+class ReceiptMissing(PgFlightError):
+    """The stream ended without a receipt for all its rows: nothing proves that they were kept."""
+
+    reason = "RECEIPT_MISSING"
+
+
+_BY_REASON: Dict[str, Type[PgFlightError]] = {
+    kind.reason: kind
+    for kind in (
+        InvalidCommand,
+        SchemaMismatch,
+        DataRejected,
+        Unsupported,
+        NotFound,
+        AlreadyExists,
+        Conflict,
+        Unauthenticated,
+        PermissionDenied,
+        Unavailable,
+        Cancelled,
+        Timeout,
+        Internal,
+        ReceiptMissing,
+    )
+}
+
+# Order matters: a class stands before its bases.
+_BY_CLASS: Tuple[Tuple[Type[BaseException], Type[PgFlightError]], ...] = (
+    (flight.FlightUnavailableError, Unavailable),
+    (flight.FlightUnauthenticatedError, Unauthenticated),
+    (flight.FlightUnauthorizedError, PermissionDenied),
+    (flight.FlightTimedOutError, Timeout),
+    (flight.FlightCancelledError, Cancelled),
+    (pa.ArrowNotImplementedError, Unsupported),
+    (pa.ArrowKeyError, NotFound),
+    (pa.ArrowInvalid, InvalidCommand),
+    # Without a Flight status it is the connection that broke (apache/arrow issue 43374).
+    (OSError, Unavailable),
+)
+
+
+def from_transport(error: BaseException, url: str) -> PgFlightError:
+    """Turns what pyarrow raised into the exception that says it.
+
+    Args:
+        error: One of `TRANSPORT_ERRORS`.
+        url: The server's address, for the message when nobody answers there.
+
+    Returns:
+        The exception to raise.
+    """
+    message = clean_message(str(error))
+    info = error_info(getattr(error, "extra_info", None) or b"")
+    if info is not None:
+        reason, metadata = info
+        return _from_metadata(reason, message, metadata)
+    kind = next((ours for theirs, ours in _BY_CLASS if isinstance(error, theirs)), Internal)
+    if kind is Unavailable:
+        message = _unreachable(message, url)
+    return kind(message or "the server gave no reason")
+
+
+def has_details(error: BaseException) -> bool:
+    """Whether the server itself said what went wrong."""
+    return error_info(getattr(error, "extra_info", None) or b"") is not None
+
+
+def from_text(text: str) -> Optional[PgFlightError]:
+    """Finds the exception of a task in the text of a failed Spark job.
+
+    Args:
+        text: What Spark raised on the driver, as a string: it quotes the task's traceback.
+
+    Returns:
+        The exception as the task raised it, or None when the job failed of something else.
+    """
+    found = None
+    for found in _IN_TRACEBACK.finditer(text):
+        pass  # The last one is the one that was raised; those before it are its causes.
+    if found is None:
+        return None
+    details = {name: json.loads(value) for name, value in _DETAIL.findall(found["details"])}
+    kind = _BY_REASON.get(found["reason"], PgFlightError)
+    return kind(found["message"], reason=found["reason"], **details)
+
+
+_DETAIL = re.compile(r' (\w+)=("(?:[^"\\]|\\.)*"|\d+)')
+_IN_TRACEBACK = re.compile(
+    r"^pgflight\.errors\.\w+: (?P<message>(?:(?!^pgflight\.errors\.).)*?)"
+    r'\n\[(?P<reason>[A-Z_]+)(?P<details>(?: \w+=(?:"(?:[^"\\]|\\.)*"|\d+))*)\]',
+    re.MULTILINE | re.DOTALL,
+)
+
+# What pyarrow puts around the server's words.
+_PREFIX = re.compile(r"^(?:Flight|gRPC) returned [\w -]+ error, with message: ", re.IGNORECASE)
+_DEBUG = re.compile(r"\.? *gRPC client debug context: .*", re.DOTALL)
+_CONTEXT = re.compile(r"\.? *Client context: .*", re.DOTALL)
+_DETAIL_SUFFIX = re.compile(r"\. Detail: (?:[\w:]+|Python exception: .*)\s*$", re.DOTALL)
+
+
+def clean_message(text: str) -> str:
+    """The server's words alone, without what gRPC and pyarrow put around them."""
+    for noise in (_DEBUG, _CONTEXT, _DETAIL_SUFFIX, _PREFIX):
+        text = noise.sub("", text)
+    return text.strip()
+
+
+def error_info(extra_info: bytes) -> Optional[Tuple[str, Dict[str, str]]]:
+    """Reads the `google.rpc.ErrorInfo` in a serialized `google.rpc.Status`.
+
+    Args:
+        extra_info: Bytes of the Status, as pyarrow gives them.
+
+    Returns:
+        Reason and metadata, or None when there is no ErrorInfo of pgflight's in it.
+    """
+    try:
+        # Status.details = 3, Any.type_url = 1, Any.value = 2
+        for detail in _all(extra_info, 3):
+            if not _text(detail, 1).endswith("/google.rpc.ErrorInfo"):
+                continue
+            # ErrorInfo.reason = 1, .domain = 2, .metadata = 3 (entries: key = 1, value = 2)
+            info = next(_all(detail, 2), b"")
+            if _text(info, 2) == "pgflight":
+                entries = {_text(entry, 1): _text(entry, 2) for entry in _all(info, 3)}
+                return _text(info, 1), entries
+    except (ValueError, IndexError):
+        pass  # Not ours: some other server's or proxy's bytes.
+    return None
+
+
+def _all(message: bytes, number: int) -> Iterator[bytes]:
+    """The length-delimited fields of one number in a protobuf message."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        wire_type = tag & 7
+        if wire_type == 2:
+            size, at = _varint(message, at)
+            if at + size > len(message):
+                raise ValueError("cut short")
+            if tag >> 3 == number:
+                yield message[at : at + size]
+            at += size
+        elif wire_type == 0:
+            _, at = _varint(message, at)
+        elif wire_type == 1:
+            at += 8
+        elif wire_type == 5:
+            at += 4
+        else:
+            raise ValueError(f"wire type {wire_type}")
+
+
+def _varint(message: bytes, at: int) -> Tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+        if shift > 63:
+            raise ValueError("varint of more than ten bytes")
+
+
+def _text(message: bytes, number: int) -> str:
+    return next(_all(message, number), b"").decode("utf-8")
+
+
+def _from_metadata(reason: str, message: str, metadata: Dict[str, str]) -> PgFlightError:
+    row = metadata.get("row", "")
+    retryable = metadata.get("retryable")
+    return _BY_REASON.get(reason, PgFlightError)(
+        message,
+        sqlstate=metadata.get("sqlstate"),
+        table=metadata.get("table"),
+        column=metadata.get("column"),
+        row=int(row) if row.isdigit() else None,
+        constraint=metadata.get("constraint"),
+        write_id=metadata.get("write_id"),
+        reason=reason,
+        retryable=None if retryable is None else retryable == "true",
+    )
+
+
+def _unreachable(message: str, url: str) -> str:
+    if "failed to connect" in message.lower() or "dns resolution failed" in message.lower():
+        cause = message.rsplit(": ", 1)[-1]
+        return f"no pgflight server answers at {url} ({cause}): is `pgflight serve` running there?"
+    return f"lost the pgflight server at {url}: {message}"
+
+
+def _rebuild(kind: Type[PgFlightError], message: str, state: Dict[str, Any]) -> PgFlightError:
+    return kind(message, **state)

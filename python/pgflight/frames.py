@@ -1,0 +1,118 @@
+"""Whatever holds a table, as a schema and batches."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Iterator, NamedTuple
+
+import pyarrow as pa
+
+
+class Frame(NamedTuple):
+    """A schema and the batches that have it."""
+
+    schema: pa.Schema
+    batches: Iterable[pa.RecordBatch]
+
+
+def frame(data: Any) -> Frame:
+    """Reads a schema and batches out of what a user hands over.
+
+    Args:
+        data: A pyarrow Table, RecordBatch, RecordBatchReader, Dataset or Scanner; a pandas or
+            polars DataFrame; an iterable of RecordBatches; anything else that has
+            `__arrow_c_stream__` or `__arrow_c_array__`. The index of a pandas DataFrame is left
+            out: `reset_index()` makes it a column.
+
+    Raises:
+        TypeError: for anything else.
+        ValueError: for an iterable without a batch, which has no schema.
+    """
+    return _plain(_read(data))
+
+
+def _read(data: Any) -> Frame:
+    if isinstance(data, pa.RecordBatch):
+        return Frame(data.schema, [data])
+    if isinstance(data, pa.Table):
+        return Frame(data.schema, data.to_batches())
+    if isinstance(data, pa.RecordBatchReader):
+        return Frame(data.schema, data)
+    library = type(data).__module__.partition(".")[0]
+    if library == "pandas":
+        return _pandas(data)
+    if library == "polars":
+        return _polars(data)
+    if hasattr(data, "scanner"):  # pyarrow.dataset.Dataset; the module is not always built in
+        data = data.scanner()
+    if hasattr(data, "to_reader"):
+        return _read(data.to_reader())
+    if hasattr(data, "__arrow_c_stream__"):
+        return _read(pa.RecordBatchReader.from_stream(data))
+    if hasattr(data, "__arrow_c_array__"):
+        return _read(pa.record_batch(data))
+    if hasattr(data, "__iter__") and not isinstance(data, (str, bytes, dict)):
+        return _iterable(iter(data))
+    raise TypeError(f"cannot write a {_name(data)}: pass a Table, a DataFrame or RecordBatches")
+
+
+def _pandas(data: Any) -> Frame:
+    if not hasattr(data, "columns"):
+        raise TypeError("cannot write a pandas Series: make it a DataFrame by to_frame()")
+    table = pa.Table.from_pandas(data, preserve_index=False)
+    # Arrow describes the whole frame for pandas' use in the schema: of no use to PostgreSQL, and
+    # long where there are many columns.
+    return _read(table.replace_schema_metadata(None))
+
+
+def _polars(data: Any) -> Frame:
+    if not hasattr(data, "to_arrow"):
+        raise TypeError(f"cannot write a {_name(data)}: collect() it first")
+    table = data.to_arrow()
+    if not isinstance(table, pa.Table):
+        raise TypeError("cannot write a polars Series: make it a DataFrame by to_frame()")
+    return _read(table)
+
+
+def _iterable(batches: Iterator[Any]) -> Frame:
+    first = next(batches, None)
+    if first is None:
+        raise ValueError(
+            "an iterable without a batch has no schema: pass a Table or a RecordBatchReader"
+        )
+    if not isinstance(first, pa.RecordBatch):
+        raise TypeError(f"cannot write an iterable of {_name(first)}: it must give RecordBatches")
+
+    def all_of_them() -> Iterator[pa.RecordBatch]:
+        yield first
+        for batch in batches:
+            if not isinstance(batch, pa.RecordBatch):
+                raise TypeError(f"the iterable gave a {_name(batch)} instead of a RecordBatch")
+            yield batch
+
+    return Frame(first.schema, all_of_them())
+
+
+def _plain(viewed: Frame) -> Frame:
+    """Turns string and binary views into their plain forms.
+
+    A slice of views keeps all bytes that the whole array points at, so a large batch could not be
+    cut into messages.
+    """
+    views = {}
+    for name, plain in (("string_view", pa.large_string()), ("binary_view", pa.large_binary())):
+        if hasattr(pa, name):  # since pyarrow 16
+            views[getattr(pa, name)()] = plain
+    fields = [f.with_type(views.get(f.type, f.type)) for f in viewed.schema]
+    schema = pa.schema(fields, viewed.schema.metadata)
+    if schema.equals(viewed.schema):
+        return viewed
+
+    def cast(batch: pa.RecordBatch) -> pa.RecordBatch:
+        columns = [column.cast(field.type) for column, field in zip(batch.columns, schema)]
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    return Frame(schema, map(cast, viewed.batches))
+
+
+def _name(data: Any) -> str:
+    return f"{type(data).__module__}.{type(data).__qualname__}"

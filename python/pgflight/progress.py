@@ -1,0 +1,92 @@
+"""Tells a person how a write is coming along."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Callable, NamedTuple, Optional, TextIO, Union
+
+#: Seconds between two updates of the live line, and between two lines where there is no terminal.
+_TERMINAL_INTERVAL = 0.2
+_LINE_INTERVAL = 10.0
+
+
+class Progress(NamedTuple):
+    """How far a write is.
+
+    Attributes:
+        row_count: Rows sent so far.
+        byte_count: Bytes of Arrow data sent so far.
+        seconds: Time since the write began.
+    """
+
+    row_count: int
+    byte_count: int
+    seconds: float
+
+
+class Reporter:
+    """Counts what is sent and tells about it now and then."""
+
+    def __init__(
+        self, table: str, report: Union[bool, Callable[[Progress], None]], out: Optional[TextIO] = None
+    ) -> None:
+        """Args:
+        table: Named in the lines.
+        report: True: lines on `out`. A callable: called instead, after every piece that was sent
+            and once at the end.
+        out: Standard error unless given.
+        """
+        self._table = table
+        self._callback = report if callable(report) else None
+        self._out = out or sys.stderr
+        self._live = self._callback is None and self._out.isatty()
+        self._interval = _TERMINAL_INTERVAL if self._live else _LINE_INTERVAL
+        self._row_count = 0
+        self._byte_count = 0
+        self._started = self._told = time.monotonic()
+        self._width = 0
+
+    def sent(self, row_count: int, byte_count: int) -> None:
+        """Counts a piece that was sent."""
+        self._row_count += row_count
+        self._byte_count += byte_count
+        now = time.monotonic()
+        if self._callback is not None:
+            self._callback(self._progress(now))
+        elif now - self._told >= self._interval:
+            self._told = now
+            self._show(self._line(now), end="" if self._live else "\n")
+
+    def finished(self) -> None:
+        """The write is committed."""
+        now = time.monotonic()
+        if self._callback is not None:
+            self._callback(self._progress(now))
+        else:
+            self._show(f"{self._line(now)}, committed", end="\n")
+
+    def failed(self) -> None:
+        """The write failed: leaves the live line to what is printed next."""
+        if self._live and self._width:
+            self._out.write("\n")
+
+    def _progress(self, now: float) -> Progress:
+        return Progress(self._row_count, self._byte_count, now - self._started)
+
+    def _line(self, now: float) -> str:
+        seconds = max(now - self._started, 1e-3)
+        return (
+            f"{self._table}: {self._row_count:,} rows in {seconds:,.1f} s, "
+            f"{self._row_count / seconds:,.0f} rows/s, {self._byte_count / seconds / 1e6:,.1f} MB/s"
+        )
+
+    def _show(self, line: str, end: str) -> None:
+        if self._live:
+            # Blanks wipe what a longer line left behind.
+            padded = line.ljust(self._width)
+            self._width = len(line)
+            self._out.write(f"\r{padded}{end}")
+        else:
+            self._out.write(f"pgflight: {line}{end}")
+        self._out.flush()

@@ -1,0 +1,213 @@
+"""Writes Spark frames, on Spark 3.3 and later.
+
+One path for every release: `mapInArrow` hands the batches of a partition to a function of ours,
+which sends them as one attempt and gives back the receipt as the partition's only row. The driver
+collects the receipts and commits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Union
+
+import pyarrow as pa
+
+from pgflight import command, errors
+from pgflight.connection import Endpoint
+from pgflight.distributed import DistributedWrite
+from pgflight.errors import PgFlightError, Unsupported
+from pgflight.result import WriteResult
+from pgflight.spark_schema import arrow_schema, has_day_time_interval, match_columns
+
+_RECEIPT_DDL = "receipt string"
+# The same in Arrow. Spark checks it only after the rows were written, and then runs the task again.
+_RECEIPT_SCHEMA = pa.schema([("receipt", pa.string())])
+
+#: Spark 3 crashes in the JVM on batches of more than about 4,000 rows with a day-time interval.
+_MAX_INTERVAL_ROWS = 4000
+
+
+def write_dataframe(
+    df: Any,
+    url: str,
+    table: str,
+    mode: str = "append",
+    *,
+    if_exists: Optional[str] = None,
+    overwrite_with: Optional[str] = None,
+    create_if_missing: bool = False,
+    column_types: Optional[Mapping[str, str]] = None,
+    target: Optional[str] = None,
+    write_id: Optional[str] = None,
+    token: Optional[str] = None,
+    tls_root_certs: Union[bytes, str, Path, None] = None,
+) -> WriteResult:
+    """Writes a Spark frame to PostgreSQL: all of its rows or none, however often tasks are retried.
+
+    pgflight must be importable on the executors, and PySpark's own requirements for `mapInArrow`
+    must be met: pyarrow everywhere, pandas on the driver.
+
+    Args:
+        df: A Spark DataFrame; in Structured Streaming, the one that foreachBatch hands over.
+        url: The pgflight server, as the executors reach it: `grpc://host:8815`.
+        table: `name` or `schema.name`, with double quotes around a name that holds a dot or a
+            double quote. Names keep their case.
+        mode: "append" adds to a table that exists; "create" makes it; "overwrite" replaces its
+            rows, and makes it when it is missing.
+        if_exists: mode "create" only, when the table is there: "fail" (default), "append", or
+            "ignore", which leaves it as it is and writes nothing.
+        overwrite_with: mode "overwrite" only: "truncate" (default), or "delete", which never blocks
+            readers but leaves dead rows for vacuum.
+        create_if_missing: mode "append" only: make the table when it is missing.
+        column_types: PostgreSQL types for columns of a table that is made, as in
+            {"fare": "numeric(12,2)"}; the other types follow from the frame.
+        target: One of the server's configured databases; its default unless given.
+        write_id: An id of your own, at most 128 bytes, that names this write for ever. Calling
+            again with the same id and arguments writes nothing if the write was committed and
+            returns its result: a job that is run again does not write twice.
+        token: Sent with every call as `authorization: Bearer …`.
+        tls_root_certs: PEM certificates to trust, as bytes or as the path of a file here.
+
+    Returns:
+        Rows and bytes that PostgreSQL took, the seconds it took, and the write's id.
+
+    Raises:
+        PgFlightError: one of its subclasses. What is wrong with table, columns, types or rights is
+            raised before the first task; what a task ran into is raised as it was there, with
+            Spark's own exception as its cause.
+        Exception: whatever Spark raised when the job failed of something else. Nothing was written.
+    """
+    started = time.monotonic()
+    endpoint = Endpoint.parse(url, token, tls_root_certs)
+    if df.isStreaming:
+        raise Unsupported(
+            "a streaming frame cannot be written at once: call write_dataframe within "
+            "df.writeStream.foreachBatch(...)"
+        )
+    spark = df.sparkSession
+    schema = arrow_schema(
+        df.schema,
+        time_zone=spark.conf.get("spark.sql.session.timeZone", "UTC"),
+        large_types=spark.conf.get("spark.sql.execution.arrow.useLargeVarTypes", "false") == "true",
+    )
+    spec = command.write_spec(
+        table,
+        mode,
+        if_exists=if_exists,
+        overwrite_with=overwrite_with,
+        create_if_missing=create_if_missing,
+        column_types=match_columns(column_types or {}, schema.names),
+        target=target,
+    )
+    write = DistributedWrite.begin(endpoint, spec, schema, write_id)
+    if write.is_committed:
+        return write.status.result(time.monotonic() - started)
+    try:
+        with _described(spark, write), _small_batches(spark, schema):
+            receipts = _run(df, write)
+        status = write.commit(receipts)
+    except BaseException as error:
+        after = write.abort_quietly(_reason(error))
+        if isinstance(error, PgFlightError) and after is not None and after.state == "committed":
+            # The commit worked and its answer was lost.
+            return after.result(time.monotonic() - started)
+        found = None if isinstance(error, PgFlightError) else errors.from_text(str(error))
+        if found is not None:
+            raise found from error
+        raise
+    return status.result(time.monotonic() - started)
+
+
+def register(spark: Any) -> None:
+    """Makes `df.write.format("pgflight")` known to a session of Spark 4.0 or later.
+
+    Sessions find it by themselves where pgflight is installed in the driver's Python; calling this
+    is the sure way everywhere else, such as with `--py-files`.
+
+    Args:
+        spark: A SparkSession, classic or Spark Connect.
+
+    Raises:
+        Unsupported: where Spark has no data sources in Python, as before 4.0.
+    """
+    try:
+        from pgflight.datasource import PgFlightDataSource
+    except ImportError as error:
+        import pyspark
+
+        raise Unsupported(
+            f"PySpark {pyspark.__version__} has no Arrow data sources in Python: "
+            "call pgflight.write_dataframe(df, url, table), which does the same"
+        ) from error
+    spark.dataSource.register(PgFlightDataSource)
+
+
+def _run(df: Any, write: DistributedWrite) -> List[Dict[str, Any]]:
+    """Runs the job, once and to its end: the lazy frame never leaves this function, since every
+    action on it would write again."""
+    # mapInArrow looks columns up by name, which fails for a name with a dot or a back quote: so
+    # they travel under their numbers.
+    numbered = df.toDF(*[f"_{number}" for number in range(len(write.schema))])
+    rows = numbered.mapInArrow(_task(write), _RECEIPT_DDL).collect()
+    return [json.loads(row["receipt"]) for row in rows]
+
+
+def _task(write: DistributedWrite) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def send(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from pyspark import TaskContext
+
+        context = TaskContext.get()
+        receipt = write.attempt(
+            context.partitionId(),
+            str(context.taskAttemptId()),
+            (_renamed(batch, write.schema.names) for batch in batches),
+        )
+        column = pa.array([json.dumps(receipt)], pa.string())
+        yield pa.RecordBatch.from_arrays([column], schema=_RECEIPT_SCHEMA)
+
+    return send
+
+
+def _renamed(batch: pa.RecordBatch, names: List[str]) -> pa.RecordBatch:
+    fields = [field.with_name(name) for field, name in zip(batch.schema, names)]
+    return pa.RecordBatch.from_arrays(batch.columns, schema=pa.schema(fields))
+
+
+@contextlib.contextmanager
+def _described(spark: Any, write: DistributedWrite) -> Iterator[None]:
+    """Names the write in Spark's list of jobs, so that both sides can be matched."""
+    if type(spark).__module__.startswith("pyspark.sql.connect"):
+        yield  # There is no SparkContext to tell.
+        return
+    context = spark.sparkContext
+    before = context.getLocalProperty("spark.job.description")
+    context.setJobDescription(f"pgflight {write.status.table} {write.write_id}")
+    try:
+        yield
+    finally:
+        context.setJobDescription(before)
+
+
+@contextlib.contextmanager
+def _small_batches(spark: Any, schema: pa.Schema) -> Iterator[None]:
+    name = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    before = spark.conf.get(name)
+    fits = 0 < int(before) <= _MAX_INTERVAL_ROWS
+    if fits or not has_day_time_interval(schema) or not spark.version.startswith("3."):
+        yield
+        return
+    spark.conf.set(name, str(_MAX_INTERVAL_ROWS))
+    try:
+        yield
+    finally:
+        spark.conf.set(name, before)
+
+
+def _reason(error: BaseException) -> str:
+    """Why a write was aborted, for the server's ledger: never Spark's text, which may hold data."""
+    if isinstance(error, PgFlightError):
+        return f"{error.reason}: {error.message}"[:500]
+    return f"the Spark job failed with {type(error).__name__}"

@@ -1,0 +1,277 @@
+"""Options of the Spark data source: those of Spark's JDBC source where they mean the same."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from pgflight import command
+from pgflight.connection import Endpoint
+from pgflight.errors import InvalidCommand
+
+#: Options that are read, as users write them; Spark hands them over in lower case.
+_KNOWN = (
+    "url",
+    "dbtable",
+    "path",
+    "target",
+    "truncate",
+    "overwriteWith",
+    "createTable",
+    "ifExists",
+    "createTableColumnTypes",
+    "writeId",
+    "token",
+    "tlsRootCerts",
+)
+
+_READING = "it is for reading"
+
+#: JDBC options that a write does not need: accepted, so that a job can be moved by changing its
+#: format and url, and warned about, so that nobody believes that they do something.
+_NOT_NEEDED = {
+    "driver": "no JDBC driver is involved",
+    "batchsize": "rows are streamed through COPY, not sent in batches of statements",
+    "rewritebatchedinserts": "rows are streamed through COPY, not sent in batches of statements",
+    "isolationlevel": "the write is one transaction, whatever its number of partitions",
+    "querytimeout": "timeouts are set on the server",
+    "numpartitions": (
+        "a data source cannot change the number of partitions: call df.coalesce(n) before writing"
+    ),
+    "stringtype": "text is converted to the type of its column",
+    "fetchsize": _READING,
+    "partitioncolumn": _READING,
+    "lowerbound": _READING,
+    "upperbound": _READING,
+    "customschema": _READING,
+    "pushdownpredicate": _READING,
+    "pushdownaggregate": _READING,
+    "pushdownlimit": _READING,
+    "pushdownoffset": _READING,
+    "pushdowntablesample": _READING,
+}
+
+_CREDENTIALS = "the pgflight server holds the database's credentials: leave it out"
+
+#: JDBC options that would change what is written if they were heeded: refused.
+_REFUSED = {
+    "user": _CREDENTIALS,
+    "password": _CREDENTIALS,
+    "keytab": _CREDENTIALS,
+    "principal": _CREDENTIALS,
+    "connectionprovider": _CREDENTIALS,
+    "query": "only a table can be written: name it in 'dbtable'",
+    "cascadetruncate": "tables that refer to the table are never truncated along with it",
+    "createtableoptions": "make the table beforehand, or give types by 'createTableColumnTypes'",
+    "sessioninitstatement": "sessions are set up on the server",
+    "preparequery": "only a table can be written: name it in 'dbtable'",
+}
+
+
+@dataclass(frozen=True)
+class SparkOptions:
+    """What the options of one save mean."""
+
+    endpoint: Endpoint
+    table: str
+    mode: str
+    if_exists: Optional[str]
+    overwrite_with: Optional[str]
+    create_if_missing: bool
+    column_types: Dict[str, str]
+    target: Optional[str]
+    write_id: Optional[str]
+
+    def spec(self, column_types: Mapping[str, str]) -> Dict[str, Any]:
+        """The `WriteSpec`, with these types in place of those that the user spelled."""
+        return command.write_spec(
+            self.table,
+            self.mode,
+            if_exists=self.if_exists,
+            overwrite_with=self.overwrite_with,
+            create_if_missing=self.create_if_missing,
+            column_types=column_types,
+            target=self.target,
+        )
+
+
+def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
+    """Reads the options of one save.
+
+    Args:
+        options: Name to value; the case of names does not matter.
+        overwrite: Whether the save mode is overwrite; append otherwise.
+
+    Raises:
+        InvalidCommand: for an option that is missing, unknown, refused or at odds with another.
+            Values of unknown options are never repeated: they may be secrets.
+
+    Warns:
+        UserWarning: for every option that is accepted and has no effect.
+    """
+    given = {name.lower(): value for name, value in options.items()}
+    _check_names(given)
+    mode, if_exists, create_if_missing = _making(given, overwrite)
+    overwrite_with = _overwrite_with(given) if overwrite else None
+    types = parse_column_types(given.get("createtablecolumntypes", ""))
+    if types and mode == "append" and not create_if_missing:
+        raise InvalidCommand(
+            "createTableColumnTypes has an effect only where the table is made, and append makes "
+            "none: add option createTable=true, or leave it out"
+        )
+    return SparkOptions(
+        endpoint=Endpoint.parse(
+            _required(given, "url", "the pgflight server's address, as in grpc://host:8815"),
+            given.get("token"),
+            given.get("tlsrootcerts"),
+        ),
+        table=_table(given),
+        mode=mode,
+        if_exists=if_exists,
+        overwrite_with=overwrite_with,
+        create_if_missing=create_if_missing,
+        column_types=types,
+        target=given.get("target"),
+        write_id=given.get("writeid"),
+    )
+
+
+def parse_column_types(text: str) -> Dict[str, str]:
+    """Reads Spark's `name VARCHAR(64), fare DECIMAL(10,2)`.
+
+    Args:
+        text: Columns separated by commas; a comma within parentheses or quotes belongs to the
+            type or the name. Names may stand in back quotes or double quotes, doubled within.
+
+    Returns:
+        Column name to type; the type as it stands, for PostgreSQL to read.
+
+    Raises:
+        InvalidCommand: when a column has no type or comes twice.
+    """
+    types: Dict[str, str] = {}
+    for part in _split(text):
+        name, kind = _name_and_type(part)
+        if name in types:
+            raise InvalidCommand(f"createTableColumnTypes names column {name!r} twice", column=name)
+        types[name] = kind
+    return types
+
+
+def _check_names(given: Mapping[str, str]) -> None:
+    known = {name.lower(): name for name in _KNOWN}
+    for name in given:
+        if name in _REFUSED and given[name].lower() != "false":
+            raise InvalidCommand(f"option {name!r} is not taken: {_REFUSED[name]}")
+        if name in _REFUSED or name in known:
+            continue
+        if name in _NOT_NEEDED:
+            why = _NOT_NEEDED[name]
+            warnings.warn(f"pgflight: option {name!r} has no effect: {why}", stacklevel=4)
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {known[near[0]]!r}?" if near else f"known are {', '.join(_KNOWN)}"
+        raise InvalidCommand(f"option {name!r} is not known: {hint}")
+
+
+def _making(given: Mapping[str, str], overwrite: bool) -> Tuple[str, Optional[str], bool]:
+    """Mode, if_exists and create_if_missing: Spark itself knows only append and overwrite."""
+    create_table = _flag(given, "createTable")
+    if_exists = given.get("ifexists")
+    if if_exists is not None:
+        if_exists = if_exists.lower()
+        if if_exists not in command.IF_EXISTS:
+            raise InvalidCommand("option 'ifExists' must be fail, append or ignore")
+    if overwrite:
+        if if_exists is not None:
+            raise InvalidCommand("option 'ifExists' contradicts mode 'overwrite': use 'append'")
+        if create_table is False:
+            raise InvalidCommand("mode 'overwrite' makes a missing table: createTable=false is not")
+        return "overwrite", None, False
+    if if_exists is not None:
+        # What .mode("error") and .mode("ignore") are elsewhere; Spark refuses them for Python data
+        # sources, so the mode is append and the option says the rest.
+        if create_table is False:
+            raise InvalidCommand("option 'ifExists' makes the table: createTable=false is not")
+        return "create", if_exists, False
+    return "append", None, bool(create_table)
+
+
+def _overwrite_with(given: Mapping[str, str]) -> Optional[str]:
+    truncate = _flag(given, "truncate")
+    if truncate is False:
+        raise InvalidCommand(
+            "truncate=false asks to drop the table and make it anew, which would lose its indexes, "
+            "grants and views: pgflight never does; leave it out, or say overwriteWith=delete"
+        )
+    how = given.get("overwritewith")
+    if how is not None:
+        how = how.lower()
+        if how not in command.OVERWRITE_WITH:
+            raise InvalidCommand("option 'overwriteWith' must be truncate or delete")
+        if truncate and how != "truncate":
+            raise InvalidCommand("options 'truncate' and 'overwriteWith' contradict each other")
+    return how or "truncate"
+
+
+def _table(given: Mapping[str, str]) -> str:
+    table, path = given.get("dbtable"), given.get("path")
+    if table and path and table != path:
+        raise InvalidCommand("the table is named twice: in option 'dbtable' and in save()")
+    if not table and not path:
+        return _required(given, "dbtable", "the table to write to, as in public.trips")
+    return table or path or ""
+
+
+def _required(given: Mapping[str, str], name: str, what: str) -> str:
+    value = given.get(name)
+    if not value:
+        raise InvalidCommand(f"option {name!r} is missing: {what}")
+    return value
+
+
+def _flag(given: Mapping[str, str], name: str) -> Optional[bool]:
+    value = given.get(name.lower())
+    if value is None:
+        return None
+    if value.lower() not in ("true", "false"):
+        raise InvalidCommand(f"option {name!r} must be true or false")
+    return value.lower() == "true"
+
+
+def _split(text: str) -> List[str]:
+    """Splits at the commas that stand outside parentheses and quotes."""
+    parts, part, depth, quote = [], "", 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "`\"'":
+            quote = letter
+        elif letter in "()":
+            depth += 1 if letter == "(" else -1
+        elif letter == "," and depth == 0:
+            parts.append(part)
+            part = ""
+            continue
+        part += letter
+    if quote or depth:
+        raise InvalidCommand("createTableColumnTypes has a quote or parenthesis without its end")
+    return [p.strip() for p in parts + [part] if p.strip()]
+
+
+def _name_and_type(part: str) -> Tuple[str, str]:
+    quote = part[0]
+    if quote in '`"':
+        end = 1
+        # A doubled quote stands for one, within the name.
+        while part[end] != quote or part[end + 1 : end + 2] == quote:
+            end += 2 if part[end] == quote else 1
+        name, kind = part[1:end].replace(quote * 2, quote), part[end + 1 :].strip()
+    else:
+        name, _, kind = part.replace("\t", " ").partition(" ")
+        kind = kind.strip()
+    if not name or not kind:
+        raise InvalidCommand(f"createTableColumnTypes has no type for {name or part!r}")
+    return name, kind

@@ -1,0 +1,162 @@
+"""A PostgreSQL, a database and a pgflight server for each test. Nothing here is a stand-in.
+
+PGFLIGHT_TEST_URL   superuser URL of a server to use (postgres://…); unless set, a throw-away
+                    cluster is started
+PGFLIGHT_BIN        the server's binary; unless set, the debug build of this checkout
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Iterator, List, Optional, Tuple
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+import pgflight
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Database:
+    """A database of the test's own."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._connection = psycopg.connect(url, autocommit=True)
+
+    def run(self, sql: str, *arguments: Any) -> None:
+        """Runs a statement."""
+        self._connection.execute(sql, arguments or None)
+
+    def rows(self, sql: str, *arguments: Any) -> List[Tuple[Any, ...]]:
+        """The rows of a query."""
+        return self._connection.execute(sql, arguments or None).fetchall()
+
+    def value(self, sql: str, *arguments: Any) -> Any:
+        """The first column of the only row of a query."""
+        (row,) = self.rows(sql, *arguments)
+        return row[0]
+
+    def count(self, table: str) -> int:
+        return self.value(f"SELECT count(*) FROM {table}")
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Server:
+    """A pgflight server in a process of its own."""
+
+    def __init__(self, database_url: str) -> None:
+        self._process = subprocess.Popen(
+            [binary(), "serve", "--listen", "127.0.0.1:0", "--postgres", database_url],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "NO_COLOR": "1"},
+            text=True,
+        )
+        self.log: List[str] = []
+        self._address: Optional[str] = None
+        self._listening = threading.Event()
+        threading.Thread(target=self._read_log, daemon=True).start()
+        if not self._listening.wait(30) or self._address is None:
+            self.stop()
+            raise RuntimeError("pgflight did not start:\n" + "".join(self.log))
+        self.url = f"grpc://{self._address}"
+
+    def _read_log(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.log.append(line)
+            found = re.search(r"listening.*?(127\.0\.0\.1:\d+)", line)
+            if found and self._address is None:
+                self._address = found[1]
+                self._listening.set()
+        self._listening.set()  # It ended; nobody need wait any longer.
+
+    def stop(self, *, kill: bool = False) -> None:
+        """Ends it: by SIGTERM, or as a crash would."""
+        if kill:
+            self._process.kill()
+        else:
+            self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def binary() -> str:
+    path = Path(os.environ.get("PGFLIGHT_BIN") or ROOT / "target/debug/pgflight")
+    if not path.exists():
+        raise RuntimeError(f"there is no {path}: build it by `cargo build`, or set PGFLIGHT_BIN")
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Superuser URL of a PostgreSQL server."""
+    given = os.environ.get("PGFLIGHT_TEST_URL")
+    if given:
+        yield given
+        return
+    script = str(ROOT / "scripts/postgres")
+    directory = tempfile.mkdtemp(prefix="pgflight-test-")
+    try:
+        started = subprocess.run(
+            [script, "start", directory], check=True, stdout=subprocess.PIPE, text=True
+        )
+        yield started.stdout.strip()
+        subprocess.run([script, "stop", directory], check=True)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def database(postgres: str) -> Iterator[Database]:
+    """A new, empty database."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+    database = Database(urlunsplit(urlsplit(postgres)._replace(path=f"/{name}")))
+    yield database
+    database.close()
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def server(database: Database) -> Iterator[Server]:
+    """A server that writes to `database`."""
+    server = Server(database.url)
+    yield server
+    server.stop()
+    # Shown by pytest when the test failed.
+    sys.stdout.write("".join(server.log))
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[pgflight.Client]:
+    with pgflight.connect(server.url) as client:
+        yield client
+
+
+def wait_until(condition: Any, seconds: float = 10.0) -> None:
+    """Waits for something that another process does."""
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up, "waited in vain"
+        time.sleep(0.02)

@@ -1,0 +1,290 @@
+"""The client without Spark: modes, results, streams, and questions to the server."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from typing import Iterator
+
+import pyarrow as pa
+import pytest
+from conftest import Database, Server
+
+import pgflight
+from pgflight.progress import Reporter
+
+THREE = pa.table({"n": pa.array([1, 2, 3], pa.int32()), "s": ["a", None, "ç"]})
+ONE = pa.table({"n": pa.array([9], pa.int32()), "s": ["z"]})
+ROWS = [(1, "a"), (2, None), (3, "ç")]
+SELECT = "SELECT n, s FROM public.t ORDER BY n"
+
+
+@pytest.fixture
+def table(database: Database) -> str:
+    database.run("CREATE TABLE public.t (n int PRIMARY KEY, s text)")
+    return "public.t"
+
+
+# ── modes ────────────────────────────────────────────────────────────────────
+
+
+def test_append_adds_to_the_rows_that_are_there(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    client.write(ONE, table)
+    result = client.write(THREE, table)
+    assert database.rows(SELECT) == [*ROWS, (9, "z")]
+    assert (result.table, result.row_count, result.write_id) == ("public.t", 3, None)
+    assert result.byte_count > 0
+    assert 0 < result.seconds < 60
+
+
+def test_append_makes_a_missing_table_only_when_told_to(
+    client: pgflight.Client, database: Database
+) -> None:
+    with pytest.raises(pgflight.NotFound):
+        client.write(THREE, "public.t")
+    client.write(THREE, "public.t", create_if_missing=True)
+    client.write(ONE, "public.t", create_if_missing=True)
+    assert database.rows(SELECT) == [*ROWS, (9, "z")]
+
+
+def test_create_makes_the_table_with_the_types_that_were_named(
+    client: pgflight.Client, database: Database
+) -> None:
+    client.write(THREE, "public.t", mode="create", column_types={"s": "varchar(8)"})
+    assert database.rows(SELECT) == ROWS
+    assert database.rows(
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+        " WHERE attrelid = 't'::regclass AND attnum > 0 ORDER BY attnum"
+    ) == [("n", "integer"), ("s", "character varying(8)")]
+
+
+@pytest.mark.parametrize(
+    ("if_exists", "expected"), [("append", [*ROWS, (9, "z")]), ("ignore", [(9, "z")])]
+)
+def test_create_of_a_table_that_is_there_does_what_was_said(
+    client: pgflight.Client, database: Database, table: str, if_exists: str, expected: list
+) -> None:
+    client.write(ONE, table)
+    result = client.write(THREE, table, mode="create", if_exists=if_exists)
+    assert database.rows(SELECT) == expected
+    assert result.row_count == len(expected) - 1
+
+
+def test_create_with_ignore_also_ends_well_when_there_is_much_to_send(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    many = pa.table({"n": pa.array(range(5_000_000), pa.int32())})
+    result = client.write(many, table, mode="create", if_exists="ignore")
+    assert result.row_count == 0
+    assert database.count("t") == 0
+
+
+def test_create_refuses_a_table_that_is_there(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    with pytest.raises(pgflight.AlreadyExists) as refused:
+        client.write(THREE, table, mode="create")
+    assert refused.value.table == "public.t"
+    assert database.count("t") == 0
+
+
+@pytest.mark.parametrize("overwrite_with", [None, "truncate", "delete"])
+def test_overwrite_replaces_the_rows_and_keeps_the_table(
+    client: pgflight.Client, database: Database, table: str, overwrite_with: str
+) -> None:
+    oid = database.value("SELECT 't'::regclass::oid")
+    client.write(ONE, table)
+    client.write(THREE, table, mode="overwrite", overwrite_with=overwrite_with)
+    assert database.rows(SELECT) == ROWS
+    assert database.value("SELECT 't'::regclass::oid") == oid
+
+
+def test_overwrite_makes_a_missing_table(client: pgflight.Client, database: Database) -> None:
+    client.write(THREE, "public.t", mode="overwrite")
+    assert database.rows(SELECT) == ROWS
+
+
+def test_overwrite_with_nothing_leaves_an_empty_table(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    client.write(ONE, table)
+    assert client.write(THREE.slice(0, 0), table, mode="overwrite").row_count == 0
+    assert database.count("t") == 0
+
+
+def test_an_overwrite_that_fails_leaves_the_old_rows(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    client.write(ONE, table)
+    twice = pa.concat_tables([THREE, THREE])
+    with pytest.raises(pgflight.DataRejected) as refused:
+        client.write(twice, table, mode="overwrite")
+    assert refused.value.sqlstate == "23505"
+    assert refused.value.constraint == "t_pkey"
+    assert database.rows(SELECT) == [(9, "z")]
+
+
+def test_names_keep_their_case_and_quotes(client: pgflight.Client, database: Database) -> None:
+    database.run('CREATE SCHEMA "My.Schema"')
+    result = client.write(ONE, '"My.Schema"."The ""T"""', mode="create")
+    assert result.table == '"My.Schema"."The ""T"""'
+    assert database.count('"My.Schema"."The ""T"""') == 1
+
+
+# ── streams ──────────────────────────────────────────────────────────────────
+
+
+def test_batches_larger_than_a_message_are_cut(client: pgflight.Client, database: Database) -> None:
+    # 100 MB in one batch; one row alone is larger than a batch is cut to.
+    text = ["x" * 1000] * 90_000 + ["y" * 10_000_000]
+    batch = pa.RecordBatch.from_pydict({"n": pa.array(range(len(text))), "s": pa.array(text)})
+    assert client.write(batch, "t", mode="create").row_count == len(text)
+    assert database.rows("SELECT count(*), sum(n), sum(length(s)) FROM t") == [
+        (90_001, 90_000 * 90_001 // 2, 100_000_000)
+    ]
+
+
+def test_batches_without_rows_are_left_out(client: pgflight.Client, database: Database) -> None:
+    empty, full = THREE.slice(0, 0).combine_chunks(), THREE.to_batches()[0]
+    nothing = pgflight.stream.empty_batch(empty.schema)
+    assert client.write([nothing, full, nothing], "t", mode="create").row_count == 3
+    assert database.rows(SELECT) == ROWS
+
+
+def test_a_batch_of_another_schema_ends_the_write(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    other = pa.RecordBatch.from_pydict({"n": pa.array([4], pa.int64()), "s": ["d"]})
+    with pytest.raises(pgflight.SchemaMismatch, match="column 0 is .*int64.*, not .*int32"):
+        client.write([*THREE.to_batches(), other], table)
+    assert database.count("t") == 0
+
+
+def test_a_generator_that_raises_leaves_nothing_and_its_error_is_raised_as_it_is(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    class Mine(Exception):
+        pass
+
+    mine = Mine("the file ended early")
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from THREE.to_batches()
+        raise mine
+
+    with pytest.raises(Mine) as raised:
+        client.write(batches(), table)
+    assert raised.value is mine
+    assert database.count("t") == 0
+    # And the client is as good as new.
+    assert client.write(THREE, table).row_count == 3
+
+
+def test_a_process_that_dies_midway_leaves_nothing(
+    server: Server, database: Database, table: str
+) -> None:
+    program = f"""
+import os, pyarrow as pa, pgflight
+def batches():
+    for i in range(100):
+        yield pa.RecordBatch.from_pydict({{"n": pa.array([i], pa.int32()), "s": ["a"]}})
+    os._exit(7)
+pgflight.connect({server.url!r}).write(batches(), "public.t")
+"""
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 7
+    assert database.count("t") == 0
+
+
+def test_many_writes_share_a_client(client: pgflight.Client, database: Database, table: str) -> None:
+    for n in range(50):
+        client.write(pa.table({"n": pa.array([n], pa.int32())}), table)
+    assert database.count("t") == 50
+
+
+# ── progress ─────────────────────────────────────────────────────────────────
+
+
+def test_a_callable_is_told_how_far_the_write_is(client: pgflight.Client) -> None:
+    told = []
+    batches = pa.table({"n": range(10_000)}).to_batches(max_chunksize=1000)
+    client.write(batches, "t", mode="create", progress=told.append)
+    assert [p.row_count for p in told] == [*range(1000, 10_001, 1000), 10_000]
+    assert told[-1].byte_count >= 80_000
+    assert told[-1].seconds > 0
+
+
+def test_progress_goes_to_standard_error(
+    client: pgflight.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.write(THREE, "t", mode="create", progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("pgflight: t: 3 rows in ")
+    assert err.endswith(" MB/s, committed\n")
+
+
+def test_a_terminal_has_one_live_line() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    reporter = Reporter("t", True, terminal)
+    reporter._interval = 0
+    reporter.sent(10_000_000, 80_000_000)
+    reporter.sent(1, 8)
+    reporter.finished()
+    lines = terminal.getvalue().split("\r")
+    assert [line.startswith("t: 10,000,00") for line in lines] == [False, True, True, True]
+    assert terminal.getvalue().count("\n") == 1
+
+
+# ── questions ────────────────────────────────────────────────────────────────
+
+
+def test_the_schema_of_a_table_is_told_in_arrow_types(
+    client: pgflight.Client, database: Database
+) -> None:
+    database.run("CREATE TABLE t (n int NOT NULL, s text, fare numeric(10,2), at timestamptz)")
+    schema = client.table_schema("public.t")
+    assert schema.names == ["n", "s", "fare", "at"]
+    assert schema.field("n").type == pa.int32()
+    assert not schema.field("n").nullable
+    assert schema.field("s").nullable
+    assert schema.field("fare").type == pa.decimal128(10, 2)
+    assert schema.field("at").type == pa.timestamp("us", "UTC")
+
+
+def test_the_schema_of_a_missing_table_is_not_found(client: pgflight.Client) -> None:
+    with pytest.raises(pgflight.NotFound):
+        client.table_schema("public.nowhere")
+
+
+def test_tables_are_listed_by_the_names_that_write_takes(
+    client: pgflight.Client, database: Database
+) -> None:
+    database.run('CREATE TABLE t (n int); CREATE TABLE "Odd.One" (n int)')
+    assert set(client.tables()) >= {"public.t", 'public."Odd.One"'}
+    for name in client.tables():
+        client.table_schema(name)
+
+
+def test_a_write_that_nobody_began_is_not_found(client: pgflight.Client) -> None:
+    with pytest.raises(pgflight.NotFound):
+        client.status("no such write")
+
+
+def test_an_abort_before_begin_is_remembered(client: pgflight.Client) -> None:
+    status = client.abort("early", "never mind")
+    assert (status.write_id, status.state, status.reason) == ("early", "aborted", "never mind")
+    assert client.status("early").state == "aborted"
+
+
+def test_a_client_can_be_closed_twice(server: Server) -> None:
+    client = pgflight.connect(server.url)
+    client.tables()
+    client.close()
+    client.close()

@@ -1,0 +1,200 @@
+"""Options of the data source and arguments of the API: no server is asked."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Dict
+
+import pytest
+
+from pgflight import command
+from pgflight.connection import Endpoint
+from pgflight.errors import InvalidCommand
+from pgflight.spark_options import parse, parse_column_types
+
+MINIMAL = {"url": "grpc://host:8815", "dbtable": "public.trips"}
+
+
+def spec(options: Dict[str, str], overwrite: bool = False) -> Dict[str, Any]:
+    parsed = parse({**MINIMAL, **options}, overwrite)
+    return parsed.spec(parsed.column_types)
+
+
+APPEND = {"table": "public.trips", "mode": "MODE_APPEND"}
+OVERWRITE = {
+    "table": "public.trips",
+    "mode": "MODE_OVERWRITE",
+    "overwriteWith": "OVERWRITE_WITH_TRUNCATE",
+}
+CREATE = {"table": "public.trips", "mode": "MODE_CREATE"}
+
+
+@pytest.mark.parametrize(
+    ("options", "overwrite", "expected"),
+    [
+        ({}, False, APPEND),
+        ({}, True, OVERWRITE),
+        ({"truncate": "true"}, True, OVERWRITE),
+        ({"truncate": "false"}, False, APPEND),
+        (
+            {"overwriteWith": "DELETE"},
+            True,
+            {**OVERWRITE, "overwriteWith": "OVERWRITE_WITH_DELETE"},
+        ),
+        ({"createtable": "true"}, False, {**APPEND, "createIfMissing": True}),
+        ({"createTable": "true"}, True, OVERWRITE),
+        ({"ifExists": "fail"}, False, {**CREATE, "ifExists": "IF_EXISTS_FAIL"}),
+        ({"ifexists": "ignore"}, False, {**CREATE, "ifExists": "IF_EXISTS_IGNORE"}),
+        ({"target": "warehouse"}, False, {**APPEND, "target": "warehouse"}),
+        (
+            {"createTableColumnTypes": "fare DECIMAL(10,2)"},
+            True,
+            {**OVERWRITE, "tableDefinition": {"columnTypes": {"fare": "DECIMAL(10,2)"}}},
+        ),
+    ],
+)
+def test_options_become_a_spec(
+    options: Dict[str, str], overwrite: bool, expected: Dict[str, Any]
+) -> None:
+    assert spec(options, overwrite) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "overwrite", "says"),
+    [
+        ({"url": ""}, False, "'url' is missing"),
+        ({"dbtable": ""}, False, "'dbtable' is missing"),
+        ({"path": "public.other"}, False, "named twice"),
+        ({"url": "jdbc:postgresql://host/db"}, False, "address of a database"),
+        ({"truncate": "false"}, True, "never does"),
+        ({"truncate": "yes"}, True, "must be true or false"),
+        ({"truncate": "true", "overwriteWith": "delete"}, True, "contradict"),
+        ({"overwriteWith": "drop"}, True, "truncate or delete"),
+        ({"ifExists": "replace"}, False, "fail, append or ignore"),
+        ({"ifExists": "fail"}, True, "contradicts"),
+        ({"createTableColumnTypes": "fare NUMERIC"}, False, "createTable=true"),
+        ({"createTabel": "true"}, False, "did you mean 'createTable'?"),
+        ({"colour": "blue"}, False, "'colour' is not known"),
+        ({"user": "me"}, False, "holds the database's credentials"),
+        ({"password": "hunter2"}, False, "holds the database's credentials"),
+        ({"query": "SELECT 1"}, False, "only a table"),
+        ({"cascadeTruncate": "true"}, False, "never truncated"),
+    ],
+)
+def test_options_that_are_refused_say_why(
+    options: Dict[str, str], overwrite: bool, says: str
+) -> None:
+    with pytest.raises(InvalidCommand, match=says) as refused:
+        spec(options, overwrite)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("option", ["driver", "batchsize", "isolationLevel", "numPartitions"])
+def test_a_jdbc_option_without_a_meaning_is_taken_with_one_warning(option: str) -> None:
+    with pytest.warns(UserWarning, match=f"'{option.lower()}' has no effect") as told:
+        assert spec({option: "1"}) == APPEND
+    assert len(told) == 1
+
+
+def test_options_with_a_meaning_are_taken_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parsed = parse({**MINIMAL, "WRITEID": "job-7", "token": "secret"}, False)
+    assert parsed.write_id == "job-7"
+    assert parsed.endpoint.token == "secret"
+    assert "secret" not in repr(parsed)
+
+
+def test_the_table_may_be_named_in_save() -> None:
+    assert parse({"url": "grpc://host:8815", "path": "public.trips"}, False).table == "public.trips"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        (
+            "name VARCHAR(64), fare DECIMAL(10,2)",
+            {"name": "VARCHAR(64)", "fare": "DECIMAL(10,2)"},
+        ),
+        ("tags text[] , at timestamp(3) with time zone", {
+            "tags": "text[]",
+            "at": "timestamp(3) with time zone",
+        }),
+        ("`a b` INT, \"say \"\"x\"\"\" TEXT, `tick``s` INT", {
+            "a b": "INT",
+            'say "x"': "TEXT",
+            "tick`s": "INT",
+        }),
+        ("`one, two` NUMERIC(5, 1)", {"one, two": "NUMERIC(5, 1)"}),
+        ("kind my.\"Type, odd\"", {"kind": 'my."Type, odd"'}),
+    ],
+)
+def test_column_types_are_split_at_their_own_commas(text: str, expected: Dict[str, str]) -> None:
+    assert parse_column_types(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name", "no type for 'name'"),
+        ("name TEXT, name INT", "twice"),
+        ("fare DECIMAL(10,2", "without its end"),
+        ("`fare INT", "without its end"),
+    ],
+)
+def test_column_types_that_cannot_be_read_are_refused(text: str, says: str) -> None:
+    with pytest.raises(InvalidCommand, match=says):
+        parse_column_types(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("grpc://host:8815", "grpc://host:8815"),
+        ("grpc://host:8815/", "grpc://host:8815"),
+        ("host:8815", "grpc://host:8815"),
+        ("grpc+tcp://[::1]:8815", "grpc+tcp://[::1]:8815"),
+        ("grpc+tls://host:443", "grpc+tls://host:443"),
+        ("grpc+unix:///run/pgflight.sock", "grpc+unix:///run/pgflight.sock"),
+    ],
+)
+def test_addresses_are_taken_as_users_write_them(url: str, expected: str) -> None:
+    assert Endpoint.parse(url).url == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("", "is missing"),
+        ("grpc://host", "host and port"),
+        ("grpc://host:8815/path", "host and port"),
+        ("https://host:8815", "must begin with grpc://"),
+        ("jdbc:postgresql://host:5432/db", "address of a database"),
+        ("postgres://me:hunter2@host/db", "address of a database"),
+        ("grpc://me:hunter2@host:8815", "pass token="),
+    ],
+)
+def test_what_is_no_address_is_refused_without_repeating_it(url: str, says: str) -> None:
+    with pytest.raises(InvalidCommand, match=says) as refused:
+        Endpoint.parse(url)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"mode": "upsert"}, "mode is 'upsert', but must be one of 'append', 'create'"),
+        ({"mode": "append", "if_exists": "fail"}, "if_exists has a meaning in mode 'create' only"),
+        ({"mode": "create", "overwrite_with": "delete"}, "in mode 'overwrite' only"),
+        ({"mode": "create", "create_if_missing": True}, "in mode 'append' only"),
+        ({"mode": "append", "column_types": {"a": "int"}}, "create_if_missing=True"),
+        ({"mode": "create", "if_exists": "replace"}, "must be one of 'fail', 'append', 'ignore'"),
+        ({"mode": "append", "table": ""}, "a table must be named"),
+    ],
+)
+def test_arguments_that_would_go_unheeded_are_refused(
+    arguments: Dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InvalidCommand, match=says):
+        command.write_spec(**{"table": "t", **arguments})
