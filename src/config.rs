@@ -10,7 +10,12 @@ use crate::telemetry::LogFormat;
 
 /// Lands Spark DataFrames and Arrow data in PostgreSQL through binary COPY, spoken to by Arrow Flight.
 #[derive(Debug, Parser)]
-#[command(name = "pgflight", version, propagate_version = true, subcommand_required = true)]
+#[command(
+    name = "pgflight",
+    version,
+    propagate_version = true,
+    subcommand_required = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -44,13 +49,25 @@ Then, in Python:
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Address to listen on; port 0 picks a free one, which the log names.
-    #[arg(long, env = "PGFLIGHT_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:8815")]
+    #[arg(
+        long,
+        env = "PGFLIGHT_LISTEN",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:8815"
+    )]
     pub listen: SocketAddr,
 
     /// PostgreSQL to write to: a URL or key=value text. What it leaves out comes from PGHOST, PGPORT,
     /// PGUSER, PGPASSWORD, PGDATABASE and libpq's other variables. Give the password by PGPASSWORD
     /// rather than here, where other users of the machine can see it.
-    #[arg(long, env = "PGFLIGHT_POSTGRES", value_name = "URL", default_value = "", hide_env_values = true, hide_default_value = true)]
+    #[arg(
+        long,
+        env = "PGFLIGHT_POSTGRES",
+        value_name = "URL",
+        default_value = "",
+        hide_env_values = true,
+        hide_default_value = true
+    )]
     pub postgres: String,
 
     /// Streams that copy into PostgreSQL at once; more wait. A few connections are added for commits
@@ -68,7 +85,12 @@ pub struct Serve {
     pub lock_timeout: Duration,
 
     /// Largest gRPC message taken. The Python client slices its batches to fit.
-    #[arg(long, env = "PGFLIGHT_MAX_MESSAGE_SIZE", value_name = "SIZE", default_value = "64MiB")]
+    #[arg(
+        long,
+        env = "PGFLIGHT_MAX_MESSAGE_SIZE",
+        value_name = "SIZE",
+        default_value = "64MiB"
+    )]
     pub max_message_size: ByteSize,
 
     /// How long running streams may go on after SIGTERM before they are ended.
@@ -76,10 +98,20 @@ pub struct Serve {
     pub drain_timeout: Duration,
 
     /// How log lines look.
-    #[arg(long, env = "PGFLIGHT_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    #[arg(
+        long,
+        env = "PGFLIGHT_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
     pub log_format: LogFormat,
 
     /// What is logged: a level (error, warn, info, debug, trace) or directives (pgflight=debug,info).
-    #[arg(long, env = "PGFLIGHT_LOG", value_name = "FILTER", default_value = "info")]
+    #[arg(
+        long,
+        env = "PGFLIGHT_LOG",
+        value_name = "FILTER",
+        default_value = "info,tokio_postgres=warn"
+    )]
     pub log: String,
 }

@@ -34,7 +34,10 @@ fn main() -> ExitCode {
     };
     let Command::Serve(options) = cli.command;
     if let Err(problem) = telemetry::start(options.log_format, &options.log) {
-        complain(&format!("--log {:?} cannot be read: {problem}", options.log));
+        complain(&format!(
+            "--log {:?} cannot be read: {problem}",
+            options.log
+        ));
         return ExitCode::from(USAGE);
     }
     let runtime = match tokio::runtime::Runtime::new() {
@@ -72,7 +75,8 @@ async fn serve(options: Serve) -> Result<()> {
     let server = Server::bind(
         &ServerConfig {
             listen: options.listen,
-            max_message_bytes: usize::try_from(options.max_message_size.as_u64()).unwrap_or(usize::MAX),
+            max_message_bytes: usize::try_from(options.max_message_size.as_u64())
+                .unwrap_or(usize::MAX),
             drain_timeout: options.drain_timeout,
         },
         writer,
@@ -84,7 +88,10 @@ async fn serve(options: Serve) -> Result<()> {
 
 /// Completes at SIGTERM or SIGINT. A system without signals serves until it is killed.
 async fn asked_to_end() {
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+    match (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) {
         (Ok(mut terminate), Ok(mut interrupt)) => {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -95,7 +102,10 @@ async fn asked_to_end() {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the one line a person at the terminal is waiting for")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the one line a person at the terminal is waiting for"
+)]
 fn complain(message: &str) {
     eprintln!("pgflight: {message}");
 }

@@ -21,13 +21,25 @@ pub(super) enum ActionName {
 }
 
 impl ActionName {
-    const ALL: [Self; 5] = [Self::Info, Self::Begin, Self::Commit, Self::Abort, Self::Status];
+    const ALL: [Self; 5] = [
+        Self::Info,
+        Self::Begin,
+        Self::Commit,
+        Self::Abort,
+        Self::Status,
+    ];
 
     pub(super) fn parse(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|action| action.as_str() == name).ok_or_else(|| {
-            let known: Vec<&str> = Self::ALL.into_iter().map(Self::as_str).collect();
-            Error::unsupported(format!("there is no action {name:?}; there are {}", known.join(", ")))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|action| action.as_str() == name)
+            .ok_or_else(|| {
+                let known: Vec<&str> = Self::ALL.into_iter().map(Self::as_str).collect();
+                Error::unsupported(format!(
+                    "there is no action {name:?}; there are {}",
+                    known.join(", ")
+                ))
+            })
     }
 
     fn as_str(self) -> &'static str {
@@ -44,7 +56,9 @@ impl ActionName {
         match self {
             Self::Info => "InfoRequest -> InfoResponse: version and limits of this server",
             Self::Begin => "BeginRequest -> WriteStatus: open a write of many partitions",
-            Self::Commit => "CommitRequest -> WriteStatus: publish the accepted attempts, all or nothing",
+            Self::Commit => {
+                "CommitRequest -> WriteStatus: publish the accepted attempts, all or nothing"
+            }
             Self::Abort => "AbortRequest -> WriteStatus: end a write without publishing",
             Self::Status => "StatusRequest -> WriteStatus: where a write stands",
         }
@@ -55,19 +69,33 @@ impl ActionName {
 pub(super) fn list() -> Vec<ActionType> {
     ActionName::ALL
         .into_iter()
-        .map(|action| ActionType { r#type: action.as_str().to_owned(), description: action.description().to_owned() })
+        .map(|action| ActionType {
+            r#type: action.as_str().to_owned(),
+            description: action.description().to_owned(),
+        })
         .collect()
 }
 
 /// Carries out an action and gives the body of its one result.
-pub(super) async fn act(writer: &Writer, name: ActionName, action: Action, max_message_bytes: u64) -> Result<Bytes> {
+pub(super) async fn act(
+    writer: &Writer,
+    name: ActionName,
+    action: Action,
+    max_message_bytes: u64,
+) -> Result<Bytes> {
     let envelope = Envelope::parse(&action.body)?;
     let form = envelope.form();
     let status = match name {
         ActionName::Info => {
             let v1::InfoRequest {} = envelope.decode()?;
             let version = env!("CARGO_PKG_VERSION").to_owned();
-            return envelope::encode(&v1::InfoResponse { version, max_message_bytes }, form);
+            return envelope::encode(
+                &v1::InfoResponse {
+                    version,
+                    max_message_bytes,
+                },
+                form,
+            );
         }
         ActionName::Begin => {
             let request: v1::BeginRequest = envelope.decode()?;
@@ -88,7 +116,9 @@ pub(super) async fn act(writer: &Writer, name: ActionName, action: Action, max_m
         }
         ActionName::Abort => {
             let request: v1::AbortRequest = envelope.decode()?;
-            writer.abort(&command::write_id(request.write_id)?, &request.reason).await?
+            writer
+                .abort(&command::write_id(request.write_id)?, &request.reason)
+                .await?
         }
         ActionName::Status => {
             let request: v1::StatusRequest = envelope.decode()?;

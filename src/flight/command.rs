@@ -40,7 +40,10 @@ pub(super) fn put_command(descriptor: Option<FlightDescriptor>) -> Result<PutCom
         Ok(PutCommand::Write(write_spec(command.spec)?, form))
     } else if envelope.is::<v1::AttemptCommand>() {
         let command: v1::AttemptCommand = envelope.decode()?;
-        Ok(PutCommand::Attempt(attempt_id(command.write_id, command.partition_id, command.attempt_id)?, form))
+        Ok(PutCommand::Attempt(
+            attempt_id(command.write_id, command.partition_id, command.attempt_id)?,
+            form,
+        ))
     } else {
         Err(Error::invalid_command(format!(
             "{} does not begin a stream; a WriteCommand or an AttemptCommand does",
@@ -62,7 +65,10 @@ pub(super) fn path(descriptor: FlightDescriptor) -> Result<TableName> {
 /// Reads an end record from the metadata of a message without rows.
 pub(super) fn end_record(app_metadata: &[u8]) -> Result<EndRecord> {
     let record: v1::EndRecord = Envelope::parse(app_metadata)?.decode()?;
-    Ok(EndRecord { row_count: record.row_count, batch_count: record.batch_count })
+    Ok(EndRecord {
+        row_count: record.row_count,
+        batch_count: record.batch_count,
+    })
 }
 
 /// Checks a write id.
@@ -78,24 +84,37 @@ pub(super) fn receipt(write_id: &str, receipt: v1::Receipt) -> Result<(AttemptId
             receipt.write_id
         )));
     }
-    Ok((attempt_id(receipt.write_id, receipt.partition_id, receipt.attempt_id)?, receipt.row_count))
+    Ok((
+        attempt_id(receipt.write_id, receipt.partition_id, receipt.attempt_id)?,
+        receipt.row_count,
+    ))
 }
 
 /// Reads where rows go and how; refuses an option that the mode would ignore.
 pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
-    let spec = spec.ok_or_else(|| Error::invalid_command("the command has no spec: table and mode are missing"))?;
+    let spec = spec.ok_or_else(|| {
+        Error::invalid_command("the command has no spec: table and mode are missing")
+    })?;
     if !spec.target.is_empty() {
-        return Err(Error::not_found(format!("this server has no target {:?}; leave target out", spec.target)));
+        return Err(Error::not_found(format!(
+            "this server has no target {:?}; leave target out",
+            spec.target
+        )));
     }
-    let if_exists = v1::IfExists::try_from(spec.if_exists).map_err(|_| unknown("if_exists", spec.if_exists))?;
+    let if_exists =
+        v1::IfExists::try_from(spec.if_exists).map_err(|_| unknown("if_exists", spec.if_exists))?;
     let overwrite_with = v1::OverwriteWith::try_from(spec.overwrite_with)
         .map_err(|_| unknown("overwrite_with", spec.overwrite_with))?;
     let wire_mode = v1::Mode::try_from(spec.mode).map_err(|_| unknown("mode", spec.mode))?;
     let mode = match wire_mode {
         v1::Mode::Unspecified => {
-            return Err(Error::invalid_command("the spec has no mode; MODE_APPEND, MODE_CREATE or MODE_OVERWRITE"));
+            return Err(Error::invalid_command(
+                "the spec has no mode; MODE_APPEND, MODE_CREATE or MODE_OVERWRITE",
+            ));
         }
-        v1::Mode::Append => Mode::Append { create_if_missing: spec.create_if_missing },
+        v1::Mode::Append => Mode::Append {
+            create_if_missing: spec.create_if_missing,
+        },
         v1::Mode::Create => Mode::Create {
             if_exists: match if_exists {
                 v1::IfExists::Unspecified | v1::IfExists::Fail => IfExists::Fail,
@@ -105,15 +124,29 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
         },
         v1::Mode::Overwrite => Mode::Overwrite {
             with: match overwrite_with {
-                v1::OverwriteWith::Unspecified | v1::OverwriteWith::Truncate => OverwriteWith::Truncate,
+                v1::OverwriteWith::Unspecified | v1::OverwriteWith::Truncate => {
+                    OverwriteWith::Truncate
+                }
                 v1::OverwriteWith::Delete => OverwriteWith::Delete,
             },
         },
     };
     let misplaced = [
-        ("if_exists", if_exists != v1::IfExists::Unspecified, v1::Mode::Create),
-        ("overwrite_with", overwrite_with != v1::OverwriteWith::Unspecified, v1::Mode::Overwrite),
-        ("create_if_missing", spec.create_if_missing, v1::Mode::Append),
+        (
+            "if_exists",
+            if_exists != v1::IfExists::Unspecified,
+            v1::Mode::Create,
+        ),
+        (
+            "overwrite_with",
+            overwrite_with != v1::OverwriteWith::Unspecified,
+            v1::Mode::Overwrite,
+        ),
+        (
+            "create_if_missing",
+            spec.create_if_missing,
+            v1::Mode::Append,
+        ),
     ];
     for (option, is_set, needs) in misplaced {
         if is_set && wire_mode != needs {
@@ -141,11 +174,15 @@ fn attempt_id(write_id: String, partition_id: u32, attempt_id: String) -> Result
 
 fn checked_id(field: &str, id: String) -> Result<String> {
     if id.is_empty() || id.len() > MAX_ID_BYTES || id.contains('\0') {
-        return Err(Error::invalid_command(format!("{field} must have 1 to {MAX_ID_BYTES} bytes and no NUL")));
+        return Err(Error::invalid_command(format!(
+            "{field} must have 1 to {MAX_ID_BYTES} bytes and no NUL"
+        )));
     }
     Ok(id)
 }
 
 fn unknown(field: &str, value: i32) -> Error {
-    Error::invalid_command(format!("{field} has a value that this server does not know: {value}"))
+    Error::invalid_command(format!(
+        "{field} has a value that this server does not know: {value}"
+    ))
 }

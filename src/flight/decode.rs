@@ -30,12 +30,19 @@ impl Decoder {
         let schema = guarded("schema", || {
             let message = parse(&first.data_header)?;
             match message.header_type() {
-                MessageHeader::Schema => arrow_ipc::convert::try_schema_from_flatbuffer_bytes(&first.data_header)
-                    .map_err(|error| undecodable("schema", &error)),
-                _ => Err(Error::invalid_command("the stream does not begin with an Arrow schema")),
+                MessageHeader::Schema => {
+                    arrow_ipc::convert::try_schema_from_flatbuffer_bytes(&first.data_header)
+                        .map_err(|error| undecodable("schema", &error))
+                }
+                _ => Err(Error::invalid_command(
+                    "the stream does not begin with an Arrow schema",
+                )),
             }
         })?;
-        Ok(Self { schema: Arc::new(schema), dictionaries: HashMap::new() })
+        Ok(Self {
+            schema: Arc::new(schema),
+            dictionaries: HashMap::new(),
+        })
     }
 
     pub(super) fn schema(&self) -> SchemaRef {
@@ -43,7 +50,10 @@ impl Decoder {
     }
 
     /// The rest of the stream, decoded message by message as it is polled.
-    pub(super) fn decode(self, messages: Streaming<FlightData>) -> impl Stream<Item = Result<StreamMessage>> + Send {
+    pub(super) fn decode(
+        self,
+        messages: Streaming<FlightData>,
+    ) -> impl Stream<Item = Result<StreamMessage>> + Send {
         stream::try_unfold((self, messages), |(mut decoder, mut messages)| async move {
             loop {
                 let Some(data) = messages.message().await.map_err(|status| broken(&status))? else {
@@ -58,12 +68,16 @@ impl Decoder {
 
     fn next(&mut self, data: FlightData) -> Result<Option<StreamMessage>> {
         if data.flight_descriptor.is_some() {
-            return Err(Error::invalid_command("a second descriptor came in the middle of the stream"));
+            return Err(Error::invalid_command(
+                "a second descriptor came in the middle of the stream",
+            ));
         }
         if data.data_header.is_empty() {
             return match data.app_metadata.is_empty() {
                 true => Ok(None),
-                false => Ok(Some(StreamMessage::End(command::end_record(&data.app_metadata)?))),
+                false => Ok(Some(StreamMessage::End(command::end_record(
+                    &data.app_metadata,
+                )?))),
             };
         }
         let batch = guarded("batch", || self.read(&data))?;
@@ -84,17 +98,32 @@ impl Decoder {
             MessageHeader::RecordBatch => {
                 let batch = message.header_as_record_batch().ok_or_else(malformed)?;
                 let schema = Arc::clone(&self.schema);
-                read_record_batch(&body(), batch, schema, &self.dictionaries, None, &message.version())
-                    .map(Some)
-                    .map_err(|error| undecodable("batch", &error))
+                read_record_batch(
+                    &body(),
+                    batch,
+                    schema,
+                    &self.dictionaries,
+                    None,
+                    &message.version(),
+                )
+                .map(Some)
+                .map_err(|error| undecodable("batch", &error))
             }
             MessageHeader::DictionaryBatch => {
                 let batch = message.header_as_dictionary_batch().ok_or_else(malformed)?;
-                read_dictionary(&body(), batch, &self.schema, &mut self.dictionaries, &message.version())
-                    .map(|()| None)
-                    .map_err(|error| undecodable("dictionary", &error))
+                read_dictionary(
+                    &body(),
+                    batch,
+                    &self.schema,
+                    &mut self.dictionaries,
+                    &message.version(),
+                )
+                .map(|()| None)
+                .map_err(|error| undecodable("dictionary", &error))
             }
-            MessageHeader::Schema => Err(Error::invalid_command("a second schema came in the middle of the stream")),
+            MessageHeader::Schema => Err(Error::invalid_command(
+                "a second schema came in the middle of the stream",
+            )),
             _ => Err(malformed()),
         }
     }
@@ -106,7 +135,8 @@ pub(super) fn schema(bytes: &[u8]) -> Result<Schema> {
         return Err(Error::invalid_command("the command has no arrow_schema"));
     }
     guarded("schema", || {
-        arrow_ipc::convert::try_schema_from_ipc_buffer(bytes).map_err(|error| undecodable("schema", &error))
+        arrow_ipc::convert::try_schema_from_ipc_buffer(bytes)
+            .map_err(|error| undecodable("schema", &error))
     })
 }
 
@@ -114,7 +144,9 @@ pub(super) fn schema(bytes: &[u8]) -> Result<Schema> {
 fn guarded<T>(what: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
         tracing::error!(what, "the Arrow decoder panicked");
-        Err(Error::invalid_command(format!("the Arrow {what} message is malformed")))
+        Err(Error::invalid_command(format!(
+            "the Arrow {what} message is malformed"
+        )))
     })
 }
 
@@ -127,7 +159,9 @@ fn malformed() -> Error {
 }
 
 fn undecodable(what: &str, error: &ArrowError) -> Error {
-    Error::invalid_command(format!("the Arrow {what} message cannot be decoded: {error}"))
+    Error::invalid_command(format!(
+        "the Arrow {what} message cannot be decoded: {error}"
+    ))
 }
 
 /// The transport's own word on why no more comes.
@@ -139,7 +173,10 @@ fn broken(status: &Status) -> Error {
         )),
         _ => Error::new(
             ErrorKind::Cancelled,
-            format!("the sender's connection broke ({}); nothing of this stream is kept", status.message()),
+            format!(
+                "the sender's connection broke ({}); nothing of this stream is kept",
+                status.message()
+            ),
         ),
     }
 }

@@ -40,19 +40,36 @@ impl Envelope {
             let any = prost_types::Any::decode(bytes)
                 .ok()
                 .filter(|any| any.type_url.contains('/'))
-                .ok_or_else(|| Error::invalid_command(format!("the command cannot be read; {expected}")))?;
-            let name = any.type_url.rsplit('/').next().unwrap_or_default().to_owned();
-            return Ok(Self { name, body: Body::Protobuf(any.value) });
+                .ok_or_else(|| {
+                    Error::invalid_command(format!("the command cannot be read; {expected}"))
+                })?;
+            let name = any
+                .type_url
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            return Ok(Self {
+                name,
+                body: Body::Protobuf(any.value),
+            });
         }
         let mut fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| {
-            Error::invalid_command(format!("the command is not valid JSON ({error}); {expected}"))
+            Error::invalid_command(format!(
+                "the command is not valid JSON ({error}); {expected}"
+            ))
         })?;
         match fields.remove("@type") {
             Some(Value::String(url)) => {
                 let name = url.rsplit('/').next().unwrap_or_default().to_owned();
-                Ok(Self { name, body: Body::Json(fields) })
+                Ok(Self {
+                    name,
+                    body: Body::Json(fields),
+                })
             }
-            _ => Err(Error::invalid_command(format!("the command has no \"@type\"; {expected}"))),
+            _ => Err(Error::invalid_command(format!(
+                "the command has no \"@type\"; {expected}"
+            ))),
         }
     }
 
@@ -81,10 +98,12 @@ impl Envelope {
             )));
         }
         match self.body {
-            Body::Protobuf(bytes) => M::decode(bytes.as_slice())
-                .map_err(|error| Error::invalid_command(format!("the {} cannot be read: {error}", self.name))),
-            Body::Json(fields) => serde_json::from_value(Value::Object(fields))
-                .map_err(|error| Error::invalid_command(format!("the {} cannot be read: {error}", self.name))),
+            Body::Protobuf(bytes) => M::decode(bytes.as_slice()).map_err(|error| {
+                Error::invalid_command(format!("the {} cannot be read: {error}", self.name))
+            }),
+            Body::Json(fields) => serde_json::from_value(Value::Object(fields)).map_err(|error| {
+                Error::invalid_command(format!("the {} cannot be read: {error}", self.name))
+            }),
         }
     }
 }
@@ -94,7 +113,10 @@ pub(super) fn encode<M: Message + Name + Serialize>(message: &M, form: WireForm)
     let type_url = format!("{TYPE_PREFIX}{}", M::full_name());
     match form {
         WireForm::Protobuf => {
-            let any = prost_types::Any { type_url, value: message.encode_to_vec() };
+            let any = prost_types::Any {
+                type_url,
+                value: message.encode_to_vec(),
+            };
             Ok(any.encode_to_vec().into())
         }
         WireForm::Json => {

@@ -2,7 +2,7 @@
 
 use arrow_flight::{FlightDescriptor, FlightInfo, IpcMessage, SchemaAsIpc, SchemaResult};
 use arrow_ipc::writer::IpcWriteOptions;
-use arrow_schema::Schema;
+use arrow_schema::{ArrowError, Schema};
 
 use super::command;
 use crate::error::{Error, Result};
@@ -12,7 +12,9 @@ use crate::write::Writer;
 /// The Arrow schema of a table; data of this schema can be written to it.
 pub(super) async fn schema(writer: &Writer, descriptor: FlightDescriptor) -> Result<SchemaResult> {
     let relation = writer.relation(&command::path(descriptor)?).await?;
-    Ok(SchemaResult { schema: ipc_schema(&to_arrow_schema(&relation)?)?.0 })
+    Ok(SchemaResult {
+        schema: ipc_schema(&to_arrow_schema(&relation)?)?.0,
+    })
 }
 
 /// One table.
@@ -27,7 +29,10 @@ pub(super) async fn flights(writer: &Writer) -> Result<Vec<FlightInfo>> {
 
 /// There is nothing to get, only to put: no endpoints, and sizes unknown.
 fn describe(relation: &Relation) -> Result<FlightInfo> {
-    let path = vec![relation.name.schema.as_str().to_owned(), relation.name.name.as_str().to_owned()];
+    let path = vec![
+        relation.name.schema.as_str().to_owned(),
+        relation.name.name.as_str().to_owned(),
+    ];
     let mut info = FlightInfo::new().with_descriptor(FlightDescriptor::new_path(path));
     info.schema = ipc_schema(&to_arrow_schema(relation)?)?.0;
     Ok(info)
@@ -36,5 +41,5 @@ fn describe(relation: &Relation) -> Result<FlightInfo> {
 fn ipc_schema(schema: &Schema) -> Result<IpcMessage> {
     SchemaAsIpc::new(schema, &IpcWriteOptions::default())
         .try_into()
-        .map_err(|error| Error::internal("cannot write the schema").with_source::<arrow_schema::ArrowError>(error))
+        .map_err(|error: ArrowError| Error::internal("cannot write the schema").with_source(error))
 }

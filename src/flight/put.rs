@@ -14,24 +14,37 @@ use crate::write::{AttemptId, EndOfStream, Mode, Receipt, WriteSpec, Writer};
 
 /// Carries out a whole DoPut. Dropping the future keeps nothing of the stream.
 pub(super) async fn put(writer: &Writer, mut messages: Streaming<FlightData>) -> Result<PutResult> {
-    let first = messages
-        .message()
-        .await
-        .map_err(|status| Error::cancelled(format!("the stream broke before its first message: {}", status.message())))?;
-    let mut first = first.ok_or_else(|| Error::invalid_command("the stream is empty: no descriptor, no schema"))?;
+    let first = messages.message().await.map_err(|status| {
+        Error::cancelled(format!(
+            "the stream broke before its first message: {}",
+            status.message()
+        ))
+    })?;
+    let mut first = first
+        .ok_or_else(|| Error::invalid_command("the stream is empty: no descriptor, no schema"))?;
     let command = put_command(first.flight_descriptor.take())?;
     let decoder = Decoder::begin(&first)?;
     let schema = decoder.schema();
     let messages = pin!(decoder.decode(messages));
     match command {
         PutCommand::Table(table) => {
-            let mode = Mode::Append { create_if_missing: false };
-            let spec = WriteSpec { table, mode, column_types: Default::default() };
-            let receipt = writer.write_stream(&spec, &schema, messages, EndOfStream::IsEnough).await?;
+            let mode = Mode::Append {
+                create_if_missing: false,
+            };
+            let spec = WriteSpec {
+                table,
+                mode,
+                column_types: Default::default(),
+            };
+            let receipt = writer
+                .write_stream(&spec, &schema, messages, EndOfStream::IsEnough)
+                .await?;
             answer(None, receipt, WireForm::Json)
         }
         PutCommand::Write(spec, form) => {
-            let receipt = writer.write_stream(&spec, &schema, messages, EndOfStream::NeedsEndRecord).await?;
+            let receipt = writer
+                .write_stream(&spec, &schema, messages, EndOfStream::NeedsEndRecord)
+                .await?;
             answer(None, receipt, form)
         }
         PutCommand::Attempt(id, form) => {
@@ -55,5 +68,7 @@ fn answer(attempt: Option<AttemptId>, receipt: Receipt, form: WireForm) -> Resul
         table: receipt.table,
         skipped: receipt.skipped,
     };
-    Ok(PutResult { app_metadata: envelope::encode(&receipt, form)? })
+    Ok(PutResult {
+        app_metadata: envelope::encode(&receipt, form)?,
+    })
 }

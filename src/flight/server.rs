@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use super::service::{Life, Service};
@@ -62,8 +61,17 @@ impl Server {
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let max_message_bytes = u64::try_from(config.max_message_bytes).unwrap_or(u64::MAX);
-        let service = Service { writer, max_message_bytes, life: Arc::new(Life::default()) };
-        Ok(Self { listener, address, service, drain_timeout: config.drain_timeout })
+        let service = Service {
+            writer,
+            max_message_bytes,
+            life: Arc::new(Life::default()),
+        };
+        Ok(Self {
+            listener,
+            address,
+            service,
+            drain_timeout: config.drain_timeout,
+        })
     }
 
     /// The address it listens on, with the port that was picked.
@@ -84,11 +92,12 @@ impl Server {
         for descriptors in DESCRIPTOR_SETS {
             reflection = reflection.register_encoded_file_descriptor_set(descriptors);
         }
-        let reflection = reflection
-            .build_v1()
-            .map_err(|error| Error::internal("the descriptors for reflection are broken").with_source(error))?;
-        let flight = FlightServiceServer::new(self.service.clone())
-            .max_decoding_message_size(usize::try_from(self.service.max_message_bytes).unwrap_or(usize::MAX));
+        let reflection = reflection.build_v1().map_err(|error| {
+            Error::internal("the descriptors for reflection are broken").with_source(error)
+        })?;
+        let flight = FlightServiceServer::new(self.service.clone()).max_decoding_message_size(
+            usize::try_from(self.service.max_message_bytes).unwrap_or(usize::MAX),
+        );
 
         let life = Arc::clone(&self.service.life);
         let drained = drain(signal, health, Arc::clone(&life), self.drain_timeout);
@@ -116,7 +125,12 @@ impl Server {
 }
 
 /// Completes when no call runs any more or the grace is over.
-async fn drain(signal: impl Future<Output = ()>, health: HealthReporter, life: Arc<Life>, timeout: Duration) {
+async fn drain(
+    signal: impl Future<Output = ()>,
+    health: HealthReporter,
+    life: Arc<Life>,
+    timeout: Duration,
+) {
     signal.await;
     tracing::info!(timeout = %humantime::format_duration(timeout), running = life.calls.len(), "draining");
     set_health(&health, false).await;
@@ -124,7 +138,10 @@ async fn drain(signal: impl Future<Output = ()>, health: HealthReporter, life: A
     life.calls.close();
     match tokio::time::timeout(timeout, life.calls.wait()).await {
         Ok(()) => tracing::info!("drained: every running stream has ended"),
-        Err(_) => tracing::warn!(ended = life.calls.len(), "drain timeout: the streams still running are ended"),
+        Err(_) => tracing::warn!(
+            ended = life.calls.len(),
+            "drain timeout: the streams still running are ended"
+        ),
     }
     life.stopping.cancel();
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
-    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
-    HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo,
+    HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
@@ -41,7 +41,9 @@ pub(super) struct Life {
 impl Life {
     fn refuse_when_draining(&self) -> Result<()> {
         match self.draining.is_cancelled() {
-            true => Err(Error::unavailable("this server is shutting down; try again, here or at another replica")),
+            true => Err(Error::unavailable(
+                "this server is shutting down; try again, here or at another replica",
+            )),
             false => Ok(()),
         }
     }
@@ -60,7 +62,9 @@ impl FlightService for Service {
     type DoExchangeStream = BoxStream<'static, Result<FlightData, Status>>;
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Answer<PutResult> {
-        self.life.refuse_when_draining().map_err(|error| log_to_status(&error, "DoPut"))?;
+        self.life
+            .refuse_when_draining()
+            .map_err(|error| log_to_status(&error, "DoPut"))?;
         let service = self.clone();
         // Inside the answer, so that a client who leaves drops the stream and with it the COPY.
         let answer = async move {
@@ -86,7 +90,9 @@ impl FlightService for Service {
             }
             action::act(&self.writer, name, action, self.max_message_bytes).await
         };
-        let body = outcome.await.map_err(|error| log_to_status(&error, "DoAction"))?;
+        let body = outcome
+            .await
+            .map_err(|error| log_to_status(&error, "DoAction"))?;
         Ok(all(vec![arrow_flight::Result { body }]))
     }
 
@@ -97,31 +103,54 @@ impl FlightService for Service {
     async fn list_flights(&self, request: Request<Criteria>) -> Answer<FlightInfo> {
         let outcome = match request.get_ref().expression.is_empty() {
             true => info::flights(&self.writer).await,
-            false => Err(Error::unsupported("ListFlights takes no criteria; leave the expression empty")),
+            false => Err(Error::unsupported(
+                "ListFlights takes no criteria; leave the expression empty",
+            )),
         };
-        outcome.map(all).map_err(|error| log_to_status(&error, "ListFlights"))
+        outcome
+            .map(all)
+            .map_err(|error| log_to_status(&error, "ListFlights"))
     }
 
-    async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+    async fn get_flight_info(
+        &self,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
         let outcome = info::flight(&self.writer, request.into_inner()).await;
-        outcome.map(Response::new).map_err(|error| log_to_status(&error, "GetFlightInfo"))
+        outcome
+            .map(Response::new)
+            .map_err(|error| log_to_status(&error, "GetFlightInfo"))
     }
 
-    async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
+    async fn get_schema(
+        &self,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<SchemaResult>, Status> {
         let outcome = info::schema(&self.writer, request.into_inner()).await;
-        outcome.map(Response::new).map_err(|error| log_to_status(&error, "GetSchema"))
+        outcome
+            .map(Response::new)
+            .map_err(|error| log_to_status(&error, "GetSchema"))
     }
 
-    async fn handshake(&self, _request: Request<Streaming<HandshakeRequest>>) -> Answer<HandshakeResponse> {
+    async fn handshake(
+        &self,
+        _request: Request<Streaming<HandshakeRequest>>,
+    ) -> Answer<HandshakeResponse> {
         Err(not_served("Handshake", "no login is needed"))
     }
 
-    async fn poll_flight_info(&self, _request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+    async fn poll_flight_info(
+        &self,
+        _request: Request<FlightDescriptor>,
+    ) -> Result<Response<PollInfo>, Status> {
         Err(not_served("PollFlightInfo", "pgflight runs no queries"))
     }
 
     async fn do_get(&self, _request: Request<Ticket>) -> Answer<FlightData> {
-        Err(not_served("DoGet", "pgflight writes; read with any PostgreSQL driver"))
+        Err(not_served(
+            "DoGet",
+            "pgflight writes; read with any PostgreSQL driver",
+        ))
     }
 
     async fn do_exchange(&self, _request: Request<Streaming<FlightData>>) -> Answer<FlightData> {
@@ -134,5 +163,8 @@ fn all<T: Send + 'static>(items: Vec<T>) -> Response<BoxStream<'static, Result<T
 }
 
 fn not_served(call: &'static str, instead: &str) -> Status {
-    log_to_status(&Error::unsupported(format!("{call} is not served: {instead}")), call)
+    log_to_status(
+        &Error::unsupported(format!("{call} is not served: {instead}")),
+        call,
+    )
 }

@@ -22,9 +22,21 @@ pub(super) fn to_status(error: &Error) -> Status {
     let message = message(error);
     let mut trailers = MetadataMap::new();
     trailers.insert("x-arrow-status", MetadataValue::from_static("5"));
-    trailers.insert_bin("x-arrow-status-message-bin", MetadataValue::from_bytes(message.as_bytes()));
-    let details = pb::Status { code: code.into(), message: message.clone(), details: vec![error_info(error)] };
-    Status::with_details_and_metadata(code, message, prost::Message::encode_to_vec(&details).into(), trailers)
+    trailers.insert_bin(
+        "x-arrow-status-message-bin",
+        MetadataValue::from_bytes(message.as_bytes()),
+    );
+    let details = pb::Status {
+        code: code.into(),
+        message: message.clone(),
+        details: vec![error_info(error)],
+    };
+    Status::with_details_and_metadata(
+        code,
+        message,
+        prost::Message::encode_to_vec(&details).into(),
+        trailers,
+    )
 }
 
 /// Logs an error as loud as it deserves and turns it into a status.
@@ -42,7 +54,9 @@ pub(super) fn log_to_status(error: &Error, call: &'static str) -> Status {
 
 fn code(kind: ErrorKind) -> Code {
     match kind {
-        ErrorKind::InvalidCommand | ErrorKind::SchemaMismatch | ErrorKind::DataRejected => Code::InvalidArgument,
+        ErrorKind::InvalidCommand | ErrorKind::SchemaMismatch | ErrorKind::DataRejected => {
+            Code::InvalidArgument
+        }
         ErrorKind::Unsupported => Code::Unimplemented,
         ErrorKind::NotFound => Code::NotFound,
         ErrorKind::AlreadyExists => Code::AlreadyExists,
@@ -59,7 +73,14 @@ fn code(kind: ErrorKind) -> Code {
 /// The message with its causes, then whatever of the place it does not name yet.
 fn message(error: &Error) -> String {
     let mut text = chain(error);
-    let Context { table, column, row, constraint: _, sqlstate: _, write_id } = error.context();
+    let Context {
+        table,
+        column,
+        row,
+        constraint: _,
+        sqlstate: _,
+        write_id,
+    } = error.context();
     let places: Vec<String> = [
         ("table", table.clone()),
         ("column", column.clone()),
@@ -67,7 +88,10 @@ fn message(error: &Error) -> String {
         ("write", write_id.clone()),
     ]
     .into_iter()
-    .filter_map(|(what, name)| name.filter(|name| !text.contains(name)).map(|name| format!("{what} {name}")))
+    .filter_map(|(what, name)| {
+        name.filter(|name| !text.contains(name))
+            .map(|name| format!("{what} {name}"))
+    })
     .collect();
     if !places.is_empty() {
         text.push_str(&format!(" [{}]", places.join(", ")));
@@ -84,7 +108,14 @@ fn message(error: &Error) -> String {
 }
 
 fn error_info(error: &Error) -> prost_types::Any {
-    let Context { table, column, row, constraint, sqlstate, write_id } = error.context().clone();
+    let Context {
+        table,
+        column,
+        row,
+        constraint,
+        sqlstate,
+        write_id,
+    } = error.context().clone();
     let metadata: HashMap<String, String> = [
         ("table", table),
         ("column", column),

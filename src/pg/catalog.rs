@@ -15,9 +15,15 @@ use crate::plan::{Column, Ident, PgType, PgTypeKind, QualifiedName, Relation, Ta
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for the system's and
 /// pgflight's own tables, [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for
 /// views, foreign tables and the like.
-pub async fn find_relation(transaction: &Transaction, table: &TableName) -> Result<Option<Relation>> {
+pub async fn find_relation(
+    transaction: &Transaction,
+    table: &TableName,
+) -> Result<Option<Relation>> {
     let schema = table.schema.as_ref().map(Ident::as_str);
-    let Some(row) = transaction.query_opt(FIND, &[&schema, &table.name.as_str()]).await? else {
+    let Some(row) = transaction
+        .query_opt(FIND, &[&schema, &table.name.as_str()])
+        .await?
+    else {
         return Ok(None);
     };
     let oid = row.get::<_, u32>(0);
@@ -42,23 +48,40 @@ pub enum TableLock {
 /// # Errors
 /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when it has just gone, else what
 /// PostgreSQL said.
-pub async fn lock_relation(transaction: &Transaction, name: &QualifiedName, lock: TableLock) -> Result<Relation> {
-    transaction.execute_all(&sql::lock_table(name, lock)).await.map_err(|error| error.with_table(name))?;
-    let table = TableName { schema: Some(name.schema.clone()), name: name.name.clone() };
-    find_relation(transaction, &table)
-        .await?
-        .ok_or_else(|| Error::not_found(format!("table {name} has just been dropped")).with_table(name))
+pub async fn lock_relation(
+    transaction: &Transaction,
+    name: &QualifiedName,
+    lock: TableLock,
+) -> Result<Relation> {
+    transaction
+        .execute_all(&sql::lock_table(name, lock))
+        .await
+        .map_err(|error| error.with_table(name))?;
+    let table = TableName {
+        schema: Some(name.schema.clone()),
+        name: name.name.clone(),
+    };
+    find_relation(transaction, &table).await?.ok_or_else(|| {
+        Error::not_found(format!("table {name} has just been dropped")).with_table(name)
+    })
 }
 
 /// Reads a staging table.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when it is gone: the write has ended.
-pub async fn staging_relation(transaction: &Transaction, staging: &QualifiedName) -> Result<Relation> {
+pub async fn staging_relation(
+    transaction: &Transaction,
+    staging: &QualifiedName,
+) -> Result<Relation> {
     let row = transaction
         .query_opt(FIND, &[&staging.schema.as_str(), &staging.name.as_str()])
         .await?
-        .ok_or_else(|| Error::not_found(format!("the staging table {staging} is gone: its write has ended")))?;
+        .ok_or_else(|| {
+            Error::not_found(format!(
+                "the staging table {staging} is gone: its write has ended"
+            ))
+        })?;
     let named = [(row.get::<_, u32>(0), staging.clone())];
     relations(transaction, &named)
         .await?
@@ -74,7 +97,12 @@ pub async fn writable_relations(transaction: &Transaction) -> Result<Vec<Relatio
     let rows = transaction.query(LIST, &[]).await?;
     let named = rows
         .iter()
-        .map(|row| Ok((row.get::<_, u32>(0), qualified_name(row.get(1), row.get(2))?)))
+        .map(|row| {
+            Ok((
+                row.get::<_, u32>(0),
+                qualified_name(row.get(1), row.get(2))?,
+            ))
+        })
         .collect::<Result<Vec<_>>>()?;
     relations(transaction, &named).await
 }
@@ -83,10 +111,16 @@ pub async fn writable_relations(transaction: &Transaction) -> Result<Vec<Relatio
 ///
 /// # Errors
 /// What PostgreSQL or the connection said.
-pub async fn similar_relation(transaction: &Transaction, table: &TableName) -> Result<Option<QualifiedName>> {
+pub async fn similar_relation(
+    transaction: &Transaction,
+    table: &TableName,
+) -> Result<Option<QualifiedName>> {
     let schema = table.schema.as_ref().map(Ident::as_str);
-    let row = transaction.query_opt(SIMILAR, &[&schema, &table.name.as_str()]).await?;
-    row.map(|row| qualified_name(row.get(0), row.get(1))).transpose()
+    let row = transaction
+        .query_opt(SIMILAR, &[&schema, &table.name.as_str()])
+        .await?;
+    row.map(|row| qualified_name(row.get(0), row.get(1)))
+        .transpose()
 }
 
 /// The schema that CREATE TABLE would use for a name without one.
@@ -94,7 +128,9 @@ pub async fn similar_relation(transaction: &Transaction, table: &TableName) -> R
 /// # Errors
 /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when the search_path has none.
 pub(super) async fn current_schema(transaction: &Transaction) -> Result<Ident> {
-    let row = transaction.query_one("SELECT pg_catalog.current_schema()::text", &[]).await?;
+    let row = transaction
+        .query_one("SELECT pg_catalog.current_schema()::text", &[])
+        .await?;
     match row.get::<_, Option<String>>(0) {
         Some(schema) => Ident::new(schema),
         None => Err(Error::not_found(
@@ -129,7 +165,7 @@ const LIST: &str = "
 
 const COLUMNS: &str = "
     SELECT a.attrelid, a.attname::text, a.atttypid,
-           CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END,
+           a.atttypmod,
            a.attnotnull OR t.typnotnull,
            (a.atthasdef AND a.attgenerated = '') OR a.attidentity <> '',
            a.attgenerated <> '', a.attidentity = 'a'
@@ -152,16 +188,25 @@ const TYPES: &str = "
                 THEN t.typelem ELSE 0 END,
            pg_catalog.format_type(t.oid, NULL),
            ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e
-                 WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder)
+                 WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder),
+           t.typtypmod
     FROM used JOIN pg_catalog.pg_type t USING (oid) JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace";
 
 fn qualified_name(schema: String, name: String) -> Result<QualifiedName> {
-    Ok(QualifiedName { schema: Ident::new(schema)?, name: Ident::new(name)? })
+    Ok(QualifiedName {
+        schema: Ident::new(schema)?,
+        name: Ident::new(name)?,
+    })
 }
 
 fn check_writable(name: &QualifiedName, relkind: i8) -> Result<()> {
-    if matches!(name.schema.as_str(), "pg_catalog" | "information_schema" | "pg_toast" | "pgflight") {
-        return Err(Error::permission_denied(format!("{name} is not a table for data")).with_table(name));
+    if matches!(
+        name.schema.as_str(),
+        "pg_catalog" | "information_schema" | "pg_toast" | "pgflight"
+    ) {
+        return Err(
+            Error::permission_denied(format!("{name} is not a table for data")).with_table(name),
+        );
     }
     let kind = match u8::try_from(relkind) {
         Ok(b'r' | b'p') => return Ok(()),
@@ -171,10 +216,16 @@ fn check_writable(name: &QualifiedName, relkind: i8) -> Result<()> {
         Ok(b'S') => "a sequence",
         _ => "a composite type",
     };
-    Err(Error::unsupported(format!("{name} is {kind}; only tables can be written")).with_table(name))
+    Err(
+        Error::unsupported(format!("{name} is {kind}; only tables can be written"))
+            .with_table(name),
+    )
 }
 
-async fn relations(transaction: &Transaction, named: &[(u32, QualifiedName)]) -> Result<Vec<Relation>> {
+async fn relations(
+    transaction: &Transaction,
+    named: &[(u32, QualifiedName)],
+) -> Result<Vec<Relation>> {
     let oids: Vec<u32> = named.iter().map(|(oid, _)| *oid).collect();
     let types: HashMap<u32, Row> = transaction
         .query(TYPES, &[&oids])
@@ -210,7 +261,10 @@ fn resolve_type(oid: u32, types: &HashMap<u32, Row>) -> Result<PgType> {
         .ok_or_else(|| Error::internal(format!("the catalog has no type with OID {oid}")))?;
     let (base, element): (u32, u32) = (row.get(4), row.get(5));
     let kind = if base != 0 {
-        PgTypeKind::Domain(Box::new(resolve_type(base, types)?))
+        PgTypeKind::Domain {
+            base: Box::new(resolve_type(base, types)?),
+            typmod: row.get(8),
+        }
     } else if element != 0 {
         PgTypeKind::Array(Box::new(resolve_type(element, types)?))
     } else if u8::try_from(row.get::<_, i8>(3)) == Ok(b'e') {
@@ -220,7 +274,11 @@ fn resolve_type(oid: u32, types: &HashMap<u32, Row>) -> Result<PgType> {
     } else {
         PgTypeKind::Other
     };
-    Ok(PgType { oid, name: row.get(6), kind })
+    Ok(PgType {
+        oid,
+        name: row.get(6),
+        kind,
+    })
 }
 
 fn builtin(typname: &str) -> PgTypeKind {

@@ -76,12 +76,20 @@ impl fmt::Display for ConnectionConfig {
             match host {
                 Host::Tcp(host) => write!(f, "{separator}{host}:{port}")?,
                 Host::Unix(folder) => {
-                    write!(f, "{separator}{}", folder.join(format!(".s.PGSQL.{port}")).display())?;
+                    write!(
+                        f,
+                        "{separator}{}",
+                        folder.join(format!(".s.PGSQL.{port}")).display()
+                    )?;
                 }
             }
         }
         if let Some(database) = self.0.get_dbname().or(self.0.get_user()) {
-            write!(f, " (database {database:?}, user {:?})", self.0.get_user().unwrap_or("?"))?;
+            write!(
+                f,
+                " (database {database:?}, user {:?})",
+                self.0.get_user().unwrap_or("?")
+            )?;
         }
         Ok(())
     }
@@ -113,7 +121,10 @@ fn fill_address(config: &mut tokio_postgres::Config, variable: Variable<'_>) -> 
         && let Some(ports) = variable("PGPORT")
     {
         for port in ports.split(',') {
-            config.port(port.parse().map_err(|_| unreadable("PGPORT", "a port number"))?);
+            config.port(
+                port.parse()
+                    .map_err(|_| unreadable("PGPORT", "a port number"))?,
+            );
         }
     }
     Ok(())
@@ -147,7 +158,7 @@ fn fill_identity(config: &mut tokio_postgres::Config, variable: Variable<'_>) {
 
 fn fill_behaviour(config: &mut tokio_postgres::Config, variable: Variable<'_>) -> Result<()> {
     // tokio-postgres has no "not given": its default stands for it.
-    if *config.get_ssl_mode() == SslMode::Prefer
+    if config.get_ssl_mode() == SslMode::Prefer
         && let Some(mode) = variable("PGSSLMODE")
     {
         config.ssl_mode(match mode.as_str() {
@@ -242,7 +253,11 @@ mod tests {
             ("PGPASSWORD", "s3cret"),
             ("PGDATABASE", "trips"),
         ];
-        check("", &environment, Ok("db1:6001,db2:6002 (database \"trips\", user \"ana\")"));
+        check(
+            "",
+            &environment,
+            Ok("db1:6001,db2:6002 (database \"trips\", user \"ana\")"),
+        );
         check(
             "postgres://bo@db3:7000/x",
             &environment,

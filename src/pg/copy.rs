@@ -38,7 +38,10 @@ impl CopySink {
             .copy_in(&statement)
             .await
             .map_err(|error| from_postgres(&error).with_table(table))?;
-        Ok(Self { sink: Box::pin(sink), byte_count: 0 })
+        Ok(Self {
+            sink: Box::pin(sink),
+            byte_count: 0,
+        })
     }
 
     /// Hands over a chunk; waits while PostgreSQL is behind by more than a chunk or two.
@@ -48,7 +51,10 @@ impl CopySink {
     /// [`CopySink::finish`].
     pub async fn send(&mut self, chunk: Bytes) -> Result<()> {
         let length = chunk.len();
-        self.sink.feed(chunk).await.map_err(|error| from_postgres(&error))?;
+        self.sink
+            .feed(chunk)
+            .await
+            .map_err(|error| from_postgres(&error))?;
         self.byte_count += u64::try_from(length).unwrap_or(u64::MAX);
         Ok(())
     }
@@ -64,6 +70,10 @@ impl CopySink {
     /// # Errors
     /// What PostgreSQL has against any of the rows.
     pub async fn finish(mut self) -> Result<u64> {
-        self.sink.as_mut().finish().await.map_err(|error| from_postgres(&error))
+        self.sink
+            .as_mut()
+            .finish()
+            .await
+            .map_err(|error| from_postgres(&error))
     }
 }

@@ -157,7 +157,10 @@ pub async fn find_write(transaction: &Transaction, write_id: &str) -> Result<Opt
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub async fn lock_write_for_publish(transaction: &Transaction, write_id: &str) -> Result<Option<LedgerWrite>> {
+pub async fn lock_write_for_publish(
+    transaction: &Transaction,
+    write_id: &str,
+) -> Result<Option<LedgerWrite>> {
     select_write(transaction, write_id, "FOR UPDATE").await
 }
 
@@ -168,9 +171,16 @@ pub async fn lock_write_for_publish(transaction: &Transaction, write_id: &str) -
 ///
 /// # Errors
 /// What PostgreSQL said; SQLSTATE 23505 when another stream recorded the same attempt.
-pub async fn record_attempt(transaction: &Transaction, write_id: &str, attempt: &Attempt) -> Result<bool> {
+pub async fn record_attempt(
+    transaction: &Transaction,
+    write_id: &str,
+    attempt: &Attempt,
+) -> Result<bool> {
     let fence = transaction
-        .query_opt("SELECT 1 FROM pgflight.write WHERE write_id = $1 AND state = 'open' FOR SHARE", &[&write_id])
+        .query_opt(
+            "SELECT 1 FROM pgflight.write WHERE write_id = $1 AND state = 'open' FOR SHARE",
+            &[&write_id],
+        )
         .await?;
     if fence.is_none() {
         return Ok(false);
@@ -196,7 +206,11 @@ pub async fn record_attempt(transaction: &Transaction, write_id: &str, attempt: 
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub async fn find_attempt(transaction: &Transaction, write_id: &str, attempt_id: &str) -> Result<Option<Attempt>> {
+pub async fn find_attempt(
+    transaction: &Transaction,
+    write_id: &str,
+    attempt_id: &str,
+) -> Result<Option<Attempt>> {
     let row = transaction
         .query_opt(
             "SELECT attempt_id, partition_id, row_count, byte_count, xact_id::text
@@ -251,7 +265,9 @@ pub async fn commit(
         .await?;
     match updated {
         1 => Ok(()),
-        _ => Err(Error::internal(format!("write {write_id:?} was not open when it was published"))),
+        _ => Err(Error::internal(format!(
+            "write {write_id:?} was not open when it was published"
+        ))),
     }
 }
 
@@ -287,10 +303,18 @@ impl Publish {
     }
 
     fn parse(text: &str) -> Result<Self> {
-        [Self::Append, Self::Truncate, Self::Delete, Self::Create, Self::Nothing]
-            .into_iter()
-            .find(|publish| publish.as_str() == text)
-            .ok_or_else(|| Error::internal("the ledger holds a way to publish that this server does not know"))
+        [
+            Self::Append,
+            Self::Truncate,
+            Self::Delete,
+            Self::Create,
+            Self::Nothing,
+        ]
+        .into_iter()
+        .find(|publish| publish.as_str() == text)
+        .ok_or_else(|| {
+            Error::internal("the ledger holds a way to publish that this server does not know")
+        })
     }
 }
 
@@ -300,12 +324,18 @@ impl WriteState {
             "open" => Ok(Self::Open),
             "committed" => Ok(Self::Committed),
             "aborted" => Ok(Self::Aborted),
-            _ => Err(Error::internal("the ledger holds a state that this server does not know")),
+            _ => Err(Error::internal(
+                "the ledger holds a state that this server does not know",
+            )),
         }
     }
 }
 
-async fn select_write(transaction: &Transaction, write_id: &str, locking: &str) -> Result<Option<LedgerWrite>> {
+async fn select_write(
+    transaction: &Transaction,
+    write_id: &str,
+    locking: &str,
+) -> Result<Option<LedgerWrite>> {
     let statement = format!(
         "SELECT write_id, spec, target_schema, target_name, target_oid, staging_name, publish, state, reason,
                 row_count, byte_count, attempt_count
@@ -317,15 +347,23 @@ async fn select_write(transaction: &Transaction, write_id: &str, locking: &str) 
 
 fn read_write(row: &Row) -> Result<LedgerWrite> {
     let name = |schema: &str, name: String| -> Result<QualifiedName> {
-        Ok(QualifiedName { schema: Ident::new(schema)?, name: Ident::new(name)? })
+        Ok(QualifiedName {
+            schema: Ident::new(schema)?,
+            name: Ident::new(name)?,
+        })
     };
     let (target_schema, target_name): (&str, String) = (row.get(2), row.get(3));
     Ok(LedgerWrite {
         write_id: row.get(0),
         spec: row.get(1),
-        target: (!target_name.is_empty()).then(|| name(target_schema, target_name)).transpose()?,
+        target: (!target_name.is_empty())
+            .then(|| name(target_schema, target_name))
+            .transpose()?,
         target_oid: row.get(4),
-        staging: row.get::<_, Option<String>>(5).map(|staging| name(SCHEMA, staging)).transpose()?,
+        staging: row
+            .get::<_, Option<String>>(5)
+            .map(|staging| name(SCHEMA, staging))
+            .transpose()?,
         publish: Publish::parse(row.get(6))?,
         state: WriteState::parse(row.get(7))?,
         reason: row.get(8),

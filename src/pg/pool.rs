@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime, TimeoutType};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime, TimeoutType,
+};
 use tokio_postgres::NoTls;
 
 use super::connect::ConnectionConfig;
@@ -45,14 +47,18 @@ impl Pool {
             let manager = Manager::from_config(
                 connection.inner().clone(),
                 NoTls,
-                ManagerConfig { recycling_method: RecyclingMethod::Fast },
+                ManagerConfig {
+                    recycling_method: RecyclingMethod::Fast,
+                },
             );
             deadpool_postgres::Pool::builder(manager)
                 .max_size(size)
                 .wait_timeout(Some(config.wait_timeout))
                 .runtime(Runtime::Tokio1)
                 .build()
-                .map_err(|error| Error::internal("cannot make the connection pool").with_source(error))
+                .map_err(|error| {
+                    Error::internal("cannot make the connection pool").with_source(error)
+                })
         };
         Ok(Self {
             data: pool(config.data_connections)?,

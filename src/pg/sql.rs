@@ -20,8 +20,14 @@ pub(super) fn lock_table(table: &QualifiedName, lock: TableLock) -> String {
     format!("LOCK TABLE ONLY {table} IN {mode} MODE")
 }
 
-pub(super) fn copy_in<'a>(table: &QualifiedName, columns: impl IntoIterator<Item = &'a Ident>) -> String {
-    format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", list(columns))
+pub(super) fn copy_in<'a>(
+    table: &QualifiedName,
+    columns: impl IntoIterator<Item = &'a Ident>,
+) -> String {
+    format!(
+        "COPY {table} ({}) FROM STDIN (FORMAT binary)",
+        list(columns)
+    )
 }
 
 pub(super) fn truncate(table: &QualifiedName) -> String {
@@ -33,7 +39,10 @@ pub(super) fn delete_all(table: &QualifiedName) -> String {
 }
 
 pub(super) fn create_table(table: &QualifiedName, columns: &[ColumnDefinition]) -> String {
-    format!("CREATE TABLE {table} ({})", list(columns.iter().map(column_definition)))
+    format!(
+        "CREATE TABLE {table} ({})",
+        list(columns.iter().map(column_definition))
+    )
 }
 
 /// Staging holds rows for minutes: no WAL, no vacuum that would come too late anyway.
@@ -66,7 +75,11 @@ pub(super) fn publish<'a>(
     overriding: bool,
 ) -> String {
     let columns = list(columns);
-    let overriding = if overriding { " OVERRIDING SYSTEM VALUE" } else { "" };
+    let overriding = if overriding {
+        " OVERRIDING SYSTEM VALUE"
+    } else {
+        ""
+    };
     format!(
         "INSERT INTO {target} ({columns}){overriding} SELECT {columns} FROM {staging} {}",
         accepted_rows()
@@ -74,7 +87,10 @@ pub(super) fn publish<'a>(
 }
 
 pub(super) fn count_accepted(staging: &QualifiedName) -> String {
-    format!("SELECT pg_catalog.count(*) FROM {staging} {}", accepted_rows())
+    format!(
+        "SELECT pg_catalog.count(*) FROM {staging} {}",
+        accepted_rows()
+    )
 }
 
 fn accepted_rows() -> &'static str {

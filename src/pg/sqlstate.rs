@@ -18,11 +18,15 @@ pub(super) fn from_postgres(error: &tokio_postgres::Error) -> Error {
         );
     }
     let text = chain(error);
-    match std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>()) {
-        Some(_) => Error::unavailable(format!("the connection to PostgreSQL failed: {text}; try again")),
-        None if text.contains("timed out") => {
-            Error::unavailable(format!("the connection to PostgreSQL failed: {text}; try again"))
-        }
+    match std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<std::io::Error>())
+    {
+        Some(_) => Error::unavailable(format!(
+            "the connection to PostgreSQL failed: {text}; try again"
+        )),
+        None if text.contains("timed out") => Error::unavailable(format!(
+            "the connection to PostgreSQL failed: {text}; try again"
+        )),
         None => Error::internal(format!("the PostgreSQL driver failed: {text}")),
     }
 }
@@ -30,7 +34,10 @@ pub(super) fn from_postgres(error: &tokio_postgres::Error) -> Error {
 fn from_db_error(db: &DbError) -> Error {
     let sqlstate = db.code().code();
     let message = match values_may_be_in_message(sqlstate) {
-        true => format!("PostgreSQL rejected a value: {} ({sqlstate})", without_quoted_values(db.message())),
+        true => format!(
+            "PostgreSQL rejected a value: {} ({sqlstate})",
+            without_quoted_values(db.message())
+        ),
         false => format!("PostgreSQL: {} ({sqlstate})", db.message()),
     };
     Error::new(kind(sqlstate), message).with_context(|context| {
@@ -101,7 +108,10 @@ mod tests {
     #[test]
     fn a_value_that_postgresql_quotes_in_its_message_is_left_out() {
         let check = |message, expected| assert_eq!(without_quoted_values(message), expected);
-        check("invalid input value for enum mood: \"secret\"", "invalid input value for enum mood");
+        check(
+            "invalid input value for enum mood: \"secret\"",
+            "invalid input value for enum mood",
+        );
         check("numeric field overflow", "numeric field overflow");
     }
 }

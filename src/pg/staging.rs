@@ -58,7 +58,9 @@ pub async fn create_staging(
     staging: &QualifiedName,
     columns: &[ColumnDefinition],
 ) -> Result<()> {
-    transaction.execute_all(&sql::create_staging(staging, columns)).await
+    transaction
+        .execute_all(&sql::create_staging(staging, columns))
+        .await
 }
 
 /// Drops a staging table; waits no longer than the transaction's `lock_timeout` for a stream that
@@ -103,6 +105,8 @@ pub async fn accepted_row_count(
     staging: &QualifiedName,
     xact_ids: &[String],
 ) -> Result<u64> {
-    let row = transaction.query_one(&sql::count_accepted(staging), &[&xact_ids]).await?;
+    let row = transaction
+        .query_one(&sql::count_accepted(staging), &[&xact_ids])
+        .await?;
     Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
 }

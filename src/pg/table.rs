@@ -11,9 +11,14 @@ use crate::plan::{ColumnDefinition, Ident, QualifiedName, TableName};
 /// # Errors
 /// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when it is there, else
 /// what PostgreSQL said.
-pub async fn create_table(transaction: &Transaction, table: &TableName, columns: &[ColumnDefinition]) -> Result<QualifiedName> {
+pub async fn create_table(
+    transaction: &Transaction,
+    table: &TableName,
+    columns: &[ColumnDefinition],
+) -> Result<QualifiedName> {
     let name = qualify(transaction, table).await?;
-    transaction.execute_all(&sql::create_table(&name, columns))
+    transaction
+        .execute_all(&sql::create_table(&name, columns))
         .await
         .map_err(|error| error.with_table(&name))?;
     Ok(name)
@@ -23,8 +28,13 @@ pub async fn create_table(transaction: &Transaction, table: &TableName, columns:
 ///
 /// # Errors
 /// As [`create_table`].
-pub async fn create_table_like(transaction: &Transaction, table: &QualifiedName, staging: &QualifiedName) -> Result<()> {
-    transaction.execute_all(&sql::create_table_like(table, staging))
+pub async fn create_table_like(
+    transaction: &Transaction,
+    table: &QualifiedName,
+    staging: &QualifiedName,
+) -> Result<()> {
+    transaction
+        .execute_all(&sql::create_table_like(table, staging))
         .await
         .map_err(|error| error.with_table(table))
 }
@@ -35,7 +45,10 @@ pub async fn create_table_like(transaction: &Transaction, table: &QualifiedName,
 /// # Errors
 /// What PostgreSQL said: no right to, or a foreign key that points here.
 pub async fn truncate(transaction: &Transaction, table: &QualifiedName) -> Result<()> {
-    transaction.execute_all(&sql::truncate(table)).await.map_err(|error| error.with_table(table))
+    transaction
+        .execute_all(&sql::truncate(table))
+        .await
+        .map_err(|error| error.with_table(table))
 }
 
 /// Removes all rows without locking readers out.
@@ -43,7 +56,10 @@ pub async fn truncate(transaction: &Transaction, table: &QualifiedName) -> Resul
 /// # Errors
 /// What PostgreSQL said.
 pub async fn delete_all(transaction: &Transaction, table: &QualifiedName) -> Result<()> {
-    transaction.execute_all(&sql::delete_all(table)).await.map_err(|error| error.with_table(table))
+    transaction
+        .execute_all(&sql::delete_all(table))
+        .await
+        .map_err(|error| error.with_table(table))
 }
 
 /// The full name that a new table would get.
@@ -56,5 +72,8 @@ pub async fn qualify(transaction: &Transaction, table: &TableName) -> Result<Qua
         Some(schema) => schema.clone(),
         None => current_schema(transaction).await?,
     };
-    Ok(QualifiedName { schema, name: table.name.clone() })
+    Ok(QualifiedName {
+        schema,
+        name: table.name.clone(),
+    })
 }

@@ -31,7 +31,9 @@ pub enum Outcome {
 
 impl Transaction {
     pub(super) async fn begin(connection: Object, lock_timeout: Duration) -> Result<Self> {
-        let transaction = Self { connection: Some(connection) };
+        let transaction = Self {
+            connection: Some(connection),
+        };
         // READ COMMITTED is said because a role or database may have another default, under which a
         // commit would not see the attempt it waited for. A frozen server must not hold locks for
         // ever, and neither may a host that vanished without a word.
@@ -60,7 +62,11 @@ impl Transaction {
                 let refused = error.as_db_error().is_some();
                 drop(Object::take(connection));
                 let error = from_postgres(&error);
-                if refused { Outcome::RolledBack(error) } else { Outcome::Unknown(error) }
+                if refused {
+                    Outcome::RolledBack(error)
+                } else {
+                    Outcome::Unknown(error)
+                }
             }
         }
     }
@@ -80,7 +86,9 @@ impl Transaction {
     /// # Errors
     /// What PostgreSQL or the connection said.
     pub async fn xact_id(&self) -> Result<String> {
-        let row = self.query_one("SELECT pg_catalog.pg_current_xact_id()::text", &[]).await?;
+        let row = self
+            .query_one("SELECT pg_catalog.pg_current_xact_id()::text", &[])
+            .await?;
         Ok(row.get(0))
     }
 
@@ -89,7 +97,12 @@ impl Transaction {
     /// # Errors
     /// What PostgreSQL or the connection said.
     pub async fn xmin(&self) -> Result<String> {
-        let row = self.query_one("SELECT pg_catalog.pg_current_xact_id()::pg_catalog.xid::text", &[]).await?;
+        let row = self
+            .query_one(
+                "SELECT pg_catalog.pg_current_xact_id()::pg_catalog.xid::text",
+                &[],
+            )
+            .await?;
         Ok(row.get(0))
     }
 
@@ -108,7 +121,10 @@ impl Transaction {
     /// What PostgreSQL or the connection said.
     pub async fn was_committed(&self, xact_id: &str) -> Result<Option<bool>> {
         let row = self
-            .query_one("SELECT pg_catalog.pg_xact_status($1::text::pg_catalog.xid8)", &[&xact_id])
+            .query_one(
+                "SELECT pg_catalog.pg_xact_status($1::text::pg_catalog.xid8)",
+                &[&xact_id],
+            )
             .await?;
         Ok(match row.get::<_, Option<&str>>(0) {
             Some("committed") => Some(true),
@@ -118,23 +134,54 @@ impl Transaction {
     }
 
     pub(super) async fn execute_all(&self, sql: &str) -> Result<()> {
-        self.client()?.batch_execute(sql).await.map_err(|error| from_postgres(&error))
+        self.client()?
+            .batch_execute(sql)
+            .await
+            .map_err(|error| from_postgres(&error))
     }
 
-    pub(super) async fn execute(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<u64> {
-        self.client()?.execute(sql, parameters).await.map_err(|error| from_postgres(&error))
+    pub(super) async fn execute(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64> {
+        self.client()?
+            .execute(sql, parameters)
+            .await
+            .map_err(|error| from_postgres(&error))
     }
 
-    pub(super) async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
-        self.client()?.query(sql, parameters).await.map_err(|error| from_postgres(&error))
+    pub(super) async fn query(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>> {
+        self.client()?
+            .query(sql, parameters)
+            .await
+            .map_err(|error| from_postgres(&error))
     }
 
-    pub(super) async fn query_opt(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>> {
-        self.client()?.query_opt(sql, parameters).await.map_err(|error| from_postgres(&error))
+    pub(super) async fn query_opt(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>> {
+        self.client()?
+            .query_opt(sql, parameters)
+            .await
+            .map_err(|error| from_postgres(&error))
     }
 
-    pub(super) async fn query_one(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Row> {
-        self.client()?.query_one(sql, parameters).await.map_err(|error| from_postgres(&error))
+    pub(super) async fn query_one(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row> {
+        self.client()?
+            .query_one(sql, parameters)
+            .await
+            .map_err(|error| from_postgres(&error))
     }
 
     pub(super) fn client(&self) -> Result<&tokio_postgres::Client> {

@@ -8,7 +8,8 @@ use super::spec::Receipt;
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::{
-    Attempt, CopySink, LedgerWrite, Outcome, WriteState, find_attempt, record_attempt, staging_relation,
+    Attempt, CopySink, LedgerWrite, Outcome, WriteState, find_attempt, record_attempt,
+    staging_relation,
 };
 use crate::plan::{EncodePlan, QualifiedName};
 
@@ -31,13 +32,22 @@ impl Writer {
     /// # Errors
     /// [`ErrorKind::NotFound`] when the write was never begun, [`ErrorKind::Conflict`] when it has
     /// ended, else whatever keeps the rows from staging.
-    pub async fn write_attempt<S>(&self, id: &AttemptId, schema: &Schema, messages: S) -> Result<Receipt>
+    pub async fn write_attempt<S>(
+        &self,
+        id: &AttemptId,
+        schema: &Schema,
+        messages: S,
+    ) -> Result<Receipt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
         let located = |error: Error| error.with_write_id(&id.write_id);
         let (write, _) = self.find_status(&id.write_id).await?;
-        let table = write.target.as_ref().map(ToString::to_string).unwrap_or_default();
+        let table = write
+            .target
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         if let Some(attempt) = self.recorded(id).await.map_err(located)? {
             return receipt(id, &attempt, table).map_err(located);
         }
@@ -54,7 +64,13 @@ impl Writer {
         .map_err(located)
     }
 
-    async fn stage<S>(&self, id: &AttemptId, staging: &QualifiedName, schema: &Schema, messages: S) -> Result<Attempt>
+    async fn stage<S>(
+        &self,
+        id: &AttemptId,
+        staging: &QualifiedName,
+        schema: &Schema,
+        messages: S,
+    ) -> Result<Attempt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
@@ -107,13 +123,25 @@ fn receipt(id: &AttemptId, attempt: &Attempt, table: String) -> Result<Receipt> 
             ),
         ));
     }
-    Ok(Receipt { row_count: attempt.row_count, byte_count: attempt.byte_count, table, skipped: false })
+    Ok(Receipt {
+        row_count: attempt.row_count,
+        byte_count: attempt.byte_count,
+        table,
+        skipped: false,
+    })
 }
 
 fn open_staging(write: &LedgerWrite) -> Result<QualifiedName> {
     let ended = |how: &str| {
-        let reason = if write.reason.is_empty() { "" } else { &format!(" ({})", write.reason) };
-        Err(Error::conflict(format!("write {:?} is already {how}{reason}; it takes no more streams", write.write_id)))
+        let reason = if write.reason.is_empty() {
+            ""
+        } else {
+            &format!(" ({})", write.reason)
+        };
+        Err(Error::conflict(format!(
+            "write {:?} is already {how}{reason}; it takes no more streams",
+            write.write_id
+        )))
     };
     match (write.state, &write.staging) {
         (WriteState::Open, Some(staging)) => Ok(staging.clone()),

@@ -6,9 +6,9 @@ use super::session::WriteStatus;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::pg::{
-    Attempt, LedgerWrite, Outcome, Publish, TableLock, Transaction, WriteState, accepted_row_count, attempts,
-    commit, create_table_like, delete_all, drop_staging, lock_relation, lock_write_for_publish, publish_rows,
-    staging_relation, truncate,
+    Attempt, LedgerWrite, Outcome, Publish, TableLock, Transaction, WriteState, accepted_row_count,
+    attempts, commit, create_table_like, delete_all, drop_staging, lock_relation,
+    lock_write_for_publish, publish_rows, staging_relation, truncate,
 };
 use crate::plan::{QualifiedName, Relation};
 
@@ -26,7 +26,11 @@ impl Writer {
     /// not agree (the write then stays open); [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when it was never begun;
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when a call with the same receipts may work; else what PostgreSQL
     /// has against the rows.
-    pub async fn commit(&self, write_id: &str, accepted: &[(AttemptId, u64)]) -> Result<WriteStatus> {
+    pub async fn commit(
+        &self,
+        write_id: &str,
+        accepted: &[(AttemptId, u64)],
+    ) -> Result<WriteStatus> {
         let mut tries = 0;
         loop {
             match self.try_commit(write_id, accepted).await {
@@ -43,7 +47,11 @@ impl Writer {
         }
     }
 
-    async fn try_commit(&self, write_id: &str, accepted: &[(AttemptId, u64)]) -> Result<LedgerWrite> {
+    async fn try_commit(
+        &self,
+        write_id: &str,
+        accepted: &[(AttemptId, u64)],
+    ) -> Result<LedgerWrite> {
         let transaction = self.pool.begin_control().await?;
         let write = lock_write_for_publish(&transaction, write_id)
             .await?
@@ -55,16 +63,24 @@ impl Writer {
                 return Ok(write);
             }
             WriteState::Aborted => {
-                return Err(Error::conflict(format!("write {write_id:?} was aborted: {}", write.reason)));
+                return Err(Error::conflict(format!(
+                    "write {write_id:?} was aborted: {}",
+                    write.reason
+                )));
             }
         }
         let recorded = attempts(&transaction, write_id).await?;
         let chosen = choose(&recorded, accepted)?;
         let row_count: u64 = chosen.iter().map(|attempt| attempt.row_count).sum();
         let byte_count: u64 = chosen.iter().map(|attempt| attempt.byte_count).sum();
-        let xact_ids: Vec<String> = chosen.iter().map(|attempt| attempt.xact_id.clone()).collect();
+        let xact_ids: Vec<String> = chosen
+            .iter()
+            .map(|attempt| attempt.xact_id.clone())
+            .collect();
 
-        if let Published::StagingLost(staged) = publish(&transaction, &write, &xact_ids, row_count).await? {
+        if let Published::StagingLost(staged) =
+            publish(&transaction, &write, &xact_ids, row_count).await?
+        {
             // Rows that are gone stay gone: say so once and for all.
             drop(transaction);
             let reason = format!(
@@ -75,12 +91,26 @@ impl Writer {
             return Err(Error::conflict(reason));
         }
         let attempt_count = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
-        commit(&transaction, write_id, row_count, byte_count, attempt_count, "").await?;
+        commit(
+            &transaction,
+            write_id,
+            row_count,
+            byte_count,
+            attempt_count,
+            "",
+        )
+        .await?;
         match transaction.commit().await {
             Outcome::Committed => Ok(write),
             Outcome::RolledBack(error) => Err(error),
             Outcome::Unknown(error) => match self.find_status(write_id).await? {
-                (write, WriteStatus { state: WriteState::Committed, .. }) => Ok(write),
+                (
+                    write,
+                    WriteStatus {
+                        state: WriteState::Committed,
+                        ..
+                    },
+                ) => Ok(write),
                 _ => Err(error),
             },
         }
@@ -89,7 +119,9 @@ impl Writer {
     /// Drops the staging table of a write that has ended. Best effort: what a stream still holds is
     /// left behind rather than waited for.
     pub(super) async fn clean_up(&self, write: &LedgerWrite) {
-        let Some(staging) = &write.staging else { return };
+        let Some(staging) = &write.staging else {
+            return;
+        };
         let dropped = async {
             let transaction = self.pool.begin_control().await?;
             transaction.wait_no_longer_for_locks().await?;
@@ -112,13 +144,18 @@ fn is_transient(error: &Error) -> bool {
 /// The recorded attempts that were accepted: every one there with the rows its receipt states, and
 /// one per partition.
 fn choose<'a>(recorded: &'a [Attempt], accepted: &[(AttemptId, u64)]) -> Result<Vec<&'a Attempt>> {
-    let by_id: HashMap<&str, &Attempt> =
-        recorded.iter().map(|attempt| (attempt.attempt_id.as_str(), attempt)).collect();
+    let by_id: HashMap<&str, &Attempt> = recorded
+        .iter()
+        .map(|attempt| (attempt.attempt_id.as_str(), attempt))
+        .collect();
     let mut problems = Vec::new();
     let mut chosen: BTreeMap<u32, &Attempt> = BTreeMap::new();
     for (id, row_count) in accepted {
         let Some(attempt) = by_id.get(id.attempt_id.as_str()) else {
-            problems.push(format!("attempt {:?} of partition {} is not recorded", id.attempt_id, id.partition_id));
+            problems.push(format!(
+                "attempt {:?} of partition {} is not recorded",
+                id.attempt_id, id.partition_id
+            ));
             continue;
         };
         if attempt.partition_id != id.partition_id || attempt.row_count != *row_count {
@@ -128,7 +165,10 @@ fn choose<'a>(recorded: &'a [Attempt], accepted: &[(AttemptId, u64)]) -> Result<
             ));
         }
         if chosen.insert(attempt.partition_id, attempt).is_some() {
-            problems.push(format!("partition {} is given more than one receipt", attempt.partition_id));
+            problems.push(format!(
+                "partition {} is given more than one receipt",
+                attempt.partition_id
+            ));
         }
     }
     match problems.len() {
@@ -187,13 +227,17 @@ async fn open_target(
             create_table_like(transaction, name, &staging.name).await?;
             return lock_relation(transaction, name, TableLock::Insert).await;
         }
-        Publish::Append | Publish::Nothing => lock_relation(transaction, name, TableLock::Insert).await?,
+        Publish::Append | Publish::Nothing => {
+            lock_relation(transaction, name, TableLock::Insert).await?
+        }
         Publish::Truncate => lock_relation(transaction, name, TableLock::Truncate).await?,
         Publish::Delete => lock_relation(transaction, name, TableLock::Replace).await?,
     };
     if Some(relation.oid) != write.target_oid {
-        return Err(Error::conflict(format!("table {name} was dropped and made again since the write was begun"))
-            .with_table(name));
+        return Err(Error::conflict(format!(
+            "table {name} was dropped and made again since the write was begun"
+        ))
+        .with_table(name));
     }
     match write.publish {
         Publish::Truncate => truncate(transaction, name).await?,

@@ -61,17 +61,27 @@ pub(super) struct Loaded {
 /// end record is missing or differs from what arrived.
 ///
 /// [`ErrorKind::InvalidCommand`]: crate::error::ErrorKind::InvalidCommand
-pub(super) async fn load<S>(plan: &EncodePlan, mut messages: S, mut sink: CopySink, end: EndOfStream) -> Result<Loaded>
+pub(super) async fn load<S>(
+    plan: &EncodePlan,
+    mut messages: S,
+    mut sink: CopySink,
+    end: EndOfStream,
+) -> Result<Loaded>
 where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
     sink.send(Bytes::from_static(&format::HEADER)).await?;
-    let mut arrived = EndRecord { row_count: 0, batch_count: 0 };
+    let mut arrived = EndRecord {
+        row_count: 0,
+        batch_count: 0,
+    };
     let mut announced = None;
     while let Some(message) = messages.next().await {
         match message? {
             _ if announced.is_some() => {
-                return Err(Error::invalid_command("the stream goes on after its end record"));
+                return Err(Error::invalid_command(
+                    "the stream goes on after its end record",
+                ));
             }
             StreamMessage::End(record) => announced = Some(record),
             StreamMessage::Batch(batch) if batch.num_rows() == 0 => {}
@@ -89,7 +99,11 @@ where
     sink.send(Bytes::from_static(&format::TRAILER)).await?;
     let byte_count = sink.byte_count();
     let copied_row_count = sink.finish().await?;
-    Ok(Loaded { row_count: arrived.row_count, copied_row_count, byte_count })
+    Ok(Loaded {
+        row_count: arrived.row_count,
+        copied_row_count,
+        byte_count,
+    })
 }
 
 fn check_end(end: EndOfStream, announced: Option<EndRecord>, arrived: EndRecord) -> Result<()> {

@@ -7,8 +7,9 @@ use super::target::{Target, find_target};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::{
-    LedgerWrite, NewWrite, Outcome, Publish, Transaction, WriteState, abort, attempts, begin, commit,
-    create_staging, definitions_of, ensure_schema, find_write, new_staging_name, qualify, staging_relation,
+    LedgerWrite, NewWrite, Outcome, Publish, Transaction, WriteState, abort, attempts, begin,
+    commit, create_staging, definitions_of, ensure_schema, find_write, new_staging_name, qualify,
+    staging_relation,
 };
 use crate::plan::{ColumnDefinition, EncodePlan, QualifiedName};
 
@@ -42,21 +43,34 @@ impl Writer {
     /// All that [`Writer::write_stream`] may find before the first row;
     /// [`ErrorKind::AlreadyExists`] when the id was used with another spec;
     /// [`ErrorKind::Conflict`] when it was aborted.
-    pub async fn begin(&self, write_id: &str, spec: &WriteSpec, schema: &Schema) -> Result<WriteStatus> {
+    pub async fn begin(
+        &self,
+        write_id: &str,
+        spec: &WriteSpec,
+        schema: &Schema,
+    ) -> Result<WriteStatus> {
         let transaction = self.pool.begin_control().await?;
         let named = |error: Error| error.with_write_id(write_id);
         ensure_schema(&transaction).await.map_err(named)?;
         let fingerprint = fingerprint(spec)?;
         if find_write(&transaction, write_id).await?.is_none() {
-            let opening = open(&transaction, write_id, spec, &fingerprint, schema).await.map_err(named)?;
+            let opening = open(&transaction, write_id, spec, &fingerprint, schema)
+                .await
+                .map_err(named)?;
             finish(transaction, opening).await.map_err(named)?;
         } else {
             transaction.rollback().await;
         }
         let (write, status) = self.find_status(write_id).await?;
         if write.state == WriteState::Aborted {
-            let reason = if write.reason.is_empty() { "" } else { &format!(": {}", write.reason) };
-            return Err(named(Error::conflict(format!("write {write_id:?} was aborted{reason}; use a new write id"))));
+            let reason = if write.reason.is_empty() {
+                ""
+            } else {
+                &format!(": {}", write.reason)
+            };
+            return Err(named(Error::conflict(format!(
+                "write {write_id:?} was aborted{reason}; use a new write id"
+            ))));
         }
         if write.spec != fingerprint {
             return Err(named(Error::already_exists(format!(
@@ -93,7 +107,8 @@ impl Writer {
     pub(super) async fn find_status(&self, write_id: &str) -> Result<(LedgerWrite, WriteStatus)> {
         let transaction = self.pool.begin_control().await?;
         let unknown = || {
-            Error::not_found(format!("there is no write {write_id:?}; begin it first")).with_write_id(write_id)
+            Error::not_found(format!("there is no write {write_id:?}; begin it first"))
+                .with_write_id(write_id)
         };
         let write = match find_write(&transaction, write_id).await {
             Ok(write) => write.ok_or_else(unknown)?,
@@ -109,15 +124,22 @@ impl Writer {
 
 /// What equal writes have in common.
 fn fingerprint(spec: &WriteSpec) -> Result<String> {
-    serde_json::to_string(spec).map_err(|error| Error::internal("cannot record the spec").with_source(error))
+    serde_json::to_string(spec)
+        .map_err(|error| Error::internal("cannot record the spec").with_source(error))
 }
 
 async fn status_of(transaction: &Transaction, write: &LedgerWrite) -> Result<WriteStatus> {
     let mut status = WriteStatus {
         write_id: write.write_id.clone(),
         state: write.state,
-        table: write.target.as_ref().map(ToString::to_string).unwrap_or_default(),
-        mode: serde_json::from_str(&write.spec).ok().map(|spec: WriteSpec| spec.mode),
+        table: write
+            .target
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        mode: serde_json::from_str(&write.spec)
+            .ok()
+            .map(|spec: WriteSpec| spec.mode),
         row_count: write.row_count,
         byte_count: write.byte_count,
         attempt_count: write.attempt_count,
@@ -160,13 +182,23 @@ async fn open(
 ) -> Result<Opening> {
     let target = find_target(transaction, spec, schema).await?;
     let (name, target_oid, publish): (QualifiedName, Option<u32>, Publish) = match &target {
-        Target::Existing(relation, publish) => (relation.name.clone(), Some(relation.oid), *publish),
-        Target::LeaveAlone(relation) => (relation.name.clone(), Some(relation.oid), Publish::Nothing),
-        Target::Missing(_) => (qualify(transaction, &spec.table).await?, None, Publish::Create),
+        Target::Existing(relation, publish) => {
+            (relation.name.clone(), Some(relation.oid), *publish)
+        }
+        Target::LeaveAlone(relation) => {
+            (relation.name.clone(), Some(relation.oid), Publish::Nothing)
+        }
+        Target::Missing(_) => (
+            qualify(transaction, &spec.table).await?,
+            None,
+            Publish::Create,
+        ),
     };
     let staging = match publish {
         Publish::Nothing => None,
-        Publish::Append | Publish::Truncate | Publish::Delete | Publish::Create => Some(new_staging_name()?),
+        Publish::Append | Publish::Truncate | Publish::Delete | Publish::Create => {
+            Some(new_staging_name()?)
+        }
     };
     let write = NewWrite {
         write_id: write_id.to_owned(),
@@ -180,14 +212,31 @@ async fn open(
         return Ok(Opening::Lost);
     }
     match staging {
-        Some(staging) => stage(transaction, &staging, target, schema).await.map_err(|error| error.with_table(&name))?,
-        None => commit(transaction, write_id, 0, 0, 0, "the table was there and was left alone").await?,
+        Some(staging) => stage(transaction, &staging, target, schema)
+            .await
+            .map_err(|error| error.with_table(&name))?,
+        None => {
+            commit(
+                transaction,
+                write_id,
+                0,
+                0,
+                0,
+                "the table was there and was left alone",
+            )
+            .await?
+        }
     }
     Ok(Opening::New)
 }
 
 /// Makes the staging table and checks that the rows can go into it.
-async fn stage(transaction: &Transaction, staging: &QualifiedName, target: Target, schema: &Schema) -> Result<()> {
+async fn stage(
+    transaction: &Transaction,
+    staging: &QualifiedName,
+    target: Target,
+    schema: &Schema,
+) -> Result<()> {
     let columns: Vec<ColumnDefinition> = match target {
         Target::Existing(relation, _) | Target::LeaveAlone(relation) => {
             let plan = EncodePlan::new(schema, &relation)?;

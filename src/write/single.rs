@@ -11,7 +11,8 @@ use super::target::{Target, find_target};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::{
-    CopySink, Outcome, Publish, TableLock, Transaction, create_table, delete_all, lock_relation, truncate,
+    CopySink, Outcome, Publish, TableLock, Transaction, create_table, delete_all, lock_relation,
+    truncate,
 };
 use crate::plan::{EncodePlan, Relation};
 
@@ -38,14 +39,21 @@ impl Writer {
             Opened::LeftAlone(relation) => {
                 transaction.rollback().await;
                 let table = relation.name.to_string();
-                return Ok(Receipt { row_count: 0, byte_count: 0, table, skipped: true });
+                return Ok(Receipt {
+                    row_count: 0,
+                    byte_count: 0,
+                    table,
+                    skipped: true,
+                });
             }
         };
         let in_table = |error: Error| error.with_table(&relation.name);
         let plan = EncodePlan::new(schema, &relation).map_err(in_table)?;
         tracing::debug!(table = %relation.name, plan = %plan, "planned");
         let sink = CopySink::open(&transaction, &relation.name, plan.column_names()).await?;
-        let loaded = pipeline::load(&plan, messages, sink, end).await.map_err(in_table)?;
+        let loaded = pipeline::load(&plan, messages, sink, end)
+            .await
+            .map_err(in_table)?;
         if loaded.copied_row_count < loaded.row_count {
             tracing::warn!(
                 table = %relation.name, sent = loaded.row_count, kept = loaded.copied_row_count,
@@ -102,11 +110,18 @@ enum Opened {
 }
 
 /// Finds or makes the table, locks it and empties it where the mode says so.
-async fn open_target(transaction: &Transaction, spec: &WriteSpec, schema: &Schema) -> Result<Opened> {
+async fn open_target(
+    transaction: &Transaction,
+    spec: &WriteSpec,
+    schema: &Schema,
+) -> Result<Opened> {
     let (name, publish) = match find_target(transaction, spec, schema).await? {
         Target::LeaveAlone(relation) => return Ok(Opened::LeftAlone(relation)),
         Target::Existing(relation, publish) => (relation.name, publish),
-        Target::Missing(columns) => (create_table(transaction, &spec.table, &columns).await?, Publish::Append),
+        Target::Missing(columns) => (
+            create_table(transaction, &spec.table, &columns).await?,
+            Publish::Append,
+        ),
     };
     Ok(Opened::Table(match publish {
         Publish::Append | Publish::Create | Publish::Nothing => {
