@@ -61,7 +61,7 @@ impl<'a> BatchEncoder<'a> {
             if !column.nullable {
                 find_null(array).map_err(rejected)?;
             }
-            let bound = bind(&column.field, array).map_err(rejected)?;
+            let bound = bind(&column.field, array).map_err(|problem| rejected(problem.at(0)))?;
             bound.measure(&mut sizes).map_err(rejected)?;
             constant += bound.constant_size().unwrap_or(0);
             columns.push(bound);

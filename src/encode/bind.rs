@@ -7,23 +7,28 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 
 use super::column::{AllNull, Column};
-use super::problem::{Problem, Rejected};
-use super::{fixed, numeric, temporal, varlen};
+use super::problem::Problem;
+use super::{array, dictionary, fixed, json, numeric, temporal, varlen};
 use crate::plan::FieldPlan;
 
 pub(super) type BoxedColumn<'a> = Box<dyn Column + 'a>;
 
-/// Finds the encoder for an array, whose values are not looked at yet.
+/// Finds the encoder for an array.
+///
+/// Nested values and dictionaries are prepared as a whole here; what is wrong with one of their
+/// values is said when it is measured, with its row.
 ///
 /// # Errors
-/// A value that nested or dictionary arrays reject already, as those are prepared as a whole; or
 /// [`Problem::Unplanned`] for a pair that `plan::mapping` takes and this does not know.
 pub(super) fn bind<'a>(
     plan: &'a FieldPlan,
     array: &'a dyn Array,
-) -> Result<BoxedColumn<'a>, Rejected> {
+) -> Result<BoxedColumn<'a>, Problem> {
     use FieldPlan as F;
-    let bound = match plan {
+    if matches!(array.data_type(), DataType::Dictionary(_, _)) {
+        return dictionary::dictionary(plan, array);
+    }
+    match plan {
         F::Null => Ok(Box::new(AllNull) as BoxedColumn<'a>),
         F::Bool => match array.as_boolean_opt() {
             Some(array) => Ok(fixed::booleans(array)),
@@ -41,9 +46,13 @@ pub(super) fn bind<'a>(
             temporal::timestamps(array, *precision)
         }
         F::Interval { precision } => temporal::intervals(array, *precision),
-        F::Array { .. } | F::Json { .. } => Err(Problem::Unplanned),
-    };
-    bound.map_err(|problem| problem.at(0))
+        F::Array {
+            element_oid,
+            dimensions,
+            element,
+        } => array::lists(array, *dimensions, *element_oid, element),
+        F::Json { binary } => json::documents(array, *binary),
+    }
 }
 
 /// The NULLs of an array, when it has any.

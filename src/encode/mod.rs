@@ -1,11 +1,15 @@
 //! From a plan and a batch to the bytes of binary COPY: pure, no I/O.
 
+mod array;
 mod batch;
 mod bind;
 mod column;
+mod dictionary;
 mod digits;
 mod fixed;
 pub mod format;
+mod iso;
+mod json;
 mod numeric;
 mod problem;
 mod temporal;

@@ -16,9 +16,8 @@ use super::fixed::fixed;
 use super::format::{
     END_DATE, END_TIMESTAMP, EPOCH_DAYS, EPOCH_MICROS, MICROS_PER_DAY, MIN_DATE, MIN_TIMESTAMP,
 };
+use super::iso::MILLIS_PER_DAY;
 use super::problem::Problem;
-
-const MILLIS_PER_DAY: i64 = 86_400_000;
 
 /// `date_recv`, date.c: days since 2000-01-01.
 pub(super) fn dates(array: &dyn Array) -> Result<BoxedColumn<'_>, Problem> {

@@ -171,10 +171,7 @@ pub(super) fn field_plan(
         },
         (S::Time | S::Duration | S::Interval, K::Interval) => {
             if modifier == Modifier::Fields {
-                return Err(format!(
-                    "{} would cut a value's other fields silently; make the column plain interval",
-                    ty.name_with_modifier(typmod)
-                ));
+                return Err("the column keeps certain fields only and would cut the others silently; make it plain interval".into());
             }
             F::Interval {
                 precision: fraction(data_type, modifier),

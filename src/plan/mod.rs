@@ -1,10 +1,13 @@
 //! What will be written into which column, decided before the first row: pure, no I/O.
 
+pub mod arrow_schema;
+pub mod ddl;
 mod encode_plan;
 mod field_plan;
 mod mapping;
 mod name;
 mod relation;
+mod type_name;
 
 pub use encode_plan::{ColumnPlan, EncodePlan};
 pub use field_plan::{FieldPlan, NumericLimit};

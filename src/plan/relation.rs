@@ -279,13 +279,7 @@ mod tests {
             Precision(3),
             "interval(3)",
         );
-        check(
-            K::Interval,
-            "interval",
-            458751,
-            Fields,
-            "interval of certain fields",
-        );
+        check(K::Interval, "interval", 458751, Fields, "interval");
         let element = PgType {
             oid: 1700,
             name: "numeric".into(),

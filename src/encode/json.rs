@@ -1,0 +1,391 @@
+//! Nested values rendered as JSON documents, for `json` and `jsonb` columns.
+//!
+//! Structs and maps become objects, lists become arrays, NULL becomes `null` and its key stays.
+//! Integers, decimals (all their digits) and floats (the shortest form) become numbers; NaN and
+//! infinities are rejected. Text is escaped, and rejected when it has a NUL, which `jsonb` cannot
+//! hold. Binary becomes base64 (RFC 4648, padded); dates and times become ISO 8601 text, with `Z`
+//! for timestamps that have a zone; intervals become `P1M2DT3S`. A map's key becomes text as its
+//! value would.
+
+use std::io::Write;
+use std::ops::Range;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types as t;
+use arrow_array::types::{ArrowPrimitiveType, DecimalType};
+use arrow_array::{Array, ArrowNativeTypeOp, PrimitiveArray};
+use arrow_buffer::NullBuffer;
+use arrow_schema::DataType;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use super::array::Level;
+use super::bind::{BoxedColumn, valid};
+use super::column::{Values, Varying};
+use super::iso::{self, Ticks};
+use super::problem::Problem;
+use super::varlen::{Blobs, JSONB_VERSION};
+
+/// A column of documents, rendered as a whole here and copied later.
+pub(super) fn documents(array: &dyn Array, binary: bool) -> Result<BoxedColumn<'_>, Problem> {
+    let renderer = Renderer::of(array)?;
+    let nulls = valid(array);
+    let mut text = Vec::new();
+    let rendered = (0..array.len()).map(|row| {
+        let start = text.len();
+        if renderer.is_null(row) {
+            return Ok(start..start);
+        }
+        if binary {
+            text.push(JSONB_VERSION);
+        }
+        let result = renderer.value(row, &mut text);
+        if result.is_err() {
+            text.truncate(start);
+        }
+        result.map(|()| start..text.len())
+    });
+    let rendered = rendered.collect();
+    Ok(Box::new(Varying {
+        values: Documents { rendered, text },
+        nulls,
+    }))
+}
+
+struct Documents {
+    /// Of each row, where its text is, or why it has none.
+    rendered: Vec<Result<Range<usize>, Problem>>,
+    text: Vec<u8>,
+}
+
+impl Values for Documents {
+    fn size(&self, row: usize) -> Result<usize, Problem> {
+        self.rendered[row]
+            .as_ref()
+            .map(Range::len)
+            .map_err(|problem| *problem)
+    }
+
+    fn put(&self, row: usize, out: &mut [u8]) -> usize {
+        // What could not be rendered was rejected before.
+        let document = &self.text[self.rendered[row].clone().unwrap_or_default()];
+        out[..document.len()].copy_from_slice(document);
+        document.len()
+    }
+}
+
+type Render<'a> = Box<dyn Fn(usize, &mut Vec<u8>) -> Result<(), Problem> + 'a>;
+
+/// Renders the values of one array, with those of its children.
+struct Renderer<'a> {
+    nulls: Option<NullBuffer>,
+    render: Render<'a>,
+}
+
+impl<'a> Renderer<'a> {
+    fn of(array: &'a dyn Array) -> Result<Self, Problem> {
+        Ok(Self {
+            nulls: array.logical_nulls(),
+            render: render(array)?,
+        })
+    }
+
+    fn is_null(&self, row: usize) -> bool {
+        self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
+    }
+
+    fn value(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Problem> {
+        if self.is_null(row) {
+            out.extend_from_slice(b"null");
+            Ok(())
+        } else {
+            (self.render)(row, out)
+        }
+    }
+}
+
+fn render<'a>(array: &'a dyn Array) -> Result<Render<'a>, Problem> {
+    macro_rules! number {
+        ($type:ty) => {{
+            let array = array.as_primitive::<$type>();
+            plain(move |row, out| write!(out, "{}", array.value(row)))
+        }};
+    }
+    Ok(match array.data_type() {
+        DataType::Null => plain(|_, out| out.write_all(b"null")),
+        DataType::Boolean => {
+            let array = array.as_boolean();
+            plain(move |row, out| write!(out, "{}", array.value(row)))
+        }
+        DataType::Int8 => number!(t::Int8Type),
+        DataType::Int16 => number!(t::Int16Type),
+        DataType::Int32 => number!(t::Int32Type),
+        DataType::Int64 => number!(t::Int64Type),
+        DataType::UInt8 => number!(t::UInt8Type),
+        DataType::UInt16 => number!(t::UInt16Type),
+        DataType::UInt32 => number!(t::UInt32Type),
+        DataType::UInt64 => number!(t::UInt64Type),
+        DataType::Float16 => floats(array.as_primitive::<t::Float16Type>(), |v| v.to_f32()),
+        DataType::Float32 => floats(array.as_primitive::<t::Float32Type>(), |v| v),
+        DataType::Float64 => floats(array.as_primitive::<t::Float64Type>(), |v| v),
+        DataType::Decimal32(_, _) => decimals(array.as_primitive::<t::Decimal32Type>()),
+        DataType::Decimal64(_, _) => decimals(array.as_primitive::<t::Decimal64Type>()),
+        DataType::Decimal128(_, _) => decimals(array.as_primitive::<t::Decimal128Type>()),
+        DataType::Decimal256(_, _) => decimals(array.as_primitive::<t::Decimal256Type>()),
+        DataType::Utf8 => {
+            let array = array.as_string::<i32>();
+            Box::new(move |row, out| string(array.value(row), out))
+        }
+        DataType::LargeUtf8 => {
+            let array = array.as_string::<i64>();
+            Box::new(move |row, out| string(array.value(row), out))
+        }
+        DataType::Utf8View => {
+            let array = array.as_string_view();
+            Box::new(move |row, out| string(array.value(row), out))
+        }
+        DataType::Binary => bytes(array.as_binary::<i32>()),
+        DataType::LargeBinary => bytes(array.as_binary::<i64>()),
+        DataType::BinaryView => bytes(array.as_binary_view()),
+        DataType::FixedSizeBinary(_) => bytes(array.as_fixed_size_binary()),
+        DataType::Date32
+        | DataType::Date64
+        | DataType::Time32(_)
+        | DataType::Time64(_)
+        | DataType::Timestamp(_, _)
+        | DataType::Duration(_)
+        | DataType::Interval(_) => temporal(array)?,
+        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(_, _) => list(array)?,
+        DataType::Map(_, _) => map(array)?,
+        DataType::Struct(_) => object(array)?,
+        DataType::Dictionary(_, _) => {
+            let dictionary = array.as_any_dictionary();
+            let values = Renderer::of(dictionary.values())?;
+            // Without values every row is NULL, and no key is looked up.
+            let keys = match dictionary.values().is_empty() {
+                true => Vec::new(),
+                false => dictionary.normalized_keys(),
+            };
+            Box::new(move |row, out| values.value(keys[row], out))
+        }
+        DataType::ListView(_)
+        | DataType::LargeListView(_)
+        | DataType::Union(_, _)
+        | DataType::RunEndEncoded(_, _) => return Err(Problem::Unplanned),
+    })
+}
+
+/// What can be rendered whatever it is; writing into memory does not fail.
+fn plain<'a>(render: impl Fn(usize, &mut Vec<u8>) -> std::io::Result<()> + 'a) -> Render<'a> {
+    Box::new(move |row, out| render(row, out).map_err(|_| Problem::Unplanned))
+}
+
+/// What becomes text that needs no escapes.
+fn quoted<'a>(render: impl Fn(usize, &mut Vec<u8>) -> std::io::Result<()> + 'a) -> Render<'a> {
+    plain(move |row, out| {
+        out.push(b'"');
+        render(row, out)?;
+        out.push(b'"');
+        Ok(())
+    })
+}
+
+fn floats<'a, T: ArrowPrimitiveType, F>(
+    array: &'a PrimitiveArray<T>,
+    widen: fn(T::Native) -> F,
+) -> Render<'a>
+where
+    F: Copy + Into<f64> + serde::Serialize + 'a,
+{
+    Box::new(move |row, out| {
+        let value = widen(array.value(row));
+        if !value.into().is_finite() {
+            return Err(Problem::NotFinite);
+        }
+        serde_json::to_writer(out, &value).map_err(|_| Problem::Unplanned)
+    })
+}
+
+/// All the digits there are, with the point where the scale puts it.
+fn decimals<T: DecimalType>(array: &PrimitiveArray<T>) -> Render<'_> {
+    let scale = array.scale();
+    let declared = T::MAX_FOR_EACH_PRECISION[usize::from(array.precision())];
+    Box::new(move |row, out| {
+        let value = array.value(row);
+        if value.is_gt(declared) || value.is_lt(declared.neg_wrapping()) {
+            return Err(Problem::BeyondDeclaredPrecision);
+        }
+        if value.is_zero() && scale < 0 {
+            out.push(b'0');
+            return Ok(());
+        }
+        write!(
+            out,
+            "{}",
+            T::format_decimal(value, array.precision(), scale)
+        )
+        .map_err(|_| Problem::Unplanned)
+    })
+}
+
+fn string(text: &str, out: &mut Vec<u8>) -> Result<(), Problem> {
+    if memchr::memchr(0, text.as_bytes()).is_some() {
+        return Err(Problem::Nul);
+    }
+    serde_json::to_writer(out, text).map_err(|_| Problem::Unplanned)
+}
+
+fn bytes<A: Blobs>(array: &A) -> Render<'_> {
+    quoted(move |row, out| write!(out, "{}", BASE64_STANDARD.encode(array.blob(row))))
+}
+
+fn temporal(array: &dyn Array) -> Result<Render<'_>, Problem> {
+    use DataType as D;
+    use arrow_schema::IntervalUnit as I;
+    use arrow_schema::TimeUnit as U;
+    macro_rules! count {
+        ($type:ty) => {{
+            let array = array.as_primitive::<$type>();
+            Box::new(move |row| i64::from(array.value(row))) as Box<dyn Fn(usize) -> i64>
+        }};
+    }
+    let count = match array.data_type() {
+        D::Date32 => count!(t::Date32Type),
+        D::Date64 => count!(t::Date64Type),
+        D::Time32(U::Second) => count!(t::Time32SecondType),
+        D::Time32(_) => count!(t::Time32MillisecondType),
+        D::Time64(U::Microsecond) => count!(t::Time64MicrosecondType),
+        D::Time64(_) => count!(t::Time64NanosecondType),
+        D::Timestamp(U::Second, _) => count!(t::TimestampSecondType),
+        D::Timestamp(U::Millisecond, _) => count!(t::TimestampMillisecondType),
+        D::Timestamp(U::Microsecond, _) => count!(t::TimestampMicrosecondType),
+        D::Timestamp(U::Nanosecond, _) => count!(t::TimestampNanosecondType),
+        D::Duration(U::Second) => count!(t::DurationSecondType),
+        D::Duration(U::Millisecond) => count!(t::DurationMillisecondType),
+        D::Duration(U::Microsecond) => count!(t::DurationMicrosecondType),
+        D::Duration(U::Nanosecond) => count!(t::DurationNanosecondType),
+        D::Interval(I::YearMonth) => {
+            let array = array.as_primitive::<t::IntervalYearMonthType>();
+            return Ok(quoted(move |row, out| {
+                iso::interval(array.value(row), 0, 0, Ticks::MILLIS, out)
+            }));
+        }
+        D::Interval(I::DayTime) => {
+            let array = array.as_primitive::<t::IntervalDayTimeType>();
+            return Ok(quoted(move |row, out| {
+                let value = array.value(row);
+                iso::interval(0, value.days, value.milliseconds.into(), Ticks::MILLIS, out)
+            }));
+        }
+        D::Interval(I::MonthDayNano) => {
+            let array = array.as_primitive::<t::IntervalMonthDayNanoType>();
+            return Ok(quoted(move |row, out| {
+                let value = array.value(row);
+                iso::interval(
+                    value.months,
+                    value.days,
+                    value.nanoseconds,
+                    Ticks::NANOS,
+                    out,
+                )
+            }));
+        }
+        _ => return Err(Problem::Unplanned),
+    };
+    Ok(match array.data_type() {
+        D::Date32 => quoted(move |row, out| iso::date(count(row), out)),
+        D::Date64 => {
+            quoted(move |row, out| iso::date(count(row).div_euclid(iso::MILLIS_PER_DAY), out))
+        }
+        D::Time32(unit) | D::Time64(unit) => {
+            let ticks = Ticks::of(*unit);
+            quoted(move |row, out| iso::time(count(row), ticks, out))
+        }
+        D::Timestamp(unit, zone) => {
+            let (ticks, zone) = (Ticks::of(*unit), zone.is_some());
+            quoted(move |row, out| {
+                iso::timestamp(count(row), ticks, out)?;
+                if zone {
+                    out.push(b'Z');
+                }
+                Ok(())
+            })
+        }
+        D::Duration(unit) => {
+            let ticks = Ticks::of(*unit);
+            quoted(move |row, out| iso::interval(0, 0, count(row), ticks, out))
+        }
+        _ => return Err(Problem::Unplanned),
+    })
+}
+
+fn list(array: &dyn Array) -> Result<Render<'_>, Problem> {
+    let level = Level::of(array).ok_or(Problem::Unplanned)?;
+    let items = Renderer::of(level.items)?;
+    Ok(Box::new(move |row, out| {
+        let mut before = b'[';
+        for item in level.range(row) {
+            out.push(before);
+            items.value(item, out)?;
+            before = b',';
+        }
+        if before == b'[' {
+            out.push(b'[');
+        }
+        out.push(b']');
+        Ok(())
+    }))
+}
+
+fn object(array: &dyn Array) -> Result<Render<'_>, Problem> {
+    let array = array.as_struct();
+    let mut fields = Vec::with_capacity(array.num_columns());
+    for (field, column) in array.fields().iter().zip(array.columns()) {
+        let mut key = Vec::new();
+        string(field.name(), &mut key)?;
+        fields.push((key, Renderer::of(column)?));
+    }
+    Ok(Box::new(move |row, out| {
+        out.push(b'{');
+        for (index, (key, values)) in fields.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(key);
+            out.push(b':');
+            values.value(row, out)?;
+        }
+        out.push(b'}');
+        Ok(())
+    }))
+}
+
+fn map(array: &dyn Array) -> Result<Render<'_>, Problem> {
+    let level = Level::of(array).ok_or(Problem::Unplanned)?;
+    let entries = array.as_map().entries();
+    let (keys, values) = (
+        Renderer::of(entries.column(0))?,
+        Renderer::of(entries.column(1))?,
+    );
+    Ok(Box::new(move |row, out| {
+        out.push(b'{');
+        for (index, entry) in level.range(row).enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            if keys.is_null(entry) {
+                return Err(Problem::NullKey);
+            }
+            let start = out.len();
+            keys.value(entry, out)?;
+            if out[start] != b'"' {
+                out.insert(start, b'"');
+                out.push(b'"');
+            }
+            out.push(b':');
+            values.value(entry, out)?;
+        }
+        out.push(b'}');
+        Ok(())
+    }))
+}

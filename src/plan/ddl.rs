@@ -1,0 +1,235 @@
+//! From the schema of the data to the columns of a table that can hold it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use arrow_schema::{DataType, Field, Schema};
+
+use super::name::Ident;
+use super::type_name;
+use crate::error::{Error, Result};
+
+/// A column of CREATE TABLE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnDefinition {
+    /// Its name.
+    pub name: Ident,
+    /// Its type as SQL: `numeric(10,2)`. Safe to be put into a statement.
+    pub sql_type: String,
+    /// Whether the data declares that it has no NULLs.
+    pub not_null: bool,
+}
+
+/// Metadata of a field that names its PostgreSQL type, the strongest first.
+const TYPE_KEYS: [&str; 3] = [
+    "pgflight.type",
+    "POSTGRESQL:type",
+    "ADBC:postgresql:typname",
+];
+
+/// Arrow's key for the name of an extension type.
+const EXTENSION_KEY: &str = "ARROW:extension:name";
+
+/// The columns of a table for data of this schema, one for each field.
+///
+/// A column's type is what `overrides` has under its name; else what the field's metadata has under
+/// `pgflight.type`, `POSTGRESQL:type` or `ADBC:postgresql:typname`; else what suits its Arrow type:
+/// strings are text, structs and maps jsonb, decimals numeric of the same precision and scale,
+/// timestamps with a zone timestamptz, durations interval, unsigned integers the next larger
+/// integer, lists arrays.
+///
+/// # Errors
+/// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when an override is not
+/// the name of a type or belongs to no field.
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when a field's name is
+/// not one that PostgreSQL can hold, two names differ in case at most, or an Arrow type has no
+/// PostgreSQL type yet.
+pub fn column_definitions(
+    schema: &Schema,
+    overrides: &BTreeMap<String, String>,
+) -> Result<Vec<ColumnDefinition>> {
+    if let Some(name) = overrides
+        .keys()
+        .find(|name| schema.field_with_name(name).is_err())
+    {
+        return Err(Error::invalid_command(format!(
+            "a type is given for column {name:?}, which is not in the data"
+        ))
+        .with_column(name));
+    }
+    let mut seen = HashMap::new();
+    let definitions = schema.fields().iter().map(|field| {
+        let name = field.name();
+        if let Some(other) = seen.insert(name.to_lowercase(), name) {
+            return Err(Error::schema_mismatch(if other == name {
+                format!("column {name:?} comes more than once in the data; rename or drop one of them")
+            } else {
+                format!("columns {other:?} and {name:?} differ in case only, which PostgreSQL would tell apart and few people would; rename one of them")
+            })
+            .with_column(name));
+        }
+        let ident = Ident::new(name.as_str())
+            .map_err(|error| Error::schema_mismatch(error.to_string()).with_column(name))?;
+        let sql_type = match overrides.get(name) {
+            Some(text) => type_name::parse(text).map_err(|error| error.with_column(name))?,
+            None => sql_type(field)?,
+        };
+        Ok(ColumnDefinition { name: ident, sql_type, not_null: !field.is_nullable() })
+    });
+    definitions.collect()
+}
+
+fn sql_type(field: &Field) -> Result<String> {
+    let metadata = field.metadata();
+    if let Some(text) = TYPE_KEYS.iter().find_map(|key| metadata.get(*key)) {
+        return type_name::parse(text).map_err(|error| error.with_column(field.name()));
+    }
+    match (
+        metadata.get(EXTENSION_KEY).map(String::as_str),
+        field.data_type(),
+    ) {
+        (Some("arrow.uuid"), DataType::FixedSizeBinary(16)) => return Ok("uuid".into()),
+        (Some("arrow.json"), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => {
+            return Ok("jsonb".into());
+        }
+        _ => {}
+    }
+    default_type(field.data_type()).ok_or_else(|| {
+        Error::schema_mismatch(format!(
+            "column {:?} of Arrow type {} has no PostgreSQL type yet; cast it before writing",
+            field.name(),
+            field.data_type()
+        ))
+        .with_column(field.name())
+    })
+}
+
+fn default_type(data_type: &DataType) -> Option<String> {
+    use DataType as D;
+    let name = match data_type {
+        D::Null | D::Utf8 | D::LargeUtf8 | D::Utf8View => "text",
+        D::Boolean => "boolean",
+        D::Int8 | D::Int16 | D::UInt8 => "smallint",
+        D::Int32 | D::UInt16 => "integer",
+        D::Int64 | D::UInt32 => "bigint",
+        D::UInt64 => "numeric(20,0)",
+        D::Float16 | D::Float32 => "real",
+        D::Float64 => "double precision",
+        D::Decimal32(p, s) | D::Decimal64(p, s) | D::Decimal128(p, s) | D::Decimal256(p, s) => {
+            return Some(numeric(i32::from(*p), i32::from(*s)));
+        }
+        D::Binary | D::LargeBinary | D::BinaryView | D::FixedSizeBinary(_) => "bytea",
+        D::Date32 | D::Date64 => "date",
+        D::Time32(_) | D::Time64(_) => "time without time zone",
+        D::Timestamp(_, None) => "timestamp without time zone",
+        D::Timestamp(_, Some(_)) => "timestamp with time zone",
+        D::Duration(_) | D::Interval(_) => "interval",
+        D::Struct(_) | D::Map(_, _) => "jsonb",
+        D::Dictionary(_, values) => return default_type(values),
+        D::List(item) | D::LargeList(item) | D::FixedSizeList(item, _) => {
+            // PostgreSQL's arrays have one type for any number of dimensions.
+            let element = sql_type(item).ok()?;
+            return Some(if element.ends_with("[]") {
+                element
+            } else {
+                format!("{element}[]")
+            });
+        }
+        D::ListView(_) | D::LargeListView(_) | D::Union(_, _) | D::RunEndEncoded(_, _) => {
+            return None;
+        }
+    };
+    Some(name.to_owned())
+}
+
+/// A precision that holds every digit, and no scale below zero, which only PostgreSQL 15 knows.
+fn numeric(precision: i32, scale: i32) -> String {
+    if scale < 0 {
+        format!("numeric({},0)", precision - scale)
+    } else {
+        format!("numeric({},{scale})", precision.max(scale))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
+
+    use super::column_definitions;
+
+    fn check(field: Field, expected: Result<&str, &str>) {
+        let schema = Schema::new(vec![field]);
+        match (column_definitions(&schema, &BTreeMap::new()), expected) {
+            (Ok(columns), Ok(expected)) => assert_eq!(columns[0].sql_type, expected),
+            (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+            (got, expected) => panic!("{got:?} instead of {expected:?}"),
+        }
+    }
+
+    fn list(item: DataType) -> DataType {
+        DataType::List(Arc::new(Field::new("item", item, true)))
+    }
+
+    #[test]
+    fn a_column_has_the_type_that_holds_its_data() {
+        let nullable = |data_type| Field::new("a", data_type, true);
+        check(nullable(DataType::Utf8), Ok("text"));
+        check(nullable(DataType::UInt64), Ok("numeric(20,0)"));
+        check(nullable(DataType::Decimal128(10, 2)), Ok("numeric(10,2)"));
+        check(nullable(DataType::Decimal128(5, 7)), Ok("numeric(7,7)"));
+        check(nullable(DataType::Decimal128(5, -2)), Ok("numeric(7,0)"));
+        let zone = Some(Arc::from("Europe/Berlin"));
+        let timestamp = DataType::Timestamp(TimeUnit::Microsecond, zone);
+        check(nullable(timestamp), Ok("timestamp with time zone"));
+        check(
+            nullable(DataType::Duration(TimeUnit::Microsecond)),
+            Ok("interval"),
+        );
+        check(nullable(DataType::Struct(Fields::empty())), Ok("jsonb"));
+        check(nullable(list(list(DataType::Int32))), Ok("integer[]"));
+        check(
+            nullable(list(DataType::Struct(Fields::empty()))),
+            Ok("jsonb[]"),
+        );
+        let dictionary = DataType::Dictionary(DataType::Int8.into(), DataType::Utf8.into());
+        check(nullable(dictionary), Ok("text"));
+        let metadata = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into();
+        let field = nullable(DataType::Utf8).with_metadata(metadata("pgflight.type", "citext"));
+        check(field, Ok("citext"));
+        let field = nullable(DataType::FixedSizeBinary(16))
+            .with_metadata(metadata("ARROW:extension:name", "arrow.uuid"));
+        check(field, Ok("uuid"));
+        let views = DataType::ListView(Arc::new(Field::new("item", DataType::Int8, true)));
+        check(nullable(views), Err("no PostgreSQL type yet"));
+        check(
+            Field::new("x".repeat(64), DataType::Int8, true),
+            Err("63 bytes"),
+        );
+    }
+
+    #[test]
+    fn an_override_is_the_name_of_a_type_and_of_a_column() {
+        let schema = Schema::new(vec![Field::new("a", DataType::Int8, false)]);
+        let with = |name: &str, text: &str| {
+            column_definitions(&schema, &[(name.to_owned(), text.to_owned())].into())
+        };
+        let columns = with("a", "Numeric(5)").unwrap();
+        assert_eq!(
+            (columns[0].sql_type.as_str(), columns[0].not_null),
+            ("numeric(5)", true)
+        );
+        assert!(with("a", "int); drop table b --").is_err());
+        assert!(with("b", "int").is_err());
+    }
+
+    #[test]
+    fn names_that_clash_are_refused() {
+        let field = |name: &str| Field::new(name, DataType::Int8, true);
+        for other in ["a", "A"] {
+            let schema = Schema::new(vec![field("a"), field(other)]);
+            assert!(column_definitions(&schema, &BTreeMap::new()).is_err());
+        }
+    }
+}
