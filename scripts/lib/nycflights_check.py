@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import os
 import struct
 import sys
 from collections.abc import Callable
@@ -225,15 +226,16 @@ def show(connection: psycopg.Connection, schema: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=["prepare", "check", "show", "query"])
-    parser.add_argument("--postgres", required=True)
+    parser.add_argument("action", choices=["prepare", "check", "show"])
+    parser.add_argument(
+        "--postgres",
+        default=os.environ.get("PGFLIGHT_POSTGRES"),
+        help="postgres:// URL; without it the variable PGFLIGHT_POSTGRES",
+    )
     parser.add_argument("--data", type=Path)
     parser.add_argument("--schema", default="nycflights")
     args = parser.parse_args()
 
-    if args.action == "query":
-        print(QUERY.format(schema=args.schema))
-        return
     with psycopg.connect(args.postgres) as connection:
         if args.action == "prepare":
             schema = sql.Identifier(args.schema)
