@@ -12,7 +12,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple, Union
 import pyarrow as pa
 from pyarrow import flight
 
-from pgflight import command, errors
+from pgflight import command, errors, names
 from pgflight.errors import InvalidCommand
 
 #: Message limit of a gRPC server that says nothing else, in bytes.
@@ -84,13 +84,13 @@ class Connection:
         if endpoint.url.startswith("grpc+unix:"):
             # gRPC sends the percent-encoded path as :authority, which HTTP/2 servers refuse.
             channel_options.append(("grpc.default_authority", "localhost"))
-        arguments: Dict[str, Any] = {"generic_options": channel_options}
+        self._arguments: Dict[str, Any] = {"generic_options": channel_options}
         if max_message_bytes is not None:
-            arguments["write_size_limit_bytes"] = max_message_bytes
+            self._arguments["write_size_limit_bytes"] = max_message_bytes
         if endpoint.tls_root_certs is not None:
-            arguments["tls_root_certs"] = endpoint.tls_root_certs
+            self._arguments["tls_root_certs"] = endpoint.tls_root_certs
         try:
-            self._client = flight.FlightClient(endpoint.url, **arguments)
+            self._client = flight.FlightClient(self.url, **self._arguments)
         except errors.TRANSPORT_ERRORS as error:
             raise errors.from_transport(error, self.url) from None
 
@@ -151,11 +151,16 @@ class Connection:
 
     def table_schema(self, table: str) -> pa.Schema:
         """The Arrow schema of a table, as the server sees it."""
+        descriptor = flight.FlightDescriptor.for_path(*names.split(table))
+        # pyarrow drops the details of this call's errors; a middleware still sees them.
+        details = _Details()
+        client = flight.FlightClient(self.url, middleware=[details], **self._arguments)
         try:
-            descriptor = flight.FlightDescriptor.for_path(table)
-            return self._client.get_schema(descriptor, self._options).schema
+            return client.get_schema(descriptor, self._options).schema
         except errors.TRANSPORT_ERRORS as error:
-            raise errors.from_transport(error, self.url) from None
+            raise errors.from_transport(error, self.url, details.received) from None
+        finally:
+            client.close()
 
     def tables(self) -> Tuple[str, ...]:
         """The tables that the server would write to."""
@@ -164,12 +169,34 @@ class Connection:
         except errors.TRANSPORT_ERRORS as error:
             raise errors.from_transport(error, self.url) from None
         return tuple(
-            ".".join(part.decode("utf-8") for part in info.descriptor.path) for info in flights
+            names.join(part.decode("utf-8") for part in info.descriptor.path) for info in flights
         )
 
     def close(self) -> None:
         """Closes the connection. Calling it again does nothing."""
         self._client.close()
+
+
+class _Details(flight.ClientMiddlewareFactory):
+    """Keeps the error details of a client's latest call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.received = b""
+
+    def start_call(self, info: flight.CallInfo) -> flight.ClientMiddleware:
+        return _DetailsOfCall(self)
+
+
+class _DetailsOfCall(flight.ClientMiddleware):
+    def __init__(self, details: _Details) -> None:
+        super().__init__()
+        self._details = details
+
+    def received_headers(self, headers: Mapping[str, Any]) -> None:
+        # Called for the trailers too.
+        for value in headers.get("grpc-status-details-bin", ()):
+            self._details.received = value
 
 
 def _checked_url(url: str) -> str:

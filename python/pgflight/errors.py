@@ -211,18 +211,19 @@ _BY_CLASS: Tuple[Tuple[Type[BaseException], Type[PgFlightError]], ...] = (
 )
 
 
-def from_transport(error: BaseException, url: str) -> PgFlightError:
+def from_transport(error: BaseException, url: str, details: bytes = b"") -> PgFlightError:
     """Turns what pyarrow raised into the exception that says it.
 
     Args:
         error: One of `TRANSPORT_ERRORS`.
         url: The server's address, for the message when nobody answers there.
+        details: The details of the call's status, where pyarrow's exception has none.
 
     Returns:
         The exception to raise.
     """
     message = clean_message(str(error))
-    info = error_info(getattr(error, "extra_info", None) or b"")
+    info = error_info(getattr(error, "extra_info", None) or details)
     if info is not None:
         reason, metadata = info
         return _from_metadata(reason, message, metadata)

@@ -7,9 +7,9 @@ PGFLIGHT_BIN        the server's binary; unless set, the debug build of this che
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Tuple
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -106,6 +106,24 @@ def binary() -> str:
     return str(path)
 
 
+@contextlib.contextmanager
+def own_postgres() -> Iterator[Tuple[str, Callable[[], None]]]:
+    """A throw-away cluster: its superuser URL, and what stops it before the end."""
+    script = str(ROOT / "scripts/postgres")
+    directory = tempfile.mkdtemp(prefix="pgflight-test-")
+    started = subprocess.run([script, "start", directory], stdout=subprocess.PIPE, text=True)
+
+    def stop() -> None:
+        if Path(directory).exists():
+            subprocess.run([script, "stop", directory], check=True)
+
+    try:
+        started.check_returncode()
+        yield started.stdout.strip(), stop
+    finally:
+        stop()
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """Superuser URL of a PostgreSQL server."""
@@ -113,16 +131,8 @@ def postgres() -> Iterator[str]:
     if given:
         yield given
         return
-    script = str(ROOT / "scripts/postgres")
-    directory = tempfile.mkdtemp(prefix="pgflight-test-")
-    try:
-        started = subprocess.run(
-            [script, "start", directory], check=True, stdout=subprocess.PIPE, text=True
-        )
-        yield started.stdout.strip()
-        subprocess.run([script, "stop", directory], check=True)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    with own_postgres() as (url, _):
+        yield url
 
 
 @pytest.fixture
@@ -154,7 +164,32 @@ def client(server: Server) -> Iterator[pgflight.Client]:
         yield client
 
 
-def wait_until(condition: Any, seconds: float = 10.0) -> None:
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """A Spark of two cores that runs a failed task again, far from UTC."""
+    from pyspark.sql import SparkSession
+
+    # The executors, and the driver's worker that begins and commits, run this very Python.
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    session = (
+        SparkSession.builder.master("local[2, 2]")
+        .appName("pgflight tests")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.memory", "1g")
+        .config("spark.sql.session.timeZone", "Asia/Kathmandu")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "10000")
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("OFF")
+    yield session
+    session.stop()
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
     """Waits for something that another process does."""
     give_up = time.monotonic() + seconds
     while not condition():

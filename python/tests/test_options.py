@@ -7,7 +7,7 @@ from typing import Any, Dict
 
 import pytest
 
-from pgflight import command
+from pgflight import command, names
 from pgflight.connection import Endpoint
 from pgflight.errors import InvalidCommand
 from pgflight.spark_options import parse, parse_column_types
@@ -198,3 +198,23 @@ def test_arguments_that_would_go_unheeded_are_refused(
 ) -> None:
     with pytest.raises(InvalidCommand, match=says):
         command.write_spec(**{"table": "t", **arguments})
+
+
+@pytest.mark.parametrize(
+    ("table", "parts"),
+    [
+        ("trips", ("trips",)),
+        ("public.Trips", ("public", "Trips")),
+        ('"My.Schema"."T ""x"""', ("My.Schema", 'T "x"')),
+        ('"plain"', ("plain",)),
+    ],
+)
+def test_table_names_are_split_at_the_dots_outside_quotes(table: str, parts: tuple) -> None:
+    assert names.split(table) == parts
+    assert names.split(names.join(parts)) == parts
+
+
+@pytest.mark.parametrize("table", ["", ".", "a.", ".a", '"a', 'a"b', '"a"b'])
+def test_what_is_no_table_name_is_refused(table: str) -> None:
+    with pytest.raises(InvalidCommand, match="is no table"):
+        names.split(table)

@@ -1,0 +1,327 @@
+"""What holds for every way to write a Spark frame; collected through the classes that inherit it."""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Iterator, Optional
+
+import pyarrow as pa
+import pytest
+from conftest import Database, Server
+from pyspark import TaskContext
+from pyspark.sql import DataFrame, SparkSession
+
+import pgflight
+
+
+class SparkCases:
+    """Subclasses say how a frame is written, and how a refusal reaches the caller."""
+
+    def save(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> None:
+        """Writes a frame, with the options of `write_dataframe`."""
+        raise NotImplementedError
+
+    def refusal(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> Any:
+        """Writes a frame that must be refused, and gives pgflight's exception."""
+        raise NotImplementedError
+
+    # ── rows ─────────────────────────────────────────────────────────────────
+
+    def test_all_rows_of_all_partitions_land_once(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        database.run("CREATE TABLE t (name text, id int8)")
+        # The table has the columns in another order: they are matched by name.
+        df = spark.range(0, 100_000, 1, 7).selectExpr("id", "concat('row ', id) AS name")
+        self.save(df, server, "public.t", "append")
+        assert database.rows("SELECT count(*), count(DISTINCT id), sum(id) FROM t") == [
+            (100_000, 100_000, 99_999 * 50_000)
+        ]
+        assert database.value("SELECT bool_and(name = 'row ' || id) FROM t")
+
+    def test_every_type_keeps_its_value(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        df = spark.sql(TYPES)
+        self.save(df, server, "t", "append", create_if_missing=True)
+        assert database.rows("SELECT * FROM t ORDER BY id") == [TYPED_ROW, (2,) + (None,) * 18]
+        types = database.rows(
+            "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+            " WHERE attrelid = 't'::regclass AND attnum > 0 ORDER BY attnum"
+        )
+        assert dict(types) == TYPES_MADE
+
+    def test_types_may_be_named_in_any_case(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        df = spark.sql("SELECT 'x' AS Code, 1.50 AS fare")
+        self.save(
+            df, server, "t", "overwrite", column_types={"code": "varchar(8)", "fare": "numeric"}
+        )
+        assert database.rows('SELECT "Code", fare FROM t') == [("x", Decimal("1.50"))]
+
+    def test_columns_may_have_any_name(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        df = spark.range(1).toDF("a.b").selectExpr("`a.b`", "2 AS `tick``s`", "3 AS `say \"x\"`")
+        self.save(df, server, "t", "append", create_if_missing=True)
+        assert database.rows('SELECT "a.b", "tick`s", "say ""x""" FROM t') == [(0, 2, 3)]
+
+    def test_wide_rows_are_cut_to_the_size_of_a_message(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        # 100 MB in one batch.
+        df = spark.range(0, 10_000, 1, 1).selectExpr("id", "repeat('x', 10000) AS s")
+        self.save(df, server, "t", "append", create_if_missing=True)
+        assert database.rows("SELECT count(*), sum(length(s)) FROM t") == [(10_000, 100_000_000)]
+
+    def test_day_time_intervals_pass_in_large_batches(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        df = spark.range(0, 20_000, 1, 2).selectExpr("make_dt_interval(0, 0, 0, id) AS i")
+        self.save(df, server, "t", "append", create_if_missing=True)
+        assert database.rows("SELECT count(*), sum(i) FROM t") == [
+            (20_000, datetime.timedelta(seconds=19_999 * 10_000))
+        ]
+
+    # ── frames without rows ──────────────────────────────────────────────────
+
+    def test_an_empty_frame_appends_nothing(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        database.run("CREATE TABLE t (id int8); INSERT INTO t VALUES (1)")
+        self.save(spark.range(10).where("id < 0"), server, "t", "append")
+        assert database.rows("SELECT id FROM t") == [(1,)]
+
+    def test_an_empty_frame_makes_a_missing_table(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        self.save(spark.range(0), server, "t", "append", create_if_missing=True)
+        assert database.rows("SELECT id FROM t") == []
+
+    @pytest.mark.parametrize("partitions", ["empty", "none"])
+    def test_overwriting_with_nothing_empties_the_table(
+        self, spark: SparkSession, server: Server, database: Database, partitions: str
+    ) -> None:
+        database.run("CREATE TABLE t (id int8); INSERT INTO t VALUES (1)")
+        nothing = spark.range(10).where("id < 0")
+        if partitions == "none":
+            empty = spark.sparkContext.emptyRDD()
+            nothing = spark.createDataFrame(empty, nothing.schema)
+            assert nothing.rdd.getNumPartitions() == 0
+        self.save(nothing, server, "t", "overwrite")
+        assert database.count("t") == 0
+
+    # ── modes ────────────────────────────────────────────────────────────────
+
+    @pytest.mark.parametrize("overwrite_with", ["truncate", "delete"])
+    def test_overwrite_replaces_the_rows_and_keeps_the_table(
+        self, spark: SparkSession, server: Server, database: Database, overwrite_with: str
+    ) -> None:
+        database.run("CREATE TABLE t (id int8); INSERT INTO t VALUES (-1)")
+        oid = database.value("SELECT 't'::regclass::oid")
+        df = spark.range(0, 10, 1, 3)
+        self.save(df, server, "t", "overwrite", overwrite_with=overwrite_with)
+        assert database.rows("SELECT id FROM t ORDER BY id") == [(n,) for n in range(10)]
+        assert database.value("SELECT 't'::regclass::oid") == oid
+
+    def test_an_overwrite_that_fails_leaves_the_old_rows(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        database.run("CREATE TABLE t (id int8 CHECK (id < 50)); INSERT INTO t VALUES (-1)")
+        refusal = self.refusal(spark.range(0, 100, 1, 4), server, "t", "overwrite")
+        assert (refusal.reason, refusal.sqlstate) == ("DATA_REJECTED", "23514")
+        assert database.rows("SELECT id FROM t") == [(-1,)]
+
+    def test_the_same_write_id_writes_once(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        database.run("CREATE TABLE t (id int8)")
+        for _ in range(2):
+            self.save(spark.range(0, 10, 1, 2), server, "t", "append", write_id="job-7")
+        assert database.count("t") == 10
+        with pgflight.connect(server.url) as client:
+            status = client.status("job-7")
+        assert (status.state, status.row_count, status.mode) == ("committed", 10, "append")
+
+    # ── tasks that fail ──────────────────────────────────────────────────────
+
+    def test_a_task_that_fails_and_is_retried_leaves_each_row_once(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        database.run("CREATE TABLE t (id int8)")
+        self.save(attempts(spark, fail_in_python_at=45_000), server, "t", "append")
+        assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(120_000, 120_000)]
+
+    def test_a_task_that_spark_cuts_short_without_a_word_leaves_each_row_once(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        # The failure is on the JVM's side of the task. Spark 4 just ends the rows there, as if they
+        # were all: the first attempt is complete in everybody's eyes but Spark's.
+        database.run("CREATE TABLE t (id int8)")
+        df = attempts(spark).selectExpr(
+            "if(id = 45000 AND attempt = 0, raise_error('the file is cut short'), id) AS id"
+        )
+        self.save(df, server, "t", "append")
+        assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(120_000, 120_000)]
+
+    def test_a_job_that_fails_for_good_leaves_nothing(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        database.run("CREATE TABLE t (id int8)")
+        df = spark.range(0, 120_000, 1, 2).selectExpr(
+            "if(id = 45000, raise_error('the file is cut short'), id) AS id"
+        )
+        with pytest.raises(Exception, match="the file is cut short") as raised:
+            self.save(df, server, "t", "append", write_id="doomed")
+        assert not isinstance(raised.value, pgflight.PgFlightError)
+        assert database.count("t") == 0
+        with pgflight.connect(server.url) as client:
+            assert client.status("doomed").state == "aborted"
+
+    def test_what_a_task_was_refused_names_the_column(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        database.run("CREATE TABLE t (id int4)")
+        df = spark.range(0, 100, 1, 2).selectExpr("id + if(id = 77, 3000000000, 0) AS id")
+        refusal = self.refusal(df, server, "t", "append")
+        found = (refusal.reason, refusal.sqlstate, refusal.column, refusal.row)
+        assert found == ("DATA_REJECTED", "22003", "id", 27)
+        assert database.count("t") == 0
+
+    # ── what is refused before the first task ────────────────────────────────
+
+    @pytest.mark.parametrize(
+        ("ddl", "mode", "reason", "column"),
+        [
+            (None, "append", "NOT_FOUND", None),
+            ("other int8", "append", "SCHEMA_MISMATCH", "id"),
+            ("id int8, needed int NOT NULL", "overwrite", "SCHEMA_MISMATCH", "needed"),
+            ("id bytea", "append", "SCHEMA_MISMATCH", "id"),
+        ],
+    )
+    def test_a_mistake_is_told_before_the_first_task(
+        self,
+        spark: SparkSession,
+        server: Server,
+        database: Database,
+        tmp_path: Path,
+        ddl: Optional[str],
+        mode: str,
+        reason: str,
+        column: Optional[str],
+    ) -> None:
+        if ddl:
+            database.run(f"CREATE TABLE t ({ddl})")
+        marker = str(tmp_path / "a task ran")
+
+        def mark(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            Path(marker).touch()
+            return batches
+
+        df = spark.range(10).mapInArrow(mark, "id bigint")
+        refusal = self.refusal(df, server, "t", mode)
+        assert (refusal.reason, refusal.column) == (reason, column)
+        assert not Path(marker).exists()
+
+    @pytest.mark.parametrize(
+        ("select", "reason", "says"),
+        [
+            ("1 AS a, 2 AS a", "INVALID_COMMAND", "more than one column 'a'"),
+            ("interval '1' month AS m", "UNSUPPORTED", "column 'm' has Spark's type interval"),
+            ("array(interval '1' year) AS y", "UNSUPPORTED", "cast it to string or to a number"),
+        ],
+    )
+    def test_what_spark_cannot_send_is_refused(
+        self, spark: SparkSession, server: Server, select: str, reason: str, says: str
+    ) -> None:
+        refusal = self.refusal(spark.sql(f"SELECT {select}"), server, "t", "overwrite")
+        assert refusal.reason == reason
+        assert says in refusal.message
+
+    def test_a_missing_server_is_told_with_its_address(
+        self, spark: SparkSession, server: Server
+    ) -> None:
+        server.stop()
+        refusal = self.refusal(spark.range(10), server, "t", "append")
+        assert refusal.reason == "UNAVAILABLE"
+        assert server.url in refusal.message
+
+
+def attempts(spark: SparkSession, fail_in_python_at: Optional[int] = None) -> DataFrame:
+    """120,000 rows in two partitions, each with the number of the attempt that reads it."""
+
+    def number(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        attempt = TaskContext.get().attemptNumber()
+        for batch in batches:
+            ids = batch.column(0)
+            if attempt == 0 and fail_in_python_at in ids.to_pylist():
+                raise RuntimeError("the first attempt fails")
+            numbers = pa.array([attempt] * len(ids), pa.int32())
+            yield pa.RecordBatch.from_arrays([ids, numbers], ["id", "attempt"])
+
+    df = spark.range(0, 120_000, 1, 2).mapInArrow(number, "id bigint, attempt int")
+    return df if fail_in_python_at is None else df.select("id")
+
+
+TYPES = """
+SELECT 1 AS id, CAST(2 AS tinyint) AS byte, CAST(3 AS smallint) AS short, 4L AS long,
+    CAST(1.5 AS float) AS float, CAST(2.5 AS double) AS double, true AS yes,
+    CAST('-12345678901234567890.123456789' AS decimal(38, 9)) AS dec,
+    'çé' AS text, X'00ff' AS bin, DATE'2024-02-29' AS day,
+    TIMESTAMP'2024-02-29 12:30:00.123456' AS at,
+    TIMESTAMP_NTZ'2024-02-29 12:30:00.123456' AS at_ntz,
+    INTERVAL '1 02:03:04.5' DAY TO SECOND AS took,
+    array('a', NULL) AS tags, array(array(1, 2), array(3, 4)) AS grid,
+    named_struct('x', 1, 'y', 'z') AS pair, map('k', 1) AS entries,
+    CAST(NULL AS void) AS nothing
+UNION ALL SELECT 2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    NULL, NULL, NULL, NULL, NULL
+"""
+
+TYPES_MADE = {
+    "id": "integer",
+    "byte": "smallint",
+    "short": "smallint",
+    "long": "bigint",
+    "float": "real",
+    "double": "double precision",
+    "yes": "boolean",
+    "dec": "numeric(38,9)",
+    "text": "text",
+    "bin": "bytea",
+    "day": "date",
+    "at": "timestamp with time zone",
+    "at_ntz": "timestamp without time zone",
+    "took": "interval",
+    "tags": "text[]",
+    "grid": "integer[]",
+    "pair": "jsonb",
+    "entries": "jsonb",
+    "nothing": "text",
+}
+
+TYPED_ROW = (
+    1,
+    2,
+    3,
+    4,
+    1.5,
+    2.5,
+    True,
+    Decimal("-12345678901234567890.123456789"),
+    "çé",
+    b"\x00\xff",
+    datetime.date(2024, 2, 29),
+    # The session is in Kathmandu, 5:45 ahead of UTC.
+    datetime.datetime(2024, 2, 29, 6, 45, 0, 123456, datetime.timezone.utc),
+    datetime.datetime(2024, 2, 29, 12, 30, 0, 123456),
+    datetime.timedelta(days=1, hours=2, minutes=3, seconds=4.5),
+    ["a", None],
+    [[1, 2], [3, 4]],
+    {"x": 1, "y": "z"},
+    {"k": 1},
+    None,
+)

@@ -1,0 +1,111 @@
+"""`pgflight.write_dataframe`, on whichever PySpark is installed: 3.3 and later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conftest import Database, Server
+from pyspark.sql import DataFrame, SparkSession
+from spark_cases import SparkCases
+
+import pgflight
+
+
+class TestWriteDataframe(SparkCases):
+    def save(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> None:
+        pgflight.write_dataframe(df, server.url, table, mode, **options)
+
+    def refusal(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> Any:
+        with pytest.raises(pgflight.PgFlightError) as raised:
+            self.save(df, server, table, mode, **options)
+        return raised.value
+
+
+def test_the_result_says_what_was_written(
+    spark: SparkSession, server: Server, database: Database
+) -> None:
+    df = spark.range(0, 1000, 1, 3)
+    result = pgflight.write_dataframe(df, server.url, "public.t", "create", write_id="w-1")
+    assert (result.table, result.row_count, result.write_id) == ("public.t", 1000, "w-1")
+    assert result.byte_count > 8000
+    assert 0 < result.seconds < 60
+    again = pgflight.write_dataframe(df, server.url, "public.t", "create", write_id="w-1")
+    assert (again.row_count, again.byte_count) == (1000, result.byte_count)
+    assert database.count("t") == 1000
+
+
+@pytest.mark.parametrize(("if_exists", "rows"), [("append", 11), ("ignore", 1)])
+def test_create_of_a_table_that_is_there_does_what_was_said(
+    spark: SparkSession, server: Server, database: Database, if_exists: str, rows: int
+) -> None:
+    database.run("CREATE TABLE t (id int8); INSERT INTO t VALUES (-1)")
+    with pytest.raises(pgflight.AlreadyExists):
+        pgflight.write_dataframe(spark.range(10), server.url, "t", "create")
+    result = pgflight.write_dataframe(
+        spark.range(10), server.url, "t", "create", if_exists=if_exists
+    )
+    assert database.count("t") == rows
+    assert result.row_count == rows - 1
+
+
+def test_a_write_id_cannot_be_used_for_another_table(
+    spark: SparkSession, server: Server
+) -> None:
+    pgflight.write_dataframe(spark.range(10), server.url, "t", "create", write_id="w-1")
+    with pytest.raises(pgflight.AlreadyExists) as refused:
+        pgflight.write_dataframe(spark.range(10), server.url, "u", "create", write_id="w-1")
+    assert refused.value.write_id == "w-1"
+
+
+def test_a_task_that_pgflight_refused_has_sparks_exception_as_its_cause(
+    spark: SparkSession, server: Server, database: Database
+) -> None:
+    database.run("CREATE TABLE t (id int2)")
+    with pytest.raises(pgflight.DataRejected) as refused:
+        pgflight.write_dataframe(spark.range(100_000), server.url, "t")
+    assert "org.apache.spark" in str(refused.value.__cause__)
+
+
+def test_the_session_is_left_as_it_was(spark: SparkSession, server: Server) -> None:
+    spark.sparkContext.setJobDescription("mine")
+    batch_rows = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    before = spark.conf.get(batch_rows)
+    df = spark.range(10).selectExpr("make_dt_interval(id) AS i")
+    pgflight.write_dataframe(df, server.url, "t", "create")
+    assert spark.conf.get(batch_rows) == before
+    assert spark.sparkContext.getLocalProperty("spark.job.description") == "mine"
+    spark.sparkContext.setJobDescription(None)
+
+
+def test_a_streaming_frame_is_pointed_to_foreach_batch(
+    spark: SparkSession, server: Server
+) -> None:
+    df = spark.readStream.format("rate").load()
+    with pytest.raises(pgflight.Unsupported, match="foreachBatch"):
+        pgflight.write_dataframe(df, server.url, "t")
+
+
+def test_each_batch_of_a_stream_is_written_once(
+    spark: SparkSession, server: Server, database: Database, tmp_path: Any
+) -> None:
+    spark.range(0, 1000, 1, 4).write.parquet(str(tmp_path / "in"))
+    url = server.url
+
+    def write(df: DataFrame, batch_id: int) -> None:
+        for _ in range(2):  # as after a restart
+            pgflight.write_dataframe(
+                df, url, "t", create_if_missing=True, write_id=f"stream-1:{batch_id}"
+            )
+
+    stream = (
+        spark.readStream.schema("id bigint")
+        .option("maxFilesPerTrigger", 1)
+        .parquet(str(tmp_path / "in"))
+        .writeStream.foreachBatch(write)
+        .option("checkpointLocation", str(tmp_path / "checkpoint"))
+        .trigger(availableNow=True)
+        .start()
+    )
+    stream.awaitTermination()
+    assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(1000, 1000)]

@@ -1,0 +1,99 @@
+"""`df.write.format("pgflight")`: needs PySpark 4.0 or later, and is left out for older ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from conftest import Database, Server
+from pyspark.sql import DataFrame, SparkSession
+from spark_cases import SparkCases
+
+import pgflight
+from pgflight import errors
+
+
+@pytest.fixture(autouse=True, scope="module")
+def registered(spark: SparkSession) -> None:
+    pgflight.register(spark)
+
+
+class TestDataSource(SparkCases):
+    def save(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> None:
+        writer = df.write.format("pgflight").mode(mode).option("url", server.url)
+        for name, value in options.items():
+            if name == "column_types":
+                value = ", ".join(f"{column} {kind}" for column, kind in value.items())
+            writer = writer.option(OPTIONS[name], value)
+        writer.option("dbtable", table).save()
+
+    def refusal(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> Any:
+        with pytest.raises(Exception) as raised:
+            self.save(df, server, table, mode, **options)
+        found = errors.from_text(str(raised.value))
+        assert found is not None, str(raised.value)
+        return found
+
+
+OPTIONS = {
+    "create_if_missing": "createTable",
+    "overwrite_with": "overwriteWith",
+    "column_types": "createTableColumnTypes",
+    "write_id": "writeId",
+}
+
+
+def test_the_table_may_be_named_in_save(
+    spark: SparkSession, server: Server, database: Database
+) -> None:
+    database.run("CREATE TABLE t (id int8)")
+    spark.range(10).write.format("pgflight").mode("append").option("url", server.url).save("t")
+    assert database.count("t") == 10
+
+
+@pytest.mark.parametrize(("if_exists", "rows"), [("append", 11), ("ignore", 1)])
+def test_an_option_stands_for_the_save_modes_that_spark_refuses(
+    spark: SparkSession, server: Server, database: Database, if_exists: str, rows: int
+) -> None:
+    database.run("CREATE TABLE t (id int8); INSERT INTO t VALUES (-1)")
+    writer = spark.range(10).write.format("pgflight").mode("append").option("url", server.url)
+    with pytest.raises(Exception, match="ALREADY_EXISTS"):
+        writer.option("ifExists", "fail").save("t")
+    writer.option("ifExists", if_exists).save("t")
+    assert database.count("t") == rows
+
+
+def test_an_option_that_is_not_known_is_told_with_the_nearest(
+    spark: SparkSession, server: Server
+) -> None:
+    writer = spark.range(10).write.format("pgflight").mode("append").option("url", server.url)
+    with pytest.raises(Exception, match="did you mean 'createTable'"):
+        writer.option("createTabel", "true").save("t")
+
+
+def test_a_variant_is_refused_with_what_to_do(spark: SparkSession, server: Server) -> None:
+    df = spark.sql("SELECT parse_json('{}') AS v")
+    with pytest.raises(pgflight.Unsupported, match=r"to_json\(column\)"):
+        pgflight.write_dataframe(df, server.url, "t", "create")
+
+
+def test_reading_is_pointed_to_jdbc(spark: SparkSession) -> None:
+    with pytest.raises(Exception, match="format\\('jdbc'\\)"):
+        spark.read.format("pgflight").load()
+
+
+def test_spark_finds_the_data_source_without_being_told(
+    server: Server, database: Database
+) -> None:
+    # In a session of its own, since this one was told.
+    program = f"""
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+writer = spark.range(10).write.format("pgflight").mode("overwrite").option("url", {server.url!r})
+writer.save("t")
+spark.stop()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert database.count("t") == 10
