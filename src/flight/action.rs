@@ -105,7 +105,7 @@ pub(super) async fn act(
             writer.begin(&write_id, &spec, &schema).await?
         }
         ActionName::Commit => {
-            let request: v1::CommitRequest = envelope.decode()?;
+            let request: v1::CommitRequest = envelope.accept_answers_in("receipts").decode()?;
             let write_id = command::write_id(request.write_id)?;
             let accepted = request
                 .receipts

@@ -88,6 +88,19 @@ impl Envelope {
         &self.name
     }
 
+    /// Takes the messages of a repeated field as answers gave them: in JSON with their "@type",
+    /// which the canonical form has on the outermost message alone.
+    pub(super) fn accept_answers_in(mut self, field: &str) -> Self {
+        if let Body::Json(fields) = &mut self.body
+            && let Some(Value::Array(messages)) = fields.get_mut(field)
+        {
+            for message in messages.iter_mut().filter_map(Value::as_object_mut) {
+                message.remove("@type");
+            }
+        }
+        self
+    }
+
     /// Reads the fields.
     pub(super) fn decode<M: Message + Name + Default + DeserializeOwned>(self) -> Result<M> {
         if !self.is::<M>() {

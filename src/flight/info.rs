@@ -6,14 +6,15 @@ use arrow_schema::{ArrowError, Schema};
 
 use super::command;
 use crate::error::{Error, Result};
-use crate::plan::{Relation, to_arrow_schema};
+use crate::plan::Relation;
+use crate::plan::arrow_schema::to_arrow_schema;
 use crate::write::Writer;
 
 /// The Arrow schema of a table; data of this schema can be written to it.
 pub(super) async fn schema(writer: &Writer, descriptor: FlightDescriptor) -> Result<SchemaResult> {
     let relation = writer.relation(&command::path(descriptor)?).await?;
     Ok(SchemaResult {
-        schema: ipc_schema(&to_arrow_schema(&relation)?)?.0,
+        schema: ipc_schema(&to_arrow_schema(&relation))?.0,
     })
 }
 
@@ -34,7 +35,7 @@ fn describe(relation: &Relation) -> Result<FlightInfo> {
         relation.name.name.as_str().to_owned(),
     ];
     let mut info = FlightInfo::new().with_descriptor(FlightDescriptor::new_path(path));
-    info.schema = ipc_schema(&to_arrow_schema(relation)?)?.0;
+    info.schema = ipc_schema(&to_arrow_schema(relation))?.0;
     Ok(info)
 }
 

@@ -3,7 +3,8 @@
 use std::fmt::Display;
 
 use super::catalog::TableLock;
-use crate::plan::{ColumnDefinition, Ident, QualifiedName};
+use crate::plan::ddl::ColumnDefinition;
+use crate::plan::{Ident, QualifiedName};
 
 /// A list of names, quoted: `a, "B"`.
 fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {

@@ -6,7 +6,8 @@ use super::ledger::SCHEMA;
 use super::sql;
 use super::transaction::Transaction;
 use crate::error::Result;
-use crate::plan::{ColumnDefinition, Ident, QualifiedName, Relation};
+use crate::plan::ddl::ColumnDefinition;
+use crate::plan::{Ident, QualifiedName, Relation};
 
 /// A name for a new staging table, never used before.
 ///

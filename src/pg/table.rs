@@ -4,7 +4,8 @@ use super::catalog::current_schema;
 use super::sql;
 use super::transaction::Transaction;
 use crate::error::Result;
-use crate::plan::{ColumnDefinition, Ident, QualifiedName, TableName};
+use crate::plan::ddl::ColumnDefinition;
+use crate::plan::{Ident, QualifiedName, TableName};
 
 /// Makes a table and returns its full name.
 ///

@@ -195,7 +195,9 @@ mod tests {
         );
         let dictionary = DataType::Dictionary(DataType::Int8.into(), DataType::Utf8.into());
         check(nullable(dictionary), Ok("text"));
-        let metadata = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into();
+        let metadata = |key: &str, value: &str| {
+            std::collections::HashMap::from([(key.to_owned(), value.to_owned())])
+        };
         let field = nullable(DataType::Utf8).with_metadata(metadata("pgflight.type", "citext"));
         check(field, Ok("citext"));
         let field = nullable(DataType::FixedSizeBinary(16))

@@ -11,7 +11,8 @@ use crate::pg::{
     commit, create_staging, definitions_of, ensure_schema, find_write, new_staging_name, qualify,
     staging_relation,
 };
-use crate::plan::{ColumnDefinition, EncodePlan, QualifiedName};
+use crate::plan::ddl::ColumnDefinition;
+use crate::plan::{EncodePlan, QualifiedName};
 
 /// Where a write stands, as every call about it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]

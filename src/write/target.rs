@@ -5,7 +5,8 @@ use arrow_schema::Schema;
 use super::spec::{IfExists, Mode, OverwriteWith, WriteSpec};
 use crate::error::{Error, Result};
 use crate::pg::{Publish, Transaction, find_relation, similar_relation};
-use crate::plan::{ColumnDefinition, Relation, TableName, column_definitions};
+use crate::plan::ddl::{ColumnDefinition, column_definitions};
+use crate::plan::{Relation, TableName};
 
 /// What a write finds.
 pub(super) enum Target {

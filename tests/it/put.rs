@@ -1,0 +1,390 @@
+//! One-stream writes: where the rows land, in which columns, and that all of them do or none.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow_flight::FlightDescriptor;
+use futures_util::{StreamExt, stream};
+use pgflight::proto::v1;
+use prost::{Message, Name};
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::support::{
+    COPIES, Client, Database, Pgflight, Put, batch, end_record, path, wait_until, write,
+};
+
+async fn setup(sql: &str) -> (Database, Pgflight, Client) {
+    let database = Database::new().await;
+    database.execute(sql).await;
+    let server = Pgflight::start(&database);
+    let client = server.client().await;
+    (database, server, client)
+}
+
+fn ints(values: &[i32]) -> ArrayRef {
+    Arc::new(Int32Array::from(values.to_vec()))
+}
+
+fn texts(values: &[&str]) -> ArrayRef {
+    Arc::new(StringArray::from(values.to_vec()))
+}
+
+const TRIPS: &str = "CREATE TABLE trips (id int PRIMARY KEY, name text DEFAULT 'nobody', at date DEFAULT '2013-01-01')";
+
+#[tokio::test]
+async fn columns_are_matched_by_name_in_any_order_and_defaults_fill_the_rest() {
+    let (database, _server, mut client) = setup(TRIPS).await;
+    let rows = batch(&[("name", texts(&["a", "b"])), ("id", ints(&[1, 2]))]);
+    let receipt = client
+        .put(Put::bare(path(&["public", "trips"]), &[rows]))
+        .await
+        .unwrap();
+    assert_eq!(receipt["rowCount"], "2");
+    assert_eq!(receipt["table"], "public.trips");
+    assert_eq!(
+        database
+            .text("SELECT (id, name, at) FROM trips ORDER BY id")
+            .await,
+        "(1,a,2013-01-01),(2,b,2013-01-01)"
+    );
+
+    let rows = batch(&[("id", ints(&[3]))]);
+    client
+        .put(Put::bare(path(&["trips"]), &[rows]))
+        .await
+        .unwrap();
+    assert_eq!(
+        database.text("SELECT name FROM trips WHERE id = 3").await,
+        "nobody"
+    );
+}
+
+#[tokio::test]
+async fn names_keep_their_case_and_may_hold_anything() {
+    let (database, _server, mut client) = setup(r#"CREATE SCHEMA "My.Schema"; CREATE TABLE "My.Schema"."T; drop" ("select ""x""" int, "Été" int)"#).await;
+    let rows = || batch(&[("Été", ints(&[2])), ("select \"x\"", ints(&[1]))]);
+    client
+        .put(Put::bare(path(&["My.Schema", "T; drop"]), &[rows()]))
+        .await
+        .unwrap();
+    let spec = json!({"table": "\"My.Schema\".\"T; drop\"", "mode": "MODE_APPEND"});
+    client
+        .put(Put::whole(write(spec), &[rows()]))
+        .await
+        .unwrap();
+    let counted = database
+        .text(r#"SELECT sum("select ""x""") || ':' || sum("Été") FROM "My.Schema"."T; drop""#)
+        .await;
+    assert_eq!(counted, "2:4");
+}
+
+#[tokio::test]
+async fn every_mode_does_what_it_says_and_nothing_else() {
+    let (database, _server, mut client) =
+        setup("CREATE TABLE old (id int); INSERT INTO old VALUES (7), (8)").await;
+    database.execute("CREATE VIEW v AS SELECT * FROM old").await;
+    let rows = batch(&[("id", ints(&[1, 2]))]);
+    let cases: [(Value, &str, Result<&str, Code>); 11] = [
+        (json!({"mode": "MODE_APPEND"}), "old", Ok("1,2,7,8")),
+        (json!({"mode": "MODE_APPEND"}), "new", Err(Code::NotFound)),
+        (
+            json!({"mode": "MODE_APPEND", "createIfMissing": true}),
+            "new",
+            Ok("1,2"),
+        ),
+        (
+            json!({"mode": "MODE_CREATE"}),
+            "old",
+            Err(Code::AlreadyExists),
+        ),
+        (json!({"mode": "MODE_CREATE"}), "new", Ok("1,2")),
+        (
+            json!({"mode": "MODE_CREATE", "ifExists": "IF_EXISTS_APPEND"}),
+            "old",
+            Ok("1,2,7,8"),
+        ),
+        (
+            json!({"mode": "MODE_CREATE", "ifExists": "IF_EXISTS_IGNORE"}),
+            "old",
+            Ok("7,8"),
+        ),
+        (json!({"mode": "MODE_OVERWRITE"}), "old", Ok("1,2")),
+        (json!({"mode": "MODE_OVERWRITE"}), "new", Ok("1,2")),
+        (
+            json!({"mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"}),
+            "old",
+            Ok("1,2"),
+        ),
+        (
+            json!({"mode": "MODE_UNSPECIFIED"}),
+            "old",
+            Err(Code::InvalidArgument),
+        ),
+    ];
+    for (mut spec, table, expected) in cases {
+        database
+            .execute("TRUNCATE old; INSERT INTO old VALUES (7), (8); DROP TABLE IF EXISTS new")
+            .await;
+        spec["table"] = table.into();
+        let outcome = client
+            .put(Put::whole(write(spec.clone()), std::slice::from_ref(&rows)))
+            .await;
+        match expected {
+            Ok(ids) => {
+                let receipt = outcome.unwrap_or_else(|status| panic!("{spec}: {status}"));
+                let skipped = spec["ifExists"] == "IF_EXISTS_IGNORE";
+                assert_eq!(
+                    receipt["rowCount"],
+                    if skipped { Value::Null } else { "2".into() },
+                    "{spec}"
+                );
+                assert_eq!(
+                    receipt["skipped"],
+                    if skipped { true.into() } else { Value::Null },
+                    "{spec}"
+                );
+                let found = database
+                    .text(&format!("SELECT id FROM {table} ORDER BY id"))
+                    .await;
+                assert_eq!(found, ids, "{spec}");
+            }
+            Err(code) => {
+                assert_eq!(outcome.expect_err("refused").code(), code, "{spec}");
+                assert_eq!(
+                    database.text("SELECT id FROM old ORDER BY id").await,
+                    "7,8",
+                    "{spec}"
+                );
+            }
+        }
+    }
+    assert_eq!(
+        database.text("SELECT count(*) FROM v").await,
+        "2",
+        "views outlive an overwrite"
+    );
+}
+
+#[tokio::test]
+async fn a_table_is_made_from_the_arrow_schema_with_the_types_that_are_asked_for() {
+    let (database, _server, mut client) = setup("").await;
+    let rows = batch(&[("id", ints(&[1])), ("Code", texts(&["ab"]))]);
+    let spec = json!({"table": "made", "mode": "MODE_CREATE",
+                      "tableDefinition": {"columnTypes": {"Code": "varchar(3)"}}});
+    client.put(Put::whole(write(spec), &[rows])).await.unwrap();
+    let columns = "SELECT attname || ' ' || format_type(atttypid, atttypmod) FROM pg_attribute
+                   WHERE attrelid = 'made'::regclass AND attnum > 0 ORDER BY attnum";
+    assert_eq!(
+        database.text(columns).await,
+        "id integer,Code character varying(3)"
+    );
+}
+
+#[tokio::test]
+async fn protobuf_and_json_say_the_same() {
+    let (database, _server, mut client) = setup(TRIPS).await;
+    let any = |message: &dyn Fn() -> (String, Vec<u8>)| {
+        let (name, value) = message();
+        prost_types::Any {
+            type_url: format!("type.googleapis.com/{name}"),
+            value,
+        }
+        .encode_to_vec()
+    };
+    let spec = v1::WriteSpec {
+        table: "trips".into(),
+        mode: v1::Mode::Append.into(),
+        ..Default::default()
+    };
+    let command = any(&|| {
+        (
+            v1::WriteCommand::full_name(),
+            v1::WriteCommand {
+                spec: Some(spec.clone()),
+            }
+            .encode_to_vec(),
+        )
+    });
+    let end = any(&|| {
+        (
+            v1::EndRecord::full_name(),
+            v1::EndRecord {
+                row_count: 1,
+                batch_count: 1,
+            }
+            .encode_to_vec(),
+        )
+    });
+    let rows = batch(&[("id", ints(&[1]))]);
+    let mut messages = Put::bare(FlightDescriptor::new_cmd(command), &[rows]).0;
+    messages.push(arrow_flight::FlightData {
+        app_metadata: end.into(),
+        ..Default::default()
+    });
+    let mut answers = client
+        .flight
+        .do_put(stream::iter(messages))
+        .await
+        .unwrap()
+        .into_inner();
+    let answer = answers.message().await.unwrap().expect("a receipt");
+    let any = prost_types::Any::decode(answer.app_metadata).unwrap();
+    assert_eq!(any.type_url, "type.googleapis.com/pgflight.v1.Receipt");
+    let receipt = v1::Receipt::decode(any.value.as_slice()).unwrap();
+    assert_eq!(
+        (receipt.row_count, receipt.table.as_str()),
+        (1, "public.trips")
+    );
+    assert_eq!(database.text("SELECT id FROM trips").await, "1");
+}
+
+#[tokio::test]
+async fn a_command_whose_end_record_is_missing_or_wrong_keeps_nothing() {
+    let (database, _server, mut client) = setup(TRIPS).await;
+    let spec = || write(json!({"table": "trips", "mode": "MODE_APPEND"}));
+    let rows = batch(&[("id", ints(&[1, 2, 3]))]);
+    let bare = || Put::bare(spec(), std::slice::from_ref(&rows));
+    let cases = [
+        (bare(), "without its end record"),
+        (bare().and(end_record(2, 1)), "says 2 rows in 1 batches"),
+        (bare().and(end_record(4, 1)), "says 4 rows in 1 batches"),
+        (bare().and(end_record(3, 2)), "says 3 rows in 2 batches"),
+        (
+            bare().and(end_record(3, 1)).and(end_record(3, 1)),
+            "goes on after its end record",
+        ),
+    ];
+    for (put, expected) in cases {
+        let status = client.put(put).await.expect_err(expected);
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        assert!(status.message().contains(expected), "{status}");
+    }
+    assert_eq!(database.text("SELECT count(*) FROM trips").await, "0");
+    client.put(bare().and(end_record(3, 1))).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM trips").await, "3");
+}
+
+#[tokio::test]
+async fn a_client_that_dies_in_mid_stream_leaves_nothing_behind() {
+    let (database, server, _client) = setup(TRIPS).await;
+    let rows: Vec<RecordBatch> = (0..20).map(|n| batch(&[("id", ints(&[n]))])).collect();
+    let messages = Put::bare(path(&["trips"]), &rows).0;
+    // A runtime of its own stands for a process: with it, all its connections are gone at once.
+    let process = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let address = server.address.clone();
+    process.spawn(async move {
+        let endless = stream::iter(messages).chain(stream::pending());
+        Client::connect(&address).await.put_stream(endless).await
+    });
+    wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
+    process.shutdown_background();
+    wait_until(
+        async || database.text(COPIES).await == "0",
+        "the COPY has ended",
+    )
+    .await;
+    assert_eq!(database.text("SELECT count(*) FROM trips").await, "0");
+}
+
+#[tokio::test]
+async fn no_rows_and_no_columns_are_fine() {
+    let (database, _server, mut client) = setup(TRIPS).await;
+    let none = batch(&[("id", ints(&[]))]);
+    let spec = || write(json!({"table": "trips", "mode": "MODE_OVERWRITE"}));
+    client
+        .put(Put::bare(path(&["trips"]), &[batch(&[("id", ints(&[1]))])]))
+        .await
+        .unwrap();
+    let receipt = client.put(Put::whole(spec(), &[none])).await.unwrap();
+    assert_eq!(
+        receipt["rowCount"],
+        Value::Null,
+        "zero is left out of canonical JSON"
+    );
+    assert_eq!(
+        database.text("SELECT count(*) FROM trips").await,
+        "0",
+        "an empty overwrite empties the table"
+    );
+}
+
+#[tokio::test]
+async fn batches_beyond_grpcs_usual_limit_pass_and_those_beyond_ours_are_refused() {
+    let (database, _server, mut client) = setup("CREATE TABLE wide (v text)").await;
+    let long = "x".repeat(1024);
+    let rows = batch(&[("v", texts(&vec![long.as_str(); 20 * 1024]))]);
+    client
+        .put(Put::bare(path(&["wide"]), std::slice::from_ref(&rows)))
+        .await
+        .unwrap();
+    assert_eq!(
+        database
+            .text("SELECT count(*) || ':' || sum(length(v)) FROM wide")
+            .await,
+        "20480:20971520"
+    );
+
+    let rows = batch(&[("v", texts(&vec![long.as_str(); 66 * 1024]))]);
+    let status = client
+        .put(Put::bare(path(&["wide"]), &[rows]))
+        .await
+        .expect_err("over the limit");
+    assert!(status.message().contains("larger than"), "{status}");
+    assert_eq!(database.text("SELECT count(*) FROM wide").await, "20480");
+}
+
+#[tokio::test]
+async fn a_thousand_columns_land_each_in_its_place() {
+    let names: Vec<String> = (0..1000).map(|n| format!("c{n}")).collect();
+    let columns: Vec<String> = names.iter().map(|name| format!("{name} bigint")).collect();
+    let (database, _server, mut client) =
+        setup(&format!("CREATE TABLE many ({})", columns.join(", "))).await;
+    let arrays: Vec<(&str, ArrayRef)> = names
+        .iter()
+        .zip(0_i64..)
+        .map(|(name, n)| {
+            (
+                name.as_str(),
+                Arc::new(Int64Array::from(vec![n, -n])) as ArrayRef,
+            )
+        })
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .collect();
+    client
+        .put(Put::bare(path(&["many"]), &[batch(&arrays)]))
+        .await
+        .unwrap();
+    assert_eq!(
+        database
+            .text("SELECT c0 || ':' || c999 FROM many ORDER BY c999")
+            .await,
+        "0:-999,0:999"
+    );
+}
+
+#[tokio::test]
+async fn rows_that_a_trigger_leaves_out_are_the_triggers_decision() {
+    let (database, _server, mut client) = setup(
+        "CREATE TABLE odd (id int);
+         CREATE FUNCTION odd_only() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN IF NEW.id % 2 = 0 THEN RETURN NULL; END IF; RETURN NEW; END';
+         CREATE TRIGGER t BEFORE INSERT ON odd FOR EACH ROW EXECUTE FUNCTION odd_only()",
+    )
+    .await;
+    let receipt = client
+        .put(Put::bare(
+            path(&["odd"]),
+            &[batch(&[("id", ints(&[1, 2, 3]))])],
+        ))
+        .await
+        .unwrap();
+    assert_eq!(receipt["rowCount"], "3", "what the stream carried");
+    assert_eq!(database.text("SELECT id FROM odd ORDER BY id").await, "1,3");
+}

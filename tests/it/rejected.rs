@@ -1,0 +1,265 @@
+//! What cannot go: the right kind, a message that names the place, and nothing in the table.
+
+use std::sync::Arc;
+
+use arrow_array::types::Int32Type;
+use arrow_array::{
+    ArrayRef, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array,
+    StringArray, TimestampNanosecondArray,
+};
+use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
+use arrow_flight::{FlightData, FlightDescriptor};
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+use tonic::Code;
+
+use crate::support::{Database, Pgflight, Put, Told, batch, end_record, path, write};
+
+fn longs(values: &[Option<i64>]) -> ArrayRef {
+    Arc::new(Int64Array::from(values.to_vec()))
+}
+
+fn text(value: &str) -> ArrayRef {
+    Arc::new(StringArray::from(vec![value]))
+}
+
+#[tokio::test]
+async fn a_value_or_type_that_cannot_go_names_its_place_and_leaves_nothing() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE TYPE mood AS ENUM ('sad', 'ok');
+             CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+             CREATE TABLE t (n int, nn int NOT NULL DEFAULT 1, s text, v varchar(3), u uuid, m mood, p positive,
+                             j jsonb, ts timestamp, k int UNIQUE CHECK (k < 100), b bytea, d date,
+                             g int GENERATED ALWAYS AS (n + 1) STORED)",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let secret = "s3cret";
+    // Column, data, SQLSTATE, row, part of the message.
+    let cases: Vec<(&str, ArrayRef, &str, &str, &str)> = vec![
+        (
+            "n",
+            longs(&[Some(1), Some(1 << 31)]),
+            "22003",
+            "1",
+            "integer",
+        ),
+        (
+            "n",
+            longs(&[None, Some(-(1 << 31) - 1)]),
+            "22003",
+            "1",
+            "integer",
+        ),
+        ("nn", longs(&[Some(1), None]), "23502", "1", "NULL"),
+        ("s", text("s3cret\0"), "22021", "0", "NUL"),
+        ("v", text("s3cret"), "22001", "0", "character varying(3)"),
+        ("u", text(secret), "22P02", "0", "UUID"),
+        ("m", text(secret), "22P02", "0", "mood"),
+        ("p", longs(&[Some(-5)]), "23514", "", "positive"),
+        ("j", text("{s3cret"), "22P02", "", "json"),
+        ("k", longs(&[Some(7), Some(7)]), "23505", "", "t_k_key"),
+        ("k", longs(&[Some(700)]), "23514", "", "t_k_check"),
+        (
+            "ts",
+            Arc::new(TimestampNanosecondArray::from(vec![1])),
+            "22008",
+            "0",
+            "timestamp",
+        ),
+        // Types that do not go together, and columns that do not exist.
+        ("n", text(secret), "", "", "integer"),
+        ("d", Arc::new(Float64Array::from(vec![1.0])), "", "", "date"),
+        ("N", longs(&[Some(1)]), "", "", "\"n\""),
+        ("nowhere", longs(&[Some(1)]), "", "", "nowhere"),
+        ("g", longs(&[Some(1)]), "", "", "generated"),
+    ];
+    for (column, array, sqlstate, row, part) in cases {
+        let what = format!("{column}: {part}");
+        let put = Put::bare(path(&["t"]), &[batch(&[(column, array)])]);
+        let told = Told::from(client.put(put).await.expect_err(&what));
+        assert_eq!(told.code, Code::InvalidArgument, "{what}: {}", told.message);
+        assert!(told.message.contains(part), "{what}: {}", told.message);
+        assert!(!told.message.contains(secret), "{what}: {}", told.message);
+        assert_eq!(
+            told.details.get("sqlstate").map_or("", String::as_str),
+            sqlstate,
+            "{what}: {}",
+            told.message
+        );
+        assert_eq!(
+            told.details.get("row").map_or("", String::as_str),
+            row,
+            "{what}: {}",
+            told.message
+        );
+        assert_eq!(told.details["retryable"], "false", "{what}");
+        assert!(
+            told.message.contains("t"),
+            "{what}: names the table: {}",
+            told.message
+        );
+        let reason = if sqlstate.is_empty() {
+            "SCHEMA_MISMATCH"
+        } else {
+            "DATA_REJECTED"
+        };
+        assert_eq!(told.reason, reason, "{what}");
+        assert_eq!(database.text("SELECT count(*) FROM t").await, "0", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn the_row_number_counts_from_the_start_of_the_stream() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let good = batch(&[("n", longs(&[Some(1); 1000]))]);
+    let bad = batch(&[("n", longs(&[Some(1), Some(1), Some(i64::MAX)]))]);
+    let put = Put::bare(path(&["t"]), &[good.clone(), good, bad]);
+    let told = Told::from(client.put(put).await.expect_err("too large"));
+    assert_eq!(told.details["row"], "2002", "{}", told.message);
+    assert_eq!(told.details["column"], "n");
+    assert!(told.message.contains("row 2002"), "{}", told.message);
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+}
+
+#[tokio::test]
+async fn a_target_that_is_no_table_for_data_is_refused_by_kind() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE TABLE t (n int); CREATE VIEW v AS SELECT 1 AS n; CREATE MATERIALIZED VIEW m AS SELECT 1 AS n;
+             CREATE SEQUENCE s",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let cases = [
+        (vec!["v"], Code::Unimplemented, "a view"),
+        (vec!["m"], Code::Unimplemented, "a materialized view"),
+        (vec!["s"], Code::Unimplemented, "a sequence"),
+        (
+            vec!["pg_catalog", "pg_class"],
+            Code::PermissionDenied,
+            "not a table for data",
+        ),
+        (vec!["nowhere"], Code::NotFound, "does not exist"),
+        (vec!["public", "T"], Code::NotFound, "there is public.t"),
+        (vec!["nowhere", "t"], Code::NotFound, "there is public.t"),
+        (vec!["a", "b", "c"], Code::InvalidArgument, "3 parts"),
+        (vec![], Code::InvalidArgument, "0 parts"),
+        (vec![""], Code::InvalidArgument, "empty"),
+    ];
+    for (parts, code, part) in cases {
+        let put = Put::bare(path(&parts), &[batch(&[("n", longs(&[Some(1)]))])]);
+        let status = client.put(put).await.expect_err(part);
+        assert_eq!(status.code(), code, "{parts:?}: {status}");
+        assert!(status.message().contains(part), "{parts:?}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_one_is_refused_and_the_server_lives() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n bigint)").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let good = || Put::bare(path(&["t"]), &[batch(&[("n", longs(&[Some(1)]))])]);
+    let change = |change: &dyn Fn(&mut Vec<FlightData>)| {
+        let mut put = good();
+        change(&mut put.0);
+        put
+    };
+    let described = |bytes: &str| {
+        let descriptor = FlightDescriptor::new_cmd(bytes.to_owned());
+        Put::bare(descriptor, &[batch(&[("n", longs(&[Some(1)]))])])
+    };
+    let cases = [
+        (Put(vec![]), "empty"),
+        (change(&|m| m[0].flight_descriptor = None), "no descriptor"),
+        (
+            change(&|m| m[0].data_header = vec![1, 2, 3].into()),
+            "not an Arrow IPC message",
+        ),
+        (
+            change(&|m| m[1].data_header = vec![9; 40].into()),
+            "not an Arrow IPC message",
+        ),
+        (
+            change(&|m| m[1].data_body = Default::default()),
+            "malformed",
+        ),
+        (change(&|m| m.swap(0, 1)), "no descriptor"),
+        (change(&|m| m.push(m[0].clone())), "second descriptor"),
+        (
+            change(&|m| {
+                let schema = FlightData {
+                    flight_descriptor: None,
+                    ..m[0].clone()
+                };
+                m.push(schema);
+            }),
+            "second schema",
+        ),
+        (good().and(end_record(2, 1)), "says 2 rows"),
+        (described("{"), "not valid JSON"),
+        (described("{}"), "@type"),
+        (described("\u{1}\u{2}"), "cannot be read"),
+        (
+            described(r#"{"@type": "type.googleapis.com/pgflight.v1.Receipt"}"#),
+            "does not begin a stream",
+        ),
+        (
+            described(r#"{"@type": "type.googleapis.com/pgflight.v1.WriteCommand", "sepc": {}}"#),
+            "sepc",
+        ),
+        (
+            described(r#"{"@type": "type.googleapis.com/pgflight.v1.WriteCommand"}"#),
+            "no spec",
+        ),
+        (
+            Put::bare(
+                write(json!({"table": "t", "mode": "MODE_APPEND", "ifExists": "IF_EXISTS_FAIL"})),
+                &[batch(&[("n", longs(&[Some(1)]))])],
+            ),
+            "goes with MODE_CREATE",
+        ),
+    ];
+    for (put, part) in cases {
+        let status = client.put(put).await.expect_err(part);
+        assert_eq!(status.code(), Code::InvalidArgument, "{part}: {status}");
+        assert!(status.message().contains(part), "{part}: {status}");
+    }
+    client.put(good()).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
+}
+
+#[tokio::test]
+async fn dictionaries_land_as_their_values() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (s text, u uuid)").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let keys = Int32Array::from(vec![Some(1), None, Some(0), Some(1)]);
+    let values =
+        DictionaryArray::<Int32Type>::try_new(keys, Arc::new(StringArray::from(vec!["a", "b"])))
+            .unwrap();
+    let uuids = FixedSizeBinaryArray::try_from_iter((0_u8..4).map(|n| [n; 16])).unwrap();
+    let rows = batch(&[("s", Arc::new(values)), ("u", Arc::new(uuids))]);
+    let messages = FlightDataEncoderBuilder::new()
+        .with_dictionary_handling(DictionaryHandling::Resend)
+        .with_flight_descriptor(Some(path(&["t"])))
+        .build(stream::iter([Ok(rows)]));
+    let messages = Put(messages.map(Result::unwrap).collect().await);
+    assert_eq!(messages.0.len(), 3, "schema, dictionary, batch");
+    client.put(messages).await.unwrap();
+    assert_eq!(
+        database.text("SELECT s FROM t ORDER BY u").await,
+        "b,null,a,b"
+    );
+}

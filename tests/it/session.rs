@@ -1,0 +1,373 @@
+//! Writes of many partitions: exactly the accepted attempts, once, or nothing at all.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::support::{Client, Database, Pgflight, Put, attempt, batch};
+
+async fn setup() -> (Database, Pgflight, Client) {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int NOT NULL)").await;
+    let server = Pgflight::start(&database);
+    let client = server.client().await;
+    (database, server, client)
+}
+
+fn rows(values: &[i32]) -> RecordBatch {
+    batch(&[("n", Arc::new(Int32Array::from(values.to_vec())) as ArrayRef)])
+}
+
+fn append() -> Value {
+    json!({"table": "t", "mode": "MODE_APPEND"})
+}
+
+async fn send(
+    client: &mut Client,
+    id: (&str, u32, &str),
+    values: &[i32],
+) -> Result<Value, tonic::Status> {
+    client
+        .put(Put::whole(attempt(id.0, id.1, id.2), &[rows(values)]))
+        .await
+}
+
+async fn found(database: &Database) -> String {
+    database.text("SELECT n FROM t ORDER BY n").await
+}
+
+async fn left_behind(database: &Database) -> String {
+    database
+        .text("SELECT relname FROM pg_class WHERE relname LIKE 'staging%'")
+        .await
+}
+
+#[tokio::test]
+async fn only_the_attempts_that_the_commit_names_are_published() {
+    let (database, _server, mut client) = setup().await;
+    client.begin("w", append(), &rows(&[])).await.unwrap();
+    let first = send(&mut client, ("w", 0, "p0-a0"), &[1, 2]).await.unwrap();
+    let truncated = send(&mut client, ("w", 1, "p1-a0"), &[3]).await.unwrap();
+    let whole = send(&mut client, ("w", 1, "p1-a1"), &[3, 4]).await.unwrap();
+    let status = client.status("w").await.unwrap();
+    assert_eq!(
+        (&status["state"], &status["rowCount"]),
+        (&"WRITE_STATE_OPEN".into(), &"5".into())
+    );
+    assert_eq!(
+        found(&database).await,
+        "",
+        "nothing is visible before the commit"
+    );
+
+    let both = client
+        .commit("w", &[first.clone(), truncated, whole.clone()])
+        .await
+        .expect_err("two of a partition");
+    assert_eq!(both.code(), Code::FailedPrecondition);
+    assert!(
+        both.message()
+            .contains("partition 1 is given more than one receipt"),
+        "{both}"
+    );
+    let mut forged = whole.clone();
+    forged["rowCount"] = "9".into();
+    let wrong = client
+        .commit("w", &[first.clone(), forged])
+        .await
+        .expect_err("other rows than recorded");
+    assert!(wrong.message().contains("stays open"), "{wrong}");
+
+    let committed = client
+        .commit("w", &[first.clone(), whole.clone()])
+        .await
+        .unwrap();
+    assert_eq!(
+        (&committed["state"], &committed["rowCount"]),
+        (&"WRITE_STATE_COMMITTED".into(), &"4".into())
+    );
+    assert_eq!(found(&database).await, "1,2,3,4");
+    let again = client.commit("w", &[first, whole]).await.unwrap();
+    assert_eq!(
+        again, committed,
+        "a commit whose answer was lost can be asked again"
+    );
+    assert_eq!(found(&database).await, "1,2,3,4");
+    assert_eq!(left_behind(&database).await, "");
+}
+
+#[tokio::test]
+async fn every_call_can_come_twice() {
+    let (database, _server, mut client) = setup().await;
+    let begun = client.begin("w", append(), &rows(&[])).await.unwrap();
+    assert_eq!(
+        client.begin("w", append(), &rows(&[])).await.unwrap(),
+        begun
+    );
+    let receipt = send(&mut client, ("w", 0, "a"), &[1]).await.unwrap();
+    assert_eq!(
+        send(&mut client, ("w", 0, "a"), &[1]).await.unwrap(),
+        receipt,
+        "the same attempt, the same receipt"
+    );
+    let other = send(&mut client, ("w", 1, "a"), &[1])
+        .await
+        .expect_err("an attempt id for another partition");
+    assert_eq!(other.code(), Code::AlreadyExists);
+    client
+        .commit("w", std::slice::from_ref(&receipt))
+        .await
+        .unwrap();
+    let begun = client.begin("w", append(), &rows(&[])).await.unwrap();
+    assert_eq!(
+        begun["state"], "WRITE_STATE_COMMITTED",
+        "a job that is run again learns that it is done"
+    );
+    assert_eq!(
+        send(&mut client, ("w", 0, "a"), &[1]).await.unwrap(),
+        receipt
+    );
+    assert_eq!(found(&database).await, "1");
+    let other = json!({"table": "t", "mode": "MODE_OVERWRITE"});
+    let refused = client
+        .begin("w", other, &rows(&[]))
+        .await
+        .expect_err("the id with another spec");
+    assert_eq!(refused.code(), Code::AlreadyExists);
+}
+
+#[tokio::test]
+async fn an_abort_ends_a_write_for_good_unless_it_is_committed() {
+    let (database, _server, mut client) = setup().await;
+    client.begin("w", append(), &rows(&[])).await.unwrap();
+    let receipt = send(&mut client, ("w", 0, "a"), &[1]).await.unwrap();
+    assert_eq!(
+        client.abort("w").await.unwrap()["state"],
+        "WRITE_STATE_ABORTED"
+    );
+    assert_eq!(left_behind(&database).await, "");
+    for (what, refused) in [
+        ("a commit", client.commit("w", &[receipt]).await),
+        (
+            "a late attempt",
+            send(&mut client, ("w", 1, "b"), &[2]).await,
+        ),
+        ("a begin", client.begin("w", append(), &rows(&[])).await),
+    ] {
+        let status = refused.expect_err(what);
+        assert_eq!(status.code(), Code::FailedPrecondition, "{what}: {status}");
+        assert!(
+            status.message().contains("aborted") && status.message().contains("tested"),
+            "{what}: {status}"
+        );
+    }
+
+    client.abort("early").await.unwrap();
+    let late = client
+        .begin("early", append(), &rows(&[]))
+        .await
+        .expect_err("an abort leaves a tombstone");
+    assert_eq!(late.code(), Code::FailedPrecondition);
+
+    client.begin("done", append(), &rows(&[])).await.unwrap();
+    let receipt = send(&mut client, ("done", 0, "a"), &[7]).await.unwrap();
+    client.commit("done", &[receipt]).await.unwrap();
+    assert_eq!(
+        client.abort("done").await.unwrap()["state"],
+        "WRITE_STATE_COMMITTED",
+        "too late, and it says so"
+    );
+    assert_eq!(found(&database).await, "7");
+}
+
+#[tokio::test]
+async fn a_write_that_nobody_began_is_not_found() {
+    let (_database, _server, mut client) = setup().await;
+    for (what, refused) in [
+        ("status", client.status("w").await),
+        ("attempt", send(&mut client, ("w", 0, "a"), &[1]).await),
+    ] {
+        assert_eq!(refused.expect_err(what).code(), Code::NotFound, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn begin_finds_what_would_fail_before_any_row_moves() {
+    let (database, _server, mut client) = setup().await;
+    let wrong = batch(&[("m", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
+    let cases = [
+        (append(), &wrong, Code::InvalidArgument, "no column \"m\""),
+        (
+            json!({"table": "nowhere", "mode": "MODE_APPEND"}),
+            &rows(&[]),
+            Code::NotFound,
+            "does not exist",
+        ),
+        (
+            json!({"table": "t", "mode": "MODE_CREATE"}),
+            &rows(&[]),
+            Code::AlreadyExists,
+            "already there",
+        ),
+        (
+            json!({"table": "new", "mode": "MODE_CREATE", "tableDefinition": {"columnTypes": {"n": "nonsense"}}}),
+            &rows(&[]),
+            Code::InvalidArgument,
+            "nonsense",
+        ),
+    ];
+    for (number, (spec, schema, code, part)) in cases.into_iter().enumerate() {
+        let status = client
+            .begin(&format!("w{number}"), spec, schema)
+            .await
+            .expect_err(part);
+        assert_eq!(status.code(), code, "{part}: {status}");
+        assert!(status.message().contains(part), "{part}: {status}");
+    }
+    assert_eq!(left_behind(&database).await, "");
+}
+
+#[tokio::test]
+async fn all_modes_publish_in_one_transaction() {
+    let (database, _server, mut client) = setup().await;
+    let cases = [
+        (append(), "t", "1,2,7"),
+        (json!({"table": "t", "mode": "MODE_OVERWRITE"}), "t", "1,2"),
+        (
+            json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"}),
+            "t",
+            "1,2",
+        ),
+        (json!({"table": "new", "mode": "MODE_CREATE"}), "new", "1,2"),
+        (
+            json!({"table": "new", "mode": "MODE_OVERWRITE"}),
+            "new",
+            "1,2",
+        ),
+        (
+            json!({"table": "new", "mode": "MODE_APPEND", "createIfMissing": true}),
+            "new",
+            "1,2",
+        ),
+    ];
+    for (number, (spec, table, expected)) in cases.into_iter().enumerate() {
+        database
+            .execute("TRUNCATE t; INSERT INTO t VALUES (7); DROP TABLE IF EXISTS new")
+            .await;
+        let id = format!("w{number}");
+        client.begin(&id, spec.clone(), &rows(&[])).await.unwrap();
+        let one = send(&mut client, (&id, 0, "a"), &[1]).await.unwrap();
+        let two = send(&mut client, (&id, 1, "b"), &[2]).await.unwrap();
+        let none = send(&mut client, (&id, 2, "c"), &[]).await.unwrap();
+        client
+            .commit(&id, &[one, two, none])
+            .await
+            .unwrap_or_else(|status| panic!("{spec}: {status}"));
+        assert_eq!(
+            database
+                .text(&format!("SELECT n FROM {table} ORDER BY n"))
+                .await,
+            expected,
+            "{spec}"
+        );
+    }
+    let spec = json!({"table": "t", "mode": "MODE_CREATE", "ifExists": "IF_EXISTS_IGNORE"});
+    let begun = client.begin("ignored", spec, &rows(&[])).await.unwrap();
+    assert_eq!(
+        begun["state"], "WRITE_STATE_COMMITTED",
+        "nothing is left to do"
+    );
+    assert_eq!(left_behind(&database).await, "");
+}
+
+#[tokio::test]
+async fn two_servers_on_one_database_serve_one_write_between_them() {
+    let (database, _server, mut one) = setup().await;
+    let second = Pgflight::start(&database);
+    let mut two = second.client().await;
+    let (schema_a, schema_b) = (rows(&[]), rows(&[]));
+    let (a, b) = tokio::join!(
+        one.begin("w", append(), &schema_a),
+        two.begin("w", append(), &schema_b)
+    );
+    assert_eq!(a.unwrap(), b.unwrap(), "both begins give the one write");
+    let (first, second) = tokio::join!(
+        send(&mut one, ("w", 0, "a"), &[1]),
+        send(&mut two, ("w", 1, "b"), &[2])
+    );
+    let receipts = [first.unwrap(), second.unwrap()];
+    let (a, b) = tokio::join!(one.commit("w", &receipts), two.commit("w", &receipts));
+    assert_eq!(a.unwrap(), b.unwrap(), "both commits give the one result");
+    assert_eq!(found(&database).await, "1,2");
+}
+
+#[tokio::test]
+async fn rows_that_were_staged_and_are_gone_abort_the_write() {
+    let (database, _server, mut client) = setup().await;
+    client.begin("w", append(), &rows(&[])).await.unwrap();
+    let receipt = send(&mut client, ("w", 0, "a"), &[1, 2]).await.unwrap();
+    // What a crash of PostgreSQL does to an unlogged table.
+    let staging = database
+        .text("SELECT 'pgflight.' || staging_name FROM pgflight.write")
+        .await;
+    database.execute(&format!("TRUNCATE {staging}")).await;
+    let lost = client
+        .commit("w", std::slice::from_ref(&receipt))
+        .await
+        .expect_err("rows are missing");
+    assert!(lost.message().contains("staging_lost: 0 of 2"), "{lost}");
+    assert_eq!(
+        client.status("w").await.unwrap()["state"],
+        "WRITE_STATE_ABORTED"
+    );
+    assert_eq!(found(&database).await, "");
+}
+
+#[tokio::test]
+async fn a_target_that_was_replaced_in_between_is_refused_and_the_write_stays_open() {
+    let (database, _server, mut client) = setup().await;
+    client.begin("w", append(), &rows(&[])).await.unwrap();
+    let receipt = send(&mut client, ("w", 0, "a"), &[1]).await.unwrap();
+    database
+        .execute("DROP TABLE t; CREATE TABLE t (n int)")
+        .await;
+    let status = client
+        .commit("w", &[receipt])
+        .await
+        .expect_err("another table");
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
+    assert!(
+        status.message().contains("dropped and made again"),
+        "{status}"
+    );
+    assert_eq!(
+        client.status("w").await.unwrap()["state"],
+        "WRITE_STATE_OPEN"
+    );
+    assert_eq!(found(&database).await, "");
+}
+
+#[tokio::test]
+async fn a_bad_row_is_told_by_its_attempt_with_its_number() {
+    let (_database, _server, mut client) = setup().await;
+    client.begin("w", append(), &rows(&[])).await.unwrap();
+    let nulls = batch(&[(
+        "n",
+        Arc::new(Int32Array::from(vec![Some(1), None])) as ArrayRef,
+    )]);
+    let status = client
+        .put(Put::whole(attempt("w", 0, "a"), &[nulls]))
+        .await
+        .expect_err("NULL into NOT NULL");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(
+        status.message().contains("row 1") && status.message().contains("\"n\""),
+        "{status}"
+    );
+    assert!(
+        status.message().contains("public.t"),
+        "names the target, not the staging table: {status}"
+    );
+}

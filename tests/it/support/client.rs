@@ -1,0 +1,208 @@
+//! A Flight client that sends just what a test wants sent.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::utils::batches_to_flight_data;
+use arrow_flight::{Action, FlightData, FlightDescriptor};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use serde_json::{Value, json};
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+const TYPE: &str = "type.googleapis.com/pgflight.v1.";
+
+pub struct Client {
+    pub flight: FlightServiceClient<Channel>,
+    pub channel: Channel,
+}
+
+/// A stream to be sent: its messages, one by one.
+#[derive(Clone)]
+pub struct Put(pub Vec<FlightData>);
+
+impl Client {
+    pub async fn connect(address: &str) -> Self {
+        let channel = Channel::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
+        let flight =
+            FlightServiceClient::new(channel.clone()).max_encoding_message_size(usize::MAX);
+        Self { flight, channel }
+    }
+
+    /// Sends a stream and gives its receipt.
+    pub async fn put(&mut self, put: Put) -> Result<Value, Status> {
+        self.put_stream(stream::iter(put.0)).await
+    }
+
+    pub async fn put_stream(
+        &mut self,
+        messages: impl Stream<Item = FlightData> + Send + 'static,
+    ) -> Result<Value, Status> {
+        let mut answers = self.flight.do_put(messages).await?.into_inner();
+        let mut receipts = Vec::new();
+        while let Some(answer) = answers.message().await? {
+            receipts.push(serde_json::from_slice(&answer.app_metadata).unwrap());
+        }
+        assert_eq!(receipts.len(), 1, "exactly one receipt");
+        Ok(receipts.remove(0))
+    }
+
+    /// Carries out an action in JSON.
+    pub async fn act(
+        &mut self,
+        action: &str,
+        message: &str,
+        fields: Value,
+    ) -> Result<Value, Status> {
+        let body = self.act_bytes(action, json(message, fields)).await?;
+        Ok(serde_json::from_slice(&body).unwrap())
+    }
+
+    pub async fn act_bytes(&mut self, action: &str, body: Bytes) -> Result<Bytes, Status> {
+        let action = Action {
+            r#type: action.to_owned(),
+            body,
+        };
+        let results: Vec<_> = self
+            .flight
+            .do_action(action)
+            .await?
+            .into_inner()
+            .collect()
+            .await;
+        assert_eq!(results.len(), 1, "exactly one result");
+        results
+            .into_iter()
+            .next()
+            .unwrap()
+            .map(|result| result.body)
+    }
+
+    pub async fn begin(
+        &mut self,
+        write_id: &str,
+        spec: Value,
+        rows: &RecordBatch,
+    ) -> Result<Value, Status> {
+        let schema = arrow_flight::SchemaAsIpc::new(&rows.schema(), &Default::default()).try_into();
+        let arrow_flight::SchemaResult { schema } = schema.unwrap();
+        let schema = BASE64_STANDARD.encode(schema);
+        self.act(
+            "begin",
+            "BeginRequest",
+            json!({"writeId": write_id, "spec": spec, "arrowSchema": schema}),
+        )
+        .await
+    }
+
+    pub async fn commit(&mut self, write_id: &str, receipts: &[Value]) -> Result<Value, Status> {
+        self.act(
+            "commit",
+            "CommitRequest",
+            json!({"writeId": write_id, "receipts": receipts}),
+        )
+        .await
+    }
+
+    pub async fn abort(&mut self, write_id: &str) -> Result<Value, Status> {
+        self.act(
+            "abort",
+            "AbortRequest",
+            json!({"writeId": write_id, "reason": "tested"}),
+        )
+        .await
+    }
+
+    pub async fn status(&mut self, write_id: &str) -> Result<Value, Status> {
+        self.act("status", "StatusRequest", json!({"writeId": write_id}))
+            .await
+    }
+}
+
+impl Put {
+    /// The schema and the batches, without an end record.
+    pub fn bare(descriptor: FlightDescriptor, batches: &[RecordBatch]) -> Self {
+        let mut messages = batches_to_flight_data(&batches[0].schema(), batches).unwrap();
+        messages[0].flight_descriptor = Some(descriptor);
+        Self(messages)
+    }
+
+    /// The schema, the batches and the end record.
+    pub fn whole(descriptor: FlightDescriptor, batches: &[RecordBatch]) -> Self {
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        let filled = batches.iter().filter(|batch| batch.num_rows() > 0).count();
+        Self::bare(descriptor, batches).and(end_record(rows, filled))
+    }
+
+    pub fn and(mut self, message: FlightData) -> Self {
+        self.0.push(message);
+        self
+    }
+}
+
+pub fn path(parts: &[&str]) -> FlightDescriptor {
+    FlightDescriptor::new_path(parts.iter().map(|part| (*part).to_owned()).collect())
+}
+
+/// The descriptor of a one-stream write.
+pub fn write(spec: Value) -> FlightDescriptor {
+    FlightDescriptor::new_cmd(json("WriteCommand", json!({"spec": spec})))
+}
+
+/// The descriptor of an attempt.
+pub fn attempt(write_id: &str, partition_id: u32, attempt_id: &str) -> FlightDescriptor {
+    let fields = json!({"writeId": write_id, "partitionId": partition_id, "attemptId": attempt_id});
+    FlightDescriptor::new_cmd(json("AttemptCommand", fields))
+}
+
+pub fn end_record(row_count: usize, batch_count: usize) -> FlightData {
+    let fields = json!({"rowCount": row_count.to_string(), "batchCount": batch_count.to_string()});
+    FlightData {
+        app_metadata: json("EndRecord", fields),
+        ..Default::default()
+    }
+}
+
+/// A message of the protocol in its JSON form.
+pub fn json(message: &str, mut fields: Value) -> Bytes {
+    fields["@type"] = Value::String(format!("{TYPE}{message}"));
+    serde_json::to_vec(&fields).unwrap().into()
+}
+
+pub fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {
+    let columns = columns
+        .iter()
+        .map(|(name, array)| (*name, Arc::clone(array), true));
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
+/// What a status tells: its code, its message, and the details that travel beside.
+pub struct Told {
+    pub code: Code,
+    pub message: String,
+    pub reason: String,
+    pub details: BTreeMap<String, String>,
+}
+
+impl From<Status> for Told {
+    fn from(status: Status) -> Self {
+        use tonic_types::StatusExt;
+        let info = status
+            .get_details_error_info()
+            .expect("every error carries its details");
+        Self {
+            code: status.code(),
+            message: status.message().to_owned(),
+            reason: info.reason,
+            details: info.metadata.into_iter().collect(),
+        }
+    }
+}

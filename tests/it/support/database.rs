@@ -1,0 +1,139 @@
+//! PostgreSQL for tests: a database each, on a cluster that is there, or a cluster of their own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio_postgres::{Client, NoTls};
+
+/// The COPYs that run in the database of the test.
+pub const COPIES: &str =
+    "SELECT count(*) FROM pg_stat_progress_copy WHERE datname = current_database()";
+
+/// A fresh database; dropped with its value.
+pub struct Database {
+    pub url: String,
+    server_url: String,
+    name: String,
+    client: Client,
+}
+
+impl Database {
+    pub async fn new() -> Self {
+        let server_url = std::env::var("PGFLIGHT_TEST_URL").expect(
+            "PGFLIGHT_TEST_URL names no PostgreSQL to test with; run `scripts/test rust`, or \
+             `scripts/postgres run -- cargo test`",
+        );
+        Self::on(&server_url).await
+    }
+
+    pub async fn on(server_url: &str) -> Self {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("pgflight_test_{}_{number}", std::process::id());
+        let server = connect(server_url).await;
+        server
+            .batch_execute(&format!("DROP DATABASE IF EXISTS {name}"))
+            .await
+            .unwrap();
+        server
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .await
+            .unwrap();
+        let (base, _) = server_url
+            .rsplit_once('/')
+            .expect("the URL ends in a database");
+        let url = format!("{base}/{name}");
+        let client = connect(&url).await;
+        Self {
+            url,
+            server_url: server_url.to_owned(),
+            name,
+            client,
+        }
+    }
+
+    pub async fn execute(&self, sql: &str) {
+        self.client
+            .batch_execute(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    /// The first column of all rows, as text, joined by commas; NULL as `null`.
+    pub async fn text(&self, sql: &str) -> String {
+        let sql = format!("SELECT string_agg(coalesce(q.v::text, 'null'), ',') FROM ({sql}) q(v)");
+        let row = self
+            .client
+            .query_one(&sql, &[])
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        row.get::<_, Option<String>>(0).unwrap_or_default()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let (server_url, name) = (self.server_url.clone(), self.name.clone());
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                if let Ok((client, connection)) = tokio_postgres::connect(&server_url, NoTls).await
+                {
+                    tokio::spawn(connection);
+                    // FORCE ends the sessions of servers that are still on their way out.
+                    let _ = client
+                        .batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)"))
+                        .await;
+                }
+            });
+        });
+        let _ = dropped.join();
+    }
+}
+
+/// A cluster of a test's own, to be stopped and started as it likes.
+pub struct Cluster {
+    folder: PathBuf,
+    pub url: String,
+}
+
+impl Cluster {
+    pub fn start() -> Self {
+        let folder = std::env::temp_dir().join(format!("pgflight-cluster-{}", std::process::id()));
+        let output = script().arg("start").arg(&folder).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let url = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        Self { folder, url }
+    }
+
+    pub fn stop(&self) {
+        assert!(
+            script()
+                .arg("stop")
+                .arg(&self.folder)
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+}
+
+fn script() -> Command {
+    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/postgres"))
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls)
+        .await
+        .expect("PostgreSQL for tests answers");
+    tokio::spawn(connection);
+    client
+}

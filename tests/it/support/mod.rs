@@ -1,0 +1,21 @@
+//! What the tests share: a database of their own, the server as a process, a client.
+
+mod client;
+mod database;
+mod process;
+
+pub use client::{Client, Put, Told, attempt, batch, end_record, path, write};
+pub use database::{COPIES, Cluster, Database};
+pub use process::Pgflight;
+
+/// Asks again and again; fails when it takes implausibly long.
+pub async fn wait_until(mut done: impl AsyncFnMut() -> bool, what: &str) {
+    let limit = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !done().await {
+        assert!(
+            std::time::Instant::now() < limit,
+            "waited too long until {what}"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}

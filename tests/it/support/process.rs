@@ -1,0 +1,98 @@
+//! The server as a child process on a port of its own.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::client::Client;
+use super::database::Database;
+
+pub struct Pgflight {
+    child: Child,
+    pub address: String,
+}
+
+impl Pgflight {
+    pub fn start(database: &Database) -> Self {
+        Self::start_with(database, &[])
+    }
+
+    pub fn start_with(database: &Database, options: &[&str]) -> Self {
+        let mut child = Self::command()
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--postgres",
+                &database.url,
+            ])
+            .args(options)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                // cargo shows it when the test fails.
+                eprintln!("{line}");
+                if let Some((_, rest)) = line.split_once("listening on ") {
+                    let end = rest.find([' ', '"']).unwrap_or(rest.len());
+                    let _ = sender.send(rest[..end].to_owned());
+                }
+            }
+        });
+        let address = receiver
+            .recv_timeout(Duration::from_secs(30))
+            .expect("the server says where it listens");
+        Self { child, address }
+    }
+
+    /// The binary with an environment that names no PostgreSQL.
+    pub fn command() -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pgflight"));
+        for (name, _) in std::env::vars() {
+            if name.starts_with("PG") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    pub async fn client(&self) -> Client {
+        Client::connect(&self.address).await
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([&format!("-{name}"), &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let end = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(
+                Instant::now() < end,
+                "the server still runs after {limit:?}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Pgflight {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
