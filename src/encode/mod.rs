@@ -13,6 +13,8 @@ mod json;
 mod numeric;
 mod problem;
 mod temporal;
+#[cfg(test)]
+mod tests;
 mod varlen;
 
 pub use batch::BatchEncoder;

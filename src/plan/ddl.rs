@@ -152,7 +152,7 @@ fn numeric(precision: i32, scale: i32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, HashMap};
     use std::sync::Arc;
 
     use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
@@ -195,9 +195,7 @@ mod tests {
         );
         let dictionary = DataType::Dictionary(DataType::Int8.into(), DataType::Utf8.into());
         check(nullable(dictionary), Ok("text"));
-        let metadata = |key: &str, value: &str| {
-            std::collections::HashMap::from([(key.to_owned(), value.to_owned())])
-        };
+        let metadata = |key: &str, value: &str| HashMap::from([(key.to_owned(), value.to_owned())]);
         let field = nullable(DataType::Utf8).with_metadata(metadata("pgflight.type", "citext"));
         check(field, Ok("citext"));
         let field = nullable(DataType::FixedSizeBinary(16))

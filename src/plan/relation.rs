@@ -135,7 +135,8 @@ impl PgType {
             Modifier::Length(n) => format!("({n})"),
             Modifier::Precision(n) => format!("({n})"),
             Modifier::Numeric { precision, scale } => format!("({precision},{scale})"),
-            Modifier::Fields => return format!("{} of certain fields", self.name),
+            // Which fields is not told here; the name alone is a type too.
+            Modifier::Fields => return self.name.clone(),
         };
         // `timestamp without time zone` takes its modifier after the first word.
         match self.name.split_once(' ') {

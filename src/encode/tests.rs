@@ -1,0 +1,111 @@
+//! Tests of the whole encoder: plan, bind, measure, write.
+
+mod golden;
+mod numeric;
+mod property;
+mod rejected;
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{Field, Schema};
+
+use super::BatchEncoder;
+use super::format::{HEADER, TRAILER};
+use crate::error::Result;
+use crate::plan::{Column, EncodePlan, Ident, PgType, PgTypeKind, QualifiedName, Relation};
+
+/// A nullable column of a type, with the OIDs that PostgreSQL's pg_type.dat gives.
+fn column(name: &str, kind: PgTypeKind, typmod: i32) -> Column {
+    Column {
+        name: Ident::new(name).unwrap(),
+        ty: pg_type(kind),
+        typmod,
+        nullable: true,
+        has_default: false,
+        generated: false,
+        identity_always: false,
+    }
+}
+
+fn pg_type(kind: PgTypeKind) -> PgType {
+    use PgTypeKind as K;
+    let (oid, name) = match &kind {
+        K::Bool => (16, "boolean".into()),
+        K::Int2 => (21, "smallint".into()),
+        K::Int4 => (23, "integer".into()),
+        K::Int8 => (20, "bigint".into()),
+        K::Oid => (26, "oid".into()),
+        K::Float4 => (700, "real".into()),
+        K::Float8 => (701, "double precision".into()),
+        K::Numeric => (1700, "numeric".into()),
+        K::Text => (25, "text".into()),
+        K::Varchar => (1043, "character varying".into()),
+        K::Bpchar => (1042, "character".into()),
+        K::Name => (19, "name".into()),
+        K::Bytea => (17, "bytea".into()),
+        K::Json => (114, "json".into()),
+        K::Jsonb => (3802, "jsonb".into()),
+        K::Uuid => (2950, "uuid".into()),
+        K::Date => (1082, "date".into()),
+        K::Time => (1083, "time without time zone".into()),
+        K::Timestamp => (1114, "timestamp without time zone".into()),
+        K::Timestamptz => (1184, "timestamp with time zone".into()),
+        K::Interval => (1186, "interval".into()),
+        K::Enum(_) => (16_500, "mood".into()),
+        K::Array(element) => (16_600, format!("{}[]", element.name)),
+        K::Domain { .. } => (16_700, "my_domain".into()),
+        K::Other => (16_800, "circle".into()),
+    };
+    PgType { oid, name, kind }
+}
+
+fn array_of(kind: PgTypeKind) -> PgTypeKind {
+    PgTypeKind::Array(Box::new(pg_type(kind)))
+}
+
+/// A table with these columns.
+fn relation(columns: Vec<Column>) -> Relation {
+    let ident = |name| Ident::new(name).unwrap();
+    Relation {
+        oid: 1,
+        name: QualifiedName {
+            schema: ident("public"),
+            name: ident("t"),
+        },
+        columns,
+    }
+}
+
+/// A batch of these arrays, named `c0`, `c1`, and so on.
+fn batch(arrays: Vec<ArrayRef>) -> RecordBatch {
+    let fields = arrays
+        .iter()
+        .enumerate()
+        .map(|(i, array)| Field::new(format!("c{i}"), array.data_type().clone(), true));
+    RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), arrays).unwrap()
+}
+
+/// The bytes of tuples, after a look at whether their number was predicted.
+fn encode(plan: &EncodePlan, batch: &RecordBatch, target: usize) -> Result<Vec<u8>> {
+    let mut encoder = BatchEncoder::new(plan, batch, 0)?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = encoder.next_chunk(target) {
+        bytes.extend_from_slice(&chunk);
+    }
+    assert_eq!(encoder.byte_count(), bytes.len() as u64);
+    assert_eq!(encoder.row_count(), batch.num_rows());
+    Ok(bytes)
+}
+
+/// Encodes arrays into columns of these types, as a whole file.
+fn copy(columns: Vec<(ArrayRef, PgTypeKind, i32)>) -> Result<Vec<u8>> {
+    let (arrays, columns): (Vec<_>, Vec<_>) = columns
+        .into_iter()
+        .enumerate()
+        .map(|(i, (array, kind, typmod))| (array, column(&format!("c{i}"), kind, typmod)))
+        .unzip();
+    let batch = batch(arrays);
+    let plan = EncodePlan::new(&batch.schema(), &relation(columns))?;
+    Ok([&HEADER[..], &encode(&plan, &batch, 100)?, &TRAILER].concat())
+}

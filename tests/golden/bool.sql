@@ -1,0 +1,1 @@
+COPY (VALUES (true), (false), (NULL)) TO STDOUT (FORMAT binary);
