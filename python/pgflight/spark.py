@@ -125,7 +125,7 @@ def register(spark: Any) -> None:
     """Makes `df.write.format("pgflight")` known to a session of Spark 4.0 or later.
 
     Sessions find it by themselves where pgflight is installed in the driver's Python; calling this
-    is the sure way everywhere else, such as with `--py-files`.
+    is the sure way everywhere else, such as with `--py-files`. Calling it again does no harm.
 
     Args:
         spark: A SparkSession, classic or Spark Connect.
@@ -142,7 +142,12 @@ def register(spark: Any) -> None:
             f"PySpark {pyspark.__version__} has no Arrow data sources in Python: "
             "call pgflight.write_dataframe(df, url, table), which does the same"
         ) from error
-    spark.dataSource.register(PgFlightDataSource)
+    try:
+        spark.dataSource.register(PgFlightDataSource)
+    except Exception as error:
+        # Spark has found it by itself, and refuses to hear of it again.
+        if "DATA_SOURCE_ALREADY_EXISTS" not in str(error):
+            raise
 
 
 def _run(df: Any, write: DistributedWrite) -> List[Dict[str, Any]]:

@@ -172,6 +172,9 @@ def spark() -> Iterator[Any]:
     # The executors, and the driver's worker that begins and commits, run this very Python.
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    # They import pgflight from this checkout, installed or not.
+    paths = [str(ROOT / "python"), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     session = (
         SparkSession.builder.master("local[2, 2]")
         .appName("pgflight tests")
