@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // A closed terminal is no reason to fail.
-            let _ = error.print();
+            error.print().ok();
             return match error.kind() {
                 ClapErrorKind::DisplayHelp | ClapErrorKind::DisplayVersion => ExitCode::SUCCESS,
                 _ => ExitCode::from(USAGE),

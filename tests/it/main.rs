@@ -1,5 +1,16 @@
 //! The server as clients meet it: the real binary, a real PostgreSQL, a real Flight client.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::let_underscore_must_use,
+    clippy::string_slice,
+    clippy::disallowed_types,
+    unreachable_pub,
+    reason = "a test fails by panicking, and waits by the clock on the wall"
+)]
+
 mod layering;
 mod put;
 mod rejected;
