@@ -17,3 +17,4 @@ mod rejected;
 mod server;
 mod session;
 mod support;
+mod types_page;
