@@ -77,8 +77,10 @@ class DistributedWrite:
 
     @property
     def is_committed(self) -> bool:
-        """Whether there is nothing to do: this very write was committed before, or the mode rules
-        that the table stays as it is."""
+        """Whether there is nothing to do.
+
+        This very write was committed before, or the mode rules that the table stays as it is.
+        """
         return self.status.state == "committed"
 
     def attempt(

@@ -151,8 +151,8 @@ def register(spark: Any) -> None:
 
 
 def _run(df: Any, write: DistributedWrite) -> List[Dict[str, Any]]:
-    """Runs the job, once and to its end: the lazy frame never leaves this function, since every
-    action on it would write again."""
+    """Runs the job, once and to its end."""
+    # The lazy frame never leaves this function: every action on it would write again.
     # mapInArrow looks columns up by name, which fails for a name with a dot or a back quote: so
     # they travel under their numbers.
     numbered = df.toDF(*[f"_{number}" for number in range(len(write.schema))])
@@ -160,7 +160,9 @@ def _run(df: Any, write: DistributedWrite) -> List[Dict[str, Any]]:
     return [json.loads(row["receipt"]) for row in rows]
 
 
-def _task(write: DistributedWrite) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _task(
+    write: DistributedWrite,
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def send(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import TaskContext
 

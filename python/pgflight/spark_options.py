@@ -258,7 +258,7 @@ def _split(text: str) -> List[str]:
         part += letter
     if quote or depth:
         raise InvalidCommand("createTableColumnTypes has a quote or parenthesis without its end")
-    return [p.strip() for p in parts + [part] if p.strip()]
+    return [p.strip() for p in [*parts, part] if p.strip()]
 
 
 def _name_and_type(part: str) -> Tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 
@@ -123,10 +124,9 @@ class _Stream:
         return self._checked(receipts)
 
     def close_quietly(self) -> None:
-        try:
+        # There is an exception under way that says more than what closing raises.
+        with contextlib.suppress(*errors.TRANSPORT_ERRORS):
             self._writer.close()
-        except errors.TRANSPORT_ERRORS:
-            pass  # There is an exception under way that says more.
 
     def _receipts(self) -> List[Dict[str, Any]]:
         """What the server answered; raises what it raised."""

@@ -58,6 +58,8 @@ class Database:
 class Server:
     """A pgflight server in a process of its own."""
 
+    url: str
+
     def __init__(self, database_url: str) -> None:
         self._process = subprocess.Popen(
             [binary(), "serve", "--listen", "127.0.0.1:0", "--postgres", database_url],

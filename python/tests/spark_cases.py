@@ -65,7 +65,7 @@ class SparkCases:
     def test_columns_may_have_any_name(
         self, spark: SparkSession, server: Server, database: Database
     ) -> None:
-        df = spark.range(1).toDF("a.b").selectExpr("`a.b`", "2 AS `tick``s`", "3 AS `say \"x\"`")
+        df = spark.range(1).toDF("a.b").selectExpr("`a.b`", "2 AS `tick``s`", '3 AS `say "x"`')
         self.save(df, server, "t", "append", create_if_missing=True)
         assert database.rows('SELECT "a.b", "tick`s", "say ""x""" FROM t') == [(0, 2, 3)]
 

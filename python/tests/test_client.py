@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from typing import Iterator
+from typing import Iterator, List
 
 import pyarrow as pa
 import pytest
@@ -158,7 +158,7 @@ def test_a_batch_of_another_schema_ends_the_write(
     client: pgflight.Client, database: Database, table: str
 ) -> None:
     other = pa.RecordBatch.from_pydict({"n": pa.array([4], pa.int64()), "s": ["d"]})
-    with pytest.raises(pgflight.SchemaMismatch, match="column 0 is .*int64.*, not .*int32"):
+    with pytest.raises(pgflight.SchemaMismatch, match=r"column 0 is .*int64.*, not .*int32"):
         client.write([*THREE.to_batches(), other], table)
     assert database.count("t") == 0
 
@@ -198,7 +198,9 @@ pgflight.connect({server.url!r}).write(batches(), "public.t")
     assert database.count("t") == 0
 
 
-def test_many_writes_share_a_client(client: pgflight.Client, database: Database, table: str) -> None:
+def test_many_writes_share_a_client(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
     for n in range(50):
         client.write(pa.table({"n": pa.array([n], pa.int32())}), table)
     assert database.count("t") == 50
@@ -208,7 +210,7 @@ def test_many_writes_share_a_client(client: pgflight.Client, database: Database,
 
 
 def test_a_callable_is_told_how_far_the_write_is(client: pgflight.Client) -> None:
-    told = []
+    told: List[pgflight.Progress] = []
     batches = pa.table({"n": range(10_000)}).to_batches(max_chunksize=1000)
     client.write(batches, "t", mode="create", progress=told.append)
     assert [p.row_count for p in told] == [*range(1000, 10_001, 1000), 10_000]

@@ -117,17 +117,23 @@ def test_the_table_may_be_named_in_save() -> None:
             "name VARCHAR(64), fare DECIMAL(10,2)",
             {"name": "VARCHAR(64)", "fare": "DECIMAL(10,2)"},
         ),
-        ("tags text[] , at timestamp(3) with time zone", {
-            "tags": "text[]",
-            "at": "timestamp(3) with time zone",
-        }),
-        ("`a b` INT, \"say \"\"x\"\"\" TEXT, `tick``s` INT", {
-            "a b": "INT",
-            'say "x"': "TEXT",
-            "tick`s": "INT",
-        }),
+        (
+            "tags text[] , at timestamp(3) with time zone",
+            {
+                "tags": "text[]",
+                "at": "timestamp(3) with time zone",
+            },
+        ),
+        (
+            '`a b` INT, "say ""x""" TEXT, `tick``s` INT',
+            {
+                "a b": "INT",
+                'say "x"': "TEXT",
+                "tick`s": "INT",
+            },
+        ),
         ("`one, two` NUMERIC(5, 1)", {"one, two": "NUMERIC(5, 1)"}),
-        ("kind my.\"Type, odd\"", {"kind": 'my."Type, odd"'}),
+        ('kind my."Type, odd"', {"kind": 'my."Type, odd"'}),
     ],
 )
 def test_column_types_are_split_at_their_own_commas(text: str, expected: Dict[str, str]) -> None:
@@ -193,9 +199,7 @@ def test_what_is_no_address_is_refused_without_repeating_it(url: str, says: str)
         ({"mode": "append", "table": ""}, "a table must be named"),
     ],
 )
-def test_arguments_that_would_go_unheeded_are_refused(
-    arguments: Dict[str, Any], says: str
-) -> None:
+def test_arguments_that_would_go_unheeded_are_refused(arguments: Dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidCommand, match=says):
         command.write_spec(**{"table": "t", **arguments})
 

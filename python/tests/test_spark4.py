@@ -84,9 +84,7 @@ def test_reading_is_pointed_to_jdbc(spark: SparkSession) -> None:
         spark.read.format("pgflight").load()
 
 
-def test_spark_finds_the_data_source_without_being_told(
-    server: Server, database: Database
-) -> None:
+def test_spark_finds_the_data_source_without_being_told(server: Server, database: Database) -> None:
     # In a session of its own, since this one was told.
     program = f"""
 from pyspark.sql import SparkSession
