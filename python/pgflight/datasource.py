@@ -76,7 +76,8 @@ class PgFlightWriter(DataSourceArrowWriter):
         if self._write.is_committed:
             return
         finished = sum(message is not None for message in messages)
-        self._write.abort(
+        # Quietly: Spark has an exception at hand that says more than that the server is away.
+        self._write.abort_quietly(
             f"Spark aborted it: {finished} of {len(messages)} partitions had finished"
         )
 

@@ -290,3 +290,44 @@ def test_a_client_can_be_closed_twice(server: Server) -> None:
     client.tables()
     client.close()
     client.close()
+
+
+# ── the size of a message ────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def narrow(database: Database) -> Iterator[pgflight.Client]:
+    """A client of a server that takes 1 MiB at most."""
+    server = Server(database.url, "--max-message-size", "1MiB")
+    with pgflight.connect(server.url) as client:
+        yield client
+    server.stop()
+
+
+def test_batches_are_cut_to_what_the_server_takes(
+    narrow: pgflight.Client, database: Database
+) -> None:
+    text = pa.array(["x" * 100_000] * 100)
+    assert narrow.write(pa.table({"s": text}), "t", mode="create").row_count == 100
+    assert database.rows("SELECT count(*), sum(length(s)) FROM t") == [(100, 10_000_000)]
+
+
+def test_a_row_larger_than_a_message_is_refused_by_its_number(
+    narrow: pgflight.Client, database: Database
+) -> None:
+    database.run("CREATE TABLE t (s text)")
+    text = pa.array(["x" * 100_000] * 20 + ["y" * 2_000_000] + ["z"])
+    with pytest.raises(pgflight.DataRejected, match="raise the server's message limit") as refused:
+        narrow.write(pa.table({"s": text}), "t")
+    assert refused.value.row == 20
+    assert database.count("t") == 0
+
+
+def test_a_dictionary_is_sent_whole_and_its_indices_are_cut(
+    narrow: pgflight.Client, database: Database
+) -> None:
+    words = pa.array([f"word {i}" for i in range(10_000)])
+    indices = pa.array([i % 10_000 for i in range(1_000_000)], pa.int32())
+    table = pa.table({"d": pa.DictionaryArray.from_arrays(indices, words)})
+    assert narrow.write(table, "t", mode="create").row_count == 1_000_000
+    assert database.rows("SELECT count(*), count(DISTINCT d) FROM t") == [(1_000_000, 10_000)]
