@@ -106,6 +106,21 @@ where
     })
 }
 
+/// Reads a stream to its end and keeps nothing: a client that is answered while it still sends takes
+/// that for a failure.
+///
+/// # Errors
+/// What the stream had to say.
+pub(super) async fn discard<S>(mut messages: S) -> Result<()>
+where
+    S: Stream<Item = Result<StreamMessage>> + Unpin,
+{
+    while let Some(message) = messages.next().await {
+        message?;
+    }
+    Ok(())
+}
+
 fn check_end(end: EndOfStream, announced: Option<EndRecord>, arrived: EndRecord) -> Result<()> {
     match (end, announced) {
         (_, Some(record)) if record == arrived => Ok(()),

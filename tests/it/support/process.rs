@@ -19,14 +19,12 @@ impl Pgflight {
     }
 
     pub fn start_with(database: &Database, options: &[&str]) -> Self {
+        Self::start_at(&database.url, options)
+    }
+
+    pub fn start_at(url: &str, options: &[&str]) -> Self {
         let mut child = Self::command()
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--postgres",
-                &database.url,
-            ])
+            .args(["serve", "--listen", "127.0.0.1:0", "--postgres", url])
             .args(options)
             .stderr(Stdio::piped())
             .spawn()
