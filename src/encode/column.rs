@@ -163,6 +163,7 @@ impl<V: Values> Varying<V> {
         self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }
 
+    #[inline]
     fn size(&self, row: usize) -> Result<usize, Problem> {
         let size = self.values.size(row)?;
         if size > MAX_BYTES {
@@ -172,6 +173,7 @@ impl<V: Values> Varying<V> {
         }
     }
 
+    #[inline]
     fn put(&self, row: usize, out: &mut [u8]) -> usize {
         let (word, rest) = out.split_at_mut(WORD);
         let size = self.values.put(row, rest);

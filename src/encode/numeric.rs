@@ -11,8 +11,8 @@ use arrow_array::{ArrowNativeTypeOp, PrimitiveArray};
 use arrow_buffer::{ArrowNativeType, i256};
 
 use super::bind::{BoxedColumn, valid};
-use super::column::{Values, Varying};
-use super::digits::{Digits, Point, SmallDigits, WideDigits};
+use super::column::{Values, Varying, u32_size};
+use super::digits::{Digits, Packed, Point, Wide};
 use super::fixed::fixed;
 use super::problem::Problem;
 use crate::plan::{FieldPlan, NumericLimit};
@@ -32,8 +32,8 @@ const INFINITY_SCALE: u16 = 32;
 
 /// An integer that a decimal scale may belong to.
 pub(super) trait Unscaled: Copy + Send + Sync {
-    /// Sign and magnitude, when the magnitude has 64 bits.
-    fn small(self) -> Option<(bool, u64)>;
+    /// The same in 64 bits, when it fits.
+    fn small(self) -> Option<i64>;
 
     /// The same in any case.
     fn wide(self) -> i256;
@@ -43,9 +43,8 @@ macro_rules! small_integers {
     ($($native:ty),+) => {$(
         impl Unscaled for $native {
             #[inline]
-            fn small(self) -> Option<(bool, u64)> {
-                #[allow(unused_comparisons, reason = "for types without a sign too")]
-                Some((self < 0, self.abs_diff(0).into()))
+            fn small(self) -> Option<i64> {
+                self.try_into().ok()
             }
 
             fn wide(self) -> i256 {
@@ -59,8 +58,8 @@ small_integers!(i8, i16, i32, i64, u8, u16, u32, u64);
 
 impl Unscaled for i128 {
     #[inline]
-    fn small(self) -> Option<(bool, u64)> {
-        Some((self < 0, u64::try_from(self.unsigned_abs()).ok()?))
+    fn small(self) -> Option<i64> {
+        self.try_into().ok()
     }
 
     fn wide(self) -> i256 {
@@ -69,7 +68,7 @@ impl Unscaled for i128 {
 }
 
 impl Unscaled for i256 {
-    fn small(self) -> Option<(bool, u64)> {
+    fn small(self) -> Option<i64> {
         self.to_i128()?.small()
     }
 
@@ -180,11 +179,11 @@ where
 
 impl<T, F, const PARTIAL: usize> Scaled<'_, T, F, PARTIAL> {
     #[inline]
-    fn measured<const N: usize>(&self, digits: &Digits<N>) -> Result<usize, Problem> {
+    fn measured(&self, digits: &impl Digits) -> Result<usize, Problem> {
         if let Some(limit) = self.limit {
             digits.fit(self.point, limit)?;
         }
-        Ok(HEADER + 2 * digits.len())
+        Ok(HEADER + 2 * digits.count())
     }
 }
 
@@ -193,63 +192,50 @@ where
     T: Unscaled,
     F: Fn(T) -> Result<T, Problem> + Send + Sync + 'a,
 {
+    #[inline]
     fn size(&self, row: usize) -> Result<usize, Problem> {
         let value = (self.check)(self.values[row])?;
-        match value.small() {
-            Some((_, magnitude)) => self.measured(&SmallDigits::new::<PARTIAL>(magnitude)),
-            None => self.measured(&WideDigits::new(value.wide(), self.point)),
+        match value.small().and_then(|v| Packed::new::<PARTIAL>(v.unsigned_abs())) {
+            Some(digits) => self.measured(&digits),
+            None => self.measured(&Wide::new(value.wide(), self.point)),
         }
     }
 
+    #[inline]
     fn put(&self, row: usize, out: &mut [u8]) -> usize {
         let value = self.values[row];
-        match value.small() {
-            Some((negative, magnitude)) => put(
-                &SmallDigits::new::<PARTIAL>(magnitude),
-                negative,
-                self.point,
-                self.shown,
-                out,
-            ),
-            None => {
-                let wide = value.wide();
-                let digits = WideDigits::new(wide, self.point);
-                put(&digits, wide.is_negative(), self.point, self.shown, out)
-            }
+        if let Some(small) = value.small()
+            && let Some(digits) = Packed::new::<PARTIAL>(small.unsigned_abs())
+        {
+            return put(&digits, small < 0, self.point, self.shown, out);
         }
+        put_wide(value.wide(), self.point, self.shown, out)
     }
 }
 
+#[inline(never)]
+fn put_wide(value: i256, point: Point, shown: u16, out: &mut [u8]) -> usize {
+    put(&Wide::new(value, point), value.is_negative(), point, shown, out)
+}
+
 #[inline]
-fn put<const N: usize>(
-    digits: &Digits<N>,
-    negative: bool,
-    point: Point,
-    shown: u16,
-    out: &mut [u8],
-) -> usize {
-    let size = HEADER + 2 * digits.len();
+fn put(digits: &impl Digits, negative: bool, point: Point, shown: u16, out: &mut [u8]) -> usize {
+    let size = HEADER + 2 * digits.count();
     let out = &mut out[..size];
+    // The digits first, since they may scribble on what is before them.
+    digits.put(out);
     let sign = if negative { NEGATIVE } else { POSITIVE };
-    put_header(digits.len(), digits.weight(point), sign, shown, out);
-    for (word, digit) in out[HEADER..]
-        .as_chunks_mut()
-        .0
-        .iter_mut()
-        .zip(digits.iter())
-    {
-        *word = digit.to_be_bytes();
-    }
+    put_header(digits.count(), digits.weight(point), sign, shown, out);
     size
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "at most 21 digits")]
 fn put_header(count: usize, weight: i16, sign: u16, shown: u16, out: &mut [u8]) {
-    out[..2].copy_from_slice(&(count as u16).to_be_bytes());
-    out[2..4].copy_from_slice(&weight.to_be_bytes());
-    out[4..6].copy_from_slice(&sign.to_be_bytes());
-    out[6..HEADER].copy_from_slice(&shown.to_be_bytes());
+    let header = u64::from(u32_size(count)) << 48
+        | u64::from(weight.cast_unsigned()) << 32
+        | u64::from(sign) << 16
+        | u64::from(shown);
+    out[..HEADER].copy_from_slice(&header.to_be_bytes());
 }
 
 /// The integer that a decimal is, when nothing follows its point.
@@ -321,7 +307,7 @@ enum Parsed {
     Special(u16, u16),
     Number {
         negative: bool,
-        digits: SmallDigits,
+        digits: Wide,
         point: Point,
         shown: u16,
     },
@@ -370,7 +356,7 @@ impl<T: Copy, S: Shortest> Floats<'_, T, S> {
         let point = Point::of(scale);
         Ok(Parsed::Number {
             negative: double < 0.0,
-            digits: SmallDigits::at(point, magnitude),
+            digits: Wide::new(i256::from_i128(magnitude.into()), point),
             point,
             shown: u16::try_from(scale).unwrap_or(0),
         })
@@ -385,7 +371,7 @@ impl<T: Copy + Send + Sync, S: Shortest> Values for Floats<'_, T, S> {
                 if let Some(limit) = self.limit {
                     digits.fit(point, limit)?;
                 }
-                Ok(HEADER + 2 * digits.len())
+                Ok(HEADER + 2 * digits.count())
             }
         }
     }
