@@ -195,7 +195,10 @@ where
     #[inline]
     fn size(&self, row: usize) -> Result<usize, Problem> {
         let value = (self.check)(self.values[row])?;
-        match value.small().and_then(|v| Packed::new::<PARTIAL>(v.unsigned_abs())) {
+        match value
+            .small()
+            .and_then(|v| Packed::new::<PARTIAL>(v.unsigned_abs()))
+        {
             Some(digits) => self.measured(&digits),
             None => self.measured(&Wide::new(value.wide(), self.point)),
         }
@@ -215,7 +218,13 @@ where
 
 #[inline(never)]
 fn put_wide(value: i256, point: Point, shown: u16, out: &mut [u8]) -> usize {
-    put(&Wide::new(value, point), value.is_negative(), point, shown, out)
+    put(
+        &Wide::new(value, point),
+        value.is_negative(),
+        point,
+        shown,
+        out,
+    )
 }
 
 #[inline]

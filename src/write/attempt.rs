@@ -10,6 +10,7 @@ use super::spec::Receipt;
 use super::target::plan;
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     Attempt, CopySink, LedgerWrite, Publish, TableLock, Transaction, WriteState, find_attempt,
     record_attempt, staging_relation,
@@ -89,6 +90,7 @@ impl Writer {
                 loaded.copied_row_count, loaded.row_count
             )));
         }
+        reach(Failpoint::AttemptBeforeFence).await;
         let attempt = Attempt {
             attempt_id: id.attempt_id.clone(),
             partition_id: id.partition_id,
@@ -102,7 +104,10 @@ impl Writer {
                 id.write_id
             )));
         }
-        transaction.commit().await.into_result().map(|()| attempt)
+        reach(Failpoint::AttemptBeforeCommit).await;
+        transaction.commit().await.into_result()?;
+        reach(Failpoint::AttemptAfterCommit).await;
+        Ok(attempt)
     }
 
     async fn recorded(&self, id: &AttemptId) -> Result<Option<Attempt>> {

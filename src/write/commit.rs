@@ -7,6 +7,7 @@ use super::session::{WriteStatus, spec_of};
 use super::spec::Mode;
 use super::writer::Writer;
 use crate::error::{Error, Result};
+use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     Attempt, LedgerWrite, Merge, Outcome, Publish, TableLock, Transaction, WriteState,
     accepted_row_count, adopt_shadow, attempts, commit, delete_all, drop_staging_of, lock_relation,
@@ -53,6 +54,7 @@ impl Writer {
         accepted: &[(AttemptId, u64)],
     ) -> Result<LedgerWrite> {
         let transaction = self.pool.begin_control().await?;
+        reach(Failpoint::CommitBeforeLock).await;
         let write = lock_write_for_publish(&transaction, write_id)
             .await?
             .ok_or_else(|| Error::not_found(format!("there is no write {write_id:?} to commit")))?;
@@ -71,6 +73,7 @@ impl Writer {
         }
         let recorded = attempts(&transaction, write_id).await?;
         let chosen = Chosen::from(&recorded, accepted)?;
+        reach(Failpoint::CommitBeforePublish).await;
         let published = publish(&transaction, &write, &chosen, recorded.len()).await?;
         if let Published::StagingLost(staged) = published {
             // Rows that are gone stay gone: say so once and for all.
@@ -83,6 +86,7 @@ impl Writer {
             self.abort(write_id, &reason).await?;
             return Err(Error::conflict(reason));
         }
+        reach(Failpoint::CommitAfterPublish).await;
         let reason = match (write.publish, recorded.len() - chosen.xact_ids.len()) {
             (Publish::Direct, more @ 1..) => {
                 format!(
@@ -100,8 +104,12 @@ impl Writer {
             &reason,
         )
         .await?;
+        reach(Failpoint::CommitBeforeCommit).await;
         match transaction.commit().await {
-            Outcome::Committed => Ok(write),
+            Outcome::Committed => {
+                reach(Failpoint::CommitAfterCommit).await;
+                Ok(write)
+            }
             Outcome::RolledBack(error) => Err(error),
             Outcome::Unknown(error) => match self.find_status(write_id).await? {
                 (

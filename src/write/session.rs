@@ -6,6 +6,7 @@ use super::spec::{Mode, WriteSpec};
 use super::target::{Target, find_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     LedgerWrite, NewWrite, Publish, Transaction, WriteState, abort, attempts, begin, commit,
     create_staging, create_table, definitions_of, ensure_schema, find_write, new_shadow_name,
@@ -58,7 +59,9 @@ impl Writer {
             let opening = open(&transaction, write_id, spec, &fingerprint, schema)
                 .await
                 .map_err(named)?;
+            reach(Failpoint::BeginBeforeCommit).await;
             finish(transaction, opening).await.map_err(named)?;
+            reach(Failpoint::BeginAfterCommit).await;
         } else {
             transaction.rollback().await;
         }
