@@ -91,8 +91,8 @@ class _Stream:
         self._empty: Optional[pa.RecordBatch] = None
         self._end_sent = False
         self._writer, self._reader = connection.put(descriptor, schema)
-        # The server may answer before it has everything, as when the mode rules that nothing is
-        # written; pyarrow drops an answer that nobody was reading for when a write fails after it.
+        # Read from the start: when a write fails, this tells a stream that the server has ended from
+        # one that is sound, and pyarrow drops an answer that nobody was reading for by then.
         self._answers: List[bytes] = []
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()

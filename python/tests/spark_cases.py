@@ -146,6 +146,25 @@ class SparkCases:
             status = client.status("job-7")
         assert (status.state, status.row_count, status.mode) == ("committed", 10, "append")
 
+    def test_upsert_replaces_the_rows_with_the_same_keys(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        database.run("CREATE TABLE t (id int8 PRIMARY KEY, s text)")
+        database.run("INSERT INTO t VALUES (1, 'old'), (99, 'old')")
+        df = spark.range(0, 10, 1, 3).selectExpr("id", "'new' AS s")
+        self.save(df, server, "t", "upsert", key_columns=["id"])
+        assert database.rows("SELECT s, count(*) FROM t GROUP BY s ORDER BY s") == [
+            ("new", 10),
+            ("old", 1),
+        ]
+
+    def test_direct_publishing_puts_rows_straight_into_the_table(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        database.run("CREATE TABLE t (id int8)")
+        self.save(spark.range(0, 1000, 1, 3), server, "t", "append", publish="direct")
+        assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(1000, 1000)]
+
     # ── tasks that fail ──────────────────────────────────────────────────────
 
     def test_a_task_that_fails_and_is_retried_leaves_each_row_once(

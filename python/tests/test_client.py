@@ -127,6 +127,37 @@ def test_an_overwrite_that_fails_leaves_the_old_rows(
     assert database.rows(SELECT) == [(9, "z")]
 
 
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("upsert", [(1, "old"), (2, "new"), (3, "new")]),
+        ("insert_if_absent", [(1, "old"), (2, "old"), (3, "new")]),
+        ("update_only", [(1, "old"), (2, "new")]),
+        ("delete_by_key", [(1, "old")]),
+    ],
+)
+def test_keyed_modes_look_at_the_rows_with_the_same_keys(
+    client: pgflight.Client, database: Database, table: str, mode: str, expected: list
+) -> None:
+    database.run("INSERT INTO t VALUES (1, 'old'), (2, 'old')")
+    data = pa.table({"n": [2, 3], "s": ["new", "new"]})
+    if mode == "delete_by_key":
+        data = data.select(["n"])
+    assert client.write(data, table, mode=mode, key_columns=["n"]).row_count == 2
+    assert database.rows(SELECT) == expected
+
+
+def test_the_latest_of_several_rows_with_the_same_key_counts(
+    client: pgflight.Client, database: Database
+) -> None:
+    database.run("CREATE TABLE t (n int PRIMARY KEY, version int8)")
+    data = pa.table({"n": [1, 1, 1], "version": [2, 3, 1]})
+    with pytest.raises(pgflight.DataRejected):
+        client.write(data, "t", mode="upsert", key_columns=["n"])
+    client.write(data, "t", mode="upsert", key_columns=["n"], order_by="version")
+    assert database.rows("SELECT * FROM t") == [(1, 3)]
+
+
 def test_names_keep_their_case_and_quotes(client: pgflight.Client, database: Database) -> None:
     database.run('CREATE SCHEMA "My.Schema"')
     result = client.write(ONE, '"My.Schema"."The ""T"""', mode="create")

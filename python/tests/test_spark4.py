@@ -22,10 +22,14 @@ def registered(spark: SparkSession) -> None:
 
 class TestDataSource(SparkCases):
     def save(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> None:
+        if mode not in ("append", "overwrite"):
+            options["write_mode"], mode = mode, "append"
         writer = df.write.format("pgflight").mode(mode).option("url", server.url)
         for name, value in options.items():
             if name == "column_types":
                 value = ", ".join(f"{column} {kind}" for column, kind in value.items())
+            elif name == "key_columns":
+                value = ", ".join(value)
             writer = writer.option(OPTIONS[name], value)
         writer.option("dbtable", table).save()
 
@@ -42,6 +46,9 @@ OPTIONS = {
     "overwrite_with": "overwriteWith",
     "column_types": "createTableColumnTypes",
     "write_id": "writeId",
+    "write_mode": "writeMode",
+    "key_columns": "keyColumns",
+    "publish": "publish",
 }
 
 
