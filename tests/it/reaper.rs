@@ -195,6 +195,37 @@ async fn direct_attempts_are_visible_at_once_and_the_commit_owns_up_to_the_extra
 }
 
 #[tokio::test]
+async fn a_stream_that_ends_after_its_write_was_aborted_is_refused_at_the_fence() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    // Direct, where nothing but the fence stands between a late stream and the table.
+    let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_DIRECT"});
+    client.begin("w", spec, &rows()).await.unwrap();
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let mut messages = Put::whole(attempt("w", 0, "late"), &[rows()]).0;
+    let last = messages.pop().unwrap();
+    let messages = stream::iter(messages).chain(stream::once(async move {
+        ended.await.ok();
+        last
+    }));
+    let mut sender = server.client().await;
+    let running = tokio::spawn(async move { sender.put_stream(messages).await });
+    wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
+    client.abort("w").await.unwrap();
+    end.send(()).unwrap();
+    let late = running.await.unwrap().expect_err("the write has ended");
+    assert_eq!(late.code(), Code::FailedPrecondition, "{late}");
+    assert!(
+        late.message()
+            .contains("ended while this stream was under way"),
+        "{late}"
+    );
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+}
+
+#[tokio::test]
 async fn writes_are_listed_and_ended_by_hand() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
