@@ -3,11 +3,10 @@
 use arrow_schema::Schema;
 use futures_util::Stream;
 
-use super::commit::lock_target;
 use super::pipeline::{self, EndOfStream, StreamMessage};
 use super::session::spec_of;
-use super::spec::Receipt;
-use super::target::plan;
+use super::spec::{AttemptId, Receipt};
+use super::target::{lock_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
@@ -16,17 +15,6 @@ use crate::pg::{
     record_attempt, staging_relation,
 };
 use crate::plan::Relation;
-
-/// Which stream of which partition of which write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptId {
-    /// The write.
-    pub write_id: String,
-    /// Which part of it.
-    pub partition_id: u32,
-    /// Unique within the write.
-    pub attempt_id: String,
-}
 
 impl Writer {
     /// Stages a stream as one attempt: when this returns `Ok`, the rows are stored and recorded,

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::attempt::AttemptId;
 use super::session::{WriteStatus, spec_of};
-use super::spec::Mode;
+use super::spec::{AttemptId, Mode};
+use super::target::lock_target;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     Attempt, LedgerWrite, Merge, Outcome, Publish, TableLock, Transaction, WriteState,
-    accepted_row_count, adopt_shadow, attempts, commit, delete_all, drop_staging_of, lock_relation,
+    accepted_row_count, adopt_shadow, attempts, commit, delete_all, drop_staging_of,
     lock_write_for_publish, merge, publish_rows, staging_relation, truncate,
 };
 use crate::plan::{QualifiedName, Relation};
@@ -296,22 +296,5 @@ async fn open_target(
         Publish::Append | Publish::Merge | Publish::Create | Publish::Direct | Publish::Nothing => {
             lock_target(transaction, write, name, TableLock::Insert).await
         }
-    }
-}
-
-/// Locks the target and makes sure that it is still the one that the write was begun with.
-pub(super) async fn lock_target(
-    transaction: &Transaction,
-    write: &LedgerWrite,
-    name: &QualifiedName,
-    lock: TableLock,
-) -> Result<Relation> {
-    let relation = lock_relation(transaction, name, lock).await?;
-    match Some(relation.oid) == write.target_oid {
-        true => Ok(relation),
-        false => Err(Error::conflict(format!(
-            "table {name} was dropped and made again since the write was begun"
-        ))
-        .with_table(name)),
     }
 }

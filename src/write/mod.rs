@@ -10,11 +10,10 @@ mod spec;
 mod target;
 mod writer;
 
-pub use attempt::AttemptId;
 pub use pipeline::{EndOfStream, EndRecord, StreamMessage};
 pub use reaper::{Reaped, ReaperConfig};
 pub use session::WriteStatus;
-pub use spec::{IfExists, KeyedAction, Mode, OverwriteWith, Receipt, WriteSpec};
+pub use spec::{AttemptId, IfExists, KeyedAction, Mode, OverwriteWith, Receipt, WriteSpec};
 pub use writer::Writer;
 
 pub use crate::pg::{LedgerWrite, WriteState};

@@ -84,3 +84,14 @@ pub struct Receipt {
     /// The table was there and was to be left alone: nothing was written.
     pub skipped: bool,
 }
+
+/// Which stream of which partition of which write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptId {
+    /// The write.
+    pub write_id: String,
+    /// Which part of it.
+    pub partition_id: u32,
+    /// Unique within the write.
+    pub attempt_id: String,
+}

@@ -4,9 +4,12 @@ use arrow_schema::Schema;
 
 use super::spec::{IfExists, KeyedAction, Mode, OverwriteWith, WriteSpec};
 use crate::error::{Error, Result};
-use crate::pg::{Publish, Transaction, check_unique_index, find_relation, similar_relation};
+use crate::pg::{
+    LedgerWrite, Publish, TableLock, Transaction, check_unique_index, find_relation, lock_relation,
+    similar_relation,
+};
 use crate::plan::ddl::{ColumnDefinition, column_definitions};
-use crate::plan::{EncodePlan, Ident, Relation, TableName};
+use crate::plan::{EncodePlan, Ident, QualifiedName, Relation, TableName};
 
 /// What a write finds.
 pub(super) enum Target {
@@ -141,4 +144,21 @@ pub(super) async fn missing_table(transaction: &Transaction, table: &TableName) 
             .to_owned(),
     };
     Ok(Error::not_found(format!("table {table} does not exist; {hint}")).with_table(table))
+}
+
+/// Locks the target and makes sure that it is still the one that the write was begun with.
+pub(super) async fn lock_target(
+    transaction: &Transaction,
+    write: &LedgerWrite,
+    name: &QualifiedName,
+    lock: TableLock,
+) -> Result<Relation> {
+    let relation = lock_relation(transaction, name, lock).await?;
+    match Some(relation.oid) == write.target_oid {
+        true => Ok(relation),
+        false => Err(Error::conflict(format!(
+            "table {name} was dropped and made again since the write was begun"
+        ))
+        .with_table(name)),
+    }
 }
