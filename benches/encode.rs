@@ -8,6 +8,9 @@
 //! trips, with decimals and NULLs; three columns of fixed size; and wide text. Every case is
 //! reported twice, in bytes and in rows per second, on one core.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark may fail by panicking")]
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -35,7 +38,10 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % end
     }
 
@@ -53,18 +59,29 @@ impl Random {
 fn taxi() -> Vec<Values> {
     let mut random = Random(1);
     let start = 1_672_531_200_000_000;
-    let mut ints = |nulls, end| {
-        Values::Int(random.column(nulls, |r| i32::try_from(r.below(end)).unwrap()))
-    };
-    let mut columns = vec![ints(0, 3), ints(5, 7), ints(5, 6), ints(0, 265), ints(0, 265)];
-    columns.push(Values::Long(random.column(0, |r| i64::try_from(r.below(5)).unwrap())));
+    let mut ints =
+        |nulls, end| Values::Int(random.column(nulls, |r| i32::try_from(r.below(end)).unwrap()));
+    let mut columns = vec![
+        ints(0, 3),
+        ints(5, 7),
+        ints(5, 6),
+        ints(0, 265),
+        ints(0, 265),
+    ];
+    columns.push(Values::Long(
+        random.column(0, |r| i64::try_from(r.below(5)).unwrap()),
+    ));
     for _ in 0..2 {
-        columns.push(Values::Micros(
-            random.column(0, |r| start + i64::try_from(r.below(2_678_400)).unwrap() * 1_000_000),
-        ));
+        columns.push(Values::Micros(random.column(0, |r| {
+            start + i64::try_from(r.below(2_678_400)).unwrap() * 1_000_000
+        })));
     }
-    columns.push(Values::Double(random.column(0, |r| f64::from(u32::try_from(r.below(3000)).unwrap()) / 100.0)));
-    columns.push(Values::Text(random.column(5, |r| if r.below(100) == 0 { "Y" } else { "N" }.to_owned())));
+    columns.push(Values::Double(random.column(0, |r| {
+        f64::from(u32::try_from(r.below(3000)).unwrap()) / 100.0
+    })));
+    columns.push(Values::Text(
+        random.column(5, |r| if r.below(100) == 0 { "Y" } else { "N" }.to_owned()),
+    ));
     // Fare, extra, tax, tip, tolls, improvement, total, congestion, airport.
     for (nulls, steps, cents) in [
         (0, 700, 10),
@@ -77,7 +94,9 @@ fn taxi() -> Vec<Values> {
         (5, 2, 250),
         (5, 2, 125),
     ] {
-        columns.push(Values::Decimal(random.column(nulls, |r| i128::from(r.below(steps) * cents))));
+        columns.push(Values::Decimal(
+            random.column(nulls, |r| i128::from(r.below(steps) * cents)),
+        ));
     }
     assert_eq!(columns.len(), 19);
     columns
@@ -97,7 +116,9 @@ fn text() -> Vec<Values> {
     let mut texts = |least: u64, most: u64| {
         Values::Text(random.column(0, |r| {
             let length = least + r.below(most - least);
-            (0..length).map(|_| char::from(b'a' + u8::try_from(r.below(26)).unwrap())).collect()
+            (0..length)
+                .map(|_| char::from(b'a' + u8::try_from(r.below(26)).unwrap()))
+                .collect()
         }))
     };
     vec![texts(10, 30), texts(100, 400), texts(200, 1000)]
@@ -117,7 +138,9 @@ macro_rules! record_batch {
                     Values::Double(v) => Arc::new(Float64Array::from(v.clone())),
                     Values::Micros(v) => Arc::new(TimestampMicrosecondArray::from(v.clone())),
                     Values::Decimal(v) => Arc::new(
-                        Decimal128Array::from(v.clone()).with_precision_and_scale(10, 2).unwrap(),
+                        Decimal128Array::from(v.clone())
+                            .with_precision_and_scale(10, 2)
+                            .unwrap(),
                     ),
                     Values::Text(v) => Arc::new(StringArray::from(v.clone())),
                 }
@@ -150,7 +173,11 @@ fn relation(columns: &[Values]) -> Relation {
         };
         Column {
             name: ident(format!("c{i}")),
-            ty: PgType { oid: 0, name: "type".into(), kind },
+            ty: PgType {
+                oid: 0,
+                name: "type".into(),
+                kind,
+            },
             typmod,
             nullable: true,
             has_default: false,
@@ -158,8 +185,15 @@ fn relation(columns: &[Values]) -> Relation {
             identity_always: false,
         }
     });
-    let name = QualifiedName { schema: ident("public".into()), name: ident("t".into()) };
-    Relation { oid: 0, columns: columns.collect(), name }
+    let name = QualifiedName {
+        schema: ident("public".into()),
+        name: ident("t".into()),
+    };
+    Relation {
+        oid: 0,
+        columns: columns.collect(),
+        name,
+    }
 }
 
 fn measure(criterion: &mut Criterion, name: &str, columns: &[Values]) {
@@ -180,8 +214,14 @@ fn measure(criterion: &mut Criterion, name: &str, columns: &[Values]) {
         let mut group = criterion.benchmark_group(name);
         let group: &mut BenchmarkGroup<'_, WallTime> = &mut group;
         group.throughput(throughput.clone());
-        group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-        let unit = if matches!(throughput, Throughput::Bytes(_)) { "bytes" } else { "rows" };
+        group
+            .warm_up_time(Duration::from_millis(500))
+            .measurement_time(Duration::from_secs(2));
+        let unit = if matches!(throughput, Throughput::Bytes(_)) {
+            "bytes"
+        } else {
+            "rows"
+        };
         group.bench_function(format!("pgflight/{unit}"), |b| {
             b.iter(|| {
                 let mut encoder = BatchEncoder::new(&plan, &batch, 0).unwrap();

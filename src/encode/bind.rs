@@ -63,6 +63,10 @@ pub(super) fn valid(array: &dyn Array) -> Option<NullBuffer> {
         .cloned()
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 fn number<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'a>, Problem> {
     macro_rules! integers {
         ($type:ty) => {
@@ -94,6 +98,10 @@ fn number<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 fn blob<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'a>, Problem> {
     match array.data_type() {
         DataType::Utf8 => varlen::text(plan, array.as_string::<i32>()),

@@ -34,7 +34,10 @@ impl Point {
 
     /// The power of 10000 of a digit, counted from the least significant place.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "a scale is at most a few hundred")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a scale is at most a few hundred"
+    )]
     fn weight(self, place: u32) -> i16 {
         (place.cast_signed() - self.fraction) as i16
     }
@@ -62,8 +65,14 @@ pub(super) trait Digits {
         }
         let weight = i32::from(self.weight(point));
         let (first, last) = self.ends();
-        let decimals = 1 + [10, 100, 1000].iter().filter(|power| first >= **power).count();
-        let zeros = [10, 100, 1000].iter().filter(|power| last % **power == 0).count();
+        let decimals = 1 + [10, 100, 1000]
+            .iter()
+            .filter(|power| first >= **power)
+            .count();
+        let zeros = [10, 100, 1000]
+            .iter()
+            .filter(|power| last % **power == 0)
+            .count();
         let small = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
         if 4 * weight + small(decimals) > limit.precision - limit.scale {
             return Err(Problem::OutOfRange);
@@ -93,7 +102,7 @@ impl Packed {
     #[inline]
     pub(super) fn new<const PARTIAL: usize>(magnitude: u64) -> Option<Self> {
         const EIGHT_DECIMALS: u64 = 100_000_000;
-        let two = |decimals: u64| decimals / 10_000 << BITS | decimals % 10_000;
+        let two = |decimals: u64| (decimals / 10_000) << BITS | (decimals % 10_000);
         let (power, missing) = (POWERS[PARTIAL], POWERS[4 - PARTIAL]);
         let (last, rest, places) = if PARTIAL == 0 {
             (0, magnitude, 0)
@@ -102,7 +111,13 @@ impl Packed {
         };
         let digits = if rest < EIGHT_DECIMALS {
             two(rest)
-        } else if rest < if PARTIAL == 0 { EIGHT_DECIMALS * EIGHT_DECIMALS } else { EIGHT_DECIMALS * POWERS[4] } {
+        } else if rest
+            < if PARTIAL == 0 {
+                EIGHT_DECIMALS * EIGHT_DECIMALS
+            } else {
+                EIGHT_DECIMALS * POWERS[4]
+            }
+        {
             two(rest / EIGHT_DECIMALS) << (2 * BITS) | two(rest % EIGHT_DECIMALS)
         } else {
             return None;
@@ -110,12 +125,45 @@ impl Packed {
         let digits = digits << (places * BITS) | last;
         // One bit more keeps zero from shifting everything out.
         let shifted = (digits | 1 << 63).trailing_zeros() / BITS;
-        Some(Self { digits: digits >> (shifted * BITS), shifted })
+        Some(Self {
+            digits: digits >> (shifted * BITS),
+            shifted,
+        })
+    }
+
+    /// How many digits an integer will have, without taking it apart: the places up to the first
+    /// that is not zero, less those of zeros at the end. `None` as for [`Packed::new`].
+    #[inline]
+    pub(super) fn count_of<const PARTIAL: usize>(magnitude: u64) -> Option<usize> {
+        const PLACES: [u64; 5] = [
+            1,
+            10_000,
+            100_000_000,
+            1_000_000_000_000,
+            10_000_000_000_000_000,
+        ];
+        // Place `i` counts units of `unit(i)`; with a partial digit, place 0 is that one.
+        let unit = |place: usize| match (PARTIAL, place) {
+            (0, _) => PLACES[place],
+            (_, 0) => 1,
+            _ => PLACES[place - 1] * POWERS[PARTIAL],
+        };
+        if magnitude >= unit(4) {
+            return None;
+        }
+        let places = (0..4)
+            .map(|place| usize::from(magnitude >= unit(place)))
+            .sum::<usize>();
+        let zeros = (1..4)
+            .map(|place| usize::from(magnitude.is_multiple_of(unit(place))))
+            .sum::<usize>();
+        // Zero is divisible by everything and has no places.
+        Some(places.saturating_sub(zeros))
     }
 
     #[inline]
     fn places(&self) -> u32 {
-        if self.digits == 0 { 0 } else { (u64::BITS + BITS - 1 - (self.digits | 1).leading_zeros()) / BITS }
+        (u64::BITS + BITS - 1 - self.digits.leading_zeros()) / BITS
     }
 }
 
@@ -127,7 +175,8 @@ impl Digits for Packed {
 
     #[inline]
     fn weight(&self, point: Point) -> i16 {
-        if self.digits == 0 { 0 } else { point.weight(self.places() + self.shifted - 1) }
+        // A product, not a branch: zeros come and go in a column of prices.
+        point.weight(self.places() + self.shifted).wrapping_sub(1) * i16::from(self.digits != 0)
     }
 
     #[inline]
@@ -157,7 +206,11 @@ impl Wide {
     pub(super) fn new(value: i256, point: Point) -> Self {
         /// Four digits at a time.
         const STEP: u64 = 10_u64.pow(16);
-        let mut wide = Self { digits: [0; MAX_DIGITS], low: 0, high: 0 };
+        let mut wide = Self {
+            digits: [0; MAX_DIGITS],
+            low: 0,
+            high: 0,
+        };
         // The least value is its own negation, and right when read without a sign.
         let mut rest = Limbs::of(value.wrapping_abs());
         if point.partial != 0 {
@@ -197,7 +250,11 @@ impl Digits for Wide {
 
     #[expect(clippy::cast_possible_truncation, reason = "at most 21 digits")]
     fn weight(&self, point: Point) -> i16 {
-        if self.count() == 0 { 0 } else { point.weight(self.high as u32 - 1) }
+        if self.count() == 0 {
+            0
+        } else {
+            point.weight(self.high as u32 - 1)
+        }
     }
 
     fn put(&self, out: &mut [u8]) {
@@ -208,7 +265,11 @@ impl Digits for Wide {
     }
 
     fn ends(&self) -> (u16, u16) {
-        if self.count() == 0 { (0, 0) } else { (self.digits[self.high - 1], self.digits[self.low]) }
+        if self.count() == 0 {
+            (0, 0)
+        } else {
+            (self.digits[self.high - 1], self.digits[self.low])
+        }
     }
 }
 
@@ -230,7 +291,10 @@ impl Limbs {
     }
 
     /// Divides in place and returns the remainder.
-    #[expect(clippy::cast_possible_truncation, reason = "quotient and remainder are below 2^64")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "quotient and remainder are below 2^64"
+    )]
     fn divide(&mut self, by: u64) -> u64 {
         let mut rest = 0;
         for limb in self.0.iter_mut().rev() {

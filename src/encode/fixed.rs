@@ -47,6 +47,10 @@ pub(super) fn booleans(array: &BooleanArray) -> BoxedColumn<'_> {
 }
 
 /// Integers of any size and sign into integers, floats and numerics.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 pub(super) fn integers<'a, T>(
     plan: &FieldPlan,
     array: &'a PrimitiveArray<T>,
@@ -75,6 +79,10 @@ where
 }
 
 /// Floats into floats at least as wide, and numerics; the closures widen exactly.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 pub(super) fn floats<'a, T, S>(
     plan: &FieldPlan,
     array: &'a PrimitiveArray<T>,

@@ -239,6 +239,10 @@ fn bytes<A: Blobs>(array: &A) -> Render<'_> {
     quoted(move |row, out| write!(out, "{}", BASE64_STANDARD.encode(array.blob(row))))
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 fn temporal(array: &dyn Array) -> Result<Render<'_>, Problem> {
     use DataType as D;
     use arrow_schema::IntervalUnit as I;

@@ -78,6 +78,10 @@ impl Unscaled for i256 {
 }
 
 /// Decimals of any size into numeric, or into integers when they are whole.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 pub(super) fn decimals<'a, T>(
     plan: &FieldPlan,
     array: &'a PrimitiveArray<T>,
@@ -177,16 +181,6 @@ where
     }
 }
 
-impl<T, F, const PARTIAL: usize> Scaled<'_, T, F, PARTIAL> {
-    #[inline]
-    fn measured(&self, digits: &impl Digits) -> Result<usize, Problem> {
-        if let Some(limit) = self.limit {
-            digits.fit(self.point, limit)?;
-        }
-        Ok(HEADER + 2 * digits.count())
-    }
-}
-
 impl<'a, T, F, const PARTIAL: usize> Values for Scaled<'a, T, F, PARTIAL>
 where
     T: Unscaled,
@@ -195,9 +189,12 @@ where
     #[inline]
     fn size(&self, row: usize) -> Result<usize, Problem> {
         let value = (self.check)(self.values[row])?;
-        match value.small().and_then(|v| Packed::new::<PARTIAL>(v.unsigned_abs())) {
-            Some(digits) => self.measured(&digits),
-            None => self.measured(&Wide::new(value.wide(), self.point)),
+        let count = value
+            .small()
+            .and_then(|v| Packed::count_of::<PARTIAL>(v.unsigned_abs()));
+        match (count, self.limit) {
+            (Some(count), None) => Ok(HEADER + 2 * count),
+            _ => size_wide(value.wide(), self.point, self.limit),
         }
     }
 
@@ -213,9 +210,25 @@ where
     }
 }
 
+/// What is long, or must be held to a limit.
+#[inline(never)]
+fn size_wide(value: i256, point: Point, limit: Option<NumericLimit>) -> Result<usize, Problem> {
+    let digits = Wide::new(value, point);
+    if let Some(limit) = limit {
+        digits.fit(point, limit)?;
+    }
+    Ok(HEADER + 2 * digits.count())
+}
+
 #[inline(never)]
 fn put_wide(value: i256, point: Point, shown: u16, out: &mut [u8]) -> usize {
-    put(&Wide::new(value, point), value.is_negative(), point, shown, out)
+    put(
+        &Wide::new(value, point),
+        value.is_negative(),
+        point,
+        shown,
+        out,
+    )
 }
 
 #[inline]

@@ -20,6 +20,10 @@ use super::iso::MILLIS_PER_DAY;
 use super::problem::Problem;
 
 /// `date_recv`, date.c: days since 2000-01-01.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 pub(super) fn dates(array: &dyn Array) -> Result<BoxedColumn<'_>, Problem> {
     match array.data_type() {
         DataType::Date32 => Ok(fixed(array.as_primitive::<Date32Type>(), |days| {
@@ -34,6 +38,10 @@ pub(super) fn dates(array: &dyn Array) -> Result<BoxedColumn<'_>, Problem> {
 
 /// `timestamp_recv` and `timestamptz_recv`, timestamp.c: microseconds since 2000-01-01, for both;
 /// dates become their midnight.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 pub(super) fn timestamps(
     array: &dyn Array,
     precision: Option<u8>,
@@ -98,6 +106,10 @@ pub(super) fn times(array: &dyn Array, precision: Option<u8>) -> Result<BoxedCol
 ///
 /// The triples that PostgreSQL 17 reads as infinity, all fields at their least or greatest, cannot
 /// come about: Arrow's intervals have fewer microseconds, and durations have no months.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 pub(super) fn intervals(
     array: &dyn Array,
     precision: Option<u8>,
@@ -129,6 +141,10 @@ pub(super) fn intervals(
 }
 
 /// Times of day and durations of any unit, as microseconds.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 fn micros<'a, F, const W: usize>(
     array: &'a dyn Array,
     convert: F,

@@ -80,7 +80,7 @@ pub fn column_definitions(
 
 fn sql_type(field: &Field) -> Result<String> {
     let metadata = field.metadata();
-    if let Some(text) = TYPE_KEYS.iter().find_map(|key| metadata.get(*key)) {
+    if let Some(text) = TYPE_KEYS.iter().find_map(|key| metadata.get(key)) {
         return type_name::parse(text).map_err(|error| error.with_column(field.name()));
     }
     match (
