@@ -91,7 +91,7 @@ where
     T::Native: Unscaled + PartialOrd,
 {
     let scale = array.scale();
-    let declared = T::MAX_FOR_EACH_PRECISION[usize::from(array.precision())];
+    let declared = largest(array)?;
     let least = declared.neg_wrapping();
     let within = move |v: T::Native| {
         if least <= v && v <= declared {
@@ -114,6 +114,15 @@ where
         }),
         _ => return Err(Problem::Unplanned),
     })
+}
+
+/// The largest integer that a decimal array declares to have.
+///
+/// # Errors
+/// A precision that Arrow does not know, which data from elsewhere may claim.
+pub(super) fn largest<T: DecimalType>(array: &PrimitiveArray<T>) -> Result<T::Native, Problem> {
+    let declared = T::MAX_FOR_EACH_PRECISION.get(usize::from(array.precision()));
+    declared.copied().ok_or(Problem::Unplanned)
 }
 
 /// Integers into numeric.
@@ -186,7 +195,7 @@ where
     T: Unscaled,
     F: Fn(T) -> Result<T, Problem> + Send + Sync + 'a,
 {
-    #[inline]
+    #[inline(always)]
     fn size(&self, row: usize) -> Result<usize, Problem> {
         let value = (self.check)(self.values[row])?;
         let count = value
@@ -198,7 +207,7 @@ where
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, row: usize, out: &mut [u8]) -> usize {
         let value = self.values[row];
         if let Some(small) = value.small()

@@ -60,7 +60,14 @@ pub(super) fn timestamps(
             TimeUnit::Microsecond => match precision {
                 // What Spark sends.
                 None => fixed(array.as_primitive::<TimestampMicrosecondType>(), |micros| {
-                    timestamp(micros, 1, EPOCH_MICROS)
+                    // The end is beyond what Arrow can count to from 1970.
+                    const FIRST: i64 = MIN_TIMESTAMP + EPOCH_MICROS;
+                    const { assert!(END_TIMESTAMP > i64::MAX - EPOCH_MICROS) }
+                    if micros >= FIRST {
+                        Ok((micros - EPOCH_MICROS).to_be_bytes())
+                    } else {
+                        Err(Problem::OutOfRange)
+                    }
                 }),
                 Some(_) => scaled::<TimestampMicrosecondType>(array, 1, precision),
             },
