@@ -89,7 +89,7 @@ fn number<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'
                 _ => fixed::floats(plan, array, |v| v),
             }
         }
-        DataType::Float64 => fixed::floats::<t::Float64Type, _>(plan, array.as_primitive(), |v| v),
+        DataType::Float64 => fixed::floats(plan, array.as_primitive::<t::Float64Type>(), |v| v),
         DataType::Decimal32(_, _) => numeric::decimals::<t::Decimal32Type>(plan, array.as_primitive()),
         DataType::Decimal64(_, _) => numeric::decimals::<t::Decimal64Type>(plan, array.as_primitive()),
         DataType::Decimal128(_, _) => numeric::decimals::<t::Decimal128Type>(plan, array.as_primitive()),

@@ -86,7 +86,7 @@ where
 pub(super) fn floats<'a, T, S>(
     plan: &FieldPlan,
     array: &'a PrimitiveArray<T>,
-    widen: fn(T::Native) -> S,
+    widen: impl Fn(T::Native) -> S + Send + Sync + 'a,
 ) -> Result<BoxedColumn<'a>, Problem>
 where
     T: ArrowPrimitiveType,

@@ -302,26 +302,19 @@ impl Shortest for f64 {
 pub(super) fn floats<'a, T, S: Shortest + 'a>(
     array: &'a PrimitiveArray<T>,
     limit: Option<NumericLimit>,
-    widen: fn(T::Native) -> S,
+    widen: impl Fn(T::Native) -> S + Send + Sync + 'a,
 ) -> BoxedColumn<'a>
 where
     T: ArrowPrimitiveType,
 {
-    let values = Floats {
-        values: &array.values()[..],
-        limit,
-        widen,
-    };
-    Box::new(Varying {
-        values,
-        nulls: valid(array),
-    })
+    let values = Floats { values: &array.values()[..], limit, widen };
+    Box::new(Varying { values, nulls: valid(array) })
 }
 
-struct Floats<'a, T, S> {
+struct Floats<'a, T, F> {
     values: &'a [T],
     limit: Option<NumericLimit>,
-    widen: fn(T) -> S,
+    widen: F,
 }
 
 /// A float taken apart.
@@ -335,7 +328,7 @@ enum Parsed {
     },
 }
 
-impl<T: Copy, S: Shortest> Floats<'_, T, S> {
+impl<T: Copy, S: Shortest, F: Fn(T) -> S> Floats<'_, T, F> {
     fn parse(&self, row: usize) -> Result<Parsed, Problem> {
         let value = (self.widen)(self.values[row]);
         let double: f64 = value.into();
@@ -385,7 +378,12 @@ impl<T: Copy, S: Shortest> Floats<'_, T, S> {
     }
 }
 
-impl<T: Copy + Send + Sync, S: Shortest> Values for Floats<'_, T, S> {
+impl<T, S, F> Values for Floats<'_, T, F>
+where
+    T: Copy + Send + Sync,
+    S: Shortest,
+    F: Fn(T) -> S + Send + Sync,
+{
     fn size(&self, row: usize) -> Result<usize, Problem> {
         match self.parse(row)? {
             Parsed::Special(..) => Ok(HEADER),
