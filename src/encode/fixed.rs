@@ -5,8 +5,8 @@ use arrow_array::{BooleanArray, PrimitiveArray};
 
 use super::bind::{BoxedColumn, valid};
 use super::column::{Fixed, Values, Varying};
-use super::numeric;
 use super::problem::Problem;
+use super::{numeric, shortest};
 use crate::plan::FieldPlan;
 
 /// A column of values that a closure turns into as many bytes as the type has.
@@ -90,11 +90,11 @@ pub(super) fn floats<'a, T, S>(
 ) -> Result<BoxedColumn<'a>, Problem>
 where
     T: ArrowPrimitiveType,
-    S: numeric::Shortest + 'a,
+    S: shortest::Shortest + 'a,
 {
     match plan {
         FieldPlan::Float8 => Ok(fixed(array, move |v| Ok(widen(v).into().to_be_bytes()))),
-        FieldPlan::Numeric { limit } => Ok(numeric::floats(array, *limit, widen)),
+        FieldPlan::Numeric { limit } => Ok(shortest::floats(array, *limit, widen)),
         _ => Err(Problem::Unplanned),
     }
 }
