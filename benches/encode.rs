@@ -8,6 +8,9 @@
 //! trips, with decimals and NULLs; three columns of fixed size; and wide text. Every case is
 //! reported twice, in bytes and in rows per second, on one core.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark may fail by panicking")]
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+
 use std::hint::black_box;
 use std::time::Duration;
 

@@ -102,7 +102,7 @@ impl Packed {
     #[inline]
     pub(super) fn new<const PARTIAL: usize>(magnitude: u64) -> Option<Self> {
         const EIGHT_DECIMALS: u64 = 100_000_000;
-        let two = |decimals: u64| decimals / 10_000 << BITS | decimals % 10_000;
+        let two = |decimals: u64| (decimals / 10_000) << BITS | (decimals % 10_000);
         let (power, missing) = (POWERS[PARTIAL], POWERS[4 - PARTIAL]);
         let (last, rest, places) = if PARTIAL == 0 {
             (0, magnitude, 0)
@@ -131,13 +131,39 @@ impl Packed {
         })
     }
 
+    /// How many digits an integer will have, without taking it apart: the places up to the first
+    /// that is not zero, less those of zeros at the end. `None` as for [`Packed::new`].
+    #[inline]
+    pub(super) fn count_of<const PARTIAL: usize>(magnitude: u64) -> Option<usize> {
+        const PLACES: [u64; 5] = [
+            1,
+            10_000,
+            100_000_000,
+            1_000_000_000_000,
+            10_000_000_000_000_000,
+        ];
+        // Place `i` counts units of `unit(i)`; with a partial digit, place 0 is that one.
+        let unit = |place: usize| match (PARTIAL, place) {
+            (0, _) => PLACES[place],
+            (_, 0) => 1,
+            _ => PLACES[place - 1] * POWERS[PARTIAL],
+        };
+        if magnitude >= unit(4) {
+            return None;
+        }
+        let places = (0..4)
+            .map(|place| usize::from(magnitude >= unit(place)))
+            .sum::<usize>();
+        let zeros = (1..4)
+            .map(|place| usize::from(magnitude.is_multiple_of(unit(place))))
+            .sum::<usize>();
+        // Zero is divisible by everything and has no places.
+        Some(places.saturating_sub(zeros))
+    }
+
     #[inline]
     fn places(&self) -> u32 {
-        if self.digits == 0 {
-            0
-        } else {
-            (u64::BITS + BITS - 1 - (self.digits | 1).leading_zeros()) / BITS
-        }
+        (u64::BITS + BITS - 1 - self.digits.leading_zeros()) / BITS
     }
 }
 
@@ -149,11 +175,8 @@ impl Digits for Packed {
 
     #[inline]
     fn weight(&self, point: Point) -> i16 {
-        if self.digits == 0 {
-            0
-        } else {
-            point.weight(self.places() + self.shifted - 1)
-        }
+        // A product, not a branch: zeros come and go in a column of prices.
+        point.weight(self.places() + self.shifted).wrapping_sub(1) * i16::from(self.digits != 0)
     }
 
     #[inline]
