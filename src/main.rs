@@ -28,9 +28,14 @@ fn main() -> ExitCode {
         Err(error) => {
             // A closed terminal is no reason to fail.
             error.print().ok();
-            return match error.kind() {
-                ClapErrorKind::DisplayHelp | ClapErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => ExitCode::from(USAGE),
+            let asked_for = matches!(
+                error.kind(),
+                ClapErrorKind::DisplayHelp | ClapErrorKind::DisplayVersion
+            );
+            return if asked_for {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(USAGE)
             };
         }
     };
@@ -41,9 +46,10 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             complain(&chain(&error));
-            match error.kind() {
-                ErrorKind::InvalidCommand => ExitCode::from(USAGE),
-                _ => ExitCode::FAILURE,
+            if error.kind() == ErrorKind::InvalidCommand {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::FAILURE
             }
         }
     }

@@ -14,7 +14,7 @@ use futures_util::stream::{self, Stream};
 use tonic::{Code, Status, Streaming};
 
 use super::command;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::write::StreamMessage;
 
 /// Reads a stream whose schema has been read. The dictionaries live here, since arrow-flight's own
@@ -166,17 +166,14 @@ fn undecodable(what: &str, error: &ArrowError) -> Error {
 
 /// The transport's own word on why no more comes.
 fn broken(status: &Status) -> Error {
-    match status.code() {
-        Code::OutOfRange | Code::ResourceExhausted => Error::invalid_command(format!(
+    if matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted) {
+        return Error::invalid_command(format!(
             "a message is larger than the server takes ({}); slice batches to stay below --max-message-size",
             status.message()
-        )),
-        _ => Error::new(
-            ErrorKind::Cancelled,
-            format!(
-                "the sender's connection broke ({}); nothing of this stream is kept",
-                status.message()
-            ),
-        ),
+        ));
     }
+    Error::cancelled(format!(
+        "the sender's connection broke ({}); nothing of this stream is kept",
+        status.message()
+    ))
 }

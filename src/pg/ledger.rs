@@ -143,13 +143,15 @@ pub async fn ensure_schema(transaction: &Transaction) -> Result<()> {
     transaction
         .execute_all(&format!("{create_schema}{CREATE_TABLES}"))
         .await
-        .map_err(|error| match error.kind() {
-            ErrorKind::PermissionDenied => Error::permission_denied(
+        .map_err(|error| {
+            if error.kind() != ErrorKind::PermissionDenied {
+                return error;
+            }
+            Error::permission_denied(
                 "the schema pgflight, which keeps the state of writes, is missing and the server's role may \
                  not create it; let a DBA run: CREATE SCHEMA pgflight AUTHORIZATION <role of the server>",
             )
-            .with_source(error),
-            _ => error,
+            .with_source(error)
         })
 }
 

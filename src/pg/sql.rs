@@ -170,11 +170,10 @@ pub(super) fn merge(merge: &Merge<'_>) -> String {
     };
     match merge.action {
         KeyedAction::Upsert | KeyedAction::InsertIfAbsent => {
-            let on_conflict = match merge.action {
-                KeyedAction::Upsert if !others.is_empty() => {
-                    format!("DO UPDATE SET {}", assign("EXCLUDED"))
-                }
-                _ => "DO NOTHING".to_owned(),
+            let on_conflict = if merge.action == KeyedAction::Upsert && !others.is_empty() {
+                format!("DO UPDATE SET {}", assign("EXCLUDED"))
+            } else {
+                "DO NOTHING".to_owned()
             };
             let overriding = overriding(&merge.target.columns, &names);
             format!(

@@ -18,5 +18,6 @@ mod reaper;
 mod rejected;
 mod server;
 mod session;
+#[allow(dead_code, reason = "shared with tests/faults, which uses the rest")]
 mod support;
 mod types_page;
