@@ -96,71 +96,65 @@ pub(super) struct Packed {
     shifted: u32,
 }
 
-impl Packed {
+/// Four digits and a sign, to be kept for each value of a column. A digit needs fourteen bits, so
+/// that the uppermost bit is free for the sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Word(u64);
+
+impl Word {
+    /// In place of a number of more digits.
+    pub(super) const LONG: Self = Self(u64::MAX);
+
+    const SIGN: u64 = 1 << 63;
+
     /// Takes an integer apart, unless it has more than four digits. `PARTIAL` is
     /// [`Point::partial`], constant so that no division is left.
     #[inline]
-    pub(super) fn new<const PARTIAL: usize>(magnitude: u64) -> Option<Self> {
+    pub(super) fn new<const PARTIAL: usize>(value: i64) -> Self {
         const EIGHT_DECIMALS: u64 = 100_000_000;
         let two = |decimals: u64| (decimals / 10_000) << BITS | (decimals % 10_000);
         let (power, missing) = (POWERS[PARTIAL], POWERS[4 - PARTIAL]);
-        let (last, rest, places) = if PARTIAL == 0 {
-            (0, magnitude, 0)
+        let magnitude = value.unsigned_abs();
+        let (last, rest, places, more) = if PARTIAL == 0 {
+            (0, magnitude, 0, EIGHT_DECIMALS)
         } else {
-            (magnitude % power * missing, magnitude / power, 1)
+            (magnitude % power * missing, magnitude / power, 1, POWERS[4])
         };
         let digits = if rest < EIGHT_DECIMALS {
             two(rest)
-        } else if rest
-            < if PARTIAL == 0 {
-                EIGHT_DECIMALS * EIGHT_DECIMALS
-            } else {
-                EIGHT_DECIMALS * POWERS[4]
-            }
-        {
+        } else if rest < EIGHT_DECIMALS * more {
             two(rest / EIGHT_DECIMALS) << (2 * BITS) | two(rest % EIGHT_DECIMALS)
         } else {
-            return None;
+            return Self::LONG;
         };
-        let digits = digits << (places * BITS) | last;
+        let sign = if value < 0 { Self::SIGN } else { 0 };
+        Self(sign | digits << (places * BITS) | last)
+    }
+
+    #[inline]
+    pub(super) fn is_negative(self) -> bool {
+        self.0 & Self::SIGN != 0
+    }
+
+    /// The digits alone; `None` for [`Word::LONG`].
+    #[inline]
+    pub(super) fn digits(self) -> Option<Packed> {
+        let digits = self.0 & !Self::SIGN;
         // One bit more keeps zero from shifting everything out.
-        let shifted = (digits | 1 << 63).trailing_zeros() / BITS;
-        Some(Self {
+        let shifted = (digits | Self::SIGN).trailing_zeros() / BITS;
+        let packed = Packed {
             digits: digits >> (shifted * BITS),
             shifted,
-        })
-    }
-
-    /// How many digits an integer will have, without taking it apart: the places up to the first
-    /// that is not zero, less those of zeros at the end. `None` as for [`Packed::new`].
-    #[inline]
-    pub(super) fn count_of<const PARTIAL: usize>(magnitude: u64) -> Option<usize> {
-        const PLACES: [u64; 5] = [
-            1,
-            10_000,
-            100_000_000,
-            1_000_000_000_000,
-            10_000_000_000_000_000,
-        ];
-        // Place `i` counts units of `unit(i)`; with a partial digit, place 0 is that one.
-        let unit = |place: usize| match (PARTIAL, place) {
-            (0, _) => PLACES[place],
-            (_, 0) => 1,
-            _ => PLACES[place - 1] * POWERS[PARTIAL],
         };
-        if magnitude >= unit(4) {
-            return None;
+        if self == Self::LONG {
+            None
+        } else {
+            Some(packed)
         }
-        let places = (0..4)
-            .map(|place| usize::from(magnitude >= unit(place)))
-            .sum::<usize>();
-        let zeros = (1..4)
-            .map(|place| usize::from(magnitude.is_multiple_of(unit(place))))
-            .sum::<usize>();
-        // Zero is divisible by everything and has no places.
-        Some(places.saturating_sub(zeros))
     }
+}
 
+impl Packed {
     #[inline]
     fn places(&self) -> u32 {
         (u64::BITS + BITS - 1 - self.digits.leading_zeros()) / BITS

@@ -6,11 +6,11 @@
 
 use arrow_array::types::{ArrowPrimitiveType, DecimalType};
 use arrow_array::{ArrowNativeTypeOp, PrimitiveArray};
-use arrow_buffer::{ArrowNativeType, i256};
+use arrow_buffer::i256;
 
 use super::bind::{BoxedColumn, valid};
 use super::column::{Values, Varying, u32_size};
-use super::digits::{Digits, Packed, Point, Wide};
+use super::digits::{Digits, Point, Wide, Word};
 use super::fixed::fixed;
 use super::problem::Problem;
 use crate::plan::{FieldPlan, NumericLimit};
@@ -126,7 +126,7 @@ where
     scaled(array, 0, limit, Ok)
 }
 
-/// One column type for each number of decimals in the lowest group.
+/// Takes the integers apart once, to be measured and written from what that leaves.
 fn scaled<'a, T, F>(
     array: &'a PrimitiveArray<T>,
     scale: i32,
@@ -138,83 +138,79 @@ where
     T::Native: Unscaled,
     F: Fn(T::Native) -> Result<T::Native, Problem> + Send + Sync + 'a,
 {
-    match Point::of(scale).partial {
-        0 => Scaled::<_, _, 0>::column(array, scale, limit, check),
-        1 => Scaled::<_, _, 1>::column(array, scale, limit, check),
-        2 => Scaled::<_, _, 2>::column(array, scale, limit, check),
-        _ => Scaled::<_, _, 3>::column(array, scale, limit, check),
-    }
+    let values = &array.values()[..];
+    let point = Point::of(scale);
+    let words = match point.partial {
+        0 => words::<_, 0>(values, &check),
+        1 => words::<_, 1>(values, &check),
+        2 => words::<_, 2>(values, &check),
+        _ => words::<_, 3>(values, &check),
+    };
+    let shown = u16::try_from(scale).unwrap_or(0);
+    let values = Scaled {
+        values,
+        words,
+        point,
+        shown,
+        limit,
+        check,
+    };
+    Box::new(Varying {
+        values,
+        nulls: valid(array),
+    })
+}
+
+/// The digits of short values; what is long, or not right, is looked at again when measured.
+fn words<T: Unscaled, const PARTIAL: usize>(
+    values: &[T],
+    check: impl Fn(T) -> Result<T, Problem>,
+) -> Vec<Word> {
+    let word = |value: &T| match (check(*value), value.small()) {
+        (Ok(_), Some(small)) => Word::new::<PARTIAL>(small),
+        (Ok(_), None) | (Err(_), _) => Word::LONG,
+    };
+    values.iter().map(word).collect()
 }
 
 /// Integers with one scale.
-struct Scaled<'a, T, F, const PARTIAL: usize> {
+struct Scaled<'a, T, F> {
     values: &'a [T],
+    words: Vec<Word>,
     point: Point,
     shown: u16,
     limit: Option<NumericLimit>,
     check: F,
 }
 
-impl<'a, T, F, const PARTIAL: usize> Scaled<'a, T, F, PARTIAL>
-where
-    T: ArrowNativeType + Unscaled,
-    F: Fn(T) -> Result<T, Problem> + Send + Sync + 'a,
-{
-    fn column<A: ArrowPrimitiveType<Native = T>>(
-        array: &'a PrimitiveArray<A>,
-        scale: i32,
-        limit: Option<NumericLimit>,
-        check: F,
-    ) -> BoxedColumn<'a> {
-        let shown = u16::try_from(scale).unwrap_or(0);
-        let point = Point::of(scale);
-        let values = Self {
-            values: array.values(),
-            point,
-            shown,
-            limit,
-            check,
-        };
-        Box::new(Varying {
-            values,
-            nulls: valid(array),
-        })
-    }
-}
-
-impl<'a, T, F, const PARTIAL: usize> Values for Scaled<'a, T, F, PARTIAL>
+impl<'a, T, F> Values for Scaled<'a, T, F>
 where
     T: Unscaled,
     F: Fn(T) -> Result<T, Problem> + Send + Sync + 'a,
 {
     #[inline(always)]
     fn size(&self, row: usize) -> Result<usize, Problem> {
-        let value = (self.check)(self.values[row])?;
-        let count = value
-            .small()
-            .and_then(|v| Packed::count_of::<PARTIAL>(v.unsigned_abs()));
-        match (count, self.limit) {
-            (Some(count), None) => Ok(HEADER + 2 * count),
-            _ => size_wide(value.wide(), self.point, self.limit),
+        match self.words[row].digits() {
+            Some(digits) => size(&digits, self.point, self.limit),
+            None => {
+                let value = (self.check)(self.values[row])?;
+                size(&Wide::new(value.wide(), self.point), self.point, self.limit)
+            }
         }
     }
 
     #[inline(always)]
     fn put(&self, row: usize, out: &mut [u8]) -> usize {
-        let value = self.values[row];
-        if let Some(small) = value.small()
-            && let Some(digits) = Packed::new::<PARTIAL>(small.unsigned_abs())
-        {
-            return put(&digits, small < 0, self.point, self.shown, out);
+        let word = self.words[row];
+        match word.digits() {
+            Some(digits) => put(&digits, word.is_negative(), self.point, self.shown, out),
+            None => put_wide(self.values[row].wide(), self.point, self.shown, out),
         }
-        put_wide(value.wide(), self.point, self.shown, out)
     }
 }
 
-/// What is long, or must be held to a limit.
-#[inline(never)]
-fn size_wide(value: i256, point: Point, limit: Option<NumericLimit>) -> Result<usize, Problem> {
-    let digits = Wide::new(value, point);
+#[inline]
+fn size(digits: &impl Digits, point: Point, limit: Option<NumericLimit>) -> Result<usize, Problem> {
     if let Some(limit) = limit {
         digits.fit(point, limit)?;
     }
