@@ -1,7 +1,7 @@
 //! How fast batches become COPY bytes, beside memcpy of the same bytes and the pgpq crate.
 //!
 //! ```sh
-//! cargo bench --bench encode
+//! cargo bench --manifest-path benches/Cargo.toml --bench encode
 //! ```
 //!
 //! Three tables, each a batch of 10,000 rows as Spark sends them: 19 columns like New York's taxi

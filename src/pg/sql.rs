@@ -26,10 +26,11 @@ pub(super) fn copy_in<'a>(
     table: &QualifiedName,
     columns: impl IntoIterator<Item = &'a Ident>,
 ) -> String {
-    format!(
-        "COPY {table} ({}) FROM STDIN (FORMAT binary)",
-        list(columns)
-    )
+    // COPY knows no empty list; without columns there are no rows either.
+    match list(columns).as_str() {
+        "" => format!("COPY {table} FROM STDIN (FORMAT binary)"),
+        columns => format!("COPY {table} ({columns}) FROM STDIN (FORMAT binary)"),
+    }
 }
 
 pub(super) fn truncate(table: &QualifiedName) -> String {

@@ -172,6 +172,10 @@ pub async fn publish_rows(
     staging: &Relation,
     xact_ids: &[String],
 ) -> Result<u64> {
+    if staging.columns.is_empty() {
+        // Nor does INSERT know an empty list.
+        return Ok(0);
+    }
     transaction
         .execute(&sql::publish(target, staging), &[&xact_ids])
         .await

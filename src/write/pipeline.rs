@@ -87,6 +87,11 @@ where
             }
             StreamMessage::End(record) => announced = Some(record),
             StreamMessage::Batch(batch) if batch.num_rows() == 0 => {}
+            StreamMessage::Batch(batch) if batch.num_columns() == 0 => {
+                return Err(Error::schema_mismatch(
+                    "the data has rows but no columns; select the columns to write",
+                ));
+            }
             StreamMessage::Batch(batch) => {
                 let mut encoder = BatchEncoder::new(plan, &batch, arrived.row_count)?;
                 arrived.row_count += u64::try_from(encoder.row_count()).unwrap_or(u64::MAX);

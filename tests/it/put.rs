@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow_flight::FlightDescriptor;
+use arrow_schema::Schema;
 use futures_util::{StreamExt, stream};
 use pgflight::proto::v1;
 use prost::{Message, Name};
@@ -311,6 +312,22 @@ async fn no_rows_and_no_columns_are_fine() {
         "0",
         "an empty overwrite empties the table"
     );
+
+    // No columns, and so no rows: what an empty frame may be.
+    database
+        .execute("CREATE TABLE plain (v int); INSERT INTO plain VALUES (1)")
+        .await;
+    let spec = || write(json!({"table": "plain", "mode": "MODE_OVERWRITE"}));
+    let nothing = || RecordBatch::new_empty(Schema::empty().into());
+    client.put(Put::whole(spec(), &[nothing()])).await.unwrap();
+    let options = RecordBatchOptions::new().with_row_count(Some(3));
+    let bare = RecordBatch::try_new_with_options(Schema::empty().into(), vec![], &options).unwrap();
+    let status = client
+        .put(Put::whole(spec(), &[bare]))
+        .await
+        .expect_err("rows of nothing");
+    assert!(status.message().contains("no columns"), "{status}");
+    assert_eq!(database.text("SELECT count(*) FROM plain").await, "0");
 }
 
 #[tokio::test]
