@@ -102,6 +102,8 @@ pub(crate) const TRUNCATED_RETRY: Stream = stream(0, 1, End::Whole);
 pub(crate) const FIRST: Stream = stream(1, 2, End::WholeOrCut);
 pub(crate) const SPECULATIVE: Stream = stream(1, 3, End::Whole);
 pub(crate) const ZOMBIE: Stream = stream(1, 2, End::Whole);
+/// Partition 0 of a job that is run again.
+pub(crate) const RERUN: Stream = stream(0, 4, End::Whole);
 
 const fn stream(partition: usize, attempt: u8, end: End) -> Stream {
     Stream {
@@ -113,7 +115,7 @@ const fn stream(partition: usize, attempt: u8, end: End) -> Stream {
 }
 
 impl Stream {
-    /// The same for a partition whose rows are all there, run by the second driver.
+    /// The same, run by the second driver.
     pub(crate) const fn of_second_driver(self) -> Self {
         Self { driver: 1, ..self }
     }

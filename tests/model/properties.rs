@@ -6,16 +6,20 @@ use crate::config::{End, PARTITIONS, STREAMS};
 use crate::protocol::Protocol;
 use crate::state::{AbortStep, Answer, AttemptStep, Begin, CommitStep, Expiry, State, Write};
 
-pub(crate) const I1: &str = "I1 a committed write has each accepted attempt once and whole, and no other row";
+pub(crate) const I1: &str =
+    "I1 a committed write has each accepted attempt once and whole, and no other row";
 pub(crate) const I2: &str = "I2 a write that is not committed has no row in the target";
 pub(crate) const I3: &str = "I3 an acknowledged commit stays";
 pub(crate) const I4: &str = "I4 an acknowledged abort stays";
 pub(crate) const I5: &str = "I5 nobody is told of a commit where another is told of an abort";
 pub(crate) const I6: &str = "I6 an attempt has one record and gets one answer";
-pub(crate) const I7: &str = "I7 rows are staged if and only if they are recorded, but for a crash of PostgreSQL";
+pub(crate) const I7: &str =
+    "I7 rows are staged if and only if they are recorded, but for a crash of PostgreSQL";
 pub(crate) const I8: &str = "I8 a write that has ended changes no more and records no more";
-pub(crate) const RECEIPTS: &str = "a receipt that was given is never said to differ from the ledger";
-pub(crate) const END: &str = "where nothing more can happen nobody waits, and no write is left open or staged";
+pub(crate) const RECEIPTS: &str =
+    "a receipt that was given is never said to differ from the ledger";
+pub(crate) const END: &str =
+    "where nothing more can happen nobody waits, and no write is left open or staged";
 
 type Condition = fn(&Protocol, &State) -> bool;
 
@@ -84,8 +88,7 @@ fn somebody_was_told(state: &State, answers: &[Answer]) -> bool {
         .commits
         .iter()
         .any(|commit| matches!(commit.step, CommitStep::Told(answer) if answers.contains(&answer)));
-    let by_abort =
-        matches!(state.abort.step, AbortStep::Told(answer) if answers.contains(&answer));
+    let by_abort = matches!(state.abort.step, AbortStep::Told(answer) if answers.contains(&answer));
     by_commit || by_abort
 }
 
@@ -110,17 +113,22 @@ fn every_attempt_has_one_answer(model: &Protocol, state: &State) -> bool {
 /// Liveness. No step can be undone and every retry is counted, so a run cannot go on for ever: all
 /// is well if it is well in each state in which runs end.
 fn everything_comes_to_its_end(model: &Protocol, state: &State) -> bool {
+    if (0..STREAMS).any(|number| state.attempt_goes_on(number)) {
+        return true;
+    }
     let mut actions = Vec::new();
     model.actions(state, &mut actions);
     if !actions.is_empty() {
         return true;
     }
-    let waits = state.attempts.iter().any(|attempt| {
-        matches!(attempt.step, AttemptStep::Finished | AttemptStep::Fenced)
-    }) || state
-        .commits
+    let waits = state
+        .attempts
         .iter()
-        .any(|commit| commit.step == CommitStep::StagingLost)
+        .any(|attempt| matches!(attempt.step, AttemptStep::Finished | AttemptStep::Fenced))
+        || state
+            .commits
+            .iter()
+            .any(|commit| commit.step == CommitStep::StagingLost)
         || matches!(state.abort.step, AbortStep::Looked(_));
     let accepted = state.accepted[0].iter().all(Option::is_some);
     let well = match state.write {
@@ -140,18 +148,31 @@ fn everything_comes_to_its_end(model: &Protocol, state: &State) -> bool {
 pub(crate) fn outcomes(model: &Protocol) -> Vec<Property<Protocol>> {
     let config = &model.config;
     let mut outcomes = vec![
-        sometimes("a commit answers what one before it did without a reply", |_, state| {
-            let is = |step| state.commits.iter().any(|commit| commit.step == step);
-            is(CommitStep::Lost(Answer::Committed)) && is(CommitStep::Told(Answer::Committed))
-        }),
-        sometimes("an attempt that comes too late is refused by the fence", |_, state| {
-            state.write == Write::Committed && is_attempt(state, AttemptStep::ShutOut)
-        }),
-        sometimes("every run can end with the rows in and nothing left behind", |_, state| {
-            state.write == Write::Committed && !state.staging
-        }),
+        sometimes(
+            "a commit answers what one before it did without a reply",
+            |_, state| {
+                let is = |step| state.commits.iter().any(|commit| commit.step == step);
+                is(CommitStep::Lost(Answer::Committed)) && is(CommitStep::Told(Answer::Committed))
+            },
+        ),
+        sometimes(
+            "every run can end with the rows in and nothing left behind",
+            |_, state| state.write == Write::Committed && !state.staging,
+        ),
     ];
     let streams = &config.streams;
+    if streams.len() > PARTITIONS {
+        outcomes.push(sometimes(
+            "an attempt that comes too late is refused by the fence",
+            |_, state| {
+                state.write == Write::Committed
+                    && state
+                        .attempts
+                        .iter()
+                        .any(|attempt| attempt.step == AttemptStep::ShutOut)
+            },
+        ));
+    }
     if streams.iter().any(|stream| stream.end == End::Truncated) {
         outcomes.push(sometimes(
             "a truncated attempt is recorded, answered and not published",
@@ -165,7 +186,9 @@ pub(crate) fn outcomes(model: &Protocol) -> Vec<Property<Protocol>> {
             },
         ));
     }
-    if (1..streams.len()).any(|one| (0..one).any(|two| streams[one].attempt == streams[two].attempt)) {
+    if (1..streams.len())
+        .any(|one| (0..one).any(|two| streams[one].attempt == streams[two].attempt))
+    {
         outcomes.push(sometimes(
             "a stream that was sent twice gets the receipt of its twin",
             |_, state| {
@@ -179,35 +202,37 @@ pub(crate) fn outcomes(model: &Protocol) -> Vec<Property<Protocol>> {
         outcomes.extend(outcomes_of_abort());
     }
     if config.expiry {
-        outcomes.push(sometimes("a commit is told that the write has expired", |_, state| {
-            state.expiry == Expiry::Done && somebody_was_told(state, &[Answer::Aborted])
-        }));
+        outcomes.push(sometimes(
+            "a commit is told that the write has expired",
+            |_, state| state.expiry == Expiry::Done && somebody_was_told(state, &[Answer::Aborted]),
+        ));
     }
     if config.postgres_crashes > 0 {
-        outcomes.push(sometimes("a commit refuses rows that were staged and are lost", |_, state| {
-            somebody_was_told(state, &[Answer::StagingLost])
-        }));
+        outcomes.push(sometimes(
+            "a commit refuses rows that were staged and are lost",
+            |_, state| somebody_was_told(state, &[Answer::StagingLost]),
+        ));
     }
     outcomes
 }
 
 fn outcomes_of_abort() -> Vec<Property<Protocol>> {
     vec![
-        sometimes("an abort after the commit is told of the commit", |_, state| {
-            state.abort.step == AbortStep::Told(Answer::Committed)
-        }),
-        sometimes("a commit after the abort is told of the abort", |_, state| {
-            state
-                .commits
-                .iter()
-                .any(|commit| commit.step == CommitStep::Told(Answer::Aborted))
-        }),
+        sometimes(
+            "an abort after the commit is told of the commit",
+            |_, state| state.abort.step == AbortStep::Told(Answer::Committed),
+        ),
+        sometimes(
+            "a commit after the abort is told of the abort",
+            |_, state| {
+                state
+                    .commits
+                    .iter()
+                    .any(|commit| commit.step == CommitStep::Told(Answer::Aborted))
+            },
+        ),
         sometimes("a begin after the abort is refused", |_, state| {
             state.begins[0] == Begin::Refused
         }),
     ]
-}
-
-fn is_attempt(state: &State, step: AttemptStep) -> bool {
-    state.attempts.iter().any(|attempt| attempt.step == step)
 }

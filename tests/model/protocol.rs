@@ -32,7 +32,9 @@ impl Model for Protocol {
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         let config = &self.config;
-        session::actions(config, state, |action| actions.push(Action::Session(action)));
+        session::actions(config, state, |action| {
+            actions.push(Action::Session(action))
+        });
         for number in 0..config.streams.len() {
             attempt::actions(config, state, number, |action| {
                 actions.push(Action::Attempt(number, action));

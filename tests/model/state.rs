@@ -211,10 +211,9 @@ impl RowLock {
     }
 }
 
-/// A transaction, by the call it belongs to.
+/// A transaction that locks the row, by the call it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Call {
-    Begin(usize),
     Attempt(usize),
     Commit(usize),
     Abort,
@@ -311,6 +310,15 @@ impl State {
             .iter()
             .any(|commit| matches!(commit.step, Published(_) | Updated(_)));
         copied || read
+    }
+
+    /// Whether a stream has a next step that needs no lock; a short cut for [`crate::properties`].
+    pub(crate) fn attempt_goes_on(&self, stream: usize) -> bool {
+        use AttemptStep::{Admitted, Copying, Inserted, Lost, Recorded, RolledBack, ShutOut};
+        matches!(
+            self.attempts[stream].step,
+            Admitted | Copying | Inserted | Recorded | ShutOut | RolledBack | Lost
+        )
     }
 
     /// The committed record of an attempt's id, by whichever stream made it.
