@@ -90,6 +90,11 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
             false => CommitStep::Replying(Answer::Differs),
         },
         // `publish`: INSERT … SELECT of the accepted rows, then the count.
+        (Do::C4C5Publish, _) if !state.staging => {
+            // Only the mutant that drops the staging of an open write comes here: without staging a
+            // write looks like one whose attempts went straight into the target.
+            CommitStep::Published(Streams::default())
+        }
         (Do::C4C5Publish, _) => {
             let chosen = chosen(config, state, number);
             let published = chosen.and(state.staged);
@@ -119,7 +124,14 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
                 _ => CommitStep::Replying(Answer::StagingLost),
             }
         }
-        (Do::Reply, CommitStep::Replying(answer)) => CommitStep::Told(answer),
+        // `Writer::commit`: what worked is answered by what `status` reads.
+        (Do::Reply, CommitStep::Replying(answer)) => {
+            CommitStep::Told(match (answer, state.write) {
+                (Answer::Committed, Write::Open) => Answer::Open,
+                (Answer::Committed, Write::Aborted) => Answer::Aborted,
+                _ => answer,
+            })
+        }
         (Do::LoseReply, CommitStep::Replying(answer)) => CommitStep::Lost(answer),
         (Do::CallAgain, _) => {
             state.commits[number].retries -= 1;

@@ -23,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) expiry: bool,
     /// How often PostgreSQL crashes, which empties the unlogged staging table.
     pub(crate) postgres_crashes: u8,
+    /// How often PostgreSQL fails over to a standby that has not heard of the commit yet.
+    pub(crate) failovers: u8,
     /// How often a server dies in the middle of a call; no limit when `None`.
     pub(crate) server_crashes: Option<u8>,
     /// The protocol, or a mutant of it.
@@ -67,6 +69,8 @@ pub(crate) struct Rules {
     pub(crate) counts_are_checked: bool,
     /// C5: after `staging_lost` the answer is what the abort found, not what it wanted.
     pub(crate) lost_staging_reads_ledger: bool,
+    /// Cleaning asks the ledger, not its own memory, whether the write has ended.
+    pub(crate) cleaning_asks_ledger: bool,
     /// Abort of an unknown id leaves a row.
     pub(crate) tombstone: bool,
     /// Abort decides under the row's lock.
@@ -89,6 +93,7 @@ impl Rules {
         drivers_list_decides: true,
         counts_are_checked: true,
         lost_staging_reads_ledger: true,
+        cleaning_asks_ledger: true,
         tombstone: true,
         abort_locks: true,
     };
@@ -133,6 +138,7 @@ impl Config {
             abort: false,
             expiry: false,
             postgres_crashes: 0,
+            failovers: 0,
             server_crashes: None,
             rules: Rules::PROTOCOL,
         }

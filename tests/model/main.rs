@@ -69,6 +69,19 @@ fn a_crash_of_postgresql_and_an_expiry_at_any_time_lose_no_promise() {
 }
 
 #[test]
+fn a_failover_that_loses_a_commit_nobody_was_told_of_leaves_a_write_that_can_end() {
+    search("failover", with_failover());
+}
+
+fn with_failover() -> Config {
+    Config {
+        streams: vec![TRUNCATED_RETRY, FIRST, ZOMBIE],
+        failovers: 1,
+        ..Config::one_job()
+    }
+}
+
+#[test]
 fn calls_that_are_doubled_or_made_again_get_the_same_answers() {
     let config = Config {
         streams: vec![TRUNCATED_RETRY, FIRST],

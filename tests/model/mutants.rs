@@ -7,7 +7,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 use crate::config::{Config, FIRST, Fence, Rules, TRUNCATED, TRUNCATED_RETRY, ZOMBIE};
 use crate::properties::{I1, I3, I4, I5, I6, I8};
 use crate::protocol::Protocol;
-use crate::two_drivers;
+use crate::{two_drivers, with_failover};
 
 /// Searches until each of these invariants is seen broken.
 fn breaks(invariants: &[&'static str], config: Config) {
@@ -125,4 +125,16 @@ fn where_lost_staging_is_told_without_asking_the_ledger_one_driver_is_told_a_lie
         ..two_drivers()
     };
     breaks(&[I4, I5], config);
+}
+
+#[test]
+fn where_cleaning_does_not_ask_the_ledger_a_failover_ends_in_a_commit_of_nothing() {
+    let config = Config {
+        rules: Rules {
+            cleaning_asks_ledger: false,
+            ..PROTOCOL
+        },
+        ..with_failover()
+    };
+    breaks(&[I1], config);
 }

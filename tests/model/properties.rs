@@ -52,7 +52,8 @@ pub(crate) fn invariants() -> Vec<Property<Protocol>> {
         always(I6, every_attempt_has_one_answer),
         always(I7, |model, state| {
             let open = state.write == Write::Open;
-            let crashed = state.postgres_crashes < model.config.postgres_crashes;
+            let crashed = state.postgres_crashes < model.config.postgres_crashes
+                || state.failovers < model.config.failovers;
             state.staged.is_subset_of(state.ledger)
                 && (!open || crashed || state.ledger.is_subset_of(state.staged))
         }),
@@ -83,7 +84,7 @@ fn target_is_what_a_driver_accepted(model: &Protocol, state: &State) -> bool {
     })
 }
 
-fn somebody_was_told(state: &State, answers: &[Answer]) -> bool {
+pub(crate) fn somebody_was_told(state: &State, answers: &[Answer]) -> bool {
     let by_commit = state
         .commits
         .iter()

@@ -7,7 +7,9 @@ use crate::commit::{self, CommitAction};
 use crate::config::{Config, Rules};
 use crate::properties;
 use crate::session::{self, SessionAction};
-use crate::state::{AbortStep, AttemptStep, Begin, CommitStep, Expiry, State, Streams};
+use crate::state::{
+    AbortStep, Answer, AttemptStep, Begin, CommitStep, Expiry, State, Streams, Write,
+};
 
 pub(crate) struct Protocol {
     pub(crate) config: Config,
@@ -20,6 +22,7 @@ pub(crate) enum Action {
     Attempt(usize, AttemptAction),
     Commit(usize, CommitAction),
     PostgresCrashes,
+    PostgresFailsOver,
 }
 
 impl Model for Protocol {
@@ -49,6 +52,11 @@ impl Model for Protocol {
         if state.postgres_crashes > 0 && state.staged != Streams::default() {
             actions.push(Action::PostgresCrashes);
         }
+        // No promise is broken by losing what nobody has been told.
+        let told = properties::somebody_was_told(state, &[Answer::Committed]);
+        if state.failovers > 0 && state.write == Write::Committed && !told {
+            actions.push(Action::PostgresFailsOver);
+        }
     }
 
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
@@ -61,7 +69,15 @@ impl Model for Protocol {
             Action::Commit(number, action) => {
                 commit::apply(&self.config, &mut state, number, action);
             }
-            Action::PostgresCrashes => crash_postgres(&mut state),
+            Action::PostgresCrashes => {
+                state.postgres_crashes -= 1;
+                crash_postgres(&mut state);
+            }
+            Action::PostgresFailsOver => {
+                state.failovers -= 1;
+                crash_postgres(&mut state);
+                lose_the_commit(&mut state);
+            }
         }
         Some(state)
     }
@@ -78,7 +94,6 @@ impl Model for Protocol {
 /// Every transaction is rolled back and unlogged tables are empty; what was committed to logged ones
 /// stays. The servers live on and see their connections break.
 fn crash_postgres(state: &mut State) {
-    state.postgres_crashes -= 1;
     state.staged = Streams::default();
     for begin in &mut state.begins {
         if *begin == Begin::Inserted {
@@ -106,4 +121,12 @@ fn crash_postgres(state: &mut State) {
     if state.expiry == Expiry::Updated {
         state.expiry = Expiry::Idle;
     }
+}
+
+/// An asynchronous standby takes over that lacks the end of the log: the commit and what came after.
+fn lose_the_commit(state: &mut State) {
+    state.write = Write::Open;
+    state.target = Default::default();
+    state.staging = true;
+    state.first_end = None;
 }

@@ -2,7 +2,9 @@
 //! statements of `src/pg/ledger.rs`. A reaper does the last two.
 
 use crate::config::Config;
-use crate::state::{Abort, AbortStep, Answer, Begin, Call, Expiry, RowLock, State, Upsert, Write};
+use crate::state::{
+    Abort, AbortStep, Answer, Begin, Call, CommitStep, Expiry, RowLock, State, Upsert, Write,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum SessionAction {
@@ -50,9 +52,18 @@ pub(crate) fn actions(config: &Config, state: &State, mut add: impl FnMut(Sessio
         add(Do::ExpiryCommits);
     }
     // By whoever ended the write, or later by the reaper, with a short lock_timeout.
-    if state.has_ended() && state.staging && !state.staging_is_in_use() {
+    let ended = state.has_ended() || (!config.rules.cleaning_asks_ledger && is_remembered(state));
+    if ended && state.staging && !state.staging_is_in_use() {
         add(Do::DropStaging);
     }
+}
+
+/// Whether a commit call has committed and not answered yet, whatever has become of it since.
+fn is_remembered(state: &State) -> bool {
+    state
+        .commits
+        .iter()
+        .any(|commit| commit.step == CommitStep::Replying(Answer::Committed))
 }
 
 fn abort_actions(config: &Config, state: &State, add: &mut impl FnMut(SessionAction)) {

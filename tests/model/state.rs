@@ -52,6 +52,7 @@ pub(crate) struct State {
 
     // What may still fail.
     pub(crate) postgres_crashes: u8,
+    pub(crate) failovers: u8,
     pub(crate) server_crashes: Option<u8>,
 
     // What the properties remember.
@@ -150,6 +151,8 @@ pub(crate) enum Answer {
     Aborted,
     /// Aborted, since staged rows are gone.
     StagingLost,
+    /// Open again: a failover has lost the commit.
+    Open,
     /// The receipts do not agree with the ledger; the write stays open.
     Differs,
 }
@@ -244,6 +247,7 @@ impl State {
             expiry: Expiry::Idle,
             accepted: [[None; PARTITIONS]; 2],
             postgres_crashes: config.postgres_crashes,
+            failovers: config.failovers,
             server_crashes: config.server_crashes,
             first_end: None,
             recorded_late: false,
