@@ -51,11 +51,7 @@ pub(crate) fn actions(
         AttemptStep::Lost => add(Do::AskAgain),
         _ => {}
     }
-    let in_transaction = matches!(
-        step,
-        AttemptStep::Copying | AttemptStep::Finished | AttemptStep::Fenced | AttemptStep::Inserted
-    );
-    if in_transaction && state.server_can_die() {
+    if state.attempts[number].has_copied() && state.server_can_die() {
         add(Do::ServerDies);
     }
 }
@@ -82,13 +78,13 @@ fn key_is_being_inserted(config: &Config, state: &State, number: usize) -> bool 
 pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: AttemptAction) {
     use AttemptAction as Do;
     let step = match action {
-        // `write_attempt`: `find_status`, `recorded`, `open_staging`.
+        // `write_attempt`: `find_status`, `recorded`, `check_open`.
         Do::A0ReadLedger | Do::AskAgain => match state.record_of(config, number) {
             Some(record) => receive(config, state, number, record),
             None if state.write == Write::Open => AttemptStep::Admitted,
             None => AttemptStep::Refused,
         },
-        // `stage`: `staging_relation`, `CopySink::open`, the rows.
+        // `stage`: `open_relation`, `CopySink::open`, the rows.
         Do::A1A2Copy if state.staging => AttemptStep::Copying,
         Do::A1A2Copy => AttemptStep::RolledBack,
         // `pipeline::load`: `check_end`, then `CopySink::finish`.

@@ -1,17 +1,24 @@
 //! A commit, C1 to C7: `src/write/commit.rs`, with the statements of `src/pg/ledger.rs` and
 //! `src/pg/staging.rs`.
 
-use crate::config::{Config, PARTITIONS};
+use crate::config::{Config, PARTITIONS, Publish};
 use crate::session;
-use crate::state::{Answer, Call, CommitStep, RowLock, State, Streams, Write};
+use crate::state::{
+    Answer, Attempt, AttemptStep, Call, CommitStep, RowLock, State, Streams, Write,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum CommitAction {
     /// C1 touches nothing shared, so it is one step with C2.
     C1C2Lock,
     C3CheckReceipts,
+    /// Only where the table is adopted, which is why streams into it must end.
+    C4EndCopies,
     /// Nobody else uses the target here, so C4 is one step with C5.
     C4C5Publish,
+    /// PostgreSQL ends a deadlock: the call has the row and waits for the table, a stream has the
+    /// table and waits for the row.
+    LosesDeadlock,
     C6Update,
     C7Commit,
     AbortLostStaging,
@@ -40,7 +47,16 @@ pub(crate) fn actions(
             add(Do::C1C2Lock);
         }
         CommitStep::Locked => add(Do::C3CheckReceipts),
+        CommitStep::Checked if config.publish == Publish::Adopt => add(Do::C4EndCopies),
         CommitStep::Checked => add(Do::C4C5Publish),
+        // A stream that came after C4 keeps the table from being adopted.
+        CommitStep::CopiesEnded if !state.staging_is_in_use() => add(Do::C4C5Publish),
+        CommitStep::CopiesEnded => {
+            let waits = |attempt: &Attempt| attempt.step == AttemptStep::Finished;
+            if state.attempts.iter().any(waits) {
+                add(Do::LosesDeadlock);
+            }
+        }
         CommitStep::Published(_) => add(Do::C6Update),
         CommitStep::Updated(_) => add(Do::C7Commit),
         CommitStep::StagingLost if session::can_upsert(config, state, call) => {
@@ -58,6 +74,7 @@ pub(crate) fn actions(
         commit.step,
         CommitStep::Locked
             | CommitStep::Checked
+            | CommitStep::CopiesEnded
             | CommitStep::Published(_)
             | CommitStep::Updated(_)
             | CommitStep::StagingLost
@@ -84,11 +101,26 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
             Write::Committed => CommitStep::Replying(Answer::Committed),
             Write::Aborted | Write::Absent => CommitStep::Replying(Answer::Aborted),
         },
-        // `choose`, over what a new statement reads.
+        // `Chosen::from`, over what a new statement reads.
         (Do::C3CheckReceipts, _) => match receipts_agree(config, state, number) {
             true => CommitStep::Checked,
             false => CommitStep::Replying(Answer::Differs),
         },
+        // `adopt_shadow`: `end_copies_into`, which ends the sessions of whoever copies now.
+        (Do::C4EndCopies, _) => {
+            for attempt in state.attempts.iter_mut().filter(|one| one.has_copied()) {
+                attempt.step = AttemptStep::RolledBack;
+            }
+            CommitStep::CopiesEnded
+        }
+        (Do::LosesDeadlock, _) => CommitStep::Failed,
+        // `adopt_shadow`: DELETE of what was not accepted, ALTER TABLE … RENAME.
+        (Do::C4C5Publish, CommitStep::CopiesEnded) => {
+            CommitStep::Published(match config.rules.unaccepted_rows_go {
+                true => chosen(config, state, number).and(state.staged),
+                false => state.staged,
+            })
+        }
         // `publish`: INSERT … SELECT of the accepted rows, then the count.
         (Do::C4C5Publish, _) if !state.staging => {
             // Only the mutant that drops the staging of an open write comes here: without staging a
@@ -110,6 +142,9 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
             state.end(Write::Committed);
             for stream in published.iter() {
                 state.target[stream] += 1;
+            }
+            if config.publish == Publish::Adopt {
+                state.drop_staging();
             }
             CommitStep::Replying(Answer::Committed)
         }

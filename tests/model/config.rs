@@ -17,6 +17,8 @@ pub(crate) struct Config {
     pub(crate) commits: Vec<usize>,
     /// How often a commit call or abort call without an answer is made again.
     pub(crate) retries: u8,
+    /// How a commit brings the rows into the target.
+    pub(crate) publish: Publish,
     /// Whether somebody calls abort, at any time.
     pub(crate) abort: bool,
     /// Whether the write may expire, at any time.
@@ -54,6 +56,15 @@ pub(crate) enum End {
     WholeOrCut,
 }
 
+/// What C5 does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Publish {
+    /// Copies rows out of an unlogged table, as most modes do.
+    Copy,
+    /// Makes the table itself the target, logged, as mode create does.
+    Adopt,
+}
+
 /// The rules that the mutants break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rules {
@@ -67,6 +78,8 @@ pub(crate) struct Rules {
     pub(crate) drivers_list_decides: bool,
     /// C5: published rows must equal the sum of the receipts.
     pub(crate) counts_are_checked: bool,
+    /// C5: a table that is adopted keeps only the rows that were accepted.
+    pub(crate) unaccepted_rows_go: bool,
     /// C5: after `staging_lost` the answer is what the abort found, not what it wanted.
     pub(crate) lost_staging_reads_ledger: bool,
     /// Cleaning asks the ledger, not its own memory, whether the write has ended.
@@ -92,6 +105,7 @@ impl Rules {
         attempts_are_unique: true,
         drivers_list_decides: true,
         counts_are_checked: true,
+        unaccepted_rows_go: true,
         lost_staging_reads_ledger: true,
         cleaning_asks_ledger: true,
         tombstone: true,
@@ -135,6 +149,7 @@ impl Config {
             begins: 1,
             commits: vec![0, 0],
             retries: 0,
+            publish: Publish::Copy,
             abort: false,
             expiry: false,
             postgres_crashes: 0,

@@ -7,7 +7,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 use crate::config::{Config, FIRST, Fence, Rules, TRUNCATED, TRUNCATED_RETRY, ZOMBIE};
 use crate::properties::{I1, I3, I4, I5, I6, I8};
 use crate::protocol::Protocol;
-use crate::{two_drivers, with_failover};
+use crate::{two_drivers, with_adopted_table, with_failover};
 
 /// Searches until each of these invariants is seen broken.
 fn breaks(invariants: &[&'static str], config: Config) {
@@ -135,6 +135,18 @@ fn where_cleaning_does_not_ask_the_ledger_a_failover_ends_in_a_commit_of_nothing
             ..PROTOCOL
         },
         ..with_failover()
+    };
+    breaks(&[I1], config);
+}
+
+#[test]
+fn where_a_table_is_adopted_as_it_is_a_truncated_attempt_is_published() {
+    let config = Config {
+        rules: Rules {
+            unaccepted_rows_go: false,
+            ..PROTOCOL
+        },
+        ..with_adopted_table()
     };
     breaks(&[I1], config);
 }

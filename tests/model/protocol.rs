@@ -4,7 +4,7 @@ use stateright::{Model, Property};
 
 use crate::attempt::{self, AttemptAction};
 use crate::commit::{self, CommitAction};
-use crate::config::{Config, Rules};
+use crate::config::{Config, Publish, Rules};
 use crate::properties;
 use crate::session::{self, SessionAction};
 use crate::state::{
@@ -49,7 +49,8 @@ impl Model for Protocol {
             });
         }
         // A crash that empties nothing is no more than servers that die.
-        if state.postgres_crashes > 0 && state.staged != Streams::default() {
+        let unlogged = self.config.publish == Publish::Copy;
+        if unlogged && state.postgres_crashes > 0 && state.staged != Streams::default() {
             actions.push(Action::PostgresCrashes);
         }
         // No promise is broken by losing what nobody has been told.
@@ -101,16 +102,15 @@ fn crash_postgres(state: &mut State) {
         }
     }
     for attempt in &mut state.attempts {
-        use AttemptStep::{Copying, Fenced, Finished, Inserted, RolledBack};
-        if matches!(attempt.step, Copying | Finished | Fenced | Inserted) {
-            attempt.step = RolledBack;
+        if attempt.has_copied() {
+            attempt.step = AttemptStep::RolledBack;
         }
     }
     for commit in &mut state.commits {
-        use CommitStep::{AbortingLost, Checked, Failed, Locked, Published, Updated};
+        use CommitStep::{AbortingLost, Checked, CopiesEnded, Failed, Locked, Published, Updated};
         if matches!(
             commit.step,
-            Locked | Checked | Published(_) | Updated(_) | AbortingLost(_)
+            Locked | Checked | CopiesEnded | Published(_) | Updated(_) | AbortingLost(_)
         ) {
             commit.step = Failed;
         }

@@ -1,5 +1,5 @@
-//! Begin, abort, expiry and cleaning: `src/write/session.rs` and `Writer::clean_up`, with the
-//! statements of `src/pg/ledger.rs`. A reaper does the last two.
+//! Begin and abort: `src/write/session.rs`, with the statements of `src/pg/ledger.rs`. Expiry and
+//! cleaning: `src/write/reaper.rs`, with those of `src/pg/reap.rs`, and `Writer::clean_up`.
 
 use crate::config::Config;
 use crate::state::{
@@ -142,16 +142,14 @@ pub(crate) fn apply(config: &Config, state: &mut State, action: SessionAction) {
             state.server_died();
             state.abort.step = AbortStep::Failed;
         }
+        // `expire_writes`: UPDATE … FOR UPDATE SKIP LOCKED.
         Do::ExpiryUpdates => state.expiry = Expiry::Updated,
         Do::ExpiryCommits => {
             state.end(Write::Aborted);
             state.expiry = Expiry::Done;
         }
-        // `clean_up`: DROP TABLE IF EXISTS.
-        Do::DropStaging => {
-            state.staging = false;
-            state.staged = Default::default();
-        }
+        // `drop_staging_of`: DROP TABLE IF EXISTS.
+        Do::DropStaging => state.drop_staging(),
     }
 }
 

@@ -131,6 +131,8 @@ pub(crate) enum CommitStep {
     Locked,
     /// C3: the receipts agree with the ledger.
     Checked,
+    /// C4, where the table is adopted: the streams into it are told to end.
+    CopiesEnded,
     /// C5: these rows are in the target, seen by nobody.
     Published(Streams),
     /// C6: the row says committed, seen by nobody.
@@ -223,6 +225,14 @@ pub(crate) enum Call {
     Expiry,
 }
 
+impl Attempt {
+    /// Whether its transaction is open and holds a lock on the staging table.
+    pub(crate) fn has_copied(self) -> bool {
+        use AttemptStep::{Copying, Fenced, Finished, Inserted};
+        matches!(self.step, Copying | Finished | Fenced | Inserted)
+    }
+}
+
 impl State {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
@@ -274,9 +284,9 @@ impl State {
                 .then_some((Call::Attempt(number), fence?))
         });
         let commits = (0..2).filter_map(|number| {
-            use CommitStep::{AbortingLost, Checked, Locked, Published, Updated};
+            use CommitStep::{AbortingLost, Checked, CopiesEnded, Locked, Published, Updated};
             let lock = match self.commits[number].step {
-                Locked | Checked | Published(_) | Updated(_) => RowLock::Update,
+                Locked | Checked | CopiesEnded | Published(_) | Updated(_) => RowLock::Update,
                 AbortingLost(_) => RowLock::NoKeyUpdate,
                 _ => return None,
             };
@@ -303,17 +313,12 @@ impl State {
 
     /// Whether an open transaction has used the staging table: DROP waits for it.
     pub(crate) fn staging_is_in_use(&self) -> bool {
-        use AttemptStep::{Copying, Fenced, Finished, Inserted};
         use CommitStep::{Published, Updated};
-        let copied = self
-            .attempts
-            .iter()
-            .any(|attempt| matches!(attempt.step, Copying | Finished | Fenced | Inserted));
         let read = self
             .commits
             .iter()
             .any(|commit| matches!(commit.step, Published(_) | Updated(_)));
-        copied || read
+        read || self.attempts.iter().any(|attempt| attempt.has_copied())
     }
 
     /// Whether a stream has a next step that needs no lock; a short cut for [`crate::properties`].
@@ -337,6 +342,12 @@ impl State {
     pub(crate) fn end(&mut self, write: Write) {
         self.write = write;
         self.first_end.get_or_insert(write);
+    }
+
+    /// The staging table goes, or is the target from now on.
+    pub(crate) fn drop_staging(&mut self) {
+        self.staging = false;
+        self.staged = Streams::default();
     }
 
     pub(crate) fn has_ended(&self) -> bool {
