@@ -33,6 +33,20 @@ pub enum Command {
     /// Exit status: 0 after a drain, 1 when it could not start or serve, 64 for bad usage.
     #[command(after_help = EXAMPLES)]
     Serve(Serve),
+
+    /// Make the ledger: the schema `pgflight`, where the state of writes is kept.
+    ///
+    /// The server does it by itself when it first needs it, if its role may. Safe to run again.
+    Migrate(Migrate),
+
+    /// List writes and their state, newest first.
+    Writes(Writes),
+
+    /// End a write without publishing anything.
+    ///
+    /// Its streams are refused from then on and what they staged is removed. A write that is
+    /// committed stays so. Exit status: 0 when the write is aborted now, 1 when it is committed.
+    Abort(Abort),
 }
 
 const EXAMPLES: &str = "\
@@ -45,18 +59,9 @@ Then, in Python:
   with pgflight.connect(\"grpc://localhost:8815\") as client:
       client.write(table, \"public.trips\", mode=\"create\")";
 
-/// Options of `pgflight serve`.
+/// How to reach PostgreSQL.
 #[derive(Debug, Args)]
-pub struct Serve {
-    /// Address to listen on; port 0 picks a free one, which the log names.
-    #[arg(
-        long,
-        env = "PGFLIGHT_LISTEN",
-        value_name = "HOST:PORT",
-        default_value = "127.0.0.1:8815"
-    )]
-    pub listen: SocketAddr,
-
+pub struct Postgres {
     /// PostgreSQL to write to: a URL or key=value text. What it leaves out comes from PGHOST, PGPORT,
     /// PGUSER, PGPASSWORD, PGDATABASE and libpq's other variables. Give the password by PGPASSWORD
     /// rather than here, where other users of the machine can see it.
@@ -70,6 +75,27 @@ pub struct Serve {
     )]
     pub postgres: String,
 
+    /// How long a statement waits for a lock that somebody else holds on the table.
+    #[arg(long, env = "PGFLIGHT_LOCK_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub lock_timeout: Duration,
+}
+
+/// Options of `pgflight serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Address to listen on; port 0 picks a free one, which the log names.
+    #[arg(
+        long,
+        env = "PGFLIGHT_LISTEN",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:8815"
+    )]
+    pub listen: SocketAddr,
+
+    /// Where the rows go.
+    #[command(flatten)]
+    pub postgres: Postgres,
+
     /// Streams that copy into PostgreSQL at once; more wait. A few connections are added for commits
     /// and the like.
     #[arg(long, env = "PGFLIGHT_MAX_CONNECTIONS", value_name = "N", default_value_t = 16,
@@ -79,10 +105,6 @@ pub struct Serve {
     /// How long a stream waits for a free connection before it is told to try again.
     #[arg(long, env = "PGFLIGHT_CONNECTION_WAIT", value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub connection_wait: Duration,
-
-    /// How long a statement waits for a lock that somebody else holds on the table.
-    #[arg(long, env = "PGFLIGHT_LOCK_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
-    pub lock_timeout: Duration,
 
     /// Largest gRPC message taken. The Python client slices its batches to fit.
     #[arg(
@@ -96,6 +118,20 @@ pub struct Serve {
     /// How long running streams may go on after SIGTERM before they are ended.
     #[arg(long, env = "PGFLIGHT_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
+
+    /// Open writes of many partitions are aborted when nothing was heard of them for so long; longer
+    /// than the longest pause of any job.
+    #[arg(long, env = "PGFLIGHT_WRITE_TTL", value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    pub write_ttl: Duration,
+
+    /// Writes that have ended are remembered for so long: a job that is run again within it is
+    /// recognised by its write id.
+    #[arg(long, env = "PGFLIGHT_RETENTION", value_name = "TIME", default_value = "7d", value_parser = humantime::parse_duration)]
+    pub retention: Duration,
+
+    /// How often abandoned writes and what they left are looked for.
+    #[arg(long, env = "PGFLIGHT_REAPER_INTERVAL", value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub reaper_interval: Duration,
 
     /// How log lines look.
     #[arg(
@@ -114,4 +150,44 @@ pub struct Serve {
         default_value = "info,tokio_postgres=warn"
     )]
     pub log: String,
+}
+
+/// Options of `pgflight migrate`.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Print the SQL instead of running it, for a DBA to read and run as the server's role.
+    #[arg(long)]
+    pub print: bool,
+
+    /// Where the ledger goes.
+    #[command(flatten)]
+    pub postgres: Postgres,
+}
+
+/// Options of `pgflight writes`.
+#[derive(Debug, Args)]
+pub struct Writes {
+    /// How many, counted from the newest.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+
+    /// Where the ledger is.
+    #[command(flatten)]
+    pub postgres: Postgres,
+}
+
+/// Options of `pgflight abort`.
+#[derive(Debug, Args)]
+pub struct Abort {
+    /// The write, as `pgflight writes` names it.
+    #[arg(value_name = "WRITE_ID")]
+    pub write_id: String,
+
+    /// Kept in the ledger for whoever asks why.
+    #[arg(long, value_name = "TEXT", default_value = "aborted by hand")]
+    pub reason: String,
+
+    /// Where the ledger is.
+    #[command(flatten)]
+    pub postgres: Postgres,
 }

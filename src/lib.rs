@@ -6,6 +6,7 @@
 pub mod config;
 pub mod encode;
 pub mod error;
+pub mod failpoint;
 pub mod flight;
 pub mod pg;
 pub mod plan;

@@ -1,21 +1,23 @@
-//! The `pgflight` command: arguments, connections, server, exit status.
+//! The `pgflight` command: arguments, connections, what was asked for, exit status.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind as ClapErrorKind;
-use pgflight::config::{Cli, Command, Serve};
-use pgflight::error::{ErrorKind, Result, chain};
+use pgflight::config::{Cli, Command, Migrate, Postgres, Serve, Writes};
+use pgflight::error::{Error, ErrorKind, Result, chain};
 use pgflight::flight::{Server, ServerConfig};
-use pgflight::pg::{ConnectionConfig, Pool, PoolConfig};
+use pgflight::pg::{ConnectionConfig, Pool, PoolConfig, migration};
 use pgflight::telemetry;
-use pgflight::write::Writer;
+use pgflight::write::{LedgerWrite, ReaperConfig, WriteState, Writer};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
-/// Connections beside those that carry rows: for begin, commit, abort, status and the catalog.
+/// Connections beside those that carry rows: for begin, commit, abort, status, the catalog and the
+/// reaper.
 const CONTROL_CONNECTIONS: usize = 4;
 /// How long PostgreSQL may take to answer when the server starts.
 const START_TIMEOUT: Duration = Duration::from_secs(15);
@@ -32,23 +34,11 @@ fn main() -> ExitCode {
             };
         }
     };
-    let Command::Serve(options) = cli.command;
-    if let Err(problem) = telemetry::start(options.log_format, &options.log) {
-        complain(&format!(
-            "--log {:?} cannot be read: {problem}",
-            options.log
-        ));
-        return ExitCode::from(USAGE);
-    }
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format!("cannot start the runtime: {error}"));
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(serve(options)) {
-        Ok(()) => ExitCode::SUCCESS,
+    let outcome = tokio::runtime::Runtime::new()
+        .map_err(|error| Error::internal("cannot start the runtime").with_source(error))
+        .and_then(|runtime| runtime.block_on(run(cli.command)));
+    match outcome {
+        Ok(code) => code,
         Err(error) => {
             complain(&chain(&error));
             match error.kind() {
@@ -59,19 +49,37 @@ fn main() -> ExitCode {
     }
 }
 
+async fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Serve(options) => serve(options).await.map(|()| ExitCode::SUCCESS),
+        Command::Migrate(options) => migrate(options).await.map(|()| ExitCode::SUCCESS),
+        Command::Writes(options) => list_writes(options).await.map(|()| ExitCode::SUCCESS),
+        Command::Abort(options) => {
+            let writer = connect(&options.postgres, 1, Duration::ZERO).await?.1;
+            let status = writer.abort(&options.write_id, &options.reason).await?;
+            say(&format!(
+                "{}: {}",
+                status.write_id,
+                state_name(status.state)
+            ));
+            Ok(match status.state {
+                WriteState::Aborted => ExitCode::SUCCESS,
+                WriteState::Open | WriteState::Committed => ExitCode::FAILURE,
+            })
+        }
+    }
+}
+
 async fn serve(options: Serve) -> Result<()> {
-    let connection = ConnectionConfig::from_environment(&options.postgres)?;
-    let pool = Pool::new(
-        &connection,
-        &PoolConfig {
-            data_connections: options.max_connections.into(),
-            control_connections: CONTROL_CONNECTIONS,
-            wait_timeout: options.connection_wait,
-            lock_timeout: options.lock_timeout,
-        },
-    )?;
-    let writer = Writer::new(pool);
-    writer.check(START_TIMEOUT).await?;
+    telemetry::start(options.log_format, &options.log).map_err(|problem| {
+        Error::invalid_command(format!("--log {:?} cannot be read: {problem}", options.log))
+    })?;
+    let (connection, writer) = connect(
+        &options.postgres,
+        options.max_connections.into(),
+        options.connection_wait,
+    )
+    .await?;
     let server = Server::bind(
         &ServerConfig {
             listen: options.listen,
@@ -79,11 +87,107 @@ async fn serve(options: Serve) -> Result<()> {
                 .unwrap_or(usize::MAX),
             drain_timeout: options.drain_timeout,
         },
-        writer,
+        writer.clone(),
     )
     .await?;
+    let reaper = ReaperConfig {
+        interval: options.reaper_interval,
+        write_ttl: options.write_ttl,
+        retention: options.retention,
+    };
+    let stop = CancellationToken::new();
+    let reaping = tokio::spawn({
+        let stop = stop.clone();
+        async move { writer.reap_until(stop, &reaper).await }
+    });
     tracing::info!(postgres = %connection, version = env!("CARGO_PKG_VERSION"), "listening on {}", server.address());
-    server.serve(asked_to_end()).await
+    let served = server.serve(asked_to_end()).await;
+    stop.cancel();
+    // What it was about is another server's or the next start's.
+    reaping.abort();
+    served
+}
+
+async fn migrate(options: Migrate) -> Result<()> {
+    if options.print {
+        say(migration().trim_end());
+        return Ok(());
+    }
+    let (connection, writer) = connect(&options.postgres, 1, Duration::ZERO).await?;
+    writer.migrate().await?;
+    say(&format!("the ledger is in schema pgflight of {connection}"));
+    Ok(())
+}
+
+async fn list_writes(options: Writes) -> Result<()> {
+    let writer = connect(&options.postgres, 1, Duration::ZERO).await?.1;
+    let writes = writer.writes(options.limit).await?;
+    let heading = [
+        "WRITE", "STATE", "TABLE", "ROWS", "ATTEMPTS", "BEGUN", "ENDED", "REASON",
+    ]
+    .map(str::to_owned);
+    let rows: Vec<[String; 8]> = std::iter::once(heading)
+        .chain(writes.iter().map(cells))
+        .collect();
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: [usize; 8] = std::array::from_fn(width);
+    for row in &rows {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        say(cells.join("  ").trim_end());
+    }
+    Ok(())
+}
+
+fn cells(write: &LedgerWrite) -> [String; 8] {
+    [
+        write.write_id.clone(),
+        state_name(write.state).to_owned(),
+        write
+            .target
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        write.row_count.to_string(),
+        write.attempt_count.to_string(),
+        write.created_at.clone(),
+        write.finished_at.clone(),
+        write.reason.clone(),
+    ]
+}
+
+fn state_name(state: WriteState) -> &'static str {
+    match state {
+        WriteState::Open => "open",
+        WriteState::Committed => "committed",
+        WriteState::Aborted => "aborted",
+    }
+}
+
+/// Makes the connections, and one at once to know that there can be any.
+async fn connect(
+    options: &Postgres,
+    data_connections: usize,
+    wait_timeout: Duration,
+) -> Result<(ConnectionConfig, Writer)> {
+    let connection = ConnectionConfig::from_environment(&options.postgres)?;
+    let config = PoolConfig {
+        data_connections,
+        control_connections: CONTROL_CONNECTIONS,
+        wait_timeout,
+        lock_timeout: options.lock_timeout,
+    };
+    let writer = Writer::new(Pool::new(&connection, &config)?);
+    writer.check(START_TIMEOUT).await?;
+    Ok((connection, writer))
 }
 
 /// Completes at SIGTERM or SIGINT. A system without signals serves until it is killed.
@@ -100,6 +204,11 @@ async fn asked_to_end() {
         }
         _ => std::future::pending().await,
     }
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+fn say(line: &str) {
+    println!("{line}");
 }
 
 #[expect(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Callable, Mapping, Optional, Tuple, Type, Union
+from typing import Any, Callable, Mapping, Optional, Sequence, Tuple, Type, Union
 
 import pyarrow as pa
 
@@ -54,7 +54,8 @@ class Client:
         overwrite_with: Optional[str] = None,
         create_if_missing: bool = False,
         column_types: Optional[Mapping[str, str]] = None,
-        target: Optional[str] = None,
+        key_columns: Optional[Sequence[str]] = None,
+        order_by: Optional[str] = None,
         progress: Union[bool, Callable[[Progress], None]] = False,
     ) -> WriteResult:
         """Writes a table: all of its rows or none, in one transaction.
@@ -66,7 +67,9 @@ class Client:
             table: `name` or `schema.name`, with double quotes around a name that holds a dot or a
                 double quote. Names keep their case.
             mode: "append" adds to a table that exists; "create" makes it; "overwrite" replaces its
-                rows, and makes it when it is missing.
+                rows, and makes it when it is missing. Keyed modes look at the rows that have the
+                same keys: "upsert" replaces them or adds; "insert_if_absent" only adds;
+                "update_only" only changes; "delete_by_key" removes them.
             if_exists: mode "create" only, when the table is there: "fail" (default), "append", or
                 "ignore", which leaves it as it is and writes nothing.
             overwrite_with: mode "overwrite" only: "truncate" (default), or "delete", which never
@@ -74,12 +77,16 @@ class Client:
             create_if_missing: mode "append" only: make the table when it is missing.
             column_types: PostgreSQL types for columns of a table that is made, as in
                 {"fare": "numeric(12,2)"}; the other types follow from the data.
-            target: One of the server's configured databases; its default unless given.
+            key_columns: keyed modes only, and there needed: the columns that identify a row. They
+                must be in the data, and NULL in none of its rows.
+            order_by: keyed modes only: of several rows with the same keys, the one with the greatest
+                value in this column counts. Unless given, such rows are an error.
             progress: True: tells on standard error how far it is. A callable is called with a
                 `Progress` instead.
 
         Returns:
-            Rows and bytes that PostgreSQL took, and the seconds it took.
+            Rows and bytes that PostgreSQL took, and the seconds it took. In keyed modes these are
+            the rows of the data, whatever became of them.
 
         Raises:
             PgFlightError: one of its subclasses, when the server refused or was lost. Nothing was
@@ -96,7 +103,8 @@ class Client:
             overwrite_with=overwrite_with,
             create_if_missing=create_if_missing,
             column_types=column_types,
-            target=target,
+            key_columns=key_columns,
+            order_by=order_by,
         )
         schema, batches = frame(data)
         reporter = Reporter(table, progress) if progress else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 import pyarrow as pa
 
@@ -16,7 +16,18 @@ from pgflight.errors import InvalidCommand
 
 _TYPE_URL = "type.googleapis.com/pgflight.v1."
 
-MODES = {"append": "MODE_APPEND", "create": "MODE_CREATE", "overwrite": "MODE_OVERWRITE"}
+KEYED_MODES = {
+    "upsert": "MODE_UPSERT",
+    "insert_if_absent": "MODE_INSERT_IF_ABSENT",
+    "update_only": "MODE_UPDATE_ONLY",
+    "delete_by_key": "MODE_DELETE_BY_KEY",
+}
+MODES = {
+    "append": "MODE_APPEND",
+    "create": "MODE_CREATE",
+    "overwrite": "MODE_OVERWRITE",
+    **KEYED_MODES,
+}
 IF_EXISTS = {
     "fail": "IF_EXISTS_FAIL",
     "append": "IF_EXISTS_APPEND",
@@ -26,6 +37,7 @@ OVERWRITE_WITH = {
     "truncate": "OVERWRITE_WITH_TRUNCATE",
     "delete": "OVERWRITE_WITH_DELETE",
 }
+PUBLISH = {"staged": "PUBLISH_STAGED", "direct": "PUBLISH_DIRECT"}
 
 
 def message(name: str, fields: Mapping[str, Any]) -> bytes:
@@ -53,9 +65,11 @@ def write_spec(
     overwrite_with: Optional[str] = None,
     create_if_missing: bool = False,
     column_types: Optional[Mapping[str, str]] = None,
-    target: Optional[str] = None,
+    key_columns: Optional[Sequence[str]] = None,
+    order_by: Optional[str] = None,
+    publish: Optional[str] = None,
 ) -> Dict[str, Any]:
-    """A `WriteSpec`: where rows go and how. `Client.write` says what the arguments mean.
+    """A `WriteSpec`: where rows go and how. `write_dataframe` says what the arguments mean.
 
     Raises:
         InvalidCommand: for a word that is not known, and for an argument that has no meaning in
@@ -64,8 +78,6 @@ def write_spec(
     if not isinstance(table, str) or not table:
         raise InvalidCommand("a table must be named, as in 'public.trips'")
     spec: Dict[str, Any] = {"table": table, "mode": _word("mode", mode, MODES)}
-    if target:
-        spec["target"] = target
     if if_exists is not None:
         _only("if_exists", mode, "create")
         spec["ifExists"] = _word("if_exists", if_exists, IF_EXISTS)
@@ -81,7 +93,22 @@ def write_spec(
                 "column_types says how a table is made, and mode 'append' makes none: "
                 "leave it out, or add create_if_missing=True"
             )
+        _only("column_types", mode, "append", "create", "overwrite")
         spec["tableDefinition"] = {"columnTypes": dict(column_types)}
+    if isinstance(key_columns, str):
+        raise InvalidCommand("key_columns is a list of names, as in ['id']")
+    if key_columns:
+        _only("key_columns", mode, *KEYED_MODES)
+        spec["keyColumns"] = list(key_columns)
+    elif mode in KEYED_MODES:
+        raise InvalidCommand(f"mode {mode!r} needs key_columns: the columns that identify a row")
+    if order_by is not None:
+        _only("order_by", mode, *KEYED_MODES)
+        spec["orderBy"] = order_by
+    if publish is not None:
+        spec["publish"] = _word("publish", publish, PUBLISH)
+        if publish == "direct":
+            _only("publish='direct'", mode, "append")
     return spec
 
 
@@ -115,6 +142,7 @@ def _word(argument: str, value: Any, words: Mapping[str, str]) -> str:
     return words[value]
 
 
-def _only(argument: str, mode: str, needed: str) -> None:
-    if mode != needed:
-        raise InvalidCommand(f"{argument} has a meaning in mode {needed!r} only, not in {mode!r}")
+def _only(argument: str, mode: str, *needed: str) -> None:
+    if mode not in needed:
+        words = ", ".join(repr(word) for word in needed)
+        raise InvalidCommand(f"{argument} has a meaning in mode {words} only, not in {mode!r}")

@@ -7,7 +7,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import pyarrow as pa
 from pyarrow import flight
@@ -21,7 +21,7 @@ DEFAULT_MESSAGE_BYTES = 4 * 1024 * 1024
 # Keepalive finds a server that vanished without a word, and keeps idle connections open through
 # NAT and load balancers while a long COPY or commit says nothing. The cap on the reconnect backoff
 # (gRPC's is 2 minutes) lets retries of an action find a restarted server.
-_CHANNEL_OPTIONS = [
+_CHANNEL_OPTIONS: List[Tuple[str, Union[int, str]]] = [
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.max_pings_without_data", 0),

@@ -55,9 +55,7 @@ class PgFlightWriter(DataSourceArrowWriter):
             return AttemptReceipt(None)
         context = TaskContext.get()
         assert context is not None, "Spark calls this in a task"
-        receipt = self._write.attempt(
-            context.partitionId(), str(context.taskAttemptId()), iterator
-        )
+        receipt = self._write.attempt(context.partitionId(), str(context.taskAttemptId()), iterator)
         return AttemptReceipt(receipt)
 
     def commit(self, messages: List[Optional[WriterCommitMessage]]) -> None:
@@ -71,12 +69,17 @@ class PgFlightWriter(DataSourceArrowWriter):
         print(line, file=sys.stderr)
 
     def abort(self, messages: List[Optional[WriterCommitMessage]]) -> None:
-        """Ends the write. Tasks may still be running; and the commit may have worked, if it was its
-        answer that was lost: then the write stays committed."""
+        """Ends the write, unless it was the answer of a commit that worked which was lost.
+
+        Tasks may still be running: the server refuses them from now on.
+        """
         if self._write.is_committed:
             return
         finished = sum(message is not None for message in messages)
-        self._write.abort(f"Spark aborted it: {finished} of {len(messages)} partitions had finished")
+        # Quietly: Spark has an exception at hand that says more than that the server is away.
+        self._write.abort_quietly(
+            f"Spark aborted it: {finished} of {len(messages)} partitions had finished"
+        )
 
 
 @dataclass

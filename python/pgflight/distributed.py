@@ -77,8 +77,10 @@ class DistributedWrite:
 
     @property
     def is_committed(self) -> bool:
-        """Whether there is nothing to do: this very write was committed before, or the mode rules
-        that the table stays as it is."""
+        """Whether there is nothing to do.
+
+        This very write was committed before, or the mode rules that the table stays as it is.
+        """
         return self.status.state == "committed"
 
     def attempt(
@@ -123,10 +125,19 @@ class DistributedWrite:
             PgFlightError: when the write is not committed, or it is not known whether it is.
         """
         fields = {"writeId": self.write_id, "receipts": receipts}
-        with _connected(self.endpoint) as connection:
-            answer = connection.action(
-                "commit", "CommitRequest", fields, retry_seconds=_COMMIT_RETRY_SECONDS
-            )
+        try:
+            with _connected(self.endpoint) as connection:
+                answer = connection.action(
+                    "commit", "CommitRequest", fields, retry_seconds=_COMMIT_RETRY_SECONDS
+                )
+        except PgFlightError as error:
+            if error.retryable:
+                error.write_id = self.write_id
+                error.message += (
+                    f"; it is not known whether write {self.write_id!r} was committed: ask for its "
+                    "status, or run the job again with this write id"
+                )
+            raise
         return WriteStatus.from_json(answer)
 
     def abort(self, reason: str) -> WriteStatus:

@@ -247,11 +247,10 @@ def from_text(text: str) -> Optional[PgFlightError]:
     Returns:
         The exception as the task raised it, or None when the job failed of something else.
     """
-    found = None
-    for found in _IN_TRACEBACK.finditer(text):
-        pass  # The last one is the one that was raised; those before it are its causes.
-    if found is None:
+    raised = list(_IN_TRACEBACK.finditer(text))
+    if not raised:
         return None
+    found = raised[-1]  # Those before it are its causes.
     details = {name: json.loads(value) for name, value in _DETAIL.findall(found["details"])}
     kind = _BY_REASON.get(found["reason"], PgFlightError)
     return kind(found["message"], reason=found["reason"], **details)

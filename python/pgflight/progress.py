@@ -29,7 +29,10 @@ class Reporter:
     """Counts what is sent and tells about it now and then."""
 
     def __init__(
-        self, table: str, report: Union[bool, Callable[[Progress], None]], out: Optional[TextIO] = None
+        self,
+        table: str,
+        report: Union[bool, Callable[[Progress], None]],
+        out: Optional[TextIO] = None,
     ) -> None:
         """Args:
         table: Named in the lines.

@@ -11,7 +11,7 @@ import contextlib
 import json
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Union
 
 import pyarrow as pa
 
@@ -40,7 +40,9 @@ def write_dataframe(
     overwrite_with: Optional[str] = None,
     create_if_missing: bool = False,
     column_types: Optional[Mapping[str, str]] = None,
-    target: Optional[str] = None,
+    key_columns: Optional[Sequence[str]] = None,
+    order_by: Optional[str] = None,
+    publish: Optional[str] = None,
     write_id: Optional[str] = None,
     token: Optional[str] = None,
     tls_root_certs: Union[bytes, str, Path, None] = None,
@@ -56,7 +58,9 @@ def write_dataframe(
         table: `name` or `schema.name`, with double quotes around a name that holds a dot or a
             double quote. Names keep their case.
         mode: "append" adds to a table that exists; "create" makes it; "overwrite" replaces its
-            rows, and makes it when it is missing.
+            rows, and makes it when it is missing. Keyed modes look at the rows that have the same
+            keys: "upsert" replaces them or adds; "insert_if_absent" only adds; "update_only" only
+            changes; "delete_by_key" removes them.
         if_exists: mode "create" only, when the table is there: "fail" (default), "append", or
             "ignore", which leaves it as it is and writes nothing.
         overwrite_with: mode "overwrite" only: "truncate" (default), or "delete", which never blocks
@@ -64,7 +68,13 @@ def write_dataframe(
         create_if_missing: mode "append" only: make the table when it is missing.
         column_types: PostgreSQL types for columns of a table that is made, as in
             {"fare": "numeric(12,2)"}; the other types follow from the frame.
-        target: One of the server's configured databases; its default unless given.
+        key_columns: keyed modes only, and there needed: the columns that identify a row. They
+            must be in the data, and NULL in none of its rows.
+        order_by: keyed modes only: of several rows with the same keys, the one with the greatest
+            value in this column counts. Unless given, such rows are an error.
+        publish: "staged" (default): all rows or none. "direct", mode "append" only: every task's rows
+            go straight into the table, which is cheaper and breaks the promise above: rows of a
+            task that failed afterwards, or ran twice, stay there.
         write_id: An id of your own, at most 128 bytes, that names this write for ever. Calling
             again with the same id and arguments writes nothing if the write was committed and
             returns its result: a job that is run again does not write twice.
@@ -72,7 +82,8 @@ def write_dataframe(
         tls_root_certs: PEM certificates to trust, as bytes or as the path of a file here.
 
     Returns:
-        Rows and bytes that PostgreSQL took, the seconds it took, and the write's id.
+        Rows and bytes that PostgreSQL took, the seconds it took, and the write's id. In keyed modes
+        these are the rows of the frame, whatever became of them.
 
     Raises:
         PgFlightError: one of its subclasses. What is wrong with table, columns, types or rights is
@@ -100,7 +111,9 @@ def write_dataframe(
         overwrite_with=overwrite_with,
         create_if_missing=create_if_missing,
         column_types=match_columns(column_types or {}, schema.names),
-        target=target,
+        key_columns=key_columns,
+        order_by=order_by,
+        publish=publish,
     )
     write = DistributedWrite.begin(endpoint, spec, schema, write_id)
     if write.is_committed:
@@ -151,8 +164,8 @@ def register(spark: Any) -> None:
 
 
 def _run(df: Any, write: DistributedWrite) -> List[Dict[str, Any]]:
-    """Runs the job, once and to its end: the lazy frame never leaves this function, since every
-    action on it would write again."""
+    """Runs the job, once and to its end."""
+    # The lazy frame never leaves this function: every action on it would write again.
     # mapInArrow looks columns up by name, which fails for a name with a dot or a back quote: so
     # they travel under their numbers.
     numbered = df.toDF(*[f"_{number}" for number in range(len(write.schema))])
@@ -160,7 +173,9 @@ def _run(df: Any, write: DistributedWrite) -> List[Dict[str, Any]]:
     return [json.loads(row["receipt"]) for row in rows]
 
 
-def _task(write: DistributedWrite) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _task(
+    write: DistributedWrite,
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def send(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import TaskContext
 

@@ -16,12 +16,15 @@ _KNOWN = (
     "url",
     "dbtable",
     "path",
-    "target",
     "truncate",
     "overwriteWith",
     "createTable",
     "ifExists",
     "createTableColumnTypes",
+    "writeMode",
+    "keyColumns",
+    "orderBy",
+    "publish",
     "writeId",
     "token",
     "tlsRootCerts",
@@ -81,7 +84,9 @@ class SparkOptions:
     overwrite_with: Optional[str]
     create_if_missing: bool
     column_types: Dict[str, str]
-    target: Optional[str]
+    key_columns: List[str]
+    order_by: Optional[str]
+    publish: Optional[str]
     write_id: Optional[str]
 
     def spec(self, column_types: Mapping[str, str]) -> Dict[str, Any]:
@@ -93,7 +98,9 @@ class SparkOptions:
             overwrite_with=self.overwrite_with,
             create_if_missing=self.create_if_missing,
             column_types=column_types,
-            target=self.target,
+            key_columns=self.key_columns,
+            order_by=self.order_by,
+            publish=self.publish,
         )
 
 
@@ -133,7 +140,9 @@ def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
         overwrite_with=overwrite_with,
         create_if_missing=create_if_missing,
         column_types=types,
-        target=given.get("target"),
+        key_columns=_names(given.get("keycolumns", "")),
+        order_by=given.get("orderby"),
+        publish=given.get("publish"),
         write_id=given.get("writeid"),
     )
 
@@ -179,6 +188,17 @@ def _check_names(given: Mapping[str, str]) -> None:
 def _making(given: Mapping[str, str], overwrite: bool) -> Tuple[str, Optional[str], bool]:
     """Mode, if_exists and create_if_missing: Spark itself knows only append and overwrite."""
     create_table = _flag(given, "createTable")
+    write_mode = given.get("writemode")
+    if write_mode is not None:
+        write_mode = write_mode.lower()
+        if write_mode not in command.KEYED_MODES:
+            raise InvalidCommand(f"option 'writeMode' must be {', '.join(command.KEYED_MODES)}")
+        for name in ("createTable", "ifExists"):
+            if name.lower() in given:
+                raise InvalidCommand(f"options 'writeMode' and {name!r} contradict each other")
+        if overwrite:
+            raise InvalidCommand("option 'writeMode' contradicts mode 'overwrite': use 'append'")
+        return write_mode, None, False
     if_exists = given.get("ifexists")
     if if_exists is not None:
         if_exists = if_exists.lower()
@@ -257,8 +277,17 @@ def _split(text: str) -> List[str]:
             continue
         part += letter
     if quote or depth:
-        raise InvalidCommand("createTableColumnTypes has a quote or parenthesis without its end")
-    return [p.strip() for p in parts + [part] if p.strip()]
+        raise InvalidCommand("an option has a quote or parenthesis without its end")
+    return [p.strip() for p in [*parts, part] if p.strip()]
+
+
+def _names(text: str) -> List[str]:
+    """Reads column names separated by commas, quoted as in createTableColumnTypes."""
+    names = []
+    for part in _split(text):
+        quoted = len(part) > 1 and part[0] in '`"' and part[-1] == part[0]
+        names.append(part[1:-1].replace(part[0] * 2, part[0]) if quoted else part)
+    return names
 
 
 def _name_and_type(part: str) -> Tuple[str, str]:

@@ -39,9 +39,7 @@ _ADVICE = {
 }
 
 
-def arrow_schema(
-    schema: Any, *, time_zone: str = "UTC", large_types: bool = False
-) -> pa.Schema:
+def arrow_schema(schema: Any, *, time_zone: str = "UTC", large_types: bool = False) -> pa.Schema:
     """Converts a schema.
 
     Args:
@@ -78,7 +76,9 @@ def arrow_schema(
         if name == "MapType":
             return pa.map_(
                 pa.field("key", convert(spark_type.keyType, column), nullable=False),
-                pa.field("value", convert(spark_type.valueType, column), spark_type.valueContainsNull),
+                pa.field(
+                    "value", convert(spark_type.valueType, column), spark_type.valueContainsNull
+                ),
             )
         if name == "StructType":
             return pa.struct(
@@ -120,11 +120,15 @@ def match_columns(column_types: Mapping[str, str], names: Any) -> Dict[str, str]
     """
     matched = {}
     for wanted, kind in column_types.items():
-        alike = [n for n in names if n == wanted] or [n for n in names if n.lower() == wanted.lower()]
+        alike = [n for n in names if n == wanted] or [
+            n for n in names if n.lower() == wanted.lower()
+        ]
         if len(alike) != 1:
             near = difflib.get_close_matches(wanted, names, n=1)
             hint = f"; did you mean {near[0]!r}?" if near and not alike else ""
             what = "could be two columns" if alike else "is no column of the frame"
-            raise InvalidCommand(f"a type is given for {wanted!r}, which {what}{hint}", column=wanted)
+            raise InvalidCommand(
+                f"a type is given for {wanted!r}, which {what}{hint}", column=wanted
+            )
         matched[alike[0]] = kind
     return matched

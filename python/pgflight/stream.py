@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 
 import pyarrow as pa
@@ -18,6 +20,9 @@ MAX_BATCH_BYTES = 8 * 1024 * 1024
 
 #: Left free of a message for what is not the batch: descriptor, headers, gRPC's framing.
 _HEADROOM_BYTES = 64 * 1024
+
+#: How long the end of a stream may take to arrive after a write has failed because of it.
+_END_SECONDS = 5.0
 
 
 def send(
@@ -86,6 +91,11 @@ class _Stream:
         self._empty: Optional[pa.RecordBatch] = None
         self._end_sent = False
         self._writer, self._reader = connection.put(descriptor, schema)
+        # Read from the start: when a write fails, this tells a stream that the server has ended from
+        # one that is sound, and pyarrow drops an answer that nobody was reading for by then.
+        self._answers: List[bytes] = []
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def write(self, batch: pa.RecordBatch) -> Iterator[Any]:
         """Sends a batch in pieces; yields rows and bytes of each piece after it was sent."""
@@ -123,24 +133,27 @@ class _Stream:
         return self._checked(receipts)
 
     def close_quietly(self) -> None:
-        try:
-            self._writer.close()
-        except errors.TRANSPORT_ERRORS:
-            pass  # There is an exception under way that says more.
+        # There is an exception under way that says more than what closing raises.
+        with contextlib.suppress(*errors.TRANSPORT_ERRORS):
+            self._writer.done_writing()
+        with contextlib.suppress(*errors.TRANSPORT_ERRORS):
+            self._receipts()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(*errors.TRANSPORT_ERRORS):
+            while True:
+                answer = self._reader.read()
+                if answer is None:
+                    return
+                self._answers.append(answer.to_pybytes())
 
     def _receipts(self) -> List[Dict[str, Any]]:
-        """What the server answered; raises what it raised."""
-        # The server sends nothing but the receipt, so nothing piles up while rows are written and
-        # no thread is needed to read beside it.
-        receipts = []
-        while True:
-            metadata = self._reader.read()
-            if metadata is None:
-                break
-            receipts.append(command.parse(metadata.to_pybytes()))
+        """Waits for the server's end of the stream: what it answered; raises what it raised."""
+        # Closing with a read under way would be refused.
+        self._listener.join()
         # A refusal shows here alone: to `read` it looks like the end of the stream.
         self._writer.close()
-        return receipts
+        return [command.parse(answer) for answer in self._answers]
 
     def _checked(self, receipts: List[Dict[str, Any]]) -> Dict[str, Any]:
         if len(receipts) != 1:
@@ -160,6 +173,10 @@ class _Stream:
     def _failure(self, error: BaseException) -> Exception:
         """What went wrong: writing may only say that the stream is closed; its end says why."""
         if not errors.has_details(error):
+            self._listener.join(_END_SECONDS)
+            if self._listener.is_alive():
+                # The stream is sound: it is pyarrow that could not write this batch.
+                return errors.from_transport(error, self._url)
             try:
                 receipts = self._receipts()
             except errors.TRANSPORT_ERRORS as better:

@@ -5,7 +5,7 @@ An exception here would take all Python data sources of the session down, so the
 the data source cannot be had (an older PySpark, no pyarrow), there simply is no `DefaultSource`.
 """
 
-try:
+import contextlib
+
+with contextlib.suppress(Exception):
     from pgflight.datasource import PgFlightDataSource as DefaultSource  # noqa: F401
-except Exception:  # noqa: BLE001
-    pass

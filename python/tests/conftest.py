@@ -58,9 +58,12 @@ class Database:
 class Server:
     """A pgflight server in a process of its own."""
 
-    def __init__(self, database_url: str) -> None:
+    url: str
+
+    def __init__(self, database_url: str, *arguments: str, port: int = 0) -> None:
+        address = f"127.0.0.1:{port}"
         self._process = subprocess.Popen(
-            [binary(), "serve", "--listen", "127.0.0.1:0", "--postgres", database_url],
+            [binary(), "serve", "--listen", address, "--postgres", database_url, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -65,7 +65,7 @@ class SparkCases:
     def test_columns_may_have_any_name(
         self, spark: SparkSession, server: Server, database: Database
     ) -> None:
-        df = spark.range(1).toDF("a.b").selectExpr("`a.b`", "2 AS `tick``s`", "3 AS `say \"x\"`")
+        df = spark.range(1).toDF("a.b").selectExpr("`a.b`", "2 AS `tick``s`", '3 AS `say "x"`')
         self.save(df, server, "t", "append", create_if_missing=True)
         assert database.rows('SELECT "a.b", "tick`s", "say ""x""" FROM t') == [(0, 2, 3)]
 
@@ -145,6 +145,25 @@ class SparkCases:
         with pgflight.connect(server.url) as client:
             status = client.status("job-7")
         assert (status.state, status.row_count, status.mode) == ("committed", 10, "append")
+
+    def test_upsert_replaces_the_rows_with_the_same_keys(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        database.run("CREATE TABLE t (id int8 PRIMARY KEY, s text)")
+        database.run("INSERT INTO t VALUES (1, 'old'), (99, 'old')")
+        df = spark.range(0, 10, 1, 3).selectExpr("id", "'new' AS s")
+        self.save(df, server, "t", "upsert", key_columns=["id"])
+        assert database.rows("SELECT s, count(*) FROM t GROUP BY s ORDER BY s") == [
+            ("new", 10),
+            ("old", 1),
+        ]
+
+    def test_direct_publishing_puts_rows_straight_into_the_table(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        database.run("CREATE TABLE t (id int8)")
+        self.save(spark.range(0, 1000, 1, 3), server, "t", "append", publish="direct")
+        assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(1000, 1000)]
 
     # ── tasks that fail ──────────────────────────────────────────────────────
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from typing import Iterator
+from typing import Iterator, List
 
 import pyarrow as pa
 import pytest
@@ -127,6 +127,37 @@ def test_an_overwrite_that_fails_leaves_the_old_rows(
     assert database.rows(SELECT) == [(9, "z")]
 
 
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("upsert", [(1, "old"), (2, "new"), (3, "new")]),
+        ("insert_if_absent", [(1, "old"), (2, "old"), (3, "new")]),
+        ("update_only", [(1, "old"), (2, "new")]),
+        ("delete_by_key", [(1, "old")]),
+    ],
+)
+def test_keyed_modes_look_at_the_rows_with_the_same_keys(
+    client: pgflight.Client, database: Database, table: str, mode: str, expected: list
+) -> None:
+    database.run("INSERT INTO t VALUES (1, 'old'), (2, 'old')")
+    data = pa.table({"n": [2, 3], "s": ["new", "new"]})
+    if mode == "delete_by_key":
+        data = data.select(["n"])
+    assert client.write(data, table, mode=mode, key_columns=["n"]).row_count == 2
+    assert database.rows(SELECT) == expected
+
+
+def test_the_latest_of_several_rows_with_the_same_key_counts(
+    client: pgflight.Client, database: Database
+) -> None:
+    database.run("CREATE TABLE t (n int PRIMARY KEY, version int8)")
+    data = pa.table({"n": [1, 1, 1], "version": [2, 3, 1]})
+    with pytest.raises(pgflight.DataRejected):
+        client.write(data, "t", mode="upsert", key_columns=["n"])
+    client.write(data, "t", mode="upsert", key_columns=["n"], order_by="version")
+    assert database.rows("SELECT * FROM t") == [(1, 3)]
+
+
 def test_names_keep_their_case_and_quotes(client: pgflight.Client, database: Database) -> None:
     database.run('CREATE SCHEMA "My.Schema"')
     result = client.write(ONE, '"My.Schema"."The ""T"""', mode="create")
@@ -158,7 +189,7 @@ def test_a_batch_of_another_schema_ends_the_write(
     client: pgflight.Client, database: Database, table: str
 ) -> None:
     other = pa.RecordBatch.from_pydict({"n": pa.array([4], pa.int64()), "s": ["d"]})
-    with pytest.raises(pgflight.SchemaMismatch, match="column 0 is .*int64.*, not .*int32"):
+    with pytest.raises(pgflight.SchemaMismatch, match=r"column 0 is .*int64.*, not .*int32"):
         client.write([*THREE.to_batches(), other], table)
     assert database.count("t") == 0
 
@@ -198,7 +229,9 @@ pgflight.connect({server.url!r}).write(batches(), "public.t")
     assert database.count("t") == 0
 
 
-def test_many_writes_share_a_client(client: pgflight.Client, database: Database, table: str) -> None:
+def test_many_writes_share_a_client(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
     for n in range(50):
         client.write(pa.table({"n": pa.array([n], pa.int32())}), table)
     assert database.count("t") == 50
@@ -208,7 +241,7 @@ def test_many_writes_share_a_client(client: pgflight.Client, database: Database,
 
 
 def test_a_callable_is_told_how_far_the_write_is(client: pgflight.Client) -> None:
-    told = []
+    told: List[pgflight.Progress] = []
     batches = pa.table({"n": range(10_000)}).to_batches(max_chunksize=1000)
     client.write(batches, "t", mode="create", progress=told.append)
     assert [p.row_count for p in told] == [*range(1000, 10_001, 1000), 10_000]
@@ -288,3 +321,44 @@ def test_a_client_can_be_closed_twice(server: Server) -> None:
     client.tables()
     client.close()
     client.close()
+
+
+# ── the size of a message ────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def narrow(database: Database) -> Iterator[pgflight.Client]:
+    """A client of a server that takes 1 MiB at most."""
+    server = Server(database.url, "--max-message-size", "1MiB")
+    with pgflight.connect(server.url) as client:
+        yield client
+    server.stop()
+
+
+def test_batches_are_cut_to_what_the_server_takes(
+    narrow: pgflight.Client, database: Database
+) -> None:
+    text = pa.array(["x" * 100_000] * 100)
+    assert narrow.write(pa.table({"s": text}), "t", mode="create").row_count == 100
+    assert database.rows("SELECT count(*), sum(length(s)) FROM t") == [(100, 10_000_000)]
+
+
+def test_a_row_larger_than_a_message_is_refused_by_its_number(
+    narrow: pgflight.Client, database: Database
+) -> None:
+    database.run("CREATE TABLE t (s text)")
+    text = pa.array(["x" * 100_000] * 20 + ["y" * 2_000_000] + ["z"])
+    with pytest.raises(pgflight.DataRejected, match="raise the server's message limit") as refused:
+        narrow.write(pa.table({"s": text}), "t")
+    assert refused.value.row == 20
+    assert database.count("t") == 0
+
+
+def test_a_dictionary_is_sent_whole_and_its_indices_are_cut(
+    narrow: pgflight.Client, database: Database
+) -> None:
+    words = pa.array([f"word {i}" for i in range(10_000)])
+    indices = pa.array([i % 10_000 for i in range(1_000_000)], pa.int32())
+    table = pa.table({"d": pa.DictionaryArray.from_arrays(indices, words)})
+    assert narrow.write(table, "t", mode="create").row_count == 1_000_000
+    assert database.rows("SELECT count(*), count(DISTINCT d) FROM t") == [(1_000_000, 10_000)]

@@ -45,7 +45,12 @@ CREATE = {"table": "public.trips", "mode": "MODE_CREATE"}
         ({"createTable": "true"}, True, OVERWRITE),
         ({"ifExists": "fail"}, False, {**CREATE, "ifExists": "IF_EXISTS_FAIL"}),
         ({"ifexists": "ignore"}, False, {**CREATE, "ifExists": "IF_EXISTS_IGNORE"}),
-        ({"target": "warehouse"}, False, {**APPEND, "target": "warehouse"}),
+        (
+            {"writeMode": "UPSERT", "keyColumns": "id, `a, b`", "orderBy": "at"},
+            False,
+            {**APPEND, "mode": "MODE_UPSERT", "keyColumns": ["id", "a, b"], "orderBy": "at"},
+        ),
+        ({"publish": "direct"}, False, {**APPEND, "publish": "PUBLISH_DIRECT"}),
         (
             {"createTableColumnTypes": "fare DECIMAL(10,2)"},
             True,
@@ -72,6 +77,12 @@ def test_options_become_a_spec(
         ({"overwriteWith": "drop"}, True, "truncate or delete"),
         ({"ifExists": "replace"}, False, "fail, append or ignore"),
         ({"ifExists": "fail"}, True, "contradicts"),
+        ({"writeMode": "replace"}, False, "must be upsert"),
+        ({"writeMode": "upsert"}, False, "needs key_columns"),
+        ({"writeMode": "upsert", "keyColumns": "id"}, True, "contradicts"),
+        ({"writeMode": "upsert", "createTable": "true"}, False, "contradict"),
+        ({"keyColumns": "id"}, False, "has a meaning in mode 'upsert'"),
+        ({"publish": "direct"}, True, "has a meaning in mode 'append'"),
         ({"createTableColumnTypes": "fare NUMERIC"}, False, "createTable=true"),
         ({"createTabel": "true"}, False, "did you mean 'createTable'?"),
         ({"colour": "blue"}, False, "'colour' is not known"),
@@ -117,17 +128,23 @@ def test_the_table_may_be_named_in_save() -> None:
             "name VARCHAR(64), fare DECIMAL(10,2)",
             {"name": "VARCHAR(64)", "fare": "DECIMAL(10,2)"},
         ),
-        ("tags text[] , at timestamp(3) with time zone", {
-            "tags": "text[]",
-            "at": "timestamp(3) with time zone",
-        }),
-        ("`a b` INT, \"say \"\"x\"\"\" TEXT, `tick``s` INT", {
-            "a b": "INT",
-            'say "x"': "TEXT",
-            "tick`s": "INT",
-        }),
+        (
+            "tags text[] , at timestamp(3) with time zone",
+            {
+                "tags": "text[]",
+                "at": "timestamp(3) with time zone",
+            },
+        ),
+        (
+            '`a b` INT, "say ""x""" TEXT, `tick``s` INT',
+            {
+                "a b": "INT",
+                'say "x"': "TEXT",
+                "tick`s": "INT",
+            },
+        ),
         ("`one, two` NUMERIC(5, 1)", {"one, two": "NUMERIC(5, 1)"}),
-        ("kind my.\"Type, odd\"", {"kind": 'my."Type, odd"'}),
+        ('kind my."Type, odd"', {"kind": 'my."Type, odd"'}),
     ],
 )
 def test_column_types_are_split_at_their_own_commas(text: str, expected: Dict[str, str]) -> None:
@@ -184,7 +201,11 @@ def test_what_is_no_address_is_refused_without_repeating_it(url: str, says: str)
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"mode": "upsert"}, "mode is 'upsert', but must be one of 'append', 'create'"),
+        ({"mode": "replace"}, "mode is 'replace', but must be one of 'append', 'create'"),
+        ({"mode": "upsert"}, "needs key_columns"),
+        ({"mode": "upsert", "key_columns": "id"}, "is a list of names"),
+        ({"mode": "append", "order_by": "at"}, "order_by has a meaning in mode 'upsert'"),
+        ({"mode": "upsert", "key_columns": ["a"], "column_types": {"a": "int"}}, "column_types"),
         ({"mode": "append", "if_exists": "fail"}, "if_exists has a meaning in mode 'create' only"),
         ({"mode": "create", "overwrite_with": "delete"}, "in mode 'overwrite' only"),
         ({"mode": "create", "create_if_missing": True}, "in mode 'append' only"),
@@ -193,9 +214,7 @@ def test_what_is_no_address_is_refused_without_repeating_it(url: str, says: str)
         ({"mode": "append", "table": ""}, "a table must be named"),
     ],
 )
-def test_arguments_that_would_go_unheeded_are_refused(
-    arguments: Dict[str, Any], says: str
-) -> None:
+def test_arguments_that_would_go_unheeded_are_refused(arguments: Dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidCommand, match=says):
         command.write_spec(**{"table": "t", **arguments})
 

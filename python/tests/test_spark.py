@@ -49,9 +49,7 @@ def test_create_of_a_table_that_is_there_does_what_was_said(
     assert result.row_count == rows - 1
 
 
-def test_a_write_id_cannot_be_used_for_another_table(
-    spark: SparkSession, server: Server
-) -> None:
+def test_a_write_id_cannot_be_used_for_another_table(spark: SparkSession, server: Server) -> None:
     pgflight.write_dataframe(spark.range(10), server.url, "t", "create", write_id="w-1")
     with pytest.raises(pgflight.AlreadyExists) as refused:
         pgflight.write_dataframe(spark.range(10), server.url, "u", "create", write_id="w-1")
@@ -79,9 +77,7 @@ def test_the_session_is_left_as_it_was(spark: SparkSession, server: Server) -> N
     spark.sparkContext.setJobDescription(None)
 
 
-def test_a_streaming_frame_is_pointed_to_foreach_batch(
-    spark: SparkSession, server: Server
-) -> None:
+def test_a_streaming_frame_is_pointed_to_foreach_batch(spark: SparkSession, server: Server) -> None:
     df = spark.readStream.format("rate").load()
     with pytest.raises(pgflight.Unsupported, match="foreachBatch"):
         pgflight.write_dataframe(df, server.url, "t")

@@ -22,10 +22,14 @@ def registered(spark: SparkSession) -> None:
 
 class TestDataSource(SparkCases):
     def save(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> None:
+        if mode not in ("append", "overwrite"):
+            options["write_mode"], mode = mode, "append"
         writer = df.write.format("pgflight").mode(mode).option("url", server.url)
         for name, value in options.items():
             if name == "column_types":
                 value = ", ".join(f"{column} {kind}" for column, kind in value.items())
+            elif name == "key_columns":
+                value = ", ".join(value)
             writer = writer.option(OPTIONS[name], value)
         writer.option("dbtable", table).save()
 
@@ -42,6 +46,9 @@ OPTIONS = {
     "overwrite_with": "overwriteWith",
     "column_types": "createTableColumnTypes",
     "write_id": "writeId",
+    "write_mode": "writeMode",
+    "key_columns": "keyColumns",
+    "publish": "publish",
 }
 
 
@@ -84,9 +91,7 @@ def test_reading_is_pointed_to_jdbc(spark: SparkSession) -> None:
         spark.read.format("pgflight").load()
 
 
-def test_spark_finds_the_data_source_without_being_told(
-    server: Server, database: Database
-) -> None:
+def test_spark_finds_the_data_source_without_being_told(server: Server, database: Database) -> None:
     # In a session of its own, since this one was told.
     program = f"""
 from pyspark.sql import SparkSession

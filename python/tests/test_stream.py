@@ -37,7 +37,9 @@ def test_a_row_that_is_too_large_is_a_piece_of_its_own() -> None:
 
 def test_a_shared_dictionary_does_not_count_in_every_piece() -> None:
     words = pa.array([f"word {i} " + "x" * 100 for i in range(10_000)])
-    batch = pa.RecordBatch.from_pydict({"d": pa.DictionaryArray.from_arrays(pa.array(range(10_000)), words)})
+    batch = pa.RecordBatch.from_pydict(
+        {"d": pa.DictionaryArray.from_arrays(pa.array(range(10_000)), words)}
+    )
     assert len(list(pieces(batch, 64 * 1024))) < 10
 
 

@@ -63,6 +63,10 @@ pub(super) fn valid(array: &dyn Array) -> Option<NullBuffer> {
         .cloned()
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 fn number<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'a>, Problem> {
     macro_rules! integers {
         ($type:ty) => {
@@ -85,7 +89,7 @@ fn number<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'
                 _ => fixed::floats(plan, array, |v| v),
             }
         }
-        DataType::Float64 => fixed::floats::<t::Float64Type, _>(plan, array.as_primitive(), |v| v),
+        DataType::Float64 => fixed::floats(plan, array.as_primitive::<t::Float64Type>(), |v| v),
         DataType::Decimal32(_, _) => numeric::decimals::<t::Decimal32Type>(plan, array.as_primitive()),
         DataType::Decimal64(_, _) => numeric::decimals::<t::Decimal64Type>(plan, array.as_primitive()),
         DataType::Decimal128(_, _) => numeric::decimals::<t::Decimal128Type>(plan, array.as_primitive()),
@@ -94,6 +98,10 @@ fn number<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 fn blob<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'a>, Problem> {
     match array.data_type() {
         DataType::Utf8 => varlen::text(plan, array.as_string::<i32>()),

@@ -101,9 +101,12 @@ where
     fn measure(&self, sizes: &mut [u32]) -> Result<(), Rejected> {
         self.check(0..self.values.len())?;
         if let Some(nulls) = &self.nulls {
-            let (null, value) = (u32_size(WORD), u32_size(WORD + W));
-            for (size, valid) in sizes.iter_mut().zip(nulls) {
-                *size += if valid { value } else { null };
+            // Most values are there, and the bits of the others are quickly found.
+            for size in sizes.iter_mut() {
+                *size += u32_size(WORD + W);
+            }
+            for row in (!nulls.inner()).set_indices() {
+                sizes[row] -= u32_size(W);
             }
         }
         Ok(())
@@ -163,6 +166,7 @@ impl<V: Values> Varying<V> {
         self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }
 
+    #[inline(always)]
     fn size(&self, row: usize) -> Result<usize, Problem> {
         let size = self.values.size(row)?;
         if size > MAX_BYTES {
@@ -172,6 +176,7 @@ impl<V: Values> Varying<V> {
         }
     }
 
+    #[inline(always)]
     fn put(&self, row: usize, out: &mut [u8]) -> usize {
         let (word, rest) = out.split_at_mut(WORD);
         let size = self.values.put(row, rest);

@@ -5,8 +5,8 @@ use arrow_array::{BooleanArray, PrimitiveArray};
 
 use super::bind::{BoxedColumn, valid};
 use super::column::{Fixed, Values, Varying};
-use super::numeric;
 use super::problem::Problem;
+use super::{numeric, shortest};
 use crate::plan::FieldPlan;
 
 /// A column of values that a closure turns into as many bytes as the type has.
@@ -47,6 +47,10 @@ pub(super) fn booleans(array: &BooleanArray) -> BoxedColumn<'_> {
 }
 
 /// Integers of any size and sign into integers, floats and numerics.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 pub(super) fn integers<'a, T>(
     plan: &FieldPlan,
     array: &'a PrimitiveArray<T>,
@@ -75,18 +79,22 @@ where
 }
 
 /// Floats into floats at least as wide, and numerics; the closures widen exactly.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 pub(super) fn floats<'a, T, S>(
     plan: &FieldPlan,
     array: &'a PrimitiveArray<T>,
-    widen: fn(T::Native) -> S,
+    widen: impl Fn(T::Native) -> S + Send + Sync + 'a,
 ) -> Result<BoxedColumn<'a>, Problem>
 where
     T: ArrowPrimitiveType,
-    S: numeric::Shortest + 'a,
+    S: shortest::Shortest + 'a,
 {
     match plan {
         FieldPlan::Float8 => Ok(fixed(array, move |v| Ok(widen(v).into().to_be_bytes()))),
-        FieldPlan::Numeric { limit } => Ok(numeric::floats(array, *limit, widen)),
+        FieldPlan::Numeric { limit } => Ok(shortest::floats(array, *limit, widen)),
         _ => Err(Problem::Unplanned),
     }
 }

@@ -23,6 +23,7 @@ use super::array::Level;
 use super::bind::{BoxedColumn, valid};
 use super::column::{Values, Varying};
 use super::iso::{self, Ticks};
+use super::numeric::largest;
 use super::problem::Problem;
 use super::varlen::{Blobs, JSONB_VERSION};
 
@@ -128,10 +129,10 @@ fn render<'a>(array: &'a dyn Array) -> Result<Render<'a>, Problem> {
         DataType::Float16 => floats(array.as_primitive::<t::Float16Type>(), |v| v.to_f32()),
         DataType::Float32 => floats(array.as_primitive::<t::Float32Type>(), |v| v),
         DataType::Float64 => floats(array.as_primitive::<t::Float64Type>(), |v| v),
-        DataType::Decimal32(_, _) => decimals(array.as_primitive::<t::Decimal32Type>()),
-        DataType::Decimal64(_, _) => decimals(array.as_primitive::<t::Decimal64Type>()),
-        DataType::Decimal128(_, _) => decimals(array.as_primitive::<t::Decimal128Type>()),
-        DataType::Decimal256(_, _) => decimals(array.as_primitive::<t::Decimal256Type>()),
+        DataType::Decimal32(_, _) => decimals(array.as_primitive::<t::Decimal32Type>())?,
+        DataType::Decimal64(_, _) => decimals(array.as_primitive::<t::Decimal64Type>())?,
+        DataType::Decimal128(_, _) => decimals(array.as_primitive::<t::Decimal128Type>())?,
+        DataType::Decimal256(_, _) => decimals(array.as_primitive::<t::Decimal256Type>())?,
         DataType::Utf8 => {
             let array = array.as_string::<i32>();
             Box::new(move |row, out| string(array.value(row), out))
@@ -207,10 +208,10 @@ where
 }
 
 /// All the digits there are, with the point where the scale puts it.
-fn decimals<T: DecimalType>(array: &PrimitiveArray<T>) -> Render<'_> {
+fn decimals<T: DecimalType>(array: &PrimitiveArray<T>) -> Result<Render<'_>, Problem> {
     let scale = array.scale();
-    let declared = T::MAX_FOR_EACH_PRECISION[usize::from(array.precision())];
-    Box::new(move |row, out| {
+    let declared = largest(array)?;
+    Ok(Box::new(move |row, out| {
         let value = array.value(row);
         if value.is_gt(declared) || value.is_lt(declared.neg_wrapping()) {
             return Err(Problem::BeyondDeclaredPrecision);
@@ -225,7 +226,7 @@ fn decimals<T: DecimalType>(array: &PrimitiveArray<T>) -> Render<'_> {
             T::format_decimal(value, array.precision(), scale)
         )
         .map_err(|_| Problem::Unplanned)
-    })
+    }))
 }
 
 fn string(text: &str, out: &mut Vec<u8>) -> Result<(), Problem> {
@@ -239,6 +240,10 @@ fn bytes<A: Blobs>(array: &A) -> Render<'_> {
     quoted(move |row, out| write!(out, "{}", BASE64_STANDARD.encode(array.blob(row))))
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 fn temporal(array: &dyn Array) -> Result<Render<'_>, Problem> {
     use DataType as D;
     use arrow_schema::IntervalUnit as I;

@@ -12,6 +12,7 @@ mod iso;
 mod json;
 mod numeric;
 mod problem;
+mod shortest;
 mod temporal;
 #[cfg(test)]
 mod tests;

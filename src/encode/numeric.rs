@@ -1,39 +1,31 @@
-//! Numerics from decimals, integers and floats, as `numeric_recv` of numeric.c reads them.
+//! Numerics from decimals and integers, as `numeric_recv` of numeric.c reads them.
 //!
 //! Four words, then digits of base 10000 from the most significant: how many there are, the power
 //! of 10000 of the first, the sign, and how many decimals after the point are shown. Zeros at both
 //! ends are left out, as PostgreSQL itself does; zeros in between are digits like any other.
-
-use std::io::Write;
 
 use arrow_array::types::{ArrowPrimitiveType, DecimalType};
 use arrow_array::{ArrowNativeTypeOp, PrimitiveArray};
 use arrow_buffer::{ArrowNativeType, i256};
 
 use super::bind::{BoxedColumn, valid};
-use super::column::{Values, Varying};
-use super::digits::{Digits, Point, SmallDigits, WideDigits};
+use super::column::{Values, Varying, u32_size};
+use super::digits::{Digits, Packed, Point, Wide};
 use super::fixed::fixed;
 use super::problem::Problem;
 use crate::plan::{FieldPlan, NumericLimit};
 
 /// Bytes before the digits.
-const HEADER: usize = 8;
+pub(super) const HEADER: usize = 8;
 
-/// Signs of numeric.c, and what stands in their place.
+/// Signs of numeric.c.
 const POSITIVE: u16 = 0;
 const NEGATIVE: u16 = 0x4000;
-const NAN: u16 = 0xC000;
-const POSITIVE_INFINITY: u16 = 0xD000;
-const NEGATIVE_INFINITY: u16 = 0xF000;
-
-/// The display scale that PostgreSQL itself sends with infinities.
-const INFINITY_SCALE: u16 = 32;
 
 /// An integer that a decimal scale may belong to.
 pub(super) trait Unscaled: Copy + Send + Sync {
-    /// Sign and magnitude, when the magnitude has 64 bits.
-    fn small(self) -> Option<(bool, u64)>;
+    /// The same in 64 bits, when it fits.
+    fn small(self) -> Option<i64>;
 
     /// The same in any case.
     fn wide(self) -> i256;
@@ -43,9 +35,8 @@ macro_rules! small_integers {
     ($($native:ty),+) => {$(
         impl Unscaled for $native {
             #[inline]
-            fn small(self) -> Option<(bool, u64)> {
-                #[allow(unused_comparisons, reason = "for types without a sign too")]
-                Some((self < 0, self.abs_diff(0).into()))
+            fn small(self) -> Option<i64> {
+                self.try_into().ok()
             }
 
             fn wide(self) -> i256 {
@@ -59,8 +50,8 @@ small_integers!(i8, i16, i32, i64, u8, u16, u32, u64);
 
 impl Unscaled for i128 {
     #[inline]
-    fn small(self) -> Option<(bool, u64)> {
-        Some((self < 0, u64::try_from(self.unsigned_abs()).ok()?))
+    fn small(self) -> Option<i64> {
+        self.try_into().ok()
     }
 
     fn wide(self) -> i256 {
@@ -69,7 +60,7 @@ impl Unscaled for i128 {
 }
 
 impl Unscaled for i256 {
-    fn small(self) -> Option<(bool, u64)> {
+    fn small(self) -> Option<i64> {
         self.to_i128()?.small()
     }
 
@@ -79,6 +70,10 @@ impl Unscaled for i256 {
 }
 
 /// Decimals of any size into numeric, or into integers when they are whole.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 pub(super) fn decimals<'a, T>(
     plan: &FieldPlan,
     array: &'a PrimitiveArray<T>,
@@ -88,7 +83,7 @@ where
     T::Native: Unscaled + PartialOrd,
 {
     let scale = array.scale();
-    let declared = T::MAX_FOR_EACH_PRECISION[usize::from(array.precision())];
+    let declared = largest(array)?;
     let least = declared.neg_wrapping();
     let within = move |v: T::Native| {
         if least <= v && v <= declared {
@@ -111,6 +106,15 @@ where
         }),
         _ => return Err(Problem::Unplanned),
     })
+}
+
+/// The largest integer that a decimal array declares to have.
+///
+/// # Errors
+/// A precision that Arrow does not know, which data from elsewhere may claim.
+pub(super) fn largest<T: DecimalType>(array: &PrimitiveArray<T>) -> Result<T::Native, Problem> {
+    let declared = T::MAX_FOR_EACH_PRECISION.get(usize::from(array.precision()));
+    declared.copied().ok_or(Problem::Unplanned)
 }
 
 /// Integers into numeric.
@@ -178,78 +182,82 @@ where
     }
 }
 
-impl<T, F, const PARTIAL: usize> Scaled<'_, T, F, PARTIAL> {
-    #[inline]
-    fn measured<const N: usize>(&self, digits: &Digits<N>) -> Result<usize, Problem> {
-        if let Some(limit) = self.limit {
-            digits.fit(self.point, limit)?;
-        }
-        Ok(HEADER + 2 * digits.len())
-    }
-}
-
 impl<'a, T, F, const PARTIAL: usize> Values for Scaled<'a, T, F, PARTIAL>
 where
     T: Unscaled,
     F: Fn(T) -> Result<T, Problem> + Send + Sync + 'a,
 {
+    #[inline(always)]
     fn size(&self, row: usize) -> Result<usize, Problem> {
         let value = (self.check)(self.values[row])?;
-        match value.small() {
-            Some((_, magnitude)) => self.measured(&SmallDigits::new::<PARTIAL>(magnitude)),
-            None => self.measured(&WideDigits::new(value.wide(), self.point)),
+        let count = value
+            .small()
+            .and_then(|v| Packed::count_of::<PARTIAL>(v.unsigned_abs()));
+        match (count, self.limit) {
+            (Some(count), None) => Ok(HEADER + 2 * count),
+            _ => size_wide(value.wide(), self.point, self.limit),
         }
     }
 
+    #[inline(always)]
     fn put(&self, row: usize, out: &mut [u8]) -> usize {
         let value = self.values[row];
-        match value.small() {
-            Some((negative, magnitude)) => put(
-                &SmallDigits::new::<PARTIAL>(magnitude),
-                negative,
-                self.point,
-                self.shown,
-                out,
-            ),
-            None => {
-                let wide = value.wide();
-                let digits = WideDigits::new(wide, self.point);
-                put(&digits, wide.is_negative(), self.point, self.shown, out)
-            }
+        if let Some(small) = value.small()
+            && let Some(digits) = Packed::new::<PARTIAL>(small.unsigned_abs())
+        {
+            return put(&digits, small < 0, self.point, self.shown, out);
         }
+        put_wide(value.wide(), self.point, self.shown, out)
     }
 }
 
+/// What is long, or must be held to a limit.
+#[inline(never)]
+fn size_wide(value: i256, point: Point, limit: Option<NumericLimit>) -> Result<usize, Problem> {
+    let digits = Wide::new(value, point);
+    if let Some(limit) = limit {
+        digits.fit(point, limit)?;
+    }
+    Ok(HEADER + 2 * digits.count())
+}
+
+#[inline(never)]
+fn put_wide(value: i256, point: Point, shown: u16, out: &mut [u8]) -> usize {
+    put(
+        &Wide::new(value, point),
+        value.is_negative(),
+        point,
+        shown,
+        out,
+    )
+}
+
+/// Writes a number of checked size to the beginning of `out`; returns its bytes.
 #[inline]
-fn put<const N: usize>(
-    digits: &Digits<N>,
+pub(super) fn put(
+    digits: &impl Digits,
     negative: bool,
     point: Point,
     shown: u16,
     out: &mut [u8],
 ) -> usize {
-    let size = HEADER + 2 * digits.len();
+    let size = HEADER + 2 * digits.count();
     let out = &mut out[..size];
+    // The digits first, since they may scribble on what is before them.
+    digits.put(out);
     let sign = if negative { NEGATIVE } else { POSITIVE };
-    put_header(digits.len(), digits.weight(point), sign, shown, out);
-    for (word, digit) in out[HEADER..]
-        .as_chunks_mut()
-        .0
-        .iter_mut()
-        .zip(digits.iter())
-    {
-        *word = digit.to_be_bytes();
-    }
+    put_header(digits.count(), digits.weight(point), sign, shown, out);
     size
 }
 
+/// Writes the words before the digits.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "at most 21 digits")]
-fn put_header(count: usize, weight: i16, sign: u16, shown: u16, out: &mut [u8]) {
-    out[..2].copy_from_slice(&(count as u16).to_be_bytes());
-    out[2..4].copy_from_slice(&weight.to_be_bytes());
-    out[4..6].copy_from_slice(&sign.to_be_bytes());
-    out[6..HEADER].copy_from_slice(&shown.to_be_bytes());
+pub(super) fn put_header(count: usize, weight: i16, sign: u16, shown: u16, out: &mut [u8]) {
+    let header = u64::from(u32_size(count)) << 48
+        | u64::from(weight.cast_unsigned()) << 32
+        | u64::from(sign) << 16
+        | u64::from(shown);
+    out[..HEADER].copy_from_slice(&header.to_be_bytes());
 }
 
 /// The integer that a decimal is, when nothing follows its point.
@@ -268,142 +276,4 @@ fn whole(value: i256, scale: i8) -> Result<i256, Problem> {
 fn integer<N: TryFrom<i128>>(value: i256) -> Result<N, Problem> {
     let value = value.to_i128().ok_or(Problem::OutOfRange)?;
     N::try_from(value).map_err(|_| Problem::OutOfRange)
-}
-
-/// A float that can be written with as few decimals as tell it from its neighbours.
-pub(super) trait Shortest: Copy + Into<f64> + Send + Sync {
-    /// Writes `-1.25e-7`; only for numbers.
-    fn write(self, out: &mut dyn Write) -> std::io::Result<()>;
-}
-
-impl Shortest for f32 {
-    fn write(self, out: &mut dyn Write) -> std::io::Result<()> {
-        write!(out, "{self:e}")
-    }
-}
-
-impl Shortest for f64 {
-    fn write(self, out: &mut dyn Write) -> std::io::Result<()> {
-        write!(out, "{self:e}")
-    }
-}
-
-/// Floats into numeric, by their shortest decimal form: what people see is what is stored.
-///
-/// A half is widened to a single first, which is exact.
-pub(super) fn floats<'a, T, S: Shortest + 'a>(
-    array: &'a PrimitiveArray<T>,
-    limit: Option<NumericLimit>,
-    widen: fn(T::Native) -> S,
-) -> BoxedColumn<'a>
-where
-    T: ArrowPrimitiveType,
-{
-    let values = Floats {
-        values: &array.values()[..],
-        limit,
-        widen,
-    };
-    Box::new(Varying {
-        values,
-        nulls: valid(array),
-    })
-}
-
-struct Floats<'a, T, S> {
-    values: &'a [T],
-    limit: Option<NumericLimit>,
-    widen: fn(T) -> S,
-}
-
-/// A float taken apart.
-enum Parsed {
-    Special(u16, u16),
-    Number {
-        negative: bool,
-        digits: SmallDigits,
-        point: Point,
-        shown: u16,
-    },
-}
-
-impl<T: Copy, S: Shortest> Floats<'_, T, S> {
-    fn parse(&self, row: usize) -> Result<Parsed, Problem> {
-        let value = (self.widen)(self.values[row]);
-        let double: f64 = value.into();
-        if double.is_nan() {
-            return Ok(Parsed::Special(NAN, 0));
-        }
-        if double.is_infinite() {
-            let sign = if double > 0.0 {
-                POSITIVE_INFINITY
-            } else {
-                NEGATIVE_INFINITY
-            };
-            // PostgreSQL 14 and newer, and only where no precision is declared.
-            return match self.limit {
-                None => Ok(Parsed::Special(sign, INFINITY_SCALE)),
-                Some(_) => Err(Problem::NotFinite),
-            };
-        }
-        // 17 digits, sign, point, exponent: no more than 24 bytes.
-        let mut text = [0; 32];
-        let mut rest = &mut text[..];
-        value.write(&mut rest).map_err(|_| Problem::Unplanned)?;
-        let unused = rest.len();
-        let text = &text[..text.len() - unused];
-        let (mut magnitude, mut scale, mut exponent) = (0_u64, 0, 0_i32);
-        let (mut after_point, mut in_exponent, mut down) = (false, false, false);
-        for byte in text.strip_prefix(b"-").unwrap_or(text) {
-            match byte {
-                b'.' => after_point = true,
-                b'e' => in_exponent = true,
-                b'-' => down = true,
-                digit if in_exponent => exponent = exponent * 10 + i32::from(digit - b'0'),
-                digit => {
-                    magnitude = magnitude * 10 + u64::from(digit - b'0');
-                    scale += i32::from(after_point);
-                }
-            }
-        }
-        scale -= if down { -exponent } else { exponent };
-        let point = Point::of(scale);
-        Ok(Parsed::Number {
-            negative: double < 0.0,
-            digits: SmallDigits::at(point, magnitude),
-            point,
-            shown: u16::try_from(scale).unwrap_or(0),
-        })
-    }
-}
-
-impl<T: Copy + Send + Sync, S: Shortest> Values for Floats<'_, T, S> {
-    fn size(&self, row: usize) -> Result<usize, Problem> {
-        match self.parse(row)? {
-            Parsed::Special(..) => Ok(HEADER),
-            Parsed::Number { digits, point, .. } => {
-                if let Some(limit) = self.limit {
-                    digits.fit(point, limit)?;
-                }
-                Ok(HEADER + 2 * digits.len())
-            }
-        }
-    }
-
-    fn put(&self, row: usize, out: &mut [u8]) -> usize {
-        match self.parse(row) {
-            Ok(Parsed::Number {
-                negative,
-                digits,
-                point,
-                shown,
-            }) => put(&digits, negative, point, shown, out),
-            Ok(Parsed::Special(sign, shown)) => {
-                put_header(0, 0, sign, shown, out);
-                HEADER
-            }
-            // Every value was parsed before.
-            Err(_) => 0,
-        }
-    }
 }

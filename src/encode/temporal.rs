@@ -20,6 +20,10 @@ use super::iso::MILLIS_PER_DAY;
 use super::problem::Problem;
 
 /// `date_recv`, date.c: days since 2000-01-01.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 pub(super) fn dates(array: &dyn Array) -> Result<BoxedColumn<'_>, Problem> {
     match array.data_type() {
         DataType::Date32 => Ok(fixed(array.as_primitive::<Date32Type>(), |days| {
@@ -34,6 +38,10 @@ pub(super) fn dates(array: &dyn Array) -> Result<BoxedColumn<'_>, Problem> {
 
 /// `timestamp_recv` and `timestamptz_recv`, timestamp.c: microseconds since 2000-01-01, for both;
 /// dates become their midnight.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 pub(super) fn timestamps(
     array: &dyn Array,
     precision: Option<u8>,
@@ -52,7 +60,14 @@ pub(super) fn timestamps(
             TimeUnit::Microsecond => match precision {
                 // What Spark sends.
                 None => fixed(array.as_primitive::<TimestampMicrosecondType>(), |micros| {
-                    timestamp(micros, 1, EPOCH_MICROS)
+                    // The end is beyond what Arrow can count to from 1970.
+                    const FIRST: i64 = MIN_TIMESTAMP + EPOCH_MICROS;
+                    const { assert!(END_TIMESTAMP > i64::MAX - EPOCH_MICROS) }
+                    if micros >= FIRST {
+                        Ok((micros - EPOCH_MICROS).to_be_bytes())
+                    } else {
+                        Err(Problem::OutOfRange)
+                    }
                 }),
                 Some(_) => scaled::<TimestampMicrosecondType>(array, 1, precision),
             },
@@ -98,6 +113,10 @@ pub(super) fn times(array: &dyn Array, precision: Option<u8>) -> Result<BoxedCol
 ///
 /// The triples that PostgreSQL 17 reads as infinity, all fields at their least or greatest, cannot
 /// come about: Arrow's intervals have fewer microseconds, and durations have no months.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 pub(super) fn intervals(
     array: &dyn Array,
     precision: Option<u8>,
@@ -129,6 +148,10 @@ pub(super) fn intervals(
 }
 
 /// Times of day and durations of any unit, as microseconds.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 fn micros<'a, F, const W: usize>(
     array: &'a dyn Array,
     convert: F,

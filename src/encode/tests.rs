@@ -1,6 +1,7 @@
 //! Tests of the whole encoder: plan, bind, measure, write.
 
 mod golden;
+mod json;
 mod numeric;
 mod property;
 mod rejected;

@@ -62,6 +62,10 @@ impl Blobs for FixedSizeBinaryArray {
 }
 
 /// Text into whatever takes text.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 pub(super) fn text<'a, A: Blobs>(
     plan: &'a FieldPlan,
     array: &'a A,
@@ -123,6 +127,10 @@ pub(super) fn text<'a, A: Blobs>(
 }
 
 /// Bytes into `bytea`, or sixteen of them into `uuid`.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
 pub(super) fn binary<'a, A: Blobs>(
     plan: &FieldPlan,
     array: &'a A,

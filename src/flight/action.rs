@@ -8,7 +8,7 @@ use super::decode;
 use super::envelope::{self, Envelope, WireForm};
 use crate::error::{Error, Result};
 use crate::proto::v1;
-use crate::write::{Mode, WriteState, WriteStatus, Writer};
+use crate::write::{KeyedAction, Mode, WriteState, WriteStatus, Writer};
 
 /// An action by its name on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +138,12 @@ fn write_status(status: WriteStatus, max_message_bytes: u64, form: WireForm) -> 
         Some(Mode::Append { .. }) => v1::Mode::Append,
         Some(Mode::Create { .. }) => v1::Mode::Create,
         Some(Mode::Overwrite { .. }) => v1::Mode::Overwrite,
+        Some(Mode::Keyed { action, .. }) => match action {
+            KeyedAction::Upsert => v1::Mode::Upsert,
+            KeyedAction::InsertIfAbsent => v1::Mode::InsertIfAbsent,
+            KeyedAction::UpdateOnly => v1::Mode::UpdateOnly,
+            KeyedAction::DeleteByKey => v1::Mode::DeleteByKey,
+        },
         None => v1::Mode::Unspecified,
     };
     let answer = v1::WriteStatus {

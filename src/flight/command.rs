@@ -1,13 +1,15 @@
 //! From what arrives in descriptors and actions to typed commands: parsed once, valid from then on.
 
+use std::collections::HashSet;
+
 use arrow_flight::FlightDescriptor;
 use arrow_flight::flight_descriptor::DescriptorType;
 
 use super::envelope::{Envelope, WireForm};
 use crate::error::{Error, Result};
-use crate::plan::TableName;
+use crate::plan::{Ident, TableName};
 use crate::proto::v1;
-use crate::write::{AttemptId, EndRecord, IfExists, Mode, OverwriteWith, WriteSpec};
+use crate::write::{AttemptId, EndRecord, IfExists, KeyedAction, Mode, OverwriteWith, WriteSpec};
 
 /// Ids are keys of the ledger and stand in logs: long enough for any job's name, no longer.
 const MAX_ID_BYTES: usize = 128;
@@ -106,14 +108,57 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
     let overwrite_with = v1::OverwriteWith::try_from(spec.overwrite_with)
         .map_err(|_| unknown("overwrite_with", spec.overwrite_with))?;
     let wire_mode = v1::Mode::try_from(spec.mode).map_err(|_| unknown("mode", spec.mode))?;
+    let publish =
+        v1::Publish::try_from(spec.publish).map_err(|_| unknown("publish", spec.publish))?;
+    let needed_by = [
+        (
+            "if_exists",
+            if_exists != v1::IfExists::Unspecified,
+            &[v1::Mode::Create][..],
+        ),
+        (
+            "overwrite_with",
+            overwrite_with != v1::OverwriteWith::Unspecified,
+            &[v1::Mode::Overwrite],
+        ),
+        (
+            "create_if_missing",
+            spec.create_if_missing,
+            &[v1::Mode::Append],
+        ),
+        (
+            "publish direct",
+            publish == v1::Publish::Direct,
+            &[v1::Mode::Append],
+        ),
+        ("key_columns", !spec.key_columns.is_empty(), &KEYED_MODES),
+        ("order_by", !spec.order_by.is_empty(), &KEYED_MODES),
+    ];
+    for (option, is_set, modes) in needed_by {
+        if is_set && !modes.contains(&wire_mode) {
+            let names: Vec<&str> = modes.iter().map(v1::Mode::as_str_name).collect();
+            return Err(Error::invalid_command(format!(
+                "{option} goes with {} and has no meaning with {}",
+                names.join(", "),
+                wire_mode.as_str_name()
+            )));
+        }
+    }
+    let direct = publish == v1::Publish::Direct;
+    if direct && spec.create_if_missing {
+        return Err(Error::invalid_command(
+            "publish direct needs a table that exists: leave create_if_missing out",
+        ));
+    }
     let mode = match wire_mode {
         v1::Mode::Unspecified => {
             return Err(Error::invalid_command(
-                "the spec has no mode; MODE_APPEND, MODE_CREATE or MODE_OVERWRITE",
+                "the spec has no mode, such as MODE_APPEND",
             ));
         }
         v1::Mode::Append => Mode::Append {
             create_if_missing: spec.create_if_missing,
+            direct,
         },
         v1::Mode::Create => Mode::Create {
             if_exists: match if_exists {
@@ -130,37 +175,53 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
                 v1::OverwriteWith::Delete => OverwriteWith::Delete,
             },
         },
-    };
-    let misplaced = [
-        (
-            "if_exists",
-            if_exists != v1::IfExists::Unspecified,
-            v1::Mode::Create,
-        ),
-        (
-            "overwrite_with",
-            overwrite_with != v1::OverwriteWith::Unspecified,
-            v1::Mode::Overwrite,
-        ),
-        (
-            "create_if_missing",
-            spec.create_if_missing,
-            v1::Mode::Append,
-        ),
-    ];
-    for (option, is_set, needs) in misplaced {
-        if is_set && wire_mode != needs {
-            return Err(Error::invalid_command(format!(
-                "{option} goes with {} and has no meaning with {}",
-                needs.as_str_name(),
-                wire_mode.as_str_name()
-            )));
+        v1::Mode::Upsert => keyed(KeyedAction::Upsert, spec.key_columns, spec.order_by)?,
+        v1::Mode::InsertIfAbsent => {
+            keyed(KeyedAction::InsertIfAbsent, spec.key_columns, spec.order_by)?
         }
-    }
+        v1::Mode::UpdateOnly => keyed(KeyedAction::UpdateOnly, spec.key_columns, spec.order_by)?,
+        v1::Mode::DeleteByKey => keyed(KeyedAction::DeleteByKey, spec.key_columns, spec.order_by)?,
+    };
     Ok(WriteSpec {
         table: TableName::parse(&spec.table)?,
         mode,
         column_types: spec.table_definition.unwrap_or_default().column_types,
+    })
+}
+
+const KEYED_MODES: [v1::Mode; 4] = [
+    v1::Mode::Upsert,
+    v1::Mode::InsertIfAbsent,
+    v1::Mode::UpdateOnly,
+    v1::Mode::DeleteByKey,
+];
+
+fn keyed(action: KeyedAction, keys: Vec<String>, order_by: String) -> Result<Mode> {
+    let keys = keys
+        .into_iter()
+        .map(Ident::new)
+        .collect::<Result<Vec<_>>>()?;
+    let order_by = (!order_by.is_empty())
+        .then(|| Ident::new(order_by))
+        .transpose()?;
+    let distinct: HashSet<&Ident> = keys.iter().collect();
+    if keys.is_empty() || distinct.len() < keys.len() {
+        return Err(Error::invalid_command(
+            "key_columns must name the columns that identify a row, each once",
+        ));
+    }
+    if order_by
+        .as_ref()
+        .is_some_and(|order_by| keys.contains(order_by))
+    {
+        return Err(Error::invalid_command(
+            "order_by must name a column that is not a key",
+        ));
+    }
+    Ok(Mode::Keyed {
+        action,
+        keys,
+        order_by,
     })
 }
 

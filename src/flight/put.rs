@@ -30,6 +30,7 @@ pub(super) async fn put(writer: &Writer, mut messages: Streaming<FlightData>) ->
         PutCommand::Table(table) => {
             let mode = Mode::Append {
                 create_if_missing: false,
+                direct: false,
             };
             let spec = WriteSpec {
                 table,

@@ -12,6 +12,9 @@ use crate::plan::{Ident, QualifiedName};
 /// The schema of the ledger and of staging tables.
 pub(super) const SCHEMA: &str = "pgflight";
 
+const CREATE_SCHEMA: &str = "CREATE SCHEMA pgflight;\n\n";
+const CREATE_TABLES: &str = include_str!("ledger.sql");
+
 /// Where a write stands. Committed and aborted are for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteState {
@@ -32,8 +35,12 @@ pub enum Publish {
     Truncate,
     /// After DELETE of all rows.
     Delete,
-    /// Into a table that the commit makes.
+    /// Filled beside the target, then given its name.
     Create,
+    /// Changing the rows with the same keys, as the spec says.
+    Merge,
+    /// Not by the commit: attempts went straight into the target.
+    Direct,
     /// Not at all: the table was there and the caller wanted it left alone.
     Nothing,
 }
@@ -80,6 +87,10 @@ pub struct LedgerWrite {
     pub byte_count: u64,
     /// Attempts published: one per partition.
     pub attempt_count: u32,
+    /// When it was begun, by the database's clock, for people.
+    pub created_at: String,
+    /// When it ended; empty while it is open.
+    pub finished_at: String,
 }
 
 /// A finished stream as the ledger has it.
@@ -97,27 +108,49 @@ pub struct Attempt {
     pub xact_id: String,
 }
 
+/// The SQL that makes the ledger, for a DBA to read and run as the server's role.
+pub fn migration() -> String {
+    format!("{CREATE_SCHEMA}{CREATE_TABLES}")
+}
+
+/// Whether the ledger is there.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn has_schema(transaction: &Transaction) -> Result<bool> {
+    let statement = "SELECT pg_catalog.to_regclass('pgflight.migration') IS NOT NULL";
+    Ok(transaction.query_one(statement, &[]).await?.get(0))
+}
+
 /// Makes the ledger's schema and tables where they are missing.
 ///
 /// # Errors
 /// [`ErrorKind::PermissionDenied`] with what a DBA must do when the role may not.
 pub async fn ensure_schema(transaction: &Transaction) -> Result<()> {
-    let there = "SELECT pg_catalog.to_regclass('pgflight.migration') IS NOT NULL";
-    if transaction.query_one(there, &[]).await?.get(0) {
+    if has_schema(transaction).await? {
         return Ok(());
     }
     // Two servers may come here at once, and CREATE … IF NOT EXISTS does not wait for the other.
     transaction
         .execute_all("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('pgflight.migration', 0))")
         .await?;
-    transaction.execute_all(include_str!("ledger.sql")).await.map_err(|error| match error.kind() {
-        ErrorKind::PermissionDenied => Error::permission_denied(
-            "the schema pgflight, which keeps the state of writes, is missing and the server's role may \
-             not create it; let a DBA run: CREATE SCHEMA pgflight AUTHORIZATION <role of the server>",
-        )
-        .with_source(error),
-        _ => error,
-    })
+    // CREATE SCHEMA IF NOT EXISTS asks for the right to make one even where it is there.
+    let there = "SELECT pg_catalog.to_regnamespace('pgflight') IS NOT NULL";
+    let create_schema = match transaction.query_one(there, &[]).await?.get(0) {
+        true => "",
+        false => "CREATE SCHEMA IF NOT EXISTS pgflight;",
+    };
+    transaction
+        .execute_all(&format!("{create_schema}{CREATE_TABLES}"))
+        .await
+        .map_err(|error| match error.kind() {
+            ErrorKind::PermissionDenied => Error::permission_denied(
+                "the schema pgflight, which keeps the state of writes, is missing and the server's role may \
+                 not create it; let a DBA run: CREATE SCHEMA pgflight AUTHORIZATION <role of the server>",
+            )
+            .with_source(error),
+            _ => error,
+        })
 }
 
 /// Records a new write; false when its id is already there.
@@ -128,14 +161,19 @@ pub async fn begin(transaction: &Transaction, write: &NewWrite) -> Result<bool> 
     let inserted = transaction
         .execute(
             "INSERT INTO pgflight.write
-                (write_id, spec, target_schema, target_name, target_oid, staging_name, publish, state)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, 'open') ON CONFLICT DO NOTHING",
+                (write_id, spec, target_schema, target_name, target_oid, staging_schema,
+                 staging_name, publish, state)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'open') ON CONFLICT DO NOTHING",
             &[
                 &write.write_id,
                 &write.spec,
                 &write.target.schema.as_str(),
                 &write.target.name.as_str(),
                 &write.target_oid,
+                &write
+                    .staging
+                    .as_ref()
+                    .map(|staging| staging.schema.as_str()),
                 &write.staging.as_ref().map(|staging| staging.name.as_str()),
                 &write.publish.as_str(),
             ],
@@ -150,6 +188,18 @@ pub async fn begin(transaction: &Transaction, write: &NewWrite) -> Result<bool> 
 /// What PostgreSQL said.
 pub async fn find_write(transaction: &Transaction, write_id: &str) -> Result<Option<LedgerWrite>> {
     select_write(transaction, write_id, "").await
+}
+
+/// The writes that were begun last, newest first.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn recent_writes(transaction: &Transaction, limit: u32) -> Result<Vec<LedgerWrite>> {
+    let statement = format!(
+        "SELECT {WRITE_COLUMNS} FROM pgflight.write ORDER BY pgflight.write.created_at DESC LIMIT $1"
+    );
+    let rows = transaction.query(&statement, &[&i64::from(limit)]).await?;
+    rows.iter().map(read_write).collect()
 }
 
 /// Reads a write and keeps every other commit, abort and fence of it waiting until this transaction
@@ -298,6 +348,8 @@ impl Publish {
             Self::Truncate => "truncate",
             Self::Delete => "delete",
             Self::Create => "create",
+            Self::Merge => "merge",
+            Self::Direct => "direct",
             Self::Nothing => "nothing",
         }
     }
@@ -308,6 +360,8 @@ impl Publish {
             Self::Truncate,
             Self::Delete,
             Self::Create,
+            Self::Merge,
+            Self::Direct,
             Self::Nothing,
         ]
         .into_iter()
@@ -331,16 +385,16 @@ impl WriteState {
     }
 }
 
+const WRITE_COLUMNS: &str = "write_id, spec, target_schema, target_name, target_oid, staging_name, publish, state,
+    reason, row_count, byte_count, attempt_count, staging_schema, created_at::text, finished_at::text";
+
 async fn select_write(
     transaction: &Transaction,
     write_id: &str,
     locking: &str,
 ) -> Result<Option<LedgerWrite>> {
-    let statement = format!(
-        "SELECT write_id, spec, target_schema, target_name, target_oid, staging_name, publish, state, reason,
-                row_count, byte_count, attempt_count
-         FROM pgflight.write WHERE write_id = $1 {locking}"
-    );
+    let statement =
+        format!("SELECT {WRITE_COLUMNS} FROM pgflight.write WHERE write_id = $1 {locking}");
     let row = transaction.query_opt(&statement, &[&write_id]).await?;
     row.as_ref().map(read_write).transpose()
 }
@@ -360,16 +414,21 @@ fn read_write(row: &Row) -> Result<LedgerWrite> {
             .then(|| name(target_schema, target_name))
             .transpose()?,
         target_oid: row.get(4),
-        staging: row
-            .get::<_, Option<String>>(5)
-            .map(|staging| name(SCHEMA, staging))
-            .transpose()?,
+        staging: match (
+            row.get::<_, Option<&str>>(12),
+            row.get::<_, Option<String>>(5),
+        ) {
+            (Some(schema), Some(staging)) => Some(name(schema, staging)?),
+            _ => None,
+        },
         publish: Publish::parse(row.get(6))?,
         state: WriteState::parse(row.get(7))?,
         reason: row.get(8),
         row_count: from_bigint(row.get(9)),
         byte_count: from_bigint(row.get(10)),
         attempt_count: u32::try_from(row.get::<_, i32>(11)).unwrap_or(0),
+        created_at: row.get(13),
+        finished_at: row.get::<_, Option<String>>(14).unwrap_or_default(),
     })
 }
 

@@ -1,7 +1,5 @@
 -- The ledger of writes, version 1. All of a write's state is here, in the database it writes to, so
 -- that any server can answer any call of any write.
-CREATE SCHEMA IF NOT EXISTS pgflight;
-
 CREATE TABLE IF NOT EXISTS pgflight.migration (
     version     integer     PRIMARY KEY,
     applied_at  timestamptz NOT NULL DEFAULT now()
@@ -14,8 +12,10 @@ CREATE TABLE IF NOT EXISTS pgflight.write (
     target_schema  text        NOT NULL,
     target_name    text        NOT NULL,
     target_oid     oid,                         -- null: the commit makes the table
-    staging_name   text,                        -- in schema pgflight; null: nothing is staged
-    publish        text        NOT NULL CHECK (publish IN ('append', 'truncate', 'delete', 'create', 'nothing')),
+    staging_schema text,                        -- null: nothing is staged, or no longer
+    staging_name   text,
+    publish        text        NOT NULL CHECK (publish IN
+                   ('append', 'truncate', 'delete', 'create', 'merge', 'direct', 'nothing')),
     state          text        NOT NULL CHECK (state IN ('open', 'committed', 'aborted')),
     reason         text        NOT NULL DEFAULT '',
     row_count      bigint      NOT NULL DEFAULT 0,
@@ -36,5 +36,10 @@ CREATE TABLE IF NOT EXISTS pgflight.attempt (
     done_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (write_id, attempt_id)
 );
+
+-- What the reaper looks for.
+CREATE INDEX IF NOT EXISTS write_open ON pgflight.write (created_at) WHERE state = 'open';
+CREATE INDEX IF NOT EXISTS write_staged ON pgflight.write (write_id) WHERE staging_name IS NOT NULL;
+CREATE INDEX IF NOT EXISTS write_finished ON pgflight.write (finished_at);
 
 INSERT INTO pgflight.migration (version) VALUES (1) ON CONFLICT DO NOTHING;

@@ -4,7 +4,9 @@ mod catalog;
 mod connect;
 mod copy;
 mod ledger;
+mod merge;
 mod pool;
+mod reap;
 mod sql;
 mod sqlstate;
 mod staging;
@@ -17,13 +19,16 @@ pub use catalog::{
 pub use connect::ConnectionConfig;
 pub use copy::CopySink;
 pub use ledger::{
-    Attempt, LedgerWrite, NewWrite, Publish, WriteState, abort, attempts, begin, ensure_schema,
+    Attempt, LedgerWrite, NewWrite, Publish, WriteState, abort, attempts, begin, commit,
+    ensure_schema, find_attempt, find_write, has_schema, lock_write_for_publish, migration,
+    recent_writes, record_attempt,
 };
-pub use ledger::{commit, find_attempt, find_write, lock_write_for_publish, record_attempt};
+pub use merge::{KeyedAction, Merge, check_unique_index, merge};
 pub use pool::{Pool, PoolConfig};
+pub use reap::{drop_one_staging, drop_staging_of, expire_writes, forget_writes};
 pub use staging::{
-    accepted_row_count, create_staging, definitions_of, drop_staging, new_staging_name,
-    publish_rows,
+    accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of,
+    new_shadow_name, new_staging_name, publish_rows,
 };
-pub use table::{create_table, create_table_like, delete_all, qualify, truncate};
+pub use table::{create_table, delete_all, qualify, truncate};
 pub use transaction::{Outcome, Transaction};

@@ -3,8 +3,9 @@
 use std::fmt::Display;
 
 use super::catalog::TableLock;
+use super::merge::{KeyedAction, Merge};
 use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{Ident, QualifiedName};
+use crate::plan::{Column, Ident, QualifiedName, Relation};
 
 /// A list of names, quoted: `a, "B"`.
 fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
@@ -46,10 +47,19 @@ pub(super) fn create_table(table: &QualifiedName, columns: &[ColumnDefinition]) 
     )
 }
 
-/// Staging holds rows for minutes: no WAL, no vacuum that would come too late anyway.
+/// Rows of a write that has yet to be published: no WAL, no vacuum that would come too late anyway.
 pub(super) fn create_staging(table: &QualifiedName, columns: &[ColumnDefinition]) -> String {
     format!(
-        "CREATE UNLOGGED TABLE {table} ({}) WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false)",
+        "CREATE UNLOGGED TABLE {table} ({}) \
+         WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false)",
+        list(columns.iter().map(column_definition))
+    )
+}
+
+/// Rows of a write of one stream that cannot go straight into its table.
+pub(super) fn create_temporary(table: &Ident, columns: &[ColumnDefinition]) -> String {
+    format!(
+        "CREATE TEMPORARY TABLE {table} ({}) ON COMMIT DROP",
         list(columns.iter().map(column_definition))
     )
 }
@@ -59,8 +69,13 @@ fn column_definition(column: &ColumnDefinition) -> String {
     format!("{} {}{not_null}", column.name, column.sql_type)
 }
 
-pub(super) fn create_table_like(table: &QualifiedName, staging: &QualifiedName) -> String {
-    format!("CREATE TABLE {table} (LIKE {staging})")
+pub(super) fn rename_table(table: &QualifiedName, name: &Ident) -> String {
+    format!("ALTER TABLE {table} RENAME TO {name}")
+}
+
+/// The rows of attempts that were recorded and not accepted: `$1` as in [`publish`].
+pub(super) fn delete_unaccepted(staging: &QualifiedName) -> String {
+    format!("DELETE FROM {staging} WHERE NOT (xmin = ANY($1::text[]::pg_catalog.xid[]))")
 }
 
 pub(super) fn drop_table(table: &QualifiedName) -> String {
@@ -69,20 +84,14 @@ pub(super) fn drop_table(table: &QualifiedName) -> String {
 
 /// The rows of the accepted attempts: `$1` are their transaction ids as text. A row keeps the id of
 /// the transaction that wrote it in `xmin` (PostgreSQL manual, 5.6 System Columns).
-pub(super) fn publish<'a>(
-    target: &QualifiedName,
-    staging: &QualifiedName,
-    columns: impl IntoIterator<Item = &'a Ident>,
-    overriding: bool,
-) -> String {
-    let columns = list(columns);
-    let overriding = if overriding {
-        " OVERRIDING SYSTEM VALUE"
-    } else {
-        ""
-    };
+pub(super) fn publish(target: &Relation, staging: &Relation) -> String {
+    let names: Vec<&Ident> = staging.columns.iter().map(|column| &column.name).collect();
+    let columns = list(&names);
     format!(
-        "INSERT INTO {target} ({columns}){overriding} SELECT {columns} FROM {staging} {}",
+        "INSERT INTO {} ({columns}){} SELECT {columns} FROM {} {}",
+        target.name,
+        overriding(&target.columns, &names),
+        staging.name,
         accepted_rows()
     )
 }
@@ -96,4 +105,102 @@ pub(super) fn count_accepted(staging: &QualifiedName) -> String {
 
 fn accepted_rows() -> &'static str {
     "WHERE xmin = ANY($1::text[]::pg_catalog.xid[])"
+}
+
+pub(super) fn count_null_keys(staging: &QualifiedName, keys: &[Ident]) -> String {
+    let is_null = keys
+        .iter()
+        .map(|key| format!("{key} IS NULL"))
+        .collect::<Vec<_>>()
+        .join(" OR ");
+    format!(
+        "SELECT pg_catalog.count(*) FROM {staging} {} AND ({is_null})",
+        accepted_rows()
+    )
+}
+
+pub(super) fn count_doubled_keys(staging: &QualifiedName, keys: &[Ident]) -> String {
+    let keys = list(keys);
+    format!(
+        "SELECT pg_catalog.count(*) FROM \
+         (SELECT FROM {staging} {} GROUP BY {keys} HAVING pg_catalog.count(*) > 1) doubled",
+        accepted_rows()
+    )
+}
+
+/// One statement of a keyed mode. Rows are taken in the order of their keys, so that two writes that
+/// meet wait for each other instead of deadlocking, as far as the planner keeps the order.
+pub(super) fn merge(merge: &Merge<'_>) -> String {
+    let (target, keys) = (&merge.target.name, list(merge.keys));
+    let names: Vec<&Ident> = merge
+        .staging
+        .columns
+        .iter()
+        .map(|column| &column.name)
+        .collect();
+    let others: Vec<&&Ident> = names
+        .iter()
+        .filter(|name| !merge.keys.contains(name))
+        .collect();
+    let columns = list(&names);
+    let (distinct, newest_first) = match merge.order_by {
+        Some(order_by) => (
+            format!("DISTINCT ON ({keys}) "),
+            format!(", {order_by} DESC NULLS LAST"),
+        ),
+        None => (String::new(), String::new()),
+    };
+    let rows = format!(
+        "SELECT {distinct}{columns} FROM {} {} ORDER BY {keys}{newest_first}",
+        merge.staging.name,
+        accepted_rows()
+    );
+    let same_keys = merge
+        .keys
+        .iter()
+        .map(|key| format!("t.{key} = s.{key}"))
+        .collect::<Vec<_>>()
+        .join(" AND ");
+    let assign = |from: &str| {
+        let assignments: Vec<String> = others
+            .iter()
+            .map(|name| format!("{name} = {from}.{name}"))
+            .collect();
+        assignments.join(", ")
+    };
+    match merge.action {
+        KeyedAction::Upsert | KeyedAction::InsertIfAbsent => {
+            let on_conflict = match merge.action {
+                KeyedAction::Upsert if !others.is_empty() => {
+                    format!("DO UPDATE SET {}", assign("EXCLUDED"))
+                }
+                _ => "DO NOTHING".to_owned(),
+            };
+            let overriding = overriding(&merge.target.columns, &names);
+            format!(
+                "INSERT INTO {target} ({columns}){overriding} {rows} ON CONFLICT ({keys}) {on_conflict}"
+            )
+        }
+        KeyedAction::UpdateOnly => {
+            format!(
+                "UPDATE {target} t SET {} FROM ({rows}) s WHERE {same_keys}",
+                assign("s")
+            )
+        }
+        KeyedAction::DeleteByKey => {
+            format!("DELETE FROM {target} t USING ({rows}) s WHERE {same_keys}")
+        }
+    }
+}
+
+/// INSERT writes a column that is GENERATED ALWAYS AS IDENTITY only when it is told to; COPY always.
+fn overriding(target: &[Column], names: &[&Ident]) -> &'static str {
+    let identity = target
+        .iter()
+        .any(|column| column.identity_always && names.contains(&&column.name));
+    if identity {
+        " OVERRIDING SYSTEM VALUE"
+    } else {
+        ""
+    }
 }

@@ -72,10 +72,8 @@ fn kind(sqlstate: &str) -> ErrorKind {
         "42P06" | "42P07" | "42710" => ErrorKind::AlreadyExists,
         "42501" | "28000" | "28P01" => ErrorKind::PermissionDenied,
         "42703" | "42704" | "42804" | "42701" => ErrorKind::SchemaMismatch,
-        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" | "40001" | "40P01" | "55P03" => {
-            ErrorKind::Unavailable
-        }
-        "57014" => ErrorKind::Cancelled,
+        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" | "40001" | "40P01" | "55P03"
+        | "57014" => ErrorKind::Unavailable,
         "P0001" | "44000" => ErrorKind::DataRejected,
         "2BP01" => ErrorKind::Conflict,
         _ => match sqlstate.get(..2) {

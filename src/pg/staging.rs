@@ -50,6 +50,94 @@ pub async fn definitions_of<'a>(
         .collect()
 }
 
+/// A name for the table that a write of mode create fills: beside the target, where the default
+/// privileges of its schema hold for it.
+///
+/// # Errors
+/// None in practice, as [`new_staging_name`].
+pub fn new_shadow_name(target: &QualifiedName) -> Result<QualifiedName> {
+    Ok(QualifiedName {
+        schema: target.schema.clone(),
+        name: Ident::new(format!("{SHADOW_PREFIX}{}", Uuid::new_v4().simple()))?,
+    })
+}
+
+/// What the names of tables begin with that are being filled and not yet what they will be.
+pub(super) const SHADOW_PREFIX: &str = "_pgflight_";
+
+/// Makes a temporary table that the end of the transaction drops, and gives its full name.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn create_temporary(
+    transaction: &Transaction,
+    columns: &[ColumnDefinition],
+) -> Result<QualifiedName> {
+    let name = new_staging_name()?.name;
+    transaction
+        .execute_all(&sql::create_temporary(&name, columns))
+        .await?;
+    let row = transaction
+        .query_one(
+            "SELECT nspname::text FROM pg_catalog.pg_namespace WHERE oid = pg_catalog.pg_my_temp_schema()",
+            &[],
+        )
+        .await?;
+    Ok(QualifiedName {
+        schema: Ident::new(row.get::<_, String>(0))?,
+        name,
+    })
+}
+
+/// Makes a filled table the one that it was filled for: keeps the rows of the accepted attempts and
+/// gives it its name. No row is copied.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when somebody made a table
+/// of that name in the meantime.
+pub async fn adopt_shadow(
+    transaction: &Transaction,
+    shadow: &QualifiedName,
+    name: &QualifiedName,
+    xact_ids: &[String],
+    has_unaccepted: bool,
+) -> Result<()> {
+    end_copies_into(transaction, shadow).await?;
+    if has_unaccepted {
+        transaction
+            .execute(&sql::delete_unaccepted(shadow), &[&xact_ids])
+            .await?;
+    }
+    transaction
+        .execute_all(&sql::rename_table(shadow, &name.name))
+        .await
+        .map_err(|error| error.with_table(name))
+}
+
+/// Ends the sessions of ours, on whichever server, that still copy into a staging table whose write
+/// has been decided: nobody will ever accept what they bring, and they would hold up its end.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub(super) async fn end_copies_into(
+    transaction: &Transaction,
+    staging: &QualifiedName,
+) -> Result<()> {
+    transaction
+        .query(
+            "SELECT pg_catalog.pg_terminate_backend(a.pid)
+             FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+             WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.pid <> pg_catalog.pg_backend_pid()
+               AND a.usename = current_user AND a.datname = pg_catalog.current_database()
+               AND l.relation = (SELECT c.oid FROM pg_catalog.pg_class c
+                                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                                 WHERE n.nspname = $1::text AND c.relname = $2::text)",
+            &[&staging.schema.as_str(), &staging.name.as_str()],
+        )
+        .await?;
+    Ok(())
+}
+
 /// Makes the staging table of a write.
 ///
 /// # Errors
@@ -69,7 +157,7 @@ pub async fn create_staging(
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub async fn drop_staging(transaction: &Transaction, staging: &QualifiedName) -> Result<()> {
+pub(super) async fn drop_staging(transaction: &Transaction, staging: &QualifiedName) -> Result<()> {
     transaction.execute_all(&sql::drop_table(staging)).await
 }
 
@@ -84,14 +172,8 @@ pub async fn publish_rows(
     staging: &Relation,
     xact_ids: &[String],
 ) -> Result<u64> {
-    let names = || staging.columns.iter().map(|column| &column.name);
-    let overriding = target
-        .columns
-        .iter()
-        .any(|column| column.identity_always && names().any(|name| *name == column.name));
-    let statement = sql::publish(&target.name, &staging.name, names(), overriding);
     transaction
-        .execute(&statement, &[&xact_ids])
+        .execute(&sql::publish(target, staging), &[&xact_ids])
         .await
         .map_err(|error| error.with_table(&target.name))
 }

@@ -7,35 +7,18 @@ use crate::error::Result;
 use crate::plan::ddl::ColumnDefinition;
 use crate::plan::{Ident, QualifiedName, TableName};
 
-/// Makes a table and returns its full name.
+/// Makes a table.
 ///
 /// # Errors
 /// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when it is there, else
 /// what PostgreSQL said.
 pub async fn create_table(
     transaction: &Transaction,
-    table: &TableName,
-    columns: &[ColumnDefinition],
-) -> Result<QualifiedName> {
-    let name = qualify(transaction, table).await?;
-    transaction
-        .execute_all(&sql::create_table(&name, columns))
-        .await
-        .map_err(|error| error.with_table(&name))?;
-    Ok(name)
-}
-
-/// Makes a table with the columns of a staging table.
-///
-/// # Errors
-/// As [`create_table`].
-pub async fn create_table_like(
-    transaction: &Transaction,
     table: &QualifiedName,
-    staging: &QualifiedName,
+    columns: &[ColumnDefinition],
 ) -> Result<()> {
     transaction
-        .execute_all(&sql::create_table_like(table, staging))
+        .execute_all(&sql::create_table(table, columns))
         .await
         .map_err(|error| error.with_table(table))
 }

@@ -29,6 +29,19 @@ pub enum Outcome {
     Unknown(Error),
 }
 
+impl Outcome {
+    /// As a result, for callers who can ask again anyway.
+    ///
+    /// # Errors
+    /// What kept the transaction from being committed, or its answer from coming.
+    pub fn into_result(self) -> Result<()> {
+        match self {
+            Self::Committed => Ok(()),
+            Self::RolledBack(error) | Self::Unknown(error) => Err(error),
+        }
+    }
+}
+
 impl Transaction {
     pub(super) async fn begin(connection: Object, lock_timeout: Duration) -> Result<Self> {
         let transaction = Self {

@@ -8,7 +8,6 @@ use std::fmt;
 /// the array's own type when a batch is bound, so `Int4` stands for every integer that is checked
 /// to fit four bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum FieldPlan {
     /// NULL in every row.
     Null,

@@ -67,14 +67,22 @@ impl<'a> Source<'a> {
             D::Interval(_) => Self::Interval,
             D::List(item) | D::LargeList(item) | D::FixedSizeList(item, _) => Self::List { item },
             D::Struct(_) | D::Map(_, _) => Self::Object,
-            D::Dictionary(_, values) => match Self::of(values) {
-                Self::List { .. } | Self::Object => Self::NotServed,
-                scalar => scalar,
-            },
+            D::Dictionary(_, values) => {
+                let values = Self::of(values);
+                if values.is_nested() {
+                    Self::NotServed
+                } else {
+                    values
+                }
+            }
             D::ListView(_) | D::LargeListView(_) | D::Union(_, _) | D::RunEndEncoded(_, _) => {
                 Self::NotServed
             }
         }
+    }
+
+    fn is_nested(self) -> bool {
+        matches!(self, Self::List { .. } | Self::Object)
     }
 
     /// The PostgreSQL types that take it, for the message of a refusal.
@@ -213,15 +221,14 @@ fn refuse(source: Source<'_>, ty: &PgType) -> Refusal {
     format!("it goes into {}{advice}", source.accepted())
 }
 
-/// Digits that the largest integer of a type has.
+/// Decimals of the largest integer of so many bytes, with a sign or without.
 fn integer_digits(data_type: &DataType) -> u8 {
-    match data_type {
-        DataType::Int8 | DataType::UInt8 => 3,
-        DataType::Int16 | DataType::UInt16 => 5,
-        DataType::Int32 | DataType::UInt32 => 10,
-        DataType::Int64 => 19,
-        // UInt64, and whatever is wrapped in a dictionary.
-        _ => 20,
+    match data_type.primitive_width() {
+        Some(1) => 3,
+        Some(2) => 5,
+        Some(4) => 10,
+        // Or a dictionary, whose keys say nothing of its values.
+        Some(_) | None => 20,
     }
 }
 
@@ -252,21 +259,20 @@ fn length(modifier: Modifier) -> Option<u32> {
 
 /// The digits of a second's fraction to check for: none where the data cannot have more.
 fn fraction(data_type: &DataType, modifier: Modifier) -> Option<u8> {
-    let held = match modifier {
-        Modifier::Precision(digits) if digits < 6 => digits,
-        _ => return None,
+    let Modifier::Precision(held) = modifier else {
+        return None;
     };
-    let sent = match data_type {
-        DataType::Timestamp(unit, _)
-        | DataType::Time32(unit)
-        | DataType::Time64(unit)
-        | DataType::Duration(unit) => match unit {
-            TimeUnit::Second => 0,
-            TimeUnit::Millisecond => 3,
-            TimeUnit::Microsecond => 6,
-            TimeUnit::Nanosecond => 9,
-        },
-        _ => 9,
+    let (DataType::Timestamp(unit, _)
+    | DataType::Time32(unit)
+    | DataType::Time64(unit)
+    | DataType::Duration(unit)) = data_type
+    else {
+        return Some(held);
+    };
+    let sent = match unit {
+        TimeUnit::Second => 0,
+        TimeUnit::Millisecond => 3,
+        TimeUnit::Microsecond | TimeUnit::Nanosecond => 6,
     };
     (sent > held).then_some(held)
 }
@@ -311,24 +317,22 @@ fn json(data_type: &DataType, binary: bool) -> Result<FieldPlan, Refusal> {
 
 /// The first type within that has no place in a JSON document.
 fn first_unrenderable(data_type: &DataType) -> Option<&DataType> {
-    match data_type {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            first_unrenderable(item.data_type())
-        }
-        DataType::Struct(fields) => fields
-            .iter()
-            .find_map(|field| first_unrenderable(field.data_type())),
-        DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(fields) => match fields.first().map(|key| key.data_type()) {
-                Some(key) if matches!(Source::of(key), Source::List { .. } | Source::Object) => {
-                    Some(key)
-                }
-                _ => fields
-                    .iter()
-                    .find_map(|field| first_unrenderable(field.data_type())),
-            },
-            other => Some(other),
-        },
-        other => (Source::of(other) == Source::NotServed).then_some(other),
+    if let Source::List { item } = Source::of(data_type) {
+        return first_unrenderable(item.data_type());
     }
+    if let DataType::Struct(fields) = data_type {
+        return fields
+            .iter()
+            .find_map(|field| first_unrenderable(field.data_type()));
+    }
+    if let DataType::Map(entries, _) = data_type {
+        // A key becomes text, which a nested value does not.
+        let DataType::Struct(fields) = entries.data_type() else {
+            return Some(data_type);
+        };
+        let key = fields.first().map(|key| key.data_type());
+        let nested = key.filter(|key| Source::of(key).is_nested());
+        return nested.or_else(|| first_unrenderable(entries.data_type()));
+    }
+    (Source::of(data_type) == Source::NotServed).then_some(data_type)
 }

@@ -7,6 +7,8 @@ mod field_plan;
 mod mapping;
 mod name;
 mod relation;
+#[cfg(test)]
+mod tests;
 mod type_name;
 
 pub use encode_plan::{ColumnPlan, EncodePlan};

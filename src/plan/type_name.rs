@@ -170,17 +170,16 @@ impl Parser<'_> {
         }
         let mut modifiers = Vec::new();
         loop {
-            match self.next()? {
-                Token::Number(text) | Token::Word(text) => modifiers.push(text),
-                Token::Quoted(_) | Token::Sign(_) => return None,
-            }
-            if modifiers.len() > MAX_MODIFIERS {
+            let (Token::Number(text) | Token::Word(text)) = self.next()? else {
                 return None;
+            };
+            modifiers.push(text);
+            if self.skip(&Token::Sign(')')) {
+                let few = modifiers.len() <= MAX_MODIFIERS;
+                return few.then(|| format!("({})", modifiers.join(",")));
             }
-            match self.next()? {
-                Token::Sign(',') => {}
-                Token::Sign(')') => return Some(format!("({})", modifiers.join(","))),
-                _ => return None,
+            if !self.skip(&Token::Sign(',')) {
+                return None;
             }
         }
     }
@@ -189,16 +188,15 @@ impl Parser<'_> {
     fn dimensions(&mut self) -> Option<String> {
         let mut dimensions = Vec::new();
         while self.skip(&Token::Sign('[')) {
-            match self.next()? {
-                Token::Sign(']') => dimensions.push("[]".to_owned()),
-                Token::Number(length) if !length.starts_with('-') => {
-                    dimensions.push(format!("[{length}]"));
-                    if !self.skip(&Token::Sign(']')) {
-                        return None;
-                    }
-                }
-                _ => return None,
+            let mut length = String::new();
+            if let Some(Token::Number(number)) = self.tokens.first() {
+                length.clone_from(number);
+                self.next();
             }
+            if length.starts_with('-') || !self.skip(&Token::Sign(']')) {
+                return None;
+            }
+            dimensions.push(format!("[{length}]"));
         }
         (dimensions.len() <= MAX_DIMENSIONS).then(|| dimensions.concat())
     }

@@ -4,25 +4,17 @@ use arrow_schema::Schema;
 use futures_util::Stream;
 
 use super::pipeline::{self, EndOfStream, StreamMessage};
-use super::spec::Receipt;
+use super::session::spec_of;
+use super::spec::{AttemptId, Receipt};
+use super::target::{lock_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    Attempt, CopySink, LedgerWrite, Outcome, WriteState, find_attempt, record_attempt,
-    staging_relation,
+    Attempt, CopySink, LedgerWrite, Publish, TableLock, Transaction, WriteState, find_attempt,
+    record_attempt, staging_relation,
 };
-use crate::plan::{EncodePlan, QualifiedName};
-
-/// Which stream of which partition of which write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptId {
-    /// The write.
-    pub write_id: String,
-    /// Which part of it.
-    pub partition_id: u32,
-    /// Unique within the write.
-    pub attempt_id: String,
-}
+use crate::plan::Relation;
 
 impl Writer {
     /// Stages a stream as one attempt: when this returns `Ok`, the rows are stored and recorded,
@@ -49,10 +41,11 @@ impl Writer {
             .map(ToString::to_string)
             .unwrap_or_default();
         if let Some(attempt) = self.recorded(id).await.map_err(located)? {
+            pipeline::discard(messages).await.map_err(located)?;
             return receipt(id, &attempt, table).map_err(located);
         }
-        let staging = open_staging(&write).map_err(located)?;
-        match self.stage(id, &staging, schema, messages).await {
+        check_open(&write).map_err(located)?;
+        match self.stage(id, &write, schema, messages).await {
             Ok(attempt) => receipt(id, &attempt, table),
             // The COMMIT may have worked although its answer was lost, and a twin of this stream
             // may have recorded the same attempt first: the ledger knows.
@@ -67,7 +60,7 @@ impl Writer {
     async fn stage<S>(
         &self,
         id: &AttemptId,
-        staging: &QualifiedName,
+        write: &LedgerWrite,
         schema: &Schema,
         messages: S,
     ) -> Result<Attempt>
@@ -75,17 +68,17 @@ impl Writer {
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
         let transaction = self.pool.begin_data().await?;
-        let relation = staging_relation(&transaction, staging).await?;
-        let plan = EncodePlan::new(schema, &relation)?;
-        let sink = CopySink::open(&transaction, staging, plan.column_names()).await?;
+        let relation = open_relation(&transaction, write).await?;
+        let plan = plan(&spec_of(write)?, schema, &relation)?;
+        let sink = CopySink::open(&transaction, &relation.name, plan.column_names()).await?;
         let loaded = pipeline::load(&plan, messages, sink, EndOfStream::NeedsEndRecord).await?;
-        if loaded.copied_row_count != loaded.row_count {
+        if loaded.copied_row_count != loaded.row_count && write.publish != Publish::Direct {
             return Err(Error::internal(format!(
                 "PostgreSQL staged {} of {} rows",
                 loaded.copied_row_count, loaded.row_count
             )));
         }
-        // pg_current_xact_id without its epoch is what PostgreSQL keeps in xmin.
+        reach(Failpoint::AttemptBeforeFence).await;
         let attempt = Attempt {
             attempt_id: id.attempt_id.clone(),
             partition_id: id.partition_id,
@@ -99,10 +92,10 @@ impl Writer {
                 id.write_id
             )));
         }
-        match transaction.commit().await {
-            Outcome::Committed => Ok(attempt),
-            Outcome::RolledBack(error) | Outcome::Unknown(error) => Err(error),
-        }
+        reach(Failpoint::AttemptBeforeCommit).await;
+        transaction.commit().await.into_result()?;
+        reach(Failpoint::AttemptAfterCommit).await;
+        Ok(attempt)
     }
 
     async fn recorded(&self, id: &AttemptId) -> Result<Option<Attempt>> {
@@ -131,21 +124,28 @@ fn receipt(id: &AttemptId, attempt: &Attempt, table: String) -> Result<Receipt> 
     })
 }
 
-fn open_staging(write: &LedgerWrite) -> Result<QualifiedName> {
-    let ended = |how: &str| {
-        let reason = if write.reason.is_empty() {
-            ""
-        } else {
-            &format!(" ({})", write.reason)
-        };
-        Err(Error::conflict(format!(
-            "write {:?} is already {how}{reason}; it takes no more streams",
-            write.write_id
-        )))
+fn check_open(write: &LedgerWrite) -> Result<()> {
+    let how = match write.state {
+        WriteState::Open => return Ok(()),
+        WriteState::Committed => "committed",
+        WriteState::Aborted => "aborted",
     };
-    match (write.state, &write.staging) {
-        (WriteState::Open, Some(staging)) => Ok(staging.clone()),
-        (WriteState::Open | WriteState::Committed, _) => ended("committed"),
-        (WriteState::Aborted, _) => ended("aborted"),
+    let reason = if write.reason.is_empty() {
+        ""
+    } else {
+        &format!(" ({})", write.reason)
+    };
+    Err(Error::conflict(format!(
+        "write {:?} is already {how}{reason}; it takes no more streams",
+        write.write_id
+    )))
+}
+
+/// The table that the rows go into: staging, or the target itself where the write is direct.
+async fn open_relation(transaction: &Transaction, write: &LedgerWrite) -> Result<Relation> {
+    match (&write.staging, &write.target) {
+        (Some(staging), _) => staging_relation(transaction, staging).await,
+        (None, Some(target)) => lock_target(transaction, write, target, TableLock::Insert).await,
+        (None, None) => Err(Error::internal("an open write has no target")),
     }
 }

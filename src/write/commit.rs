@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::session::WriteStatus;
+use super::session::{WriteStatus, spec_of};
+use super::spec::{AttemptId, Mode};
+use super::target::lock_target;
 use super::writer::Writer;
 use crate::error::{Error, Result};
+use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    Attempt, LedgerWrite, Outcome, Publish, TableLock, Transaction, WriteState, accepted_row_count,
-    attempts, commit, create_table_like, delete_all, drop_staging, lock_relation,
-    lock_write_for_publish, publish_rows, staging_relation, truncate,
+    Attempt, LedgerWrite, Merge, Outcome, Publish, TableLock, Transaction, WriteState,
+    accepted_row_count, adopt_shadow, attempts, commit, delete_all, drop_staging_of,
+    lock_write_for_publish, merge, publish_rows, staging_relation, truncate,
 };
 use crate::plan::{QualifiedName, Relation};
-
-use super::attempt::AttemptId;
 
 /// How often a commit is tried again after a deadlock or a serialization failure.
 const RETRIES: u32 = 5;
@@ -53,6 +54,7 @@ impl Writer {
         accepted: &[(AttemptId, u64)],
     ) -> Result<LedgerWrite> {
         let transaction = self.pool.begin_control().await?;
+        reach(Failpoint::CommitBeforeLock).await;
         let write = lock_write_for_publish(&transaction, write_id)
             .await?
             .ok_or_else(|| Error::not_found(format!("there is no write {write_id:?} to commit")))?;
@@ -70,38 +72,44 @@ impl Writer {
             }
         }
         let recorded = attempts(&transaction, write_id).await?;
-        let chosen = choose(&recorded, accepted)?;
-        let row_count: u64 = chosen.iter().map(|attempt| attempt.row_count).sum();
-        let byte_count: u64 = chosen.iter().map(|attempt| attempt.byte_count).sum();
-        let xact_ids: Vec<String> = chosen
-            .iter()
-            .map(|attempt| attempt.xact_id.clone())
-            .collect();
-
-        if let Published::StagingLost(staged) =
-            publish(&transaction, &write, &xact_ids, row_count).await?
-        {
+        let chosen = Chosen::from(&recorded, accepted)?;
+        reach(Failpoint::CommitBeforePublish).await;
+        let published = publish(&transaction, &write, &chosen, recorded.len()).await?;
+        if let Published::StagingLost(staged) = published {
             // Rows that are gone stay gone: say so once and for all.
             drop(transaction);
             let reason = format!(
-                "staging_lost: {staged} of {row_count} staged rows are left, as after a crash of PostgreSQL; \
-                 nothing was published; run the job again with a new write id"
+                "staging_lost: {staged} of {} staged rows are left, as after a crash of PostgreSQL; nothing was \
+                 published; run the job again with a new write id",
+                chosen.row_count
             );
             self.abort(write_id, &reason).await?;
             return Err(Error::conflict(reason));
         }
-        let attempt_count = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
+        reach(Failpoint::CommitAfterPublish).await;
+        let reason = match (write.publish, recorded.len() - chosen.xact_ids.len()) {
+            (Publish::Direct, more @ 1..) => {
+                format!(
+                    "direct: the rows of {more} attempt(s) that were not accepted are in the table as well"
+                )
+            }
+            _ => String::new(),
+        };
         commit(
             &transaction,
             write_id,
-            row_count,
-            byte_count,
-            attempt_count,
-            "",
+            chosen.row_count,
+            chosen.byte_count,
+            chosen.attempt_count(),
+            &reason,
         )
         .await?;
+        reach(Failpoint::CommitBeforeCommit).await;
         match transaction.commit().await {
-            Outcome::Committed => Ok(write),
+            Outcome::Committed => {
+                reach(Failpoint::CommitAfterCommit).await;
+                Ok(write)
+            }
             Outcome::RolledBack(error) => Err(error),
             Outcome::Unknown(error) => match self.find_status(write_id).await? {
                 (
@@ -125,11 +133,8 @@ impl Writer {
         let dropped = async {
             let transaction = self.pool.begin_control().await?;
             transaction.wait_no_longer_for_locks().await?;
-            drop_staging(&transaction, staging).await?;
-            match transaction.commit().await {
-                Outcome::Committed => Ok(()),
-                Outcome::RolledBack(error) | Outcome::Unknown(error) => Err(error),
-            }
+            drop_staging_of(&transaction, &write.write_id, staging).await?;
+            transaction.commit().await.into_result()
         };
         if let Err(error) = dropped.await {
             tracing::warn!(write_id = write.write_id, staging = %staging, %error, "staging table not dropped yet");
@@ -141,45 +146,63 @@ fn is_transient(error: &Error) -> bool {
     matches!(error.context().sqlstate.as_deref(), Some("40001" | "40P01"))
 }
 
-/// The recorded attempts that were accepted: every one there with the rows its receipt states, and
-/// one per partition.
-fn choose<'a>(recorded: &'a [Attempt], accepted: &[(AttemptId, u64)]) -> Result<Vec<&'a Attempt>> {
-    let by_id: HashMap<&str, &Attempt> = recorded
-        .iter()
-        .map(|attempt| (attempt.attempt_id.as_str(), attempt))
-        .collect();
-    let mut problems = Vec::new();
-    let mut chosen: BTreeMap<u32, &Attempt> = BTreeMap::new();
-    for (id, row_count) in accepted {
-        let Some(attempt) = by_id.get(id.attempt_id.as_str()) else {
-            problems.push(format!(
-                "attempt {:?} of partition {} is not recorded",
-                id.attempt_id, id.partition_id
-            ));
-            continue;
-        };
-        if attempt.partition_id != id.partition_id || attempt.row_count != *row_count {
-            problems.push(format!(
-                "attempt {:?} is recorded for partition {} with {} rows, its receipt says partition {} with {} rows",
-                id.attempt_id, attempt.partition_id, attempt.row_count, id.partition_id, row_count
-            ));
+/// The recorded attempts that were accepted.
+struct Chosen {
+    xact_ids: Vec<String>,
+    row_count: u64,
+    byte_count: u64,
+}
+
+impl Chosen {
+    /// Every receipt must name an attempt that is recorded with the same rows, one per partition.
+    fn from(recorded: &[Attempt], accepted: &[(AttemptId, u64)]) -> Result<Self> {
+        let by_id: HashMap<&str, &Attempt> = recorded
+            .iter()
+            .map(|attempt| (attempt.attempt_id.as_str(), attempt))
+            .collect();
+        let mut problems = Vec::new();
+        let mut chosen: BTreeMap<u32, &Attempt> = BTreeMap::new();
+        for (id, row_count) in accepted {
+            let Some(attempt) = by_id.get(id.attempt_id.as_str()) else {
+                problems.push(format!(
+                    "attempt {:?} of partition {} is not recorded",
+                    id.attempt_id, id.partition_id
+                ));
+                continue;
+            };
+            if attempt.partition_id != id.partition_id || attempt.row_count != *row_count {
+                problems.push(format!(
+                    "attempt {:?} is recorded for partition {} with {} rows, its receipt says partition {} with {} rows",
+                    id.attempt_id, attempt.partition_id, attempt.row_count, id.partition_id, row_count
+                ));
+            }
+            if chosen.insert(attempt.partition_id, attempt).is_some() {
+                problems.push(format!(
+                    "partition {} is given more than one receipt",
+                    attempt.partition_id
+                ));
+            }
         }
-        if chosen.insert(attempt.partition_id, attempt).is_some() {
-            problems.push(format!(
-                "partition {} is given more than one receipt",
-                attempt.partition_id
-            ));
-        }
-    }
-    match problems.len() {
-        0 => Ok(chosen.into_values().collect()),
-        count => {
+        let count = problems.len();
+        if count > 0 {
             problems.truncate(5);
-            Err(Error::conflict(format!(
+            return Err(Error::conflict(format!(
                 "{count} receipt(s) do not agree with what was recorded; the write stays open: {}",
                 problems.join("; ")
-            )))
+            )));
         }
+        Ok(Self {
+            xact_ids: chosen
+                .values()
+                .map(|attempt| attempt.xact_id.clone())
+                .collect(),
+            row_count: chosen.values().map(|attempt| attempt.row_count).sum(),
+            byte_count: chosen.values().map(|attempt| attempt.byte_count).sum(),
+        })
+    }
+
+    fn attempt_count(&self) -> u32 {
+        u32::try_from(self.xact_ids.len()).unwrap_or(u32::MAX)
     }
 }
 
@@ -192,57 +215,86 @@ enum Published {
 async fn publish(
     transaction: &Transaction,
     write: &LedgerWrite,
-    xact_ids: &[String],
-    row_count: u64,
+    chosen: &Chosen,
+    recorded_count: usize,
 ) -> Result<Published> {
-    let (Some(target), Some(staging)) = (&write.target, &write.staging) else {
-        return Err(Error::conflict("the write has nothing to publish"));
+    let Some(target) = &write.target else {
+        return Err(Error::internal("an open write has no target"));
     };
+    let Some(staging) = &write.staging else {
+        // Direct: the rows are where they belong.
+        return Ok(Published::Done);
+    };
+    let xact_ids = &chosen.xact_ids;
+    if write.publish == Publish::Create {
+        // Logged, and so as durable as the ledger: the rows of a recorded attempt are there.
+        let has_unaccepted = recorded_count > xact_ids.len();
+        adopt_shadow(transaction, staging, target, xact_ids, has_unaccepted).await?;
+        return Ok(Published::Done);
+    }
     let staging = staging_relation(transaction, staging).await?;
-    let target = open_target(transaction, write, target, &staging).await?;
-    let published = publish_rows(transaction, &target, &staging, xact_ids).await?;
-    if published != row_count {
+    let target = open_target(transaction, write, target).await?;
+    let published = match spec_of(write)?.mode {
+        Mode::Keyed {
+            action,
+            keys,
+            order_by,
+        } => {
+            let staged = accepted_row_count(transaction, &staging.name, xact_ids).await?;
+            if staged != chosen.row_count {
+                return Ok(Published::StagingLost(staged));
+            }
+            let (target, staging, order_by) = (&target, &staging, order_by.as_ref());
+            merge(
+                transaction,
+                &Merge {
+                    target,
+                    staging,
+                    xact_ids,
+                    action,
+                    keys: &keys,
+                    order_by,
+                },
+            )
+            .await?;
+            return Ok(Published::Done);
+        }
+        Mode::Append { .. } | Mode::Create { .. } | Mode::Overwrite { .. } => {
+            publish_rows(transaction, &target, &staging, xact_ids).await?
+        }
+    };
+    if published != chosen.row_count {
         let staged = accepted_row_count(transaction, &staging.name, xact_ids).await?;
-        if staged != row_count {
+        if staged != chosen.row_count {
             return Ok(Published::StagingLost(staged));
         }
         tracing::warn!(
-            table = %target.name, sent = row_count, kept = published,
+            table = %target.name, sent = chosen.row_count, kept = published,
             "a trigger of the table left rows out"
         );
     }
     Ok(Published::Done)
 }
 
-/// Locks the target, made or emptied as the mode says, and makes sure that it is still the one that
-/// the write was begun with.
+/// Locks the target as the mode needs it, and empties it where the mode says so.
 async fn open_target(
     transaction: &Transaction,
     write: &LedgerWrite,
     name: &QualifiedName,
-    staging: &Relation,
 ) -> Result<Relation> {
-    let relation = match write.publish {
-        Publish::Create => {
-            create_table_like(transaction, name, &staging.name).await?;
-            return lock_relation(transaction, name, TableLock::Insert).await;
-        }
-        Publish::Append | Publish::Nothing => {
-            lock_relation(transaction, name, TableLock::Insert).await?
-        }
-        Publish::Truncate => lock_relation(transaction, name, TableLock::Truncate).await?,
-        Publish::Delete => lock_relation(transaction, name, TableLock::Replace).await?,
-    };
-    if Some(relation.oid) != write.target_oid {
-        return Err(Error::conflict(format!(
-            "table {name} was dropped and made again since the write was begun"
-        ))
-        .with_table(name));
-    }
     match write.publish {
-        Publish::Truncate => truncate(transaction, name).await?,
-        Publish::Delete => delete_all(transaction, name).await?,
-        Publish::Append | Publish::Create | Publish::Nothing => {}
+        Publish::Truncate => {
+            let relation = lock_target(transaction, write, name, TableLock::Truncate).await?;
+            truncate(transaction, name).await?;
+            Ok(relation)
+        }
+        Publish::Delete => {
+            let relation = lock_target(transaction, write, name, TableLock::Replace).await?;
+            delete_all(transaction, name).await?;
+            Ok(relation)
+        }
+        Publish::Append | Publish::Merge | Publish::Create | Publish::Direct | Publish::Nothing => {
+            lock_target(transaction, write, name, TableLock::Insert).await
+        }
     }
-    Ok(relation)
 }

@@ -3,16 +3,17 @@
 mod attempt;
 mod commit;
 mod pipeline;
+mod reaper;
 mod session;
 mod single;
 mod spec;
 mod target;
 mod writer;
 
-pub use attempt::AttemptId;
 pub use pipeline::{EndOfStream, EndRecord, StreamMessage};
+pub use reaper::{Reaped, ReaperConfig};
 pub use session::WriteStatus;
-pub use spec::{IfExists, Mode, OverwriteWith, Receipt, WriteSpec};
+pub use spec::{AttemptId, IfExists, KeyedAction, Mode, OverwriteWith, Receipt, WriteSpec};
 pub use writer::Writer;
 
-pub use crate::pg::WriteState;
+pub use crate::pg::{LedgerWrite, WriteState};

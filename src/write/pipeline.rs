@@ -4,6 +4,7 @@ use futures_util::{Stream, StreamExt};
 
 use crate::encode::{BatchEncoder, format};
 use crate::error::{Error, Result};
+use crate::failpoint::{Failpoint, reach};
 use crate::pg::CopySink;
 use crate::plan::EncodePlan;
 use arrow_array::RecordBatch;
@@ -76,6 +77,7 @@ where
         batch_count: 0,
     };
     let mut announced = None;
+    reach(Failpoint::AttemptBeforeRows).await;
     while let Some(message) = messages.next().await {
         match message? {
             _ if announced.is_some() => {
@@ -92,10 +94,12 @@ where
                 while let Some(chunk) = encoder.next_chunk(CHUNK_BYTES) {
                     sink.send(chunk).await?;
                 }
+                reach(Failpoint::AttemptMidRows).await;
             }
         }
     }
     check_end(end, announced, arrived)?;
+    reach(Failpoint::AttemptBeforeFinish).await;
     sink.send(Bytes::from_static(&format::TRAILER)).await?;
     let byte_count = sink.byte_count();
     let copied_row_count = sink.finish().await?;
@@ -104,6 +108,21 @@ where
         copied_row_count,
         byte_count,
     })
+}
+
+/// Reads a stream to its end and keeps nothing: a client that is answered while it still sends takes
+/// that for a failure.
+///
+/// # Errors
+/// What the stream had to say.
+pub(super) async fn discard<S>(mut messages: S) -> Result<()>
+where
+    S: Stream<Item = Result<StreamMessage>> + Unpin,
+{
+    while let Some(message) = messages.next().await {
+        message?;
+    }
+    Ok(())
 }
 
 fn check_end(end: EndOfStream, announced: Option<EndRecord>, arrived: EndRecord) -> Result<()> {

@@ -3,16 +3,17 @@
 use arrow_schema::Schema;
 
 use super::spec::{Mode, WriteSpec};
-use super::target::{Target, find_target};
+use super::target::{Target, find_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    LedgerWrite, NewWrite, Outcome, Publish, Transaction, WriteState, abort, attempts, begin,
-    commit, create_staging, definitions_of, ensure_schema, find_write, new_staging_name, qualify,
-    staging_relation,
+    LedgerWrite, NewWrite, Publish, Transaction, WriteState, abort, attempts, begin, commit,
+    create_staging, create_table, definitions_of, ensure_schema, find_write, new_shadow_name,
+    new_staging_name, qualify, staging_relation,
 };
 use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{EncodePlan, QualifiedName};
+use crate::plan::{QualifiedName, Relation};
 
 /// Where a write stands, as every call about it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +59,9 @@ impl Writer {
             let opening = open(&transaction, write_id, spec, &fingerprint, schema)
                 .await
                 .map_err(named)?;
+            reach(Failpoint::BeginBeforeCommit).await;
             finish(transaction, opening).await.map_err(named)?;
+            reach(Failpoint::BeginAfterCommit).await;
         } else {
             transaction.rollback().await;
         }
@@ -123,6 +126,14 @@ impl Writer {
     }
 }
 
+/// The spec that a write was begun with.
+pub(super) fn spec_of(write: &LedgerWrite) -> Result<WriteSpec> {
+    serde_json::from_str(&write.spec).map_err(|error| {
+        Error::internal("the ledger holds a spec that this server does not understand; is it older than the one that began the write?")
+            .with_source(error)
+    })
+}
+
 /// What equal writes have in common.
 fn fingerprint(spec: &WriteSpec) -> Result<String> {
     serde_json::to_string(spec)
@@ -138,9 +149,8 @@ async fn status_of(transaction: &Transaction, write: &LedgerWrite) -> Result<Wri
             .as_ref()
             .map(ToString::to_string)
             .unwrap_or_default(),
-        mode: serde_json::from_str(&write.spec)
-            .ok()
-            .map(|spec: WriteSpec| spec.mode),
+        // A tombstone has none.
+        mode: spec_of(write).ok().map(|spec| spec.mode),
         row_count: write.row_count,
         byte_count: write.byte_count,
         attempt_count: write.attempt_count,
@@ -164,14 +174,13 @@ pub(super) enum Opening {
 
 async fn finish(transaction: Transaction, opening: Opening) -> Result<()> {
     match opening {
-        Opening::Lost => transaction.rollback().await,
-        Opening::New => match transaction.commit().await {
-            Outcome::Committed => {}
-            // Every caller reads the ledger afterwards, or is told to try again.
-            Outcome::RolledBack(error) | Outcome::Unknown(error) => return Err(error),
-        },
+        // Every caller reads the ledger afterwards, or is told to try again.
+        Opening::New => transaction.commit().await.into_result(),
+        Opening::Lost => {
+            transaction.rollback().await;
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 async fn open(
@@ -182,7 +191,7 @@ async fn open(
     schema: &Schema,
 ) -> Result<Opening> {
     let target = find_target(transaction, spec, schema).await?;
-    let (name, target_oid, publish): (QualifiedName, Option<u32>, Publish) = match &target {
+    let (name, target_oid, publish) = match &target {
         Target::Existing(relation, publish) => {
             (relation.name.clone(), Some(relation.oid), *publish)
         }
@@ -196,8 +205,9 @@ async fn open(
         ),
     };
     let staging = match publish {
-        Publish::Nothing => None,
-        Publish::Append | Publish::Truncate | Publish::Delete | Publish::Create => {
+        Publish::Nothing | Publish::Direct => None,
+        Publish::Create => Some(new_shadow_name(&name)?),
+        Publish::Append | Publish::Truncate | Publish::Delete | Publish::Merge => {
             Some(new_staging_name()?)
         }
     };
@@ -212,11 +222,15 @@ async fn open(
     if !begin(transaction, &write).await? {
         return Ok(Opening::Lost);
     }
-    match staging {
-        Some(staging) => stage(transaction, &staging, target, schema)
-            .await
-            .map_err(|error| error.with_table(&name))?,
-        None => {
+    let checked = match (target, staging) {
+        (Target::Existing(relation, _), Some(staging)) => {
+            stage(transaction, spec, &staging, &relation, schema).await
+        }
+        (Target::Existing(relation, _), None) => plan(spec, schema, &relation).map(drop),
+        (Target::Missing(columns), Some(shadow)) => {
+            make_shadow(transaction, spec, &shadow, &columns, schema).await
+        }
+        (Target::LeaveAlone(_) | Target::Missing(_), _) => {
             commit(
                 transaction,
                 write_id,
@@ -225,27 +239,34 @@ async fn open(
                 0,
                 "the table was there and was left alone",
             )
-            .await?
+            .await
         }
-    }
+    };
+    checked.map_err(|error| error.with_table(&name))?;
     Ok(Opening::New)
 }
 
-/// Makes the staging table and checks that the rows can go into it.
+/// Makes the staging table for a target that is there, and checks that the rows can go into it.
 async fn stage(
     transaction: &Transaction,
+    spec: &WriteSpec,
     staging: &QualifiedName,
-    target: Target,
+    target: &Relation,
     schema: &Schema,
 ) -> Result<()> {
-    let columns: Vec<ColumnDefinition> = match target {
-        Target::Existing(relation, _) | Target::LeaveAlone(relation) => {
-            let plan = EncodePlan::new(schema, &relation)?;
-            definitions_of(transaction, &relation, plan.column_names()).await?
-        }
-        Target::Missing(columns) => columns,
-    };
-    create_staging(transaction, staging, &columns).await?;
-    EncodePlan::new(schema, &staging_relation(transaction, staging).await?)?;
-    Ok(())
+    let plan = plan(spec, schema, target)?;
+    let columns = definitions_of(transaction, target, plan.column_names()).await?;
+    create_staging(transaction, staging, &columns).await
+}
+
+/// Makes the table that will be the target, and checks that the rows can go into it.
+async fn make_shadow(
+    transaction: &Transaction,
+    spec: &WriteSpec,
+    shadow: &QualifiedName,
+    columns: &[ColumnDefinition],
+    schema: &Schema,
+) -> Result<()> {
+    create_table(transaction, shadow, columns).await?;
+    plan(spec, schema, &staging_relation(transaction, shadow).await?).map(drop)
 }

@@ -1,20 +1,21 @@
-//! A write of one stream: one transaction, COPY straight into the table.
+//! A write of one stream: one transaction, COPY straight into the table, by way of a temporary one in
+//! keyed modes.
 
 use std::time::Duration;
 
 use arrow_schema::Schema;
 use futures_util::Stream;
 
-use super::pipeline::{self, EndOfStream, StreamMessage};
-use super::spec::{Receipt, WriteSpec};
-use super::target::{Target, find_target};
+use super::pipeline::{self, EndOfStream, Loaded, StreamMessage};
+use super::spec::{Mode, Receipt, WriteSpec};
+use super::target::{Target, find_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::{
-    CopySink, Outcome, Publish, TableLock, Transaction, create_table, delete_all, lock_relation,
-    truncate,
+    CopySink, Merge, Outcome, Publish, TableLock, Transaction, create_table, create_temporary,
+    definitions_of, delete_all, lock_relation, merge, qualify, staging_relation, truncate,
 };
-use crate::plan::{EncodePlan, Relation};
+use crate::plan::Relation;
 
 impl Writer {
     /// Writes a stream as a whole: when this returns `Ok`, all its rows are committed; when it
@@ -34,10 +35,11 @@ impl Writer {
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
         let transaction = self.pool.begin_data().await?;
-        let relation = match open_target(&transaction, spec, schema).await? {
-            Opened::Table(relation) => relation,
+        let (relation, publish) = match open_target(&transaction, spec, schema).await? {
+            Opened::Table(relation, publish) => (relation, publish),
             Opened::LeftAlone(relation) => {
                 transaction.rollback().await;
+                pipeline::discard(messages).await?;
                 let table = relation.name.to_string();
                 return Ok(Receipt {
                     row_count: 0,
@@ -48,18 +50,41 @@ impl Writer {
             }
         };
         let in_table = |error: Error| error.with_table(&relation.name);
-        let plan = EncodePlan::new(schema, &relation).map_err(in_table)?;
-        tracing::debug!(table = %relation.name, plan = %plan, "planned");
-        let sink = CopySink::open(&transaction, &relation.name, plan.column_names()).await?;
-        let loaded = pipeline::load(&plan, messages, sink, end)
-            .await
-            .map_err(in_table)?;
-        if loaded.copied_row_count < loaded.row_count {
-            tracing::warn!(
-                table = %relation.name, sent = loaded.row_count, kept = loaded.copied_row_count,
-                "a trigger of the table left rows out"
-            );
-        }
+        let loaded = match (publish, &spec.mode) {
+            (
+                Publish::Merge,
+                Mode::Keyed {
+                    action,
+                    keys,
+                    order_by,
+                },
+            ) => {
+                let staging = open_temporary(&transaction, spec, schema, &relation)
+                    .await
+                    .map_err(in_table)?;
+                let loaded = load(&transaction, spec, schema, &staging, messages, end)
+                    .await
+                    .map_err(in_table)?;
+                let xact_ids = [transaction.xmin().await?];
+                let (target, order_by) = (&relation, order_by.as_ref());
+                merge(
+                    &transaction,
+                    &Merge {
+                        target,
+                        staging: &staging,
+                        xact_ids: &xact_ids,
+                        action: *action,
+                        keys,
+                        order_by,
+                    },
+                )
+                .await?;
+                loaded
+            }
+            _ => load(&transaction, spec, schema, &relation, messages, end)
+                .await
+                .map_err(in_table)?,
+        };
         self.commit_stream(transaction).await.map_err(in_table)?;
         Ok(Receipt {
             row_count: loaded.row_count,
@@ -104,8 +129,45 @@ impl Writer {
     }
 }
 
+async fn load<S>(
+    transaction: &Transaction,
+    spec: &WriteSpec,
+    schema: &Schema,
+    relation: &Relation,
+    messages: S,
+    end: EndOfStream,
+) -> Result<Loaded>
+where
+    S: Stream<Item = Result<StreamMessage>> + Unpin,
+{
+    let plan = plan(spec, schema, relation)?;
+    tracing::debug!(table = %relation.name, plan = %plan, "planned");
+    let sink = CopySink::open(transaction, &relation.name, plan.column_names()).await?;
+    let loaded = pipeline::load(&plan, messages, sink, end).await?;
+    if loaded.copied_row_count < loaded.row_count {
+        tracing::warn!(
+            table = %relation.name, sent = loaded.row_count, kept = loaded.copied_row_count,
+            "a trigger of the table left rows out"
+        );
+    }
+    Ok(loaded)
+}
+
+/// Where the rows of a keyed mode wait until all are there.
+async fn open_temporary(
+    transaction: &Transaction,
+    spec: &WriteSpec,
+    schema: &Schema,
+    target: &Relation,
+) -> Result<Relation> {
+    let plan = plan(spec, schema, target)?;
+    let columns = definitions_of(transaction, target, plan.column_names()).await?;
+    let name = create_temporary(transaction, &columns).await?;
+    staging_relation(transaction, &name).await
+}
+
 enum Opened {
-    Table(Relation),
+    Table(Relation, Publish),
     LeftAlone(Relation),
 }
 
@@ -118,15 +180,13 @@ async fn open_target(
     let (name, publish) = match find_target(transaction, spec, schema).await? {
         Target::LeaveAlone(relation) => return Ok(Opened::LeftAlone(relation)),
         Target::Existing(relation, publish) => (relation.name, publish),
-        Target::Missing(columns) => (
-            create_table(transaction, &spec.table, &columns).await?,
-            Publish::Append,
-        ),
-    };
-    Ok(Opened::Table(match publish {
-        Publish::Append | Publish::Create | Publish::Nothing => {
-            lock_relation(transaction, &name, TableLock::Insert).await?
+        Target::Missing(columns) => {
+            let name = qualify(transaction, &spec.table).await?;
+            create_table(transaction, &name, &columns).await?;
+            (name, Publish::Append)
         }
+    };
+    let relation = match publish {
         Publish::Truncate => {
             let relation = lock_relation(transaction, &name, TableLock::Truncate).await?;
             truncate(transaction, &name).await?;
@@ -137,5 +197,9 @@ async fn open_target(
             delete_all(transaction, &name).await?;
             relation
         }
-    }))
+        Publish::Append | Publish::Create | Publish::Merge | Publish::Direct | Publish::Nothing => {
+            lock_relation(transaction, &name, TableLock::Insert).await?
+        }
+    };
+    Ok(Opened::Table(relation, publish))
 }

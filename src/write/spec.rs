@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::TableName;
+pub use crate::pg::KeyedAction;
+use crate::plan::{Ident, TableName};
 
 /// Where rows go and how.
 ///
@@ -21,12 +22,14 @@ pub struct WriteSpec {
 }
 
 /// What a write does with its table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     /// Add rows.
     Append {
         /// Make the table when it is missing instead of refusing.
         create_if_missing: bool,
+        /// Let the attempts of many partitions go straight into the table, each visible by itself.
+        direct: bool,
     },
     /// Make the table, then add rows.
     Create {
@@ -37,6 +40,15 @@ pub enum Mode {
     Overwrite {
         /// How the old ones go.
         with: OverwriteWith,
+    },
+    /// Change rows by their keys.
+    Keyed {
+        /// What happens to them.
+        action: KeyedAction,
+        /// The columns that identify a row, at least one.
+        keys: Vec<Ident>,
+        /// Settles which of several rows with the same keys counts: the greatest.
+        order_by: Option<Ident>,
     },
 }
 
@@ -71,4 +83,15 @@ pub struct Receipt {
     pub table: String,
     /// The table was there and was to be left alone: nothing was written.
     pub skipped: bool,
+}
+
+/// Which stream of which partition of which write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptId {
+    /// The write.
+    pub write_id: String,
+    /// Which part of it.
+    pub partition_id: u32,
+    /// Unique within the write.
+    pub attempt_id: String,
 }

@@ -2,11 +2,14 @@
 
 use arrow_schema::Schema;
 
-use super::spec::{IfExists, Mode, OverwriteWith, WriteSpec};
+use super::spec::{IfExists, KeyedAction, Mode, OverwriteWith, WriteSpec};
 use crate::error::{Error, Result};
-use crate::pg::{Publish, Transaction, find_relation, similar_relation};
+use crate::pg::{
+    LedgerWrite, Publish, TableLock, Transaction, check_unique_index, find_relation, lock_relation,
+    similar_relation,
+};
 use crate::plan::ddl::{ColumnDefinition, column_definitions};
-use crate::plan::{Relation, TableName};
+use crate::plan::{EncodePlan, Ident, QualifiedName, Relation, TableName};
 
 /// What a write finds.
 pub(super) enum Target {
@@ -31,55 +34,103 @@ pub(super) async fn find_target(
     schema: &Schema,
 ) -> Result<Target> {
     let found = find_relation(transaction, &spec.table).await?;
-    let publish = match (spec.mode, &found) {
-        (
-            Mode::Append {
-                create_if_missing: false,
-            },
-            None,
-        ) => {
-            return Err(missing_table(transaction, &spec.table).await?);
-        }
-        (
-            Mode::Create {
-                if_exists: IfExists::Fail,
-            },
-            Some(relation),
-        ) => {
-            return Err(Error::already_exists(format!(
+    match (&spec.mode, found) {
+        (Mode::Append { direct: true, .. }, Some(relation)) => Ok(Target::Existing(relation, Publish::Direct)),
+        (Mode::Append { .. }, Some(relation)) => Ok(Target::Existing(relation, Publish::Append)),
+        (Mode::Append { create_if_missing: true, direct: false }, None) => missing(spec, schema),
+        (Mode::Append { .. }, None) => Err(missing_table(transaction, &spec.table).await?),
+
+        (Mode::Create { .. } | Mode::Overwrite { .. }, None) => missing(spec, schema),
+        (Mode::Create { if_exists }, Some(relation)) => match if_exists {
+            IfExists::Append => Ok(Target::Existing(relation, Publish::Append)),
+            IfExists::Ignore => Ok(Target::LeaveAlone(relation)),
+            IfExists::Fail => Err(Error::already_exists(format!(
                 "table {} is already there; use mode append or overwrite, or create with if_exists append \
                  or ignore",
                 relation.name
             ))
-            .with_table(&relation.name));
+            .with_table(&relation.name)),
+        },
+
+        (Mode::Overwrite { with: OverwriteWith::Truncate }, Some(relation)) => {
+            Ok(Target::Existing(relation, Publish::Truncate))
         }
-        (Mode::Append { .. } | Mode::Create { .. }, _) => Publish::Append,
-        (
-            Mode::Overwrite {
-                with: OverwriteWith::Truncate,
-            },
-            _,
-        ) => Publish::Truncate,
-        (
-            Mode::Overwrite {
-                with: OverwriteWith::Delete,
-            },
-            _,
-        ) => Publish::Delete,
-    };
-    Ok(match (spec.mode, found) {
-        (
-            Mode::Create {
-                if_exists: IfExists::Ignore,
-            },
-            Some(relation),
-        ) => Target::LeaveAlone(relation),
-        (_, Some(relation)) => Target::Existing(relation, publish),
-        (_, None) => Target::Missing(
-            column_definitions(schema, &spec.column_types)
-                .map_err(|error| error.with_table(&spec.table))?,
-        ),
-    })
+        (Mode::Overwrite { with: OverwriteWith::Delete }, Some(relation)) => {
+            Ok(Target::Existing(relation, Publish::Delete))
+        }
+
+        (Mode::Keyed { .. }, None) => Err(missing_table(transaction, &spec.table).await?),
+        (Mode::Keyed { action, keys, order_by }, Some(relation)) => {
+            check_keys(schema, &relation, *action, keys, order_by.as_ref())?;
+            if action.needs_unique_index() {
+                check_unique_index(transaction, &relation, keys).await?;
+            }
+            Ok(Target::Existing(relation, Publish::Merge))
+        }
+    }
+}
+
+/// The plan of what a write brings against its table. Modes that add no rows need no more columns
+/// than they name.
+///
+/// # Errors
+/// As [`EncodePlan::new`].
+pub(super) fn plan(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Result<EncodePlan> {
+    match &spec.mode {
+        Mode::Keyed {
+            action: KeyedAction::UpdateOnly | KeyedAction::DeleteByKey,
+            ..
+        } => {
+            let mut named = relation.clone();
+            named
+                .columns
+                .retain(|column| schema.field_with_name(column.name.as_str()).is_ok());
+            // Whole, so that the message can name a column that was perhaps meant.
+            EncodePlan::new(schema, &named)
+                .or_else(|error| EncodePlan::new(schema, relation).and(Err(error)))
+        }
+        Mode::Keyed { .. } | Mode::Append { .. } | Mode::Create { .. } | Mode::Overwrite { .. } => {
+            EncodePlan::new(schema, relation)
+        }
+    }
+}
+
+fn missing(spec: &WriteSpec, schema: &Schema) -> Result<Target> {
+    let columns = column_definitions(schema, &spec.column_types)
+        .map_err(|error| error.with_table(&spec.table))?;
+    Ok(Target::Missing(columns))
+}
+
+/// Keys and order must be in the data and in the table.
+fn check_keys(
+    schema: &Schema,
+    relation: &Relation,
+    action: KeyedAction,
+    keys: &[Ident],
+    order_by: Option<&Ident>,
+) -> Result<()> {
+    let mismatch =
+        |message: String| Err(Error::schema_mismatch(message).with_table(&relation.name));
+    for name in keys.iter().chain(order_by) {
+        let what = if keys.contains(name) {
+            "key"
+        } else {
+            "order_by"
+        };
+        if schema.field_with_name(name.as_str()).is_err() {
+            return mismatch(format!("the {what} column {name} is not in the data"));
+        }
+        if !relation.columns.iter().any(|column| column.name == *name) {
+            return mismatch(format!(
+                "table {} has no {what} column {name}",
+                relation.name
+            ));
+        }
+    }
+    if action == KeyedAction::UpdateOnly && schema.fields().len() <= keys.len() {
+        return mismatch("there is nothing to update: all columns of the data are keys".to_owned());
+    }
+    Ok(())
 }
 
 /// That there is no such table, and which one may have been meant.
@@ -93,4 +144,21 @@ pub(super) async fn missing_table(transaction: &Transaction, table: &TableName) 
             .to_owned(),
     };
     Ok(Error::not_found(format!("table {table} does not exist; {hint}")).with_table(table))
+}
+
+/// Locks the target and makes sure that it is still the one that the write was begun with.
+pub(super) async fn lock_target(
+    transaction: &Transaction,
+    write: &LedgerWrite,
+    name: &QualifiedName,
+    lock: TableLock,
+) -> Result<Relation> {
+    let relation = lock_relation(transaction, name, lock).await?;
+    match Some(relation.oid) == write.target_oid {
+        true => Ok(relation),
+        false => Err(Error::conflict(format!(
+            "table {name} was dropped and made again since the write was begun"
+        ))
+        .with_table(name)),
+    }
 }

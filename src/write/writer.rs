@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::target::missing_table;
 use crate::error::{Error, Result};
-use crate::pg::{Pool, find_relation, writable_relations};
+use crate::pg::{
+    LedgerWrite, Pool, ensure_schema, find_relation, has_schema, recent_writes, writable_relations,
+};
 use crate::plan::{Relation, TableName};
 
 /// Carries out writes on one PostgreSQL. Holds no state of its own: any other server on the same
@@ -51,6 +53,31 @@ impl Writer {
         };
         transaction.rollback().await;
         relation
+    }
+
+    /// The writes that were begun last, newest first; none when there is no ledger.
+    ///
+    /// # Errors
+    /// What PostgreSQL said.
+    pub async fn writes(&self, limit: u32) -> Result<Vec<LedgerWrite>> {
+        let transaction = self.pool.begin_control().await?;
+        let writes = match has_schema(&transaction).await? {
+            true => recent_writes(&transaction, limit).await?,
+            false => Vec::new(),
+        };
+        transaction.rollback().await;
+        Ok(writes)
+    }
+
+    /// Makes the ledger where it is missing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the role may
+    /// not, else what PostgreSQL said.
+    pub async fn migrate(&self) -> Result<()> {
+        let transaction = self.pool.begin_control().await?;
+        ensure_schema(&transaction).await?;
+        transaction.commit().await.into_result()
     }
 
     /// All tables that may be written.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module, the modules of ours it may name, the guarded crates it may name.
-const LAYERS: [(&str, &[&str], &[&str]); 9] = [
+const LAYERS: [(&str, &[&str], &[&str]); 10] = [
     (
         "main",
         &["config", "error", "flight", "pg", "telemetry", "write"],
@@ -17,7 +17,11 @@ const LAYERS: [(&str, &[&str], &[&str]); 9] = [
         &["write", "plan", "proto", "error"],
         &["tonic", "arrow_flight", "prost", "tokio"],
     ),
-    ("write", &["plan", "encode", "pg", "error"], &["tokio"]),
+    (
+        "write",
+        &["plan", "encode", "pg", "error", "failpoint"],
+        &["tokio"],
+    ),
     ("encode", &["plan", "error"], &[]),
     (
         "pg",
@@ -26,6 +30,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 9] = [
     ),
     ("plan", &["error"], &[]),
     ("error", &[], &[]),
+    ("failpoint", &[], &[]),
 ];
 
 /// Crates that only some modules may name.

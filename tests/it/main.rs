@@ -11,9 +11,12 @@
     reason = "a test fails by panicking, and waits by the clock on the wall"
 )]
 
+mod keyed;
 mod layering;
 mod put;
+mod reaper;
 mod rejected;
 mod server;
 mod session;
 mod support;
+mod types_page;

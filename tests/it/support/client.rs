@@ -27,14 +27,18 @@ pub struct Put(pub Vec<FlightData>);
 
 impl Client {
     pub async fn connect(address: &str) -> Self {
-        let channel = Channel::from_shared(format!("http://{address}"))
-            .unwrap()
+        Self::try_connect(address).await.unwrap()
+    }
+
+    pub async fn try_connect(address: &str) -> Result<Self, Status> {
+        let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
+        let channel = endpoint
             .connect()
             .await
-            .unwrap();
+            .map_err(|error| Status::unavailable(error.to_string()))?;
         let flight =
             FlightServiceClient::new(channel.clone()).max_encoding_message_size(usize::MAX);
-        Self { flight, channel }
+        Ok(Self { flight, channel })
     }
 
     /// Sends a stream and gives its receipt.

@@ -2,7 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::client::Client;
@@ -11,6 +12,7 @@ use super::database::Database;
 pub struct Pgflight {
     child: Child,
     pub address: String,
+    failed: Arc<AtomicBool>,
 }
 
 impl Pgflight {
@@ -19,24 +21,33 @@ impl Pgflight {
     }
 
     pub fn start_with(database: &Database, options: &[&str]) -> Self {
+        Self::start_at(&database.url, options)
+    }
+
+    pub fn start_at(url: &str, options: &[&str]) -> Self {
+        Self::start_to_fail(url, options, None)
+    }
+
+    /// Starts a server that stops for ever at a failpoint.
+    pub fn start_to_fail(url: &str, options: &[&str], failpoint: Option<&str>) -> Self {
         let mut child = Self::command()
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--postgres",
-                &database.url,
-            ])
+            .env("PGFLIGHT_FAILPOINT", failpoint.unwrap_or_default())
+            .args(["serve", "--listen", "127.0.0.1:0", "--postgres", url])
             .args(options)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, receiver) = mpsc::channel();
+        let failed = Arc::new(AtomicBool::new(false));
+        let has_failed = Arc::clone(&failed);
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 // cargo shows it when the test fails.
                 eprintln!("{line}");
+                if line.starts_with("failpoint ") {
+                    has_failed.store(true, Ordering::SeqCst);
+                }
                 if let Some((_, rest)) = line.split_once("listening on ") {
                     let end = rest.find([' ', '"']).unwrap_or(rest.len());
                     let _ = sender.send(rest[..end].to_owned());
@@ -46,7 +57,11 @@ impl Pgflight {
         let address = receiver
             .recv_timeout(Duration::from_secs(30))
             .expect("the server says where it listens");
-        Self { child, address }
+        Self {
+            child,
+            address,
+            failed,
+        }
     }
 
     /// The binary with an environment that names no PostgreSQL.
@@ -58,6 +73,11 @@ impl Pgflight {
             }
         }
         command
+    }
+
+    /// Whether it has stopped at its failpoint.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
     }
 
     pub async fn client(&self) -> Client {

@@ -1,0 +1,148 @@
+"""A write of many partitions, step by step and without Spark."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from typing import Any, Dict
+
+import pyarrow as pa
+import pytest
+from conftest import Database, Server
+
+import pgflight
+from pgflight import command, distributed
+from pgflight.connection import Endpoint
+from pgflight.distributed import DistributedWrite
+
+SCHEMA = pa.schema([pa.field("id", pa.int64())])
+
+
+def begin(server: Server, **arguments: Any) -> DistributedWrite:
+    spec = command.write_spec("t", "append", create_if_missing=True)
+    return DistributedWrite.begin(Endpoint.parse(server.url), spec, SCHEMA, **arguments)
+
+
+def attempt(write: DistributedWrite, partition: int, *ids: int) -> Dict[str, Any]:
+    batch = pa.RecordBatch.from_arrays([pa.array(ids, pa.int64())], schema=SCHEMA)
+    return write.attempt(partition, "task", [batch])
+
+
+def test_only_the_attempts_that_were_accepted_are_published(
+    server: Server, database: Database
+) -> None:
+    write = begin(server)
+    attempt(write, 0, 1, 2)  # cut short, and nobody but the driver knows
+    accepted = [attempt(write, 0, 1, 2, 3), attempt(write, 1, 4)]
+    attempt(write, 1, 4)  # a twin that was late
+    status = write.commit(accepted)
+    assert (status.state, status.row_count, status.attempt_count) == ("committed", 4, 2)
+    assert database.rows("SELECT id FROM t ORDER BY id") == [(1,), (2,), (3,), (4,)]
+
+
+def test_a_partition_without_rows_is_an_attempt_all_the_same(
+    server: Server, database: Database
+) -> None:
+    write = begin(server)
+    assert write.commit([write.attempt(0, "task", []), attempt(write, 1, 7)]).row_count == 1
+    assert database.rows("SELECT id FROM t") == [(7,)]
+
+
+def test_a_write_without_partitions_can_be_committed(server: Server, database: Database) -> None:
+    assert begin(server).commit([]).state == "committed"
+    assert database.count("t") == 0
+
+
+def test_every_step_may_be_repeated(server: Server, database: Database) -> None:
+    write, again = begin(server, write_id="w"), begin(server, write_id="w")
+    assert again.status == write.status
+    receipts = [attempt(write, 0, 1)]
+    assert write.commit(receipts) == again.commit(receipts)
+    assert begin(server, write_id="w").is_committed
+    assert database.count("t") == 1
+
+
+def test_an_abort_after_a_commit_says_that_the_write_is_committed(
+    server: Server, database: Database
+) -> None:
+    write = begin(server)
+    write.commit([attempt(write, 0, 1)])
+    assert write.abort("its answer was lost").state == "committed"
+    assert database.count("t") == 1
+
+
+def test_an_aborted_write_takes_no_attempts_and_no_commit(
+    server: Server, database: Database
+) -> None:
+    database.run("CREATE TABLE t (id int8)")
+    write = begin(server, write_id="w")
+    receipt = attempt(write, 0, 1)
+    assert write.abort("enough").state == "aborted"
+    for call in (
+        lambda: attempt(write, 1, 2),
+        lambda: write.commit([receipt]),
+        lambda: begin(server, write_id="w"),
+    ):
+        with pytest.raises(pgflight.Conflict):
+            call()
+    assert database.count("t") == 0
+
+
+def test_a_receipt_that_the_server_does_not_know_publishes_nothing(
+    server: Server, database: Database
+) -> None:
+    database.run("CREATE TABLE t (id int8)")
+    write = begin(server)
+    receipt = attempt(write, 0, 1)
+    for wrong in (
+        [receipt, dict(receipt, partitionId=1, attemptId="forged")],
+        [dict(receipt, rowCount="2")],
+        [receipt, receipt],
+    ):
+        with pytest.raises(pgflight.Conflict):
+            write.commit(wrong)
+    assert database.count("t") == 0
+    assert write.commit([receipt]).row_count == 1
+
+
+def test_a_commit_waits_for_another_server_when_the_first_is_gone(
+    database: Database,
+) -> None:
+    server = Server(database.url)
+    write = begin(server)
+    receipt = attempt(write, 0, 1)
+    server.stop()
+
+    committed = []
+    committing = threading.Thread(target=lambda: committed.append(write.commit([receipt])))
+    committing.start()
+    time.sleep(1)
+    another = Server(database.url, port=int(server.url.rsplit(":", 1)[1]))
+    committing.join(30)
+    another.stop()
+    assert [status.row_count for status in committed] == [1]
+    assert database.count("t") == 1
+
+
+def test_a_commit_that_found_nobody_says_that_its_outcome_is_not_known(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "_COMMIT_RETRY_SECONDS", 0.5)
+    server = Server(database.url)
+    write = begin(server, write_id="w")
+    receipt = attempt(write, 0, 1)
+    server.stop()
+    with pytest.raises(pgflight.Unavailable, match="not known whether write 'w' was committed"):
+        write.commit([receipt])
+
+
+def test_a_write_can_be_pickled_for_its_tasks_and_shows_no_token(server: Server) -> None:
+    endpoint = Endpoint.parse(server.url, token="hunter2")
+    spec = command.write_spec("t", "create")
+    write = DistributedWrite.begin(endpoint, spec, SCHEMA)
+    task = pickle.loads(pickle.dumps(write))
+    assert task == write
+    assert task.endpoint.token == "hunter2"
+    assert "hunter2" not in repr(task)
+    assert write.commit([attempt(task, 0, 1)]).row_count == 1

@@ -1,0 +1,71 @@
+//! Places where a test can stop the server, to kill it there; nothing without the feature
+//! `failpoints`.
+
+/// The places, in the order of the steps of the write protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failpoint {
+    /// The write is recorded, its transaction not committed.
+    BeginBeforeCommit,
+    /// The write is committed, nobody has been told.
+    BeginAfterCommit,
+    /// The COPY is open, no row sent.
+    AttemptBeforeRows,
+    /// Some rows are sent.
+    AttemptMidRows,
+    /// All rows are sent and counted, the COPY is not finished.
+    AttemptBeforeFinish,
+    /// The COPY is finished, the write's row not locked.
+    AttemptBeforeFence,
+    /// The attempt is recorded, its transaction not committed.
+    AttemptBeforeCommit,
+    /// The attempt is committed, nobody has been told.
+    AttemptAfterCommit,
+    /// The write's row is not locked.
+    CommitBeforeLock,
+    /// The write's row is locked, the receipts are checked.
+    CommitBeforePublish,
+    /// The rows are in the target, the write is not marked.
+    CommitAfterPublish,
+    /// The write is marked, the transaction not committed.
+    CommitBeforeCommit,
+    /// The write is committed, nobody has been told.
+    CommitAfterCommit,
+}
+
+impl Failpoint {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::BeginBeforeCommit,
+        Self::BeginAfterCommit,
+        Self::AttemptBeforeRows,
+        Self::AttemptMidRows,
+        Self::AttemptBeforeFinish,
+        Self::AttemptBeforeFence,
+        Self::AttemptBeforeCommit,
+        Self::AttemptAfterCommit,
+        Self::CommitBeforeLock,
+        Self::CommitBeforePublish,
+        Self::CommitAfterPublish,
+        Self::CommitBeforeCommit,
+        Self::CommitAfterCommit,
+    ];
+}
+
+/// Stops here for ever, the first time, when `PGFLIGHT_FAILPOINT` names this place; says so on
+/// standard error first, so that a test knows when to kill.
+#[cfg(feature = "failpoints")]
+#[expect(clippy::print_stderr, reason = "what the test waits for")]
+pub(crate) async fn reach(point: Failpoint) {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    static REACHED: AtomicBool = AtomicBool::new(false);
+    let here = std::env::var("PGFLIGHT_FAILPOINT").is_ok_and(|name| name == format!("{point:?}"));
+    if here && !REACHED.swap(true, Ordering::SeqCst) {
+        eprintln!("failpoint {point:?} reached");
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Does nothing.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+pub(crate) async fn reach(_: Failpoint) {}

@@ -1,0 +1,129 @@
+//! Keyed modes: staged rows change the rows of the target that have the same keys.
+
+use serde::{Deserialize, Serialize};
+
+use super::sql;
+use super::transaction::Transaction;
+use crate::error::{Error, Result};
+use crate::plan::{Ident, Relation};
+
+/// What happens to the rows with the keys of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyedAction {
+    /// Replaced, or added when missing.
+    Upsert,
+    /// Added when missing, else left alone.
+    InsertIfAbsent,
+    /// Replaced, else ignored.
+    UpdateOnly,
+    /// Removed.
+    DeleteByKey,
+}
+
+/// Rows in a staging table, and how they change the target.
+pub struct Merge<'a> {
+    /// The target.
+    pub target: &'a Relation,
+    /// Where the rows are; its columns are those of the data.
+    pub staging: &'a Relation,
+    /// The transactions that wrote the rows that count, as their `xmin` has them.
+    pub xact_ids: &'a [String],
+    /// What happens.
+    pub action: KeyedAction,
+    /// The columns that identify a row.
+    pub keys: &'a [Ident],
+    /// Which of several rows with the same keys counts.
+    pub order_by: Option<&'a Ident>,
+}
+
+impl KeyedAction {
+    /// Whether it needs a unique index on the keys: what ON CONFLICT is settled by.
+    pub fn needs_unique_index(self) -> bool {
+        match self {
+            Self::Upsert | Self::InsertIfAbsent => true,
+            Self::UpdateOnly | Self::DeleteByKey => false,
+        }
+    }
+}
+
+/// Checks that the target has a unique index on exactly these keys, valid, without a condition or
+/// expression, and checked row by row.
+///
+/// # Errors
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) with the SQL that makes one.
+pub async fn check_unique_index(
+    transaction: &Transaction,
+    target: &Relation,
+    keys: &[Ident],
+) -> Result<()> {
+    let names: Vec<&str> = keys.iter().map(Ident::as_str).collect();
+    let row = transaction
+        .query_one(UNIQUE_INDEX, &[&target.oid, &names])
+        .await?;
+    if row.get(0) {
+        return Ok(());
+    }
+    let keys = keys
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    Err(Error::schema_mismatch(format!(
+        "table {0} has no unique index on exactly ({keys}); make one: CREATE UNIQUE INDEX ON {0} ({keys})",
+        target.name
+    ))
+    .with_table(&target.name))
+}
+
+const UNIQUE_INDEX: &str = "
+    SELECT EXISTS (
+        SELECT FROM pg_catalog.pg_index i
+        WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
+          AND i.indpred IS NULL AND i.indexprs IS NULL
+          AND (SELECT pg_catalog.array_agg(a.attname::text ORDER BY a.attname::text COLLATE \"C\")
+               FROM pg_catalog.pg_attribute a
+               WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
+            = (SELECT pg_catalog.array_agg(k ORDER BY k COLLATE \"C\") FROM pg_catalog.unnest($2::text[]) k))";
+
+/// Refuses NULL keys, and several rows with the same keys unless an order settles them; then changes
+/// the target.
+///
+/// # Errors
+/// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) for such rows, else what
+/// PostgreSQL has against them.
+pub async fn merge(transaction: &Transaction, merge: &Merge<'_>) -> Result<u64> {
+    let rejected = |message: String, sqlstate: &str| {
+        Error::data_rejected(message)
+            .with_table(&merge.target.name)
+            .with_context(|context| context.sqlstate = Some(sqlstate.to_owned()))
+    };
+    let count = async |statement: String| -> Result<i64> {
+        Ok(transaction
+            .query_one(&statement, &[&merge.xact_ids])
+            .await?
+            .get(0))
+    };
+    let nulls = count(sql::count_null_keys(&merge.staging.name, merge.keys)).await?;
+    if nulls > 0 {
+        return Err(rejected(
+            format!("{nulls} row(s) have NULL in a key column; remove them or choose other keys"),
+            "23502",
+        ));
+    }
+    if merge.order_by.is_none() {
+        let doubled = count(sql::count_doubled_keys(&merge.staging.name, merge.keys)).await?;
+        if doubled > 0 {
+            return Err(rejected(
+                format!(
+                    "{doubled} key(s) come more than once in the data; make them unique, or name a column in \
+                     order_by whose greatest value settles which row counts"
+                ),
+                "21000",
+            ));
+        }
+    }
+    transaction
+        .execute(&sql::merge(merge), &[&merge.xact_ids])
+        .await
+        .map_err(|error| error.with_table(&merge.target.name))
+}

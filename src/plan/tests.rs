@@ -1,0 +1,359 @@
+//! Tests of the plan: what is taken, what is refused, and in which words.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Fields, IntervalUnit, Schema, TimeUnit};
+
+use super::arrow_schema::to_arrow_schema;
+use super::{Column, EncodePlan, FieldPlan, Ident, PgType, PgTypeKind, QualifiedName, Relation};
+use crate::error::ErrorKind;
+
+fn pg_type(name: &str, kind: PgTypeKind) -> PgType {
+    PgType {
+        oid: 1,
+        name: name.into(),
+        kind,
+    }
+}
+
+/// The columns of a table that has one of each type.
+fn relation() -> Relation {
+    use PgTypeKind as K;
+    let types = [
+        ("bool", "boolean", K::Bool),
+        ("int2", "smallint", K::Int2),
+        ("int4", "integer", K::Int4),
+        ("int8", "bigint", K::Int8),
+        ("oid", "oid", K::Oid),
+        ("float4", "real", K::Float4),
+        ("float8", "double precision", K::Float8),
+        ("numeric", "numeric", K::Numeric),
+        ("text", "text", K::Text),
+        ("varchar", "character varying", K::Varchar),
+        ("bpchar", "character", K::Bpchar),
+        ("name", "name", K::Name),
+        ("bytea", "bytea", K::Bytea),
+        ("json", "json", K::Json),
+        ("jsonb", "jsonb", K::Jsonb),
+        ("uuid", "uuid", K::Uuid),
+        ("date", "date", K::Date),
+        ("time", "time without time zone", K::Time),
+        ("timestamp", "timestamp without time zone", K::Timestamp),
+        ("timestamptz", "timestamp with time zone", K::Timestamptz),
+        ("interval", "interval", K::Interval),
+        ("mood", "mood", K::Enum(vec!["ok".into()])),
+        (
+            "int4s",
+            "integer[]",
+            K::Array(Box::new(pg_type("integer", K::Int4))),
+        ),
+        (
+            "jsonbs",
+            "jsonb[]",
+            K::Array(Box::new(pg_type("jsonb", K::Jsonb))),
+        ),
+        ("circle", "circle", K::Other),
+    ];
+    let columns = types.map(|(name, type_name, kind)| column(name, pg_type(type_name, kind)));
+    table(columns.into())
+}
+
+fn column(name: &str, ty: PgType) -> Column {
+    Column {
+        name: Ident::new(name).unwrap(),
+        ty,
+        typmod: -1,
+        nullable: true,
+        has_default: false,
+        generated: false,
+        identity_always: false,
+    }
+}
+
+fn table(columns: Vec<Column>) -> Relation {
+    let ident = |name| Ident::new(name).unwrap();
+    Relation {
+        oid: 1,
+        name: QualifiedName {
+            schema: ident("public"),
+            name: ident("t"),
+        },
+        columns,
+    }
+}
+
+fn schema<const N: usize>(fields: [(&str, DataType); N]) -> Schema {
+    Schema::new(
+        fields
+            .map(|(name, data_type)| Field::new(name, data_type, true))
+            .to_vec(),
+    )
+}
+
+fn list(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("item", item, true)))
+}
+
+fn structure(field: DataType) -> DataType {
+    DataType::Struct(Fields::from(vec![Field::new("a", field, true)]))
+}
+
+fn map(key: DataType) -> DataType {
+    let entry = vec![
+        Field::new("key", key, false),
+        Field::new("value", DataType::Int8, true),
+    ];
+    let entries = Field::new("entries", DataType::Struct(entries_of(entry)), false);
+    DataType::Map(Arc::new(entries), false)
+}
+
+fn entries_of(fields: Vec<Field>) -> Fields {
+    Fields::from(fields)
+}
+
+/// The names of all columns that take an Arrow type; every other refuses it and says what does.
+fn check(data_type: DataType, expected: &str) {
+    let relation = relation();
+    let mut taken = Vec::new();
+    for column in &relation.columns {
+        let name = column.name.as_str();
+        match EncodePlan::new(&schema([(name, data_type.clone())]), &relation) {
+            Ok(_) => taken.push(name),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::SchemaMismatch);
+                assert_eq!(error.context().column.as_deref(), Some(name));
+                let message = error.to_string();
+                let pair = format!("Arrow type {data_type} into {}", column.type_name());
+                assert!(message.contains(&pair), "{message}");
+            }
+        }
+    }
+    assert_eq!(taken.join(" "), expected, "{data_type}");
+}
+
+#[test]
+fn each_arrow_type_goes_where_no_value_changes() {
+    use DataType as D;
+    let numbers = "int2 int4 int8 oid float4 float8 numeric";
+    for integer in [
+        D::Int8,
+        D::Int16,
+        D::Int32,
+        D::Int64,
+        D::UInt8,
+        D::UInt16,
+        D::UInt32,
+    ] {
+        check(integer, numbers);
+    }
+    check(D::UInt64, "int2 int4 int8 oid numeric");
+    check(D::Boolean, "bool");
+    check(D::Float16, "float4 float8 numeric");
+    check(D::Float32, "float4 float8 numeric");
+    check(D::Float64, "float8 numeric");
+    for decimal in [
+        D::Decimal32(9, 2),
+        D::Decimal64(18, 2),
+        D::Decimal128(38, 2),
+    ] {
+        check(decimal, "int2 int4 int8 numeric");
+    }
+    check(D::Decimal256(76, 2), "int2 int4 int8 numeric");
+    for text in [D::Utf8, D::LargeUtf8, D::Utf8View] {
+        check(text, "text varchar bpchar name json jsonb uuid mood");
+    }
+    for binary in [
+        D::Binary,
+        D::LargeBinary,
+        D::BinaryView,
+        D::FixedSizeBinary(16),
+    ] {
+        check(binary, "bytea uuid");
+    }
+    check(D::FixedSizeBinary(15), "bytea");
+    check(D::Date32, "date timestamp");
+    check(D::Date64, "date timestamp");
+    check(D::Time32(TimeUnit::Second), "time interval");
+    check(D::Time64(TimeUnit::Nanosecond), "time interval");
+    check(D::Timestamp(TimeUnit::Microsecond, None), "timestamp");
+    check(
+        D::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
+        "timestamptz",
+    );
+    check(D::Duration(TimeUnit::Microsecond), "time interval");
+    for unit in [
+        IntervalUnit::YearMonth,
+        IntervalUnit::DayTime,
+        IntervalUnit::MonthDayNano,
+    ] {
+        check(D::Interval(unit), "interval");
+    }
+    let dictionary = |values: D| D::Dictionary(D::Int32.into(), values.into());
+    check(
+        dictionary(D::Utf8),
+        "text varchar bpchar name json jsonb uuid mood",
+    );
+    check(dictionary(D::Int64), numbers);
+    check(dictionary(list(D::Int32)), "");
+}
+
+#[test]
+fn nested_types_go_into_arrays_and_json() {
+    use DataType as D;
+    check(list(D::Int64), "json jsonb int4s");
+    check(list(list(D::Int64)), "json jsonb int4s");
+    check(list(D::Utf8), "json jsonb jsonbs");
+    check(list(structure(D::Utf8)), "json jsonb jsonbs");
+    check(structure(list(map(D::Int32))), "json jsonb");
+    check(map(D::Utf8), "json jsonb");
+    check(map(structure(D::Utf8)), "");
+    let view = D::ListView(Arc::new(Field::new("item", D::Int32, true)));
+    check(view.clone(), "");
+    check(structure(view), "");
+    let deep = (0..7).fold(D::Int32, |inner, _| list(inner));
+    check(deep, "json jsonb");
+}
+
+#[test]
+fn nulls_go_anywhere() {
+    let all = relation()
+        .columns
+        .iter()
+        .map(|c| c.name.as_str().to_owned())
+        .collect::<Vec<_>>();
+    check(DataType::Null, &all.join(" "));
+}
+
+/// Expects a refusal with these words, about this column.
+fn refuse(schema: Schema, relation: &Relation, column: &str, words: &str) {
+    let error = EncodePlan::new(&schema, relation).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SchemaMismatch, "{error}");
+    assert_eq!(error.context().column.as_deref(), Some(column), "{error}");
+    assert!(error.to_string().contains(words), "{error}");
+}
+
+#[test]
+fn a_refusal_says_what_would_work() {
+    use DataType as D;
+    let relation = relation();
+    let local = schema([("timestamptz", D::Timestamp(TimeUnit::Microsecond, None))]);
+    refuse(
+        local,
+        &relation,
+        "timestamptz",
+        "a timestamp with a zone before writing",
+    );
+    let text = schema([("text", structure(D::Int8))]);
+    refuse(text, &relation, "text", "make the column jsonb");
+    refuse(
+        schema([("int4", D::Utf8)]),
+        &relation,
+        "int4",
+        "cast the data before writing",
+    );
+    refuse(
+        schema([("float4", D::Float64)]),
+        &relation,
+        "float4",
+        "would be rounded",
+    );
+    refuse(
+        schema([("int4s", list(D::Utf8))]),
+        &relation,
+        "int4s",
+        "its elements are Utf8",
+    );
+}
+
+#[test]
+fn columns_are_matched_by_name() {
+    let relation = relation();
+    let int4 = |name| schema([(name, DataType::Int32)]);
+    refuse(int4("INT4"), &relation, "INT4", "there is \"int4\"");
+    refuse(
+        int4("nowhere"),
+        &relation,
+        "nowhere",
+        "there is no column \"nowhere\" in public.t",
+    );
+    let twice = schema([("int4", DataType::Int32), ("int4", DataType::Int32)]);
+    refuse(twice, &relation, "int4", "more than once");
+    let both = schema([("text", DataType::Utf8), ("int4", DataType::Int32)]);
+    let plan = EncodePlan::new(&both, &relation).unwrap();
+    assert_eq!(
+        plan.column_names().map(Ident::as_str).collect::<Vec<_>>(),
+        ["text", "int4"]
+    );
+}
+
+#[test]
+fn columns_that_must_or_must_not_be_written() {
+    let int4 = || pg_type("integer", PgTypeKind::Int4);
+    let strict = Column {
+        nullable: false,
+        ..column("a", int4())
+    };
+    let filled = Column {
+        has_default: true,
+        ..Column {
+            name: Ident::new("b").unwrap(),
+            ..strict.clone()
+        }
+    };
+    let generated = Column {
+        generated: true,
+        ..column("c", int4())
+    };
+    let relation = table(vec![strict, filled, generated]);
+    let with = |name| schema([(name, DataType::Int32)]);
+    EncodePlan::new(&with("a"), &relation).unwrap();
+    refuse(with("b"), &relation, "a", "NOT NULL without a default");
+    let generated = schema([("a", DataType::Int32), ("c", DataType::Int32)]);
+    refuse(generated, &relation, "c", "generated");
+    refuse(
+        schema([("a", DataType::Null)]),
+        &relation,
+        "a",
+        "only NULLs",
+    );
+}
+
+#[test]
+fn a_plan_prints_like_explain() {
+    let mut relation = relation();
+    for column in &mut relation.columns {
+        match column.name.as_str() {
+            "numeric" => column.typmod = (8 << 16 | 2) + 4,
+            "varchar" => column.typmod = 14,
+            "bool" => column.nullable = false,
+            _ => {}
+        }
+    }
+    let schema = schema([
+        ("numeric", DataType::Decimal128(10, 2)),
+        ("varchar", DataType::Utf8),
+        ("bool", DataType::Boolean),
+    ]);
+    let plan = EncodePlan::new(&schema, &relation).unwrap();
+    let expected = "\
+public.t: 3 columns
+  \"numeric\"  Decimal128(10, 2) -> numeric(8,2)      as numeric, must fit (8,2)
+  \"varchar\"  Utf8 -> character varying(10)          as text, at most 10 characters
+  bool     Boolean -> boolean                     as bool, not null";
+    let lines = |text: &str| {
+        text.lines()
+            .map(|l| l.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(lines(&plan.to_string()), lines(expected));
+    assert_eq!(plan.columns()[2].field, FieldPlan::Bool);
+}
+
+#[test]
+fn data_of_a_tables_own_schema_can_be_written_back() {
+    let mut relation = relation();
+    relation
+        .columns
+        .retain(|column| column.ty.kind != PgTypeKind::Other);
+    EncodePlan::new(&to_arrow_schema(&relation), &relation).unwrap();
+}

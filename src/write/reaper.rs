@@ -1,0 +1,90 @@
+//! The reaper: ends writes that nobody will end, and removes what they left.
+//!
+//! Every server has one, and they do not get in each other's way: each row is taken by whoever locks
+//! it first. It changes nothing that a client could still ask for.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::writer::Writer;
+use crate::error::Result;
+use crate::pg::{drop_one_staging, expire_writes, forget_writes, has_schema};
+
+/// When the reaper comes and what it takes.
+#[derive(Debug, Clone)]
+pub struct ReaperConfig {
+    /// How often it looks.
+    pub interval: Duration,
+    /// An open write of which nothing was heard for so long is aborted.
+    pub write_ttl: Duration,
+    /// Writes that ended so long ago are forgotten; a call about them then finds nothing.
+    pub retention: Duration,
+}
+
+/// What one round did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reaped {
+    /// Open writes that were aborted.
+    pub expired: usize,
+    /// Staging tables that were dropped.
+    pub dropped: usize,
+    /// Writes that were forgotten.
+    pub forgotten: u64,
+}
+
+impl Writer {
+    /// Reaps again and again until `stop` is set. An error ends a round, not the reaper.
+    pub async fn reap_until(&self, stop: CancellationToken, config: &ReaperConfig) {
+        while stop
+            .run_until_cancelled(tokio::time::sleep(config.interval))
+            .await
+            .is_some()
+        {
+            match self.reap(config).await {
+                Ok(reaped) if reaped == Reaped::default() => {}
+                Ok(Reaped {
+                    expired,
+                    dropped,
+                    forgotten,
+                }) => {
+                    tracing::info!(expired, dropped, forgotten, "reaped");
+                }
+                Err(error) => tracing::warn!(%error, "the reaper was interrupted; it comes again"),
+            }
+        }
+    }
+
+    /// One round.
+    ///
+    /// # Errors
+    /// What PostgreSQL said; what was done before stays done.
+    pub async fn reap(&self, config: &ReaperConfig) -> Result<Reaped> {
+        let mut reaped = Reaped::default();
+        let transaction = self.pool.begin_control().await?;
+        if !has_schema(&transaction).await? {
+            transaction.rollback().await;
+            return Ok(reaped);
+        }
+        let expired = expire_writes(&transaction, config.write_ttl).await?;
+        transaction.commit().await.into_result()?;
+        for write_id in &expired {
+            tracing::warn!(write_id, ttl = ?config.write_ttl, "an open write has expired and was aborted");
+        }
+        reaped.expired = expired.len();
+        loop {
+            let transaction = self.pool.begin_control().await?;
+            transaction.wait_no_longer_for_locks().await?;
+            let dropped = drop_one_staging(&transaction).await?;
+            transaction.commit().await.into_result()?;
+            match dropped {
+                Some(_) => reaped.dropped += 1,
+                None => break,
+            }
+        }
+        let transaction = self.pool.begin_control().await?;
+        reaped.forgotten = forget_writes(&transaction, config.retention).await?;
+        transaction.commit().await.into_result()?;
+        Ok(reaped)
+    }
+}

@@ -1,0 +1,213 @@
+//! A job as Spark would run it: a driver that begins and commits, tasks that are tried again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use fastrand::Rng;
+use futures_util::future::join_all;
+use serde_json::Value;
+use tonic::{Code, Status};
+
+use super::support::{Client, Put, Told, attempt, batch};
+use super::world::World;
+
+/// What one save writes: rows (part, seq, payload), the payload made from the other two.
+pub struct Job {
+    pub write_id: String,
+    pub spec: Value,
+    pub partitions: u32,
+    pub rows: u32,
+    pub seed: u64,
+    /// The driver gives up before the commit and aborts.
+    pub gives_up: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Committed,
+    Aborted,
+}
+
+/// A call that got no answer for so long is given up on, as by a client's keepalive.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// Enough for every fault of a run to pass.
+const TRIES: u32 = 300;
+
+impl Job {
+    /// Runs the job to its end, whatever happens on the way.
+    pub async fn run(&self, world: &World) -> End {
+        let mut rng = Rng::with_seed(self.seed);
+        let empty = rows(0, 0);
+        let begun = self
+            .insist(world, rng.fork(), async |client| {
+                client
+                    .begin(&self.write_id, self.spec.clone(), &empty)
+                    .await
+            })
+            .await;
+        assert_ne!(begun["state"], "WRITE_STATE_ABORTED");
+        let tasks = (0..self.partitions).map(|partition| self.task(world, partition, rng.fork()));
+        let receipts: Vec<Value> = join_all(tasks).await;
+        if self.gives_up {
+            let status = self
+                .insist(world, rng.fork(), async |client| {
+                    client.abort(&self.write_id).await
+                })
+                .await;
+            assert_eq!(status["state"], "WRITE_STATE_ABORTED");
+            return End::Aborted;
+        }
+        let status = self
+            .insist(world, rng.fork(), async |client| {
+                client.commit(&self.write_id, &receipts).await
+            })
+            .await;
+        assert_eq!(status["state"], "WRITE_STATE_COMMITTED");
+        assert_eq!(
+            status["rowCount"],
+            (self.partitions * self.rows).to_string()
+        );
+        if rng.bool() {
+            // Spark does that when the answer to the commit was lost.
+            let status = self
+                .insist(world, rng.fork(), async |client| {
+                    client.abort(&self.write_id).await
+                })
+                .await;
+            assert_eq!(
+                status["state"], "WRITE_STATE_COMMITTED",
+                "an abort after the commit changes nothing"
+            );
+        }
+        End::Committed
+    }
+
+    /// Sends a partition until one attempt is accepted, and gives its receipt.
+    async fn task(&self, world: &World, partition: u32, mut rng: Rng) -> Value {
+        if rng.u8(..4) == 0 {
+            // Something upstream failed in the JVM: the rows end early, the end record is right for
+            // what came, the receipt is good, and Spark throws it away.
+            let id = format!("{partition}-truncated");
+            let cut = rows(partition, self.rows * 2 / 3);
+            let put = Put::whole(attempt(&self.write_id, partition, &id), &[cut]);
+            self.try_once(world, &mut rng, async |client| {
+                client.put(put.clone()).await
+            })
+            .await
+            .ok();
+        }
+        for number in 0..TRIES {
+            let id = format!("{partition}-{number}");
+            let mut twin = rng.fork();
+            let put = |id: &str| {
+                Put::whole(
+                    attempt(&self.write_id, partition, id),
+                    &self.batches(partition),
+                )
+            };
+            let first = put(&id);
+            let outcome = if rng.u8(..5) == 0 {
+                // Speculation: two attempts at once, whichever is accepted.
+                let second = put(&format!("{id}-twin"));
+                let (first, second) = tokio::join!(
+                    self.try_once(world, &mut rng, async |client| client
+                        .put(first.clone())
+                        .await),
+                    self.try_once(world, &mut twin, async |client| client
+                        .put(second.clone())
+                        .await)
+                );
+                second.or(first)
+            } else {
+                self.try_once(world, &mut rng, async |client| {
+                    client.put(first.clone()).await
+                })
+                .await
+            };
+            match outcome {
+                Ok(receipt) => return receipt,
+                Err(status) => check_retryable(&status),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("partition {partition} of {} was never taken", self.write_id);
+    }
+
+    fn batches(&self, partition: u32) -> Vec<RecordBatch> {
+        let all = rows(partition, self.rows);
+        let step = usize::try_from(self.rows / 3).unwrap().max(1);
+        (0..all.num_rows())
+            .step_by(step)
+            .map(|from| all.slice(from, step.min(all.num_rows() - from)))
+            .collect()
+    }
+
+    /// Repeats an idempotent call until it is answered.
+    async fn insist(
+        &self,
+        world: &World,
+        mut rng: Rng,
+        mut call: impl AsyncFnMut(&mut Client) -> Result<Value, Status>,
+    ) -> Value {
+        for _ in 0..TRIES {
+            match self.try_once(world, &mut rng, &mut call).await {
+                Ok(answer) => return answer,
+                Err(status) => check_retryable(&status),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("no answer for {}", self.write_id);
+    }
+
+    async fn try_once(
+        &self,
+        world: &World,
+        rng: &mut Rng,
+        mut call: impl AsyncFnMut(&mut Client) -> Result<Value, Status>,
+    ) -> Result<Value, Status> {
+        let address = &world.replicas[rng.usize(..2)].proxy.address;
+        let answer = tokio::time::timeout(PATIENCE, async {
+            let mut client = Client::try_connect(address).await?;
+            call(&mut client).await
+        });
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Status::unavailable("no answer in time")))
+    }
+}
+
+/// An error of the server must say that a retry can help; one of the transport speaks for itself.
+fn check_retryable(status: &Status) {
+    let of_transport = matches!(
+        status.code(),
+        Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
+    );
+    if !status.details().is_empty() {
+        let told = Told::from(status.clone());
+        assert_eq!(
+            told.details["retryable"], "true",
+            "{}: {}",
+            told.reason, told.message
+        );
+    } else {
+        assert!(of_transport, "{status}");
+    }
+}
+
+fn rows(partition: u32, count: u32) -> RecordBatch {
+    let partition = i32::try_from(partition).unwrap();
+    let sequence: Vec<i32> = (0..i32::try_from(count).unwrap()).collect();
+    let payloads: Vec<String> = sequence
+        .iter()
+        .map(|seq| format!("{partition}:{seq}"))
+        .collect();
+    batch(&[
+        (
+            "part",
+            Arc::new(Int32Array::from(vec![partition; sequence.len()])) as ArrayRef,
+        ),
+        ("seq", Arc::new(Int32Array::from(sequence))),
+        ("payload", Arc::new(StringArray::from(payloads))),
+    ])
+}

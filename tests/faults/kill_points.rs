@@ -1,0 +1,70 @@
+//! kill −9 at every named point of begin, attempt and commit, in every mode.
+
+use std::time::Duration;
+
+use pgflight::failpoint::Failpoint;
+
+use super::job::{End, Job};
+use super::oracle::{self, Mode};
+use super::world::World;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_is_killed_at_any_point_loses_and_doubles_nothing() {
+    let world = World::new().await;
+    let mut reached = 0;
+    for (number, point) in (0_u64..).zip(Failpoint::ALL) {
+        for mode in Mode::ALL {
+            let table = format!("t_{number}_{mode:?}").to_lowercase();
+            mode.prepare(&world.database, &table).await;
+            let job = Job {
+                write_id: table.clone(),
+                spec: mode.spec(&table),
+                partitions: 2,
+                rows: 300,
+                seed: number,
+                gives_up: false,
+            };
+            for replica in &world.replicas {
+                replica.kill();
+                replica.start(Some(&format!("{point:?}")));
+            }
+            let killer = async {
+                // Both servers stop at the point, one after the other, and come back as good as new.
+                for _ in 0..2 {
+                    let failed = loop {
+                        if let Some(replica) =
+                            world.replicas.iter().find(|replica| replica.has_failed())
+                        {
+                            break replica;
+                        }
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    };
+                    failed.kill();
+                    failed.start(None);
+                    reached += 1;
+                }
+                std::future::pending::<()>().await;
+            };
+            let end = tokio::select! {
+                end = job.run(&world) => end,
+                () = killer => End::Aborted,
+            };
+            assert_eq!(end, End::Committed);
+            // One of the servers may not have come by its point, or only just now.
+            for replica in &world.replicas {
+                replica.kill();
+                replica.start(None);
+            }
+            oracle::check(&world.database, &job, mode, &table, end).await;
+        }
+    }
+    assert!(
+        reached >= Failpoint::ALL.len() * Mode::ALL.len(),
+        "only {reached} kills: a point is not on the way"
+    );
+    eprintln!(
+        "{reached} servers were killed at {} points in {} modes",
+        Failpoint::ALL.len(),
+        Mode::ALL.len()
+    );
+}

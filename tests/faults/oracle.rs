@@ -1,0 +1,142 @@
+//! What must be true after a run, whatever happened in it.
+
+use serde_json::{Value, json};
+
+use super::job::{End, Job};
+use super::support::{Database, wait_until};
+
+/// A mode, what is in the table before, and what must be there after a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Append,
+    Create,
+    Overwrite,
+    OverwriteByDelete,
+    Upsert,
+}
+
+/// Rows of another writer that are there before.
+const BEFORE: &str = "SELECT p, s, 'old' FROM generate_series(0, 1) p, generate_series(0, 9) s";
+
+impl Mode {
+    pub const ALL: [Self; 5] = [
+        Self::Append,
+        Self::Create,
+        Self::Overwrite,
+        Self::OverwriteByDelete,
+        Self::Upsert,
+    ];
+
+    pub async fn prepare(self, database: &Database, table: &str) {
+        if self == Self::Create {
+            return;
+        }
+        let key = if self == Self::Upsert {
+            ", PRIMARY KEY (part, seq)"
+        } else {
+            ""
+        };
+        database
+            .execute(&format!("CREATE TABLE {table} (part int, seq int, payload text{key}); INSERT INTO {table} {BEFORE}"))
+            .await;
+    }
+
+    pub fn spec(self, table: &str) -> Value {
+        match self {
+            Self::Append => json!({"table": table, "mode": "MODE_APPEND"}),
+            Self::Create => json!({"table": table, "mode": "MODE_CREATE"}),
+            Self::Overwrite => json!({"table": table, "mode": "MODE_OVERWRITE"}),
+            Self::OverwriteByDelete => {
+                json!({"table": table, "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"})
+            }
+            Self::Upsert => {
+                json!({"table": table, "mode": "MODE_UPSERT", "keyColumns": ["part", "seq"]})
+            }
+        }
+    }
+
+    /// The rows that a committed job leaves, as SQL.
+    fn after(self, job: &Job) -> String {
+        let written = format!(
+            "SELECT p, s, p || ':' || s FROM generate_series(0, {} - 1) p, generate_series(0, {} - 1) s",
+            job.partitions, job.rows
+        );
+        match self {
+            Self::Append => format!("{BEFORE} UNION ALL {written}"),
+            Self::Create | Self::Overwrite | Self::OverwriteByDelete => written,
+            Self::Upsert => format!(
+                "{written} UNION ALL SELECT p, s, 'old' FROM generate_series(0, 1) p, generate_series(0, 9) s
+                 WHERE NOT (p < {} AND s < {})",
+                job.partitions, job.rows
+            ),
+        }
+    }
+}
+
+/// Rows, ledger and leftovers agree with how the job ended.
+pub async fn check(database: &Database, job: &Job, mode: Mode, table: &str, end: End) {
+    let id = &job.write_id;
+    let there = database
+        .text(&format!("SELECT to_regclass('{table}') IS NOT NULL"))
+        .await
+        == "true";
+    let expected = match (end, mode) {
+        (End::Committed, _) => mode.after(job),
+        (End::Aborted, Mode::Create) => {
+            assert!(!there, "{id}: an aborted create makes no table");
+            return check_leftovers(database, id).await;
+        }
+        (End::Aborted, _) => BEFORE.to_owned(),
+    };
+    let found = format!("SELECT part, seq, payload FROM {table}");
+    for (what, rows) in [
+        ("lost", format!("({expected}) EXCEPT ALL ({found})")),
+        (
+            "doubled or foreign",
+            format!("({found}) EXCEPT ALL ({expected})"),
+        ),
+    ] {
+        let count = database
+            .text(&format!("SELECT count(*) FROM ({rows}) rows"))
+            .await;
+        assert_eq!(count, "0", "{id}, {mode:?}, {end:?}: rows that are {what}");
+    }
+    let ledger = database
+        .text(&format!(
+            "SELECT state || ' ' || row_count FROM pgflight.write WHERE write_id = '{id}'"
+        ))
+        .await;
+    match end {
+        End::Committed => assert_eq!(
+            ledger,
+            format!("committed {}", job.partitions * job.rows),
+            "{id}"
+        ),
+        End::Aborted => assert_eq!(ledger, "aborted 0", "{id}"),
+    }
+    check_leftovers(database, id).await;
+}
+
+/// No staging table, no session of ours in a transaction, no prepared transaction.
+async fn check_leftovers(database: &Database, id: &str) {
+    let staged = "SELECT count(*) FROM pg_class WHERE relname LIKE 'staging%' AND relkind = 'r'
+                  OR relname LIKE '\\_pgflight\\_%' AND relkind = 'r'";
+    wait_until(
+        async || database.text(staged).await == "0",
+        &format!("{id}: the staging table is gone"),
+    )
+    .await;
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                    AND application_name = 'pgflight' AND state LIKE 'idle in transaction%'";
+    wait_until(
+        async || database.text(sessions).await == "0",
+        &format!("{id}: no session holds a transaction"),
+    )
+    .await;
+    assert_eq!(
+        database
+            .text("SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()")
+            .await,
+        "0"
+    );
+}

@@ -1,0 +1,104 @@
+//! Seeded random runs: a job in a random mode, and faults of all kinds while it runs.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::job::Job;
+use super::oracle::{self, Mode};
+use super::proxy::Weather;
+use super::world::World;
+
+/// `PGFLIGHT_FAULT_RUNS` asks for more, `PGFLIGHT_FAULT_SEED` for certain ones.
+const RUNS: u64 = 15;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_fails_a_write_is_there_once_and_whole_or_not_at_all() {
+    let number =
+        |name: &str, otherwise| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
+    let runs = number("PGFLIGHT_FAULT_RUNS", RUNS);
+    let first = number("PGFLIGHT_FAULT_SEED", u64::from(std::process::id()) * 1000);
+    eprintln!("{runs} runs; again with PGFLIGHT_FAULT_SEED={first} PGFLIGHT_FAULT_RUNS={runs}");
+    let world = World::new().await;
+    let (mut faults, mut aborted) = (0, 0);
+    for seed in first..first + runs {
+        let mut rng = Rng::with_seed(seed);
+        let mode = Mode::ALL[rng.usize(..Mode::ALL.len())];
+        let table = format!("t_{seed}");
+        mode.prepare(&world.database, &table).await;
+        let job = Job {
+            write_id: table.clone(),
+            spec: mode.spec(&table),
+            partitions: rng.u32(1..5),
+            rows: rng.u32(1..4000),
+            seed: rng.u64(..),
+            gives_up: rng.u8(..6) == 0,
+        };
+        let mut trouble = rng.fork();
+        let faulty = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(trouble.u64(1..80))).await;
+                strike(&world, &mut trouble).await;
+                faults += 1;
+            }
+        };
+        let end = tokio::select! {
+            end = job.run(&world) => end,
+            () = faulty => unreachable!("faults go on until the job ends"),
+        };
+        for replica in &world.replicas {
+            replica.proxy.set(Weather::Fair);
+            replica.signal("CONT");
+        }
+        if job.gives_up {
+            aborted += 1;
+        }
+        oracle::check(&world.database, &job, mode, &table, end).await;
+    }
+    eprintln!(
+        "{runs} runs, {faults} faults, {aborted} jobs gave up: nothing lost, doubled or left behind"
+    );
+}
+
+/// One fault, and its end where it has one.
+async fn strike(world: &World, rng: &mut Rng) {
+    let replica = &world.replicas[rng.usize(..2)];
+    let moment = Duration::from_millis(rng.u64(10..150));
+    match rng.u8(..7) {
+        0 => {
+            replica.kill();
+            tokio::time::sleep(moment).await;
+            replica.start(None);
+        }
+        1 => replica.proxy.cut(),
+        2 => {
+            replica.proxy.set(Weather::Stalled);
+            tokio::time::sleep(moment).await;
+            replica.proxy.set(Weather::Fair);
+        }
+        3 => {
+            replica.proxy.set(Weather::RepliesLost);
+            tokio::time::sleep(moment).await;
+            // What was on its way is lost; the connection is of no use any more.
+            replica.proxy.cut();
+            replica.proxy.set(Weather::Fair);
+        }
+        4 => {
+            replica.signal("STOP");
+            tokio::time::sleep(moment).await;
+            replica.signal("CONT");
+        }
+        5 => session(world, "pg_terminate_backend").await,
+        _ => session(world, "pg_cancel_backend").await,
+    }
+}
+
+/// Ends or interrupts whatever one session of a server is about.
+async fn session(world: &World, how: &str) {
+    let sessions = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()
+                    AND application_name = 'pgflight' AND state <> 'idle' ORDER BY random() LIMIT 1";
+    world
+        .database
+        .execute(&format!("SELECT {how}(pid) FROM ({sessions}) s"))
+        .await;
+}

@@ -1,0 +1,347 @@
+//! Keyed modes: rows that change the rows with the same keys, through both front doors.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use serde_json::{Value, json};
+use tonic::Status;
+
+use crate::support::{Client, Database, Pgflight, Put, Told, attempt, batch, write};
+
+const BEFORE: &str = "DROP TABLE IF EXISTS t; CREATE TABLE t (id int, part int, name text, note text DEFAULT 'new', v int);
+                      CREATE UNIQUE INDEX ON t (part, id);
+                      INSERT INTO t VALUES (1, 0, 'one', 'old', 1), (2, 0, 'two', 'old', 1)";
+
+fn ints(values: &[Option<i32>]) -> ArrayRef {
+    Arc::new(Int32Array::from(values.to_vec()))
+}
+
+/// Rows of id, name and v; part is 0.
+fn rows(rows: &[(Option<i32>, &str, i32)]) -> RecordBatch {
+    let ids: Vec<Option<i32>> = rows.iter().map(|row| row.0).collect();
+    let names: Vec<&str> = rows.iter().map(|row| row.1).collect();
+    let versions: Vec<Option<i32>> = rows.iter().map(|row| Some(row.2)).collect();
+    batch(&[
+        ("id", ints(&ids)),
+        ("part", ints(&vec![Some(0); rows.len()])),
+        ("name", Arc::new(StringArray::from(names))),
+        ("v", ints(&versions)),
+    ])
+}
+
+/// The same write as one stream, and as two attempts that are committed.
+async fn both_ways(
+    client: &mut Client,
+    database: &Database,
+    spec: &Value,
+    rows: &RecordBatch,
+) -> [Result<String, Status>; 2] {
+    let table = "SELECT (id, name, note, v) FROM t ORDER BY id, v";
+    database.execute(BEFORE).await;
+    let single = client
+        .put(Put::whole(write(spec.clone()), std::slice::from_ref(rows)))
+        .await;
+    let single = match single {
+        Ok(_) => Ok(database.text(table).await),
+        Err(status) => Err(status),
+    };
+    database.execute(BEFORE).await;
+    let many = many(client, spec, rows).await;
+    let many = match many {
+        Ok(()) => Ok(database.text(table).await),
+        Err(status) => Err(status),
+    };
+    [single, many]
+}
+
+async fn many(client: &mut Client, spec: &Value, rows: &RecordBatch) -> Result<(), Status> {
+    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let id = format!(
+        "w{}",
+        NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    );
+    client.begin(&id, spec.clone(), rows).await?;
+    let middle = rows.num_rows() / 2;
+    let halves = [
+        rows.slice(0, middle),
+        rows.slice(middle, rows.num_rows() - middle),
+    ];
+    let mut receipts = Vec::new();
+    for (partition, half) in (0..).zip(halves) {
+        let name = format!("a{partition}");
+        receipts.push(
+            client
+                .put(Put::whole(attempt(&id, partition, &name), &[half]))
+                .await?,
+        );
+    }
+    client.commit(&id, &receipts).await.map(drop)
+}
+
+fn spec(mode: &str, more: Value) -> Value {
+    let mut spec = json!({"table": "t", "mode": mode, "keyColumns": ["id", "part"]});
+    for (name, value) in more.as_object().unwrap() {
+        spec[name] = value.clone();
+    }
+    spec
+}
+
+#[tokio::test]
+async fn rows_are_changed_by_their_keys_as_the_mode_says() {
+    let database = Database::new().await;
+    database.execute(BEFORE).await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let new = rows(&[(Some(2), "zwei", 5), (Some(3), "drei", 5)]);
+    let doubled = rows(&[
+        (Some(3), "a", 7),
+        (Some(3), "b", 9),
+        (Some(2), "c", 1),
+        (Some(3), "d", 8),
+    ]);
+    let newest = json!({"orderBy": "v"});
+    let cases = [
+        (
+            "MODE_UPSERT",
+            json!({}),
+            &new,
+            "(1,one,old,1),(2,zwei,old,5),(3,drei,new,5)",
+        ),
+        (
+            "MODE_INSERT_IF_ABSENT",
+            json!({}),
+            &new,
+            "(1,one,old,1),(2,two,old,1),(3,drei,new,5)",
+        ),
+        (
+            "MODE_UPDATE_ONLY",
+            json!({}),
+            &new,
+            "(1,one,old,1),(2,zwei,old,5)",
+        ),
+        ("MODE_DELETE_BY_KEY", json!({}), &new, "(1,one,old,1)"),
+        (
+            "MODE_UPSERT",
+            newest.clone(),
+            &doubled,
+            "(1,one,old,1),(2,c,old,1),(3,b,new,9)",
+        ),
+        (
+            "MODE_INSERT_IF_ABSENT",
+            newest.clone(),
+            &doubled,
+            "(1,one,old,1),(2,two,old,1),(3,b,new,9)",
+        ),
+        (
+            "MODE_UPDATE_ONLY",
+            newest.clone(),
+            &doubled,
+            "(1,one,old,1),(2,c,old,1)",
+        ),
+        ("MODE_DELETE_BY_KEY", newest, &doubled, "(1,one,old,1)"),
+    ];
+    for (mode, more, rows, expected) in cases {
+        for outcome in both_ways(&mut client, &database, &spec(mode, more), rows).await {
+            assert_eq!(
+                outcome.unwrap_or_else(|status| panic!("{mode}: {status}")),
+                expected,
+                "{mode}"
+            );
+        }
+    }
+    assert_eq!(
+        database
+            .text("SELECT relname FROM pg_class WHERE relname LIKE '%staging%'")
+            .await,
+        ""
+    );
+}
+
+#[tokio::test]
+async fn keys_that_cannot_tell_rows_apart_are_refused_and_change_nothing() {
+    let database = Database::new().await;
+    database.execute(BEFORE).await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let good = rows(&[(Some(3), "drei", 5), (Some(4), "vier", 5)]);
+    let doubled = rows(&[(Some(3), "a", 7), (Some(3), "b", 9)]);
+    let null = rows(&[(Some(3), "a", 7), (None, "b", 9)]);
+    let cases = [
+        (
+            "MODE_UPSERT",
+            json!({}),
+            &doubled,
+            "1 key(s) come more than once",
+            "DATA_REJECTED",
+        ),
+        (
+            "MODE_DELETE_BY_KEY",
+            json!({}),
+            &doubled,
+            "1 key(s) come more than once",
+            "DATA_REJECTED",
+        ),
+        (
+            "MODE_UPSERT",
+            json!({}),
+            &null,
+            "1 row(s) have NULL in a key",
+            "DATA_REJECTED",
+        ),
+        (
+            "MODE_UPDATE_ONLY",
+            json!({"orderBy": "v"}),
+            &null,
+            "1 row(s) have NULL in a key",
+            "DATA_REJECTED",
+        ),
+        (
+            "MODE_UPSERT",
+            json!({"keyColumns": ["id"]}),
+            &good,
+            "CREATE UNIQUE INDEX ON public.t (id)",
+            "SCHEMA_MISMATCH",
+        ),
+        (
+            "MODE_UPSERT",
+            json!({"keyColumns": ["id", "nope"]}),
+            &good,
+            "key column nope is not in the data",
+            "SCHEMA_MISMATCH",
+        ),
+        (
+            "MODE_UPSERT",
+            json!({"orderBy": "note"}),
+            &good,
+            "order_by column note is not in the data",
+            "SCHEMA_MISMATCH",
+        ),
+        (
+            "MODE_UPSERT",
+            json!({"keyColumns": []}),
+            &good,
+            "key_columns must name",
+            "INVALID_COMMAND",
+        ),
+        (
+            "MODE_UPSERT",
+            json!({"keyColumns": ["id", "id"]}),
+            &good,
+            "each once",
+            "INVALID_COMMAND",
+        ),
+        (
+            "MODE_APPEND",
+            json!({}),
+            &good,
+            "key_columns goes with MODE_UPSERT",
+            "INVALID_COMMAND",
+        ),
+        (
+            "MODE_UPSERT",
+            json!({"table": "nowhere"}),
+            &good,
+            "does not exist",
+            "NOT_FOUND",
+        ),
+    ];
+    for (mode, more, rows, part, reason) in cases {
+        for outcome in both_ways(&mut client, &database, &spec(mode, more), rows).await {
+            let told = Told::from(outcome.expect_err(part));
+            assert!(told.message.contains(part), "{mode}: {}", told.message);
+            assert_eq!(told.reason, reason, "{mode}: {}", told.message);
+            let left = database
+                .text("SELECT string_agg(name, '+' ORDER BY id) FROM t")
+                .await;
+            assert_eq!(left, "one+two", "{part}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_partial_or_deferred_index_does_not_settle_an_upsert() {
+    let database = Database::new().await;
+    database
+        .execute("CREATE TABLE t (id int, part int, name text, v int)")
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let data = rows(&[(Some(1), "a", 1)]);
+    for index in [
+        "CREATE UNIQUE INDEX i ON t (id, part) WHERE id > 5",
+        "CREATE UNIQUE INDEX i ON t (id, part, name)",
+        "CREATE UNIQUE INDEX i ON t (id, (part + 1))",
+        "CREATE INDEX i ON t (id, part)",
+        "ALTER TABLE t ADD CONSTRAINT i UNIQUE (id, part) DEFERRABLE",
+    ] {
+        database.execute(index).await;
+        let put = Put::whole(
+            write(spec("MODE_UPSERT", json!({}))),
+            std::slice::from_ref(&data),
+        );
+        let told = Told::from(client.put(put).await.expect_err(index));
+        assert!(
+            told.message
+                .contains("no unique index on exactly (id, part)"),
+            "{index}: {}",
+            told.message
+        );
+        database
+            .execute("ALTER TABLE t DROP CONSTRAINT IF EXISTS i; DROP INDEX IF EXISTS i")
+            .await;
+    }
+    database
+        .execute("CREATE UNIQUE INDEX i ON t (id, part) INCLUDE (name)")
+        .await;
+    client
+        .put(Put::whole(write(spec("MODE_UPSERT", json!({}))), &[data]))
+        .await
+        .unwrap();
+    assert_eq!(database.text("SELECT name FROM t").await, "a");
+}
+
+#[tokio::test]
+async fn rows_to_update_or_delete_need_no_more_columns_than_they_name() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, name text NOT NULL, v int NOT NULL); INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 1)").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let only = |mode: &str| write(json!({"table": "t", "mode": mode, "keyColumns": ["id"]}));
+    let update = batch(&[("id", ints(&[Some(2)])), ("v", ints(&[Some(9)]))]);
+    client
+        .put(Put::whole(only("MODE_UPDATE_ONLY"), &[update]))
+        .await
+        .unwrap();
+    let delete = batch(&[("id", ints(&[Some(1)]))]);
+    client
+        .put(Put::whole(
+            only("MODE_DELETE_BY_KEY"),
+            std::slice::from_ref(&delete),
+        ))
+        .await
+        .unwrap();
+    assert_eq!(database.text("SELECT t FROM t").await, "(2,b,9)");
+    let told = Told::from(
+        client
+            .put(Put::whole(only("MODE_UPDATE_ONLY"), &[delete]))
+            .await
+            .expect_err("keys alone"),
+    );
+    assert!(
+        told.message.contains("nothing to update"),
+        "{}",
+        told.message
+    );
+    let unknown = batch(&[("id", ints(&[Some(1)])), ("V", ints(&[Some(1)]))]);
+    let told = Told::from(
+        client
+            .put(Put::whole(only("MODE_UPDATE_ONLY"), &[unknown]))
+            .await
+            .expect_err("unknown"),
+    );
+    assert!(
+        told.message.contains("\"V\"") && told.message.contains("\"v\""),
+        "{}",
+        told.message
+    );
+}

@@ -1,0 +1,331 @@
+//! What is left behind by writes that nobody ends, and the commands that look at it.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::support::{COPIES, Database, Pgflight, Put, attempt, batch, wait_until};
+
+const STAGED: &str =
+    "SELECT count(*) FROM pg_class WHERE relname LIKE 'staging%' OR relname LIKE '\\_pgflight\\_%'";
+
+fn rows() -> RecordBatch {
+    batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
+}
+
+fn append() -> Value {
+    json!({"table": "t", "mode": "MODE_APPEND"})
+}
+
+#[tokio::test]
+async fn an_abandoned_write_expires_is_cleaned_up_and_in_the_end_forgotten() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let options = [
+        "--reaper-interval",
+        "50ms",
+        "--write-ttl",
+        "400ms",
+        "--retention",
+        "400ms",
+    ];
+    let server = Pgflight::start_with(&database, &options);
+    let mut client = server.client().await;
+    client.begin("w", append(), &rows()).await.unwrap();
+    client
+        .begin(
+            "made",
+            json!({"table": "new", "mode": "MODE_CREATE"}),
+            &rows(),
+        )
+        .await
+        .unwrap();
+    let receipt = client
+        .put(Put::whole(attempt("w", 0, "a"), &[rows()]))
+        .await
+        .unwrap();
+    assert_eq!(database.text(STAGED).await, "2");
+    wait_until(
+        async || {
+            database
+                .text("SELECT string_agg(state, '+') FROM pgflight.write")
+                .await
+                == "aborted+aborted"
+        },
+        "both expired",
+    )
+    .await;
+    let late = client.commit("w", &[receipt]).await.expect_err("expired");
+    assert_eq!(late.code(), Code::FailedPrecondition);
+    assert!(
+        late.message().contains("expired: nothing was heard of it"),
+        "{late}"
+    );
+    wait_until(
+        async || database.text(STAGED).await == "0",
+        "the staging tables are gone",
+    )
+    .await;
+    let ledger =
+        "SELECT (SELECT count(*) FROM pgflight.write) + (SELECT count(*) FROM pgflight.attempt)";
+    wait_until(
+        async || database.text(ledger).await == "0",
+        "the writes are forgotten",
+    )
+    .await;
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+}
+
+#[tokio::test]
+async fn a_write_with_a_stream_under_way_does_not_expire() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let server = Pgflight::start_with(
+        &database,
+        &["--reaper-interval", "20ms", "--write-ttl", "200ms"],
+    );
+    let mut client = server.client().await;
+    client.begin("w", append(), &rows()).await.unwrap();
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let mut messages = Put::whole(attempt("w", 0, "a"), &[rows()]).0;
+    let last = messages.pop().unwrap();
+    let messages = stream::iter(messages).chain(stream::once(async move {
+        ended.await.ok();
+        last
+    }));
+    let mut sender = server.client().await;
+    let running = tokio::spawn(async move { sender.put_stream(messages).await });
+    wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
+    // Several times the TTL and many rounds of the reaper.
+    tokio::time::sleep(std::time::Duration::from_millis(800)).await;
+    assert_eq!(
+        client.status("w").await.unwrap()["state"],
+        "WRITE_STATE_OPEN"
+    );
+    end.send(()).unwrap();
+    let receipt = running.await.unwrap().unwrap();
+    client.commit("w", &[receipt]).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
+}
+
+#[tokio::test]
+async fn a_commit_does_not_wait_for_a_zombie_and_the_zombie_is_ended() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    for (id, spec, table) in [
+        ("staged", append(), "t"),
+        (
+            "created",
+            json!({"table": "new", "mode": "MODE_CREATE"}),
+            "new",
+        ),
+    ] {
+        client.begin(id, spec, &rows()).await.unwrap();
+        let receipt = client
+            .put(Put::whole(attempt(id, 0, "a"), &[rows()]))
+            .await
+            .unwrap();
+        let unaccepted = client
+            .put(Put::whole(attempt(id, 0, "b"), &[rows()]))
+            .await
+            .unwrap();
+        assert_ne!(receipt["attemptId"], unaccepted["attemptId"]);
+        let zombie = Put::bare(attempt(id, 0, "z"), &[rows()]).0;
+        let mut sender = server.client().await;
+        let zombie = tokio::spawn(async move {
+            sender
+                .put_stream(stream::iter(zombie).chain(stream::pending()))
+                .await
+        });
+        wait_until(
+            async || database.text(COPIES).await == "1",
+            "the zombie copies",
+        )
+        .await;
+        let committed = client.commit(id, &[receipt]).await.unwrap();
+        assert_eq!(committed["state"], "WRITE_STATE_COMMITTED");
+        assert_eq!(
+            database
+                .text(&format!("SELECT count(*) FROM {table}"))
+                .await,
+            "1",
+            "{id}"
+        );
+        assert_eq!(database.text(STAGED).await, "0", "{id}");
+        wait_until(
+            async || database.text(COPIES).await == "0",
+            "the zombie's COPY has ended",
+        )
+        .await;
+        zombie.abort();
+    }
+}
+
+#[tokio::test]
+async fn direct_attempts_are_visible_at_once_and_the_commit_owns_up_to_the_extra_ones() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_DIRECT"});
+    client.begin("w", spec, &rows()).await.unwrap();
+    client
+        .put(Put::whole(attempt("w", 0, "a"), &[rows()]))
+        .await
+        .unwrap();
+    let receipt = client
+        .put(Put::whole(attempt("w", 0, "b"), &[rows()]))
+        .await
+        .unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "2");
+    let committed = client.commit("w", &[receipt]).await.unwrap();
+    assert_eq!(committed["rowCount"], "1");
+    assert!(
+        committed["reason"]
+            .as_str()
+            .unwrap()
+            .contains("1 attempt(s) that were not accepted"),
+        "{committed}"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_after_its_write_was_aborted_is_refused_at_the_fence() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    // Direct, where nothing but the fence stands between a late stream and the table.
+    let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_DIRECT"});
+    client.begin("w", spec, &rows()).await.unwrap();
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let mut messages = Put::whole(attempt("w", 0, "late"), &[rows()]).0;
+    let last = messages.pop().unwrap();
+    let messages = stream::iter(messages).chain(stream::once(async move {
+        ended.await.ok();
+        last
+    }));
+    let mut sender = server.client().await;
+    let running = tokio::spawn(async move { sender.put_stream(messages).await });
+    wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
+    client.abort("w").await.unwrap();
+    end.send(()).unwrap();
+    let late = running.await.unwrap().expect_err("the write has ended");
+    assert_eq!(late.code(), Code::FailedPrecondition, "{late}");
+    assert!(
+        late.message()
+            .contains("ended while this stream was under way"),
+        "{late}"
+    );
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+}
+
+#[tokio::test]
+async fn writes_are_listed_and_ended_by_hand() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let run = |arguments: &[&str]| {
+        let output = Pgflight::command()
+            .args(arguments)
+            .args(["--postgres", &database.url])
+            .output()
+            .unwrap();
+        let told = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(told).unwrap())
+    };
+    let (code, told) = run(&["writes"]);
+    assert_eq!(
+        (code, told.lines().count()),
+        (Some(0), 1),
+        "no ledger, no writes: {told}"
+    );
+    let (code, told) = run(&["migrate"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(run(&["migrate"]).0, Some(0), "again");
+
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    client.begin("nightly-42", append(), &rows()).await.unwrap();
+    let (_, told) = run(&["writes"]);
+    assert!(
+        told.contains("nightly-42") && told.contains("open") && told.contains("public.t"),
+        "{told}"
+    );
+    let (code, told) = run(&["abort", "nightly-42", "--reason", "it hangs"]);
+    assert_eq!((code, told.trim()), (Some(0), "nightly-42: aborted"));
+    let (_, told) = run(&["writes"]);
+    assert!(
+        told.contains("aborted") && told.contains("it hangs"),
+        "{told}"
+    );
+    assert_eq!(database.text(STAGED).await, "0");
+
+    client.begin("done", append(), &rows()).await.unwrap();
+    client.commit("done", &[]).await.unwrap();
+    let (code, told) = run(&["abort", "done"]);
+    assert_eq!((code, told.trim()), (Some(1), "done: committed"));
+}
+
+#[tokio::test]
+async fn the_printed_migration_makes_a_ledger_that_a_role_without_rights_can_use() {
+    let database = Database::new().await;
+    let role = database
+        .url
+        .rsplit_once('/')
+        .unwrap()
+        .1
+        .replace("pgflight_test", "pgflight_role");
+    database
+        .execute(&format!(
+            "CREATE ROLE {role} LOGIN; CREATE TABLE t (n int); GRANT INSERT ON t TO {role};
+             REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+        ))
+        .await;
+    let (scheme, rest) = database.url.split_once("://").unwrap();
+    let url = format!(
+        "{scheme}://{role}@{}",
+        rest.split_once('@').map_or(rest, |(_, host)| host)
+    );
+    let server = Pgflight::start_at(&url, &[]);
+    let mut client = server.client().await;
+    let refused = client
+        .begin("w", append(), &rows())
+        .await
+        .expect_err("the role may not create schemas");
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    assert!(
+        refused
+            .message()
+            .contains("CREATE SCHEMA pgflight AUTHORIZATION"),
+        "{refused}"
+    );
+
+    let printed = Pgflight::command()
+        .args(["migrate", "--print"])
+        .output()
+        .unwrap();
+    let sql = String::from_utf8(printed.stdout).unwrap();
+    database.execute(&sql).await;
+    database
+        .execute(&format!(
+            "GRANT USAGE, CREATE ON SCHEMA pgflight TO {role};
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA pgflight TO {role}"
+        ))
+        .await;
+    client.begin("w", append(), &rows()).await.unwrap();
+    let receipt = client
+        .put(Put::whole(attempt("w", 0, "a"), &[rows()]))
+        .await
+        .unwrap();
+    client.commit("w", &[receipt]).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
+    drop(server);
+    database
+        .execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
+        .await;
+}
