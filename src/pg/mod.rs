@@ -25,7 +25,7 @@ pub use ledger::{
 };
 pub use merge::{KeyedAction, Merge, check_unique_index, merge};
 pub use pool::{Pool, PoolConfig};
-pub use reap::{drop_one_staging, drop_staging_of, expire_writes, forget_writes};
+pub use reap::{drop_staging_of, ended_with_staging, expire_writes, forget_writes};
 pub use staging::{
     accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of,
     new_shadow_name, new_staging_name, publish_rows,

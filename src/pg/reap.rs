@@ -28,7 +28,13 @@ pub async fn expire_writes(transaction: &Transaction, idle: Duration) -> Result<
                   AND NOT EXISTS (
                     SELECT FROM pg_catalog.pg_locks l
                     WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock'
-                      AND l.relation = pg_catalog.to_regclass(pg_catalog.format('%I.%I', w.staging_schema, w.staging_name)))
+                      AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
+                                        WHERE d.datname = pg_catalog.current_database())
+                      AND l.relation = CASE w.publish
+                        WHEN 'direct' THEN w.target_oid
+                        ELSE (SELECT c.oid FROM pg_catalog.pg_class c
+                              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                              WHERE n.nspname = w.staging_schema AND c.relname = w.staging_name) END)
                 FOR UPDATE OF w SKIP LOCKED)
              RETURNING write_id",
             &[&idle.as_secs_f64()],
@@ -37,47 +43,52 @@ pub async fn expire_writes(transaction: &Transaction, idle: Duration) -> Result<
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Drops the staging table of one write that has ended, if there is such a write; returns its id.
+/// Writes that have ended and whose staging table may still be there, longest ended first.
 ///
 /// # Errors
-/// What PostgreSQL said; a lock on the table that is not given up in time among it.
-pub async fn drop_one_staging(transaction: &Transaction) -> Result<Option<String>> {
-    let row = transaction
-        .query_opt(
-            "SELECT write_id, staging_schema, staging_name FROM pgflight.write
-             WHERE staging_name IS NOT NULL AND state <> 'open'
-             ORDER BY finished_at LIMIT 1 FOR UPDATE SKIP LOCKED",
+/// What PostgreSQL said.
+pub async fn ended_with_staging(transaction: &Transaction) -> Result<Vec<String>> {
+    let rows = transaction
+        .query(
+            "SELECT write_id FROM pgflight.write
+             WHERE staging_name IS NOT NULL AND state <> 'open' ORDER BY finished_at LIMIT 1000",
             &[],
         )
         .await?;
-    let Some(row) = row else { return Ok(None) };
-    let staging = QualifiedName {
-        schema: Ident::new(row.get::<_, String>(1))?,
-        name: Ident::new(row.get::<_, String>(2))?,
-    };
-    let write_id: String = row.get(0);
-    drop_staging_of(transaction, &write_id, &staging).await?;
-    Ok(Some(write_id))
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Drops the staging table of a write that has ended and records that it is gone.
+/// Drops the staging table of a write if the write has ended, and records that it is gone; false
+/// when there was nothing to drop, or somebody else is about it.
+///
+/// The ledger is asked under a lock, since nothing else says that nobody needs the table: after a
+/// failover even a write that was seen committed may be open again.
 ///
 /// # Errors
-/// As [`drop_one_staging`].
-pub async fn drop_staging_of(
-    transaction: &Transaction,
-    write_id: &str,
-    staging: &QualifiedName,
-) -> Result<()> {
-    end_copies_into(transaction, staging).await?;
-    drop_staging(transaction, staging).await?;
+/// What PostgreSQL said; a lock on the table that is not given up in time among it.
+pub async fn drop_staging_of(transaction: &Transaction, write_id: &str) -> Result<bool> {
+    let row = transaction
+        .query_opt(
+            "SELECT staging_schema, staging_name FROM pgflight.write
+             WHERE write_id = $1 AND state <> 'open' AND staging_name IS NOT NULL
+             FOR UPDATE SKIP LOCKED",
+            &[&write_id],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(false) };
+    let staging = QualifiedName {
+        schema: Ident::new(row.get::<_, String>(0))?,
+        name: Ident::new(row.get::<_, String>(1))?,
+    };
+    end_copies_into(transaction, &staging).await?;
+    drop_staging(transaction, &staging).await?;
     transaction
         .execute(
             "UPDATE pgflight.write SET staging_schema = NULL, staging_name = NULL WHERE write_id = $1",
             &[&write_id],
         )
         .await?;
-    Ok(())
+    Ok(true)
 }
 
 /// Forgets writes that ended so long ago and have no staging table left; returns how many.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Object;
 use tokio_postgres::Row;
+use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::types::ToSql;
 
 use super::sqlstate::from_postgres;
@@ -72,7 +73,7 @@ impl Transaction {
         match connection.batch_execute("COMMIT").await {
             Ok(()) => Outcome::Committed,
             Err(error) => {
-                let refused = error.as_db_error().is_some();
+                let refused = error.as_db_error().is_some_and(speaks_of_the_transaction);
                 drop(Object::take(connection));
                 let error = from_postgres(&error);
                 if refused {
@@ -209,6 +210,18 @@ impl Drop for Transaction {
             drop(Object::take(connection));
         }
     }
+}
+
+/// Whether an error at COMMIT says that the transaction failed. One that ends the session does not,
+/// and neither does what a connection pooler says of a server it has lost.
+fn speaks_of_the_transaction(error: &DbError) -> bool {
+    let of_the_connection =
+        error.code().code().starts_with("08") || error.code().code().starts_with("57");
+    let ends_the_session = matches!(
+        error.parsed_severity(),
+        Some(Severity::Fatal | Severity::Panic)
+    );
+    !of_the_connection && !ends_the_session
 }
 
 fn gone() -> Error {

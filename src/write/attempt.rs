@@ -143,9 +143,11 @@ fn check_open(write: &LedgerWrite) -> Result<()> {
 
 /// The table that the rows go into: staging, or the target itself where the write is direct.
 async fn open_relation(transaction: &Transaction, write: &LedgerWrite) -> Result<Relation> {
-    match (&write.staging, &write.target) {
-        (Some(staging), _) => staging_relation(transaction, staging).await,
-        (None, Some(target)) => lock_target(transaction, write, target, TableLock::Insert).await,
-        (None, None) => Err(Error::internal("an open write has no target")),
+    match (write.publish, &write.staging, &write.target) {
+        (Publish::Direct, _, Some(target)) => {
+            lock_target(transaction, write, target, TableLock::Insert).await
+        }
+        (_, Some(staging), _) => staging_relation(transaction, staging).await,
+        (_, None, _) => Err(Error::not_found("the staging table of the write is gone")),
     }
 }

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     Attempt, LedgerWrite, Merge, Outcome, Publish, TableLock, Transaction, WriteState,
-    accepted_row_count, adopt_shadow, attempts, commit, delete_all, drop_staging_of,
-    lock_write_for_publish, merge, publish_rows, staging_relation, truncate,
+    accepted_row_count, adopt_shadow, attempts, commit, delete_all, lock_write_for_publish, merge,
+    publish_rows, staging_relation, truncate,
 };
 use crate::plan::{QualifiedName, Relation};
 
@@ -35,10 +35,7 @@ impl Writer {
         let mut tries = 0;
         loop {
             match self.try_commit(write_id, accepted).await {
-                Ok(write) => {
-                    self.clean_up(&write).await;
-                    return self.status(write_id).await;
-                }
+                Ok(()) => break,
                 Err(error) if tries < RETRIES && is_transient(&error) => {
                     tries += 1;
                     tracing::info!(write_id, tries, %error, "commit is tried again");
@@ -46,13 +43,19 @@ impl Writer {
                 Err(error) => return Err(error.with_write_id(write_id)),
             }
         }
+        self.clean_up(write_id).await;
+        let status = self.status(write_id).await?;
+        if status.state != WriteState::Committed {
+            // A replica that lacked the commit was promoted: ledger and rows are as before it.
+            return Err(Error::unavailable(
+                "PostgreSQL lost the commit in a failover; commit again",
+            )
+            .with_write_id(write_id));
+        }
+        Ok(status)
     }
 
-    async fn try_commit(
-        &self,
-        write_id: &str,
-        accepted: &[(AttemptId, u64)],
-    ) -> Result<LedgerWrite> {
+    async fn try_commit(&self, write_id: &str, accepted: &[(AttemptId, u64)]) -> Result<()> {
         let transaction = self.pool.begin_control().await?;
         reach(Failpoint::CommitBeforeLock).await;
         let write = lock_write_for_publish(&transaction, write_id)
@@ -62,7 +65,7 @@ impl Writer {
             WriteState::Open => {}
             WriteState::Committed => {
                 transaction.rollback().await;
-                return Ok(write);
+                return Ok(());
             }
             WriteState::Aborted => {
                 return Err(Error::conflict(format!(
@@ -83,8 +86,11 @@ impl Writer {
                  published; run the job again with a new write id",
                 chosen.row_count
             );
-            self.abort(write_id, &reason).await?;
-            return Err(Error::conflict(reason));
+            // Unless another driver's commit, of other attempts, came first.
+            return match self.abort(write_id, &reason).await?.state {
+                WriteState::Committed => Ok(()),
+                WriteState::Open | WriteState::Aborted => Err(Error::conflict(reason)),
+            };
         }
         reach(Failpoint::CommitAfterPublish).await;
         let reason = match (write.publish, recorded.len() - chosen.xact_ids.len()) {
@@ -108,36 +114,21 @@ impl Writer {
         match transaction.commit().await {
             Outcome::Committed => {
                 reach(Failpoint::CommitAfterCommit).await;
-                Ok(write)
+                Ok(())
             }
             Outcome::RolledBack(error) => Err(error),
-            Outcome::Unknown(error) => match self.find_status(write_id).await? {
-                (
-                    write,
-                    WriteStatus {
-                        state: WriteState::Committed,
-                        ..
-                    },
-                ) => Ok(write),
-                _ => Err(error),
+            Outcome::Unknown(error) => match self.status(write_id).await?.state {
+                WriteState::Committed => Ok(()),
+                WriteState::Open | WriteState::Aborted => Err(error),
             },
         }
     }
 
-    /// Drops the staging table of a write that has ended. Best effort: what a stream still holds is
-    /// left behind rather than waited for.
-    pub(super) async fn clean_up(&self, write: &LedgerWrite) {
-        let Some(staging) = &write.staging else {
-            return;
-        };
-        let dropped = async {
-            let transaction = self.pool.begin_control().await?;
-            transaction.wait_no_longer_for_locks().await?;
-            drop_staging_of(&transaction, &write.write_id, staging).await?;
-            transaction.commit().await.into_result()
-        };
-        if let Err(error) = dropped.await {
-            tracing::warn!(write_id = write.write_id, staging = %staging, %error, "staging table not dropped yet");
+    /// Drops the staging table of a write, if it has ended. Best effort: what somebody still uses is
+    /// left to the reaper rather than waited for.
+    pub(super) async fn clean_up(&self, write_id: &str) {
+        if let Err(error) = self.drop_staging(write_id).await {
+            tracing::info!(write_id, %error, "the staging table is not dropped yet");
         }
     }
 }
@@ -221,9 +212,12 @@ async fn publish(
     let Some(target) = &write.target else {
         return Err(Error::internal("an open write has no target"));
     };
-    let Some(staging) = &write.staging else {
-        // Direct: the rows are where they belong.
+    if write.publish == Publish::Direct {
+        // The rows are where they belong.
         return Ok(Published::Done);
+    }
+    let Some(staging) = &write.staging else {
+        return Ok(Published::StagingLost(0));
     };
     let xact_ids = &chosen.xact_ids;
     if write.publish == Publish::Create {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::writer::Writer;
 use crate::error::Result;
-use crate::pg::{drop_one_staging, expire_writes, forget_writes, has_schema};
+use crate::pg::{drop_staging_of, ended_with_staging, expire_writes, forget_writes, has_schema};
 
 /// When the reaper comes and what it takes.
 #[derive(Debug, Clone)]
@@ -72,19 +72,30 @@ impl Writer {
             tracing::warn!(write_id, ttl = ?config.write_ttl, "an open write has expired and was aborted");
         }
         reaped.expired = expired.len();
-        loop {
-            let transaction = self.pool.begin_control().await?;
-            transaction.wait_no_longer_for_locks().await?;
-            let dropped = drop_one_staging(&transaction).await?;
-            transaction.commit().await.into_result()?;
-            match dropped {
-                Some(_) => reaped.dropped += 1,
-                None => break,
+        let transaction = self.pool.begin_control().await?;
+        let ended = ended_with_staging(&transaction).await?;
+        transaction.rollback().await;
+        for write_id in &ended {
+            // Somebody who reads one of the tables, a backup say, must not hold up the others.
+            match self.drop_staging(write_id).await {
+                Ok(dropped) => reaped.dropped += usize::from(dropped),
+                Err(error) => {
+                    tracing::info!(write_id, %error, "a staging table is not dropped yet")
+                }
             }
         }
         let transaction = self.pool.begin_control().await?;
         reaped.forgotten = forget_writes(&transaction, config.retention).await?;
         transaction.commit().await.into_result()?;
         Ok(reaped)
+    }
+
+    /// Drops the staging table of a write that has ended; waits only a moment for whoever uses it.
+    pub(super) async fn drop_staging(&self, write_id: &str) -> Result<bool> {
+        let transaction = self.pool.begin_control().await?;
+        transaction.wait_no_longer_for_locks().await?;
+        let dropped = drop_staging_of(&transaction, write_id).await?;
+        transaction.commit().await.into_result()?;
+        Ok(dropped)
     }
 }

@@ -95,8 +95,8 @@ impl Writer {
         ensure_schema(&transaction).await?;
         abort(&transaction, write_id, reason).await?;
         finish(transaction, Opening::New).await?;
-        let (write, status) = self.find_status(write_id).await?;
-        self.clean_up(&write).await;
+        let status = self.status(write_id).await?;
+        self.clean_up(write_id).await;
         Ok(status)
     }
 

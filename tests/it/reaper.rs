@@ -80,6 +80,40 @@ async fn an_abandoned_write_expires_is_cleaned_up_and_in_the_end_forgotten() {
 }
 
 #[tokio::test]
+async fn one_staging_table_that_is_in_use_holds_up_nothing_else() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let options = ["--reaper-interval", "50ms", "--write-ttl", "300ms"];
+    let server = Pgflight::start_with(&database, &options);
+    let mut client = server.client().await;
+    let direct = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_DIRECT"});
+    client.begin("direct", direct, &rows()).await.unwrap();
+    client.begin("held", append(), &rows()).await.unwrap();
+    let held =
+        "SELECT staging_schema || '.' || staging_name FROM pgflight.write WHERE write_id = 'held'";
+    let held = database.text(held).await;
+    // Somebody reads the oldest one, as a backup does.
+    database
+        .execute(&format!("BEGIN; LOCK TABLE {held} IN ACCESS SHARE MODE"))
+        .await;
+    client.begin("free", append(), &rows()).await.unwrap();
+    let states = "SELECT string_agg(write_id || ' ' || state || ' ' || (staging_name IS NULL), ',' ORDER BY write_id)
+                  FROM pgflight.write";
+    let expected = "direct aborted true,free aborted true,held aborted false";
+    wait_until(
+        async || database.text(states).await == expected,
+        "the others are cleaned up",
+    )
+    .await;
+    database.execute("COMMIT").await;
+    wait_until(
+        async || database.text(STAGED).await == "0",
+        "the last one is gone",
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_write_with_a_stream_under_way_does_not_expire() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;

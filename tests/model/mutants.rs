@@ -1,0 +1,152 @@
+//! The protocol with one rule left out: the search must find what that rule prevents.
+
+use std::collections::BTreeSet;
+
+use stateright::{Checker, HasDiscoveries, Model};
+
+use crate::config::{Config, FIRST, Fence, Rules, TRUNCATED, TRUNCATED_RETRY, ZOMBIE};
+use crate::properties::{I1, I3, I4, I5, I6, I8};
+use crate::protocol::Protocol;
+use crate::{two_drivers, with_adopted_table, with_failover};
+
+/// Searches until each of these invariants is seen broken.
+fn breaks(invariants: &[&'static str], config: Config) {
+    let wanted: BTreeSet<&'static str> = invariants.iter().copied().collect();
+    let checker = Protocol { config }
+        .checker()
+        .finish_when(HasDiscoveries::AllOf(wanted))
+        .spawn_bfs()
+        .join();
+    for invariant in invariants {
+        let Some(path) = checker.discovery(invariant) else {
+            panic!("not found to be broken: {invariant}");
+        };
+        println!(
+            "{invariant}: broken after {} states by {:?}",
+            checker.unique_state_count(),
+            path.into_actions()
+        );
+    }
+}
+
+const PROTOCOL: Rules = Rules::PROTOCOL;
+
+fn one_job(rules: Rules) -> Config {
+    Config {
+        streams: vec![TRUNCATED, TRUNCATED_RETRY, FIRST, ZOMBIE],
+        rules,
+        ..Config::one_job()
+    }
+}
+
+fn with_abort(rules: Rules) -> Config {
+    Config {
+        abort: true,
+        ..one_job(rules)
+    }
+}
+
+#[test]
+fn without_the_fence_an_attempt_is_recorded_after_the_commit() {
+    let fence = Fence::Missing;
+    breaks(&[I8], one_job(Rules { fence, ..PROTOCOL }));
+}
+
+#[test]
+fn a_fence_for_key_share_does_not_wait_for_an_abort() {
+    let fence = Fence::KeyShare;
+    breaks(&[I8], with_abort(Rules { fence, ..PROTOCOL }));
+}
+
+#[test]
+fn without_the_count_a_commit_publishes_what_a_crash_has_emptied() {
+    let config = Config {
+        postgres_crashes: 1,
+        ..one_job(Rules {
+            counts_are_checked: false,
+            ..PROTOCOL
+        })
+    };
+    breaks(&[I1], config);
+}
+
+#[test]
+fn where_the_end_of_the_stream_is_enough_a_cancelled_stream_is_published() {
+    let rules = Rules {
+        needs_end_record: false,
+        ..PROTOCOL
+    };
+    breaks(&[I1], one_job(rules));
+}
+
+#[test]
+fn where_the_first_recorded_attempt_wins_a_truncated_one_is_published() {
+    let rules = Rules {
+        drivers_list_decides: false,
+        ..PROTOCOL
+    };
+    breaks(&[I1], one_job(rules));
+}
+
+#[test]
+fn without_uniqueness_a_stream_that_was_sent_twice_is_published_twice() {
+    let rules = Rules {
+        attempts_are_unique: false,
+        ..PROTOCOL
+    };
+    breaks(&[I1, I6], one_job(rules));
+}
+
+#[test]
+fn without_the_tombstone_a_late_begin_opens_what_was_aborted() {
+    let rules = Rules {
+        tombstone: false,
+        ..PROTOCOL
+    };
+    breaks(&[I4, I5], with_abort(rules));
+}
+
+#[test]
+fn an_abort_without_the_lock_undoes_a_commit_in_the_ledger() {
+    let rules = Rules {
+        abort_locks: false,
+        ..PROTOCOL
+    };
+    breaks(&[I3, I8], with_abort(rules));
+}
+
+#[test]
+fn where_lost_staging_is_told_without_asking_the_ledger_one_driver_is_told_a_lie() {
+    let config = Config {
+        rules: Rules {
+            lost_staging_reads_ledger: false,
+            ..PROTOCOL
+        },
+        ..two_drivers()
+    };
+    breaks(&[I4, I5], config);
+}
+
+#[test]
+fn where_cleaning_does_not_ask_the_ledger_a_failover_ends_in_a_commit_of_nothing() {
+    let config = Config {
+        rules: Rules {
+            cleaning_asks_ledger: false,
+            ..PROTOCOL
+        },
+        ..with_failover()
+    };
+    breaks(&[I1], config);
+}
+
+#[test]
+fn where_a_table_is_adopted_as_it_is_a_truncated_attempt_is_published() {
+    let config = Config {
+        rules: Rules {
+            unaccepted_rows_go: false,
+            ..PROTOCOL
+        },
+        ..with_adopted_table()
+    };
+    breaks(&[I1], config);
+}

@@ -1,0 +1,239 @@
+//! What must hold in every state, and what must be possible in some.
+
+use stateright::{Model, Property};
+
+use crate::config::{End, PARTITIONS, STREAMS};
+use crate::protocol::Protocol;
+use crate::state::{AbortStep, Answer, AttemptStep, Begin, CommitStep, Expiry, State, Write};
+
+pub(crate) const I1: &str =
+    "I1 a committed write has each accepted attempt once and whole, and no other row";
+pub(crate) const I2: &str = "I2 a write that is not committed has no row in the target";
+pub(crate) const I3: &str = "I3 an acknowledged commit stays";
+pub(crate) const I4: &str = "I4 an acknowledged abort stays";
+pub(crate) const I5: &str = "I5 nobody is told of a commit where another is told of an abort";
+pub(crate) const I6: &str = "I6 an attempt has one record and gets one answer";
+pub(crate) const I7: &str =
+    "I7 rows are staged if and only if they are recorded, but for a crash of PostgreSQL";
+pub(crate) const I8: &str = "I8 a write that has ended changes no more and records no more";
+pub(crate) const RECEIPTS: &str =
+    "a receipt that was given is never said to differ from the ledger";
+pub(crate) const END: &str =
+    "where nothing more can happen nobody waits, and no write is left open or staged";
+
+type Condition = fn(&Protocol, &State) -> bool;
+
+fn always(name: &'static str, condition: Condition) -> Property<Protocol> {
+    Property::always(name, condition)
+}
+
+fn sometimes(name: &'static str, condition: Condition) -> Property<Protocol> {
+    Property::sometimes(name, condition)
+}
+
+/// The invariants, for every search.
+pub(crate) fn invariants() -> Vec<Property<Protocol>> {
+    vec![
+        always(I1, |model, state| {
+            state.write != Write::Committed || target_is_what_a_driver_accepted(model, state)
+        }),
+        always(I2, |_, state| {
+            state.write == Write::Committed || state.target == [0; STREAMS]
+        }),
+        always(I3, |_, state| {
+            state.write == Write::Committed || !somebody_was_told(state, &[Answer::Committed])
+        }),
+        always(I4, |_, state| {
+            state.write == Write::Aborted || !somebody_was_told(state, ABORTED)
+        }),
+        always(I5, |_, state| {
+            !somebody_was_told(state, &[Answer::Committed]) || !somebody_was_told(state, ABORTED)
+        }),
+        always(I6, every_attempt_has_one_answer),
+        always(I7, |model, state| {
+            let open = state.write == Write::Open;
+            let crashed = state.postgres_crashes < model.config.postgres_crashes
+                || state.failovers < model.config.failovers;
+            state.staged.is_subset_of(state.ledger)
+                && (!open || crashed || state.ledger.is_subset_of(state.staged))
+        }),
+        always(I8, |_, state| {
+            !state.recorded_late && state.first_end.is_none_or(|end| state.write == end)
+        }),
+        always(RECEIPTS, |_, state| {
+            !somebody_was_told(state, &[Answer::Differs])
+        }),
+        always(END, everything_comes_to_its_end),
+    ]
+}
+
+const ABORTED: &[Answer] = &[Answer::Aborted, Answer::StagingLost];
+
+/// The rows of exactly the receipts that one of the drivers has, each once, none of them truncated.
+fn target_is_what_a_driver_accepted(model: &Protocol, state: &State) -> bool {
+    model.config.commits.iter().any(|&driver| {
+        let accepted = state.accepted[driver];
+        (0..PARTITIONS).all(|partition| accepted[partition].is_some())
+            && (0..STREAMS).all(|number| {
+                let times = u8::from(accepted.contains(&Some(number)));
+                let whole = times == 0
+                    || (!state.attempts[number].cut
+                        && model.config.streams[number].end != End::Truncated);
+                state.target[number] == times && whole
+            })
+    })
+}
+
+pub(crate) fn somebody_was_told(state: &State, answers: &[Answer]) -> bool {
+    let by_commit = state
+        .commits
+        .iter()
+        .any(|commit| matches!(commit.step, CommitStep::Told(answer) if answers.contains(&answer)));
+    let by_abort = matches!(state.abort.step, AbortStep::Told(answer) if answers.contains(&answer));
+    by_commit || by_abort
+}
+
+fn every_attempt_has_one_answer(model: &Protocol, state: &State) -> bool {
+    let streams = &model.config.streams;
+    let differ = |one: usize, other: usize| {
+        use AttemptStep::{Receipt, Refused};
+        let both_recorded = state.ledger.has(one) && state.ledger.has(other);
+        both_recorded
+            || match (state.attempts[one].step, state.attempts[other].step) {
+                (Receipt(one), Receipt(other)) => one != other,
+                (Receipt(_), Refused) | (Refused, Receipt(_)) => true,
+                _ => false,
+            }
+    };
+    (0..streams.len()).all(|one| {
+        (one + 1..streams.len())
+            .all(|other| streams[one].attempt != streams[other].attempt || !differ(one, other))
+    })
+}
+
+/// Liveness. No step can be undone and every retry is counted, so a run cannot go on for ever: all
+/// is well if it is well in each state in which runs end.
+fn everything_comes_to_its_end(model: &Protocol, state: &State) -> bool {
+    if (0..STREAMS).any(|number| state.attempt_goes_on(number)) {
+        return true;
+    }
+    let mut actions = Vec::new();
+    model.actions(state, &mut actions);
+    if !actions.is_empty() {
+        return true;
+    }
+    let waits = state
+        .attempts
+        .iter()
+        .any(|attempt| matches!(attempt.step, AttemptStep::Finished | AttemptStep::Fenced))
+        || state
+            .commits
+            .iter()
+            .any(|commit| commit.step == CommitStep::StagingLost)
+        || matches!(state.abort.step, AbortStep::Looked(_));
+    let accepted = state.accepted[0].iter().all(Option::is_some);
+    let well = match state.write {
+        Write::Absent => true,
+        // Only a write that nobody ends and whose driver has nothing to commit, or has given up.
+        Write::Open => {
+            let gives_up = model.config.server_crashes.is_none();
+            !model.config.expiry && (!accepted || gives_up)
+        }
+        Write::Committed | Write::Aborted => !state.staging,
+    };
+    well && !waits
+}
+
+/// What a search must come across, so that its invariants do not hold for want of anything to break
+/// them.
+pub(crate) fn outcomes(model: &Protocol) -> Vec<Property<Protocol>> {
+    let config = &model.config;
+    let mut outcomes = vec![
+        sometimes(
+            "a commit answers what one before it did without a reply",
+            |_, state| {
+                let is = |step| state.commits.iter().any(|commit| commit.step == step);
+                is(CommitStep::Lost(Answer::Committed)) && is(CommitStep::Told(Answer::Committed))
+            },
+        ),
+        sometimes(
+            "every run can end with the rows in and nothing left behind",
+            |_, state| state.write == Write::Committed && !state.staging,
+        ),
+    ];
+    let streams = &config.streams;
+    if streams.len() > PARTITIONS {
+        outcomes.push(sometimes(
+            "an attempt that comes too late is refused by the fence",
+            |_, state| {
+                state.write == Write::Committed
+                    && state
+                        .attempts
+                        .iter()
+                        .any(|attempt| attempt.step == AttemptStep::ShutOut)
+            },
+        ));
+    }
+    if streams.iter().any(|stream| stream.end == End::Truncated) {
+        outcomes.push(sometimes(
+            "a truncated attempt is recorded, answered and not published",
+            |model, state| {
+                state.write == Write::Committed
+                    && (0..model.config.streams.len()).any(|number| {
+                        model.config.streams[number].end == End::Truncated
+                            && state.attempts[number].step == AttemptStep::Receipt(number)
+                            && state.target[number] == 0
+                    })
+            },
+        ));
+    }
+    if (1..streams.len())
+        .any(|one| (0..one).any(|two| streams[one].attempt == streams[two].attempt))
+    {
+        outcomes.push(sometimes(
+            "a stream that was sent twice gets the receipt of its twin",
+            |_, state| {
+                (0..STREAMS).any(|number| {
+                    matches!(state.attempts[number].step, AttemptStep::Receipt(record) if record != number)
+                })
+            },
+        ));
+    }
+    if config.abort {
+        outcomes.extend(outcomes_of_abort());
+    }
+    if config.expiry {
+        outcomes.push(sometimes(
+            "a commit is told that the write has expired",
+            |_, state| state.expiry == Expiry::Done && somebody_was_told(state, &[Answer::Aborted]),
+        ));
+    }
+    if config.postgres_crashes > 0 {
+        outcomes.push(sometimes(
+            "a commit refuses rows that were staged and are lost",
+            |_, state| somebody_was_told(state, &[Answer::StagingLost]),
+        ));
+    }
+    outcomes
+}
+
+fn outcomes_of_abort() -> Vec<Property<Protocol>> {
+    vec![
+        sometimes(
+            "an abort after the commit is told of the commit",
+            |_, state| state.abort.step == AbortStep::Told(Answer::Committed),
+        ),
+        sometimes(
+            "a commit after the abort is told of the abort",
+            |_, state| {
+                state
+                    .commits
+                    .iter()
+                    .any(|commit| commit.step == CommitStep::Told(Answer::Aborted))
+            },
+        ),
+        sometimes("a begin after the abort is refused", |_, state| {
+            state.begins[0] == Begin::Refused
+        }),
+    ]
+}
