@@ -92,6 +92,13 @@ free_port() {
     "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
+# libpq, psycopg and pgflight fill a URL up from these; what is meant for somebody's own server must
+# not reach a throw-away one.
+forget_libpq() {
+    unset PGHOST PGHOSTADDR PGPORT PGDATABASE PGUSER PGPASSWORD PGPASSFILE PGOPTIONS PGSSLMODE PGSERVICE \
+        PGSERVICEFILE PGTZ PGCLIENTENCODING PGDATA PGAPPNAME PGCONNECT_TIMEOUT PGTARGETSESSIONATTRS
+}
+
 # ── java ─────────────────────────────────────────────────────────────────────
 
 # The feature release of a java binary (17, 21, …), or nothing if it does not run. macOS has a
