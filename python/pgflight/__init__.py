@@ -9,6 +9,10 @@ With Spark 3.3 or later::
 
     result = pgflight.write_dataframe(df, "grpc://host:8815", "public.trips", mode="append")
 
+A stream, each batch exactly once::
+
+    df.writeStream.foreachBatch(pgflight.foreach_batch(url, "public.trips", sink_id="trips"))
+
 With Spark 4.0 or later also as a data source::
 
     pgflight.register(spark)
@@ -39,6 +43,7 @@ from pgflight.errors import (
 from pgflight.progress import Progress
 from pgflight.result import WriteResult, WriteStatus
 from pgflight.spark import register, write_dataframe
+from pgflight.streaming import foreach_batch
 
 __version__ = "0.1.0"
 
@@ -63,6 +68,7 @@ __all__ = [
     "WriteResult",
     "WriteStatus",
     "connect",
+    "foreach_batch",
     "register",
     "write_dataframe",
 ]

@@ -54,7 +54,7 @@ class Client:
         overwrite_with: Optional[str] = None,
         create_if_missing: bool = False,
         column_types: Optional[Mapping[str, str]] = None,
-        key_columns: Optional[Sequence[str]] = None,
+        keys: Optional[Sequence[str]] = None,
         order_by: Optional[str] = None,
         progress: Union[bool, Callable[[Progress], None]] = False,
     ) -> WriteResult:
@@ -77,7 +77,7 @@ class Client:
             create_if_missing: mode "append" only: make the table when it is missing.
             column_types: PostgreSQL types for columns of a table that is made, as in
                 {"fare": "numeric(12,2)"}; the other types follow from the data.
-            key_columns: keyed modes only, and there needed: the columns that identify a row. They
+            keys: keyed modes only, and there needed: the columns that identify a row. They
                 must be in the data, and NULL in none of its rows.
             order_by: keyed modes only: of several rows with the same keys, the one with the greatest
                 value in this column counts. Unless given, such rows are an error.
@@ -103,7 +103,7 @@ class Client:
             overwrite_with=overwrite_with,
             create_if_missing=create_if_missing,
             column_types=column_types,
-            key_columns=key_columns,
+            keys=keys,
             order_by=order_by,
         )
         schema, batches = frame(data)

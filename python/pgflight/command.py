@@ -65,7 +65,7 @@ def write_spec(
     overwrite_with: Optional[str] = None,
     create_if_missing: bool = False,
     column_types: Optional[Mapping[str, str]] = None,
-    key_columns: Optional[Sequence[str]] = None,
+    keys: Optional[Sequence[str]] = None,
     order_by: Optional[str] = None,
     publish: Optional[str] = None,
 ) -> Dict[str, Any]:
@@ -95,13 +95,13 @@ def write_spec(
             )
         _only("column_types", mode, "append", "create", "overwrite")
         spec["tableDefinition"] = {"columnTypes": dict(column_types)}
-    if isinstance(key_columns, str):
-        raise InvalidCommand("key_columns is a list of names, as in ['id']")
-    if key_columns:
-        _only("key_columns", mode, *KEYED_MODES)
-        spec["keyColumns"] = list(key_columns)
+    if isinstance(keys, str):
+        raise InvalidCommand("keys is a list of names, as in ['id']")
+    if keys:
+        _only("keys", mode, *KEYED_MODES)
+        spec["keys"] = list(keys)
     elif mode in KEYED_MODES:
-        raise InvalidCommand(f"mode {mode!r} needs key_columns: the columns that identify a row")
+        raise InvalidCommand(f"mode {mode!r} needs keys: the columns that identify a row")
     if order_by is not None:
         _only("order_by", mode, *KEYED_MODES)
         spec["orderBy"] = order_by

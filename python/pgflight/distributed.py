@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from pgflight import command, stream
 from pgflight.connection import DEFAULT_MESSAGE_BYTES, Connection, Endpoint
-from pgflight.errors import PgFlightError
+from pgflight.errors import Conflict, PgFlightError
 from pgflight.result import WriteStatus
 
 #: Seconds for which an action is tried again while the server is away or busy. A mistyped address
@@ -26,6 +26,9 @@ from pgflight.result import WriteStatus
 _BEGIN_RETRY_SECONDS = 10.0
 _COMMIT_RETRY_SECONDS = 60.0
 _ABORT_RETRY_SECONDS = 10.0
+
+#: A job that failed so often under one name is better looked at.
+_MOST_RUNS = 1000
 
 
 @dataclass(frozen=True)
@@ -58,22 +61,41 @@ class DistributedWrite:
             endpoint: The server.
             spec: A `WriteSpec`, as `command.write_spec` makes it.
             schema: The schema that the attempts will send.
-            write_id: An id that was used before takes up that write again; a new one unless given.
+            write_id: An id that was used before takes up that write again: the result of one that
+                was committed, the open one, or, when it was aborted, the next of its name
+                (`name`, `name#2`, `name#3`, …): a job that failed may be run again under its
+                name, and at most one write of a name is ever committed. A new id unless given.
 
         Raises:
             PgFlightError: what the server refuses.
         """
-        write_id = write_id or str(uuid.uuid4())
-        fields = {
-            "writeId": write_id,
-            "spec": spec,
-            "arrowSchema": command.schema_bytes(schema),
-        }
+        name = write_id or str(uuid.uuid4())
         with _connected(endpoint) as connection:
-            answer = connection.action(
-                "begin", "BeginRequest", fields, retry_seconds=_BEGIN_RETRY_SECONDS
-            )
-        return cls(endpoint, write_id, schema, WriteStatus.from_json(answer))
+            for number in itertools.count(1):
+                # An aborted write stays aborted, so that whatever is left of it can do no harm.
+                this_id = name if number == 1 else f"{name}#{number}"
+                fields = {
+                    "writeId": this_id,
+                    "spec": spec,
+                    "arrowSchema": command.schema_bytes(schema),
+                }
+                try:
+                    answer = connection.action(
+                        "begin", "BeginRequest", fields, retry_seconds=_BEGIN_RETRY_SECONDS
+                    )
+                except Conflict:
+                    if write_id is None or number == _MOST_RUNS:
+                        raise
+                    continue
+                return cls(endpoint, this_id, schema, WriteStatus.from_json(answer))
+        raise AssertionError("the loop ends by itself")
+
+    @classmethod
+    def of(cls, endpoint: Endpoint, write_id: str, schema: pa.Schema) -> DistributedWrite:
+        """A write that somebody else has begun, to commit or abort it."""
+        return cls(
+            endpoint, write_id, schema, WriteStatus(write_id, "open", "", "", 0, 0, 0, "", 0)
+        )
 
     @property
     def is_committed(self) -> bool:

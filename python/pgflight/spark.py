@@ -40,7 +40,7 @@ def write_dataframe(
     overwrite_with: Optional[str] = None,
     create_if_missing: bool = False,
     column_types: Optional[Mapping[str, str]] = None,
-    key_columns: Optional[Sequence[str]] = None,
+    keys: Optional[Sequence[str]] = None,
     order_by: Optional[str] = None,
     publish: Optional[str] = None,
     write_id: Optional[str] = None,
@@ -68,7 +68,7 @@ def write_dataframe(
         create_if_missing: mode "append" only: make the table when it is missing.
         column_types: PostgreSQL types for columns of a table that is made, as in
             {"fare": "numeric(12,2)"}; the other types follow from the frame.
-        key_columns: keyed modes only, and there needed: the columns that identify a row. They
+        keys: keyed modes only, and there needed: the columns that identify a row. They
             must be in the data, and NULL in none of its rows.
         order_by: keyed modes only: of several rows with the same keys, the one with the greatest
             value in this column counts. Unless given, such rows are an error.
@@ -111,7 +111,7 @@ def write_dataframe(
         overwrite_with=overwrite_with,
         create_if_missing=create_if_missing,
         column_types=match_columns(column_types or {}, schema.names),
-        key_columns=key_columns,
+        keys=keys,
         order_by=order_by,
         publish=publish,
     )

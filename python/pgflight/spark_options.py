@@ -22,10 +22,11 @@ _KNOWN = (
     "ifExists",
     "createTableColumnTypes",
     "writeMode",
-    "keyColumns",
+    "keys",
     "orderBy",
     "publish",
     "writeId",
+    "sinkId",
     "token",
     "tlsRootCerts",
 )
@@ -84,7 +85,7 @@ class SparkOptions:
     overwrite_with: Optional[str]
     create_if_missing: bool
     column_types: Dict[str, str]
-    key_columns: List[str]
+    keys: List[str]
     order_by: Optional[str]
     publish: Optional[str]
     write_id: Optional[str]
@@ -98,7 +99,7 @@ class SparkOptions:
             overwrite_with=self.overwrite_with,
             create_if_missing=self.create_if_missing,
             column_types=column_types,
-            key_columns=self.key_columns,
+            keys=self.keys,
             order_by=self.order_by,
             publish=self.publish,
         )
@@ -140,7 +141,7 @@ def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
         overwrite_with=overwrite_with,
         create_if_missing=create_if_missing,
         column_types=types,
-        key_columns=_names(given.get("keycolumns", "")),
+        keys=_names(given.get("keys", "")),
         order_by=given.get("orderby"),
         publish=given.get("publish"),
         write_id=given.get("writeid"),

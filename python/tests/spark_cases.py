@@ -152,7 +152,7 @@ class SparkCases:
         database.run("CREATE TABLE t (id int8 PRIMARY KEY, s text)")
         database.run("INSERT INTO t VALUES (1, 'old'), (99, 'old')")
         df = spark.range(0, 10, 1, 3).selectExpr("id", "'new' AS s")
-        self.save(df, server, "t", "upsert", key_columns=["id"])
+        self.save(df, server, "t", "upsert", keys=["id"])
         assert database.rows("SELECT s, count(*) FROM t GROUP BY s ORDER BY s") == [
             ("new", 10),
             ("old", 1),

@@ -143,7 +143,7 @@ def test_keyed_modes_look_at_the_rows_with_the_same_keys(
     data = pa.table({"n": [2, 3], "s": ["new", "new"]})
     if mode == "delete_by_key":
         data = data.select(["n"])
-    assert client.write(data, table, mode=mode, key_columns=["n"]).row_count == 2
+    assert client.write(data, table, mode=mode, keys=["n"]).row_count == 2
     assert database.rows(SELECT) == expected
 
 
@@ -153,8 +153,8 @@ def test_the_latest_of_several_rows_with_the_same_key_counts(
     database.run("CREATE TABLE t (n int PRIMARY KEY, version int8)")
     data = pa.table({"n": [1, 1, 1], "version": [2, 3, 1]})
     with pytest.raises(pgflight.DataRejected):
-        client.write(data, "t", mode="upsert", key_columns=["n"])
-    client.write(data, "t", mode="upsert", key_columns=["n"], order_by="version")
+        client.write(data, "t", mode="upsert", keys=["n"])
+    client.write(data, "t", mode="upsert", keys=["n"], order_by="version")
     assert database.rows("SELECT * FROM t") == [(1, 3)]
 
 

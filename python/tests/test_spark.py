@@ -87,22 +87,46 @@ def test_each_batch_of_a_stream_is_written_once(
     spark: SparkSession, server: Server, database: Database, tmp_path: Any
 ) -> None:
     spark.range(0, 1000, 1, 4).write.parquet(str(tmp_path / "in"))
-    url = server.url
+    write = pgflight.foreach_batch(server.url, "t", sink_id="stream-1", create_if_missing=True)
 
-    def write(df: DataFrame, batch_id: int) -> None:
-        for _ in range(2):  # as after a restart
-            pgflight.write_dataframe(
-                df, url, "t", create_if_missing=True, write_id=f"stream-1:{batch_id}"
-            )
+    def write_twice(df: DataFrame, batch_id: int) -> None:
+        write(df, batch_id)
+        write(df, batch_id)  # as after a restart
 
     stream = (
         spark.readStream.schema("id bigint")
         .option("maxFilesPerTrigger", 1)
         .parquet(str(tmp_path / "in"))
-        .writeStream.foreachBatch(write)
+        .writeStream.foreachBatch(write_twice)
         .option("checkpointLocation", str(tmp_path / "checkpoint"))
         .trigger(availableNow=True)
         .start()
     )
     stream.awaitTermination()
     assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(1000, 1000)]
+
+
+def test_a_batch_that_failed_is_written_when_it_comes_again(
+    spark: SparkSession, server: Server, database: Database
+) -> None:
+    database.run("CREATE TABLE t (id int8 CHECK (id < 100))")
+    write = pgflight.foreach_batch(server.url, "t", sink_id="stream-2")
+    for _ in range(2):
+        with pytest.raises(pgflight.DataRejected):
+            write(spark.range(1000), 7)
+    database.run("ALTER TABLE t DROP CONSTRAINT t_id_check")
+    for _ in range(2):
+        write(spark.range(1000), 7)
+    assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(1000, 1000)]
+    assert database.rows("SELECT write_id, state FROM pgflight.write ORDER BY 1") == [
+        ("stream-2:7", "aborted"),
+        ("stream-2:7#2", "aborted"),
+        ("stream-2:7#3", "committed"),
+    ]
+
+
+def test_a_stream_must_be_named_and_names_its_writes_itself() -> None:
+    with pytest.raises(pgflight.InvalidCommand, match="sink_id"):
+        pgflight.foreach_batch("grpc://h:1", "t", sink_id="")
+    with pytest.raises(pgflight.InvalidCommand, match="leave it out"):
+        pgflight.foreach_batch("grpc://h:1", "t", sink_id="s", write_id="w")

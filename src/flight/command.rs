@@ -131,7 +131,7 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
             publish == v1::Publish::Direct,
             &[v1::Mode::Append],
         ),
-        ("key_columns", !spec.key_columns.is_empty(), &KEYED_MODES),
+        ("keys", !spec.keys.is_empty(), &KEYED_MODES),
         ("order_by", !spec.order_by.is_empty(), &KEYED_MODES),
     ];
     for (option, is_set, modes) in needed_by {
@@ -175,12 +175,12 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
                 v1::OverwriteWith::Delete => OverwriteWith::Delete,
             },
         },
-        v1::Mode::Upsert => keyed(KeyedAction::Upsert, spec.key_columns, spec.order_by)?,
+        v1::Mode::Upsert => keyed(KeyedAction::Upsert, spec.keys, spec.order_by)?,
         v1::Mode::InsertIfAbsent => {
-            keyed(KeyedAction::InsertIfAbsent, spec.key_columns, spec.order_by)?
+            keyed(KeyedAction::InsertIfAbsent, spec.keys, spec.order_by)?
         }
-        v1::Mode::UpdateOnly => keyed(KeyedAction::UpdateOnly, spec.key_columns, spec.order_by)?,
-        v1::Mode::DeleteByKey => keyed(KeyedAction::DeleteByKey, spec.key_columns, spec.order_by)?,
+        v1::Mode::UpdateOnly => keyed(KeyedAction::UpdateOnly, spec.keys, spec.order_by)?,
+        v1::Mode::DeleteByKey => keyed(KeyedAction::DeleteByKey, spec.keys, spec.order_by)?,
     };
     Ok(WriteSpec {
         table: TableName::parse(&spec.table)?,
@@ -207,7 +207,7 @@ fn keyed(action: KeyedAction, keys: Vec<String>, order_by: String) -> Result<Mod
     let distinct: HashSet<&Ident> = keys.iter().collect();
     if keys.is_empty() || distinct.len() < keys.len() {
         return Err(Error::invalid_command(
-            "key_columns must name the columns that identify a row, each once",
+            "keys must name the columns that identify a row, each once",
         ));
     }
     if order_by

@@ -50,7 +50,7 @@ impl Mode {
                 json!({"table": table, "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"})
             }
             Self::Upsert => {
-                json!({"table": table, "mode": "MODE_UPSERT", "keyColumns": ["part", "seq"]})
+                json!({"table": table, "mode": "MODE_UPSERT", "keys": ["part", "seq"]})
             }
         }
     }

@@ -79,7 +79,7 @@ async fn many(client: &mut Client, spec: &Value, rows: &RecordBatch) -> Result<(
 }
 
 fn spec(mode: &str, more: Value) -> Value {
-    let mut spec = json!({"table": "t", "mode": mode, "keyColumns": ["id", "part"]});
+    let mut spec = json!({"table": "t", "mode": mode, "keys": ["id", "part"]});
     for (name, value) in more.as_object().unwrap() {
         spec[name] = value.clone();
     }
@@ -197,14 +197,14 @@ async fn keys_that_cannot_tell_rows_apart_are_refused_and_change_nothing() {
         ),
         (
             "MODE_UPSERT",
-            json!({"keyColumns": ["id"]}),
+            json!({"keys": ["id"]}),
             &good,
             "CREATE UNIQUE INDEX ON public.t (id)",
             "SCHEMA_MISMATCH",
         ),
         (
             "MODE_UPSERT",
-            json!({"keyColumns": ["id", "nope"]}),
+            json!({"keys": ["id", "nope"]}),
             &good,
             "key column nope is not in the data",
             "SCHEMA_MISMATCH",
@@ -218,14 +218,14 @@ async fn keys_that_cannot_tell_rows_apart_are_refused_and_change_nothing() {
         ),
         (
             "MODE_UPSERT",
-            json!({"keyColumns": []}),
+            json!({"keys": []}),
             &good,
-            "key_columns must name",
+            "keys must name",
             "INVALID_COMMAND",
         ),
         (
             "MODE_UPSERT",
-            json!({"keyColumns": ["id", "id"]}),
+            json!({"keys": ["id", "id"]}),
             &good,
             "each once",
             "INVALID_COMMAND",
@@ -234,7 +234,7 @@ async fn keys_that_cannot_tell_rows_apart_are_refused_and_change_nothing() {
             "MODE_APPEND",
             json!({}),
             &good,
-            "key_columns goes with MODE_UPSERT",
+            "keys goes with MODE_UPSERT",
             "INVALID_COMMAND",
         ),
         (
@@ -306,7 +306,7 @@ async fn rows_to_update_or_delete_need_no_more_columns_than_they_name() {
     database.execute("CREATE TABLE t (id int PRIMARY KEY, name text NOT NULL, v int NOT NULL); INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 1)").await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
-    let only = |mode: &str| write(json!({"table": "t", "mode": mode, "keyColumns": ["id"]}));
+    let only = |mode: &str| write(json!({"table": "t", "mode": mode, "keys": ["id"]}));
     let update = batch(&[("id", ints(&[Some(2)])), ("v", ints(&[Some(9)]))]);
     client
         .put(Put::whole(only("MODE_UPDATE_ONLY"), &[update]))
