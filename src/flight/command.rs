@@ -176,9 +176,7 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
             },
         },
         v1::Mode::Upsert => keyed(KeyedAction::Upsert, spec.keys, spec.order_by)?,
-        v1::Mode::InsertIfAbsent => {
-            keyed(KeyedAction::InsertIfAbsent, spec.keys, spec.order_by)?
-        }
+        v1::Mode::InsertIfAbsent => keyed(KeyedAction::InsertIfAbsent, spec.keys, spec.order_by)?,
         v1::Mode::UpdateOnly => keyed(KeyedAction::UpdateOnly, spec.keys, spec.order_by)?,
         v1::Mode::DeleteByKey => keyed(KeyedAction::DeleteByKey, spec.keys, spec.order_by)?,
     };

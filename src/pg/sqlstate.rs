@@ -43,12 +43,23 @@ fn from_db_error(db: &DbError) -> Error {
     Error::new(kind(sqlstate), message).with_context(|context| {
         context.sqlstate = Some(sqlstate.to_owned());
         context.column = db.column().map(str::to_owned);
+        context.row = db.where_().and_then(copied_row);
         context.constraint = db.constraint().map(str::to_owned);
         context.table = match (db.schema(), db.table()) {
             (Some(schema), Some(table)) => Some(format!("{schema}.{table}")),
             _ => None,
         };
     })
+}
+
+/// The row of the stream that an error in COPY is about: PostgreSQL gives it, counted from 1, in a
+/// line of the error's context (`CopyFromErrorCallback` in copyfrom.c). The rest of the context may
+/// hold values.
+fn copied_row(context: &str) -> Option<u64> {
+    let line = context.lines().find(|line| line.starts_with("COPY "))?;
+    let (_, rest) = line.rsplit_once(", line ")?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse::<u64>().ok()?.checked_sub(1)
 }
 
 /// Messages such as `invalid input syntax for type json` are safe, but `invalid input value for
@@ -86,7 +97,7 @@ fn kind(sqlstate: &str) -> ErrorKind {
 
 #[cfg(test)]
 mod tests {
-    use super::{kind, without_quoted_values};
+    use super::{copied_row, kind, without_quoted_values};
     use crate::error::ErrorKind;
 
     #[test]
@@ -101,6 +112,19 @@ mod tests {
         check("42501", ErrorKind::PermissionDenied);
         check("XX000", ErrorKind::Internal);
         check("", ErrorKind::Internal);
+    }
+
+    #[test]
+    fn the_row_of_an_error_in_copy_comes_from_its_context() {
+        let check = |context, expected| assert_eq!(copied_row(context), expected, "{context}");
+        check("COPY trips, line 1", Some(0));
+        check("COPY trips, line 42, column fare", Some(41));
+        check(
+            "PL/pgSQL function f() line 3 at RAISE\nCOPY t, line 7",
+            Some(6),
+        );
+        check("PL/pgSQL function f() line 3 at RAISE", None);
+        check("COPY trips", None);
     }
 
     #[test]
