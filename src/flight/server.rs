@@ -27,6 +27,8 @@ const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
 /// A dead executor is noticed within the sum of both.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Below the idle limits of NAT gateways and network load balancers.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 /// How long answers may still be on their way after the last call has ended.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -113,7 +115,9 @@ impl Server {
             .add_service(health_service)
             .add_service(reflection)
             .serve_with_incoming_shutdown(
-                tonic::transport::server::TcpIncoming::from(self.listener).with_nodelay(Some(true)),
+                tonic::transport::server::TcpIncoming::from(self.listener)
+                    .with_nodelay(Some(true))
+                    .with_keepalive(Some(TCP_KEEPALIVE)),
                 drained,
             );
         tokio::select! {
