@@ -1,6 +1,6 @@
 //! What the command line and the environment say.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -39,13 +39,17 @@ pub enum Command {
     /// The server does it by itself when it first needs it, if its role may. Safe to run again.
     Migrate(Migrate),
 
-    /// List writes and their state, newest first.
+    /// List writes of many partitions and their state, newest first.
+    ///
+    /// open: attempts are taken; committed: the rows are in the table; aborted: none are, nor will be.
+    /// Writes are forgotten when the server's --retention has passed since their end.
     Writes(Writes),
 
     /// End a write without publishing anything.
     ///
     /// Its streams are refused from then on and what they staged is removed. A write that is
-    /// committed stays so. Exit status: 0 when the write is aborted now, 1 when it is committed.
+    /// committed stays so. Exit status: 0 when the write is aborted now, 1 when it is committed or was
+    /// not known.
     Abort(Abort),
 }
 
@@ -88,7 +92,8 @@ pub struct Serve {
         long,
         env = "PGFLIGHT_LISTEN",
         value_name = "HOST:PORT",
-        default_value = "127.0.0.1:8815"
+        default_value = "127.0.0.1:8815",
+        value_parser = address
     )]
     pub listen: SocketAddr,
 
@@ -150,6 +155,16 @@ pub struct Serve {
         default_value = "info,tokio_postgres=warn"
     )]
     pub log: String,
+}
+
+/// Reads `host:port`; the host may be a name.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let mut addresses = text
+        .to_socket_addrs()
+        .map_err(|error| format!("{error}; write host:port, such as 0.0.0.0:8815"))?;
+    addresses
+        .next()
+        .ok_or_else(|| "the name has no address".to_owned())
 }
 
 /// Options of `pgflight migrate`.

@@ -79,6 +79,8 @@ pub struct Context {
     pub sqlstate: Option<String>,
     /// The write it belongs to.
     pub write_id: Option<String>,
+    /// The partition of the write whose stream it was.
+    pub partition_id: Option<u32>,
 }
 
 /// What went wrong, where, and because of what.

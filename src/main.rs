@@ -63,6 +63,13 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Abort(options) => {
             let writer = connect(&options.postgres, 1, Duration::ZERO).await?.1;
             let status = writer.abort(&options.write_id, &options.reason).await?;
+            if status.table.is_empty() {
+                say(&format!(
+                    "{}: no such write was known; one of this name is refused from now on",
+                    status.write_id
+                ));
+                return Ok(ExitCode::FAILURE);
+            }
             say(&format!(
                 "{}: {}",
                 status.write_id,

@@ -153,7 +153,8 @@ class DistributedWrite:
                     "commit", "CommitRequest", fields, retry_seconds=_COMMIT_RETRY_SECONDS
                 )
         except PgFlightError as error:
-            if error.retryable:
+            # With a SQLSTATE it was PostgreSQL that refused, and so nothing was committed.
+            if error.retryable and error.sqlstate is None:
                 error.write_id = self.write_id
                 error.message += (
                     f"; it is not known whether write {self.write_id!r} was committed: ask for its "

@@ -6,6 +6,11 @@ from typing import Any, Iterable, Iterator, NamedTuple
 
 import pyarrow as pa
 
+from pgflight.errors import SchemaMismatch
+
+#: Extension types that the server knows.
+_EXTENSION_TYPES = ("arrow.uuid", "arrow.json")
+
 
 class Frame(NamedTuple):
     """A schema and the batches that have it."""
@@ -25,9 +30,10 @@ def frame(data: Any) -> Frame:
 
     Raises:
         TypeError: for anything else.
+        SchemaMismatch: for a column of Python objects or of an unknown extension type.
         ValueError: for an iterable without a batch, which has no schema.
     """
-    return _plain(_read(data))
+    return _plain(_known(_read(data)))
 
 
 def _read(data: Any) -> Frame:
@@ -67,6 +73,13 @@ def _pandas(data: Any) -> Frame:
 def _polars(data: Any) -> Frame:
     if not hasattr(data, "to_arrow"):
         raise TypeError(f"cannot write a {_name(data)}: collect() it first")
+    objects = [n for n, kind in getattr(data, "schema", {}).items() if str(kind) == "Object"]
+    if objects:
+        # polars hands these to Arrow as the addresses of Python objects.
+        raise SchemaMismatch(
+            f"column {objects[0]!r} holds Python objects: turn it into a plain type first",
+            column=objects[0],
+        )
     table = data.to_arrow()
     if not isinstance(table, pa.Table):
         raise TypeError("cannot write a polars Series: make it a DataFrame by to_frame()")
@@ -90,6 +103,19 @@ def _iterable(batches: Iterator[Any]) -> Frame:
             yield batch
 
     return Frame(first.schema, all_of_them())
+
+
+def _known(read: Frame) -> Frame:
+    """Refuses extension types whose storage does not mean what they mean, such as pandas' Period."""
+    for field in read.schema:
+        kind = getattr(field.type, "extension_name", None)
+        if kind is not None and kind not in _EXTENSION_TYPES:
+            raise SchemaMismatch(
+                f"column {field.name!r} has the extension type {kind}, which pgflight does not know: "
+                "turn it into a plain type first",
+                column=field.name,
+            )
+    return read
 
 
 def _plain(viewed: Frame) -> Frame:

@@ -75,9 +75,11 @@ def write_dataframe(
         publish: "staged" (default): all rows or none. "direct", mode "append" only: every task's rows
             go straight into the table, which is cheaper and breaks the promise above: rows of a
             task that failed afterwards, or ran twice, stay there.
-        write_id: An id of your own, at most 128 bytes, that names this write for ever. Calling
-            again with the same id and arguments writes nothing if the write was committed and
-            returns its result: a job that is run again does not write twice.
+        write_id: A name of your own for this write, at most 128 bytes. Calling again with the same
+            name and arguments writes nothing if the write was committed and returns its result: a
+            job that is run again does not write twice. A job that failed may be run again under
+            its name. The server remembers names for its `--retention` after the write has ended,
+            seven days unless set otherwise.
         token: Sent with every call as `authorization: Bearer …`.
         tls_root_certs: PEM certificates to trust, as bytes or as the path of a file here.
 

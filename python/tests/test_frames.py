@@ -139,3 +139,18 @@ def test_views_are_made_plain_since_their_slices_do_not_shrink() -> None:
     schema, batches = frame(table)
     assert schema.field("s").type == pa.large_string()
     assert pa.Table.from_batches(batches, schema).to_pydict() == table.to_pydict()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: pl.DataFrame({"o": pl.Series([{1}, {2}], dtype=pl.Object)}), "Python objects"),
+        (lambda: pd.DataFrame({"o": pd.period_range("2020-01", periods=2, freq="M")}), "period"),
+    ],
+)
+def test_a_column_that_would_land_as_something_else_is_refused(
+    make: Callable[[], Any], says: str
+) -> None:
+    with pytest.raises(pgflight.SchemaMismatch, match=says) as raised:
+        frame(make())
+    assert raised.value.column == "o"

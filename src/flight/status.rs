@@ -80,21 +80,43 @@ fn message(error: &Error) -> String {
         constraint: _,
         sqlstate: _,
         write_id,
+        partition_id,
     } = error.context();
+    // Long names are looked for as they are, numbers with the word before them.
+    let unnamed = |name: &Option<String>| name.clone().filter(|name| !text.contains(name.as_str()));
+    let uncounted = |what: &str, number: Option<u64>| {
+        number
+            .map(|number| number.to_string())
+            .filter(|number| !text.contains(&format!("{what} {number}")))
+    };
     let places: Vec<String> = [
-        ("table", table.clone()),
-        ("column", column.clone()),
-        ("row", row.map(|row| row.to_string())),
-        ("write", write_id.clone()),
+        ("table", unnamed(table)),
+        ("column", unnamed(column)),
+        ("row", uncounted("row", *row)),
+        ("write", unnamed(write_id)),
+        (
+            "partition",
+            uncounted("partition", partition_id.map(u64::from)),
+        ),
     ]
     .into_iter()
-    .filter_map(|(what, name)| {
-        name.filter(|name| !text.contains(name))
-            .map(|name| format!("{what} {name}"))
-    })
+    .filter_map(|(what, name)| name.map(|name| format!("{what} {name}")))
     .collect();
     if !places.is_empty() {
         text.push_str(&format!(" [{}]", places.join(", ")));
+    }
+    // A name may hold a line break, and a line of the log must stay one.
+    if text.contains(char::is_control) {
+        text = text
+            .chars()
+            .map(|c| {
+                if c.is_control() {
+                    c.escape_default().to_string()
+                } else {
+                    c.to_string()
+                }
+            })
+            .collect();
     }
     if text.len() > MAX_MESSAGE_BYTES {
         let mut end = MAX_MESSAGE_BYTES;
@@ -115,6 +137,7 @@ fn error_info(error: &Error) -> prost_types::Any {
         constraint,
         sqlstate,
         write_id,
+        partition_id,
     } = error.context().clone();
     let metadata: HashMap<String, String> = [
         ("table", table),
@@ -123,6 +146,7 @@ fn error_info(error: &Error) -> prost_types::Any {
         ("constraint", constraint),
         ("sqlstate", sqlstate),
         ("write_id", write_id),
+        ("partition", partition_id.map(|id| id.to_string())),
         ("retryable", Some(error.kind().is_retryable().to_string())),
     ]
     .into_iter()

@@ -27,13 +27,9 @@ impl ConnectionConfig {
     /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when the text or a
     /// variable cannot be read; the text itself is not repeated, since it may hold a password.
     pub fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        let mut config = tokio_postgres::Config::from_str(text).map_err(|error| {
-            Error::invalid_command(format!(
-                "the PostgreSQL connection text cannot be read ({}); \
-                 write postgres://user@host:5432/database or \"host=… user=… dbname=…\"",
-                cause(&error)
-            ))
-        })?;
+        // The driver's own message may repeat parts of the text, and so a password.
+        let mut config =
+            tokio_postgres::Config::from_str(text).map_err(|_| unreadable_text(text))?;
         fill_address(&mut config, &variable)?;
         fill_identity(&mut config, &variable);
         fill_behaviour(&mut config, &variable)?;
@@ -202,11 +198,20 @@ fn unreadable(name: &str, expected: &str) -> Error {
     Error::invalid_command(format!("the environment variable {name} is not {expected}"))
 }
 
-fn cause(error: &tokio_postgres::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => source.to_string(),
-        None => error.to_string(),
-    }
+fn unreadable_text(text: &str) -> Error {
+    let hint = match text.trim_start().split_once("://") {
+        Some(("postgres" | "postgresql", _)) if text.starts_with(' ') => "it begins with a blank",
+        Some(("postgres" | "postgresql", _)) => {
+            "check the host in brackets, the port and the parameters"
+        }
+        Some((scheme, _)) if scheme.starts_with("jdbc:") => "it is a JDBC URL",
+        Some(_) => "its scheme is not postgres://",
+        None => "check the names before the = signs, and quotes",
+    };
+    Error::invalid_command(format!(
+        "the PostgreSQL connection text cannot be read: {hint}; write \
+         postgres://user@host:5432/database or \"host=… user=… dbname=…\""
+    ))
 }
 
 #[cfg(test)]
@@ -242,6 +247,10 @@ mod tests {
         );
         check("postgres://ana:s3cret@[::1", &[], Err("cannot be read"));
         check("host=db password='s3cret", &[], Err("cannot be read"));
+        check("jdbc:postgresql://u:s3cret@h/db?ssl=true", &[], Err("JDBC"));
+        check("Postgres://u:s3cret@h/db?sslmode=x", &[], Err("scheme"));
+        check(" postgres://u:s3cret@h/db?a=b", &[], Err("blank"));
+        check("postgres://u@h/db?s3cret=b", &[], Err("parameters"));
     }
 
     #[test]

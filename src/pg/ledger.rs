@@ -52,6 +52,8 @@ pub struct NewWrite {
     pub write_id: String,
     /// The specification in a form that is equal for equal writes.
     pub spec: String,
+    /// Names and types of the data's columns, in a form that is equal for equal data.
+    pub columns: String,
     /// The target, which may not exist yet.
     pub target: QualifiedName,
     /// The target's OID when it exists.
@@ -69,6 +71,8 @@ pub struct LedgerWrite {
     pub write_id: String,
     /// As recorded by begin.
     pub spec: String,
+    /// As recorded by begin.
+    pub columns: String,
     /// The target; `None` in a tombstone that an abort left before any begin.
     pub target: Option<QualifiedName>,
     /// The target's OID at begin, when it existed.
@@ -164,8 +168,8 @@ pub async fn begin(transaction: &Transaction, write: &NewWrite) -> Result<bool> 
         .execute(
             "INSERT INTO pgflight.write
                 (write_id, spec, target_schema, target_name, target_oid, staging_schema,
-                 staging_name, publish, state)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'open') ON CONFLICT DO NOTHING",
+                 staging_name, publish, columns, state)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'open') ON CONFLICT DO NOTHING",
             &[
                 &write.write_id,
                 &write.spec,
@@ -178,6 +182,7 @@ pub async fn begin(transaction: &Transaction, write: &NewWrite) -> Result<bool> 
                     .map(|staging| staging.schema.as_str()),
                 &write.staging.as_ref().map(|staging| staging.name.as_str()),
                 &write.publish.as_str(),
+                &write.columns,
             ],
         )
         .await?;
@@ -388,7 +393,7 @@ impl WriteState {
 }
 
 const WRITE_COLUMNS: &str = "write_id, spec, target_schema, target_name, target_oid, staging_name, publish, state,
-    reason, row_count, byte_count, attempt_count, staging_schema, created_at::text, finished_at::text";
+    reason, row_count, byte_count, attempt_count, staging_schema, created_at::text, finished_at::text, columns";
 
 async fn select_write(
     transaction: &Transaction,
@@ -412,6 +417,7 @@ fn read_write(row: &Row) -> Result<LedgerWrite> {
     Ok(LedgerWrite {
         write_id: row.get(0),
         spec: row.get(1),
+        columns: row.get(15),
         target: (!target_name.is_empty())
             .then(|| name(target_schema, target_name))
             .transpose()?,

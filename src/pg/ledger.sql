@@ -9,6 +9,7 @@ CREATE TABLE IF NOT EXISTS pgflight.migration (
 CREATE TABLE IF NOT EXISTS pgflight.write (
     write_id       text        PRIMARY KEY,
     spec           text        NOT NULL,        -- as begun; the same id with another spec is refused
+    columns        text        NOT NULL DEFAULT '',  -- names and Arrow types of the data, likewise
     target_schema  text        NOT NULL,
     target_name    text        NOT NULL,
     target_oid     oid,                         -- null: the commit makes the table

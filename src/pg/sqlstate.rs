@@ -33,33 +33,52 @@ pub(super) fn from_postgres(error: &tokio_postgres::Error) -> Error {
 
 fn from_db_error(db: &DbError) -> Error {
     let sqlstate = db.code().code();
+    let advice = match sqlstate {
+        "55P03" => {
+            "; somebody else holds a lock that this needs: end their transaction or raise --lock-timeout"
+        }
+        _ => "",
+    };
     let message = match values_may_be_in_message(sqlstate) {
         true => format!(
             "PostgreSQL rejected a value: {} ({sqlstate})",
             without_quoted_values(db.message())
         ),
-        false => format!("PostgreSQL: {} ({sqlstate})", db.message()),
+        false => format!("PostgreSQL: {} ({sqlstate}){advice}", db.message()),
     };
-    Error::new(kind(sqlstate), message).with_context(|context| {
+    // Two CREATE TABLE at once: the loser meets an index of the catalog.
+    let kind = match (sqlstate, db.schema()) {
+        ("23505", Some("pg_catalog")) => ErrorKind::AlreadyExists,
+        _ => kind(sqlstate),
+    };
+    Error::new(kind, message).with_context(|context| {
         context.sqlstate = Some(sqlstate.to_owned());
         context.column = db.column().map(str::to_owned);
-        context.row = db.where_().and_then(copied_row);
+        if let Some((row, column)) = db.where_().and_then(copied_place) {
+            context.row = row.checked_sub(1);
+            context.column = context.column.take().or(column);
+        }
         context.constraint = db.constraint().map(str::to_owned);
+        // Tables of the catalog and staging tables mean nothing to the caller, who knows the target.
         context.table = match (db.schema(), db.table()) {
+            (Some("pg_catalog" | "pgflight"), _) => None,
             (Some(schema), Some(table)) => Some(format!("{schema}.{table}")),
             _ => None,
         };
     })
 }
 
-/// The row of the stream that an error in COPY is about: PostgreSQL gives it, counted from 1, in a
-/// line of the error's context (`CopyFromErrorCallback` in copyfrom.c). The rest of the context may
-/// hold values.
-fn copied_row(context: &str) -> Option<u64> {
+/// Line, counted from 1, and column that an error in COPY is about: PostgreSQL gives them in a line of
+/// the error's context (`CopyFromErrorCallback` in copyfrom.c). The rest of it may hold values.
+fn copied_place(context: &str) -> Option<(u64, Option<String>)> {
     let line = context.lines().find(|line| line.starts_with("COPY "))?;
-    let (_, rest) = line.rsplit_once(", line ")?;
-    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse::<u64>().ok()?.checked_sub(1)
+    let (_, rest) = line.split_once(", line ")?;
+    let (digits, rest) = rest.split_once(", column ").unwrap_or((rest, ""));
+    let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
+    Some((
+        digits.parse().ok()?,
+        (!rest.is_empty()).then(|| rest.to_owned()),
+    ))
 }
 
 /// Messages such as `invalid input syntax for type json` are safe, but `invalid input value for
@@ -88,7 +107,7 @@ fn kind(sqlstate: &str) -> ErrorKind {
         "P0001" | "44000" => ErrorKind::DataRejected,
         "2BP01" => ErrorKind::Conflict,
         _ => match sqlstate.get(..2) {
-            Some("22" | "23") => ErrorKind::DataRejected,
+            Some("22" | "23" | "54") => ErrorKind::DataRejected,
             Some("08" | "53") => ErrorKind::Unavailable,
             _ => ErrorKind::Internal,
         },
@@ -97,7 +116,7 @@ fn kind(sqlstate: &str) -> ErrorKind {
 
 #[cfg(test)]
 mod tests {
-    use super::{copied_row, kind, without_quoted_values};
+    use super::{copied_place, kind, without_quoted_values};
     use crate::error::ErrorKind;
 
     #[test]
@@ -115,13 +134,19 @@ mod tests {
     }
 
     #[test]
-    fn the_row_of_an_error_in_copy_comes_from_its_context() {
-        let check = |context, expected| assert_eq!(copied_row(context), expected, "{context}");
-        check("COPY trips, line 1", Some(0));
-        check("COPY trips, line 42, column fare", Some(41));
+    fn the_place_of_an_error_in_copy_comes_from_its_context() {
+        let check = |context, expected: Option<(u64, Option<&str>)>| {
+            let place = copied_place(context);
+            let place = place
+                .as_ref()
+                .map(|(line, column)| (*line, column.as_deref()));
+            assert_eq!(place, expected, "{context}");
+        };
+        check("COPY trips, line 1", Some((1, None)));
+        check("COPY trips, line 42, column fare", Some((42, Some("fare"))));
         check(
             "PL/pgSQL function f() line 3 at RAISE\nCOPY t, line 7",
-            Some(6),
+            Some((7, None)),
         );
         check("PL/pgSQL function f() line 3 at RAISE", None);
         check("COPY trips", None);

@@ -20,7 +20,6 @@ pub async fn create_table(
     transaction
         .execute_all(&sql::create_table(table, columns))
         .await
-        .map_err(|error| error.with_table(table))
 }
 
 /// Removes all rows and keeps the table, its grants, indexes and views. Locks everybody out

@@ -33,7 +33,11 @@ impl Writer {
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
-        let located = |error: Error| error.with_write_id(&id.write_id);
+        let located = |error: Error| {
+            error
+                .with_write_id(&id.write_id)
+                .with_context(|context| context.partition_id = Some(id.partition_id))
+        };
         let (write, _) = self.find_status(&id.write_id).await?;
         let table = write
             .target
@@ -51,10 +55,18 @@ impl Writer {
             // may have recorded the same attempt first: the ledger knows.
             Err(error) => match self.recorded(id).await {
                 Ok(Some(attempt)) => receipt(id, &attempt, table),
-                Ok(None) | Err(_) => Err(error.with_table(&table)),
+                Ok(None) | Err(_) => Err(self.why(id, error).await.with_table(&table)),
             },
         }
         .map_err(located)
+    }
+
+    /// What a failed stream is told: that its write has ended, when that is why it failed.
+    async fn why(&self, id: &AttemptId, error: Error) -> Error {
+        match self.find_status(&id.write_id).await {
+            Ok((write, _)) => check_open(&write).err().unwrap_or(error),
+            Err(_) => error,
+        }
     }
 
     async fn stage<S>(
@@ -69,7 +81,12 @@ impl Writer {
     {
         let transaction = self.pool.begin_data().await?;
         let relation = open_relation(&transaction, write).await?;
-        let plan = plan(&spec_of(write)?, schema, &relation)?;
+        // Messages speak of the target, which the caller knows.
+        let mut named = relation.clone();
+        if let Some(target) = &write.target {
+            named.name.clone_from(target);
+        }
+        let plan = plan(&spec_of(write)?, schema, &named)?;
         let sink = CopySink::open(&transaction, &relation.name, plan.column_names()).await?;
         let loaded = pipeline::load(&plan, messages, sink, EndOfStream::NeedsEndRecord).await?;
         if loaded.copied_row_count != loaded.row_count && write.publish != Publish::Direct {

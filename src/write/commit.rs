@@ -228,6 +228,7 @@ async fn publish(
     }
     let staging = staging_relation(transaction, staging).await?;
     let target = open_target(transaction, write, target).await?;
+    check_same_columns(&target, &staging)?;
     let published = match spec_of(write)?.mode {
         Mode::Keyed {
             action,
@@ -263,7 +264,7 @@ async fn publish(
             return Ok(Published::StagingLost(staged));
         }
         tracing::warn!(
-            table = %target.name, sent = chosen.row_count, kept = published,
+            table = ?target.name.to_string(), sent = chosen.row_count, kept = published,
             "a trigger of the table left rows out"
         );
     }
@@ -291,4 +292,23 @@ async fn open_target(
             lock_target(transaction, write, name, TableLock::Insert).await
         }
     }
+}
+
+/// The columns must have the types with which the rows were staged: an INSERT would cast, and lose
+/// what the new type does not hold.
+fn check_same_columns(target: &Relation, staging: &Relation) -> Result<()> {
+    for staged in &staging.columns {
+        let same = target.columns.iter().any(|column| {
+            column.name == staged.name && column.ty == staged.ty && column.typmod == staged.typmod
+        });
+        if !same {
+            return Err(Error::conflict(format!(
+                "column {} of {} was changed or dropped since the write was begun; run the job again",
+                staged.name, target.name
+            ))
+            .with_table(&target.name)
+            .with_column(staged.name.as_str()));
+        }
+    }
+    Ok(())
 }

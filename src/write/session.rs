@@ -1,6 +1,6 @@
 //! The life of a write of many partitions: begun, then committed or aborted, and asked about.
 
-use arrow_schema::Schema;
+use arrow_schema::{DataType, Schema};
 
 use super::spec::{Mode, WriteSpec};
 use super::target::{Target, find_target, plan};
@@ -76,12 +76,17 @@ impl Writer {
                 "write {write_id:?} was aborted{reason}; use a new write id"
             ))));
         }
-        if write.spec != fingerprint {
-            return Err(named(Error::already_exists(format!(
-                "write id {write_id:?} was used for another table, mode or options; use a new write id"
-            ))));
-        }
-        Ok(status)
+        let differs = match (
+            write.spec == fingerprint,
+            write.columns == columns_of(schema),
+        ) {
+            (true, true) => return Ok(status),
+            (false, _) => "another table, mode or options",
+            (true, false) => "data with other columns",
+        };
+        Err(named(Error::already_exists(format!(
+            "write id {write_id:?} was used for {differs}; use a new write id"
+        ))))
     }
 
     /// Ends a write without publishing anything; its later attempts are refused. A write that is
@@ -132,6 +137,19 @@ pub(super) fn spec_of(write: &LedgerWrite) -> Result<WriteSpec> {
         Error::internal("the ledger holds a spec that this server does not understand; is it older than the one that began the write?")
             .with_source(error)
     })
+}
+
+/// Names and types of the columns. Zones of timestamps are left out: they are labels of the session
+/// that sends, and the values are instants.
+fn columns_of(schema: &Schema) -> String {
+    let columns = schema.fields().iter().map(|field| {
+        let data_type = match field.data_type() {
+            DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("UTC".into())),
+            other => other.clone(),
+        };
+        format!("{:?} {data_type}", field.name())
+    });
+    columns.collect::<Vec<_>>().join(", ")
 }
 
 /// What equal writes have in common.
@@ -214,6 +232,7 @@ async fn open(
     let write = NewWrite {
         write_id: write_id.to_owned(),
         spec: fingerprint.to_owned(),
+        columns: columns_of(schema),
         target: name.clone(),
         target_oid,
         staging: staging.clone(),

@@ -34,17 +34,16 @@ impl Writer {
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
-        let transaction = self.pool.begin_data().await?;
-        let (relation, publish) = match open_target(&transaction, spec, schema).await? {
+        let (transaction, opened) = self.open_stream(spec, schema).await?;
+        let (relation, publish) = match opened {
             Opened::Table(relation, publish) => (relation, publish),
             Opened::LeftAlone(relation) => {
                 transaction.rollback().await;
                 pipeline::discard(messages).await?;
-                let table = relation.name.to_string();
                 return Ok(Receipt {
                     row_count: 0,
                     byte_count: 0,
-                    table,
+                    table: relation.name.to_string(),
                     skipped: true,
                 });
             }
@@ -94,6 +93,28 @@ impl Writer {
         })
     }
 
+    /// Opens the target. Somebody else may make the same table at the same time: then it is there at
+    /// the second look, and the mode says what that means.
+    async fn open_stream(
+        &self,
+        spec: &WriteSpec,
+        schema: &Schema,
+    ) -> Result<(Transaction, Opened)> {
+        let transaction = self.pool.begin_data().await?;
+        match open_target(&transaction, spec, schema).await {
+            Err(error)
+                if error.kind() == ErrorKind::AlreadyExists
+                    && error.context().sqlstate.is_some() =>
+            {
+                drop(transaction);
+                let transaction = self.pool.begin_data().await?;
+                let opened = open_target(&transaction, spec, schema).await?;
+                Ok((transaction, opened))
+            }
+            opened => Ok((transaction, opened?)),
+        }
+    }
+
     async fn commit_stream(&self, transaction: Transaction) -> Result<()> {
         let xact_id = transaction.xact_id().await?;
         match transaction.commit().await {
@@ -141,12 +162,12 @@ where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
     let plan = plan(spec, schema, relation)?;
-    tracing::debug!(table = %relation.name, plan = %plan, "planned");
+    tracing::debug!(table = ?relation.name.to_string(), plan = %plan, "planned");
     let sink = CopySink::open(transaction, &relation.name, plan.column_names()).await?;
     let loaded = pipeline::load(&plan, messages, sink, end).await?;
     if loaded.copied_row_count < loaded.row_count {
         tracing::warn!(
-            table = %relation.name, sent = loaded.row_count, kept = loaded.copied_row_count,
+            table = ?relation.name.to_string(), sent = loaded.row_count, kept = loaded.copied_row_count,
             "a trigger of the table left rows out"
         );
     }
@@ -182,7 +203,9 @@ async fn open_target(
         Target::Existing(relation, publish) => (relation.name, publish),
         Target::Missing(columns) => {
             let name = qualify(transaction, &spec.table).await?;
-            create_table(transaction, &name, &columns).await?;
+            create_table(transaction, &name, &columns)
+                .await
+                .map_err(|error| error.with_table(&name))?;
             (name, Publish::Append)
         }
     };

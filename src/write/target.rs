@@ -140,7 +140,7 @@ fn check_keys(
 pub(super) async fn missing_table(transaction: &Transaction, table: &TableName) -> Result<Error> {
     let hint = match similar_relation(transaction, table).await? {
         Some(other) => format!("there is {other}; names keep their case"),
-        None => "create it first, or use mode create (append makes it with create_if_missing)"
+        None => "create it first, or let the write make it: mode create, or append with create_if_missing (a Spark data source: option createTable)"
             .to_owned(),
     };
     Ok(Error::not_found(format!("table {table} does not exist; {hint}")).with_table(table))

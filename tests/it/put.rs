@@ -405,3 +405,34 @@ async fn rows_that_a_trigger_leaves_out_are_the_triggers_decision() {
     assert_eq!(receipt["rowCount"], "3", "what the stream carried");
     assert_eq!(database.text("SELECT id FROM odd ORDER BY id").await, "1,3");
 }
+
+#[tokio::test]
+async fn writes_that_make_the_same_table_at_once_all_get_in() {
+    let (database, server, _client) = setup("").await;
+    let spec = json!({"table": "fresh", "mode": "MODE_APPEND", "createIfMissing": true});
+    let writes = (0..6).map(|n| {
+        let (spec, address) = (spec.clone(), server.address.clone());
+        async move {
+            let put = Put::whole(write(spec), &[batch(&[("id", ints(&[n]))])]);
+            Client::connect(&address).await.put(put).await
+        }
+    });
+    for outcome in futures_util::future::join_all(writes).await {
+        outcome.unwrap();
+    }
+    assert_eq!(
+        database.text("SELECT id FROM fresh ORDER BY id").await,
+        "0,1,2,3,4,5"
+    );
+}
+
+#[tokio::test]
+async fn a_name_with_a_line_break_does_not_break_a_message() {
+    let (_database, _server, mut client) = setup("").await;
+    let put = Put::bare(path(&["x\ny"]), &[batch(&[("id", ints(&[1]))])]);
+    let status = client.put(put).await.expect_err("no such table");
+    assert!(
+        status.message().contains("x\\ny") && !status.message().contains('\n'),
+        "{status}"
+    );
+}

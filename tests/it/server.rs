@@ -34,13 +34,21 @@ fn help_names_an_environment_variable_for_every_option() {
 
 #[test]
 fn bad_usage_ends_with_64_and_names_what_is_wrong() {
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
         (&[], "Usage"),
         (&["serve", "--listne", "x"], "--listne"),
         (&["serve", "--listen", "nonsense"], "nonsense"),
         (
             &["serve", "--postgres", "postgres://ana:s3cret@[::1"],
             "PostgreSQL connection text",
+        ),
+        (
+            &[
+                "serve",
+                "--postgres",
+                "jdbc:postgresql://ana:s3cret@h/db?ssl=true",
+            ],
+            "JDBC URL",
         ),
         (&["serve", "--log", "=,="], "--log"),
         (&["serve", "--drain-timeout", "soon"], "soon"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use arrow_array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch};
 use serde_json::{Value, json};
 use tonic::Code;
 
@@ -136,6 +136,51 @@ async fn every_call_can_come_twice() {
         .await
         .expect_err("the id with another spec");
     assert_eq!(refused.code(), Code::AlreadyExists);
+    let others = batch(&[("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
+    let refused = client
+        .begin("w", append(), &others)
+        .await
+        .expect_err("the id with other columns");
+    assert!(
+        refused.message().contains("data with other columns"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_column_that_was_altered_in_between_is_not_cast_into() {
+    let (database, _server, mut client) = setup().await;
+    database.execute("ALTER TABLE t ALTER n TYPE float8").await;
+    let halves = batch(&[("n", Arc::new(Float64Array::from(vec![1.5])) as ArrayRef)]);
+    client.begin("w", append(), &halves).await.unwrap();
+    let receipt = client
+        .put(Put::whole(attempt("w", 0, "a"), &[halves]))
+        .await
+        .unwrap();
+    database.execute("ALTER TABLE t ALTER n TYPE int").await;
+    let status = client.commit("w", &[receipt]).await.expect_err("rounding");
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
+    assert!(
+        status
+            .message()
+            .contains("column n of public.t was changed"),
+        "{status}"
+    );
+    assert_eq!(found(&database).await, "");
+}
+
+#[tokio::test]
+async fn an_attempt_is_told_of_the_target_and_its_partition_and_never_of_staging() {
+    let (_database, _server, mut client) = setup().await;
+    client.begin("w", append(), &rows(&[])).await.unwrap();
+    let other = batch(&[("m", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
+    let put = Put::whole(attempt("w", 7, "a"), &[other]);
+    let status = client.put(put).await.expect_err("another column");
+    assert!(
+        status.message().contains("public.t") && status.message().contains("partition 7"),
+        "{status}"
+    );
+    assert!(!status.message().contains("staging"), "{status}");
 }
 
 #[tokio::test]
