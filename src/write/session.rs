@@ -143,10 +143,10 @@ pub(super) fn spec_of(write: &LedgerWrite) -> Result<WriteSpec> {
 /// that sends, and the values are instants.
 fn columns_of(schema: &Schema) -> String {
     let columns = schema.fields().iter().map(|field| {
-        let data_type = match field.data_type() {
-            DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("UTC".into())),
-            other => other.clone(),
-        };
+        let mut data_type = field.data_type().clone();
+        if let DataType::Timestamp(_, zone @ Some(_)) = &mut data_type {
+            *zone = Some("UTC".into());
+        }
         format!("{:?} {data_type}", field.name())
     });
     columns.collect::<Vec<_>>().join(", ")

@@ -251,7 +251,10 @@ async fn a_stream_that_ends_after_its_write_was_aborted_is_refused_at_the_fence(
     end.send(()).unwrap();
     let late = running.await.unwrap().expect_err("the write has ended");
     assert_eq!(late.code(), Code::FailedPrecondition, "{late}");
-    assert!(late.message().contains("already aborted (tested)"), "{late}");
+    assert!(
+        late.message().contains("already aborted (tested)"),
+        "{late}"
+    );
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }
 
