@@ -14,7 +14,8 @@ count as the type they are over. What is not listed is refused before the first 
 that names both types.
 
 Every value is checked: one that does not fit (out of range, a lost digit, a string that is too long
-or no UUID) is an error that names column and row. Nothing is rounded, cut or shifted in silence.
+or no UUID) is an error that names column and row. Nothing is rounded or shifted in silence, and only
+blanks at the end of a string too long for `varchar(n)` are cut, as the SQL standard has it.
 
 This page is made from the mapping itself: `PGFLIGHT_UPDATE=1 scripts/test rust` writes it again.
 
