@@ -173,6 +173,7 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
                     OverwriteWith::Truncate
                 }
                 v1::OverwriteWith::Delete => OverwriteWith::Delete,
+                v1::OverwriteWith::Swap => OverwriteWith::Swap,
             },
         },
         v1::Mode::Upsert => keyed(KeyedAction::Upsert, spec.keys, spec.order_by)?,

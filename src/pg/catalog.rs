@@ -37,6 +37,8 @@ pub async fn find_relation(
 pub enum TableLock {
     /// ROW EXCLUSIVE, as any INSERT takes it: keeps the table's shape.
     Insert,
+    /// SHARE UPDATE EXCLUSIVE: keeps the table's shape, and readers and writers stay.
+    Keep,
     /// SHARE ROW EXCLUSIVE: keeps other writers out, readers stay.
     Replace,
     /// ACCESS EXCLUSIVE: keeps everybody out.

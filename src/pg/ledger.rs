@@ -6,14 +6,8 @@
 use tokio_postgres::Row;
 
 use super::transaction::Transaction;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::plan::{Ident, QualifiedName};
-
-/// The schema of the ledger and of staging tables.
-pub(super) const SCHEMA: &str = "pgflight";
-
-const CREATE_SCHEMA: &str = "CREATE SCHEMA pgflight;\n\n";
-const CREATE_TABLES: &str = include_str!("ledger.sql");
 
 /// Where a write stands. Committed and aborted are for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +29,8 @@ pub enum Publish {
     Truncate,
     /// After DELETE of all rows.
     Delete,
+    /// Filled beside the target, which it then replaces.
+    Swap,
     /// Filled beside the target, then given its name.
     Create,
     /// Changing the rows with the same keys, as the spec says.
@@ -110,53 +106,6 @@ pub struct Attempt {
     pub byte_count: u64,
     /// The `xmin` of its rows.
     pub xact_id: String,
-}
-
-/// The SQL that makes the ledger, for a DBA to read and run as the server's role.
-pub fn migration() -> String {
-    format!("{CREATE_SCHEMA}{CREATE_TABLES}")
-}
-
-/// Whether the ledger is there.
-///
-/// # Errors
-/// What PostgreSQL said.
-pub async fn has_schema(transaction: &Transaction) -> Result<bool> {
-    let statement = "SELECT pg_catalog.to_regclass('pgflight.migration') IS NOT NULL";
-    Ok(transaction.query_one(statement, &[]).await?.get(0))
-}
-
-/// Makes the ledger's schema and tables where they are missing.
-///
-/// # Errors
-/// [`ErrorKind::PermissionDenied`] with what a DBA must do when the role may not.
-pub async fn ensure_schema(transaction: &Transaction) -> Result<()> {
-    if has_schema(transaction).await? {
-        return Ok(());
-    }
-    // Two servers may come here at once, and CREATE … IF NOT EXISTS does not wait for the other.
-    transaction
-        .execute_all("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('pgflight.migration', 0))")
-        .await?;
-    // CREATE SCHEMA IF NOT EXISTS asks for the right to make one even where it is there.
-    let there = "SELECT pg_catalog.to_regnamespace('pgflight') IS NOT NULL";
-    let create_schema = match transaction.query_one(there, &[]).await?.get(0) {
-        true => "",
-        false => "CREATE SCHEMA IF NOT EXISTS pgflight;",
-    };
-    transaction
-        .execute_all(&format!("{create_schema}{CREATE_TABLES}"))
-        .await
-        .map_err(|error| {
-            if error.kind() != ErrorKind::PermissionDenied {
-                return error;
-            }
-            Error::permission_denied(
-                "the schema pgflight, which keeps the state of writes, is missing and the server's role may \
-                 not create it; let a DBA run: CREATE SCHEMA pgflight AUTHORIZATION <role of the server>",
-            )
-            .with_source(error)
-        })
 }
 
 /// Records a new write; false when its id is already there.
@@ -296,7 +245,7 @@ pub async fn attempts(transaction: &Transaction, write_id: &str) -> Result<Vec<A
 /// Marks an open write as committed, with what it published.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`] when the write is not open, which [`lock_write_for_publish`] rules out.
+/// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the write is not open, which [`lock_write_for_publish`] rules out.
 pub async fn commit(
     transaction: &Transaction,
     write_id: &str,
@@ -354,6 +303,7 @@ impl Publish {
             Self::Append => "append",
             Self::Truncate => "truncate",
             Self::Delete => "delete",
+            Self::Swap => "swap",
             Self::Create => "create",
             Self::Merge => "merge",
             Self::Direct => "direct",
@@ -366,6 +316,7 @@ impl Publish {
             Self::Append,
             Self::Truncate,
             Self::Delete,
+            Self::Swap,
             Self::Create,
             Self::Merge,
             Self::Direct,

@@ -5,11 +5,13 @@ mod connect;
 mod copy;
 mod ledger;
 mod merge;
+mod migration;
 mod pool;
 mod reap;
 mod sql;
 mod sqlstate;
 mod staging;
+mod swap;
 mod table;
 mod transaction;
 
@@ -20,15 +22,16 @@ pub use connect::ConnectionConfig;
 pub use copy::CopySink;
 pub use ledger::{
     Attempt, LedgerWrite, NewWrite, Publish, WriteState, abort, attempts, begin, commit,
-    ensure_schema, find_attempt, find_write, has_schema, lock_write_for_publish, migration,
-    recent_writes, record_attempt,
+    find_attempt, find_write, lock_write_for_publish, recent_writes, record_attempt,
 };
 pub use merge::{KeyedAction, Merge, check_unique_index, merge};
+pub use migration::{ensure_schema, has_schema, migration};
 pub use pool::{Pool, PoolConfig};
 pub use reap::{drop_staging_of, ended_with_staging, expire_writes, forget_writes};
 pub use staging::{
-    accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of,
+    Accepted, accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of,
     new_shadow_name, new_staging_name, publish_rows,
 };
+pub use swap::{check_swappable, create_twin, swap_in};
 pub use table::{create_table, delete_all, qualify, truncate};
 pub use transaction::{Outcome, Transaction};

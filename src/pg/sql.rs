@@ -16,6 +16,7 @@ fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
 pub(super) fn lock_table(table: &QualifiedName, lock: TableLock) -> String {
     let mode = match lock {
         TableLock::Insert => "ROW EXCLUSIVE",
+        TableLock::Keep => "SHARE UPDATE EXCLUSIVE",
         TableLock::Replace => "SHARE ROW EXCLUSIVE",
         TableLock::Truncate => "ACCESS EXCLUSIVE",
     };
@@ -72,6 +73,11 @@ fn column_definition(column: &ColumnDefinition) -> String {
 
 pub(super) fn rename_table(table: &QualifiedName, name: &Ident) -> String {
     format!("ALTER TABLE {table} RENAME TO {name}")
+}
+
+/// Statistics for the planner, before anybody asks.
+pub(super) fn analyze(table: &QualifiedName) -> String {
+    format!("ANALYZE {table}")
 }
 
 /// The rows of attempts that were recorded and not accepted: `$1` as in [`publish`].

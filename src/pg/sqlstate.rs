@@ -1,5 +1,6 @@
 //! From what PostgreSQL says to our [`Error`]: the kind by exact SQLSTATE, then by class.
 
+use super::staging::SHADOW_PREFIX;
 use tokio_postgres::error::DbError;
 
 use crate::error::{Error, ErrorKind, chain};
@@ -62,6 +63,7 @@ fn from_db_error(db: &DbError) -> Error {
         // Tables of the catalog and staging tables mean nothing to the caller, who knows the target.
         context.table = match (db.schema(), db.table()) {
             (Some("pg_catalog" | "pgflight"), _) => None,
+            (Some(_), Some(table)) if table.starts_with(SHADOW_PREFIX) => None,
             (Some(schema), Some(table)) => Some(format!("{schema}.{table}")),
             _ => None,
         };

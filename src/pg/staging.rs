@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::ledger::SCHEMA;
+use super::migration::SCHEMA;
 use super::sql;
 use super::transaction::Transaction;
 use crate::error::Result;
@@ -50,8 +50,8 @@ pub async fn definitions_of<'a>(
         .collect()
 }
 
-/// A name for the table that a write of mode create fills: beside the target, where the default
-/// privileges of its schema hold for it.
+/// A name for the table that will be the target, of a write of mode create or an overwrite by swap:
+/// beside the target, where the default privileges of its schema hold for it.
 ///
 /// # Errors
 /// None in practice, as [`new_staging_name`].
@@ -89,6 +89,32 @@ pub async fn create_temporary(
     })
 }
 
+/// Which rows of a staging table count.
+pub struct Accepted<'a> {
+    /// The transactions that wrote them, as their `xmin` has them.
+    pub xact_ids: &'a [String],
+    /// Other attempts are recorded that were not accepted, so that there are rows that do not count.
+    pub has_others: bool,
+}
+
+/// Keeps the rows that count in a table that will be the target, and no others.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub(super) async fn keep_accepted(
+    transaction: &Transaction,
+    shadow: &QualifiedName,
+    accepted: &Accepted<'_>,
+) -> Result<()> {
+    end_copies_into(transaction, shadow).await?;
+    if accepted.has_others {
+        transaction
+            .execute(&sql::delete_unaccepted(shadow), &[&accepted.xact_ids])
+            .await?;
+    }
+    Ok(())
+}
+
 /// Makes a filled table the one that it was filled for: keeps the rows of the accepted attempts and
 /// gives it its name. No row is copied.
 ///
@@ -99,15 +125,9 @@ pub async fn adopt_shadow(
     transaction: &Transaction,
     shadow: &QualifiedName,
     name: &QualifiedName,
-    xact_ids: &[String],
-    has_unaccepted: bool,
+    accepted: &Accepted<'_>,
 ) -> Result<()> {
-    end_copies_into(transaction, shadow).await?;
-    if has_unaccepted {
-        transaction
-            .execute(&sql::delete_unaccepted(shadow), &[&xact_ids])
-            .await?;
-    }
+    keep_accepted(transaction, shadow, accepted).await?;
     transaction
         .execute_all(&sql::rename_table(shadow, &name.name))
         .await

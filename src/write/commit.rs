@@ -9,9 +9,9 @@ use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    Attempt, LedgerWrite, Merge, Outcome, Publish, TableLock, Transaction, WriteState,
+    Accepted, Attempt, LedgerWrite, Merge, Outcome, Publish, TableLock, Transaction, WriteState,
     accepted_row_count, adopt_shadow, attempts, commit, delete_all, lock_write_for_publish, merge,
-    publish_rows, staging_relation, truncate,
+    publish_rows, staging_relation, swap_in, truncate,
 };
 use crate::plan::{QualifiedName, Relation};
 
@@ -220,10 +220,17 @@ async fn publish(
         return Ok(Published::StagingLost(0));
     };
     let xact_ids = &chosen.xact_ids;
-    if write.publish == Publish::Create {
+    if matches!(write.publish, Publish::Create | Publish::Swap) {
         // Logged, and so as durable as the ledger: the rows of a recorded attempt are there.
-        let has_unaccepted = recorded_count > xact_ids.len();
-        adopt_shadow(transaction, staging, target, xact_ids, has_unaccepted).await?;
+        let accepted = Accepted {
+            xact_ids,
+            has_others: recorded_count > xact_ids.len(),
+        };
+        if write.publish == Publish::Create {
+            adopt_shadow(transaction, staging, target, &accepted).await?;
+        } else {
+            swap_in(transaction, staging, target, write.target_oid, &accepted).await?;
+        }
         return Ok(Published::Done);
     }
     let staging = staging_relation(transaction, staging).await?;
@@ -288,7 +295,12 @@ async fn open_target(
             delete_all(transaction, name).await?;
             Ok(relation)
         }
-        Publish::Append | Publish::Merge | Publish::Create | Publish::Direct | Publish::Nothing => {
+        Publish::Append
+        | Publish::Merge
+        | Publish::Create
+        | Publish::Swap
+        | Publish::Direct
+        | Publish::Nothing => {
             lock_target(transaction, write, name, TableLock::Insert).await
         }
     }

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     LedgerWrite, NewWrite, Publish, Transaction, WriteState, abort, attempts, begin, commit,
-    create_staging, create_table, definitions_of, ensure_schema, find_write, new_shadow_name,
+    create_staging, create_table, create_twin, definitions_of, ensure_schema, find_write, new_shadow_name,
     new_staging_name, qualify, staging_relation,
 };
 use crate::plan::ddl::ColumnDefinition;
@@ -224,7 +224,7 @@ async fn open(
     };
     let staging = match publish {
         Publish::Nothing | Publish::Direct => None,
-        Publish::Create => Some(new_shadow_name(&name)?),
+        Publish::Create | Publish::Swap => Some(new_shadow_name(&name)?),
         Publish::Append | Publish::Truncate | Publish::Delete | Publish::Merge => {
             Some(new_staging_name()?)
         }
@@ -242,8 +242,8 @@ async fn open(
         return Ok(Opening::Lost);
     }
     let checked = match (target, staging) {
-        (Target::Existing(relation, _), Some(staging)) => {
-            stage(transaction, spec, &staging, &relation, schema).await
+        (Target::Existing(relation, publish), Some(staging)) => {
+            stage(transaction, spec, &staging, (&relation, publish), schema).await
         }
         (Target::Existing(relation, _), None) => plan(spec, schema, &relation).map(drop),
         (Target::Missing(columns), Some(shadow)) => {
@@ -270,10 +270,13 @@ async fn stage(
     transaction: &Transaction,
     spec: &WriteSpec,
     staging: &QualifiedName,
-    target: &Relation,
+    (target, publish): (&Relation, Publish),
     schema: &Schema,
 ) -> Result<()> {
     let plan = plan(spec, schema, target)?;
+    if publish == Publish::Swap {
+        return create_twin(transaction, staging, target).await;
+    }
     let columns = definitions_of(transaction, target, plan.column_names()).await?;
     create_staging(transaction, staging, &columns).await
 }

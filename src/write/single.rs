@@ -12,8 +12,8 @@ use super::target::{Target, find_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::{
-    CopySink, Merge, Outcome, Publish, TableLock, Transaction, create_table, create_temporary,
-    definitions_of, delete_all, lock_relation, merge, qualify, staging_relation, truncate,
+    Accepted, CopySink, Merge, Outcome, Publish, TableLock, Transaction, create_table, create_temporary, create_twin,
+    definitions_of, delete_all, lock_relation, merge, new_shadow_name, qualify, staging_relation, swap_in, truncate,
 };
 use crate::plan::Relation;
 
@@ -78,6 +78,19 @@ impl Writer {
                     },
                 )
                 .await?;
+                loaded
+            }
+            (Publish::Swap, _) => {
+                let twin = open_twin(&transaction, &relation).await.map_err(in_table)?;
+                let loaded = load(&transaction, spec, schema, &twin, messages, end)
+                    .await
+                    .map_err(in_table)?;
+                let all = Accepted {
+                    xact_ids: &[],
+                    has_others: false,
+                };
+                let (target, oid) = (&relation.name, Some(relation.oid));
+                swap_in(&transaction, &twin.name, target, oid, &all).await?;
                 loaded
             }
             _ => load(&transaction, spec, schema, &relation, messages, end)
@@ -187,6 +200,13 @@ async fn open_temporary(
     staging_relation(transaction, &name).await
 }
 
+/// The table that will take the target's place.
+async fn open_twin(transaction: &Transaction, target: &Relation) -> Result<Relation> {
+    let name = new_shadow_name(&target.name)?;
+    create_twin(transaction, &name, target).await?;
+    staging_relation(transaction, &name).await
+}
+
 enum Opened {
     Table(Relation, Publish),
     LeftAlone(Relation),
@@ -200,6 +220,10 @@ async fn open_target(
 ) -> Result<Opened> {
     let (name, publish) = match find_target(transaction, spec, schema).await? {
         Target::LeaveAlone(relation) => return Ok(Opened::LeftAlone(relation)),
+        // Nothing is locked before the twin is full.
+        Target::Existing(relation, Publish::Swap) => {
+            return Ok(Opened::Table(relation, Publish::Swap));
+        }
         Target::Existing(relation, publish) => (relation.name, publish),
         Target::Missing(columns) => {
             let name = qualify(transaction, &spec.table).await?;
@@ -220,9 +244,12 @@ async fn open_target(
             delete_all(transaction, &name).await?;
             relation
         }
-        Publish::Append | Publish::Create | Publish::Merge | Publish::Direct | Publish::Nothing => {
-            lock_relation(transaction, &name, TableLock::Insert).await?
-        }
+        Publish::Append
+        | Publish::Merge
+        | Publish::Create
+        | Publish::Swap
+        | Publish::Direct
+        | Publish::Nothing => lock_relation(transaction, &name, TableLock::Insert).await?,
     };
     Ok(Opened::Table(relation, publish))
 }

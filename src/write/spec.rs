@@ -70,6 +70,8 @@ pub enum OverwriteWith {
     Truncate,
     /// DELETE: readers go on, dead rows stay for vacuum.
     Delete,
+    /// Another table, filled and indexed beside it, takes its place: readers wait for a moment.
+    Swap,
 }
 
 /// What a finished stream returns.

@@ -5,7 +5,7 @@ use arrow_schema::Schema;
 use super::spec::{IfExists, KeyedAction, Mode, OverwriteWith, WriteSpec};
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerWrite, Publish, TableLock, Transaction, check_unique_index, find_relation, lock_relation,
+    LedgerWrite, Publish, TableLock, Transaction, check_swappable, check_unique_index, find_relation, lock_relation,
     similar_relation,
 };
 use crate::plan::ddl::{ColumnDefinition, column_definitions};
@@ -57,6 +57,10 @@ pub(super) async fn find_target(
         }
         (Mode::Overwrite { with: OverwriteWith::Delete }, Some(relation)) => {
             Ok(Target::Existing(relation, Publish::Delete))
+        }
+        (Mode::Overwrite { with: OverwriteWith::Swap }, Some(relation)) => {
+            check_swappable(transaction, &relation).await?;
+            Ok(Target::Existing(relation, Publish::Swap))
         }
 
         (Mode::Keyed { .. }, None) => Err(missing_table(transaction, &spec.table).await?),

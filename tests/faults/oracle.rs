@@ -12,6 +12,7 @@ pub enum Mode {
     Create,
     Overwrite,
     OverwriteByDelete,
+    OverwriteBySwap,
     Upsert,
 }
 
@@ -19,11 +20,12 @@ pub enum Mode {
 const BEFORE: &str = "SELECT p, s, 'old' FROM generate_series(0, 1) p, generate_series(0, 9) s";
 
 impl Mode {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Append,
         Self::Create,
         Self::Overwrite,
         Self::OverwriteByDelete,
+        Self::OverwriteBySwap,
         Self::Upsert,
     ];
 
@@ -31,7 +33,7 @@ impl Mode {
         if self == Self::Create {
             return;
         }
-        let key = if self == Self::Upsert {
+        let key = if matches!(self, Self::Upsert | Self::OverwriteBySwap) {
             ", PRIMARY KEY (part, seq)"
         } else {
             ""
@@ -49,6 +51,9 @@ impl Mode {
             Self::OverwriteByDelete => {
                 json!({"table": table, "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"})
             }
+            Self::OverwriteBySwap => {
+                json!({"table": table, "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"})
+            }
             Self::Upsert => {
                 json!({"table": table, "mode": "MODE_UPSERT", "keys": ["part", "seq"]})
             }
@@ -63,7 +68,10 @@ impl Mode {
         );
         match self {
             Self::Append => format!("{BEFORE} UNION ALL {written}"),
-            Self::Create | Self::Overwrite | Self::OverwriteByDelete => written,
+            Self::Create
+            | Self::Overwrite
+            | Self::OverwriteByDelete
+            | Self::OverwriteBySwap => written,
             Self::Upsert => format!(
                 "{written} UNION ALL SELECT p, s, 'old' FROM generate_series(0, 1) p, generate_series(0, 9) s
                  WHERE NOT (p < {} AND s < {})",

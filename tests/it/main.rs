@@ -20,4 +20,5 @@ mod server;
 mod session;
 #[allow(dead_code, reason = "shared with tests/faults, which uses the rest")]
 mod support;
+mod swap;
 mod types_page;

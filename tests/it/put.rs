@@ -86,7 +86,7 @@ async fn every_mode_does_what_it_says_and_nothing_else() {
         setup("CREATE TABLE old (id int); INSERT INTO old VALUES (7), (8)").await;
     database.execute("CREATE VIEW v AS SELECT * FROM old").await;
     let rows = batch(&[("id", ints(&[1, 2]))]);
-    let cases: [(Value, &str, Result<&str, Code>); 11] = [
+    let cases: [(Value, &str, Result<&str, Code>); 12] = [
         (json!({"mode": "MODE_APPEND"}), "old", Ok("1,2,7,8")),
         (json!({"mode": "MODE_APPEND"}), "new", Err(Code::NotFound)),
         (
@@ -115,6 +115,11 @@ async fn every_mode_does_what_it_says_and_nothing_else() {
         (
             json!({"mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"}),
             "old",
+            Ok("1,2"),
+        ),
+        (
+            json!({"mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"}),
+            "new",
             Ok("1,2"),
         ),
         (

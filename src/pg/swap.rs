@@ -1,0 +1,191 @@
+//! Overwrite by swap: a twin of the table is filled and indexed beside it, then takes its place.
+//!
+//! The old rows can be read until the twin takes over, which only changes the catalog. PostgreSQL's own
+//! catalog functions write the statements, so that names are quoted by `format` (PostgreSQL manual,
+//! 9.4.1) and definitions are those that `pg_dump` would print.
+
+use tokio_postgres::types::ToSql;
+
+use super::catalog::{TableLock, lock_relation};
+use super::sql;
+use super::staging::{Accepted, keep_accepted};
+use super::transaction::Transaction;
+use crate::error::{Error, Result};
+use crate::plan::{QualifiedName, Relation};
+
+const OBSTACLES: &str = include_str!("swap/obstacles.sql");
+const TWIN: &str = include_str!("swap/twin.sql");
+const SHAPE: &str = include_str!("swap/shape.sql");
+const INDEXES: &str = include_str!("swap/indexes.sql");
+const DRESS: &str = include_str!("swap/dress.sql");
+
+/// Checks that nothing hangs on a table that its twin could not take over.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the server's role
+/// does not own the table; [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) with all
+/// that hangs on it.
+pub async fn check_swappable(transaction: &Transaction, target: &Relation) -> Result<()> {
+    let owns = "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = $1";
+    let row = transaction.query_opt(owns, &[&target.oid]).await?;
+    if !row.is_some_and(|row| row.get(0)) {
+        return Err(Error::permission_denied(format!(
+            "only the owner of {} can swap it for another table; let the server's role be a member of that \
+             role, or overwrite with truncate or delete",
+            target.name
+        ))
+        .with_table(&target.name));
+    }
+    let rows = transaction.query(OBSTACLES, &[&target.oid]).await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let obstacles: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    Err(Error::unsupported(format!(
+        "{} cannot be swapped for another table, which would lose: {}; overwrite with truncate or delete",
+        target.name,
+        obstacles.join("; ")
+    ))
+    .with_table(&target.name))
+}
+
+/// Makes an empty table with the target's columns, defaults, checks and storage, and no index yet.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn create_twin(
+    transaction: &Transaction,
+    twin: &QualifiedName,
+    target: &Relation,
+) -> Result<()> {
+    let row = transaction
+        .query_one(
+            TWIN,
+            &[&target.oid, &twin.to_string(), &target.name.to_string()],
+        )
+        .await?;
+    transaction.execute_all(row.get(0)).await
+}
+
+/// Puts a filled twin in its target's place: keeps the rows of the accepted attempts, builds the
+/// target's indexes on them, and only then locks readers out of the target, for as long as it takes
+/// to change the catalog. The target and its rows are dropped.
+///
+/// `target_oid` is the table that the twin was made for.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the target is no longer the table
+/// that the twin was made for, or no longer like it; what [`check_swappable`] says; what PostgreSQL has
+/// against the rows, as a unique index has against doubles.
+pub async fn swap_in(
+    transaction: &Transaction,
+    twin: &QualifiedName,
+    target: &QualifiedName,
+    target_oid: Option<u32>,
+    accepted: &Accepted<'_>,
+) -> Result<()> {
+    keep_accepted(transaction, twin, accepted).await?;
+    let changed = |what: &str| {
+        Error::conflict(format!(
+            "table {target} was {what} since the write was begun; run the job again"
+        ))
+        .with_table(target)
+    };
+    // From here on the target keeps its shape, while its readers and writers go on.
+    let relation = lock_relation(transaction, target, TableLock::Keep).await?;
+    if Some(relation.oid) != target_oid {
+        return Err(changed("dropped and made again"));
+    }
+    check_swappable(transaction, &relation).await?;
+    let twin_oid = lock_relation(transaction, twin, TableLock::Truncate)
+        .await?
+        .oid;
+    if shape(transaction, twin_oid).await? != shape(transaction, relation.oid).await? {
+        return Err(changed("changed"));
+    }
+    let in_target = |error: Error| error.with_table(target);
+    let indexes = indexes(transaction, relation.oid, twin).await?;
+    for index in &indexes {
+        transaction
+            .execute_all(&index.build)
+            .await
+            .map_err(|error| index.failed(&error).with_table(target))?;
+    }
+    transaction
+        .execute_all(&sql::analyze(twin))
+        .await
+        .map_err(in_target)?;
+    lock_relation(transaction, target, TableLock::Truncate).await?;
+    for row in transaction
+        .query(DRESS, &[&relation.oid, &twin_oid, &twin.to_string()])
+        .await?
+    {
+        transaction
+            .execute_all(row.get(0))
+            .await
+            .map_err(in_target)?;
+    }
+    transaction.execute_all(&sql::drop_table(target)).await?;
+    transaction
+        .execute_all(&sql::rename_table(twin, &target.name))
+        .await?;
+    for index in &indexes {
+        transaction
+            .execute_all(&index.finish)
+            .await
+            .map_err(in_target)?;
+    }
+    Ok(())
+}
+
+/// Columns and checks, equal for tables that are alike.
+async fn shape(
+    transaction: &Transaction,
+    oid: u32,
+) -> Result<(Option<Vec<String>>, Option<Vec<String>>)> {
+    let row = transaction.query_one(SHAPE, &[&oid]).await?;
+    Ok((row.get(0), row.get(1)))
+}
+
+/// An index of the target that the twin gets as well.
+struct Index {
+    /// Its name on the target.
+    name: String,
+    /// Its name while it is made.
+    new_name: String,
+    /// Makes it on the twin.
+    build: String,
+    /// Gives it its name and what hangs on it, once the twin is the target.
+    finish: String,
+}
+
+impl Index {
+    /// What PostgreSQL has against the rows, in words that its caller knows.
+    fn failed(&self, error: &Error) -> Error {
+        let message = error.to_string().replace(&self.new_name, &self.name);
+        Error::new(error.kind(), message)
+            .with_context(|context| context.sqlstate.clone_from(&error.context().sqlstate))
+    }
+}
+
+async fn indexes(
+    transaction: &Transaction,
+    target_oid: u32,
+    twin: &QualifiedName,
+) -> Result<Vec<Index>> {
+    let parameters: [&(dyn ToSql + Sync); 3] = [&target_oid, &twin.to_string(), &twin.name.as_str()];
+    let rows = transaction.query(INDEXES, &parameters).await?;
+    rows.iter()
+        .map(|row| {
+            let build: Option<String> = row.get(2);
+            Ok(Index {
+                name: row.get(0),
+                new_name: row.get(1),
+                build: build.ok_or_else(|| {
+                    Error::internal("PostgreSQL printed the definition of an index in a form that is not known")
+                })?,
+                finish: row.get(3),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,12 @@
+-- What must be alike in two tables for the one to take the other's place: columns and checks, in a
+-- form that is equal for equal ones.
+SELECT (SELECT pg_catalog.array_agg(
+            pg_catalog.format('%s %s %s %s %s %s', a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),
+                              a.attcollation, a.attnotnull, a.attgenerated,
+                              pg_catalog.pg_get_expr(d.adbin, d.adrelid)) ORDER BY a.attnum)
+        FROM pg_catalog.pg_attribute a
+        LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped),
+       (SELECT pg_catalog.array_agg(
+            pg_catalog.format('%s %s', c.conname, pg_catalog.pg_get_expr(c.conbin, c.conrelid)) ORDER BY c.conname)
+        FROM pg_catalog.pg_constraint c WHERE c.conrelid = $1 AND c.contype = 'c')

@@ -1,0 +1,208 @@
+//! Overwrite by swap: all rows are replaced, nothing else is, and nobody waits while they are written.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+
+use crate::support::{Client, Database, Pgflight, Put, attempt, batch, write};
+
+async fn setup(sql: &str) -> (Database, Pgflight, Client) {
+    let database = Database::new().await;
+    database.execute(sql).await;
+    let server = Pgflight::start(&database);
+    let client = server.client().await;
+    (database, server, client)
+}
+
+fn rows(ids: &[i32]) -> RecordBatch {
+    let names: Vec<String> = ids.iter().map(|id| format!("n{id}")).collect();
+    batch(&[
+        ("id", Arc::new(Int32Array::from(ids.to_vec())) as ArrayRef),
+        ("Name", Arc::new(StringArray::from(names))),
+    ])
+}
+
+fn swap(table: &str) -> Value {
+    json!({"table": table, "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"})
+}
+
+/// One stream, or two attempts of which one is accepted and committed.
+async fn overwrite(
+    client: &mut Client,
+    table: &str,
+    rows: RecordBatch,
+    write_id: Option<&str>,
+) -> Result<(), Status> {
+    let Some(id) = write_id else {
+        let put = Put::whole(write(swap(table)), &[rows]);
+        return client.put(put).await.map(drop);
+    };
+    client.begin(id, swap(table), &rows).await?;
+    let cut = Put::whole(attempt(id, 0, "cut"), &[rows.slice(0, 1)]);
+    client.put(cut).await?;
+    let whole = Put::whole(attempt(id, 0, "whole"), &[rows]);
+    let receipt = client.put(whole).await?;
+    client.commit(id, &[receipt]).await.map(drop)
+}
+
+/// Everything about a table that is not its rows, by names alone.
+const FACTS: &str = r#"
+    WITH t AS (SELECT * FROM pg_class WHERE oid = '"T"'::regclass)
+    SELECT fact FROM (
+        SELECT 'table ' || relowner::regrole || ' ' || relreplident::text || ' ' || coalesce(reloptions::text, '')
+               || coalesce(obj_description(oid), '') || (SELECT reloptions FROM pg_class WHERE oid = t.reltoastrelid)::text AS fact
+        FROM t
+      UNION ALL SELECT 'grant ' || grantee::regrole || ' ' || privilege_type || is_grantable FROM t, aclexplode(relacl)
+      UNION ALL SELECT 'column ' || attname || format_type(atttypid, atttypmod) || attnotnull || attgenerated::text || attstorage::text
+               || coalesce(attacl::text, '') || coalesce(attoptions::text, '') || coalesce(attstattarget, -1)
+               || coalesce(col_description(a.attrelid, attnum), '') || coalesce(pg_get_expr(adbin, adrelid), '')
+        FROM t JOIN pg_attribute a ON a.attrelid = t.oid LEFT JOIN pg_attrdef d ON adrelid = a.attrelid AND adnum = attnum
+        WHERE attnum > 0 AND NOT attisdropped
+      UNION ALL SELECT 'index ' || pg_get_indexdef(indexrelid) || indisclustered || indisreplident
+               || coalesce(obj_description(indexrelid, 'pg_class'), '')
+        FROM t JOIN pg_index i ON i.indrelid = t.oid
+      UNION ALL SELECT 'constraint ' || conname || contype::text || pg_get_constraintdef(c.oid)
+               || coalesce(obj_description(c.oid, 'pg_constraint'), '')
+        FROM t JOIN pg_constraint c ON c.conrelid = t.oid) facts
+    ORDER BY fact"#;
+
+#[tokio::test]
+async fn a_swap_replaces_the_rows_and_nothing_else() {
+    let database = Database::new().await;
+    let (_, name) = database.url.rsplit_once('/').unwrap();
+    let reader = name.replace("pgflight_test", "pgflight_reader");
+    database
+        .execute(&format!(
+            r#"CREATE ROLE {reader};
+               ALTER DEFAULT PRIVILEGES GRANT DELETE ON TABLES TO {reader};
+               CREATE SEQUENCE numbers;
+               CREATE TABLE "T" (
+                   id int NOT NULL CONSTRAINT "The Key" PRIMARY KEY, dropped int,
+                   "Name" text CONSTRAINT named CHECK ("Name" <> ''),
+                   number bigint DEFAULT nextval('numbers'),
+                   twice int GENERATED ALWAYS AS (id * 2) STORED,
+                   CONSTRAINT once UNIQUE ("Name", id) INCLUDE (number) DEFERRABLE INITIALLY DEFERRED)
+                   WITH (fillfactor = 70, toast.autovacuum_enabled = false);
+               ALTER TABLE "T" DROP COLUMN dropped;
+               CREATE INDEX "by USING name" ON "T" (lower("Name") DESC) WITH (fillfactor = 60) WHERE id > 0;
+               CREATE UNIQUE INDEX replicated ON "T" (id);
+               CREATE INDEX hashed ON "T" USING hash (number);
+               ALTER TABLE "T" CLUSTER ON replicated;
+               ALTER TABLE "T" REPLICA IDENTITY USING INDEX replicated;
+               ALTER TABLE "T" ALTER number SET STATISTICS 7, ALTER number SET (n_distinct = -0.5),
+                               ALTER "Name" SET STORAGE EXTERNAL;
+               COMMENT ON TABLE "T" IS 'it''s'; COMMENT ON COLUMN "T".id IS 'key';
+               COMMENT ON INDEX hashed IS 'quick'; COMMENT ON CONSTRAINT "The Key" ON "T" IS 'main';
+               GRANT SELECT ON "T" TO {reader} WITH GRANT OPTION; GRANT UPDATE (number) ON "T" TO {reader};
+               REVOKE DELETE ON "T" FROM {reader}; REVOKE TRUNCATE ON "T" FROM CURRENT_USER;
+               INSERT INTO "T" (id, "Name") VALUES (7, 'old')"#
+        ))
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let before = database.text(FACTS).await;
+    for (write_id, ids) in [(None, [1, 2]), (Some("w"), [3, 4])] {
+        let outcome = overwrite(&mut client, "\"T\"", rows(&ids), write_id).await;
+        outcome.unwrap_or_else(|status| panic!("{write_id:?}: {status}"));
+        let found = database
+            .text(r#"SELECT id || "Name" || twice FROM "T" ORDER BY id"#)
+            .await;
+        let expected = ids.map(|id| format!("{id}n{id}{}", id * 2)).join(",");
+        assert_eq!(found, expected, "{write_id:?}");
+        assert_eq!(database.text(FACTS).await, before, "{write_id:?}");
+    }
+    let twins = r"SELECT relname FROM pg_class WHERE relname LIKE '\_pgflight\_%'";
+    assert_eq!(database.text(twins).await, "");
+    database
+        .execute(&format!("DROP OWNED BY {reader}; DROP ROLE {reader}"))
+        .await;
+}
+
+#[tokio::test]
+async fn a_table_on_which_something_hangs_is_not_swapped() {
+    let (database, _server, mut client) = setup("").await;
+    let cases = [
+        ("CREATE VIEW v AS SELECT id FROM t", "rule _RETURN on view v"),
+        ("CREATE TABLE r (id int REFERENCES t)", "constraint r_id_fkey on table r"),
+        ("ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES t", "constraint t_id_fkey on table t"),
+        ("ALTER TABLE t ADD EXCLUDE USING btree (id WITH =)", "constraint t_id_excl on table t"),
+        (
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+             CREATE TRIGGER watched BEFORE INSERT ON t EXECUTE FUNCTION f()",
+            "trigger watched on table t",
+        ),
+        ("CREATE POLICY p ON t", "policy p on table t"),
+        ("ALTER TABLE t ENABLE ROW LEVEL SECURITY", "row-level security"),
+        ("CREATE PUBLICATION pub FOR TABLE t", "publication pub"),
+        ("CREATE PUBLICATION pub FOR ALL TABLES", "publication pub"),
+        ("ALTER TABLE t ADD s serial", "sequence t_s_seq"),
+        ("ALTER TABLE t ADD i int GENERATED ALWAYS AS IDENTITY", "sequence t_i_seq"),
+        ("CREATE TABLE child () INHERITS (t)", "takes part in inheritance"),
+        ("CREATE TABLE c (of_it t)", "column of_it of table c"),
+        ("CREATE STATISTICS stats ON id, \"Name\" FROM t", "statistics object stats"),
+        ("CREATE RULE r AS ON DELETE TO t DO INSTEAD NOTHING", "rule r on table t"),
+        ("ALTER TABLE t SET UNLOGGED", "unlogged"),
+        (
+            "CREATE FUNCTION g() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM t; END",
+            "function g()",
+        ),
+    ];
+    for (sql, obstacle) in cases {
+        database
+            .execute(
+                "DROP PUBLICATION IF EXISTS pub; DROP SCHEMA public CASCADE; CREATE SCHEMA public;
+                 CREATE TABLE t (id int PRIMARY KEY, \"Name\" text); INSERT INTO t VALUES (7)",
+            )
+            .await;
+        database.execute(sql).await;
+        for write_id in [None, Some("w")] {
+            let refused = overwrite(&mut client, "t", rows(&[1]), write_id)
+                .await
+                .expect_err(sql);
+            assert_eq!(refused.code(), Code::Unimplemented, "{sql}: {refused}");
+            assert!(refused.message().contains(obstacle), "{sql}: {refused}");
+        }
+        assert_eq!(database.text("SELECT id FROM t").await, "7", "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn what_becomes_wrong_before_the_commit_leaves_the_old_table() {
+    let cases: [(&str, &[i32], Code, &str); 5] = [
+        ("SELECT", &[1, 1], Code::InvalidArgument, "unique index \"t_pkey\""),
+        ("ALTER TABLE t ADD more int", &[1], Code::FailedPrecondition, "was changed"),
+        ("ALTER TABLE t ALTER \"Name\" SET DEFAULT 'x'", &[1], Code::FailedPrecondition, "was changed"),
+        ("ALTER TABLE t ADD CHECK (id > 0)", &[1], Code::FailedPrecondition, "was changed"),
+        ("CREATE VIEW v AS SELECT id FROM t", &[1], Code::Unimplemented, "on view v"),
+    ];
+    for (sql, ids, code, told) in cases {
+        let (database, _server, mut client) =
+            setup("CREATE TABLE t (id int PRIMARY KEY, \"Name\" text); INSERT INTO t VALUES (7)")
+                .await;
+        client.begin("w", swap("t"), &rows(&[])).await.unwrap();
+        let put = Put::whole(attempt("w", 0, "a"), &[rows(ids)]);
+        let receipt = client.put(put).await.unwrap();
+        database.execute(sql).await;
+        let refused = client.commit("w", &[receipt]).await.expect_err(sql);
+        assert_eq!(refused.code(), code, "{sql}: {refused}");
+        assert!(refused.message().contains(told), "{sql}: {refused}");
+        client.abort("w").await.unwrap();
+        assert_eq!(database.text("SELECT id FROM t").await, "7", "{sql}");
+        let twins = r"SELECT relname FROM pg_class WHERE relname LIKE '\_pgflight\_%'";
+        assert_eq!(database.text(twins).await, "", "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_is_made_meanwhile_is_on_the_new_table_too() {
+    let (database, _server, mut client) = setup("CREATE TABLE t (id int, \"Name\" text)").await;
+    client.begin("w", swap("t"), &rows(&[])).await.unwrap();
+    let put = Put::whole(attempt("w", 0, "a"), &[rows(&[1])]);
+    let receipt = client.put(put).await.unwrap();
+    database.execute("CREATE INDEX late ON t (id)").await;
+    client.commit("w", &[receipt]).await.unwrap();
+    let indexes = "SELECT indexname FROM pg_indexes WHERE tablename = 't'";
+    assert_eq!(database.text(indexes).await, "late");
+}
