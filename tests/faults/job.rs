@@ -19,14 +19,25 @@ pub struct Job {
     pub partitions: u32,
     pub rows: u32,
     pub seed: u64,
-    /// The driver gives up before the commit and aborts.
-    pub gives_up: bool,
+    pub before_commit: BeforeCommit,
+}
+
+/// What happens when all tasks are done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BeforeCommit {
+    Nothing,
+    /// The driver gives up and aborts.
+    GivesUp,
+    /// PostgreSQL crashes.
+    Crash,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     Committed,
     Aborted,
+    /// PostgreSQL crashed and lost staged rows: the write was aborted and says so.
+    StagingLost,
 }
 
 /// A call that got no answer for so long is given up on, as by a client's keepalive.
@@ -38,6 +49,7 @@ impl Job {
     /// Runs the job to its end, whatever happens on the way.
     pub async fn run(&self, world: &World) -> End {
         let mut rng = Rng::with_seed(self.seed);
+        let crashes = world.crashes();
         let empty = rows(0, 0);
         let begun = self
             .insist(world, rng.fork(), async |client| {
@@ -49,7 +61,10 @@ impl Job {
         assert_ne!(begun["state"], "WRITE_STATE_ABORTED");
         let tasks = (0..self.partitions).map(|partition| self.task(world, partition, rng.fork()));
         let receipts: Vec<Value> = join_all(tasks).await;
-        if self.gives_up {
+        if self.before_commit == BeforeCommit::Crash {
+            world.crash().await;
+        }
+        if self.before_commit == BeforeCommit::GivesUp {
             let status = self
                 .insist(world, rng.fork(), async |client| {
                     client.abort(&self.write_id).await
@@ -58,11 +73,23 @@ impl Job {
             assert_eq!(status["state"], "WRITE_STATE_ABORTED");
             return End::Aborted;
         }
-        let status = self
-            .insist(world, rng.fork(), async |client| {
+        let committed = self
+            .until_answered(world, rng.fork(), async |client| {
                 client.commit(&self.write_id, &receipts).await
             })
             .await;
+        let status = match committed {
+            Ok(status) => status,
+            Err(told) => {
+                assert!(
+                    world.crashes() > crashes && told.message.contains("staging_lost"),
+                    "{}: {}",
+                    told.reason,
+                    told.message
+                );
+                return End::StagingLost;
+            }
+        };
         assert_eq!(status["state"], "WRITE_STATE_COMMITTED");
         assert_eq!(
             status["rowCount"],
@@ -127,7 +154,7 @@ impl Job {
             };
             match outcome {
                 Ok(receipt) => return receipt,
-                Err(status) => check_retryable(&status),
+                Err(status) => assert!(not_retryable(&status).is_none(), "{status}"),
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -147,13 +174,29 @@ impl Job {
     async fn insist(
         &self,
         world: &World,
+        rng: Rng,
+        call: impl AsyncFnMut(&mut Client) -> Result<Value, Status>,
+    ) -> Value {
+        let answer = self.until_answered(world, rng, call).await;
+        answer.unwrap_or_else(|told| panic!("{}: {}", told.reason, told.message))
+    }
+
+    /// Repeats an idempotent call until it is answered, with an error that no retry can help if it
+    /// must be.
+    async fn until_answered(
+        &self,
+        world: &World,
         mut rng: Rng,
         mut call: impl AsyncFnMut(&mut Client) -> Result<Value, Status>,
-    ) -> Value {
+    ) -> Result<Value, Told> {
         for _ in 0..TRIES {
             match self.try_once(world, &mut rng, &mut call).await {
-                Ok(answer) => return answer,
-                Err(status) => check_retryable(&status),
+                Ok(answer) => return Ok(answer),
+                Err(status) => {
+                    if let Some(told) = not_retryable(&status) {
+                        return Err(told);
+                    }
+                }
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -177,22 +220,19 @@ impl Job {
     }
 }
 
-/// An error of the server must say that a retry can help; one of the transport speaks for itself.
-fn check_retryable(status: &Status) {
-    let of_transport = matches!(
-        status.code(),
-        Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
-    );
-    if !status.details().is_empty() {
-        let told = Told::from(status.clone());
-        assert_eq!(
-            told.details["retryable"], "true",
-            "{}: {}",
-            told.reason, told.message
+/// What the server says when no retry can help; nothing when one can. An error of the transport
+/// speaks for itself.
+fn not_retryable(status: &Status) -> Option<Told> {
+    if status.details().is_empty() {
+        let of_transport = matches!(
+            status.code(),
+            Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
         );
-    } else {
         assert!(of_transport, "{status}");
+        return None;
     }
+    let told = Told::from(status.clone());
+    (told.details["retryable"] != "true").then_some(told)
 }
 
 fn rows(partition: u32, count: u32) -> RecordBatch {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pgflight::failpoint::Failpoint;
 
-use super::job::{End, Job};
+use super::job::{BeforeCommit, End, Job};
 use super::oracle::{self, Mode};
 use super::world::World;
 
@@ -22,7 +22,7 @@ async fn a_server_that_is_killed_at_any_point_loses_and_doubles_nothing() {
                 partitions: 2,
                 rows: 300,
                 seed: number,
-                gives_up: false,
+                before_commit: BeforeCommit::Nothing,
             };
             for replica in &world.replicas {
                 replica.kill();

@@ -15,6 +15,7 @@
     reason = "a test fails by panicking, and waits by the clock on the wall"
 )]
 
+mod crash;
 mod job;
 mod kill_points;
 mod oracle;

@@ -90,11 +90,11 @@ pub async fn check(database: &Database, job: &Job, mode: Mode, table: &str, end:
         == "true";
     let expected = match (end, mode) {
         (End::Committed, _) => mode.after(job),
-        (End::Aborted, Mode::Create) => {
+        (End::Aborted | End::StagingLost, Mode::Create) => {
             assert!(!there, "{id}: an aborted create makes no table");
             return check_leftovers(database, id).await;
         }
-        (End::Aborted, _) => BEFORE.to_owned(),
+        (End::Aborted | End::StagingLost, _) => BEFORE.to_owned(),
     };
     let found = format!("SELECT part, seq, payload FROM {table}");
     for (what, rows) in [
@@ -120,7 +120,7 @@ pub async fn check(database: &Database, job: &Job, mode: Mode, table: &str, end:
             format!("committed {}", job.partitions * job.rows),
             "{id}"
         ),
-        End::Aborted => assert_eq!(ledger, "aborted 0", "{id}"),
+        End::Aborted | End::StagingLost => assert_eq!(ledger, "aborted 0", "{id}"),
     }
     check_leftovers(database, id).await;
 }

@@ -1,10 +1,11 @@
 //! Seeded random runs: a job in a random mode, and faults of all kinds while it runs.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::job::Job;
+use super::job::{BeforeCommit, End, Job};
 use super::oracle::{self, Mode};
 use super::proxy::Weather;
 use super::world::World;
@@ -19,8 +20,8 @@ async fn whatever_fails_a_write_is_there_once_and_whole_or_not_at_all() {
     let runs = number("PGFLIGHT_FAULT_RUNS", RUNS);
     let first = number("PGFLIGHT_FAULT_SEED", u64::from(std::process::id()) * 1000);
     eprintln!("{runs} runs; again with PGFLIGHT_FAULT_SEED={first} PGFLIGHT_FAULT_RUNS={runs}");
-    let world = World::new().await;
-    let (mut faults, mut aborted) = (0, 0);
+    let world = World::with_cluster().await;
+    let (mut faults, mut gave_up, mut lost) = (0, 0, 0);
     for seed in first..first + runs {
         let mut rng = Rng::with_seed(seed);
         let mode = Mode::ALL[rng.usize(..Mode::ALL.len())];
@@ -32,31 +33,39 @@ async fn whatever_fails_a_write_is_there_once_and_whole_or_not_at_all() {
             partitions: rng.u32(1..5),
             rows: rng.u32(1..4000),
             seed: rng.u64(..),
-            gives_up: rng.u8(..6) == 0,
+            before_commit: match rng.u8(..6) {
+                0 => BeforeCommit::GivesUp,
+                _ => BeforeCommit::Nothing,
+            },
         };
         let mut trouble = rng.fork();
+        let over = Cell::new(false);
+        // A fault that has begun is seen to its end.
         let faulty = async {
-            loop {
-                tokio::time::sleep(Duration::from_millis(trouble.u64(1..80))).await;
+            while !over.get() {
+                tokio::time::sleep(Duration::from_millis(trouble.u64(1..50))).await;
                 strike(&world, &mut trouble).await;
                 faults += 1;
             }
         };
-        let end = tokio::select! {
-            end = job.run(&world) => end,
-            () = faulty => unreachable!("faults go on until the job ends"),
+        let whole = async {
+            let end = job.run(&world).await;
+            over.set(true);
+            end
         };
+        let (end, ()) = tokio::join!(whole, faulty);
         for replica in &world.replicas {
             replica.proxy.set(Weather::Fair);
             replica.signal("CONT");
         }
-        if job.gives_up {
-            aborted += 1;
-        }
+        gave_up += u32::from(end == End::Aborted);
+        lost += u32::from(end == End::StagingLost);
         oracle::check(&world.database, &job, mode, &table, end).await;
     }
     eprintln!(
-        "{runs} runs, {faults} faults, {aborted} jobs gave up: nothing lost, doubled or left behind"
+        "{runs} runs, {faults} faults, {} of them crashes of PostgreSQL; {gave_up} jobs gave up, {lost} were told \
+         that staged rows are lost: nothing lost unsaid, doubled or left behind",
+        world.crashes()
     );
 }
 
@@ -64,31 +73,32 @@ async fn whatever_fails_a_write_is_there_once_and_whole_or_not_at_all() {
 async fn strike(world: &World, rng: &mut Rng) {
     let replica = &world.replicas[rng.usize(..2)];
     let moment = Duration::from_millis(rng.u64(10..150));
-    match rng.u8(..7) {
-        0 => {
+    match rng.u8(..16) {
+        0..2 => {
             replica.kill();
             tokio::time::sleep(moment).await;
             replica.start(None);
         }
-        1 => replica.proxy.cut(),
-        2 => {
+        2..4 => replica.proxy.cut(),
+        4..6 => {
             replica.proxy.set(Weather::Stalled);
             tokio::time::sleep(moment).await;
             replica.proxy.set(Weather::Fair);
         }
-        3 => {
+        6..8 => {
             replica.proxy.set(Weather::RepliesLost);
             tokio::time::sleep(moment).await;
             // What was on its way is lost; the connection is of no use any more.
             replica.proxy.cut();
             replica.proxy.set(Weather::Fair);
         }
-        4 => {
+        8..10 => {
             replica.signal("STOP");
             tokio::time::sleep(moment).await;
             replica.signal("CONT");
         }
-        5 => session(world, "pg_terminate_backend").await,
+        10 => world.crash().await,
+        11..14 => session(world, "pg_terminate_backend").await,
         _ => session(world, "pg_cancel_backend").await,
     }
 }

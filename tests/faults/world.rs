@@ -1,13 +1,17 @@
 //! The processes of a run: a database, and two servers on it, each behind its proxy.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::proxy::Proxy;
-use super::support::{Database, Pgflight};
+use super::support::{Cluster, Database, Pgflight};
 
 pub struct World {
     pub database: Database,
     pub replicas: [Replica; 2],
+    /// PostgreSQL itself, where it is to crash. Dropped last.
+    cluster: Option<Arc<Cluster>>,
+    crashes: AtomicU32,
 }
 
 pub struct Replica {
@@ -27,8 +31,18 @@ const OPTIONS: [&str; 6] = [
 ];
 
 impl World {
+    /// On the PostgreSQL of all tests.
     pub async fn new() -> Self {
-        let database = Database::new().await;
+        Self::on(Database::new().await, None).await
+    }
+
+    /// On a PostgreSQL of its own, which can crash.
+    pub async fn with_cluster() -> Self {
+        let cluster = Arc::new(Cluster::start());
+        Self::on(Database::on(&cluster.url).await, Some(cluster)).await
+    }
+
+    async fn on(database: Database, cluster: Option<Arc<Cluster>>) -> Self {
         let replicas = [
             Replica::new(&database.url).await,
             Replica::new(&database.url).await,
@@ -36,7 +50,29 @@ impl World {
         for replica in &replicas {
             replica.start(None);
         }
-        Self { database, replicas }
+        Self {
+            database,
+            replicas,
+            cluster,
+            crashes: AtomicU32::new(0),
+        }
+    }
+
+    /// Ends PostgreSQL without any warning and starts it again: what was not logged is gone.
+    pub async fn crash(&self) {
+        if let Some(cluster) = &self.cluster {
+            self.crashes.fetch_add(1, Ordering::Relaxed);
+            let cluster = Arc::clone(cluster);
+            tokio::task::spawn_blocking(move || cluster.crash())
+                .await
+                .unwrap();
+            self.database.reconnect().await;
+        }
+    }
+
+    /// How often PostgreSQL has crashed.
+    pub fn crashes(&self) -> u32 {
+        self.crashes.load(Ordering::Relaxed)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio_postgres::{Client, NoTls};
 
@@ -15,7 +16,7 @@ pub struct Database {
     pub url: String,
     server_url: String,
     name: String,
-    client: Client,
+    client: Mutex<Arc<Client>>,
 }
 
 impl Database {
@@ -49,12 +50,22 @@ impl Database {
             url,
             server_url: server_url.to_owned(),
             name,
-            client,
+            client: Mutex::new(Arc::new(client)),
         }
     }
 
+    /// Connects again, after a crash of the server.
+    pub async fn reconnect(&self) {
+        let client = connect(&self.url).await;
+        *self.client.lock().unwrap() = Arc::new(client);
+    }
+
+    fn client(&self) -> Arc<Client> {
+        Arc::clone(&self.client.lock().unwrap())
+    }
+
     pub async fn execute(&self, sql: &str) {
-        self.client
+        self.client()
             .batch_execute(sql)
             .await
             .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
@@ -64,7 +75,7 @@ impl Database {
     pub async fn text(&self, sql: &str) -> String {
         let sql = format!("SELECT string_agg(coalesce(q.v::text, 'null'), ',') FROM ({sql}) q(v)");
         let row = self
-            .client
+            .client()
             .query_one(&sql, &[])
             .await
             .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
@@ -114,15 +125,26 @@ impl Cluster {
         Self { folder, url }
     }
 
+    /// Ends it as a crash would, and starts it again at the same address.
+    pub fn crash(&self) {
+        self.run("crash");
+    }
+
     pub fn stop(&self) {
-        assert!(
-            script()
-                .arg("stop")
-                .arg(&self.folder)
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.run("stop");
+    }
+
+    fn run(&self, verb: &str) {
+        let status = script().arg(verb).arg(&self.folder).status().unwrap();
+        assert!(status.success(), "{verb}");
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.folder.exists() {
+            self.stop();
+        }
     }
 }
 

@@ -1,0 +1,32 @@
+//! PostgreSQL crashes when everything is staged and nothing is committed.
+
+use super::job::{BeforeCommit, End, Job};
+use super::oracle::{self, Mode};
+use super::world::World;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rows_that_a_crash_of_postgresql_takes_are_said_to_be_lost_and_logged_ones_are_kept() {
+    let world = World::with_cluster().await;
+    for mode in Mode::ALL {
+        let table = format!("t_{mode:?}").to_lowercase();
+        mode.prepare(&world.database, &table).await;
+        let job = Job {
+            write_id: table.clone(),
+            spec: mode.spec(&table),
+            partitions: 2,
+            rows: 300,
+            seed: 1,
+            before_commit: BeforeCommit::Crash,
+        };
+        let end = job.run(&world).await;
+        let expected = match mode {
+            // Filled beside the target, and logged.
+            Mode::Create | Mode::OverwriteBySwap => End::Committed,
+            Mode::Append | Mode::Overwrite | Mode::OverwriteByDelete | Mode::Upsert => {
+                End::StagingLost
+            }
+        };
+        assert_eq!(end, expected, "{mode:?}");
+        oracle::check(&world.database, &job, mode, &table, end).await;
+    }
+}
