@@ -72,8 +72,9 @@ class Client:
                 "update_only" only changes; "delete_by_key" removes them.
             if_exists: mode "create" only, when the table is there: "fail" (default), "append", or
                 "ignore", which leaves it as it is and writes nothing.
-            overwrite_with: mode "overwrite" only: "truncate" (default), or "delete", which never
-                blocks readers but leaves dead rows for vacuum.
+            overwrite_with: mode "overwrite" only: "truncate" (default); "delete", which never blocks
+                readers but leaves dead rows for vacuum; or "swap", which fills and indexes another
+                table and puts it in the place of the old one, so that readers wait for a moment.
             create_if_missing: mode "append" only: make the table when it is missing.
             column_types: PostgreSQL types for columns of a table that is made, as in
                 {"fare": "numeric(12,2)"}; the other types follow from the data.

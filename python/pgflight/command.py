@@ -36,6 +36,7 @@ IF_EXISTS = {
 OVERWRITE_WITH = {
     "truncate": "OVERWRITE_WITH_TRUNCATE",
     "delete": "OVERWRITE_WITH_DELETE",
+    "swap": "OVERWRITE_WITH_SWAP",
 }
 PUBLISH = {"staged": "PUBLISH_STAGED", "direct": "PUBLISH_DIRECT"}
 

@@ -225,13 +225,13 @@ def _overwrite_with(given: Mapping[str, str]) -> Optional[str]:
     if truncate is False:
         raise InvalidCommand(
             "truncate=false asks to drop the table and make it anew, which would lose its indexes, "
-            "grants and views: pgflight never does; leave it out, or say overwriteWith=delete"
+            "grants and views: pgflight never does; leave it out, or say overwriteWith=delete or swap"
         )
     how = given.get("overwritewith")
     if how is not None:
         how = how.lower()
         if how not in command.OVERWRITE_WITH:
-            raise InvalidCommand("option 'overwriteWith' must be truncate or delete")
+            raise InvalidCommand("option 'overwriteWith' must be truncate, delete or swap")
         if truncate and how != "truncate":
             raise InvalidCommand("options 'truncate' and 'overwriteWith' contradict each other")
     return how or "truncate"

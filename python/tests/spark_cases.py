@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import time
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Iterator, Optional
 
+import psutil
 import pyarrow as pa
 import pytest
-from conftest import Database, Server
+from conftest import Database, Server, wait_until
 from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 
@@ -116,16 +119,17 @@ class SparkCases:
 
     # ── modes ────────────────────────────────────────────────────────────────
 
-    @pytest.mark.parametrize("overwrite_with", ["truncate", "delete"])
+    @pytest.mark.parametrize("overwrite_with", ["truncate", "delete", "swap"])
     def test_overwrite_replaces_the_rows_and_keeps_the_table(
         self, spark: SparkSession, server: Server, database: Database, overwrite_with: str
     ) -> None:
-        database.run("CREATE TABLE t (id int8); INSERT INTO t VALUES (-1)")
+        database.run("CREATE TABLE t (id int8 PRIMARY KEY); INSERT INTO t VALUES (-1)")
         oid = database.value("SELECT 't'::regclass::oid")
         df = spark.range(0, 10, 1, 3)
         self.save(df, server, "t", "overwrite", overwrite_with=overwrite_with)
         assert database.rows("SELECT id FROM t ORDER BY id") == [(n,) for n in range(10)]
-        assert database.value("SELECT 't'::regclass::oid") == oid
+        assert (database.value("SELECT 't'::regclass::oid") == oid) == (overwrite_with != "swap")
+        assert database.value("SELECT indexname FROM pg_indexes WHERE tablename = 't'") == "t_pkey"
 
     def test_an_overwrite_that_fails_leaves_the_old_rows(
         self, spark: SparkSession, server: Server, database: Database
@@ -184,6 +188,35 @@ class SparkCases:
             "if(id = 45000 AND attempt = 0, raise_error('the file is cut short'), id) AS id"
         )
         self.save(df, server, "t", "append")
+        assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(120_000, 120_000)]
+
+    def test_a_job_whose_python_workers_are_killed_leaves_each_row_once(
+        self, spark: SparkSession, server: Server, database: Database, tmp_path: Path
+    ) -> None:
+        database.run("CREATE TABLE t (id int8)")
+        killed = tmp_path / "killed"
+
+        def wait_to_be_killed(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            yield from batches
+            deadline = time.monotonic() + 60
+            while not killed.exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+
+        def kill_workers() -> int:
+            # All streams are open, and none can end before the marker is there.
+            copies = "SELECT count(*) FROM pg_stat_progress_copy WHERE datname = current_database()"
+            wait_until(lambda: database.value(copies) == 2, 60)
+            workers = python_workers(spark)
+            for worker in workers:
+                worker.kill()
+            killed.touch()
+            return len(workers)
+
+        df = spark.range(0, 120_000, 1, 2).mapInArrow(wait_to_be_killed, "id bigint")
+        with ThreadPoolExecutor(1) as pool:
+            killing = pool.submit(kill_workers)
+            self.save(df, server, "t", "append")
+        assert killing.result() >= 2
         assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(120_000, 120_000)]
 
     def test_a_job_that_fails_for_good_leaves_nothing(
@@ -267,6 +300,12 @@ class SparkCases:
         refusal = self.refusal(spark.range(10), server, "t", "append")
         assert refusal.reason == "UNAVAILABLE"
         assert server.url in refusal.message
+
+
+def python_workers(spark: SparkSession) -> list[psutil.Process]:
+    """The processes that run Python for the tasks: children of the daemon that the JVM started."""
+    daemons = psutil.Process(spark.sparkContext._gateway.proc.pid).children()
+    return [worker for daemon in daemons for worker in daemon.children()]
 
 
 def attempts(spark: SparkSession, fail_in_python_at: Optional[int] = None) -> DataFrame:

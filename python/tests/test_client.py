@@ -102,6 +102,18 @@ def test_overwrite_replaces_the_rows_and_keeps_the_table(
     assert database.value("SELECT 't'::regclass::oid") == oid
 
 
+def test_overwrite_with_swap_replaces_the_table_by_its_like(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = 't' ORDER BY 1"
+    before = database.rows(indexes)
+    client.write(ONE, table)
+    client.write(THREE, table, mode="overwrite", overwrite_with="swap")
+    assert database.rows(SELECT) == ROWS
+    assert len(before) == 1
+    assert database.rows(indexes) == before
+
+
 def test_overwrite_makes_a_missing_table(client: pgflight.Client, database: Database) -> None:
     client.write(THREE, "public.t", mode="overwrite")
     assert database.rows(SELECT) == ROWS

@@ -74,7 +74,7 @@ def test_options_become_a_spec(
         ({"truncate": "false"}, True, "never does"),
         ({"truncate": "yes"}, True, "must be true or false"),
         ({"truncate": "true", "overwriteWith": "delete"}, True, "contradict"),
-        ({"overwriteWith": "drop"}, True, "truncate or delete"),
+        ({"overwriteWith": "drop"}, True, "truncate, delete or swap"),
         ({"ifExists": "replace"}, False, "fail, append or ignore"),
         ({"ifExists": "fail"}, True, "contradicts"),
         ({"writeMode": "replace"}, False, "must be upsert"),

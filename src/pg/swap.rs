@@ -26,7 +26,8 @@ const DRESS: &str = include_str!("swap/dress.sql");
 /// does not own the table; [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) with all
 /// that hangs on it.
 pub async fn check_swappable(transaction: &Transaction, target: &Relation) -> Result<()> {
-    let owns = "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = $1";
+    let owns =
+        "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = $1";
     let row = transaction.query_opt(owns, &[&target.oid]).await?;
     if !row.is_some_and(|row| row.get(0)) {
         return Err(Error::permission_denied(format!(
@@ -173,7 +174,8 @@ async fn indexes(
     target_oid: u32,
     twin: &QualifiedName,
 ) -> Result<Vec<Index>> {
-    let parameters: [&(dyn ToSql + Sync); 3] = [&target_oid, &twin.to_string(), &twin.name.as_str()];
+    let parameters: [&(dyn ToSql + Sync); 3] =
+        [&target_oid, &twin.to_string(), &twin.name.as_str()];
     let rows = transaction.query(INDEXES, &parameters).await?;
     rows.iter()
         .map(|row| {
@@ -182,7 +184,9 @@ async fn indexes(
                 name: row.get(0),
                 new_name: row.get(1),
                 build: build.ok_or_else(|| {
-                    Error::internal("PostgreSQL printed the definition of an index in a form that is not known")
+                    Error::internal(
+                        "PostgreSQL printed the definition of an index in a form that is not known",
+                    )
                 })?,
                 finish: row.get(3),
             })

@@ -300,9 +300,7 @@ async fn open_target(
         | Publish::Create
         | Publish::Swap
         | Publish::Direct
-        | Publish::Nothing => {
-            lock_target(transaction, write, name, TableLock::Insert).await
-        }
+        | Publish::Nothing => lock_target(transaction, write, name, TableLock::Insert).await,
     }
 }
 

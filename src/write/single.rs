@@ -12,8 +12,9 @@ use super::target::{Target, find_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::{
-    Accepted, CopySink, Merge, Outcome, Publish, TableLock, Transaction, create_table, create_temporary, create_twin,
-    definitions_of, delete_all, lock_relation, merge, new_shadow_name, qualify, staging_relation, swap_in, truncate,
+    Accepted, CopySink, Merge, Outcome, Publish, TableLock, Transaction, create_table,
+    create_temporary, create_twin, definitions_of, delete_all, lock_relation, merge,
+    new_shadow_name, qualify, staging_relation, swap_in, truncate,
 };
 use crate::plan::Relation;
 

@@ -5,8 +5,8 @@ use arrow_schema::Schema;
 use super::spec::{IfExists, KeyedAction, Mode, OverwriteWith, WriteSpec};
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerWrite, Publish, TableLock, Transaction, check_swappable, check_unique_index, find_relation, lock_relation,
-    similar_relation,
+    LedgerWrite, Publish, TableLock, Transaction, check_swappable, check_unique_index,
+    find_relation, lock_relation, similar_relation,
 };
 use crate::plan::ddl::{ColumnDefinition, column_definitions};
 use crate::plan::{EncodePlan, Ident, QualifiedName, Relation, TableName};

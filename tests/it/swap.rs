@@ -124,25 +124,52 @@ async fn a_swap_replaces_the_rows_and_nothing_else() {
 async fn a_table_on_which_something_hangs_is_not_swapped() {
     let (database, _server, mut client) = setup("").await;
     let cases = [
-        ("CREATE VIEW v AS SELECT id FROM t", "rule _RETURN on view v"),
-        ("CREATE TABLE r (id int REFERENCES t)", "constraint r_id_fkey on table r"),
-        ("ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES t", "constraint t_id_fkey on table t"),
-        ("ALTER TABLE t ADD EXCLUDE USING btree (id WITH =)", "constraint t_id_excl on table t"),
+        (
+            "CREATE VIEW v AS SELECT id FROM t",
+            "rule _RETURN on view v",
+        ),
+        (
+            "CREATE TABLE r (id int REFERENCES t)",
+            "constraint r_id_fkey on table r",
+        ),
+        (
+            "ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES t",
+            "constraint t_id_fkey on table t",
+        ),
+        (
+            "ALTER TABLE t ADD EXCLUDE USING btree (id WITH =)",
+            "constraint t_id_excl on table t",
+        ),
         (
             "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
              CREATE TRIGGER watched BEFORE INSERT ON t EXECUTE FUNCTION f()",
             "trigger watched on table t",
         ),
         ("CREATE POLICY p ON t", "policy p on table t"),
-        ("ALTER TABLE t ENABLE ROW LEVEL SECURITY", "row-level security"),
+        (
+            "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
+            "row-level security",
+        ),
         ("CREATE PUBLICATION pub FOR TABLE t", "publication pub"),
         ("CREATE PUBLICATION pub FOR ALL TABLES", "publication pub"),
         ("ALTER TABLE t ADD s serial", "sequence t_s_seq"),
-        ("ALTER TABLE t ADD i int GENERATED ALWAYS AS IDENTITY", "sequence t_i_seq"),
-        ("CREATE TABLE child () INHERITS (t)", "takes part in inheritance"),
+        (
+            "ALTER TABLE t ADD i int GENERATED ALWAYS AS IDENTITY",
+            "sequence t_i_seq",
+        ),
+        (
+            "CREATE TABLE child () INHERITS (t)",
+            "takes part in inheritance",
+        ),
         ("CREATE TABLE c (of_it t)", "column of_it of table c"),
-        ("CREATE STATISTICS stats ON id, \"Name\" FROM t", "statistics object stats"),
-        ("CREATE RULE r AS ON DELETE TO t DO INSTEAD NOTHING", "rule r on table t"),
+        (
+            "CREATE STATISTICS stats ON id, \"Name\" FROM t",
+            "statistics object stats",
+        ),
+        (
+            "CREATE RULE r AS ON DELETE TO t DO INSTEAD NOTHING",
+            "rule r on table t",
+        ),
         ("ALTER TABLE t SET UNLOGGED", "unlogged"),
         (
             "CREATE FUNCTION g() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM t; END",
@@ -171,11 +198,36 @@ async fn a_table_on_which_something_hangs_is_not_swapped() {
 #[tokio::test]
 async fn what_becomes_wrong_before_the_commit_leaves_the_old_table() {
     let cases: [(&str, &[i32], Code, &str); 5] = [
-        ("SELECT", &[1, 1], Code::InvalidArgument, "unique index \"t_pkey\""),
-        ("ALTER TABLE t ADD more int", &[1], Code::FailedPrecondition, "was changed"),
-        ("ALTER TABLE t ALTER \"Name\" SET DEFAULT 'x'", &[1], Code::FailedPrecondition, "was changed"),
-        ("ALTER TABLE t ADD CHECK (id > 0)", &[1], Code::FailedPrecondition, "was changed"),
-        ("CREATE VIEW v AS SELECT id FROM t", &[1], Code::Unimplemented, "on view v"),
+        (
+            "SELECT",
+            &[1, 1],
+            Code::InvalidArgument,
+            "unique index \"t_pkey\"",
+        ),
+        (
+            "ALTER TABLE t ADD more int",
+            &[1],
+            Code::FailedPrecondition,
+            "was changed",
+        ),
+        (
+            "ALTER TABLE t ALTER \"Name\" SET DEFAULT 'x'",
+            &[1],
+            Code::FailedPrecondition,
+            "was changed",
+        ),
+        (
+            "ALTER TABLE t ADD CHECK (id > 0)",
+            &[1],
+            Code::FailedPrecondition,
+            "was changed",
+        ),
+        (
+            "CREATE VIEW v AS SELECT id FROM t",
+            &[1],
+            Code::Unimplemented,
+            "on view v",
+        ),
     ];
     for (sql, ids, code, told) in cases {
         let (database, _server, mut client) =
