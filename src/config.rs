@@ -129,6 +129,11 @@ pub struct Serve {
     #[arg(long, env = "PGFLIGHT_WRITE_TTL", value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
     pub write_ttl: Duration,
 
+    /// The same for writes whose attempts wait as prepared transactions, which keep vacuum from removing
+    /// dead rows anywhere in the cluster.
+    #[arg(long, env = "PGFLIGHT_PREPARED_TTL", value_name = "TIME", default_value = "6h", value_parser = humantime::parse_duration)]
+    pub prepared_ttl: Duration,
+
     /// Writes that have ended are remembered for so long: a job that is run again within it is
     /// recognised by its write id.
     #[arg(long, env = "PGFLIGHT_RETENTION", value_name = "TIME", default_value = "7d", value_parser = humantime::parse_duration)]

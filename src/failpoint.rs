@@ -16,6 +16,8 @@ pub enum Failpoint {
     AttemptBeforeFinish,
     /// The COPY is finished, the write's row not locked.
     AttemptBeforeFence,
+    /// Only with prepared transactions: the attempt is prepared, not recorded.
+    AttemptAfterPrepare,
     /// The attempt is recorded, its transaction not committed.
     AttemptBeforeCommit,
     /// The attempt is committed, nobody has been told.
@@ -28,19 +30,22 @@ pub enum Failpoint {
     CommitAfterPublish,
     /// The write is marked, the transaction not committed.
     CommitBeforeCommit,
-    /// The write is committed, nobody has been told.
+    /// The write is committed, or decided; nobody has been told.
     CommitAfterCommit,
+    /// Only with prepared transactions: all are committed, the write is not marked.
+    CommitBeforeFinish,
 }
 
 impl Failpoint {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::BeginBeforeCommit,
         Self::BeginAfterCommit,
         Self::AttemptBeforeRows,
         Self::AttemptMidRows,
         Self::AttemptBeforeFinish,
         Self::AttemptBeforeFence,
+        Self::AttemptAfterPrepare,
         Self::AttemptBeforeCommit,
         Self::AttemptAfterCommit,
         Self::CommitBeforeLock,
@@ -48,6 +53,7 @@ impl Failpoint {
         Self::CommitAfterPublish,
         Self::CommitBeforeCommit,
         Self::CommitAfterCommit,
+        Self::CommitBeforeFinish,
     ];
 }
 

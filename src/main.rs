@@ -77,7 +77,9 @@ async fn run(command: Command) -> Result<ExitCode> {
             ));
             Ok(match status.state {
                 WriteState::Aborted => ExitCode::SUCCESS,
-                WriteState::Open | WriteState::Committed => ExitCode::FAILURE,
+                WriteState::Open | WriteState::Committing | WriteState::Committed => {
+                    ExitCode::FAILURE
+                }
             })
         }
     }
@@ -106,6 +108,7 @@ async fn serve(options: Serve) -> Result<()> {
     let reaper = ReaperConfig {
         interval: options.reaper_interval,
         write_ttl: options.write_ttl,
+        prepared_ttl: options.prepared_ttl,
         retention: options.retention,
     };
     let stop = CancellationToken::new();
@@ -180,6 +183,7 @@ fn cells(write: &LedgerWrite) -> [String; 8] {
 fn state_name(state: WriteState) -> &'static str {
     match state {
         WriteState::Open => "open",
+        WriteState::Committing => "committing",
         WriteState::Committed => "committed",
         WriteState::Aborted => "aborted",
     }

@@ -38,7 +38,11 @@ OVERWRITE_WITH = {
     "delete": "OVERWRITE_WITH_DELETE",
     "swap": "OVERWRITE_WITH_SWAP",
 }
-PUBLISH = {"staged": "PUBLISH_STAGED", "direct": "PUBLISH_DIRECT"}
+PUBLISH = {
+    "staged": "PUBLISH_STAGED",
+    "two_phase": "PUBLISH_TWO_PHASE",
+    "direct": "PUBLISH_DIRECT",
+}
 
 
 def message(name: str, fields: Mapping[str, Any]) -> bytes:
@@ -108,8 +112,8 @@ def write_spec(
         spec["orderBy"] = order_by
     if publish is not None:
         spec["publish"] = _word("publish", publish, PUBLISH)
-        if publish == "direct":
-            _only("publish='direct'", mode, "append")
+        if publish != "staged":
+            _only(f"publish={publish!r}", mode, "append")
     return spec
 
 

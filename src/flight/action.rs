@@ -131,6 +131,7 @@ pub(super) async fn act(
 fn write_status(status: WriteStatus, max_message_bytes: u64, form: WireForm) -> Result<Bytes> {
     let state = match status.state {
         WriteState::Open => v1::WriteState::Open,
+        WriteState::Committing => v1::WriteState::Committing,
         WriteState::Committed => v1::WriteState::Committed,
         WriteState::Aborted => v1::WriteState::Aborted,
     };

@@ -9,7 +9,7 @@ use super::envelope::{Envelope, WireForm};
 use crate::error::{Error, Result};
 use crate::plan::{Ident, TableName};
 use crate::proto::v1;
-use crate::write::{AttemptId, EndRecord, IfExists, KeyedAction, Mode, OverwriteWith, WriteSpec};
+use crate::write::{AppendBy, AttemptId, EndRecord, IfExists, KeyedAction, Mode, OverwriteWith, WriteSpec};
 
 /// Ids are keys of the ledger and stand in logs: long enough for any job's name, no longer.
 const MAX_ID_BYTES: usize = 128;
@@ -127,8 +127,8 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
             &[v1::Mode::Append],
         ),
         (
-            "publish direct",
-            publish == v1::Publish::Direct,
+            "publish direct or two_phase",
+            matches!(publish, v1::Publish::Direct | v1::Publish::TwoPhase),
             &[v1::Mode::Append],
         ),
         ("keys", !spec.keys.is_empty(), &KEYED_MODES),
@@ -144,8 +144,7 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
             )));
         }
     }
-    let direct = publish == v1::Publish::Direct;
-    if direct && spec.create_if_missing {
+    if publish == v1::Publish::Direct && spec.create_if_missing {
         return Err(Error::invalid_command(
             "publish direct needs a table that exists: leave create_if_missing out",
         ));
@@ -158,7 +157,12 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
         }
         v1::Mode::Append => Mode::Append {
             create_if_missing: spec.create_if_missing,
-            direct,
+            publish: match publish {
+                v1::Publish::Unspecified => AppendBy::Best,
+                v1::Publish::Staged => AppendBy::Staging,
+                v1::Publish::TwoPhase => AppendBy::TwoPhase,
+                v1::Publish::Direct => AppendBy::Direct,
+            },
         },
         v1::Mode::Create => Mode::Create {
             if_exists: match if_exists {

@@ -10,7 +10,7 @@ use super::decode::Decoder;
 use super::envelope::{self, WireForm};
 use crate::error::{Error, Result};
 use crate::proto::v1;
-use crate::write::{AttemptId, EndOfStream, Mode, Receipt, WriteSpec, Writer};
+use crate::write::{AppendBy, AttemptId, EndOfStream, Mode, Receipt, WriteSpec, Writer};
 
 /// Carries out a whole DoPut. Dropping the future keeps nothing of the stream.
 pub(super) async fn put(writer: &Writer, mut messages: Streaming<FlightData>) -> Result<PutResult> {
@@ -30,7 +30,7 @@ pub(super) async fn put(writer: &Writer, mut messages: Streaming<FlightData>) ->
         PutCommand::Table(table) => {
             let mode = Mode::Append {
                 create_if_missing: false,
-                direct: false,
+                publish: AppendBy::Best,
             };
             let spec = WriteSpec {
                 table,

@@ -14,6 +14,8 @@ use crate::plan::{Ident, QualifiedName};
 pub enum WriteState {
     /// Attempts are taken.
     Open,
+    /// It is decided that its rows are in the target; the last of them are being made visible.
+    Committing,
     /// Its rows are in the target.
     Committed,
     /// None of its rows are, nor will be.
@@ -25,6 +27,9 @@ pub enum WriteState {
 pub enum Publish {
     /// Added to what is there.
     Append,
+    /// Added to what is there by each attempt, in a transaction that is prepared and that the commit
+    /// commits; staged, where there is no room to prepare.
+    TwoPhase,
     /// After TRUNCATE.
     Truncate,
     /// After DELETE of all rows.
@@ -106,6 +111,8 @@ pub struct Attempt {
     pub byte_count: u64,
     /// The `xmin` of its rows.
     pub xact_id: String,
+    /// The prepared transaction that holds its rows; `None` when they are staged.
+    pub gid: Option<String>,
 }
 
 /// Records a new write; false when its id is already there.
@@ -193,8 +200,9 @@ pub async fn record_attempt(
     }
     transaction
         .execute(
-            "INSERT INTO pgflight.attempt (write_id, attempt_id, partition_id, row_count, byte_count, xact_id)
-             VALUES ($1, $2, $3, $4, $5, $6::text::xid)",
+            "INSERT INTO pgflight.attempt
+                (write_id, attempt_id, partition_id, row_count, byte_count, xact_id, gid)
+             VALUES ($1, $2, $3, $4, $5, $6::text::xid, $7)",
             &[
                 &write_id,
                 &attempt.attempt_id,
@@ -202,6 +210,7 @@ pub async fn record_attempt(
                 &to_bigint(attempt.row_count),
                 &to_bigint(attempt.byte_count),
                 &attempt.xact_id,
+                &attempt.gid,
             ],
         )
         .await?;
@@ -219,7 +228,7 @@ pub async fn find_attempt(
 ) -> Result<Option<Attempt>> {
     let row = transaction
         .query_opt(
-            "SELECT attempt_id, partition_id, row_count, byte_count, xact_id::text
+            "SELECT attempt_id, partition_id, row_count, byte_count, xact_id::text, gid
              FROM pgflight.attempt WHERE write_id = $1 AND attempt_id = $2",
             &[&write_id, &attempt_id],
         )
@@ -234,7 +243,7 @@ pub async fn find_attempt(
 pub async fn attempts(transaction: &Transaction, write_id: &str) -> Result<Vec<Attempt>> {
     let rows = transaction
         .query(
-            "SELECT attempt_id, partition_id, row_count, byte_count, xact_id::text
+            "SELECT attempt_id, partition_id, row_count, byte_count, xact_id::text, gid
              FROM pgflight.attempt WHERE write_id = $1",
             &[&write_id],
         )
@@ -242,30 +251,49 @@ pub async fn attempts(transaction: &Transaction, write_id: &str) -> Result<Vec<A
     Ok(rows.iter().map(read_attempt).collect())
 }
 
-/// Marks an open write as committed, with what it published.
+/// What a commit publishes.
+#[derive(Debug, Default)]
+pub struct Decision<'a> {
+    /// Rows of the accepted attempts.
+    pub row_count: u64,
+    /// Their bytes of COPY.
+    pub byte_count: u64,
+    /// How many they are.
+    pub attempt_count: u32,
+    /// Those of them that wait as prepared transactions.
+    pub gids: &'a [String],
+    /// What was special about it.
+    pub reason: &'a str,
+}
+
+/// Marks an open write as committed, with what it published; as committing, where prepared transactions
+/// are still to be committed.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the write is not open, which [`lock_write_for_publish`] rules out.
+/// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the write is not open, which
+/// [`lock_write_for_publish`] rules out.
 pub async fn commit(
     transaction: &Transaction,
     write_id: &str,
-    row_count: u64,
-    byte_count: u64,
-    attempt_count: u32,
-    reason: &str,
+    decision: &Decision<'_>,
 ) -> Result<()> {
     let updated = transaction
         .execute(
-            "UPDATE pgflight.write
-             SET state = 'committed', finished_at = pg_catalog.clock_timestamp(),
+            "WITH accepted AS (
+                UPDATE pgflight.attempt SET accepted = true WHERE write_id = $1 AND gid = ANY($6::text[])
+                RETURNING 1)
+             UPDATE pgflight.write
+             SET state = CASE WHEN EXISTS (SELECT FROM accepted) THEN 'committing' ELSE 'committed' END,
+                 finished_at = CASE WHEN NOT EXISTS (SELECT FROM accepted) THEN pg_catalog.clock_timestamp() END,
                  row_count = $2, byte_count = $3, attempt_count = $4, reason = $5
              WHERE write_id = $1 AND state = 'open'",
             &[
                 &write_id,
-                &to_bigint(row_count),
-                &to_bigint(byte_count),
-                &i32::try_from(attempt_count).unwrap_or(i32::MAX),
-                &reason,
+                &to_bigint(decision.row_count),
+                &to_bigint(decision.byte_count),
+                &i32::try_from(decision.attempt_count).unwrap_or(i32::MAX),
+                &decision.reason,
+                &decision.gids,
             ],
         )
         .await?;
@@ -275,6 +303,35 @@ pub async fn commit(
             "write {write_id:?} was not open when it was published"
         ))),
     }
+}
+
+/// Marks a decided write as committed once no prepared transaction of its accepted attempts is left.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn finish_commit(transaction: &Transaction, write_id: &str) -> Result<()> {
+    transaction
+        .execute(
+            "UPDATE pgflight.write w SET state = 'committed', finished_at = pg_catalog.clock_timestamp()
+             WHERE w.write_id = $1 AND w.state = 'committing' AND NOT EXISTS (
+                SELECT FROM pgflight.attempt a
+                JOIN pg_catalog.pg_prepared_xacts p ON p.gid = a.gid AND p.database = pg_catalog.current_database()
+                WHERE a.write_id = w.write_id AND a.accepted)",
+            &[&write_id],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Writes that are decided and not finished: their servers died in between.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn committing_writes(transaction: &Transaction) -> Result<Vec<String>> {
+    let rows = transaction
+        .query("SELECT write_id FROM pgflight.write WHERE state = 'committing'", &[])
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Aborts a write unless it has ended already; leaves a tombstone when it was never begun, so that
@@ -301,6 +358,7 @@ impl Publish {
     fn as_str(self) -> &'static str {
         match self {
             Self::Append => "append",
+            Self::TwoPhase => "two_phase",
             Self::Truncate => "truncate",
             Self::Delete => "delete",
             Self::Swap => "swap",
@@ -314,6 +372,7 @@ impl Publish {
     fn parse(text: &str) -> Result<Self> {
         [
             Self::Append,
+            Self::TwoPhase,
             Self::Truncate,
             Self::Delete,
             Self::Swap,
@@ -334,6 +393,7 @@ impl WriteState {
     fn parse(text: &str) -> Result<Self> {
         match text {
             "open" => Ok(Self::Open),
+            "committing" => Ok(Self::Committing),
             "committed" => Ok(Self::Committed),
             "aborted" => Ok(Self::Aborted),
             _ => Err(Error::internal(
@@ -398,6 +458,7 @@ fn read_attempt(row: &Row) -> Attempt {
         row_count: from_bigint(row.get(2)),
         byte_count: from_bigint(row.get(3)),
         xact_id: row.get(4),
+        gid: row.get(5),
     }
 }
 

@@ -7,6 +7,7 @@ mod ledger;
 mod merge;
 mod migration;
 mod pool;
+mod prepared;
 mod reap;
 mod sql;
 mod sqlstate;
@@ -21,12 +22,17 @@ pub use catalog::{
 pub use connect::ConnectionConfig;
 pub use copy::CopySink;
 pub use ledger::{
-    Attempt, LedgerWrite, NewWrite, Publish, WriteState, abort, attempts, begin, commit,
-    find_attempt, find_write, lock_write_for_publish, recent_writes, record_attempt,
+    Attempt, Decision, LedgerWrite, NewWrite, Publish, WriteState, abort, attempts, begin, commit,
+    committing_writes, find_attempt, find_write, finish_commit, lock_write_for_publish,
+    recent_writes, record_attempt,
 };
 pub use merge::{KeyedAction, Merge, check_unique_index, merge};
 pub use migration::{ensure_schema, has_schema, migration};
-pub use pool::{Pool, PoolConfig};
+pub use pool::{Pool, PoolConfig, Session};
+pub use prepared::{
+    Gid, commit_prepared, count_prepared, has_room_to_prepare, prepare, roll_back_one,
+    roll_back_prepared, two_phase_obstacle,
+};
 pub use reap::{drop_staging_of, ended_with_staging, expire_writes, forget_writes};
 pub use staging::{
     Accepted, accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of,

@@ -5,7 +5,8 @@ use std::time::Duration;
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime, TimeoutType,
 };
-use tokio_postgres::NoTls;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{NoTls, Row};
 
 use super::connect::ConnectionConfig;
 use super::sqlstate::from_postgres;
@@ -35,6 +36,29 @@ pub struct Pool {
     control: deadpool_postgres::Pool,
     address: String,
     lock_timeout: Duration,
+}
+
+/// One connection, each statement its own transaction. Goes back to the pool when dropped.
+pub struct Session(Object);
+
+impl Session {
+    pub(super) async fn execute_all(&self, sql: &str) -> Result<()> {
+        self.0
+            .batch_execute(sql)
+            .await
+            .map_err(|error| from_postgres(&error))
+    }
+
+    pub(super) async fn query(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>> {
+        self.0
+            .query(sql, parameters)
+            .await
+            .map_err(|error| from_postgres(&error))
+    }
 }
 
 impl Pool {
@@ -88,6 +112,14 @@ impl Pool {
     /// As [`Pool::begin_data`].
     pub async fn begin_control(&self) -> Result<Transaction> {
         self.begin(&self.control).await
+    }
+
+    /// A connection without a transaction, for the statements that none may hold.
+    ///
+    /// # Errors
+    /// As [`Pool::begin_data`].
+    pub async fn session(&self) -> Result<Session> {
+        Ok(Session(self.connection(&self.control).await?))
     }
 
     async fn begin(&self, pool: &deadpool_postgres::Pool) -> Result<Transaction> {

@@ -10,34 +10,44 @@ use crate::error::Result;
 use crate::plan::{Ident, QualifiedName};
 
 /// Aborts open writes of which nothing was heard for so long: no begin, no finished attempt, no
-/// stream under way. Returns their ids.
+/// stream under way. `idle_prepared` holds for those whose attempts wait as prepared transactions, which
+/// keep vacuum from its work. Returns their ids.
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub async fn expire_writes(transaction: &Transaction, idle: Duration) -> Result<Vec<String>> {
+pub async fn expire_writes(
+    transaction: &Transaction,
+    idle: Duration,
+    idle_prepared: Duration,
+) -> Result<Vec<String>> {
     let rows = transaction
         .query(
-            "UPDATE pgflight.write SET state = 'aborted', finished_at = pg_catalog.clock_timestamp(),
-                 reason = 'expired: nothing was heard of it for ' || $1::float8 || ' s'
-             WHERE write_id IN (
-                SELECT w.write_id FROM pgflight.write w
+            "UPDATE pgflight.write w SET state = 'aborted', finished_at = pg_catalog.clock_timestamp(),
+                 reason = 'expired: nothing was heard of it for ' || expired.ttl || ' s'
+             FROM (
+                SELECT w.write_id, t.ttl
+                FROM pgflight.write w,
+                     LATERAL (SELECT pg_catalog.max(a.done_at) AS done_at, pg_catalog.max(a.gid) IS NOT NULL AS prepared
+                              FROM pgflight.attempt a WHERE a.write_id = w.write_id) last,
+                     LATERAL (SELECT CASE WHEN last.prepared THEN $2::float8 ELSE $1::float8 END AS ttl) t
                 WHERE w.state = 'open'
-                  AND GREATEST(w.created_at, (SELECT pg_catalog.max(a.done_at) FROM pgflight.attempt a
-                                              WHERE a.write_id = w.write_id))
-                      < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1)
+                  AND GREATEST(w.created_at, last.done_at)
+                      < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => t.ttl)
                   AND NOT EXISTS (
                     SELECT FROM pg_catalog.pg_locks l
-                    WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock'
+                    -- Prepared transactions hold locks as well, and are nobody's work.
+                    WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.pid IS NOT NULL
                       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
                                         WHERE d.datname = pg_catalog.current_database())
-                      AND l.relation = CASE w.publish
-                        WHEN 'direct' THEN w.target_oid
-                        ELSE (SELECT c.oid FROM pg_catalog.pg_class c
-                              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                              WHERE n.nspname = w.staging_schema AND c.relname = w.staging_name) END)
-                FOR UPDATE OF w SKIP LOCKED)
-             RETURNING write_id",
-            &[&idle.as_secs_f64()],
+                      AND l.relation IN (
+                        CASE WHEN w.publish IN ('direct', 'two_phase') THEN w.target_oid END,
+                        (SELECT c.oid FROM pg_catalog.pg_class c
+                         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                         WHERE n.nspname = w.staging_schema AND c.relname = w.staging_name)))
+                FOR UPDATE OF w SKIP LOCKED) expired
+             WHERE w.write_id = expired.write_id
+             RETURNING w.write_id",
+            &[&idle.as_secs_f64(), &idle_prepared.as_secs_f64()],
         )
         .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())

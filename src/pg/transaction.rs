@@ -66,11 +66,16 @@ impl Transaction {
     }
 
     /// Commits and gives the connection back.
-    pub async fn commit(mut self) -> Outcome {
+    pub async fn commit(self) -> Outcome {
+        self.end_with("COMMIT").await
+    }
+
+    /// Ends the transaction with a statement that keeps what it did, and gives the connection back.
+    pub(super) async fn end_with(mut self, statement: &str) -> Outcome {
         let Some(connection) = self.connection.take() else {
             return Outcome::RolledBack(gone());
         };
-        match connection.batch_execute("COMMIT").await {
+        match connection.batch_execute(statement).await {
             Ok(()) => Outcome::Committed,
             Err(error) => {
                 let refused = error.as_db_error().is_some_and(speaks_of_the_transaction);

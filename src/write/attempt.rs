@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     Attempt, CopySink, LedgerWrite, Publish, TableLock, Transaction, WriteState, find_attempt,
-    record_attempt, staging_relation,
+    has_room_to_prepare, record_attempt, staging_relation,
 };
 use crate::plan::Relation;
 
@@ -80,7 +80,9 @@ impl Writer {
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
         let transaction = self.pool.begin_data().await?;
-        let relation = open_relation(&transaction, write).await?;
+        let two_phase =
+            write.publish == Publish::TwoPhase && has_room_to_prepare(&transaction).await?;
+        let relation = open_relation(&transaction, write, two_phase).await?;
         // Messages speak of the target, which the caller knows.
         let mut named = relation.clone();
         if let Some(target) = &write.target {
@@ -96,21 +98,31 @@ impl Writer {
             )));
         }
         reach(Failpoint::AttemptBeforeFence).await;
-        let attempt = Attempt {
+        let mut attempt = Attempt {
             attempt_id: id.attempt_id.clone(),
             partition_id: id.partition_id,
             row_count: loaded.row_count,
             byte_count: loaded.byte_count,
             xact_id: transaction.xmin().await?,
+            gid: None,
         };
-        if !record_attempt(&transaction, &id.write_id, &attempt).await? {
+        let recorded = if two_phase {
+            self.prepare_attempt(transaction, &id.write_id, &mut attempt)
+                .await?
+        } else {
+            let recorded = record_attempt(&transaction, &id.write_id, &attempt).await?;
+            if recorded {
+                reach(Failpoint::AttemptBeforeCommit).await;
+                transaction.commit().await.into_result()?;
+            }
+            recorded
+        };
+        if !recorded {
             return Err(Error::conflict(format!(
                 "write {:?} ended while this stream was under way; its rows are not kept",
                 id.write_id
             )));
         }
-        reach(Failpoint::AttemptBeforeCommit).await;
-        transaction.commit().await.into_result()?;
         reach(Failpoint::AttemptAfterCommit).await;
         Ok(attempt)
     }
@@ -144,7 +156,7 @@ fn receipt(id: &AttemptId, attempt: &Attempt, table: String) -> Result<Receipt> 
 fn check_open(write: &LedgerWrite) -> Result<()> {
     let how = match write.state {
         WriteState::Open => return Ok(()),
-        WriteState::Committed => "committed",
+        WriteState::Committing | WriteState::Committed => "committed",
         WriteState::Aborted => "aborted",
     };
     let reason = if write.reason.is_empty() {
@@ -158,10 +170,18 @@ fn check_open(write: &LedgerWrite) -> Result<()> {
     )))
 }
 
-/// The table that the rows go into: staging, or the target itself where the write is direct.
-async fn open_relation(transaction: &Transaction, write: &LedgerWrite) -> Result<Relation> {
+/// The table that the rows go into: staging, or the target itself where the write is direct or the
+/// attempt will be prepared.
+async fn open_relation(
+    transaction: &Transaction,
+    write: &LedgerWrite,
+    two_phase: bool,
+) -> Result<Relation> {
     match (write.publish, &write.staging, &write.target) {
         (Publish::Direct, _, Some(target)) => {
+            lock_target(transaction, write, target, TableLock::Insert).await
+        }
+        (Publish::TwoPhase, _, Some(target)) if two_phase => {
             lock_target(transaction, write, target, TableLock::Insert).await
         }
         (_, Some(staging), _) => staging_relation(transaction, staging).await,

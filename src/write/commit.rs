@@ -9,8 +9,8 @@ use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    Accepted, Attempt, LedgerWrite, Merge, Outcome, Publish, TableLock, Transaction, WriteState,
-    accepted_row_count, adopt_shadow, attempts, commit, delete_all, lock_write_for_publish, merge,
+    Accepted, Attempt, Decision, LedgerWrite, Merge, Outcome, Publish, TableLock, Transaction, WriteState,
+    accepted_row_count, adopt_shadow, attempts, commit, count_prepared, delete_all, lock_write_for_publish, merge,
     publish_rows, staging_relation, swap_in, truncate,
 };
 use crate::plan::{QualifiedName, Relation};
@@ -43,6 +43,9 @@ impl Writer {
                 Err(error) => return Err(error.with_write_id(write_id)),
             }
         }
+        self.finish_commit(write_id)
+            .await
+            .map_err(|error| error.with_write_id(write_id))?;
         self.clean_up(write_id).await;
         let status = self.status(write_id).await?;
         if status.state != WriteState::Committed {
@@ -63,7 +66,7 @@ impl Writer {
             .ok_or_else(|| Error::not_found(format!("there is no write {write_id:?} to commit")))?;
         match write.state {
             WriteState::Open => {}
-            WriteState::Committed => {
+            WriteState::Committing | WriteState::Committed => {
                 transaction.rollback().await;
                 return Ok(());
             }
@@ -78,22 +81,29 @@ impl Writer {
         let chosen = Chosen::from(&recorded, accepted)?;
         reach(Failpoint::CommitBeforePublish).await;
         let published = publish(&transaction, &write, &chosen, recorded.len()).await?;
-        if let Published::StagingLost(staged) = published {
+        let lost = match published {
+            Published::Done => None,
+            Published::StagingLost(staged) => Some(format!(
+                "staging_lost: {staged} of {} staged rows are left, as after a crash of PostgreSQL",
+                chosen.staged_row_count
+            )),
+            Published::PreparedLost(prepared) => Some(format!(
+                "prepared_lost: {prepared} of {} prepared transactions are left; somebody has ended the others",
+                chosen.gids.len()
+            )),
+        };
+        if let Some(lost) = lost {
             // Rows that are gone stay gone: say so once and for all.
             drop(transaction);
-            let reason = format!(
-                "staging_lost: {staged} of {} staged rows are left, as after a crash of PostgreSQL; nothing was \
-                 published; run the job again with a new write id",
-                chosen.row_count
-            );
+            let reason = format!("{lost}; nothing was published; run the job again with a new write id");
             // Unless another driver's commit, of other attempts, came first.
             return match self.abort(write_id, &reason).await?.state {
-                WriteState::Committed => Ok(()),
+                WriteState::Committing | WriteState::Committed => Ok(()),
                 WriteState::Open | WriteState::Aborted => Err(Error::conflict(reason)),
             };
         }
         reach(Failpoint::CommitAfterPublish).await;
-        let reason = match (write.publish, recorded.len() - chosen.xact_ids.len()) {
+        let reason = match (write.publish, recorded.len() - chosen.attempt_count) {
             (Publish::Direct, more @ 1..) => {
                 format!(
                     "direct: the rows of {more} attempt(s) that were not accepted are in the table as well"
@@ -101,15 +111,14 @@ impl Writer {
             }
             _ => String::new(),
         };
-        commit(
-            &transaction,
-            write_id,
-            chosen.row_count,
-            chosen.byte_count,
-            chosen.attempt_count(),
-            &reason,
-        )
-        .await?;
+        let decision = Decision {
+            row_count: chosen.row_count,
+            byte_count: chosen.byte_count,
+            attempt_count: u32::try_from(chosen.attempt_count).unwrap_or(u32::MAX),
+            gids: &chosen.gids,
+            reason: &reason,
+        };
+        commit(&transaction, write_id, &decision).await?;
         reach(Failpoint::CommitBeforeCommit).await;
         match transaction.commit().await {
             Outcome::Committed => {
@@ -118,17 +127,20 @@ impl Writer {
             }
             Outcome::RolledBack(error) => Err(error),
             Outcome::Unknown(error) => match self.status(write_id).await?.state {
-                WriteState::Committed => Ok(()),
+                WriteState::Committing | WriteState::Committed => Ok(()),
                 WriteState::Open | WriteState::Aborted => Err(error),
             },
         }
     }
 
-    /// Drops the staging table of a write, if it has ended. Best effort: what somebody still uses is
-    /// left to the reaper rather than waited for.
+    /// Drops the staging table of a write, if it has ended, and what is prepared and not accepted. Best
+    /// effort: what somebody still uses is left to the reaper rather than waited for.
     pub(super) async fn clean_up(&self, write_id: &str) {
         if let Err(error) = self.drop_staging(write_id).await {
             tracing::info!(write_id, %error, "the staging table is not dropped yet");
+        }
+        if let Err(error) = self.roll_back_prepared(Some(write_id)).await {
+            tracing::info!(write_id, %error, "prepared transactions are not rolled back yet");
         }
     }
 }
@@ -139,9 +151,15 @@ fn is_transient(error: &Error) -> bool {
 
 /// The recorded attempts that were accepted.
 struct Chosen {
-    xact_ids: Vec<String>,
+    attempt_count: usize,
     row_count: u64,
     byte_count: u64,
+    /// The transactions that wrote those that are staged, or in the target already.
+    xact_ids: Vec<String>,
+    /// Rows of those.
+    staged_row_count: u64,
+    /// The prepared transactions of the others.
+    gids: Vec<String>,
 }
 
 impl Chosen {
@@ -182,18 +200,18 @@ impl Chosen {
                 problems.join("; ")
             )));
         }
+        let staged = || chosen.values().filter(|attempt| attempt.gid.is_none());
         Ok(Self {
-            xact_ids: chosen
-                .values()
-                .map(|attempt| attempt.xact_id.clone())
-                .collect(),
+            attempt_count: chosen.len(),
             row_count: chosen.values().map(|attempt| attempt.row_count).sum(),
             byte_count: chosen.values().map(|attempt| attempt.byte_count).sum(),
+            xact_ids: staged().map(|attempt| attempt.xact_id.clone()).collect(),
+            staged_row_count: staged().map(|attempt| attempt.row_count).sum(),
+            gids: chosen
+                .values()
+                .filter_map(|attempt| attempt.gid.clone())
+                .collect(),
         })
-    }
-
-    fn attempt_count(&self) -> u32 {
-        u32::try_from(self.xact_ids.len()).unwrap_or(u32::MAX)
     }
 }
 
@@ -201,6 +219,8 @@ enum Published {
     Done,
     /// So many rows are left of those that were recorded.
     StagingLost(u64),
+    /// So many prepared transactions are left of those that were recorded.
+    PreparedLost(usize),
 }
 
 async fn publish(
@@ -224,7 +244,7 @@ async fn publish(
         // Logged, and so as durable as the ledger: the rows of a recorded attempt are there.
         let accepted = Accepted {
             xact_ids,
-            has_others: recorded_count > xact_ids.len(),
+            has_others: recorded_count > chosen.attempt_count,
         };
         if write.publish == Publish::Create {
             adopt_shadow(transaction, staging, target, &accepted).await?;
@@ -236,6 +256,15 @@ async fn publish(
     let staging = staging_relation(transaction, staging).await?;
     let target = open_target(transaction, write, target).await?;
     check_same_columns(&target, &staging)?;
+    if write.publish == Publish::TwoPhase {
+        let prepared = count_prepared(transaction, &chosen.gids).await?;
+        if prepared != chosen.gids.len() {
+            return Ok(Published::PreparedLost(prepared));
+        }
+        if chosen.xact_ids.is_empty() {
+            return Ok(Published::Done);
+        }
+    }
     let published = match spec_of(write)?.mode {
         Mode::Keyed {
             action,
@@ -243,7 +272,7 @@ async fn publish(
             order_by,
         } => {
             let staged = accepted_row_count(transaction, &staging.name, xact_ids).await?;
-            if staged != chosen.row_count {
+            if staged != chosen.staged_row_count {
                 return Ok(Published::StagingLost(staged));
             }
             let (target, staging, order_by) = (&target, &staging, order_by.as_ref());
@@ -265,13 +294,13 @@ async fn publish(
             publish_rows(transaction, &target, &staging, xact_ids).await?
         }
     };
-    if published != chosen.row_count {
+    if published != chosen.staged_row_count {
         let staged = accepted_row_count(transaction, &staging.name, xact_ids).await?;
-        if staged != chosen.row_count {
+        if staged != chosen.staged_row_count {
             return Ok(Published::StagingLost(staged));
         }
         tracing::warn!(
-            table = ?target.name.to_string(), sent = chosen.row_count, kept = published,
+            table = ?target.name.to_string(), sent = chosen.staged_row_count, kept = published,
             "a trigger of the table left rows out"
         );
     }
@@ -296,6 +325,7 @@ async fn open_target(
             Ok(relation)
         }
         Publish::Append
+        | Publish::TwoPhase
         | Publish::Merge
         | Publish::Create
         | Publish::Swap

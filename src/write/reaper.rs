@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::writer::Writer;
 use crate::error::Result;
-use crate::pg::{drop_staging_of, ended_with_staging, expire_writes, forget_writes, has_schema};
+use crate::pg::{committing_writes, drop_staging_of, ended_with_staging, expire_writes, forget_writes, has_schema};
 
 /// When the reaper comes and what it takes.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub struct ReaperConfig {
     pub interval: Duration,
     /// An open write of which nothing was heard for so long is aborted.
     pub write_ttl: Duration,
+    /// The same for a write whose attempts wait as prepared transactions: those keep vacuum from its work.
+    pub prepared_ttl: Duration,
     /// Writes that ended so long ago are forgotten; a call about them then finds nothing.
     pub retention: Duration,
 }
@@ -66,12 +68,22 @@ impl Writer {
             transaction.rollback().await;
             return Ok(reaped);
         }
-        let expired = expire_writes(&transaction, config.write_ttl).await?;
+        let expired = expire_writes(&transaction, config.write_ttl, config.prepared_ttl).await?;
         transaction.commit().await.into_result()?;
         for write_id in &expired {
-            tracing::warn!(write_id, ttl = ?config.write_ttl, "an open write has expired and was aborted");
+            tracing::warn!(write_id, "an open write has expired and was aborted");
         }
         reaped.expired = expired.len();
+        let transaction = self.pool.begin_control().await?;
+        let committing = committing_writes(&transaction).await?;
+        transaction.rollback().await;
+        for write_id in &committing {
+            match self.finish_commit(write_id).await {
+                Ok(()) => tracing::info!(write_id, "finished a commit that was decided"),
+                Err(error) => tracing::info!(write_id, %error, "a commit is not finished yet"),
+            }
+        }
+        self.roll_back_prepared(None).await?;
         let transaction = self.pool.begin_control().await?;
         let ended = ended_with_staging(&transaction).await?;
         transaction.rollback().await;

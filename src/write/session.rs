@@ -3,12 +3,12 @@
 use arrow_schema::{DataType, Schema};
 
 use super::spec::{Mode, WriteSpec};
-use super::target::{Target, find_target, plan};
+use super::target::{Target, find_target, is_two_phase, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    LedgerWrite, NewWrite, Publish, Transaction, WriteState, abort, attempts, begin, commit,
+    Decision, LedgerWrite, NewWrite, Publish, Transaction, WriteState, abort, attempts, begin, commit,
     create_staging, create_table, create_twin, definitions_of, ensure_schema, find_write,
     new_shadow_name, new_staging_name, qualify, staging_relation,
 };
@@ -65,6 +65,7 @@ impl Writer {
         } else {
             transaction.rollback().await;
         }
+        self.finish_commit(write_id).await.map_err(named)?;
         let (write, status) = self.find_status(write_id).await?;
         if write.state == WriteState::Aborted {
             let reason = if write.reason.is_empty() {
@@ -100,6 +101,7 @@ impl Writer {
         ensure_schema(&transaction).await?;
         abort(&transaction, write_id, reason).await?;
         finish(transaction, Opening::New).await?;
+        self.finish_commit(write_id).await?;
         let status = self.status(write_id).await?;
         self.clean_up(write_id).await;
         Ok(status)
@@ -210,6 +212,11 @@ async fn open(
 ) -> Result<Opening> {
     let target = find_target(transaction, spec, schema).await?;
     let (name, target_oid, publish) = match &target {
+        Target::Existing(relation, Publish::Append)
+            if is_two_phase(transaction, spec, relation).await? =>
+        {
+            (relation.name.clone(), Some(relation.oid), Publish::TwoPhase)
+        }
         Target::Existing(relation, publish) => {
             (relation.name.clone(), Some(relation.oid), *publish)
         }
@@ -225,9 +232,12 @@ async fn open(
     let staging = match publish {
         Publish::Nothing | Publish::Direct => None,
         Publish::Create | Publish::Swap => Some(new_shadow_name(&name)?),
-        Publish::Append | Publish::Truncate | Publish::Delete | Publish::Merge => {
-            Some(new_staging_name()?)
-        }
+        // Of two phases: for attempts that find no room to be prepared.
+        Publish::Append
+        | Publish::TwoPhase
+        | Publish::Truncate
+        | Publish::Delete
+        | Publish::Merge => Some(new_staging_name()?),
     };
     let write = NewWrite {
         write_id: write_id.to_owned(),
@@ -250,15 +260,11 @@ async fn open(
             make_shadow(transaction, spec, &shadow, &columns, schema).await
         }
         (Target::LeaveAlone(_) | Target::Missing(_), _) => {
-            commit(
-                transaction,
-                write_id,
-                0,
-                0,
-                0,
-                "the table was there and was left alone",
-            )
-            .await
+            let decision = Decision {
+                reason: "the table was there and was left alone",
+                ..Decision::default()
+            };
+            commit(transaction, write_id, &decision).await
         }
     };
     checked.map_err(|error| error.with_table(&name))?;

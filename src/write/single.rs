@@ -246,6 +246,7 @@ async fn open_target(
             relation
         }
         Publish::Append
+        | Publish::TwoPhase
         | Publish::Merge
         | Publish::Create
         | Publish::Swap

@@ -28,8 +28,8 @@ pub enum Mode {
     Append {
         /// Make the table when it is missing instead of refusing.
         create_if_missing: bool,
-        /// Let the attempts of many partitions go straight into the table, each visible by itself.
-        direct: bool,
+        /// How the attempts of many partitions reach the table.
+        publish: AppendBy,
     },
     /// Make the table, then add rows.
     Create {
@@ -50,6 +50,19 @@ pub enum Mode {
         /// Settles which of several rows with the same keys counts: the greatest.
         order_by: Option<Ident>,
     },
+}
+
+/// How the attempts of many partitions reach the table in [`Mode::Append`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AppendBy {
+    /// [`AppendBy::TwoPhase`] where the table and the server allow it, else [`AppendBy::Staging`].
+    Best,
+    /// They wait in a staging table, from which the commit copies.
+    Staging,
+    /// They wait in the table itself, each in a prepared transaction that the commit commits.
+    TwoPhase,
+    /// They do not wait: each is visible by itself.
+    Direct,
 }
 
 /// What [`Mode::Create`] does when the table is there.

@@ -2,11 +2,11 @@
 
 use arrow_schema::Schema;
 
-use super::spec::{IfExists, KeyedAction, Mode, OverwriteWith, WriteSpec};
+use super::spec::{AppendBy, IfExists, KeyedAction, Mode, OverwriteWith, WriteSpec};
 use crate::error::{Error, Result};
 use crate::pg::{
     LedgerWrite, Publish, TableLock, Transaction, check_swappable, check_unique_index,
-    find_relation, lock_relation, similar_relation,
+    find_relation, lock_relation, similar_relation, two_phase_obstacle,
 };
 use crate::plan::ddl::{ColumnDefinition, column_definitions};
 use crate::plan::{EncodePlan, Ident, QualifiedName, Relation, TableName};
@@ -35,9 +35,11 @@ pub(super) async fn find_target(
 ) -> Result<Target> {
     let found = find_relation(transaction, &spec.table).await?;
     match (&spec.mode, found) {
-        (Mode::Append { direct: true, .. }, Some(relation)) => Ok(Target::Existing(relation, Publish::Direct)),
+        (Mode::Append { publish: AppendBy::Direct, .. }, Some(relation)) => {
+            Ok(Target::Existing(relation, Publish::Direct))
+        }
         (Mode::Append { .. }, Some(relation)) => Ok(Target::Existing(relation, Publish::Append)),
-        (Mode::Append { create_if_missing: true, direct: false }, None) => missing(spec, schema),
+        (Mode::Append { create_if_missing: true, .. }, None) => missing(spec, schema),
         (Mode::Append { .. }, None) => Err(missing_table(transaction, &spec.table).await?),
 
         (Mode::Create { .. } | Mode::Overwrite { .. }, None) => missing(spec, schema),
@@ -96,6 +98,32 @@ pub(super) fn plan(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Re
         Mode::Keyed { .. } | Mode::Append { .. } | Mode::Create { .. } | Mode::Overwrite { .. } => {
             EncodePlan::new(schema, relation)
         }
+    }
+}
+
+/// Whether attempts may wait in the table itself rather than in a staging table.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) when they must and cannot.
+pub(super) async fn is_two_phase(
+    transaction: &Transaction,
+    spec: &WriteSpec,
+    relation: &Relation,
+) -> Result<bool> {
+    let Mode::Append { publish, .. } = spec.mode else {
+        return Ok(false);
+    };
+    match publish {
+        AppendBy::Staging | AppendBy::Direct => Ok(false),
+        AppendBy::Best => Ok(two_phase_obstacle(transaction, relation).await?.is_none()),
+        AppendBy::TwoPhase => match two_phase_obstacle(transaction, relation).await? {
+            None => Ok(true),
+            Some(obstacle) => Err(Error::unsupported(format!(
+                "{} cannot be written by prepared transactions: {obstacle}; publish staged",
+                relation.name
+            ))
+            .with_table(&relation.name)),
+        },
     }
 }
 

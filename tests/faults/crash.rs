@@ -20,8 +20,8 @@ async fn rows_that_a_crash_of_postgresql_takes_are_said_to_be_lost_and_logged_on
         };
         let end = job.run(&world).await;
         let expected = match mode {
-            // Filled beside the target, and logged.
-            Mode::Create | Mode::OverwriteBySwap => End::Committed,
+            // In the target or beside it, and logged.
+            Mode::AppendInTwoPhases | Mode::Create | Mode::OverwriteBySwap => End::Committed,
             Mode::Append | Mode::Overwrite | Mode::OverwriteByDelete | Mode::Upsert => {
                 End::StagingLost
             }

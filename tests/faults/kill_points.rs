@@ -11,9 +11,10 @@ use super::world::World;
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_server_that_is_killed_at_any_point_loses_and_doubles_nothing() {
     let world = World::new().await;
-    let mut reached = 0;
+    let (mut passed, mut reached) = (0, 0);
     for (number, point) in (0_u64..).zip(Failpoint::ALL) {
-        for mode in Mode::ALL {
+        for mode in Mode::ALL.into_iter().filter(|mode| mode.passes(point)) {
+            passed += 1;
             let table = format!("t_{number}_{mode:?}").to_lowercase();
             mode.prepare(&world.database, &table).await;
             let job = Job {
@@ -59,7 +60,7 @@ async fn a_server_that_is_killed_at_any_point_loses_and_doubles_nothing() {
         }
     }
     assert!(
-        reached >= Failpoint::ALL.len() * Mode::ALL.len(),
+        reached >= passed,
         "only {reached} kills: a point is not on the way"
     );
     eprintln!(

@@ -1,5 +1,6 @@
 //! What must be true after a run, whatever happened in it.
 
+use pgflight::failpoint::Failpoint;
 use serde_json::{Value, json};
 
 use super::job::{End, Job};
@@ -9,6 +10,7 @@ use super::support::{Database, wait_until};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Append,
+    AppendInTwoPhases,
     Create,
     Overwrite,
     OverwriteByDelete,
@@ -20,8 +22,9 @@ pub enum Mode {
 const BEFORE: &str = "SELECT p, s, 'old' FROM generate_series(0, 1) p, generate_series(0, 9) s";
 
 impl Mode {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Append,
+        Self::AppendInTwoPhases,
         Self::Create,
         Self::Overwrite,
         Self::OverwriteByDelete,
@@ -45,7 +48,12 @@ impl Mode {
 
     pub fn spec(self, table: &str) -> Value {
         match self {
-            Self::Append => json!({"table": table, "mode": "MODE_APPEND"}),
+            Self::Append => {
+                json!({"table": table, "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"})
+            }
+            Self::AppendInTwoPhases => {
+                json!({"table": table, "mode": "MODE_APPEND", "publish": "PUBLISH_TWO_PHASE"})
+            }
             Self::Create => json!({"table": table, "mode": "MODE_CREATE"}),
             Self::Overwrite => json!({"table": table, "mode": "MODE_OVERWRITE"}),
             Self::OverwriteByDelete => {
@@ -60,6 +68,15 @@ impl Mode {
         }
     }
 
+    /// Whether a job in this mode comes by this point.
+    pub fn passes(self, point: Failpoint) -> bool {
+        let of_two_phases = matches!(
+            point,
+            Failpoint::AttemptAfterPrepare | Failpoint::CommitBeforeFinish
+        );
+        !of_two_phases || self == Self::AppendInTwoPhases
+    }
+
     /// The rows that a committed job leaves, as SQL.
     fn after(self, job: &Job) -> String {
         let written = format!(
@@ -67,7 +84,7 @@ impl Mode {
             job.partitions, job.rows
         );
         match self {
-            Self::Append => format!("{BEFORE} UNION ALL {written}"),
+            Self::Append | Self::AppendInTwoPhases => format!("{BEFORE} UNION ALL {written}"),
             Self::Create
             | Self::Overwrite
             | Self::OverwriteByDelete
@@ -141,10 +158,10 @@ async fn check_leftovers(database: &Database, id: &str) {
         &format!("{id}: no session holds a transaction"),
     )
     .await;
-    assert_eq!(
-        database
-            .text("SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()")
-            .await,
-        "0"
-    );
+    let prepared = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
+    wait_until(
+        async || database.text(prepared).await == "0",
+        &format!("{id}: no prepared transaction is left"),
+    )
+    .await;
 }

@@ -17,7 +17,7 @@ fn rows() -> RecordBatch {
 }
 
 fn append() -> Value {
-    json!({"table": "t", "mode": "MODE_APPEND"})
+    json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"})
 }
 
 #[tokio::test]

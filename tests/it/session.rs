@@ -21,7 +21,7 @@ fn rows(values: &[i32]) -> RecordBatch {
 }
 
 fn append() -> Value {
-    json!({"table": "t", "mode": "MODE_APPEND"})
+    json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"})
 }
 
 async fn send(

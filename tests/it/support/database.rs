@@ -95,6 +95,7 @@ impl Drop for Database {
                 if let Ok((client, connection)) = tokio_postgres::connect(&server_url, NoTls).await
                 {
                     tokio::spawn(connection);
+                    roll_back_prepared(&client, &server_url, &name).await;
                     // FORCE ends the sessions of servers that are still on their way out.
                     let _ = client
                         .batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)"))
@@ -103,6 +104,25 @@ impl Drop for Database {
             });
         });
         let _ = dropped.join();
+    }
+}
+
+/// A database with prepared transactions cannot be dropped, and a test that fails may leave some.
+async fn roll_back_prepared(server: &Client, server_url: &str, name: &str) {
+    let select = "SELECT gid FROM pg_prepared_xacts WHERE database = $1";
+    let rows = server.query(select, &[&name]).await.unwrap_or_default();
+    let (base, _) = server_url.rsplit_once('/').unwrap();
+    if !rows.is_empty()
+        && let Ok((client, connection)) =
+            tokio_postgres::connect(&format!("{base}/{name}"), NoTls).await
+    {
+        tokio::spawn(connection);
+        for row in rows {
+            let gid: String = row.get(0);
+            let _ = client
+                .batch_execute(&format!("ROLLBACK PREPARED '{gid}'"))
+                .await;
+        }
     }
 }
 

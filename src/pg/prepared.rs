@@ -1,0 +1,214 @@
+//! Attempts that wait as prepared transactions: their rows are in the target already, seen by nobody
+//! until the write is decided (PostgreSQL manual, PREPARE TRANSACTION).
+//!
+//! A prepared transaction outlives its session, its server and a crash of PostgreSQL, and holds its locks
+//! all the while: none may be forgotten. Each has a name that says which write it belongs to, so that any
+//! server can end it as the ledger says.
+
+use tokio_postgres::error::SqlState;
+
+use super::pool::Session;
+use super::transaction::{Outcome, Transaction};
+use crate::error::{Error, Result};
+use crate::plan::Relation;
+
+/// What the names of prepared transactions begin with.
+const PREFIX: &str = "pgflight:";
+
+/// The part of the name that says which write it is: names are shorter than write ids may be.
+const WRITE_KEY: &str =
+    "pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to($1, 'UTF8')), 'hex'), 32)";
+
+/// The name of a prepared transaction: made here alone, and safe in a statement as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gid(String);
+
+impl Gid {
+    /// A new name for an attempt of a write.
+    ///
+    /// # Errors
+    /// What PostgreSQL said.
+    pub async fn new(transaction: &Transaction, write_id: &str) -> Result<Self> {
+        let statement = format!("SELECT '{PREFIX}' || {WRITE_KEY} || ':' || pg_catalog.gen_random_uuid()");
+        Ok(Self(
+            transaction
+                .query_one(&statement, &[&write_id])
+                .await?
+                .get(0),
+        ))
+    }
+
+    /// The name as PostgreSQL has it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A name that the catalog or the ledger holds.
+    pub(super) fn from_catalog(gid: String) -> Result<Self> {
+        let is_ours = gid
+            .strip_prefix(PREFIX)
+            .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit() || b":-".contains(&b)));
+        match is_ours {
+            true => Ok(Self(gid)),
+            false => Err(Error::internal("a prepared transaction has a name that is not ours")),
+        }
+    }
+}
+
+/// Why rows cannot go into this table by way of prepared transactions; `None` when they can.
+///
+/// A unique index would make a second attempt of a partition wait for the first one, which only the
+/// driver can decide, who waits for the second. Triggers may do what cannot be prepared, and rules and
+/// policies hold for INSERT alone, which staged rows go through.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn two_phase_obstacle(
+    transaction: &Transaction,
+    target: &Relation,
+) -> Result<Option<String>> {
+    let row = transaction.query_one(OBSTACLE, &[&target.oid]).await?;
+    Ok(row.get(0))
+}
+
+const OBSTACLE: &str = "
+    SELECT CASE
+        WHEN pg_catalog.current_setting('max_prepared_transactions') = '0'
+            THEN 'max_prepared_transactions is 0'
+        WHEN c.relkind <> 'r' THEN 'it is partitioned'
+        WHEN c.relpersistence = 't' THEN 'it is temporary'
+        WHEN c.relrowsecurity THEN 'row-level security is enabled'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_index i
+                     WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion))
+            THEN 'it has a unique index or an exclusion constraint'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid)
+            THEN 'it has triggers or foreign keys'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
+            THEN 'it has rules'
+    END
+    FROM pg_catalog.pg_class c WHERE c.oid = $1";
+
+/// Whether one more attempt may hope to be prepared: a place for each that is and for each stream that
+/// is under way. Two streams may still meet in the last one; the loser is told to try again.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn has_room_to_prepare(transaction: &Transaction) -> Result<bool> {
+    let statement = "
+        SELECT pg_catalog.current_setting('max_prepared_transactions')::bigint
+             > (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts)
+             + (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_progress_copy)";
+    Ok(transaction.query_one(statement, &[]).await?.get(0))
+}
+
+/// The first phase: the transaction is kept by PostgreSQL under this name. Its connection is free again.
+///
+/// [`Outcome::RolledBack`] with [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when all
+/// places for prepared transactions are taken.
+pub async fn prepare(transaction: Transaction, gid: &Gid) -> Outcome {
+    match transaction
+        .end_with(&format!("PREPARE TRANSACTION '{}'", gid.0))
+        .await
+    {
+        Outcome::RolledBack(error) if is_full(&error) => Outcome::RolledBack(
+            Error::unavailable(
+                "all places for prepared transactions are taken; raise max_prepared_transactions, or publish \
+                 staged",
+            )
+            .with_source(error),
+        ),
+        outcome => outcome,
+    }
+}
+
+/// `MarkAsPreparing` in twophase.c: out of memory, with a hint about the setting.
+fn is_full(error: &Error) -> bool {
+    error.context().sqlstate.as_deref() == Some(SqlState::OUT_OF_MEMORY.code())
+}
+
+/// How many of these prepared transactions are there.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn count_prepared(transaction: &Transaction, gids: &[String]) -> Result<usize> {
+    let statement = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts
+                     WHERE database = pg_catalog.current_database() AND gid = ANY($1::text[])";
+    let count: i64 = transaction.query_one(statement, &[&gids]).await?.get(0);
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// The second phase of a write that is decided: commits what was accepted. Safe to call by many at once;
+/// false when another session is busy with one of them, and the call must be made again.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn commit_prepared(session: &Session, write_id: &str) -> Result<bool> {
+    end_all(session, ACCEPTED, Some(write_id), "COMMIT PREPARED").await
+}
+
+/// Rolls back what nobody will accept: attempts of writes that have ended, or were decided without them.
+/// Of one write, or of all. False as of [`commit_prepared`].
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn roll_back_prepared(session: &Session, write_id: Option<&str>) -> Result<bool> {
+    end_all(session, UNWANTED, write_id, "ROLLBACK PREPARED").await
+}
+
+/// Rolls back one that was prepared and could not be recorded.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn roll_back_one(session: &Session, gid: &Gid) -> Result<()> {
+    session
+        .execute_all(&format!("ROLLBACK PREPARED '{}'", gid.0))
+        .await
+}
+
+const ACCEPTED: &str = "
+    SELECT p.gid
+    FROM pgflight.write w
+    JOIN pgflight.attempt a ON a.write_id = w.write_id AND a.accepted
+    JOIN pg_catalog.pg_prepared_xacts p ON p.gid = a.gid AND p.database = pg_catalog.current_database()
+    WHERE w.write_id = $1 AND w.state = 'committing'";
+
+const UNWANTED: &str = "
+    SELECT p.gid
+    FROM pg_catalog.pg_prepared_xacts p
+    LEFT JOIN pgflight.write w
+           ON pg_catalog.split_part(p.gid, ':', 2)
+            = pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(
+                  pg_catalog.convert_to(w.write_id, 'UTF8')), 'hex'), 32)
+    LEFT JOIN pgflight.attempt a ON a.write_id = w.write_id AND a.gid = p.gid
+    WHERE p.gid LIKE 'pgflight:%' AND p.database = pg_catalog.current_database()
+      AND ($1::text IS NULL OR w.write_id = $1)
+      AND CASE w.state WHEN 'open' THEN false
+                       WHEN 'committing' THEN a.accepted IS NOT TRUE
+                       ELSE true END";
+
+/// Asks for names and ends each, in one session: after a failover the answer may be another server's.
+async fn end_all(
+    session: &Session,
+    select: &str,
+    write_id: Option<&str>,
+    how: &str,
+) -> Result<bool> {
+    let mut all = true;
+    for row in session.query(select, &[&write_id]).await? {
+        let gid = Gid::from_catalog(row.get(0))?;
+        match session.execute_all(&format!("{how} '{}'", gid.0)).await {
+            Ok(()) => {}
+            // Another server was faster.
+            Err(error) if has_sqlstate(&error, &SqlState::UNDEFINED_OBJECT) => {}
+            Err(error) if has_sqlstate(&error, &SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => {
+                all = false;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+fn has_sqlstate(error: &Error, state: &SqlState) -> bool {
+    error.context().sqlstate.as_deref() == Some(state.code())
+}

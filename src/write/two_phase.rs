@@ -1,0 +1,144 @@
+//! Attempts that wait as prepared transactions: made by their streams, ended as the ledger says.
+
+use std::time::Duration;
+
+use super::writer::Writer;
+use crate::error::{Error, Result};
+use crate::failpoint::{Failpoint, reach};
+use crate::pg::{
+    Attempt, Gid, Outcome, Transaction, WriteState, commit_prepared, count_prepared, find_write,
+    finish_commit, prepare, record_attempt, roll_back_one, roll_back_prepared,
+};
+
+/// How often, and after what pause, a call comes back to what another session is busy with.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(20);
+
+impl Writer {
+    /// Prepares the transaction of a stream and records the attempt; false when its write has ended, and
+    /// then nothing of it is kept.
+    ///
+    /// The record must be visible before the decision, so it cannot be part of what is prepared.
+    ///
+    /// # Errors
+    /// What PostgreSQL said. What is prepared and not recorded is rolled back at once where that is
+    /// certain, else when the write ends.
+    pub(super) async fn prepare_attempt(
+        &self,
+        transaction: Transaction,
+        write_id: &str,
+        attempt: &mut Attempt,
+    ) -> Result<bool> {
+        let gid = Gid::new(&transaction, write_id).await?;
+        attempt.gid = Some(gid.as_str().to_owned());
+        prepare(transaction, &gid).await.into_result()?;
+        reach(Failpoint::AttemptAfterPrepare).await;
+        match self.record_prepared(write_id, attempt, &gid).await? {
+            Recorded::Yes => Ok(true),
+            Recorded::Refused => {
+                self.forget_prepared(&gid).await;
+                Ok(false)
+            }
+            Recorded::No(error) => {
+                self.forget_prepared(&gid).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Records a prepared attempt; an error when nobody can tell whether it is recorded.
+    async fn record_prepared(
+        &self,
+        write_id: &str,
+        attempt: &Attempt,
+        gid: &Gid,
+    ) -> Result<Recorded> {
+        let transaction = match self.pool.begin_control().await {
+            Ok(transaction) => transaction,
+            Err(error) => return Ok(Recorded::No(error)),
+        };
+        match record_attempt(&transaction, write_id, attempt).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Recorded::Refused),
+            Err(error) => return Ok(Recorded::No(error)),
+        }
+        // PostgreSQL answers PREPARE of a failed transaction with ROLLBACK and no error.
+        let gids = [gid.as_str().to_owned()];
+        match count_prepared(&transaction, &gids).await {
+            Ok(1) => {}
+            Ok(_) => {
+                return Ok(Recorded::No(Error::unavailable(
+                    "PostgreSQL did not keep the prepared transaction; try again",
+                )));
+            }
+            Err(error) => return Ok(Recorded::No(error)),
+        }
+        reach(Failpoint::AttemptBeforeCommit).await;
+        match transaction.commit().await {
+            Outcome::Committed => Ok(Recorded::Yes),
+            Outcome::RolledBack(error) => Ok(Recorded::No(error)),
+            // It may be recorded, and then it must stay.
+            Outcome::Unknown(error) => Err(error),
+        }
+    }
+
+    /// Rolls back what was prepared and will never be recorded. Best effort: the end of the write does it
+    /// otherwise.
+    async fn forget_prepared(&self, gid: &Gid) {
+        let forgotten = async { roll_back_one(&self.pool.session().await?, gid).await };
+        if let Err(error) = forgotten.await {
+            tracing::info!(gid = gid.as_str(), %error, "a prepared transaction is not rolled back yet");
+        }
+    }
+
+    /// Finishes a commit that was decided: makes what is left of its accepted attempts visible. Nothing to
+    /// do for any other write.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when something is left to do, by
+    /// another call or by the reaper of any server.
+    pub(super) async fn finish_commit(&self, write_id: &str) -> Result<()> {
+        let transaction = self.pool.begin_control().await?;
+        let write = find_write(&transaction, write_id).await?;
+        transaction.rollback().await;
+        if write.is_none_or(|write| write.state != WriteState::Committing) {
+            return Ok(());
+        }
+        let session = self.pool.session().await?;
+        let mut tries = 0;
+        while !commit_prepared(&session, write_id).await? {
+            tries += 1;
+            if tries == TRIES {
+                return Err(Error::unavailable(
+                    "another session is busy with a prepared transaction of the write; try again",
+                ));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        drop(session);
+        reach(Failpoint::CommitBeforeFinish).await;
+        let transaction = self.pool.begin_control().await?;
+        finish_commit(&transaction, write_id).await?;
+        transaction.commit().await.into_result()
+    }
+
+    /// Rolls back prepared transactions that nobody will accept, of one write or of all.
+    ///
+    /// # Errors
+    /// What PostgreSQL said.
+    pub(super) async fn roll_back_prepared(&self, write_id: Option<&str>) -> Result<()> {
+        // What another session is busy with is left to the next round.
+        roll_back_prepared(&self.pool.session().await?, write_id)
+            .await
+            .map(drop)
+    }
+}
+
+/// What became of the record of a prepared attempt.
+enum Recorded {
+    Yes,
+    /// Its write has ended.
+    Refused,
+    /// For certain.
+    No(Error),
+}
