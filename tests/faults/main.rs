@@ -28,4 +28,5 @@ mod random;
     reason = "shared with the other tests, which use all of it"
 )]
 mod support;
+mod two_phase;
 mod world;

@@ -87,7 +87,16 @@ impl Replica {
 
     /// Starts the server, to stop at a failpoint if one is named.
     pub fn start(&self, failpoint: Option<&str>) {
-        let process = Pgflight::start_to_fail(&self.url, &OPTIONS, failpoint);
+        self.run(&[], failpoint);
+    }
+
+    pub fn start_with(&self, options: &[&str]) {
+        self.run(options, None);
+    }
+
+    fn run(&self, options: &[&str], failpoint: Option<&str>) {
+        let options = [&OPTIONS, options].concat();
+        let process = Pgflight::start_to_fail(&self.url, &options, failpoint);
         self.proxy.point_at(&process.address);
         *self.process.lock().unwrap() = Some(process);
     }

@@ -21,4 +21,5 @@ mod session;
 #[allow(dead_code, reason = "shared with tests/faults, which uses the rest")]
 mod support;
 mod swap;
+mod two_phase;
 mod types_page;

@@ -134,8 +134,21 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn start() -> Self {
-        let folder = std::env::temp_dir().join(format!("pgflight-cluster-{}", std::process::id()));
-        let output = script().arg("start").arg(&folder).output().unwrap();
+        Self::start_with(&[])
+    }
+
+    /// With settings, each as `name=value`.
+    pub fn start_with(settings: &[&str]) -> Self {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let folder = format!("pgflight-cluster-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        let mut start = script();
+        start.arg("start");
+        for setting in settings {
+            start.args(["--set", setting]);
+        }
+        let output = start.arg(&folder).output().unwrap();
         assert!(
             output.status.success(),
             "{}",

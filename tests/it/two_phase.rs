@@ -1,0 +1,161 @@
+//! Appends in two phases: attempts wait in the table itself as prepared transactions.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::support::{Client, Cluster, Database, Pgflight, Put, attempt, batch, wait_until};
+
+const PREPARED: &str =
+    "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
+
+fn rows(values: &[i32]) -> RecordBatch {
+    batch(&[("n", Arc::new(Int32Array::from(values.to_vec())) as ArrayRef)])
+}
+
+fn append(publish: &str) -> Value {
+    json!({"table": "t", "mode": "MODE_APPEND", "publish": publish})
+}
+
+async fn setup(sql: &str, options: &[&str]) -> (Database, Pgflight, Client) {
+    let database = Database::new().await;
+    database.execute(sql).await;
+    let server = Pgflight::start_with(&database, options);
+    let client = server.client().await;
+    (database, server, client)
+}
+
+async fn send(client: &mut Client, id: (&str, u32, &str), values: &[i32]) -> Value {
+    let put = Put::whole(attempt(id.0, id.1, id.2), &[rows(values)]);
+    client.put(put).await.unwrap()
+}
+
+#[tokio::test]
+async fn only_the_accepted_attempts_are_ever_seen_and_nothing_stays_prepared() {
+    let (database, _server, mut client) = setup("CREATE TABLE t (n int)", &[]).await;
+    let begun = append("PUBLISH_UNSPECIFIED");
+    client.begin("w", begun, &rows(&[])).await.unwrap();
+    let first = send(&mut client, ("w", 0, "p0"), &[1, 2]).await;
+    send(&mut client, ("w", 1, "p1-cut"), &[3]).await;
+    let second = send(&mut client, ("w", 1, "p1"), &[3, 4]).await;
+    let again = send(&mut client, ("w", 1, "p1"), &[3, 4]).await;
+    assert_eq!(again, second, "the same attempt, the same receipt");
+    assert_eq!(database.text(PREPARED).await, "3");
+    assert_eq!(database.text("SELECT n FROM t").await, "");
+
+    let receipts = [first, second];
+    let committed = client.commit("w", &receipts).await.unwrap();
+    assert_eq!(committed["state"], "WRITE_STATE_COMMITTED");
+    assert_eq!(committed["rowCount"], "4");
+    assert_eq!(database.text("SELECT n FROM t ORDER BY n").await, "1,2,3,4");
+    assert_eq!(database.text(PREPARED).await, "0");
+    assert_eq!(client.commit("w", &receipts).await.unwrap(), committed);
+    assert_eq!(client.abort("w").await.unwrap(), committed);
+}
+
+#[tokio::test]
+async fn an_abort_and_an_expiry_leave_nothing_prepared() {
+    let options = ["--reaper-interval", "50ms", "--prepared-ttl", "400ms"];
+    let (database, _server, mut client) = setup("CREATE TABLE t (n int)", &options).await;
+    for id in ["aborted", "expired"] {
+        let spec = append("PUBLISH_TWO_PHASE");
+        client.begin(id, spec, &rows(&[])).await.unwrap();
+        send(&mut client, (id, 0, "a"), &[1]).await;
+        if id == "aborted" {
+            client.abort(id).await.unwrap();
+            assert_eq!(database.text(PREPARED).await, "0");
+        }
+    }
+    wait_until(
+        async || database.text(PREPARED).await == "0",
+        "the expired one is rolled back",
+    )
+    .await;
+    let states = "SELECT state FROM pgflight.write ORDER BY write_id";
+    assert_eq!(database.text(states).await, "aborted,aborted");
+    assert_eq!(database.text("SELECT n FROM t").await, "");
+}
+
+#[tokio::test]
+async fn tables_that_prepared_transactions_do_not_suit_are_staged() {
+    let cases = [
+        ("n int PRIMARY KEY", "", "unique index"),
+        ("n int, EXCLUDE USING btree (n WITH =)", "", "exclusion constraint"),
+        ("n int REFERENCES other", "", "foreign keys"),
+        ("n int", "CREATE RULE r AS ON INSERT TO t DO ALSO NOTHING", "rules"),
+        ("n int", "ALTER TABLE t ENABLE ROW LEVEL SECURITY", "row-level security"),
+        (
+            "n int",
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+             CREATE TRIGGER watched BEFORE INSERT ON t EXECUTE FUNCTION f()",
+            "triggers",
+        ),
+    ];
+    let (database, _server, mut client) = setup("", &[]).await;
+    for (number, (columns, sql, obstacle)) in cases.into_iter().enumerate() {
+        database
+            .execute(&format!(
+                "DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE TABLE other (n int PRIMARY KEY);
+                 CREATE TABLE t ({columns}); {sql}"
+            ))
+            .await;
+        let spec = append("PUBLISH_TWO_PHASE");
+        let refused = client
+            .begin("w", spec, &rows(&[]))
+            .await
+            .expect_err(obstacle);
+        assert_eq!(refused.code(), Code::Unimplemented, "{refused}");
+        assert!(refused.message().contains(obstacle), "{refused}");
+        let id = format!("w{number}");
+        let spec = append("PUBLISH_UNSPECIFIED");
+        client.begin(&id, spec, &rows(&[])).await.unwrap();
+        let publish = format!("SELECT publish FROM pgflight.write WHERE write_id = '{id}'");
+        assert_eq!(database.text(&publish).await, "append", "{obstacle}");
+        client.abort(&id).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn attempts_that_find_no_room_are_staged_and_all_are_published_together() {
+    let cluster = Cluster::start_with(&["max_prepared_transactions=1"]);
+    let database = Database::on(&cluster.url).await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let spec = append("PUBLISH_TWO_PHASE");
+    client.begin("w", spec, &rows(&[])).await.unwrap();
+    let mut receipts = Vec::new();
+    for (partition, id) in [(0, "a"), (1, "b"), (2, "c")] {
+        receipts.push(send(&mut client, ("w", partition, id), &[1]).await);
+    }
+    send(&mut client, ("w", 2, "unaccepted"), &[1]).await;
+    let prepared = "SELECT count(gid) FROM pgflight.attempt";
+    assert_eq!(database.text(prepared).await, "1");
+    client.commit("w", &receipts).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "3");
+    assert_eq!(database.text(PREPARED).await, "0");
+}
+
+#[tokio::test]
+async fn a_prepared_transaction_that_somebody_ended_is_said_to_be_lost() {
+    let (database, _server, mut client) = setup("CREATE TABLE t (n int)", &[]).await;
+    let spec = append("PUBLISH_TWO_PHASE");
+    client.begin("w", spec, &rows(&[])).await.unwrap();
+    let receipts = [
+        send(&mut client, ("w", 0, "a"), &[1]).await,
+        send(&mut client, ("w", 1, "b"), &[2]).await,
+    ];
+    let gid = "SELECT min(gid) FROM pg_prepared_xacts WHERE database = current_database()";
+    let gid = database.text(gid).await;
+    database.execute(&format!("ROLLBACK PREPARED '{gid}'")).await;
+    let lost = client.commit("w", &receipts).await.expect_err("lost");
+    assert_eq!(lost.code(), Code::FailedPrecondition);
+    assert!(
+        lost.message().contains("prepared_lost: 1 of 2"),
+        "{lost}"
+    );
+    assert_eq!(database.text("SELECT n FROM t").await, "");
+    assert_eq!(database.text(PREPARED).await, "0");
+}
