@@ -73,9 +73,12 @@ def write_dataframe(
             must be in the data, and NULL in none of its rows.
         order_by: keyed modes only: of several rows with the same keys, the one with the greatest
             value in this column counts. Unless given, such rows are an error.
-        publish: "staged" (default): all rows or none. "direct", mode "append" only: every task's rows
-            go straight into the table, which is cheaper and breaks the promise above: rows of a
-            task that failed afterwards, or ran twice, stay there.
+        publish: How the rows of the tasks reach the table. "staged": by way of a staging table, all at
+            one moment. "two_phase", mode "append" only: they wait in the table itself, unseen, which
+            costs no second write; partitions become visible within milliseconds of each other. Unless
+            said, two_phase where the table and PostgreSQL's max_prepared_transactions allow it, else
+            staged. "direct", mode "append" only: each task's rows are visible at once, which breaks
+            the promise above: rows of a task that failed afterwards, or ran twice, stay there.
         write_id: A name of your own for this write, at most 128 bytes. Calling again with the same
             name and arguments writes nothing if the write was committed and returns its result: a
             job that is run again does not write twice. A job that failed may be run again under

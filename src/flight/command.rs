@@ -9,7 +9,9 @@ use super::envelope::{Envelope, WireForm};
 use crate::error::{Error, Result};
 use crate::plan::{Ident, TableName};
 use crate::proto::v1;
-use crate::write::{AppendBy, AttemptId, EndRecord, IfExists, KeyedAction, Mode, OverwriteWith, WriteSpec};
+use crate::write::{
+    AppendBy, AttemptId, EndRecord, IfExists, KeyedAction, Mode, OverwriteWith, WriteSpec,
+};
 
 /// Ids are keys of the ledger and stand in logs: long enough for any job's name, no longer.
 const MAX_ID_BYTES: usize = 128;

@@ -329,7 +329,10 @@ pub async fn finish_commit(transaction: &Transaction, write_id: &str) -> Result<
 /// What PostgreSQL said.
 pub async fn committing_writes(transaction: &Transaction) -> Result<Vec<String>> {
     let rows = transaction
-        .query("SELECT write_id FROM pgflight.write WHERE state = 'committing'", &[])
+        .query(
+            "SELECT write_id FROM pgflight.write WHERE state = 'committing'",
+            &[],
+        )
         .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }

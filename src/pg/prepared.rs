@@ -16,8 +16,7 @@ use crate::plan::Relation;
 const PREFIX: &str = "pgflight:";
 
 /// The part of the name that says which write it is: names are shorter than write ids may be.
-const WRITE_KEY: &str =
-    "pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to($1, 'UTF8')), 'hex'), 32)";
+const WRITE_KEY: &str = "pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to($1, 'UTF8')), 'hex'), 32)";
 
 /// The name of a prepared transaction: made here alone, and safe in a statement as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +28,8 @@ impl Gid {
     /// # Errors
     /// What PostgreSQL said.
     pub async fn new(transaction: &Transaction, write_id: &str) -> Result<Self> {
-        let statement = format!("SELECT '{PREFIX}' || {WRITE_KEY} || ':' || pg_catalog.gen_random_uuid()");
+        let statement =
+            format!("SELECT '{PREFIX}' || {WRITE_KEY} || ':' || pg_catalog.gen_random_uuid()");
         Ok(Self(
             transaction
                 .query_one(&statement, &[&write_id])
@@ -45,12 +45,15 @@ impl Gid {
 
     /// A name that the catalog or the ledger holds.
     pub(super) fn from_catalog(gid: String) -> Result<Self> {
-        let is_ours = gid
-            .strip_prefix(PREFIX)
-            .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit() || b":-".contains(&b)));
+        let is_ours = gid.strip_prefix(PREFIX).is_some_and(|rest| {
+            rest.bytes()
+                .all(|b| b.is_ascii_hexdigit() || b":-".contains(&b))
+        });
         match is_ours {
             true => Ok(Self(gid)),
-            false => Err(Error::internal("a prepared transaction has a name that is not ours")),
+            false => Err(Error::internal(
+                "a prepared transaction has a name that is not ours",
+            )),
         }
     }
 }
@@ -117,7 +120,7 @@ pub async fn prepare(transaction: Transaction, gid: &Gid) -> Outcome {
             )
             .with_source(error),
         ),
-        outcome => outcome,
+        outcome @ (Outcome::Committed | Outcome::RolledBack(_) | Outcome::Unknown(_)) => outcome,
     }
 }
 

@@ -9,9 +9,9 @@ use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    Accepted, Attempt, Decision, LedgerWrite, Merge, Outcome, Publish, TableLock, Transaction, WriteState,
-    accepted_row_count, adopt_shadow, attempts, commit, count_prepared, delete_all, lock_write_for_publish, merge,
-    publish_rows, staging_relation, swap_in, truncate,
+    Accepted, Attempt, Decision, LedgerWrite, Merge, Outcome, Publish, TableLock, Transaction,
+    WriteState, accepted_row_count, adopt_shadow, attempts, commit, count_prepared, delete_all,
+    lock_write_for_publish, merge, publish_rows, staging_relation, swap_in, truncate,
 };
 use crate::plan::{QualifiedName, Relation};
 
@@ -95,7 +95,8 @@ impl Writer {
         if let Some(lost) = lost {
             // Rows that are gone stay gone: say so once and for all.
             drop(transaction);
-            let reason = format!("{lost}; nothing was published; run the job again with a new write id");
+            let reason =
+                format!("{lost}; nothing was published; run the job again with a new write id");
             // Unless another driver's commit, of other attempts, came first.
             return match self.abort(write_id, &reason).await?.state {
                 WriteState::Committing | WriteState::Committed => Ok(()),

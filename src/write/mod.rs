@@ -14,7 +14,9 @@ mod writer;
 pub use pipeline::{EndOfStream, EndRecord, StreamMessage};
 pub use reaper::{Reaped, ReaperConfig};
 pub use session::WriteStatus;
-pub use spec::{AppendBy, AttemptId, IfExists, KeyedAction, Mode, OverwriteWith, Receipt, WriteSpec};
+pub use spec::{
+    AppendBy, AttemptId, IfExists, KeyedAction, Mode, OverwriteWith, Receipt, WriteSpec,
+};
 pub use writer::Writer;
 
 pub use crate::pg::{LedgerWrite, WriteState};

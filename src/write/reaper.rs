@@ -9,7 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::writer::Writer;
 use crate::error::Result;
-use crate::pg::{committing_writes, drop_staging_of, ended_with_staging, expire_writes, forget_writes, has_schema};
+use crate::pg::{
+    committing_writes, drop_staging_of, ended_with_staging, expire_writes, forget_writes,
+    has_schema,
+};
 
 /// When the reaper comes and what it takes.
 #[derive(Debug, Clone)]

@@ -8,8 +8,8 @@ use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    Decision, LedgerWrite, NewWrite, Publish, Transaction, WriteState, abort, attempts, begin, commit,
-    create_staging, create_table, create_twin, definitions_of, ensure_schema, find_write,
+    Decision, LedgerWrite, NewWrite, Publish, Transaction, WriteState, abort, attempts, begin,
+    commit, create_staging, create_table, create_twin, definitions_of, ensure_schema, find_write,
     new_shadow_name, new_staging_name, qualify, staging_relation,
 };
 use crate::plan::ddl::ColumnDefinition;

@@ -60,7 +60,14 @@ async fn check(point: Failpoint, expected: End) {
         "the reaper ends the write",
     )
     .await;
-    oracle::check(&world.database, &job, Mode::AppendInTwoPhases, &table, expected).await;
+    oracle::check(
+        &world.database,
+        &job,
+        Mode::AppendInTwoPhases,
+        &table,
+        expected,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

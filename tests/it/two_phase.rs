@@ -8,8 +8,7 @@ use tonic::Code;
 
 use crate::support::{Client, Cluster, Database, Pgflight, Put, attempt, batch, wait_until};
 
-const PREPARED: &str =
-    "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
+const PREPARED: &str = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
 
 fn rows(values: &[i32]) -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(values.to_vec())) as ArrayRef)])
@@ -82,10 +81,22 @@ async fn an_abort_and_an_expiry_leave_nothing_prepared() {
 async fn tables_that_prepared_transactions_do_not_suit_are_staged() {
     let cases = [
         ("n int PRIMARY KEY", "", "unique index"),
-        ("n int, EXCLUDE USING btree (n WITH =)", "", "exclusion constraint"),
+        (
+            "n int, EXCLUDE USING btree (n WITH =)",
+            "",
+            "exclusion constraint",
+        ),
         ("n int REFERENCES other", "", "foreign keys"),
-        ("n int", "CREATE RULE r AS ON INSERT TO t DO ALSO NOTHING", "rules"),
-        ("n int", "ALTER TABLE t ENABLE ROW LEVEL SECURITY", "row-level security"),
+        (
+            "n int",
+            "CREATE RULE r AS ON INSERT TO t DO ALSO NOTHING",
+            "rules",
+        ),
+        (
+            "n int",
+            "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
+            "row-level security",
+        ),
         (
             "n int",
             "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
@@ -149,13 +160,12 @@ async fn a_prepared_transaction_that_somebody_ended_is_said_to_be_lost() {
     ];
     let gid = "SELECT min(gid) FROM pg_prepared_xacts WHERE database = current_database()";
     let gid = database.text(gid).await;
-    database.execute(&format!("ROLLBACK PREPARED '{gid}'")).await;
+    database
+        .execute(&format!("ROLLBACK PREPARED '{gid}'"))
+        .await;
     let lost = client.commit("w", &receipts).await.expect_err("lost");
     assert_eq!(lost.code(), Code::FailedPrecondition);
-    assert!(
-        lost.message().contains("prepared_lost: 1 of 2"),
-        "{lost}"
-    );
+    assert!(lost.message().contains("prepared_lost: 1 of 2"), "{lost}");
     assert_eq!(database.text("SELECT n FROM t").await, "");
     assert_eq!(database.text(PREPARED).await, "0");
 }

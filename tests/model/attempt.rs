@@ -1,7 +1,7 @@
 //! An attempt, A0 to A6: `src/write/attempt.rs`, with the statements of `src/pg/ledger.rs` and the end
 //! of the stream as `src/write/pipeline.rs` takes it.
 
-use crate::config::{Config, End, Fence};
+use crate::config::{Config, End, Fence, Publish};
 use crate::state::{AttemptStep, Call, RowLock, State, Write};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -11,6 +11,8 @@ pub(crate) enum AttemptAction {
     A1A2Copy,
     A3EndRecord,
     A3CutWithoutEndRecord,
+    /// Of two phases: PREPARE TRANSACTION.
+    A3Prepare,
     A4Fence,
     A5Insert,
     A6Commit,
@@ -40,7 +42,12 @@ pub(crate) fn actions(
                 add(Do::A3CutWithoutEndRecord);
             }
         }
-        AttemptStep::Finished if fence_is_granted(config, state, number) => add(Do::A4Fence),
+        AttemptStep::Finished if config.publish == Publish::TwoPhase => add(Do::A3Prepare),
+        AttemptStep::Finished | AttemptStep::Prepared
+            if fence_is_granted(config, state, number) =>
+        {
+            add(Do::A4Fence)
+        }
         AttemptStep::Fenced if !key_is_being_inserted(config, state, number) => add(Do::A5Insert),
         AttemptStep::Inserted => add(Do::A6Commit),
         AttemptStep::ShutOut | AttemptStep::RolledBack => add(Do::ReadLedgerAgain),
@@ -51,7 +58,11 @@ pub(crate) fn actions(
         AttemptStep::Lost => add(Do::AskAgain),
         _ => {}
     }
-    if state.attempts[number].has_copied() && state.server_can_die() {
+    let served = match config.publish {
+        Publish::TwoPhase => state.attempts[number].is_served(),
+        Publish::Copy | Publish::Adopt => state.attempts[number].has_copied(),
+    };
+    if served && state.server_can_die() {
         add(Do::ServerDies);
     }
 }
@@ -96,6 +107,11 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: A
                 false => AttemptStep::Finished,
             }
         }
+        // `prepare_attempt`: the transaction is PostgreSQL's from now on.
+        Do::A3Prepare => {
+            state.prepared.add(number);
+            AttemptStep::Prepared
+        }
         // `record_attempt`: SELECT … AND state = 'open' FOR SHARE.
         Do::A4Fence if state.write == Write::Open || config.rules.fence == Fence::Missing => {
             AttemptStep::Fenced
@@ -112,11 +128,17 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: A
             AttemptStep::Recorded
         }
         // `write_attempt`: on any error the ledger is read once more.
-        Do::ReadLedgerAgain => match state.record_of(config, number) {
-            Some(record) => receive(config, state, number, record),
-            None if state.attempts[number].step == AttemptStep::ShutOut => AttemptStep::Refused,
-            None => AttemptStep::Failed,
-        },
+        Do::ReadLedgerAgain => {
+            // `forget_prepared`; a stream that was rolled back otherwise leaves it to the write's end.
+            if state.attempts[number].step == AttemptStep::ShutOut {
+                state.prepared.remove(number);
+            }
+            match state.record_of(config, number) {
+                Some(record) => receive(config, state, number, record),
+                None if state.attempts[number].step == AttemptStep::ShutOut => AttemptStep::Refused,
+                None => AttemptStep::Failed,
+            }
+        }
         Do::Reply => receive(config, state, number, number),
         Do::LoseReply => AttemptStep::Lost,
         Do::ServerDies => {
@@ -130,7 +152,9 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: A
 fn record(config: &Config, state: &mut State, number: usize) {
     state.recorded_late |= state.has_ended();
     state.ledger.add(number);
-    state.staged.add(number);
+    if config.publish != Publish::TwoPhase {
+        state.staged.add(number);
+    }
     if !config.rules.drivers_list_decides {
         state.first_recorded[config.streams[number].partition].get_or_insert(number);
     }

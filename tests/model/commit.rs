@@ -63,23 +63,27 @@ pub(crate) fn actions(
             add(Do::AbortLostStaging);
         }
         CommitStep::AbortingLost(_) => add(Do::CommitThatAbort),
-        CommitStep::Replying(_) => {
+        // `finish_commit` comes first, in steps of its own: see `crate::two_phase`.
+        CommitStep::Replying(_) if state.write != Write::Committing => {
             add(Do::Reply);
             add(Do::LoseReply);
         }
         CommitStep::Lost(_) | CommitStep::Failed if commit.retries > 0 => add(Do::CallAgain),
         _ => {}
     }
-    let in_call = matches!(
-        commit.step,
-        CommitStep::Locked
-            | CommitStep::Checked
-            | CommitStep::CopiesEnded
-            | CommitStep::Published(_)
-            | CommitStep::Updated(_)
-            | CommitStep::StagingLost
-            | CommitStep::AbortingLost(_)
-    );
+    let finishing =
+        matches!(commit.step, CommitStep::Replying(_)) && state.write == Write::Committing;
+    let in_call = finishing
+        || matches!(
+            commit.step,
+            CommitStep::Locked
+                | CommitStep::Checked
+                | CommitStep::CopiesEnded
+                | CommitStep::Published(_)
+                | CommitStep::Updated(_)
+                | CommitStep::StagingLost
+                | CommitStep::AbortingLost(_)
+        );
     if in_call && state.server_can_die() {
         add(Do::ServerDies);
     }
@@ -98,7 +102,7 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
         // `try_commit`: `lock_write_for_publish`, SELECT … FOR UPDATE.
         (Do::C1C2Lock, _) => match state.write {
             Write::Open => CommitStep::Locked,
-            Write::Committed => CommitStep::Replying(Answer::Committed),
+            Write::Committing | Write::Committed => CommitStep::Replying(Answer::Committed),
             Write::Aborted | Write::Absent => CommitStep::Replying(Answer::Aborted),
         },
         // `Chosen::from`, over what a new statement reads.
@@ -129,7 +133,10 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
         }
         (Do::C4C5Publish, _) => {
             let chosen = chosen(config, state, number);
-            let published = chosen.and(state.staged);
+            let published = chosen.and(match config.publish {
+                Publish::TwoPhase => state.prepared,
+                Publish::Copy | Publish::Adopt => state.staged,
+            });
             match published == chosen || !config.rules.counts_are_checked {
                 true => CommitStep::Published(published),
                 false => CommitStep::StagingLost,
@@ -137,6 +144,11 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
         }
         // `ledger::commit`: UPDATE … AND state = 'open' must hit the row, which C2 keeps locked.
         (Do::C6Update, CommitStep::Published(published)) => CommitStep::Updated(published),
+        // `try_commit`: COMMIT, of the decision.
+        (Do::C7Commit, CommitStep::Updated(published)) if config.publish == Publish::TwoPhase => {
+            state.decide(published);
+            CommitStep::Replying(Answer::Committed)
+        }
         // `try_commit`: COMMIT.
         (Do::C7Commit, CommitStep::Updated(published)) => {
             state.end(Write::Committed);
@@ -153,7 +165,7 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
         (Do::CommitThatAbort, CommitStep::AbortingLost(upsert)) => {
             session::commit_upsert(state, upsert);
             match state.write {
-                Write::Committed if config.rules.lost_staging_reads_ledger => {
+                Write::Committing | Write::Committed if config.rules.lost_staging_reads_ledger => {
                     CommitStep::Replying(Answer::Committed)
                 }
                 _ => CommitStep::Replying(Answer::StagingLost),

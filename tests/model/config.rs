@@ -63,6 +63,8 @@ pub(crate) enum Publish {
     Copy,
     /// Makes the table itself the target, logged, as mode create does.
     Adopt,
+    /// Commits the transactions in which the attempts wait in the target, prepared.
+    TwoPhase,
 }
 
 /// The rules that the mutants break.
@@ -80,6 +82,12 @@ pub(crate) struct Rules {
     pub(crate) counts_are_checked: bool,
     /// C5: a table that is adopted keeps only the rows that were accepted.
     pub(crate) unaccepted_rows_go: bool,
+    /// C6, C7: what is accepted is decided and logged before the first prepared transaction is committed.
+    pub(crate) decision_comes_first: bool,
+    /// Prepared transactions that nobody will accept are rolled back.
+    pub(crate) unwanted_are_rolled_back: bool,
+    /// … and those of a decided write that were accepted are not.
+    pub(crate) accepted_are_kept: bool,
     /// C5: after `staging_lost` the answer is what the abort found, not what it wanted.
     pub(crate) lost_staging_reads_ledger: bool,
     /// Cleaning asks the ledger, not its own memory, whether the write has ended.
@@ -106,6 +114,9 @@ impl Rules {
         drivers_list_decides: true,
         counts_are_checked: true,
         unaccepted_rows_go: true,
+        decision_comes_first: true,
+        unwanted_are_rolled_back: true,
+        accepted_are_kept: true,
         lost_staging_reads_ledger: true,
         cleaning_asks_ledger: true,
         tombstone: true,

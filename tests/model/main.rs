@@ -23,6 +23,7 @@ mod properties;
 mod protocol;
 mod session;
 mod state;
+mod two_phase;
 
 use std::time::Instant;
 
@@ -96,6 +97,32 @@ fn with_adopted_table() -> Config {
         publish: Publish::Adopt,
         ..Config::one_job()
     }
+}
+
+#[test]
+fn attempts_that_wait_prepared_are_committed_once_or_rolled_back() {
+    search("two phases", in_two_phases());
+}
+
+/// With an abort at any time, a crash of PostgreSQL, and servers that die between the phases.
+fn in_two_phases() -> Config {
+    Config {
+        streams: vec![TRUNCATED, TRUNCATED_RETRY, FIRST],
+        publish: Publish::TwoPhase,
+        abort: true,
+        postgres_crashes: 1,
+        ..Config::one_job()
+    }
+}
+
+#[test]
+fn a_stream_that_is_sent_twice_is_prepared_twice_and_committed_once() {
+    let config = Config {
+        streams: vec![TRUNCATED_RETRY, FIRST, ZOMBIE],
+        expiry: true,
+        ..in_two_phases()
+    };
+    search("two phases, a zombie", config);
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::config::{Config, FIRST, Fence, Rules, TRUNCATED, TRUNCATED_RETRY, ZOMBIE};
-use crate::properties::{I1, I3, I4, I5, I6, I8};
+use crate::properties::{END, I1, I2, I3, I4, I5, I6, I8};
 use crate::protocol::Protocol;
-use crate::{two_drivers, with_adopted_table, with_failover};
+use crate::{in_two_phases, two_drivers, with_adopted_table, with_failover};
 
 /// Searches until each of these invariants is seen broken.
 fn breaks(invariants: &[&'static str], config: Config) {
@@ -137,6 +137,40 @@ fn where_cleaning_does_not_ask_the_ledger_a_failover_ends_in_a_commit_of_nothing
         ..with_failover()
     };
     breaks(&[I1], config);
+}
+
+fn two_phases_with(rules: Rules) -> Config {
+    Config {
+        rules,
+        ..in_two_phases()
+    }
+}
+
+#[test]
+fn where_the_decision_comes_last_an_aborted_write_has_rows() {
+    let rules = Rules {
+        decision_comes_first: false,
+        ..PROTOCOL
+    };
+    breaks(&[I2], two_phases_with(rules));
+}
+
+#[test]
+fn where_unwanted_transactions_are_left_they_stay_prepared_for_ever() {
+    let rules = Rules {
+        unwanted_are_rolled_back: false,
+        ..PROTOCOL
+    };
+    breaks(&[END], two_phases_with(rules));
+}
+
+#[test]
+fn where_the_accepted_are_not_told_apart_a_committed_write_lacks_rows() {
+    let rules = Rules {
+        accepted_are_kept: false,
+        ..PROTOCOL
+    };
+    breaks(&[I1], two_phases_with(rules));
 }
 
 #[test]

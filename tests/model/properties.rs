@@ -2,9 +2,11 @@
 
 use stateright::{Model, Property};
 
-use crate::config::{End, PARTITIONS, STREAMS};
+use crate::config::{End, PARTITIONS, Publish, STREAMS};
 use crate::protocol::Protocol;
-use crate::state::{AbortStep, Answer, AttemptStep, Begin, CommitStep, Expiry, State, Write};
+use crate::state::{
+    AbortStep, Answer, AttemptStep, Begin, CommitStep, Expiry, State, Streams, Write,
+};
 
 pub(crate) const I1: &str =
     "I1 a committed write has each accepted attempt once and whole, and no other row";
@@ -37,8 +39,11 @@ pub(crate) fn invariants() -> Vec<Property<Protocol>> {
         always(I1, |model, state| {
             state.write != Write::Committed || target_is_what_a_driver_accepted(model, state)
         }),
-        always(I2, |_, state| {
-            state.write == Write::Committed || state.target == [0; STREAMS]
+        always(I2, |_, state| match state.write {
+            Write::Committed => true,
+            Write::Committing => (0..STREAMS)
+                .all(|number| state.target[number] <= u8::from(state.decided.has(number))),
+            Write::Absent | Write::Open | Write::Aborted => state.target == [0; STREAMS],
         }),
         always(I3, |_, state| {
             state.write == Write::Committed || !somebody_was_told(state, &[Answer::Committed])
@@ -54,11 +59,18 @@ pub(crate) fn invariants() -> Vec<Property<Protocol>> {
             let open = state.write == Write::Open;
             let crashed = state.postgres_crashes < model.config.postgres_crashes
                 || state.failovers < model.config.failovers;
+            let waiting = match model.config.publish {
+                Publish::TwoPhase => state.prepared,
+                Publish::Copy | Publish::Adopt => state.staged,
+            };
             state.staged.is_subset_of(state.ledger)
-                && (!open || crashed || state.ledger.is_subset_of(state.staged))
+                && (!open || crashed || state.ledger.is_subset_of(waiting))
         }),
         always(I8, |_, state| {
-            !state.recorded_late && state.first_end.is_none_or(|end| state.write == end)
+            let stays = |end| {
+                state.write == end || (end == Write::Committed && state.write == Write::Committing)
+            };
+            !state.recorded_late && state.first_end.is_none_or(stays)
         }),
         always(RECEIPTS, |_, state| {
             !somebody_was_told(state, &[Answer::Differs])
@@ -139,7 +151,8 @@ fn everything_comes_to_its_end(model: &Protocol, state: &State) -> bool {
             let gives_up = model.config.server_crashes.is_none();
             !model.config.expiry && (!accepted || gives_up)
         }
-        Write::Committed | Write::Aborted => !state.staging,
+        Write::Committing => false,
+        Write::Committed | Write::Aborted => !state.staging && state.prepared == Streams::default(),
     };
     well && !waits
 }
@@ -208,7 +221,7 @@ pub(crate) fn outcomes(model: &Protocol) -> Vec<Property<Protocol>> {
             |_, state| state.expiry == Expiry::Done && somebody_was_told(state, &[Answer::Aborted]),
         ));
     }
-    if config.postgres_crashes > 0 {
+    if config.postgres_crashes > 0 && config.publish == Publish::Copy {
         outcomes.push(sometimes(
             "a commit refuses rows that were staged and are lost",
             |_, state| somebody_was_told(state, &[Answer::StagingLost]),

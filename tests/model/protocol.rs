@@ -10,6 +10,7 @@ use crate::session::{self, SessionAction};
 use crate::state::{
     AbortStep, Answer, AttemptStep, Begin, CommitStep, Expiry, State, Streams, Write,
 };
+use crate::two_phase::{self, TwoPhaseAction};
 
 pub(crate) struct Protocol {
     pub(crate) config: Config,
@@ -21,6 +22,7 @@ pub(crate) enum Action {
     Session(SessionAction),
     Attempt(usize, AttemptAction),
     Commit(usize, CommitAction),
+    TwoPhase(TwoPhaseAction),
     PostgresCrashes,
     PostgresFailsOver,
 }
@@ -48,9 +50,18 @@ impl Model for Protocol {
                 actions.push(Action::Commit(number, action));
             });
         }
+        two_phase::actions(config, state, |action| {
+            actions.push(Action::TwoPhase(action))
+        });
         // A crash that empties nothing is no more than servers that die.
-        let unlogged = self.config.publish == Publish::Copy;
-        if unlogged && state.postgres_crashes > 0 && state.staged != Streams::default() {
+        let unlogged = state.staged != Streams::default();
+        let prepared = state.prepared != Streams::default();
+        let matters = match self.config.publish {
+            Publish::Copy => unlogged,
+            Publish::TwoPhase => prepared,
+            Publish::Adopt => false,
+        };
+        if matters && state.postgres_crashes > 0 {
             actions.push(Action::PostgresCrashes);
         }
         // No promise is broken by losing what nobody has been told.
@@ -70,6 +81,7 @@ impl Model for Protocol {
             Action::Commit(number, action) => {
                 commit::apply(&self.config, &mut state, number, action);
             }
+            Action::TwoPhase(action) => two_phase::apply(&mut state, action),
             Action::PostgresCrashes => {
                 state.postgres_crashes -= 1;
                 crash_postgres(&mut state);

@@ -80,7 +80,8 @@ fn abort_actions(config: &Config, state: &State, add: &mut impl FnMut(SessionAct
                 add(Do::AbortDies);
             }
         }
-        AbortStep::Replying => {
+        // `finish_commit` comes first, in steps of its own: see `crate::two_phase`.
+        AbortStep::Replying if state.write != Write::Committing => {
             add(Do::AbortReply);
             add(Do::AbortLosesReply);
         }
@@ -97,7 +98,7 @@ pub(crate) fn apply(config: &Config, state: &mut State, action: SessionAction) {
             state.begins[number] = match state.write {
                 Write::Absent => Begin::Inserted,
                 Write::Aborted => Begin::Refused,
-                Write::Open | Write::Committed => Begin::Done,
+                Write::Open | Write::Committing | Write::Committed => Begin::Done,
             };
         }
         Do::BeginCommits(number) => {
@@ -128,7 +129,7 @@ pub(crate) fn apply(config: &Config, state: &mut State, action: SessionAction) {
         Do::AbortReply => {
             state.abort.step = AbortStep::Told(match state.write {
                 Write::Committed => Answer::Committed,
-                Write::Aborted | Write::Absent | Write::Open => Answer::Aborted,
+                Write::Aborted | Write::Absent | Write::Open | Write::Committing => Answer::Aborted,
             });
         }
         Do::AbortLosesReply => state.abort.step = AbortStep::Lost,
@@ -163,7 +164,7 @@ pub(crate) fn upsert(config: &Config, state: &State) -> Upsert {
     match state.write {
         Write::Absent if config.rules.tombstone => Upsert::Tombstone,
         Write::Open => Upsert::End,
-        Write::Absent | Write::Committed | Write::Aborted => Upsert::Nothing,
+        Write::Absent | Write::Committing | Write::Committed | Write::Aborted => Upsert::Nothing,
     }
 }
 

@@ -12,6 +12,9 @@ impl Streams {
     pub(crate) fn add(&mut self, stream: usize) {
         self.0 |= 1 << stream;
     }
+    pub(crate) fn remove(&mut self, stream: usize) {
+        self.0 &= !(1 << stream);
+    }
     pub(crate) fn has(self, stream: usize) -> bool {
         self.0 & (1 << stream) != 0
     }
@@ -37,7 +40,12 @@ pub(crate) struct State {
     pub(crate) staging: bool,
     /// The streams whose rows are in it. Unlogged, so a crash empties it.
     pub(crate) staged: Streams,
-    /// How often the rows of each stream are in the target.
+    /// The streams whose transactions are prepared: their rows are in the target, seen by nobody, and a
+    /// crash leaves them.
+    pub(crate) prepared: Streams,
+    /// `pgflight.attempt.accepted`: the streams that are to be committed.
+    pub(crate) decided: Streams,
+    /// How often the rows of each stream are in the target, for all to see.
     pub(crate) target: [u8; STREAMS],
 
     // How far the calls have come, on any server.
@@ -68,6 +76,8 @@ pub(crate) struct State {
 pub(crate) enum Write {
     Absent,
     Open,
+    /// Decided; some prepared transactions are still to be committed.
+    Committing,
     Committed,
     Aborted,
 }
@@ -98,6 +108,8 @@ pub(crate) enum AttemptStep {
     Copying,
     /// A3: the COPY is finished.
     Finished,
+    /// Of two phases: prepared. The record is made in a transaction of its own.
+    Prepared,
     /// A4: the fence is held.
     Fenced,
     /// A5: the ledger row is inserted, not committed.
@@ -231,6 +243,12 @@ impl Attempt {
         use AttemptStep::{Copying, Fenced, Finished, Inserted};
         matches!(self.step, Copying | Finished | Fenced | Inserted)
     }
+
+    /// Whether a server works on it.
+    pub(crate) fn is_served(self) -> bool {
+        use AttemptStep::{Prepared, ShutOut};
+        self.has_copied() || matches!(self.step, Prepared | ShutOut)
+    }
 }
 
 impl State {
@@ -240,6 +258,8 @@ impl State {
             ledger: Streams::default(),
             staging: false,
             staged: Streams::default(),
+            prepared: Streams::default(),
+            decided: Streams::default(),
             target: [0; STREAMS],
             begins: [Begin::Idle; 2],
             attempts: [Attempt {
@@ -344,6 +364,19 @@ impl State {
         self.first_end.get_or_insert(write);
     }
 
+    /// A COMMIT that decides which prepared transactions are to be committed.
+    pub(crate) fn decide(&mut self, accepted: Streams) {
+        self.write = Write::Committing;
+        self.decided = accepted;
+        self.first_end.get_or_insert(Write::Committed);
+    }
+
+    /// COMMIT PREPARED.
+    pub(crate) fn commit_prepared(&mut self, stream: usize) {
+        self.prepared.remove(stream);
+        self.target[stream] += 1;
+    }
+
     /// The staging table goes, or is the target from now on.
     pub(crate) fn drop_staging(&mut self) {
         self.staging = false;
@@ -351,7 +384,10 @@ impl State {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        matches!(self.write, Write::Committed | Write::Aborted)
+        matches!(
+            self.write,
+            Write::Committing | Write::Committed | Write::Aborted
+        )
     }
 
     /// Whether a server may die now.
