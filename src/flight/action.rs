@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::command;
 use super::decode;
 use super::envelope::{self, Envelope, WireForm};
+use super::gate::Limits;
 use crate::error::{Error, Result};
 use crate::proto::v1;
 use crate::write::{KeyedAction, Mode, WriteState, WriteStatus, Writer};
@@ -101,7 +102,10 @@ pub(super) async fn act(
             let request: v1::BeginRequest = envelope.decode()?;
             let write_id = command::write_id(request.write_id)?;
             let spec = command::write_spec(request.spec)?;
-            let schema = decode::schema(&request.arrow_schema)?;
+            let schema = decode::schema(
+                &request.arrow_schema,
+                Limits::for_messages_of(max_message_bytes),
+            )?;
             writer.begin(&write_id, &spec, &schema).await?
         }
         ActionName::Commit => {

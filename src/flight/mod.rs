@@ -4,6 +4,7 @@ mod action;
 mod command;
 mod decode;
 mod envelope;
+mod gate;
 mod info;
 mod put;
 mod server;

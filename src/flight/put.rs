@@ -8,12 +8,17 @@ use tonic::Streaming;
 use super::command::{PutCommand, put_command};
 use super::decode::Decoder;
 use super::envelope::{self, WireForm};
+use super::gate::Limits;
 use crate::error::{Error, Result};
 use crate::proto::v1;
 use crate::write::{AttemptId, EndOfStream, Mode, Receipt, WriteSpec, Writer};
 
 /// Carries out a whole DoPut. Dropping the future keeps nothing of the stream.
-pub(super) async fn put(writer: &Writer, mut messages: Streaming<FlightData>) -> Result<PutResult> {
+pub(super) async fn put(
+    writer: &Writer,
+    limits: Limits,
+    mut messages: Streaming<FlightData>,
+) -> Result<PutResult> {
     let first = messages.message().await.map_err(|status| {
         Error::cancelled(format!(
             "the stream broke before its first message: {}",
@@ -23,7 +28,7 @@ pub(super) async fn put(writer: &Writer, mut messages: Streaming<FlightData>) ->
     let mut first = first
         .ok_or_else(|| Error::invalid_command("the stream is empty: no descriptor, no schema"))?;
     let command = put_command(first.flight_descriptor.take())?;
-    let decoder = Decoder::begin(&first)?;
+    let decoder = Decoder::begin(&first, limits)?;
     let schema = decoder.schema();
     let messages = pin!(decoder.decode(messages));
     match command {

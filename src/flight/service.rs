@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::action::{self, ActionName};
+use super::gate::Limits;
 use super::status::log_to_status;
 use super::{info, put};
 use crate::error::{Error, Result};
@@ -69,8 +70,9 @@ impl FlightService for Service {
         // Inside the answer, so that a client who leaves drops the stream and with it the COPY.
         let answer = async move {
             let _running = service.life.calls.token();
+            let limits = Limits::for_messages_of(service.max_message_bytes);
             let outcome = tokio::select! {
-                outcome = put::put(&service.writer, request.into_inner()) => outcome,
+                outcome = put::put(&service.writer, limits, request.into_inner()) => outcome,
                 () = service.life.stopping.cancelled() => Err(Error::unavailable(
                     "this server has shut down before the stream ended; nothing of it is kept; try again",
                 )),

@@ -13,6 +13,7 @@ pub struct Pgflight {
     child: Child,
     pub address: String,
     failed: Arc<AtomicBool>,
+    panicked: Arc<AtomicBool>,
 }
 
 impl Pgflight {
@@ -41,12 +42,17 @@ impl Pgflight {
         let (sender, receiver) = mpsc::channel();
         let failed = Arc::new(AtomicBool::new(false));
         let has_failed = Arc::clone(&failed);
+        let panicked = Arc::new(AtomicBool::new(false));
+        let has_panicked = Arc::clone(&panicked);
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 // cargo shows it when the test fails.
                 eprintln!("{line}");
                 if line.starts_with("failpoint ") {
                     has_failed.store(true, Ordering::SeqCst);
+                }
+                if line.contains("panicked") {
+                    has_panicked.store(true, Ordering::SeqCst);
                 }
                 if let Some((_, rest)) = line.split_once("listening on ") {
                     let end = rest.find([' ', '"']).unwrap_or(rest.len());
@@ -61,6 +67,7 @@ impl Pgflight {
             child,
             address,
             failed,
+            panicked,
         }
     }
 
@@ -78,6 +85,11 @@ impl Pgflight {
     /// Whether it has stopped at its failpoint.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::SeqCst)
+    }
+
+    /// Whether it has written of a panic, which it may have survived.
+    pub fn has_panicked(&self) -> bool {
+        self.panicked.load(Ordering::SeqCst)
     }
 
     pub async fn client(&self) -> Client {
