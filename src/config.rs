@@ -111,6 +111,11 @@ pub struct Serve {
     #[arg(long, env = "PGFLIGHT_CONNECTION_WAIT", value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub connection_wait: Duration,
 
+    /// How long a stream waits for PostgreSQL to take more of its rows before it is ended. PostgreSQL's
+    /// own timeouts do not look at a COPY.
+    #[arg(long, env = "PGFLIGHT_COPY_STALL_TIMEOUT", value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub copy_stall_timeout: Duration,
+
     /// Largest gRPC message taken. The Python client slices its batches to fit.
     #[arg(
         long,

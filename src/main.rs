@@ -61,7 +61,9 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Migrate(options) => migrate(options).await.map(|()| ExitCode::SUCCESS),
         Command::Writes(options) => list_writes(options).await.map(|()| ExitCode::SUCCESS),
         Command::Abort(options) => {
-            let writer = connect(&options.postgres, 1, Duration::ZERO).await?.1;
+            let writer = connect(&options.postgres, few_connections(&options.postgres))
+                .await?
+                .1;
             let status = writer.abort(&options.write_id, &options.reason).await?;
             if status.table.is_empty() {
                 say(&format!(
@@ -89,8 +91,12 @@ async fn serve(options: Serve) -> Result<()> {
     })?;
     let (connection, writer) = connect(
         &options.postgres,
-        options.max_connections.into(),
-        options.connection_wait,
+        PoolConfig {
+            data_connections: options.max_connections.into(),
+            wait_timeout: options.connection_wait,
+            stall_timeout: options.copy_stall_timeout,
+            ..few_connections(&options.postgres)
+        },
     )
     .await?;
     let server = Server::bind(
@@ -126,14 +132,17 @@ async fn migrate(options: Migrate) -> Result<()> {
         say(migration().trim_end());
         return Ok(());
     }
-    let (connection, writer) = connect(&options.postgres, 1, Duration::ZERO).await?;
+    let (connection, writer) =
+        connect(&options.postgres, few_connections(&options.postgres)).await?;
     writer.migrate().await?;
     say(&format!("the ledger is in schema pgflight of {connection}"));
     Ok(())
 }
 
 async fn list_writes(options: Writes) -> Result<()> {
-    let writer = connect(&options.postgres, 1, Duration::ZERO).await?.1;
+    let writer = connect(&options.postgres, few_connections(&options.postgres))
+        .await?
+        .1;
     let writes = writer.writes(options.limit).await?;
     let heading = [
         "WRITE", "STATE", "TABLE", "ROWS", "ATTEMPTS", "BEGUN", "ENDED", "REASON",
@@ -185,19 +194,20 @@ fn state_name(state: WriteState) -> &'static str {
     }
 }
 
-/// Makes the connections, and one at once to know that there can be any.
-async fn connect(
-    options: &Postgres,
-    data_connections: usize,
-    wait_timeout: Duration,
-) -> Result<(ConnectionConfig, Writer)> {
-    let connection = ConnectionConfig::from_environment(&options.postgres)?;
-    let config = PoolConfig {
-        data_connections,
+/// What a command needs that carries no rows.
+fn few_connections(options: &Postgres) -> PoolConfig {
+    PoolConfig {
+        data_connections: 1,
         control_connections: CONTROL_CONNECTIONS,
-        wait_timeout,
+        wait_timeout: Duration::ZERO,
         lock_timeout: options.lock_timeout,
-    };
+        stall_timeout: Duration::ZERO,
+    }
+}
+
+/// Makes the connections, and one at once to know that there can be any.
+async fn connect(options: &Postgres, config: PoolConfig) -> Result<(ConnectionConfig, Writer)> {
+    let connection = ConnectionConfig::from_environment(&options.postgres)?;
     let writer = Writer::new(Pool::new(&connection, &config)?);
     writer.check(START_TIMEOUT).await?;
     Ok((connection, writer))

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod connect;
+mod connection;
 mod copy;
 mod ledger;
 mod merge;
@@ -11,6 +12,7 @@ mod sql;
 mod sqlstate;
 mod staging;
 mod table;
+mod tap;
 mod transaction;
 
 pub use catalog::{

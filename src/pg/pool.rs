@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{
-    Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime, TimeoutType,
-};
-use tokio_postgres::NoTls;
+use deadpool::Runtime;
+use deadpool::managed::{Object, PoolError, TimeoutType};
 
 use super::connect::ConnectionConfig;
+use super::connection::Connector;
 use super::sqlstate::from_postgres;
 use super::transaction::Transaction;
 use crate::error::{Error, ErrorKind, Result, chain};
@@ -23,7 +22,11 @@ pub struct PoolConfig {
     pub wait_timeout: Duration,
     /// `lock_timeout` of every transaction: how long a statement waits for somebody else's lock.
     pub lock_timeout: Duration,
+    /// How long a COPY waits for PostgreSQL to take a chunk of rows before it is ended.
+    pub stall_timeout: Duration,
 }
+
+type Connections = deadpool::managed::Pool<Connector>;
 
 /// Connections to one PostgreSQL, made when needed and used again.
 ///
@@ -31,10 +34,11 @@ pub struct PoolConfig {
 /// [`Transaction`] before its end, closes it, which makes PostgreSQL roll back.
 #[derive(Clone)]
 pub struct Pool {
-    data: deadpool_postgres::Pool,
-    control: deadpool_postgres::Pool,
+    data: Connections,
+    control: Connections,
     address: String,
     lock_timeout: Duration,
+    stall_timeout: Duration,
 }
 
 impl Pool {
@@ -44,14 +48,7 @@ impl Pool {
     /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the numbers make no pool.
     pub fn new(connection: &ConnectionConfig, config: &PoolConfig) -> Result<Self> {
         let pool = |size| {
-            let manager = Manager::from_config(
-                connection.inner().clone(),
-                NoTls,
-                ManagerConfig {
-                    recycling_method: RecyclingMethod::Fast,
-                },
-            );
-            deadpool_postgres::Pool::builder(manager)
+            Connections::builder(Connector::new(connection.inner()))
                 .max_size(size)
                 .wait_timeout(Some(config.wait_timeout))
                 .runtime(Runtime::Tokio1)
@@ -65,6 +62,7 @@ impl Pool {
             control: pool(config.control_connections)?,
             address: connection.to_string(),
             lock_timeout: config.lock_timeout,
+            stall_timeout: config.stall_timeout,
         })
     }
 
@@ -90,17 +88,21 @@ impl Pool {
         self.begin(&self.control).await
     }
 
-    async fn begin(&self, pool: &deadpool_postgres::Pool) -> Result<Transaction> {
+    async fn begin(&self, pool: &Connections) -> Result<Transaction> {
         // A connection of the pool may have died while it lay idle; a new one then serves as well.
-        match Transaction::begin(self.connection(pool).await?, self.lock_timeout).await {
+        match self.begin_on(self.connection(pool).await?).await {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                Transaction::begin(self.connection(pool).await?, self.lock_timeout).await
+                self.begin_on(self.connection(pool).await?).await
             }
             begun => begun,
         }
     }
 
-    async fn connection(&self, pool: &deadpool_postgres::Pool) -> Result<Object> {
+    async fn begin_on(&self, connection: Object<Connector>) -> Result<Transaction> {
+        Transaction::begin(connection, self.lock_timeout, self.stall_timeout).await
+    }
+
+    async fn connection(&self, pool: &Connections) -> Result<Object<Connector>> {
         pool.get().await.map_err(|error| match error {
             PoolError::Timeout(TimeoutType::Wait) => Error::unavailable(format!(
                 "all {} connections to PostgreSQL are busy; try again later or raise --max-connections",

@@ -22,3 +22,4 @@ mod session;
 #[allow(dead_code, reason = "shared with tests/faults, which uses the rest")]
 mod support;
 mod types_page;
+mod under_way;
