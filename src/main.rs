@@ -10,7 +10,7 @@ use pgflight::error::{Error, ErrorKind, Result, chain};
 use pgflight::flight::{Server, ServerConfig};
 use pgflight::pg::{ConnectionConfig, Pool, PoolConfig, migration};
 use pgflight::telemetry;
-use pgflight::write::{LedgerWrite, ReaperConfig, WriteState, Writer};
+use pgflight::write::{Budget, BudgetConfig, LedgerWrite, ReaperConfig, WriteState, Writer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -89,21 +89,33 @@ async fn serve(options: Serve) -> Result<()> {
     telemetry::start(options.log_format, &options.log).map_err(|problem| {
         Error::invalid_command(format!("--log {:?} cannot be read: {problem}", options.log))
     })?;
+    let budget = Budget::new(&BudgetConfig {
+        memory_limit: options.memory_limit.as_u64(),
+        max_message_bytes: options.max_message_size.as_u64(),
+        max_copies: options.max_copies.into(),
+        max_connections: options.max_connections.into(),
+    })?;
     let (connection, writer) = connect(
         &options.postgres,
         PoolConfig {
-            data_connections: options.max_connections.into(),
-            wait_timeout: options.connection_wait,
+            max_copies: options.max_copies.into(),
+            wait_timeout: options.copy_wait,
             stall_timeout: options.copy_stall_timeout,
             ..few_connections(&options.postgres)
         },
     )
     .await?;
     let server = Server::bind(
-        &ServerConfig {
+        ServerConfig {
             listen: options.listen,
             max_message_bytes: usize::try_from(options.max_message_size.as_u64())
                 .unwrap_or(usize::MAX),
+            budget,
+            idle_timeout: options.idle_timeout,
+            stream_timeout: options.stream_timeout,
+            max_connections: options.max_connections.into(),
+            max_connections_per_peer: options.max_connections_per_peer.into(),
+            max_connection_age: options.max_connection_age,
             drain_timeout: options.drain_timeout,
         },
         writer.clone(),
@@ -197,7 +209,7 @@ fn state_name(state: WriteState) -> &'static str {
 /// What a command needs that carries no rows.
 fn few_connections(options: &Postgres) -> PoolConfig {
     PoolConfig {
-        data_connections: 1,
+        max_copies: 1,
         control_connections: CONTROL_CONNECTIONS,
         wait_timeout: Duration::ZERO,
         lock_timeout: options.lock_timeout,

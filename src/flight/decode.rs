@@ -16,9 +16,9 @@ use futures_util::stream::{self, Stream};
 use tonic::{Code, Status, Streaming};
 
 use super::command;
-use super::gate::{self, Gate, Limits, malformed};
+use super::gate::{self, Gate, Limits, MAX_HEADER_BYTES, malformed};
 use crate::error::{Error, Result};
-use crate::write::StreamMessage;
+use crate::write::{Budget, Share, StreamMessage};
 
 /// Reads a stream whose schema has been read. The dictionaries live here, since arrow-flight's own
 /// decoder fails on a message that has nothing but metadata, and restarts on a second schema.
@@ -26,16 +26,24 @@ pub(super) struct Decoder {
     schema: SchemaRef,
     gate: Gate,
     dictionaries: HashMap<i64, ArrayRef>,
+    budget: Budget,
+    /// For what they hold, by id; a delta adds to it.
+    dictionary_shares: HashMap<i64, Vec<Share>>,
+    /// For what the last message decompressed to; its rows are with PostgreSQL when the next is read.
+    decompressed: Option<Share>,
 }
 
 impl Decoder {
     /// Begins with the first message, which must hold the schema.
-    pub(super) fn begin(first: &FlightData, limits: Limits) -> Result<Self> {
+    pub(super) fn begin(first: &FlightData, limits: Limits, budget: Budget) -> Result<Self> {
         let (gate, schema) = read_schema(&first.data_header, limits)?;
         Ok(Self {
             schema: Arc::new(schema),
             gate,
             dictionaries: HashMap::new(),
+            budget,
+            dictionary_shares: HashMap::new(),
+            decompressed: None,
         })
     }
 
@@ -50,21 +58,28 @@ impl Decoder {
     ) -> impl Stream<Item = Result<StreamMessage>> + Send {
         stream::try_unfold((self, messages), |(mut decoder, mut messages)| async move {
             loop {
+                decoder.decompressed = None;
                 let Some(data) = messages.message().await.map_err(|status| broken(&status))? else {
                     return Ok(None);
                 };
-                if let Some(message) = decoder.next(data)? {
+                if let Some(message) = decoder.next(data).await? {
                     return Ok(Some((message, (decoder, messages))));
                 }
             }
         })
     }
 
-    fn next(&mut self, data: FlightData) -> Result<Option<StreamMessage>> {
+    async fn next(&mut self, data: FlightData) -> Result<Option<StreamMessage>> {
         if data.flight_descriptor.is_some() {
             return Err(Error::invalid_command(
                 "a second descriptor came in the middle of the stream",
             ));
+        }
+        if data.app_metadata.len() > MAX_HEADER_BYTES {
+            return Err(Error::invalid_command(format!(
+                "a message has {} bytes of metadata; at most {MAX_HEADER_BYTES} are taken",
+                data.app_metadata.len()
+            )));
         }
         if data.data_header.is_empty() {
             return match data.app_metadata.is_empty() {
@@ -74,7 +89,7 @@ impl Decoder {
                 )?))),
             };
         }
-        Ok(match self.read(&data)? {
+        Ok(match self.read(&data).await? {
             Some(batch) if batch.num_rows() == 0 && !data.app_metadata.is_empty() => {
                 Some(StreamMessage::End(command::end_record(&data.app_metadata)?))
             }
@@ -83,14 +98,17 @@ impl Decoder {
         })
     }
 
-    fn read(&mut self, data: &FlightData) -> Result<Option<RecordBatch>> {
+    async fn read(&mut self, data: &FlightData) -> Result<Option<RecordBatch>> {
         let message = gate::message(&data.data_header)?;
         // Protobuf lays the body at any address; arrow needs its buffers aligned.
         let body = || Buffer::from(data.data_body.as_ref());
         match message.header_type() {
             MessageHeader::RecordBatch => {
                 let batch = message.header_as_record_batch().ok_or_else(malformed)?;
-                self.gate.check_batch(batch, &data.data_body)?;
+                let byte_count = self.gate.check_batch(batch, &data.data_body)?;
+                if batch.compression().is_some() {
+                    self.decompressed = self.budget.decompressed(byte_count).await;
+                }
                 guarded("batch", || {
                     let schema = Arc::clone(&self.schema);
                     let version = message.version();
@@ -100,7 +118,12 @@ impl Decoder {
             }
             MessageHeader::DictionaryBatch => {
                 let batch = message.header_as_dictionary_batch().ok_or_else(malformed)?;
-                self.gate.check_dictionary(batch, &data.data_body)?;
+                let byte_count = self.gate.check_dictionary(batch, &data.data_body)?;
+                let shares = self.dictionary_shares.entry(batch.id()).or_default();
+                if !batch.isDelta() {
+                    shares.clear();
+                }
+                shares.push(self.budget.dictionary(byte_count)?);
                 guarded("dictionary", || {
                     let version = message.version();
                     read_dictionary(
@@ -172,7 +195,13 @@ fn guarded<T>(what: &str, read: impl FnOnce() -> Result<T, ArrowError>) -> Resul
 }
 
 /// The transport's own word on why no more comes.
-fn broken(status: &Status) -> Error {
+pub(super) fn broken(status: &Status) -> Error {
+    if status.code() == Code::DeadlineExceeded {
+        return Error::timeout(format!(
+            "{}; nothing of this stream is kept; see --idle-timeout",
+            status.message()
+        ));
+    }
     if matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted) {
         return Error::invalid_command(format!(
             "a message is larger than the server takes ({}); slice batches to stay below --max-message-size",
@@ -203,10 +232,12 @@ mod tests {
     use arrow_schema::{DataType, Field};
     use futures_util::{FutureExt, StreamExt, stream};
 
-    use super::{Decoder, Limits, PANICS};
+    use super::{Budget, Decoder, Limits, PANICS};
+    use crate::write::BudgetConfig;
 
     const LIMITS: Limits = Limits {
         max_decoded_bytes: 1 << 20,
+        max_dictionary_bytes: 1 << 20,
     };
 
     /// A stream of every layout of buffers, without and with compression.
@@ -288,10 +319,20 @@ mod tests {
     /// Decodes a stream whole; gives its rows.
     fn decode(messages: &[FlightData]) -> crate::error::Result<usize> {
         let (first, rest) = messages.split_first().unwrap();
-        let mut decoder = Decoder::begin(first, LIMITS)?;
+        let budget = BudgetConfig {
+            memory_limit: 256 << 20,
+            max_message_bytes: 1 << 20,
+            max_copies: 1,
+            max_connections: 1,
+        };
+        let mut decoder = Decoder::begin(first, LIMITS, Budget::new(&budget)?)?;
         let mut rows = 0;
         for message in rest {
-            rows += decoder.read(message)?.map_or(0, |batch| batch.num_rows());
+            let read = decoder
+                .read(message)
+                .now_or_never()
+                .expect("there is memory");
+            rows += read?.map_or(0, |batch| batch.num_rows());
         }
         Ok(rows)
     }

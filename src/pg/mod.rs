@@ -14,6 +14,7 @@ mod staging;
 mod table;
 mod tap;
 mod transaction;
+mod turns;
 
 pub use catalog::{
     TableLock, find_relation, lock_relation, similar_relation, staging_relation, writable_relations,

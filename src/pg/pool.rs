@@ -9,13 +9,14 @@ use super::connect::ConnectionConfig;
 use super::connection::Connector;
 use super::sqlstate::from_postgres;
 use super::transaction::Transaction;
+use super::turns::{Turn, Turns};
 use crate::error::{Error, ErrorKind, Result, chain};
 
 /// How many connections, and how long to wait for one.
 #[derive(Debug, Clone)]
 pub struct PoolConfig {
     /// Connections that carry rows: at most so many COPYs run at once.
-    pub data_connections: usize,
+    pub max_copies: usize,
     /// Connections kept back for begin, commit, abort, status and the catalog.
     pub control_connections: usize,
     /// How long a stream or action waits for a free connection.
@@ -35,6 +36,8 @@ type Connections = deadpool::managed::Pool<Connector>;
 #[derive(Clone)]
 pub struct Pool {
     data: Connections,
+    turns: Turns,
+    wait_timeout: Duration,
     control: Connections,
     address: String,
     lock_timeout: Duration,
@@ -58,7 +61,9 @@ impl Pool {
                 })
         };
         Ok(Self {
-            data: pool(config.data_connections)?,
+            data: pool(config.max_copies)?,
+            turns: Turns::new(config.max_copies),
+            wait_timeout: config.wait_timeout,
             control: pool(config.control_connections)?,
             address: connection.to_string(),
             lock_timeout: config.lock_timeout,
@@ -71,13 +76,22 @@ impl Pool {
         &self.address
     }
 
-    /// Starts a transaction for a stream of rows; waits while all data connections are busy.
+    /// Starts a transaction for a stream of rows of a write; waits its turn while as many COPYs run as may.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when PostgreSQL is out of
-    /// reach or no connection became free in time.
-    pub async fn begin_data(&self) -> Result<Transaction> {
-        self.begin(&self.data).await
+    /// reach or its turn did not come in time.
+    pub async fn begin_data(&self, write: &str) -> Result<Transaction> {
+        let turn = tokio::time::timeout(self.wait_timeout, self.turns.take(write)).await;
+        let turn = turn.map_err(|_| {
+            Error::unavailable(format!(
+                "all {} COPYs that may run at once are running, and none ended within {}; try again later \
+                 or raise --max-copies",
+                self.data.status().max_size,
+                humantime::format_duration(self.wait_timeout)
+            ))
+        })?;
+        self.begin(&self.data, Some(turn)).await
     }
 
     /// Starts a transaction for anything that carries no rows.
@@ -85,39 +99,47 @@ impl Pool {
     /// # Errors
     /// As [`Pool::begin_data`].
     pub async fn begin_control(&self) -> Result<Transaction> {
-        self.begin(&self.control).await
+        self.begin(&self.control, None).await
     }
 
-    async fn begin(&self, pool: &Connections) -> Result<Transaction> {
-        // A connection of the pool may have died while it lay idle; a new one then serves as well.
-        match self.begin_on(self.connection(pool).await?).await {
+    async fn begin(&self, pool: &Connections, turn: Option<Turn>) -> Result<Transaction> {
+        let connection = self.connection(pool).await?;
+        let begun = Transaction::begin(connection, self.lock_timeout, self.stall_timeout).await;
+        let begun = match begun {
+            // A connection of the pool may have died while it lay idle; a new one then serves as well.
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                self.begin_on(self.connection(pool).await?).await
+                let connection = self.connection(pool).await?;
+                Transaction::begin(connection, self.lock_timeout, self.stall_timeout).await
             }
             begun => begun,
-        }
-    }
-
-    async fn begin_on(&self, connection: Object<Connector>) -> Result<Transaction> {
-        Transaction::begin(connection, self.lock_timeout, self.stall_timeout).await
+        };
+        begun.map(|transaction| transaction.in_turn(turn))
     }
 
     async fn connection(&self, pool: &Connections) -> Result<Object<Connector>> {
         pool.get().await.map_err(|error| match error {
             PoolError::Timeout(TimeoutType::Wait) => Error::unavailable(format!(
-                "all {} connections to PostgreSQL are busy; try again later or raise --max-connections",
+                "all {} connections to PostgreSQL are busy; try again later",
                 pool.status().max_size
             )),
             PoolError::Backend(error) => {
                 let known = from_postgres(&error);
                 Error::new(
                     known.kind(),
-                    format!("cannot connect to PostgreSQL at {}: {}", self.address, chain(&error)),
+                    format!(
+                        "cannot connect to PostgreSQL at {}: {}",
+                        self.address,
+                        chain(&error)
+                    ),
                 )
                 .with_context(|context| *context = known.context().clone())
             }
-            error @ (PoolError::Timeout(_) | PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_)) => {
-                Error::unavailable(format!("no connection to PostgreSQL at {}", self.address)).with_source(error)
+            error @ (PoolError::Timeout(_)
+            | PoolError::Closed
+            | PoolError::NoRuntimeSpecified
+            | PoolError::PostCreateHook(_)) => {
+                Error::unavailable(format!("no connection to PostgreSQL at {}", self.address))
+                    .with_source(error)
             }
         })
     }

@@ -8,6 +8,7 @@ use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Connector};
+use super::turns::Turn;
 use crate::error::{Error, Result};
 
 /// An open transaction at READ COMMITTED.
@@ -17,6 +18,8 @@ use crate::error::{Error, Result};
 pub struct Transaction {
     connection: Option<Object<Connector>>,
     stall_timeout: Duration,
+    /// Passed on after the connection is back in its pool: fields are dropped last.
+    _turn: Option<Turn>,
 }
 
 /// How a COMMIT ended.
@@ -57,6 +60,7 @@ impl Transaction {
         let transaction = Self {
             connection: Some(connection),
             stall_timeout,
+            _turn: None,
         };
         // READ COMMITTED is said because a role or database may have another default, under which a
         // commit would not see the attempt it waited for. A frozen server must not hold locks for
@@ -73,6 +77,12 @@ impl Transaction {
             ))
             .await?;
         Ok(transaction)
+    }
+
+    /// Holds a turn to copy for as long as it lasts.
+    pub(super) fn in_turn(mut self, turn: Option<Turn>) -> Self {
+        self._turn = turn;
+        self
     }
 
     /// Commits and gives the connection back.

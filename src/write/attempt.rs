@@ -79,7 +79,7 @@ impl Writer {
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
-        let transaction = self.pool.begin_data().await?;
+        let transaction = self.pool.begin_data(&id.write_id).await?;
         let relation = open_relation(&transaction, write).await?;
         // Messages speak of the target, which the caller knows.
         let mut named = relation.clone();

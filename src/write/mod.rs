@@ -1,6 +1,7 @@
 //! Writes: from a stream of batches to committed rows, and the protocol for many partitions.
 
 mod attempt;
+mod budget;
 mod commit;
 mod pipeline;
 mod reaper;
@@ -10,6 +11,7 @@ mod spec;
 mod target;
 mod writer;
 
+pub use budget::{Budget, BudgetConfig, Share};
 pub use pipeline::{EndOfStream, EndRecord, StreamMessage};
 pub use reaper::{Reaped, ReaperConfig};
 pub use session::WriteStatus;

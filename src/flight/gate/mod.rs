@@ -25,19 +25,10 @@ const MAX_DICTIONARY_DELTAS: u32 = 1000;
 /// What one message may become.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Bytes of a batch once it is decompressed, of all strings its views show, and of all
-    /// dictionaries of a stream together.
+    /// Bytes of a batch once it is decompressed, and of all strings that its views show.
     pub max_decoded_bytes: u64,
-}
-
-impl Limits {
-    /// Arrow data compresses to a quarter or so; what claims to be far denser is sent in smaller
-    /// batches.
-    pub(super) fn for_messages_of(max_message_bytes: u64) -> Self {
-        Self {
-            max_decoded_bytes: max_message_bytes.saturating_mul(4),
-        }
-    }
+    /// Bytes of all dictionaries of a stream together.
+    pub max_dictionary_bytes: u64,
 }
 
 /// Knows the buffers that a stream's schema promises, and holds every message to it.
@@ -89,18 +80,19 @@ impl Gate {
         })
     }
 
-    /// Checks a batch of rows against the schema, the body and the limits.
+    /// Checks a batch of rows against the schema, the body and the limits; gives the bytes it has once it
+    /// is decompressed.
     ///
     /// # Errors
     /// What of it cannot be, or is too much.
-    pub(super) fn check_batch(&self, batch: RecordBatch<'_>, body: &[u8]) -> Result<()> {
-        batch::check(&self.columns, batch, body, self.limits)?;
+    pub(super) fn check_batch(&self, batch: RecordBatch<'_>, body: &[u8]) -> Result<u64> {
+        let byte_count = batch::check(&self.columns, batch, body, self.limits)?;
         if self.columns.is_empty() && batch.length() > 0 {
             return Err(Error::schema_mismatch(
                 "the data has rows but no columns; select the columns to write",
             ));
         }
-        Ok(())
+        Ok(byte_count)
     }
 
     /// Checks the values of a dictionary likewise, and what all dictionaries of the stream hold.
@@ -111,7 +103,7 @@ impl Gate {
         &mut self,
         batch: DictionaryBatch<'_>,
         body: &[u8],
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let id = batch.id();
         let held: u64 = self.dictionaries.values().map(|held| held.byte_count).sum();
         let dictionary = self.dictionaries.get_mut(&id).ok_or_else(|| {
@@ -131,14 +123,14 @@ impl Gate {
         let held = held
             .saturating_sub(before)
             .saturating_add(dictionary.byte_count);
-        if held > self.limits.max_decoded_bytes || self.delta_count > MAX_DICTIONARY_DELTAS {
+        if held > self.limits.max_dictionary_bytes || self.delta_count > MAX_DICTIONARY_DELTAS {
             return Err(Error::invalid_command(format!(
                 "the dictionaries of the stream hold {held} bytes after {} deltas; at most {} bytes and \
                  {MAX_DICTIONARY_DELTAS} deltas are taken: send such columns as plain values",
-                self.delta_count, self.limits.max_decoded_bytes
+                self.delta_count, self.limits.max_dictionary_bytes
             )));
         }
-        Ok(())
+        Ok(byte_count)
     }
 }
 

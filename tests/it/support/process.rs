@@ -29,9 +29,27 @@ impl Pgflight {
         Self::start_to_fail(url, options, None)
     }
 
+    /// Starts a server to which the system gives so much memory and no more (RLIMIT_DATA).
+    pub fn start_below(database: &Database, bytes: u64, options: &[&str]) -> Self {
+        let mut command = Command::new("prlimit");
+        command
+            .arg(format!("--data={bytes}"))
+            .arg(env!("CARGO_BIN_EXE_pgflight"));
+        Self::start_by(command, &database.url, options, None)
+    }
+
     /// Starts a server that stops for ever at a failpoint.
     pub fn start_to_fail(url: &str, options: &[&str], failpoint: Option<&str>) -> Self {
-        let mut child = Self::command()
+        Self::start_by(Self::command(), url, options, failpoint)
+    }
+
+    fn start_by(
+        mut command: Command,
+        url: &str,
+        options: &[&str],
+        failpoint: Option<&str>,
+    ) -> Self {
+        let mut child = command
             .env("PGFLIGHT_FAILPOINT", failpoint.unwrap_or_default())
             .args(["serve", "--listen", "127.0.0.1:0", "--postgres", url])
             .args(options)
@@ -90,6 +108,14 @@ impl Pgflight {
     /// Whether it has written of a panic, which it may have survived.
     pub fn has_panicked(&self) -> bool {
         self.panicked.load(Ordering::SeqCst)
+    }
+
+    /// A figure of `/proc/…/status` that is given in kB, in bytes.
+    pub fn memory(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        let digits: String = line.chars().filter(char::is_ascii_digit).collect();
+        digits.parse::<u64>().unwrap() * 1024
     }
 
     pub async fn client(&self) -> Client {
