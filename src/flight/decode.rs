@@ -13,10 +13,11 @@ use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::{read_dictionary, read_record_batch};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 use futures_util::stream::{self, Stream};
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status};
 
 use super::command;
 use super::gate::{self, Gate, Limits, MAX_HEADER_BYTES, malformed};
+use super::meter::Messages;
 use crate::error::{Error, Result};
 use crate::write::{Budget, Share, StreamMessage};
 
@@ -54,7 +55,7 @@ impl Decoder {
     /// The rest of the stream, decoded message by message as it is polled.
     pub(super) fn decode(
         self,
-        messages: Streaming<FlightData>,
+        messages: Messages,
     ) -> impl Stream<Item = Result<StreamMessage>> + Send {
         stream::try_unfold((self, messages), |(mut decoder, mut messages)| async move {
             loop {
@@ -201,6 +202,12 @@ pub(super) fn broken(status: &Status) -> Error {
             "{}; nothing of this stream is kept; see --idle-timeout",
             status.message()
         ));
+    }
+    if status.code() == Code::InvalidArgument {
+        return Error::invalid_command(status.message());
+    }
+    if status.code() == Code::Unavailable {
+        return Error::unavailable(status.message());
     }
     if matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted) {
         return Error::invalid_command(format!(

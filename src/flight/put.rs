@@ -3,12 +3,12 @@
 use std::pin::pin;
 
 use arrow_flight::{FlightData, PutResult};
-use tonic::Streaming;
 
 use super::command::{PutCommand, put_command};
 use super::decode::{Decoder, broken};
 use super::envelope::{self, WireForm};
 use super::gate::{Limits, MAX_HEADER_BYTES};
+use super::meter::Messages;
 use crate::error::{Error, Result};
 use crate::proto::v1;
 use crate::write::{AttemptId, Budget, EndOfStream, Mode, Receipt, WriteSpec, Writer};
@@ -18,7 +18,7 @@ pub(super) async fn put(
     writer: &Writer,
     limits: Limits,
     budget: Budget,
-    mut messages: Streaming<FlightData>,
+    mut messages: Messages,
 ) -> Result<PutResult> {
     let first = messages.message().await.map_err(|status| broken(&status))?;
     let mut first = first

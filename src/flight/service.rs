@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::action::{self, ActionName};
 use super::gate::Limits;
+use super::meter::Messages;
 use super::status::log_to_status;
 use super::{info, put};
 use crate::error::{Error, Result};
@@ -83,12 +84,13 @@ impl FlightService for Service {
             .refuse_when_draining()
             .map_err(|error| log_to_status(&error, "DoPut"))?;
         let service = self.clone();
+        let messages = Messages::new(request);
         // Inside the answer, so that a client who leaves drops the stream and with it the COPY.
         let answer = async move {
             let _running = service.life.calls.token();
             let (limits, budget) = (service.limits(), service.budget.clone());
             let outcome = tokio::select! {
-                outcome = put::put(&service.writer, limits, budget, request.into_inner()) => outcome,
+                outcome = put::put(&service.writer, limits, budget, messages) => outcome,
                 () = tokio::time::sleep(service.stream_timeout) => Err(Error::timeout(format!(
                     "the stream has taken more than {}; nothing of it is kept; see --stream-timeout",
                     humantime::format_duration(service.stream_timeout)

@@ -116,7 +116,7 @@ const STALLED_BY_LOCK: &str = "CREATE TABLE t (n int, b bytea);
 async fn memory_stays_below_its_limit_while_postgresql_stalls_and_then_all_lands() {
     const STREAMS: usize = 64;
     const BATCHES: usize = 3;
-    const LIMIT: u64 = 384 << 20;
+    const LIMIT: u64 = 512 << 20;
     let database = Database::new().await;
     database.execute(STALLED_BY_LOCK).await;
     // The operating system holds it to the limit as well: beyond, it is refused memory and aborts.
@@ -127,7 +127,9 @@ async fn memory_stays_below_its_limit_while_postgresql_stalls_and_then_all_lands
             "--max-message-size",
             "16MiB",
             "--memory-limit",
-            "384MiB",
+            "512MiB",
+            "--max-copies",
+            "48",
             "--lock-timeout",
             "5m",
         ],
