@@ -101,15 +101,20 @@ pub struct Serve {
     #[command(flatten)]
     pub postgres: Postgres,
 
-    /// Streams that copy into PostgreSQL at once; more wait. A few connections are added for commits
-    /// and the like.
-    #[arg(long, env = "PGFLIGHT_MAX_CONNECTIONS", value_name = "N", default_value_t = 16,
+    /// COPYs that run in PostgreSQL at once; more streams wait, and writes take turns. A few connections
+    /// are added for commits and the like.
+    #[arg(long, env = "PGFLIGHT_MAX_COPIES", value_name = "N", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub max_connections: u16,
+    pub max_copies: u16,
 
-    /// How long a stream waits for a free connection before it is told to try again.
-    #[arg(long, env = "PGFLIGHT_CONNECTION_WAIT", value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
-    pub connection_wait: Duration,
+    /// How long a stream waits for its turn to copy before it is told to try again.
+    #[arg(long, env = "PGFLIGHT_COPY_WAIT", value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub copy_wait: Duration,
+
+    /// How long a stream waits for PostgreSQL to take more of its rows before it is ended. PostgreSQL's
+    /// own timeouts do not look at a COPY.
+    #[arg(long, env = "PGFLIGHT_COPY_STALL_TIMEOUT", value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub copy_stall_timeout: Duration,
 
     /// Largest gRPC message taken. The Python client slices its batches to fit.
     #[arg(
@@ -119,6 +124,40 @@ pub struct Serve {
         default_value = "64MiB"
     )]
     pub max_message_size: ByteSize,
+
+    /// Memory that the process may take. Streams wait for their part of it; commits and the like have
+    /// theirs.
+    #[arg(
+        long,
+        env = "PGFLIGHT_MEMORY_LIMIT",
+        value_name = "SIZE",
+        default_value = "1GiB"
+    )]
+    pub memory_limit: ByteSize,
+
+    /// How long the sender of a stream may take for one message. A stream that waits for its turn or for
+    /// PostgreSQL is not counted.
+    #[arg(long, env = "PGFLIGHT_IDLE_TIMEOUT", value_name = "TIME", default_value = "15m", value_parser = humantime::parse_duration)]
+    pub idle_timeout: Duration,
+
+    /// How long a stream may take in all.
+    #[arg(long, env = "PGFLIGHT_STREAM_TIMEOUT", value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    pub stream_timeout: Duration,
+
+    /// Connections of clients at once; more are closed as they come.
+    #[arg(long, env = "PGFLIGHT_MAX_CONNECTIONS", value_name = "N", default_value_t = 1024,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_connections: u16,
+
+    /// Connections of clients at once from one address.
+    #[arg(long, env = "PGFLIGHT_MAX_CONNECTIONS_PER_PEER", value_name = "N", default_value_t = 512,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_connections_per_peer: u16,
+
+    /// After so long a connection takes no more calls and ends with those it has, so that clients spread
+    /// over replicas that were added.
+    #[arg(long, env = "PGFLIGHT_MAX_CONNECTION_AGE", value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub max_connection_age: Duration,
 
     /// How long running streams may go on after SIGTERM before they are ended.
     #[arg(long, env = "PGFLIGHT_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]

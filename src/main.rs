@@ -10,7 +10,7 @@ use pgflight::error::{Error, ErrorKind, Result, chain};
 use pgflight::flight::{Server, ServerConfig};
 use pgflight::pg::{ConnectionConfig, Pool, PoolConfig, migration};
 use pgflight::telemetry;
-use pgflight::write::{LedgerWrite, ReaperConfig, WriteState, Writer};
+use pgflight::write::{Budget, BudgetConfig, LedgerWrite, ReaperConfig, WriteState, Writer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -61,7 +61,9 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Migrate(options) => migrate(options).await.map(|()| ExitCode::SUCCESS),
         Command::Writes(options) => list_writes(options).await.map(|()| ExitCode::SUCCESS),
         Command::Abort(options) => {
-            let writer = connect(&options.postgres, 1, Duration::ZERO).await?.1;
+            let writer = connect(&options.postgres, few_connections(&options.postgres))
+                .await?
+                .1;
             let status = writer.abort(&options.write_id, &options.reason).await?;
             if status.table.is_empty() {
                 say(&format!(
@@ -89,17 +91,33 @@ async fn serve(options: Serve) -> Result<()> {
     telemetry::start(options.log_format, &options.log).map_err(|problem| {
         Error::invalid_command(format!("--log {:?} cannot be read: {problem}", options.log))
     })?;
+    let budget = Budget::new(&BudgetConfig {
+        memory_limit: options.memory_limit.as_u64(),
+        max_message_bytes: options.max_message_size.as_u64(),
+        max_copies: options.max_copies.into(),
+        max_connections: options.max_connections.into(),
+    })?;
     let (connection, writer) = connect(
         &options.postgres,
-        options.max_connections.into(),
-        options.connection_wait,
+        PoolConfig {
+            max_copies: options.max_copies.into(),
+            wait_timeout: options.copy_wait,
+            stall_timeout: options.copy_stall_timeout,
+            ..few_connections(&options.postgres)
+        },
     )
     .await?;
     let server = Server::bind(
-        &ServerConfig {
+        ServerConfig {
             listen: options.listen,
             max_message_bytes: usize::try_from(options.max_message_size.as_u64())
                 .unwrap_or(usize::MAX),
+            budget,
+            idle_timeout: options.idle_timeout,
+            stream_timeout: options.stream_timeout,
+            max_connections: options.max_connections.into(),
+            max_connections_per_peer: options.max_connections_per_peer.into(),
+            max_connection_age: options.max_connection_age,
             drain_timeout: options.drain_timeout,
         },
         writer.clone(),
@@ -129,14 +147,17 @@ async fn migrate(options: Migrate) -> Result<()> {
         say(migration().trim_end());
         return Ok(());
     }
-    let (connection, writer) = connect(&options.postgres, 1, Duration::ZERO).await?;
+    let (connection, writer) =
+        connect(&options.postgres, few_connections(&options.postgres)).await?;
     writer.migrate().await?;
     say(&format!("the ledger is in schema pgflight of {connection}"));
     Ok(())
 }
 
 async fn list_writes(options: Writes) -> Result<()> {
-    let writer = connect(&options.postgres, 1, Duration::ZERO).await?.1;
+    let writer = connect(&options.postgres, few_connections(&options.postgres))
+        .await?
+        .1;
     let writes = writer.writes(options.limit).await?;
     let heading = [
         "WRITE", "STATE", "TABLE", "ROWS", "ATTEMPTS", "BEGUN", "ENDED", "REASON",
@@ -189,19 +210,20 @@ fn state_name(state: WriteState) -> &'static str {
     }
 }
 
-/// Makes the connections, and one at once to know that there can be any.
-async fn connect(
-    options: &Postgres,
-    data_connections: usize,
-    wait_timeout: Duration,
-) -> Result<(ConnectionConfig, Writer)> {
-    let connection = ConnectionConfig::from_environment(&options.postgres)?;
-    let config = PoolConfig {
-        data_connections,
+/// What a command needs that carries no rows.
+fn few_connections(options: &Postgres) -> PoolConfig {
+    PoolConfig {
+        max_copies: 1,
         control_connections: CONTROL_CONNECTIONS,
-        wait_timeout,
+        wait_timeout: Duration::ZERO,
         lock_timeout: options.lock_timeout,
-    };
+        stall_timeout: Duration::ZERO,
+    }
+}
+
+/// Makes the connections, and one at once to know that there can be any.
+async fn connect(options: &Postgres, config: PoolConfig) -> Result<(ConnectionConfig, Writer)> {
+    let connection = ConnectionConfig::from_environment(&options.postgres)?;
     let writer = Writer::new(Pool::new(&connection, &config)?);
     writer.check(START_TIMEOUT).await?;
     Ok((connection, writer))

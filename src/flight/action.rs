@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::command;
 use super::decode;
 use super::envelope::{self, Envelope, WireForm};
+use super::gate::Limits;
 use crate::error::{Error, Result};
 use crate::proto::v1;
 use crate::write::{KeyedAction, Mode, WriteState, WriteStatus, Writer};
@@ -82,6 +83,7 @@ pub(super) async fn act(
     name: ActionName,
     action: Action,
     max_message_bytes: u64,
+    limits: Limits,
 ) -> Result<Bytes> {
     let envelope = Envelope::parse(&action.body)?;
     let form = envelope.form();
@@ -101,7 +103,7 @@ pub(super) async fn act(
             let request: v1::BeginRequest = envelope.decode()?;
             let write_id = command::write_id(request.write_id)?;
             let spec = command::write_spec(request.spec)?;
-            let schema = decode::schema(&request.arrow_schema)?;
+            let schema = decode::schema(&request.arrow_schema, limits)?;
             writer.begin(&write_id, &spec, &schema).await?
         }
         ActionName::Commit => {

@@ -3,45 +3,48 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
 use arrow_flight::FlightData;
+use arrow_ipc::MessageHeader;
+use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::{read_dictionary, read_record_batch};
-use arrow_ipc::{Message, MessageHeader, root_as_message};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 use futures_util::stream::{self, Stream};
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status};
 
 use super::command;
+use super::gate::{self, Gate, Limits, MAX_HEADER_BYTES, malformed};
+use super::meter::Messages;
 use crate::error::{Error, Result};
-use crate::write::StreamMessage;
+use crate::write::{Budget, Share, StreamMessage};
 
 /// Reads a stream whose schema has been read. The dictionaries live here, since arrow-flight's own
 /// decoder fails on a message that has nothing but metadata, and restarts on a second schema.
 pub(super) struct Decoder {
     schema: SchemaRef,
+    gate: Gate,
     dictionaries: HashMap<i64, ArrayRef>,
+    budget: Budget,
+    /// For what they hold, by id; a delta adds to it.
+    dictionary_shares: HashMap<i64, Vec<Share>>,
+    /// For what the last message decompressed to; its rows are with PostgreSQL when the next is read.
+    decompressed: Option<Share>,
 }
 
 impl Decoder {
     /// Begins with the first message, which must hold the schema.
-    pub(super) fn begin(first: &FlightData) -> Result<Self> {
-        let schema = guarded("schema", || {
-            let message = parse(&first.data_header)?;
-            match message.header_type() {
-                MessageHeader::Schema => {
-                    arrow_ipc::convert::try_schema_from_flatbuffer_bytes(&first.data_header)
-                        .map_err(|error| undecodable("schema", &error))
-                }
-                _ => Err(Error::invalid_command(
-                    "the stream does not begin with an Arrow schema",
-                )),
-            }
-        })?;
+    pub(super) fn begin(first: &FlightData, limits: Limits, budget: Budget) -> Result<Self> {
+        let (gate, schema) = read_schema(&first.data_header, limits)?;
         Ok(Self {
             schema: Arc::new(schema),
+            gate,
             dictionaries: HashMap::new(),
+            budget,
+            dictionary_shares: HashMap::new(),
+            decompressed: None,
         })
     }
 
@@ -52,25 +55,32 @@ impl Decoder {
     /// The rest of the stream, decoded message by message as it is polled.
     pub(super) fn decode(
         self,
-        messages: Streaming<FlightData>,
+        messages: Messages,
     ) -> impl Stream<Item = Result<StreamMessage>> + Send {
         stream::try_unfold((self, messages), |(mut decoder, mut messages)| async move {
             loop {
+                decoder.decompressed = None;
                 let Some(data) = messages.message().await.map_err(|status| broken(&status))? else {
                     return Ok(None);
                 };
-                if let Some(message) = decoder.next(data)? {
+                if let Some(message) = decoder.next(data).await? {
                     return Ok(Some((message, (decoder, messages))));
                 }
             }
         })
     }
 
-    fn next(&mut self, data: FlightData) -> Result<Option<StreamMessage>> {
+    async fn next(&mut self, data: FlightData) -> Result<Option<StreamMessage>> {
         if data.flight_descriptor.is_some() {
             return Err(Error::invalid_command(
                 "a second descriptor came in the middle of the stream",
             ));
+        }
+        if data.app_metadata.len() > MAX_HEADER_BYTES {
+            return Err(Error::invalid_command(format!(
+                "a message has {} bytes of metadata; at most {MAX_HEADER_BYTES} are taken",
+                data.app_metadata.len()
+            )));
         }
         if data.data_header.is_empty() {
             return match data.app_metadata.is_empty() {
@@ -80,8 +90,7 @@ impl Decoder {
                 )?))),
             };
         }
-        let batch = guarded("batch", || self.read(&data))?;
-        Ok(match batch {
+        Ok(match self.read(&data).await? {
             Some(batch) if batch.num_rows() == 0 && !data.app_metadata.is_empty() => {
                 Some(StreamMessage::End(command::end_record(&data.app_metadata)?))
             }
@@ -90,36 +99,43 @@ impl Decoder {
         })
     }
 
-    fn read(&mut self, data: &FlightData) -> Result<Option<RecordBatch>> {
-        let message = parse(&data.data_header)?;
+    async fn read(&mut self, data: &FlightData) -> Result<Option<RecordBatch>> {
+        let message = gate::message(&data.data_header)?;
         // Protobuf lays the body at any address; arrow needs its buffers aligned.
         let body = || Buffer::from(data.data_body.as_ref());
         match message.header_type() {
             MessageHeader::RecordBatch => {
                 let batch = message.header_as_record_batch().ok_or_else(malformed)?;
-                let schema = Arc::clone(&self.schema);
-                read_record_batch(
-                    &body(),
-                    batch,
-                    schema,
-                    &self.dictionaries,
-                    None,
-                    &message.version(),
-                )
+                let byte_count = self.gate.check_batch(batch, &data.data_body)?;
+                if batch.compression().is_some() {
+                    self.decompressed = self.budget.decompressed(byte_count).await;
+                }
+                guarded("batch", || {
+                    let schema = Arc::clone(&self.schema);
+                    let version = message.version();
+                    read_record_batch(&body(), batch, schema, &self.dictionaries, None, &version)
+                })
                 .map(Some)
-                .map_err(|error| undecodable("batch", &error))
             }
             MessageHeader::DictionaryBatch => {
                 let batch = message.header_as_dictionary_batch().ok_or_else(malformed)?;
-                read_dictionary(
-                    &body(),
-                    batch,
-                    &self.schema,
-                    &mut self.dictionaries,
-                    &message.version(),
-                )
+                let byte_count = self.gate.check_dictionary(batch, &data.data_body)?;
+                let shares = self.dictionary_shares.entry(batch.id()).or_default();
+                if !batch.isDelta() {
+                    shares.clear();
+                }
+                shares.push(self.budget.dictionary(byte_count)?);
+                guarded("dictionary", || {
+                    let version = message.version();
+                    read_dictionary(
+                        &body(),
+                        batch,
+                        &self.schema,
+                        &mut self.dictionaries,
+                        &version,
+                    )
+                })
                 .map(|()| None)
-                .map_err(|error| undecodable("dictionary", &error))
             }
             MessageHeader::Schema => Err(Error::invalid_command(
                 "a second schema came in the middle of the stream",
@@ -129,43 +145,70 @@ impl Decoder {
     }
 }
 
-/// Reads an encapsulated IPC schema message, as an action carries it.
-pub(super) fn schema(bytes: &[u8]) -> Result<Schema> {
+/// Reads an encapsulated IPC schema message, as an action carries it: perhaps `FF FF FF FF`, four bytes
+/// of length, the message (Arrow columnar format, "Encapsulated message format").
+pub(super) fn schema(bytes: &[u8], limits: Limits) -> Result<Schema> {
     if bytes.is_empty() {
         return Err(Error::invalid_command("the command has no arrow_schema"));
     }
-    guarded("schema", || {
-        arrow_ipc::convert::try_schema_from_ipc_buffer(bytes)
-            .map_err(|error| undecodable("schema", &error))
-    })
+    let bytes = bytes.strip_prefix(&[0xff; 4]).unwrap_or(bytes);
+    let header = bytes
+        .split_first_chunk::<4>()
+        .and_then(|(length, rest)| rest.get(..usize::try_from(i32::from_le_bytes(*length)).ok()?));
+    let header = header.ok_or_else(|| {
+        Error::invalid_command("arrow_schema is cut short: it is shorter than it says")
+    })?;
+    Ok(read_schema(header, limits)?.1)
 }
 
-/// arrow's reader panics on some malformed messages; that must end the stream, not the server.
-fn guarded<T>(what: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-        tracing::error!(what, "the Arrow decoder panicked");
-        Err(Error::invalid_command(format!(
-            "the Arrow {what} message is malformed"
-        )))
-    })
+fn read_schema(header: &[u8], limits: Limits) -> Result<(Gate, Schema)> {
+    let message = gate::message(header)?;
+    let schema = message
+        .header_as_schema()
+        .ok_or_else(|| Error::invalid_command("the stream does not begin with an Arrow schema"))?;
+    let gate = Gate::new(schema, limits)?;
+    Ok((gate, guarded("schema", || try_fb_to_schema(schema))?))
 }
 
-fn parse(header: &[u8]) -> Result<Message<'_>> {
-    root_as_message(header).map_err(|_| malformed())
-}
+/// Panics of the decoder since the process began: to stay at 0.
+static PANICS: AtomicU64 = AtomicU64::new(0);
 
-fn malformed() -> Error {
-    Error::invalid_command("a message of the stream is not an Arrow IPC message")
-}
-
-fn undecodable(what: &str, error: &ArrowError) -> Error {
-    Error::invalid_command(format!(
-        "the Arrow {what} message cannot be decoded: {error}"
-    ))
+/// The gate leaves nothing that arrow's reader is known to panic on. What is not known must end the
+/// stream and not the server, and be heard of.
+fn guarded<T>(what: &str, read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(Ok(read)) => Ok(read),
+        Ok(Err(error)) => Err(Error::invalid_command(format!(
+            "the Arrow {what} message cannot be decoded: {error}"
+        ))),
+        Err(_) => {
+            let decode_panics = PANICS.fetch_add(1, Ordering::Relaxed) + 1;
+            tracing::error!(
+                what,
+                decode_panics,
+                "the Arrow decoder panicked: please report what was sent"
+            );
+            Err(Error::invalid_command(format!(
+                "the Arrow {what} message is malformed"
+            )))
+        }
+    }
 }
 
 /// The transport's own word on why no more comes.
-fn broken(status: &Status) -> Error {
+pub(super) fn broken(status: &Status) -> Error {
+    if status.code() == Code::DeadlineExceeded {
+        return Error::timeout(format!(
+            "{}; nothing of this stream is kept; see --idle-timeout",
+            status.message()
+        ));
+    }
+    if status.code() == Code::InvalidArgument {
+        return Error::invalid_command(status.message());
+    }
+    if status.code() == Code::Unavailable {
+        return Error::unavailable(status.message());
+    }
     if matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted) {
         return Error::invalid_command(format!(
             "a message is larger than the server takes ({}); slice batches to stay below --max-message-size",
@@ -176,4 +219,175 @@ fn broken(status: &Status) -> Error {
         "the sender's connection broke ({}); nothing of this stream is kept",
         status.message()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    use arrow_array::types::Int32Type;
+    use arrow_array::{
+        ArrayRef, BooleanArray, Decimal128Array, DictionaryArray, FixedSizeListArray, Int32Array,
+        Int64Array, LargeStringArray, ListArray, NullArray, RecordBatch, StringArray,
+        StringViewArray, StructArray,
+    };
+    use arrow_flight::FlightData;
+    use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
+    use arrow_ipc::CompressionType;
+    use arrow_ipc::writer::IpcWriteOptions;
+    use arrow_schema::{DataType, Field};
+    use futures_util::{FutureExt, StreamExt, stream};
+
+    use super::{Budget, Decoder, Limits, PANICS};
+    use crate::write::BudgetConfig;
+
+    const LIMITS: Limits = Limits {
+        max_decoded_bytes: 1 << 20,
+        max_dictionary_bytes: 1 << 20,
+    };
+
+    /// A stream of every layout of buffers, without and with compression.
+    fn stream_of_all_layouts(compression: Option<CompressionType>) -> Vec<FlightData> {
+        let ints = Int32Array::from(vec![Some(1), None, Some(3)]);
+        let item = Arc::new(Field::new("item", DataType::Int32, true));
+        let triples = vec![
+            Some(vec![Some(1), Some(2)]),
+            None,
+            Some(vec![None, Some(4)]),
+        ];
+        let keys = Int32Array::from(vec![Some(0), Some(1), None]);
+        let words = Arc::new(StringArray::from(vec!["left", "right"]));
+        let mut columns: Vec<(&str, ArrayRef)> = vec![
+            ("long", Arc::new(Int64Array::from(vec![1, 2, 3]))),
+            (
+                "bool",
+                Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)])),
+            ),
+            ("null", Arc::new(NullArray::new(3))),
+            (
+                "decimal",
+                Arc::new(Decimal128Array::from(vec![Some(1), None, Some(3)])),
+            ),
+            (
+                "text",
+                Arc::new(StringArray::from(vec![Some("a"), None, Some("ccc")])),
+            ),
+            (
+                "large",
+                Arc::new(LargeStringArray::from(vec!["a", "bb", "ccc"])),
+            ),
+            (
+                "list",
+                Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(
+                    triples.clone(),
+                )),
+            ),
+            (
+                "fixed",
+                Arc::new(FixedSizeListArray::from_iter_primitive::<Int32Type, _, _>(
+                    triples, 2,
+                )),
+            ),
+            (
+                "struct",
+                Arc::new(StructArray::from(vec![(item, Arc::new(ints) as ArrayRef)])),
+            ),
+            (
+                "words",
+                Arc::new(DictionaryArray::<Int32Type>::try_new(keys, words).unwrap()),
+            ),
+        ];
+        if compression.is_none() {
+            let views = vec![
+                Some("a"),
+                None,
+                Some("a view that is too long to be inline"),
+            ];
+            columns.push(("view", Arc::new(StringViewArray::from(views))));
+        }
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let options = IpcWriteOptions::default()
+            .try_with_compression(compression)
+            .unwrap();
+        let messages = FlightDataEncoderBuilder::new()
+            .with_options(options)
+            .with_dictionary_handling(DictionaryHandling::Resend)
+            .build(stream::iter([Ok(batch.clone()), Ok(batch)]));
+        let messages: Vec<_> = messages
+            .map(Result::unwrap)
+            .collect()
+            .now_or_never()
+            .unwrap();
+        assert_eq!(messages.len(), 4, "a schema, a dictionary, two batches");
+        messages
+    }
+
+    /// Decodes a stream whole; gives its rows.
+    fn decode(messages: &[FlightData]) -> crate::error::Result<usize> {
+        let (first, rest) = messages.split_first().unwrap();
+        let budget = BudgetConfig {
+            memory_limit: 256 << 20,
+            max_message_bytes: 1 << 20,
+            max_copies: 1,
+            max_connections: 1,
+        };
+        let mut decoder = Decoder::begin(first, LIMITS, Budget::new(&budget)?)?;
+        let mut rows = 0;
+        for message in rest {
+            let read = decoder
+                .read(message)
+                .now_or_never()
+                .expect("there is memory");
+            rows += read?.map_or(0, |batch| batch.num_rows());
+        }
+        Ok(rows)
+    }
+
+    /// The gate is to leave nothing for `catch_unwind`. `PGFLIGHT_MUTATIONS` sets how many are tried.
+    #[test]
+    fn no_change_of_a_few_bytes_makes_the_decoder_panic() {
+        let streams = [
+            None,
+            Some(CompressionType::LZ4_FRAME),
+            Some(CompressionType::ZSTD),
+        ]
+        .map(stream_of_all_layouts);
+        for messages in &streams {
+            assert_eq!(decode(messages).unwrap(), 6);
+        }
+        let tries = std::env::var("PGFLIGHT_MUTATIONS").map_or(20_000, |n| n.parse().unwrap());
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut refused = 0;
+        for _ in 0..tries {
+            let mut messages = streams[random.usize(..streams.len())].clone();
+            let message = random.usize(..messages.len());
+            let message = &mut messages[message];
+            let bytes = match random.u8(..4) {
+                0 if !message.data_body.is_empty() => &mut message.data_body,
+                _ => &mut message.data_header,
+            };
+            let mut changed = bytes.to_vec();
+            for _ in 0..random.usize(1..4) {
+                let at = random.usize(..changed.len());
+                // Lengths and offsets are changed as a whole as well as byte by byte.
+                match changed.get_mut(at..at + 8) {
+                    Some(eight) if random.bool() => {
+                        let value: i64 = match random.u8(..4) {
+                            0 => random.i64(..),
+                            1 => random.i64(-16..16),
+                            2 => 1 << random.u8(..63),
+                            _ => i64::MAX - random.i64(0..16),
+                        };
+                        eight.copy_from_slice(&value.to_le_bytes());
+                    }
+                    _ => changed[at] = random.u8(..),
+                }
+            }
+            *bytes = changed.into();
+            refused += usize::from(decode(&messages).is_err());
+            assert_eq!(PANICS.load(Ordering::Relaxed), 0, "{messages:?}");
+        }
+        assert!(refused > tries / 4, "{refused} of {tries} refused");
+    }
 }

@@ -3,8 +3,11 @@
 mod action;
 mod command;
 mod decode;
+mod door;
 mod envelope;
+mod gate;
 mod info;
+mod meter;
 mod put;
 mod server;
 mod service;

@@ -3,27 +3,33 @@
 use std::pin::pin;
 
 use arrow_flight::{FlightData, PutResult};
-use tonic::Streaming;
 
 use super::command::{PutCommand, put_command};
-use super::decode::Decoder;
+use super::decode::{Decoder, broken};
 use super::envelope::{self, WireForm};
+use super::gate::{Limits, MAX_HEADER_BYTES};
+use super::meter::Messages;
 use crate::error::{Error, Result};
 use crate::proto::v1;
-use crate::write::{AppendBy, AttemptId, EndOfStream, Mode, Receipt, WriteSpec, Writer};
+use crate::write::{
+    AppendBy, AttemptId, Budget, EndOfStream, Mode, Receipt, WriteSpec, Writer,
+};
 
 /// Carries out a whole DoPut. Dropping the future keeps nothing of the stream.
-pub(super) async fn put(writer: &Writer, mut messages: Streaming<FlightData>) -> Result<PutResult> {
-    let first = messages.message().await.map_err(|status| {
-        Error::cancelled(format!(
-            "the stream broke before its first message: {}",
-            status.message()
-        ))
-    })?;
+pub(super) async fn put(
+    writer: &Writer,
+    limits: Limits,
+    budget: Budget,
+    mut messages: Messages,
+) -> Result<PutResult> {
+    let first = messages.message().await.map_err(|status| broken(&status))?;
     let mut first = first
         .ok_or_else(|| Error::invalid_command("the stream is empty: no descriptor, no schema"))?;
-    let command = put_command(first.flight_descriptor.take())?;
-    let decoder = Decoder::begin(&first)?;
+    let descriptor = first.flight_descriptor.take();
+    let described = descriptor.as_ref().map_or(0, prost::Message::encoded_len);
+    let command = put_command(descriptor)?;
+    let decoder = Decoder::begin(&first, limits, budget)?;
+    check_first(&first, described)?;
     let schema = decoder.schema();
     let messages = pin!(decoder.decode(messages));
     match command {
@@ -53,6 +59,17 @@ pub(super) async fn put(writer: &Writer, mut messages: Streaming<FlightData>) ->
             answer(Some(id), receipt, form)
         }
     }
+}
+
+/// The first message is held while the stream waits for its turn: it may hold nothing but what it is for.
+fn check_first(first: &FlightData, described: usize) -> Result<()> {
+    if described + first.app_metadata.len() > MAX_HEADER_BYTES || !first.data_body.is_empty() {
+        return Err(Error::invalid_command(format!(
+            "the first message of a stream takes a descriptor of at most {MAX_HEADER_BYTES} bytes and a \
+             schema, and no rows"
+        )));
+    }
+    Ok(())
 }
 
 fn answer(attempt: Option<AttemptId>, receipt: Receipt, form: WireForm) -> Result<PutResult> {

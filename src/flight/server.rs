@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
 use tonic_health::server::{HealthReporter, health_reporter};
 
+use super::door::Door;
+use super::meter::{Meter, Metered};
 use super::service::{Life, Service};
 use crate::error::{Error, Result};
 use crate::proto::DESCRIPTOR_SETS;
-use crate::write::Writer;
+use crate::write::{Budget, Writer};
 
-/// Back-pressure is the stream window: what a sender may have under way that nobody took yet. A
-/// larger one only matters far away (throughput ≤ window ÷ round trip); this one fills 1 GiB/s at 4 ms.
-const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// Wider than a stream's, so that one stalled COPY cannot stop the other calls of its connection.
-const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 /// tonic passes its unset option on as "no limit"; Spark's workers need one each.
 const MAX_CONCURRENT_STREAMS: u32 = 32;
 /// Bounds memory against a peer that opens and resets streams (RUSTSEC-2024-0003); tonic's unset
 /// option means no limit.
 const MAX_LOCAL_ERROR_RESET_STREAMS: usize = 1024;
+/// Resets of streams that nobody has looked at yet, before the connection is closed (CVE-2023-44487).
+const MAX_PENDING_RESET_STREAMS: usize = 20;
 const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
 /// A dead executor is noticed within the sum of both.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -39,6 +39,18 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Largest gRPC message taken, in bytes.
     pub max_message_bytes: usize,
+    /// The memory that messages share.
+    pub budget: Budget,
+    /// How long the sender of a stream may take for one message.
+    pub idle_timeout: Duration,
+    /// How long a stream may take in all.
+    pub stream_timeout: Duration,
+    /// Connections at once; more are closed as they come.
+    pub max_connections: usize,
+    /// Connections at once from one address.
+    pub max_connections_per_peer: usize,
+    /// After so long a connection takes no more calls, and ends with those it has.
+    pub max_connection_age: Duration,
     /// How long running streams may go on after the signal to end.
     pub drain_timeout: Duration,
 }
@@ -48,7 +60,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     service: Service,
-    drain_timeout: Duration,
+    config: ServerConfig,
 }
 
 impl Server {
@@ -56,7 +68,7 @@ impl Server {
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when it cannot be bound.
-    pub async fn bind(config: &ServerConfig, writer: Writer) -> Result<Self> {
+    pub async fn bind(config: ServerConfig, writer: Writer) -> Result<Self> {
         let failed = |error: std::io::Error| {
             Error::unavailable(format!("cannot listen on {}", config.listen)).with_source(error)
         };
@@ -66,13 +78,15 @@ impl Server {
         let service = Service {
             writer,
             max_message_bytes,
+            budget: config.budget.clone(),
+            stream_timeout: config.stream_timeout,
             life: Arc::new(Life::default()),
         };
         Ok(Self {
             listener,
             address,
             service,
-            drain_timeout: config.drain_timeout,
+            config,
         })
     }
 
@@ -100,26 +114,39 @@ impl Server {
         let flight = FlightServiceServer::new(self.service.clone()).max_decoding_message_size(
             usize::try_from(self.service.max_message_bytes).unwrap_or(usize::MAX),
         );
+        let config = self.config;
+        let flight = Metered {
+            service: flight,
+            meter: Meter {
+                budget: config.budget.clone(),
+                max_message_bytes: self.service.max_message_bytes,
+                idle_timeout: config.idle_timeout,
+            },
+        };
+        // What senders may have under way that nobody has taken is back-pressure, and memory of ours. A
+        // connection has room for two streams, so that one stalled COPY does not stop its other calls.
+        let window = u32::try_from(config.budget.window_bytes()).unwrap_or(u32::MAX);
+        let door = Door::new(config.max_connections, config.max_connections_per_peer);
+        let incoming = TcpIncoming::from(self.listener)
+            .with_nodelay(Some(true))
+            .with_keepalive(Some(TCP_KEEPALIVE));
 
         let life = Arc::clone(&self.service.life);
-        let drained = drain(signal, health, Arc::clone(&life), self.drain_timeout);
+        let drained = drain(signal, health, Arc::clone(&life), config.drain_timeout);
         let served = tonic::transport::Server::builder()
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .initial_stream_window_size(window)
+            .initial_connection_window_size(window.saturating_mul(2))
             .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
             .http2_max_local_error_reset_streams(Some(MAX_LOCAL_ERROR_RESET_STREAMS))
+            .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESET_STREAMS))
             .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .max_connection_age(config.max_connection_age)
             .add_service(flight)
             .add_service(health_service)
             .add_service(reflection)
-            .serve_with_incoming_shutdown(
-                tonic::transport::server::TcpIncoming::from(self.listener)
-                    .with_nodelay(Some(true))
-                    .with_keepalive(Some(TCP_KEEPALIVE)),
-                drained,
-            );
+            .serve_with_incoming_shutdown(door.admit(incoming), drained);
         tokio::select! {
             served = served => served.map_err(|error| Error::internal("the listener failed").with_source(error)),
             // A client that keeps its connection open must not keep the process.

@@ -1,6 +1,7 @@
 //! The Flight service: thin, every call goes to its own file.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
@@ -14,17 +15,34 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::action::{self, ActionName};
+use super::gate::Limits;
+use super::meter::Messages;
 use super::status::log_to_status;
 use super::{info, put};
 use crate::error::{Error, Result};
-use crate::write::Writer;
+use crate::write::{Budget, Writer};
 
 /// What all calls share.
 #[derive(Clone)]
 pub(super) struct Service {
     pub(super) writer: Writer,
     pub(super) max_message_bytes: u64,
+    pub(super) budget: Budget,
+    pub(super) stream_timeout: Duration,
     pub(super) life: Arc<Life>,
+}
+
+impl Service {
+    /// What a message may become: Arrow data compresses to a quarter or so, and what claims to be far
+    /// denser is sent in smaller batches.
+    fn limits(&self) -> Limits {
+        let most = self.max_message_bytes.saturating_mul(4);
+        Limits {
+            max_decoded_bytes: most.min(self.budget.max_decompressed_bytes()),
+            // So that one stream cannot hold all there is.
+            max_dictionary_bytes: self.budget.max_dictionary_bytes() / 2,
+        }
+    }
 }
 
 /// How the server's end reaches its calls.
@@ -66,11 +84,17 @@ impl FlightService for Service {
             .refuse_when_draining()
             .map_err(|error| log_to_status(&error, "DoPut"))?;
         let service = self.clone();
+        let messages = Messages::new(request);
         // Inside the answer, so that a client who leaves drops the stream and with it the COPY.
         let answer = async move {
             let _running = service.life.calls.token();
+            let (limits, budget) = (service.limits(), service.budget.clone());
             let outcome = tokio::select! {
-                outcome = put::put(&service.writer, request.into_inner()) => outcome,
+                outcome = put::put(&service.writer, limits, budget, messages) => outcome,
+                () = tokio::time::sleep(service.stream_timeout) => Err(Error::timeout(format!(
+                    "the stream has taken more than {}; nothing of it is kept; see --stream-timeout",
+                    humantime::format_duration(service.stream_timeout)
+                ))),
                 () = service.life.stopping.cancelled() => Err(Error::unavailable(
                     "this server has shut down before the stream ended; nothing of it is kept; try again",
                 )),
@@ -88,7 +112,14 @@ impl FlightService for Service {
             if name == ActionName::Begin {
                 self.life.refuse_when_draining()?;
             }
-            action::act(&self.writer, name, action, self.max_message_bytes).await
+            action::act(
+                &self.writer,
+                name,
+                action,
+                self.max_message_bytes,
+                self.limits(),
+            )
+            .await
         };
         let body = outcome
             .await

@@ -1,15 +1,17 @@
 //! One running `COPY … FROM STDIN (FORMAT binary)`.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::SinkExt;
+use tokio::sync::watch;
 use tokio_postgres::CopyInSink;
 
 use super::sql;
-use super::sqlstate::from_postgres;
+use super::sqlstate::{Told, from_postgres};
 use super::transaction::Transaction;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{Ident, QualifiedName};
 
 /// Takes the bytes of a binary COPY and hands them to PostgreSQL.
@@ -18,6 +20,8 @@ use crate::plan::{Ident, QualifiedName};
 /// then keeps nothing.
 pub struct CopySink {
     sink: Pin<Box<CopyInSink<Bytes>>>,
+    heard: watch::Receiver<Option<Told>>,
+    stall_timeout: Duration,
     byte_count: u64,
 }
 
@@ -33,13 +37,17 @@ impl CopySink {
         columns: impl IntoIterator<Item = &'a Ident>,
     ) -> Result<Self> {
         let statement = sql::copy_in(table, columns);
-        let sink = transaction
-            .client()?
+        let connection = transaction.connection()?;
+        let heard = connection.listen();
+        let sink = connection
+            .client()
             .copy_in(&statement)
             .await
-            .map_err(|error| from_postgres(&error).with_table(table))?;
+            .map_err(|error| connection.explain(&error).with_table(table))?;
         Ok(Self {
             sink: Box::pin(sink),
+            heard,
+            stall_timeout: transaction.stall_timeout(),
             byte_count: 0,
         })
     }
@@ -47,16 +55,33 @@ impl CopySink {
     /// Hands over a chunk; waits while PostgreSQL is behind by more than a chunk or two.
     ///
     /// # Errors
-    /// That the connection is gone. What PostgreSQL has against the rows themselves comes from
-    /// [`CopySink::finish`].
+    /// What PostgreSQL has against any row it has read so far; that the connection is gone; that
+    /// PostgreSQL took nothing for too long ([`ErrorKind::Unavailable`]): none of its own timeouts
+    /// looks at a COPY. After an error the sink is of no further use.
+    ///
+    /// [`ErrorKind::Unavailable`]: crate::error::ErrorKind::Unavailable
     pub async fn send(&mut self, chunk: Bytes) -> Result<()> {
         let length = chunk.len();
-        self.sink
-            .feed(chunk)
-            .await
-            .map_err(|error| from_postgres(&error))?;
-        self.byte_count += u64::try_from(length).unwrap_or(u64::MAX);
-        Ok(())
+        let fed = tokio::select! {
+            biased;
+            _ = self.heard.wait_for(Option::is_some) => None,
+            fed = tokio::time::timeout(self.stall_timeout, self.sink.feed(chunk)) => Some(fed),
+        };
+        match fed {
+            Some(Ok(Ok(()))) => {
+                self.byte_count += u64::try_from(length).unwrap_or(u64::MAX);
+                Ok(())
+            }
+            Some(Ok(Err(error))) => Err(self.explain(&error)),
+            Some(Err(_)) => Err(Error::unavailable(format!(
+                "PostgreSQL has taken nothing for {}: somebody holds a lock, its disk is full or slow, or \
+                 --copy-stall-timeout is too short; nothing of this stream is kept",
+                humantime::format_duration(self.stall_timeout)
+            ))),
+            None => Err(self.told().unwrap_or_else(|| {
+                Error::unavailable("the connection to PostgreSQL has ended; try again")
+            })),
+        }
     }
 
     /// Bytes handed over so far.
@@ -70,10 +95,16 @@ impl CopySink {
     /// # Errors
     /// What PostgreSQL has against any of the rows.
     pub async fn finish(mut self) -> Result<u64> {
-        self.sink
-            .as_mut()
-            .finish()
-            .await
-            .map_err(|error| from_postgres(&error))
+        let finished = self.sink.as_mut().finish().await;
+        finished.map_err(|error| self.explain(&error))
+    }
+
+    /// The driver says "closed" where PostgreSQL said why.
+    fn explain(&self, error: &tokio_postgres::Error) -> Error {
+        self.told().unwrap_or_else(|| from_postgres(error))
+    }
+
+    fn told(&self) -> Option<Error> {
+        self.heard.borrow().as_ref().map(Told::to_error)
     }
 }

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod connect;
+mod connection;
 mod copy;
 mod ledger;
 mod merge;
@@ -14,7 +15,9 @@ mod sqlstate;
 mod staging;
 mod swap;
 mod table;
+mod tap;
 mod transaction;
+mod turns;
 
 pub use catalog::{
     TableLock, find_relation, lock_relation, similar_relation, staging_relation, writable_relations,

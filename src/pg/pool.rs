@@ -2,29 +2,34 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{
-    Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime, TimeoutType,
-};
+use deadpool::Runtime;
+use deadpool::managed::{Object, PoolError, TimeoutType};
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{NoTls, Row};
 
 use super::connect::ConnectionConfig;
+use super::connection::Connector;
 use super::sqlstate::from_postgres;
 use super::transaction::Transaction;
+use super::turns::{Turn, Turns};
 use crate::error::{Error, ErrorKind, Result, chain};
 
 /// How many connections, and how long to wait for one.
 #[derive(Debug, Clone)]
 pub struct PoolConfig {
     /// Connections that carry rows: at most so many COPYs run at once.
-    pub data_connections: usize,
+    pub max_copies: usize,
     /// Connections kept back for begin, commit, abort, status and the catalog.
     pub control_connections: usize,
     /// How long a stream or action waits for a free connection.
     pub wait_timeout: Duration,
     /// `lock_timeout` of every transaction: how long a statement waits for somebody else's lock.
     pub lock_timeout: Duration,
+    /// How long a COPY waits for PostgreSQL to take a chunk of rows before it is ended.
+    pub stall_timeout: Duration,
 }
+
+type Connections = deadpool::managed::Pool<Connector>;
 
 /// Connections to one PostgreSQL, made when needed and used again.
 ///
@@ -32,18 +37,22 @@ pub struct PoolConfig {
 /// [`Transaction`] before its end, closes it, which makes PostgreSQL roll back.
 #[derive(Clone)]
 pub struct Pool {
-    data: deadpool_postgres::Pool,
-    control: deadpool_postgres::Pool,
+    data: Connections,
+    turns: Turns,
+    wait_timeout: Duration,
+    control: Connections,
     address: String,
     lock_timeout: Duration,
+    stall_timeout: Duration,
 }
 
 /// One connection, each statement its own transaction. Goes back to the pool when dropped.
-pub struct Session(Object);
+pub struct Session(Object<Connector>);
 
 impl Session {
     pub(super) async fn execute_all(&self, sql: &str) -> Result<()> {
         self.0
+            .client()
             .batch_execute(sql)
             .await
             .map_err(|error| from_postgres(&error))
@@ -55,6 +64,7 @@ impl Session {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>> {
         self.0
+            .client()
             .query(sql, parameters)
             .await
             .map_err(|error| from_postgres(&error))
@@ -68,14 +78,7 @@ impl Pool {
     /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the numbers make no pool.
     pub fn new(connection: &ConnectionConfig, config: &PoolConfig) -> Result<Self> {
         let pool = |size| {
-            let manager = Manager::from_config(
-                connection.inner().clone(),
-                NoTls,
-                ManagerConfig {
-                    recycling_method: RecyclingMethod::Fast,
-                },
-            );
-            deadpool_postgres::Pool::builder(manager)
+            Connections::builder(Connector::new(connection.inner()))
                 .max_size(size)
                 .wait_timeout(Some(config.wait_timeout))
                 .runtime(Runtime::Tokio1)
@@ -85,10 +88,13 @@ impl Pool {
                 })
         };
         Ok(Self {
-            data: pool(config.data_connections)?,
+            data: pool(config.max_copies)?,
+            turns: Turns::new(config.max_copies),
+            wait_timeout: config.wait_timeout,
             control: pool(config.control_connections)?,
             address: connection.to_string(),
             lock_timeout: config.lock_timeout,
+            stall_timeout: config.stall_timeout,
         })
     }
 
@@ -97,13 +103,22 @@ impl Pool {
         &self.address
     }
 
-    /// Starts a transaction for a stream of rows; waits while all data connections are busy.
+    /// Starts a transaction for a stream of rows of a write; waits its turn while as many COPYs run as may.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when PostgreSQL is out of
-    /// reach or no connection became free in time.
-    pub async fn begin_data(&self) -> Result<Transaction> {
-        self.begin(&self.data).await
+    /// reach or its turn did not come in time.
+    pub async fn begin_data(&self, write: &str) -> Result<Transaction> {
+        let turn = tokio::time::timeout(self.wait_timeout, self.turns.take(write)).await;
+        let turn = turn.map_err(|_| {
+            Error::unavailable(format!(
+                "all {} COPYs that may run at once are running, and none ended within {}; try again later \
+                 or raise --max-copies",
+                self.data.status().max_size,
+                humantime::format_duration(self.wait_timeout)
+            ))
+        })?;
+        self.begin(&self.data, Some(turn)).await
     }
 
     /// Starts a transaction for anything that carries no rows.
@@ -111,7 +126,7 @@ impl Pool {
     /// # Errors
     /// As [`Pool::begin_data`].
     pub async fn begin_control(&self) -> Result<Transaction> {
-        self.begin(&self.control).await
+        self.begin(&self.control, None).await
     }
 
     /// A connection without a transaction, for the statements that none may hold.
@@ -122,32 +137,44 @@ impl Pool {
         Ok(Session(self.connection(&self.control).await?))
     }
 
-    async fn begin(&self, pool: &deadpool_postgres::Pool) -> Result<Transaction> {
-        // A connection of the pool may have died while it lay idle; a new one then serves as well.
-        match Transaction::begin(self.connection(pool).await?, self.lock_timeout).await {
+    async fn begin(&self, pool: &Connections, turn: Option<Turn>) -> Result<Transaction> {
+        let connection = self.connection(pool).await?;
+        let begun = Transaction::begin(connection, self.lock_timeout, self.stall_timeout).await;
+        let begun = match begun {
+            // A connection of the pool may have died while it lay idle; a new one then serves as well.
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                Transaction::begin(self.connection(pool).await?, self.lock_timeout).await
+                let connection = self.connection(pool).await?;
+                Transaction::begin(connection, self.lock_timeout, self.stall_timeout).await
             }
             begun => begun,
-        }
+        };
+        begun.map(|transaction| transaction.in_turn(turn))
     }
 
-    async fn connection(&self, pool: &deadpool_postgres::Pool) -> Result<Object> {
+    async fn connection(&self, pool: &Connections) -> Result<Object<Connector>> {
         pool.get().await.map_err(|error| match error {
             PoolError::Timeout(TimeoutType::Wait) => Error::unavailable(format!(
-                "all {} connections to PostgreSQL are busy; try again later or raise --max-connections",
+                "all {} connections to PostgreSQL are busy; try again later",
                 pool.status().max_size
             )),
             PoolError::Backend(error) => {
                 let known = from_postgres(&error);
                 Error::new(
                     known.kind(),
-                    format!("cannot connect to PostgreSQL at {}: {}", self.address, chain(&error)),
+                    format!(
+                        "cannot connect to PostgreSQL at {}: {}",
+                        self.address,
+                        chain(&error)
+                    ),
                 )
                 .with_context(|context| *context = known.context().clone())
             }
-            error @ (PoolError::Timeout(_) | PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_)) => {
-                Error::unavailable(format!("no connection to PostgreSQL at {}", self.address)).with_source(error)
+            error @ (PoolError::Timeout(_)
+            | PoolError::Closed
+            | PoolError::NoRuntimeSpecified
+            | PoolError::PostCreateHook(_)) => {
+                Error::unavailable(format!("no connection to PostgreSQL at {}", self.address))
+                    .with_source(error)
             }
         })
     }

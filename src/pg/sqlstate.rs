@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, chain};
 /// names and the SQLSTATE are kept.
 pub(super) fn from_postgres(error: &tokio_postgres::Error) -> Error {
     if let Some(db) = error.as_db_error() {
-        return from_db_error(db);
+        return Told::from(db).to_error();
     }
     if error.is_closed() {
         return Error::unavailable(
@@ -32,42 +32,96 @@ pub(super) fn from_postgres(error: &tokio_postgres::Error) -> Error {
     }
 }
 
-fn from_db_error(db: &DbError) -> Error {
-    let sqlstate = db.code().code();
-    let advice = match sqlstate {
-        "55P03" => {
-            "; somebody else holds a lock that this needs: end their transaction or raise --lock-timeout"
+/// What PostgreSQL says in an ErrorResponse, of which we make use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) sqlstate: String,
+    pub(super) message: String,
+    schema: Option<String>,
+    table: Option<String>,
+    column: Option<String>,
+    constraint: Option<String>,
+    /// Which row of a COPY, and perhaps its values.
+    context: Option<String>,
+}
+
+impl From<&DbError> for Told {
+    fn from(error: &DbError) -> Self {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Self {
+            sqlstate: error.code().code().to_owned(),
+            message: error.message().to_owned(),
+            schema: owned(error.schema()),
+            table: owned(error.table()),
+            column: owned(error.column()),
+            constraint: owned(error.constraint()),
+            context: owned(error.where_()),
         }
-        _ => "",
-    };
-    let message = match values_may_be_in_message(sqlstate) {
-        true => format!(
-            "PostgreSQL rejected a value: {} ({sqlstate})",
-            without_quoted_values(db.message())
-        ),
-        false => format!("PostgreSQL: {} ({sqlstate}){advice}", db.message()),
-    };
-    // Two CREATE TABLE at once: the loser meets an index of the catalog.
-    let kind = match (sqlstate, db.schema()) {
-        ("23505", Some("pg_catalog")) => ErrorKind::AlreadyExists,
-        _ => kind(sqlstate),
-    };
-    Error::new(kind, message).with_context(|context| {
-        context.sqlstate = Some(sqlstate.to_owned());
-        context.column = db.column().map(str::to_owned);
-        if let Some((row, column)) = db.where_().and_then(copied_place) {
-            context.row = row.checked_sub(1);
-            context.column = context.column.take().or(column);
+    }
+}
+
+impl Told {
+    /// Reads the body of an ErrorResponse: fields of a letter and a text that ends in NUL (PostgreSQL
+    /// manual, 55.8).
+    pub(super) fn parse(body: &[u8]) -> Self {
+        let mut told = Self::default();
+        for field in body.split(|byte| *byte == 0) {
+            let Some((letter, text)) = field.split_first() else {
+                continue;
+            };
+            let text = String::from_utf8_lossy(text).into_owned();
+            match letter {
+                b'C' => told.sqlstate = text,
+                b'M' => told.message = text,
+                b's' => told.schema = Some(text),
+                b't' => told.table = Some(text),
+                b'c' => told.column = Some(text),
+                b'n' => told.constraint = Some(text),
+                b'W' => told.context = Some(text),
+                _ => {}
+            }
         }
-        context.constraint = db.constraint().map(str::to_owned);
-        // Tables of the catalog and staging tables mean nothing to the caller, who knows the target.
-        context.table = match (db.schema(), db.table()) {
-            (Some("pg_catalog" | "pgflight"), _) => None,
-            (Some(_), Some(table)) if table.starts_with(SHADOW_PREFIX) => None,
-            (Some(schema), Some(table)) => Some(format!("{schema}.{table}")),
-            _ => None,
+        told
+    }
+
+    /// Our error, without what may be a value of a row: DETAIL and HINT are not even read.
+    pub(super) fn to_error(&self) -> Error {
+        let sqlstate = self.sqlstate.as_str();
+        let advice = match sqlstate {
+            "55P03" => {
+                "; somebody else holds a lock that this needs: end their transaction or raise --lock-timeout"
+            }
+            _ => "",
         };
-    })
+        let message = match values_may_be_in_message(sqlstate) {
+            true => format!(
+                "PostgreSQL rejected a value: {} ({sqlstate})",
+                without_quoted_values(&self.message)
+            ),
+            false => format!("PostgreSQL: {} ({sqlstate}){advice}", self.message),
+        };
+        // Two CREATE TABLE at once: the loser meets an index of the catalog.
+        let kind = match (sqlstate, self.schema.as_deref()) {
+            ("23505", Some("pg_catalog")) => ErrorKind::AlreadyExists,
+            _ => kind(sqlstate),
+        };
+        Error::new(kind, message).with_context(|context| {
+            context.sqlstate = Some(sqlstate.to_owned());
+            context.column = self.column.clone();
+            if let Some((row, column)) = self.context.as_deref().and_then(copied_place) {
+                context.row = row.checked_sub(1);
+                context.column = context.column.take().or(column);
+            }
+            context.constraint = self.constraint.clone();
+            // Tables of the catalog and staging tables mean nothing to the caller, who knows the target.
+            context.table = match (&self.schema, &self.table) {
+                (Some(schema), _) if schema == "pg_catalog" || schema == "pgflight" => None,
+                (Some(_), Some(table)) if table.starts_with(SHADOW_PREFIX) => None,
+                (Some(schema), Some(table)) => Some(format!("{schema}.{table}")),
+                _ => None,
+            };
+        })
+    }
 }
 
 /// Line, counted from 1, and column that an error in COPY is about: PostgreSQL gives them in a line of

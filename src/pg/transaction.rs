@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::Object;
+use deadpool::managed::Object;
 use tokio_postgres::Row;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::types::ToSql;
 
-use super::sqlstate::from_postgres;
+use super::connection::{Connection, Connector};
+use super::turns::Turn;
 use crate::error::{Error, Result};
 
 /// An open transaction at READ COMMITTED.
@@ -15,7 +16,10 @@ use crate::error::{Error, Result};
 /// Dropping it closes the connection, so that PostgreSQL rolls back whatever was going on, a COPY
 /// included. Only [`Transaction::commit`] and [`Transaction::rollback`] give the connection back.
 pub struct Transaction {
-    connection: Option<Object>,
+    connection: Option<Object<Connector>>,
+    stall_timeout: Duration,
+    /// Passed on after the connection is back in its pool: fields are dropped last.
+    _turn: Option<Turn>,
 }
 
 /// How a COMMIT ended.
@@ -44,9 +48,19 @@ impl Outcome {
 }
 
 impl Transaction {
-    pub(super) async fn begin(connection: Object, lock_timeout: Duration) -> Result<Self> {
+    /// Begins on a connection. `lock_timeout` is how long its statements wait for somebody else's lock,
+    /// `stall_timeout` how long a COPY waits for PostgreSQL to take a chunk.
+    pub(super) async fn begin(
+        connection: Object<Connector>,
+        lock_timeout: Duration,
+        stall_timeout: Duration,
+    ) -> Result<Self> {
+        // What was said to whoever had the connection before is not about this transaction.
+        drop(connection.listen());
         let transaction = Self {
             connection: Some(connection),
+            stall_timeout,
+            _turn: None,
         };
         // READ COMMITTED is said because a role or database may have another default, under which a
         // commit would not see the attempt it waited for. A frozen server must not hold locks for
@@ -65,6 +79,12 @@ impl Transaction {
         Ok(transaction)
     }
 
+    /// Holds a turn to copy for as long as it lasts.
+    pub(super) fn in_turn(mut self, turn: Option<Turn>) -> Self {
+        self._turn = turn;
+        self
+    }
+
     /// Commits and gives the connection back.
     pub async fn commit(self) -> Outcome {
         self.end_with("COMMIT").await
@@ -75,12 +95,12 @@ impl Transaction {
         let Some(connection) = self.connection.take() else {
             return Outcome::RolledBack(gone());
         };
-        match connection.batch_execute(statement).await {
+        match connection.client().batch_execute(statement).await {
             Ok(()) => Outcome::Committed,
             Err(error) => {
                 let refused = error.as_db_error().is_some_and(speaks_of_the_transaction);
+                let error = connection.explain(&error);
                 drop(Object::take(connection));
-                let error = from_postgres(&error);
                 if refused {
                     Outcome::RolledBack(error)
                 } else {
@@ -94,7 +114,7 @@ impl Transaction {
     /// closed, which rolls back as well.
     pub async fn rollback(mut self) {
         if let Some(connection) = self.connection.take()
-            && connection.batch_execute("ROLLBACK").await.is_err()
+            && connection.client().batch_execute("ROLLBACK").await.is_err()
         {
             drop(Object::take(connection));
         }
@@ -153,10 +173,9 @@ impl Transaction {
     }
 
     pub(super) async fn execute_all(&self, sql: &str) -> Result<()> {
-        self.client()?
-            .batch_execute(sql)
-            .await
-            .map_err(|error| from_postgres(&error))
+        let connection = self.connection()?;
+        let done = connection.client().batch_execute(sql).await;
+        done.map_err(|error| connection.explain(&error))
     }
 
     pub(super) async fn execute(
@@ -164,10 +183,9 @@ impl Transaction {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<u64> {
-        self.client()?
-            .execute(sql, parameters)
-            .await
-            .map_err(|error| from_postgres(&error))
+        let connection = self.connection()?;
+        let done = connection.client().execute(sql, parameters).await;
+        done.map_err(|error| connection.explain(&error))
     }
 
     pub(super) async fn query(
@@ -175,10 +193,9 @@ impl Transaction {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>> {
-        self.client()?
-            .query(sql, parameters)
-            .await
-            .map_err(|error| from_postgres(&error))
+        let connection = self.connection()?;
+        let done = connection.client().query(sql, parameters).await;
+        done.map_err(|error| connection.explain(&error))
     }
 
     pub(super) async fn query_opt(
@@ -186,10 +203,9 @@ impl Transaction {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Option<Row>> {
-        self.client()?
-            .query_opt(sql, parameters)
-            .await
-            .map_err(|error| from_postgres(&error))
+        let connection = self.connection()?;
+        let done = connection.client().query_opt(sql, parameters).await;
+        done.map_err(|error| connection.explain(&error))
     }
 
     pub(super) async fn query_one(
@@ -197,14 +213,17 @@ impl Transaction {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Row> {
-        self.client()?
-            .query_one(sql, parameters)
-            .await
-            .map_err(|error| from_postgres(&error))
+        let connection = self.connection()?;
+        let done = connection.client().query_one(sql, parameters).await;
+        done.map_err(|error| connection.explain(&error))
     }
 
-    pub(super) fn client(&self) -> Result<&tokio_postgres::Client> {
+    pub(super) fn connection(&self) -> Result<&Connection> {
         Ok(self.connection.as_ref().ok_or_else(gone)?)
+    }
+
+    pub(super) fn stall_timeout(&self) -> Duration {
+        self.stall_timeout
     }
 }
 

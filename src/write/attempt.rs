@@ -79,7 +79,7 @@ impl Writer {
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
-        let transaction = self.pool.begin_data().await?;
+        let transaction = self.pool.begin_data(&id.write_id).await?;
         let two_phase =
             write.publish == Publish::TwoPhase && has_room_to_prepare(&transaction).await?;
         let relation = open_relation(&transaction, write, two_phase).await?;

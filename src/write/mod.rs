@@ -1,6 +1,7 @@
 //! Writes: from a stream of batches to committed rows, and the protocol for many partitions.
 
 mod attempt;
+mod budget;
 mod commit;
 mod pipeline;
 mod reaper;
@@ -11,6 +12,7 @@ mod target;
 mod two_phase;
 mod writer;
 
+pub use budget::{Budget, BudgetConfig, Share};
 pub use pipeline::{EndOfStream, EndRecord, StreamMessage};
 pub use reaper::{Reaped, ReaperConfig};
 pub use session::WriteStatus;

@@ -114,14 +114,16 @@ impl Writer {
         spec: &WriteSpec,
         schema: &Schema,
     ) -> Result<(Transaction, Opened)> {
-        let transaction = self.pool.begin_data().await?;
+        // A write of its own, that waits as one.
+        let write = uuid::Uuid::new_v4().to_string();
+        let transaction = self.pool.begin_data(&write).await?;
         match open_target(&transaction, spec, schema).await {
             Err(error)
                 if error.kind() == ErrorKind::AlreadyExists
                     && error.context().sqlstate.is_some() =>
             {
                 drop(transaction);
-                let transaction = self.pool.begin_data().await?;
+                let transaction = self.pool.begin_data(&write).await?;
                 let opened = open_target(&transaction, spec, schema).await?;
                 Ok((transaction, opened))
             }

@@ -24,7 +24,7 @@ pub struct Replica {
 const OPTIONS: [&str; 6] = [
     "--lock-timeout",
     "2s",
-    "--connection-wait",
+    "--copy-wait",
     "2s",
     "--reaper-interval",
     "100ms",

@@ -26,7 +26,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 10] = [
     (
         "pg",
         &["plan", "error"],
-        &["tokio_postgres", "deadpool_postgres"],
+        &["tokio", "tokio_postgres", "deadpool"],
     ),
     ("plan", &["error"], &[]),
     ("error", &[], &[]),
@@ -40,7 +40,7 @@ const GUARDED: [&str; 6] = [
     "prost",
     "tokio",
     "tokio_postgres",
-    "deadpool_postgres",
+    "deadpool",
 ];
 
 #[test]

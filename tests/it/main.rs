@@ -11,6 +11,7 @@
     reason = "a test fails by panicking, and waits by the clock on the wall"
 )]
 
+mod hostile;
 mod keyed;
 mod layering;
 mod put;
@@ -23,3 +24,4 @@ mod support;
 mod swap;
 mod two_phase;
 mod types_page;
+mod under_way;

@@ -192,7 +192,7 @@ async fn a_stream_that_is_not_one_is_refused_and_the_server_lives() {
         ),
         (
             change(&|m| m[1].data_body = Default::default()),
-            "malformed",
+            "of a body of 0",
         ),
         (change(&|m| m.swap(0, 1)), "no descriptor"),
         (change(&|m| m.push(m[0].clone())), "second descriptor"),

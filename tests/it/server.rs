@@ -363,6 +363,7 @@ async fn a_backend_that_is_killed_in_mid_stream_makes_the_stream_retryable_and_l
         "{}",
         told.message
     );
+    assert_eq!(told.details["sqlstate"], "57P01", "{}", told.message);
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }
 

@@ -36,9 +36,14 @@ impl Client {
             .connect()
             .await
             .map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(Self::over(channel))
+    }
+
+    /// Over a connection that is there.
+    pub fn over(channel: Channel) -> Self {
         let flight =
             FlightServiceClient::new(channel.clone()).max_encoding_message_size(usize::MAX);
-        Ok(Self { flight, channel })
+        Self { flight, channel }
     }
 
     /// Sends a stream and gives its receipt.

@@ -13,6 +13,7 @@ pub struct Pgflight {
     child: Child,
     pub address: String,
     failed: Arc<AtomicBool>,
+    panicked: Arc<AtomicBool>,
 }
 
 impl Pgflight {
@@ -28,9 +29,27 @@ impl Pgflight {
         Self::start_to_fail(url, options, None)
     }
 
+    /// Starts a server to which the system gives so much memory and no more (RLIMIT_DATA).
+    pub fn start_below(database: &Database, bytes: u64, options: &[&str]) -> Self {
+        let mut command = Command::new("prlimit");
+        command
+            .arg(format!("--data={bytes}"))
+            .arg(env!("CARGO_BIN_EXE_pgflight"));
+        Self::start_by(command, &database.url, options, None)
+    }
+
     /// Starts a server that stops for ever at a failpoint.
     pub fn start_to_fail(url: &str, options: &[&str], failpoint: Option<&str>) -> Self {
-        let mut child = Self::command()
+        Self::start_by(Self::command(), url, options, failpoint)
+    }
+
+    fn start_by(
+        mut command: Command,
+        url: &str,
+        options: &[&str],
+        failpoint: Option<&str>,
+    ) -> Self {
+        let mut child = command
             .env("PGFLIGHT_FAILPOINT", failpoint.unwrap_or_default())
             .args(["serve", "--listen", "127.0.0.1:0", "--postgres", url])
             .args(options)
@@ -41,12 +60,17 @@ impl Pgflight {
         let (sender, receiver) = mpsc::channel();
         let failed = Arc::new(AtomicBool::new(false));
         let has_failed = Arc::clone(&failed);
+        let panicked = Arc::new(AtomicBool::new(false));
+        let has_panicked = Arc::clone(&panicked);
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 // cargo shows it when the test fails.
                 eprintln!("{line}");
                 if line.starts_with("failpoint ") {
                     has_failed.store(true, Ordering::SeqCst);
+                }
+                if line.contains("panicked") {
+                    has_panicked.store(true, Ordering::SeqCst);
                 }
                 if let Some((_, rest)) = line.split_once("listening on ") {
                     let end = rest.find([' ', '"']).unwrap_or(rest.len());
@@ -61,6 +85,7 @@ impl Pgflight {
             child,
             address,
             failed,
+            panicked,
         }
     }
 
@@ -78,6 +103,19 @@ impl Pgflight {
     /// Whether it has stopped at its failpoint.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::SeqCst)
+    }
+
+    /// Whether it has written of a panic, which it may have survived.
+    pub fn has_panicked(&self) -> bool {
+        self.panicked.load(Ordering::SeqCst)
+    }
+
+    /// A figure of `/proc/…/status` that is given in kB, in bytes.
+    pub fn memory(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        let digits: String = line.chars().filter(char::is_ascii_digit).collect();
+        digits.parse::<u64>().unwrap() * 1024
     }
 
     pub async fn client(&self) -> Client {

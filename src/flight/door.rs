@@ -1,0 +1,138 @@
+//! The door: how many connections there may be, in all and from one address.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::stream::{Stream, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
+
+/// How long nothing is accepted after that failed, as it does when the process has no files left.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Counts connections; those beyond a limit are closed at once.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    pub(super) max_connections: usize,
+    pub(super) max_connections_per_peer: usize,
+    inside: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Door {
+    pub(super) fn new(max_connections: usize, max_connections_per_peer: usize) -> Self {
+        Self {
+            max_connections,
+            max_connections_per_peer,
+            inside: Arc::default(),
+        }
+    }
+
+    /// The connections that are let in.
+    pub(super) fn admit(self, incoming: TcpIncoming) -> impl Stream<Item = io::Result<Guest>> {
+        incoming.filter_map(move |accepted| {
+            let door = self.clone();
+            async move {
+                match accepted {
+                    Ok(stream) => door.let_in(stream).map(Ok),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept connections");
+                        tokio::time::sleep(BACK_OFF).await;
+                        None
+                    }
+                }
+            }
+        })
+    }
+
+    fn let_in(&self, stream: TcpStream) -> Option<Guest> {
+        let peer = stream.peer_addr().ok()?.ip();
+        let mut inside = self.inside();
+        let all: usize = inside.values().sum();
+        let own = inside.entry(peer).or_default();
+        if all >= self.max_connections || *own >= self.max_connections_per_peer {
+            tracing::debug!(%peer, all, own, "a connection beyond the limits is refused");
+            return None;
+        }
+        *own += 1;
+        drop(inside);
+        let door = self.clone();
+        Some(Guest { stream, peer, door })
+    }
+
+    fn inside(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that counts until it is dropped.
+pub(super) struct Guest {
+    stream: TcpStream,
+    peer: IpAddr,
+    door: Door,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut inside = self.door.inside();
+        if let Some(own) = inside.get_mut(&self.peer) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                inside.remove(&self.peer);
+            }
+        }
+    }
+}
+
+impl Connected for Guest {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl AsyncRead for Guest {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Guest {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,156 @@
+//! One connection to PostgreSQL: the driver's client, the task behind it, and what was heard on it.
+
+use std::time::Duration;
+
+use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_postgres::config::{Host, SslMode, SslNegotiation};
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::sqlstate::{Told, from_postgres};
+use super::tap::{Heard, Tap, Tapped};
+use crate::error::{Error, Result};
+
+/// How long a connection may take to end in order, before it is cut.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// A connection. Dropped, it takes leave of PostgreSQL or, when PostgreSQL takes nothing any more, is
+/// cut a moment later; either way PostgreSQL rolls back what was going on.
+pub(super) struct Connection {
+    client: Client,
+    task: Option<JoinHandle<()>>,
+    heard: Heard,
+}
+
+impl Connection {
+    /// What carries out statements.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Whom to ask what PostgreSQL has said against what is going on; what was said before is forgotten.
+    pub(super) fn listen(&self) -> watch::Receiver<Option<Told>> {
+        self.heard.send_replace(None);
+        self.heard.subscribe()
+    }
+
+    /// Turns an error of the driver into ours. Of a connection that was closed, PostgreSQL may have said
+    /// why, where the driver does not.
+    pub(super) fn explain(&self, error: &tokio_postgres::Error) -> Error {
+        let heard = match error.as_db_error() {
+            Some(_) => None,
+            None => self.heard.borrow().as_ref().map(Told::to_error),
+        };
+        heard.unwrap_or_else(|| from_postgres(error))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // The client is dropped next, upon which its task says goodbye and ends.
+        if let Some(mut task) = self.task.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move {
+                if tokio::time::timeout(GOODBYE, &mut task).await.is_err() {
+                    task.abort();
+                }
+            });
+        }
+    }
+}
+
+/// Makes connections for a pool, and looks at those that come back.
+pub(super) struct Connector(Config);
+
+impl Connector {
+    pub(super) fn new(config: &Config) -> Self {
+        let mut config = config.clone();
+        // Both make room for the tap, see there.
+        config
+            .ssl_mode(SslMode::Require)
+            .ssl_negotiation(SslNegotiation::Direct);
+        // The driver wants a name wherever it thinks of TLS.
+        if config.get_hosts().is_empty() {
+            for address in config.get_hostaddrs().to_vec() {
+                config.host(address.to_string());
+            }
+        }
+        Self(config)
+    }
+
+    /// By way of the sockets in the file system, which the driver would not let anybody listen in on.
+    async fn connect_by_socket(
+        &self,
+        heard: &Heard,
+    ) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+        let mut config = self.0.clone();
+        config.ssl_mode(SslMode::Disable);
+        let mut last = None;
+        for (index, host) in config.get_hosts().iter().enumerate() {
+            let Host::Unix(folder) = host else { continue };
+            let port = config.get_ports().get(index).or(config.get_ports().first());
+            let path = folder.join(format!(".s.PGSQL.{}", port.copied().unwrap_or(5432)));
+            let Ok(stream) = UnixStream::connect(path).await else {
+                continue;
+            };
+            match config
+                .connect_raw(Tapped::new(stream, heard.clone()), NoTls)
+                .await
+            {
+                Ok((client, connection)) => return Ok((client, tokio::spawn(drive(connection)))),
+                Err(error) => last = Some(error),
+            }
+        }
+        match last {
+            Some(error) => Err(error),
+            // Nobody listens: the driver says so in its own words.
+            None => match config.connect(NoTls).await {
+                Ok((client, connection)) => Ok((client, tokio::spawn(drive(connection)))),
+                Err(error) => Err(error),
+            },
+        }
+    }
+}
+
+impl Manager for Connector {
+    type Type = Connection;
+    type Error = tokio_postgres::Error;
+
+    async fn create(&self) -> Result<Connection, tokio_postgres::Error> {
+        let heard = Heard::new(None);
+        let is_socket = |host: &Host| matches!(host, Host::Unix(_));
+        let (client, task) = if self.0.get_hosts().iter().all(is_socket) {
+            self.connect_by_socket(&heard).await?
+        } else {
+            let (client, connection) = self.0.connect(Tap(heard.clone())).await?;
+            (client, tokio::spawn(drive(connection)))
+        };
+        let task = Some(task);
+        Ok(Connection {
+            client,
+            task,
+            heard,
+        })
+    }
+
+    async fn recycle(
+        &self,
+        connection: &mut Connection,
+        _: &Metrics,
+    ) -> RecycleResult<tokio_postgres::Error> {
+        match connection.client.is_closed() {
+            true => Err(RecycleError::message("the connection is closed")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Reads and writes for a client until it is dropped or the connection breaks.
+async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>) {
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a connection to PostgreSQL has ended");
+    }
+}

@@ -1,0 +1,234 @@
+//! Listening in on what PostgreSQL sends, to hear of an error at once.
+//!
+//! While it copies, the driver does not look at PostgreSQL's answers before all rows are sent: it took
+//! 300 MB after a first row that was refused, and of a backend that was terminated it says no more than
+//! that the connection is closed. So the bytes are read here as they come by, and the first
+//! ErrorResponse is kept; nothing is changed.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
+use tokio_postgres::Socket;
+use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+
+use super::sqlstate::Told;
+
+/// More of an error is not kept: the fields that are of use stand before its context.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
+/// Type and length, as every message of the protocol begins (PostgreSQL manual, 55.7).
+const HEAD_BYTES: usize = 5;
+/// What is read at once of what PostgreSQL said before it closed the connection.
+const LAST_WORDS_BYTES: usize = 8 * 1024;
+
+/// What was heard on one connection since it was last asked.
+pub(super) type Heard = watch::Sender<Option<Told>>;
+
+/// A stream to PostgreSQL that is listened in on.
+pub(super) struct Tapped<S> {
+    stream: S,
+    messages: Messages,
+    /// Told once all is read.
+    write_error: Option<io::Error>,
+}
+
+impl<S> Tapped<S> {
+    pub(super) fn new(stream: S, heard: Heard) -> Self {
+        let messages = Messages {
+            head: Vec::with_capacity(HEAD_BYTES),
+            left: 0,
+            error: None,
+            heard,
+        };
+        Self {
+            stream,
+            messages,
+            write_error: None,
+        }
+    }
+}
+
+/// Cuts the bytes from PostgreSQL into messages.
+struct Messages {
+    /// Of the next message, as far as it has come.
+    head: Vec<u8>,
+    /// Bytes of the current message still to come.
+    left: usize,
+    /// What has come of an ErrorResponse.
+    error: Option<Vec<u8>>,
+    heard: Heard,
+}
+
+impl Messages {
+    fn take_in(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.left > 0 {
+                let (body, rest) = bytes.split_at(self.left.min(bytes.len()));
+                self.left -= body.len();
+                bytes = rest;
+                if let Some(error) = &mut self.error {
+                    let room = MAX_ERROR_BYTES.saturating_sub(error.len());
+                    error.extend_from_slice(body.get(..room).unwrap_or(body));
+                }
+                if self.left == 0
+                    && let Some(error) = self.error.take()
+                {
+                    let told = Told::parse(&error);
+                    // What follows an error in the same conversation is a consequence of it.
+                    self.heard.send_if_modified(|heard| {
+                        let is_first = heard.is_none();
+                        heard.get_or_insert(told);
+                        is_first
+                    });
+                }
+                continue;
+            }
+            let (head, rest) = bytes.split_at((HEAD_BYTES - self.head.len()).min(bytes.len()));
+            self.head.extend_from_slice(head);
+            bytes = rest;
+            if let [kind, length @ ..] = self.head.as_slice()
+                && let Ok(length) = <[u8; 4]>::try_from(length)
+            {
+                // The length counts itself.
+                self.left = usize::try_from(u32::from_be_bytes(length))
+                    .unwrap_or(usize::MAX)
+                    .saturating_sub(4);
+                self.error = (*kind == b'E').then(Vec::new);
+                self.head.clear();
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Tapped<S> {
+    /// Reads to the end what PostgreSQL said before it closed the connection: of a backend that is
+    /// terminated, why. The runtime may learn of it later than a write learns that nobody reads.
+    fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; LAST_WORDS_BYTES];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => self.messages.take_in(buffer.filled()),
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tapped<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if let Some(new) = buffer.filled().get(before..) {
+            self.messages.take_in(new);
+        }
+        polled
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.write_error.is_none() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, bytes)) {
+                Ok(count) => return Poll::Ready(Ok(count)),
+                Err(error) => self.write_error = Some(error),
+            }
+        }
+        ready!(self.poll_last_words(cx));
+        let error = self.write_error.take();
+        Poll::Ready(Err(error.unwrap_or(io::ErrorKind::BrokenPipe.into())))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Puts the tap where the driver would put TLS, which is the one place where it lets others at its
+/// socket: asked for `sslmode=require` and `sslnegotiation=direct`, it sends nothing of its own first.
+#[derive(Clone)]
+pub(super) struct Tap(pub(super) Heard);
+
+impl MakeTlsConnect<Socket> for Tap {
+    type Stream = Tapped<Socket>;
+    type TlsConnect = Self;
+    type Error = io::Error;
+
+    fn make_tls_connect(&mut self, _: &str) -> io::Result<Self> {
+        Ok(self.clone())
+    }
+}
+
+impl TlsConnect<Socket> for Tap {
+    type Stream = Tapped<Socket>;
+    type Error = io::Error;
+    type Future = std::future::Ready<io::Result<Tapped<Socket>>>;
+
+    fn connect(self, socket: Socket) -> Self::Future {
+        std::future::ready(Ok(Tapped::new(socket, self.0)))
+    }
+}
+
+impl TlsStream for Tapped<Socket> {
+    fn channel_binding(&self) -> ChannelBinding {
+        ChannelBinding::none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::{Messages, Told};
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+        [&[kind][..], &length, body].concat()
+    }
+
+    #[test]
+    fn the_first_error_is_heard_however_the_bytes_are_cut() {
+        let stream = [
+            message(b'C', b"COPY 1\0"),
+            message(b'Z', b"E"),
+            message(b'E', b"SFATAL\0C57P01\0Mterminating\0\0"),
+            message(b'E', b"SERROR\0C25P02\0Maborted\0\0"),
+            message(b'N', b""),
+        ]
+        .concat();
+        for size in 1..=stream.len() {
+            let (heard, mut listener) = watch::channel(None);
+            let (head, left, error) = (Vec::new(), 0, None);
+            let mut messages = Messages {
+                head,
+                left,
+                error,
+                heard,
+            };
+            for piece in stream.chunks(size) {
+                messages.take_in(piece);
+            }
+            let told: Option<Told> = listener.borrow_and_update().clone();
+            let told = told.expect("an error came by");
+            assert_eq!(
+                (told.sqlstate.as_str(), told.message.as_str()),
+                ("57P01", "terminating")
+            );
+            assert_eq!((messages.left, messages.head.len()), (0, 0), "in step");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Whose turn it is to copy: so many at once, and writes that wait take turns.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// Hands out a fixed number of turns. Who waits is served by write: a write with one stream waits for
+/// one turn of each of the others, however many streams those have.
+#[derive(Debug, Clone)]
+pub(super) struct Turns(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    /// The writes that wait, the next one first; each is here once.
+    order: VecDeque<String>,
+    waiting: HashMap<String, VecDeque<oneshot::Sender<Turn>>>,
+}
+
+/// The right to copy. Dropped, it goes to whoever is next.
+#[derive(Debug)]
+pub(super) struct Turn(Option<Turns>);
+
+impl Turns {
+    pub(super) fn new(count: usize) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            free: count,
+            order: VecDeque::new(),
+            waiting: HashMap::new(),
+        })))
+    }
+
+    /// Waits for a turn on behalf of a write. Dropping the future gives the place in the queue up, and a
+    /// turn that was on its way goes on to the next.
+    pub(super) async fn take(&self, write: &str) -> Turn {
+        let receiver = {
+            let mut state = self.state();
+            // None waits while one is free.
+            if state.free > 0 {
+                state.free -= 1;
+                return Turn(Some(self.clone()));
+            }
+            let (sender, receiver) = oneshot::channel();
+            if !state.waiting.contains_key(write) {
+                state.order.push_back(write.to_owned());
+            }
+            let waiting = state.waiting.entry(write.to_owned()).or_default();
+            waiting.push_back(sender);
+            receiver
+        };
+        // Senders are dropped only once they have sent.
+        receiver.await.unwrap_or(Turn(None))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a turn to the first who still waits for it.
+    fn pass_on(self) {
+        loop {
+            let Some(next) = self.state().next() else {
+                return;
+            };
+            let refused = next.send(Turn(Some(self.clone())));
+            match refused {
+                Ok(()) => return,
+                // It has given up; its turn must not come back here by being dropped.
+                Err(mut turn) => turn.0 = None,
+            }
+        }
+    }
+}
+
+impl State {
+    /// The next who waits; without any, the turn is free.
+    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+        while let Some(write) = self.order.pop_front() {
+            let Some(mut waiting) = self.waiting.remove(&write) else {
+                continue;
+            };
+            let next = waiting.pop_front();
+            if !waiting.is_empty() {
+                self.waiting.insert(write.clone(), waiting);
+                self.order.push_back(write);
+            }
+            if next.is_some() {
+                return next;
+            }
+        }
+        self.free += 1;
+        None
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(turns) = self.0.take() {
+            turns.pass_on();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::Turns;
+
+    #[test]
+    fn writes_take_turns_and_streams_of_a_write_go_in_order() {
+        let turns = Turns::new(1);
+        let first = turns.take("a").now_or_never().unwrap();
+        let names = ["a", "a", "a", "b", "c", "a", "b"];
+        let mut waiting: Vec<_> = names
+            .iter()
+            .map(|name| Box::pin(turns.take(name)))
+            .collect();
+        for future in &mut waiting {
+            assert!(
+                future.as_mut().now_or_never().is_none(),
+                "there is one turn"
+            );
+        }
+        let mut waiting: Vec<_> = waiting.into_iter().map(Some).collect();
+        let mut served = Vec::new();
+        drop(first);
+        while waiting.iter().any(Option::is_some) {
+            for index in 0..waiting.len() {
+                let future = waiting[index].as_mut();
+                if let Some(turn) = future.and_then(|future| future.as_mut().now_or_never()) {
+                    waiting[index] = None;
+                    served.push(index);
+                    drop(turn);
+                }
+            }
+        }
+        assert_eq!(served, [0, 3, 4, 1, 6, 2, 5]);
+    }
+
+    #[test]
+    fn a_turn_is_not_lost_when_who_waits_for_it_has_left() {
+        let turns = Turns::new(1);
+        let first = turns.take("a").now_or_never().unwrap();
+        let mut gone_before = Box::pin(turns.take("a"));
+        let mut gone_after = Box::pin(turns.take("b"));
+        assert!(gone_before.as_mut().now_or_never().is_none());
+        assert!(gone_after.as_mut().now_or_never().is_none());
+        drop(gone_before);
+        drop(first);
+        // It is on its way to b, who has not looked yet.
+        drop(gone_after);
+        assert!(turns.take("c").now_or_never().is_some());
+    }
+}

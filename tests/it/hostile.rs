@@ -1,0 +1,806 @@
+//! Messages made to crash the decoder, or to take more than they bring: refused by name, the server
+//! lives, nothing lands.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::types::Int32Type;
+use arrow_array::{ArrayRef, DictionaryArray, Int32Array, Int64Array, StringArray};
+use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
+use arrow_flight::{FlightData, SchemaAsIpc};
+use arrow_ipc::writer::IpcWriteOptions;
+use arrow_ipc::{
+    BodyCompressionBuilder, Buffer, CompressionType, DictionaryBatchBuilder, FieldBuilder,
+    FieldNode, MessageBuilder, MessageHeader, MetadataVersion, RecordBatchBuilder, SchemaBuilder,
+    Struct_Builder, Type,
+};
+use arrow_schema::{DataType as D, Field, Fields, Schema, TimeUnit, UnionFields, UnionMode};
+use flatbuffers::FlatBufferBuilder;
+use futures_util::{StreamExt, stream};
+use tonic::Code;
+
+use crate::support::{Database, Pgflight, Put, Told, batch, path};
+
+const GIB: i64 = 1 << 30;
+const LZ4: CompressionType = CompressionType::LZ4_FRAME;
+const ZSTD: CompressionType = CompressionType::ZSTD;
+
+/// A batch as its header describes it, true or not.
+#[derive(Clone, Default)]
+struct Raw {
+    rows: i64,
+    /// Length and count of NULLs.
+    nodes: Vec<(i64, i64)>,
+    /// Offset and length.
+    buffers: Vec<(i64, i64)>,
+    view_buffers: Vec<i64>,
+    codec: Option<CompressionType>,
+    body: Vec<u8>,
+}
+
+/// One column of one array.
+fn raw(rows: i64, buffers: &[(i64, i64)], body: &[u8]) -> Raw {
+    Raw {
+        rows,
+        nodes: vec![(rows, 0)],
+        buffers: buffers.to_vec(),
+        body: body.to_vec(),
+        ..Raw::default()
+    }
+}
+
+impl Raw {
+    fn nodes(mut self, nodes: &[(i64, i64)]) -> Self {
+        self.nodes = nodes.to_vec();
+        self
+    }
+
+    fn views(mut self, view_buffers: &[i64]) -> Self {
+        self.view_buffers = view_buffers.to_vec();
+        self
+    }
+
+    fn codec(mut self, codec: CompressionType) -> Self {
+        self.codec = Some(codec);
+        self
+    }
+
+    fn batch(self) -> FlightData {
+        self.message(None)
+    }
+
+    fn dictionary(self, id: i64, is_delta: bool) -> FlightData {
+        self.message(Some((id, is_delta)))
+    }
+
+    fn message(self, dictionary: Option<(i64, bool)>) -> FlightData {
+        let mut fbb = FlatBufferBuilder::new();
+        let nodes: Vec<FieldNode> = self
+            .nodes
+            .iter()
+            .map(|(n, z)| FieldNode::new(*n, *z))
+            .collect();
+        let buffers: Vec<Buffer> = self
+            .buffers
+            .iter()
+            .map(|(o, n)| Buffer::new(*o, *n))
+            .collect();
+        let nodes = fbb.create_vector(&nodes);
+        let buffers = fbb.create_vector(&buffers);
+        let counts = fbb.create_vector(&self.view_buffers);
+        let compression = self.codec.map(|codec| {
+            let mut compression = BodyCompressionBuilder::new(&mut fbb);
+            compression.add_codec(codec);
+            compression.finish()
+        });
+        let mut batch = RecordBatchBuilder::new(&mut fbb);
+        batch.add_length(self.rows);
+        batch.add_nodes(nodes);
+        batch.add_buffers(buffers);
+        batch.add_variadicBufferCounts(counts);
+        if let Some(compression) = compression {
+            batch.add_compression(compression);
+        }
+        let batch = batch.finish();
+        let (kind, header) = match dictionary {
+            None => (MessageHeader::RecordBatch, batch.as_union_value()),
+            Some((id, is_delta)) => {
+                let mut dictionary = DictionaryBatchBuilder::new(&mut fbb);
+                dictionary.add_id(id);
+                dictionary.add_data(batch);
+                dictionary.add_isDelta(is_delta);
+                (
+                    MessageHeader::DictionaryBatch,
+                    dictionary.finish().as_union_value(),
+                )
+            }
+        };
+        let mut message = MessageBuilder::new(&mut fbb);
+        message.add_version(MetadataVersion::V5);
+        message.add_header_type(kind);
+        message.add_header(header);
+        message.add_bodyLength(i64::try_from(self.body.len()).unwrap());
+        let message = message.finish();
+        fbb.finish(message, None);
+        FlightData {
+            data_header: fbb.finished_data().to_vec().into(),
+            data_body: self.body.into(),
+            ..Default::default()
+        }
+    }
+}
+
+fn schema_message(schema: &Schema) -> FlightData {
+    let mut message: FlightData = SchemaAsIpc::new(schema, &Default::default()).into();
+    message.flight_descriptor = Some(path(&["t"]));
+    message
+}
+
+/// A schema in which each struct holds one and the same child many times: small, and huge when walked.
+fn schema_of_shared_structs(depth: usize, children: usize) -> FlightData {
+    let mut fbb = FlatBufferBuilder::new();
+    let name = fbb.create_string("c");
+    let mut child = None;
+    for _ in 0..depth {
+        let children = child.map(|child| fbb.create_vector(&vec![child; children]));
+        let of_structs = Struct_Builder::new(&mut fbb).finish();
+        let mut field = FieldBuilder::new(&mut fbb);
+        field.add_name(name);
+        field.add_type_type(Type::Struct_);
+        field.add_type_(of_structs.as_union_value());
+        if let Some(children) = children {
+            field.add_children(children);
+        }
+        child = Some(field.finish());
+    }
+    let fields = fbb.create_vector(&[child.unwrap()]);
+    let mut schema = SchemaBuilder::new(&mut fbb);
+    schema.add_fields(fields);
+    let schema = schema.finish();
+    let mut message = MessageBuilder::new(&mut fbb);
+    message.add_version(MetadataVersion::V5);
+    message.add_header_type(MessageHeader::Schema);
+    message.add_header(schema.as_union_value());
+    let message = message.finish();
+    fbb.finish(message, None);
+    FlightData {
+        flight_descriptor: Some(path(&["t"])),
+        data_header: fbb.finished_data().to_vec().into(),
+        ..Default::default()
+    }
+}
+
+fn columns(columns: &[(&str, D)]) -> Schema {
+    let field = |(name, data_type): &(&str, D)| Field::new(*name, data_type.clone(), true);
+    Schema::new(columns.iter().map(field).collect::<Vec<_>>())
+}
+
+fn list_of(inner: D) -> Arc<Field> {
+    Arc::new(Field::new("item", inner, true))
+}
+
+fn nested(depth: usize) -> D {
+    (1..depth).fold(D::Int32, |inner, _| D::List(list_of(inner)))
+}
+
+fn little(values: &[i32]) -> Vec<u8> {
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
+}
+
+fn prefixed(length: i64, compressed: &[u8]) -> Vec<u8> {
+    [&length.to_le_bytes()[..], compressed].concat()
+}
+
+const TABLE: &str =
+    "CREATE TABLE t (n bigint, m bigint, s text, j jsonb, a int[], d numeric, ts timestamptz)";
+
+/// Sends streams that must all be refused, and then one that must not.
+async fn check(cases: Vec<(&str, Vec<FlightData>, &str)>) {
+    let database = Database::new().await;
+    database.execute(TABLE).await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    for (what, messages, part) in cases {
+        let status = client.put(Put(messages)).await.expect_err(what);
+        assert_eq!(status.code(), Code::InvalidArgument, "{what}: {status}");
+        assert!(status.message().contains(part), "{what}: {status}");
+        assert_eq!(Told::from(status).details["retryable"], "false", "{what}");
+        assert!(!server.has_panicked(), "{what}");
+    }
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+    let good = batch(&[("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
+    client.put(Put::bare(path(&["t"]), &[good])).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
+    assert!(!server.has_panicked());
+}
+
+#[tokio::test]
+async fn a_schema_over_a_limit_or_of_a_type_that_is_not_taken_is_refused() {
+    let one = |data_type| schema_message(&columns(&[("n", data_type)]));
+    let ends = Arc::new(Field::new("run_ends", D::Int32, false));
+    let unions = UnionFields::try_new([0], [Field::new("x", D::Int32, true)]).unwrap();
+    let many = |count: usize| {
+        let field = |n| Field::new(format!("c{n}"), D::Int32, true);
+        schema_message(&Schema::new((0..count).map(field).collect::<Vec<_>>()))
+    };
+    let with_metadata = |entries: Vec<(String, String)>| {
+        let metadata: HashMap<_, _> = entries.into_iter().collect();
+        schema_message(&columns(&[("n", D::Int64)]).with_metadata(metadata))
+    };
+    let zone = |zone: &str| one(D::Timestamp(TimeUnit::Microsecond, Some(zone.into())));
+    let inner = D::Dictionary(Box::new(D::Int32), Box::new(D::Utf8));
+    let inner = D::Struct(Fields::from(vec![Field::new("x", inner, true)]));
+    let cases = vec![
+        (
+            "run ends",
+            one(D::RunEndEncoded(ends, list_of(D::Int32))),
+            "RunEndEncoded is not taken",
+        ),
+        (
+            "dense union",
+            one(D::Union(unions.clone(), UnionMode::Dense)),
+            "Union is not taken",
+        ),
+        (
+            "sparse union",
+            one(D::Union(unions, UnionMode::Sparse)),
+            "Union is not taken",
+        ),
+        (
+            "list view",
+            one(D::ListView(list_of(D::Int32))),
+            "ListView is not taken",
+        ),
+        ("binary of -1", one(D::FixedSizeBinary(-1)), "size -1"),
+        ("binary of 0", one(D::FixedSizeBinary(0)), "size 0"),
+        (
+            "list of 0",
+            one(D::FixedSizeList(list_of(D::Int32), 0)),
+            "size 0",
+        ),
+        (
+            "list of -5",
+            one(D::FixedSizeList(list_of(D::Int32), -5)),
+            "size -5",
+        ),
+        (
+            "decimal(200,-100)",
+            one(D::Decimal128(200, -100)),
+            "precision 200",
+        ),
+        ("decimal(0,0)", one(D::Decimal128(0, 0)), "precision 0"),
+        ("decimal(5,-100)", one(D::Decimal128(5, -100)), "scale -100"),
+        ("zone of SQL", zone("UTC'; DROP TABLE t; --"), "time zone"),
+        ("long zone", zone(&"x".repeat(65)), "time zone"),
+        ("empty zone", zone(""), "time zone"),
+        ("depth of 17", one(nested(17)), "nested more than 16 deep"),
+        ("depth of 60", one(nested(60)), "nested more than 16 deep"),
+        (
+            "depth of 1000",
+            one(nested(1000)),
+            "not an Arrow IPC message",
+        ),
+        ("1601 columns", many(1601), "1601 columns"),
+        ("10,000 columns", many(10_000), "10000 columns"),
+        (
+            "shared structs",
+            schema_of_shared_structs(15, 2),
+            "more than 10000 fields",
+        ),
+        (
+            "shared structs at large",
+            schema_of_shared_structs(5, 1000),
+            "not an Arrow IPC message",
+        ),
+        (
+            "long metadata",
+            with_metadata(vec![("k".into(), "x".repeat(600 << 10))]),
+            "metadata",
+        ),
+        (
+            "metadata over all",
+            with_metadata(vec![("k".into(), "x".repeat(1 << 20))]),
+            "at most 1048576",
+        ),
+        (
+            "many metadata",
+            with_metadata(
+                (0..10_001)
+                    .map(|n| (n.to_string(), String::new()))
+                    .collect(),
+            ),
+            "metadata",
+        ),
+        (
+            "nested dictionaries",
+            one(D::Dictionary(Box::new(D::Int32), Box::new(inner))),
+            "dictionary within",
+        ),
+        (
+            "name twice",
+            schema_message(&columns(&[("n", D::Int64), ("n", D::Int64)])),
+            "more than once",
+        ),
+        (
+            "name with NUL",
+            schema_message(&columns(&[("n\0", D::Int64)])),
+            "n\\0",
+        ),
+        (
+            "empty name",
+            schema_message(&columns(&[("", D::Int64)])),
+            "\"\"",
+        ),
+    ];
+    let cases = cases
+        .into_iter()
+        .map(|(what, message, part)| (what, vec![message], part));
+    check(cases.collect()).await;
+}
+
+#[tokio::test]
+async fn a_header_that_is_cut_anywhere_is_refused() {
+    let rows = batch(&[("n", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)]);
+    let good = Put::bare(path(&["t"]), &[rows]).0;
+    let cut = |message: usize, end: usize| {
+        let mut messages = good.clone();
+        messages[message].data_header.truncate(end);
+        messages
+    };
+    let mut cases = Vec::new();
+    for message in [0, 1] {
+        // A message without a header is none, and the last bytes are padding.
+        for end in 1..good[message].data_header.len() - 8 {
+            cases.push(("cut", cut(message, end), ""));
+        }
+    }
+    assert!(cases.len() > 100);
+    check(cases).await;
+}
+
+#[tokio::test]
+async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused() {
+    let eight = &[7_u8; 8];
+    let long = |raw: Raw| (columns(&[("n", D::Int64)]), raw);
+    let two = |raw: Raw| (columns(&[("n", D::Int64), ("m", D::Int64)]), raw);
+    let text = |raw: Raw| (columns(&[("s", D::Utf8)]), raw);
+    let view = |raw: Raw| (columns(&[("s", D::Utf8View)]), raw);
+    let empty_struct = || D::Struct(Fields::empty());
+    let int_pair = || D::Struct(Fields::from(vec![Field::new("x", D::Int32, true)]));
+    let lists = |size| D::FixedSizeList(list_of(D::Int32), size);
+    let huge = 1_i64 << 40;
+    let lying = |codec, prefix| {
+        let body = prefixed(prefix, &[0; 56]);
+        raw(1, &[(0, 0), (0, 64)], &body).codec(codec)
+    };
+    // Every view shows all of a buffer of 1 MiB: its length, its first four bytes, buffer 0, offset 0.
+    let one_view = [(1_i32 << 20).to_le_bytes(), *b"aaaa", [0; 4], [0; 4]].concat();
+    let views = one_view.repeat(100_000);
+    let view_bytes = i64::try_from(views.len()).unwrap();
+    let shared_views = raw(
+        100_000,
+        &[(0, 0), (0, view_bytes), (view_bytes, 1 << 20)],
+        &[views, vec![b'a'; 1 << 20]].concat(),
+    );
+    let text_of = |offsets: &[i32], bytes: &[u8]| {
+        let offsets = little(offsets);
+        let length = i64::try_from(offsets.len()).unwrap();
+        let body = [&offsets[..], bytes].concat();
+        raw(
+            length / 4 - 1,
+            &[
+                (0, 0),
+                (0, length),
+                (length, i64::try_from(bytes.len()).unwrap()),
+            ],
+            &body,
+        )
+    };
+    let cases = vec![
+        (
+            "buffer past the body",
+            long(raw(1, &[(0, 0), (64, 8)], eight)),
+            "8 bytes at 64",
+        ),
+        (
+            "buffer longer than the body",
+            long(raw(1, &[(0, 0), (0, 16)], eight)),
+            "16 bytes at 0",
+        ),
+        (
+            "negative offset",
+            long(raw(1, &[(0, 0), (-8, 8)], eight)),
+            "at -8",
+        ),
+        (
+            "negative length",
+            long(raw(1, &[(0, 0), (0, -1)], eight)),
+            "-1 bytes",
+        ),
+        (
+            "offset that overflows",
+            long(raw(1, &[(0, 0), (i64::MAX, i64::MAX)], eight)),
+            "of a body",
+        ),
+        (
+            "values too few for the rows",
+            long(raw(2, &[(0, 0), (0, 8)], eight)),
+            "needs 16",
+        ),
+        (
+            "negative rows",
+            long(raw(-1, &[(0, 0), (0, 8)], eight)),
+            "-1 rows",
+        ),
+        (
+            "negative node",
+            long(raw(1, &[(0, 0), (0, 8)], eight).nodes(&[(-1, 0)])),
+            "-1 values",
+        ),
+        (
+            "endless node",
+            long(raw(1, &[(0, 0), (0, 8)], eight).nodes(&[(i64::MAX, 0)])),
+            "needs",
+        ),
+        (
+            "node of other rows",
+            long(raw(2, &[(0, 0), (0, 8)], eight).nodes(&[(1, 0)])),
+            "cannot be decoded",
+        ),
+        (
+            "negative NULLs",
+            long(raw(1, &[(0, 0), (0, 8)], eight).nodes(&[(1, -1)])),
+            "-1 NULLs",
+        ),
+        (
+            "more NULLs than values",
+            long(raw(1, &[(0, 0), (0, 8)], eight).nodes(&[(1, 2)])),
+            "2 NULLs",
+        ),
+        (
+            "NULLs without validity",
+            long(raw(1, &[(0, 0), (0, 8)], eight).nodes(&[(1, 1)])),
+            "validity",
+        ),
+        (
+            "NULLs that are none",
+            two(Raw {
+                nodes: vec![(1, 1), (1, 0)],
+                ..raw(1, &[(0, 8), (8, 8), (0, 0), (16, 8)], &[255; 24])
+            }),
+            "cannot be decoded",
+        ),
+        (
+            "no node",
+            long(raw(1, &[(0, 0), (0, 8)], eight).nodes(&[])),
+            "fewer arrays",
+        ),
+        (
+            "a node too many",
+            long(raw(1, &[(0, 0), (0, 8)], eight).nodes(&[(1, 0), (1, 0)])),
+            "fewer arrays",
+        ),
+        (
+            "a buffer too few",
+            long(raw(1, &[(0, 0)], eight)),
+            "fewer buffers",
+        ),
+        (
+            "a buffer too many",
+            long(raw(1, &[(0, 0), (0, 8), (0, 0)], eight)),
+            "fewer buffers",
+        ),
+        (
+            "shared buffer",
+            two(raw(1, &[(0, 0), (0, 8), (0, 0), (0, 8)], eight).nodes(&[(1, 0), (1, 0)])),
+            "share",
+        ),
+        (
+            "shared ZSTD buffer",
+            two(raw(
+                1,
+                &[(0, 0), (0, 64), (0, 0), (0, 64)],
+                &prefixed(8, &[0; 56]),
+            )
+            .nodes(&[(1, 0), (1, 0)])
+            .codec(ZSTD)),
+            "share",
+        ),
+        (
+            "offsets of odd length",
+            text(raw(1, &[(0, 0), (0, 9), (9, 3)], &[0; 12])),
+            "offsets",
+        ),
+        (
+            "offsets too few",
+            text(raw(3, &[(0, 0), (0, 8), (8, 4)], &[0; 12])),
+            "needs 16",
+        ),
+        (
+            "offsets past the text",
+            text(text_of(&[0, 9], b"abc")),
+            "cannot be decoded",
+        ),
+        (
+            "offsets that decrease",
+            text(text_of(&[0, 3, 1, 3], b"abc")),
+            "cannot be decoded",
+        ),
+        (
+            "negative offsets",
+            text(text_of(&[-1, 3], b"abc")),
+            "cannot be decoded",
+        ),
+        (
+            "text that is no UTF-8",
+            text(text_of(&[0, 2], &[0xc3, 0x28])),
+            "cannot be decoded",
+        ),
+        (
+            "views that share",
+            view(shared_views.views(&[1])),
+            "views of a batch show",
+        ),
+        (
+            "views without count",
+            view(raw(0, &[(0, 0), (0, 0)], &[])),
+            "fewer buffers",
+        ),
+        (
+            "views of a negative count",
+            view(raw(0, &[(0, 0), (0, 0)], &[]).views(&[-1])),
+            "fewer buffers",
+        ),
+        (
+            "views of an endless count",
+            view(raw(0, &[(0, 0), (0, 0)], &[]).views(&[i64::MAX])),
+            "fewer buffers",
+        ),
+        (
+            "view counts too many",
+            view(raw(0, &[(0, 0), (0, 0)], &[]).views(&[0, 0])),
+            "fewer buffers",
+        ),
+        (
+            "view into no buffer",
+            view(raw(1, &[(0, 0), (0, 16)], &one_view).views(&[0])),
+            "cannot be decoded",
+        ),
+        (
+            "compressed views",
+            view(
+                raw(1, &[(0, 0), (0, 24)], &prefixed(-1, &one_view))
+                    .views(&[0])
+                    .codec(LZ4),
+            ),
+            "views in a compressed",
+        ),
+        (
+            "LZ4 to 64 GiB",
+            long(lying(LZ4, 64 * GIB)),
+            "more than LZ4 can",
+        ),
+        (
+            "LZ4 to 1 TiB",
+            long(lying(LZ4, 1024 * GIB)),
+            "more than LZ4 can",
+        ),
+        (
+            "LZ4 to all there is",
+            long(lying(LZ4, i64::MAX)),
+            "more than LZ4 can",
+        ),
+        ("LZ4 to -2", long(lying(LZ4, -2)), "becomes -2"),
+        ("LZ4 that is none", long(lying(LZ4, 8)), "cannot be decoded"),
+        (
+            "ZSTD to 1 TiB",
+            long(lying(ZSTD, 1024 * GIB)),
+            "when decompressed",
+        ),
+        (
+            "ZSTD to all there is",
+            long(lying(ZSTD, i64::MAX)),
+            "when decompressed",
+        ),
+        (
+            "ZSTD to 512 MiB",
+            long(lying(ZSTD, GIB / 2)),
+            "when decompressed",
+        ),
+        ("ZSTD to -2", long(lying(ZSTD, -2)), "becomes -2"),
+        (
+            "ZSTD that is none",
+            long(lying(ZSTD, 8)),
+            "cannot be decoded",
+        ),
+        (
+            "buffer too short for its prefix",
+            long(raw(1, &[(0, 0), (0, 3)], eight).codec(ZSTD)),
+            "too few for its length",
+        ),
+        (
+            "unknown codec",
+            long(raw(1, &[(0, 0), (0, 8)], eight).codec(CompressionType(7))),
+            "unknown codec",
+        ),
+        (
+            "endless NULLs",
+            (
+                columns(&[("n", D::Null)]),
+                raw(huge, &[], &[]).nodes(&[(huge, huge)]),
+            ),
+            "may take no bytes",
+        ),
+        (
+            "endless rows of nothing",
+            (Schema::empty(), raw(huge, &[], &[]).nodes(&[])),
+            "1099511627776",
+        ),
+        (
+            "endless empty structs",
+            (columns(&[("j", empty_struct())]), raw(huge, &[(0, 0)], &[])),
+            "may take no bytes",
+        ),
+        (
+            "endless lists",
+            (
+                columns(&[("a", lists(i32::MAX))]),
+                raw(huge, &[(0, 0), (0, 0), (0, 0)], &[]).nodes(&[(huge, 0), (0, 0)]),
+            ),
+            "may take no bytes",
+        ),
+        (
+            "lists longer than their values",
+            (
+                columns(&[("a", lists(3))]),
+                raw(2, &[(0, 0), (0, 0), (0, 4)], eight).nodes(&[(2, 0), (1, 0)]),
+            ),
+            "cannot be decoded",
+        ),
+        (
+            "struct longer than its child",
+            (
+                columns(&[("j", int_pair())]),
+                raw(2, &[(0, 0), (0, 0), (0, 4)], eight).nodes(&[(2, 0), (1, 0)]),
+            ),
+            "cannot be decoded",
+        ),
+    ];
+    let cases = cases.into_iter().map(|(what, (schema, raw), part)| {
+        (what, vec![schema_message(&schema), raw.batch()], part)
+    });
+    check(cases.collect()).await;
+}
+
+#[tokio::test]
+async fn dictionaries_that_are_unknown_unsound_or_endless_are_refused() {
+    let keys = Int32Array::from(vec![0, 1]);
+    let values = Arc::new(StringArray::from(vec!["a", "b"]));
+    let rows = batch(&[(
+        "s",
+        Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values).unwrap()),
+    )]);
+    let messages = FlightDataEncoderBuilder::new()
+        .with_dictionary_handling(DictionaryHandling::Resend)
+        .with_flight_descriptor(Some(path(&["t"])))
+        .build(stream::iter([Ok(rows)]));
+    let good: Vec<FlightData> = messages.map(Result::unwrap).collect().await;
+    let [schema, dictionary, rows] = <[FlightData; 3]>::try_from(good).unwrap();
+    let values = |offsets: &[i32], text: &[u8]| {
+        let body = [&little(offsets)[..], text].concat();
+        let offsets = i64::try_from(4 * offsets.len()).unwrap();
+        raw(
+            offsets / 4 - 1,
+            &[
+                (0, 0),
+                (0, offsets),
+                (offsets, i64::try_from(text.len()).unwrap()),
+            ],
+            &body,
+        )
+    };
+    let keys_beyond = raw(1, &[(0, 0), (0, 4)], &little(&[7]));
+    let deltas = |count: usize| {
+        let delta = values(&[0, 1], b"x").dictionary(0, true);
+        let first = values(&[0, 1], b"x").dictionary(0, false);
+        [vec![schema.clone(), first], vec![delta; count]].concat()
+    };
+    let large = values(&[0, 40 << 20], &vec![b'x'; 40 << 20]);
+    let growing = std::iter::once(large.clone().dictionary(0, false))
+        .chain((0..7).map(|_| large.clone().dictionary(0, true)));
+    let cases = vec![
+        (
+            "unknown id",
+            vec![schema.clone(), values(&[0, 1], b"x").dictionary(99, false)],
+            "id 99",
+        ),
+        (
+            "delta of nothing",
+            vec![schema.clone(), values(&[0, 1], b"x").dictionary(0, true)],
+            "cannot be decoded",
+        ),
+        (
+            "missing dictionary",
+            vec![schema.clone(), rows.clone()],
+            "cannot be decoded",
+        ),
+        (
+            "key beyond the values",
+            vec![schema.clone(), dictionary.clone(), keys_beyond.batch()],
+            "cannot be decoded",
+        ),
+        (
+            "keys of odd length",
+            vec![
+                schema.clone(),
+                dictionary.clone(),
+                raw(1, &[(0, 0), (0, 5)], &[0; 8]).batch(),
+            ],
+            "needs 4",
+        ),
+        (
+            "values past the body",
+            vec![
+                schema.clone(),
+                raw(1, &[(0, 0), (0, 8), (8, 9)], &[0; 8]).dictionary(0, false),
+            ],
+            "of a body",
+        ),
+        (
+            "dictionary in place of the schema",
+            vec![FlightData {
+                flight_descriptor: Some(path(&["t"])),
+                ..dictionary
+            }],
+            "does not begin with",
+        ),
+        (
+            "batch in place of the schema",
+            vec![FlightData {
+                flight_descriptor: Some(path(&["t"])),
+                ..rows
+            }],
+            "does not begin with",
+        ),
+        ("endless deltas", deltas(1001), "1001 deltas"),
+        (
+            "growing deltas",
+            std::iter::once(schema.clone()).chain(growing).collect(),
+            "dictionaries of the stream hold",
+        ),
+    ];
+    check(cases).await;
+}
+
+#[tokio::test]
+async fn compressed_batches_land_as_what_they_were() {
+    let database = Database::new().await;
+    database.execute(TABLE).await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..10_000));
+    let texts: ArrayRef = Arc::new(StringArray::from_iter(
+        (0..10_000).map(|n| (n % 7 > 0).then(|| n.to_string())),
+    ));
+    for codec in [LZ4, ZSTD] {
+        let rows = batch(&[("n", Arc::clone(&numbers)), ("s", Arc::clone(&texts))]);
+        let options = IpcWriteOptions::default()
+            .try_with_compression(Some(codec))
+            .unwrap();
+        let messages = FlightDataEncoderBuilder::new()
+            .with_options(options)
+            .with_flight_descriptor(Some(path(&["t"])))
+            .build(stream::iter([Ok(rows)]));
+        let messages: Vec<FlightData> = messages.map(Result::unwrap).collect().await;
+        let body = messages[1].data_body.len();
+        assert!(body < 120_000, "{body} bytes: compressed");
+        client.put(Put(messages)).await.unwrap();
+        let sums =
+            "SELECT count(*) || ':' || sum(n) || ':' || sum(s::int) || ':' || count(s) FROM t";
+        assert_eq!(database.text(sums).await, "10000:49995000:42852858:8571");
+        database.execute("TRUNCATE t").await;
+    }
+}
