@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use pgflight::encode::BatchEncoder;
+use pgflight::encode::{BatchEncoder, Chunks};
 use pgflight::plan::{Column, EncodePlan, Ident, PgType, PgTypeKind, QualifiedName, Relation};
 
 const ROWS: usize = 10_000;
@@ -201,7 +201,8 @@ fn measure(criterion: &mut Criterion, name: &str, columns: &[Values]) {
     let plan = EncodePlan::new(&batch.schema(), &relation(columns)).unwrap();
     let mut expected = Vec::new();
     let mut encoder = BatchEncoder::new(&plan, &batch, 0).unwrap();
-    while let Some(chunk) = encoder.next_chunk(CHUNK) {
+    let mut chunks = Chunks::new(CHUNK);
+    while let Some(chunk) = encoder.next_chunk(&mut chunks).unwrap() {
         expected.extend_from_slice(&chunk);
     }
 
@@ -225,7 +226,7 @@ fn measure(criterion: &mut Criterion, name: &str, columns: &[Values]) {
         group.bench_function(format!("pgflight/{unit}"), |b| {
             b.iter(|| {
                 let mut encoder = BatchEncoder::new(&plan, &batch, 0).unwrap();
-                while let Some(chunk) = encoder.next_chunk(CHUNK) {
+                while let Some(chunk) = encoder.next_chunk(&mut chunks).unwrap() {
                     black_box(chunk);
                 }
             });

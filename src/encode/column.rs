@@ -18,8 +18,12 @@ pub(crate) trait Column: Send + Sync {
     /// Bytes of every field, length word included, where that is known without looking.
     fn constant_size(&self) -> Option<u32>;
 
-    /// Checks every value and adds each field's bytes to `sizes`, unless the size is constant.
-    fn measure(&self, sizes: &mut [u32]) -> Result<(), Rejected>;
+    /// Looks at rows that are to be measured and written next, where that is cheaper for many at
+    /// once. What was prepared before is forgotten.
+    fn prepare(&mut self, rows: Range<usize>);
+
+    /// Checks prepared rows and adds each field's bytes to `sizes`, unless the size is constant.
+    fn measure(&self, rows: Range<usize>, sizes: &mut [u32]) -> Result<(), Rejected>;
 
     /// Writes the fields of consecutive rows, each at its cursor in `out`; moves the cursors on.
     fn write(&self, first_row: usize, out: &mut [u8], cursors: &mut [usize]);
@@ -33,6 +37,9 @@ pub(crate) trait Column: Send + Sync {
 
 /// An encoder of values whose length varies.
 pub(crate) trait Values: Send + Sync {
+    /// As [`Column::prepare`].
+    fn prepare(&mut self, _rows: Range<usize>) {}
+
     /// Checks a value and counts its bytes, length word left out.
     fn size(&self, row: usize) -> Result<usize, Problem>;
 
@@ -98,15 +105,13 @@ where
         self.nulls.is_none().then_some(u32_size(WORD + W))
     }
 
-    fn measure(&self, sizes: &mut [u32]) -> Result<(), Rejected> {
-        self.check(0..self.values.len())?;
+    fn prepare(&mut self, _rows: Range<usize>) {}
+
+    fn measure(&self, rows: Range<usize>, sizes: &mut [u32]) -> Result<(), Rejected> {
+        self.check(rows.clone())?;
         if let Some(nulls) = &self.nulls {
-            // Most values are there, and the bits of the others are quickly found.
-            for size in sizes.iter_mut() {
-                *size += u32_size(WORD + W);
-            }
-            for row in (!nulls.inner()).set_indices() {
-                sizes[row] -= u32_size(W);
+            for (size, valid) in sizes.iter_mut().zip(&nulls.slice(rows.start, rows.len())) {
+                *size += u32_size(WORD) + u32_size(W) * u32::from(valid);
             }
         }
         Ok(())
@@ -190,8 +195,12 @@ impl<V: Values> Column for Varying<V> {
         None
     }
 
-    fn measure(&self, sizes: &mut [u32]) -> Result<(), Rejected> {
-        for (row, size) in sizes.iter_mut().enumerate() {
+    fn prepare(&mut self, rows: Range<usize>) {
+        self.values.prepare(rows);
+    }
+
+    fn measure(&self, rows: Range<usize>, sizes: &mut [u32]) -> Result<(), Rejected> {
+        for (row, size) in rows.zip(sizes) {
             if self.is_null(row) {
                 *size += u32_size(WORD);
             } else {
@@ -249,7 +258,9 @@ impl Column for AllNull {
         Some(u32_size(WORD))
     }
 
-    fn measure(&self, _sizes: &mut [u32]) -> Result<(), Rejected> {
+    fn prepare(&mut self, _rows: Range<usize>) {}
+
+    fn measure(&self, _rows: Range<usize>, _sizes: &mut [u32]) -> Result<(), Rejected> {
         Ok(())
     }
 

@@ -4,6 +4,8 @@
 //! of 10000 of the first, the sign, and how many decimals after the point are shown. Zeros at both
 //! ends are left out, as PostgreSQL itself does; zeros in between are digits like any other.
 
+use std::ops::Range;
+
 use arrow_array::types::{ArrowPrimitiveType, DecimalType};
 use arrow_array::{ArrowNativeTypeOp, PrimitiveArray};
 use arrow_buffer::i256;
@@ -126,7 +128,6 @@ where
     scaled(array, 0, limit, Ok)
 }
 
-/// Takes the integers apart once, to be measured and written from what that leaves.
 fn scaled<'a, T, F>(
     array: &'a PrimitiveArray<T>,
     scale: i32,
@@ -138,20 +139,12 @@ where
     T::Native: Unscaled,
     F: Fn(T::Native) -> Result<T::Native, Problem> + Send + Sync + 'a,
 {
-    let values = &array.values()[..];
-    let point = Point::of(scale);
-    let words = match point.partial {
-        0 => words::<_, 0>(values, &check),
-        1 => words::<_, 1>(values, &check),
-        2 => words::<_, 2>(values, &check),
-        _ => words::<_, 3>(values, &check),
-    };
-    let shown = u16::try_from(scale).unwrap_or(0);
     let values = Scaled {
-        values,
-        words,
-        point,
-        shown,
+        values: array.values(),
+        words: Vec::new(),
+        first_row: 0,
+        point: Point::of(scale),
+        shown: u16::try_from(scale).unwrap_or(0),
         limit,
         check,
     };
@@ -161,36 +154,54 @@ where
     })
 }
 
-/// The digits of short values; what is long, or not right, is looked at again when measured.
-fn words<T: Unscaled, const PARTIAL: usize>(
-    values: &[T],
-    check: impl Fn(T) -> Result<T, Problem>,
-) -> Vec<Word> {
-    let word = |value: &T| match (check(*value), value.small()) {
-        (Ok(_), Some(small)) => Word::new::<PARTIAL>(small),
-        (Ok(_), None) | (Err(_), _) => Word::LONG,
-    };
-    values.iter().map(word).collect()
-}
-
 /// Integers with one scale.
 struct Scaled<'a, T, F> {
     values: &'a [T],
+    /// The digits of prepared values that are short; what is long, or not right, is looked at again
+    /// when measured.
     words: Vec<Word>,
+    /// The row of the first word.
+    first_row: usize,
     point: Point,
     shown: u16,
     limit: Option<NumericLimit>,
     check: F,
 }
 
-impl<'a, T, F> Values for Scaled<'a, T, F>
+impl<T, F> Scaled<'_, T, F>
 where
     T: Unscaled,
-    F: Fn(T) -> Result<T, Problem> + Send + Sync + 'a,
+    F: Fn(T) -> Result<T, Problem>,
 {
+    /// Takes values apart, to be measured and written from what that leaves.
+    fn take_apart<const PARTIAL: usize>(&mut self, rows: Range<usize>) {
+        let word = |value: &T| match ((self.check)(*value), value.small()) {
+            (Ok(_), Some(small)) => Word::new::<PARTIAL>(small),
+            (Ok(_), None) | (Err(_), _) => Word::LONG,
+        };
+        self.first_row = rows.start;
+        self.words.clear();
+        self.words.extend(self.values[rows].iter().map(word));
+    }
+}
+
+impl<T, F> Values for Scaled<'_, T, F>
+where
+    T: Unscaled,
+    F: Fn(T) -> Result<T, Problem> + Send + Sync,
+{
+    fn prepare(&mut self, rows: Range<usize>) {
+        match self.point.partial {
+            0 => self.take_apart::<0>(rows),
+            1 => self.take_apart::<1>(rows),
+            2 => self.take_apart::<2>(rows),
+            _ => self.take_apart::<3>(rows),
+        }
+    }
+
     #[inline(always)]
     fn size(&self, row: usize) -> Result<usize, Problem> {
-        match self.words[row].digits() {
+        match self.words[row - self.first_row].digits() {
             Some(digits) => size(&digits, self.point, self.limit),
             None => {
                 let value = (self.check)(self.values[row])?;
@@ -201,7 +212,7 @@ where
 
     #[inline(always)]
     fn put(&self, row: usize, out: &mut [u8]) -> usize {
-        let word = self.words[row];
+        let word = self.words[row - self.first_row];
         match word.digits() {
             Some(digits) => put(&digits, word.is_negative(), self.point, self.shown, out),
             None => put_wide(self.values[row].wide(), self.point, self.shown, out),

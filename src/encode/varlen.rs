@@ -1,6 +1,7 @@
 //! Text and bytes: what goes over the wire as it is, after a look at its length and content.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use arrow_array::types::{ByteArrayType, ByteViewType};
 use arrow_array::{Array, FixedSizeBinaryArray, GenericByteArray, GenericByteViewArray};
@@ -22,8 +23,9 @@ pub(super) trait Blobs: Array {
     /// The bytes of a value.
     fn blob(&self, row: usize) -> &[u8];
 
-    /// Whether it is known that no value has a NUL; a quick look at all of them at once.
-    fn has_no_nul(&self) -> bool;
+    /// Whether it is known that no value of these rows has a NUL; a quick look at all of them at
+    /// once.
+    fn has_no_nul(&self, rows: Range<usize>) -> bool;
 }
 
 impl<T: ByteArrayType> Blobs for GenericByteArray<T> {
@@ -31,12 +33,9 @@ impl<T: ByteArrayType> Blobs for GenericByteArray<T> {
         self.value(row).as_ref()
     }
 
-    fn has_no_nul(&self) -> bool {
+    fn has_no_nul(&self, rows: Range<usize>) -> bool {
         let offsets = self.value_offsets();
-        let (Some(first), Some(last)) = (offsets.first(), offsets.last()) else {
-            return true;
-        };
-        let (first, last) = (first.as_usize(), last.as_usize());
+        let (first, last) = (offsets[rows.start].as_usize(), offsets[rows.end].as_usize());
         memchr::memchr(0, &self.value_data()[first..last]).is_none()
     }
 }
@@ -46,7 +45,7 @@ impl<T: ByteViewType> Blobs for GenericByteViewArray<T> {
         self.value(row).as_ref()
     }
 
-    fn has_no_nul(&self) -> bool {
+    fn has_no_nul(&self, _rows: Range<usize>) -> bool {
         false
     }
 }
@@ -56,7 +55,7 @@ impl Blobs for FixedSizeBinaryArray {
         self.value(row)
     }
 
-    fn has_no_nul(&self) -> bool {
+    fn has_no_nul(&self, _rows: Range<usize>) -> bool {
         false
     }
 }
@@ -70,27 +69,13 @@ pub(super) fn text<'a, A: Blobs>(
     plan: &'a FieldPlan,
     array: &'a A,
 ) -> Result<BoxedColumn<'a>, Problem> {
-    let clean = || array.has_no_nul();
     Ok(match plan {
-        FieldPlan::Text { max_chars: None } => blobs(
-            array,
-            Text {
-                clean: clean(),
-                check: |_: &[u8]| Ok(()),
-            },
-        ),
+        FieldPlan::Text { max_chars: None } => blobs(array, Text::new(|_: &[u8]| Ok(()))),
         FieldPlan::Text {
             max_chars: Some(max),
         } => {
             let max = *max as usize;
-            let check = move |text: &[u8]| fits(text, max);
-            blobs(
-                array,
-                Text {
-                    clean: clean(),
-                    check,
-                },
-            )
+            blobs(array, Text::new(move |text: &[u8]| fits(text, max)))
         }
         FieldPlan::Name => {
             let check = |text: &[u8]| {
@@ -100,13 +85,7 @@ pub(super) fn text<'a, A: Blobs>(
                     Err(Problem::NameTooLong)
                 }
             };
-            blobs(
-                array,
-                Text {
-                    clean: clean(),
-                    check,
-                },
-            )
+            blobs(array, Text::new(check))
         }
         FieldPlan::Enum { labels } => {
             let labels: HashSet<&[u8]> = labels.iter().map(String::as_bytes).collect();
@@ -117,10 +96,9 @@ pub(super) fn text<'a, A: Blobs>(
                     Err(Problem::UnknownLabel)
                 }
             };
-            // No label has a NUL.
-            blobs(array, Text { clean: true, check })
+            blobs(array, Text::new(check))
         }
-        FieldPlan::JsonbText => blobs(array, Jsonb { clean: clean() }),
+        FieldPlan::JsonbText => blobs(array, Jsonb { clean: false }),
         FieldPlan::Uuid => blobs(array, UuidText),
         _ => return Err(Problem::Unplanned),
     })
@@ -151,6 +129,12 @@ fn blobs<'a, A: Blobs, S: Shape + 'a>(array: &'a A, shape: S) -> BoxedColumn<'a>
 
 /// What is made of bytes.
 trait Shape: Send + Sync {
+    /// Told whether it is known that no value to come has a NUL.
+    fn set_clean(&mut self, _clean: bool) {}
+
+    /// Whether NULs are looked for.
+    const TEXT: bool = false;
+
     fn size(&self, blob: &[u8]) -> Result<usize, Problem>;
 
     fn put(&self, blob: &[u8], out: &mut [u8]) -> usize {
@@ -165,6 +149,12 @@ struct Shaped<'a, A, S> {
 }
 
 impl<A: Blobs, S: Shape> Values for Shaped<'_, A, S> {
+    fn prepare(&mut self, rows: Range<usize>) {
+        if S::TEXT {
+            self.shape.set_clean(self.array.has_no_nul(rows));
+        }
+    }
+
     fn size(&self, row: usize) -> Result<usize, Problem> {
         self.shape.size(self.array.blob(row))
     }
@@ -180,7 +170,22 @@ struct Text<F> {
     check: F,
 }
 
+impl<F> Text<F> {
+    fn new(check: F) -> Self {
+        Self {
+            clean: false,
+            check,
+        }
+    }
+}
+
 impl<F: Fn(&[u8]) -> Result<(), Problem> + Send + Sync> Shape for Text<F> {
+    const TEXT: bool = true;
+
+    fn set_clean(&mut self, clean: bool) {
+        self.clean = clean;
+    }
+
     fn size(&self, text: &[u8]) -> Result<usize, Problem> {
         no_nul(self.clean, text)?;
         (self.check)(text)?;
@@ -194,6 +199,12 @@ struct Jsonb {
 }
 
 impl Shape for Jsonb {
+    const TEXT: bool = true;
+
+    fn set_clean(&mut self, clean: bool) {
+        self.clean = clean;
+    }
+
     fn size(&self, text: &[u8]) -> Result<usize, Problem> {
         no_nul(self.clean, text)?;
         Ok(1 + text.len())

@@ -179,13 +179,14 @@ proptest! {
         let batch = record_batch(&rows);
         let plan = plan(&batch);
         let mut encoder = super::BatchEncoder::new(&plan, &batch, 0).unwrap();
+        let mut chunks = super::Chunks::new(target);
         let mut count = 0;
-        while let Some(chunk) = encoder.next_chunk(target) {
+        while let Some(chunk) = encoder.next_chunk(&mut chunks).unwrap() {
             let tuples = parse(&chunk);
             prop_assert!(chunk.len() <= target || tuples.len() == 1);
             count += tuples.len();
         }
         prop_assert_eq!(count, rows.len());
-        prop_assert_eq!(encoder.next_chunk(target), None);
+        prop_assert_eq!(encoder.next_chunk(&mut chunks).unwrap(), None);
     }
 }
