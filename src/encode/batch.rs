@@ -16,8 +16,9 @@ use crate::plan::EncodePlan;
 const FIELD_COUNT: usize = 2;
 
 /// Rows that are measured and then written, column by column: few enough that what the columns
-/// leave of them between the two, and the tuples themselves, stay in the processor's first caches.
-const BLOCK_ROWS: usize = 256;
+/// leave of them between the two, and the tuples themselves, stay in the processor's first caches. Tests
+/// have fewer, so that small batches cross from block to block.
+const BLOCK_ROWS: usize = if cfg!(test) { 16 } else { 256 };
 
 /// Turns one batch into tuples of binary COPY, without the header and the trailer of the stream.
 ///
@@ -29,6 +30,8 @@ pub struct BatchEncoder<'a> {
     field_count: [u8; FIELD_COUNT],
     /// Bytes of all fields whose size is known without looking, and of the field count.
     constant_size: u32,
+    /// Whether there are no other fields.
+    even: bool,
     row_count: usize,
     /// The batch's first row within its stream, for errors.
     first_row: u64,
@@ -65,6 +68,7 @@ impl<'a> BatchEncoder<'a> {
             columns: Vec::with_capacity(planned.len()),
             field_count: field_count.to_be_bytes(),
             constant_size: u32_size(FIELD_COUNT),
+            even: true,
             row_count: batch.num_rows(),
             first_row,
             pending: 0..0,
@@ -77,6 +81,7 @@ impl<'a> BatchEncoder<'a> {
             }
             let bound = bind(&column.field, array)
                 .map_err(|problem| encoder.rejected(index, problem.at(0)))?;
+            encoder.even &= bound.constant_size().is_some();
             encoder.constant_size += bound.constant_size().unwrap_or(0);
             encoder.columns.push(bound);
         }
@@ -106,7 +111,7 @@ impl<'a> BatchEncoder<'a> {
         let room = (*first as usize).max(chunks.target());
         let mut filled = 0;
         loop {
-            let (row_count, bytes) = fitting(self.pending_sizes(), room - filled);
+            let (row_count, bytes) = self.fitting(room - filled);
             if row_count == 0 {
                 return Ok(Some(chunks.give(out, filled)));
             }
@@ -138,8 +143,48 @@ impl<'a> BatchEncoder<'a> {
         &self.sizes[self.sizes.len() - self.pending.len()..]
     }
 
+    /// How many of the pending rows fit, and their bytes.
+    fn fitting(&self, room: usize) -> (usize, usize) {
+        if self.even {
+            let row_bytes = self.constant_size as usize;
+            let row_count = self.pending.len().min(room / row_bytes);
+            return (row_count, row_count * row_bytes);
+        }
+        let mut bytes = 0;
+        for (row_count, size) in self.pending_sizes().iter().enumerate() {
+            if bytes + *size as usize > room {
+                return (row_count, bytes);
+            }
+            bytes += *size as usize;
+        }
+        (self.pending.len(), bytes)
+    }
+
     /// Writes the first of the pending rows; `out` is exactly as large as they are.
     fn write(&mut self, row_count: usize, out: &mut [u8]) {
+        if self.even {
+            self.write_even(out);
+        } else {
+            self.write_each(row_count, out);
+        }
+        self.pending.start += row_count;
+    }
+
+    /// Writes rows that are equally long: where each field is can be told without a look at others.
+    fn write_even(&self, out: &mut [u8]) {
+        let row_bytes = self.constant_size as usize;
+        for row in out.chunks_exact_mut(row_bytes) {
+            row[..FIELD_COUNT].copy_from_slice(&self.field_count);
+        }
+        let mut at = FIELD_COUNT;
+        for column in &self.columns {
+            column.write_even(self.pending.start, out, row_bytes, at);
+            at += column.constant_size().unwrap_or(0) as usize;
+        }
+    }
+
+    /// Writes rows that are as long as they come.
+    fn write_each(&mut self, row_count: usize, out: &mut [u8]) {
         let written = self.sizes.len() - self.pending.len();
         self.cursors.clear();
         let mut start = 0;
@@ -151,7 +196,6 @@ impl<'a> BatchEncoder<'a> {
         for column in &self.columns {
             column.write(self.pending.start, out, &mut self.cursors);
         }
-        self.pending.start += row_count;
     }
 
     #[cold]
@@ -162,18 +206,6 @@ impl<'a> BatchEncoder<'a> {
             self.first_row.saturating_add(row),
         )
     }
-}
-
-/// How many of the rows fit, and their bytes.
-fn fitting(sizes: &[u32], room: usize) -> (usize, usize) {
-    let mut bytes = 0;
-    for (row_count, size) in sizes.iter().enumerate() {
-        if bytes + *size as usize > room {
-            return (row_count, bytes);
-        }
-        bytes += *size as usize;
-    }
-    (sizes.len(), bytes)
 }
 
 /// The first row without a value, in an array that must have one in each.

@@ -60,3 +60,24 @@ impl Chunks {
         chunk
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_that_was_dropped_is_written_over_and_one_that_is_held_is_not() {
+        let mut chunks = Chunks::new(64);
+        let mut next = |bytes| {
+            let buffer = chunks.take(bytes);
+            chunks.give(buffer, bytes)
+        };
+        let first = next(64);
+        let place = first.as_ptr();
+        let second = next(10);
+        assert_ne!(second.as_ptr(), place);
+        drop(first);
+        assert_eq!(next(30).as_ptr(), place);
+        assert_eq!(next(100).len(), 100, "a row larger than a chunk");
+    }
+}

@@ -8,7 +8,8 @@ use arrow_array::{Array, FixedSizeBinaryArray, GenericByteArray, GenericByteView
 use arrow_buffer::ArrowNativeType;
 
 use super::bind::{BoxedColumn, valid};
-use super::column::{Values, Varying};
+use super::column::{Values, Varying, u32_size};
+use super::format::MAX_BYTES;
 use super::problem::Problem;
 use crate::plan::FieldPlan;
 
@@ -23,6 +24,12 @@ pub(super) trait Blobs: Array {
     /// The bytes of a value.
     fn blob(&self, row: usize) -> &[u8];
 
+    /// The length of each, in any row whose slot is NULL too, where they are quickly found and all
+    /// together are well below what a field may have.
+    fn lengths(&self, _rows: Range<usize>) -> Option<impl Iterator<Item = u32>> {
+        None::<std::iter::Empty<u32>>
+    }
+
     /// Whether it is known that no value of these rows has a NUL; a quick look at all of them at
     /// once.
     fn has_no_nul(&self, rows: Range<usize>) -> bool;
@@ -31,6 +38,14 @@ pub(super) trait Blobs: Array {
 impl<T: ByteArrayType> Blobs for GenericByteArray<T> {
     fn blob(&self, row: usize) -> &[u8] {
         self.value(row).as_ref()
+    }
+
+    fn lengths(&self, rows: Range<usize>) -> Option<impl Iterator<Item = u32>> {
+        let offsets = &self.value_offsets()[rows.start..=rows.end];
+        let total = offsets[rows.len()].as_usize() - offsets[0].as_usize();
+        let pairs = offsets.iter().zip(&offsets[1..]);
+        (total < MAX_BYTES / 2)
+            .then(|| pairs.map(|(from, to)| u32_size(to.as_usize() - from.as_usize())))
     }
 
     fn has_no_nul(&self, rows: Range<usize>) -> bool {
@@ -70,12 +85,12 @@ pub(super) fn text<'a, A: Blobs>(
     array: &'a A,
 ) -> Result<BoxedColumn<'a>, Problem> {
     Ok(match plan {
-        FieldPlan::Text { max_chars: None } => blobs(array, Text::new(|_: &[u8]| Ok(()))),
+        FieldPlan::Text { max_chars: None } => blobs(array, Text::ANY),
         FieldPlan::Text {
             max_chars: Some(max),
         } => {
             let max = *max as usize;
-            blobs(array, Text::new(move |text: &[u8]| fits(text, max)))
+            blobs(array, Text::that(move |text: &[u8]| fits(text, max)))
         }
         FieldPlan::Name => {
             let check = |text: &[u8]| {
@@ -85,7 +100,7 @@ pub(super) fn text<'a, A: Blobs>(
                     Err(Problem::NameTooLong)
                 }
             };
-            blobs(array, Text::new(check))
+            blobs(array, Text::that(check))
         }
         FieldPlan::Enum { labels } => {
             let labels: HashSet<&[u8]> = labels.iter().map(String::as_bytes).collect();
@@ -96,7 +111,7 @@ pub(super) fn text<'a, A: Blobs>(
                     Err(Problem::UnknownLabel)
                 }
             };
-            blobs(array, Text::new(check))
+            blobs(array, Text::that(check))
         }
         FieldPlan::JsonbText => blobs(array, Jsonb { clean: false }),
         FieldPlan::Uuid => blobs(array, UuidText),
@@ -135,6 +150,11 @@ trait Shape: Send + Sync {
     /// Whether NULs are looked for.
     const TEXT: bool = false;
 
+    /// What is added to the bytes' number, when nothing else is asked of them.
+    fn plain(&self) -> Option<u32> {
+        None
+    }
+
     fn size(&self, blob: &[u8]) -> Result<usize, Problem>;
 
     fn put(&self, blob: &[u8], out: &mut [u8]) -> usize {
@@ -155,6 +175,11 @@ impl<A: Blobs, S: Shape> Values for Shaped<'_, A, S> {
         }
     }
 
+    fn plain_sizes(&self, rows: Range<usize>) -> Option<impl Iterator<Item = u32>> {
+        let more = self.shape.plain()?;
+        Some(self.array.lengths(rows)?.map(move |length| length + more))
+    }
+
     fn size(&self, row: usize) -> Result<usize, Problem> {
         self.shape.size(self.array.blob(row))
     }
@@ -167,14 +192,22 @@ impl<A: Blobs, S: Shape> Values for Shaped<'_, A, S> {
 /// `textrecv`, varlena.c: the text, in the client's encoding, which is UTF-8.
 struct Text<F> {
     clean: bool,
-    check: F,
+    check: Option<F>,
 }
 
-impl<F> Text<F> {
-    fn new(check: F) -> Self {
+impl Text<fn(&[u8]) -> Result<(), Problem>> {
+    /// Any text.
+    const ANY: Self = Self {
+        clean: false,
+        check: None,
+    };
+}
+
+impl<F: Fn(&[u8]) -> Result<(), Problem>> Text<F> {
+    fn that(check: F) -> Self {
         Self {
             clean: false,
-            check,
+            check: Some(check),
         }
     }
 }
@@ -182,13 +215,19 @@ impl<F> Text<F> {
 impl<F: Fn(&[u8]) -> Result<(), Problem> + Send + Sync> Shape for Text<F> {
     const TEXT: bool = true;
 
+    fn plain(&self) -> Option<u32> {
+        (self.clean && self.check.is_none()).then_some(0)
+    }
+
     fn set_clean(&mut self, clean: bool) {
         self.clean = clean;
     }
 
     fn size(&self, text: &[u8]) -> Result<usize, Problem> {
         no_nul(self.clean, text)?;
-        (self.check)(text)?;
+        if let Some(check) = &self.check {
+            check(text)?;
+        }
         Ok(text.len())
     }
 }
@@ -200,6 +239,10 @@ struct Jsonb {
 
 impl Shape for Jsonb {
     const TEXT: bool = true;
+
+    fn plain(&self) -> Option<u32> {
+        self.clean.then_some(1)
+    }
 
     fn set_clean(&mut self, clean: bool) {
         self.clean = clean;
@@ -221,6 +264,10 @@ impl Shape for Jsonb {
 struct Bytea;
 
 impl Shape for Bytea {
+    fn plain(&self) -> Option<u32> {
+        Some(0)
+    }
+
     fn size(&self, bytes: &[u8]) -> Result<usize, Problem> {
         Ok(bytes.len())
     }
