@@ -11,7 +11,6 @@ from bench import plots, report
 from bench.compare import Bench, compare, plan, tell
 from bench.database import Database
 from bench.scaling import scaling
-from bench.server import Server
 
 
 def main() -> None:
@@ -22,22 +21,19 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     scale = arguments.scale or (0.1 if arguments.quick else 1.0)
     rounds = arguments.rounds or (1 if arguments.quick else 5)
-    postgres = os.environ["PGFLIGHT_TEST_URL"]
-    binary = Path(os.environ["BENCH_SERVER"])
     # Before PostgreSQL has any work, so that a name that is not there costs nothing.
     asked = plan(arguments.only, arguments.shape, rounds, scale)
-    database = Database(postgres)
+    database = Database(os.environ["PGFLIGHT_TEST_URL"])
     about = report.circumstances(database, shlex.join(["scripts/bench", *_words(arguments)]))
-    with Server(binary, postgres, root / "pgflight.log") as server:
-        bench = Bench(database, server, root)
-        if arguments.what == "scaling":
-            curves = scaling(bench, (arguments.shape or ["taxi"])[0], scale)
-            path = report.write_rows("scaling", curves, about, out)
-            _plot_curves(curves, out)
-        else:
-            results = compare(bench, asked)
-            path = report.write_comparison(results, about, out)
-            plots.comparison(results, out)
+    bench = Bench(database, Path(os.environ["BENCH_SERVER"]), root)
+    if arguments.what == "scaling":
+        curves = scaling(bench, (arguments.shape or ["taxi"])[0], scale)
+        path = report.write_rows("scaling", curves, about, out)
+        _plot_curves(curves, out)
+    else:
+        results = compare(bench, asked)
+        path = report.write_comparison(results, about, out)
+        plots.comparison(results, out)
     print(path.read_text())
     tell(f"{path}, with JSON and pictures beside it")
 

@@ -42,11 +42,15 @@ class Plan:
 class Bench:
     """What all runs share."""
 
-    def __init__(self, database: Database, server: Server, root: Path) -> None:
+    def __init__(self, database: Database, binary: Path, root: Path) -> None:
         self.database = database
-        self.server = server
         self.root = root
         self.postmaster = database.postmaster()
+        self._binary = binary
+
+    def server(self) -> Server:
+        """A new server, to be ended by leaving it."""
+        return Server(self._binary, self.database.url, self.root / "pgflight.log")
 
     def files(self, shape: Shape, scale: float) -> Files:
         """The shape's files and, in PostgreSQL, its reference."""
@@ -60,7 +64,7 @@ class Bench:
         """A process to run ways in."""
         return Worker(self.root / "worker.log")
 
-    def run(self, worker: Worker, way: Way, shape: Shape, files: Files) -> Cost:
+    def run(self, worker: Worker, server: Server, way: Way, shape: Shape, files: Files) -> Cost:
         """Runs a way once, into a new table, and holds what landed to the reference.
 
         Raises:
@@ -71,7 +75,7 @@ class Bench:
         job = Job(
             way=way.name,
             postgres=self.database.url,
-            pgflight=self.server.url,
+            pgflight=server.url,
             table=TARGET,
             directory=str(files.directory),
             row_count=files.row_count,
@@ -79,7 +83,7 @@ class Bench:
             used_rows=used_rows,
             width=way.width,
         )
-        cost = worker.run(job, self.server.pid, self.postmaster)
+        cost = worker.run(job, server, self.postmaster)
         if way.lands:
             landed = self.database.landed(shape)
             expected = self.database.expected(shape, used_rows)
@@ -90,15 +94,17 @@ class Bench:
 
 def compare(bench: Bench, plan: Plan) -> list[Comparison]:
     """Runs everything that was asked for."""
-    with ExitStack() as stack:
+    with bench.server() as server, ExitStack() as stack:
         # Spark starts once, and its first job is not counted.
         spark = None
         if any(way.spark for way in plan.ways):
             spark = stack.enter_context(bench.worker())
-        return [_shape(bench, plan, shape, spark) for shape in plan.shapes]
+        return [_shape(bench, server, plan, shape, spark) for shape in plan.shapes]
 
 
-def _shape(bench: Bench, plan: Plan, shape: Shape, spark: Worker | None) -> Comparison:
+def _shape(
+    bench: Bench, server: Server, plan: Plan, shape: Shape, spark: Worker | None
+) -> Comparison:
     files = bench.files(shape, plan.scale)
     copy_bytes = files.binary("whole").stat().st_size
     costs: dict[str, list[Cost]] = defaultdict(list)
@@ -110,10 +116,10 @@ def _shape(bench: Bench, plan: Plan, shape: Shape, spark: Worker | None) -> Comp
                 continue
             try:
                 if spark is not None and way.spark:
-                    cost = bench.run(spark, way, shape, files)
+                    cost = bench.run(spark, server, way, shape, files)
                 else:
                     with bench.worker() as worker:
-                        cost = bench.run(worker, way, shape, files)
+                        cost = bench.run(worker, server, way, shape, files)
             except WayFailed as error:
                 failed[way.name] = str(error)
                 tell(f"  {way.name}: {error}")

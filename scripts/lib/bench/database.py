@@ -17,9 +17,6 @@ class Database:
         self.url = url
         self._connection = psycopg.connect(url, autocommit=True)
         self._expected: dict[tuple[str, int], tuple[int, str]] = {}
-        # Or the first rows of a table would not always be those that were loaded first.
-        self._run("SET synchronize_seqscans = off")
-        self._run("SET max_parallel_workers_per_gather = 0")
 
     def version(self) -> str:
         """As `SHOW server_version` says it."""
@@ -36,23 +33,25 @@ class Database:
     def make_reference(self, shape: Shape, files: Files) -> None:
         """Loads the rows as CSV, by PostgreSQL's own parser, and writes the floor's binary files."""
         reference = f"reference_{shape.name}"
+        # Rows do not stay in their order in a table, so each has its number.
+        number = "row_number bigint GENERATED ALWAYS AS IDENTITY"
         self._run(f"DROP TABLE IF EXISTS {reference}")
-        self._run(f"CREATE TABLE {reference} ({shape.ddl})")
-        with (
-            self._connection.cursor().copy(f"COPY {reference} FROM STDIN (FORMAT csv)") as copy,
-            files.csv.open("rb") as file,
-        ):
+        self._run(f"CREATE TABLE {reference} ({shape.ddl}, {number})")
+        names = ", ".join(shape.columns)
+        load = f"COPY {reference} ({names}) FROM STDIN (FORMAT csv)"
+        with self._connection.cursor().copy(load) as copy, files.csv.open("rb") as file:
             while chunk := file.read(1 << 20):
                 copy.write(chunk)
         half = files.row_count // 2
-        for part, rows in {
-            "whole": "",
-            "first": f"LIMIT {half}",
-            "second": f"OFFSET {half}",
+        for part, which in {
+            "whole": "true",
+            "first": f"row_number <= {half}",
+            "second": f"row_number > {half}",
         }.items():
-            query = f"COPY (SELECT * FROM {reference} {rows}) TO STDOUT (FORMAT binary)"
+            rows = f"SELECT {names} FROM {reference} WHERE {which} ORDER BY row_number"
+            save = f"COPY ({rows}) TO STDOUT (FORMAT binary)"
             with (
-                self._connection.cursor().copy(query) as copy,
+                self._connection.cursor().copy(save) as copy,
                 files.binary(part).open("wb") as out,
             ):
                 for block in copy:
@@ -62,13 +61,13 @@ class Database:
         """Count and checksum of the reference's first rows."""
         key = (shape.name, row_count)
         if key not in self._expected:
-            first = f"(SELECT * FROM reference_{shape.name} LIMIT {row_count})"
-            self._expected[key] = self._checksum(first)
+            first = f"reference_{shape.name} WHERE row_number <= {row_count}"
+            self._expected[key] = self._checksum(shape, first)
         return self._expected[key]
 
     def landed(self, shape: Shape) -> tuple[int, str]:
         """Count and checksum of what a way wrote."""
-        return self._checksum(f"(SELECT {', '.join(shape.columns)} FROM {TARGET})")
+        return self._checksum(shape, TARGET)
 
     def new_target(self, shape: Shape, *, there: bool) -> None:
         """Drops the target, makes it anew unless the way does, and lets PostgreSQL come to rest."""
@@ -77,9 +76,10 @@ class Database:
             self._run(f"CREATE TABLE {TARGET} ({shape.ddl})")
         self._run("CHECKPOINT")
 
-    def _checksum(self, source: str) -> tuple[int, str]:
+    def _checksum(self, shape: Shape, source: str) -> tuple[int, str]:
         # The sum does not depend on the order of rows; each hash takes in every column.
-        query = f"SELECT count(*), sum(hash_record_extended(t, 0)) FROM {source} AS t"
+        row = f"ROW({', '.join(shape.columns)})"
+        query = f"SELECT count(*), sum(hash_record_extended({row}, 0)) FROM {source}"
         count, total = self._one(query)
         return int(count), str(total)
 

@@ -25,10 +25,14 @@ def comparison(results: list[Comparison], directory: Path) -> None:
         names = sorted(ratio, key=ratio.__getitem__, reverse=True)
         figure, axes = plt.subplots(figsize=(9, 0.9 + 0.3 * len(names)), layout="constrained")
         colours = [_OURS if "pgflight" in name else _OTHERS for name in names]
-        bars = axes.barh([WAYS[name].title for name in names], [ratio[n] for n in names], color=colours)
+        bars = axes.barh(
+            [WAYS[name].title for name in names], [ratio[n] for n in names], color=colours
+        )
         axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
         axes.axvline(1, color="black", linewidth=0.8, linestyle=":")
-        axes.set_xlabel("time, as a multiple of psql loading a ready-made binary file (less is better)")
+        axes.set_xlabel(
+            "time, as a multiple of psql loading a ready-made binary file (less is better)"
+        )
         axes.set_title(f"{result.shape}: {result.row_count:,} rows", loc="left", fontsize=10)
         axes.margins(x=0.1)
         axes.spines[["top", "right"]].set_visible(False)
@@ -36,9 +40,7 @@ def comparison(results: list[Comparison], directory: Path) -> None:
         plt.close(figure)
 
 
-def lines(
-    rows: list[dict[str, Any]], x: str, ys: list[str], label: str, path: Path
-) -> None:
+def lines(rows: list[dict[str, Any]], x: str, ys: list[str], label: str, path: Path) -> None:
     """One picture with a line for each of `ys` against `x`."""
     figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
     for y in ys:

@@ -40,15 +40,10 @@ def ratios(comparison: Comparison) -> dict[str, float]:
     """The median time of each way, as a multiple of the floor's."""
     floor = next(iter(WAYS))
     base = middle(comparison.costs[floor], "seconds")
-    return {
-        name: middle(costs, "seconds") / base
-        for name, costs in comparison.costs.items()
-    }
+    return {name: middle(costs, "seconds") / base for name, costs in comparison.costs.items()}
 
 
-def write_comparison(
-    comparisons: list[Comparison], about: dict[str, Any], directory: Path
-) -> Path:
+def write_comparison(comparisons: list[Comparison], about: dict[str, Any], directory: Path) -> Path:
     """Writes `compare.json` and `compare.md`; returns the latter."""
     shapes = [dataclasses.asdict(comparison) for comparison in comparisons]
     _json(directory / "compare.json", {**about, "shapes": shapes})
@@ -87,7 +82,13 @@ def _table(comparison: Comparison) -> list[str]:
     rows, size = comparison.row_count, comparison.copy_bytes / _MIB
     heads = ["way", "seconds", "× psql", "µs of client CPU a row", "of server CPU"]
     heads += ["of PostgreSQL's CPU", "client MiB", "server MiB", "rounds"]
-    lines = ["", f"## {comparison.shape}", "", f"{rows:,} rows, {size:,.0f} MiB of binary COPY.", ""]
+    lines = [
+        "",
+        f"## {comparison.shape}",
+        "",
+        f"{rows:,} rows, {size:,.0f} MiB of binary COPY.",
+        "",
+    ]
     lines += [_row(heads), _row(["---"] + ["---:"] * (len(heads) - 1))]
     ratio = ratios(comparison)
     for name, costs in comparison.costs.items():

@@ -6,16 +6,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Iterator
 
-import pgflight
 import pyarrow as pa
-from pgflight import command
-from pgflight.connection import Endpoint
-from pgflight.distributed import DistributedWrite
 
+import pgflight
 from bench import processes
 from bench.compare import Bench, tell
 from bench.database import TARGET
+from bench.server import Server
 from bench.shapes import SHAPES, Files, Shape
+from pgflight import command
+from pgflight.connection import Endpoint
+from pgflight.distributed import DistributedWrite
 
 _STREAMS = (1, 2, 4, 8)
 
@@ -43,7 +44,9 @@ def _streams(
     bench.database.new_target(shape, there=True)
     rows = table.num_rows
     parts = [_part(table, n, count) for n in range(count)]
-    taken = _watch(bench, lambda: _each(parts, lambda part: _send(bench, [part])))
+    # Each point has a server of its own: what one has held before, its allocator may keep.
+    with bench.server() as server:
+        taken = _watch(bench, server, lambda: _each(parts, lambda part: _send(server, [part])))
     _expect(bench, shape, bench.database.expected(shape, files.row_count))
     tell(f"  {count} streams: {rows / taken['seconds']:,.0f} rows/s")
     return {"streams": count, "rows/s": rows / taken["seconds"], **taken}
@@ -52,7 +55,8 @@ def _streams(
 def _length(bench: Bench, shape: Shape, table: pa.Table, times: int) -> dict[str, Any]:
     """One stream that brings all rows several times over."""
     bench.database.new_target(shape, there=True)
-    taken = _watch(bench, lambda: _send(bench, [table] * times))
+    with bench.server() as server:
+        taken = _watch(bench, server, lambda: _send(server, [table] * times))
     landed = bench.database.landed(shape)[0]
     if landed != times * table.num_rows:
         raise RuntimeError(f"{landed} rows landed")
@@ -64,7 +68,18 @@ def _publish(bench: Bench, shape: Shape, table: pa.Table, share: float) -> dict[
     """A write of two partitions into a table that is there: what its commit takes."""
     bench.database.new_target(shape, there=True)
     rows = table.slice(0, int(table.num_rows * share))
-    endpoint = Endpoint.parse(bench.server.url)
+    with bench.server() as server:
+        staged, published = _staged(server, rows)
+    landed = bench.database.landed(shape)[0]
+    if landed != rows.num_rows:
+        raise RuntimeError(f"{landed} rows landed")
+    tell(f"  {landed:,} rows staged, published in {published:.2f} s")
+    return {"rows": landed, "seconds to stage": staged, "seconds to publish": published}
+
+
+def _staged(server: Server, rows: pa.Table) -> tuple[float, float]:
+    """Seconds to stage two halves at once, and to publish them."""
+    endpoint = Endpoint.parse(server.url)
     spec = command.write_spec(TARGET, "append")
     write = DistributedWrite.begin(endpoint, spec, rows.schema)
     started = time.perf_counter()
@@ -76,25 +91,16 @@ def _publish(bench: Bench, shape: Shape, table: pa.Table, share: float) -> dict[
         receipts = [attempt.result() for attempt in attempts]
     staged = time.perf_counter()
     write.commit(receipts)
-    ended = time.perf_counter()
-    landed = bench.database.landed(shape)[0]
-    if landed != rows.num_rows:
-        raise RuntimeError(f"{landed} rows landed")
-    tell(f"  {landed:,} rows staged, published in {ended - staged:.2f} s")
-    return {
-        "rows": landed,
-        "seconds to stage": staged - started,
-        "seconds to publish": ended - staged,
-    }
+    return staged - started, time.perf_counter() - staged
 
 
-def _send(bench: Bench, tables: list[pa.Table]) -> None:
+def _send(server: Server, tables: list[pa.Table]) -> None:
     def batches() -> Iterator[pa.RecordBatch]:
         for table in tables:
             yield from table.to_batches()
 
     reader = pa.RecordBatchReader.from_batches(tables[0].schema, batches())
-    with pgflight.connect(bench.server.url) as client:
+    with pgflight.connect(server.url) as client:
         client.write(reader, TARGET)
 
 
@@ -108,22 +114,20 @@ def _part(table: pa.Table, number: int, count: int) -> pa.Table:
     return table.slice(start, end - start)
 
 
-def _watch(bench: Bench, run: Callable[[], None]) -> dict[str, float]:
+def _watch(bench: Bench, server: Server, run: Callable[[], None]) -> dict[str, float]:
     """Seconds, CPU and the most memory that the server held above what it began with."""
-    server, postmaster = bench.server.pid, bench.postmaster
-    processes.forget_peak(server)
-    held = processes.memory_bytes(server)
-    before = [processes.cpu_seconds(pid) for pid in (server, postmaster)]
+    watched = (server.pid, bench.postmaster)
+    before = [processes.cpu_seconds(pid) for pid in watched]
     mine, started = time.process_time(), time.perf_counter()
     run()
     seconds, client = time.perf_counter() - started, time.process_time() - mine
-    cpu = [processes.cpu_seconds(pid) - used for pid, used in zip((server, postmaster), before)]
+    cpu = [processes.cpu_seconds(pid) - used for pid, used in zip(watched, before)]
     return {
         "seconds": seconds,
         "client CPU s": client,
         "server CPU s": cpu[0],
         "PostgreSQL CPU s": cpu[1],
-        "server MiB": (processes.peak_bytes(server) - held) / _MIB,
+        "server MiB": (processes.peak_bytes(server.pid) - server.idle_bytes) / _MIB,
     }
 
 

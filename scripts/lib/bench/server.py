@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from bench import processes
+
 _LISTENING = re.compile(r"listening on ([0-9.]+:[0-9]+)")
 
 
@@ -27,6 +29,8 @@ class Server:
             )
         self.pid = self._process.pid
         self.url = f"grpc://{self._address()}"
+        #: Resident bytes before its first call.
+        self.idle_bytes = processes.memory_bytes(self.pid)
 
     def _address(self) -> str:
         give_up = time.monotonic() + 30

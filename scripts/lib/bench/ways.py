@@ -8,6 +8,7 @@ import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Callable, Iterator, Sequence
@@ -77,6 +78,12 @@ def _rows(job: Job) -> pa.Table:
     return table
 
 
+def _import(*modules: str) -> None:
+    """Imports what a way needs before its time counts."""
+    for module in modules:
+        import_module(module)
+
+
 def _tuples(job: Job) -> list[tuple]:
     return list(zip(*(column.to_pylist() for column in _rows(job).columns)))
 
@@ -111,6 +118,7 @@ def pgpq_copy(postgres: str, table: str, schema: pa.Schema, batches: Iterator) -
 
 
 def _pgpq(job: Job) -> Run:
+    _import("psycopg", "pgpq")
     table = _rows(job)
     return lambda: pgpq_copy(job.postgres, job.table, table.schema, iter(table.to_batches()))
 
@@ -119,7 +127,10 @@ def _psycopg_tuples(job: Job, binary: bool) -> Run:
     import psycopg
 
     rows = _tuples(job)
-    types = [kind.partition("(")[0].replace("double precision", "float8") for kind in job.columns.values()]
+    types = [
+        kind.partition("(")[0].replace("double precision", "float8")
+        for kind in job.columns.values()
+    ]
 
     def run() -> None:
         form = "(FORMAT binary)" if binary else ""
@@ -175,13 +186,13 @@ def row_csv(rows: Iterator[tuple]) -> io.StringIO:
 
 
 def _pg8000_csv(job: Job) -> Run:
+    _import("pg8000.dbapi")
     table = _rows(job)
-    return lambda: pg8000_copy(
-        job.postgres, job.table, arrow_csv(table.to_batches(), table.schema)
-    )
+    return lambda: pg8000_copy(job.postgres, job.table, arrow_csv(table.to_batches(), table.schema))
 
 
 def _pg8000_tuples(job: Job) -> Run:
+    _import("pg8000.dbapi")
     rows = _tuples(job)
     return lambda: pg8000_copy(job.postgres, job.table, row_csv(iter(rows)))
 
@@ -218,7 +229,10 @@ def _pgflight(job: Job, mode: str = "append") -> Run:
 
     table = _rows(job)
     rows, width = table.num_rows, job.width
-    parts = [table.slice(rows * n // width, rows * (n + 1) // width - rows * n // width) for n in range(width)]
+    parts = [
+        table.slice(rows * n // width, rows * (n + 1) // width - rows * n // width)
+        for n in range(width)
+    ]
 
     def send(part: pa.Table) -> None:
         with pgflight.connect(job.pgflight) as client:
@@ -244,7 +258,14 @@ def _no_jdbc() -> str:
 
 def _spark(name: str, title: str, prepare: Callable[[Job], Run], **more) -> list[Way]:
     return [
-        Way(f"{name}-{width}", f"{title}, {width} partitions", prepare, width=width, spark=True, **more)
+        Way(
+            f"{name}-{width}",
+            f"{title}, {width} partitions",
+            prepare,
+            width=width,
+            spark=True,
+            **more,
+        )
         for width in (2, 4)
     ]
 
@@ -280,9 +301,7 @@ WAYS = {
         ),
         Way("pg8000-csv", "pg8000 COPY of Arrow's CSV", _pg8000_csv),
         Way("pg8000-tuples", "pg8000 COPY of tuples as CSV", _pg8000_tuples, share=0.1),
-        *_spark(
-            "spark-nothing", "Spark mapInArrow into nothing", ways_spark.nothing, lands=False
-        ),
+        *_spark("spark-nothing", "Spark mapInArrow into nothing", ways_spark.nothing, lands=False),
         *_spark(
             "spark-pgflight",
             "Spark + pgflight, exactly-once create",
@@ -294,12 +313,12 @@ WAYS = {
             "Spark + pgflight, exactly-once append",
             ways_spark.pgflight_append,
         ),
-        *_spark(
-            "spark-pgflight-direct", "Spark + pgflight, direct", ways_spark.pgflight_direct
-        ),
+        *_spark("spark-pgflight-direct", "Spark + pgflight, direct", ways_spark.pgflight_direct),
         *_spark("spark-pgpq", "Spark mapInArrow + pgpq + psycopg", ways_spark.pgpq),
         *_spark("spark-csv", "Spark mapInArrow + pg8000 COPY of CSV", ways_spark.arrow_csv),
-        *_spark("spark-jdbc", "Spark JDBC, reWriteBatchedInserts", ways_spark.jdbc, missing=_no_jdbc),
+        *_spark(
+            "spark-jdbc", "Spark JDBC, reWriteBatchedInserts", ways_spark.jdbc, missing=_no_jdbc
+        ),
         *_spark("spark-pg8000", "Spark rows + pg8000 COPY of CSV", ways_spark.pg8000),
     ]
 }

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from bench import processes
+from bench.server import Server
 from bench.worker import Job
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What one run took: seconds, and bytes above what was held before."""
+    """What one run took: seconds, and bytes above what the client held before it had anything to
+    do, and above what the server held when it was started.
+    """
 
     seconds: float
     client_cpu: float
@@ -42,7 +45,7 @@ class Worker:
             text=True,
         )
 
-    def run(self, job: Job, server: int, postmaster: int) -> Cost:
+    def run(self, job: Job, server: Server, postmaster: int) -> Cost:
         """Lets the way write its rows, and measures from the moment on when it has them.
 
         Raises:
@@ -52,10 +55,10 @@ class Worker:
         answer = self._answer()
         if answer != "ready":
             raise WayFailed(self._error(answer))
-        watched = (self._process.pid, server, postmaster)
+        watched = (self._process.pid, server.pid, postmaster)
         for pid in watched[:2]:
             processes.forget_peak(pid)
-        memory = [processes.memory_bytes(pid) for pid in watched[:2]]
+        memory = (processes.memory_bytes(self._process.pid), server.idle_bytes)
         before = [processes.cpu_seconds(pid) for pid in watched]
         self._say("go")
         result = json.loads(self._answer())
