@@ -5,257 +5,113 @@
 //! ```
 //!
 //! Three tables, each a batch of 10,000 rows as Spark sends them: 19 columns like New York's taxi
-//! trips, with decimals and NULLs; three columns of fixed size; and wide text. Every case is
-//! reported twice, in bytes and in rows per second, on one core.
+//! trips, with decimals and NULLs; three columns of fixed size; and wide text. `decode+encode`
+//! begins with the Arrow IPC message, as the server does. All on one core.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail by panicking")]
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
+use std::collections::HashMap;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use pgflight::encode::BatchEncoder;
-use pgflight::plan::{Column, EncodePlan, Ident, PgType, PgTypeKind, QualifiedName, Relation};
-
-const ROWS: usize = 10_000;
-const CHUNK: usize = 256 << 10;
-
-/// Values of a column, before any version of Arrow.
-enum Values {
-    Int(Vec<Option<i32>>),
-    Long(Vec<Option<i64>>),
-    Double(Vec<Option<f64>>),
-    Micros(Vec<Option<i64>>),
-    Decimal(Vec<Option<i128>>),
-    Text(Vec<Option<String>>),
-}
-
-/// A generator that is the same in every run (Knuth's MMIX).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
-
-    /// Values for every row, of which so many in a hundred are NULL.
-    fn column<T>(&mut self, nulls: u64, mut value: impl FnMut(&mut Self) -> T) -> Vec<Option<T>> {
-        (0..ROWS)
-            .map(|_| {
-                let null = nulls > 0 && self.below(100) < nulls;
-                if null { None } else { Some(value(self)) }
-            })
-            .collect()
-    }
-}
-
-fn taxi() -> Vec<Values> {
-    let mut random = Random(1);
-    let start = 1_672_531_200_000_000;
-    let mut ints =
-        |nulls, end| Values::Int(random.column(nulls, |r| i32::try_from(r.below(end)).unwrap()));
-    let mut columns = vec![
-        ints(0, 3),
-        ints(5, 7),
-        ints(5, 6),
-        ints(0, 265),
-        ints(0, 265),
-    ];
-    columns.push(Values::Long(
-        random.column(0, |r| i64::try_from(r.below(5)).unwrap()),
-    ));
-    for _ in 0..2 {
-        columns.push(Values::Micros(random.column(0, |r| {
-            start + i64::try_from(r.below(2_678_400)).unwrap() * 1_000_000
-        })));
-    }
-    columns.push(Values::Double(random.column(0, |r| {
-        f64::from(u32::try_from(r.below(3000)).unwrap()) / 100.0
-    })));
-    columns.push(Values::Text(
-        random.column(5, |r| if r.below(100) == 0 { "Y" } else { "N" }.to_owned()),
-    ));
-    // Fare, extra, tax, tip, tolls, improvement, total, congestion, airport.
-    for (nulls, steps, cents) in [
-        (0, 700, 10),
-        (0, 3, 50),
-        (0, 2, 50),
-        (0, 1500, 1),
-        (0, 2, 655),
-        (0, 2, 30),
-        (0, 9000, 1),
-        (5, 2, 250),
-        (5, 2, 125),
-    ] {
-        columns.push(Values::Decimal(
-            random.column(nulls, |r| i128::from(r.below(steps) * cents)),
-        ));
-    }
-    assert_eq!(columns.len(), 19);
-    columns
-}
-
-fn fixed() -> Vec<Values> {
-    let mut random = Random(2);
-    vec![
-        Values::Long(random.column(0, |r| i64::try_from(r.below(u64::MAX)).unwrap())),
-        Values::Double(random.column(0, |r| f64::from(u32::try_from(r.below(1 << 31)).unwrap()))),
-        Values::Int(random.column(0, |r| i32::try_from(r.below(1 << 31)).unwrap())),
-    ]
-}
-
-fn text() -> Vec<Values> {
-    let mut random = Random(3);
-    let mut texts = |least: u64, most: u64| {
-        Values::Text(random.column(0, |r| {
-            let length = least + r.below(most - least);
-            (0..length)
-                .map(|_| char::from(b'a' + u8::try_from(r.below(26)).unwrap()))
-                .collect()
-        }))
-    };
-    vec![texts(10, 30), texts(100, 400), texts(200, 1000)]
-}
-
-/// Builds a batch with one version of Arrow.
-macro_rules! record_batch {
-    ($name:ident, $array:ident, $schema:ident) => {
-        fn $name(columns: &[Values]) -> $array::RecordBatch {
-            use std::sync::Arc;
-
-            use $array::*;
-            let arrays = columns.iter().map(|column| -> ArrayRef {
-                match column {
-                    Values::Int(v) => Arc::new(Int32Array::from(v.clone())),
-                    Values::Long(v) => Arc::new(Int64Array::from(v.clone())),
-                    Values::Double(v) => Arc::new(Float64Array::from(v.clone())),
-                    Values::Micros(v) => Arc::new(TimestampMicrosecondArray::from(v.clone())),
-                    Values::Decimal(v) => Arc::new(
-                        Decimal128Array::from(v.clone())
-                            .with_precision_and_scale(10, 2)
-                            .unwrap(),
-                    ),
-                    Values::Text(v) => Arc::new(StringArray::from(v.clone())),
-                }
-            });
-            let arrays = arrays.collect::<Vec<_>>();
-            let fields = arrays.iter().enumerate().map(|(i, array)| {
-                let nullable = array.null_count() > 0;
-                $schema::Field::new(format!("c{i}"), array.data_type().clone(), nullable)
-            });
-            let schema = $schema::Schema::new(fields.collect::<Vec<_>>());
-            RecordBatch::try_new(Arc::new(schema), arrays).unwrap()
-        }
-    };
-}
-
-record_batch!(batch, arrow_array, arrow_schema);
-record_batch!(batch_for_pgpq, arrow_array_59, arrow_schema_59);
-
-/// The table that the values fit without any cast.
-fn relation(columns: &[Values]) -> Relation {
-    let ident = |name: String| Ident::new(name).unwrap();
-    let columns = columns.iter().enumerate().map(|(i, column)| {
-        let (kind, typmod) = match column {
-            Values::Int(_) => (PgTypeKind::Int4, -1),
-            Values::Long(_) => (PgTypeKind::Int8, -1),
-            Values::Double(_) => (PgTypeKind::Float8, -1),
-            Values::Micros(_) => (PgTypeKind::Timestamp, -1),
-            Values::Decimal(_) => (PgTypeKind::Numeric, (10 << 16 | 2) + 4),
-            Values::Text(_) => (PgTypeKind::Text, -1),
-        };
-        Column {
-            name: ident(format!("c{i}")),
-            ty: PgType {
-                oid: 0,
-                name: "type".into(),
-                kind,
-            },
-            typmod,
-            nullable: true,
-            has_default: false,
-            generated: false,
-            identity_always: false,
-        }
-    });
-    let name = QualifiedName {
-        schema: ident("public".into()),
-        name: ident("t".into()),
-    };
-    Relation {
-        oid: 0,
-        columns: columns.collect(),
-        name,
-    }
-}
+use arrow_array::RecordBatch;
+use arrow_buffer::Buffer;
+use arrow_ipc::reader::read_record_batch;
+use arrow_ipc::root_as_message;
+use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
+use bytes::{Bytes, BytesMut};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use pgflight::encode::Chunks;
+use pgflight::plan::EncodePlan;
+use pgflight_benches::{CHUNK, ROWS, Values};
 
 fn measure(criterion: &mut Criterion, name: &str, columns: &[Values]) {
-    let batch = batch(columns);
-    let plan = EncodePlan::new(&batch.schema(), &relation(columns)).unwrap();
+    let batch = pgflight_benches::batch(columns);
+    let plan = EncodePlan::new(&batch.schema(), &pgflight_benches::table(columns)).unwrap();
+    let mut chunks = Chunks::new(CHUNK);
     let mut expected = Vec::new();
-    let mut encoder = BatchEncoder::new(&plan, &batch, 0).unwrap();
-    while let Some(chunk) = encoder.next_chunk(CHUNK) {
+    pgflight_benches::encode(&plan, &batch, &mut chunks, |chunk| {
         expected.extend_from_slice(&chunk);
-    }
+    });
 
-    let theirs = batch_for_pgpq(columns);
+    let theirs = pgflight_benches::batch_for_pgpq(columns);
     let mut pgpq = pgpq::ArrowToPostgresBinaryEncoder::try_new(&theirs.schema()).unwrap();
     let mut buffer = BytesMut::with_capacity(2 * expected.len());
     pgpq.write_header(&mut buffer).unwrap();
 
-    let mut run = |throughput: Throughput| {
-        let mut group = criterion.benchmark_group(name);
-        let group: &mut BenchmarkGroup<'_, WallTime> = &mut group;
-        group.throughput(throughput.clone());
-        group
-            .warm_up_time(Duration::from_millis(500))
-            .measurement_time(Duration::from_secs(2));
-        let unit = if matches!(throughput, Throughput::Bytes(_)) {
-            "bytes"
-        } else {
-            "rows"
-        };
-        group.bench_function(format!("pgflight/{unit}"), |b| {
-            b.iter(|| {
-                let mut encoder = BatchEncoder::new(&plan, &batch, 0).unwrap();
-                while let Some(chunk) = encoder.next_chunk(CHUNK) {
-                    black_box(chunk);
-                }
-            });
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::ElementsAndBytes {
+        elements: u64::try_from(ROWS).unwrap(),
+        bytes: u64::try_from(expected.len()).unwrap(),
+    });
+    group
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    group.bench_function("pgflight", |b| {
+        b.iter(|| {
+            pgflight_benches::encode(&plan, &batch, &mut chunks, |chunk| drop(black_box(chunk)));
         });
-        if unit == "rows" {
-            return;
+    });
+    group.bench_function("pgpq", |b| {
+        b.iter(|| {
+            buffer.clear();
+            pgpq.write_batch(&theirs, &mut buffer).unwrap();
+            black_box(&buffer);
+        });
+    });
+    let mut copy = vec![0; expected.len()];
+    group.bench_function("memcpy", |b| {
+        b.iter(|| {
+            copy.copy_from_slice(black_box(&expected));
+            black_box(&copy);
+        });
+    });
+    let message = Message::of(&batch);
+    group.bench_function("decode+encode", |b| {
+        b.iter(|| {
+            let batch = message.decode(&batch);
+            pgflight_benches::encode(&plan, &batch, &mut chunks, |chunk| drop(black_box(chunk)));
+        });
+    });
+}
+
+/// A batch as it comes over the wire.
+struct Message {
+    header: Vec<u8>,
+    body: Bytes,
+}
+
+impl Message {
+    fn of(batch: &RecordBatch) -> Self {
+        let (_, encoded) = IpcDataGenerator::default()
+            .encode(
+                batch,
+                &mut DictionaryTracker::new(false),
+                &IpcWriteOptions::default(),
+                &mut IpcWriteContext::default(),
+            )
+            .unwrap();
+        Self {
+            header: encoded.ipc_message,
+            body: Bytes::from(encoded.arrow_data),
         }
-        group.bench_function("pgpq/bytes", |b| {
-            b.iter(|| {
-                buffer.clear();
-                pgpq.write_batch(&theirs, &mut buffer).unwrap();
-                black_box(&buffer);
-            });
-        });
-        let mut copy = vec![0; expected.len()];
-        group.bench_function("memcpy/bytes", |b| {
-            b.iter(|| {
-                copy.copy_from_slice(black_box(&expected));
-                black_box(&copy);
-            });
-        });
-    };
-    run(Throughput::Bytes(u64::try_from(expected.len()).unwrap()));
-    run(Throughput::Elements(u64::try_from(ROWS).unwrap()));
+    }
+
+    fn decode(&self, like: &RecordBatch) -> RecordBatch {
+        let message = root_as_message(&self.header).unwrap();
+        let header = message.header_as_record_batch().unwrap();
+        let body = Buffer::from(self.body.clone());
+        let (schema, version) = (Arc::clone(like.schema_ref()), message.version());
+        read_record_batch(&body, header, schema, &HashMap::new(), None, &version).unwrap()
+    }
 }
 
 fn encode(criterion: &mut Criterion) {
-    measure(criterion, "taxi", &taxi());
-    measure(criterion, "fixed", &fixed());
-    measure(criterion, "text", &text());
+    measure(criterion, "taxi", &pgflight_benches::taxi());
+    measure(criterion, "fixed", &pgflight_benches::fixed());
+    measure(criterion, "text", &pgflight_benches::text());
 }
 
 criterion_group!(benches, encode);

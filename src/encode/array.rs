@@ -38,9 +38,11 @@ pub(super) fn lists<'a>(
         inner = level.items;
         levels.push(level);
     }
+    let mut elements = bind(element, inner)?;
+    elements.prepare(0..inner.len());
     let values = Lists {
         levels,
-        elements: bind(element, inner)?,
+        elements,
         element_nulls: inner.logical_nulls(),
         element_oid,
     };

@@ -1,4 +1,4 @@
-//! One batch: bind the plan to the arrays, measure every row, then write chunk by chunk.
+//! One batch: bind the plan to the arrays, then block by block measure the rows and write them.
 
 use std::ops::Range;
 
@@ -6,6 +6,7 @@ use arrow_array::{Array, RecordBatch};
 use bytes::Bytes;
 
 use super::bind::bind;
+use super::chunks::Chunks;
 use super::column::{Column, u32_size};
 use super::problem::{Problem, Rejected};
 use crate::error::{Error, Result};
@@ -14,32 +15,44 @@ use crate::plan::EncodePlan;
 /// Bytes of the field count that begins a tuple.
 const FIELD_COUNT: usize = 2;
 
+/// Rows that are measured and then written, column by column: few enough that what the columns
+/// leave of them between the two, and the tuples themselves, stay in the processor's first caches. Tests
+/// have fewer, so that small batches cross from block to block.
+const BLOCK_ROWS: usize = if cfg!(test) { 16 } else { 256 };
+
 /// Turns one batch into tuples of binary COPY, without the header and the trailer of the stream.
 ///
-/// [`new`](Self::new) looks at every value: what PostgreSQL would reject for its own sake is
-/// rejected there, so that writing cannot fail and leaves no half row.
+/// What PostgreSQL would reject for its own sake is rejected before anything of its block is
+/// written, so that writing cannot fail and leaves no half row.
 pub struct BatchEncoder<'a> {
+    plan: &'a EncodePlan,
     columns: Vec<Box<dyn Column + 'a>>,
     field_count: [u8; FIELD_COUNT],
-    /// Bytes of each tuple.
+    /// Bytes of all fields whose size is known without looking, and of the field count.
+    constant_size: u32,
+    /// Whether there are no other fields.
+    even: bool,
+    row_count: usize,
+    /// The batch's first row within its stream, for errors.
+    first_row: u64,
+    /// Rows that were measured but not written.
+    pending: Range<usize>,
+    /// Bytes of each tuple of the block that `pending` is the end of.
     sizes: Vec<u32>,
-    byte_count: u64,
-    next_row: usize,
-    /// Where each row of the chunk goes on; kept for its allocation.
+    /// Where each row being written goes on; kept for its allocation.
     cursors: Vec<usize>,
 }
 
 impl<'a> BatchEncoder<'a> {
-    /// Checks and measures a batch whose first row is row `first_row` of the stream.
+    /// Binds the plan to a batch whose first row is row `first_row` of the stream.
     ///
     /// The batch must have the plan's fields in the plan's order; nullability and metadata may
     /// differ. What lies in a NULL's slot is not looked at.
     ///
     /// # Errors
-    /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) for the first value of
-    /// the first column that cannot be written, with the column, the row within the stream and the
-    /// SQLSTATE that the server would have answered with.
-    /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the batch is not the plan's.
+    /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) for a NULL that a column
+    /// does not take; [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the batch is
+    /// not the plan's.
     pub fn new(plan: &'a EncodePlan, batch: &'a RecordBatch, first_row: u64) -> Result<Self> {
         let planned = plan.columns();
         let same = planned.len() == batch.num_columns()
@@ -50,83 +63,148 @@ impl<'a> BatchEncoder<'a> {
         let (Ok(field_count), true) = (i16::try_from(planned.len()), same) else {
             return Err(Error::internal("a batch has other columns than its plan"));
         };
-        let mut columns = Vec::with_capacity(planned.len());
-        let mut sizes = vec![u32_size(FIELD_COUNT); batch.num_rows()];
-        let mut constant = 0;
-        for (column, array) in planned.iter().zip(batch.columns()) {
-            let rejected = |Rejected { row, problem }: Rejected| {
-                let row = u64::try_from(row).unwrap_or(u64::MAX);
-                problem.into_error(column, first_row.saturating_add(row))
-            };
-            if !column.nullable {
-                find_null(array).map_err(rejected)?;
-            }
-            let bound = bind(&column.field, array).map_err(|problem| rejected(problem.at(0)))?;
-            bound.measure(&mut sizes).map_err(rejected)?;
-            constant += bound.constant_size().unwrap_or(0);
-            columns.push(bound);
-        }
-        let mut byte_count = 0;
-        for size in &mut sizes {
-            *size += constant;
-            byte_count += u64::from(*size);
-        }
-        Ok(Self {
-            columns,
+        let mut encoder = Self {
+            plan,
+            columns: Vec::with_capacity(planned.len()),
             field_count: field_count.to_be_bytes(),
-            sizes,
-            byte_count,
-            next_row: 0,
-            cursors: Vec::new(),
-        })
+            constant_size: u32_size(FIELD_COUNT),
+            even: true,
+            row_count: batch.num_rows(),
+            first_row,
+            pending: 0..0,
+            sizes: Vec::with_capacity(BLOCK_ROWS),
+            cursors: Vec::with_capacity(BLOCK_ROWS),
+        };
+        for (index, (column, array)) in planned.iter().zip(batch.columns()).enumerate() {
+            if !column.nullable {
+                find_null(array).map_err(|rejected| encoder.rejected(index, rejected))?;
+            }
+            let bound = bind(&column.field, array)
+                .map_err(|problem| encoder.rejected(index, problem.at(0)))?;
+            encoder.even &= bound.constant_size().is_some();
+            encoder.constant_size += bound.constant_size().unwrap_or(0);
+            encoder.columns.push(bound);
+        }
+        Ok(encoder)
     }
 
     /// Rows of the batch.
     pub fn row_count(&self) -> usize {
-        self.sizes.len()
+        self.row_count
     }
 
-    /// Bytes of all chunks together.
-    pub fn byte_count(&self) -> u64 {
-        self.byte_count
-    }
-
-    /// The next whole tuples: as many as fit `target` bytes, or one that is larger on its own.
+    /// The next whole tuples: as many as fit a chunk, or one that is larger on its own.
     ///
-    /// `None` when every row was given out. The size is exact, nothing is written twice, and the
-    /// buffer is the caller's own. 64 KiB to 1 MiB serve PostgreSQL well.
-    pub fn next_chunk(&mut self, target: usize) -> Option<Bytes> {
-        let (rows, bytes) = self.next_rows(target)?;
-        let mut out = vec![0; bytes];
+    /// `None` when every row was given out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) for a value that cannot
+    /// be written, with the column, the row within the stream and the SQLSTATE that the server
+    /// would have answered with. The encoder is of no further use then.
+    pub fn next_chunk(&mut self, chunks: &mut Chunks) -> Result<Option<Bytes>> {
+        self.measure_if_written()?;
+        let Some(first) = self.pending_sizes().first() else {
+            return Ok(None);
+        };
+        let mut out = chunks.take(*first as usize);
+        // Larger than the target only when the first row is.
+        let room = (*first as usize).max(chunks.target());
+        let mut filled = 0;
+        loop {
+            let (row_count, bytes) = self.fitting(room - filled);
+            if row_count == 0 {
+                return Ok(Some(chunks.give(out, filled)));
+            }
+            self.write(row_count, &mut out[filled..filled + bytes]);
+            filled += bytes;
+            self.measure_if_written()?;
+        }
+    }
+
+    /// Measures the next block, once all of the one before is written.
+    fn measure_if_written(&mut self) -> Result<()> {
+        if !self.pending.is_empty() {
+            return Ok(());
+        }
+        let rows = self.pending.end..self.row_count.min(self.pending.end + BLOCK_ROWS);
+        self.sizes.clear();
+        self.sizes.resize(rows.len(), self.constant_size);
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            column.prepare(rows.clone());
+            if let Err(rejected) = column.measure(rows.clone(), &mut self.sizes) {
+                return Err(self.rejected(index, rejected));
+            }
+        }
+        self.pending = rows;
+        Ok(())
+    }
+
+    fn pending_sizes(&self) -> &[u32] {
+        &self.sizes[self.sizes.len() - self.pending.len()..]
+    }
+
+    /// How many of the pending rows fit, and their bytes.
+    fn fitting(&self, room: usize) -> (usize, usize) {
+        if self.even {
+            let row_bytes = self.constant_size as usize;
+            let row_count = self.pending.len().min(room / row_bytes);
+            return (row_count, row_count * row_bytes);
+        }
+        let mut bytes = 0;
+        for (row_count, size) in self.pending_sizes().iter().enumerate() {
+            if bytes + *size as usize > room {
+                return (row_count, bytes);
+            }
+            bytes += *size as usize;
+        }
+        (self.pending.len(), bytes)
+    }
+
+    /// Writes the first of the pending rows; `out` is exactly as large as they are.
+    fn write(&mut self, row_count: usize, out: &mut [u8]) {
+        if self.even {
+            self.write_even(out);
+        } else {
+            self.write_each(row_count, out);
+        }
+        self.pending.start += row_count;
+    }
+
+    /// Writes rows that are equally long: where each field is can be told without a look at others.
+    fn write_even(&self, out: &mut [u8]) {
+        let row_bytes = self.constant_size as usize;
+        for row in out.chunks_exact_mut(row_bytes) {
+            row[..FIELD_COUNT].copy_from_slice(&self.field_count);
+        }
+        let mut at = FIELD_COUNT;
+        for column in &self.columns {
+            column.write_even(self.pending.start, out, row_bytes, at);
+            at += column.constant_size().unwrap_or(0) as usize;
+        }
+    }
+
+    /// Writes rows that are as long as they come.
+    fn write_each(&mut self, row_count: usize, out: &mut [u8]) {
+        let written = self.sizes.len() - self.pending.len();
         self.cursors.clear();
         let mut start = 0;
-        for size in &self.sizes[rows.clone()] {
+        for size in &self.sizes[written..written + row_count] {
             out[start..start + FIELD_COUNT].copy_from_slice(&self.field_count);
             self.cursors.push(start + FIELD_COUNT);
             start += *size as usize;
         }
         for column in &self.columns {
-            column.write(rows.start, &mut out, &mut self.cursors);
+            column.write(self.pending.start, out, &mut self.cursors);
         }
-        self.next_row = rows.end;
-        Some(Bytes::from(out))
     }
 
-    /// The rows of the next chunk and their bytes.
-    fn next_rows(&self, target: usize) -> Option<(Range<usize>, usize)> {
-        let mut sizes = self.sizes[self.next_row..]
-            .iter()
-            .map(|size| *size as usize);
-        let mut bytes = sizes.next()?;
-        let mut end = self.next_row + 1;
-        for size in sizes {
-            if bytes + size > target {
-                break;
-            }
-            bytes += size;
-            end += 1;
-        }
-        Some((self.next_row..end, bytes))
+    #[cold]
+    fn rejected(&self, column: usize, Rejected { row, problem }: Rejected) -> Error {
+        let row = u64::try_from(row).unwrap_or(u64::MAX);
+        problem.into_error(
+            &self.plan.columns()[column],
+            self.first_row.saturating_add(row),
+        )
     }
 }
 

@@ -18,11 +18,19 @@ pub(crate) trait Column: Send + Sync {
     /// Bytes of every field, length word included, where that is known without looking.
     fn constant_size(&self) -> Option<u32>;
 
-    /// Checks every value and adds each field's bytes to `sizes`, unless the size is constant.
-    fn measure(&self, sizes: &mut [u32]) -> Result<(), Rejected>;
+    /// Looks at rows that are to be measured and written next, where that is cheaper for many at
+    /// once. What was prepared before is forgotten.
+    fn prepare(&mut self, rows: Range<usize>);
+
+    /// Checks prepared rows and adds each field's bytes to `sizes`, unless the size is constant.
+    fn measure(&self, rows: Range<usize>, sizes: &mut [u32]) -> Result<(), Rejected>;
 
     /// Writes the fields of consecutive rows, each at its cursor in `out`; moves the cursors on.
     fn write(&self, first_row: usize, out: &mut [u8], cursors: &mut [usize]);
+
+    /// Writes the fields of a constant size, in rows that all are as long: each where its row in
+    /// `out` has them, from byte `at` on.
+    fn write_even(&self, first_row: usize, out: &mut [u8], row_bytes: usize, at: usize);
 
     /// Checks fields that are to be written one after another, and sums their bytes.
     fn measure_run(&self, rows: Range<usize>) -> Result<usize, Problem>;
@@ -33,6 +41,15 @@ pub(crate) trait Column: Send + Sync {
 
 /// An encoder of values whose length varies.
 pub(crate) trait Values: Send + Sync {
+    /// As [`Column::prepare`].
+    fn prepare(&mut self, _rows: Range<usize>) {}
+
+    /// The sizes of prepared rows, length words left out, where it is known without a look at each
+    /// that none is wrong, NULLs' slots included.
+    fn plain_sizes(&self, _rows: Range<usize>) -> Option<impl Iterator<Item = u32>> {
+        None::<std::iter::Empty<u32>>
+    }
+
     /// Checks a value and counts its bytes, length word left out.
     fn size(&self, row: usize) -> Result<usize, Problem>;
 
@@ -98,15 +115,13 @@ where
         self.nulls.is_none().then_some(u32_size(WORD + W))
     }
 
-    fn measure(&self, sizes: &mut [u32]) -> Result<(), Rejected> {
-        self.check(0..self.values.len())?;
+    fn prepare(&mut self, _rows: Range<usize>) {}
+
+    fn measure(&self, rows: Range<usize>, sizes: &mut [u32]) -> Result<(), Rejected> {
+        self.check(rows.clone())?;
         if let Some(nulls) = &self.nulls {
-            // Most values are there, and the bits of the others are quickly found.
-            for size in sizes.iter_mut() {
-                *size += u32_size(WORD + W);
-            }
-            for row in (!nulls.inner()).set_indices() {
-                sizes[row] -= u32_size(W);
+            for (size, valid) in sizes.iter_mut().zip(&nulls.slice(rows.start, rows.len())) {
+                *size += u32_size(WORD) + u32_size(W) * u32::from(valid);
             }
         }
         Ok(())
@@ -114,7 +129,7 @@ where
 
     fn write(&self, first_row: usize, out: &mut [u8], cursors: &mut [usize]) {
         let values = &self.values[first_row..first_row + cursors.len()];
-        match &self.nulls {
+        match nulls_in(&self.nulls, first_row..first_row + cursors.len()) {
             None => {
                 for (value, cursor) in values.iter().zip(cursors) {
                     self.put(*value, &mut out[*cursor..*cursor + WORD + W]);
@@ -122,7 +137,6 @@ where
                 }
             }
             Some(nulls) => {
-                let nulls = nulls.slice(first_row, values.len());
                 for ((value, valid), cursor) in values.iter().zip(&nulls).zip(cursors) {
                     if valid {
                         self.put(*value, &mut out[*cursor..*cursor + WORD + W]);
@@ -133,6 +147,15 @@ where
                     }
                 }
             }
+        }
+    }
+
+    fn write_even(&self, first_row: usize, out: &mut [u8], row_bytes: usize, at: usize) {
+        for (value, row) in self.values[first_row..]
+            .iter()
+            .zip(out.chunks_exact_mut(row_bytes))
+        {
+            self.put(*value, &mut row[at..at + WORD + W]);
         }
     }
 
@@ -162,6 +185,37 @@ where
 }
 
 impl<V: Values> Varying<V> {
+    fn measure_plain(
+        &self,
+        rows: Range<usize>,
+        plain: impl Iterator<Item = u32>,
+        sizes: &mut [u32],
+    ) -> Result<(), Rejected> {
+        // Both are at most about 1 GiB here, so that the sum fits; too large is looked for at the
+        // end, since a way out of the loops would keep them from being vectorised.
+        let word = u32_size(WORD);
+        match nulls_in(&self.nulls, rows.clone()) {
+            None => {
+                for (size, field) in sizes.iter_mut().zip(plain) {
+                    *size += word + field;
+                }
+            }
+            Some(nulls) => {
+                for ((size, field), valid) in sizes.iter_mut().zip(plain).zip(&nulls) {
+                    *size += word + field * u32::from(valid);
+                }
+            }
+        }
+        let too_large = |size: &u32| *size > u32_size(MAX_BYTES);
+        match sizes.iter().fold(false, |any, size| any | too_large(size)) {
+            false => Ok(()),
+            true => {
+                let at = sizes.iter().position(too_large).unwrap_or_default();
+                Err(Problem::RowTooLarge.at(rows.start + at))
+            }
+        }
+    }
+
     fn is_null(&self, row: usize) -> bool {
         self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }
@@ -185,13 +239,26 @@ impl<V: Values> Varying<V> {
     }
 }
 
+/// The NULLs among rows, when there are any.
+fn nulls_in(nulls: &Option<NullBuffer>, rows: Range<usize>) -> Option<NullBuffer> {
+    let nulls = nulls.as_ref()?.slice(rows.start, rows.len());
+    (nulls.null_count() > 0).then_some(nulls)
+}
+
 impl<V: Values> Column for Varying<V> {
     fn constant_size(&self) -> Option<u32> {
         None
     }
 
-    fn measure(&self, sizes: &mut [u32]) -> Result<(), Rejected> {
-        for (row, size) in sizes.iter_mut().enumerate() {
+    fn prepare(&mut self, rows: Range<usize>) {
+        self.values.prepare(rows);
+    }
+
+    fn measure(&self, rows: Range<usize>, sizes: &mut [u32]) -> Result<(), Rejected> {
+        if let Some(plain) = self.values.plain_sizes(rows.clone()) {
+            return self.measure_plain(rows, plain, sizes);
+        }
+        for (row, size) in rows.zip(sizes) {
             if self.is_null(row) {
                 *size += u32_size(WORD);
             } else {
@@ -203,20 +270,27 @@ impl<V: Values> Column for Varying<V> {
     }
 
     fn write(&self, first_row: usize, out: &mut [u8], cursors: &mut [usize]) {
-        if self.nulls.is_none() {
-            for (row, cursor) in (first_row..).zip(cursors) {
-                *cursor += self.put(row, &mut out[*cursor..]);
-            }
-        } else {
-            for (row, cursor) in (first_row..).zip(cursors) {
-                if self.is_null(row) {
-                    put_null(&mut out[*cursor..]);
-                    *cursor += WORD;
-                } else {
+        match nulls_in(&self.nulls, first_row..first_row + cursors.len()) {
+            None => {
+                for (row, cursor) in (first_row..).zip(cursors) {
                     *cursor += self.put(row, &mut out[*cursor..]);
                 }
             }
+            Some(nulls) => {
+                for ((row, valid), cursor) in (first_row..).zip(&nulls).zip(cursors) {
+                    if valid {
+                        *cursor += self.put(row, &mut out[*cursor..]);
+                    } else {
+                        put_null(&mut out[*cursor..]);
+                        *cursor += WORD;
+                    }
+                }
+            }
         }
+    }
+
+    fn write_even(&self, _first_row: usize, _out: &mut [u8], _row_bytes: usize, _at: usize) {
+        debug_assert!(false, "the size of these fields is not constant");
     }
 
     fn measure_run(&self, mut rows: Range<usize>) -> Result<usize, Problem> {
@@ -249,7 +323,9 @@ impl Column for AllNull {
         Some(u32_size(WORD))
     }
 
-    fn measure(&self, _sizes: &mut [u32]) -> Result<(), Rejected> {
+    fn prepare(&mut self, _rows: Range<usize>) {}
+
+    fn measure(&self, _rows: Range<usize>, _sizes: &mut [u32]) -> Result<(), Rejected> {
         Ok(())
     }
 
@@ -257,6 +333,12 @@ impl Column for AllNull {
         for cursor in cursors {
             put_null(&mut out[*cursor..]);
             *cursor += WORD;
+        }
+    }
+
+    fn write_even(&self, _first_row: usize, out: &mut [u8], row_bytes: usize, at: usize) {
+        for row in out.chunks_exact_mut(row_bytes) {
+            put_null(&mut row[at..]);
         }
     }
 

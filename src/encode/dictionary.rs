@@ -29,7 +29,8 @@ pub(super) fn dictionary<'a>(
             used[*key] = true;
         }
     }
-    let column = bind(plan, values)?;
+    let mut column = bind(plan, values)?;
+    column.prepare(0..values.len());
     let mut bytes = Vec::new();
     let encoded = used.into_iter().enumerate().map(|(value, used)| {
         if !used {

@@ -2,6 +2,8 @@
 
 use arrow_buffer::i256;
 
+use super::column::u32_size;
+use super::numeric::{HEADER, NEGATIVE, POSITIVE};
 use super::problem::Problem;
 use crate::plan::NumericLimit;
 
@@ -13,6 +15,8 @@ const BITS: u32 = 16;
 
 /// Four decimals make a digit; fewer of them, left over by a scale, are multiplied up.
 const POWERS: [u64; 5] = [1, 10, 100, 1000, 10_000];
+
+const EIGHT_DECIMALS: u64 = 100_000_000;
 
 /// Where the decimal point is: decimals after it, and what follows from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,93 +88,52 @@ pub(super) trait Digits {
     }
 }
 
-/// Up to four digits in one integer, sixteen bits each: nearly all prices and quantities there are.
-///
-/// Shifts and counts of zeros take the place of loops and branches, which values of different
-/// length would mispredict.
+/// A number of at most four digits, and the words before them, as both go over the wire: nearly all
+/// prices and quantities there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Packed {
-    /// The digits, zeros at the end shifted out.
+pub(super) struct Short {
+    /// How many digits, weight, sign and display scale, sixteen bits each.
+    header: u64,
+    /// The digits, without zeros at either end; the last is in the lowest sixteen bits.
     digits: u64,
-    /// How many places were shifted out.
-    shifted: u32,
 }
 
-/// Four digits and a sign, to be kept for each value of a column. A digit needs fourteen bits, so
-/// that the uppermost bit is free for the sign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Word(u64);
-
-impl Word {
+impl Short {
     /// In place of a number of more digits.
-    pub(super) const LONG: Self = Self(u64::MAX);
+    pub(super) const LONG: Self = Self {
+        header: u64::MAX,
+        digits: 0,
+    };
 
-    const SIGN: u64 = 1 << 63;
-
-    /// Takes an integer apart, unless it has more than four digits. `PARTIAL` is
-    /// [`Point::partial`], constant so that no division is left.
     #[inline]
-    pub(super) fn new<const PARTIAL: usize>(value: i64) -> Self {
-        const EIGHT_DECIMALS: u64 = 100_000_000;
-        let two = |decimals: u64| (decimals / 10_000) << BITS | (decimals % 10_000);
-        let (power, missing) = (POWERS[PARTIAL], POWERS[4 - PARTIAL]);
-        let magnitude = value.unsigned_abs();
-        let (last, rest, places, more) = if PARTIAL == 0 {
-            (0, magnitude, 0, EIGHT_DECIMALS)
-        } else {
-            (magnitude % power * missing, magnitude / power, 1, POWERS[4])
-        };
-        let digits = if rest < EIGHT_DECIMALS {
-            two(rest)
-        } else if rest < EIGHT_DECIMALS * more {
-            two(rest / EIGHT_DECIMALS) << (2 * BITS) | two(rest % EIGHT_DECIMALS)
-        } else {
-            return Self::LONG;
-        };
-        let sign = if value < 0 { Self::SIGN } else { 0 };
-        Self(sign | digits << (places * BITS) | last)
+    pub(super) fn is_long(&self) -> bool {
+        self.header == Self::LONG.header
     }
 
+    /// Bytes of header and digits.
     #[inline]
-    pub(super) fn is_negative(self) -> bool {
-        self.0 & Self::SIGN != 0
+    pub(super) fn size(&self) -> usize {
+        HEADER + 2 * self.count()
     }
 
-    /// The digits alone; `None` for [`Word::LONG`].
+    /// Writes header and digits to `out`, which is exactly as long.
     #[inline]
-    pub(super) fn digits(self) -> Option<Packed> {
-        let digits = self.0 & !Self::SIGN;
-        // One bit more keeps zero from shifting everything out.
-        let shifted = (digits | Self::SIGN).trailing_zeros() / BITS;
-        let packed = Packed {
-            digits: digits >> (shifted * BITS),
-            shifted,
-        };
-        if self == Self::LONG {
-            None
-        } else {
-            Some(packed)
-        }
+    pub(super) fn put_all(&self, out: &mut [u8]) {
+        // Eight bytes of digits always, which may begin within the header: so the header comes last.
+        self.put(out);
+        out[..HEADER].copy_from_slice(&self.header.to_be_bytes());
     }
 }
 
-impl Packed {
-    #[inline]
-    fn places(&self) -> u32 {
-        (u64::BITS + BITS - 1 - self.digits.leading_zeros()) / BITS
-    }
-}
-
-impl Digits for Packed {
+impl Digits for Short {
     #[inline]
     fn count(&self) -> usize {
-        self.places() as usize
+        (self.header >> (3 * BITS)) as usize
     }
 
-    #[inline]
-    fn weight(&self, point: Point) -> i16 {
-        // A product, not a branch: zeros come and go in a column of prices.
-        point.weight(self.places() + self.shifted).wrapping_sub(1) * i16::from(self.digits != 0)
+    #[expect(clippy::cast_possible_truncation, reason = "the word that it is")]
+    fn weight(&self, _point: Point) -> i16 {
+        ((self.header >> (2 * BITS)) as u16).cast_signed()
     }
 
     #[inline]
@@ -181,9 +144,85 @@ impl Digits for Packed {
 
     #[expect(clippy::cast_possible_truncation, reason = "a digit has 16 bits")]
     fn ends(&self) -> (u16, u16) {
-        let first = self.digits >> (self.places().saturating_sub(1) * BITS);
+        let first = self.digits >> (u32_size(self.count().saturating_sub(1)) * BITS);
         (first as u16, self.digits as u16)
     }
+}
+
+/// Makes [`Short`] numbers of integers with one scale.
+///
+/// Header and place of the digits follow from which of the four digits are zero. Those are sixteen
+/// cases, looked up instead of counted: no branch depends on the number.
+pub(super) struct Shortener {
+    /// The largest magnitude that has no more than four digits and is no error.
+    most: u64,
+    /// By the digits that are not zero, the last being bit 0: the header, without the sign.
+    headers: [u64; 16],
+    /// By the same: bits of the zeros at the end.
+    shifts: [u32; 16],
+}
+
+impl Shortener {
+    /// For numbers with this point, shown with so many decimals, of which magnitudes beyond
+    /// `declared` are errors and left to somebody else.
+    pub(super) fn new(point: Point, shown: u16, declared: u64) -> Self {
+        let fitting = match point.partial as usize {
+            0 => EIGHT_DECIMALS * EIGHT_DECIMALS - 1,
+            partial => EIGHT_DECIMALS * POWERS[4] * POWERS[partial] - 1,
+        };
+        let (mut headers, mut shifts) = ([u64::from(shown); 16], [0; 16]);
+        for (mask, (header, shift)) in (1_u8..).zip(headers.iter_mut().zip(&mut shifts).skip(1)) {
+            let (zeros, places) = (mask.trailing_zeros(), u8::BITS - mask.leading_zeros());
+            let weight = point.weight(places - 1).cast_unsigned();
+            *header |= u64::from(places - zeros) << (3 * BITS) | u64::from(weight) << (2 * BITS);
+            *shift = zeros * BITS;
+        }
+        Self {
+            most: fitting.min(declared),
+            headers,
+            shifts,
+        }
+    }
+
+    /// `PARTIAL` is [`Point::partial`], constant so that no division is left.
+    #[inline]
+    pub(super) fn shorten<const PARTIAL: usize>(&self, value: i64) -> Short {
+        let magnitude = value.unsigned_abs();
+        if magnitude > self.most {
+            return Short::LONG;
+        }
+        let two = |decimals: u64| (decimals / 10_000) << BITS | (decimals % 10_000);
+        let (power, missing) = (POWERS[PARTIAL], POWERS[4 - PARTIAL]);
+        let (last, rest, places) = if PARTIAL == 0 {
+            (0, magnitude, 0)
+        } else {
+            (magnitude % power * missing, magnitude / power, 1)
+        };
+        let digits = if rest < POWERS[4] {
+            rest
+        } else if rest < EIGHT_DECIMALS {
+            two(rest)
+        } else {
+            two(rest / EIGHT_DECIMALS) << (2 * BITS) | two(rest % EIGHT_DECIMALS)
+        };
+        let digits = digits << (places * BITS) | last;
+        let mask = not_zero(digits);
+        let sign = if value < 0 { NEGATIVE } else { POSITIVE };
+        Short {
+            header: self.headers[mask] | u64::from(sign) << BITS,
+            digits: digits >> self.shifts[mask],
+        }
+    }
+}
+
+/// Which of four digits are not zero, the last being bit 0.
+#[inline]
+fn not_zero(digits: u64) -> usize {
+    // A digit is below 10000: adding this to one that is not zero carries into its uppermost bit,
+    // and never further.
+    let flags = (digits + 0x7fff_7fff_7fff_7fff) & 0x8000_8000_8000_8000;
+    // The four bits, sixteen apart, are multiplied to be side by side at the upper end.
+    (flags.wrapping_mul(1 << 45 | 1 << 30 | 1 << 15 | 1) >> 60) as usize
 }
 
 /// Any number of digits.

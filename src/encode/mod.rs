@@ -3,6 +3,7 @@
 mod array;
 mod batch;
 mod bind;
+mod chunks;
 mod column;
 mod dictionary;
 mod digits;
@@ -19,3 +20,4 @@ mod tests;
 mod varlen;
 
 pub use batch::BatchEncoder;
+pub use chunks::Chunks;

@@ -4,13 +4,15 @@
 //! of 10000 of the first, the sign, and how many decimals after the point are shown. Zeros at both
 //! ends are left out, as PostgreSQL itself does; zeros in between are digits like any other.
 
+use std::ops::Range;
+
 use arrow_array::types::{ArrowPrimitiveType, DecimalType};
 use arrow_array::{ArrowNativeTypeOp, PrimitiveArray};
 use arrow_buffer::i256;
 
 use super::bind::{BoxedColumn, valid};
 use super::column::{Values, Varying, u32_size};
-use super::digits::{Digits, Point, Wide, Word};
+use super::digits::{Digits, Point, Short, Shortener, Wide};
 use super::fixed::fixed;
 use super::problem::Problem;
 use crate::plan::{FieldPlan, NumericLimit};
@@ -19,8 +21,8 @@ use crate::plan::{FieldPlan, NumericLimit};
 pub(super) const HEADER: usize = 8;
 
 /// Signs of numeric.c.
-const POSITIVE: u16 = 0;
-const NEGATIVE: u16 = 0x4000;
+pub(super) const POSITIVE: u16 = 0;
+pub(super) const NEGATIVE: u16 = 0x4000;
 
 /// An integer that a decimal scale may belong to.
 pub(super) trait Unscaled: Copy + Send + Sync {
@@ -94,7 +96,10 @@ where
     };
     let whole = move |v| whole(within(v)?.wide(), scale);
     Ok(match plan {
-        FieldPlan::Numeric { limit } => scaled(array, i32::from(scale), *limit, within),
+        FieldPlan::Numeric { limit } => {
+            let declared = declared.small().map_or(i64::MAX, |most| most);
+            scaled(array, i32::from(scale), *limit, declared, within)
+        }
         FieldPlan::Int2 => fixed(array, move |v| {
             integer::<i16>(whole(v)?).map(i16::to_be_bytes)
         }),
@@ -123,14 +128,14 @@ where
     T: ArrowPrimitiveType,
     T::Native: Unscaled,
 {
-    scaled(array, 0, limit, Ok)
+    scaled(array, 0, limit, i64::MAX, Ok)
 }
 
-/// Takes the integers apart once, to be measured and written from what that leaves.
 fn scaled<'a, T, F>(
     array: &'a PrimitiveArray<T>,
     scale: i32,
     limit: Option<NumericLimit>,
+    declared: i64,
     check: F,
 ) -> BoxedColumn<'a>
 where
@@ -138,18 +143,13 @@ where
     T::Native: Unscaled,
     F: Fn(T::Native) -> Result<T::Native, Problem> + Send + Sync + 'a,
 {
-    let values = &array.values()[..];
-    let point = Point::of(scale);
-    let words = match point.partial {
-        0 => words::<_, 0>(values, &check),
-        1 => words::<_, 1>(values, &check),
-        2 => words::<_, 2>(values, &check),
-        _ => words::<_, 3>(values, &check),
-    };
-    let shown = u16::try_from(scale).unwrap_or(0);
+    let (point, shown) = (Point::of(scale), u16::try_from(scale).unwrap_or(0));
     let values = Scaled {
-        values,
-        words,
+        values: array.values(),
+        shorts: Vec::new(),
+        first_row: 0,
+        plain: false,
+        shortener: Shortener::new(point, shown, declared.unsigned_abs()),
         point,
         shown,
         limit,
@@ -161,51 +161,79 @@ where
     })
 }
 
-/// The digits of short values; what is long, or not right, is looked at again when measured.
-fn words<T: Unscaled, const PARTIAL: usize>(
-    values: &[T],
-    check: impl Fn(T) -> Result<T, Problem>,
-) -> Vec<Word> {
-    let word = |value: &T| match (check(*value), value.small()) {
-        (Ok(_), Some(small)) => Word::new::<PARTIAL>(small),
-        (Ok(_), None) | (Err(_), _) => Word::LONG,
-    };
-    values.iter().map(word).collect()
-}
-
 /// Integers with one scale.
 struct Scaled<'a, T, F> {
     values: &'a [T],
-    words: Vec<Word>,
+    /// Prepared values that are short; what is long, or not right, is looked at again when measured.
+    shorts: Vec<Short>,
+    /// The row of the first of them.
+    first_row: usize,
+    /// Whether all of them are short, and nothing is asked of them.
+    plain: bool,
+    shortener: Shortener,
     point: Point,
     shown: u16,
     limit: Option<NumericLimit>,
     check: F,
 }
 
-impl<'a, T, F> Values for Scaled<'a, T, F>
+impl<T: Unscaled, F> Scaled<'_, T, F> {
+    fn shorten<const PARTIAL: usize>(&mut self, rows: Range<usize>) {
+        self.first_row = rows.start;
+        self.shorts.clear();
+        self.plain = self.limit.is_none();
+        let shorten = |value: &T| {
+            let short = match value.small() {
+                Some(small) => self.shortener.shorten::<PARTIAL>(small),
+                None => Short::LONG,
+            };
+            self.plain &= !short.is_long();
+            short
+        };
+        self.shorts.extend(self.values[rows].iter().map(shorten));
+    }
+}
+
+impl<T, F> Values for Scaled<'_, T, F>
 where
     T: Unscaled,
-    F: Fn(T) -> Result<T, Problem> + Send + Sync + 'a,
+    F: Fn(T) -> Result<T, Problem> + Send + Sync,
 {
+    fn prepare(&mut self, rows: Range<usize>) {
+        match self.point.partial {
+            0 => self.shorten::<0>(rows),
+            1 => self.shorten::<1>(rows),
+            2 => self.shorten::<2>(rows),
+            _ => self.shorten::<3>(rows),
+        }
+    }
+
+    fn plain_sizes(&self, rows: Range<usize>) -> Option<impl Iterator<Item = u32>> {
+        let first = rows.start - self.first_row;
+        let sizes = self.shorts[first..first + rows.len()].iter();
+        self.plain
+            .then(|| sizes.map(|short| u32_size(short.size())))
+    }
+
     #[inline(always)]
     fn size(&self, row: usize) -> Result<usize, Problem> {
-        match self.words[row].digits() {
-            Some(digits) => size(&digits, self.point, self.limit),
-            None => {
-                let value = (self.check)(self.values[row])?;
-                size(&Wide::new(value.wide(), self.point), self.point, self.limit)
-            }
+        let short = &self.shorts[row - self.first_row];
+        if short.is_long() {
+            let value = (self.check)(self.values[row])?;
+            return size(&Wide::new(value.wide(), self.point), self.point, self.limit);
         }
+        size(short, self.point, self.limit)
     }
 
     #[inline(always)]
     fn put(&self, row: usize, out: &mut [u8]) -> usize {
-        let word = self.words[row];
-        match word.digits() {
-            Some(digits) => put(&digits, word.is_negative(), self.point, self.shown, out),
-            None => put_wide(self.values[row].wide(), self.point, self.shown, out),
+        let short = &self.shorts[row - self.first_row];
+        if short.is_long() {
+            return put_wide(self.values[row].wide(), self.point, self.shown, out);
         }
+        let size = short.size();
+        short.put_all(&mut out[..size]);
+        size
     }
 }
 

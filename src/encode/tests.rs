@@ -11,8 +11,8 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema};
 
-use super::BatchEncoder;
 use super::format::{HEADER, TRAILER};
+use super::{BatchEncoder, Chunks};
 use crate::error::Result;
 use crate::plan::{Column, EncodePlan, Ident, PgType, PgTypeKind, QualifiedName, Relation};
 
@@ -87,14 +87,14 @@ fn batch(arrays: Vec<ArrayRef>) -> RecordBatch {
     RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), arrays).unwrap()
 }
 
-/// The bytes of tuples, after a look at whether their number was predicted.
+/// The bytes of tuples.
 fn encode(plan: &EncodePlan, batch: &RecordBatch, target: usize) -> Result<Vec<u8>> {
     let mut encoder = BatchEncoder::new(plan, batch, 0)?;
+    let mut chunks = Chunks::new(target);
     let mut bytes = Vec::new();
-    while let Some(chunk) = encoder.next_chunk(target) {
+    while let Some(chunk) = encoder.next_chunk(&mut chunks)? {
         bytes.extend_from_slice(&chunk);
     }
-    assert_eq!(encoder.byte_count(), bytes.len() as u64);
     assert_eq!(encoder.row_count(), batch.num_rows());
     Ok(bytes)
 }

@@ -1,13 +1,15 @@
 //! Text and bytes: what goes over the wire as it is, after a look at its length and content.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use arrow_array::types::{ByteArrayType, ByteViewType};
 use arrow_array::{Array, FixedSizeBinaryArray, GenericByteArray, GenericByteViewArray};
 use arrow_buffer::ArrowNativeType;
 
 use super::bind::{BoxedColumn, valid};
-use super::column::{Values, Varying};
+use super::column::{Values, Varying, u32_size};
+use super::format::MAX_BYTES;
 use super::problem::Problem;
 use crate::plan::FieldPlan;
 
@@ -22,8 +24,15 @@ pub(super) trait Blobs: Array {
     /// The bytes of a value.
     fn blob(&self, row: usize) -> &[u8];
 
-    /// Whether it is known that no value has a NUL; a quick look at all of them at once.
-    fn has_no_nul(&self) -> bool;
+    /// The length of each, in any row whose slot is NULL too, where they are quickly found and all
+    /// together are well below what a field may have.
+    fn lengths(&self, _rows: Range<usize>) -> Option<impl Iterator<Item = u32>> {
+        None::<std::iter::Empty<u32>>
+    }
+
+    /// Whether it is known that no value of these rows has a NUL; a quick look at all of them at
+    /// once.
+    fn has_no_nul(&self, rows: Range<usize>) -> bool;
 }
 
 impl<T: ByteArrayType> Blobs for GenericByteArray<T> {
@@ -31,12 +40,17 @@ impl<T: ByteArrayType> Blobs for GenericByteArray<T> {
         self.value(row).as_ref()
     }
 
-    fn has_no_nul(&self) -> bool {
+    fn lengths(&self, rows: Range<usize>) -> Option<impl Iterator<Item = u32>> {
+        let offsets = &self.value_offsets()[rows.start..=rows.end];
+        let total = offsets[rows.len()].as_usize() - offsets[0].as_usize();
+        let pairs = offsets.iter().zip(&offsets[1..]);
+        (total < MAX_BYTES / 2)
+            .then(|| pairs.map(|(from, to)| u32_size(to.as_usize() - from.as_usize())))
+    }
+
+    fn has_no_nul(&self, rows: Range<usize>) -> bool {
         let offsets = self.value_offsets();
-        let (Some(first), Some(last)) = (offsets.first(), offsets.last()) else {
-            return true;
-        };
-        let (first, last) = (first.as_usize(), last.as_usize());
+        let (first, last) = (offsets[rows.start].as_usize(), offsets[rows.end].as_usize());
         memchr::memchr(0, &self.value_data()[first..last]).is_none()
     }
 }
@@ -46,7 +60,7 @@ impl<T: ByteViewType> Blobs for GenericByteViewArray<T> {
         self.value(row).as_ref()
     }
 
-    fn has_no_nul(&self) -> bool {
+    fn has_no_nul(&self, _rows: Range<usize>) -> bool {
         false
     }
 }
@@ -56,7 +70,7 @@ impl Blobs for FixedSizeBinaryArray {
         self.value(row)
     }
 
-    fn has_no_nul(&self) -> bool {
+    fn has_no_nul(&self, _rows: Range<usize>) -> bool {
         false
     }
 }
@@ -70,27 +84,13 @@ pub(super) fn text<'a, A: Blobs>(
     plan: &'a FieldPlan,
     array: &'a A,
 ) -> Result<BoxedColumn<'a>, Problem> {
-    let clean = || array.has_no_nul();
     Ok(match plan {
-        FieldPlan::Text { max_chars: None } => blobs(
-            array,
-            Text {
-                clean: clean(),
-                check: |_: &[u8]| Ok(()),
-            },
-        ),
+        FieldPlan::Text { max_chars: None } => blobs(array, Text::ANY),
         FieldPlan::Text {
             max_chars: Some(max),
         } => {
             let max = *max as usize;
-            let check = move |text: &[u8]| fits(text, max);
-            blobs(
-                array,
-                Text {
-                    clean: clean(),
-                    check,
-                },
-            )
+            blobs(array, Text::that(move |text: &[u8]| fits(text, max)))
         }
         FieldPlan::Name => {
             let check = |text: &[u8]| {
@@ -100,13 +100,7 @@ pub(super) fn text<'a, A: Blobs>(
                     Err(Problem::NameTooLong)
                 }
             };
-            blobs(
-                array,
-                Text {
-                    clean: clean(),
-                    check,
-                },
-            )
+            blobs(array, Text::that(check))
         }
         FieldPlan::Enum { labels } => {
             let labels: HashSet<&[u8]> = labels.iter().map(String::as_bytes).collect();
@@ -117,10 +111,9 @@ pub(super) fn text<'a, A: Blobs>(
                     Err(Problem::UnknownLabel)
                 }
             };
-            // No label has a NUL.
-            blobs(array, Text { clean: true, check })
+            blobs(array, Text::that(check))
         }
-        FieldPlan::JsonbText => blobs(array, Jsonb { clean: clean() }),
+        FieldPlan::JsonbText => blobs(array, Jsonb { clean: false }),
         FieldPlan::Uuid => blobs(array, UuidText),
         _ => return Err(Problem::Unplanned),
     })
@@ -151,6 +144,17 @@ fn blobs<'a, A: Blobs, S: Shape + 'a>(array: &'a A, shape: S) -> BoxedColumn<'a>
 
 /// What is made of bytes.
 trait Shape: Send + Sync {
+    /// Told whether it is known that no value to come has a NUL.
+    fn set_clean(&mut self, _clean: bool) {}
+
+    /// Whether NULs are looked for.
+    const TEXT: bool = false;
+
+    /// What is added to the bytes' number, when nothing else is asked of them.
+    fn plain(&self) -> Option<u32> {
+        None
+    }
+
     fn size(&self, blob: &[u8]) -> Result<usize, Problem>;
 
     fn put(&self, blob: &[u8], out: &mut [u8]) -> usize {
@@ -165,6 +169,17 @@ struct Shaped<'a, A, S> {
 }
 
 impl<A: Blobs, S: Shape> Values for Shaped<'_, A, S> {
+    fn prepare(&mut self, rows: Range<usize>) {
+        if S::TEXT {
+            self.shape.set_clean(self.array.has_no_nul(rows));
+        }
+    }
+
+    fn plain_sizes(&self, rows: Range<usize>) -> Option<impl Iterator<Item = u32>> {
+        let more = self.shape.plain()?;
+        Some(self.array.lengths(rows)?.map(move |length| length + more))
+    }
+
     fn size(&self, row: usize) -> Result<usize, Problem> {
         self.shape.size(self.array.blob(row))
     }
@@ -177,13 +192,42 @@ impl<A: Blobs, S: Shape> Values for Shaped<'_, A, S> {
 /// `textrecv`, varlena.c: the text, in the client's encoding, which is UTF-8.
 struct Text<F> {
     clean: bool,
-    check: F,
+    check: Option<F>,
+}
+
+impl Text<fn(&[u8]) -> Result<(), Problem>> {
+    /// Any text.
+    const ANY: Self = Self {
+        clean: false,
+        check: None,
+    };
+}
+
+impl<F: Fn(&[u8]) -> Result<(), Problem>> Text<F> {
+    fn that(check: F) -> Self {
+        Self {
+            clean: false,
+            check: Some(check),
+        }
+    }
 }
 
 impl<F: Fn(&[u8]) -> Result<(), Problem> + Send + Sync> Shape for Text<F> {
+    const TEXT: bool = true;
+
+    fn plain(&self) -> Option<u32> {
+        (self.clean && self.check.is_none()).then_some(0)
+    }
+
+    fn set_clean(&mut self, clean: bool) {
+        self.clean = clean;
+    }
+
     fn size(&self, text: &[u8]) -> Result<usize, Problem> {
         no_nul(self.clean, text)?;
-        (self.check)(text)?;
+        if let Some(check) = &self.check {
+            check(text)?;
+        }
         Ok(text.len())
     }
 }
@@ -194,6 +238,16 @@ struct Jsonb {
 }
 
 impl Shape for Jsonb {
+    const TEXT: bool = true;
+
+    fn plain(&self) -> Option<u32> {
+        self.clean.then_some(1)
+    }
+
+    fn set_clean(&mut self, clean: bool) {
+        self.clean = clean;
+    }
+
     fn size(&self, text: &[u8]) -> Result<usize, Problem> {
         no_nul(self.clean, text)?;
         Ok(1 + text.len())
@@ -210,6 +264,10 @@ impl Shape for Jsonb {
 struct Bytea;
 
 impl Shape for Bytea {
+    fn plain(&self) -> Option<u32> {
+        Some(0)
+    }
+
     fn size(&self, bytes: &[u8]) -> Result<usize, Problem> {
         Ok(bytes.len())
     }

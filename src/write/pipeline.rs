@@ -2,7 +2,7 @@
 
 use futures_util::{Stream, StreamExt};
 
-use crate::encode::{BatchEncoder, format};
+use crate::encode::{BatchEncoder, Chunks, format};
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::CopySink;
@@ -77,6 +77,7 @@ where
         batch_count: 0,
     };
     let mut announced = None;
+    let mut chunks = Chunks::new(CHUNK_BYTES);
     reach(Failpoint::AttemptBeforeRows).await;
     while let Some(message) = messages.next().await {
         match message? {
@@ -96,7 +97,7 @@ where
                 let mut encoder = BatchEncoder::new(plan, &batch, arrived.row_count)?;
                 arrived.row_count += u64::try_from(encoder.row_count()).unwrap_or(u64::MAX);
                 arrived.batch_count += 1;
-                while let Some(chunk) = encoder.next_chunk(CHUNK_BYTES) {
+                while let Some(chunk) = encoder.next_chunk(&mut chunks)? {
                     sink.send(chunk).await?;
                 }
                 reach(Failpoint::AttemptMidRows).await;

@@ -179,13 +179,17 @@ proptest! {
         let batch = record_batch(&rows);
         let plan = plan(&batch);
         let mut encoder = super::BatchEncoder::new(&plan, &batch, 0).unwrap();
-        let mut count = 0;
-        while let Some(chunk) = encoder.next_chunk(target) {
+        let mut chunks = super::Chunks::new(target);
+        let (mut count, mut given) = (0, Vec::new());
+        while let Some(chunk) = encoder.next_chunk(&mut chunks).unwrap() {
             let tuples = parse(&chunk);
             prop_assert!(chunk.len() <= target || tuples.len() == 1);
             count += tuples.len();
+            given.push((chunk.to_vec(), chunk));
         }
+        // Nothing was written over while somebody had it.
+        prop_assert!(given.iter().all(|(then, now)| then == now));
         prop_assert_eq!(count, rows.len());
-        prop_assert_eq!(encoder.next_chunk(target), None);
+        prop_assert_eq!(encoder.next_chunk(&mut chunks).unwrap(), None);
     }
 }

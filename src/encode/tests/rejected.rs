@@ -9,7 +9,7 @@ use arrow_buffer::IntervalMonthDayNano;
 use arrow_schema::{DataType, Field};
 
 use super::{array_of, batch, column, copy, encode, pg_type, relation};
-use crate::encode::BatchEncoder;
+use crate::encode::{BatchEncoder, Chunks};
 use crate::error::ErrorKind;
 use crate::plan::{Column, EncodePlan, PgTypeKind as K};
 
@@ -300,6 +300,25 @@ fn a_null_in_a_column_without_nulls_is_rejected_with_its_row_in_the_stream() {
         let error = BatchEncoder::new(&plan, &batch, 41_236).err().unwrap();
         assert_eq!(error.context().sqlstate.as_deref(), Some("23502"));
         assert_eq!(error.context().row, Some(41_237));
+    }
+}
+
+#[test]
+fn a_value_is_rejected_with_its_row_in_the_stream_wherever_it_is_in_the_batch() {
+    for row in [0, 15, 16, 47, 99] {
+        let values = (0..100).map(|i| if i == row { 1 << 31 } else { i });
+        let batch = batch(vec![Arc::new(Int64Array::from_iter_values(values))]);
+        let plan = EncodePlan::new(&batch.schema(), &relation(vec![column("c0", K::Int4, -1)]));
+        let plan = plan.unwrap();
+        let mut encoder = BatchEncoder::new(&plan, &batch, 41_000).unwrap();
+        let mut chunks = Chunks::new(64);
+        let error = loop {
+            match encoder.next_chunk(&mut chunks) {
+                Ok(chunk) => assert!(chunk.is_some(), "row {row} was taken"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.context().row, Some(41_000 + row.unsigned_abs()));
     }
 }
 

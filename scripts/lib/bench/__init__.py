@@ -1,0 +1,1 @@
+"""What `scripts/bench` runs, once it has made everything that this needs."""

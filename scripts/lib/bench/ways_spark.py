@@ -1,0 +1,165 @@
+"""The ways that begin in Spark. All read the same Parquet files, a file to each partition."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING, Any, Callable, Iterator
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from bench.worker import Job
+
+Run = Callable[[], None]
+
+
+@functools.cache
+def _session() -> Any:
+    from pyspark.sql import SparkSession
+
+    # A file that is never split and never shares a partition.
+    whole = str(1 << 40)
+    builder = (
+        SparkSession.builder.master("local[*]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.memory", "2g")
+        .config("spark.driver.extraJavaOptions", "-Duser.timezone=UTC")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.files.maxPartitionBytes", whole)
+        .config("spark.sql.files.openCostInBytes", whole)
+        .config("spark.ui.showConsoleProgress", "false")
+    )
+    jar = os.environ.get("BENCH_JDBC_JAR")
+    if jar:
+        builder = builder.config("spark.driver.extraClassPath", jar)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+def _frame(job: Job) -> Any:
+    frame = _session().read.parquet(str(job.files.parquet(job.width)))
+    found = frame.rdd.getNumPartitions()
+    if found != job.width:
+        raise RuntimeError(f"Spark made {found} partitions of {job.width} files")
+    return frame
+
+
+def _in_arrow(job: Job, consume: Callable[[Iterator[pa.RecordBatch]], None]) -> Run:
+    """Has each partition's batches consumed in Spark's Python processes."""
+    frame = _frame(job)
+
+    def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        consume(batches)
+        yield pa.record_batch({"done": pa.array([1], pa.int32())})
+
+    return lambda: _check(frame.mapInArrow(task, "done int").collect(), job)
+
+
+def _check(rows: list, job: Job) -> None:
+    if len(rows) != job.width:
+        raise RuntimeError(f"{len(rows)} of {job.width} partitions are done")
+
+
+def nothing(job: Job) -> Run:
+    """What Spark itself costs: rows come into Python and are dropped."""
+
+    def consume(batches: Iterator[pa.RecordBatch]) -> None:
+        for _ in batches:
+            pass
+
+    return _in_arrow(job, consume)
+
+
+def pgpq(job: Job) -> Run:
+    """Each partition by pgpq and psycopg, in a transaction of its own."""
+    postgres, table = job.postgres, job.table
+
+    def consume(batches: Iterator[pa.RecordBatch]) -> None:
+        import itertools
+
+        from bench.ways import pgpq_copy
+
+        first = next(batches, None)
+        if first is not None:
+            pgpq_copy(postgres, table, first.schema, itertools.chain([first], batches))
+
+    return _in_arrow(job, consume)
+
+
+def arrow_csv(job: Job) -> Run:
+    """Each partition as CSV by Arrow's writer, sent by pg8000."""
+    postgres, table = job.postgres, job.table
+
+    def consume(batches: Iterator[pa.RecordBatch]) -> None:
+        from bench import ways
+
+        held = list(batches)
+        if held:
+            ways.pg8000_copy(postgres, table, ways.arrow_csv(held, held[0].schema))
+
+    return _in_arrow(job, consume)
+
+
+def pg8000(job: Job) -> Run:
+    """Each partition's rows as CSV by Python's writer, sent by pg8000."""
+    frame, postgres, table = _frame(job), job.postgres, job.table
+
+    def send(rows: Iterator[tuple]) -> None:
+        from bench import ways
+
+        ways.pg8000_copy(postgres, table, ways.row_csv(rows))
+
+    return lambda: frame.foreachPartition(send)
+
+
+def jdbc(job: Job) -> Run:
+    """Spark's own JDBC source, with what makes it fastest."""
+    from urllib.parse import urlsplit
+
+    frame, parts = _frame(job), urlsplit(job.postgres)
+    url = (
+        f"jdbc:postgresql://{parts.hostname}:{parts.port}{parts.path}"
+        "?reWriteBatchedInserts=true&stringtype=unspecified"
+    )
+    writer = (
+        frame.write.format("jdbc")
+        .mode("append")
+        .option("url", url)
+        .option("dbtable", job.table)
+        .option("user", parts.username or "postgres")
+        .option("driver", "org.postgresql.Driver")
+        .option("batchsize", 10_000)
+    )
+    if parts.password:
+        writer = writer.option("password", parts.password)
+    return lambda: writer.save()
+
+
+def pgflight_create(job: Job) -> Run:
+    """Exactly once, into a table that is made."""
+    return _pgflight(job, mode="create")
+
+
+def pgflight_append(job: Job) -> Run:
+    """Exactly once, into a table that is there."""
+    return _pgflight(job, mode="append")
+
+
+def pgflight_direct(job: Job) -> Run:
+    """Straight into the table, without the promise."""
+    return _pgflight(job, mode="append", publish="direct")
+
+
+def _pgflight(job: Job, **how: str) -> Run:
+    import pgflight
+
+    frame = _frame(job)
+
+    def run() -> None:
+        result = pgflight.write_dataframe(frame, job.pgflight, job.table, **how)
+        if result.row_count != job.used_rows:
+            raise RuntimeError(f"pgflight says {result.row_count} rows")
+
+    return run

@@ -1,0 +1,99 @@
+"""The other end of `bench.worker`: starts it, tells it what to do, and measures it meanwhile."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench import processes
+from bench.server import Server
+from bench.worker import Job
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What one run took: seconds, and bytes above what the client held before it had anything to
+    do, and above what the server held when it was started.
+    """
+
+    seconds: float
+    client_cpu: float
+    server_cpu: float
+    postgres_cpu: float
+    client_memory: int
+    server_memory: int
+
+
+class WayFailed(Exception):
+    """A way could not write its rows."""
+
+
+class Worker:
+    """One process; ends when left."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log.open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+
+    def run(self, job: Job, server: Server, postmaster: int) -> Cost:
+        """Lets the way write its rows, and measures from the moment on when it has them.
+
+        Raises:
+            WayFailed: with what the way said.
+        """
+        self._say(json.dumps(dataclasses.asdict(job)))
+        answer = self._answer()
+        if answer != "ready":
+            raise WayFailed(self._error(answer))
+        watched = (self._process.pid, server.pid, postmaster)
+        for pid in watched[:2]:
+            processes.forget_peak(pid)
+        memory = (processes.memory_bytes(self._process.pid), server.idle_bytes)
+        before = [processes.cpu_seconds(pid) for pid in watched]
+        self._say("go")
+        result = json.loads(self._answer())
+        cpu = [processes.cpu_seconds(pid) - used for pid, used in zip(watched, before)]
+        peak = [processes.peak_bytes(pid) - held for pid, held in zip(watched[:2], memory)]
+        if "error" in result:
+            raise WayFailed(result["error"])
+        return Cost(result["seconds"], *cpu, *peak)
+
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        if not line:
+            raise WayFailed(f"the process ended; see {self._log.name}")
+        return line
+
+    @staticmethod
+    def _error(answer: str) -> str:
+        result: dict[str, Any] = json.loads(answer)
+        return str(result.get("error", answer))
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
