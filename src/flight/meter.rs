@@ -72,7 +72,12 @@ impl<T: FlightService> Service<http::Request<Body>> for Metered<T> {
 /// tonic's own decoder would keep the bytes of a message until the next one comes, long after their
 /// memory was given back. So they go past it: it is given an empty message for each that is here.
 #[derive(Clone, Default)]
-struct Inbox(Arc<Mutex<Option<(Bytes, Option<Share>)>>>);
+struct Inbox(Arc<Mutex<Option<Delivery>>>);
+
+struct Delivery {
+    message: Bytes,
+    share: Option<Share>,
+}
 
 /// The messages of a DoPut.
 pub(super) struct Messages {
@@ -99,11 +104,11 @@ impl Messages {
             return Ok(None);
         };
         let mut inbox = self.inbox.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((bytes, share)) = inbox.take() else {
+        let Some(Delivery { message, share }) = inbox.take() else {
             return Ok(Some(ticket));
         };
         self.share = share;
-        let message = FlightData::decode(bytes);
+        let message = FlightData::decode(message);
         message.map(Some).map_err(|error| {
             Status::invalid_argument(format!("a message of the stream is no FlightData: {error}"))
         })
@@ -174,8 +179,9 @@ impl MeteredBody {
     /// Puts a message that has come whole where it is looked for.
     fn deliver(&mut self, inbox: &Inbox) -> Frame<Bytes> {
         let message = Bytes::from(std::mem::take(&mut self.message));
+        let share = self.share.take();
         let mut inbox = inbox.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *inbox = Some((message, self.share.take()));
+        *inbox = Some(Delivery { message, share });
         Frame::data(Bytes::from_static(&[0; PREFIX_BYTES]))
     }
 

@@ -127,10 +127,10 @@ mod tests {
         let mut served = Vec::new();
         drop(first);
         while waiting.iter().any(Option::is_some) {
-            for index in 0..waiting.len() {
-                let future = waiting[index].as_mut();
+            for (index, place) in waiting.iter_mut().enumerate() {
+                let future = place.as_mut();
                 if let Some(turn) = future.and_then(|future| future.as_mut().now_or_never()) {
-                    waiting[index] = None;
+                    *place = None;
                     served.push(index);
                     drop(turn);
                 }
