@@ -108,7 +108,10 @@ impl Told {
         Error::new(kind, message).with_context(|context| {
             context.sqlstate = Some(sqlstate.to_owned());
             context.column = self.column.clone();
-            if let Some((row, column)) = self.context.as_deref().and_then(copied_place) {
+            // Of an error that no row is to blame for, the place says where the COPY happened to be.
+            if kind == ErrorKind::DataRejected
+                && let Some((row, column)) = self.context.as_deref().and_then(copied_place)
+            {
                 context.row = row.checked_sub(1);
                 context.column = context.column.take().or(column);
             }
