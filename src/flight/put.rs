@@ -11,9 +11,7 @@ use super::gate::{Limits, MAX_HEADER_BYTES};
 use super::meter::Messages;
 use crate::error::{Error, Result};
 use crate::proto::v1;
-use crate::write::{
-    AppendBy, AttemptId, Budget, EndOfStream, Mode, Receipt, WriteSpec, Writer,
-};
+use crate::write::{AppendBy, AttemptId, Budget, EndOfStream, Mode, Receipt, WriteSpec, Writer};
 
 /// Carries out a whole DoPut. Dropping the future keeps nothing of the stream.
 pub(super) async fn put(
