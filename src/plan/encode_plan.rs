@@ -81,7 +81,7 @@ impl EncodePlan {
                     relation.name
                 )));
             }
-            let plan = mapping::field_plan(field.data_type(), &column.ty, column.typmod);
+            let plan = mapping::field_plan(field, &column.ty, column.typmod);
             let plan = plan.map_err(|reason| {
                 mismatch(format!(
                     "cannot write column {name:?} of Arrow type {} into {}: {reason}",

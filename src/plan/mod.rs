@@ -6,12 +6,14 @@ mod encode_plan;
 mod field_plan;
 mod mapping;
 mod name;
+mod nested;
+mod opaque;
 mod relation;
 #[cfg(test)]
 mod tests;
 mod type_name;
 
 pub use encode_plan::{ColumnPlan, EncodePlan};
-pub use field_plan::{FieldPlan, NumericLimit};
+pub use field_plan::{CompositeField, FieldPlan, NumericLimit};
 pub use name::{Ident, MAX_NAME_BYTES, QualifiedName, TableName};
-pub use relation::{Column, Modifier, PgType, PgTypeKind, Relation};
+pub use relation::{Attribute, Column, Modifier, PgType, PgTypeKind, Relation};

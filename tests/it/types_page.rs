@@ -3,19 +3,55 @@
 use std::sync::Arc;
 use std::{env, fs};
 
-use arrow_schema::{DataType, Field, Fields, IntervalUnit, Schema, TimeUnit};
-use pgflight::plan::{Column, EncodePlan, Ident, PgType, PgTypeKind, QualifiedName, Relation};
+use arrow_schema::{
+    DataType, Field, Fields, IntervalUnit, Schema, TimeUnit, UnionFields, UnionMode,
+};
+use pgflight::plan::{
+    Attribute, Column, EncodePlan, Ident, PgType, PgTypeKind, QualifiedName, Relation,
+};
 
 const INTRODUCTION: &str = "\
 # Types
 
 Which Arrow type goes into which PostgreSQL type. The column's type comes from the catalog; domains
-count as the type they are over. What is not listed is refused before the first row, with a message
-that names both types.
+count as the type they are over, and a type of an extension that receives the same bytes counts as
+that type: `citext` is text. Dictionaries and runs count as their values, views of lists as lists.
+What is not listed is refused before the first row, with a message that names both types and says
+what would work.
 
 Every value is checked: one that does not fit (out of range, a lost digit, a string that is too long
 or no UUID) is an error that names column and row. Nothing is rounded or shifted in silence, and only
 blanks at the end of a string too long for `varchar(n)` are cut, as the SQL standard has it.
+
+Made of others:
+
+- A struct goes into a composite type that has an attribute of each field's name, in any order.
+- A struct of `lower` and `upper`, and perhaps of the booleans `lower_inc`, `upper_inc` and `empty`,
+  is a range; a list of them is a multirange. A NULL bound is infinite. Without the booleans the
+  lower bound belongs to the range and the upper one does not, as in PostgreSQL's `[)`.
+- A map of strings, or a struct of strings, goes into hstore.
+- A list of numbers goes into a vector (pgvector) when every number is exact in its elements.
+- Binary goes into PostGIS's geometry and geography as well-known binary (WKB, EWKB). PostGIS itself
+  has not been tried yet.
+- Binary of the extension type `arrow.opaque`, vendor `PostgreSQL`, goes into the type that it names,
+  as it is.
+
+Strings are parsed for columns that are not text:
+
+| column | form |
+| --- | --- |
+| boolean | `true`, `yes`, `on`, `1`, their opposites, and what they begin with |
+| smallint, integer, bigint, oid | decimal digits, perhaps with a sign |
+| real, double precision, numeric | `-12.5`, `1.5e-7`, `NaN`, `Infinity` |
+| bytea | `\\x00ff` |
+| date | `2013-01-01`, `infinity` |
+| time | `12:30:00.25` |
+| timetz | `12:30:00+02:00` |
+| timestamp | `2013-01-01T12:30:00`, `2013-01-01 12:30:00`, `2013-01-01`; no offset from UTC |
+| timestamptz | the same with its offset from UTC, `Z` or `+02:00` |
+| bit, varbit | zeros and ones |
+| inet, cidr | `192.168.0.1`, `10.0.0.0/8`, `2001:db8::1` |
+| macaddr, macaddr8 | `08:00:2b:01:02:03` |
 
 This page is made from the mapping itself: `PGFLIGHT_UPDATE=1 scripts/test rust` writes it again.
 
@@ -31,6 +67,14 @@ fn arrow_types() -> Vec<(&'static str, DataType)> {
         Field::new("key", D::Utf8, false),
         Field::new("value", D::Int32, true),
     ]);
+    let bounds = Fields::from(vec![
+        Field::new("lower", D::Int32, true),
+        Field::new("upper", D::Int32, true),
+    ]);
+    let text_entries = D::Struct(Fields::from(vec![
+        Field::new("key", D::Utf8, false),
+        Field::new("value", D::Utf8, true),
+    ]));
     vec![
         ("null", D::Null),
         ("bool", D::Boolean),
@@ -62,9 +106,9 @@ fn arrow_types() -> Vec<(&'static str, DataType)> {
             "list of list of int32",
             D::List(item(D::List(item(D::Int32)))),
         ),
-        ("struct", D::Struct(fields)),
+        ("struct of a", D::Struct(fields)),
         (
-            "map",
+            "map of string to int32",
             D::Map(
                 Arc::new(Field::new("entries", D::Struct(entries), false)),
                 false,
@@ -74,10 +118,17 @@ fn arrow_types() -> Vec<(&'static str, DataType)> {
             "dictionary of string",
             D::Dictionary(D::Int32.into(), D::Utf8.into()),
         ),
+        ("list of float32", D::List(item(D::Float32))),
+        ("struct of lower and upper", D::Struct(bounds.clone())),
         (
-            "union, run_end_encoded, list_view",
-            D::ListView(item(D::Int32)),
+            "list of struct of lower and upper",
+            D::ListView(item(D::Struct(bounds))),
         ),
+        (
+            "map of string to string",
+            D::Map(Arc::new(Field::new("entries", text_entries, false)), false),
+        ),
+        ("union", D::Union(UnionFields::empty(), UnionMode::Sparse)),
     ]
 }
 
@@ -110,12 +161,35 @@ fn postgres_types() -> Vec<PgType> {
         ("timestamp", K::Timestamp),
         ("timestamptz", K::Timestamptz),
         ("interval", K::Interval),
+        ("timetz", K::Timetz),
+        ("money", K::Money { fraction_digits: 2 }),
+        ("bit", K::Bit),
+        ("varbit", K::Varbit),
+        ("inet", K::Inet),
+        ("cidr", K::Cidr),
+        ("macaddr", K::Macaddr),
+        ("macaddr8", K::Macaddr8),
+        ("jsonpath", K::VersionedText),
+        ("ltree", K::VersionedText),
+        ("hstore", K::Hstore),
+        ("vector", K::Vector),
+        ("halfvec", K::Halfvec),
+        ("geometry", K::Geometry),
     ];
     let mut types: Vec<PgType> = scalars
         .into_iter()
         .map(|(name, kind)| ty(name, kind))
         .collect();
     types.push(ty("enum", K::Enum(vec!["a".to_owned()])));
+    let integer = || Box::new(ty("integer", K::Int4));
+    types.push(ty("int4range", K::Range(integer())));
+    types.push(ty("int4multirange", K::Multirange(integer())));
+    let attributes = vec![Attribute {
+        name: "a".to_owned(),
+        ty: *integer(),
+        typmod: -1,
+    }];
+    types.push(ty("composite of a", K::Composite(attributes)));
     types.push(ty("text[]", K::Array(ty("text", K::Text).into())));
     types.push(ty("integer[]", K::Array(ty("integer", K::Int4).into())));
     types
