@@ -75,6 +75,8 @@ pub(super) fn bind<'a>(
         F::Range { bound } => range::ranges(array, bound),
         F::Multirange { bound } => range::multiranges(array, bound),
         F::Geometry | F::Opaque => blob(&FieldPlan::Bytea, array),
+        // Staging has a column of text for it, which has a plan of its own.
+        F::Cast { .. } => Err(Problem::Unplanned),
         // Only from text, which was parsed above.
         F::Timetz { .. } | F::Inet { .. } | F::Macaddr { .. } | F::VersionedText => {
             Err(Problem::Unplanned)

@@ -234,6 +234,7 @@ fn is_temporal(field: &FieldPlan) -> bool {
         | FieldPlan::Geometry
         | FieldPlan::Composite { .. }
         | FieldPlan::Opaque
+        | FieldPlan::Cast { .. }
         | FieldPlan::Json { .. } => false,
     }
 }

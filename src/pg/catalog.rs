@@ -192,7 +192,7 @@ const TYPES: &str = "
           UNION ALL
             SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
         ) part(oid))
-    SELECT t.oid, p.proname::text, t.typrelid, t.typtype,
+    SELECT t.oid, p.prosrc, t.typrelid, t.typtype,
            CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE 0 END,
            CASE WHEN t.typlen = -1 AND t.typsubscript = 'pg_catalog.array_subscript_handler'::pg_catalog.regproc
                 THEN t.typelem ELSE 0 END,
@@ -201,7 +201,7 @@ const TYPES: &str = "
                  WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder),
            t.typtypmod,
            (SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)),
-           CASE WHEN p.proname = 'cash_recv'
+           CASE WHEN p.prosrc = 'cash_recv'
                 THEN pg_catalog.scale(0::pg_catalog.numeric::pg_catalog.money::pg_catalog.numeric) END
     FROM used JOIN pg_catalog.pg_type t USING (oid) LEFT JOIN pg_catalog.pg_proc p ON p.oid = t.typreceive";
 
@@ -336,7 +336,8 @@ impl Types {
     }
 }
 
-/// A base type, by what receives its binary form: `citext`, which receives as `text` does, is text.
+/// A base type, by the C function that receives its binary form: `citext`, which has a name of its
+/// own for that of `text`, is text.
 /// A type without a receive function has no binary form.
 fn base_type(receive: Option<&str>, fraction_digits: Option<i32>) -> PgTypeKind {
     use PgTypeKind as K;

@@ -81,7 +81,7 @@ impl EncodePlan {
                     relation.name
                 )));
             }
-            let plan = mapping::field_plan(field, &column.ty, column.typmod);
+            let plan = mapping::column_plan(field, &column.ty, column.typmod);
             let plan = plan.map_err(|reason| {
                 mismatch(format!(
                     "cannot write column {name:?} of Arrow type {} into {}: {reason}",
@@ -124,6 +124,14 @@ impl EncodePlan {
     /// The columns in the order in which they are encoded.
     pub fn columns(&self) -> &[ColumnPlan] {
         &self.columns
+    }
+
+    /// The first column whose values must wait as text in a staging table, for PostgreSQL to cast them
+    /// when they are published.
+    pub fn first_cast(&self) -> Option<&ColumnPlan> {
+        self.columns
+            .iter()
+            .find(|column| matches!(column.field, FieldPlan::Cast { .. }))
     }
 
     /// The column list for COPY, in the order in which fields are encoded; empty for data without

@@ -136,6 +136,11 @@ pub enum FieldPlan {
     },
     /// What PostgreSQL's own send function made, as it is (the Arrow extension type `arrow.opaque`).
     Opaque,
+    /// Text in a staging table, which PostgreSQL casts to the column's type when the rows are published.
+    Cast {
+        /// Whether it is an array of text there.
+        array: bool,
+    },
     /// A nested value rendered as a JSON document.
     Json {
         /// Whether `jsonb`'s version byte goes first.
@@ -247,6 +252,8 @@ impl fmt::Display for FieldPlan {
             Self::Range { bound } => write!(f, "range of {bound}"),
             Self::Multirange { bound } => write!(f, "multirange of {bound}"),
             Self::Opaque => f.write_str("PostgreSQL's own binary"),
+            Self::Cast { array: false } => f.write_str("text, cast by PostgreSQL"),
+            Self::Cast { array: true } => f.write_str("array of text, cast by PostgreSQL"),
             Self::Json { binary: true } => f.write_str("jsonb rendered from nested values"),
             Self::Json { binary: false } => f.write_str("json rendered from nested values"),
         }

@@ -8,7 +8,7 @@ use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use super::field_plan::{FieldPlan, NumericLimit};
 use super::nested::{composite, hstore, multirange, range_bound, vector};
 use super::opaque;
-use super::relation::{Modifier, PgType, PgTypeKind};
+use super::relation::{Column, Modifier, PgType, PgTypeKind};
 
 /// `MAXDIM` of PostgreSQL's array.h.
 const MAX_DIMENSIONS: u8 = 6;
@@ -120,7 +120,54 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Decides how values of an Arrow type are written into a column, or why they are not.
+/// Decides how a field of the data is written into a column, or why it is not: by an encoder where
+/// there is one, else, for text, by PostgreSQL's own cast.
+pub(super) fn column_plan(field: &Field, ty: &PgType, typmod: i32) -> Result<FieldPlan, Refusal> {
+    field_plan(field, ty, typmod).or_else(|refusal| cast(field, ty, typmod).ok_or(refusal))
+}
+
+/// Text, or lists of it for an array, where PostgreSQL reads the type from text and a modifier of the
+/// type makes it reject what does not fit, and not round or cut it.
+fn cast(field: &Field, ty: &PgType, typmod: i32) -> Option<FieldPlan> {
+    use PgTypeKind as K;
+    let (ty, typmod) = ty.resolve(typmod);
+    let strict = typmod < 0 || matches!(ty.kind, K::Vector | K::Halfvec | K::Geometry);
+    // A fraction finer than the currency's smallest unit would be rounded.
+    if !strict || matches!(ty.kind, K::Money { .. }) {
+        return None;
+    }
+    match (Source::of(field.data_type()), &ty.kind) {
+        (Source::Text, _) => Some(FieldPlan::Cast { array: false }),
+        (Source::List { .. }, K::Array(element)) => {
+            let mut inner = field.data_type();
+            while let Source::List { item } = Source::of(inner) {
+                inner = item.data_type();
+            }
+            let element = matches!(element.base().kind, K::Money { .. });
+            let castable = Source::of(inner) == Source::Text && !element;
+            castable.then_some(FieldPlan::Cast { array: true })
+        }
+        _ => None,
+    }
+}
+
+/// Whether values staged as text are what a write of text to this column has PostgreSQL cast.
+pub fn is_cast(staged: &Column, target: &Column) -> bool {
+    let text = Field::new("item", DataType::Utf8, true);
+    let field = if staged.ty.kind == PgTypeKind::Text {
+        text
+    } else if let PgTypeKind::Array(element) = &staged.ty.kind
+        && element.kind == PgTypeKind::Text
+    {
+        Field::new_list("staged", text, true)
+    } else {
+        return false;
+    };
+    let plan = column_plan(&field, &target.ty, target.typmod);
+    matches!(plan, Ok(FieldPlan::Cast { .. }))
+}
+
+/// Decides how values of an Arrow type are encoded for a PostgreSQL type, or why they are not.
 ///
 /// `ty` and `typmod` are the column's; a domain is looked through, and so are dictionaries and runs.
 pub(super) fn field_plan(field: &Field, ty: &PgType, typmod: i32) -> Result<FieldPlan, Refusal> {
@@ -275,22 +322,12 @@ fn refuse(source: Source<'_>, ty: &PgType) -> Refusal {
         (S::Time | S::Timestamp | S::TimestampWithZone, K::Timetz) => {
             "; an offset from UTC belongs to every value, so write strings such as 12:30:00+02"
         }
-        (S::Float { .. }, K::Money { .. }) => {
+        (S::Float { .. } | S::Text, K::Money { .. }) => {
             "; it would be rounded, so cast the data to a decimal before writing"
         }
-        (S::Text, K::Hstore) => "; write a map of strings, or make the column text",
-        (S::Text, K::Range(_)) => {
-            "; write a struct of lower, upper, lower_inc and upper_inc, or make the column text"
+        (S::Text, _) => {
+            "; PostgreSQL casts strings to it only where they are a whole column (or its lists) and no length or precision would cut them, so cast the data before writing"
         }
-        (S::Text, K::Multirange(_)) => {
-            "; write a list of structs of lower, upper, lower_inc and upper_inc, or make the column text"
-        }
-        (S::Text, K::Composite(_)) => {
-            "; write a struct with a field for each attribute, or make the column text"
-        }
-        (S::Text, K::Vector | K::Halfvec) => "; write a list of numbers, or make the column text",
-        (S::Text, K::Geometry) => "; write well-known binary (WKB), or make the column text",
-        (S::Text, _) => "; strings are not parsed into it, so cast the data before writing",
         (_, K::Other) => {
             "; only PostgreSQL's own binary form is written into that type, as arrow.opaque"
         }

@@ -15,5 +15,6 @@ mod type_name;
 
 pub use encode_plan::{ColumnPlan, EncodePlan};
 pub use field_plan::{CompositeField, FieldPlan, NumericLimit};
+pub use mapping::is_cast;
 pub use name::{Ident, MAX_NAME_BYTES, QualifiedName, TableName};
 pub use relation::{Attribute, Column, Modifier, PgType, PgTypeKind, Relation};

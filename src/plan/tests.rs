@@ -149,7 +149,7 @@ fn entries_of(fields: Vec<Field>) -> Fields {
 }
 
 /// The columns that text goes into.
-const TEXT: &str = "bool int2 int4 int8 oid float4 float8 numeric text varchar bpchar name bytea json jsonb uuid date time timestamp timestamptz mood timetz bit varbit inet cidr macaddr macaddr8 jsonpath";
+const TEXT: &str = "bool int2 int4 int8 oid float4 float8 numeric text varchar bpchar name bytea json jsonb uuid date time timestamp timestamptz interval mood int4s jsonbs circle timetz bit varbit inet cidr macaddr macaddr8 jsonpath hstore vector halfvec geometry range multirange composite";
 
 /// The columns that a list of numbers goes into.
 const LISTS: &str = "json jsonb int4s vector halfvec";
@@ -247,6 +247,7 @@ fn each_arrow_type_goes_where_no_value_changes() {
 #[test]
 fn nested_types_go_into_arrays_and_json() {
     use DataType as D;
+    use PgTypeKind as K;
     check(list(D::Int64), LISTS);
     check(list(list(D::Int64)), "json jsonb int4s");
     check(list(D::Utf8), "json jsonb int4s jsonbs");
@@ -269,6 +270,12 @@ fn nested_types_go_into_arrays_and_json() {
     let view = D::ListView(Arc::new(Field::new("item", D::Int32, true)));
     check(view.clone(), LISTS);
     check(structure(view), "json jsonb");
+    let texts = EncodePlan::new(&schema([("circles", list(D::Utf8))]), &{
+        let circles = K::Array(Box::new(pg_type("circle", K::Other)));
+        table(vec![column("circles", pg_type("circle[]", circles))])
+    });
+    let plan = texts.unwrap();
+    assert_eq!(plan.columns()[0].field, FieldPlan::Cast { array: true });
     let deep = (0..7).fold(D::Int32, |inner, _| list(inner));
     check(deep, "json jsonb");
 }
@@ -305,10 +312,10 @@ fn a_refusal_says_what_would_work() {
     let text = schema([("text", structure(D::Int8))]);
     refuse(text, &relation, "text", "make the column jsonb");
     refuse(
-        schema([("range", D::Utf8)]),
+        schema([("money", D::Utf8)]),
         &relation,
-        "range",
-        "write a struct of lower, upper",
+        "money",
+        "cast the data to a decimal",
     );
     refuse(
         schema([("composite", structure(D::Utf8)), ("money", D::Float64)]),

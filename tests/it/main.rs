@@ -23,5 +23,6 @@ mod session;
 mod support;
 mod swap;
 mod two_phase;
+mod types;
 mod types_page;
 mod under_way;

@@ -102,6 +102,7 @@ fn parser(plan: &FieldPlan) -> Option<Parse> {
         | F::Range { .. }
         | F::Multirange { .. }
         | F::Opaque
+        | F::Cast { .. }
         | F::Json { .. } => return None,
     })
 }
