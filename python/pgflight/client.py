@@ -56,6 +56,7 @@ class Client:
         column_types: Optional[Mapping[str, str]] = None,
         keys: Optional[Sequence[str]] = None,
         order_by: Optional[str] = None,
+        conversions: Optional[Mapping[str, Mapping[str, str]]] = None,
         progress: Union[bool, Callable[[Progress], None]] = False,
     ) -> WriteResult:
         """Writes a table: all of its rows or none, in one transaction.
@@ -82,6 +83,11 @@ class Client:
                 must be in the data, and NULL in none of its rows.
             order_by: keyed modes only: of several rows with the same keys, the one with the greatest
                 value in this column counts. Unless given, such rows are an error.
+            conversions: what may be changed in values that do not fit, by column, as in
+                {"at": {"rounding": "floor", "zone": "UTC"}, "note": {"nul": "remove"}}. rounding, of
+                digits that the column does not keep: "floor" or "nearest"; zone, "UTC" or an offset
+                such as "+02:00", of local times where one of both sides has a zone; nul: "remove".
+                Unless asked for, such values are rejected and nothing is written.
             progress: True: tells on standard error how far it is. A callable is called with a
                 `Progress` instead.
 
@@ -106,6 +112,7 @@ class Client:
             column_types=column_types,
             keys=keys,
             order_by=order_by,
+            conversions=conversions,
         )
         schema, batches = frame(data)
         reporter = Reporter(table, progress) if progress else None

@@ -7,6 +7,7 @@ mod bits;
 mod chunks;
 mod column;
 mod composite;
+mod convert;
 mod dictionary;
 mod digits;
 mod fixed;

@@ -1,5 +1,6 @@
 //! Tests of the whole encoder: plan, bind, measure, write.
 
+mod conversions;
 mod golden;
 mod golden_types;
 mod json;

@@ -1,10 +1,11 @@
 //! One stream's plan: which field of the data goes into which column, and how.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use arrow_schema::{DataType, Schema};
 
+use super::conversion::{Conversion, Step};
 use super::field_plan::FieldPlan;
 use super::mapping;
 use super::name::Ident;
@@ -38,6 +39,8 @@ pub struct ColumnPlan {
     pub type_name: String,
     /// Whether the column takes NULL.
     pub nullable: bool,
+    /// What is changed in the values before they are written; nothing unless it was asked for.
+    pub steps: Vec<Step>,
     /// How values are written.
     pub field: FieldPlan,
 }
@@ -53,6 +56,29 @@ impl EncodePlan {
     /// when a field has no column or comes twice, its column is generated, its type is not written
     /// into the column's type, or a NOT NULL column without default is not in the data.
     pub fn new(schema: &Schema, relation: &Relation) -> Result<Self> {
+        Self::with_conversions(schema, relation, &BTreeMap::new())
+    }
+
+    /// As [`new`](Self::new), and allows the changes of values that are named by column; a field that
+    /// is not named may ask for them in its metadata.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); also for a change that means nothing for its column, or a name that is
+    /// no column of the data.
+    pub fn with_conversions(
+        schema: &Schema,
+        relation: &Relation,
+        conversions: &BTreeMap<String, Conversion>,
+    ) -> Result<Self> {
+        if let Some(name) = conversions
+            .keys()
+            .find(|name| schema.field_with_name(name).is_err())
+        {
+            return Err(Error::invalid_command(format!(
+                "a conversion is given for column {name:?}, which is not in the data"
+            ))
+            .with_column(name));
+        }
         let by_name: HashMap<&str, &Column> = relation
             .columns
             .iter()
@@ -81,8 +107,15 @@ impl EncodePlan {
                     relation.name
                 )));
             }
-            let plan = mapping::column_plan(field, &column.ty, column.typmod);
-            let plan = plan.map_err(|reason| {
+            let plan = conversions
+                .get(name)
+                .map_or_else(|| Conversion::of(field), |asked| Ok(asked.clone()))
+                .and_then(|conversion| conversion.steps(field, &column.ty, column.typmod))
+                .and_then(|(steps, field)| {
+                    let plan = mapping::column_plan(&field, &column.ty, column.typmod)?;
+                    Ok((steps, plan))
+                });
+            let (steps, plan) = plan.map_err(|reason| {
                 mismatch(format!(
                     "cannot write column {name:?} of Arrow type {} into {}: {reason}",
                     field.data_type(),
@@ -100,6 +133,7 @@ impl EncodePlan {
                 data_type: field.data_type().clone(),
                 type_name: column.type_name(),
                 nullable: column.nullable,
+                steps,
                 field: plan,
             });
         }
@@ -155,10 +189,15 @@ impl fmt::Display for EncodePlan {
         write!(f, "{}: {} columns", self.relation, self.columns.len())?;
         for column in &self.columns {
             let null = if column.nullable { "" } else { ", not null" };
+            let steps: String = column
+                .steps
+                .iter()
+                .map(|step| format!("{step}, then "))
+                .collect();
             let (name, pair) = (column.name.to_string(), column.types());
             write!(
                 f,
-                "\n  {name:names$}  {pair:types$}  as {}{null}",
+                "\n  {name:names$}  {pair:types$}  {steps}as {}{null}",
                 column.field
             )?;
         }

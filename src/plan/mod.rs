@@ -1,6 +1,7 @@
 //! What will be written into which column, decided before the first row: pure, no I/O.
 
 pub mod arrow_schema;
+mod conversion;
 pub mod ddl;
 mod encode_plan;
 mod field_plan;
@@ -13,6 +14,7 @@ mod relation;
 mod tests;
 mod type_name;
 
+pub use conversion::{Conversion, Rounding, Step};
 pub use encode_plan::{ColumnPlan, EncodePlan};
 pub use field_plan::{CompositeField, FieldPlan, NumericLimit};
 pub use mapping::is_cast;

@@ -17,7 +17,8 @@ pub use pipeline::{EndOfStream, EndRecord, StreamMessage};
 pub use reaper::{Reaped, ReaperConfig};
 pub use session::WriteStatus;
 pub use spec::{
-    AppendBy, AttemptId, IfExists, KeyedAction, Mode, OverwriteWith, Receipt, WriteSpec,
+    AppendBy, AttemptId, Conversion, IfExists, KeyedAction, Mode, OverwriteWith, Receipt, Rounding,
+    WriteSpec,
 };
 pub use writer::Writer;
 

@@ -81,8 +81,10 @@ pub(super) async fn find_target(
 /// than they name.
 ///
 /// # Errors
-/// As [`EncodePlan::new`].
+/// As [`EncodePlan::with_conversions`].
 pub(super) fn plan(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Result<EncodePlan> {
+    let planned =
+        |relation: &Relation| EncodePlan::with_conversions(schema, relation, &spec.conversions);
     match &spec.mode {
         Mode::Keyed {
             action: KeyedAction::UpdateOnly | KeyedAction::DeleteByKey,
@@ -93,11 +95,10 @@ pub(super) fn plan(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Re
                 .columns
                 .retain(|column| schema.field_with_name(column.name.as_str()).is_ok());
             // Whole, so that the message can name a column that was perhaps meant.
-            EncodePlan::new(schema, &named)
-                .or_else(|error| EncodePlan::new(schema, relation).and(Err(error)))
+            planned(&named).or_else(|error| planned(relation).and(Err(error)))
         }
         Mode::Keyed { .. } | Mode::Append { .. } | Mode::Create { .. } | Mode::Overwrite { .. } => {
-            EncodePlan::new(schema, relation)
+            planned(relation)
         }
     }
 }

@@ -61,6 +61,18 @@ text form, types without a binary form. It is refused where a length or precisio
 (`interval(3)`), for money, for keys and order_by, for direct publishing, for overwrite by swap, and for
 writes of many partitions that make their table.
 
+What would change a value is done only when it is asked for, by column: in the command (`conversions`
+of `WriteSpec`, of the Python client and of the Spark data source) or in the metadata of the Arrow field.
+
+| conversion | metadata of the field | what it allows |
+| --- | --- | --- |
+| `rounding`: `floor`, `nearest` | `pgflight.rounding` | nanoseconds to microseconds, fractions of a second to `timestamp(3)`, decimals to `numeric(p,s)`, integers or money, doubles to real (`nearest`) |
+| `zone`: `UTC`, `+02:00` | `pgflight.zone` | a timestamp without a zone to timestamptz, as local time there; one with a zone to timestamp, as the local time there |
+| `nul`: `remove` | `pgflight.nul` | text with NUL characters, without them |
+
+`floor` goes down below zero as well: one nanosecond before 1970 becomes one microsecond before 1970.
+Named zones are not taken, nor anything within lists and structs.
+
 This page is made from the mapping itself: `PGFLIGHT_UPDATE=1 scripts/test rust` writes it again.
 
 | Arrow | PostgreSQL |
