@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from pgflight import command, stream
 from pgflight.connection import DEFAULT_MESSAGE_BYTES, Connection, Endpoint
 from pgflight.frames import frame
 from pgflight.progress import Progress, Reporter
-from pgflight.result import WriteResult, WriteStatus
+from pgflight.result import WritePlan, WriteResult, WriteStatus
 
 
 def connect(
@@ -138,6 +139,29 @@ class Client:
             seconds=time.monotonic() - started,
             write_id=receipt.get("writeId") or None,
         )
+
+    def plan(
+        self, schema: pa.Schema, table: str, mode: str = "append", **arguments: Any
+    ) -> WritePlan:
+        """Tells what `write` would do with data of this schema, by column. Nothing is written.
+
+        Args:
+            schema: The Arrow schema of the data.
+            table: As in `write`.
+            mode: As in `write`.
+            arguments: What else `write` would be given: keys, column_types, conversions…
+
+        Returns:
+            True where the write would be accepted; prints as a table.
+
+        Raises:
+            PgFlightError: where there is nothing to plan against, such as a missing table.
+        """
+        fields = {
+            "spec": command.write_spec(table, mode, **arguments),
+            "arrowSchema": base64.b64encode(schema.serialize().to_pybytes()).decode("ascii"),
+        }
+        return WritePlan.from_json(self._control.action("plan", "PlanRequest", fields))
 
     def table_schema(self, table: str) -> pa.Schema:
         """The columns of a table as Arrow types.

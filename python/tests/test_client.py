@@ -397,7 +397,11 @@ def test_values_are_changed_only_where_that_was_asked_for(
         assert refused.value.column == missing
     client.write(data, "t", conversions=asked)
     fields = [
-        pa.field("at", pa.timestamp("ns"), metadata={"pgflight.rounding": "floor", "pgflight.zone": "UTC"}),
+        pa.field(
+            "at",
+            pa.timestamp("ns"),
+            metadata={"pgflight.rounding": "floor", "pgflight.zone": "UTC"},
+        ),
         pa.field("price", pa.decimal128(10, 3), metadata={"pgflight.rounding": "floor"}),
         pa.field("s", pa.string(), metadata={"pgflight.nul": "remove"}),
     ]
@@ -425,7 +429,9 @@ def test_runs_views_and_structs_land_as_they_are(
                 "run": pa.RunEndEncodedArray.from_arrays([2, 3], ["a", None]),
                 "list": pa.array([[1, None], None, []], pa.list_view(pa.int16())),
                 "pair": pa.array([{"id": 1, "name": "x"}, None, {"id": None, "name": None}], pairs),
-                "span": pa.array([{"lower": 1, "upper": 5}, {"lower": 2, "upper": None}, None], spans),
+                "span": pa.array(
+                    [{"lower": 1, "upper": 5}, {"lower": 2, "upper": None}, None], spans
+                ),
                 "doc": pa.array(["a b", None, "c"]),
             }
         ),
@@ -436,3 +442,21 @@ def test_runs_views_and_structs_land_as_they_are(
         ('(2,a,,,"[2,)",)',),
         ("""(3,,{},"(,)",,'c')""",),
     ]
+
+
+def test_a_plan_tells_what_a_write_would_do(client: pgflight.Client, database: Database) -> None:
+    database.run("CREATE TABLE t (n smallint, doc tsvector)")
+    schema = pa.schema([("n", pa.int64()), ("doc", pa.string())])
+    plan = client.plan(schema, "t")
+    assert plan
+    assert plan.table == "public.t"
+    assert str(plan).splitlines()[1:3] == [
+        "  n: Int64 -> smallint as int2",
+        "  doc: Utf8 -> tsvector as text, cast by PostgreSQL",
+    ]
+    refused = client.plan(pa.schema([("n", pa.date32())]), "t")
+    assert not refused
+    assert "Date32 into smallint" in refused.columns[0].problem
+    made = client.plan(schema, "new", mode="create", column_types={"n": "numeric(9)"})
+    assert made.statements == ("CREATE TABLE public.new (n numeric(9), doc text)",)
+    assert database.rows("SELECT to_regclass('new')") == [(None,)]

@@ -189,16 +189,11 @@ impl fmt::Display for EncodePlan {
         write!(f, "{}: {} columns", self.relation, self.columns.len())?;
         for column in &self.columns {
             let null = if column.nullable { "" } else { ", not null" };
-            let steps: String = column
-                .steps
-                .iter()
-                .map(|step| format!("{step}, then "))
-                .collect();
             let (name, pair) = (column.name.to_string(), column.types());
             write!(
                 f,
-                "\n  {name:names$}  {pair:types$}  {steps}as {}{null}",
-                column.field
+                "\n  {name:names$}  {pair:types$}  {}{null}",
+                column.encoding()
             )?;
         }
         Ok(())
@@ -206,6 +201,12 @@ impl fmt::Display for EncodePlan {
 }
 
 impl ColumnPlan {
+    /// How values are written, for people: `as numeric, must fit (8,2)`.
+    pub fn encoding(&self) -> String {
+        let steps = self.steps.iter().map(|step| format!("{step}, then "));
+        format!("{}as {}", steps.collect::<String>(), self.field)
+    }
+
     fn types(&self) -> String {
         format!("{} -> {}", self.data_type, self.type_name)
     }

@@ -4,6 +4,7 @@ mod attempt;
 mod budget;
 mod commit;
 mod pipeline;
+mod preview;
 mod reaper;
 mod session;
 mod single;
@@ -14,6 +15,7 @@ mod writer;
 
 pub use budget::{Budget, BudgetConfig, Share};
 pub use pipeline::{EndOfStream, EndRecord, StreamMessage};
+pub use preview::{Preview, PreviewedColumn};
 pub use reaper::{Reaped, ReaperConfig};
 pub use session::WriteStatus;
 pub use spec::{

@@ -347,3 +347,61 @@ async fn strings_that_postgresql_is_to_cast_need_a_staging_table_and_are_never_s
         "{message}"
     );
 }
+
+#[tokio::test]
+async fn a_plan_tells_all_that_a_write_would_do_and_leaves_nothing() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE TABLE t (id int2 NOT NULL, doc tsvector, at timestamptz, n int, must int NOT NULL);
+             CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+             CREATE TRIGGER audit BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let ints = || -> ArrayRef { Arc::new(Int32Array::from(vec![1])) };
+    let texts = || -> ArrayRef { Arc::new(StringArray::from(vec!["a"])) };
+    let append = json!({"table": "t", "mode": "MODE_APPEND"});
+    let flawed = [("id", ints()), ("at", ints()), ("gone", ints())];
+    let flawed = client.plan(&flawed, append.clone()).await.unwrap();
+    let column = |plan: &Value, index: usize, key: &str| -> String {
+        plan["columns"][index][key]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert_eq!(column(&flawed, 0, "encoding"), "as int2");
+    assert_eq!(column(&flawed, 0, "postgresqlType"), "smallint");
+    assert!(column(&flawed, 1, "problem").contains("Int32 into timestamp with time zone"));
+    assert!(column(&flawed, 2, "problem").contains("there is no column"));
+    let missing = client
+        .plan(&[("id", ints())], append.clone())
+        .await
+        .unwrap();
+    assert!(
+        missing["problems"][0]
+            .as_str()
+            .unwrap()
+            .contains("\"must\""),
+        "{missing}"
+    );
+
+    let good = [("id", ints()), ("doc", texts()), ("must", ints())];
+    let good = client.plan(&good, append).await.unwrap();
+    assert_eq!(good.get("problems"), None, "{good}");
+    assert_eq!(column(&good, 1, "encoding"), "as text, cast by PostgreSQL");
+    let warnings = good["warnings"].to_string();
+    assert!(warnings.contains("column doc waits as text"), "{warnings}");
+    assert!(warnings.contains("audit"), "{warnings}");
+
+    let make = json!({"table": "new", "mode": "MODE_CREATE"});
+    let made = client.plan(&[("id", ints())], make).await.unwrap();
+    assert_eq!(
+        made["statements"][0],
+        "CREATE TABLE public.new (id integer)"
+    );
+    assert_eq!(database.text("SELECT to_regclass('new')").await, "null");
+    let nowhere = json!({"table": "nowhere", "mode": "MODE_APPEND"});
+    assert!(client.plan(&[("id", ints())], nowhere).await.is_err());
+}
