@@ -15,6 +15,7 @@ mod hostile;
 mod keyed;
 mod layering;
 mod put;
+mod random_types;
 mod reaper;
 mod rejected;
 mod server;
