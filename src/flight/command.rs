@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::plan::{Ident, TableName};
 use crate::proto::v1;
 use crate::write::{
-    AppendBy, AttemptId, Conversion, EndRecord, IfExists, KeyedAction, Mode, OverwriteWith, Rounding,
-    WriteSpec,
+    AppendBy, AttemptId, Conversion, EndRecord, IfExists, KeyedAction, Mode, OverwriteWith,
+    Rounding, WriteSpec,
 };
 
 /// Ids are keys of the ledger and stand in logs: long enough for any job's name, no longer.

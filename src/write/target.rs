@@ -106,6 +106,8 @@ pub(super) fn plan(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Re
 /// Whether attempts may wait in the table itself rather than in a staging table.
 ///
 /// # Errors
+/// As [`plan`]; [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when they must
+/// and PostgreSQL is to cast a column.
 /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) when they must and cannot.
 pub(super) async fn is_two_phase(
     transaction: &Transaction,

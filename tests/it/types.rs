@@ -339,13 +339,15 @@ async fn strings_that_postgresql_is_to_cast_need_a_staging_table_and_are_never_s
         assert!(message.contains(words), "{message}");
         assert!(!message.contains("secret"), "{message}");
     }
-    let direct = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_DIRECT"});
-    let begun = client.begin("direct", direct, &row("v", "a")).await;
-    let message = begun.unwrap_err().message().to_owned();
-    assert!(
-        message.contains("is cast to tsvector by PostgreSQL"),
-        "{message}"
-    );
+    for publish in ["PUBLISH_DIRECT", "PUBLISH_TWO_PHASE"] {
+        let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": publish});
+        let begun = client.begin(publish, spec, &row("v", "a")).await;
+        let message = begun.unwrap_err().message().to_owned();
+        assert!(
+            message.contains("is cast to tsvector by PostgreSQL"),
+            "{message}"
+        );
+    }
 }
 
 #[tokio::test]
