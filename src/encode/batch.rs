@@ -53,7 +53,7 @@ impl<'a> BatchEncoder<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) for a NULL that a column
-    /// does not take; [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the batch is
+    /// does not take, or a value that cannot be changed as was asked for; [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the batch is
     /// not the plan's.
     pub fn new(plan: &'a EncodePlan, batch: &'a RecordBatch, first_row: u64) -> Result<Self> {
         let planned = plan.columns();

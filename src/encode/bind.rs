@@ -84,6 +84,17 @@ pub(super) fn bind<'a>(
     }
 }
 
+/// As [`bind`], and prepares all rows, for encoders that write another column's values as part of
+/// theirs, in any order.
+pub(super) fn bind_whole<'a>(
+    plan: &'a FieldPlan,
+    array: &'a dyn Array,
+) -> Result<BoxedColumn<'a>, Problem> {
+    let mut column = bind(plan, array)?;
+    column.prepare(0..array.len());
+    Ok(column)
+}
+
 fn is_text(data_type: &DataType) -> bool {
     matches!(
         data_type,

@@ -5,7 +5,7 @@
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 
-use super::bind::{BoxedColumn, bind, valid};
+use super::bind::{BoxedColumn, bind_whole, valid};
 use super::column::{Values, Varying, WORD, length_word};
 use super::problem::Problem;
 use crate::plan::CompositeField;
@@ -22,7 +22,7 @@ pub(super) fn structs<'a>(
     let attributes = fields.iter().map(|field| {
         let values = array.columns().get(field.source);
         let values = values.ok_or(Problem::Unplanned)?;
-        Ok((field.oid, bind(&field.plan, values)?))
+        Ok((field.oid, bind_whole(&field.plan, values)?))
     });
     Ok(Box::new(Varying {
         values: Structs {

@@ -7,7 +7,7 @@ use arrow_array::types::{Int16Type, Int32Type, Int64Type, RunEndIndexType};
 use arrow_array::{Array, ArrayRef};
 use arrow_buffer::{ArrowNativeType, NullBuffer};
 
-use super::bind::{BoxedColumn, bind};
+use super::bind::{BoxedColumn, bind_whole};
 use super::column::{AllNull, Values, Varying, WORD};
 use super::problem::Problem;
 use crate::plan::FieldPlan;
@@ -85,8 +85,7 @@ fn encode<'a>(
             used[*key] = true;
         }
     }
-    let mut column = bind(plan, values)?;
-    column.prepare(0..values.len());
+    let column = bind_whole(plan, values)?;
     let mut bytes = Vec::new();
     let encoded = used.into_iter().enumerate().map(|(value, used)| {
         if !used {

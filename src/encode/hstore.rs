@@ -8,7 +8,7 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 
 use super::array::Level;
-use super::bind::{BoxedColumn, bind, valid};
+use super::bind::{BoxedColumn, bind_whole, valid};
 use super::column::{Values, Varying, WORD, length_word};
 use super::problem::Problem;
 use crate::plan::FieldPlan;
@@ -46,9 +46,9 @@ pub(super) fn pairs(array: &dyn Array) -> Result<BoxedColumn<'_>, Problem> {
 
 fn text(array: &dyn Array) -> Result<BoxedColumn<'_>, Problem> {
     if *array.data_type() == DataType::Null {
-        bind(&FieldPlan::Null, array)
+        bind_whole(&FieldPlan::Null, array)
     } else {
-        bind(&FieldPlan::Text { max_chars: None }, array)
+        bind_whole(&FieldPlan::Text { max_chars: None }, array)
     }
 }
 

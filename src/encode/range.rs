@@ -9,7 +9,7 @@ use arrow_array::{Array, BooleanArray, StructArray};
 use arrow_buffer::NullBuffer;
 
 use super::array::Level;
-use super::bind::{BoxedColumn, bind, valid};
+use super::bind::{BoxedColumn, bind_whole, valid};
 use super::column::{Values, Varying, WORD, length_word};
 use super::problem::Problem;
 use crate::plan::FieldPlan;
@@ -68,7 +68,7 @@ impl<'a> Bound<'a> {
     fn of(array: &'a StructArray, name: &str, plan: &'a FieldPlan) -> Result<Self, Problem> {
         let values = array.column_by_name(name).ok_or(Problem::Unplanned)?;
         Ok(Self {
-            values: bind(plan, values)?,
+            values: bind_whole(plan, values)?,
             nulls: values.logical_nulls(),
         })
     }

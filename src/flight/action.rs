@@ -129,7 +129,7 @@ pub(super) async fn act(
         ActionName::Plan => {
             let request: v1::PlanRequest = envelope.decode()?;
             let spec = command::write_spec(request.spec)?;
-            let schema = decode::schema(&request.arrow_schema)?;
+            let schema = decode::schema(&request.arrow_schema, limits)?;
             return envelope::encode(&plan_response(writer.preview(&spec, &schema).await?), form);
         }
         ActionName::Status => {

@@ -373,20 +373,15 @@ impl Round {
             }
             // What the test sends with knows no dictionaries within other arrays.
             (1, _) => DataType::Dictionary(DataType::Int32.into(), data_type.clone().into()),
-            (2, _) => DataType::RunEndEncoded(
-                Field::new("run_ends", DataType::Int32, false).into(),
-                Field::new("values", data_type.clone(), true).into(),
-            ),
             (3, DataType::Utf8) => DataType::Utf8View,
             (4, DataType::Utf8) => DataType::LargeUtf8,
             (3, DataType::Binary) => DataType::BinaryView,
             (4, DataType::Binary) => DataType::LargeBinary,
-            (3, DataType::List(item)) => DataType::ListView(item.clone()),
             (4, DataType::List(item)) => DataType::LargeList(item.clone()),
             _ => return array,
         };
         let flat = !data_type.is_nested()
-            || matches!(other, DataType::ListView(_) | DataType::LargeList(_));
+            || matches!(other, DataType::LargeList(_));
         match can_cast_types(&data_type, &other) && flat {
             true => cast(&array, &other)
                 .inspect(|_| self.layouts += 1)

@@ -15,7 +15,8 @@ const INTRODUCTION: &str = "\
 
 Which Arrow type goes into which PostgreSQL type. The column's type comes from the catalog; domains
 count as the type they are over, and a type of an extension that receives the same bytes counts as
-that type: `citext` is text. Dictionaries and runs count as their values, views of lists as lists.
+that type: `citext` is text. Dictionaries and runs count as their values, views of lists as lists; but runs, views of
+lists and unions are not taken from the wire, only from Rust.
 What is not listed is refused before the first row, with a message that names both types and says
 what would work.
 
