@@ -380,8 +380,7 @@ impl Round {
             (4, DataType::List(item)) => DataType::LargeList(item.clone()),
             _ => return array,
         };
-        let flat = !data_type.is_nested()
-            || matches!(other, DataType::LargeList(_));
+        let flat = !data_type.is_nested() || matches!(other, DataType::LargeList(_));
         match can_cast_types(&data_type, &other) && flat {
             true => cast(&array, &other)
                 .inspect(|_| self.layouts += 1)
