@@ -41,7 +41,7 @@ from pgflight.errors import (
     Unsupported,
 )
 from pgflight.progress import Progress
-from pgflight.result import WriteResult, WriteStatus
+from pgflight.result import PlannedColumn, WritePlan, WriteResult, WriteStatus
 from pgflight.spark import register, write_dataframe
 from pgflight.streaming import foreach_batch
 
@@ -58,6 +58,7 @@ __all__ = [
     "NotFound",
     "PermissionDenied",
     "PgFlightError",
+    "PlannedColumn",
     "Progress",
     "ReceiptMissing",
     "SchemaMismatch",
@@ -65,6 +66,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unsupported",
+    "WritePlan",
     "WriteResult",
     "WriteStatus",
     "connect",

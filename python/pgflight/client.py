@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from pgflight import command, stream
 from pgflight.connection import DEFAULT_MESSAGE_BYTES, Connection, Endpoint
 from pgflight.frames import frame
 from pgflight.progress import Progress, Reporter
-from pgflight.result import WriteResult, WriteStatus
+from pgflight.result import WritePlan, WriteResult, WriteStatus
 
 
 def connect(
@@ -56,6 +57,7 @@ class Client:
         column_types: Optional[Mapping[str, str]] = None,
         keys: Optional[Sequence[str]] = None,
         order_by: Optional[str] = None,
+        conversions: Optional[Mapping[str, Mapping[str, str]]] = None,
         progress: Union[bool, Callable[[Progress], None]] = False,
     ) -> WriteResult:
         """Writes a table: all of its rows or none, in one transaction.
@@ -82,6 +84,11 @@ class Client:
                 must be in the data, and NULL in none of its rows.
             order_by: keyed modes only: of several rows with the same keys, the one with the greatest
                 value in this column counts. Unless given, such rows are an error.
+            conversions: what may be changed in values that do not fit, by column, as in
+                {"at": {"rounding": "floor", "zone": "UTC"}, "note": {"nul": "remove"}}. rounding, of
+                digits that the column does not keep: "floor" or "nearest"; zone, "UTC" or an offset
+                such as "+02:00", of local times where one of both sides has a zone; nul: "remove".
+                Unless asked for, such values are rejected and nothing is written.
             progress: True: tells on standard error how far it is. A callable is called with a
                 `Progress` instead.
 
@@ -106,6 +113,7 @@ class Client:
             column_types=column_types,
             keys=keys,
             order_by=order_by,
+            conversions=conversions,
         )
         schema, batches = frame(data)
         reporter = Reporter(table, progress) if progress else None
@@ -131,6 +139,29 @@ class Client:
             seconds=time.monotonic() - started,
             write_id=receipt.get("writeId") or None,
         )
+
+    def plan(
+        self, schema: pa.Schema, table: str, mode: str = "append", **arguments: Any
+    ) -> WritePlan:
+        """Tells what `write` would do with data of this schema, by column. Nothing is written.
+
+        Args:
+            schema: The Arrow schema of the data.
+            table: As in `write`.
+            mode: As in `write`.
+            arguments: What else `write` would be given: keys, column_types, conversions…
+
+        Returns:
+            True where the write would be accepted; prints as a table.
+
+        Raises:
+            PgFlightError: where there is nothing to plan against, such as a missing table.
+        """
+        fields = {
+            "spec": command.write_spec(table, mode, **arguments),
+            "arrowSchema": base64.b64encode(schema.serialize().to_pybytes()).decode("ascii"),
+        }
+        return WritePlan.from_json(self._control.action("plan", "PlanRequest", fields))
 
     def table_schema(self, table: str) -> pa.Schema:
         """The columns of a table as Arrow types.

@@ -38,6 +38,12 @@ OVERWRITE_WITH = {
     "delete": "OVERWRITE_WITH_DELETE",
     "swap": "OVERWRITE_WITH_SWAP",
 }
+ROUNDING = {
+    "reject": "ROUNDING_REJECT",
+    "floor": "ROUNDING_FLOOR",
+    "nearest": "ROUNDING_NEAREST",
+}
+NUL = {"reject": "NUL_REJECT", "remove": "NUL_REMOVE"}
 PUBLISH = {
     "staged": "PUBLISH_STAGED",
     "two_phase": "PUBLISH_TWO_PHASE",
@@ -73,6 +79,7 @@ def write_spec(
     keys: Optional[Sequence[str]] = None,
     order_by: Optional[str] = None,
     publish: Optional[str] = None,
+    conversions: Optional[Mapping[str, Mapping[str, str]]] = None,
 ) -> Dict[str, Any]:
     """A `WriteSpec`: where rows go and how. `write_dataframe` says what the arguments mean.
 
@@ -114,7 +121,32 @@ def write_spec(
         spec["publish"] = _word("publish", publish, PUBLISH)
         if publish != "staged":
             _only(f"publish={publish!r}", mode, "append")
+    if conversions:
+        spec["conversions"] = {
+            column: _conversion(column, asked) for column, asked in conversions.items()
+        }
     return spec
+
+
+def _conversion(column: str, asked: Mapping[str, str]) -> Dict[str, str]:
+    if not isinstance(asked, Mapping):
+        raise InvalidCommand(
+            f"the conversion of column {column!r} must be a mapping such as {{'rounding': 'floor'}}",
+            column=column,
+        )
+    words = {"rounding": ROUNDING, "nul": NUL}
+    fields = {}
+    for name, value in asked.items():
+        if name == "zone":
+            fields[name] = value
+        elif name in words:
+            fields[name] = _word(f"{name} of column {column!r}", value, words[name])
+        else:
+            raise InvalidCommand(
+                f"the conversion of column {column!r} has {name!r}; known are rounding, zone and nul",
+                column=column,
+            )
+    return fields
 
 
 def write_command(spec: Mapping[str, Any]) -> bytes:

@@ -16,7 +16,7 @@ from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, WriterComm
 from pgflight import spark_options
 from pgflight.distributed import DistributedWrite
 from pgflight.errors import Conflict, InvalidCommand, Unsupported
-from pgflight.spark_schema import arrow_schema, match_columns
+from pgflight.spark_schema import arrow_schema
 
 try:
     from pyspark.sql.datasource import DataSourceStreamArrowWriter as _StreamArrowWriter
@@ -46,7 +46,7 @@ class PgFlightDataSource(DataSource):
     def writer(self, schema: Any, overwrite: bool) -> DataSourceArrowWriter:
         """Begins the write: Spark calls it once for each save, on the driver, before any task."""
         options = spark_options.parse(self.options, overwrite)
-        spec = options.spec(match_columns(options.column_types, schema.names))
+        spec = options.spec(schema.names)
         # The session's settings cannot be seen from here; time zone and large types are labels
         # that the server does not hold an attempt to.
         arrow = arrow_schema(schema)
@@ -117,7 +117,7 @@ class PgFlightStreamWriter(_StreamArrowWriter):
     def __init__(self, options: spark_options.SparkOptions, sink_id: Optional[str], schema: Any):
         self._options = options
         self._sink_id = sink_id
-        self._spec = options.spec(match_columns(options.column_types, schema.names))
+        self._spec = options.spec(schema.names)
         self._schema = arrow_schema(schema)
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> WriterCommitMessage:

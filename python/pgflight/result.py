@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Tuple
 
 _STATES = {
     "WRITE_STATE_OPEN": "open",
@@ -29,6 +29,76 @@ class WriteResult:
     byte_count: int
     seconds: float
     write_id: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class PlannedColumn:
+    """What would happen to one column of the data.
+
+    Attributes:
+        name: Its name.
+        arrow_type: Its Arrow type.
+        postgresql_type: The column's type; empty where the table has no such column.
+        encoding: How values would be written.
+        problem: Why the column would be refused; empty when it would not.
+    """
+
+    name: str
+    arrow_type: str
+    postgresql_type: str
+    encoding: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class WritePlan:
+    """What a write would do.
+
+    Attributes:
+        table: The table, quoted where SQL needs it.
+        columns: One for each column of the data.
+        problems: Why the write would be refused as a whole; of a column it is said there.
+        warnings: What happens beside the plain writing of values: triggers, row-level security,
+            values that may be changed since that was asked for, columns that PostgreSQL casts.
+        statements: SQL that would make the table.
+    """
+
+    table: str
+    columns: Tuple[PlannedColumn, ...]
+    problems: Tuple[str, ...]
+    warnings: Tuple[str, ...]
+    statements: Tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> WritePlan:
+        """Reads the server's answer, where a field that has its default may be absent."""
+        names = ("name", "arrowType", "postgresqlType", "encoding", "problem")
+        return cls(
+            table=fields.get("table", ""),
+            columns=tuple(
+                PlannedColumn(*(column.get(name, "") for name in names))
+                for column in fields.get("columns", ())
+            ),
+            problems=tuple(fields.get("problems", ())),
+            warnings=tuple(fields.get("warnings", ())),
+            statements=tuple(fields.get("statements", ())),
+        )
+
+    def __bool__(self) -> bool:
+        """Whether the write would be accepted, as far as its schema says."""
+        return not self.problems and not any(column.problem for column in self.columns)
+
+    def __str__(self) -> str:
+        """For people, like EXPLAIN."""
+        lines = [self.table]
+        for column in self.columns:
+            pair = f"{column.arrow_type} -> {column.postgresql_type or 'nothing'}"
+            outcome = f"REFUSED: {column.problem}" if column.problem else column.encoding
+            lines.append(f"  {column.name}: {pair} {outcome}")
+        lines.extend(f"refused: {problem}" for problem in self.problems)
+        lines.extend(f"warning: {warning}" for warning in self.warnings)
+        lines.extend(f"{statement};" for statement in self.statements)
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ def write_dataframe(
     keys: Optional[Sequence[str]] = None,
     order_by: Optional[str] = None,
     publish: Optional[str] = None,
+    conversions: Optional[Mapping[str, Mapping[str, str]]] = None,
     write_id: Optional[str] = None,
     token: Optional[str] = None,
     tls_root_certs: Union[bytes, str, Path, None] = None,
@@ -79,6 +80,11 @@ def write_dataframe(
             said, two_phase where the table and PostgreSQL's max_prepared_transactions allow it, else
             staged. "direct", mode "append" only: each task's rows are visible at once, which breaks
             the promise above: rows of a task that failed afterwards, or ran twice, stay there.
+        conversions: what may be changed in values that do not fit, by column, as in
+            {"at": {"rounding": "floor", "zone": "UTC"}, "note": {"nul": "remove"}}. rounding, of
+            digits that the column does not keep: "floor" or "nearest"; zone, "UTC" or an offset
+            such as "+02:00", of local times where one of both sides has a zone; nul: "remove".
+            Unless asked for, such values are rejected and nothing is written.
         write_id: A name of your own for this write, at most 128 bytes. Calling again with the same
             name and arguments writes nothing if the write was committed and returns its result: a
             job that is run again does not write twice. A job that failed may be run again under
@@ -120,6 +126,7 @@ def write_dataframe(
         keys=keys,
         order_by=order_by,
         publish=publish,
+        conversions=match_columns(conversions or {}, schema.names),
     )
     write = DistributedWrite.begin(endpoint, spec, schema, write_id)
     if write.is_committed:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import json
 import warnings
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from pgflight import command
 from pgflight.connection import Endpoint
 from pgflight.errors import InvalidCommand
+from pgflight.spark_schema import match_columns
 
 #: Options that are read, as users write them; Spark hands them over in lower case.
 _KNOWN = (
@@ -25,6 +27,7 @@ _KNOWN = (
     "keys",
     "orderBy",
     "publish",
+    "conversions",
     "writeId",
     "sinkId",
     "token",
@@ -88,20 +91,22 @@ class SparkOptions:
     keys: List[str]
     order_by: Optional[str]
     publish: Optional[str]
+    conversions: Dict[str, Dict[str, str]]
     write_id: Optional[str]
 
-    def spec(self, column_types: Mapping[str, str]) -> Dict[str, Any]:
-        """The `WriteSpec`, with these types in place of those that the user spelled."""
+    def spec(self, names: Sequence[str]) -> Dict[str, Any]:
+        """The `WriteSpec`, with columns spelled as the frame's columns of these names are."""
         return command.write_spec(
             self.table,
             self.mode,
             if_exists=self.if_exists,
             overwrite_with=self.overwrite_with,
             create_if_missing=self.create_if_missing,
-            column_types=column_types,
+            column_types=match_columns(self.column_types, names),
             keys=self.keys,
             order_by=self.order_by,
             publish=self.publish,
+            conversions=match_columns(self.conversions, names),
         )
 
 
@@ -144,6 +149,7 @@ def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
         keys=_names(given.get("keys", "")),
         order_by=given.get("orderby"),
         publish=given.get("publish"),
+        conversions=_conversions(given.get("conversions", "{}")),
         write_id=given.get("writeid"),
     )
 
@@ -168,6 +174,19 @@ def parse_column_types(text: str) -> Dict[str, str]:
             raise InvalidCommand(f"createTableColumnTypes names column {name!r} twice", column=name)
         types[name] = kind
     return types
+
+
+def _conversions(text: str) -> Dict[str, Dict[str, str]]:
+    try:
+        conversions = json.loads(text)
+    except ValueError:
+        conversions = None
+    if not isinstance(conversions, dict):
+        raise InvalidCommand(
+            "option 'conversions' must be JSON, as in "
+            '{"at": {"rounding": "floor", "zone": "UTC"}, "note": {"nul": "remove"}}'
+        )
+    return conversions
 
 
 def _check_names(given: Mapping[str, str]) -> None:

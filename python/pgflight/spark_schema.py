@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, TypeVar
 
 import pyarrow as pa
 
 from pgflight.errors import InvalidCommand, Unsupported
+
+_Given = TypeVar("_Given")
 
 # By name: not every release has every class.
 _PLAIN = {
@@ -106,20 +108,20 @@ def has_day_time_interval(schema: pa.Schema) -> bool:
     return any(inside(field.type) for field in schema)
 
 
-def match_columns(column_types: Mapping[str, str], names: Any) -> Dict[str, str]:
-    """Spells the keys of `column_types` as the frame spells its columns.
+def match_columns(given: Mapping[str, _Given], names: Any) -> Dict[str, _Given]:
+    """Spells the keys of `given` as the frame spells its columns.
 
     Spark resolves names without regard to case, so that users write them in any.
 
     Args:
-        column_types: Column name to PostgreSQL type.
+        given: Column name to what is said of it: a PostgreSQL type, a conversion.
         names: The frame's column names.
 
     Raises:
         InvalidCommand: for a name that is no column of the frame, or could be two.
     """
     matched = {}
-    for wanted, kind in column_types.items():
+    for wanted, value in given.items():
         alike = [n for n in names if n == wanted] or [
             n for n in names if n.lower() == wanted.lower()
         ]
@@ -128,7 +130,7 @@ def match_columns(column_types: Mapping[str, str], names: Any) -> Dict[str, str]
             hint = f"; did you mean {near[0]!r}?" if near and not alike else ""
             what = "could be two columns" if alike else "is no column of the frame"
             raise InvalidCommand(
-                f"a type is given for {wanted!r}, which {what}{hint}", column=wanted
+                f"a type or conversion is given for {wanted!r}, which {what}{hint}", column=wanted
             )
-        matched[alike[0]] = kind
+        matched[alike[0]] = value
     return matched

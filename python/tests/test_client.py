@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import io
 import subprocess
 import sys
@@ -374,3 +375,88 @@ def test_a_dictionary_is_sent_whole_and_its_indices_are_cut(
     table = pa.table({"d": pa.DictionaryArray.from_arrays(indices, words)})
     assert narrow.write(table, "t", mode="create").row_count == 1_000_000
     assert database.rows("SELECT count(*), count(DISTINCT d) FROM t") == [(1_000_000, 10_000)]
+
+
+def test_values_are_changed_only_where_that_was_asked_for(
+    client: pgflight.Client, database: Database
+) -> None:
+    database.run("CREATE TABLE t (at timestamptz, price numeric(6,2), s text)")
+    prices = pa.array([decimal.Decimal("1.005")], pa.decimal128(10, 3))
+    data = pa.table(
+        {"at": pa.array([1999], pa.timestamp("ns")), "price": prices, "s": pa.array(["a\0b"])}
+    )
+    asked = {
+        "at": {"rounding": "floor", "zone": "+01:00"},
+        "price": {"rounding": "nearest"},
+        "s": {"nul": "remove"},
+    }
+    for missing in asked:
+        given = {column: words for column, words in asked.items() if column != missing}
+        with pytest.raises(pgflight.PgFlightError) as refused:
+            client.write(data, "t", conversions=given)
+        assert refused.value.column == missing
+    client.write(data, "t", conversions=asked)
+    fields = [
+        pa.field(
+            "at",
+            pa.timestamp("ns"),
+            metadata={"pgflight.rounding": "floor", "pgflight.zone": "UTC"},
+        ),
+        pa.field("price", pa.decimal128(10, 3), metadata={"pgflight.rounding": "floor"}),
+        pa.field("s", pa.string(), metadata={"pgflight.nul": "remove"}),
+    ]
+    client.write(pa.table(data.columns, pa.schema(fields)), "t")
+    rows = "SELECT at AT TIME ZONE 'UTC' || ' ' || price || ' ' || s FROM t ORDER BY at"
+    assert database.rows(rows) == [
+        ("1969-12-31 23:00:00.000001 1.01 ab",),
+        ("1970-01-01 00:00:00.000001 1.00 ab",),
+    ]
+
+
+def test_structs_and_strings_land_in_types_of_their_own(
+    client: pgflight.Client, database: Database
+) -> None:
+    database.run(
+        "CREATE TYPE pair AS (id int, name text);"
+        "CREATE TABLE t (n int, run text, list int[], pair pair, span int4range, doc tsvector)"
+    )
+    pairs = pa.struct([("name", pa.string()), ("id", pa.int64())])
+    spans = pa.struct([("lower", pa.int32()), ("upper", pa.int32())])
+    client.write(
+        pa.table(
+            {
+                "n": pa.array([1, 2, 3]),
+                "run": pa.array(["a", "a", None]).dictionary_encode(),
+                "list": pa.array([[1, None], None, []], pa.large_list(pa.int16())),
+                "pair": pa.array([{"id": 1, "name": "x"}, None, {"id": None, "name": None}], pairs),
+                "span": pa.array(
+                    [{"lower": 1, "upper": 5}, {"lower": 2, "upper": None}, None], spans
+                ),
+                "doc": pa.array(["a b", None, "c"]),
+            }
+        ),
+        "t",
+    )
+    assert database.rows("SELECT t::text FROM t ORDER BY n") == [
+        ("""(1,a,"{1,NULL}","(1,x)","[1,5)","'a' 'b'")""",),
+        ('(2,a,,,"[2,)",)',),
+        ("""(3,,{},"(,)",,'c')""",),
+    ]
+
+
+def test_a_plan_tells_what_a_write_would_do(client: pgflight.Client, database: Database) -> None:
+    database.run("CREATE TABLE t (n smallint, doc tsvector)")
+    schema = pa.schema([("n", pa.int64()), ("doc", pa.string())])
+    plan = client.plan(schema, "t")
+    assert plan
+    assert plan.table == "public.t"
+    assert str(plan).splitlines()[1:3] == [
+        "  n: Int64 -> smallint as int2",
+        "  doc: Utf8 -> tsvector as text, cast by PostgreSQL",
+    ]
+    refused = client.plan(pa.schema([("n", pa.date32())]), "t")
+    assert not refused
+    assert "Date32 into smallint" in refused.columns[0].problem
+    made = client.plan(schema, "new", mode="create", column_types={"n": "numeric(9)"})
+    assert made.statements == ("CREATE TABLE public.new (n numeric(9), doc text)",)
+    assert database.rows("SELECT to_regclass('new')") == [(None,)]

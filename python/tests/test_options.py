@@ -17,7 +17,7 @@ MINIMAL = {"url": "grpc://host:8815", "dbtable": "public.trips"}
 
 def spec(options: Dict[str, str], overwrite: bool = False) -> Dict[str, Any]:
     parsed = parse({**MINIMAL, **options}, overwrite)
-    return parsed.spec(parsed.column_types)
+    return parsed.spec([*parsed.column_types, *parsed.conversions])
 
 
 APPEND = {"table": "public.trips", "mode": "MODE_APPEND"}
@@ -212,6 +212,9 @@ def test_what_is_no_address_is_refused_without_repeating_it(url: str, says: str)
         ({"mode": "append", "column_types": {"a": "int"}}, "create_if_missing=True"),
         ({"mode": "create", "if_exists": "replace"}, "must be one of 'fail', 'append', 'ignore'"),
         ({"mode": "append", "table": ""}, "a table must be named"),
+        ({"mode": "append", "conversions": {"a": "floor"}}, "must be a mapping"),
+        ({"mode": "append", "conversions": {"a": {"rounding": "up"}}}, "one of 'reject', 'floor'"),
+        ({"mode": "append", "conversions": {"a": {"Zone": "UTC"}}}, "known are rounding, zone"),
     ],
 )
 def test_arguments_that_would_go_unheeded_are_refused(arguments: Dict[str, Any], says: str) -> None:
@@ -237,3 +240,14 @@ def test_table_names_are_split_at_the_dots_outside_quotes(table: str, parts: tup
 def test_what_is_no_table_name_is_refused(table: str) -> None:
     with pytest.raises(InvalidCommand, match="is no table"):
         names.split(table)
+
+
+def test_conversions_are_json() -> None:
+    given = '{"at": {"rounding": "floor", "zone": "UTC"}, "s": {"nul": "remove"}}'
+    parsed = spec({"url": "grpc://h:1", "dbtable": "t", "conversions": given})
+    assert parsed["conversions"] == {
+        "at": {"rounding": "ROUNDING_FLOOR", "zone": "UTC"},
+        "s": {"nul": "NUL_REMOVE"},
+    }
+    with pytest.raises(InvalidCommand, match="must be JSON"):
+        spec({"url": "grpc://h:1", "dbtable": "t", "conversions": "at: floor"})

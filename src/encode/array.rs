@@ -12,7 +12,7 @@ use arrow_array::cast::AsArray;
 use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 
-use super::bind::{BoxedColumn, bind, valid};
+use super::bind::{BoxedColumn, bind_whole, valid};
 use super::column::{Values, Varying, length_word};
 use super::problem::Problem;
 use crate::plan::FieldPlan;
@@ -38,11 +38,9 @@ pub(super) fn lists<'a>(
         inner = level.items;
         levels.push(level);
     }
-    let mut elements = bind(element, inner)?;
-    elements.prepare(0..inner.len());
     let values = Lists {
         levels,
-        elements,
+        elements: bind_whole(element, inner)?,
         element_nulls: inner.logical_nulls(),
         element_oid,
     };

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use super::bind::bind;
 use super::chunks::Chunks;
 use super::column::{Column, u32_size};
+use super::convert::convert;
+use super::dictionary::owned;
 use super::problem::{Problem, Rejected};
 use crate::error::{Error, Result};
 use crate::plan::EncodePlan;
@@ -51,7 +53,7 @@ impl<'a> BatchEncoder<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) for a NULL that a column
-    /// does not take; [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the batch is
+    /// does not take, or a value that cannot be changed as was asked for; [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the batch is
     /// not the plan's.
     pub fn new(plan: &'a EncodePlan, batch: &'a RecordBatch, first_row: u64) -> Result<Self> {
         let planned = plan.columns();
@@ -79,8 +81,14 @@ impl<'a> BatchEncoder<'a> {
             if !column.nullable {
                 find_null(array).map_err(|rejected| encoder.rejected(index, rejected))?;
             }
-            let bound = bind(&column.field, array)
-                .map_err(|problem| encoder.rejected(index, problem.at(0)))?;
+            let bound = if column.steps.is_empty() {
+                bind(&column.field, array)
+            } else {
+                let converted = convert(array, &column.steps)
+                    .map_err(|rejected| encoder.rejected(index, rejected))?;
+                owned(&column.field, &converted)
+            };
+            let bound = bound.map_err(|problem| encoder.rejected(index, problem.at(0)))?;
             encoder.even &= bound.constant_size().is_some();
             encoder.constant_size += bound.constant_size().unwrap_or(0);
             encoder.columns.push(bound);

@@ -1,14 +1,19 @@
 //! A plan meets an array: which encoder writes it.
 
+use std::sync::Arc;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types as t;
 use arrow_array::{Array, downcast_integer};
 use arrow_buffer::NullBuffer;
-use arrow_schema::DataType;
+use arrow_schema::{DataType, FieldRef};
 
 use super::column::{AllNull, Column};
 use super::problem::Problem;
-use super::{array, dictionary, fixed, json, numeric, temporal, varlen};
+use super::{
+    array, bits, composite, dictionary, fixed, hstore, json, money, numeric, parse, range,
+    temporal, varlen, vector,
+};
 use crate::plan::FieldPlan;
 
 pub(super) type BoxedColumn<'a> = Box<dyn Column + 'a>;
@@ -27,6 +32,16 @@ pub(super) fn bind<'a>(
     use FieldPlan as F;
     if matches!(array.data_type(), DataType::Dictionary(_, _)) {
         return dictionary::dictionary(plan, array);
+    }
+    if matches!(array.data_type(), DataType::RunEndEncoded(_, _)) {
+        return dictionary::runs(plan, array);
+    }
+    if let Some(lists) = without_views(array.data_type()) {
+        let lists = arrow_cast::cast(array, &lists).map_err(|_| Problem::Unplanned)?;
+        return dictionary::owned(plan, &lists);
+    }
+    if is_text(array.data_type()) && parse::is_parsed(plan) {
+        return parse::texts(plan, array);
     }
     match plan {
         F::Null => Ok(Box::new(AllNull) as BoxedColumn<'a>),
@@ -52,6 +67,71 @@ pub(super) fn bind<'a>(
             element,
         } => array::lists(array, *dimensions, *element_oid, element),
         F::Json { binary } => json::documents(array, *binary),
+        F::Money { fraction_digits } => money::amounts(array, *fraction_digits),
+        F::Bits { length, exact } => bits::bytes(array, *length, *exact),
+        F::Hstore => hstore::pairs(array),
+        F::Vector { dimensions, half } => vector::vectors(array, *dimensions, *half),
+        F::Composite { fields } => composite::structs(array, fields),
+        F::Range { bound } => range::ranges(array, bound),
+        F::Multirange { bound } => range::multiranges(array, bound),
+        F::Geometry | F::Opaque => blob(&FieldPlan::Bytea, array),
+        // Staging has a column of text for it, which has a plan of its own.
+        F::Cast { .. } => Err(Problem::Unplanned),
+        // Only from text, which was parsed above.
+        F::Timetz { .. } | F::Inet { .. } | F::Macaddr { .. } | F::VersionedText => {
+            Err(Problem::Unplanned)
+        }
+    }
+}
+
+/// As [`bind`], and prepares all rows, for encoders that write another column's values as part of
+/// theirs, in any order.
+pub(super) fn bind_whole<'a>(
+    plan: &'a FieldPlan,
+    array: &'a dyn Array,
+) -> Result<BoxedColumn<'a>, Problem> {
+    let mut column = bind(plan, array)?;
+    column.prepare(0..array.len());
+    Ok(column)
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
+}
+
+/// The same type with lists in place of views of lists, where there are any: items in any order, or
+/// shared by rows, are put side by side once.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only what holds lists is of interest"
+)]
+fn without_views(data_type: &DataType) -> Option<DataType> {
+    use DataType as D;
+    let inner = |field: &FieldRef| {
+        let data_type = without_views(field.data_type())?;
+        Some(Arc::new(field.as_ref().clone().with_data_type(data_type)))
+    };
+    let or_same = |field: &FieldRef| inner(field).unwrap_or_else(|| field.clone());
+    match data_type {
+        D::ListView(item) => Some(D::List(or_same(item))),
+        D::LargeListView(item) => Some(D::LargeList(or_same(item))),
+        D::List(item) => inner(item).map(D::List),
+        D::LargeList(item) => inner(item).map(D::LargeList),
+        D::FixedSizeList(item, size) => inner(item).map(|item| D::FixedSizeList(item, *size)),
+        D::Map(entries, sorted) => inner(entries).map(|entries| D::Map(entries, *sorted)),
+        D::Struct(fields) => {
+            let plain = fields.iter().map(inner).collect::<Vec<_>>();
+            let any = plain.iter().any(Option::is_some);
+            let pairs = plain.into_iter().zip(fields);
+            any.then(|| {
+                let fields = pairs.map(|(plain, field)| plain.unwrap_or_else(|| field.clone()));
+                D::Struct(fields.collect())
+            })
+        }
+        _ => None,
     }
 }
 

@@ -1,19 +1,21 @@
-//! Dictionaries: each value that a row refers to is encoded once, then copied.
+//! Dictionaries and runs: each value that a row refers to is encoded once, then copied.
 
 use std::ops::Range;
 
-use arrow_array::Array;
 use arrow_array::cast::AsArray;
+use arrow_array::types::{Int16Type, Int32Type, Int64Type, RunEndIndexType};
+use arrow_array::{Array, ArrayRef};
+use arrow_buffer::{ArrowNativeType, NullBuffer};
 
-use super::bind::{BoxedColumn, bind};
+use super::bind::{BoxedColumn, bind_whole};
 use super::column::{AllNull, Values, Varying, WORD};
 use super::problem::Problem;
 use crate::plan::FieldPlan;
 
-/// A column whose rows refer to values.
+/// A column whose rows refer to values by a key.
 pub(super) fn dictionary<'a>(
-    plan: &'a FieldPlan,
-    array: &'a dyn Array,
+    plan: &FieldPlan,
+    array: &dyn Array,
 ) -> Result<BoxedColumn<'a>, Problem> {
     let dictionary = array.as_any_dictionary_opt().ok_or(Problem::Unplanned)?;
     let values = dictionary.values();
@@ -21,16 +23,69 @@ pub(super) fn dictionary<'a>(
         return Ok(Box::new(AllNull));
     }
     // A key may be NULL, and so may the value that it refers to.
-    let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
-    let keys = dictionary.normalized_keys();
+    encode(
+        plan,
+        values,
+        dictionary.normalized_keys(),
+        array.logical_nulls(),
+    )
+}
+
+/// A column of runs, each of one value.
+pub(super) fn runs<'a>(plan: &FieldPlan, array: &dyn Array) -> Result<BoxedColumn<'a>, Problem> {
+    let (values, keys) = run_values(array).ok_or(Problem::Unplanned)?;
+    encode(plan, values, keys, array.logical_nulls())
+}
+
+/// The values of runs, and for each row the one that is its.
+pub(super) fn run_values(array: &dyn Array) -> Option<(&ArrayRef, Vec<usize>)> {
+    fn of<T: RunEndIndexType>(array: &dyn Array) -> Option<(&ArrayRef, Vec<usize>)> {
+        let runs = array.as_run_opt::<T>()?;
+        let ends = runs.run_ends();
+        let mut run = if runs.is_empty() {
+            0
+        } else {
+            ends.get_physical_index(0)
+        };
+        let keys = (ends.offset()..ends.offset() + runs.len()).map(|row| {
+            while ends.values()[run].as_usize() <= row {
+                run += 1;
+            }
+            run
+        });
+        let keys = keys.collect();
+        Some((runs.values(), keys))
+    }
+    of::<Int16Type>(array)
+        .or_else(|| of::<Int32Type>(array))
+        .or_else(|| of::<Int64Type>(array))
+}
+
+/// A column of an array that does not outlive this call.
+pub(super) fn owned<'a>(plan: &FieldPlan, array: &dyn Array) -> Result<BoxedColumn<'a>, Problem> {
+    encode(
+        plan,
+        array,
+        (0..array.len()).collect(),
+        array.logical_nulls(),
+    )
+}
+
+/// Encodes the values that `keys` name in rows that are not NULL.
+fn encode<'a>(
+    plan: &FieldPlan,
+    values: &dyn Array,
+    keys: Vec<usize>,
+    nulls: Option<NullBuffer>,
+) -> Result<BoxedColumn<'a>, Problem> {
+    let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
     let mut used = vec![false; values.len()];
     for (row, key) in keys.iter().enumerate() {
         if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
             used[*key] = true;
         }
     }
-    let mut column = bind(plan, values)?;
-    column.prepare(0..values.len());
+    let column = bind_whole(plan, values)?;
     let mut bytes = Vec::new();
     let encoded = used.into_iter().enumerate().map(|(value, used)| {
         if !used {

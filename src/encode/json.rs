@@ -8,7 +8,6 @@
 //! value would.
 
 use std::io::Write;
-use std::ops::Range;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types as t;
@@ -20,59 +19,23 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::array::Level;
-use super::bind::{BoxedColumn, valid};
-use super::column::{Values, Varying};
+use super::bind::BoxedColumn;
+use super::dictionary::run_values;
 use super::iso::{self, Ticks};
 use super::numeric::largest;
+use super::prepared::prepared;
 use super::problem::Problem;
 use super::varlen::{Blobs, JSONB_VERSION};
 
 /// A column of documents, rendered as a whole here and copied later.
 pub(super) fn documents(array: &dyn Array, binary: bool) -> Result<BoxedColumn<'_>, Problem> {
     let renderer = Renderer::of(array)?;
-    let nulls = valid(array);
-    let mut text = Vec::new();
-    let rendered = (0..array.len()).map(|row| {
-        let start = text.len();
-        if renderer.is_null(row) {
-            return Ok(start..start);
-        }
+    Ok(prepared(array, move |row, out| {
         if binary {
-            text.push(JSONB_VERSION);
+            out.push(JSONB_VERSION);
         }
-        let result = renderer.value(row, &mut text);
-        if result.is_err() {
-            text.truncate(start);
-        }
-        result.map(|()| start..text.len())
-    });
-    let rendered = rendered.collect();
-    Ok(Box::new(Varying {
-        values: Documents { rendered, text },
-        nulls,
+        renderer.value(row, out)
     }))
-}
-
-struct Documents {
-    /// Of each row, where its text is, or why it has none.
-    rendered: Vec<Result<Range<usize>, Problem>>,
-    text: Vec<u8>,
-}
-
-impl Values for Documents {
-    fn size(&self, row: usize) -> Result<usize, Problem> {
-        self.rendered[row]
-            .as_ref()
-            .map(Range::len)
-            .map_err(|problem| *problem)
-    }
-
-    fn put(&self, row: usize, out: &mut [u8]) -> usize {
-        // What could not be rendered was rejected before.
-        let document = &self.text[self.rendered[row].clone().unwrap_or_default()];
-        out[..document.len()].copy_from_slice(document);
-        document.len()
-    }
 }
 
 type Render<'a> = Box<dyn Fn(usize, &mut Vec<u8>) -> Result<(), Problem> + 'a>;
@@ -169,10 +132,15 @@ fn render<'a>(array: &'a dyn Array) -> Result<Render<'a>, Problem> {
             };
             Box::new(move |row, out| values.value(keys[row], out))
         }
-        DataType::ListView(_)
-        | DataType::LargeListView(_)
-        | DataType::Union(_, _)
-        | DataType::RunEndEncoded(_, _) => return Err(Problem::Unplanned),
+        DataType::RunEndEncoded(_, _) => {
+            let (values, keys) = run_values(array).ok_or(Problem::Unplanned)?;
+            let values = Renderer::of(values)?;
+            Box::new(move |row, out| values.value(keys[row], out))
+        }
+        // Views were made into lists before.
+        DataType::ListView(_) | DataType::LargeListView(_) | DataType::Union(_, _) => {
+            return Err(Problem::Unplanned);
+        }
     })
 }
 

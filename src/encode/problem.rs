@@ -14,7 +14,7 @@ pub(crate) enum Problem {
     BeyondDeclaredPrecision,
     /// Digits that the column does not keep.
     LosesDigits,
-    /// An integer that a floating-point column would round.
+    /// A number that a floating-point column, or an element of a vector, would round.
     NotExact,
     /// NaN or an infinity where only numbers go.
     NotFinite,
@@ -34,6 +34,18 @@ pub(crate) enum Problem {
     NotRectangular,
     /// A NULL key of a map.
     NullKey,
+    /// Text that the type is not read from.
+    NotParsed,
+    /// A NULL where the type has none: in a vector or a multirange.
+    NullItem,
+    /// A NULL flag of a range.
+    NullFlag,
+    /// A key that comes twice in one map.
+    DuplicateKey,
+    /// As many elements as a vector does not have.
+    WrongDimensions,
+    /// As many bits as the column does not hold.
+    WrongBitCount,
     /// More than PostgreSQL holds in one field.
     FieldTooLarge,
     /// More than PostgreSQL holds in one row.
@@ -78,7 +90,7 @@ impl Problem {
                 "round the data before writing, or widen the column",
             ),
             Self::NotExact => (
-                format!("is an integer that {ty} cannot hold exactly"),
+                format!("cannot be held exactly by {ty}"),
                 "make the column numeric, or cast the data before writing",
             ),
             Self::NotFinite => (
@@ -114,6 +126,30 @@ impl Problem {
                 "make the column jsonb",
             ),
             Self::NullKey => ("has a NULL key".to_owned(), "filter such keys before writing"),
+            Self::NotParsed => (
+                format!("is not text that {ty} is read from here"),
+                form(&column.field),
+            ),
+            Self::NullItem => (
+                format!("holds a NULL, which {ty} does not"),
+                "filter such values before writing",
+            ),
+            Self::NullFlag => (
+                "has NULL for lower_inc, upper_inc or empty".to_owned(),
+                "say true or false there, or leave the field out of the struct",
+            ),
+            Self::DuplicateKey => (
+                "has a key twice".to_owned(),
+                "decide which of them counts before writing",
+            ),
+            Self::WrongDimensions => (
+                format!("has another number of elements than {ty}, or none, or more than 16000"),
+                "filter such values before writing, or change the column's type",
+            ),
+            Self::WrongBitCount => (
+                format!("has another number of bits than {ty} holds"),
+                "filter such values before writing, or change the column's type",
+            ),
             Self::FieldTooLarge => (
                 "is larger than the 1 GiB that PostgreSQL holds in a field".to_owned(),
                 "split the data before writing",
@@ -151,7 +187,12 @@ impl Problem {
             Self::NotUuid | Self::UnknownLabel => "22P02",
             Self::NotSixteenBytes => "22P03",
             Self::NotRectangular => "2202E",
-            Self::NullKey => "22004",
+            Self::NullKey | Self::NullItem | Self::NullFlag => "22004",
+            Self::NotParsed if is_temporal(field) => "22007",
+            Self::NotParsed => "22P02",
+            Self::DuplicateKey => "21000",
+            Self::WrongDimensions => "22000",
+            Self::WrongBitCount => "22026",
             Self::FieldTooLarge | Self::RowTooLarge => "54000",
             Self::Unplanned => "XX000",
         }
@@ -164,8 +205,10 @@ fn is_temporal(field: &FieldPlan) -> bool {
         | FieldPlan::Time { .. }
         | FieldPlan::Timestamp { .. }
         | FieldPlan::Timestamptz { .. }
+        | FieldPlan::Timetz { .. }
         | FieldPlan::Interval { .. } => true,
         FieldPlan::Array { element, .. } => is_temporal(element),
+        FieldPlan::Range { bound } | FieldPlan::Multirange { bound } => is_temporal(bound),
         FieldPlan::Null
         | FieldPlan::Bool
         | FieldPlan::Int2
@@ -181,7 +224,53 @@ fn is_temporal(field: &FieldPlan) -> bool {
         | FieldPlan::Enum { .. }
         | FieldPlan::Uuid
         | FieldPlan::Bytea
+        | FieldPlan::Money { .. }
+        | FieldPlan::Bits { .. }
+        | FieldPlan::Inet { .. }
+        | FieldPlan::Macaddr { .. }
+        | FieldPlan::VersionedText
+        | FieldPlan::Hstore
+        | FieldPlan::Vector { .. }
+        | FieldPlan::Geometry
+        | FieldPlan::Composite { .. }
+        | FieldPlan::Opaque
+        | FieldPlan::Cast { .. }
         | FieldPlan::Json { .. } => false,
+    }
+}
+
+/// The form of text that is read into a column with this plan.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only what is parsed has a form"
+)]
+fn form(field: &FieldPlan) -> &'static str {
+    use FieldPlan as F;
+    match field {
+        F::Array { element, .. } => form(element),
+        F::Range { bound } | F::Multirange { bound } => form(bound),
+        F::Bool => "write true or false",
+        F::Int2 | F::Int4 | F::Int8 | F::Oid => "write decimal digits, perhaps with a sign",
+        F::Float4 | F::Float8 | F::Numeric { .. } => {
+            "write a decimal number such as -12.5 or 1.5e-7, NaN or Infinity"
+        }
+        F::Bytea => "write \\x and pairs of hexadecimal digits, or write the data as binary",
+        F::Date => "write ISO 8601: 2013-01-01",
+        F::Time { .. } => "write ISO 8601 without a zone: 12:30:00.25",
+        F::Timetz { .. } => "write ISO 8601 with the offset from UTC: 12:30:00+02:00",
+        F::Timestamp { .. } => "write ISO 8601 without a zone: 2013-01-01T12:30:00.25",
+        F::Timestamptz { .. } => {
+            "write ISO 8601 with the offset from UTC: 2013-01-01T12:30:00+02:00 or 2013-01-01T10:30:00Z"
+        }
+        F::Inet { cidr: false } => {
+            "write an address such as 192.168.0.1, 10.0.0.0/8 or 2001:db8::1"
+        }
+        F::Inet { cidr: true } => {
+            "write a network without bits to the right of its mask: 10.0.0.0/8"
+        }
+        F::Macaddr { .. } => "write pairs of hexadecimal digits: 08:00:2b:01:02:03",
+        F::Bits { .. } => "write zeros and ones",
+        _ => "cast the data before writing",
     }
 }
 

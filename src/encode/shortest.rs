@@ -14,12 +14,12 @@ use super::problem::Problem;
 use crate::plan::NumericLimit;
 
 /// What stands in place of a sign for what is no number, numeric.c.
-const NAN: u16 = 0xC000;
-const POSITIVE_INFINITY: u16 = 0xD000;
-const NEGATIVE_INFINITY: u16 = 0xF000;
+pub(super) const NAN: u16 = 0xC000;
+pub(super) const POSITIVE_INFINITY: u16 = 0xD000;
+pub(super) const NEGATIVE_INFINITY: u16 = 0xF000;
 
 /// The display scale that PostgreSQL itself sends with infinities.
-const INFINITY_SCALE: u16 = 32;
+pub(super) const INFINITY_SCALE: u16 = 32;
 
 /// A float that can be written with as few decimals as tell it from its neighbours.
 pub(super) trait Shortest: Copy + Into<f64> + Send + Sync {

@@ -240,11 +240,11 @@ fn whole_micros(nanos: i64) -> Result<i64, Problem> {
 }
 
 /// Microseconds between values that a column of so many digits of a second tells apart.
-fn step(precision: Option<u8>) -> i64 {
+pub(super) fn step(precision: Option<u8>) -> i64 {
     precision.map_or(1, |digits| 10_i64.pow(6_u32.saturating_sub(digits.into())))
 }
 
-fn whole(micros: i64, step: i64) -> Result<i64, Problem> {
+pub(super) fn whole(micros: i64, step: i64) -> Result<i64, Problem> {
     if step == 1 || micros % step == 0 {
         Ok(micros)
     } else {

@@ -1,7 +1,10 @@
 //! Tests of the whole encoder: plan, bind, measure, write.
 
+mod conversions;
 mod golden;
+mod golden_types;
 mod json;
+mod layouts;
 mod numeric;
 mod property;
 mod rejected;
@@ -53,6 +56,22 @@ fn pg_type(kind: PgTypeKind) -> PgType {
         K::Timestamp => (1114, "timestamp without time zone".into()),
         K::Timestamptz => (1184, "timestamp with time zone".into()),
         K::Interval => (1186, "interval".into()),
+        K::Timetz => (1266, "time with time zone".into()),
+        K::Money { .. } => (790, "money".into()),
+        K::Bit => (1560, "bit".into()),
+        K::Varbit => (1562, "bit varying".into()),
+        K::Inet => (869, "inet".into()),
+        K::Cidr => (650, "cidr".into()),
+        K::Macaddr => (829, "macaddr".into()),
+        K::Macaddr8 => (774, "macaddr8".into()),
+        K::VersionedText => (4072, "jsonpath".into()),
+        K::Hstore => (16_100, "hstore".into()),
+        K::Vector => (16_101, "vector".into()),
+        K::Halfvec => (16_102, "halfvec".into()),
+        K::Geometry => (16_103, "geometry".into()),
+        K::Composite(_) => (16_400, "my_composite".into()),
+        K::Range(_) => (3904, "int4range".into()),
+        K::Multirange(_) => (4451, "int4multirange".into()),
         K::Enum(_) => (16_500, "mood".into()),
         K::Array(element) => (16_600, format!("{}[]", element.name)),
         K::Domain { .. } => (16_700, "my_domain".into()),

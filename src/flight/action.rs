@@ -9,7 +9,7 @@ use super::envelope::{self, Envelope, WireForm};
 use super::gate::Limits;
 use crate::error::{Error, Result};
 use crate::proto::v1;
-use crate::write::{KeyedAction, Mode, WriteState, WriteStatus, Writer};
+use crate::write::{KeyedAction, Mode, Preview, WriteState, WriteStatus, Writer};
 
 /// An action by its name on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,15 +19,17 @@ pub(super) enum ActionName {
     Commit,
     Abort,
     Status,
+    Plan,
 }
 
 impl ActionName {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Info,
         Self::Begin,
         Self::Commit,
         Self::Abort,
         Self::Status,
+        Self::Plan,
     ];
 
     pub(super) fn parse(name: &str) -> Result<Self> {
@@ -50,6 +52,7 @@ impl ActionName {
             Self::Commit => "commit",
             Self::Abort => "abort",
             Self::Status => "status",
+            Self::Plan => "plan",
         }
     }
 
@@ -62,6 +65,7 @@ impl ActionName {
             }
             Self::Abort => "AbortRequest -> WriteStatus: end a write without publishing",
             Self::Status => "StatusRequest -> WriteStatus: where a write stands",
+            Self::Plan => "PlanRequest -> PlanResponse: what a write would do, by column",
         }
     }
 }
@@ -122,12 +126,37 @@ pub(super) async fn act(
                 .abort(&command::write_id(request.write_id)?, &request.reason)
                 .await?
         }
+        ActionName::Plan => {
+            let request: v1::PlanRequest = envelope.decode()?;
+            let spec = command::write_spec(request.spec)?;
+            let schema = decode::schema(&request.arrow_schema, limits)?;
+            return envelope::encode(&plan_response(writer.preview(&spec, &schema).await?), form);
+        }
         ActionName::Status => {
             let request: v1::StatusRequest = envelope.decode()?;
             writer.status(&command::write_id(request.write_id)?).await?
         }
     };
     write_status(status, max_message_bytes, form)
+}
+
+fn plan_response(preview: Preview) -> v1::PlanResponse {
+    let columns = preview.columns.into_iter();
+    v1::PlanResponse {
+        table: preview.table,
+        columns: columns
+            .map(|column| v1::PlannedColumn {
+                name: column.name,
+                arrow_type: column.arrow_type,
+                postgresql_type: column.postgresql_type,
+                encoding: column.encoding,
+                problem: column.problem,
+            })
+            .collect(),
+        problems: preview.problems,
+        warnings: preview.warnings,
+        statements: preview.statements,
+    }
 }
 
 fn write_status(status: WriteStatus, max_message_bytes: u64, form: WireForm) -> Result<Bytes> {

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::plan::{Ident, TableName};
 use crate::proto::v1;
 use crate::write::{
-    AppendBy, AttemptId, EndRecord, IfExists, KeyedAction, Mode, OverwriteWith, WriteSpec,
+    AppendBy, AttemptId, Conversion, EndRecord, IfExists, KeyedAction, Mode, OverwriteWith,
+    Rounding, WriteSpec,
 };
 
 /// Ids are keys of the ledger and stand in logs: long enough for any job's name, no longer.
@@ -191,6 +192,26 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
         table: TableName::parse(&spec.table)?,
         mode,
         column_types: spec.table_definition.unwrap_or_default().column_types,
+        conversions: spec
+            .conversions
+            .into_iter()
+            .map(|(column, asked)| Ok((column, conversion(asked)?)))
+            .collect::<Result<_>>()?,
+    })
+}
+
+fn conversion(asked: v1::Conversion) -> Result<Conversion> {
+    let rounding =
+        v1::Rounding::try_from(asked.rounding).map_err(|_| unknown("rounding", asked.rounding))?;
+    let nul = v1::Nul::try_from(asked.nul).map_err(|_| unknown("nul", asked.nul))?;
+    Ok(Conversion {
+        rounding: match rounding {
+            v1::Rounding::Unspecified | v1::Rounding::Reject => None,
+            v1::Rounding::Floor => Some(Rounding::Floor),
+            v1::Rounding::Nearest => Some(Rounding::Nearest),
+        },
+        zone: (!asked.zone.is_empty()).then_some(asked.zone),
+        remove_nul: nul == v1::Nul::Remove,
     })
 }
 

@@ -40,6 +40,7 @@ pub(super) async fn put(
                 table,
                 mode,
                 column_types: Default::default(),
+                conversions: Default::default(),
             };
             let receipt = writer
                 .write_stream(&spec, &schema, messages, EndOfStream::IsEnough)

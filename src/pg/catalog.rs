@@ -7,7 +7,9 @@ use tokio_postgres::Row;
 use super::sql;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
-use crate::plan::{Column, Ident, PgType, PgTypeKind, QualifiedName, Relation, TableName};
+use crate::plan::{
+    Attribute, Column, Ident, PgType, PgTypeKind, QualifiedName, Relation, TableName,
+};
 
 /// Finds a table by its schema, or through the search_path.
 ///
@@ -175,24 +177,40 @@ const COLUMNS: &str = "
     WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attrelid, a.attnum";
 
-/// The types of the columns, the base types of domains and the element types of arrays.
+/// The types of the columns and of what they are made of: domains, arrays, composites, ranges.
 const TYPES: &str = "
     WITH RECURSIVE used(oid) AS (
         SELECT a.atttypid FROM pg_catalog.pg_attribute a
         WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
       UNION
-        SELECT CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END
-        FROM used JOIN pg_catalog.pg_type t USING (oid)
-        WHERE t.typtype = 'd' OR t.typelem <> 0)
-    SELECT t.oid, n.nspname = 'pg_catalog', t.typname::text, t.typtype,
+        SELECT part.oid FROM used JOIN pg_catalog.pg_type t USING (oid) CROSS JOIN LATERAL (
+            SELECT CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END
+            WHERE t.typtype = 'd' OR t.typelem <> 0
+          UNION ALL
+            SELECT a.atttypid FROM pg_catalog.pg_attribute a
+            WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+          UNION ALL
+            SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+        ) part(oid))
+    SELECT t.oid, p.prosrc, t.typrelid, t.typtype,
            CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE 0 END,
            CASE WHEN t.typlen = -1 AND t.typsubscript = 'pg_catalog.array_subscript_handler'::pg_catalog.regproc
                 THEN t.typelem ELSE 0 END,
            pg_catalog.format_type(t.oid, NULL),
            ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e
                  WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder),
-           t.typtypmod
-    FROM used JOIN pg_catalog.pg_type t USING (oid) JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace";
+           t.typtypmod,
+           (SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)),
+           CASE WHEN p.prosrc = 'cash_recv'
+                THEN pg_catalog.scale(0::pg_catalog.numeric::pg_catalog.money::pg_catalog.numeric) END
+    FROM used JOIN pg_catalog.pg_type t USING (oid) LEFT JOIN pg_catalog.pg_proc p ON p.oid = t.typreceive";
+
+/// The attributes of composite types, by the relations that stand for these types.
+const ATTRIBUTES: &str = "
+    SELECT a.attrelid, a.attname::text, a.atttypid, a.atttypmod
+    FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY a.attrelid, a.attnum";
 
 fn qualified_name(schema: String, name: String) -> Result<QualifiedName> {
     Ok(QualifiedName {
@@ -229,17 +247,12 @@ async fn relations(
     named: &[(u32, QualifiedName)],
 ) -> Result<Vec<Relation>> {
     let oids: Vec<u32> = named.iter().map(|(oid, _)| *oid).collect();
-    let types: HashMap<u32, Row> = transaction
-        .query(TYPES, &[&oids])
-        .await?
-        .into_iter()
-        .map(|row| (row.get::<_, u32>(0), row))
-        .collect();
+    let types = types(transaction, &oids).await?;
     let mut columns: HashMap<u32, Vec<Column>> = HashMap::new();
     for row in transaction.query(COLUMNS, &[&oids]).await? {
         columns.entry(row.get(0)).or_default().push(Column {
             name: Ident::new(row.get::<_, String>(1))?,
-            ty: resolve_type(row.get(2), &types)?,
+            ty: types.resolve(row.get(2))?,
             typmod: row.get(3),
             nullable: !row.get::<_, bool>(4),
             has_default: row.get(5),
@@ -257,55 +270,117 @@ async fn relations(
         .collect())
 }
 
-fn resolve_type(oid: u32, types: &HashMap<u32, Row>) -> Result<PgType> {
-    let row = types
-        .get(&oid)
-        .ok_or_else(|| Error::internal(format!("the catalog has no type with OID {oid}")))?;
-    let (base, element): (u32, u32) = (row.get(4), row.get(5));
-    let kind = if base != 0 {
-        PgTypeKind::Domain {
-            base: Box::new(resolve_type(base, types)?),
-            typmod: row.get(8),
-        }
-    } else if element != 0 {
-        PgTypeKind::Array(Box::new(resolve_type(element, types)?))
-    } else if u8::try_from(row.get::<_, i8>(3)) == Ok(b'e') {
-        PgTypeKind::Enum(row.get(7))
-    } else if row.get(1) {
-        builtin(row.get(2))
-    } else {
-        PgTypeKind::Other
-    };
-    Ok(PgType {
-        oid,
-        name: row.get(6),
-        kind,
-    })
+/// What the catalog says of types.
+struct Types {
+    by_oid: HashMap<u32, Row>,
+    /// Of composite types, by their relation.
+    attributes: HashMap<u32, Vec<Row>>,
 }
 
-fn builtin(typname: &str) -> PgTypeKind {
-    match typname {
-        "bool" => PgTypeKind::Bool,
-        "int2" => PgTypeKind::Int2,
-        "int4" => PgTypeKind::Int4,
-        "int8" => PgTypeKind::Int8,
-        "oid" => PgTypeKind::Oid,
-        "float4" => PgTypeKind::Float4,
-        "float8" => PgTypeKind::Float8,
-        "numeric" => PgTypeKind::Numeric,
-        "text" => PgTypeKind::Text,
-        "varchar" => PgTypeKind::Varchar,
-        "bpchar" => PgTypeKind::Bpchar,
-        "name" => PgTypeKind::Name,
-        "bytea" => PgTypeKind::Bytea,
-        "json" => PgTypeKind::Json,
-        "jsonb" => PgTypeKind::Jsonb,
-        "uuid" => PgTypeKind::Uuid,
-        "date" => PgTypeKind::Date,
-        "time" => PgTypeKind::Time,
-        "timestamp" => PgTypeKind::Timestamp,
-        "timestamptz" => PgTypeKind::Timestamptz,
-        "interval" => PgTypeKind::Interval,
-        _ => PgTypeKind::Other,
+async fn types(transaction: &Transaction, relations: &[u32]) -> Result<Types> {
+    let rows = transaction.query(TYPES, &[&relations]).await?;
+    let composites: Vec<u32> = rows
+        .iter()
+        .map(|row| row.get::<_, u32>(2))
+        .filter(|relation| *relation != 0)
+        .collect();
+    let mut attributes: HashMap<u32, Vec<Row>> = HashMap::new();
+    if !composites.is_empty() {
+        for row in transaction.query(ATTRIBUTES, &[&composites]).await? {
+            attributes.entry(row.get(0)).or_default().push(row);
+        }
+    }
+    let by_oid = rows.into_iter().map(|row| (row.get(0), row)).collect();
+    Ok(Types { by_oid, attributes })
+}
+
+impl Types {
+    /// A type with all that it is made of. PostgreSQL lets no type contain itself.
+    fn resolve(&self, oid: u32) -> Result<PgType> {
+        let row = self
+            .by_oid
+            .get(&oid)
+            .ok_or_else(|| Error::internal(format!("the catalog has no type with OID {oid}")))?;
+        let inner = |oid: u32| self.resolve(oid).map(Box::new);
+        let (base, element): (u32, u32) = (row.get(4), row.get(5));
+        let subtype: Option<u32> = row.get(9);
+        let kind = match (u8::try_from(row.get::<_, i8>(3)), subtype) {
+            (Ok(b'd'), _) => PgTypeKind::Domain {
+                base: inner(base)?,
+                typmod: row.get(8),
+            },
+            _ if element != 0 => PgTypeKind::Array(inner(element)?),
+            (Ok(b'e'), _) => PgTypeKind::Enum(row.get(7)),
+            (Ok(b'c'), _) => PgTypeKind::Composite(self.attributes(row.get(2))?),
+            (Ok(b'r'), Some(subtype)) => PgTypeKind::Range(inner(subtype)?),
+            (Ok(b'm'), Some(subtype)) => PgTypeKind::Multirange(inner(subtype)?),
+            _ => base_type(row.get(1), row.get(10)),
+        };
+        Ok(PgType {
+            oid,
+            name: row.get(6),
+            kind,
+        })
+    }
+
+    fn attributes(&self, relation: u32) -> Result<Vec<Attribute>> {
+        let rows = self.attributes.get(&relation).into_iter().flatten();
+        rows.map(|row| {
+            Ok(Attribute {
+                name: row.get(1),
+                ty: self.resolve(row.get(2))?,
+                typmod: row.get(3),
+            })
+        })
+        .collect()
+    }
+}
+
+/// A base type, by the C function that receives its binary form: `citext`, which has a name of its
+/// own for that of `text`, is text.
+/// A type without a receive function has no binary form.
+fn base_type(receive: Option<&str>, fraction_digits: Option<i32>) -> PgTypeKind {
+    use PgTypeKind as K;
+    match receive.unwrap_or_default() {
+        "boolrecv" => K::Bool,
+        "int2recv" => K::Int2,
+        "int4recv" => K::Int4,
+        "int8recv" => K::Int8,
+        "oidrecv" => K::Oid,
+        "float4recv" => K::Float4,
+        "float8recv" => K::Float8,
+        "numeric_recv" => K::Numeric,
+        "cash_recv" => K::Money {
+            fraction_digits: fraction_digits
+                .and_then(|digits| u8::try_from(digits).ok())
+                .unwrap_or_default(),
+        },
+        // The text of an xml document is checked by the server.
+        "textrecv" | "xml_recv" => K::Text,
+        "varcharrecv" => K::Varchar,
+        "bpcharrecv" => K::Bpchar,
+        "namerecv" => K::Name,
+        "bytearecv" => K::Bytea,
+        "json_recv" => K::Json,
+        "jsonb_recv" => K::Jsonb,
+        "uuid_recv" => K::Uuid,
+        "date_recv" => K::Date,
+        "time_recv" => K::Time,
+        "timetz_recv" => K::Timetz,
+        "timestamp_recv" => K::Timestamp,
+        "timestamptz_recv" => K::Timestamptz,
+        "interval_recv" => K::Interval,
+        "bit_recv" => K::Bit,
+        "varbit_recv" => K::Varbit,
+        "inet_recv" => K::Inet,
+        "cidr_recv" => K::Cidr,
+        "macaddr_recv" => K::Macaddr,
+        "macaddr8_recv" => K::Macaddr8,
+        "jsonpath_recv" | "ltree_recv" | "lquery_recv" | "ltxtq_recv" => K::VersionedText,
+        "hstore_recv" => K::Hstore,
+        "vector_recv" => K::Vector,
+        "halfvec_recv" => K::Halfvec,
+        "geometry_recv" | "geography_recv" => K::Geometry,
+        _ => K::Other,
     }
 }

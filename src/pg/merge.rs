@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::sql;
+use super::staging::cast_failed;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::plan::{Ident, Relation};
@@ -125,5 +126,7 @@ pub async fn merge(transaction: &Transaction, merge: &Merge<'_>) -> Result<u64> 
     transaction
         .execute(&sql::merge(merge), &[&merge.xact_ids])
         .await
-        .map_err(|error| error.with_table(&merge.target.name))
+        .map_err(|error| {
+            cast_failed(error, merge.target, merge.staging).with_table(&merge.target.name)
+        })
 }

@@ -4,6 +4,7 @@ mod catalog;
 mod connect;
 mod connection;
 mod copy;
+mod effects;
 mod ledger;
 mod merge;
 mod migration;
@@ -24,6 +25,7 @@ pub use catalog::{
 };
 pub use connect::ConnectionConfig;
 pub use copy::CopySink;
+pub use effects::side_effects;
 pub use ledger::{
     Attempt, Decision, LedgerWrite, NewWrite, Publish, WriteState, abort, attempts, begin, commit,
     committing_writes, find_attempt, find_write, finish_commit, lock_write_for_publish,
@@ -42,5 +44,5 @@ pub use staging::{
     new_shadow_name, new_staging_name, publish_rows,
 };
 pub use swap::{check_swappable, create_twin, swap_in};
-pub use table::{create_table, delete_all, qualify, truncate};
+pub use table::{create_table, create_table_statement, delete_all, qualify, truncate};
 pub use transaction::{Outcome, Transaction};

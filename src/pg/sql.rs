@@ -5,7 +5,7 @@ use std::fmt::Display;
 use super::catalog::TableLock;
 use super::merge::{KeyedAction, Merge};
 use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{Column, Ident, QualifiedName, Relation};
+use crate::plan::{Column, Ident, QualifiedName, Relation, is_cast};
 
 /// A list of names, quoted: `a, "B"`.
 fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
@@ -95,12 +95,40 @@ pub(super) fn publish(target: &Relation, staging: &Relation) -> String {
     let names: Vec<&Ident> = staging.columns.iter().map(|column| &column.name).collect();
     let columns = list(&names);
     format!(
-        "INSERT INTO {} ({columns}){} SELECT {columns} FROM {} {}",
+        "INSERT INTO {} ({columns}){} SELECT {} FROM {} {}",
         target.name,
         overriding(&target.columns, &names),
+        list(selected(target, staging)),
         staging.name,
         accepted_rows()
     )
+}
+
+/// The staged columns, those that wait as text with their [`casts`].
+fn selected(target: &Relation, staging: &Relation) -> Vec<String> {
+    let columns = staging.columns.iter().map(|staged| {
+        let name = &staged.name;
+        match cast_of(target, staged) {
+            Some(cast) => format!("{cast} AS {name}"),
+            None => name.to_string(),
+        }
+    });
+    columns.collect()
+}
+
+/// What is cast on the way from staging: `doc::tsvector`. The type is named without its modifier,
+/// which a cast would meet by cutting, and INSERT by rejecting.
+pub(super) fn casts(target: &Relation, staging: &Relation) -> Vec<String> {
+    let columns = staging.columns.iter();
+    columns
+        .filter_map(|staged| cast_of(target, staged))
+        .collect()
+}
+
+fn cast_of(target: &Relation, staged: &Column) -> Option<String> {
+    let mut columns = target.columns.iter();
+    let column = columns.find(|column| column.name == staged.name)?;
+    is_cast(staged, column).then(|| format!("{}::{}", staged.name, column.ty.name))
 }
 
 pub(super) fn count_accepted(staging: &QualifiedName) -> String {
@@ -158,7 +186,8 @@ pub(super) fn merge(merge: &Merge<'_>) -> String {
         None => (String::new(), String::new()),
     };
     let rows = format!(
-        "SELECT {distinct}{columns} FROM {} {} ORDER BY {keys}{newest_first}",
+        "SELECT {distinct}{} FROM {} {} ORDER BY {keys}{newest_first}",
+        list(selected(merge.target, merge.staging)),
         merge.staging.name,
         accepted_rows()
     );

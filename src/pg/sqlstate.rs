@@ -143,14 +143,16 @@ fn copied_place(context: &str) -> Option<(u64, Option<String>)> {
 /// Messages such as `invalid input syntax for type json` are safe, but `invalid input value for
 /// enum mood: "…"` or `date/time field value out of range: "…"` quote the value itself.
 fn values_may_be_in_message(sqlstate: &str) -> bool {
-    sqlstate.starts_with("22")
+    sqlstate.starts_with("22") || sqlstate == SYNTAX_ERROR
 }
 
+/// What `to_tsquery`, hstore and ltree answer text with that they cannot read. Our own SQL has no
+/// such errors.
+const SYNTAX_ERROR: &str = "42601";
+
 fn without_quoted_values(message: &str) -> &str {
-    match message.split_once(": \"") {
-        Some((before, _)) => before,
-        None => message,
-    }
+    let end = message.find(": \"").or_else(|| message.find(", near \""));
+    end.and_then(|end| message.get(..end)).unwrap_or(message)
 }
 
 /// Appendix A of PostgreSQL's manual lists the codes.
@@ -163,7 +165,7 @@ fn kind(sqlstate: &str) -> ErrorKind {
         "42703" | "42704" | "42804" | "42701" => ErrorKind::SchemaMismatch,
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" | "40001" | "40P01" | "55P03"
         | "57014" => ErrorKind::Unavailable,
-        "P0001" | "44000" => ErrorKind::DataRejected,
+        "P0001" | "44000" | SYNTAX_ERROR => ErrorKind::DataRejected,
         "2BP01" => ErrorKind::Conflict,
         _ => match sqlstate.get(..2) {
             Some("22" | "23" | "54") => ErrorKind::DataRejected,
@@ -219,5 +221,9 @@ mod tests {
             "invalid input value for enum mood",
         );
         check("numeric field overflow", "numeric field overflow");
+        check(
+            "syntax error in hstore, near \"secret\" at position 3",
+            "syntax error in hstore",
+        );
     }
 }

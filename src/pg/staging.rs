@@ -1,13 +1,15 @@
 //! Staging tables: where the attempts of a write wait for its commit.
 
+use std::collections::HashMap;
+
 use uuid::Uuid;
 
 use super::migration::SCHEMA;
 use super::sql;
 use super::transaction::Transaction;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{Ident, QualifiedName, Relation};
+use crate::plan::{ColumnPlan, FieldPlan, Ident, QualifiedName, Relation};
 
 /// A name for a new staging table, never used before.
 ///
@@ -20,16 +22,21 @@ pub fn new_staging_name() -> Result<QualifiedName> {
     })
 }
 
-/// Definitions of these columns as the target has them, without defaults: type and NOT NULL.
+/// Definitions of these columns as the target has them, without defaults: type and NOT NULL. What
+/// PostgreSQL is to cast is text.
 ///
 /// # Errors
 /// What PostgreSQL said.
 pub async fn definitions_of<'a>(
     transaction: &Transaction,
     target: &Relation,
-    columns: impl IntoIterator<Item = &'a Ident>,
+    columns: impl IntoIterator<Item = &'a ColumnPlan>,
 ) -> Result<Vec<ColumnDefinition>> {
-    let names: Vec<&str> = columns.into_iter().map(Ident::as_str).collect();
+    let plans: HashMap<&str, &FieldPlan> = columns
+        .into_iter()
+        .map(|column| (column.name.as_str(), &column.field))
+        .collect();
+    let names: Vec<&str> = plans.keys().copied().collect();
     let rows = transaction
         .query(
             "SELECT attname::text, pg_catalog.format_type(atttypid, atttypmod), attnotnull
@@ -41,9 +48,15 @@ pub async fn definitions_of<'a>(
         .await?;
     rows.iter()
         .map(|row| {
+            let name = Ident::new(row.get::<_, String>(0))?;
+            let sql_type = match plans.get(name.as_str()) {
+                Some(FieldPlan::Cast { array: false }) => "text".to_owned(),
+                Some(FieldPlan::Cast { array: true }) => "text[]".to_owned(),
+                _ => row.get(1),
+            };
             Ok(ColumnDefinition {
-                name: Ident::new(row.get::<_, String>(0))?,
-                sql_type: row.get(1),
+                name,
+                sql_type,
                 not_null: row.get(2),
             })
         })
@@ -199,7 +212,22 @@ pub async fn publish_rows(
     transaction
         .execute(&sql::publish(target, staging), &[&xact_ids])
         .await
-        .map_err(|error| error.with_table(&target.name))
+        .map_err(|error| cast_failed(error, target, staging).with_table(&target.name))
+}
+
+/// What an input function says of text that it cannot read. Some have no SQLSTATE for it, and words
+/// that quote the text: these are kept back.
+pub(super) fn cast_failed(error: Error, target: &Relation, staging: &Relation) -> Error {
+    let casts = sql::casts(target, staging);
+    if casts.is_empty() || error.kind() != ErrorKind::Internal {
+        return error;
+    }
+    let sqlstate = error.context().sqlstate.clone();
+    Error::data_rejected(format!(
+        "PostgreSQL cannot read a string as the type of its column; look at the values for {}",
+        casts.join(", ")
+    ))
+    .with_context(|context| context.sqlstate = sqlstate)
 }
 
 /// Rows of the accepted attempts that are in the staging table: fewer than recorded when PostgreSQL

@@ -22,6 +22,11 @@ pub async fn create_table(
         .await
 }
 
+/// The SQL that [`create_table`] runs.
+pub fn create_table_statement(table: &QualifiedName, columns: &[ColumnDefinition]) -> String {
+    sql::create_table(table, columns)
+}
+
 /// Removes all rows and keeps the table, its grants, indexes and views. Locks everybody out
 /// until the transaction ends.
 ///

@@ -46,6 +46,24 @@ fn data_type(ty: &PgType, typmod: i32) -> DataType {
         K::Numeric => decimal(Modifier::of(ty, typmod)),
         K::Text | K::Varchar | K::Bpchar | K::Name => DataType::Utf8,
         K::Json | K::Jsonb | K::Uuid | K::Enum(_) | K::Other => DataType::Utf8,
+        K::Timetz | K::Bit | K::Varbit => DataType::Utf8,
+        K::Inet | K::Cidr | K::Macaddr | K::Macaddr8 | K::VersionedText => DataType::Utf8,
+        K::Money { fraction_digits } => {
+            // Digits of the largest 64-bit integer.
+            DataType::Decimal128(19, i8::try_from(*fraction_digits).unwrap_or(0))
+        }
+        K::Hstore => text_map(),
+        K::Vector => DataType::new_list(DataType::Float32, false),
+        K::Halfvec => DataType::new_list(DataType::Float16, false),
+        K::Geometry => DataType::Binary,
+        K::Composite(attributes) => DataType::Struct(
+            attributes
+                .iter()
+                .map(|a| Field::new(&a.name, data_type(&a.ty, a.typmod), true))
+                .collect(),
+        ),
+        K::Range(subtype) => range(subtype),
+        K::Multirange(subtype) => DataType::new_list(range(subtype), false),
         K::Bytea => DataType::Binary,
         K::Date => DataType::Date32,
         K::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -55,6 +73,36 @@ fn data_type(ty: &PgType, typmod: i32) -> DataType {
         K::Array(element) => DataType::new_list(data_type(element, typmod), true),
         K::Domain { base, typmod } => data_type(base, *typmod),
     }
+}
+
+/// Strings by strings, as hstore has them.
+fn text_map() -> DataType {
+    let entries = DataType::Struct(
+        [
+            Field::new("key", DataType::Utf8, false),
+            Field::new("value", DataType::Utf8, true),
+        ]
+        .into_iter()
+        .collect(),
+    );
+    DataType::Map(Arc::new(Field::new("entries", entries, false)), false)
+}
+
+/// Bounds, where NULL is infinity, and what is said of them.
+fn range(subtype: &PgType) -> DataType {
+    let bound = |name| Field::new(name, data_type(subtype, -1), true);
+    let flag = |name| Field::new(name, DataType::Boolean, false);
+    DataType::Struct(
+        [
+            bound("lower"),
+            bound("upper"),
+            flag("lower_inc"),
+            flag("upper_inc"),
+            flag("empty"),
+        ]
+        .into_iter()
+        .collect(),
+    )
 }
 
 /// The decimal of the same digits; wide enough for zeros on either side that numeric implies.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use arrow_schema::{DataType, Field, Schema};
 
 use super::name::Ident;
-use super::type_name;
+use super::{opaque, type_name};
 use crate::error::{Error, Result};
 
 /// A column of CREATE TABLE.
@@ -91,6 +91,11 @@ fn sql_type(field: &Field) -> Result<String> {
         (Some("arrow.json"), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => {
             return Ok("jsonb".into());
         }
+        (Some("arrow.opaque"), _) => {
+            if let Some(name) = opaque::type_name(field) {
+                return type_name::parse(&name).map_err(|error| error.with_column(field.name()));
+            }
+        }
         _ => {}
     }
     default_type(field.data_type()).ok_or_else(|| {
@@ -125,7 +130,12 @@ fn default_type(data_type: &DataType) -> Option<String> {
         D::Duration(_) | D::Interval(_) => "interval",
         D::Struct(_) | D::Map(_, _) => "jsonb",
         D::Dictionary(_, values) => return default_type(values),
-        D::List(item) | D::LargeList(item) | D::FixedSizeList(item, _) => {
+        D::RunEndEncoded(_, values) => return default_type(values.data_type()),
+        D::List(item)
+        | D::LargeList(item)
+        | D::FixedSizeList(item, _)
+        | D::ListView(item)
+        | D::LargeListView(item) => {
             // PostgreSQL's arrays have one type for any number of dimensions.
             let element = sql_type(item).ok()?;
             return Some(if element.ends_with("[]") {
@@ -134,9 +144,7 @@ fn default_type(data_type: &DataType) -> Option<String> {
                 format!("{element}[]")
             });
         }
-        D::ListView(_) | D::LargeListView(_) | D::Union(_, _) | D::RunEndEncoded(_, _) => {
-            return None;
-        }
+        D::Union(_, _) => return None,
     };
     Some(name.to_owned())
 }
@@ -155,7 +163,7 @@ mod tests {
     use std::collections::{BTreeMap, HashMap};
     use std::sync::Arc;
 
-    use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
+    use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit, UnionFields, UnionMode};
 
     use super::column_definitions;
 
@@ -202,7 +210,22 @@ mod tests {
             .with_metadata(metadata("ARROW:extension:name", "arrow.uuid"));
         check(field, Ok("uuid"));
         let views = DataType::ListView(Arc::new(Field::new("item", DataType::Int8, true)));
-        check(nullable(views), Err("no PostgreSQL type yet"));
+        check(nullable(views), Ok("smallint[]"));
+        let runs = DataType::RunEndEncoded(
+            Arc::new(Field::new("run_ends", DataType::Int32, false)),
+            Arc::new(Field::new("values", DataType::Utf8, true)),
+        );
+        check(nullable(runs), Ok("text"));
+        let union = DataType::Union(UnionFields::empty(), UnionMode::Sparse);
+        check(nullable(union), Err("no PostgreSQL type yet"));
+        let field = nullable(DataType::Binary).with_metadata(HashMap::from([
+            ("ARROW:extension:name".to_owned(), "arrow.opaque".to_owned()),
+            (
+                "ARROW:extension:metadata".to_owned(),
+                r#"{"type_name": "tsvector", "vendor_name": "PostgreSQL"}"#.to_owned(),
+            ),
+        ]));
+        check(field, Ok("tsvector"));
         check(
             Field::new("x".repeat(64), DataType::Int8, true),
             Err("63 bytes"),

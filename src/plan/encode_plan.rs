@@ -1,10 +1,11 @@
 //! One stream's plan: which field of the data goes into which column, and how.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use arrow_schema::{DataType, Schema};
 
+use super::conversion::{Conversion, Step};
 use super::field_plan::FieldPlan;
 use super::mapping;
 use super::name::Ident;
@@ -38,6 +39,8 @@ pub struct ColumnPlan {
     pub type_name: String,
     /// Whether the column takes NULL.
     pub nullable: bool,
+    /// What is changed in the values before they are written; nothing unless it was asked for.
+    pub steps: Vec<Step>,
     /// How values are written.
     pub field: FieldPlan,
 }
@@ -53,6 +56,29 @@ impl EncodePlan {
     /// when a field has no column or comes twice, its column is generated, its type is not written
     /// into the column's type, or a NOT NULL column without default is not in the data.
     pub fn new(schema: &Schema, relation: &Relation) -> Result<Self> {
+        Self::with_conversions(schema, relation, &BTreeMap::new())
+    }
+
+    /// As [`new`](Self::new), and allows the changes of values that are named by column; a field that
+    /// is not named may ask for them in its metadata.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); also for a change that means nothing for its column, or a name that is
+    /// no column of the data.
+    pub fn with_conversions(
+        schema: &Schema,
+        relation: &Relation,
+        conversions: &BTreeMap<String, Conversion>,
+    ) -> Result<Self> {
+        if let Some(name) = conversions
+            .keys()
+            .find(|name| schema.field_with_name(name).is_err())
+        {
+            return Err(Error::invalid_command(format!(
+                "a conversion is given for column {name:?}, which is not in the data"
+            ))
+            .with_column(name));
+        }
         let by_name: HashMap<&str, &Column> = relation
             .columns
             .iter()
@@ -81,8 +107,15 @@ impl EncodePlan {
                     relation.name
                 )));
             }
-            let plan = mapping::field_plan(field.data_type(), &column.ty, column.typmod);
-            let plan = plan.map_err(|reason| {
+            let plan = conversions
+                .get(name)
+                .map_or_else(|| Conversion::of(field), |asked| Ok(asked.clone()))
+                .and_then(|conversion| conversion.steps(field, &column.ty, column.typmod))
+                .and_then(|(steps, field)| {
+                    let plan = mapping::column_plan(&field, &column.ty, column.typmod)?;
+                    Ok((steps, plan))
+                });
+            let (steps, plan) = plan.map_err(|reason| {
                 mismatch(format!(
                     "cannot write column {name:?} of Arrow type {} into {}: {reason}",
                     field.data_type(),
@@ -100,6 +133,7 @@ impl EncodePlan {
                 data_type: field.data_type().clone(),
                 type_name: column.type_name(),
                 nullable: column.nullable,
+                steps,
                 field: plan,
             });
         }
@@ -126,6 +160,14 @@ impl EncodePlan {
         &self.columns
     }
 
+    /// The first column whose values must wait as text in a staging table, for PostgreSQL to cast them
+    /// when they are published.
+    pub fn first_cast(&self) -> Option<&ColumnPlan> {
+        self.columns
+            .iter()
+            .find(|column| matches!(column.field, FieldPlan::Cast { .. }))
+    }
+
     /// The column list for COPY, in the order in which fields are encoded; empty for data without
     /// columns, which COPY has no words for.
     pub fn column_names(&self) -> impl Iterator<Item = &Ident> {
@@ -150,8 +192,8 @@ impl fmt::Display for EncodePlan {
             let (name, pair) = (column.name.to_string(), column.types());
             write!(
                 f,
-                "\n  {name:names$}  {pair:types$}  as {}{null}",
-                column.field
+                "\n  {name:names$}  {pair:types$}  {}{null}",
+                column.encoding()
             )?;
         }
         Ok(())
@@ -159,6 +201,12 @@ impl fmt::Display for EncodePlan {
 }
 
 impl ColumnPlan {
+    /// How values are written, for people: `as numeric, must fit (8,2)`.
+    pub fn encoding(&self) -> String {
+        let steps = self.steps.iter().map(|step| format!("{step}, then "));
+        format!("{}as {}", steps.collect::<String>(), self.field)
+    }
+
     fn types(&self) -> String {
         format!("{} -> {}", self.data_type, self.type_name)
     }

@@ -79,11 +79,84 @@ pub enum FieldPlan {
         /// How an element is written.
         element: Box<FieldPlan>,
     },
+    /// Microseconds since midnight and seconds west of Greenwich, parsed from text.
+    Timetz {
+        /// Digits of the fraction that must suffice, where the column keeps fewer than six.
+        precision: Option<u8>,
+    },
+    /// Eight bytes: a count of the currency's smallest unit.
+    Money {
+        /// Digits after the point that the server's currency has.
+        fraction_digits: u8,
+    },
+    /// A count of bits, then the bits; from text of zeros and ones, or from bytes.
+    Bits {
+        /// What `bit(n)` or `bit varying(n)` declares.
+        length: Option<u32>,
+        /// Whether the length must be met exactly, as in `bit(n)`.
+        exact: bool,
+    },
+    /// An address of IPv4 or IPv6 and the bits of its network, parsed from text.
+    Inet {
+        /// Whether it is a network, without bits to the right of the mask.
+        cidr: bool,
+    },
+    /// A MAC address, parsed from text.
+    Macaddr {
+        /// Bytes of it: 6, or 8 for `macaddr8`.
+        bytes: u8,
+    },
+    /// Text behind a version byte; the server parses it.
+    VersionedText,
+    /// Keys and values, all of them text.
+    Hstore,
+    /// Numbers of single or half precision behind their count; a value must be exact in it.
+    Vector {
+        /// Elements that `vector(n)` or `halfvec(n)` asks for.
+        dimensions: Option<u32>,
+        /// Whether the elements have half precision.
+        half: bool,
+    },
+    /// Well-known binary, perhaps with an SRID (EWKB), as it is.
+    Geometry,
+    /// The attributes of a composite type, each with its type's OID.
+    Composite {
+        /// In the order of the composite type's attributes.
+        fields: Vec<CompositeField>,
+    },
+    /// Two bounds, from a struct of `lower`, `upper` and perhaps `lower_inc`, `upper_inc`, `empty`.
+    Range {
+        /// How a bound is written.
+        bound: Box<FieldPlan>,
+    },
+    /// Ranges, from a list of structs.
+    Multirange {
+        /// How a bound is written.
+        bound: Box<FieldPlan>,
+    },
+    /// What PostgreSQL's own send function made, as it is (the Arrow extension type `arrow.opaque`).
+    Opaque,
+    /// Text in a staging table, which PostgreSQL casts to the column's type when the rows are published.
+    Cast {
+        /// Whether it is an array of text there.
+        array: bool,
+    },
     /// A nested value rendered as a JSON document.
     Json {
         /// Whether `jsonb`'s version byte goes first.
         binary: bool,
     },
+}
+
+/// One attribute of a composite type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompositeField {
+    /// Index of the field in the Arrow struct.
+    pub source: usize,
+    /// `pg_type.oid` of the attribute's type, which PostgreSQL compares with its own.
+    pub oid: u32,
+    /// How it is written.
+    pub plan: FieldPlan,
 }
 
 /// What a `numeric(precision,scale)` column holds: at most `precision - scale` digits before the
@@ -142,6 +215,45 @@ impl fmt::Display for FieldPlan {
             } => {
                 write!(f, "array of {dimensions} dimensions of {element}")
             }
+            Self::Timetz { precision } => fraction(f, "timetz", precision),
+            Self::Money { fraction_digits } => {
+                write!(f, "money of {fraction_digits} digits after the point")
+            }
+            Self::Bits { length: None, .. } => f.write_str("bits"),
+            Self::Bits {
+                length: Some(n),
+                exact: true,
+            } => write!(f, "exactly {n} bits"),
+            Self::Bits {
+                length: Some(n),
+                exact: false,
+            } => write!(f, "at most {n} bits"),
+            Self::Inet { cidr: false } => f.write_str("inet"),
+            Self::Inet { cidr: true } => f.write_str("cidr"),
+            Self::Macaddr { bytes } => write!(f, "MAC address of {bytes} bytes"),
+            Self::VersionedText => f.write_str("text with a version"),
+            Self::Hstore => f.write_str("hstore"),
+            Self::Vector { dimensions, half } => {
+                f.write_str(if *half { "halfvec" } else { "vector" })?;
+                match dimensions {
+                    Some(n) => write!(f, " of {n} elements"),
+                    None => Ok(()),
+                }
+            }
+            Self::Geometry => f.write_str("well-known binary"),
+            Self::Composite { fields } => {
+                f.write_str("composite of (")?;
+                for (index, field) in fields.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { ", " };
+                    write!(f, "{comma}{}", field.plan)?;
+                }
+                f.write_str(")")
+            }
+            Self::Range { bound } => write!(f, "range of {bound}"),
+            Self::Multirange { bound } => write!(f, "multirange of {bound}"),
+            Self::Opaque => f.write_str("PostgreSQL's own binary"),
+            Self::Cast { array: false } => f.write_str("text, cast by PostgreSQL"),
+            Self::Cast { array: true } => f.write_str("array of text, cast by PostgreSQL"),
             Self::Json { binary: true } => f.write_str("jsonb rendered from nested values"),
             Self::Json { binary: false } => f.write_str("json rendered from nested values"),
         }

@@ -1,17 +1,22 @@
 //! What will be written into which column, decided before the first row: pure, no I/O.
 
 pub mod arrow_schema;
+mod conversion;
 pub mod ddl;
 mod encode_plan;
 mod field_plan;
 mod mapping;
 mod name;
+mod nested;
+mod opaque;
 mod relation;
 #[cfg(test)]
 mod tests;
 mod type_name;
 
+pub use conversion::{Conversion, Rounding, Step};
 pub use encode_plan::{ColumnPlan, EncodePlan};
-pub use field_plan::{FieldPlan, NumericLimit};
+pub use field_plan::{CompositeField, FieldPlan, NumericLimit};
+pub use mapping::is_cast;
 pub use name::{Ident, MAX_NAME_BYTES, QualifiedName, TableName};
-pub use relation::{Column, Modifier, PgType, PgTypeKind, Relation};
+pub use relation::{Attribute, Column, Modifier, PgType, PgTypeKind, Relation};

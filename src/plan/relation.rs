@@ -88,6 +88,41 @@ pub enum PgTypeKind {
     Timestamptz,
     /// `interval`.
     Interval,
+    /// `time with time zone`.
+    Timetz,
+    /// `money`.
+    Money {
+        /// Digits after the point in the server's `lc_monetary`: 2 for dollars, 0 for yen.
+        fraction_digits: u8,
+    },
+    /// `bit(n)`.
+    Bit,
+    /// `bit varying(n)`.
+    Varbit,
+    /// `inet`.
+    Inet,
+    /// `cidr`.
+    Cidr,
+    /// `macaddr`.
+    Macaddr,
+    /// `macaddr8`.
+    Macaddr8,
+    /// `jsonpath`, and `ltree`, `lquery`, `ltxtquery` of the extension ltree: text behind a version.
+    VersionedText,
+    /// `hstore`, of the extension of that name.
+    Hstore,
+    /// `vector(n)` of the extension vector: single-precision elements.
+    Vector,
+    /// `halfvec(n)` of the extension vector: half-precision elements.
+    Halfvec,
+    /// `geometry` and `geography` of PostGIS: well-known binary.
+    Geometry,
+    /// A composite type, with its attributes in order, dropped ones left out.
+    Composite(Vec<Attribute>),
+    /// A range over a subtype.
+    Range(Box<PgType>),
+    /// A multirange over a range's subtype.
+    Multirange(Box<PgType>),
     /// An enum, with its labels in sort order.
     Enum(Vec<String>),
     /// An array of any dimension.
@@ -99,8 +134,19 @@ pub enum PgTypeKind {
         /// `pg_type.typtypmod`: the modifier of the base type, −1 for none.
         typmod: i32,
     },
-    /// A type that nothing can be written into yet.
+    /// Any other type: only what PostgreSQL itself makes of text, or has sent as binary, goes in.
     Other,
+}
+
+/// An attribute of a composite type, read from `pg_attribute`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attribute {
+    /// `attname`.
+    pub name: String,
+    /// Its type.
+    pub ty: PgType,
+    /// `atttypmod`, as in [`Column`].
+    pub typmod: i32,
 }
 
 impl Column {
@@ -140,7 +186,9 @@ impl PgType {
         };
         // `timestamp without time zone` takes its modifier after the first word.
         match self.name.split_once(' ') {
-            Some((first, rest)) if !matches!(self.kind, PgTypeKind::Varchar) => {
+            Some((first, rest))
+                if !matches!(self.kind, PgTypeKind::Varchar | PgTypeKind::Varbit) =>
+            {
                 format!("{first}{modifier} {rest}")
             }
             _ => format!("{}{modifier}", self.name),
@@ -153,7 +201,7 @@ impl PgType {
 pub enum Modifier {
     /// No modifier.
     None,
-    /// Characters that `varchar(n)` or `char(n)` holds.
+    /// Characters that `varchar(n)` or `char(n)` holds, bits of `bit(n)`, elements of `vector(n)`.
     Length(u32),
     /// Digits of a second's fraction that a time, timestamp or interval keeps, 0 to 6.
     Precision(u8),
@@ -185,6 +233,10 @@ impl Modifier {
         let precision = |digits: i32| u8::try_from(digits).map_or(Self::None, Self::Precision);
         use PgTypeKind as K;
         match &ty.kind {
+            // `bit(n)` and `vector(n)` keep n itself.
+            K::Bit | K::Varbit | K::Vector | K::Halfvec => {
+                u32::try_from(typmod).map_or(Self::None, Self::Length)
+            }
             K::Varchar | K::Bpchar => {
                 u32::try_from(typmod - HEADER).map_or(Self::None, Self::Length)
             }
@@ -196,7 +248,7 @@ impl Modifier {
                     scale: ((packed & 0x7ff) ^ 1024) - 1024,
                 }
             }
-            K::Time | K::Timestamp | K::Timestamptz => precision(typmod),
+            K::Time | K::Timetz | K::Timestamp | K::Timestamptz => precision(typmod),
             K::Interval => match (typmod >> 16 & FULL_RANGE, typmod & FULL_PRECISION) {
                 (range, _) if range != FULL_RANGE => Self::Fields,
                 (_, FULL_PRECISION) => Self::None,
@@ -211,6 +263,9 @@ impl Modifier {
                 Self::None
             }
             K::Text | K::Name | K::Bytea | K::Json | K::Jsonb | K::Uuid | K::Date => Self::None,
+            K::Money { .. } | K::Inet | K::Cidr | K::Macaddr | K::Macaddr8 => Self::None,
+            K::VersionedText | K::Hstore | K::Geometry => Self::None,
+            K::Composite(_) | K::Range(_) | K::Multirange(_) => Self::None,
             K::Enum(_) | K::Other => Self::None,
         }
     }

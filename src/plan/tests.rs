@@ -1,11 +1,16 @@
 //! Tests of the plan: what is taken, what is refused, and in which words.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Fields, IntervalUnit, Schema, TimeUnit};
+use arrow_schema::{
+    DataType, Field, Fields, IntervalUnit, Schema, TimeUnit, UnionFields, UnionMode,
+};
 
 use super::arrow_schema::to_arrow_schema;
-use super::{Column, EncodePlan, FieldPlan, Ident, PgType, PgTypeKind, QualifiedName, Relation};
+use super::{
+    Attribute, Column, EncodePlan, FieldPlan, Ident, PgType, PgTypeKind, QualifiedName, Relation,
+};
 use crate::error::ErrorKind;
 
 fn pg_type(name: &str, kind: PgTypeKind) -> PgType {
@@ -53,6 +58,38 @@ fn relation() -> Relation {
             K::Array(Box::new(pg_type("jsonb", K::Jsonb))),
         ),
         ("circle", "circle", K::Other),
+        ("timetz", "time with time zone", K::Timetz),
+        ("money", "money", K::Money { fraction_digits: 2 }),
+        ("bit", "bit", K::Bit),
+        ("varbit", "bit varying", K::Varbit),
+        ("inet", "inet", K::Inet),
+        ("cidr", "cidr", K::Cidr),
+        ("macaddr", "macaddr", K::Macaddr),
+        ("macaddr8", "macaddr8", K::Macaddr8),
+        ("jsonpath", "jsonpath", K::VersionedText),
+        ("hstore", "hstore", K::Hstore),
+        ("vector", "vector", K::Vector),
+        ("halfvec", "halfvec", K::Halfvec),
+        ("geometry", "geometry", K::Geometry),
+        (
+            "range",
+            "int4range",
+            K::Range(Box::new(pg_type("integer", K::Int4))),
+        ),
+        (
+            "multirange",
+            "int4multirange",
+            K::Multirange(Box::new(pg_type("integer", K::Int4))),
+        ),
+        (
+            "composite",
+            "my_composite",
+            K::Composite(vec![Attribute {
+                name: "a".into(),
+                ty: pg_type("text", K::Text),
+                typmod: -1,
+            }]),
+        ),
     ];
     let columns = types.map(|(name, type_name, kind)| column(name, pg_type(type_name, kind)));
     table(columns.into())
@@ -111,6 +148,12 @@ fn entries_of(fields: Vec<Field>) -> Fields {
     Fields::from(fields)
 }
 
+/// The columns that text goes into.
+const TEXT: &str = "bool int2 int4 int8 oid float4 float8 numeric text varchar bpchar name bytea json jsonb uuid date time timestamp timestamptz interval mood int4s jsonbs circle timetz bit varbit inet cidr macaddr macaddr8 jsonpath hstore vector halfvec geometry range multirange composite";
+
+/// The columns that a list of numbers goes into.
+const LISTS: &str = "json jsonb int4s vector halfvec";
+
 /// The names of all columns that take an Arrow type; every other refuses it and says what does.
 fn check(data_type: DataType, expected: &str) {
     let relation = relation();
@@ -134,7 +177,7 @@ fn check(data_type: DataType, expected: &str) {
 #[test]
 fn each_arrow_type_goes_where_no_value_changes() {
     use DataType as D;
-    let numbers = "int2 int4 int8 oid float4 float8 numeric";
+    let numbers = "int2 int4 int8 oid float4 float8 numeric money";
     for integer in [
         D::Int8,
         D::Int16,
@@ -146,7 +189,7 @@ fn each_arrow_type_goes_where_no_value_changes() {
     ] {
         check(integer, numbers);
     }
-    check(D::UInt64, "int2 int4 int8 oid numeric");
+    check(D::UInt64, "int2 int4 int8 oid numeric money");
     check(D::Boolean, "bool");
     check(D::Float16, "float4 float8 numeric");
     check(D::Float32, "float4 float8 numeric");
@@ -156,11 +199,11 @@ fn each_arrow_type_goes_where_no_value_changes() {
         D::Decimal64(18, 2),
         D::Decimal128(38, 2),
     ] {
-        check(decimal, "int2 int4 int8 numeric");
+        check(decimal, "int2 int4 int8 numeric money");
     }
-    check(D::Decimal256(76, 2), "int2 int4 int8 numeric");
+    check(D::Decimal256(76, 2), "int2 int4 int8 numeric money");
     for text in [D::Utf8, D::LargeUtf8, D::Utf8View] {
-        check(text, "text varchar bpchar name json jsonb uuid mood");
+        check(text, TEXT);
     }
     for binary in [
         D::Binary,
@@ -168,9 +211,9 @@ fn each_arrow_type_goes_where_no_value_changes() {
         D::BinaryView,
         D::FixedSizeBinary(16),
     ] {
-        check(binary, "bytea uuid");
+        check(binary, "bytea uuid bit varbit geometry");
     }
-    check(D::FixedSizeBinary(15), "bytea");
+    check(D::FixedSizeBinary(15), "bytea bit varbit geometry");
     check(D::Date32, "date timestamp");
     check(D::Date64, "date timestamp");
     check(D::Time32(TimeUnit::Second), "time interval");
@@ -189,27 +232,50 @@ fn each_arrow_type_goes_where_no_value_changes() {
         check(D::Interval(unit), "interval");
     }
     let dictionary = |values: D| D::Dictionary(D::Int32.into(), values.into());
-    check(
-        dictionary(D::Utf8),
-        "text varchar bpchar name json jsonb uuid mood",
-    );
+    check(dictionary(D::Utf8), TEXT);
     check(dictionary(D::Int64), numbers);
-    check(dictionary(list(D::Int32)), "");
+    check(dictionary(list(D::Int32)), LISTS);
+    let runs = |values: D| {
+        let ends = Field::new("run_ends", D::Int32, false);
+        D::RunEndEncoded(ends.into(), Field::new("values", values, true).into())
+    };
+    check(runs(D::Utf8), TEXT);
+    check(runs(dictionary(D::Int64)), numbers);
+    check(D::Union(UnionFields::empty(), UnionMode::Sparse), "");
 }
 
 #[test]
 fn nested_types_go_into_arrays_and_json() {
     use DataType as D;
-    check(list(D::Int64), "json jsonb int4s");
+    use PgTypeKind as K;
+    check(list(D::Int64), LISTS);
     check(list(list(D::Int64)), "json jsonb int4s");
-    check(list(D::Utf8), "json jsonb jsonbs");
+    check(list(D::Utf8), "json jsonb int4s jsonbs");
     check(list(structure(D::Utf8)), "json jsonb jsonbs");
     check(structure(list(map(D::Int32))), "json jsonb");
+    check(structure(D::Utf8), "json jsonb hstore composite");
+    check(structure(D::Int8), "json jsonb");
     check(map(D::Utf8), "json jsonb");
     check(map(structure(D::Utf8)), "");
+    let bounds = |names: [&str; 2]| {
+        let fields = names.map(|name| Field::new(name, D::Int64, true));
+        D::Struct(Fields::from(fields.to_vec()))
+    };
+    check(bounds(["lower", "upper"]), "json jsonb range");
+    check(bounds(["lower", "higher"]), "json jsonb");
+    check(
+        list(bounds(["upper", "lower"])),
+        "json jsonb jsonbs multirange",
+    );
     let view = D::ListView(Arc::new(Field::new("item", D::Int32, true)));
-    check(view.clone(), "");
-    check(structure(view), "");
+    check(view.clone(), LISTS);
+    check(structure(view), "json jsonb");
+    let texts = EncodePlan::new(&schema([("circles", list(D::Utf8))]), &{
+        let circles = K::Array(Box::new(pg_type("circle", K::Other)));
+        table(vec![column("circles", pg_type("circle[]", circles))])
+    });
+    let plan = texts.unwrap();
+    assert_eq!(plan.columns()[0].field, FieldPlan::Cast { array: true });
     let deep = (0..7).fold(D::Int32, |inner, _| list(inner));
     check(deep, "json jsonb");
 }
@@ -246,10 +312,23 @@ fn a_refusal_says_what_would_work() {
     let text = schema([("text", structure(D::Int8))]);
     refuse(text, &relation, "text", "make the column jsonb");
     refuse(
-        schema([("int4", D::Utf8)]),
+        schema([("money", D::Utf8)]),
         &relation,
-        "int4",
-        "cast the data before writing",
+        "money",
+        "cast the data to a decimal",
+    );
+    refuse(
+        schema([("composite", structure(D::Utf8)), ("money", D::Float64)]),
+        &relation,
+        "money",
+        "cast the data to a decimal",
+    );
+    let other = D::Struct(Fields::from(vec![Field::new("b", D::Utf8, true)]));
+    refuse(
+        schema([("composite", other)]),
+        &relation,
+        "composite",
+        "no attribute \"b\"",
     );
     refuse(
         schema([("float4", D::Float64)]),
@@ -258,10 +337,10 @@ fn a_refusal_says_what_would_work() {
         "would be rounded",
     );
     refuse(
-        schema([("int4s", list(D::Utf8))]),
+        schema([("int4s", list(D::Boolean))]),
         &relation,
         "int4s",
-        "its elements are Utf8",
+        "its elements are Boolean",
     );
 }
 
@@ -356,4 +435,27 @@ fn data_of_a_tables_own_schema_can_be_written_back() {
         .columns
         .retain(|column| column.ty.kind != PgTypeKind::Other);
     EncodePlan::new(&to_arrow_schema(&relation), &relation).unwrap();
+}
+
+#[test]
+fn opaque_values_go_back_into_their_own_type() {
+    let relation = relation();
+    let opaque = |column: &str, name: &str| {
+        let metadata = format!(r#"{{"type_name": "{name}", "vendor_name": "PostgreSQL"}}"#);
+        let metadata = [
+            ("ARROW:extension:name".to_owned(), "arrow.opaque".to_owned()),
+            ("ARROW:extension:metadata".to_owned(), metadata),
+        ];
+        let field =
+            Field::new(column, DataType::Binary, true).with_metadata(HashMap::from(metadata));
+        Schema::new(vec![field])
+    };
+    let plan = EncodePlan::new(&opaque("circle", "circle"), &relation).unwrap();
+    assert_eq!(plan.columns()[0].field, FieldPlan::Opaque);
+    refuse(
+        opaque("bytea", "circle"),
+        &relation,
+        "bytea",
+        "goes into columns of that type alone",
+    );
 }

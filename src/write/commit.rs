@@ -13,7 +13,7 @@ use crate::pg::{
     WriteState, accepted_row_count, adopt_shadow, attempts, commit, count_prepared, delete_all,
     lock_write_for_publish, merge, publish_rows, staging_relation, swap_in, truncate,
 };
-use crate::plan::{QualifiedName, Relation};
+use crate::plan::{QualifiedName, Relation, is_cast};
 
 /// How often a commit is tried again after a deadlock or a serialization failure.
 const RETRIES: u32 = 5;
@@ -336,11 +336,12 @@ async fn open_target(
 }
 
 /// The columns must have the types with which the rows were staged: an INSERT would cast, and lose
-/// what the new type does not hold.
+/// what the new type does not hold. Text that was staged to be cast is as good as ever.
 fn check_same_columns(target: &Relation, staging: &Relation) -> Result<()> {
     for staged in &staging.columns {
         let same = target.columns.iter().any(|column| {
-            column.name == staged.name && column.ty == staged.ty && column.typmod == staged.typmod
+            let same_type = column.ty == staged.ty && column.typmod == staged.typmod;
+            column.name == staged.name && (same_type || is_cast(staged, column))
         });
         if !same {
             return Err(Error::conflict(format!(

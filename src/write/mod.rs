@@ -4,6 +4,7 @@ mod attempt;
 mod budget;
 mod commit;
 mod pipeline;
+mod preview;
 mod reaper;
 mod session;
 mod single;
@@ -14,10 +15,12 @@ mod writer;
 
 pub use budget::{Budget, BudgetConfig, Share};
 pub use pipeline::{EndOfStream, EndRecord, StreamMessage};
+pub use preview::{Preview, PreviewedColumn};
 pub use reaper::{Reaped, ReaperConfig};
 pub use session::WriteStatus;
 pub use spec::{
-    AppendBy, AttemptId, IfExists, KeyedAction, Mode, OverwriteWith, Receipt, WriteSpec,
+    AppendBy, AttemptId, Conversion, IfExists, KeyedAction, Mode, OverwriteWith, Receipt, Rounding,
+    WriteSpec,
 };
 pub use writer::Writer;
 

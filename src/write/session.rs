@@ -3,7 +3,7 @@
 use arrow_schema::{DataType, Schema};
 
 use super::spec::{Mode, WriteSpec};
-use super::target::{Target, find_target, is_two_phase, plan};
+use super::target::{Target, check_straight, find_target, is_two_phase, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
@@ -213,7 +213,7 @@ async fn open(
     let target = find_target(transaction, spec, schema).await?;
     let (name, target_oid, publish) = match &target {
         Target::Existing(relation, Publish::Append)
-            if is_two_phase(transaction, spec, relation).await? =>
+            if is_two_phase(transaction, spec, schema, relation).await? =>
         {
             (relation.name.clone(), Some(relation.oid), Publish::TwoPhase)
         }
@@ -255,7 +255,9 @@ async fn open(
         (Target::Existing(relation, publish), Some(staging)) => {
             stage(transaction, spec, &staging, (&relation, publish), schema).await
         }
-        (Target::Existing(relation, _), None) => plan(spec, schema, &relation).map(drop),
+        (Target::Existing(relation, _), None) => {
+            plan(spec, schema, &relation).and_then(|plan| check_straight(&plan))
+        }
         (Target::Missing(columns), Some(shadow)) => {
             make_shadow(transaction, spec, &shadow, &columns, schema).await
         }
@@ -281,9 +283,10 @@ async fn stage(
 ) -> Result<()> {
     let plan = plan(spec, schema, target)?;
     if publish == Publish::Swap {
+        check_straight(&plan)?;
         return create_twin(transaction, staging, target).await;
     }
-    let columns = definitions_of(transaction, target, plan.column_names()).await?;
+    let columns = definitions_of(transaction, target, plan.columns()).await?;
     create_staging(transaction, staging, &columns).await
 }
 
@@ -296,5 +299,9 @@ async fn make_shadow(
     schema: &Schema,
 ) -> Result<()> {
     create_table(transaction, shadow, columns).await?;
-    plan(spec, schema, &staging_relation(transaction, shadow).await?).map(drop)
+    check_straight(&plan(
+        spec,
+        schema,
+        &staging_relation(transaction, shadow).await?,
+    )?)
 }

@@ -8,13 +8,13 @@ use futures_util::Stream;
 
 use super::pipeline::{self, EndOfStream, Loaded, StreamMessage};
 use super::spec::{Mode, Receipt, WriteSpec};
-use super::target::{Target, find_target, plan};
+use super::target::{Target, check_straight, find_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::{
     Accepted, CopySink, Merge, Outcome, Publish, TableLock, Transaction, create_table,
     create_temporary, create_twin, definitions_of, delete_all, lock_relation, merge,
-    new_shadow_name, qualify, staging_relation, swap_in, truncate,
+    new_shadow_name, publish_rows, qualify, staging_relation, swap_in, truncate,
 };
 use crate::plan::Relation;
 
@@ -92,6 +92,17 @@ impl Writer {
                 };
                 let (target, oid) = (&relation.name, Some(relation.oid));
                 swap_in(&transaction, &twin.name, target, oid, &all).await?;
+                loaded
+            }
+            _ if plan(spec, schema, &relation)?.first_cast().is_some() => {
+                let staging = open_temporary(&transaction, spec, schema, &relation)
+                    .await
+                    .map_err(in_table)?;
+                let loaded = load(&transaction, spec, schema, &staging, messages, end)
+                    .await
+                    .map_err(in_table)?;
+                let xact_ids = [transaction.xmin().await?];
+                publish_rows(&transaction, &relation, &staging, &xact_ids).await?;
                 loaded
             }
             _ => load(&transaction, spec, schema, &relation, messages, end)
@@ -178,6 +189,7 @@ where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
     let plan = plan(spec, schema, relation)?;
+    check_straight(&plan)?;
     tracing::debug!(table = ?relation.name.to_string(), plan = %plan, "planned");
     let sink = CopySink::open(transaction, &relation.name, plan.column_names()).await?;
     let loaded = pipeline::load(&plan, messages, sink, end).await?;
@@ -198,7 +210,7 @@ async fn open_temporary(
     target: &Relation,
 ) -> Result<Relation> {
     let plan = plan(spec, schema, target)?;
-    let columns = definitions_of(transaction, target, plan.column_names()).await?;
+    let columns = definitions_of(transaction, target, plan.columns()).await?;
     let name = create_temporary(transaction, &columns).await?;
     staging_relation(transaction, &name).await
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use crate::pg::KeyedAction;
+pub use crate::plan::{Conversion, Rounding};
 use crate::plan::{Ident, TableName};
 
 /// Where rows go and how.
@@ -19,6 +20,9 @@ pub struct WriteSpec {
     pub mode: Mode,
     /// Column name to SQL type, for when the table is made.
     pub column_types: BTreeMap<String, String>,
+    /// Column name to what may be changed in its values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub conversions: BTreeMap<String, Conversion>,
 }
 
 /// What a write does with its table.

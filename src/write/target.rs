@@ -9,7 +9,7 @@ use crate::pg::{
     find_relation, lock_relation, similar_relation, two_phase_obstacle,
 };
 use crate::plan::ddl::{ColumnDefinition, column_definitions};
-use crate::plan::{EncodePlan, Ident, QualifiedName, Relation, TableName};
+use crate::plan::{EncodePlan, FieldPlan, Ident, QualifiedName, Relation, TableName};
 
 /// What a write finds.
 pub(super) enum Target {
@@ -68,6 +68,7 @@ pub(super) async fn find_target(
         (Mode::Keyed { .. }, None) => Err(missing_table(transaction, &spec.table).await?),
         (Mode::Keyed { action, keys, order_by }, Some(relation)) => {
             check_keys(schema, &relation, *action, keys, order_by.as_ref())?;
+            check_keys_are_encoded(&plan(spec, schema, &relation)?, keys, order_by.as_ref())?;
             if action.needs_unique_index() {
                 check_unique_index(transaction, &relation, keys).await?;
             }
@@ -80,8 +81,10 @@ pub(super) async fn find_target(
 /// than they name.
 ///
 /// # Errors
-/// As [`EncodePlan::new`].
+/// As [`EncodePlan::with_conversions`].
 pub(super) fn plan(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Result<EncodePlan> {
+    let planned =
+        |relation: &Relation| EncodePlan::with_conversions(schema, relation, &spec.conversions);
     match &spec.mode {
         Mode::Keyed {
             action: KeyedAction::UpdateOnly | KeyedAction::DeleteByKey,
@@ -92,11 +95,10 @@ pub(super) fn plan(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Re
                 .columns
                 .retain(|column| schema.field_with_name(column.name.as_str()).is_ok());
             // Whole, so that the message can name a column that was perhaps meant.
-            EncodePlan::new(schema, &named)
-                .or_else(|error| EncodePlan::new(schema, relation).and(Err(error)))
+            planned(&named).or_else(|error| planned(relation).and(Err(error)))
         }
         Mode::Keyed { .. } | Mode::Append { .. } | Mode::Create { .. } | Mode::Overwrite { .. } => {
-            EncodePlan::new(schema, relation)
+            planned(relation)
         }
     }
 }
@@ -104,15 +106,25 @@ pub(super) fn plan(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Re
 /// Whether attempts may wait in the table itself rather than in a staging table.
 ///
 /// # Errors
+/// As [`plan`]; [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when they must
+/// and PostgreSQL is to cast a column.
 /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) when they must and cannot.
 pub(super) async fn is_two_phase(
     transaction: &Transaction,
     spec: &WriteSpec,
+    schema: &Schema,
     relation: &Relation,
 ) -> Result<bool> {
     let Mode::Append { publish, .. } = spec.mode else {
         return Ok(false);
     };
+    if publish == AppendBy::Best && plan(spec, schema, relation)?.first_cast().is_some() {
+        // What PostgreSQL is to cast must come from staging.
+        return Ok(false);
+    }
+    if publish == AppendBy::TwoPhase {
+        check_straight(&plan(spec, schema, relation)?)?;
+    }
     match publish {
         AppendBy::Staging | AppendBy::Direct => Ok(false),
         AppendBy::Best => Ok(two_phase_obstacle(transaction, relation).await?.is_none()),
@@ -124,6 +136,21 @@ pub(super) async fn is_two_phase(
             ))
             .with_table(&relation.name)),
         },
+    }
+}
+
+/// Refuses what PostgreSQL is to cast, where rows are copied straight into what will be the target.
+///
+/// # Errors
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch), naming the column.
+pub(super) fn check_straight(plan: &EncodePlan) -> Result<()> {
+    match plan.first_cast() {
+        None => Ok(()),
+        Some(column) => Err(Error::schema_mismatch(format!(
+            "column {} of Arrow type {} is cast to {} by PostgreSQL on the way from a staging table, and this way of writing has none; make the table first and append to it or truncate it, or cast the data before writing",
+            column.name, column.data_type, column.type_name
+        ))
+        .with_column(column.name.as_str())),
     }
 }
 
@@ -163,6 +190,26 @@ fn check_keys(
         return mismatch("there is nothing to update: all columns of the data are keys".to_owned());
     }
     Ok(())
+}
+
+/// Two texts can be one value: keys that PostgreSQL is yet to cast cannot be compared.
+fn check_keys_are_encoded(
+    plan: &EncodePlan,
+    keys: &[Ident],
+    order_by: Option<&Ident>,
+) -> Result<()> {
+    let cast = plan.columns().iter().find(|column| {
+        let is_key = keys.iter().chain(order_by).any(|key| *key == column.name);
+        is_key && matches!(column.field, FieldPlan::Cast { .. })
+    });
+    match cast {
+        None => Ok(()),
+        Some(column) => Err(Error::schema_mismatch(format!(
+            "the key or order_by column {} of Arrow type {} cannot be compared as {} before PostgreSQL casts it; cast the data before writing",
+            column.name, column.data_type, column.type_name
+        ))
+        .with_column(column.name.as_str())),
+    }
 }
 
 /// That there is no such table, and which one may have been meant.

@@ -71,7 +71,7 @@ async fn a_value_or_type_that_cannot_go_names_its_place_and_leaves_nothing() {
             "timestamp",
         ),
         // Types that do not go together, and columns that do not exist.
-        ("n", text(secret), "", "", "integer"),
+        ("n", text(secret), "22P02", "0", "integer"),
         ("d", Arc::new(Float64Array::from(vec![1.0])), "", "", "date"),
         ("N", longs(&[Some(1)]), "", "", "\"n\""),
         ("nowhere", longs(&[Some(1)]), "", "", "nowhere"),

@@ -3,19 +3,76 @@
 use std::sync::Arc;
 use std::{env, fs};
 
-use arrow_schema::{DataType, Field, Fields, IntervalUnit, Schema, TimeUnit};
-use pgflight::plan::{Column, EncodePlan, Ident, PgType, PgTypeKind, QualifiedName, Relation};
+use arrow_schema::{
+    DataType, Field, Fields, IntervalUnit, Schema, TimeUnit, UnionFields, UnionMode,
+};
+use pgflight::plan::{
+    Attribute, Column, EncodePlan, Ident, PgType, PgTypeKind, QualifiedName, Relation,
+};
 
 const INTRODUCTION: &str = "\
 # Types
 
 Which Arrow type goes into which PostgreSQL type. The column's type comes from the catalog; domains
-count as the type they are over. What is not listed is refused before the first row, with a message
-that names both types.
+count as the type they are over, and a type of an extension that receives the same bytes counts as
+that type: `citext` is text. Dictionaries and runs count as their values, views of lists as lists; but runs, views of
+lists and unions are not taken from the wire, only from Rust.
+What is not listed is refused before the first row, with a message that names both types and says
+what would work.
 
 Every value is checked: one that does not fit (out of range, a lost digit, a string that is too long
 or no UUID) is an error that names column and row. Nothing is rounded or shifted in silence, and only
 blanks at the end of a string too long for `varchar(n)` are cut, as the SQL standard has it.
+
+Made of others:
+
+- A struct goes into a composite type that has an attribute of each field's name, in any order.
+- A struct of `lower` and `upper`, and perhaps of the booleans `lower_inc`, `upper_inc` and `empty`,
+  is a range; a list of them is a multirange. A NULL bound is infinite. Without the booleans the
+  lower bound belongs to the range and the upper one does not, as in PostgreSQL's `[)`.
+- A map of strings, or a struct of strings, goes into hstore.
+- A list of numbers goes into a vector (pgvector) when every number is exact in its elements.
+- Binary goes into PostGIS's geometry and geography as well-known binary (WKB, EWKB). PostGIS itself
+  has not been tried yet.
+- Binary of the extension type `arrow.opaque`, vendor `PostgreSQL`, goes into the type that it names,
+  as it is.
+
+Strings are parsed for columns that are not text:
+
+| column | form |
+| --- | --- |
+| boolean | `true`, `yes`, `on`, `1`, their opposites, and what they begin with |
+| smallint, integer, bigint, oid | decimal digits, perhaps with a sign |
+| real, double precision, numeric | `-12.5`, `1.5e-7`, `NaN`, `Infinity` |
+| bytea | `\\x00ff` |
+| date | `2013-01-01`, `infinity` |
+| time | `12:30:00.25` |
+| timetz | `12:30:00+02:00` |
+| timestamp | `2013-01-01T12:30:00`, `2013-01-01 12:30:00`, `2013-01-01`; no offset from UTC |
+| timestamptz | the same with its offset from UTC, `Z` or `+02:00` |
+| bit, varbit | zeros and ones |
+| inet, cidr | `192.168.0.1`, `10.0.0.0/8`, `2001:db8::1` |
+| macaddr, macaddr8 | `08:00:2b:01:02:03` |
+
+What else a string goes into, PostgreSQL casts: a whole column, or lists of strings for an array. The
+strings wait in a staging table and are cast when the rows are published (`INSERT … SELECT doc::tsvector`),
+by PostgreSQL's own rules. Below it stands after \"cast:\". It takes in every type that PostgreSQL has or
+an extension brings: points and polygons, text search, intervals, ranges, arrays and composites in their
+text form, types without a binary form. It is refused where a length or precision would round or cut
+(`interval(3)`), for money, for keys and order_by, for direct publishing, for overwrite by swap, and for
+writes of many partitions that make their table.
+
+What would change a value is done only when it is asked for, by column: in the command (`conversions`
+of `WriteSpec`, of the Python client and of the Spark data source) or in the metadata of the Arrow field.
+
+| conversion | metadata of the field | what it allows |
+| --- | --- | --- |
+| `rounding`: `floor`, `nearest` | `pgflight.rounding` | nanoseconds to microseconds, fractions of a second to `timestamp(3)`, decimals to `numeric(p,s)`, integers or money, doubles to real (`nearest`) |
+| `zone`: `UTC`, `+02:00` | `pgflight.zone` | a timestamp without a zone to timestamptz, as local time there; one with a zone to timestamp, as the local time there |
+| `nul`: `remove` | `pgflight.nul` | text with NUL characters, without them |
+
+`floor` goes down below zero as well: one nanosecond before 1970 becomes one microsecond before 1970.
+Named zones are not taken, nor anything within lists and structs.
 
 This page is made from the mapping itself: `PGFLIGHT_UPDATE=1 scripts/test rust` writes it again.
 
@@ -31,6 +88,14 @@ fn arrow_types() -> Vec<(&'static str, DataType)> {
         Field::new("key", D::Utf8, false),
         Field::new("value", D::Int32, true),
     ]);
+    let bounds = Fields::from(vec![
+        Field::new("lower", D::Int32, true),
+        Field::new("upper", D::Int32, true),
+    ]);
+    let text_entries = D::Struct(Fields::from(vec![
+        Field::new("key", D::Utf8, false),
+        Field::new("value", D::Utf8, true),
+    ]));
     vec![
         ("null", D::Null),
         ("bool", D::Boolean),
@@ -62,9 +127,9 @@ fn arrow_types() -> Vec<(&'static str, DataType)> {
             "list of list of int32",
             D::List(item(D::List(item(D::Int32)))),
         ),
-        ("struct", D::Struct(fields)),
+        ("struct of a", D::Struct(fields)),
         (
-            "map",
+            "map of string to int32",
             D::Map(
                 Arc::new(Field::new("entries", D::Struct(entries), false)),
                 false,
@@ -74,10 +139,17 @@ fn arrow_types() -> Vec<(&'static str, DataType)> {
             "dictionary of string",
             D::Dictionary(D::Int32.into(), D::Utf8.into()),
         ),
+        ("list of float32", D::List(item(D::Float32))),
+        ("struct of lower and upper", D::Struct(bounds.clone())),
         (
-            "union, run_end_encoded, list_view",
-            D::ListView(item(D::Int32)),
+            "list of struct of lower and upper",
+            D::ListView(item(D::Struct(bounds))),
         ),
+        (
+            "map of string to string",
+            D::Map(Arc::new(Field::new("entries", text_entries, false)), false),
+        ),
+        ("union", D::Union(UnionFields::empty(), UnionMode::Sparse)),
     ]
 }
 
@@ -110,18 +182,49 @@ fn postgres_types() -> Vec<PgType> {
         ("timestamp", K::Timestamp),
         ("timestamptz", K::Timestamptz),
         ("interval", K::Interval),
+        ("timetz", K::Timetz),
+        ("money", K::Money { fraction_digits: 2 }),
+        ("bit", K::Bit),
+        ("varbit", K::Varbit),
+        ("inet", K::Inet),
+        ("cidr", K::Cidr),
+        ("macaddr", K::Macaddr),
+        ("macaddr8", K::Macaddr8),
+        ("jsonpath", K::VersionedText),
+        ("ltree", K::VersionedText),
+        ("hstore", K::Hstore),
+        ("vector", K::Vector),
+        ("halfvec", K::Halfvec),
+        ("geometry", K::Geometry),
     ];
     let mut types: Vec<PgType> = scalars
         .into_iter()
         .map(|(name, kind)| ty(name, kind))
         .collect();
     types.push(ty("enum", K::Enum(vec!["a".to_owned()])));
+    let integer = || Box::new(ty("integer", K::Int4));
+    types.push(ty("int4range", K::Range(integer())));
+    types.push(ty("int4multirange", K::Multirange(integer())));
+    let attributes = vec![Attribute {
+        name: "a".to_owned(),
+        ty: *integer(),
+        typmod: -1,
+    }];
+    types.push(ty("composite of a", K::Composite(attributes)));
+    types.push(ty("other types", K::Other));
     types.push(ty("text[]", K::Array(ty("text", K::Text).into())));
     types.push(ty("integer[]", K::Array(ty("integer", K::Int4).into())));
     types
 }
 
-fn goes(data_type: &DataType, ty: &PgType) -> bool {
+#[derive(PartialEq)]
+enum How {
+    Encoded,
+    Cast,
+    Refused,
+}
+
+fn goes(data_type: &DataType, ty: &PgType) -> How {
     let name = Ident::new("c").unwrap();
     let column = Column {
         name: name.clone(),
@@ -140,11 +243,12 @@ fn goes(data_type: &DataType, ty: &PgType) -> bool {
         },
         columns: vec![column],
     };
-    EncodePlan::new(
-        &Schema::new(vec![Field::new("c", data_type.clone(), true)]),
-        &relation,
-    )
-    .is_ok()
+    let schema = Schema::new(vec![Field::new("c", data_type.clone(), true)]);
+    match EncodePlan::new(&schema, &relation) {
+        Ok(plan) if plan.first_cast().is_some() => How::Cast,
+        Ok(_) => How::Encoded,
+        Err(_) => How::Refused,
+    }
 }
 
 #[test]
@@ -152,16 +256,19 @@ fn the_page_about_types_says_what_the_mapping_does() {
     let targets = postgres_types();
     let mut page = INTRODUCTION.to_owned();
     for (name, data_type) in arrow_types() {
-        let accepted: Vec<&str> = targets
-            .iter()
-            .filter(|ty| goes(&data_type, ty))
-            .map(|ty| ty.name.as_str())
-            .collect();
-        let accepted = match accepted.len() {
+        let those = |how: How| -> Vec<&str> {
+            let targets = targets.iter().filter(|ty| goes(&data_type, ty) == how);
+            targets.map(|ty| ty.name.as_str()).collect()
+        };
+        let (encoded, cast) = (those(How::Encoded), those(How::Cast));
+        let mut accepted = match encoded.len() {
             0 => "nothing yet".to_owned(),
             count if count == targets.len() => "every type".to_owned(),
-            _ => accepted.join(", "),
+            _ => encoded.join(", "),
         };
+        if !cast.is_empty() {
+            accepted.push_str(&format!("; cast: {}", cast.join(", ")));
+        }
         page.push_str(&format!("| {name} | {accepted} |\n"));
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/types.md");

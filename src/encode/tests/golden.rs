@@ -11,7 +11,7 @@ use super::{array_of, copy};
 use crate::plan::PgTypeKind::{self, *};
 
 /// Holds what is made of the arrays to `tests/golden/<name>.bin`.
-fn check(name: &str, columns: Vec<(ArrayRef, PgTypeKind)>) {
+pub(super) fn check(name: &str, columns: Vec<(ArrayRef, PgTypeKind)>) {
     check_with_modifiers(
         name,
         columns
@@ -21,7 +21,7 @@ fn check(name: &str, columns: Vec<(ArrayRef, PgTypeKind)>) {
     );
 }
 
-fn check_with_modifiers(name: &str, columns: Vec<(ArrayRef, PgTypeKind, i32)>) {
+pub(super) fn check_with_modifiers(name: &str, columns: Vec<(ArrayRef, PgTypeKind, i32)>) {
     let path = format!("{}/tests/golden/{name}.bin", env!("CARGO_MANIFEST_DIR"));
     let expected = std::fs::read(&path).unwrap();
     // The whole array, and the same values as a slice of a longer one.
@@ -51,11 +51,11 @@ fn hex(bytes: &[u8]) -> String {
     bytes.chunks(16).map(line).collect()
 }
 
-fn array<A: Array + 'static>(array: impl Into<A>) -> ArrayRef {
+pub(super) fn array<A: Array + 'static>(array: impl Into<A>) -> ArrayRef {
     Arc::new(array.into())
 }
 
-fn numeric(precision: i32, scale: i32) -> i32 {
+pub(super) fn numeric(precision: i32, scale: i32) -> i32 {
     (precision << 16 | scale) + 4
 }
 

@@ -8,10 +8,11 @@ use arrow_array::{Array, *};
 use arrow_buffer::IntervalMonthDayNano;
 use arrow_schema::{DataType, Field};
 
+use super::golden_types::{list, structure};
 use super::{array_of, batch, column, copy, encode, pg_type, relation};
 use crate::encode::{BatchEncoder, Chunks};
 use crate::error::ErrorKind;
-use crate::plan::{Column, EncodePlan, PgTypeKind as K};
+use crate::plan::{Attribute, Column, EncodePlan, PgTypeKind as K};
 
 /// Expects the value of row 1 to be rejected with this state and words, and the rest to be taken.
 fn check(array: impl Array + 'static, kind: K, typmod: i32, sqlstate: &str, words: &str) {
@@ -353,4 +354,283 @@ fn another_batch_than_planned_is_a_bug() {
     );
     assert_eq!(encode(&plan, &planned, 1).unwrap().len(), 10);
     assert_eq!(planned.schema().field(0).data_type(), &DataType::Int32);
+}
+
+#[test]
+fn text_that_is_not_parsed() {
+    let of = |good: &'static str, bad: &'static str| StringArray::from(vec![good, bad, good]);
+    let form = "is not text that";
+    check(of("t", "o"), K::Bool, -1, "22P02", "write true or false");
+    check(of("1", "1.0"), K::Int4, -1, "22P02", form);
+    check(of("1", "0x1"), K::Int4, -1, "22P02", form);
+    check(of("1", ""), K::Int8, -1, "22P02", form);
+    check(of("1", "32768"), K::Int2, -1, "22003", "is out of range");
+    check(of("1", "-1"), K::Oid, -1, "22P02", form);
+    check(of("1", "1e400"), K::Float8, -1, "22003", "is out of range");
+    check(of("1", "1e-50"), K::Float4, -1, "22003", "is out of range");
+    check(
+        of("0e-999", "1e-400"),
+        K::Float8,
+        -1,
+        "22003",
+        "is out of range",
+    );
+    check(of("1", "1,5"), K::Numeric, -1, "22P02", form);
+    check(of("1", "."), K::Numeric, -1, "22P02", form);
+    check(
+        of("1", "1e99999999999999999999"),
+        K::Numeric,
+        -1,
+        "22003",
+        "out of range",
+    );
+    check(of("1", "1e131072"), K::Numeric, -1, "22003", "out of range");
+    let money = (5 << 16 | 2) + 4;
+    check(
+        of("999.99", "1000"),
+        K::Numeric,
+        money,
+        "22003",
+        "out of range",
+    );
+    check(
+        of("1.100", "1.001"),
+        K::Numeric,
+        money,
+        "22003",
+        "a finer fraction",
+    );
+    check(of("1", "Infinity"), K::Numeric, money, "22003", "infinite");
+    check(
+        of("\\x00", "00"),
+        K::Bytea,
+        -1,
+        "22P02",
+        "hexadecimal digits",
+    );
+    check(of("\\x00", "\\x0"), K::Bytea, -1, "22P02", form);
+}
+
+#[test]
+fn dates_and_times_that_are_not_parsed() {
+    let of = |good: &'static str, bad: &'static str| StringArray::from(vec![good, bad, good]);
+    let form = "is not text that";
+    check(
+        of("2000-02-29", "1900-02-29"),
+        K::Date,
+        -1,
+        "22008",
+        "out of range",
+    );
+    check(of("2000-01-01", "01/02/2000"), K::Date, -1, "22007", form);
+    check(
+        of("2000-01-01", "2000-01-01T00:00:00"),
+        K::Date,
+        -1,
+        "22007",
+        form,
+    );
+    check(
+        of("2000-01-01", "5874898-01-01"),
+        K::Date,
+        -1,
+        "22008",
+        "out of range",
+    );
+    check(
+        of("24:00:00", "24:00:01"),
+        K::Time,
+        -1,
+        "22008",
+        "out of range",
+    );
+    check(of("12:30", "12:30:00Z"), K::Time, -1, "22007", form);
+    check(
+        of("12:30:00.5", "12:30:00.1234567"),
+        K::Time,
+        -1,
+        "22008",
+        "finer",
+    );
+    check(
+        of("12:30:00.5", "12:30:00.25"),
+        K::Time,
+        1,
+        "22008",
+        "finer",
+    );
+    check(
+        of("12:30Z", "12:30"),
+        K::Timetz,
+        -1,
+        "22007",
+        "offset from UTC",
+    );
+    check(
+        of("12:30-15:59", "12:30+16"),
+        K::Timetz,
+        -1,
+        "22008",
+        "out of range",
+    );
+    let local = of("2000-01-01T00:00:00", "2000-01-01T00:00:00Z");
+    check(local, K::Timestamp, -1, "22007", "without a zone");
+    let zoned = of("2000-01-01T00:00:00Z", "2000-01-01T00:00:00");
+    check(zoned, K::Timestamptz, -1, "22007", "offset from UTC");
+}
+
+#[test]
+fn addresses_and_bits_that_are_not_parsed() {
+    let of = |good: &'static str, bad: &'static str| StringArray::from(vec![good, bad, good]);
+    let form = "is not text that";
+    check(of("::1", "localhost"), K::Inet, -1, "22P02", form);
+    check(of("1.2.3.4/32", "1.2.3.4/33"), K::Inet, -1, "22P02", form);
+    check(of("1.2.3.4/32", "1.2.3.4/+3"), K::Inet, -1, "22P02", form);
+    check(
+        of("10.0.0.0/8", "10.0.0.1/8"),
+        K::Cidr,
+        -1,
+        "22P02",
+        "right of its mask",
+    );
+    check(
+        of("080020:010203", "08:00:20:01:02"),
+        K::Macaddr,
+        -1,
+        "22P02",
+        form,
+    );
+    check(
+        of("080020010203", "08002001020304ff"),
+        K::Macaddr,
+        -1,
+        "22P02",
+        form,
+    );
+    check(
+        of("080020010203", "08002001020é"),
+        K::Macaddr8,
+        -1,
+        "22P02",
+        form,
+    );
+    check(of("101", "1012"), K::Varbit, -1, "22P02", "zeros and ones");
+    check(of("101", "10"), K::Bit, 3, "22026", "number of bits");
+    check(of("101", "1010"), K::Varbit, 3, "22026", "number of bits");
+    let bytes = BinaryArray::from_vec(vec![b"\xe0", b"\xe1", b"\0"]);
+    check(bytes, K::Bit, 3, "22026", "number of bits");
+    check(of("$", "\0"), K::VersionedText, -1, "22021", "NUL");
+}
+
+#[test]
+fn values_made_of_others() {
+    let of = |kind| Box::new(pg_type(kind));
+    let numbers = |values: [Option<i32>; 2]| Arc::new(Int32Array::from(values.to_vec()));
+    let flags = |values: [Option<bool>; 2]| Arc::new(BooleanArray::from(values.to_vec()));
+    let bounds = |flags: Arc<BooleanArray>| {
+        let numbers = numbers([Some(1), Some(1)]);
+        structure(
+            vec![
+                ("lower", numbers.clone()),
+                ("upper", numbers),
+                ("lower_inc", flags),
+            ],
+            vec![true; 2],
+        )
+    };
+    let unsaid = bounds(flags([Some(true), None]));
+    check(
+        unsaid,
+        K::Range(of(K::Int4)),
+        -1,
+        "22004",
+        "NULL for lower_inc",
+    );
+    let wide = Arc::new(Int64Array::from(vec![1, i64::MAX]));
+    let wide = structure(
+        vec![("lower", wide.clone()), ("upper", wide)],
+        vec![true; 2],
+    );
+    check(
+        wide.clone(),
+        K::Range(of(K::Int4)),
+        -1,
+        "22003",
+        "out of range",
+    );
+    let holes = structure(
+        vec![("lower", numbers([None; 2])), ("upper", numbers([None; 2]))],
+        vec![true, false],
+    );
+    let holes = list(Arc::new(holes), &[Some(1), Some(1)]);
+    check(
+        holes,
+        K::Multirange(of(K::Int4)),
+        -1,
+        "22004",
+        "holds a NULL",
+    );
+    let attributes = ["lower", "upper"].map(|name| Attribute {
+        name: name.to_owned(),
+        ty: pg_type(K::Int4),
+        typmod: -1,
+    });
+    check(
+        wide,
+        K::Composite(attributes.to_vec()),
+        -1,
+        "22003",
+        "out of range",
+    );
+    let mut maps = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+    for keys in [["a", "b"], ["a", "a"]] {
+        for key in keys {
+            maps.keys().append_value(key);
+            maps.values().append_null();
+        }
+        maps.append(true).unwrap();
+    }
+    check(maps.finish(), K::Hstore, -1, "21000", "has a key twice");
+    let vector = |items: Vec<Option<f64>>, lengths: [usize; 2]| {
+        list(Arc::new(Float64Array::from(items)), &lengths.map(Some))
+    };
+    let exact = vector(vec![Some(0.5), Some(0.1)], [1, 1]);
+    check(exact, K::Vector, -1, "22003", "held exactly");
+    let nan = vector(vec![Some(0.5), Some(f64::NAN)], [1, 1]);
+    check(nan, K::Vector, -1, "22003", "NaN or infinite");
+    check(
+        vector(vec![Some(0.5), None], [1, 1]),
+        K::Vector,
+        -1,
+        "22004",
+        "holds a NULL",
+    );
+    check(
+        vector(vec![Some(0.5)], [1, 0]),
+        K::Vector,
+        -1,
+        "22000",
+        "number of elements",
+    );
+    let short = vector(vec![Some(0.5), Some(1.0), Some(1.0)], [2, 1]);
+    check(short, K::Vector, 2, "22000", "number of elements");
+    check(
+        vector(vec![Some(0.5), Some(65537.0)], [1, 1]),
+        K::Halfvec,
+        -1,
+        "22003",
+        "exactly",
+    );
+    let dollars = K::Money { fraction_digits: 2 };
+    check(
+        Int64Array::from(vec![1, i64::MAX]),
+        dollars.clone(),
+        -1,
+        "22003",
+        "out of range",
+    );
+    let mills = Decimal128Array::from(vec![10, 1])
+        .with_precision_and_scale(10, 3)
+        .unwrap();
+    check(mills, dollars, -1, "22003", "finer fraction");
 }

@@ -95,15 +95,24 @@ impl Client {
             .map(|result| result.body)
     }
 
+    /// What a write of these columns would do.
+    pub async fn plan(
+        &mut self,
+        columns: &[(&str, ArrayRef)],
+        spec: Value,
+    ) -> Result<Value, Status> {
+        let schema = encoded_schema(&batch(columns));
+        let fields = json!({"spec": spec, "arrowSchema": schema});
+        self.act("plan", "PlanRequest", fields).await
+    }
+
     pub async fn begin(
         &mut self,
         write_id: &str,
         spec: Value,
         rows: &RecordBatch,
     ) -> Result<Value, Status> {
-        let schema = arrow_flight::SchemaAsIpc::new(&rows.schema(), &Default::default()).try_into();
-        let arrow_flight::SchemaResult { schema } = schema.unwrap();
-        let schema = BASE64_STANDARD.encode(schema);
+        let schema = encoded_schema(rows);
         self.act(
             "begin",
             "BeginRequest",
@@ -155,6 +164,12 @@ impl Put {
         self.0.push(message);
         self
     }
+}
+
+fn encoded_schema(rows: &RecordBatch) -> String {
+    let schema = arrow_flight::SchemaAsIpc::new(&rows.schema(), &Default::default()).try_into();
+    let arrow_flight::SchemaResult { schema } = schema.unwrap();
+    BASE64_STANDARD.encode(schema)
 }
 
 pub fn path(parts: &[&str]) -> FlightDescriptor {

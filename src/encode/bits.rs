@@ -1,0 +1,95 @@
+//! Bit strings, as `bit_recv` and `varbit_recv` of varbit.c read them: how many, then eight a byte
+//! from the most significant on.
+
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_schema::DataType;
+
+use super::bind::BoxedColumn;
+use super::column::length_word;
+use super::format::MAX_BYTES;
+use super::prepared::prepared;
+use super::problem::Problem;
+use super::varlen::Blobs;
+
+/// Bytes as bits: as many as the column declares where that is known, else eight for each byte.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "plan::mapping is the exhaustive table"
+)]
+pub(super) fn bytes(
+    array: &dyn Array,
+    length: Option<u32>,
+    exact: bool,
+) -> Result<BoxedColumn<'_>, Problem> {
+    Ok(match array.data_type() {
+        DataType::Binary => of(array.as_binary::<i32>(), length, exact),
+        DataType::LargeBinary => of(array.as_binary::<i64>(), length, exact),
+        DataType::BinaryView => of(array.as_binary_view(), length, exact),
+        DataType::FixedSizeBinary(_) => of(array.as_fixed_size_binary(), length, exact),
+        _ => return Err(Problem::Unplanned),
+    })
+}
+
+fn of<A: Blobs>(array: &A, length: Option<u32>, exact: bool) -> BoxedColumn<'_> {
+    prepared(array, |row, out| {
+        let bytes = array.blob(row);
+        let all = 8 * bytes.len();
+        let count = match length {
+            // A length that is no multiple of eight leaves bits unused, which must be zero.
+            Some(length) if exact => {
+                let count = length as usize;
+                let used = count % 8;
+                let unused_are_zero = match bytes.last() {
+                    Some(last) if used > 0 => last << used == 0,
+                    _ => true,
+                };
+                if bytes.len() != count.div_ceil(8) || !unused_are_zero {
+                    return Err(Problem::WrongBitCount);
+                }
+                count
+            }
+            _ => all,
+        };
+        check(count, length, exact)?;
+        out.extend_from_slice(&length_word(count));
+        out.extend_from_slice(bytes);
+        Ok(())
+    })
+}
+
+/// `0` and `1`, as `bit_in` of varbit.c reads them without a prefix.
+pub(super) fn parse(
+    text: &[u8],
+    length: Option<u32>,
+    exact: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), Problem> {
+    check(text.len(), length, exact)?;
+    out.extend_from_slice(&length_word(text.len()));
+    for eight in text.chunks(8) {
+        let mut byte = 0;
+        for (place, bit) in eight.iter().enumerate() {
+            match bit {
+                b'0' => {}
+                b'1' => byte |= 0x80 >> place,
+                _ => return Err(Problem::NotParsed),
+            }
+        }
+        out.push(byte);
+    }
+    Ok(())
+}
+
+fn check(count: usize, length: Option<u32>, exact: bool) -> Result<(), Problem> {
+    let fits = match length {
+        None => true,
+        Some(length) if exact => count == length as usize,
+        Some(length) => count <= length as usize,
+    };
+    match (fits, count <= MAX_BYTES) {
+        (true, true) => Ok(()),
+        (true, false) => Err(Problem::FieldTooLarge),
+        (false, _) => Err(Problem::WrongBitCount),
+    }
+}

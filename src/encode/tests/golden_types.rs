@@ -1,0 +1,547 @@
+//! The bytes that PostgreSQL itself makes: types made of others, types of extensions, parsed text.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{ListBuilder, MapBuilder, StringBuilder};
+use arrow_array::types::*;
+use arrow_array::*;
+use arrow_buffer::{NullBuffer, OffsetBuffer};
+use arrow_schema::{DataType, Field, Fields};
+
+use super::golden::{array, check, check_with_modifiers, numeric};
+use super::{array_of, pg_type};
+use crate::plan::{Attribute, PgTypeKind as K};
+
+fn text<const N: usize>(values: [&str; N]) -> ArrayRef {
+    array::<StringArray>(
+        values
+            .map(Some)
+            .into_iter()
+            .chain([None])
+            .collect::<Vec<_>>(),
+    )
+}
+
+/// A struct of these fields, NULL where `valid` says so.
+pub(super) fn structure(fields: Vec<(&str, ArrayRef)>, valid: Vec<bool>) -> StructArray {
+    let (names, arrays): (Vec<_>, Vec<_>) = fields.into_iter().unzip();
+    let fields = names.iter().zip(&arrays);
+    let fields = fields.map(|(name, array)| Field::new(*name, array.data_type().clone(), true));
+    StructArray::new(
+        fields.collect::<Fields>(),
+        arrays,
+        Some(NullBuffer::from(valid)),
+    )
+}
+
+/// Lists of so many items each; one of `None` is NULL.
+pub(super) fn list(items: ArrayRef, lengths: &[Option<usize>]) -> ListArray {
+    let field = Arc::new(Field::new("item", items.data_type().clone(), true));
+    let offsets = OffsetBuffer::from_lengths(lengths.iter().map(|n| n.unwrap_or(0)));
+    let nulls = NullBuffer::from(lengths.iter().map(Option::is_some).collect::<Vec<_>>());
+    ListArray::new(field, offsets, items, Some(nulls))
+}
+
+#[test]
+fn addresses_of_networks() {
+    check(
+        "network",
+        vec![
+            (
+                text([
+                    "192.168.0.1",
+                    "192.168.0.1/24",
+                    "2001:db8::1",
+                    "::ffff:1.2.3.4/128",
+                ]),
+                K::Inet,
+            ),
+            (
+                text([
+                    "10.0.0.0/8",
+                    "0.0.0.0/0",
+                    "2001:db8::/32",
+                    "255.255.255.255",
+                ]),
+                K::Cidr,
+            ),
+            (
+                text([
+                    "08:00:2b:01:02:03",
+                    "08002b-010203",
+                    "0800.2b01.0203",
+                    "08002B010203",
+                ]),
+                K::Macaddr,
+            ),
+            (
+                text([
+                    "08:00:2b:01:02:03:04:05",
+                    "08002b01.02030405",
+                    "0800.2b01.0203.0405",
+                    "08-00-2b-01-02-03-04-05",
+                ]),
+                K::Macaddr8,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn bits_from_text_and_from_bytes() {
+    let binary = |values: [&[u8]; 3]| {
+        array::<BinaryArray>(
+            values
+                .map(Some)
+                .into_iter()
+                .chain([None])
+                .collect::<Vec<_>>(),
+        )
+    };
+    let odd = (text(["", "1", "10101010101010101"]), K::Varbit, -1);
+    let most = (text(["1", "111111111111", ""]), K::Varbit, 12);
+    check_with_modifiers(
+        "bits",
+        vec![
+            (text(["1011001110", "0000000000", "1111111111"]), K::Bit, 10),
+            odd.clone(),
+            most.clone(),
+            (
+                text(["0000000000000001", "1111111111111111", "1000000000000000"]),
+                K::Bit,
+                16,
+            ),
+        ],
+    );
+    check_with_modifiers(
+        "bits",
+        vec![
+            (binary([b"\xb3\x80", b"\0\0", b"\xff\xc0"]), K::Bit, 10),
+            odd,
+            most,
+            (binary([b"\0\x01", b"\xff\xff", b"\x80\0"]), K::Bit, 16),
+        ],
+    );
+}
+
+#[test]
+fn amounts_of_money() {
+    let dollars = || K::Money { fraction_digits: 2 };
+    let whole = [0, 7, -7, 92_233_720_368_547_758, -92_233_720_368_547_758];
+    let cents = [0, 1234, -1, i64::MAX, i64::MIN];
+    let with_null = |values: [i64; 5]| values.map(Some).into_iter().chain([None]);
+    let decimals = with_null(cents).map(|v| v.map(i128::from));
+    let finer = with_null(cents).map(|v| v.map(|v| i128::from(v) * 100));
+    let of = |values: Decimal128Array, scale| -> ArrayRef {
+        Arc::new(values.with_precision_and_scale(38, scale).unwrap())
+    };
+    for amounts in [of(decimals.collect(), 2), of(finer.collect(), 4)] {
+        check(
+            "money",
+            vec![
+                (amounts, dollars()),
+                (
+                    Arc::new(with_null(whole).collect::<Int64Array>()),
+                    dollars(),
+                ),
+            ],
+        );
+    }
+}
+
+#[test]
+fn times_of_day_with_a_zone() {
+    check(
+        "timetz",
+        vec![(
+            text([
+                "00:00:00Z",
+                "12:30:00.25+02",
+                "23:59:59.999999-0530",
+                "24:00:00+15:59:59",
+            ]),
+            K::Timetz,
+        )],
+    );
+}
+
+#[test]
+fn structs_become_composites() {
+    let attribute = |name: &str, kind, typmod| Attribute {
+        name: name.to_owned(),
+        ty: pg_type(kind),
+        typmod,
+    };
+    let kind = K::Composite(vec![
+        attribute("id", K::Int4, -1),
+        attribute("name", K::Varchar, 9),
+        attribute("amount", K::Numeric, numeric(10, 2)),
+    ]);
+    let structs =
+        |ids: Vec<Option<i64>>, names: Vec<Option<&str>>, amounts: Vec<Option<i128>>, valid| {
+            let amounts = Decimal128Array::from(amounts)
+                .with_precision_and_scale(10, 2)
+                .unwrap();
+            // In another order than the attributes.
+            structure(
+                vec![
+                    ("amount", Arc::new(amounts) as ArrayRef),
+                    (
+                        "name",
+                        Arc::new(names.into_iter().collect::<DictionaryArray<Int8Type>>()),
+                    ),
+                    ("id", array::<Int64Array>(ids)),
+                ],
+                valid,
+            )
+        };
+    let single = structs(
+        vec![Some(1), None, None, Some(9)],
+        vec![
+            Some("été"),
+            Some(""),
+            None,
+            Some("garbage that is too long"),
+        ],
+        vec![Some(150), None, None, Some(1)],
+        vec![true, true, true, false],
+    );
+    check("composite", vec![(Arc::new(single), kind)]);
+}
+
+#[test]
+fn structs_of_bounds_become_ranges() {
+    let flags =
+        |values: [bool; 4]| -> ArrayRef { array::<BooleanArray>(values.map(Some).to_vec()) };
+    let of = |kind| Box::new(pg_type(kind));
+    let a = structure(
+        vec![
+            (
+                "upper",
+                array::<Int32Array>(vec![Some(5), Some(5), None, None]),
+            ),
+            (
+                "lower",
+                array::<Int32Array>(vec![Some(1), None, None, None]),
+            ),
+            ("empty", flags([false, false, true, false])),
+        ],
+        vec![true, true, true, false],
+    );
+    let decimals = |values: Vec<Option<i128>>, scale| -> ArrayRef {
+        Arc::new(
+            Decimal128Array::from(values)
+                .with_precision_and_scale(10, scale)
+                .unwrap(),
+        )
+    };
+    let b = structure(
+        vec![
+            // PostgreSQL keeps each bound's own scale, so text says it best.
+            ("lower", text(["1.5", "1", "1"])),
+            (
+                "upper",
+                array::<StringArray>(vec![Some("2.50"), None, None, None]),
+            ),
+            ("lower_inc", flags([true, false, false, false])),
+            ("upper_inc", flags([true, true, false, false])),
+            ("empty", flags([false, false, true, false])),
+        ],
+        vec![true, true, true, false],
+    );
+    let day = 86_400_000_000_i64;
+    let at = |days: i64, rest: i64| Some(days * day + rest);
+    let c = structure(
+        vec![
+            (
+                "lower",
+                array::<TimestampMicrosecondArray>(vec![at(15_706, 0), None, at(10_957, 0), None]),
+            ),
+            (
+                "upper",
+                array::<TimestampMicrosecondArray>(vec![
+                    at(15_707, 45_000_000_000),
+                    None,
+                    None,
+                    None,
+                ]),
+            ),
+        ],
+        vec![true, true, true, false],
+    );
+    let parts = structure(
+        vec![
+            ("lower", decimals(vec![Some(1), Some(3), None, Some(2)], 0)),
+            ("upper", decimals(vec![Some(2), Some(4), Some(1), None], 0)),
+            ("lower_inc", flags([true, false, false, true])),
+            ("upper_inc", flags([false, true, true, false])),
+        ],
+        vec![true; 4],
+    );
+    let d = list(Arc::new(parts), &[Some(2), Some(0), Some(2), None]);
+    check(
+        "ranges",
+        vec![
+            (Arc::new(a), K::Range(of(K::Int8))),
+            (Arc::new(b), K::Range(of(K::Numeric))),
+            (Arc::new(c), K::Range(of(K::Timestamp))),
+            (Arc::new(d), K::Multirange(of(K::Numeric))),
+        ],
+    );
+}
+
+#[test]
+fn maps_and_structs_of_text_become_hstore() {
+    let mut maps = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+    let rows = [
+        Some(vec![("a", Some("1")), ("b", None), ("été", Some(""))]),
+        Some(vec![]),
+        Some(vec![("a", Some("x y")), ("b", Some("2")), ("été", None)]),
+        None,
+    ];
+    for row in &rows {
+        for (key, value) in row.iter().flatten() {
+            maps.keys().append_value(key);
+            maps.values().append_option(*value);
+        }
+        maps.append(row.is_some()).unwrap();
+    }
+    check("hstore", vec![(Arc::new(maps.finish()), K::Hstore)]);
+    let whole = structure(
+        vec![
+            ("a", array::<StringArray>(vec![Some("1")])),
+            ("b", array::<StringViewArray>(vec![None::<&str>])),
+            ("été", array::<LargeStringArray>(vec![Some("")])),
+        ],
+        vec![true],
+    );
+    let expected = std::fs::read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/golden/hstore.bin"
+    ));
+    let bytes = super::copy(vec![(Arc::new(whole), K::Hstore, -1)]).unwrap();
+    let tuple = &bytes[..bytes.len() - 2];
+    assert!(expected.unwrap().starts_with(tuple), "the first row");
+}
+
+#[test]
+fn text_behind_a_version() {
+    check(
+        "versioned",
+        vec![
+            (text(["top.science", ""]), K::VersionedText),
+            (text(["*.science.*{1,2}", "a|b"]), K::VersionedText),
+            (text(["science & !astro", "a"]), K::VersionedText),
+            (text(["$.\"a\"[*]?(@ > 1)", "$"]), K::VersionedText),
+        ],
+    );
+}
+
+#[test]
+fn lists_of_numbers_become_vectors() {
+    let singles = vec![1.0_f32, -2.5, 0.0, 3.4e38, 1e-45, 0.1];
+    let doubles = singles.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
+    let halves = array::<Float32Array>(vec![0.5_f32, -65504.0, 0.0, 1.0]);
+    let lengths = |n| [Some(n), Some(n), None];
+    let halves: ArrayRef = Arc::new(list(halves, &lengths(2)));
+    for items in [
+        array::<Float32Array>(singles),
+        array::<Float64Array>(doubles),
+    ] {
+        check_with_modifiers(
+            "vector",
+            vec![
+                (Arc::new(list(items, &lengths(3))), K::Vector, 3),
+                (halves.clone(), K::Halfvec, 2),
+            ],
+        );
+    }
+}
+
+#[test]
+fn numbers_parsed_from_text() {
+    let columns = vec![
+        (
+            text(["true", "f", "YES", "off", "1", "n", "on", "0", "t", "t"]),
+            K::Bool,
+            -1,
+        ),
+        (
+            text(["-32768", "32767", " 7", "0", "1", "1", "1", "1", "1", "1"]),
+            K::Int2,
+            -1,
+        ),
+        (
+            text([
+                "-2147483648",
+                "2147483647",
+                "+7",
+                "0",
+                "1",
+                "1",
+                "1",
+                "1",
+                "1",
+                "1",
+            ]),
+            K::Int4,
+            -1,
+        ),
+        (
+            text([
+                "-9223372036854775808",
+                "9223372036854775807",
+                "7 ",
+                "0",
+                "1",
+                "1",
+                "1",
+                "1",
+                "1",
+                "1",
+            ]),
+            K::Int8,
+            -1,
+        ),
+        (
+            text(["0", "4294967295", "7", "1", "1", "1", "1", "1", "1", "1"]),
+            K::Oid,
+            -1,
+        ),
+        (
+            text([
+                "1.5",
+                "-0",
+                "NaN",
+                "Infinity",
+                "3.4028235e38",
+                "1e-45",
+                "16777217",
+                "0.1",
+                "1e10",
+                "1",
+            ]),
+            K::Float4,
+            -1,
+        ),
+        (
+            text([
+                "0.1",
+                "-1e-320",
+                "nan",
+                "-inf",
+                "1.7976931348623157e308",
+                "5e-324",
+                "9007199254740993",
+                "1e23",
+                "1e22",
+                "1",
+            ]),
+            K::Float8,
+            -1,
+        ),
+        (
+            text([
+                "0",
+                "-12.340",
+                "100000000",
+                "0.00001234",
+                "1.5e-7",
+                "12345678901234567890123456789012345678901234567890.5",
+                "1.50e3",
+                "NaN",
+                "-Infinity",
+                "10000e-4",
+            ]),
+            K::Numeric,
+            -1,
+        ),
+    ];
+    // The last column has the scale of its type where PostgreSQL made the bytes: said in full here.
+    let scaled = text([
+        "12345678.90",
+        "-0.01",
+        "0.00",
+        "1000.00",
+        "0.50",
+        "5.00",
+        "100.00",
+        "nan",
+        "0.00",
+        "12.00",
+    ]);
+    check_with_modifiers(
+        "parsed_numbers",
+        columns
+            .into_iter()
+            .chain([(scaled, K::Numeric, numeric(10, 2))])
+            .collect(),
+    );
+}
+
+#[test]
+fn dates_times_and_bytes_parsed_from_text() {
+    check(
+        "parsed_times",
+        vec![
+            (
+                text([
+                    "2000-01-01",
+                    "2013-12-31",
+                    "0001-01-01",
+                    "9999-12-31",
+                    "infinity",
+                    "+010000-02-29",
+                    "2000-02-29",
+                ]),
+                K::Date,
+            ),
+            (
+                text([
+                    "00:00:00",
+                    "12:30",
+                    "23:59:59.999999000",
+                    "24:00:00",
+                    "01:02:03.1",
+                    "01:02:03.100000",
+                    "00:00:00.000001",
+                ]),
+                K::Time,
+            ),
+            (
+                text([
+                    "2000-01-01 00:00:00",
+                    "2013-07-01T12:30:00.25",
+                    "0001-01-01T00:00:00",
+                    "9999-12-31T23:59:59.999999",
+                    "infinity",
+                    "10000-02-29",
+                    "1999-12-31T23:59:59.000001",
+                ]),
+                K::Timestamp,
+            ),
+            (
+                text([
+                    "2000-01-01T00:00:00Z",
+                    "2013-07-01 12:30:00.25+02",
+                    "0001-01-01T00:00:00-05:30",
+                    "9999-12-31T24:00:00+0000",
+                    "-infinity",
+                    "10000-02-29 01:02:03+00",
+                    "1900-03-01T00:00:00+01:02:03",
+                ]),
+                K::Timestamptz,
+            ),
+            (
+                text(["\\x", "\\x00fF", "\\x61", "\\x", "\\x", "\\x", "\\x"]),
+                K::Bytea,
+            ),
+        ],
+    );
+    assert_eq!(text(["a"]).data_type(), &DataType::Utf8);
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    lists.append_value([Some("1"), None]);
+    let numbers = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None])]);
+    let of = |array: ArrayRef| super::copy(vec![(array, array_of(K::Int4), -1)]).unwrap();
+    assert_eq!(of(Arc::new(lists.finish())), of(Arc::new(numbers)));
+}

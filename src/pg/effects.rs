@@ -1,0 +1,44 @@
+//! What else happens when rows are written into a table, as the catalog has it.
+
+use super::transaction::Transaction;
+use crate::error::Result;
+use crate::plan::Relation;
+
+/// Words for each thing of a table that changes what a write does or costs: triggers, rules, row-level
+/// security, partitions, an identity that is written.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn side_effects(transaction: &Transaction, relation: &Relation) -> Result<Vec<String>> {
+    let row = transaction.query_one(EFFECTS, &[&relation.oid]).await?;
+    let mut effects = Vec::new();
+    let triggers: Vec<String> = row.get(0);
+    if !triggers.is_empty() {
+        effects.push(format!(
+            "triggers run for the rows and may change them: {}",
+            triggers.join(", ")
+        ));
+    }
+    if row.get(1) {
+        effects.push(
+            "row-level security is in force for the server's role: COPY into the table is refused by PostgreSQL, and staged rows are held to the policies".to_owned(),
+        );
+    }
+    if row.get(2) {
+        effects.push(
+            "the table has rules: they apply to rows that come from staging and not to those that are copied straight".to_owned(),
+        );
+    }
+    if row.get(3) {
+        effects.push("the table is partitioned: each row is routed to its partition".to_owned());
+    }
+    Ok(effects)
+}
+
+/// `tgtype` has bit 2 for INSERT (`TRIGGER_TYPE_INSERT`, catalog/pg_trigger.h).
+const EFFECTS: &str = "
+    SELECT ARRAY(SELECT t.tgname::text FROM pg_catalog.pg_trigger t
+                 WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype::int & 4 <> 0
+                 ORDER BY t.tgname),
+           pg_catalog.row_security_active(c.oid), c.relhasrules, c.relkind = 'p'
+    FROM pg_catalog.pg_class c WHERE c.oid = $1";

@@ -1,0 +1,168 @@
+//! What a write would do, told before any data: nothing is written, nothing stays.
+
+use std::collections::BTreeMap;
+
+use arrow_schema::Schema;
+
+use super::spec::{Mode, OverwriteWith, WriteSpec};
+use super::target::{Target, check_straight, find_target, plan};
+use super::writer::Writer;
+use crate::error::{Error, Result};
+use crate::pg::{
+    Transaction, create_table, create_table_statement, find_relation, qualify, side_effects,
+};
+use crate::plan::{EncodePlan, FieldPlan, Relation};
+
+/// What a write would do with data of a schema.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Preview {
+    /// The table, quoted where SQL needs it.
+    pub table: String,
+    /// One for each field of the data.
+    pub columns: Vec<PreviewedColumn>,
+    /// Why the write would be refused as a whole; of a column it is said there.
+    pub problems: Vec<String>,
+    /// What happens beside the plain writing of values.
+    pub warnings: Vec<String>,
+    /// SQL that would make the table.
+    pub statements: Vec<String>,
+}
+
+/// What would happen to one column of the data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PreviewedColumn {
+    /// Its name.
+    pub name: String,
+    /// Its Arrow type.
+    pub arrow_type: String,
+    /// The column's type with its modifier; empty where the table has no such column.
+    pub postgresql_type: String,
+    /// How values are written, changes that were asked for first.
+    pub encoding: String,
+    /// Why it would be refused; empty when it would not.
+    pub problem: String,
+}
+
+impl Writer {
+    /// Tells what [`write_stream`](Writer::write_stream) would do with data of this schema. A table
+    /// that would be made is made, looked at and taken back.
+    ///
+    /// # Errors
+    /// Where there is nothing to plan against: no such table, keys without a unique index, a mode that
+    /// refuses the table that is there.
+    pub async fn preview(&self, spec: &WriteSpec, schema: &Schema) -> Result<Preview> {
+        let transaction = self.pool.begin_control().await?;
+        let preview = preview(&transaction, spec, schema).await;
+        transaction.rollback().await;
+        preview
+    }
+}
+
+async fn preview(transaction: &Transaction, spec: &WriteSpec, schema: &Schema) -> Result<Preview> {
+    let mut preview = Preview::default();
+    let relation = match find_target(transaction, spec, schema).await? {
+        Target::Existing(relation, _) => relation,
+        Target::LeaveAlone(relation) => {
+            let note = "the table is there and would be left alone: nothing would be written";
+            preview.warnings.push(note.to_owned());
+            relation
+        }
+        Target::Missing(columns) => {
+            let name = qualify(transaction, &spec.table).await?;
+            preview
+                .statements
+                .push(create_table_statement(&name, &columns));
+            create_table(transaction, &name, &columns)
+                .await
+                .map_err(|error| error.with_table(&name))?;
+            find_relation(transaction, &spec.table)
+                .await?
+                .ok_or_else(|| Error::internal("a table that was just made is not there"))?
+        }
+    };
+    preview.table = relation.name.to_string();
+    preview.columns = columns(spec, schema, &relation);
+    if preview
+        .columns
+        .iter()
+        .all(|column| column.problem.is_empty())
+    {
+        let swap = Mode::Overwrite {
+            with: OverwriteWith::Swap,
+        };
+        let whole = plan(spec, schema, &relation).and_then(|plan| match spec.mode == swap {
+            true => check_straight(&plan).map(|()| plan),
+            false => Ok(plan),
+        });
+        match whole {
+            Ok(plan) => preview.warnings.extend(cautions(&plan)),
+            Err(error) => preview.problems.push(error.to_string()),
+        }
+    }
+    preview
+        .warnings
+        .extend(side_effects(transaction, &relation).await?);
+    Ok(preview)
+}
+
+/// Plans each field as if it were alone, so that all that is wrong is told at once.
+fn columns(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Vec<PreviewedColumn> {
+    let mut optional = relation.clone();
+    for column in &mut optional.columns {
+        column.has_default = true;
+    }
+    let fields = schema.fields().iter();
+    let columns = fields.map(|field| {
+        let conversions: BTreeMap<_, _> = spec
+            .conversions
+            .get(field.name())
+            .map(|asked| (field.name().clone(), asked.clone()))
+            .into_iter()
+            .collect();
+        let alone = Schema::new(vec![field.clone()]);
+        let found = relation
+            .columns
+            .iter()
+            .find(|column| column.name.as_str() == field.name());
+        let (encoding, problem) =
+            match EncodePlan::with_conversions(&alone, &optional, &conversions) {
+                Ok(plan) => {
+                    let column = plan.columns().first();
+                    (
+                        column.map(|c| c.encoding()).unwrap_or_default(),
+                        String::new(),
+                    )
+                }
+                Err(error) => (String::new(), error.to_string()),
+            };
+        PreviewedColumn {
+            name: field.name().clone(),
+            arrow_type: field.data_type().to_string(),
+            postgresql_type: found.map(|column| column.type_name()).unwrap_or_default(),
+            encoding,
+            problem,
+        }
+    });
+    columns.collect()
+}
+
+/// What a plan does that somebody should know of.
+fn cautions(plan: &EncodePlan) -> Vec<String> {
+    let columns = plan.columns().iter();
+    let cautions = columns.filter_map(|column| {
+        if matches!(column.field, FieldPlan::Cast { .. }) {
+            Some(format!(
+                "column {} waits as text in a staging table and is cast by PostgreSQL: each row is written twice",
+                column.name
+            ))
+        } else if !column.steps.is_empty() {
+            Some(format!(
+                "values of column {} may be changed, as was asked for",
+                column.name
+            ))
+        } else {
+            None
+        }
+    });
+    cautions.collect()
+}
