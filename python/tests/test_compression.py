@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from pyarrow import flight
-
 from conftest import Database, Server
+from pyarrow import flight
 
 ROWS = 10_000
 TABLE = pa.table(
