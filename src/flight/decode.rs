@@ -101,8 +101,6 @@ impl Decoder {
 
     async fn read(&mut self, data: &FlightData) -> Result<Option<RecordBatch>> {
         let message = gate::message(&data.data_header)?;
-        // Protobuf lays the body at any address; arrow needs its buffers aligned.
-        let body = || Buffer::from(data.data_body.as_ref());
         match message.header_type() {
             MessageHeader::RecordBatch => {
                 let batch = message.header_as_record_batch().ok_or_else(malformed)?;
@@ -113,7 +111,10 @@ impl Decoder {
                 guarded("batch", || {
                     let schema = Arc::clone(&self.schema);
                     let version = message.version();
-                    read_record_batch(&body(), batch, schema, &self.dictionaries, None, &version)
+                    // Shared, not copied. Protobuf lays the body at any address; the reader copies those
+                    // buffers that need an alignment and do not have it, which text never does.
+                    let body = Buffer::from(data.data_body.clone());
+                    read_record_batch(&body, batch, schema, &self.dictionaries, None, &version)
                 })
                 .map(Some)
             }
@@ -127,8 +128,10 @@ impl Decoder {
                 shares.push(self.budget.dictionary(byte_count)?);
                 guarded("dictionary", || {
                     let version = message.version();
+                    // A copy, since it outlives the message.
+                    let body = Buffer::from(data.data_body.as_ref());
                     read_dictionary(
-                        &body(),
+                        &body,
                         batch,
                         &self.schema,
                         &mut self.dictionaries,

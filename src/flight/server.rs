@@ -18,6 +18,9 @@ use crate::write::{Budget, Writer};
 
 /// tonic passes its unset option on as "no limit"; Spark's workers need one each.
 const MAX_CONCURRENT_STREAMS: u32 = 32;
+/// What a frame may hold at least and at most here; HTTP/2 itself allows 16 KiB to 16 MiB (RFC 9113, 6.5.2).
+const MIN_FRAME_BYTES: u32 = 16 * 1024;
+const MAX_FRAME_BYTES: u32 = 1024 * 1024;
 /// Bounds memory against a peer that opens and resets streams (RUSTSEC-2024-0003); tonic's unset
 /// option means no limit.
 const MAX_LOCAL_ERROR_RESET_STREAMS: usize = 1024;
@@ -136,6 +139,8 @@ impl Server {
         let served = tonic::transport::Server::builder()
             .initial_stream_window_size(window)
             .initial_connection_window_size(window.saturating_mul(2))
+            // By default a frame is 16 KiB, and so is what is read from the socket at a time.
+            .max_frame_size(Some(window.clamp(MIN_FRAME_BYTES, MAX_FRAME_BYTES)))
             .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
             .http2_max_local_error_reset_streams(Some(MAX_LOCAL_ERROR_RESET_STREAMS))
             .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESET_STREAMS))

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench import plots, report
 from bench.compare import Bench, compare, plan, tell
 from bench.database import Database
+from bench.publish import publish
 from bench.scaling import scaling
 
 
@@ -30,6 +31,9 @@ def main() -> None:
         curves = scaling(bench, (arguments.shape or ["taxi"])[0], scale)
         path = report.write_rows("scaling", curves, about, out)
         _plot_curves(curves, out)
+    elif arguments.what == "publish":
+        tables = publish(bench, (arguments.shape or ["taxi"])[0], scale, rounds)
+        path = report.write_rows("publish", tables, about, out)
     else:
         results = compare(bench, asked)
         path = report.write_comparison(results, about, out)
@@ -51,7 +55,9 @@ def _plot_curves(curves: dict, out: Path) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", add_help=False)
-    parser.add_argument("what", nargs="?", choices=["compare", "scaling"], default="compare")
+    parser.add_argument(
+        "what", nargs="?", choices=["compare", "scaling", "publish"], default="compare"
+    )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--scale", type=float)

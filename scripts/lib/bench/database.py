@@ -20,23 +20,23 @@ class Database:
 
     def version(self) -> str:
         """As `SHOW server_version` says it."""
-        return str(self._one("SHOW server_version")[0])
+        return str(self.one("SHOW server_version")[0])
 
     def settings(self, *names: str) -> dict[str, str]:
         """Settings that a reader of the figures wants to know."""
-        return {name: str(self._one(f"SHOW {name}")[0]) for name in names}
+        return {name: str(self.one(f"SHOW {name}")[0]) for name in names}
 
     def postmaster(self) -> int:
         """The process id that all backends are children of."""
-        return int(self._one("SELECT pg_read_file('postmaster.pid')")[0].split()[0])
+        return int(self.one("SELECT pg_read_file('postmaster.pid')")[0].split()[0])
 
     def make_reference(self, shape: Shape, files: Files) -> None:
         """Loads the rows as CSV, by PostgreSQL's own parser, and writes the floor's binary files."""
         reference = f"reference_{shape.name}"
         # Rows do not stay in their order in a table, so each has its number.
         number = "row_number bigint GENERATED ALWAYS AS IDENTITY"
-        self._run(f"DROP TABLE IF EXISTS {reference}")
-        self._run(f"CREATE TABLE {reference} ({shape.ddl}, {number})")
+        self.run(f"DROP TABLE IF EXISTS {reference}")
+        self.run(f"CREATE TABLE {reference} ({shape.ddl}, {number})")
         names = ", ".join(shape.columns)
         load = f"COPY {reference} ({names}) FROM STDIN (FORMAT csv)"
         with self._connection.cursor().copy(load) as copy, files.csv.open("rb") as file:
@@ -71,22 +71,24 @@ class Database:
 
     def new_target(self, shape: Shape, *, there: bool) -> None:
         """Drops the target, makes it anew unless the way does, and lets PostgreSQL come to rest."""
-        self._run(f"DROP TABLE IF EXISTS {TARGET}")
+        self.run(f"DROP TABLE IF EXISTS {TARGET}")
         if there:
-            self._run(f"CREATE TABLE {TARGET} ({shape.ddl})")
-        self._run("CHECKPOINT")
+            self.run(f"CREATE TABLE {TARGET} ({shape.ddl})")
+        self.run("CHECKPOINT")
 
     def _checksum(self, shape: Shape, source: str) -> tuple[int, str]:
         # The sum does not depend on the order of rows; each hash takes in every column.
         row = f"ROW({', '.join(shape.columns)})"
         query = f"SELECT count(*), sum(hash_record_extended({row}, 0)) FROM {source}"
-        count, total = self._one(query)
+        count, total = self.one(query)
         return int(count), str(total)
 
-    def _run(self, statement: str) -> None:
+    def run(self, statement: str) -> None:
+        """Runs a statement."""
         self._connection.execute(statement)
 
-    def _one(self, query: str) -> tuple:
+    def one(self, query: str) -> tuple:
+        """The one row of a query."""
         row = self._connection.execute(query).fetchone()
         if row is None:
             raise RuntimeError(f"no row from {query}")

@@ -43,11 +43,11 @@ def _streams(
     """The same rows over so many streams, each a transaction of its own."""
     bench.database.new_target(shape, there=True)
     rows = table.num_rows
-    parts = [_part(table, n, count) for n in range(count)]
+    parts = [part(table, n, count) for n in range(count)]
     # Each point has a server of its own: what one has held before, its allocator may keep.
     with bench.server() as server:
         taken = _watch(bench, server, lambda: _each(parts, lambda part: _send(server, [part])))
-    _expect(bench, shape, bench.database.expected(shape, files.row_count))
+    expect(bench, shape, bench.database.expected(shape, files.row_count))
     tell(f"  {count} streams: {rows / taken['seconds']:,.0f} rows/s")
     return {"streams": count, "rows/s": rows / taken["seconds"], **taken}
 
@@ -85,7 +85,7 @@ def _staged(server: Server, rows: pa.Table) -> tuple[float, float]:
     started = time.perf_counter()
     with ThreadPoolExecutor(2) as pool:
         attempts = [
-            pool.submit(write.attempt, n, f"bench-{n}", _part(rows, n, 2).to_batches())
+            pool.submit(write.attempt, n, f"bench-{n}", part(rows, n, 2).to_batches())
             for n in range(2)
         ]
         receipts = [attempt.result() for attempt in attempts]
@@ -109,7 +109,8 @@ def _each(parts: list[pa.Table], send: Callable[[pa.Table], None]) -> None:
         list(pool.map(send, parts))
 
 
-def _part(table: pa.Table, number: int, count: int) -> pa.Table:
+def part(table: pa.Table, number: int, count: int) -> pa.Table:
+    """One of so many equal parts."""
     start, end = (table.num_rows * n // count for n in (number, number + 1))
     return table.slice(start, end - start)
 
@@ -131,7 +132,8 @@ def _watch(bench: Bench, server: Server, run: Callable[[], None]) -> dict[str, f
     }
 
 
-def _expect(bench: Bench, shape: Shape, expected: tuple[int, str]) -> None:
+def expect(bench: Bench, shape: Shape, expected: tuple[int, str]) -> None:
+    """Holds what landed to the reference."""
     landed = bench.database.landed(shape)
     if landed != expected:
         raise RuntimeError(f"{landed} landed, not {expected}")

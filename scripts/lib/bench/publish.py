@@ -1,0 +1,127 @@
+"""What the promises cost: the ways to publish an append beside each other, and an upsert."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from bench.compare import Bench, tell
+from bench.database import TARGET
+from bench.scaling import expect, part
+from bench.server import Server
+from bench.shapes import SHAPES
+from pgflight import command
+from pgflight.connection import Endpoint
+from pgflight.distributed import DistributedWrite
+
+_PARTITIONS = (1, 2, 4)
+#: Mode, and how it is published; direct, which promises nothing, is what the others are held to.
+_WAYS: dict[str, dict[str, str]] = {
+    "direct": {"mode": "append", "publish": "direct"},
+    "two_phase": {"mode": "append", "publish": "two_phase"},
+    "staged": {"mode": "append", "publish": "staged"},
+    "create": {"mode": "create"},
+}
+_KEYED_ROWS = 1_000_000
+
+
+def publish(
+    bench: Bench, shape_name: str, scale: float, rounds: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Every way for every number of partitions, in turns; then the upsert."""
+    return {
+        "Appending, by way to publish": _appends(bench, shape_name, scale, rounds),
+        "Upsert": _upserts(bench, scale, rounds),
+    }
+
+
+def _appends(bench: Bench, shape_name: str, scale: float, rounds: int) -> list[dict[str, Any]]:
+    shape = SHAPES[shape_name]
+    files = bench.files(shape, scale)
+    table = files.table()
+    taken: dict[tuple[int, str], list[float]] = {}
+    with bench.server() as server:
+        for number in range(rounds):
+            for count in _PARTITIONS:
+                for name, spec in _WAYS.items():
+                    bench.database.new_target(shape, there=spec["mode"] == "append")
+                    seconds = _write(server, table, count, **spec)
+                    expect(bench, shape, bench.database.expected(shape, files.row_count))
+                    taken.setdefault((count, name), []).append(seconds)
+            tell(f"  round {number + 1} of {rounds}")
+    rows = []
+    for (count, name), seconds in taken.items():
+        row = {"partitions": count, "way": name, "seconds": median(seconds)}
+        rows.append({**row, "× direct": median(seconds) / median(taken[count, "direct"])})
+    return rows
+
+
+def _upserts(bench: Bench, scale: float, rounds: int) -> list[dict[str, Any]]:
+    """As many rows as the table has, half of them with keys that are there."""
+    size = int(_KEYED_ROWS * scale)
+    keys = np.random.default_rng(7).permutation(size) + size // 2
+    table = pa.table({"id": keys, "value": keys * 2.0, "name": [f"row {n}" for n in keys]})
+    taken: dict[str, list[float]] = {}
+    with bench.server() as server:
+        for _ in range(rounds):
+            for name in ("append", "upsert"):
+                database = bench.database
+                database.run(f"DROP TABLE IF EXISTS {TARGET}")
+                database.run(
+                    f"CREATE TABLE {TARGET} (id bigint PRIMARY KEY, value float8, name text)"
+                )
+                if name == "upsert":
+                    database.run(
+                        f"INSERT INTO {TARGET} SELECT n, -1, 'old' FROM generate_series(0, {size} - 1) n"
+                    )
+                    spec = {"mode": "upsert", "keys": ["id"]}
+                else:
+                    spec = {"mode": "append", "publish": "staged"}
+                database.run("CHECKPOINT")
+                taken.setdefault(name, []).append(_write(server, table, 2, **spec))
+                _expect_keyed(bench, name, size)
+    return [
+        {
+            "rows": size,
+            "way": {
+                "append": "append to an empty table with a primary key, staged",
+                "upsert": "upsert onto as many rows, half of the keys there",
+            }[name],
+            "seconds": median(seconds),
+            "rows/s": size / median(seconds),
+        }
+        for name, seconds in taken.items()
+    ]
+
+
+def _expect_keyed(bench: Bench, name: str, size: int) -> None:
+    """Every key once; what was there and did not come is as it was."""
+    old = size // 2 if name == "upsert" else 0
+    right = f"id >= {size // 2} AND value = id * 2 AND name = 'row ' || id"
+    untouched = f"id < {size // 2} AND value = -1 AND name = 'old'"
+    found = bench.database.one(
+        f"SELECT count(*) FILTER (WHERE {right}), count(*) FILTER (WHERE {untouched}), count(*) FROM {TARGET}"
+    )
+    if found != (size, old, size + old):
+        raise RuntimeError(f"{name}: {found} landed")
+
+
+def _write(server: Server, table: pa.Table, count: int, **spec: Any) -> float:
+    """Seconds from begin to the end of the commit, every partition in a thread of its own."""
+    started = time.perf_counter()
+    write = DistributedWrite.begin(
+        Endpoint.parse(server.url), command.write_spec(TARGET, **spec), table.schema
+    )
+    with ThreadPoolExecutor(count) as pool:
+        attempts = [
+            pool.submit(write.attempt, n, f"bench-{n}", part(table, n, count).to_batches())
+            for n in range(count)
+        ]
+        receipts = [attempt.result() for attempt in attempts]
+    write.commit(receipts)
+    return time.perf_counter() - started
