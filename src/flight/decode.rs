@@ -130,13 +130,7 @@ impl Decoder {
                     let version = message.version();
                     // A copy, since it outlives the message.
                     let body = Buffer::from(data.data_body.as_ref());
-                    read_dictionary(
-                        &body,
-                        batch,
-                        &self.schema,
-                        &mut self.dictionaries,
-                        &version,
-                    )
+                    read_dictionary(&body, batch, &self.schema, &mut self.dictionaries, &version)
                 })
                 .map(|()| None)
             }

@@ -92,15 +92,17 @@ const OBSTACLE: &str = "
     FROM pg_catalog.pg_class c WHERE c.oid = $1";
 
 /// Whether one more attempt may hope to be prepared: a place for each that is and for each stream that
-/// is under way. Two streams may still meet in the last one; the loser is told to try again.
+/// is under way, and a quarter of them free for those that begin at the same moment and do not see each
+/// other. Whoever still finds none is told to try again.
 ///
 /// # Errors
 /// What PostgreSQL said.
 pub async fn has_room_to_prepare(transaction: &Transaction) -> Result<bool> {
     let statement = "
-        SELECT pg_catalog.current_setting('max_prepared_transactions')::bigint
+        SELECT places - places / 4
              > (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts)
-             + (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_progress_copy)";
+             + (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_progress_copy)
+        FROM (SELECT pg_catalog.current_setting('max_prepared_transactions')::bigint) settings(places)";
     Ok(transaction.query_one(statement, &[]).await?.get(0))
 }
 

@@ -190,8 +190,7 @@ async fn five_hundred_partitions_at_once_finish_on_eight_connections() {
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start_with(&database, &["--max-copies", "8"]);
     let rows = |n| batch(&[("n", Arc::new(Int32Array::from(vec![n])) as ArrayRef)]);
-    let spec =
-        serde_json::json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    let spec = serde_json::json!({"table": "t", "mode": "MODE_APPEND"});
     let mut client = server.client().await;
     client.begin("large", spec.clone(), &rows(0)).await.unwrap();
     client.begin("small", spec, &rows(0)).await.unwrap();
