@@ -95,9 +95,16 @@ class PgFlightWriter(DataSourceArrowWriter):
             return
         finished = sum(message is not None for message in messages)
         # Quietly: Spark has an exception at hand that says more than that the server is away.
-        self._write.abort_quietly(
+        status = self._write.abort_quietly(
             f"Spark aborted it: {finished} of {len(messages)} partitions had finished"
         )
+        if status is not None and status.state == "committed":
+            # Spark reports a failure all the same; somebody will look why.
+            line = (
+                f"pgflight: write {status.write_id} was already committed, and its answer was lost: "
+                f"{status.row_count:,} rows are in {status.table}"
+            )
+            print(line, file=sys.stderr)
 
 
 @dataclass

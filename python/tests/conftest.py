@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -193,6 +194,40 @@ def spark() -> Iterator[Any]:
     session.sparkContext.setLogLevel("OFF")
     yield session
     session.stop()
+
+
+@contextlib.contextmanager
+def losing_replies_to(request: bytes, server: Server) -> Iterator[str]:
+    """A way to the server on which calls with these bytes arrive and are never answered; its URL."""
+    upstream = urlsplit(server.url)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def pump(source: socket.socket, sink: socket.socket, lost: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if request in data:
+                    lost.set()
+                if source.getpeername()[1] == upstream.port and lost.is_set():
+                    # The server has answered, and so has done what it was asked for.
+                    break
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                ours = socket.create_connection((upstream.hostname, upstream.port))
+                lost = threading.Event()
+                for ends in ((client, ours), (ours, client)):
+                    threading.Thread(target=pump, args=(*ends, lost), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield f"grpc://127.0.0.1:{listener.getsockname()[1]}"
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> None:

@@ -7,14 +7,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyspark.sql.datasource
 import pytest
-from conftest import Database, Server
+from conftest import Database, Server, losing_replies_to
 from pyspark.sql import DataFrame, SparkSession
 from spark_cases import SparkCases
 
 import pgflight
-from pgflight import errors
+from pgflight import command, distributed, errors
+from pgflight.connection import Endpoint
+from pgflight.datasource import AttemptReceipt, PgFlightWriter
+from pgflight.distributed import DistributedWrite
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -41,6 +45,30 @@ class TestDataSource(SparkCases):
         found = errors.from_text(str(raised.value))
         assert found is not None, str(raised.value)
         return found
+
+
+def test_a_commit_whose_reply_is_lost_and_that_spark_aborts_is_said_to_be_committed(
+    server: Server,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    database.run("CREATE TABLE t (id int8)")
+    monkeypatch.setattr(distributed, "_COMMIT_RETRY_SECONDS", 0.5)
+    rows = pa.record_batch({"id": [1, 2, 3]})
+    with losing_replies_to(b"CommitRequest", server) as url:
+        spec = command.write_spec("t", "append")
+        write = DistributedWrite.begin(Endpoint.parse(url), spec, rows.schema, "w")
+        writer = PgFlightWriter(write)
+        messages = [AttemptReceipt(write.attempt(0, "a", [rows]))]
+        # What Spark does with a writer whose commit raises.
+        with pytest.raises(pgflight.Unavailable, match="not known whether write 'w' was committed"):
+            writer.commit(messages)
+        writer.abort(messages)
+    said = capsys.readouterr().err
+    assert "write w was already committed" in said
+    assert "3 rows are in public.t" in said
+    assert database.rows("SELECT id FROM t ORDER BY id") == [(1,), (2,), (3,)]
 
 
 OPTIONS = {
