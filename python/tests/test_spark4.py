@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, List
 
 import pyarrow as pa
 import pyspark.sql.datasource
@@ -60,7 +60,7 @@ def test_a_commit_whose_reply_is_lost_and_that_spark_aborts_is_said_to_be_commit
         spec = command.write_spec("t", "append")
         write = DistributedWrite.begin(Endpoint.parse(url), spec, rows.schema, "w")
         writer = PgFlightWriter(write)
-        messages = [AttemptReceipt(write.attempt(0, "a", [rows]))]
+        messages: List[Any] = [AttemptReceipt(write.attempt(0, "a", [rows]))]
         # What Spark does with a writer whose commit raises.
         with pytest.raises(pgflight.Unavailable, match="not known whether write 'w' was committed"):
             writer.commit(messages)
