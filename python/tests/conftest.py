@@ -219,7 +219,7 @@ def losing_replies_to(request: bytes, server: Server) -> Iterator[str]:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = listener.accept()
-                ours = socket.create_connection((upstream.hostname, upstream.port))
+                ours = socket.create_connection((upstream.hostname, upstream.port or 0))
                 lost = threading.Event()
                 for ends in ((client, ours), (ours, client)):
                     threading.Thread(target=pump, args=(*ends, lost), daemon=True).start()
