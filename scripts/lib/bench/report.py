@@ -108,6 +108,8 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _figure(value: Any) -> str:
+    if isinstance(value, str):
+        return value
     return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
 
 
