@@ -68,7 +68,8 @@ Then, in Python:
 pub struct Postgres {
     /// PostgreSQL to write to: a URL or key=value text. What it leaves out comes from PGHOST, PGPORT,
     /// PGUSER, PGPASSWORD, PGDATABASE and libpq's other variables. Give the password by PGPASSWORD
-    /// rather than here, where other users of the machine can see it.
+    /// rather than here, where other users of the machine can see it. TLS is as sslmode says: add
+    /// sslmode=verify-full and sslrootcert=FILE where the network is not yours.
     #[arg(
         long,
         env = "PGFLIGHT_POSTGRES",

@@ -12,4 +12,5 @@ pub mod pg;
 pub mod plan;
 pub mod proto;
 pub mod telemetry;
+mod tls;
 pub mod write;

@@ -6,40 +6,40 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::config::{Host, TargetSessionAttrs};
 
+use super::tls::{Parameters, Tls};
 use crate::error::{Error, Result};
 
 /// Where PostgreSQL is and who we are there. `Debug` and `Display` never show the password.
 #[derive(Clone)]
-pub struct ConnectionConfig(tokio_postgres::Config);
+pub struct ConnectionConfig {
+    driver: tokio_postgres::Config,
+    tls: Tls,
+}
 
 impl ConnectionConfig {
     /// Reads `postgres://user@host:5432/database` or `host=… user=…`; an empty text is fine.
     ///
     /// What the text leaves out comes from `variable`, which is asked for libpq's names (`PGHOST`,
-    /// `PGPORT`, `PGUSER`, `PGPASSWORD`, `PGDATABASE`, `PGOPTIONS`, `PGSSLMODE`,
-    /// `PGCONNECT_TIMEOUT`, `PGTARGETSESSIONATTRS`; PostgreSQL manual, 34.15), then from libpq's
+    /// `PGPORT`, `PGUSER`, `PGPASSWORD`, `PGDATABASE`, `PGOPTIONS`, `PGSSLMODE`, `PGSSLROOTCERT`,
+    /// `PGSSLCERT`, `PGSSLKEY`, `PGCONNECT_TIMEOUT`, `PGTARGETSESSIONATTRS`; PostgreSQL manual, 34.15), then from libpq's
     /// defaults: the socket in `/var/run/postgresql` or else `localhost`, port 5432, the user of
     /// the process (`USER`), a database named like the user.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when the text or a
-    /// variable cannot be read; the text itself is not repeated, since it may hold a password.
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when the text, a
+    /// variable or a file it names cannot be read; the text itself is not repeated, since it may hold a password.
     pub fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let (rest, parameters) = Parameters::take_from(text);
         // The driver's own message may repeat parts of the text, and so a password.
-        let mut config =
-            tokio_postgres::Config::from_str(text).map_err(|_| unreadable_text(text))?;
-        fill_address(&mut config, &variable)?;
-        fill_identity(&mut config, &variable);
-        fill_behaviour(&mut config, &variable)?;
-        if matches!(config.get_ssl_mode(), SslMode::Require) {
-            return Err(Error::invalid_command(
-                "sslmode=require is asked for, but this version of pgflight connects to PostgreSQL \
-                 without TLS; use sslmode=disable on a network you trust",
-            ));
-        }
-        Ok(Self(config))
+        let mut driver =
+            tokio_postgres::Config::from_str(&rest).map_err(|_| unreadable_text(text))?;
+        fill_address(&mut driver, &variable)?;
+        fill_identity(&mut driver, &variable);
+        fill_behaviour(&mut driver, &variable)?;
+        let tls = Tls::new(&parameters.or(&variable))?;
+        Ok(Self { driver, tls })
     }
 
     /// As [`ConnectionConfig::parse`], with the environment of the process.
@@ -53,17 +53,21 @@ impl ConnectionConfig {
         })
     }
 
-    pub(super) fn inner(&self) -> &tokio_postgres::Config {
-        &self.0
+    pub(super) fn driver(&self) -> &tokio_postgres::Config {
+        &self.driver
+    }
+
+    pub(super) fn tls(&self) -> &Tls {
+        &self.tls
     }
 }
 
 /// `user@host:port/database`, as far as known; for messages to people.
 impl fmt::Display for ConnectionConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hosts = self.0.get_hosts();
+        let hosts = self.driver.get_hosts();
         for (index, host) in hosts.iter().enumerate() {
-            let port = match self.0.get_ports() {
+            let port = match self.driver.get_ports() {
                 [] => 5432,
                 [port] => *port,
                 ports => ports.get(index).copied().unwrap_or(5432),
@@ -80,11 +84,11 @@ impl fmt::Display for ConnectionConfig {
                 }
             }
         }
-        if let Some(database) = self.0.get_dbname().or(self.0.get_user()) {
+        if let Some(database) = self.driver.get_dbname().or(self.driver.get_user()) {
             write!(
                 f,
                 " (database {database:?}, user {:?})",
-                self.0.get_user().unwrap_or("?")
+                self.driver.get_user().unwrap_or("?")
             )?;
         }
         Ok(())
@@ -153,17 +157,6 @@ fn fill_identity(config: &mut tokio_postgres::Config, variable: Variable<'_>) {
 }
 
 fn fill_behaviour(config: &mut tokio_postgres::Config, variable: Variable<'_>) -> Result<()> {
-    // tokio-postgres has no "not given": its default stands for it.
-    if config.get_ssl_mode() == SslMode::Prefer
-        && let Some(mode) = variable("PGSSLMODE")
-    {
-        config.ssl_mode(match mode.as_str() {
-            "disable" => SslMode::Disable,
-            "allow" | "prefer" => SslMode::Prefer,
-            "require" | "verify-ca" | "verify-full" => SslMode::Require,
-            _ => return Err(unreadable("PGSSLMODE", "a mode libpq knows")),
-        });
-    }
     if config.get_target_session_attrs() == TargetSessionAttrs::Any
         && let Some(attributes) = variable("PGTARGETSESSIONATTRS")
     {
@@ -273,7 +266,24 @@ mod tests {
             Ok("db3:7000 (database \"x\", user \"bo\")"),
         );
         check("", &[("PGHOST", "db"), ("PGPORT", "s3cret")], Err("PGPORT"));
-        check("host=db sslmode=require", &[], Err("sslmode"));
-        check("host=db", &[("PGSSLMODE", "verify-full")], Err("sslmode"));
+        let shown = Ok("db:5432 (database \"u\", user \"u\")");
+        check("host=db user=u sslmode=require", &[], shown);
+        check("host=db sslmode=s3cret", &[], Err("sslmode"));
+        check(
+            "host=db",
+            &[("PGSSLMODE", "verify-full")],
+            Err("sslrootcert"),
+        );
+        check(
+            "host=db sslrootcert=/nowhere/ca.crt",
+            &[("PGSSLMODE", "verify-ca")],
+            Err("/nowhere/ca.crt"),
+        );
+        check(
+            "host=db sslrootcert=system sslmode=verify-full",
+            &[],
+            Err("ca-certificates"),
+        );
+        check("host=db sslcert=/nowhere/a.crt", &[], Err("sslkey"));
     }
 }

@@ -9,8 +9,10 @@ use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_postgres::{Client, Config, NoTls};
 
+use super::connect::ConnectionConfig;
 use super::sqlstate::{Told, from_postgres};
 use super::tap::{Heard, Tap, Tapped};
+use super::tls::Tls;
 use crate::error::{Error, Result};
 
 /// How long a connection may take to end in order, before it is cut.
@@ -63,12 +65,15 @@ impl Drop for Connection {
 }
 
 /// Makes connections for a pool, and looks at those that come back.
-pub(super) struct Connector(Config);
+pub(super) struct Connector {
+    config: Config,
+    tls: Tls,
+}
 
 impl Connector {
-    pub(super) fn new(config: &Config) -> Self {
-        let mut config = config.clone();
-        // Both make room for the tap, see there.
+    pub(super) fn new(connection: &ConnectionConfig) -> Self {
+        let mut config = connection.driver().clone();
+        // Both make room for the tap, see there; whether there is TLS is for `tls` to say.
         config
             .ssl_mode(SslMode::Require)
             .ssl_negotiation(SslNegotiation::Direct);
@@ -78,7 +83,8 @@ impl Connector {
                 config.host(address.to_string());
             }
         }
-        Self(config)
+        let tls = connection.tls().clone();
+        Self { config, tls }
     }
 
     /// By way of the sockets in the file system, which the driver would not let anybody listen in on.
@@ -86,7 +92,7 @@ impl Connector {
         &self,
         heard: &Heard,
     ) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
-        let mut config = self.0.clone();
+        let mut config = self.config.clone();
         config.ssl_mode(SslMode::Disable);
         let mut last = None;
         for (index, host) in config.get_hosts().iter().enumerate() {
@@ -122,10 +128,11 @@ impl Manager for Connector {
     async fn create(&self) -> Result<Connection, tokio_postgres::Error> {
         let heard = Heard::new(None);
         let is_socket = |host: &Host| matches!(host, Host::Unix(_));
-        let (client, task) = if self.0.get_hosts().iter().all(is_socket) {
+        let (client, task) = if self.config.get_hosts().iter().all(is_socket) {
             self.connect_by_socket(&heard).await?
         } else {
-            let (client, connection) = self.0.connect(Tap(heard.clone())).await?;
+            let tap = Tap::new(heard.clone(), self.tls.clone());
+            let (client, connection) = self.config.connect(tap).await?;
             (client, tokio::spawn(drive(connection)))
         };
         let task = Some(task);

@@ -17,6 +17,7 @@ mod staging;
 mod swap;
 mod table;
 mod tap;
+mod tls;
 mod transaction;
 mod turns;
 

@@ -78,7 +78,7 @@ impl Pool {
     /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the numbers make no pool.
     pub fn new(connection: &ConnectionConfig, config: &PoolConfig) -> Result<Self> {
         let pool = |size| {
-            Connections::builder(Connector::new(connection.inner()))
+            Connections::builder(Connector::new(connection))
                 .max_size(size)
                 .wait_timeout(Some(config.wait_timeout))
                 .runtime(Runtime::Tokio1)

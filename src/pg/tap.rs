@@ -9,12 +9,14 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 
 use super::sqlstate::Told;
+use super::tls::{Tls, Wire};
 
 /// More of an error is not kept: the fields that are of use stand before its context.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
@@ -158,32 +160,52 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
     }
 }
 
-/// Puts the tap where the driver would put TLS, which is the one place where it lets others at its
-/// socket: asked for `sslmode=require` and `sslnegotiation=direct`, it sends nothing of its own first.
+/// Puts the tap, and TLS below it, where the driver would put TLS, which is the one place where it lets
+/// others at its socket: asked for `sslmode=require` and `sslnegotiation=direct`, it sends nothing of its
+/// own first.
 #[derive(Clone)]
-pub(super) struct Tap(pub(super) Heard);
+pub(super) struct Tap {
+    heard: Heard,
+    tls: Tls,
+    /// Who should be at the other end.
+    host: String,
+}
+
+impl Tap {
+    pub(super) fn new(heard: Heard, tls: Tls) -> Self {
+        let host = String::new();
+        Self { heard, tls, host }
+    }
+}
 
 impl MakeTlsConnect<Socket> for Tap {
-    type Stream = Tapped<Socket>;
+    type Stream = Tapped<Wire>;
     type TlsConnect = Self;
     type Error = io::Error;
 
-    fn make_tls_connect(&mut self, _: &str) -> io::Result<Self> {
-        Ok(self.clone())
+    fn make_tls_connect(&mut self, host: &str) -> io::Result<Self> {
+        let host = host.to_owned();
+        Ok(Self {
+            host,
+            ..self.clone()
+        })
     }
 }
 
 impl TlsConnect<Socket> for Tap {
-    type Stream = Tapped<Socket>;
+    type Stream = Tapped<Wire>;
     type Error = io::Error;
-    type Future = std::future::Ready<io::Result<Tapped<Socket>>>;
+    type Future = BoxFuture<'static, io::Result<Tapped<Wire>>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
-        std::future::ready(Ok(Tapped::new(socket, self.0)))
+        Box::pin(async move {
+            let wire = self.tls.secure(socket, &self.host).await?;
+            Ok(Tapped::new(wire, self.heard))
+        })
     }
 }
 
-impl TlsStream for Tapped<Socket> {
+impl TlsStream for Tapped<Wire> {
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }

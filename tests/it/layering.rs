@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module, the modules of ours it may name, the guarded crates it may name.
-const LAYERS: [(&str, &[&str], &[&str]); 10] = [
+const LAYERS: [(&str, &[&str], &[&str]); 11] = [
     (
         "main",
         &["config", "error", "flight", "pg", "telemetry", "write"],
@@ -14,7 +14,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 10] = [
     ("telemetry", &[], &[]),
     (
         "flight",
-        &["write", "plan", "proto", "error"],
+        &["write", "plan", "proto", "error", "tls"],
         &["tonic", "arrow_flight", "prost", "tokio"],
     ),
     (
@@ -25,10 +25,11 @@ const LAYERS: [(&str, &[&str], &[&str]); 10] = [
     ("encode", &["plan", "error"], &[]),
     (
         "pg",
-        &["plan", "error"],
+        &["plan", "error", "tls"],
         &["tokio", "tokio_postgres", "deadpool"],
     ),
     ("plan", &["error"], &[]),
+    ("tls", &["error"], &[]),
     ("error", &[], &[]),
     ("failpoint", &[], &[]),
 ];

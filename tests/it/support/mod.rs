@@ -1,9 +1,11 @@
 //! What the tests share: a database of their own, the server as a process, a client.
 
+mod certificates;
 mod client;
 mod database;
 mod process;
 
+pub use certificates::Certificates;
 pub use client::{Client, Put, Told, attempt, batch, end_record, path, write};
 pub use database::{COPIES, Cluster, Database};
 pub use process::Pgflight;

@@ -1,0 +1,56 @@
+//! Certificates made for a test: an authority, and what it signs.
+
+use std::path::PathBuf;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+/// A folder of certificates in PEM; removed with its value.
+pub struct Certificates {
+    folder: PathBuf,
+    authority: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Certificates {
+    /// With an authority of its own, in `ca.crt`.
+    pub fn new() -> Self {
+        let name = format!("pgflight-tls-{}", uuid::Uuid::new_v4());
+        let folder = std::env::temp_dir().join(&name);
+        std::fs::create_dir(&folder).unwrap();
+        let mut parameters = CertificateParams::new([]).unwrap();
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority =
+            CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
+        std::fs::write(folder.join("ca.crt"), authority.pem()).unwrap();
+        Self { folder, authority }
+    }
+
+    /// Makes a certificate for a host in `NAME.crt`, and its key in `NAME.key`.
+    pub fn sign(&self, name: &str, host: &str) {
+        let key = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::new([host.to_owned()]).unwrap();
+        parameters.distinguished_name.push(DnType::CommonName, host);
+        let certificate = parameters.signed_by(&key, &self.authority).unwrap();
+        std::fs::write(self.path(&format!("{name}.crt")), certificate.pem()).unwrap();
+        std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.folder.join(file)
+    }
+
+    /// As an option takes it.
+    pub fn name(&self, file: &str) -> String {
+        self.path(file).to_str().unwrap().to_owned()
+    }
+
+    pub fn read(&self, file: &str) -> String {
+        std::fs::read_to_string(self.path(file)).unwrap()
+    }
+}
+
+impl Drop for Certificates {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
