@@ -1,6 +1,7 @@
 //! What the command line and the environment say.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -32,7 +33,7 @@ pub enum Command {
     ///
     /// Exit status: 0 after a drain, 1 when it could not start or serve, 64 for bad usage.
     #[command(after_help = EXAMPLES)]
-    Serve(Serve),
+    Serve(Box<Serve>),
 
     /// Make the ledger: the schema `pgflight`, where the state of writes is kept.
     ///
@@ -56,7 +57,8 @@ pub enum Command {
 const EXAMPLES: &str = "\
 Examples:
   pgflight serve --postgres postgres://loader@db.example:5432/trips
-  PGHOST=db.example PGUSER=loader PGPASSWORD=… pgflight serve --listen 0.0.0.0:8815
+  PGHOST=db.example PGUSER=loader PGPASSWORD=… pgflight serve
+  pgflight serve --listen 0.0.0.0:8815 --tls-cert server.crt --tls-key server.key
 
 Then, in Python:
   import pgflight
@@ -97,6 +99,39 @@ pub struct Serve {
         value_parser = address
     )]
     pub listen: SocketAddr,
+
+    /// Certificate in PEM that the server shows, followed by those between it and its authority; with it,
+    /// clients connect by grpc+tls://. It and the other files of TLS are read again when they change.
+    #[arg(
+        long,
+        env = "PGFLIGHT_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate, in PEM, without a passphrase.
+    #[arg(
+        long,
+        env = "PGFLIGHT_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
+
+    /// Authorities in PEM; clients then need a certificate of one of them.
+    #[arg(
+        long,
+        env = "PGFLIGHT_TLS_CLIENT_CA",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub tls_client_ca: Option<PathBuf>,
+
+    /// Listen without TLS on an address that other machines reach: on a network where everybody may
+    /// read and write what the server's role may write.
+    #[arg(long, env = "PGFLIGHT_INSECURE")]
+    pub insecure: bool,
 
     /// Where the rows go.
     #[command(flatten)]

@@ -7,7 +7,7 @@ use clap::Parser;
 use clap::error::ErrorKind as ClapErrorKind;
 use pgflight::config::{Cli, Command, Migrate, Postgres, Serve, Writes};
 use pgflight::error::{Error, ErrorKind, Result, chain};
-use pgflight::flight::{Server, ServerConfig};
+use pgflight::flight::{Server, ServerConfig, TlsFiles};
 use pgflight::pg::{ConnectionConfig, Pool, PoolConfig, migration};
 use pgflight::telemetry;
 use pgflight::write::{Budget, BudgetConfig, LedgerWrite, ReaperConfig, WriteState, Writer};
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Serve(options) => serve(options).await.map(|()| ExitCode::SUCCESS),
+        Command::Serve(options) => serve(*options).await.map(|()| ExitCode::SUCCESS),
         Command::Migrate(options) => migrate(options).await.map(|()| ExitCode::SUCCESS),
         Command::Writes(options) => list_writes(options).await.map(|()| ExitCode::SUCCESS),
         Command::Abort(options) => {
@@ -91,6 +91,7 @@ async fn serve(options: Serve) -> Result<()> {
     telemetry::start(options.log_format, &options.log).map_err(|problem| {
         Error::invalid_command(format!("--log {:?} cannot be read: {problem}", options.log))
     })?;
+    let tls = tls_files(&options)?;
     let budget = Budget::new(&BudgetConfig {
         memory_limit: options.memory_limit.as_u64(),
         max_message_bytes: options.max_message_size.as_u64(),
@@ -110,6 +111,7 @@ async fn serve(options: Serve) -> Result<()> {
     let server = Server::bind(
         ServerConfig {
             listen: options.listen,
+            tls,
             max_message_bytes: usize::try_from(options.max_message_size.as_u64())
                 .unwrap_or(usize::MAX),
             budget,
@@ -140,6 +142,24 @@ async fn serve(options: Serve) -> Result<()> {
     // What it was about is another server's or the next start's.
     reaping.abort();
     served
+}
+
+/// What TLS is made of. Without it, only this machine is listened to, unless told otherwise.
+fn tls_files(options: &Serve) -> Result<Option<TlsFiles>> {
+    match (&options.tls_cert, &options.tls_key) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_authorities: options.tls_client_ca.clone(),
+        })),
+        _ if options.insecure || options.listen.ip().to_canonical().is_loopback() => Ok(None),
+        _ => Err(Error::invalid_command(format!(
+            "--listen {} can be reached from other machines, and without TLS anybody in between reads \
+             and changes what is sent; give --tls-cert and --tls-key, or --insecure on a network that you \
+             trust",
+            options.listen
+        ))),
+    }
 }
 
 async fn migrate(options: Migrate) -> Result<()> {

@@ -8,10 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::ready;
 use futures_util::stream::{Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
+
+use super::tls::Tls;
 
 /// How long nothing is accepted after that failed, as it does when the process has no files left.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -33,13 +38,33 @@ impl Door {
         }
     }
 
-    /// The connections that are let in.
-    pub(super) fn admit(self, incoming: TcpIncoming) -> impl Stream<Item = io::Result<Guest>> {
+    /// The connections that are let in, secured where there is TLS. One that takes long to agree on it
+    /// keeps nobody else waiting.
+    pub(super) fn admit(
+        self,
+        incoming: TcpIncoming,
+        tls: Option<Tls>,
+    ) -> impl Stream<Item = io::Result<Guest>> {
+        let max_handshakes = self.max_connections;
+        let guests = self.let_all_in(incoming);
+        let secured = guests.map(move |guest| {
+            let tls = tls.clone();
+            async move {
+                match tls {
+                    Some(tls) => guest.secure(&tls).await.map(Ok),
+                    None => Some(Ok(guest)),
+                }
+            }
+        });
+        secured.buffer_unordered(max_handshakes).filter_map(ready)
+    }
+
+    fn let_all_in(self, incoming: TcpIncoming) -> impl Stream<Item = Guest> {
         incoming.filter_map(move |accepted| {
             let door = self.clone();
             async move {
                 match accepted {
-                    Ok(stream) => door.let_in(stream).map(Ok),
+                    Ok(stream) => door.let_in(stream),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept connections");
                         tokio::time::sleep(BACK_OFF).await;
@@ -62,7 +87,10 @@ impl Door {
         *own += 1;
         drop(inside);
         let door = self.clone();
-        Some(Guest { stream, peer, door })
+        Some(Guest {
+            stream: Either::Left(stream),
+            place: Place { peer, door },
+        })
     }
 
     fn inside(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -72,12 +100,37 @@ impl Door {
 
 /// A connection that counts until it is dropped.
 pub(super) struct Guest {
-    stream: TcpStream,
+    stream: Either<TcpStream, TlsStream<TcpStream>>,
+    place: Place,
+}
+
+impl Guest {
+    /// Agrees on TLS with a guest that has just come; none when that failed.
+    pub(super) async fn secure(self, tls: &Tls) -> Option<Self> {
+        let Either::Left(stream) = self.stream else {
+            return Some(self);
+        };
+        let place = self.place;
+        match tls.accept(stream).await {
+            Ok(stream) => Some(Self {
+                stream: Either::Right(stream),
+                place,
+            }),
+            Err(error) => {
+                tracing::debug!(peer = %place.peer, %error, "a connection without agreement on TLS is closed");
+                None
+            }
+        }
+    }
+}
+
+/// What a connection takes of the limits.
+struct Place {
     peer: IpAddr,
     door: Door,
 }
 
-impl Drop for Guest {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut inside = self.door.inside();
         if let Some(own) = inside.get_mut(&self.peer) {
@@ -93,7 +146,10 @@ impl Connected for Guest {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+        match &self.stream {
+            Either::Left(stream) => stream.connect_info(),
+            Either::Right(stream) => stream.get_ref().0.connect_info(),
+        }
     }
 }
 

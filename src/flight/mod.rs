@@ -12,5 +12,7 @@ mod put;
 mod server;
 mod service;
 mod status;
+mod tls;
 
 pub use server::{Server, ServerConfig};
+pub use tls::TlsFiles;

@@ -12,6 +12,7 @@ use tonic_health::server::{HealthReporter, health_reporter};
 use super::door::Door;
 use super::meter::{Meter, Metered};
 use super::service::{Life, Service};
+use super::tls::{Tls, TlsFiles};
 use crate::error::{Error, Result};
 use crate::proto::DESCRIPTOR_SETS;
 use crate::write::{Budget, Writer};
@@ -40,6 +41,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub struct ServerConfig {
     /// Where to listen; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// What TLS is made of; without it, connections are plain.
+    pub tls: Option<TlsFiles>,
     /// Largest gRPC message taken, in bytes.
     pub max_message_bytes: usize,
     /// The memory that messages share.
@@ -64,17 +67,21 @@ pub struct Server {
     address: SocketAddr,
     service: Service,
     config: ServerConfig,
+    tls: Option<Tls>,
 }
 
 impl Server {
-    /// Binds the address.
+    /// Reads the certificates and binds the address.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when it cannot be bound.
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when the certificates cannot
+    /// be used, [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when the address cannot
+    /// be bound.
     pub async fn bind(config: ServerConfig, writer: Writer) -> Result<Self> {
         let failed = |error: std::io::Error| {
             Error::unavailable(format!("cannot listen on {}", config.listen)).with_source(error)
         };
+        let tls = config.tls.clone().map(Tls::load).transpose()?;
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let max_message_bytes = u64::try_from(config.max_message_bytes).unwrap_or(u64::MAX);
@@ -90,6 +97,7 @@ impl Server {
             address,
             service,
             config,
+            tls,
         })
     }
 
@@ -151,12 +159,21 @@ impl Server {
             .add_service(flight)
             .add_service(health_service)
             .add_service(reflection)
-            .serve_with_incoming_shutdown(door.admit(incoming), drained);
+            .serve_with_incoming_shutdown(door.admit(incoming, self.tls.clone()), drained);
         tokio::select! {
             served = served => served.map_err(|error| Error::internal("the listener failed").with_source(error)),
+            () = follow(self.tls) => Ok(()),
             // A client that keeps its connection open must not keep the process.
             () = async { life.stopping.cancelled().await; tokio::time::sleep(GOODBYE).await } => Ok(()),
         }
+    }
+}
+
+/// Keeps certificates up to date; never completes.
+async fn follow(tls: Option<Tls>) {
+    match tls {
+        Some(tls) => tls.follow().await,
+        None => std::future::pending().await,
     }
 }
 

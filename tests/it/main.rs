@@ -14,6 +14,7 @@
 mod hostile;
 mod keyed;
 mod layering;
+mod listener_tls;
 mod postgres_tls;
 mod put;
 mod random_types;

@@ -2,8 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 
-use super::support::{Certificates, Cluster, Database, Pgflight, wait_until};
+use arrow_array::{ArrayRef, Int32Array};
+use futures_util::{StreamExt, stream};
+
+use super::support::{
+    COPIES, Certificates, Cluster, Database, Pgflight, Put, Told, batch, path, wait_until,
+};
 
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
@@ -72,6 +78,14 @@ impl Secured {
         rest.split('/').next().unwrap().parse().unwrap()
     }
 
+    fn text(&self, database: &str, host: &str, options: &str) -> String {
+        let port = self.port();
+        format!(
+            "host={host} hostaddr=127.0.0.1 port={port} user=postgres dbname={database} \
+             application_name=tested {options}"
+        )
+    }
+
     /// Whether a server so connected has TLS, or what it says why it does not start.
     async fn check(
         &self,
@@ -81,11 +95,7 @@ impl Secured {
         expected: Result<bool, &str>,
     ) {
         let name = database.text("SELECT current_database()").await;
-        let port = self.port();
-        let text = format!(
-            "host={host} hostaddr=127.0.0.1 port={port} user=postgres dbname={name} \
-             application_name=tested {options}"
-        );
+        let text = self.text(&name, host, options);
         match expected {
             Ok(expected) => {
                 let _server = Pgflight::start_at(&text, &[]);
@@ -208,4 +218,27 @@ async fn postgresql_knows_us_by_our_certificate() {
     secured
         .check(&database, "db.example", &nameless, Err("certificate"))
         .await;
+}
+
+#[tokio::test]
+async fn what_postgresql_says_before_it_goes_is_heard_through_tls() {
+    let secured = Secured::start().await;
+    let database = Database::on(&secured.cluster.url).await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let name = database.text("SELECT current_database()").await;
+    let server = Pgflight::start_at(&secured.text(&name, "db.example", "sslmode=require"), &[]);
+    let mut client = server.client().await;
+    let rows = batch(&[("n", Arc::new(Int32Array::from(vec![1; 1000])) as ArrayRef)]);
+    let mut messages = Put::bare(path(&["t"]), &vec![rows; 200]).0;
+    let rest = messages.split_off(100);
+    let (kill, killed) = tokio::sync::oneshot::channel::<()>();
+    let rest = stream::once(killed).flat_map(move |_| stream::iter(rest.clone()));
+    let messages = stream::iter(messages).chain(rest);
+    let running = tokio::spawn(async move { client.put_stream(messages).await });
+    wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
+    database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_progress_copy WHERE datname = current_database()").await;
+    // The server may have noticed already and ended the stream.
+    let _ = kill.send(());
+    let told = Told::from(running.await.unwrap().expect_err("the backend is gone"));
+    assert_eq!(told.details["sqlstate"], "57P01", "{}", told.message);
 }

@@ -34,7 +34,7 @@ fn help_names_an_environment_variable_for_every_option() {
 
 #[test]
 fn bad_usage_ends_with_64_and_names_what_is_wrong() {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 12] = [
         (&[], "Usage"),
         (&["serve", "--listne", "x"], "--listne"),
         (&["serve", "--listen", "nonsense"], "nonsense"),
@@ -51,6 +51,24 @@ fn bad_usage_ends_with_64_and_names_what_is_wrong() {
             "JDBC URL",
         ),
         (&["serve", "--log", "=,="], "--log"),
+        (&["serve", "--listen", "0.0.0.0:0"], "--insecure"),
+        (&["serve", "--listen", "[::]:0"], "--tls-cert"),
+        (
+            &[
+                "serve",
+                "--listen",
+                "0.0.0.0:0",
+                "--insecure",
+                "--postgres",
+                "jdbc:postgresql://h/db",
+            ],
+            "JDBC URL",
+        ),
+        (&["serve", "--tls-cert", "a.crt"], "--tls-key"),
+        (
+            &["serve", "--postgres", "host=h sslmode=verify-ca"],
+            "sslrootcert",
+        ),
         (&["serve", "--drain-timeout", "soon"], "soon"),
     ];
     for (arguments, part) in cases {
