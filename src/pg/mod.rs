@@ -36,7 +36,7 @@ pub use merge::{KeyedAction, Merge, check_unique_index, merge};
 pub use migration::{ensure_schema, has_schema, migration};
 pub use pool::{Pool, PoolConfig, Session};
 pub use prepared::{
-    Gid, commit_prepared, count_prepared, has_room_to_prepare, prepare, roll_back_one,
+    Gid, commit_prepared, count_prepared, prepare, reserve_place, roll_back_one,
     roll_back_prepared, two_phase_obstacle,
 };
 pub use reap::{drop_staging_of, ended_with_staging, expire_writes, forget_writes};

@@ -79,7 +79,7 @@ const OBSTACLE: &str = "
         WHEN pg_catalog.current_setting('max_prepared_transactions') = '0'
             THEN 'max_prepared_transactions is 0'
         WHEN c.relkind <> 'r' THEN 'it is partitioned'
-        WHEN c.relpersistence = 't' THEN 'it is temporary'
+        WHEN c.relpersistence <> 'p' THEN 'it is unlogged or temporary, and a crash would empty it'
         WHEN c.relrowsecurity THEN 'row-level security is enabled'
         WHEN EXISTS (SELECT FROM pg_catalog.pg_index i
                      WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion))
@@ -91,20 +91,28 @@ const OBSTACLE: &str = "
     END
     FROM pg_catalog.pg_class c WHERE c.oid = $1";
 
-/// Whether one more attempt may hope to be prepared: a place for each that is and for each stream that
-/// is under way, and a quarter of them free for those that begin at the same moment and do not see each
-/// other. Whoever still finds none is told to try again.
+/// Reserves one of the places for prepared transactions for this transaction; false when all are taken.
+///
+/// A place is an advisory lock, which a transaction keeps when it is prepared. So the attempts of all
+/// servers on one database never want more places than there are; what prepared transactions of others
+/// take is left out.
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub async fn has_room_to_prepare(transaction: &Transaction) -> Result<bool> {
+pub async fn reserve_place(transaction: &Transaction) -> Result<bool> {
     let statement = "
-        SELECT places - places / 4
-             > (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts)
-             + (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_progress_copy)
-        FROM (SELECT pg_catalog.current_setting('max_prepared_transactions')::bigint) settings(places)";
-    Ok(transaction.query_one(statement, &[]).await?.get(0))
+        SELECT EXISTS (
+            SELECT FROM pg_catalog.generate_series(1,
+                pg_catalog.current_setting('max_prepared_transactions')::integer
+                - (SELECT pg_catalog.count(*)::integer FROM pg_catalog.pg_prepared_xacts
+                   WHERE gid NOT LIKE 'pgflight:%' OR database <> pg_catalog.current_database())) place
+            WHERE pg_catalog.pg_try_advisory_xact_lock($1, place))";
+    let row = transaction.query_one(statement, &[&PLACES]).await?;
+    Ok(row.get(0))
 }
+
+/// The first key of the advisory locks that are places: `pgfl` in ASCII.
+const PLACES: i32 = 0x7067_666c;
 
 /// The first phase: the transaction is kept by PostgreSQL under this name. Its connection is free again.
 ///
@@ -115,7 +123,12 @@ pub async fn prepare(transaction: Transaction, gid: &Gid) -> Outcome {
         .end_with(&format!("PREPARE TRANSACTION '{}'", gid.0))
         .await
     {
-        Outcome::RolledBack(error) if is_full(&error) => Outcome::RolledBack(
+        Outcome::RolledBack(error) if has_sqlstate(&error, &SqlState::FEATURE_NOT_SUPPORTED) => {
+            let message = format!("{error}; the table does what cannot be prepared: publish staged");
+            Outcome::RolledBack(Error::unsupported(message).with_source(error))
+        }
+        // `MarkAsPreparing` in twophase.c: out of memory, with a hint about the setting.
+        Outcome::RolledBack(error) if has_sqlstate(&error, &SqlState::OUT_OF_MEMORY) => Outcome::RolledBack(
             Error::unavailable(
                 "all places for prepared transactions are taken; raise max_prepared_transactions, or publish \
                  staged",
@@ -126,18 +139,15 @@ pub async fn prepare(transaction: Transaction, gid: &Gid) -> Outcome {
     }
 }
 
-/// `MarkAsPreparing` in twophase.c: out of memory, with a hint about the setting.
-fn is_full(error: &Error) -> bool {
-    error.context().sqlstate.as_deref() == Some(SqlState::OUT_OF_MEMORY.code())
-}
-
-/// How many of these prepared transactions are there.
+/// How many of these prepared transactions are there and can be ended by this server's role.
 ///
 /// # Errors
 /// What PostgreSQL said.
 pub async fn count_prepared(transaction: &Transaction, gids: &[String]) -> Result<usize> {
-    let statement = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts
-                     WHERE database = pg_catalog.current_database() AND gid = ANY($1::text[])";
+    let statement = "
+        SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts
+        WHERE database = pg_catalog.current_database() AND gid = ANY($1::text[])
+          AND (owner = current_user OR pg_catalog.current_setting('is_superuser') = 'on')";
     let count: i64 = transaction.query_one(statement, &[&gids]).await?.get(0);
     Ok(usize::try_from(count).unwrap_or(0))
 }
@@ -185,7 +195,9 @@ const UNWANTED: &str = "
             = pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(
                   pg_catalog.convert_to(w.write_id, 'UTF8')), 'hex'), 32)
     LEFT JOIN pgflight.attempt a ON a.write_id = w.write_id AND a.gid = p.gid
-    WHERE p.gid LIKE 'pgflight:%' AND p.database = pg_catalog.current_database()
+    WHERE p.gid ~ '^pgflight:[0-9a-f]{32}:[0-9a-f-]{36}$' AND p.database = pg_catalog.current_database()
+      -- Those of another role are for servers that log in as it.
+      AND (p.owner = current_user OR pg_catalog.current_setting('is_superuser') = 'on')
       AND ($1::text IS NULL OR w.write_id = $1)
       AND CASE w.state WHEN 'open' THEN false
                        WHEN 'committing' THEN a.accepted IS NOT TRUE

@@ -22,7 +22,7 @@ pub fn new_staging_name() -> Result<QualifiedName> {
     })
 }
 
-/// Definitions of these columns as the target has them, without defaults: type and NOT NULL. What
+/// Definitions of these columns as the target has them, without defaults: type, collation and NOT NULL. What
 /// PostgreSQL is to cast is text.
 ///
 /// # Errors
@@ -39,7 +39,13 @@ pub async fn definitions_of<'a>(
     let names: Vec<&str> = plans.keys().copied().collect();
     let rows = transaction
         .query(
-            "SELECT attname::text, pg_catalog.format_type(atttypid, atttypmod), attnotnull
+            "SELECT attname::text,
+                    pg_catalog.format_type(atttypid, atttypmod)
+                    || COALESCE((SELECT pg_catalog.format(' COLLATE %I.%I', n.nspname, c.collname)
+                                 FROM pg_catalog.pg_collation c
+                                 JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace
+                                 WHERE c.oid = attcollation), ''),
+                    attnotnull
              FROM pg_catalog.pg_attribute
              WHERE attrelid = $1 AND attnum > 0 AND attname = ANY($2::text[])
              ORDER BY attnum",

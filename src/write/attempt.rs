@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     Attempt, CopySink, LedgerWrite, Publish, TableLock, Transaction, WriteState, find_attempt,
-    has_room_to_prepare, record_attempt, staging_relation,
+    record_attempt, reserve_place, staging_relation,
 };
 use crate::plan::Relation;
 
@@ -81,7 +81,7 @@ impl Writer {
     {
         let transaction = self.pool.begin_data(&id.write_id).await?;
         let two_phase =
-            write.publish == Publish::TwoPhase && has_room_to_prepare(&transaction).await?;
+            write.publish == Publish::TwoPhase && reserve_place(&transaction).await?;
         let relation = open_relation(&transaction, write, two_phase).await?;
         // Messages speak of the target, which the caller knows.
         let mut named = relation.clone();

@@ -86,7 +86,9 @@ impl Writer {
                 Err(error) => tracing::info!(write_id, %error, "a commit is not finished yet"),
             }
         }
-        self.roll_back_prepared(None).await?;
+        if let Err(error) = self.roll_back_prepared(None).await {
+            tracing::warn!(%error, "prepared transactions are not rolled back yet");
+        }
         let transaction = self.pool.begin_control().await?;
         let ended = ended_with_staging(&transaction).await?;
         transaction.rollback().await;
