@@ -12,9 +12,10 @@ use super::target::{Target, check_straight, find_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::{
-    Accepted, CopySink, Merge, Outcome, Publish, TableLock, Transaction, create_table,
-    create_temporary, create_twin, definitions_of, delete_all, lock_relation, merge,
-    new_shadow_name, publish_rows, qualify, staging_relation, swap_in, truncate,
+    Accepted, CopySink, Merge, Outcome, Publish, TableLock, Transaction, add_columns,
+    add_primary_key, create_table, create_temporary, create_twin, definitions_of, delete_all,
+    lock_relation, merge, new_shadow_name, publish_rows, qualify, staging_relation, swap_in,
+    truncate,
 };
 use crate::plan::Relation;
 
@@ -79,6 +80,13 @@ impl Writer {
                     },
                 )
                 .await?;
+                loaded
+            }
+            (Publish::Create, _) => {
+                let loaded = load(&transaction, spec, schema, &relation, messages, end)
+                    .await
+                    .map_err(in_table)?;
+                add_primary_key(&transaction, &relation.name, &spec.primary_key).await?;
                 loaded
             }
             (Publish::Swap, _) => {
@@ -236,16 +244,19 @@ async fn open_target(
     let (name, publish) = match find_target(transaction, spec, schema).await? {
         Target::LeaveAlone(relation) => return Ok(Opened::LeftAlone(relation)),
         // Nothing is locked before the twin is full.
-        Target::Existing(relation, Publish::Swap) => {
+        Target::Existing(relation, Publish::Swap, _) => {
             return Ok(Opened::Table(relation, Publish::Swap));
         }
-        Target::Existing(relation, publish) => (relation.name, publish),
+        Target::Existing(relation, publish, added) => {
+            add_columns(transaction, &relation.name, &added).await?;
+            (relation.name, publish)
+        }
         Target::Missing(columns) => {
             let name = qualify(transaction, &spec.table).await?;
             create_table(transaction, &name, &columns)
                 .await
                 .map_err(|error| error.with_table(&name))?;
-            (name, Publish::Append)
+            (name, Publish::Create)
         }
     };
     let relation = match publish {
