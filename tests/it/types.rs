@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow_ipc::writer::{FileWriter, StreamWriter};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Database, Pgflight, Put, attempt, batch, write};
@@ -406,4 +407,82 @@ async fn a_plan_tells_all_that_a_write_would_do_and_leaves_nothing() {
     assert_eq!(database.text("SELECT to_regclass('new')").await, "null");
     let nowhere = json!({"table": "nowhere", "mode": "MODE_APPEND"});
     assert!(client.plan(&[("id", ints())], nowhere).await.is_err());
+}
+
+#[tokio::test]
+async fn the_plan_is_told_on_the_command_line_from_a_file_a_stream_or_a_schema() {
+    let database = Database::new().await;
+    database
+        .execute("CREATE TABLE t (id int2, fare numeric(8,2) DEFAULT 0)")
+        .await;
+    let folder = std::env::temp_dir().join(format!("pgflight-plan-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let ids: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+    let rows = batch(&[("id", ids)]);
+    let (mut file, mut stream) = (Vec::new(), Vec::new());
+    let mut writer = FileWriter::try_new(&mut file, &rows.schema()).unwrap();
+    writer.write(&rows).unwrap();
+    writer.finish().unwrap();
+    let mut writer = StreamWriter::try_new(&mut stream, &rows.schema()).unwrap();
+    let schema = writer.get_ref().to_vec();
+    writer.write(&rows).unwrap();
+    writer.finish().unwrap();
+    let run = |bytes: &[u8], options: &[&str]| {
+        let path = folder.join("data.arrow");
+        std::fs::write(&path, bytes).unwrap();
+        let output = Pgflight::command()
+            .args(["plan", "--postgres", &database.url])
+            .args(options)
+            .arg(&path)
+            .output()
+            .unwrap();
+        let told = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(told).unwrap())
+    };
+    for bytes in [&file, &stream, &schema] {
+        let expected = "public.t\n  COLUMN  ARROW  POSTGRESQL  WRITTEN\n  id      Int32  smallint    as int2\n";
+        assert_eq!(
+            run(bytes, &["--table", "t"]),
+            (Some(0), expected.to_owned())
+        );
+    }
+    let create = ["--table", "new", "--mode", "create"];
+    let (code, told) = run(&file, &create);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        told.contains("would run: CREATE TABLE public.new (id integer)"),
+        "{told}"
+    );
+    let types = r#"{"tableDefinition": {"columnTypes": {"id": "uuid"}}}"#;
+    let (code, told) = run(&file, &[&create[..], &["--spec", types, "--json"]].concat());
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let problem = told["columns"][0]["problem"].as_str().unwrap();
+    assert_eq!(code, Some(1), "refused");
+    assert!(problem.contains("Int32 into uuid"), "{problem}");
+    for (bytes, options, code, words) in [
+        (
+            &b"id,fare\n1,2\n"[..],
+            &["--table", "t"][..],
+            64,
+            "data.arrow: no Arrow schema",
+        ),
+        (b"", &["--table", "t"], 64, "no Arrow schema"),
+        (&file, &["--table", "gone"], 1, "table gone does not exist"),
+        (
+            &file,
+            &["--table", "t", "--keys", "id"],
+            64,
+            "keys goes with",
+        ),
+        (
+            &file,
+            &["--table", "t", "--spec", r#"{"colour": 1}"#],
+            64,
+            "colour",
+        ),
+    ] {
+        let told = run(bytes, options);
+        assert!(told.0 == Some(code) && told.1.contains(words), "{told:?}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
