@@ -26,7 +26,7 @@ pub use catalog::{
 };
 pub use connect::ConnectionConfig;
 pub use copy::CopySink;
-pub use effects::side_effects;
+pub use effects::{copy_obstacle, side_effects};
 pub use ledger::{
     Attempt, Decision, LedgerWrite, NewWrite, Publish, WriteState, abort, attempts, begin, commit,
     committing_writes, find_attempt, find_write, finish_commit, lock_write_for_publish,

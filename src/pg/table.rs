@@ -129,12 +129,19 @@ pub async fn missing_columns(
 /// Checks that the server's role owns a table, as it must to change it.
 ///
 /// # Errors
+/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a view;
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied), with what it was to do.
 pub async fn check_owned(transaction: &Transaction, relation: &Relation, what: &str) -> Result<()> {
-    let owns =
-        "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = $1";
+    let owns = "SELECT pg_catalog.pg_has_role(relowner, 'USAGE'), relkind = 'v' FROM pg_catalog.pg_class WHERE oid = $1";
     let row = transaction.query_opt(owns, &[&relation.oid]).await?;
-    if row.is_some_and(|row| row.get(0)) {
+    let (is_owned, is_view) = row.map_or((false, false), |row| (row.get(0), row.get(1)));
+    if is_view {
+        return Err(
+            Error::unsupported(format!("{} is a view: nobody can {what}", relation.name))
+                .with_table(&relation.name),
+        );
+    }
+    if is_owned {
         return Ok(());
     }
     Err(Error::permission_denied(format!(

@@ -10,8 +10,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     Decision, LedgerWrite, NewWrite, Publish, Transaction, WriteState, abort, attempts, begin,
-    check_primary_key, commit, create_staging, create_table, create_twin, definitions_of,
-    ensure_schema, find_write, new_shadow_name, new_staging_name, qualify, staging_relation,
+    check_primary_key, commit, copy_obstacle, create_staging, create_table, create_twin,
+    definitions_of, ensure_schema, find_write, new_shadow_name, new_staging_name, qualify,
+    staging_relation,
 };
 use crate::plan::ddl::ColumnDefinition;
 use crate::plan::{QualifiedName, Relation};
@@ -258,6 +259,7 @@ async fn open(
             stage(transaction, spec, &staging, target, schema).await
         }
         (Target::Existing(relation, ..), None) => {
+            check_direct(transaction, &relation).await?;
             plan(spec, schema, &relation).and_then(|plan| check_straight(&plan))
         }
         (Target::Missing(columns), Some(shadow)) => {
@@ -292,6 +294,18 @@ async fn stage(
     let mut columns = definitions_of(transaction, target, plan.columns()).await?;
     columns.extend_from_slice(added);
     create_staging(transaction, staging, &columns).await
+}
+
+/// Refuses to copy attempts straight into what takes INSERT alone.
+async fn check_direct(transaction: &Transaction, target: &Relation) -> Result<()> {
+    match copy_obstacle(transaction, target).await? {
+        None => Ok(()),
+        Some(obstacle) => Err(Error::unsupported(format!(
+            "PostgreSQL refuses to COPY into {}: {obstacle}; publish staged",
+            target.name
+        ))
+        .with_table(&target.name)),
+    }
 }
 
 /// Makes the table that will be the target, and checks that the rows can go into it.

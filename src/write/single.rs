@@ -1,5 +1,5 @@
-//! A write of one stream: one transaction, COPY straight into the table, by way of a temporary one in
-//! keyed modes.
+//! A write of one stream: one transaction, COPY straight into the table, or by way of a temporary one:
+//! in keyed modes, for casts, and where PostgreSQL refuses COPY.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::{
     Accepted, CopySink, Merge, Outcome, Publish, TableLock, Transaction, add_columns,
-    add_primary_key, create_table, create_temporary, create_twin, definitions_of, delete_all,
-    lock_relation, merge, new_shadow_name, publish_rows, qualify, staging_relation, swap_in,
-    truncate,
+    add_primary_key, copy_obstacle, create_table, create_temporary, create_twin, definitions_of,
+    delete_all, lock_relation, merge, new_shadow_name, publish_rows, qualify, staging_relation,
+    swap_in, truncate,
 };
 use crate::plan::Relation;
 
@@ -102,7 +102,7 @@ impl Writer {
                 swap_in(&transaction, &twin.name, target, oid, &all).await?;
                 loaded
             }
-            _ if plan(spec, schema, &relation)?.first_cast().is_some() => {
+            _ if must_insert(&transaction, spec, schema, &relation).await? => {
                 let staging = open_temporary(&transaction, spec, schema, &relation)
                     .await
                     .map_err(in_table)?;
@@ -210,7 +210,18 @@ where
     Ok(loaded)
 }
 
-/// Where the rows of a keyed mode wait until all are there.
+/// Whether the rows have to wait in a temporary table, from which INSERT takes them.
+async fn must_insert(
+    transaction: &Transaction,
+    spec: &WriteSpec,
+    schema: &Schema,
+    relation: &Relation,
+) -> Result<bool> {
+    let has_cast = plan(spec, schema, relation)?.first_cast().is_some();
+    Ok(has_cast || copy_obstacle(transaction, relation).await?.is_some())
+}
+
+/// Where rows that are not copied straight into their table wait until all are there.
 async fn open_temporary(
     transaction: &Transaction,
     spec: &WriteSpec,

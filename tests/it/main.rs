@@ -13,6 +13,7 @@
 
 mod evolution;
 mod hostile;
+mod insert_only;
 mod keyed;
 mod layering;
 mod listener_tls;
