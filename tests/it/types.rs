@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::support::{Client, Database, Pgflight, Put, attempt, batch, write};
 
 /// A type, and values of it as text.
-type Case = (&'static str, &'static [&'static str]);
+pub(crate) type Case = (&'static str, &'static [&'static str]);
 
 /// Types that we encode ourselves.
-const ENCODED: &[Case] = &[
+pub(crate) const ENCODED: &[Case] = &[
     ("boolean", &["t", "false", "Yes", "0"]),
     ("smallint", &["-32768", "32767", "+1"]),
     ("integer", &["-2147483648", " 7 "]),
@@ -118,7 +118,7 @@ const ENCODED: &[Case] = &[
 ];
 
 /// Types that PostgreSQL casts on the way from a staging table.
-const CAST: &[Case] = &[
+pub(crate) const CAST: &[Case] = &[
     (
         "interval",
         &["1 year -2 days 03:04:05.6", "P1Y2M3DT4H", "-00:00:01"],
@@ -269,9 +269,15 @@ async fn strings_land_as_postgresql_itself_would_read_them() {
     database.execute(SETUP).await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
+    let built = "SELECT setting FROM pg_config WHERE name = 'CONFIGURE'";
+    let has_xml = database.text(built).await.contains("--with-libxml");
     let mut cells = 0;
     for (cases, is_cast) in [(ENCODED, false), (CAST, true)] {
         for case in cases {
+            if case.0 == "xml" && !has_xml {
+                println!("xml is left out: this PostgreSQL was built without libxml");
+                continue;
+            }
             check(&mut client, &database, *case, is_cast).await;
             cells += 2 * 3 * (case.1.len() + 1);
         }
@@ -326,7 +332,8 @@ async fn strings_that_postgresql_is_to_cast_need_a_staging_table_and_are_never_s
         (
             &append,
             row("h", "secret secret"),
-            "PostgreSQL cannot read a string as the type of its column",
+            // PostgreSQL 18 has a SQLSTATE for it.
+            "PostgreSQL cannot read a string as the type of its column|syntax error in hstore (42601)",
         ),
         (
             &append,
@@ -337,7 +344,8 @@ async fn strings_that_postgresql_is_to_cast_need_a_staging_table_and_are_never_s
     for (spec, row, words) in cases {
         let put = Put::whole(write(spec.clone()), &[row]);
         let message = client.put(put).await.unwrap_err().message().to_owned();
-        assert!(message.contains(words), "{message}");
+        let is_told = words.split('|').any(|words| message.contains(words));
+        assert!(is_told, "{message}");
         assert!(!message.contains("secret"), "{message}");
     }
     for publish in ["PUBLISH_DIRECT", "PUBLISH_TWO_PHASE"] {
