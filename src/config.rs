@@ -40,6 +40,15 @@ pub enum Command {
     /// The server does it by itself when it first needs it, if its role may. Safe to run again.
     Migrate(Migrate),
 
+    /// Tell what a write would do with data of a schema, column by column, and write nothing.
+    ///
+    /// Says how each column is encoded or why it is refused, what else happens (triggers, casts, values
+    /// that may be changed), and the SQL that would make the table. A table that would be made is made,
+    /// looked at and rolled back. Exit status: 0 when the write would be accepted, 1 when it would be
+    /// refused, 64 for bad usage.
+    #[command(after_help = PLAN_EXAMPLES)]
+    Plan(Plan),
+
     /// List writes of many partitions and their state, newest first.
     ///
     /// open: attempts are taken; committed: the rows are in the table; aborted: none are, nor will be.
@@ -64,6 +73,15 @@ Then, in Python:
   import pgflight
   with pgflight.connect(\"grpc://localhost:8815\") as client:
       client.write(table, \"public.trips\", mode=\"create\")";
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  pgflight plan --table public.trips trips.arrow
+  pgflight plan --table public.trips --mode upsert --keys id trips.arrow
+  pgflight plan --table new --mode create --spec '{\"tableDefinition\": {\"columnTypes\": {\"fare\": \"numeric(12,2)\"}}}' trips.arrow
+
+Where the file comes from, in Python:
+  pathlib.Path(\"trips.arrow\").write_bytes(table.schema.serialize())";
 
 /// How to reach PostgreSQL.
 #[derive(Debug, Args)]
@@ -257,6 +275,44 @@ pub struct Migrate {
     /// Where the ledger goes.
     #[command(flatten)]
     pub postgres: Postgres,
+}
+
+/// Options of `pgflight plan`.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// Where the schema is: an Arrow IPC file, stream or schema message; - is standard input. Rows that
+    /// follow are not read.
+    #[arg(value_name = "SCHEMA_FILE")]
+    pub schema: PathBuf,
+
+    /// The table: name or schema.name, in double quotes what holds a dot or a double quote.
+    #[arg(long, value_name = "TABLE")]
+    pub table: String,
+
+    /// What the write would do with the table.
+    #[arg(long, value_name = "MODE", default_value = "append",
+          value_parser = ["append", "create", "overwrite", "upsert", "insert_if_absent", "update_only", "delete_by_key"])]
+    pub mode: String,
+
+    /// The columns that identify a row, in keyed modes.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub keys: Vec<String>,
+
+    /// Other fields of the protocol's WriteSpec, in JSON.
+    #[arg(long, value_name = "JSON", default_value = "{}", value_parser = object, hide_default_value = true)]
+    pub spec: serde_json::Map<String, serde_json::Value>,
+
+    /// Print JSON, with the names of the protocol's PlanResponse.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Where the table is.
+    #[command(flatten)]
+    pub postgres: Postgres,
+}
+
+fn object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 /// Options of `pgflight writes`.

@@ -1,13 +1,15 @@
 //! The `pgflight` command: arguments, connections, what was asked for, exit status.
 
+use std::fmt::Display;
+use std::fs::File;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind as ClapErrorKind;
-use pgflight::config::{Cli, Command, Migrate, Postgres, Serve, Writes};
+use pgflight::config::{Cli, Command, Migrate, Plan, Postgres, Serve, Writes};
 use pgflight::error::{Error, ErrorKind, Result, chain};
-use pgflight::flight::{Server, ServerConfig, TlsFiles};
+use pgflight::flight::{Server, ServerConfig, TlsFiles, read_schema, write_spec_from_json};
 use pgflight::pg::{ConnectionConfig, Pool, PoolConfig, migration};
 use pgflight::telemetry;
 use pgflight::write::{Budget, BudgetConfig, LedgerWrite, ReaperConfig, WriteState, Writer};
@@ -59,6 +61,7 @@ async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Serve(options) => serve(*options).await.map(|()| ExitCode::SUCCESS),
         Command::Migrate(options) => migrate(options).await.map(|()| ExitCode::SUCCESS),
+        Command::Plan(options) => plan(options).await,
         Command::Writes(options) => list_writes(options).await.map(|()| ExitCode::SUCCESS),
         Command::Abort(options) => {
             let writer = connect(&options.postgres, few_connections(&options.postgres))
@@ -172,6 +175,37 @@ async fn migrate(options: Migrate) -> Result<()> {
     writer.migrate().await?;
     say(&format!("the ledger is in schema pgflight of {connection}"));
     Ok(())
+}
+
+async fn plan(options: Plan) -> Result<ExitCode> {
+    let named = |error: &dyn Display| {
+        Error::invalid_command(format!("{}: {error}", options.schema.display()))
+    };
+    let schema = match options.schema.as_os_str().to_str() {
+        Some("-") => read_schema(std::io::stdin()),
+        _ => read_schema(File::open(&options.schema).map_err(|error| named(&error))?),
+    };
+    let schema = schema.map_err(|error| named(&error))?;
+    let mut fields = options.spec;
+    let mode = format!("MODE_{}", options.mode.to_ascii_uppercase());
+    fields.insert("table".to_owned(), options.table.into());
+    fields.insert("mode".to_owned(), mode.into());
+    if !options.keys.is_empty() {
+        fields.insert("keys".to_owned(), options.keys.into());
+    }
+    let spec = write_spec_from_json(fields)?;
+    let (_, writer) = connect(&options.postgres, few_connections(&options.postgres)).await?;
+    let preview = writer.preview(&spec, &schema).await?;
+    if options.json {
+        say(&serde_json::to_string(&preview)
+            .map_err(|error| Error::internal("cannot print the plan").with_source(error))?);
+    } else {
+        say(preview.to_string().trim_end());
+    }
+    Ok(match preview.is_accepted() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 async fn list_writes(options: Writes) -> Result<()> {

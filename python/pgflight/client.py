@@ -55,9 +55,11 @@ class Client:
         overwrite_with: Optional[str] = None,
         create_if_missing: bool = False,
         column_types: Optional[Mapping[str, str]] = None,
+        primary_key: Optional[Sequence[str]] = None,
         keys: Optional[Sequence[str]] = None,
         order_by: Optional[str] = None,
         conversions: Optional[Mapping[str, Mapping[str, str]]] = None,
+        schema_evolution: Optional[str] = None,
         progress: Union[bool, Callable[[Progress], None]] = False,
     ) -> WriteResult:
         """Writes a table: all of its rows or none, in one transaction.
@@ -80,6 +82,7 @@ class Client:
             create_if_missing: mode "append" only: make the table when it is missing.
             column_types: PostgreSQL types for columns of a table that is made, as in
                 {"fare": "numeric(12,2)"}; the other types follow from the data.
+            primary_key: the columns of the primary key of a table that is made.
             keys: keyed modes only, and there needed: the columns that identify a row. They
                 must be in the data, and NULL in none of its rows.
             order_by: keyed modes only: of several rows with the same keys, the one with the greatest
@@ -89,6 +92,9 @@ class Client:
                 digits that the column does not keep: "floor" or "nearest"; zone, "UTC" or an offset
                 such as "+02:00", of local times where one of both sides has a zone; nul: "remove".
                 Unless asked for, such values are rejected and nothing is written.
+            schema_evolution: what happens to columns that the table lacks: "refuse" (default) the
+                write; "add_columns" to the table, which the server's role must own, together with the
+                rows (column_types says of which types); or "ignore" them.
             progress: True: tells on standard error how far it is. A callable is called with a
                 `Progress` instead.
 
@@ -111,9 +117,11 @@ class Client:
             overwrite_with=overwrite_with,
             create_if_missing=create_if_missing,
             column_types=column_types,
+            primary_key=primary_key,
             keys=keys,
             order_by=order_by,
             conversions=conversions,
+            schema_evolution=schema_evolution,
         )
         schema, batches = frame(data)
         reporter = Reporter(table, progress) if progress else None

@@ -44,6 +44,11 @@ ROUNDING = {
     "nearest": "ROUNDING_NEAREST",
 }
 NUL = {"reject": "NUL_REJECT", "remove": "NUL_REMOVE"}
+SCHEMA_EVOLUTION = {
+    "refuse": "SCHEMA_EVOLUTION_REFUSE",
+    "add_columns": "SCHEMA_EVOLUTION_ADD_COLUMNS",
+    "ignore": "SCHEMA_EVOLUTION_IGNORE",
+}
 PUBLISH = {
     "staged": "PUBLISH_STAGED",
     "two_phase": "PUBLISH_TWO_PHASE",
@@ -76,10 +81,12 @@ def write_spec(
     overwrite_with: Optional[str] = None,
     create_if_missing: bool = False,
     column_types: Optional[Mapping[str, str]] = None,
+    primary_key: Optional[Sequence[str]] = None,
     keys: Optional[Sequence[str]] = None,
     order_by: Optional[str] = None,
     publish: Optional[str] = None,
     conversions: Optional[Mapping[str, Mapping[str, str]]] = None,
+    schema_evolution: Optional[str] = None,
 ) -> Dict[str, Any]:
     """A `WriteSpec`: where rows go and how. `write_dataframe` says what the arguments mean.
 
@@ -100,15 +107,15 @@ def write_spec(
         _only("create_if_missing", mode, "append")
         spec["createIfMissing"] = True
     if column_types:
-        if mode == "append" and not create_if_missing:
-            raise InvalidCommand(
-                "column_types says how a table is made, and mode 'append' makes none: "
-                "leave it out, or add create_if_missing=True"
-            )
-        _only("column_types", mode, "append", "create", "overwrite")
+        if schema_evolution != "add_columns":
+            _makes("column_types", mode, create_if_missing)
         spec["tableDefinition"] = {"columnTypes": dict(column_types)}
-    if isinstance(keys, str):
-        raise InvalidCommand("keys is a list of names, as in ['id']")
+    for name, names in (("keys", keys), ("primary_key", primary_key)):
+        if isinstance(names, str):
+            raise InvalidCommand(f"{name} is a list of names, as in ['id']")
+    if primary_key:
+        _makes("primary_key", mode, create_if_missing)
+        spec.setdefault("tableDefinition", {})["primaryKey"] = list(primary_key)
     if keys:
         _only("keys", mode, *KEYED_MODES)
         spec["keys"] = list(keys)
@@ -125,7 +132,18 @@ def write_spec(
         spec["conversions"] = {
             column: _conversion(column, asked) for column, asked in conversions.items()
         }
+    if schema_evolution is not None:
+        spec["schemaEvolution"] = _word("schema_evolution", schema_evolution, SCHEMA_EVOLUTION)
     return spec
+
+
+def _makes(argument: str, mode: str, create_if_missing: bool) -> None:
+    if mode == "append" and not create_if_missing:
+        raise InvalidCommand(
+            f"{argument} says how a table is made, and mode 'append' makes none: "
+            "leave it out, or add create_if_missing=True"
+        )
+    _only(argument, mode, "append", "create", "overwrite")
 
 
 def _conversion(column: str, asked: Mapping[str, str]) -> Dict[str, str]:

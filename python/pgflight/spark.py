@@ -40,10 +40,12 @@ def write_dataframe(
     overwrite_with: Optional[str] = None,
     create_if_missing: bool = False,
     column_types: Optional[Mapping[str, str]] = None,
+    primary_key: Optional[Sequence[str]] = None,
     keys: Optional[Sequence[str]] = None,
     order_by: Optional[str] = None,
     publish: Optional[str] = None,
     conversions: Optional[Mapping[str, Mapping[str, str]]] = None,
+    schema_evolution: Optional[str] = None,
     write_id: Optional[str] = None,
     token: Optional[str] = None,
     tls_root_certs: Union[bytes, str, Path, None] = None,
@@ -70,6 +72,7 @@ def write_dataframe(
         create_if_missing: mode "append" only: make the table when it is missing.
         column_types: PostgreSQL types for columns of a table that is made, as in
             {"fare": "numeric(12,2)"}; the other types follow from the frame.
+        primary_key: the columns of the primary key of a table that is made.
         keys: keyed modes only, and there needed: the columns that identify a row. They
             must be in the data, and NULL in none of its rows.
         order_by: keyed modes only: of several rows with the same keys, the one with the greatest
@@ -85,6 +88,9 @@ def write_dataframe(
             digits that the column does not keep: "floor" or "nearest"; zone, "UTC" or an offset
             such as "+02:00", of local times where one of both sides has a zone; nul: "remove".
             Unless asked for, such values are rejected and nothing is written.
+        schema_evolution: what happens to columns that the table lacks: "refuse" (default) the
+            write; "add_columns" to the table, which the server's role must own, together with the
+            rows (column_types says of which types); or "ignore" them.
         write_id: A name of your own for this write, at most 128 bytes. Calling again with the same
             name and arguments writes nothing if the write was committed and returns its result: a
             job that is run again does not write twice. A job that failed may be run again under
@@ -123,10 +129,12 @@ def write_dataframe(
         overwrite_with=overwrite_with,
         create_if_missing=create_if_missing,
         column_types=match_columns(column_types or {}, schema.names),
+        primary_key=primary_key,
         keys=keys,
         order_by=order_by,
         publish=publish,
         conversions=match_columns(conversions or {}, schema.names),
+        schema_evolution=schema_evolution,
     )
     write = DistributedWrite.begin(endpoint, spec, schema, write_id)
     if write.is_committed:

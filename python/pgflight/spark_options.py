@@ -23,11 +23,13 @@ _KNOWN = (
     "createTable",
     "ifExists",
     "createTableColumnTypes",
+    "primaryKey",
     "writeMode",
     "keys",
     "orderBy",
     "publish",
     "conversions",
+    "schemaEvolution",
     "writeId",
     "sinkId",
     "token",
@@ -88,10 +90,12 @@ class SparkOptions:
     overwrite_with: Optional[str]
     create_if_missing: bool
     column_types: Dict[str, str]
+    primary_key: List[str]
     keys: List[str]
     order_by: Optional[str]
     publish: Optional[str]
     conversions: Dict[str, Dict[str, str]]
+    schema_evolution: Optional[str]
     write_id: Optional[str]
 
     def spec(self, names: Sequence[str]) -> Dict[str, Any]:
@@ -103,10 +107,12 @@ class SparkOptions:
             overwrite_with=self.overwrite_with,
             create_if_missing=self.create_if_missing,
             column_types=match_columns(self.column_types, names),
+            primary_key=self.primary_key,
             keys=self.keys,
             order_by=self.order_by,
             publish=self.publish,
             conversions=match_columns(self.conversions, names),
+            schema_evolution=self.schema_evolution,
         )
 
 
@@ -129,7 +135,8 @@ def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
     mode, if_exists, create_if_missing = _making(given, overwrite)
     overwrite_with = _overwrite_with(given) if overwrite else None
     types = parse_column_types(given.get("createtablecolumntypes", ""))
-    if types and mode == "append" and not create_if_missing:
+    adds = given.get("schemaevolution") == "add_columns"
+    if types and mode == "append" and not create_if_missing and not adds:
         raise InvalidCommand(
             "createTableColumnTypes has an effect only where the table is made, and append makes "
             "none: add option createTable=true, or leave it out"
@@ -146,10 +153,12 @@ def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
         overwrite_with=overwrite_with,
         create_if_missing=create_if_missing,
         column_types=types,
+        primary_key=_names(given.get("primarykey", "")),
         keys=_names(given.get("keys", "")),
         order_by=given.get("orderby"),
         publish=given.get("publish"),
         conversions=_conversions(given.get("conversions", "{}")),
+        schema_evolution=given.get("schemaevolution"),
         write_id=given.get("writeid"),
     )
 

@@ -52,6 +52,13 @@ class Database:
     def count(self, table: str) -> int:
         return self.value(f"SELECT count(*) FROM {table}")
 
+    def copy_csv(self, table: str, text: str, *, null: str) -> None:
+        """Lets PostgreSQL itself read a CSV with a header."""
+        options = f"(FORMAT csv, HEADER, NULL '{null}')"
+        statement = f"COPY {table} FROM STDIN {options}"
+        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write(text)
+
     def close(self) -> None:
         self._connection.close()
 

@@ -13,6 +13,8 @@ import psutil
 import pyarrow as pa
 import pytest
 from conftest import Database, Server, wait_until
+from flights import COLUMNS as FLIGHTS
+from flights import differences, flights_csv, make_flights
 from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 
@@ -55,6 +57,22 @@ class SparkCases:
             " WHERE attrelid = 't'::regclass AND attnum > 0 ORDER BY attnum"
         )
         assert dict(types) == TYPES_MADE
+
+    def test_flights_land_as_postgresql_reads_them(
+        self, spark: SparkSession, server: Server, database: Database, tmp_path: Path
+    ) -> None:
+        text = flights_csv()
+        make_flights(database, text)
+        path = tmp_path / "flights.csv"
+        path.write_text(text)
+        kinds = {"integer": "INT", "text": "STRING", "double precision": "DOUBLE"}
+        schema = ", ".join(
+            f"{name} {kinds.get(kind, 'TIMESTAMP')}" for name, kind in FLIGHTS.items()
+        )
+        reader = spark.read.schema(schema).option("nullValue", "NA").option("mode", "FAILFAST")
+        df = reader.option("header", True).csv(str(path)).repartition(3)
+        self.save(df, server, "flights", "append")
+        assert differences(database) == 0
 
     def test_types_may_be_named_in_any_case(
         self, spark: SparkSession, server: Server, database: Database

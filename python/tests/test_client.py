@@ -460,3 +460,24 @@ def test_a_plan_tells_what_a_write_would_do(client: pgflight.Client, database: D
     made = client.plan(schema, "new", mode="create", column_types={"n": "numeric(9)"})
     assert made.statements == ("CREATE TABLE public.new (n numeric(9), doc text)",)
     assert database.rows("SELECT to_regclass('new')") == [(None,)]
+
+
+def test_new_columns_are_added_or_left_out(client: pgflight.Client, database: Database) -> None:
+    client.write(pa.table({"id": [1]}), "t", mode="create", primary_key=["id"])
+    wider = pa.table({"id": [2], "note": ["two"]})
+    with pytest.raises(pgflight.SchemaMismatch, match="there is no column"):
+        client.write(wider, "t")
+    client.write(wider, "t", schema_evolution="ignore")
+    client.write(
+        pa.table({"id": [3], "note": ["three"]}),
+        "t",
+        schema_evolution="add_columns",
+        column_types={"note": "varchar(9)"},
+    )
+    assert database.rows("SELECT id, note FROM t ORDER BY id") == [
+        (1, None),
+        (2, None),
+        (3, "three"),
+    ]
+    with pytest.raises(pgflight.DataRejected):
+        client.write(pa.table({"id": [3]}), "t")

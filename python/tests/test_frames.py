@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Callable
@@ -14,6 +15,8 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 from conftest import Database
+from flights import ROWS as FLIGHTS
+from flights import differences, flights_csv, make_flights
 
 import pgflight
 from pgflight.frames import frame
@@ -54,6 +57,36 @@ def test_every_kind_of_table_lands_as_it_is(
     result = client.write(make(), "public.t", mode="create")
     assert result.row_count == 3
     assert database.rows("SELECT * FROM t ORDER BY n") == ROWS
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        pytest.param(
+            lambda text: pd.read_csv(
+                io.StringIO(text), dtype_backend="numpy_nullable", parse_dates=["time_hour"]
+            ),
+            id="pandas with numpy",
+        ),
+        pytest.param(
+            lambda text: pd.read_csv(
+                io.StringIO(text), dtype_backend="pyarrow", parse_dates=["time_hour"]
+            ),
+            id="pandas with pyarrow",
+        ),
+        pytest.param(
+            lambda text: pl.read_csv(io.StringIO(text), null_values="NA", try_parse_dates=True),
+            id="polars",
+        ),
+    ],
+)
+def test_flights_land_as_postgresql_reads_them_whatever_library_has(
+    read: Callable[[str], Any], client: pgflight.Client, database: Database
+) -> None:
+    text = flights_csv()
+    make_flights(database, text)
+    assert client.write(read(text), "flights").row_count == FLIGHTS
+    assert differences(database) == 0
 
 
 def test_a_parquet_file_streams_through_a_dataset(

@@ -212,6 +212,12 @@ def test_what_is_no_address_is_refused_without_repeating_it(url: str, says: str)
         ({"mode": "append", "column_types": {"a": "int"}}, "create_if_missing=True"),
         ({"mode": "create", "if_exists": "replace"}, "must be one of 'fail', 'append', 'ignore'"),
         ({"mode": "append", "table": ""}, "a table must be named"),
+        ({"mode": "append", "primary_key": ["a"]}, "create_if_missing=True"),
+        ({"mode": "create", "primary_key": "a"}, "is a list of names"),
+        (
+            {"mode": "append", "schema_evolution": "drop"},
+            "one of 'refuse', 'add_columns', 'ignore'",
+        ),
         ({"mode": "append", "conversions": {"a": "floor"}}, "must be a mapping"),
         ({"mode": "append", "conversions": {"a": {"rounding": "up"}}}, "one of 'reject', 'floor'"),
         ({"mode": "append", "conversions": {"a": {"Zone": "UTC"}}}, "known are rounding, zone"),
@@ -251,3 +257,14 @@ def test_conversions_are_json() -> None:
     }
     with pytest.raises(InvalidCommand, match="must be JSON"):
         spec({"url": "grpc://h:1", "dbtable": "t", "conversions": "at: floor"})
+
+
+def test_new_columns_and_a_primary_key_can_be_asked_for() -> None:
+    given = {"schemaEvolution": "add_columns", "createTableColumnTypes": "fare NUMERIC(5,2)"}
+    assert spec(given) == {
+        **APPEND,
+        "schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS",
+        "tableDefinition": {"columnTypes": {"fare": "NUMERIC(5,2)"}},
+    }
+    parsed = spec({"createTable": "true", "primaryKey": "id, region"})
+    assert parsed["tableDefinition"] == {"primaryKey": ["id", "region"]}

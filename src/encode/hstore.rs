@@ -11,7 +11,7 @@ use super::array::Level;
 use super::bind::{BoxedColumn, bind_whole, valid};
 use super::column::{Values, Varying, WORD, length_word};
 use super::problem::Problem;
-use crate::plan::FieldPlan;
+use crate::plan::{FieldPlan, values_type};
 
 /// A column of maps, or of structs whose fields' names are the keys.
 pub(super) fn pairs(array: &dyn Array) -> Result<BoxedColumn<'_>, Problem> {
@@ -45,7 +45,7 @@ pub(super) fn pairs(array: &dyn Array) -> Result<BoxedColumn<'_>, Problem> {
 }
 
 fn text(array: &dyn Array) -> Result<BoxedColumn<'_>, Problem> {
-    if *array.data_type() == DataType::Null {
+    if *values_type(array.data_type()) == DataType::Null {
         bind_whole(&FieldPlan::Null, array)
     } else {
         bind_whole(&FieldPlan::Text { max_chars: None }, array)

@@ -1,9 +1,11 @@
 //! Tests of the whole encoder: plan, bind, measure, write.
 
 mod conversions;
+mod fuzz;
 mod golden;
 mod golden_types;
 mod json;
+mod judge;
 mod layouts;
 mod numeric;
 mod property;

@@ -11,7 +11,7 @@ use crate::plan::{Ident, TableName};
 use crate::proto::v1;
 use crate::write::{
     AppendBy, AttemptId, Conversion, EndRecord, IfExists, KeyedAction, Mode, OverwriteWith,
-    Rounding, WriteSpec,
+    Rounding, SchemaEvolution, WriteSpec,
 };
 
 /// Ids are keys of the ledger and stand in logs: long enough for any job's name, no longer.
@@ -147,6 +147,23 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
             )));
         }
     }
+    let schema_evolution = v1::SchemaEvolution::try_from(spec.schema_evolution)
+        .map_err(|_| unknown("schema_evolution", spec.schema_evolution))?;
+    if schema_evolution == v1::SchemaEvolution::AddColumns && wire_mode == v1::Mode::DeleteByKey {
+        return Err(Error::invalid_command(
+            "schema_evolution add_columns has no meaning with MODE_DELETE_BY_KEY",
+        ));
+    }
+    let definition = spec.table_definition.unwrap_or_default();
+    let makes_tables = match wire_mode == v1::Mode::Append {
+        true => spec.create_if_missing,
+        false => [v1::Mode::Create, v1::Mode::Overwrite].contains(&wire_mode),
+    };
+    if !definition.primary_key.is_empty() && !makes_tables {
+        return Err(Error::invalid_command(
+            "primary_key says how a table is made, and this mode makes none",
+        ));
+    }
     if publish == v1::Publish::Direct && spec.create_if_missing {
         return Err(Error::invalid_command(
             "publish direct needs a table that exists: leave create_if_missing out",
@@ -191,12 +208,23 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
     Ok(WriteSpec {
         table: TableName::parse(&spec.table)?,
         mode,
-        column_types: spec.table_definition.unwrap_or_default().column_types,
+        column_types: definition.column_types,
         conversions: spec
             .conversions
             .into_iter()
             .map(|(column, asked)| Ok((column, conversion(asked)?)))
             .collect::<Result<_>>()?,
+        schema_evolution: match schema_evolution {
+            v1::SchemaEvolution::Unspecified | v1::SchemaEvolution::Refuse => {
+                SchemaEvolution::Refuse
+            }
+            v1::SchemaEvolution::AddColumns => SchemaEvolution::AddColumns,
+            v1::SchemaEvolution::Ignore => SchemaEvolution::Ignore,
+        },
+        primary_key: match definition.primary_key.is_empty() {
+            true => Vec::new(),
+            false => distinct_names("primary_key", definition.primary_key)?,
+        },
     })
 }
 
@@ -223,19 +251,10 @@ const KEYED_MODES: [v1::Mode; 4] = [
 ];
 
 fn keyed(action: KeyedAction, keys: Vec<String>, order_by: String) -> Result<Mode> {
-    let keys = keys
-        .into_iter()
-        .map(Ident::new)
-        .collect::<Result<Vec<_>>>()?;
+    let keys = distinct_names("keys", keys)?;
     let order_by = (!order_by.is_empty())
         .then(|| Ident::new(order_by))
         .transpose()?;
-    let distinct: HashSet<&Ident> = keys.iter().collect();
-    if keys.is_empty() || distinct.len() < keys.len() {
-        return Err(Error::invalid_command(
-            "keys must name the columns that identify a row, each once",
-        ));
-    }
     if order_by
         .as_ref()
         .is_some_and(|order_by| keys.contains(order_by))
@@ -249,6 +268,20 @@ fn keyed(action: KeyedAction, keys: Vec<String>, order_by: String) -> Result<Mod
         keys,
         order_by,
     })
+}
+
+fn distinct_names(field: &str, names: Vec<String>) -> Result<Vec<Ident>> {
+    let names = names
+        .into_iter()
+        .map(Ident::new)
+        .collect::<Result<Vec<_>>>()?;
+    let distinct: HashSet<&Ident> = names.iter().collect();
+    if names.is_empty() || distinct.len() < names.len() {
+        return Err(Error::invalid_command(format!(
+            "{field} must name the columns that identify a row, each once"
+        )));
+    }
+    Ok(names)
 }
 
 fn attempt_id(write_id: String, partition_id: u32, attempt_id: String) -> Result<AttemptId> {

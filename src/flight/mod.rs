@@ -8,11 +8,13 @@ mod envelope;
 mod gate;
 mod info;
 mod meter;
+mod offline;
 mod put;
 mod server;
 mod service;
 mod status;
 mod tls;
 
+pub use offline::{read_schema, write_spec_from_json};
 pub use server::{Server, ServerConfig};
 pub use tls::TlsFiles;

@@ -41,6 +41,8 @@ pub(super) async fn put(
                 mode,
                 column_types: Default::default(),
                 conversions: Default::default(),
+                schema_evolution: Default::default(),
+                primary_key: Default::default(),
             };
             let receipt = writer
                 .write_stream(&spec, &schema, messages, EndOfStream::IsEnough)

@@ -16,7 +16,7 @@ use crate::plan::{
 /// # Errors
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for the system's and
 /// pgflight's own tables, [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for
-/// views, foreign tables and the like.
+/// views that take no INSERT, foreign tables and the like.
 pub async fn find_relation(
     transaction: &Transaction,
     table: &TableName,
@@ -30,7 +30,7 @@ pub async fn find_relation(
     };
     let oid = row.get::<_, u32>(0);
     let name = qualified_name(row.get(1), row.get(2))?;
-    check_writable(&name, row.get::<_, i8>(3))?;
+    check_writable(&name, row.get::<_, i8>(3), row.get(4))?;
     Ok(relations(transaction, &[(oid, name)]).await?.pop())
 }
 
@@ -143,8 +143,11 @@ pub(super) async fn current_schema(transaction: &Transaction) -> Result<Ident> {
     }
 }
 
+/// `pg_relation_is_updatable` has a bit for each command; that of INSERT is `1 << CMD_INSERT`
+/// (nodes/nodes.h), also where a view has an INSTEAD OF trigger for it.
 const FIND: &str = "
-    SELECT c.oid, n.nspname::text, c.relname::text, c.relkind
+    SELECT c.oid, n.nspname::text, c.relname::text, c.relkind,
+           pg_catalog.pg_relation_is_updatable(c.oid, true) & 8 <> 0
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relname = $2::text
       AND CASE WHEN $1::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = $1::text END
@@ -219,7 +222,7 @@ fn qualified_name(schema: String, name: String) -> Result<QualifiedName> {
     })
 }
 
-fn check_writable(name: &QualifiedName, relkind: i8) -> Result<()> {
+fn check_writable(name: &QualifiedName, relkind: i8, takes_insert: bool) -> Result<()> {
     if matches!(
         name.schema.as_str(),
         "pg_catalog" | "information_schema" | "pg_toast" | "pgflight"
@@ -230,7 +233,8 @@ fn check_writable(name: &QualifiedName, relkind: i8) -> Result<()> {
     }
     let kind = match u8::try_from(relkind) {
         Ok(b'r' | b'p') => return Ok(()),
-        Ok(b'v') => "a view",
+        Ok(b'v') if takes_insert => return Ok(()),
+        Ok(b'v') => "a view that takes no INSERT",
         Ok(b'm') => "a materialized view",
         Ok(b'f') => "a foreign table",
         Ok(b'S') => "a sequence",

@@ -21,12 +21,17 @@ pub async fn side_effects(transaction: &Transaction, relation: &Relation) -> Res
     }
     if row.get(1) {
         effects.push(
-            "row-level security is in force for the server's role: COPY into the table is refused by PostgreSQL, and staged rows are held to the policies".to_owned(),
+            "row-level security is in force for the server's role: rows wait in a staging table and are held to the policies when they are inserted; each is written twice".to_owned(),
         );
     }
     if row.get(2) {
         effects.push(
             "the table has rules: they apply to rows that come from staging and not to those that are copied straight".to_owned(),
+        );
+    }
+    if row.get(4) {
+        effects.push(
+            "it is a view: rows wait in a staging table and are inserted into the view".to_owned(),
         );
     }
     if row.get(3) {
@@ -35,10 +40,30 @@ pub async fn side_effects(transaction: &Transaction, relation: &Relation) -> Res
     Ok(effects)
 }
 
+/// Why PostgreSQL refuses to COPY into a relation that takes INSERT; none where it does not.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn copy_obstacle(
+    transaction: &Transaction,
+    relation: &Relation,
+) -> Result<Option<String>> {
+    let row = transaction
+        .query_one(
+            "SELECT CASE WHEN pg_catalog.row_security_active(c.oid)
+                         THEN 'row-level security is in force for the server''s role'
+                         WHEN c.relkind = 'v' THEN 'it is a view' END
+             FROM pg_catalog.pg_class c WHERE c.oid = $1",
+            &[&relation.oid],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
 /// `tgtype` has bit 2 for INSERT (`TRIGGER_TYPE_INSERT`, catalog/pg_trigger.h).
 const EFFECTS: &str = "
     SELECT ARRAY(SELECT t.tgname::text FROM pg_catalog.pg_trigger t
                  WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype::int & 4 <> 0
                  ORDER BY t.tgname),
-           pg_catalog.row_security_active(c.oid), c.relhasrules, c.relkind = 'p'
+           pg_catalog.row_security_active(c.oid), c.relhasrules AND c.relkind <> 'v', c.relkind = 'p', c.relkind = 'v'
     FROM pg_catalog.pg_class c WHERE c.oid = $1";

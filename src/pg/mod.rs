@@ -26,7 +26,7 @@ pub use catalog::{
 };
 pub use connect::ConnectionConfig;
 pub use copy::CopySink;
-pub use effects::side_effects;
+pub use effects::{copy_obstacle, side_effects};
 pub use ledger::{
     Attempt, Decision, LedgerWrite, NewWrite, Publish, WriteState, abort, attempts, begin, commit,
     committing_writes, find_attempt, find_write, finish_commit, lock_write_for_publish,
@@ -45,5 +45,9 @@ pub use staging::{
     new_shadow_name, new_staging_name, publish_rows,
 };
 pub use swap::{check_swappable, create_twin, swap_in};
-pub use table::{create_table, create_table_statement, delete_all, qualify, truncate};
+pub use table::{
+    add_columns, add_columns_statement, add_primary_key, add_primary_key_statement, check_owned,
+    check_primary_key, create_table, create_table_statement, delete_all, missing_columns, qualify,
+    truncate,
+};
 pub use transaction::{Outcome, Transaction};

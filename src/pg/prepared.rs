@@ -78,6 +78,7 @@ const OBSTACLE: &str = "
     SELECT CASE
         WHEN pg_catalog.current_setting('max_prepared_transactions') = '0'
             THEN 'max_prepared_transactions is 0'
+        WHEN c.relkind = 'v' THEN 'it is a view'
         WHEN c.relkind <> 'r' THEN 'it is partitioned'
         WHEN c.relpersistence <> 'p' THEN 'it is unlogged or temporary, and a crash would empty it'
         WHEN c.relrowsecurity THEN 'row-level security is enabled'

@@ -49,6 +49,26 @@ pub(super) fn create_table(table: &QualifiedName, columns: &[ColumnDefinition]) 
     )
 }
 
+pub(super) fn add_columns(table: &QualifiedName, columns: &[ColumnDefinition]) -> Option<String> {
+    let columns: Vec<String> = columns
+        .iter()
+        .map(|column| format!("ADD COLUMN IF NOT EXISTS {}", column_definition(column)))
+        .collect();
+    (!columns.is_empty()).then(|| format!("ALTER TABLE {table} {}", columns.join(", ")))
+}
+
+pub(super) fn add_primary_key(table: &QualifiedName, keys: &[Ident]) -> Option<String> {
+    (!keys.is_empty()).then(|| format!("ALTER TABLE {table} ADD PRIMARY KEY ({})", list(keys)))
+}
+
+/// A primary key that is made and taken back.
+pub(super) fn try_primary_key(table: &QualifiedName, keys: &[Ident]) -> String {
+    format!(
+        "ALTER TABLE {table} ADD CONSTRAINT tried PRIMARY KEY ({}); ALTER TABLE {table} DROP CONSTRAINT tried",
+        list(keys)
+    )
+}
+
 /// Rows of a write that has yet to be published: no WAL, no vacuum that would come too late anyway.
 pub(super) fn create_staging(table: &QualifiedName, columns: &[ColumnDefinition]) -> String {
     format!(

@@ -9,6 +9,7 @@ use tokio_postgres::types::ToSql;
 use super::catalog::{TableLock, lock_relation};
 use super::sql;
 use super::staging::{Accepted, keep_accepted};
+use super::table::check_owned;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::plan::{QualifiedName, Relation};
@@ -26,17 +27,7 @@ const DRESS: &str = include_str!("swap/dress.sql");
 /// does not own the table; [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) with all
 /// that hangs on it.
 pub async fn check_swappable(transaction: &Transaction, target: &Relation) -> Result<()> {
-    let owns =
-        "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = $1";
-    let row = transaction.query_opt(owns, &[&target.oid]).await?;
-    if !row.is_some_and(|row| row.get(0)) {
-        return Err(Error::permission_denied(format!(
-            "only the owner of {} can swap it for another table; let the server's role be a member of that \
-             role, or overwrite with truncate or delete",
-            target.name
-        ))
-        .with_table(&target.name));
-    }
+    check_owned(transaction, target, "swap it for another table").await?;
     let rows = transaction.query(OBSTACLES, &[&target.oid]).await?;
     if rows.is_empty() {
         return Ok(());

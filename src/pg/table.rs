@@ -3,9 +3,9 @@
 use super::catalog::current_schema;
 use super::sql;
 use super::transaction::Transaction;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{Ident, QualifiedName, TableName};
+use crate::plan::{Ident, QualifiedName, Relation, TableName};
 
 /// Makes a table.
 ///
@@ -25,6 +25,130 @@ pub async fn create_table(
 /// The SQL that [`create_table`] runs.
 pub fn create_table_statement(table: &QualifiedName, columns: &[ColumnDefinition]) -> String {
     sql::create_table(table, columns)
+}
+
+/// Adds columns to a table; those that somebody else has added in the meantime stay as they are.
+/// Locks everybody out until the transaction ends, unless there are none to add.
+///
+/// # Errors
+/// What PostgreSQL said: the server's role does not own the table.
+pub async fn add_columns(
+    transaction: &Transaction,
+    table: &QualifiedName,
+    columns: &[ColumnDefinition],
+) -> Result<()> {
+    let Some(statement) = sql::add_columns(table, columns) else {
+        return Ok(());
+    };
+    transaction
+        .execute_all(&statement)
+        .await
+        .map_err(|error| error.with_table(table))
+}
+
+/// The SQL that [`add_columns`] runs; none when there are no columns.
+pub fn add_columns_statement(
+    table: &QualifiedName,
+    columns: &[ColumnDefinition],
+) -> Option<String> {
+    sql::add_columns(table, columns)
+}
+
+/// Gives a filled table its primary key; none when there are no columns to it.
+///
+/// # Errors
+/// What PostgreSQL has against the rows, or against the types of the columns.
+pub async fn add_primary_key(
+    transaction: &Transaction,
+    table: &QualifiedName,
+    keys: &[Ident],
+) -> Result<()> {
+    let Some(statement) = sql::add_primary_key(table, keys) else {
+        return Ok(());
+    };
+    transaction
+        .execute_all(&statement)
+        .await
+        .map_err(|error| error.with_table(table))
+}
+
+/// The SQL that [`add_primary_key`] runs; none when there are no columns to it.
+pub fn add_primary_key_statement(table: &QualifiedName, keys: &[Ident]) -> Option<String> {
+    sql::add_primary_key(table, keys)
+}
+
+/// Checks on an empty table that its columns can be a primary key, which it has only when it is full:
+/// until then it also holds rows of attempts that nobody will accept.
+///
+/// # Errors
+/// What PostgreSQL has against the types of the columns.
+pub async fn check_primary_key(
+    transaction: &Transaction,
+    table: &QualifiedName,
+    keys: &[Ident],
+) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    transaction
+        .execute_all(&sql::try_primary_key(table, keys))
+        .await
+}
+
+/// Columns of a staging table that its target lacks, with their types.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn missing_columns(
+    transaction: &Transaction,
+    target_oid: Option<u32>,
+    staging: &Relation,
+) -> Result<Vec<ColumnDefinition>> {
+    let rows = transaction
+        .query(
+            "SELECT s.attname::text, pg_catalog.format_type(s.atttypid, s.atttypmod)
+             FROM pg_catalog.pg_attribute s
+             WHERE s.attrelid = $1 AND s.attnum > 0 AND NOT s.attisdropped
+               AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute t
+                               WHERE t.attrelid = $2 AND t.attname = s.attname AND NOT t.attisdropped)
+             ORDER BY s.attnum",
+            &[&staging.oid, &target_oid],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ColumnDefinition {
+                name: Ident::new(row.get::<_, String>(0))?,
+                sql_type: row.get(1),
+                not_null: false,
+            })
+        })
+        .collect()
+}
+
+/// Checks that the server's role owns a table, as it must to change it.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a view;
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied), with what it was to do.
+pub async fn check_owned(transaction: &Transaction, relation: &Relation, what: &str) -> Result<()> {
+    let owns = "SELECT pg_catalog.pg_has_role(relowner, 'USAGE'), relkind = 'v' FROM pg_catalog.pg_class WHERE oid = $1";
+    let row = transaction.query_opt(owns, &[&relation.oid]).await?;
+    let (is_owned, is_view) = row.map_or((false, false), |row| (row.get(0), row.get(1)));
+    if is_view {
+        return Err(
+            Error::unsupported(format!("{} is a view: nobody can {what}", relation.name))
+                .with_table(&relation.name),
+        );
+    }
+    if is_owned {
+        return Ok(());
+    }
+    Err(Error::permission_denied(format!(
+        "only the owner of {} can {what}; let the server's role be a member of that role",
+        relation.name
+    ))
+    .with_table(&relation.name))
 }
 
 /// Removes all rows and keeps the table, its grants, indexes and views. Locks everybody out

@@ -392,7 +392,7 @@ fn fraction(data_type: &DataType, modifier: Modifier) -> Option<u8> {
 }
 
 /// The type of the values behind dictionaries and runs.
-pub(super) fn values_type(data_type: &DataType) -> &DataType {
+pub fn values_type(data_type: &DataType) -> &DataType {
     if let DataType::Dictionary(_, values) = data_type {
         values_type(values)
     } else if let DataType::RunEndEncoded(_, values) = data_type {

@@ -17,6 +17,6 @@ mod type_name;
 pub use conversion::{Conversion, Rounding, Step};
 pub use encode_plan::{ColumnPlan, EncodePlan};
 pub use field_plan::{CompositeField, FieldPlan, NumericLimit};
-pub use mapping::is_cast;
+pub use mapping::{is_cast, values_type};
 pub use name::{Ident, MAX_NAME_BYTES, QualifiedName, TableName};
 pub use relation::{Attribute, Column, Modifier, PgType, PgTypeKind, Relation};

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::session::{WriteStatus, spec_of};
-use super::spec::{AttemptId, Mode};
+use super::spec::{AttemptId, Mode, SchemaEvolution};
 use super::target::lock_target;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     Accepted, Attempt, Decision, LedgerWrite, Merge, Outcome, Publish, TableLock, Transaction,
-    WriteState, accepted_row_count, adopt_shadow, attempts, commit, count_prepared, delete_all,
-    lock_write_for_publish, merge, publish_rows, staging_relation, swap_in, truncate,
+    WriteState, accepted_row_count, add_columns, add_primary_key, adopt_shadow, attempts, commit,
+    count_prepared, delete_all, lock_write_for_publish, merge, missing_columns, publish_rows,
+    staging_relation, swap_in, truncate,
 };
 use crate::plan::{QualifiedName, Relation, is_cast};
 
@@ -249,12 +250,17 @@ async fn publish(
         };
         if write.publish == Publish::Create {
             adopt_shadow(transaction, staging, target, &accepted).await?;
+            add_primary_key(transaction, target, &spec_of(write)?.primary_key).await?;
         } else {
             swap_in(transaction, staging, target, write.target_oid, &accepted).await?;
         }
         return Ok(Published::Done);
     }
     let staging = staging_relation(transaction, staging).await?;
+    if spec_of(write)?.schema_evolution == SchemaEvolution::AddColumns {
+        let missing = missing_columns(transaction, write.target_oid, &staging).await?;
+        add_columns(transaction, target, &missing).await?;
+    }
     let target = open_target(transaction, write, target).await?;
     check_same_columns(&target, &staging)?;
     if write.publish == Publish::TwoPhase {

@@ -3,6 +3,7 @@
 mod attempt;
 mod budget;
 mod commit;
+mod evolution;
 mod pipeline;
 mod preview;
 mod reaper;
@@ -20,7 +21,7 @@ pub use reaper::{Reaped, ReaperConfig};
 pub use session::WriteStatus;
 pub use spec::{
     AppendBy, AttemptId, Conversion, IfExists, KeyedAction, Mode, OverwriteWith, Receipt, Rounding,
-    WriteSpec,
+    SchemaEvolution, WriteSpec,
 };
 pub use writer::Writer;
 

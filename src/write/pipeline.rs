@@ -8,6 +8,7 @@ use crate::failpoint::{Failpoint, reach};
 use crate::pg::CopySink;
 use crate::plan::EncodePlan;
 use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
 use bytes::Bytes;
 
 /// Bytes of one CopyData message: large enough that per-message costs vanish, small enough that
@@ -94,6 +95,7 @@ where
                 ));
             }
             StreamMessage::Batch(batch) => {
+                let batch = project(plan, batch)?;
                 let mut encoder = BatchEncoder::new(plan, &batch, arrived.row_count)?;
                 arrived.row_count += u64::try_from(encoder.row_count()).unwrap_or(u64::MAX);
                 arrived.batch_count += 1;
@@ -114,6 +116,20 @@ where
         copied_row_count,
         byte_count,
     })
+}
+
+/// The columns that are planned: all of the batch, unless some are to be left out.
+fn project(plan: &EncodePlan, batch: RecordBatch) -> Result<RecordBatch> {
+    if plan.columns().len() == batch.num_columns() {
+        return Ok(batch);
+    }
+    let schema = batch.schema_ref();
+    let names = plan.column_names();
+    let indices: Result<Vec<usize>, ArrowError> =
+        names.map(|name| schema.index_of(name.as_str())).collect();
+    indices
+        .and_then(|indices| batch.project(&indices))
+        .map_err(|error| Error::internal("a batch lacks a column of its plan").with_source(error))
 }
 
 /// Reads a stream to its end and keeps nothing: a client that is answered while it still sends takes

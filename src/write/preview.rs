@@ -1,20 +1,27 @@
 //! What a write would do, told before any data: nothing is written, nothing stays.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use arrow_schema::Schema;
+use serde::Serialize;
 
+use super::evolution::left_out;
 use super::spec::{Mode, OverwriteWith, WriteSpec};
 use super::target::{Target, check_straight, find_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::pg::{
-    Transaction, create_table, create_table_statement, find_relation, qualify, side_effects,
+    Transaction, add_columns_statement, add_primary_key, add_primary_key_statement, create_table,
+    create_table_statement, find_relation, qualify, side_effects,
 };
 use crate::plan::{EncodePlan, FieldPlan, Relation};
 
 /// What a write would do with data of a schema.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// Serialized with the names that `PlanResponse` has in JSON; displayed as a table for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Preview {
     /// The table, quoted where SQL needs it.
     pub table: String,
@@ -29,7 +36,8 @@ pub struct Preview {
 }
 
 /// What would happen to one column of the data.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PreviewedColumn {
     /// Its name.
     pub name: String,
@@ -41,6 +49,52 @@ pub struct PreviewedColumn {
     pub encoding: String,
     /// Why it would be refused; empty when it would not.
     pub problem: String,
+}
+
+impl Preview {
+    /// Whether the write would be accepted, as far as can be told before any data.
+    pub fn is_accepted(&self) -> bool {
+        let mut columns = self.columns.iter();
+        self.problems.is_empty() && columns.all(|column| column.problem.is_empty())
+    }
+}
+
+impl fmt::Display for Preview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let heading = ["COLUMN", "ARROW", "POSTGRESQL"];
+        let cells = |column: &PreviewedColumn| {
+            [&column.name, &column.arrow_type, &column.postgresql_type].map(ToString::to_string)
+        };
+        let rows: Vec<_> = std::iter::once(heading.map(str::to_owned))
+            .chain(self.columns.iter().map(cells))
+            .collect();
+        let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max();
+        let widths: [usize; 3] = std::array::from_fn(|i| width(i).unwrap_or_default());
+        let written = self.columns.iter().map(|column| match &column.problem {
+            problem if problem.is_empty() => column.encoding.clone(),
+            problem => format!("REFUSED: {problem}"),
+        });
+        writeln!(f, "{}", self.table)?;
+        for (row, written) in rows
+            .iter()
+            .zip(std::iter::once("WRITTEN".into()).chain(written))
+        {
+            for (cell, width) in row.iter().zip(widths) {
+                write!(f, "  {cell:width$}")?;
+            }
+            writeln!(f, "  {written}")?;
+        }
+        for (what, lines) in [
+            ("refused", &self.problems),
+            ("warning", &self.warnings),
+            ("would run", &self.statements),
+        ] {
+            for line in lines {
+                writeln!(f, "{what}: {line}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Writer {
@@ -61,7 +115,11 @@ impl Writer {
 async fn preview(transaction: &Transaction, spec: &WriteSpec, schema: &Schema) -> Result<Preview> {
     let mut preview = Preview::default();
     let relation = match find_target(transaction, spec, schema).await? {
-        Target::Existing(relation, _) => relation,
+        Target::Existing(relation, _, added) => {
+            let statement = add_columns_statement(&relation.name, &added);
+            preview.statements.extend(statement);
+            relation
+        }
         Target::LeaveAlone(relation) => {
             let note = "the table is there and would be left alone: nothing would be written";
             preview.warnings.push(note.to_owned());
@@ -75,6 +133,9 @@ async fn preview(transaction: &Transaction, spec: &WriteSpec, schema: &Schema) -
             create_table(transaction, &name, &columns)
                 .await
                 .map_err(|error| error.with_table(&name))?;
+            let statement = add_primary_key_statement(&name, &spec.primary_key);
+            preview.statements.extend(statement);
+            add_primary_key(transaction, &name, &spec.primary_key).await?;
             find_relation(transaction, &spec.table)
                 .await?
                 .ok_or_else(|| Error::internal("a table that was just made is not there"))?
@@ -112,7 +173,16 @@ fn columns(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Vec<Previe
         column.has_default = true;
     }
     let fields = schema.fields().iter();
+    let left_out = left_out(spec, schema, relation);
     let columns = fields.map(|field| {
+        if left_out.contains(&field.name().as_str()) {
+            return PreviewedColumn {
+                name: field.name().clone(),
+                arrow_type: field.data_type().to_string(),
+                encoding: "left out: the table has no such column".to_owned(),
+                ..PreviewedColumn::default()
+            };
+        }
         let conversions: BTreeMap<_, _> = spec
             .conversions
             .get(field.name())

@@ -2,6 +2,7 @@
 
 use arrow_schema::{DataType, Schema};
 
+use super::evolution::check_not_cast;
 use super::spec::{Mode, WriteSpec};
 use super::target::{Target, check_straight, find_target, is_two_phase, plan};
 use super::writer::Writer;
@@ -9,8 +10,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     Decision, LedgerWrite, NewWrite, Publish, Transaction, WriteState, abort, attempts, begin,
-    commit, create_staging, create_table, create_twin, definitions_of, ensure_schema, find_write,
-    new_shadow_name, new_staging_name, qualify, staging_relation,
+    check_primary_key, commit, copy_obstacle, create_staging, create_table, create_twin,
+    definitions_of, ensure_schema, find_write, new_shadow_name, new_staging_name, qualify,
+    staging_relation,
 };
 use crate::plan::ddl::ColumnDefinition;
 use crate::plan::{QualifiedName, Relation};
@@ -212,12 +214,12 @@ async fn open(
 ) -> Result<Opening> {
     let target = find_target(transaction, spec, schema).await?;
     let (name, target_oid, publish) = match &target {
-        Target::Existing(relation, Publish::Append)
-            if is_two_phase(transaction, spec, schema, relation).await? =>
+        Target::Existing(relation, Publish::Append, added)
+            if added.is_empty() && is_two_phase(transaction, spec, schema, relation).await? =>
         {
             (relation.name.clone(), Some(relation.oid), Publish::TwoPhase)
         }
-        Target::Existing(relation, publish) => {
+        Target::Existing(relation, publish, _) => {
             (relation.name.clone(), Some(relation.oid), *publish)
         }
         Target::LeaveAlone(relation) => {
@@ -252,10 +254,12 @@ async fn open(
         return Ok(Opening::Lost);
     }
     let checked = match (target, staging) {
-        (Target::Existing(relation, publish), Some(staging)) => {
-            stage(transaction, spec, &staging, (&relation, publish), schema).await
+        (Target::Existing(relation, publish, added), Some(staging)) => {
+            let target = (&relation, publish, &*added);
+            stage(transaction, spec, &staging, target, schema).await
         }
-        (Target::Existing(relation, _), None) => {
+        (Target::Existing(relation, ..), None) => {
+            check_direct(transaction, &relation).await?;
             plan(spec, schema, &relation).and_then(|plan| check_straight(&plan))
         }
         (Target::Missing(columns), Some(shadow)) => {
@@ -278,7 +282,7 @@ async fn stage(
     transaction: &Transaction,
     spec: &WriteSpec,
     staging: &QualifiedName,
-    (target, publish): (&Relation, Publish),
+    (target, publish, added): (&Relation, Publish, &[ColumnDefinition]),
     schema: &Schema,
 ) -> Result<()> {
     let plan = plan(spec, schema, target)?;
@@ -286,8 +290,22 @@ async fn stage(
         check_straight(&plan)?;
         return create_twin(transaction, staging, target).await;
     }
-    let columns = definitions_of(transaction, target, plan.columns()).await?;
+    check_not_cast(&plan, added)?;
+    let mut columns = definitions_of(transaction, target, plan.columns()).await?;
+    columns.extend_from_slice(added);
     create_staging(transaction, staging, &columns).await
+}
+
+/// Refuses to copy attempts straight into what takes INSERT alone.
+async fn check_direct(transaction: &Transaction, target: &Relation) -> Result<()> {
+    match copy_obstacle(transaction, target).await? {
+        None => Ok(()),
+        Some(obstacle) => Err(Error::unsupported(format!(
+            "PostgreSQL refuses to COPY into {}: {obstacle}; publish staged",
+            target.name
+        ))
+        .with_table(&target.name)),
+    }
 }
 
 /// Makes the table that will be the target, and checks that the rows can go into it.
@@ -299,6 +317,7 @@ async fn make_shadow(
     schema: &Schema,
 ) -> Result<()> {
     create_table(transaction, shadow, columns).await?;
+    check_primary_key(transaction, shadow, &spec.primary_key).await?;
     check_straight(&plan(
         spec,
         schema,

@@ -1,5 +1,5 @@
-//! A write of one stream: one transaction, COPY straight into the table, by way of a temporary one in
-//! keyed modes.
+//! A write of one stream: one transaction, COPY straight into the table, or by way of a temporary one:
+//! in keyed modes, for casts, and where PostgreSQL refuses COPY.
 
 use std::time::Duration;
 
@@ -12,9 +12,10 @@ use super::target::{Target, check_straight, find_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::{
-    Accepted, CopySink, Merge, Outcome, Publish, TableLock, Transaction, create_table,
-    create_temporary, create_twin, definitions_of, delete_all, lock_relation, merge,
-    new_shadow_name, publish_rows, qualify, staging_relation, swap_in, truncate,
+    Accepted, CopySink, Merge, Outcome, Publish, TableLock, Transaction, add_columns,
+    add_primary_key, copy_obstacle, create_table, create_temporary, create_twin, definitions_of,
+    delete_all, lock_relation, merge, new_shadow_name, publish_rows, qualify, staging_relation,
+    swap_in, truncate,
 };
 use crate::plan::Relation;
 
@@ -81,6 +82,13 @@ impl Writer {
                 .await?;
                 loaded
             }
+            (Publish::Create, _) => {
+                let loaded = load(&transaction, spec, schema, &relation, messages, end)
+                    .await
+                    .map_err(in_table)?;
+                add_primary_key(&transaction, &relation.name, &spec.primary_key).await?;
+                loaded
+            }
             (Publish::Swap, _) => {
                 let twin = open_twin(&transaction, &relation).await.map_err(in_table)?;
                 let loaded = load(&transaction, spec, schema, &twin, messages, end)
@@ -94,7 +102,7 @@ impl Writer {
                 swap_in(&transaction, &twin.name, target, oid, &all).await?;
                 loaded
             }
-            _ if plan(spec, schema, &relation)?.first_cast().is_some() => {
+            _ if must_insert(&transaction, spec, schema, &relation).await? => {
                 let staging = open_temporary(&transaction, spec, schema, &relation)
                     .await
                     .map_err(in_table)?;
@@ -202,7 +210,18 @@ where
     Ok(loaded)
 }
 
-/// Where the rows of a keyed mode wait until all are there.
+/// Whether the rows have to wait in a temporary table, from which INSERT takes them.
+async fn must_insert(
+    transaction: &Transaction,
+    spec: &WriteSpec,
+    schema: &Schema,
+    relation: &Relation,
+) -> Result<bool> {
+    let has_cast = plan(spec, schema, relation)?.first_cast().is_some();
+    Ok(has_cast || copy_obstacle(transaction, relation).await?.is_some())
+}
+
+/// Where rows that are not copied straight into their table wait until all are there.
 async fn open_temporary(
     transaction: &Transaction,
     spec: &WriteSpec,
@@ -236,16 +255,19 @@ async fn open_target(
     let (name, publish) = match find_target(transaction, spec, schema).await? {
         Target::LeaveAlone(relation) => return Ok(Opened::LeftAlone(relation)),
         // Nothing is locked before the twin is full.
-        Target::Existing(relation, Publish::Swap) => {
+        Target::Existing(relation, Publish::Swap, _) => {
             return Ok(Opened::Table(relation, Publish::Swap));
         }
-        Target::Existing(relation, publish) => (relation.name, publish),
+        Target::Existing(relation, publish, added) => {
+            add_columns(transaction, &relation.name, &added).await?;
+            (relation.name, publish)
+        }
         Target::Missing(columns) => {
             let name = qualify(transaction, &spec.table).await?;
             create_table(transaction, &name, &columns)
                 .await
                 .map_err(|error| error.with_table(&name))?;
-            (name, Publish::Append)
+            (name, Publish::Create)
         }
     };
     let relation = match publish {

@@ -23,6 +23,30 @@ pub struct WriteSpec {
     /// Column name to what may be changed in its values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub conversions: BTreeMap<String, Conversion>,
+    /// What happens to columns of the data that the table lacks.
+    #[serde(default, skip_serializing_if = "SchemaEvolution::is_default")]
+    pub schema_evolution: SchemaEvolution,
+    /// The primary key of a table that the write makes; none when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub primary_key: Vec<Ident>,
+}
+
+/// What happens to columns of the data that the table lacks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SchemaEvolution {
+    /// The write is refused.
+    #[default]
+    Refuse,
+    /// They are added to the table, nullable, in the transaction that publishes the rows.
+    AddColumns,
+    /// They are left out.
+    Ignore,
+}
+
+impl SchemaEvolution {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a write does with its table.

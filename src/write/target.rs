@@ -1,8 +1,13 @@
 //! Which table a write goes to, as its mode and the catalog decide.
 
+use std::borrow::Cow;
+
 use arrow_schema::Schema;
 
-use super::spec::{AppendBy, IfExists, KeyedAction, Mode, OverwriteWith, WriteSpec};
+use super::evolution::{to_add, with_columns, written};
+use super::spec::{
+    AppendBy, IfExists, KeyedAction, Mode, OverwriteWith, SchemaEvolution, WriteSpec,
+};
 use crate::error::{Error, Result};
 use crate::pg::{
     LedgerWrite, Publish, TableLock, Transaction, check_swappable, check_unique_index,
@@ -13,8 +18,8 @@ use crate::plan::{EncodePlan, FieldPlan, Ident, QualifiedName, Relation, TableNa
 
 /// What a write finds.
 pub(super) enum Target {
-    /// A table that is there, and how the rows come into it.
-    Existing(Relation, Publish),
+    /// A table that is there, as it will be when it has these columns, and how the rows come into it.
+    Existing(Relation, Publish, Vec<ColumnDefinition>),
     /// A table to be made with these columns.
     Missing(Vec<ColumnDefinition>),
     /// A table that is there and is to be left alone.
@@ -33,48 +38,96 @@ pub(super) async fn find_target(
     spec: &WriteSpec,
     schema: &Schema,
 ) -> Result<Target> {
-    let found = find_relation(transaction, &spec.table).await?;
-    match (&spec.mode, found) {
-        (Mode::Append { publish: AppendBy::Direct, .. }, Some(relation)) => {
-            Ok(Target::Existing(relation, Publish::Direct))
-        }
-        (Mode::Append { .. }, Some(relation)) => Ok(Target::Existing(relation, Publish::Append)),
-        (Mode::Append { create_if_missing: true, .. }, None) => missing(spec, schema),
-        (Mode::Append { .. }, None) => Err(missing_table(transaction, &spec.table).await?),
+    match find_relation(transaction, &spec.table).await? {
+        Some(relation) => existing(transaction, spec, schema, relation).await,
+        None => missing(transaction, spec, schema).await,
+    }
+}
 
-        (Mode::Create { .. } | Mode::Overwrite { .. }, None) => missing(spec, schema),
-        (Mode::Create { if_exists }, Some(relation)) => match if_exists {
-            IfExists::Append => Ok(Target::Existing(relation, Publish::Append)),
-            IfExists::Ignore => Ok(Target::LeaveAlone(relation)),
-            IfExists::Fail => Err(Error::already_exists(format!(
+async fn existing(
+    transaction: &Transaction,
+    spec: &WriteSpec,
+    schema: &Schema,
+    relation: Relation,
+) -> Result<Target> {
+    let publish = match &spec.mode {
+        Mode::Append {
+            publish: AppendBy::Direct,
+            ..
+        } => Publish::Direct,
+        Mode::Append { .. } => Publish::Append,
+        Mode::Create {
+            if_exists: IfExists::Append,
+        } => Publish::Append,
+        Mode::Create {
+            if_exists: IfExists::Ignore,
+        } => return Ok(Target::LeaveAlone(relation)),
+        Mode::Create {
+            if_exists: IfExists::Fail,
+        } => {
+            return Err(Error::already_exists(format!(
                 "table {} is already there; use mode append or overwrite, or create with if_exists append \
                  or ignore",
                 relation.name
             ))
-            .with_table(&relation.name)),
-        },
-
-        (Mode::Overwrite { with: OverwriteWith::Truncate }, Some(relation)) => {
-            Ok(Target::Existing(relation, Publish::Truncate))
+            .with_table(&relation.name));
         }
-        (Mode::Overwrite { with: OverwriteWith::Delete }, Some(relation)) => {
-            Ok(Target::Existing(relation, Publish::Delete))
-        }
-        (Mode::Overwrite { with: OverwriteWith::Swap }, Some(relation)) => {
-            check_swappable(transaction, &relation).await?;
-            Ok(Target::Existing(relation, Publish::Swap))
-        }
-
-        (Mode::Keyed { .. }, None) => Err(missing_table(transaction, &spec.table).await?),
-        (Mode::Keyed { action, keys, order_by }, Some(relation)) => {
-            check_keys(schema, &relation, *action, keys, order_by.as_ref())?;
-            check_keys_are_encoded(&plan(spec, schema, &relation)?, keys, order_by.as_ref())?;
-            if action.needs_unique_index() {
-                check_unique_index(transaction, &relation, keys).await?;
-            }
-            Ok(Target::Existing(relation, Publish::Merge))
+        Mode::Overwrite {
+            with: OverwriteWith::Truncate,
+        } => Publish::Truncate,
+        Mode::Overwrite {
+            with: OverwriteWith::Delete,
+        } => Publish::Delete,
+        Mode::Overwrite {
+            with: OverwriteWith::Swap,
+        } => Publish::Swap,
+        Mode::Keyed { .. } => Publish::Merge,
+    };
+    if publish == Publish::Swap {
+        check_swappable(transaction, &relation).await?;
+    }
+    let added = to_add(spec, schema, &relation)?;
+    let relation = with_columns(transaction, spec, publish, relation, &added).await?;
+    if let Mode::Keyed {
+        action,
+        keys,
+        order_by,
+    } = &spec.mode
+    {
+        let written = written(spec, schema, &relation)?;
+        check_keys(&written, &relation, *action, keys, order_by.as_ref())?;
+        check_keys_are_encoded(&plan(spec, schema, &relation)?, keys, order_by.as_ref())?;
+        if action.needs_unique_index() {
+            check_unique_index(transaction, &relation, keys).await?;
         }
     }
+    Ok(Target::Existing(relation, publish, added))
+}
+
+async fn missing(transaction: &Transaction, spec: &WriteSpec, schema: &Schema) -> Result<Target> {
+    let makes_it = match spec.mode {
+        Mode::Append {
+            create_if_missing, ..
+        } => create_if_missing,
+        Mode::Create { .. } | Mode::Overwrite { .. } => true,
+        Mode::Keyed { .. } => false,
+    };
+    if !makes_it {
+        return Err(missing_table(transaction, &spec.table).await?);
+    }
+    let mut columns = column_definitions(schema, &spec.column_types)
+        .map_err(|error| error.with_table(&spec.table))?;
+    for key in &spec.primary_key {
+        let column = columns.iter_mut().find(|column| column.name == *key);
+        let column = column.ok_or_else(|| {
+            Error::schema_mismatch(format!(
+                "the column {key} of the primary key is not in the data"
+            ))
+            .with_table(&spec.table)
+        })?;
+        column.not_null = true;
+    }
+    Ok(Target::Missing(columns))
 }
 
 /// The plan of what a write brings against its table. Modes that add no rows need no more columns
@@ -83,8 +136,15 @@ pub(super) async fn find_target(
 /// # Errors
 /// As [`EncodePlan::with_conversions`].
 pub(super) fn plan(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Result<EncodePlan> {
+    let schema = &*written(spec, schema, relation)?;
+    let mut conversions = Cow::Borrowed(&spec.conversions);
+    if spec.schema_evolution == SchemaEvolution::Ignore {
+        conversions
+            .to_mut()
+            .retain(|name, _| schema.field_with_name(name).is_ok());
+    }
     let planned =
-        |relation: &Relation| EncodePlan::with_conversions(schema, relation, &spec.conversions);
+        |relation: &Relation| EncodePlan::with_conversions(schema, relation, &conversions);
     match &spec.mode {
         Mode::Keyed {
             action: KeyedAction::UpdateOnly | KeyedAction::DeleteByKey,
@@ -152,12 +212,6 @@ pub(super) fn check_straight(plan: &EncodePlan) -> Result<()> {
         ))
         .with_column(column.name.as_str())),
     }
-}
-
-fn missing(spec: &WriteSpec, schema: &Schema) -> Result<Target> {
-    let columns = column_definitions(schema, &spec.column_types)
-        .map_err(|error| error.with_table(&spec.table))?;
-    Ok(Target::Missing(columns))
 }
 
 /// Keys and order must be in the data and in the table.

@@ -11,7 +11,9 @@
     reason = "a test fails by panicking, and waits by the clock on the wall"
 )]
 
+mod evolution;
 mod hostile;
+mod insert_only;
 mod keyed;
 mod layering;
 mod listener_tls;

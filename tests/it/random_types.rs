@@ -16,6 +16,10 @@ use serde_json::json;
 
 use crate::support::{Database, Pgflight, Put, batch, end_record, write};
 
+/// Tables of a run, unless `PGFLIGHT_ROUNDS` says otherwise, and columns of each.
+pub(crate) const ROUNDS: u64 = 15;
+pub(crate) const COLUMNS: usize = 6;
+
 /// How deep lists and structs go.
 const DEPTH: usize = 2;
 
@@ -413,7 +417,7 @@ async fn random_tables_land_as_postgresql_itself_would_make_them() {
             .map(|text| text.parse::<u64>().unwrap())
     };
     let seed = number("PGFLIGHT_SEED").unwrap_or_else(|| fastrand::u64(..));
-    let rounds = number("PGFLIGHT_ROUNDS").unwrap_or(15);
+    let rounds = number("PGFLIGHT_ROUNDS").unwrap_or(ROUNDS);
     let database = Database::new().await;
     database.execute("SET intervalstyle = 'postgres'").await;
     let server = Pgflight::start(&database);
@@ -427,7 +431,7 @@ async fn random_tables_land_as_postgresql_itself_would_make_them() {
             layouts: 0,
         };
         let rows = [0, 1, 7, 60][round.rng.usize(0..4)];
-        let generated: Vec<Generated> = (0..6).map(|_| round.column(rows, DEPTH)).collect();
+        let generated: Vec<Generated> = (0..COLUMNS).map(|_| round.column(rows, DEPTH)).collect();
         let names: Vec<String> = (0..generated.len()).map(|i| format!("c{i}")).collect();
         let definitions: Vec<String> = names
             .iter()

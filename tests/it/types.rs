@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow_ipc::writer::{FileWriter, StreamWriter};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Database, Pgflight, Put, attempt, batch, write};
 
 /// A type, and values of it as text.
-type Case = (&'static str, &'static [&'static str]);
+pub(crate) type Case = (&'static str, &'static [&'static str]);
 
 /// Types that we encode ourselves.
-const ENCODED: &[Case] = &[
+pub(crate) const ENCODED: &[Case] = &[
     ("boolean", &["t", "false", "Yes", "0"]),
     ("smallint", &["-32768", "32767", "+1"]),
     ("integer", &["-2147483648", " 7 "]),
@@ -117,7 +118,7 @@ const ENCODED: &[Case] = &[
 ];
 
 /// Types that PostgreSQL casts on the way from a staging table.
-const CAST: &[Case] = &[
+pub(crate) const CAST: &[Case] = &[
     (
         "interval",
         &["1 year -2 days 03:04:05.6", "P1Y2M3DT4H", "-00:00:01"],
@@ -268,9 +269,15 @@ async fn strings_land_as_postgresql_itself_would_read_them() {
     database.execute(SETUP).await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
+    let built = "SELECT setting FROM pg_config WHERE name = 'CONFIGURE'";
+    let has_xml = database.text(built).await.contains("--with-libxml");
     let mut cells = 0;
     for (cases, is_cast) in [(ENCODED, false), (CAST, true)] {
         for case in cases {
+            if case.0 == "xml" && !has_xml {
+                println!("xml is left out: this PostgreSQL was built without libxml");
+                continue;
+            }
             check(&mut client, &database, *case, is_cast).await;
             cells += 2 * 3 * (case.1.len() + 1);
         }
@@ -325,7 +332,8 @@ async fn strings_that_postgresql_is_to_cast_need_a_staging_table_and_are_never_s
         (
             &append,
             row("h", "secret secret"),
-            "PostgreSQL cannot read a string as the type of its column",
+            // PostgreSQL 18 has a SQLSTATE for it.
+            "PostgreSQL cannot read a string as the type of its column|syntax error in hstore (42601)",
         ),
         (
             &append,
@@ -336,7 +344,8 @@ async fn strings_that_postgresql_is_to_cast_need_a_staging_table_and_are_never_s
     for (spec, row, words) in cases {
         let put = Put::whole(write(spec.clone()), &[row]);
         let message = client.put(put).await.unwrap_err().message().to_owned();
-        assert!(message.contains(words), "{message}");
+        let is_told = words.split('|').any(|words| message.contains(words));
+        assert!(is_told, "{message}");
         assert!(!message.contains("secret"), "{message}");
     }
     for publish in ["PUBLISH_DIRECT", "PUBLISH_TWO_PHASE"] {
@@ -406,4 +415,82 @@ async fn a_plan_tells_all_that_a_write_would_do_and_leaves_nothing() {
     assert_eq!(database.text("SELECT to_regclass('new')").await, "null");
     let nowhere = json!({"table": "nowhere", "mode": "MODE_APPEND"});
     assert!(client.plan(&[("id", ints())], nowhere).await.is_err());
+}
+
+#[tokio::test]
+async fn the_plan_is_told_on_the_command_line_from_a_file_a_stream_or_a_schema() {
+    let database = Database::new().await;
+    database
+        .execute("CREATE TABLE t (id int2, fare numeric(8,2) DEFAULT 0)")
+        .await;
+    let folder = std::env::temp_dir().join(format!("pgflight-plan-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let ids: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+    let rows = batch(&[("id", ids)]);
+    let (mut file, mut stream) = (Vec::new(), Vec::new());
+    let mut writer = FileWriter::try_new(&mut file, &rows.schema()).unwrap();
+    writer.write(&rows).unwrap();
+    writer.finish().unwrap();
+    let mut writer = StreamWriter::try_new(&mut stream, &rows.schema()).unwrap();
+    let schema = writer.get_ref().to_vec();
+    writer.write(&rows).unwrap();
+    writer.finish().unwrap();
+    let run = |bytes: &[u8], options: &[&str]| {
+        let path = folder.join("data.arrow");
+        std::fs::write(&path, bytes).unwrap();
+        let output = Pgflight::command()
+            .args(["plan", "--postgres", &database.url])
+            .args(options)
+            .arg(&path)
+            .output()
+            .unwrap();
+        let told = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(told).unwrap())
+    };
+    for bytes in [&file, &stream, &schema] {
+        let expected = "public.t\n  COLUMN  ARROW  POSTGRESQL  WRITTEN\n  id      Int32  smallint    as int2\n";
+        assert_eq!(
+            run(bytes, &["--table", "t"]),
+            (Some(0), expected.to_owned())
+        );
+    }
+    let create = ["--table", "new", "--mode", "create"];
+    let (code, told) = run(&file, &create);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        told.contains("would run: CREATE TABLE public.new (id integer)"),
+        "{told}"
+    );
+    let types = r#"{"tableDefinition": {"columnTypes": {"id": "uuid"}}}"#;
+    let (code, told) = run(&file, &[&create[..], &["--spec", types, "--json"]].concat());
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let problem = told["columns"][0]["problem"].as_str().unwrap();
+    assert_eq!(code, Some(1), "refused");
+    assert!(problem.contains("Int32 into uuid"), "{problem}");
+    for (bytes, options, code, words) in [
+        (
+            &b"id,fare\n1,2\n"[..],
+            &["--table", "t"][..],
+            64,
+            "data.arrow: no Arrow schema",
+        ),
+        (b"", &["--table", "t"], 64, "no Arrow schema"),
+        (&file, &["--table", "gone"], 1, "table gone does not exist"),
+        (
+            &file,
+            &["--table", "t", "--keys", "id"],
+            64,
+            "keys goes with",
+        ),
+        (
+            &file,
+            &["--table", "t", "--spec", r#"{"colour": 1}"#],
+            64,
+            "colour",
+        ),
+    ] {
+        let told = run(bytes, options);
+        assert!(told.0 == Some(code) && told.1.contains(words), "{told:?}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }

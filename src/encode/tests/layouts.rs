@@ -151,3 +151,19 @@ fn dictionaries_of_lists_and_structs_are_their_values() {
     );
     check(plain, dictionary, K::Jsonb);
 }
+
+#[test]
+fn nulls_behind_a_dictionary_are_nulls() {
+    let plain = Arc::new(NullArray::new(3));
+    let keys = Int32Array::from(vec![Some(0), None, Some(0)]);
+    let other = Arc::new(DictionaryArray::new(keys, Arc::new(NullArray::new(1))));
+    check(NullArray::new(3), (*other).clone(), K::Text);
+    for kind in [K::Hstore, K::Jsonb] {
+        let valid = || vec![true, true, false];
+        check(
+            structure(vec![("a", plain.clone())], valid()),
+            structure(vec![("a", other.clone())], valid()),
+            kind,
+        );
+    }
+}

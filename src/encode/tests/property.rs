@@ -14,9 +14,9 @@ use super::{array_of, batch, column, encode, relation};
 use crate::plan::{EncodePlan, PgTypeKind as K};
 
 /// A row of fields, `None` for NULL.
-type Tuple = Vec<Option<Vec<u8>>>;
+pub(super) type Tuple = Vec<Option<Vec<u8>>>;
 
-fn parse(mut bytes: &[u8]) -> Vec<Tuple> {
+pub(super) fn parse(mut bytes: &[u8]) -> Vec<Tuple> {
     fn take<'a>(bytes: &mut &'a [u8], n: usize) -> &'a [u8] {
         let (head, tail) = bytes.split_at(n);
         *bytes = tail;

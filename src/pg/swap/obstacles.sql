@@ -6,7 +6,7 @@ WITH target AS (
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_catalog.pg_type ty ON ty.oid = c.reltype
     WHERE c.oid = $1)
-SELECT 'it is partitioned' FROM target WHERE relkind <> 'r'
+SELECT CASE relkind WHEN 'v' THEN 'it is a view' ELSE 'it is partitioned' END FROM target WHERE relkind <> 'r'
 UNION ALL
 SELECT 'it is a partition or takes part in inheritance' FROM target
 WHERE relispartition OR EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE $1 IN (i.inhrelid, i.inhparent))

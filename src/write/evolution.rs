@@ -1,0 +1,155 @@
+//! Data that has columns which its table lacks: refused, added to the table or left out, as was asked.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use arrow_schema::{FieldRef, Schema};
+
+use super::spec::{AppendBy, Mode, SchemaEvolution, WriteSpec};
+use crate::error::{Error, Result};
+use crate::pg::{Publish, Transaction, check_owned, create_temporary, staging_relation};
+use crate::plan::ddl::{ColumnDefinition, column_definitions};
+use crate::plan::{EncodePlan, FieldPlan, Relation};
+
+/// Whether a table has no column for a field. A name that differs from a column's in case only is more
+/// likely a mistake than a new column: the plan refuses it and says so.
+fn lacks(relation: &Relation, field: &FieldRef) -> bool {
+    let folded = field.name().to_lowercase();
+    let mut columns = relation.columns.iter();
+    !columns.any(|column| column.name.as_str().to_lowercase() == folded)
+}
+
+/// The fields that are written: all, unless those that the table lacks are to be ignored.
+///
+/// # Errors
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when none would be left.
+pub(super) fn written<'a>(
+    spec: &WriteSpec,
+    schema: &'a Schema,
+    relation: &Relation,
+) -> Result<Cow<'a, Schema>> {
+    if spec.schema_evolution != SchemaEvolution::Ignore {
+        return Ok(Cow::Borrowed(schema));
+    }
+    let fields = schema.fields().iter();
+    let kept: Vec<FieldRef> = fields
+        .filter(|field| !lacks(relation, field))
+        .cloned()
+        .collect();
+    if kept.is_empty() && !schema.fields().is_empty() {
+        return Err(Error::schema_mismatch(format!(
+            "{} has none of the columns of the data",
+            relation.name
+        ))
+        .with_table(&relation.name));
+    }
+    Ok(Cow::Owned(Schema::new(kept)))
+}
+
+/// The names of fields that are left out.
+pub(super) fn left_out<'a>(
+    spec: &WriteSpec,
+    schema: &'a Schema,
+    relation: &Relation,
+) -> Vec<&'a str> {
+    match spec.schema_evolution {
+        SchemaEvolution::Refuse | SchemaEvolution::AddColumns => Vec::new(),
+        SchemaEvolution::Ignore => {
+            let fields = schema.fields().iter();
+            let lacking = fields.filter(|field| lacks(relation, field));
+            lacking.map(|field| field.name().as_str()).collect()
+        }
+    }
+}
+
+/// The columns that a table is to be given: nullable, since rows may be there already.
+///
+/// # Errors
+/// As [`column_definitions`].
+pub(super) fn to_add(
+    spec: &WriteSpec,
+    schema: &Schema,
+    relation: &Relation,
+) -> Result<Vec<ColumnDefinition>> {
+    if spec.schema_evolution != SchemaEvolution::AddColumns {
+        return Ok(Vec::new());
+    }
+    let fields = schema.fields().iter();
+    let fields: Vec<FieldRef> = fields
+        .filter(|field| lacks(relation, field))
+        .cloned()
+        .collect();
+    let new = Schema::new(fields);
+    let types = spec.column_types.iter();
+    let types: BTreeMap<String, String> = types
+        .filter(|(name, _)| new.field_with_name(name).is_ok())
+        .map(|(name, sql_type)| (name.clone(), sql_type.clone()))
+        .collect();
+    let mut columns =
+        column_definitions(&new, &types).map_err(|error| error.with_table(&relation.name))?;
+    for column in &mut columns {
+        column.not_null = false;
+    }
+    Ok(columns)
+}
+
+/// The table as it will be when it has these columns. Nothing of the table is locked or changed.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the server's role
+/// does not own the table; [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) where
+/// columns could not be added in the transaction that publishes the rows.
+pub(super) async fn with_columns(
+    transaction: &Transaction,
+    spec: &WriteSpec,
+    publish: Publish,
+    mut relation: Relation,
+    added: &[ColumnDefinition],
+) -> Result<Relation> {
+    let Some(first) = added.first() else {
+        return Ok(relation);
+    };
+    let two_phase = matches!(
+        spec.mode,
+        Mode::Append {
+            publish: AppendBy::TwoPhase,
+            ..
+        }
+    );
+    if two_phase || matches!(publish, Publish::Direct | Publish::Swap) {
+        return Err(Error::unsupported(format!(
+            "{} has no column {}, and this way of writing cannot add it together with the rows: publish \
+             staged, overwrite with truncate or delete, or add the column first",
+            relation.name, first.name
+        ))
+        .with_column(first.name.as_str())
+        .with_table(&relation.name));
+    }
+    check_owned(transaction, &relation, "add columns to it").await?;
+    // PostgreSQL reads the types: of a table that nobody else sees.
+    let name = create_temporary(transaction, added).await?;
+    let likeness = staging_relation(transaction, &name).await?;
+    relation.columns.extend(likeness.columns);
+    Ok(relation)
+}
+
+/// Refuses to stage strings for a new column of a type that PostgreSQL casts them to: the commit takes
+/// the types of new columns from staging, where they are text.
+///
+/// # Errors
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch), naming the column.
+pub(super) fn check_not_cast(plan: &EncodePlan, added: &[ColumnDefinition]) -> Result<()> {
+    let mut columns = plan.columns().iter();
+    let cast = columns.find(|column| {
+        let is_new = added.iter().any(|new| new.name == column.name);
+        is_new && matches!(column.field, FieldPlan::Cast { .. })
+    });
+    match cast {
+        None => Ok(()),
+        Some(column) => Err(Error::schema_mismatch(format!(
+            "column {} would be added as {}, to which PostgreSQL casts its strings; add the column first",
+            column.name, column.type_name
+        ))
+        .with_column(column.name.as_str())),
+    }
+}
