@@ -7,6 +7,7 @@ from typing import Any, Mapping, Optional, Tuple
 
 _STATES = {
     "WRITE_STATE_OPEN": "open",
+    "WRITE_STATE_COMMITTING": "committing",
     "WRITE_STATE_COMMITTED": "committed",
     "WRITE_STATE_ABORTED": "aborted",
 }
@@ -107,7 +108,8 @@ class WriteStatus:
 
     Attributes:
         write_id: The id that the write was begun with.
-        state: "open", "committed" or "aborted".
+        state: "open", "committed" or "aborted"; "committing" for a moment, when it is decided that it
+            is committed and the last rows are being made visible.
         table: The table as the catalog has it, quoted where SQL needs it.
         mode: "append", "create" or "overwrite".
         row_count: Committed: rows published. Open: rows in the recorded attempts so far.

@@ -111,6 +111,38 @@ pub async fn writable_relations(transaction: &Transaction) -> Result<Vec<Relatio
     relations(transaction, &named).await
 }
 
+/// Checks that the server's role has these rights on a table, or on columns of it where GRANT can give
+/// them so.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) with the GRANT that is missing.
+pub async fn check_rights(
+    transaction: &Transaction,
+    relation: &Relation,
+    rights: &[&str],
+) -> Result<()> {
+    let row = transaction
+        .query_one(
+            "SELECT pg_catalog.string_agg(need, ', ' ORDER BY number), pg_catalog.quote_ident(current_user)
+             FROM pg_catalog.unnest($2::text[]) WITH ORDINALITY needed(need, number)
+             WHERE NOT CASE WHEN need IN ('TRUNCATE', 'DELETE')
+                            THEN pg_catalog.has_table_privilege($1::oid, need)
+                            ELSE pg_catalog.has_any_column_privilege($1::oid, need) END",
+            &[&relation.oid, &rights],
+        )
+        .await?;
+    let (missing, role): (Option<String>, String) = (row.get(0), row.get(1));
+    match missing {
+        None => Ok(()),
+        Some(missing) => Err(Error::permission_denied(format!(
+            "the server's role may not do what the write needs; GRANT {missing} ON {} TO {role}",
+            relation.name
+        ))
+        .with_table(&relation.name)
+        .with_context(|context| context.sqlstate = Some("42501".to_owned()))),
+    }
+}
+
 /// A table whose name differs in case alone, or that has the same name in another schema.
 ///
 /// # Errors

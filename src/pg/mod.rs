@@ -22,7 +22,7 @@ mod transaction;
 mod turns;
 
 pub use catalog::{
-    TableLock, find_relation, lock_relation, similar_relation, staging_relation, writable_relations,
+    TableLock, check_rights, find_relation, lock_relation, similar_relation, staging_relation, writable_relations,
 };
 pub use connect::ConnectionConfig;
 pub use copy::CopySink;
@@ -36,12 +36,12 @@ pub use merge::{KeyedAction, Merge, check_unique_index, merge};
 pub use migration::{ensure_schema, has_schema, migration};
 pub use pool::{Pool, PoolConfig, Session};
 pub use prepared::{
-    Gid, commit_prepared, count_prepared, prepare, reserve_place, roll_back_one,
+    Gid, commit_prepared, check_can_end, count_prepared, prepare, reserve_place, roll_back_one,
     roll_back_prepared, two_phase_obstacle,
 };
 pub use reap::{drop_staging_of, ended_with_staging, expire_writes, forget_writes};
 pub use staging::{
-    Accepted, accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of,
+    accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of, keep_accepted,
     new_shadow_name, new_staging_name, publish_rows,
 };
 pub use swap::{check_swappable, create_twin, swap_in};

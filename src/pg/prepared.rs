@@ -140,17 +140,34 @@ pub async fn prepare(transaction: Transaction, gid: &Gid) -> Outcome {
     }
 }
 
-/// How many of these prepared transactions are there and can be ended by this server's role.
+/// How many of these prepared transactions are there.
 ///
 /// # Errors
 /// What PostgreSQL said.
 pub async fn count_prepared(transaction: &Transaction, gids: &[String]) -> Result<usize> {
-    let statement = "
-        SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts
-        WHERE database = pg_catalog.current_database() AND gid = ANY($1::text[])
-          AND (owner = current_user OR pg_catalog.current_setting('is_superuser') = 'on')";
+    let statement = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts
+                     WHERE database = pg_catalog.current_database() AND gid = ANY($1::text[])";
     let count: i64 = transaction.query_one(statement, &[&gids]).await?.get(0);
     Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Checks, before anything is decided, that this server's role may end these prepared transactions.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) with the role that may.
+pub async fn check_can_end(transaction: &Transaction, gids: &[String]) -> Result<()> {
+    let statement = "
+        SELECT pg_catalog.min(owner::text) FROM pg_catalog.pg_prepared_xacts
+        WHERE database = pg_catalog.current_database() AND gid = ANY($1::text[])
+          AND owner <> current_user AND pg_catalog.current_setting('is_superuser') <> 'on'";
+    let owner: Option<String> = transaction.query_one(statement, &[&gids]).await?.get(0);
+    match owner {
+        None => Ok(()),
+        Some(owner) => Err(Error::permission_denied(format!(
+            "an attempt of the write was prepared by role {owner:?}, which alone may end it: let all servers of a \
+             database log in as the same role; nothing was decided, commit through a server of that role"
+        ))),
+    }
 }
 
 /// The second phase of a write that is decided: commits what was accepted. Safe to call by many at once;

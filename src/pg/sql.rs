@@ -158,6 +158,14 @@ pub(super) fn count_accepted(staging: &QualifiedName) -> String {
     )
 }
 
+/// Rows of the accepted attempts, and all that are there.
+pub(super) fn count_accepted_and_all(staging: &QualifiedName) -> String {
+    format!(
+        "SELECT pg_catalog.count(*) FILTER ({}), pg_catalog.count(*) FROM {staging}",
+        accepted_rows()
+    )
+}
+
 fn accepted_rows() -> &'static str {
     "WHERE xmin = ANY($1::text[]::pg_catalog.xid[])"
 }

@@ -108,34 +108,31 @@ pub async fn create_temporary(
     })
 }
 
-/// Which rows of a staging table count.
-pub struct Accepted<'a> {
-    /// The transactions that wrote them, as their `xmin` has them.
-    pub xact_ids: &'a [String],
-    /// Other attempts are recorded that were not accepted, so that there are rows that do not count.
-    pub has_others: bool,
-}
-
-/// Keeps the rows that count in a table that will be the target, and no others.
+/// Keeps the rows of the accepted attempts in a table that will be the target, and no others, whoever
+/// wrote them; returns how many they are.
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub(super) async fn keep_accepted(
+pub async fn keep_accepted(
     transaction: &Transaction,
     shadow: &QualifiedName,
-    accepted: &Accepted<'_>,
-) -> Result<()> {
+    xact_ids: &[String],
+    row_count: u64,
+) -> Result<u64> {
     end_copies_into(transaction, shadow).await?;
-    if accepted.has_others {
+    let row = transaction
+        .query_one(&sql::count_accepted_and_all(shadow), &[&xact_ids])
+        .await?;
+    let [accepted, all] = [0, 1].map(|column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0));
+    if accepted == row_count && all > accepted {
         transaction
-            .execute(&sql::delete_unaccepted(shadow), &[&accepted.xact_ids])
+            .execute(&sql::delete_unaccepted(shadow), &[&xact_ids])
             .await?;
     }
-    Ok(())
+    Ok(accepted)
 }
 
-/// Makes a filled table the one that it was filled for: keeps the rows of the accepted attempts and
-/// gives it its name. No row is copied.
+/// Gives a filled table the name that it was filled for. No row is copied.
 ///
 /// # Errors
 /// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when somebody made a table
@@ -144,9 +141,7 @@ pub async fn adopt_shadow(
     transaction: &Transaction,
     shadow: &QualifiedName,
     name: &QualifiedName,
-    accepted: &Accepted<'_>,
 ) -> Result<()> {
-    keep_accepted(transaction, shadow, accepted).await?;
     transaction
         .execute_all(&sql::rename_table(shadow, &name.name))
         .await

@@ -8,7 +8,6 @@ use tokio_postgres::types::ToSql;
 
 use super::catalog::{TableLock, lock_relation};
 use super::sql;
-use super::staging::{Accepted, keep_accepted};
 use super::table::check_owned;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
@@ -56,11 +55,21 @@ pub async fn create_twin(
             &[&target.oid, &twin.to_string(), &target.name.to_string()],
         )
         .await?;
-    transaction.execute_all(row.get(0)).await
+    transaction.execute_all(row.get(0)).await?;
+    // What default privileges gave to others they have no business with yet; the swap gives the target's.
+    for row in transaction.query(UNDRESS, &[&twin.to_string()]).await? {
+        transaction.execute_all(row.get(0)).await?;
+    }
+    Ok(())
 }
 
-/// Puts a filled twin in its target's place: keeps the rows of the accepted attempts, builds the
-/// target's indexes on them, and only then locks readers out of the target, for as long as it takes
+const UNDRESS: &str = "
+    SELECT DISTINCT pg_catalog.format('REVOKE ALL ON TABLE %s FROM %s', $1::text,
+                                      COALESCE(pg_catalog.quote_ident(r.rolname), 'PUBLIC'))
+    FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) g LEFT JOIN pg_catalog.pg_roles r ON r.oid = g.grantee
+    WHERE c.oid = $1::text::pg_catalog.regclass AND g.grantee <> c.relowner";
+
+/// Puts a filled twin in its target's place: builds the target's indexes on its rows, and only then locks readers out of the target, for as long as it takes
 /// to change the catalog. The target and its rows are dropped.
 ///
 /// `target_oid` is the table that the twin was made for.
@@ -74,9 +83,7 @@ pub async fn swap_in(
     twin: &QualifiedName,
     target: &QualifiedName,
     target_oid: Option<u32>,
-    accepted: &Accepted<'_>,
 ) -> Result<()> {
-    keep_accepted(transaction, twin, accepted).await?;
     let changed = |what: &str| {
         Error::conflict(format!(
             "table {target} was {what} since the write was begun; run the job again"
@@ -130,13 +137,12 @@ pub async fn swap_in(
     Ok(())
 }
 
-/// Columns and checks, equal for tables that are alike.
-async fn shape(
-    transaction: &Transaction,
-    oid: u32,
-) -> Result<(Option<Vec<String>>, Option<Vec<String>>)> {
+/// Columns, checks and settings, equal for tables that are alike.
+type Shape = (Option<Vec<String>>, Option<Vec<String>>, String);
+
+async fn shape(transaction: &Transaction, oid: u32) -> Result<Shape> {
     let row = transaction.query_one(SHAPE, &[&oid]).await?;
-    Ok((row.get(0), row.get(1)))
+    Ok((row.get(0), row.get(1), row.get(2)))
 }
 
 /// An index of the target that the twin gets as well.

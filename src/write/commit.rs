@@ -9,9 +9,9 @@ use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    Accepted, Attempt, Decision, LedgerWrite, Merge, Outcome, Publish, TableLock, Transaction,
-    WriteState, accepted_row_count, add_columns, add_primary_key, adopt_shadow, attempts, commit,
-    count_prepared, delete_all, lock_write_for_publish, merge, missing_columns, publish_rows,
+    Attempt, Decision, LedgerWrite, Merge, Outcome, Publish, TableLock, Transaction,
+    WriteState, accepted_row_count, add_columns, add_primary_key, adopt_shadow, attempts, check_can_end, commit,
+    count_prepared, delete_all, keep_accepted, lock_write_for_publish, merge, missing_columns, publish_rows,
     staging_relation, swap_in, truncate,
 };
 use crate::plan::{QualifiedName, Relation, is_cast};
@@ -81,11 +81,11 @@ impl Writer {
         let recorded = attempts(&transaction, write_id).await?;
         let chosen = Chosen::from(&recorded, accepted)?;
         reach(Failpoint::CommitBeforePublish).await;
-        let published = publish(&transaction, &write, &chosen, recorded.len()).await?;
+        let published = publish(&transaction, &write, &chosen).await?;
         let lost = match published {
             Published::Done => None,
             Published::StagingLost(staged) => Some(format!(
-                "staging_lost: {staged} of {} staged rows are left, as after a crash of PostgreSQL",
+                "staging_lost: {staged} of {} staged rows are left, as after a crash of PostgreSQL or a TRUNCATE",
                 chosen.staged_row_count
             )),
             Published::PreparedLost(prepared) => Some(format!(
@@ -229,7 +229,6 @@ async fn publish(
     transaction: &Transaction,
     write: &LedgerWrite,
     chosen: &Chosen,
-    recorded_count: usize,
 ) -> Result<Published> {
     let Some(target) = &write.target else {
         return Err(Error::internal("an open write has no target"));
@@ -243,18 +242,28 @@ async fn publish(
     };
     let xact_ids = &chosen.xact_ids;
     if matches!(write.publish, Publish::Create | Publish::Swap) {
-        // Logged, and so as durable as the ledger: the rows of a recorded attempt are there.
-        let accepted = Accepted {
-            xact_ids,
-            has_others: recorded_count > chosen.attempt_count,
-        };
+        let staged = keep_accepted(transaction, staging, xact_ids, chosen.row_count).await?;
+        if staged != chosen.row_count {
+            return Ok(Published::StagingLost(staged));
+        }
         if write.publish == Publish::Create {
-            adopt_shadow(transaction, staging, target, &accepted).await?;
+            adopt_shadow(transaction, staging, target).await?;
             add_primary_key(transaction, target, &spec_of(write)?.primary_key).await?;
         } else {
-            swap_in(transaction, staging, target, write.target_oid, &accepted).await?;
+            swap_in(transaction, staging, target, write.target_oid).await?;
         }
         return Ok(Published::Done);
+    }
+    if write.publish == Publish::TwoPhase {
+        check_can_end(transaction, &chosen.gids).await?;
+        let prepared = count_prepared(transaction, &chosen.gids).await?;
+        if prepared != chosen.gids.len() {
+            return Ok(Published::PreparedLost(prepared));
+        }
+        if chosen.xact_ids.is_empty() {
+            // They hold the table as it was. A lock of our own would wait behind whoever waits for them.
+            return Ok(Published::Done);
+        }
     }
     let staging = staging_relation(transaction, staging).await?;
     if spec_of(write)?.schema_evolution == SchemaEvolution::AddColumns {
@@ -263,15 +272,6 @@ async fn publish(
     }
     let target = open_target(transaction, write, target).await?;
     check_same_columns(&target, &staging)?;
-    if write.publish == Publish::TwoPhase {
-        let prepared = count_prepared(transaction, &chosen.gids).await?;
-        if prepared != chosen.gids.len() {
-            return Ok(Published::PreparedLost(prepared));
-        }
-        if chosen.xact_ids.is_empty() {
-            return Ok(Published::Done);
-        }
-    }
     let published = match spec_of(write)?.mode {
         Mode::Keyed {
             action,

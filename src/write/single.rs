@@ -12,7 +12,7 @@ use super::target::{Target, check_straight, find_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::{
-    Accepted, CopySink, Merge, Outcome, Publish, TableLock, Transaction, add_columns,
+    CopySink, Merge, Outcome, Publish, TableLock, Transaction, add_columns,
     add_primary_key, copy_obstacle, create_table, create_temporary, create_twin, definitions_of,
     delete_all, lock_relation, merge, new_shadow_name, publish_rows, qualify, staging_relation,
     swap_in, truncate,
@@ -94,12 +94,8 @@ impl Writer {
                 let loaded = load(&transaction, spec, schema, &twin, messages, end)
                     .await
                     .map_err(in_table)?;
-                let all = Accepted {
-                    xact_ids: &[],
-                    has_others: false,
-                };
                 let (target, oid) = (&relation.name, Some(relation.oid));
-                swap_in(&transaction, &twin.name, target, oid, &all).await?;
+                swap_in(&transaction, &twin.name, target, oid).await?;
                 loaded
             }
             _ if must_insert(&transaction, spec, schema, &relation).await? => {

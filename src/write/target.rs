@@ -10,7 +10,7 @@ use super::spec::{
 };
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerWrite, Publish, TableLock, Transaction, check_swappable, check_unique_index,
+    LedgerWrite, Publish, TableLock, Transaction, check_rights, check_swappable, check_unique_index,
     find_relation, lock_relation, similar_relation, two_phase_obstacle,
 };
 use crate::plan::ddl::{ColumnDefinition, column_definitions};
@@ -39,7 +39,10 @@ pub(super) async fn find_target(
     schema: &Schema,
 ) -> Result<Target> {
     match find_relation(transaction, &spec.table).await? {
-        Some(relation) => existing(transaction, spec, schema, relation).await,
+        Some(relation) => {
+            check_rights(transaction, &relation, needed_rights(&spec.mode)).await?;
+            existing(transaction, spec, schema, relation).await
+        }
         None => missing(transaction, spec, schema).await,
     }
 }
@@ -128,6 +131,35 @@ async fn missing(transaction: &Transaction, spec: &WriteSpec, schema: &Schema) -
         column.not_null = true;
     }
     Ok(Target::Missing(columns))
+}
+
+/// What the commit will do to a table that is there, in the words of GRANT.
+fn needed_rights(mode: &Mode) -> &'static [&'static str] {
+    match mode {
+        Mode::Create {
+            if_exists: IfExists::Fail | IfExists::Ignore,
+        }
+        // The owner may.
+        | Mode::Overwrite {
+            with: OverwriteWith::Swap,
+        } => &[],
+        Mode::Append { .. }
+        | Mode::Create {
+            if_exists: IfExists::Append,
+        } => &["INSERT"],
+        Mode::Overwrite {
+            with: OverwriteWith::Truncate,
+        } => &["INSERT", "TRUNCATE"],
+        Mode::Overwrite {
+            with: OverwriteWith::Delete,
+        } => &["INSERT", "DELETE"],
+        Mode::Keyed { action, .. } => match action {
+            KeyedAction::Upsert => &["SELECT", "INSERT", "UPDATE"],
+            KeyedAction::InsertIfAbsent => &["SELECT", "INSERT"],
+            KeyedAction::UpdateOnly => &["SELECT", "UPDATE"],
+            KeyedAction::DeleteByKey => &["SELECT", "DELETE"],
+        },
+    }
 }
 
 /// The plan of what a write brings against its table. Modes that add no rows need no more columns

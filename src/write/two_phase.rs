@@ -104,13 +104,21 @@ impl Writer {
         if write.is_none_or(|write| write.state != WriteState::Committing) {
             return Ok(());
         }
+        // Whatever goes wrong from here on, the write is committed, and must not be said to be refused.
+        self.finish_decided(write_id).await.map_err(|error| {
+            Error::unavailable("the commit is decided, and not all of its rows are visible yet; ask again")
+                .with_source(error)
+        })
+    }
+
+    async fn finish_decided(&self, write_id: &str) -> Result<()> {
         let session = self.pool.session().await?;
         let mut tries = 0;
         while !commit_prepared(&session, write_id).await? {
             tries += 1;
             if tries == TRIES {
                 return Err(Error::unavailable(
-                    "another session is busy with a prepared transaction of the write; try again",
+                    "another session is busy with a prepared transaction of the write",
                 ));
             }
             tokio::time::sleep(PAUSE).await;

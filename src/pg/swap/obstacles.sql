@@ -15,7 +15,12 @@ SELECT 'it is unlogged' FROM target WHERE relpersistence <> 'p'
 UNION ALL
 SELECT 'it is a table of a composite type' FROM target WHERE reloftype <> 0
 UNION ALL
-SELECT 'row-level security is enabled' FROM target WHERE relrowsecurity
+SELECT 'row-level security is enabled or forced' FROM target WHERE relrowsecurity OR relforcerowsecurity
+UNION ALL
+SELECT 'grants that others than the owner made' FROM target
+WHERE EXISTS (SELECT FROM pg_catalog.aclexplode(relacl) g WHERE g.grantor <> relowner)
+   OR EXISTS (SELECT FROM pg_catalog.pg_attribute a, pg_catalog.aclexplode(a.attacl) g
+              WHERE a.attrelid = $1 AND g.grantor <> relowner)
 UNION ALL
 SELECT 'it has a security label' FROM pg_catalog.pg_seclabel l
 WHERE l.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND l.objoid = $1
@@ -28,6 +33,22 @@ WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = $1 AN
 UNION ALL
 SELECT 'index ' || i.indexrelid::pg_catalog.regclass || ', which is not valid'
 FROM pg_catalog.pg_index i WHERE i.indrelid = $1 AND NOT i.indisvalid
+UNION ALL
+SELECT 'index ' || i.indexrelid::pg_catalog.regclass || ', which has statistics targets of its own'
+FROM pg_catalog.pg_index i
+WHERE i.indrelid = $1 AND EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                                  WHERE a.attrelid = i.indexrelid AND a.attstattarget > 0)
+UNION ALL
+SELECT 'index ' || i.indexrelid::pg_catalog.regclass || ', which depends on an extension'
+FROM pg_catalog.pg_index i
+WHERE i.indrelid = $1 AND EXISTS (SELECT FROM pg_catalog.pg_depend d
+                                  WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                                    AND d.objid = i.indexrelid AND d.deptype = 'x')
+UNION ALL
+-- Attribute number 0 stands for the whole row (primnodes.h, Var).
+SELECT 'index ' || i.indexrelid::pg_catalog.regclass || ', which is on whole rows'
+FROM pg_catalog.pg_index i
+WHERE i.indrelid = $1 AND pg_catalog.concat(i.indexprs, i.indpred) LIKE '%:varattno 0 %'
 UNION ALL
 SELECT DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)
 FROM target, pg_catalog.pg_depend d

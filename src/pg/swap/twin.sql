@@ -12,8 +12,10 @@ WITH settings AS (
 SELECT pg_catalog.format(
     'SET LOCAL default_tablespace = %L;
      CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED
-                      INCLUDING COMMENTS INCLUDING STORAGE INCLUDING COMPRESSION) USING %I%s',
-    COALESCE(s.spcname, ''), $2::text, $3::text, a.amname, ' WITH (' || settings.list || ')')
+                      INCLUDING COMMENTS INCLUDING STORAGE%s) USING %I%s',
+    COALESCE(s.spcname, ''), $2::text, $3::text,
+    CASE WHEN pg_catalog.current_setting('server_version_num')::integer >= 140000 THEN ' INCLUDING COMPRESSION' END,
+    a.amname, ' WITH (' || settings.list || ')')
 FROM settings, pg_catalog.pg_class c
 JOIN pg_catalog.pg_am a ON a.oid = c.relam
 LEFT JOIN pg_catalog.pg_tablespace s ON s.oid = c.reltablespace
