@@ -1,7 +1,7 @@
 """A write of many partitions: begin, attempts, and commit or abort.
 
 Each partition is sent as an attempt of its own, in whatever process has its rows; the server keeps
-attempts apart and publishes, in one transaction, exactly those whose receipts the driver names.
+attempts apart and publishes, all or nothing, exactly those whose receipts the driver names.
 That is why an attempt needs no proof that it is the last or even the whole of its partition: Spark
 may end a failing task's rows early without a word, and run a task twice.
 """

@@ -22,7 +22,8 @@ mod transaction;
 mod turns;
 
 pub use catalog::{
-    TableLock, check_rights, find_relation, lock_relation, similar_relation, staging_relation, writable_relations,
+    TableLock, check_rights, find_relation, lock_relation, similar_relation, staging_relation,
+    writable_relations,
 };
 pub use connect::ConnectionConfig;
 pub use copy::CopySink;
@@ -36,13 +37,13 @@ pub use merge::{KeyedAction, Merge, check_unique_index, merge};
 pub use migration::{ensure_schema, has_schema, migration};
 pub use pool::{Pool, PoolConfig, Session};
 pub use prepared::{
-    Gid, commit_prepared, check_can_end, count_prepared, prepare, reserve_place, roll_back_one,
+    Gid, check_can_end, commit_prepared, count_prepared, prepare, reserve_place, roll_back_one,
     roll_back_prepared, two_phase_obstacle,
 };
 pub use reap::{drop_staging_of, ended_with_staging, expire_writes, forget_writes};
 pub use staging::{
-    accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of, keep_accepted,
-    new_shadow_name, new_staging_name, publish_rows,
+    accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of,
+    keep_accepted, new_shadow_name, new_staging_name, publish_rows,
 };
 pub use swap::{check_swappable, create_twin, swap_in};
 pub use table::{

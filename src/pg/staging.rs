@@ -123,7 +123,8 @@ pub async fn keep_accepted(
     let row = transaction
         .query_one(&sql::count_accepted_and_all(shadow), &[&xact_ids])
         .await?;
-    let [accepted, all] = [0, 1].map(|column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0));
+    let [accepted, all] =
+        [0, 1].map(|column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0));
     if accepted == row_count && all > accepted {
         transaction
             .execute(&sql::delete_unaccepted(shadow), &[&xact_ids])

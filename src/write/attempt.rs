@@ -80,8 +80,7 @@ impl Writer {
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
         let transaction = self.pool.begin_data(&id.write_id).await?;
-        let two_phase =
-            write.publish == Publish::TwoPhase && reserve_place(&transaction).await?;
+        let two_phase = write.publish == Publish::TwoPhase && reserve_place(&transaction).await?;
         let relation = open_relation(&transaction, write, two_phase).await?;
         // Messages speak of the target, which the caller knows.
         let mut named = relation.clone();

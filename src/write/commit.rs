@@ -9,10 +9,10 @@ use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    Attempt, Decision, LedgerWrite, Merge, Outcome, Publish, TableLock, Transaction,
-    WriteState, accepted_row_count, add_columns, add_primary_key, adopt_shadow, attempts, check_can_end, commit,
-    count_prepared, delete_all, keep_accepted, lock_write_for_publish, merge, missing_columns, publish_rows,
-    staging_relation, swap_in, truncate,
+    Attempt, Decision, LedgerWrite, Merge, Outcome, Publish, TableLock, Transaction, WriteState,
+    accepted_row_count, add_columns, add_primary_key, adopt_shadow, attempts, check_can_end,
+    commit, count_prepared, delete_all, keep_accepted, lock_write_for_publish, merge,
+    missing_columns, publish_rows, staging_relation, swap_in, truncate,
 };
 use crate::plan::{QualifiedName, Relation, is_cast};
 

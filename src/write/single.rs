@@ -12,10 +12,10 @@ use super::target::{Target, check_straight, find_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::{
-    CopySink, Merge, Outcome, Publish, TableLock, Transaction, add_columns,
-    add_primary_key, copy_obstacle, create_table, create_temporary, create_twin, definitions_of,
-    delete_all, lock_relation, merge, new_shadow_name, publish_rows, qualify, staging_relation,
-    swap_in, truncate,
+    CopySink, Merge, Outcome, Publish, TableLock, Transaction, add_columns, add_primary_key,
+    copy_obstacle, create_table, create_temporary, create_twin, definitions_of, delete_all,
+    lock_relation, merge, new_shadow_name, publish_rows, qualify, staging_relation, swap_in,
+    truncate,
 };
 use crate::plan::Relation;
 

@@ -10,8 +10,8 @@ use super::spec::{
 };
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerWrite, Publish, TableLock, Transaction, check_rights, check_swappable, check_unique_index,
-    find_relation, lock_relation, similar_relation, two_phase_obstacle,
+    LedgerWrite, Publish, TableLock, Transaction, check_rights, check_swappable,
+    check_unique_index, find_relation, lock_relation, similar_relation, two_phase_obstacle,
 };
 use crate::plan::ddl::{ColumnDefinition, column_definitions};
 use crate::plan::{EncodePlan, FieldPlan, Ident, QualifiedName, Relation, TableName};

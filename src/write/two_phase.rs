@@ -106,8 +106,10 @@ impl Writer {
         }
         // Whatever goes wrong from here on, the write is committed, and must not be said to be refused.
         self.finish_decided(write_id).await.map_err(|error| {
-            Error::unavailable("the commit is decided, and not all of its rows are visible yet; ask again")
-                .with_source(error)
+            Error::unavailable(
+                "the commit is decided, and not all of its rows are visible yet; ask again",
+            )
+            .with_source(error)
         })
     }
 

@@ -345,3 +345,72 @@ async fn rows_to_update_or_delete_need_no_more_columns_than_they_name() {
         told.message
     );
 }
+
+#[tokio::test]
+async fn keys_and_order_are_compared_as_the_columns_collations_say() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+             CREATE TABLE t (k text COLLATE ci PRIMARY KEY, o text COLLATE \"en-x-icu\")",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let texts = |values: [&str; 2]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
+    let twice = batch(&[("k", texts(["A", "a"])), ("o", texts(["a", "B"]))]);
+    let upsert = json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["k"]});
+    let put = Put::whole(write(upsert.clone()), std::slice::from_ref(&twice));
+    let refused = client.put(put).await.expect_err("the same key twice");
+    assert!(refused.message().contains("more than once"), "{refused}");
+    let mut ordered = upsert;
+    ordered["orderBy"] = "o".into();
+    client
+        .put(Put::whole(write(ordered), &[twice]))
+        .await
+        .unwrap();
+    assert_eq!(database.text("SELECT o FROM t").await, "B");
+}
+
+#[tokio::test]
+async fn a_right_that_the_commit_needs_is_missed_at_begin() {
+    let database = Database::new().await;
+    let (_, name) = database.url.rsplit_once('/').unwrap();
+    let role = name.replace("pgflight_test", "pgflight_keyed");
+    database
+        .execute(&format!(
+            "CREATE ROLE {role} LOGIN; CREATE TABLE t (id int PRIMARY KEY, v int); GRANT INSERT ON t TO {role};
+             CREATE SCHEMA pgflight AUTHORIZATION {role}"
+        ))
+        .await;
+    let (scheme, rest) = database.url.split_once("://").unwrap();
+    let host = rest.split_once('@').map_or(rest, |(_, host)| host);
+    let server = Pgflight::start_at(&format!("{scheme}://{role}@{host}"), &[]);
+    let mut client = server.client().await;
+    let rows = batch(&[("id", ints(&[])), ("v", ints(&[]))]);
+    for (spec, missing) in [
+        (json!({"mode": "MODE_OVERWRITE"}), "GRANT TRUNCATE ON"),
+        (
+            json!({"mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"}),
+            "GRANT DELETE ON",
+        ),
+        (
+            json!({"mode": "MODE_UPSERT", "keys": ["id"]}),
+            "GRANT SELECT, UPDATE ON",
+        ),
+        (
+            json!({"mode": "MODE_DELETE_BY_KEY", "keys": ["id"]}),
+            "GRANT SELECT, DELETE ON",
+        ),
+    ] {
+        let mut spec = spec;
+        spec["table"] = "t".into();
+        let refused = client.begin("w", spec, &rows).await.expect_err(missing);
+        assert_eq!(refused.code(), tonic::Code::PermissionDenied, "{refused}");
+        assert!(refused.message().contains(missing), "{refused}");
+    }
+    drop(server);
+    database
+        .execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"))
+        .await;
+}

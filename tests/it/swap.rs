@@ -170,6 +170,15 @@ async fn a_table_on_which_something_hangs_is_not_swapped() {
             "CREATE RULE r AS ON DELETE TO t DO INSTEAD NOTHING",
             "rule r on table t",
         ),
+        ("ALTER TABLE t FORCE ROW LEVEL SECURITY", "forced"),
+        (
+            "CREATE INDEX whole ON t ((t IS NULL))",
+            "index whole, which is on whole rows",
+        ),
+        (
+            "CREATE INDEX e ON t (lower(\"Name\")); ALTER INDEX e ALTER COLUMN 1 SET STATISTICS 500",
+            "index e, which has statistics targets",
+        ),
         ("ALTER TABLE t SET UNLOGGED", "unlogged"),
         (
             "CREATE FUNCTION g() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM t; END",
@@ -197,7 +206,7 @@ async fn a_table_on_which_something_hangs_is_not_swapped() {
 
 #[tokio::test]
 async fn what_becomes_wrong_before_the_commit_leaves_the_old_table() {
-    let cases: [(&str, &[i32], Code, &str); 5] = [
+    let cases: [(&str, &[i32], Code, &str); 7] = [
         (
             "SELECT",
             &[1, 1],
@@ -212,6 +221,18 @@ async fn what_becomes_wrong_before_the_commit_leaves_the_old_table() {
         ),
         (
             "ALTER TABLE t ALTER \"Name\" SET DEFAULT 'x'",
+            &[1],
+            Code::FailedPrecondition,
+            "was changed",
+        ),
+        (
+            "COMMENT ON COLUMN t.id IS 'new'",
+            &[1],
+            Code::FailedPrecondition,
+            "was changed",
+        ),
+        (
+            "ALTER TABLE t SET (fillfactor = 50)",
             &[1],
             Code::FailedPrecondition,
             "was changed",
@@ -244,6 +265,30 @@ async fn what_becomes_wrong_before_the_commit_leaves_the_old_table() {
         assert_eq!(database.text("SELECT id FROM t").await, "7", "{sql}");
         let twins = r"SELECT relname FROM pg_class WHERE relname LIKE '\_pgflight\_%'";
         assert_eq!(database.text(twins).await, "", "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_somebody_puts_into_the_table_in_the_making_are_not_published() {
+    for spec in [swap("t"), json!({"table": "new", "mode": "MODE_CREATE"})] {
+        let (database, _server, mut client) = setup("CREATE TABLE t (id int, \"Name\" text)").await;
+        client.begin("w", spec.clone(), &rows(&[])).await.unwrap();
+        let put = Put::whole(attempt("w", 0, "a"), &[rows(&[1, 2])]);
+        let receipt = client.put(put).await.unwrap();
+        let making = "SELECT staging_name FROM pgflight.write";
+        let making = database.text(making).await;
+        database
+            .execute(&format!("INSERT INTO {making} VALUES (3, 'theirs')"))
+            .await;
+        client.commit("w", &[receipt]).await.unwrap();
+        let table = spec["table"].as_str().unwrap();
+        assert_eq!(
+            database
+                .text(&format!("SELECT id FROM {table} ORDER BY id"))
+                .await,
+            "1,2",
+            "{spec}"
+        );
     }
 }
 

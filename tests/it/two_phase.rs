@@ -92,6 +92,7 @@ async fn tables_that_prepared_transactions_do_not_suit_are_staged() {
             "CREATE RULE r AS ON INSERT TO t DO ALSO NOTHING",
             "rules",
         ),
+        ("n int", "ALTER TABLE t SET UNLOGGED", "unlogged"),
         (
             "n int",
             "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
@@ -168,4 +169,42 @@ async fn a_prepared_transaction_that_somebody_ended_is_said_to_be_lost() {
     assert!(lost.message().contains("prepared_lost: 1 of 2"), "{lost}");
     assert_eq!(database.text("SELECT n FROM t").await, "");
     assert_eq!(database.text(PREPARED).await, "0");
+}
+
+#[tokio::test]
+async fn a_commit_does_not_wait_behind_those_who_wait_for_its_attempts() {
+    let (database, _server, mut client) = setup("CREATE TABLE t (n int)", &[]).await;
+    let spec = append("PUBLISH_TWO_PHASE");
+    client.begin("w", spec, &rows(&[])).await.unwrap();
+    let receipt = send(&mut client, ("w", 0, "a"), &[1]).await;
+    let other = Database::connect(&database.url).await;
+    let altered = tokio::spawn(async move { other.batch_execute("ALTER TABLE t ADD z int").await });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                   AND wait_event_type = 'Lock'";
+    wait_until(
+        async || database.text(waiting).await == "1",
+        "the ALTER waits",
+    )
+    .await;
+    client.commit("w", &[receipt]).await.unwrap();
+    altered.await.unwrap().unwrap();
+    assert_eq!(database.text("SELECT n FROM t").await, "1");
+}
+
+#[tokio::test]
+async fn prepared_transactions_of_strangers_hold_up_nothing() {
+    let options = ["--reaper-interval", "50ms", "--write-ttl", "300ms"];
+    let (database, _server, mut client) = setup("CREATE TABLE t (n int)", &options).await;
+    database
+        .execute("BEGIN; PREPARE TRANSACTION 'pgflight:not ours'")
+        .await;
+    let spec = append("PUBLISH_STAGED");
+    client.begin("w", spec, &rows(&[])).await.unwrap();
+    let staged = "SELECT count(*) FROM pg_class WHERE relname LIKE 'staging%'";
+    wait_until(
+        async || database.text(staged).await == "0",
+        "the expired write is cleaned up",
+    )
+    .await;
+    assert_eq!(database.text(PREPARED).await, "1");
 }

@@ -54,6 +54,11 @@ impl Database {
         }
     }
 
+    /// A session of its own, for statements that wait.
+    pub async fn connect(url: &str) -> Client {
+        connect(url).await
+    }
+
     /// Connects again, after a crash of the server.
     pub async fn reconnect(&self) {
         let client = connect(&self.url).await;
