@@ -51,15 +51,15 @@ pub enum Command {
 
     /// List writes of many partitions and their state, newest first.
     ///
-    /// open: attempts are taken; committed: the rows are in the table; aborted: none are, nor will be.
+    /// open: attempts are taken; committing: decided, the last rows are being made visible; committed: the rows are in the table; aborted: none are, nor will be.
     /// Writes are forgotten when the server's --retention has passed since their end.
     Writes(Writes),
 
     /// End a write without publishing anything.
     ///
     /// Its streams are refused from then on and what they staged is removed. A write that is
-    /// committed stays so. Exit status: 0 when the write is aborted now, 1 when it is committed or was
-    /// not known.
+    /// committed stays so. An id that is not known yet is refused from now on, so look at how it is
+    /// spelled. Exit status: 0 when the write is aborted now, 1 when it is committed or was not known.
     Abort(Abort),
 }
 

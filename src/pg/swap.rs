@@ -10,7 +10,7 @@ use super::catalog::{TableLock, lock_relation};
 use super::sql;
 use super::table::check_owned;
 use super::transaction::Transaction;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{QualifiedName, Relation};
 
 const OBSTACLES: &str = include_str!("swap/obstacles.sql");
@@ -91,7 +91,12 @@ pub async fn swap_in(
         .with_table(target)
     };
     // From here on the target keeps its shape, while its readers and writers go on.
-    let relation = lock_relation(transaction, target, TableLock::Keep).await?;
+    let relation = lock_relation(transaction, target, TableLock::Keep)
+        .await
+        .map_err(|error| match error.kind() == ErrorKind::NotFound {
+            true => changed("dropped or moved"),
+            false => error,
+        })?;
     if Some(relation.oid) != target_oid {
         return Err(changed("dropped and made again"));
     }
