@@ -30,6 +30,8 @@ pub enum BeforeCommit {
     GivesUp,
     /// PostgreSQL crashes.
     Crash,
+    /// The primary is gone, and its standby takes its place.
+    FailOver,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +63,10 @@ impl Job {
         assert_ne!(begun["state"], "WRITE_STATE_ABORTED");
         let tasks = (0..self.partitions).map(|partition| self.task(world, partition, rng.fork()));
         let receipts: Vec<Value> = join_all(tasks).await;
-        if self.before_commit == BeforeCommit::Crash {
-            world.crash().await;
+        match self.before_commit {
+            BeforeCommit::Crash => world.crash().await,
+            BeforeCommit::FailOver => world.fail_over().await,
+            BeforeCommit::Nothing | BeforeCommit::GivesUp => {}
         }
         if self.before_commit == BeforeCommit::GivesUp {
             let status = self

@@ -2,7 +2,7 @@
 //! doubled, nothing left behind.
 //!
 //! Real processes: PostgreSQL, two servers on one database, each behind a proxy that can cut, stall
-//! and swallow replies. Needs the feature `failpoints`.
+//! and swallow replies, as PostgreSQL is for them. Needs the feature `failpoints`.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,8 +16,10 @@
 )]
 
 mod crash;
+mod failover;
 mod job;
 mod kill_points;
+mod link;
 mod oracle;
 mod proxy;
 mod random;

@@ -58,6 +58,8 @@ async fn whatever_fails_a_write_is_there_once_and_whole_or_not_at_all() {
             replica.proxy.set(Weather::Fair);
             replica.signal("CONT");
         }
+        world.link.set(Weather::Fair);
+        world.link.lose_answers_to("COMMIT", 0);
         gave_up += u32::from(end == End::Aborted);
         lost += u32::from(end == End::StagingLost);
         oracle::check(&world.database, &job, mode, &table, end).await;
@@ -73,7 +75,7 @@ async fn whatever_fails_a_write_is_there_once_and_whole_or_not_at_all() {
 async fn strike(world: &World, rng: &mut Rng) {
     let replica = &world.replicas[rng.usize(..2)];
     let moment = Duration::from_millis(rng.u64(10..150));
-    match rng.u8(..16) {
+    match rng.u8(..22) {
         0..2 => {
             replica.kill();
             tokio::time::sleep(moment).await;
@@ -99,6 +101,25 @@ async fn strike(world: &World, rng: &mut Rng) {
         }
         10 => world.crash().await,
         11..14 => session(world, "pg_terminate_backend").await,
+        14 => world.link.cut(),
+        15 => {
+            world.link.set(Weather::Stalled);
+            tokio::time::sleep(moment).await;
+            world.link.set(Weather::Fair);
+        }
+        16 => {
+            world.link.set(Weather::RepliesLost);
+            tokio::time::sleep(moment).await;
+            world.link.cut();
+            world.link.set(Weather::Fair);
+        }
+        17 => {
+            world.link.set(Weather::Garbled);
+            tokio::time::sleep(moment).await;
+            world.link.set(Weather::Fair);
+        }
+        // Of the ledger's transactions, of those with rows, and of both phases.
+        18..20 => world.link.lose_answers_to("COMMIT", rng.u32(1..4)),
         _ => session(world, "pg_cancel_backend").await,
     }
 }

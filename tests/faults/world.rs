@@ -1,17 +1,27 @@
-//! The processes of a run: a database, and two servers on it, each behind its proxy.
+//! The processes of a run: a database behind a proxy, and two servers on it, each behind its own.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::proxy::Proxy;
-use super::support::{Cluster, Database, Pgflight};
+use super::support::{Cluster, Database, Pgflight, wait_until};
 
 pub struct World {
     pub database: Database,
+    /// Between the servers and PostgreSQL.
+    pub link: Proxy,
     pub replicas: [Replica; 2],
     /// PostgreSQL itself, where it is to crash. Dropped last.
     cluster: Option<Arc<Cluster>>,
+    standby: Option<Cluster>,
     crashes: AtomicU32,
+}
+
+/// Who, where, and what database a URL names.
+fn parts(url: &str) -> (&str, &str, &str) {
+    let (user, rest) = url.split_once('@').unwrap();
+    let (address, name) = rest.split_once('/').unwrap();
+    (user, address, name)
 }
 
 pub struct Replica {
@@ -42,20 +52,70 @@ impl World {
         Self::on(Database::on(&cluster.url).await, Some(cluster)).await
     }
 
+    /// On a primary with a standby that every commit waits for, and which can take its place.
+    pub async fn with_standby() -> Self {
+        let primary = Arc::new(Cluster::start());
+        let standby = primary.standby();
+        let database = Database::on(&primary.url).await;
+        database
+            .execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            .await;
+        database.execute("SELECT pg_reload_conf()").await;
+        let synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        wait_until(
+            async || database.text(synchronous).await == "1",
+            "the standby follows",
+        )
+        .await;
+        let (user, address, name) = parts(&database.url);
+        let (_, other, _) = parts(&standby.url);
+        let url = format!("{user}@{address},{other}/{name}?target_session_attrs=read-write");
+        let link = Proxy::start().await;
+        let mut world = Self::of(database, link, &url, Some(primary)).await;
+        world.standby = Some(standby);
+        world
+    }
+
     async fn on(database: Database, cluster: Option<Arc<Cluster>>) -> Self {
-        let replicas = [
-            Replica::new(&database.url).await,
-            Replica::new(&database.url).await,
-        ];
+        let link = Proxy::start().await;
+        let (user, address, name) = parts(&database.url);
+        link.point_at(address);
+        let url = format!("{user}@{}/{name}", link.address);
+        Self::of(database, link, &url, cluster).await
+    }
+
+    async fn of(database: Database, link: Proxy, url: &str, cluster: Option<Arc<Cluster>>) -> Self {
+        let replicas = [Replica::new(url).await, Replica::new(url).await];
         for replica in &replicas {
             replica.start(None);
         }
         Self {
             database,
+            link,
             replicas,
             cluster,
+            standby: None,
             crashes: AtomicU32::new(0),
         }
+    }
+
+    /// Ends the primary without any warning and makes the standby the next one.
+    pub async fn fail_over(&self) {
+        let (Some(primary), Some(standby)) = (&self.cluster, &self.standby) else {
+            return;
+        };
+        self.crashes.fetch_add(1, Ordering::Relaxed);
+        let primary = Arc::clone(primary);
+        tokio::task::spawn_blocking(move || primary.halt())
+            .await
+            .unwrap();
+        self.database.move_to(&standby.url).await;
+        self.database.execute("SELECT pg_promote()").await;
+        // It has no standby of its own to wait for.
+        self.database
+            .execute("ALTER SYSTEM RESET synchronous_standby_names")
+            .await;
+        self.database.execute("SELECT pg_reload_conf()").await;
     }
 
     /// Ends PostgreSQL without any warning and starts it again: what was not logged is gone.
@@ -70,7 +130,7 @@ impl World {
         }
     }
 
-    /// How often PostgreSQL has crashed.
+    /// How often PostgreSQL has crashed or failed over.
     pub fn crashes(&self) -> u32 {
         self.crashes.load(Ordering::Relaxed)
     }
@@ -120,5 +180,14 @@ impl Replica {
             .unwrap()
             .as_ref()
             .is_some_and(Pgflight::has_failed)
+    }
+
+    /// Whether the server has written of a panic.
+    pub fn has_panicked(&self) -> bool {
+        self.process
+            .lock()
+            .unwrap()
+            .as_ref()
+            .is_some_and(Pgflight::has_panicked)
     }
 }

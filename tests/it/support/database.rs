@@ -41,10 +41,7 @@ impl Database {
             .batch_execute(&format!("CREATE DATABASE {name}"))
             .await
             .unwrap();
-        let (base, _) = server_url
-            .rsplit_once('/')
-            .expect("the URL ends in a database");
-        let url = format!("{base}/{name}");
+        let url = on_server(server_url, &name);
         let client = connect(&url).await;
         Self {
             url,
@@ -61,7 +58,12 @@ impl Database {
 
     /// Connects again, after a crash of the server.
     pub async fn reconnect(&self) {
-        let client = connect(&self.url).await;
+        self.move_to(&self.server_url).await;
+    }
+
+    /// Connects to the database of the same name on another server.
+    pub async fn move_to(&self, server_url: &str) {
+        let client = connect(&on_server(server_url, &self.name)).await;
         *self.client.lock().unwrap() = Arc::new(client);
     }
 
@@ -112,14 +114,21 @@ impl Drop for Database {
     }
 }
 
+/// The URL of a database on a server that is named by the URL of another.
+fn on_server(server_url: &str, name: &str) -> String {
+    let (base, _) = server_url
+        .rsplit_once('/')
+        .expect("the URL ends in a database");
+    format!("{base}/{name}")
+}
+
 /// A database with prepared transactions cannot be dropped, and a test that fails may leave some.
 async fn roll_back_prepared(server: &Client, server_url: &str, name: &str) {
     let select = "SELECT gid FROM pg_prepared_xacts WHERE database = $1";
     let rows = server.query(select, &[&name]).await.unwrap_or_default();
-    let (base, _) = server_url.rsplit_once('/').unwrap();
     if !rows.is_empty()
         && let Ok((client, connection)) =
-            tokio_postgres::connect(&format!("{base}/{name}"), NoTls).await
+            tokio_postgres::connect(&on_server(server_url, name), NoTls).await
     {
         tokio::spawn(connection);
         for row in rows {
@@ -144,16 +153,28 @@ impl Cluster {
 
     /// With settings, each as `name=value`.
     pub fn start_with(settings: &[&str]) -> Self {
-        static COUNTER: AtomicU32 = AtomicU32::new(0);
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let folder = format!("pgflight-cluster-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(folder);
         let mut start = script();
         start.arg("start");
         for setting in settings {
             start.args(["--set", setting]);
         }
-        let output = start.arg(&folder).output().unwrap();
+        Self::make(start)
+    }
+
+    /// A standby of this one, which is stopped for a moment to be copied.
+    pub fn standby(&self) -> Self {
+        let mut standby = script();
+        standby.arg("standby").arg(&self.folder);
+        Self::make(standby)
+    }
+
+    /// By a command that takes a new folder and prints a URL.
+    fn make(mut command: Command) -> Self {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let folder = format!("pgflight-cluster-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        let output = command.arg(&folder).output().unwrap();
         assert!(
             output.status.success(),
             "{}",
@@ -166,6 +187,11 @@ impl Cluster {
     /// Ends it as a crash would, and starts it again at the same address.
     pub fn crash(&self) {
         self.run("crash");
+    }
+
+    /// Ends it as a crash would.
+    pub fn halt(&self) {
+        self.run("halt");
     }
 
     pub fn stop(&self) {

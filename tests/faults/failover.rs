@@ -1,0 +1,48 @@
+//! The primary is gone, and a standby that every commit waited for takes its place.
+
+use super::job::{BeforeCommit, End, Job};
+use super::oracle::{self, Mode};
+use super::world::World;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn after_a_failover_a_write_goes_on_or_says_that_its_staged_rows_are_lost() {
+    for mode in [
+        Mode::Append,
+        Mode::AppendInTwoPhases,
+        Mode::Create,
+        Mode::OverwriteBySwap,
+    ] {
+        let world = World::with_standby().await;
+        let job = |name: &str, before_commit| Job {
+            write_id: name.to_owned(),
+            spec: mode.spec(name),
+            partitions: 2,
+            rows: 300,
+            seed: 5,
+            before_commit,
+        };
+        for name in ["before", "across", "after"] {
+            mode.prepare(&world.database, name).await;
+        }
+        let before = job("before", BeforeCommit::Nothing);
+        assert_eq!(before.run(&world).await, End::Committed, "{mode:?}");
+
+        let across = job("across", BeforeCommit::FailOver);
+        let end = across.run(&world).await;
+        let expected = match mode {
+            // Logged, and so on the standby as well: a prepared transaction, or a table beside the target.
+            Mode::AppendInTwoPhases | Mode::Create | Mode::OverwriteBySwap => End::Committed,
+            Mode::Append | Mode::Overwrite | Mode::OverwriteByDelete | Mode::Upsert => {
+                End::StagingLost
+            }
+        };
+        assert_eq!(end, expected, "{mode:?}");
+        oracle::check(&world.database, &across, mode, "across", end).await;
+        // What was told to be committed is.
+        oracle::check(&world.database, &before, mode, "before", End::Committed).await;
+
+        let after = job("after", BeforeCommit::Nothing);
+        assert_eq!(after.run(&world).await, End::Committed, "{mode:?}");
+        oracle::check(&world.database, &after, mode, "after", End::Committed).await;
+    }
+}
