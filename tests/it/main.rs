@@ -21,6 +21,7 @@ mod postgres_tls;
 mod put;
 mod random_types;
 mod reaper;
+mod refused_commit;
 mod rejected;
 mod server;
 mod session;

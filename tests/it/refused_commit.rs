@@ -1,0 +1,238 @@
+//! What PostgreSQL has against a commit leaves the write open, and the same commit works when that is mended.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::support::{Database, Pgflight, Put, Told, attempt, batch};
+
+fn rows(values: &[i32]) -> RecordBatch {
+    batch(&[("n", Arc::new(Int32Array::from(values.to_vec())) as ArrayRef)])
+}
+
+fn append(publish: &str) -> Value {
+    json!({"table": "t", "mode": "MODE_APPEND", "publish": publish})
+}
+
+struct Case {
+    name: &'static str,
+    /// Makes the table t with its column n, and a row 1.
+    table: &'static str,
+    spec: Value,
+    /// What another session does between the attempts and the commit, in a transaction of its own that
+    /// stays open unless it says otherwise.
+    between: &'static str,
+    code: Code,
+    sqlstate: &'static str,
+    /// What mends it, in the same session.
+    mend: &'static str,
+    /// The rows in the end.
+    rows: &'static str,
+}
+
+async fn check(case: Case) {
+    let name = case.name;
+    let database = Database::new().await;
+    database.execute(case.table).await;
+    let server = Pgflight::start_with(&database, &["--lock-timeout", "200ms"]);
+    let mut client = server.client().await;
+    client.begin("w", case.spec, &rows(&[])).await.unwrap();
+    let mut receipts = Vec::new();
+    for (partition, values) in [(0, [2, 3]), (1, [4, 5])] {
+        let put = Put::whole(
+            attempt("w", partition, &partition.to_string()),
+            &[rows(&values)],
+        );
+        receipts.push(client.put(put).await.unwrap());
+    }
+    let other = Database::connect(&database.url).await;
+    other.batch_execute(case.between).await.unwrap();
+    let told = Told::from(client.commit("w", &receipts).await.expect_err(name));
+    assert_eq!(told.code, case.code, "{name}: {}", told.message);
+    assert_eq!(
+        told.details["sqlstate"], case.sqlstate,
+        "{name}: {}",
+        told.message
+    );
+    let status = client.status("w").await.unwrap();
+    assert_eq!(status["state"], "WRITE_STATE_OPEN", "{name}");
+    other.batch_execute(case.mend).await.unwrap();
+    let there = "SELECT n FROM t ORDER BY n";
+    assert_eq!(
+        database.text(there).await,
+        "1",
+        "{name}: nothing was published"
+    );
+    let status = client.commit("w", &receipts).await.unwrap();
+    assert_eq!(status["state"], "WRITE_STATE_COMMITTED", "{name}");
+    assert_eq!(database.text(there).await, case.rows, "{name}");
+}
+
+#[tokio::test]
+async fn a_commit_that_postgresql_refuses_changes_nothing_and_can_be_asked_again() {
+    const PLAIN: &str = "CREATE TABLE t (n int); INSERT INTO t VALUES (1)";
+    let staged = || append("PUBLISH_STAGED");
+    for case in [
+        Case {
+            name: "somebody has locked the table",
+            table: PLAIN,
+            spec: staged(),
+            between: "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE",
+            code: Code::Unavailable,
+            sqlstate: "55P03",
+            mend: "ROLLBACK",
+            rows: "1,2,3,4,5",
+        },
+        Case {
+            name: "somebody reads a table that is to be truncated",
+            table: PLAIN,
+            spec: json!({"table": "t", "mode": "MODE_OVERWRITE"}),
+            between: "BEGIN; SELECT count(*) FROM t",
+            code: Code::Unavailable,
+            sqlstate: "55P03",
+            mend: "ROLLBACK",
+            rows: "2,3,4,5",
+        },
+        Case {
+            name: "somebody reads a table that is to be swapped",
+            table: PLAIN,
+            spec: json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"}),
+            between: "BEGIN; SELECT count(*) FROM t",
+            code: Code::Unavailable,
+            sqlstate: "55P03",
+            mend: "ROLLBACK",
+            rows: "2,3,4,5",
+        },
+        Case {
+            name: "a row like one of ours came first",
+            table: "CREATE TABLE t (n int UNIQUE); INSERT INTO t VALUES (1)",
+            spec: staged(),
+            between: "INSERT INTO t VALUES (4)",
+            code: Code::InvalidArgument,
+            sqlstate: "23505",
+            mend: "DELETE FROM t WHERE n = 4",
+            rows: "1,2,3,4,5",
+        },
+        Case {
+            name: "a constraint is looked at in COMMIT itself",
+            table: "CREATE TABLE t (n int UNIQUE DEFERRABLE INITIALLY DEFERRED); INSERT INTO t VALUES (1)",
+            spec: staged(),
+            between: "INSERT INTO t VALUES (4)",
+            code: Code::InvalidArgument,
+            sqlstate: "23505",
+            mend: "DELETE FROM t WHERE n = 4",
+            rows: "1,2,3,4,5",
+        },
+        Case {
+            name: "a trigger raises an error",
+            table: PLAIN,
+            spec: staged(),
+            between: "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS
+                          $$BEGIN IF NEW.n = 5 THEN RAISE 'not five'; END IF; RETURN NEW; END$$;
+                      CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION no()",
+            code: Code::InvalidArgument,
+            sqlstate: "P0001",
+            mend: "DROP TRIGGER no ON t",
+            rows: "1,2,3,4,5",
+        },
+        Case {
+            name: "a key of an upsert is locked",
+            table: "CREATE TABLE t (n int PRIMARY KEY); INSERT INTO t VALUES (1)",
+            spec: json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["n"]}),
+            between: "BEGIN; INSERT INTO t VALUES (3)",
+            code: Code::Unavailable,
+            sqlstate: "55P03",
+            mend: "ROLLBACK",
+            rows: "1,2,3,4,5",
+        },
+        Case {
+            name: "the table moved away for a moment",
+            table: PLAIN,
+            spec: staged(),
+            between: "ALTER TABLE t RENAME TO elsewhere",
+            code: Code::NotFound,
+            sqlstate: "42P01",
+            mend: "ALTER TABLE elsewhere RENAME TO t",
+            rows: "1,2,3,4,5",
+        },
+    ] {
+        check(case).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stricter_isolation_that_a_database_asks_for_does_not_blind_a_commit() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    for isolation in ["repeatable read", "serializable"] {
+        let set = format!(
+            "DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = %L',
+             current_database(), '{isolation}'); END$$; DELETE FROM t"
+        );
+        database.execute(&set).await;
+        let servers = [Pgflight::start(&database), Pgflight::start(&database)];
+        for publish in ["PUBLISH_STAGED", "PUBLISH_TWO_PHASE"] {
+            let id = format!("{isolation} {publish}");
+            let mut driver = servers[0].client().await;
+            driver
+                .begin(&id, append(publish), &rows(&[]))
+                .await
+                .unwrap();
+            let put = |partition: u32| {
+                Put::whole(
+                    attempt(&id, partition, &partition.to_string()),
+                    &[rows(&[7])],
+                )
+            };
+            let mut other = servers[1].client().await;
+            let (first, second) = tokio::join!(driver.put(put(0)), other.put(put(1)));
+            let receipts = [first.unwrap(), second.unwrap()];
+            driver.commit(&id, &receipts).await.unwrap();
+        }
+        assert_eq!(
+            database.text("SELECT n FROM t").await,
+            "7,7,7,7",
+            "{isolation}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_postgresql_without_a_free_connection_is_unavailable_and_then_serves() {
+    let database = Database::new().await;
+    let role = database.text("SELECT current_database() || '_few'").await;
+    let set = format!(
+        "CREATE TABLE t (n int); CREATE ROLE {role} LOGIN CONNECTION LIMIT 2;
+         GRANT CREATE ON DATABASE {} TO {role}; GRANT ALL ON t TO {role}",
+        database.text("SELECT current_database()").await
+    );
+    database.execute(&set).await;
+    let (_, rest) = database.url.split_once('@').unwrap();
+    let url = format!("postgres://{role}@{rest}");
+    // It holds one connection for control calls, and needs another for rows.
+    let server = Pgflight::start_at(&url, &[]);
+    let mut client = server.client().await;
+    client
+        .begin("w", append("PUBLISH_STAGED"), &rows(&[]))
+        .await
+        .unwrap();
+    let put = || Put::whole(attempt("w", 0, "a"), &[rows(&[1])]);
+    let taken = Database::connect(&url).await;
+    let told = Told::from(client.put(put()).await.expect_err("no connection is free"));
+    assert_eq!(told.code, Code::Unavailable, "{}", told.message);
+    assert_eq!(told.details["sqlstate"], "53300", "{}", told.message);
+    drop(taken);
+    let held = format!("SELECT count(*) < 2 FROM pg_stat_activity WHERE usename = '{role}'");
+    crate::support::wait_until(async || database.text(&held).await == "true", "one is free").await;
+    let receipt = client.put(put()).await.unwrap();
+    client.commit("w", &[receipt]).await.unwrap();
+    assert_eq!(database.text("SELECT n FROM t").await, "1");
+    drop(server);
+    let gone = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}'");
+    crate::support::wait_until(async || database.text(&gone).await == "0", "it left").await;
+    database
+        .execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"))
+        .await;
+}
