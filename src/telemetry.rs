@@ -5,12 +5,22 @@ use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line, for machines.
     Json,
+}
+
+/// Says what is wrong with a filter, if anything is.
+///
+/// # Errors
+/// A text for people.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    let read = EnvFilter::try_new(filter);
+    read.map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// Starts logging, once per process.

@@ -9,7 +9,7 @@ use super::envelope::{self, Envelope, WireForm};
 use super::gate::Limits;
 use crate::error::{Error, Result};
 use crate::proto::v1;
-use crate::write::{KeyedAction, Mode, Preview, WriteState, WriteStatus, Writer};
+use crate::write::{KeyedAction, Mode, Preview, Targets, WriteState, WriteStatus};
 
 /// An action by its name on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub(super) fn list() -> Vec<ActionType> {
 
 /// Carries out an action and gives the body of its one result.
 pub(super) async fn act(
-    writer: &Writer,
+    targets: &Targets,
     name: ActionName,
     action: Action,
     max_message_bytes: u64,
@@ -106,8 +106,9 @@ pub(super) async fn act(
         ActionName::Begin => {
             let request: v1::BeginRequest = envelope.decode()?;
             let write_id = command::write_id(request.write_id)?;
-            let spec = command::write_spec(request.spec)?;
+            let (target, spec) = command::write_spec(request.spec)?;
             let schema = decode::schema(&request.arrow_schema, limits)?;
+            let (_, writer) = targets.find(&target)?;
             writer.begin(&write_id, &spec, &schema).await?
         }
         ActionName::Commit => {
@@ -118,22 +119,26 @@ pub(super) async fn act(
                 .into_iter()
                 .map(|receipt| command::receipt(&write_id, receipt))
                 .collect::<Result<Vec<_>>>()?;
+            let (_, writer) = targets.find(&request.target)?;
             writer.commit(&write_id, &accepted).await?
         }
         ActionName::Abort => {
             let request: v1::AbortRequest = envelope.decode()?;
+            let (_, writer) = targets.find(&request.target)?;
             writer
                 .abort(&command::write_id(request.write_id)?, &request.reason)
                 .await?
         }
         ActionName::Plan => {
             let request: v1::PlanRequest = envelope.decode()?;
-            let spec = command::write_spec(request.spec)?;
+            let (target, spec) = command::write_spec(request.spec)?;
             let schema = decode::schema(&request.arrow_schema, limits)?;
+            let (_, writer) = targets.find(&target)?;
             return envelope::encode(&plan_response(writer.preview(&spec, &schema).await?), form);
         }
         ActionName::Status => {
             let request: v1::StatusRequest = envelope.decode()?;
+            let (_, writer) = targets.find(&request.target)?;
             writer.status(&command::write_id(request.write_id)?).await?
         }
     };

@@ -28,27 +28,27 @@ pub(super) enum PutCommand {
     Attempt(AttemptId, WireForm),
 }
 
-/// Reads the descriptor of a DoPut.
-pub(super) fn put_command(descriptor: Option<FlightDescriptor>) -> Result<PutCommand> {
+/// Reads the descriptor of a DoPut: the target it names, empty for none, and what it is to do there.
+pub(super) fn put_command(descriptor: Option<FlightDescriptor>) -> Result<(String, PutCommand)> {
     let Some(descriptor) = descriptor else {
         return Err(Error::invalid_command(
             "the first message of the stream has no descriptor; give a path [\"schema\", \"table\"] or a command",
         ));
     };
     if descriptor.r#type != i32::from(DescriptorType::Cmd) {
-        return Ok(PutCommand::Table(path(descriptor)?));
+        let (target, table) = path(descriptor)?;
+        return Ok((target, PutCommand::Table(table)));
     }
     let envelope = Envelope::parse(&descriptor.cmd)?;
     let form = envelope.form();
     if envelope.is::<v1::WriteCommand>() {
         let command: v1::WriteCommand = envelope.decode()?;
-        Ok(PutCommand::Write(write_spec(command.spec)?, form))
+        let (target, spec) = write_spec(command.spec)?;
+        Ok((target, PutCommand::Write(spec, form)))
     } else if envelope.is::<v1::AttemptCommand>() {
         let command: v1::AttemptCommand = envelope.decode()?;
-        Ok(PutCommand::Attempt(
-            attempt_id(command.write_id, command.partition_id, command.attempt_id)?,
-            form,
-        ))
+        let id = attempt_id(command.write_id, command.partition_id, command.attempt_id)?;
+        Ok((command.target, PutCommand::Attempt(id, form)))
     } else {
         Err(Error::invalid_command(format!(
             "{} does not begin a stream; a WriteCommand or an AttemptCommand does",
@@ -57,14 +57,21 @@ pub(super) fn put_command(descriptor: Option<FlightDescriptor>) -> Result<PutCom
     }
 }
 
-/// Reads a descriptor that can only name a table.
-pub(super) fn path(descriptor: FlightDescriptor) -> Result<TableName> {
+/// Reads a descriptor that can only name a table: the target it names, empty for none, and the table.
+pub(super) fn path(descriptor: FlightDescriptor) -> Result<(String, TableName)> {
     if descriptor.r#type != i32::from(DescriptorType::Path) {
         return Err(Error::invalid_command(
-            "the descriptor names no table; give a path [\"table\"] or [\"schema\", \"table\"]",
+            "the descriptor names no table; give a path [\"table\"], [\"schema\", \"table\"] or \
+             [\"target\", \"schema\", \"table\"]",
         ));
     }
-    TableName::from_parts(descriptor.path)
+    let mut parts = descriptor.path;
+    // A table has two parts at most, so that a third can only be the target.
+    let target = match parts.len() {
+        3 => parts.remove(0),
+        _ => String::new(),
+    };
+    Ok((target, TableName::from_parts(parts)?))
 }
 
 /// Reads an end record from the metadata of a message without rows.
@@ -95,17 +102,12 @@ pub(super) fn receipt(write_id: &str, receipt: v1::Receipt) -> Result<(AttemptId
     ))
 }
 
-/// Reads where rows go and how; refuses an option that the mode would ignore.
-pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
+/// Reads where rows go and how: the target, empty for none, and the rest. Refuses an option that the mode
+/// would ignore.
+pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSpec)> {
     let spec = spec.ok_or_else(|| {
         Error::invalid_command("the command has no spec: table and mode are missing")
     })?;
-    if !spec.target.is_empty() {
-        return Err(Error::not_found(format!(
-            "this server has no target {:?}; leave target out",
-            spec.target
-        )));
-    }
     let if_exists =
         v1::IfExists::try_from(spec.if_exists).map_err(|_| unknown("if_exists", spec.if_exists))?;
     let overwrite_with = v1::OverwriteWith::try_from(spec.overwrite_with)
@@ -205,7 +207,7 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
         v1::Mode::UpdateOnly => keyed(KeyedAction::UpdateOnly, spec.keys, spec.order_by)?,
         v1::Mode::DeleteByKey => keyed(KeyedAction::DeleteByKey, spec.keys, spec.order_by)?,
     };
-    Ok(WriteSpec {
+    let write_spec = WriteSpec {
         table: TableName::parse(&spec.table)?,
         mode,
         column_types: definition.column_types,
@@ -225,7 +227,8 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<WriteSpec> {
             true => Vec::new(),
             false => distinct_names("primary_key", definition.primary_key)?,
         },
-    })
+    };
+    Ok((spec.target, write_spec))
 }
 
 fn conversion(asked: v1::Conversion) -> Result<Conversion> {

@@ -8,32 +8,49 @@ use super::command;
 use crate::error::{Error, Result};
 use crate::plan::Relation;
 use crate::plan::arrow_schema::to_arrow_schema;
-use crate::write::Writer;
+use crate::write::Targets;
 
 /// The Arrow schema of a table; data of this schema can be written to it.
-pub(super) async fn schema(writer: &Writer, descriptor: FlightDescriptor) -> Result<SchemaResult> {
-    let relation = writer.relation(&command::path(descriptor)?).await?;
+pub(super) async fn schema(
+    targets: &Targets,
+    descriptor: FlightDescriptor,
+) -> Result<SchemaResult> {
+    let (target, table) = command::path(descriptor)?;
+    let relation = targets.find(&target)?.1.relation(&table).await?;
     Ok(SchemaResult {
         schema: ipc_schema(&to_arrow_schema(&relation))?.0,
     })
 }
 
 /// One table.
-pub(super) async fn flight(writer: &Writer, descriptor: FlightDescriptor) -> Result<FlightInfo> {
-    describe(&writer.relation(&command::path(descriptor)?).await?)
+pub(super) async fn flight(targets: &Targets, descriptor: FlightDescriptor) -> Result<FlightInfo> {
+    let (target, table) = command::path(descriptor)?;
+    let (target, writer) = targets.find(&target)?;
+    let target = (!targets.is_alone()).then_some(target);
+    describe(target, &writer.relation(&table).await?)
 }
 
-/// All tables that may be written.
-pub(super) async fn flights(writer: &Writer) -> Result<Vec<FlightInfo>> {
-    writer.relations().await?.iter().map(describe).collect()
+/// All tables that may be written, of all targets or of the one that is named.
+pub(super) async fn flights(targets: &Targets, named: &str) -> Result<Vec<FlightInfo>> {
+    let chosen: Vec<_> = match named {
+        "" => targets.iter().collect(),
+        name => vec![targets.find(name)?],
+    };
+    let mut flights = Vec::new();
+    for (target, writer) in chosen {
+        let target = (!targets.is_alone()).then_some(target);
+        for relation in writer.relations().await? {
+            flights.push(describe(target, &relation)?);
+        }
+    }
+    Ok(flights)
 }
 
-/// There is nothing to get, only to put: no endpoints, and sizes unknown.
-fn describe(relation: &Relation) -> Result<FlightInfo> {
-    let path = vec![
-        relation.name.schema.as_str().to_owned(),
-        relation.name.name.as_str().to_owned(),
-    ];
+/// There is nothing to get, only to put: no endpoints, and sizes unknown. The path names the target
+/// where there are several.
+fn describe(target: Option<&str>, relation: &Relation) -> Result<FlightInfo> {
+    let parts = [relation.name.schema.as_str(), relation.name.name.as_str()];
+    let path = target.into_iter().chain(parts).map(str::to_owned).collect();
     let mut info = FlightInfo::new().with_descriptor(FlightDescriptor::new_path(path));
     info.schema = ipc_schema(&to_arrow_schema(relation))?.0;
     Ok(info)

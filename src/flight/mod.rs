@@ -16,5 +16,5 @@ mod status;
 mod tls;
 
 pub use offline::{read_schema, write_spec_from_json};
-pub use server::{Server, ServerConfig};
+pub use server::{CallLimits, Server, ServerConfig};
 pub use tls::TlsFiles;

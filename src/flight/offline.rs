@@ -57,5 +57,10 @@ pub fn read_schema(source: impl Read) -> Result<Schema> {
 pub fn write_spec_from_json(fields: Map<String, Value>) -> Result<WriteSpec> {
     let spec: v1::WriteSpec = serde_json::from_value(Value::Object(fields))
         .map_err(|error| Error::invalid_command(format!("the spec cannot be read: {error}")))?;
-    command::write_spec(Some(spec))
+    match command::write_spec(Some(spec))? {
+        (target, spec) if target.is_empty() => Ok(spec),
+        _ => Err(Error::invalid_command(
+            "name the target by --target, not in the spec",
+        )),
+    }
 }

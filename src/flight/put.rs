@@ -11,11 +11,11 @@ use super::gate::{Limits, MAX_HEADER_BYTES};
 use super::meter::Messages;
 use crate::error::{Error, Result};
 use crate::proto::v1;
-use crate::write::{AppendBy, AttemptId, Budget, EndOfStream, Mode, Receipt, WriteSpec, Writer};
+use crate::write::{AppendBy, AttemptId, Budget, EndOfStream, Mode, Receipt, Targets, WriteSpec};
 
 /// Carries out a whole DoPut. Dropping the future keeps nothing of the stream.
 pub(super) async fn put(
-    writer: &Writer,
+    targets: &Targets,
     limits: Limits,
     budget: Budget,
     mut messages: Messages,
@@ -25,7 +25,8 @@ pub(super) async fn put(
         .ok_or_else(|| Error::invalid_command("the stream is empty: no descriptor, no schema"))?;
     let descriptor = first.flight_descriptor.take();
     let described = descriptor.as_ref().map_or(0, prost::Message::encoded_len);
-    let command = put_command(descriptor)?;
+    let (target, command) = put_command(descriptor)?;
+    let (_, writer) = targets.find(&target)?;
     let decoder = Decoder::begin(&first, limits, budget)?;
     check_first(&first, described)?;
     let schema = decoder.schema();

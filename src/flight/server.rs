@@ -15,7 +15,7 @@ use super::service::{Life, Service};
 use super::tls::{Tls, TlsFiles};
 use crate::error::{Error, Result};
 use crate::proto::DESCRIPTOR_SETS;
-use crate::write::{Budget, Writer};
+use crate::write::{Budget, Targets};
 
 /// tonic passes its unset option on as "no limit"; Spark's workers need one each.
 const MAX_CONCURRENT_STREAMS: u32 = 32;
@@ -45,8 +45,15 @@ pub struct ServerConfig {
     pub tls: Option<TlsFiles>,
     /// Largest gRPC message taken, in bytes.
     pub max_message_bytes: usize,
-    /// The memory that messages share.
-    pub budget: Budget,
+    /// After so long a connection takes no more calls, and ends with those it has.
+    pub max_connection_age: Duration,
+    /// What calls and connections may take.
+    pub limits: CallLimits,
+}
+
+/// What calls and connections may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallLimits {
     /// How long the sender of a stream may take for one message.
     pub idle_timeout: Duration,
     /// How long a stream may take in all.
@@ -55,8 +62,6 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// Connections at once from one address.
     pub max_connections_per_peer: usize,
-    /// After so long a connection takes no more calls, and ends with those it has.
-    pub max_connection_age: Duration,
     /// How long running streams may go on after the signal to end.
     pub drain_timeout: Duration,
 }
@@ -77,7 +82,7 @@ impl Server {
     /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when the certificates cannot
     /// be used, [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when the address cannot
     /// be bound.
-    pub async fn bind(config: ServerConfig, writer: Writer) -> Result<Self> {
+    pub async fn bind(config: ServerConfig, budget: Budget, targets: Targets) -> Result<Self> {
         let failed = |error: std::io::Error| {
             Error::unavailable(format!("cannot listen on {}", config.listen)).with_source(error)
         };
@@ -86,10 +91,10 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         let max_message_bytes = u64::try_from(config.max_message_bytes).unwrap_or(u64::MAX);
         let service = Service {
-            writer,
+            targets,
             max_message_bytes,
-            budget: config.budget.clone(),
-            stream_timeout: config.stream_timeout,
+            budget,
+            stream_timeout: config.limits.stream_timeout,
             life: Arc::new(Life::default()),
         };
         Ok(Self {
@@ -129,21 +134,29 @@ impl Server {
         let flight = Metered {
             service: flight,
             meter: Meter {
-                budget: config.budget.clone(),
+                budget: self.service.budget.clone(),
                 max_message_bytes: self.service.max_message_bytes,
-                idle_timeout: config.idle_timeout,
+                idle_timeout: config.limits.idle_timeout,
             },
         };
         // What senders may have under way that nobody has taken is back-pressure, and memory of ours. A
         // connection has room for two streams, so that one stalled COPY does not stop its other calls.
-        let window = u32::try_from(config.budget.window_bytes()).unwrap_or(u32::MAX);
-        let door = Door::new(config.max_connections, config.max_connections_per_peer);
+        let window = u32::try_from(self.service.budget.window_bytes()).unwrap_or(u32::MAX);
+        let door = Door::new(
+            config.limits.max_connections,
+            config.limits.max_connections_per_peer,
+        );
         let incoming = TcpIncoming::from(self.listener)
             .with_nodelay(Some(true))
             .with_keepalive(Some(TCP_KEEPALIVE));
 
         let life = Arc::clone(&self.service.life);
-        let drained = drain(signal, health, Arc::clone(&life), config.drain_timeout);
+        let drained = drain(
+            signal,
+            health,
+            Arc::clone(&life),
+            config.limits.drain_timeout,
+        );
         let served = tonic::transport::Server::builder()
             .initial_stream_window_size(window)
             .initial_connection_window_size(window.saturating_mul(2))

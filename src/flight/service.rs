@@ -20,12 +20,12 @@ use super::meter::Messages;
 use super::status::log_to_status;
 use super::{info, put};
 use crate::error::{Error, Result};
-use crate::write::{Budget, Writer};
+use crate::write::{Budget, Targets};
 
 /// What all calls share.
 #[derive(Clone)]
 pub(super) struct Service {
-    pub(super) writer: Writer,
+    pub(super) targets: Targets,
     pub(super) max_message_bytes: u64,
     pub(super) budget: Budget,
     pub(super) stream_timeout: Duration,
@@ -90,7 +90,7 @@ impl FlightService for Service {
             let _running = service.life.calls.token();
             let (limits, budget) = (service.limits(), service.budget.clone());
             let outcome = tokio::select! {
-                outcome = put::put(&service.writer, limits, budget, messages) => outcome,
+                outcome = put::put(&service.targets, limits, budget, messages) => outcome,
                 () = tokio::time::sleep(service.stream_timeout) => Err(Error::timeout(format!(
                     "the stream has taken more than {}; nothing of it is kept; see --stream-timeout",
                     humantime::format_duration(service.stream_timeout)
@@ -113,7 +113,7 @@ impl FlightService for Service {
                 self.life.refuse_when_draining()?;
             }
             action::act(
-                &self.writer,
+                &self.targets,
                 name,
                 action,
                 self.max_message_bytes,
@@ -132,10 +132,10 @@ impl FlightService for Service {
     }
 
     async fn list_flights(&self, request: Request<Criteria>) -> Answer<FlightInfo> {
-        let outcome = match request.get_ref().expression.is_empty() {
-            true => info::flights(&self.writer).await,
-            false => Err(Error::unsupported(
-                "ListFlights takes no criteria; leave the expression empty",
+        let outcome = match std::str::from_utf8(&request.get_ref().expression) {
+            Ok(target) => info::flights(&self.targets, target).await,
+            Err(_) => Err(Error::invalid_command(
+                "ListFlights takes the name of a target as its criteria, or nothing",
             )),
         };
         outcome
@@ -147,7 +147,7 @@ impl FlightService for Service {
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        let outcome = info::flight(&self.writer, request.into_inner()).await;
+        let outcome = info::flight(&self.targets, request.into_inner()).await;
         outcome
             .map(Response::new)
             .map_err(|error| log_to_status(&error, "GetFlightInfo"))
@@ -157,7 +157,7 @@ impl FlightService for Service {
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<SchemaResult>, Status> {
-        let outcome = info::schema(&self.writer, request.into_inner()).await;
+        let outcome = info::schema(&self.targets, request.into_inner()).await;
         outcome
             .map(Response::new)
             .map_err(|error| log_to_status(&error, "GetSchema"))

@@ -32,6 +32,15 @@ pub struct TlsFiles {
 }
 
 impl TlsFiles {
+    /// Says what is wrong with them, if anything is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when one cannot be read or
+    /// they do not belong together.
+    pub fn check(&self) -> Result<()> {
+        self.load().map(|_| ())
+    }
+
     fn load(&self) -> Result<Arc<ServerConfig>> {
         let unusable = |error: rustls::Error| {
             let text = format!("{} cannot be used", self.certificate.display());

@@ -11,6 +11,7 @@ mod session;
 mod single;
 mod spec;
 mod target;
+mod targets;
 mod two_phase;
 mod writer;
 
@@ -23,6 +24,7 @@ pub use spec::{
     AppendBy, AttemptId, Conversion, IfExists, KeyedAction, Mode, OverwriteWith, Receipt, Rounding,
     SchemaEvolution, WriteSpec,
 };
+pub use targets::Targets;
 pub use writer::Writer;
 
 pub use crate::pg::{LedgerWrite, WriteState};

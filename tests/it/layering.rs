@@ -4,13 +4,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module, the modules of ours it may name, the guarded crates it may name.
-const LAYERS: [(&str, &[&str], &[&str]); 11] = [
+const LAYERS: [(&str, &[&str], &[&str]); 12] = [
+    ("main", &["cli", "config", "error"], &["tokio"]),
     (
-        "main",
+        "cli",
         &["config", "error", "flight", "pg", "telemetry", "write"],
         &["tokio"],
     ),
-    ("config", &["telemetry"], &[]),
+    (
+        "config",
+        &["error", "flight", "pg", "telemetry", "write"],
+        &[],
+    ),
     ("telemetry", &[], &[]),
     (
         "flight",

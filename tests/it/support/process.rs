@@ -1,6 +1,7 @@
 //! The server as a child process on a port of its own.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -29,6 +30,12 @@ impl Pgflight {
         Self::start_to_fail(url, options, None)
     }
 
+    /// Starts a server that is told of its databases by a file.
+    pub fn start_with_file(file: &Path, options: &[&str]) -> Self {
+        let options = [&["--config", file.to_str().unwrap()], options].concat();
+        Self::start_at("", &options)
+    }
+
     /// Starts a server to which the system gives so much memory and no more (RLIMIT_DATA).
     pub fn start_below(database: &Database, bytes: u64, options: &[&str]) -> Self {
         let mut command = Command::new("prlimit");
@@ -51,7 +58,8 @@ impl Pgflight {
     ) -> Self {
         let mut child = command
             .env("PGFLIGHT_FAILPOINT", failpoint.unwrap_or_default())
-            .args(["serve", "--listen", "127.0.0.1:0", "--postgres", url])
+            .env("PGFLIGHT_POSTGRES", url)
+            .args(["serve", "--listen", "127.0.0.1:0"])
             .args(options)
             .stderr(Stdio::piped())
             .spawn()

@@ -1,11 +1,14 @@
 //! What the command line and the environment say.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::telemetry::LogFormat;
 
@@ -23,17 +26,71 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// Reads the command line and the environment of the process.
+    ///
+    /// # Errors
+    /// What to print: why it cannot be read, or the help or version that was asked for.
+    pub fn read() -> Result<Self, clap::Error> {
+        Self::read_from(std::env::args_os())
+    }
+
+    /// Reads these arguments, of which the first is the program's name, and the environment.
+    pub(super) fn read_from<T: Into<OsString> + Clone>(
+        arguments: impl IntoIterator<Item = T>,
+    ) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(arguments)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        if let (Command::Serve(options), Some((_, matches))) =
+            (&mut cli.command, matches.subcommand())
+        {
+            options.given = Given::of(matches);
+        }
+        Ok(cli)
+    }
+}
+
+/// Which options were given by flag or environment, rather than left to their defaults: those win over
+/// the configuration file.
+#[derive(Debug, Clone, Default)]
+pub struct Given(HashSet<String>);
+
+impl Given {
+    fn of(matches: &ArgMatches) -> Self {
+        let is_given = |id: &&clap::Id| {
+            matches!(
+                matches.value_source(id.as_str()),
+                Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+            )
+        };
+        let given = matches.ids().filter(is_given);
+        Self(given.map(|id| id.as_str().to_owned()).collect())
+    }
+
+    /// Whether the option with this name of its field was given.
+    pub(super) fn has(&self, option: &str) -> bool {
+        self.0.contains(option)
+    }
+}
+
 /// What pgflight can be asked to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve Arrow Flight until SIGTERM or Ctrl-C.
     ///
-    /// Clients send rows to it; it writes them to one PostgreSQL. It keeps no state of its own: run
-    /// as many as you like beside each other.
+    /// Clients send rows to it; it writes them to PostgreSQL. It keeps no state of its own: run as many as
+    /// you like beside each other.
+    ///
+    /// What a flag or its environment variable says wins over the file that --config names, and that over
+    /// the default. Several databases behind one server take a file; see pgflight config example.
     ///
     /// Exit status: 0 after a drain, 1 when it could not start or serve, 64 for bad usage.
     #[command(after_help = EXAMPLES)]
     Serve(Box<Serve>),
+
+    /// Check a configuration file, or print an example of one.
+    #[command(subcommand)]
+    Config(ConfigCommand),
 
     /// Make the ledger: the schema `pgflight`, where the state of writes is kept.
     ///
@@ -83,8 +140,44 @@ Examples:
 Where the file comes from, in Python:
   pathlib.Path(\"trips.arrow\").write_bytes(table.schema.serialize())";
 
-/// How to reach PostgreSQL.
+/// What can be asked about configuration files.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say everything that is wrong with a file, with the lines, and connect to nothing.
+    ///
+    /// Exit status: 0 when a server would start with it, 64 when not.
+    Check(ConfigCheck),
+
+    /// Print a file with everything that can be set, commented, each at its default.
+    Example,
+}
+
+/// Options of `pgflight config check`.
 #[derive(Debug, Args)]
+pub struct ConfigCheck {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Which database a command is about.
+#[derive(Debug, Clone, Args)]
+pub struct Destination {
+    /// Configuration file of a server, for its targets.
+    #[arg(long, env = "PGFLIGHT_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Target of the file, where it has several and the default is not meant.
+    #[arg(long, value_name = "NAME", requires = "config")]
+    pub target: Option<String>,
+
+    /// Where PostgreSQL is, without a file.
+    #[command(flatten)]
+    pub postgres: Postgres,
+}
+
+/// How to reach PostgreSQL.
+#[derive(Debug, Clone, Args)]
 pub struct Postgres {
     /// PostgreSQL to write to: a URL or key=value text. What it leaves out comes from PGHOST, PGPORT,
     /// PGUSER, PGPASSWORD, PGDATABASE and libpq's other variables. Give the password by PGPASSWORD
@@ -106,8 +199,17 @@ pub struct Postgres {
 }
 
 /// Options of `pgflight serve`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Serve {
+    /// Which of them were given.
+    #[arg(skip)]
+    pub given: Given,
+
+    /// Configuration file in TOML: for several databases, and for whatever you would rather not write into
+    /// flags. SIGHUP reads it again.
+    #[arg(long, env = "PGFLIGHT_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
     /// Address to listen on; port 0 picks a free one, which the log names.
     #[arg(
         long,
@@ -236,6 +338,10 @@ pub struct Serve {
     #[arg(long, env = "PGFLIGHT_REAPER_INTERVAL", value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub reaper_interval: Duration,
 
+    /// Address where metrics are served; not served unless one is given.
+    #[arg(long, env = "PGFLIGHT_METRICS_LISTEN", value_name = "HOST:PORT", value_parser = address)]
+    pub metrics_listen: Option<SocketAddr>,
+
     /// How log lines look.
     #[arg(
         long,
@@ -256,7 +362,7 @@ pub struct Serve {
 }
 
 /// Reads `host:port`; the host may be a name.
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let mut addresses = text
         .to_socket_addrs()
         .map_err(|error| format!("{error}; write host:port, such as 0.0.0.0:8815"))?;
@@ -274,7 +380,7 @@ pub struct Migrate {
 
     /// Where the ledger goes.
     #[command(flatten)]
-    pub postgres: Postgres,
+    pub destination: Destination,
 }
 
 /// Options of `pgflight plan`.
@@ -308,7 +414,7 @@ pub struct Plan {
 
     /// Where the table is.
     #[command(flatten)]
-    pub postgres: Postgres,
+    pub destination: Destination,
 }
 
 fn object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
@@ -324,7 +430,7 @@ pub struct Writes {
 
     /// Where the ledger is.
     #[command(flatten)]
-    pub postgres: Postgres,
+    pub destination: Destination,
 }
 
 /// Options of `pgflight abort`.
@@ -340,5 +446,5 @@ pub struct Abort {
 
     /// Where the ledger is.
     #[command(flatten)]
-    pub postgres: Postgres,
+    pub destination: Destination,
 }

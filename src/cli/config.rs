@@ -1,0 +1,22 @@
+//! `pgflight config`: what is wrong with a file, and what a file can hold.
+
+use pgflight::config::{Config, ConfigCommand, example};
+use pgflight::error::Result;
+
+use super::say;
+
+pub(super) fn config(command: ConfigCommand) -> Result<()> {
+    match command {
+        ConfigCommand::Example => say(example().trim_end()),
+        ConfigCommand::Check(options) => {
+            let config = Config::load_file(&options.file)?;
+            let targets: Vec<&str> = config.targets.keys().map(String::as_str).collect();
+            say(&format!(
+                "{} holds together; targets: {}. `pgflight check` connects to them.",
+                options.file.display(),
+                targets.join(", ")
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! The subcommands, a file each; what they print, and where.
+
+mod config;
+mod plan;
+mod serve;
+mod writes;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use pgflight::config::{Command, Destination, Migrate, TargetConfig, load_target};
+use pgflight::error::Result;
+use pgflight::pg::{ConnectionConfig, Pool, migration};
+use pgflight::write::Writer;
+
+/// How long PostgreSQL may take to answer when a command or the server starts.
+const START_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Carries out a subcommand, and gives the exit status.
+pub(crate) async fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Serve(options) => serve::serve(&options).await.map(|()| ExitCode::SUCCESS),
+        Command::Config(command) => config::config(command).map(|()| ExitCode::SUCCESS),
+        Command::Migrate(options) => migrate(options).await.map(|()| ExitCode::SUCCESS),
+        Command::Plan(options) => plan::plan(options).await,
+        Command::Writes(options) => writes::list(options).await.map(|()| ExitCode::SUCCESS),
+        Command::Abort(options) => writes::abort(options).await,
+    }
+}
+
+async fn migrate(options: Migrate) -> Result<()> {
+    if options.print {
+        say(migration().trim_end());
+        return Ok(());
+    }
+    let (connection, writer) = connect(&options.destination).await?;
+    writer.migrate().await?;
+    say(&format!("the ledger is in schema pgflight of {connection}"));
+    Ok(())
+}
+
+/// Connects to the database that a command is about.
+async fn connect(destination: &Destination) -> Result<(ConnectionConfig, Writer)> {
+    let TargetConfig { connection, pool } = load_target(destination)?;
+    let writer = Writer::new(Pool::new(&connection, &pool)?);
+    writer.check(START_TIMEOUT).await?;
+    Ok((connection, writer))
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+/// Tells a person at the terminal what went wrong.
+#[expect(
+    clippy::print_stderr,
+    reason = "the one line a person at the terminal is waiting for"
+)]
+pub(crate) fn complain(message: &str) {
+    eprintln!("pgflight: {message}");
+}

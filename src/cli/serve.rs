@@ -1,0 +1,98 @@
+//! `pgflight serve`: from a configuration to a server that runs until it is told to end.
+
+use std::collections::BTreeMap;
+
+use pgflight::config::{Config, Serve, TargetConfig};
+use pgflight::error::{Error, Result};
+use pgflight::flight::Server;
+use pgflight::pg::Pool;
+use pgflight::telemetry;
+use pgflight::write::{Budget, Targets, Writer};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::START_TIMEOUT;
+
+/// Serves until SIGTERM or Ctrl-C.
+pub(super) async fn serve(options: &Serve) -> Result<()> {
+    let config = Config::load(options)?;
+    telemetry::start(config.log.format, &config.log.filter)
+        .map_err(|problem| Error::internal(format!("cannot start logging: {problem}")))?;
+    let budget = Budget::new(&config.budget)?;
+    let targets = connect(&config.targets, config.default_target.clone()).await?;
+    let server = Server::bind(config.server.clone(), budget, targets.clone()).await?;
+    let stop = CancellationToken::new();
+    let mut reaping = JoinSet::new();
+    for (_, writer) in targets.iter() {
+        let (writer, stop, config) = (writer.clone(), stop.clone(), config.reaper.clone());
+        reaping.spawn(async move { writer.reap_until(stop, &config).await });
+    }
+    for (name, target) in &config.targets {
+        tracing::info!(target_name = name, postgres = %target.connection, "writes to");
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        "listening on {}",
+        server.address()
+    );
+    let served = server.serve(asked_to_end()).await;
+    stop.cancel();
+    // What they were about is another server's or the next start's.
+    reaping.abort_all();
+    served
+}
+
+/// Makes the pools, and a connection to each target to know that there can be any. One of several targets
+/// may be out of reach: the others are served, and it is when it comes back.
+async fn connect(
+    configured: &BTreeMap<String, TargetConfig>,
+    default: Option<String>,
+) -> Result<Targets> {
+    let mut writers = BTreeMap::new();
+    for (name, target) in configured {
+        let writer = Writer::new(Pool::new(&target.connection, &target.pool)?);
+        writers.insert(name.clone(), writer);
+    }
+    let targets = Targets::new(writers, default);
+    let mut checks = JoinSet::new();
+    for (name, writer) in targets.iter() {
+        let (name, writer) = (name.to_owned(), writer.clone());
+        checks.spawn(async move { (name, writer.check(START_TIMEOUT).await) });
+    }
+    let mut last = None;
+    let mut reachable = 0;
+    while let Some(checked) = checks.join_next().await {
+        match checked {
+            Ok((_, Ok(()))) => reachable += 1,
+            Ok((_, Err(error))) if targets.is_alone() => return Err(error),
+            Ok((name, Err(error))) => {
+                tracing::warn!(target_name = name, %error, "a target cannot be reached now");
+                last = Some(error);
+            }
+            Err(error) => {
+                return Err(Error::internal("a check of a target failed").with_source(error));
+            }
+        }
+    }
+    match last {
+        Some(error) if reachable == 0 => Err(error),
+        _ => Ok(targets),
+    }
+}
+
+/// Completes at SIGTERM or SIGINT. A system without signals serves until it is killed.
+async fn asked_to_end() {
+    match (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        _ => std::future::pending().await,
+    }
+}

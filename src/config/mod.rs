@@ -1,0 +1,17 @@
+//! What the process is told: flags and environment, a file, and out of both one valid configuration.
+
+mod args;
+mod example;
+mod file;
+mod problems;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod value;
+
+pub use args::{
+    Abort, Cli, Command, ConfigCheck, ConfigCommand, Destination, Migrate, Plan, Postgres, Serve,
+    Writes,
+};
+pub use example::example;
+pub use validate::{Config, LogConfig, TargetConfig, load_target};

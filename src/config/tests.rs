@@ -1,0 +1,309 @@
+//! Which of flag, file and default wins, and how problems are told.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::CommandFactory;
+
+use super::args::{Cli, Command, Serve};
+use super::validate::Config;
+use super::{example, file::File, problems::Problems};
+
+/// A file of its own for a test, removed with its value.
+struct TemporaryFile(PathBuf);
+
+impl TemporaryFile {
+    fn new(text: &str) -> Self {
+        let name = format!("pgflight-config-{}.toml", uuid::Uuid::new_v4());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).ok();
+    }
+}
+
+fn serve(arguments: &[&str]) -> Serve {
+    let arguments = ["pgflight", "serve"].iter().chain(arguments);
+    let Command::Serve(options) = Cli::read_from(arguments).unwrap().command else {
+        panic!("`serve` is another command");
+    };
+    *options
+}
+
+fn load(text: &str, arguments: &[&str]) -> Result<Config, String> {
+    let file = TemporaryFile::new(text);
+    let path = file.0.to_str().unwrap().to_owned();
+    let options = serve(&[&["--config", &path], arguments].concat());
+    Config::load(&options).map_err(|error| error.to_string().replace(&path, "FILE"))
+}
+
+/// Section and key of the file, the option, and two values that are not the default, as the file and as the
+/// command line have them.
+const OPTIONS: [(&str, &str, &str, &str, &str); 23] = [
+    (
+        "server",
+        "listen",
+        "--listen",
+        "\"127.0.0.1:1\"",
+        "127.0.0.1:2",
+    ),
+    ("server", "insecure", "--insecure", "true", ""),
+    (
+        "server",
+        "max_connection_age",
+        "--max-connection-age",
+        "\"7s\"",
+        "8s",
+    ),
+    ("server", "drain_timeout", "--drain-timeout", "\"7s\"", "8s"),
+    ("limits", "max_copies", "--max-copies", "7", "8"),
+    ("limits", "copy_wait", "--copy-wait", "\"7s\"", "8s"),
+    (
+        "limits",
+        "copy_stall_timeout",
+        "--copy-stall-timeout",
+        "\"7s\"",
+        "8s",
+    ),
+    ("limits", "lock_timeout", "--lock-timeout", "\"7s\"", "8s"),
+    (
+        "limits",
+        "max_message_size",
+        "--max-message-size",
+        "\"7MiB\"",
+        "8MiB",
+    ),
+    (
+        "limits",
+        "memory_limit",
+        "--memory-limit",
+        "\"7GiB\"",
+        "8GiB",
+    ),
+    ("limits", "idle_timeout", "--idle-timeout", "\"7s\"", "8s"),
+    (
+        "limits",
+        "stream_timeout",
+        "--stream-timeout",
+        "\"7s\"",
+        "8s",
+    ),
+    ("limits", "max_connections", "--max-connections", "7", "8"),
+    (
+        "limits",
+        "max_connections_per_peer",
+        "--max-connections-per-peer",
+        "7",
+        "8",
+    ),
+    ("writes", "write_ttl", "--write-ttl", "\"7s\"", "8s"),
+    ("writes", "prepared_ttl", "--prepared-ttl", "\"7s\"", "8s"),
+    ("writes", "retention", "--retention", "\"8s\"", "9s"),
+    (
+        "writes",
+        "reaper_interval",
+        "--reaper-interval",
+        "\"7s\"",
+        "8s",
+    ),
+    ("log", "format", "--log-format", "\"json\"", "text"),
+    ("log", "filter", "--log", "\"debug\"", "trace"),
+    (
+        "metrics",
+        "listen",
+        "--metrics-listen",
+        "\"127.0.0.1:1\"",
+        "127.0.0.1:2",
+    ),
+    ("targets.default", "max_copies", "--max-copies", "7", "8"),
+    (
+        "targets.default",
+        "lock_timeout",
+        "--lock-timeout",
+        "\"7s\"",
+        "8s",
+    ),
+];
+
+#[test]
+fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+    let shown = |text: &str, arguments: &[&str]| {
+        let text = match text.contains("[targets.default]") {
+            true => text.replace(
+                "[targets.default]",
+                "[targets.default]\npostgres = 'host=h user=u'",
+            ),
+            false => format!("[targets.default]\npostgres = 'host=h user=u'\n{text}"),
+        };
+        format!("{:?}", load(&text, arguments).unwrap())
+    };
+    let default = shown("", &[]);
+    for (section, key, flag, in_file, typed) in OPTIONS {
+        let text = format!("[{section}]\n{key} = {in_file}\n");
+        let arguments: Vec<&str> = [flag, typed]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect();
+        // What `insecure` permits is seen nowhere else.
+        let (text, listen): (_, &[&str]) = match key {
+            "insecure" => (text, &["--listen", "0.0.0.0:1"]),
+            _ => (text, &[]),
+        };
+        let from_file = shown(&text, listen);
+        assert_ne!(from_file, default, "{section}.{key} is taken from the file");
+        let both = shown(&text, &[&arguments, listen].concat());
+        let alone = shown("", &[&arguments, listen].concat());
+        assert_eq!(both, alone, "{flag} wins over {section}.{key}");
+    }
+}
+
+#[test]
+fn every_option_of_the_server_has_a_key_in_the_file() {
+    let command = Cli::command();
+    let serve = command.find_subcommand("serve").unwrap();
+    let options: BTreeSet<String> = serve
+        .get_arguments()
+        .filter_map(|argument| argument.get_long())
+        .map(|name| format!("--{name}"))
+        .collect();
+    // Those of TLS need files; tests of the listener have them. The first of the others names the file.
+    let elsewhere = [
+        "--config",
+        "--postgres",
+        "--tls-cert",
+        "--tls-key",
+        "--tls-client-ca",
+    ];
+    let tried = OPTIONS.iter().map(|(_, _, flag, ..)| *flag);
+    let known: BTreeSet<String> = tried.chain(elsewhere).map(str::to_owned).collect();
+    assert_eq!(options, known);
+}
+
+#[test]
+fn the_example_holds_every_key_at_its_default() {
+    let all: String = example()
+        .lines()
+        .map(|line| {
+            let is_key = line
+                .strip_prefix('#')
+                .filter(|rest| rest.contains(" = ") && !rest.starts_with(' '));
+            format!("{}\n", is_key.unwrap_or(line))
+        })
+        .collect();
+    let mut problems = Problems::without_file();
+    File::parse(&all, &mut problems);
+    problems.into_result().unwrap();
+    // What is missing in the example is named by the error about a key that is unknown.
+    for section in [
+        "server",
+        "limits",
+        "writes",
+        "log",
+        "metrics",
+        "targets.trips",
+    ] {
+        let error = load(&format!("[{section}]\nx = 1"), &[]).unwrap_err();
+        let start = format!("[{section}]\n");
+        let (_, rest) = all.split_once(&start).unwrap();
+        let body = rest.split_once("\n[").map_or(rest, |(body, _)| body);
+        let keys: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+        assert!(!keys.is_empty(), "{error}");
+        for key in keys {
+            let is_there = body
+                .lines()
+                .any(|line| line.starts_with(&format!("{key} = ")));
+            assert!(is_there, "{section}.{key} is not in the example");
+        }
+    }
+    // Without the examples of what has no default, nothing differs from it.
+    let without = [
+        "tls_",
+        "default_target",
+        "listen = \"127.0.0.1:9187\"",
+        "password_",
+        "role",
+    ];
+    let defaults: String = all
+        .lines()
+        .filter(|line| !without.iter().any(|start| line.starts_with(start)))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let shown = |text: &str| format!("{:?}", load(text, &[]).unwrap());
+    assert_eq!(shown(&defaults), shown(example()));
+}
+
+fn check(text: &str, expected: &[&str]) {
+    let told = load(text, &[]).expect_err(text);
+    let lines: Vec<&str> = told.lines().collect();
+    let lines = match lines.as_slice() {
+        [_, rest @ ..] if !rest.is_empty() => rest,
+        lines => lines,
+    };
+    assert_eq!(lines.len(), expected.len(), "{told}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.contains(expected), "{expected:?} is not in {line:?}");
+    }
+    assert!(!told.contains("s3cret"), "{told}");
+}
+
+#[test]
+fn every_problem_of_a_file_is_told_with_its_line_and_without_values() {
+    check(
+        "[server]
+         lisen = '0.0.0.0:1'
+         tls_cert = '/nowhere/a.crt'
+         tls_key = '/nowhere/a.key'
+         drain_timeout = 30
+         [limits]
+         memory_limit = 's3cret'
+         max_copies = 1001
+         idle_timeout = '5 parsecs'
+         [targets.a]
+         postgres = 'postgres://u:s3cret@[::1'
+         password = 's3cret'
+         max_copies = 's3cret'
+         [targets.b]
+         postgres = 'host=h sslmode=verify-full'
+         [targets.'c d']
+         max_copies = 3
+         [nonsense]
+         x = 's3cret'
+         y = 's3cret'",
+        &[
+            "FILE, line 2: unknown field `lisen`, expected one of `listen`",
+            "FILE, line 3: cannot read /nowhere/a.crt",
+            "FILE, line 5: invalid type: integer `30`, expected a duration with its unit",
+            "FILE, line 7: expected a size with its unit",
+            "FILE, line 8: expected a whole number from 1 to 1000",
+            "FILE, line 9: expected a duration with its unit",
+            "FILE, line 11: target a: the PostgreSQL connection text cannot be read",
+            "FILE, line 12: unknown field `password`",
+            "FILE, line 13: invalid type: a text, expected i64",
+            "FILE, line 15: target b: sslmode=verify-full needs the authorities",
+            "FILE, line 16: target \"c d\" has a name",
+            "FILE, line 16: target c d does not say where it is",
+            "FILE, line 18: unknown field `nonsense`",
+        ],
+    );
+    check(
+        "[server]\ndefault_target = 'x'\nlisten = '0.0.0.0:1'\n[targets.a]\npostgres = 'host=h'",
+        &["--insecure", "FILE, line 2: there is no [targets.x]"],
+    );
+    check(
+        "[limits]\nmemory_limit = '32MiB'\n[log]\nfilter = '=,='",
+        &["--log", "--memory-limit is too small"],
+    );
+    check("[server\nlisten = 's3cret'", &["FILE, line 1: not TOML"]);
+    check(
+        "[targets.a]\npostgres = 'host=h'\n[targets.a]\npostgres = 'host=h'",
+        &[
+            "FILE, line 3: not TOML: duplicate key",
+            "FILE, line 4: not TOML",
+        ],
+    );
+}

@@ -1,0 +1,271 @@
+//! The configuration file at work: several databases behind one server, and what is told before a start.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use arrow_flight::{Criteria, FlightDescriptor};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::support::{Client, Database, Pgflight, Put, Told, path, write};
+
+/// A configuration file; removed with its value.
+struct File(PathBuf);
+
+impl File {
+    fn new(text: &str) -> Self {
+        let name = format!("pgflight-{}.toml", uuid::Uuid::new_v4());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn rows(values: &[i32]) -> RecordBatch {
+    let values = Arc::new(Int32Array::from(values.to_vec())) as ArrayRef;
+    RecordBatch::try_from_iter([("n", values)]).unwrap()
+}
+
+async fn found(database: &Database) -> String {
+    database.text("SELECT n FROM t ORDER BY n").await
+}
+
+/// Two databases with a table `t` each, the first the default of the file.
+async fn two() -> (Database, Database, File) {
+    let (first, second) = (Database::new().await, Database::new().await);
+    for database in [&first, &second] {
+        database.execute("CREATE TABLE t (n int NOT NULL)").await;
+    }
+    let file = File::new(&format!(
+        "[server]\ndefault_target = 'first'\n[targets.first]\npostgres = '{}'\n[targets.second]\n\
+         postgres = '{}'\nmax_copies = 2\n",
+        first.url, second.url
+    ));
+    (first, second, file)
+}
+
+async fn refused(client: &mut Client, descriptor: FlightDescriptor) -> Told {
+    let put = Put::whole(descriptor, &[rows(&[1])]);
+    Told::from(client.put(put).await.expect_err("refused"))
+}
+
+#[tokio::test]
+async fn rows_go_to_the_target_that_a_command_names_and_else_to_the_default() {
+    let (first, second, file) = two().await;
+    let server = Pgflight::start_with_file(&file.0, &[]);
+    let mut client = server.client().await;
+    let spec = |target: &str| json!({"target": target, "table": "t", "mode": "MODE_APPEND"});
+    for (number, descriptor) in [
+        path(&["t"]),
+        path(&["public", "t"]),
+        path(&["second", "public", "t"]),
+        write(spec("")),
+        write(spec("second")),
+        path(&["first", "public", "t"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let rows = rows(&[i32::try_from(number).unwrap()]);
+        client.put(Put::whole(descriptor, &[rows])).await.unwrap();
+    }
+    assert_eq!(
+        (found(&first).await, found(&second).await),
+        ("0,1,3,5".into(), "2,4".into())
+    );
+
+    // A write of many partitions says it with each of its calls.
+    let schema = rows(&[]);
+    client.begin("w", spec("second"), &schema).await.unwrap();
+    let attempt = json!({"@type": "type.googleapis.com/pgflight.v1.AttemptCommand",
+        "writeId": "w", "attemptId": "a", "target": "second"});
+    let attempt = FlightDescriptor::new_cmd(attempt.to_string());
+    let receipt = client
+        .put(Put::whole(attempt, &[rows(&[6])]))
+        .await
+        .unwrap();
+    let fields = |target: &str| json!({"writeId": "w", "target": target});
+    let elsewhere = client.act("status", "StatusRequest", fields("")).await;
+    assert_eq!(
+        elsewhere.expect_err("another ledger").code(),
+        Code::NotFound
+    );
+    let mut commit = fields("second");
+    commit["receipts"] = json!([receipt]);
+    client.act("commit", "CommitRequest", commit).await.unwrap();
+    let status: Value = client
+        .act("status", "StatusRequest", fields("second"))
+        .await
+        .unwrap();
+    assert_eq!(status["state"], "WRITE_STATE_COMMITTED");
+    let status = client
+        .act("abort", "AbortRequest", fields("second"))
+        .await
+        .unwrap();
+    assert_eq!(status["state"], "WRITE_STATE_COMMITTED");
+    assert_eq!(found(&second).await, "2,4,6");
+}
+
+#[tokio::test]
+async fn a_target_that_is_none_is_refused_with_the_names_of_those_that_are() {
+    let (_first, _second, file) = two().await;
+    let server = Pgflight::start_with_file(&file.0, &[]);
+    let mut client = server.client().await;
+    let spec = json!({"target": "third", "table": "t", "mode": "MODE_APPEND"});
+    for descriptor in [path(&["third", "public", "t"]), write(spec)] {
+        let told = refused(&mut client, descriptor).await;
+        assert_eq!(told.code, Code::NotFound);
+        assert!(
+            told.message.contains("\"third\"; it has first, second"),
+            "{}",
+            told.message
+        );
+    }
+    let text = std::fs::read_to_string(&file.0).unwrap();
+    let without_default = File::new(&text.replace("default_target = 'first'", ""));
+    let server = Pgflight::start_with_file(&without_default.0, &[]);
+    let told = refused(&mut server.client().await, path(&["t"])).await;
+    assert_eq!(told.code, Code::InvalidArgument);
+    assert!(
+        told.message.contains("name one of first, second"),
+        "{}",
+        told.message
+    );
+}
+
+#[tokio::test]
+async fn tables_are_listed_with_their_target_and_of_one_target_when_it_is_asked_for() {
+    let (_first, _second, file) = two().await;
+    let server = Pgflight::start_with_file(&file.0, &[]);
+    let mut client = server.client().await;
+    for (asked, expected) in [
+        ("", vec!["first.public.t", "second.public.t"]),
+        ("second", vec!["second.public.t"]),
+    ] {
+        let expression = asked.to_owned().into();
+        let flights = client.flight.list_flights(Criteria { expression }).await;
+        let flights: Vec<_> = flights
+            .unwrap()
+            .into_inner()
+            .map(Result::unwrap)
+            .collect()
+            .await;
+        let paths = flights
+            .iter()
+            .map(|flight| flight.flight_descriptor.clone().unwrap().path);
+        let names: Vec<String> = paths.map(|path| path.join(".")).collect();
+        assert_eq!(names, expected);
+    }
+}
+
+#[tokio::test]
+async fn one_of_several_targets_may_be_out_of_reach_at_the_start_and_not_all() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let gone = "[targets.gone]\npostgres = 'postgres://u:s3cret@127.0.0.1:1/x'\n";
+    let file = File::new(&format!(
+        "{gone}[targets.here]\npostgres = '{}'\n",
+        database.url
+    ));
+    let server = Pgflight::start_with_file(&file.0, &[]);
+    let mut client = server.client().await;
+    let put = Put::whole(path(&["here", "public", "t"]), &[rows(&[1])]);
+    client.put(put).await.unwrap();
+    let told = refused(&mut client, path(&["gone", "public", "t"])).await;
+    assert_eq!(told.code, Code::Unavailable);
+    assert!(told.message.contains("127.0.0.1:1"), "{}", told.message);
+
+    let file = File::new(gone);
+    let mut command = Pgflight::command();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+        .arg(&file.0);
+    let output = command.output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("127.0.0.1:1") && !told.contains("s3cret"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn the_other_commands_take_a_target_of_the_file() {
+    let (_first, second, file) = two().await;
+    let run = |arguments: &[&str]| {
+        let mut command = Pgflight::command();
+        let output = command
+            .args(arguments)
+            .arg("--config")
+            .arg(&file.0)
+            .output()
+            .unwrap();
+        let told = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(told).unwrap())
+    };
+    assert_eq!(run(&["migrate", "--target", "second"]).0, Some(0));
+    let there = "SELECT count(*) FROM pg_namespace WHERE nspname = 'pgflight'";
+    assert_eq!(second.text(there).await, "1");
+    let (code, told) = run(&["writes", "--target", "third"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        told.contains("\"third\"; there are: first, second"),
+        "{told}"
+    );
+    assert_eq!(run(&["abort", "w", "--target", "second"]).0, Some(1));
+    assert!(
+        run(&["writes", "--target", "second"])
+            .1
+            .contains("aborted by hand")
+    );
+    assert!(!run(&["writes"]).1.contains("aborted by hand"));
+}
+
+#[test]
+fn a_file_is_checked_without_a_server_and_the_example_is_a_file() {
+    let check = |text: &str, code: i32, part: &str| {
+        let file = File::new(text);
+        let mut command = Pgflight::command();
+        let output = command
+            .args(["config", "check"])
+            .arg(&file.0)
+            .output()
+            .unwrap();
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains(part), "{told}");
+    };
+    let output = Pgflight::command()
+        .args(["config", "example"])
+        .output()
+        .unwrap();
+    check(
+        &String::from_utf8(output.stdout).unwrap(),
+        0,
+        "targets: trips",
+    );
+    check(
+        "[server]\nlisten = 'x'\n[limits]\nmax_copies = 0",
+        64,
+        "has 2 problems",
+    );
+    let several = "[targets.a]\npostgres = 'host=h'\n[targets.b]\npostgres = 'host=h'";
+    check(several, 0, "targets: a, b");
+    let mut command = Pgflight::command();
+    command
+        .env("PGFLIGHT_POSTGRES", "host=h")
+        .args(["config", "check"]);
+    let output = command
+        .arg(File::new(several).0.as_path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(64));
+}
