@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Database, Server
+from documented import Block, blocks, trips
 from pyspark.sql import DataFrame, SparkSession
 from spark_cases import SparkCases
 
@@ -130,3 +132,10 @@ def test_a_stream_must_be_named_and_names_its_writes_itself() -> None:
         pgflight.foreach_batch("grpc://h:1", "t", sink_id="")
     with pytest.raises(pgflight.InvalidCommand, match="leave it out"):
         pgflight.foreach_batch("grpc://h:1", "t", sink_id="s", write_id="w")
+
+
+@pytest.mark.parametrize("block", blocks("spark"), ids=lambda block: block.place)
+def test_a_block_of_the_docs_writes_its_rows(
+    block: Block, spark: SparkSession, server: Server, database: Database, tmp_path: Path
+) -> None:
+    block.run(server, database, tmp_path, spark=spark, df=trips(spark, block, tmp_path))

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyspark.sql.datasource
 import pytest
 from conftest import Database, Server, losing_replies_to
+from documented import Block, blocks, trips
 from pyspark.sql import DataFrame, SparkSession
 from spark_cases import SparkCases
 
@@ -168,3 +169,10 @@ def test_a_stream_writes_each_batch_once_also_when_it_is_replayed(
     run()
     assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(1000, 1000)]
     assert database.value("SELECT count(*) FROM pgflight.write WHERE state = 'committed'") == writes
+
+
+@pytest.mark.parametrize("block", blocks("spark4"), ids=lambda block: block.place)
+def test_a_block_of_the_docs_writes_its_rows(
+    block: Block, spark: SparkSession, server: Server, database: Database, tmp_path: Path
+) -> None:
+    block.run(server, database, tmp_path, spark=spark, df=trips(spark, block, tmp_path))
