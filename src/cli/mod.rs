@@ -2,6 +2,7 @@
 
 mod config;
 mod plan;
+mod reload;
 mod serve;
 mod writes;
 

@@ -9,24 +9,30 @@ use pgflight::pg::Pool;
 use pgflight::telemetry;
 use pgflight::write::{Budget, Targets, Writer};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::START_TIMEOUT;
+use super::reload::Running;
 
 /// Serves until SIGTERM or Ctrl-C.
 pub(super) async fn serve(options: &Serve) -> Result<()> {
     let config = Config::load(options)?;
+    // From here on SIGHUP ends nothing.
+    let hangups = signal(SignalKind::hangup())
+        .map_err(|error| Error::internal("cannot listen for SIGHUP").with_source(error))?;
     telemetry::start(config.log.format, &config.log.filter)
         .map_err(|problem| Error::internal(format!("cannot start logging: {problem}")))?;
     let budget = Budget::new(&config.budget)?;
     let targets = connect(&config.targets, config.default_target.clone()).await?;
     let server = Server::bind(config.server.clone(), budget, targets.clone()).await?;
     let stop = CancellationToken::new();
-    let mut reaping = JoinSet::new();
+    let reaper = watch::Sender::new(config.reaper.clone());
+    let mut beside = JoinSet::new();
     for (_, writer) in targets.iter() {
-        let (writer, stop, config) = (writer.clone(), stop.clone(), config.reaper.clone());
-        reaping.spawn(async move { writer.reap_until(stop, &config).await });
+        let (writer, stop, config) = (writer.clone(), stop.clone(), reaper.subscribe());
+        beside.spawn(async move { writer.reap_until(stop, config).await });
     }
     for (name, target) in &config.targets {
         tracing::info!(target_name = name, postgres = %target.connection, "writes to");
@@ -36,10 +42,16 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
         "listening on {}",
         server.address()
     );
+    let running = Running {
+        limits: server.limits(),
+        reaper,
+        targets,
+    };
+    beside.spawn(running.follow(hangups, options.clone(), config));
     let served = server.serve(asked_to_end()).await;
     stop.cancel();
     // What they were about is another server's or the next start's.
-    reaping.abort_all();
+    beside.abort_all();
     served
 }
 

@@ -1,6 +1,7 @@
 //! What the process is told: flags and environment, a file, and out of both one valid configuration.
 
 mod args;
+mod change;
 mod example;
 mod file;
 mod problems;
@@ -13,5 +14,6 @@ pub use args::{
     Abort, Cli, Command, ConfigCheck, ConfigCommand, Destination, Migrate, Plan, Postgres, Serve,
     Writes,
 };
+pub use change::Change;
 pub use example::example;
 pub use validate::{Config, LogConfig, TargetConfig, load_target};

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::Spanned;
 
@@ -15,7 +16,7 @@ use super::file::{File, TargetFile};
 use super::problems::Problems;
 use crate::error::{Error, Result, chain};
 use crate::flight::{CallLimits, ServerConfig, TlsFiles};
-use crate::pg::{ConnectionConfig, PoolConfig};
+use crate::pg::{ConnectionConfig, PoolConfig, Timeouts};
 use crate::telemetry::{LogFormat, check_filter};
 use crate::write::{Budget, BudgetConfig, ReaperConfig};
 
@@ -400,14 +401,18 @@ fn check_target_name(name: &str, span: &Range<usize>, problems: &mut Problems) {
 fn pool_config(options: &Postgres, serve: Option<&Serve>, target: &TargetFile) -> PoolConfig {
     let own = |option: &str| !serve.is_some_and(|serve| serve.given.has(option));
     let lock_timeout = target.lock_timeout.filter(|_| own("lock_timeout"));
-    let config = PoolConfig {
-        max_copies: 1,
-        control_connections: CONTROL_CONNECTIONS,
-        wait_timeout: Default::default(),
-        lock_timeout: lock_timeout.map_or(options.lock_timeout, |time| time.0),
-        stall_timeout: Default::default(),
+    let lock_timeout = lock_timeout.map_or(options.lock_timeout, |time| time.0);
+    let Some(serve) = serve else {
+        return PoolConfig {
+            max_copies: 1,
+            control_connections: CONTROL_CONNECTIONS,
+            timeouts: Timeouts {
+                wait_timeout: Duration::ZERO,
+                lock_timeout,
+                stall_timeout: Duration::ZERO,
+            },
+        };
     };
-    let Some(serve) = serve else { return config };
     let max_copies = target.max_copies.filter(|_| own("max_copies"));
     let copy_wait = target.copy_wait.filter(|_| own("copy_wait"));
     let stall = target
@@ -415,9 +420,12 @@ fn pool_config(options: &Postgres, serve: Option<&Serve>, target: &TargetFile) -
         .filter(|_| own("copy_stall_timeout"));
     PoolConfig {
         max_copies: max_copies.map_or(serve.max_copies, |count| count.0).into(),
-        wait_timeout: copy_wait.map_or(serve.copy_wait, |time| time.0),
-        stall_timeout: stall.map_or(serve.copy_stall_timeout, |time| time.0),
-        ..config
+        control_connections: CONTROL_CONNECTIONS,
+        timeouts: Timeouts {
+            wait_timeout: copy_wait.map_or(serve.copy_wait, |time| time.0),
+            lock_timeout,
+            stall_timeout: stall.map_or(serve.copy_stall_timeout, |time| time.0),
+        },
     }
 }
 

@@ -12,10 +12,12 @@ use futures_util::future::ready;
 use futures_util::stream::{Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
 
+use super::server::CallLimits;
 use super::tls::Tls;
 
 /// How long nothing is accepted after that failed, as it does when the process has no files left.
@@ -24,16 +26,14 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// Counts connections; those beyond a limit are closed at once.
 #[derive(Debug, Clone)]
 pub(super) struct Door {
-    pub(super) max_connections: usize,
-    pub(super) max_connections_per_peer: usize,
+    call_limits: watch::Sender<CallLimits>,
     inside: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 impl Door {
-    pub(super) fn new(max_connections: usize, max_connections_per_peer: usize) -> Self {
+    pub(super) fn new(call_limits: watch::Sender<CallLimits>) -> Self {
         Self {
-            max_connections,
-            max_connections_per_peer,
+            call_limits,
             inside: Arc::default(),
         }
     }
@@ -45,7 +45,7 @@ impl Door {
         incoming: TcpIncoming,
         tls: Option<Tls>,
     ) -> impl Stream<Item = io::Result<Guest>> {
-        let max_handshakes = self.max_connections;
+        let max_handshakes = self.call_limits.borrow().max_connections;
         let guests = self.let_all_in(incoming);
         let secured = guests.map(move |guest| {
             let tls = tls.clone();
@@ -78,9 +78,10 @@ impl Door {
     fn let_in(&self, stream: TcpStream) -> Option<Guest> {
         let peer = stream.peer_addr().ok()?.ip();
         let mut inside = self.inside();
+        let limits = self.call_limits.borrow().clone();
         let all: usize = inside.values().sum();
         let own = inside.entry(peer).or_default();
-        if all >= self.max_connections || *own >= self.max_connections_per_peer {
+        if all >= limits.max_connections || *own >= limits.max_connections_per_peer {
             tracing::debug!(%peer, all, own, "a connection beyond the limits is refused");
             return None;
         }

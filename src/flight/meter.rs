@@ -12,12 +12,14 @@ use bytes::{Buf, Bytes};
 use futures_util::future::BoxFuture;
 use http_body::{Frame, SizeHint};
 use prost::Message;
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::{Status, Streaming};
 
+use super::server::CallLimits;
 use crate::write::{Budget, Share};
 
 /// Before every gRPC message: a byte that says whether it is compressed, and its length (gRPC over
@@ -31,8 +33,14 @@ pub(super) struct Meter {
     pub(super) budget: Budget,
     /// Larger messages are refused by who comes after; nothing is waited for.
     pub(super) max_message_bytes: u64,
-    /// How long the sender of a stream may take for one message.
-    pub(super) idle_timeout: Duration,
+    /// How long the sender of a stream may take for one message, as it may change.
+    pub(super) call_limits: watch::Sender<CallLimits>,
+}
+
+impl Meter {
+    fn idle_timeout(&self) -> Duration {
+        self.call_limits.borrow().idle_timeout
+    }
 }
 
 /// The Flight service behind a meter.
@@ -146,7 +154,7 @@ impl MeteredBody {
             left: 0,
             waiting: None,
             share: None,
-            deadline: Box::pin(sleep(meter.idle_timeout)),
+            deadline: Box::pin(sleep(meter.idle_timeout())),
             is_timed: false,
             meter,
         }
@@ -188,14 +196,14 @@ impl MeteredBody {
     /// Runs while the sender is waited for: from the first time for a message until all of it is there.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
         if !self.is_timed {
-            let deadline = Instant::now() + self.meter.idle_timeout;
+            let deadline = Instant::now() + self.meter.idle_timeout();
             self.deadline.as_mut().reset(deadline);
             self.is_timed = true;
         }
         ready!(self.deadline.as_mut().poll(cx));
         Poll::Ready(Status::deadline_exceeded(format!(
             "no whole message came within {}",
-            humantime::format_duration(self.meter.idle_timeout)
+            humantime::format_duration(self.meter.idle_timeout())
         )))
     }
 }

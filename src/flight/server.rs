@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::server::{HealthReporter, health_reporter};
 
@@ -68,6 +69,7 @@ pub struct CallLimits {
 
 /// A server that listens already but serves nobody yet.
 pub struct Server {
+    limits: watch::Sender<CallLimits>,
     listener: TcpListener,
     address: SocketAddr,
     service: Service,
@@ -90,14 +92,16 @@ impl Server {
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let max_message_bytes = u64::try_from(config.max_message_bytes).unwrap_or(u64::MAX);
+        let limits = watch::Sender::new(config.limits.clone());
         let service = Service {
             targets,
             max_message_bytes,
             budget,
-            stream_timeout: config.limits.stream_timeout,
+            call_limits: limits.clone(),
             life: Arc::new(Life::default()),
         };
         Ok(Self {
+            limits,
             listener,
             address,
             service,
@@ -109,6 +113,12 @@ impl Server {
     /// The address it listens on, with the port that was picked.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Changes what calls and connections may take while it serves: what is sent to it counts for streams,
+    /// messages and connections from then on.
+    pub fn limits(&self) -> watch::Sender<CallLimits> {
+        self.limits.clone()
     }
 
     /// Serves until `signal` completes, then drains: new writes are refused as UNAVAILABLE, running
@@ -136,27 +146,19 @@ impl Server {
             meter: Meter {
                 budget: self.service.budget.clone(),
                 max_message_bytes: self.service.max_message_bytes,
-                idle_timeout: config.limits.idle_timeout,
+                call_limits: self.limits.clone(),
             },
         };
         // What senders may have under way that nobody has taken is back-pressure, and memory of ours. A
         // connection has room for two streams, so that one stalled COPY does not stop its other calls.
         let window = u32::try_from(self.service.budget.window_bytes()).unwrap_or(u32::MAX);
-        let door = Door::new(
-            config.limits.max_connections,
-            config.limits.max_connections_per_peer,
-        );
+        let door = Door::new(self.limits.clone());
         let incoming = TcpIncoming::from(self.listener)
             .with_nodelay(Some(true))
             .with_keepalive(Some(TCP_KEEPALIVE));
 
         let life = Arc::clone(&self.service.life);
-        let drained = drain(
-            signal,
-            health,
-            Arc::clone(&life),
-            config.limits.drain_timeout,
-        );
+        let drained = drain(signal, health, Arc::clone(&life), self.limits);
         let served = tonic::transport::Server::builder()
             .initial_stream_window_size(window)
             .initial_connection_window_size(window.saturating_mul(2))
@@ -195,9 +197,10 @@ async fn drain(
     signal: impl Future<Output = ()>,
     health: HealthReporter,
     life: Arc<Life>,
-    timeout: Duration,
+    limits: watch::Sender<CallLimits>,
 ) {
     signal.await;
+    let timeout = limits.borrow().drain_timeout;
     tracing::info!(timeout = %humantime::format_duration(timeout), running = life.calls.len(), "draining");
     set_health(&health, false).await;
     life.draining.cancel();

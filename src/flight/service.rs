@@ -1,7 +1,6 @@
 //! The Flight service: thin, every call goes to its own file.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
@@ -10,6 +9,7 @@ use arrow_flight::{
 };
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::action::{self, ActionName};
 use super::gate::Limits;
 use super::meter::Messages;
+use super::server::CallLimits;
 use super::status::log_to_status;
 use super::{info, put};
 use crate::error::{Error, Result};
@@ -28,7 +29,7 @@ pub(super) struct Service {
     pub(super) targets: Targets,
     pub(super) max_message_bytes: u64,
     pub(super) budget: Budget,
-    pub(super) stream_timeout: Duration,
+    pub(super) call_limits: watch::Sender<CallLimits>,
     pub(super) life: Arc<Life>,
 }
 
@@ -89,11 +90,12 @@ impl FlightService for Service {
         let answer = async move {
             let _running = service.life.calls.token();
             let (limits, budget) = (service.limits(), service.budget.clone());
+            let stream_timeout = service.call_limits.borrow().stream_timeout;
             let outcome = tokio::select! {
                 outcome = put::put(&service.targets, limits, budget, messages) => outcome,
-                () = tokio::time::sleep(service.stream_timeout) => Err(Error::timeout(format!(
+                () = tokio::time::sleep(stream_timeout) => Err(Error::timeout(format!(
                     "the stream has taken more than {}; nothing of it is kept; see --stream-timeout",
-                    humantime::format_duration(service.stream_timeout)
+                    humantime::format_duration(stream_timeout)
                 ))),
                 () = service.life.stopping.cancelled() => Err(Error::unavailable(
                     "this server has shut down before the stream ended; nothing of it is kept; try again",

@@ -15,7 +15,15 @@ use crate::error::{Error, Result};
 #[derive(Clone)]
 pub struct ConnectionConfig {
     driver: tokio_postgres::Config,
+    parameters: Parameters,
     tls: Tls,
+}
+
+/// Whether they say the same; the files they name are not compared.
+impl PartialEq for ConnectionConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.driver == other.driver && self.parameters == other.parameters
+    }
 }
 
 impl ConnectionConfig {
@@ -38,8 +46,13 @@ impl ConnectionConfig {
         fill_address(&mut driver, &variable)?;
         fill_identity(&mut driver, &variable);
         fill_behaviour(&mut driver, &variable)?;
-        let tls = Tls::new(&parameters.or(&variable))?;
-        Ok(Self { driver, tls })
+        let parameters = parameters.or(&variable);
+        let tls = Tls::new(&parameters)?;
+        Ok(Self {
+            driver,
+            parameters,
+            tls,
+        })
     }
 
     /// As [`ConnectionConfig::parse`], with the environment of the process.

@@ -35,7 +35,7 @@ pub use ledger::{
 };
 pub use merge::{KeyedAction, Merge, check_unique_index, merge};
 pub use migration::{ensure_schema, has_schema, migration};
-pub use pool::{Pool, PoolConfig, Session};
+pub use pool::{Pool, PoolConfig, Session, Timeouts};
 pub use prepared::{
     Gid, check_can_end, commit_prepared, count_prepared, prepare, reserve_place, roll_back_one,
     roll_back_prepared, two_phase_obstacle,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use deadpool::Runtime;
 use deadpool::managed::{Object, PoolError, TimeoutType};
+use tokio::sync::watch;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -14,13 +15,20 @@ use super::transaction::Transaction;
 use super::turns::{Turn, Turns};
 use crate::error::{Error, ErrorKind, Result, chain};
 
-/// How many connections, and how long to wait for one.
-#[derive(Debug, Clone)]
+/// How many connections, and how long things may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolConfig {
     /// Connections that carry rows: at most so many COPYs run at once.
     pub max_copies: usize,
     /// Connections kept back for begin, commit, abort, status and the catalog.
     pub control_connections: usize,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+}
+
+/// How long things may take in a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
     /// How long a stream or action waits for a free connection.
     pub wait_timeout: Duration,
     /// `lock_timeout` of every transaction: how long a statement waits for somebody else's lock.
@@ -39,11 +47,9 @@ type Connections = deadpool::managed::Pool<Connector>;
 pub struct Pool {
     data: Connections,
     turns: Turns,
-    wait_timeout: Duration,
     control: Connections,
     address: String,
-    lock_timeout: Duration,
-    stall_timeout: Duration,
+    timeouts: watch::Sender<Timeouts>,
 }
 
 /// One connection, each statement its own transaction. Goes back to the pool when dropped.
@@ -80,7 +86,7 @@ impl Pool {
         let pool = |size| {
             Connections::builder(Connector::new(connection))
                 .max_size(size)
-                .wait_timeout(Some(config.wait_timeout))
+                .wait_timeout(Some(config.timeouts.wait_timeout))
                 .runtime(Runtime::Tokio1)
                 .build()
                 .map_err(|error| {
@@ -90,12 +96,15 @@ impl Pool {
         Ok(Self {
             data: pool(config.max_copies)?,
             turns: Turns::new(config.max_copies),
-            wait_timeout: config.wait_timeout,
             control: pool(config.control_connections)?,
             address: connection.to_string(),
-            lock_timeout: config.lock_timeout,
-            stall_timeout: config.stall_timeout,
+            timeouts: watch::Sender::new(config.timeouts.clone()),
         })
+    }
+
+    /// Changes how long things may take, for transactions that begin from now on.
+    pub fn set_timeouts(&self, timeouts: Timeouts) {
+        self.timeouts.send_replace(timeouts);
     }
 
     /// Where PostgreSQL is, for messages to people; no password.
@@ -109,13 +118,14 @@ impl Pool {
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when PostgreSQL is out of
     /// reach or its turn did not come in time.
     pub async fn begin_data(&self, write: &str) -> Result<Transaction> {
-        let turn = tokio::time::timeout(self.wait_timeout, self.turns.take(write)).await;
+        let wait_timeout = self.timeouts.borrow().wait_timeout;
+        let turn = tokio::time::timeout(wait_timeout, self.turns.take(write)).await;
         let turn = turn.map_err(|_| {
             Error::unavailable(format!(
                 "all {} COPYs that may run at once are running, and none ended within {}; try again later \
                  or raise --max-copies",
                 self.data.status().max_size,
-                humantime::format_duration(self.wait_timeout)
+                humantime::format_duration(wait_timeout)
             ))
         })?;
         self.begin(&self.data, Some(turn)).await
@@ -139,12 +149,16 @@ impl Pool {
 
     async fn begin(&self, pool: &Connections, turn: Option<Turn>) -> Result<Transaction> {
         let connection = self.connection(pool).await?;
-        let begun = Transaction::begin(connection, self.lock_timeout, self.stall_timeout).await;
+        let (lock_timeout, stall_timeout) = {
+            let timeouts = self.timeouts.borrow();
+            (timeouts.lock_timeout, timeouts.stall_timeout)
+        };
+        let begun = Transaction::begin(connection, lock_timeout, stall_timeout).await;
         let begun = match begun {
             // A connection of the pool may have died while it lay idle; a new one then serves as well.
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 let connection = self.connection(pool).await?;
-                Transaction::begin(connection, self.lock_timeout, self.stall_timeout).await
+                Transaction::begin(connection, lock_timeout, stall_timeout).await
             }
             begun => begun,
         };

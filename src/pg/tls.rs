@@ -26,7 +26,7 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 pub(super) type Wire = Either<Socket, TlsStream<Socket>>;
 
 /// The parameters of libpq that are about TLS, each as far as it was given.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Parameters {
     mode: Option<String>,
     root_certificate: Option<PathBuf>,

@@ -27,4 +27,4 @@ pub use spec::{
 pub use targets::Targets;
 pub use writer::Writer;
 
-pub use crate::pg::{LedgerWrite, WriteState};
+pub use crate::pg::{LedgerWrite, Timeouts, WriteState};

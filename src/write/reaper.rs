@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::writer::Writer;
@@ -15,7 +16,7 @@ use crate::pg::{
 };
 
 /// When the reaper comes and what it takes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReaperConfig {
     /// How often it looks.
     pub interval: Duration,
@@ -39,14 +40,22 @@ pub struct Reaped {
 }
 
 impl Writer {
-    /// Reaps again and again until `stop` is set. An error ends a round, not the reaper.
-    pub async fn reap_until(&self, stop: CancellationToken, config: &ReaperConfig) {
-        while stop
-            .run_until_cancelled(tokio::time::sleep(config.interval))
-            .await
-            .is_some()
-        {
-            match self.reap(config).await {
+    /// Reaps again and again until `stop` is set, as the configuration says at the time. An error ends a
+    /// round, not the reaper.
+    pub async fn reap_until(
+        &self,
+        stop: CancellationToken,
+        mut config: watch::Receiver<ReaperConfig>,
+    ) {
+        loop {
+            let current = config.borrow_and_update().clone();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                // A shorter interval must not wait for a longer one.
+                Ok(()) = config.changed() => continue,
+                () = tokio::time::sleep(current.interval) => {}
+            }
+            match self.reap(&current).await {
                 Ok(reaped) if reaped == Reaped::default() => {}
                 Ok(Reaped {
                     expired,

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::target::missing_table;
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerWrite, Pool, ensure_schema, find_relation, has_schema, recent_writes, writable_relations,
+    LedgerWrite, Pool, Timeouts, ensure_schema, find_relation, has_schema, recent_writes,
+    writable_relations,
 };
 use crate::plan::{Relation, TableName};
 
@@ -20,6 +21,11 @@ impl Writer {
     /// Carries out writes through these connections.
     pub fn new(pool: Pool) -> Self {
         Self { pool }
+    }
+
+    /// Changes how long things may take, for what begins from now on.
+    pub fn set_timeouts(&self, timeouts: Timeouts) {
+        self.pool.set_timeouts(timeouts);
     }
 
     /// Asks PostgreSQL for a sign of life.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int32Array, RecordBatch};
 use arrow_flight::{Criteria, FlightDescriptor};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::support::{Client, Database, Pgflight, Put, Told, path, write};
+use crate::support::{COPIES, Client, Database, Pgflight, Put, Told, path, wait_until, write};
 
 /// A configuration file; removed with its value.
 struct File(PathBuf);
@@ -268,4 +268,66 @@ fn a_file_is_checked_without_a_server_and_the_example_is_a_file() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(64));
+}
+
+#[tokio::test]
+async fn sighup_takes_what_can_change_and_names_what_cannot() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let text = format!("[targets.only]\npostgres = '{}'\n[limits]\n", database.url);
+    let file = File::new(&text);
+    let server = Pgflight::start_with_file(&file.0, &["--idle-timeout", "1h"]);
+    let reload = async |text: &str, expected: &str| {
+        let seen = server.log().len();
+        std::fs::write(&file.0, text).unwrap();
+        server.signal("HUP");
+        let is_told = || {
+            server.log()[seen..]
+                .iter()
+                .any(|line| line.contains(expected))
+        };
+        wait_until(async || is_told(), expected).await;
+    };
+    let mut client = server.client().await;
+    let messages = || {
+        let put = Put::bare(path(&["t"]), &[rows(&[1])]);
+        stream::iter(put.0).chain(stream::pending())
+    };
+    reload(&text, "nothing has changed").await;
+    let changed = format!(
+        "{text}stream_timeout = '300ms'\nidle_timeout = '1s'\nmemory_limit = '2GiB'\n[targets.more]\n\
+         postgres = 'host=127.0.0.1 port=1'\n"
+    );
+    // The flag still wins over the file's idle_timeout.
+    reload(&changed, "changed now: limits.stream_timeout").await;
+    reload(
+        &changed,
+        "only by a restart: limits.memory_limit, server.default_target, targets.more",
+    )
+    .await;
+    let told = client
+        .put_stream(messages())
+        .await
+        .expect_err("took too long");
+    assert_eq!(told.code(), Code::DeadlineExceeded, "{told}");
+
+    reload(
+        &format!("{text}stream_timeout = 5"),
+        "line 4: invalid type: integer `5`",
+    )
+    .await;
+    reload(&text, "changed now: limits.stream_timeout").await;
+    let running = tokio::spawn(async move { client.put_stream(messages()).await });
+    wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
+    // A turn of the reaper's clock, and a lock that is waited for no longer than the target says.
+    let changed = format!("{text}lock_timeout = '20ms'\n[writes]\nreaper_interval = '10ms'\n");
+    reload(
+        &changed,
+        "writes.reaper_interval, targets.only.lock_timeout",
+    )
+    .await;
+    let overwrite = json!({"table": "t", "mode": "MODE_OVERWRITE"});
+    let told = refused(&mut server.client().await, write(overwrite)).await;
+    assert_eq!(told.details["sqlstate"], "55P03", "{}", told.message);
+    running.abort();
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use super::client::Client;
@@ -13,6 +13,7 @@ use super::database::Database;
 pub struct Pgflight {
     child: Child,
     pub address: String,
+    log: Arc<Mutex<Vec<String>>>,
     failed: Arc<AtomicBool>,
     panicked: Arc<AtomicBool>,
 }
@@ -66,6 +67,8 @@ impl Pgflight {
             .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, receiver) = mpsc::channel();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = Arc::clone(&log);
         let failed = Arc::new(AtomicBool::new(false));
         let has_failed = Arc::clone(&failed);
         let panicked = Arc::new(AtomicBool::new(false));
@@ -84,6 +87,7 @@ impl Pgflight {
                     let end = rest.find([' ', '"']).unwrap_or(rest.len());
                     let _ = sender.send(rest[..end].to_owned());
                 }
+                lines.lock().unwrap().push(line);
             }
         });
         let address = receiver
@@ -92,6 +96,7 @@ impl Pgflight {
         Self {
             child,
             address,
+            log,
             failed,
             panicked,
         }
@@ -116,6 +121,11 @@ impl Pgflight {
     /// Whether it has written of a panic, which it may have survived.
     pub fn has_panicked(&self) -> bool {
         self.panicked.load(Ordering::SeqCst)
+    }
+
+    /// What it has written so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
     }
 
     /// A figure of `/proc/…/status` that is given in kB, in bytes.

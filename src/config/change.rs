@@ -1,0 +1,160 @@
+//! What differs between two configurations, and what of it a running server can take.
+
+use std::collections::BTreeSet;
+
+use super::validate::{Config, LogConfig, TargetConfig};
+use crate::flight::{CallLimits, ServerConfig};
+use crate::pg::{PoolConfig, Timeouts};
+use crate::write::{BudgetConfig, ReaperConfig};
+
+/// A key of the file whose value is another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// `limits.idle_timeout`.
+    pub key: String,
+    /// A running server cannot take it.
+    pub needs_restart: bool,
+}
+
+/// Collects changes.
+#[derive(Default)]
+struct Changes(Vec<Change>);
+
+impl Changes {
+    fn live<T: PartialEq>(&mut self, key: &str, old: &T, new: &T) {
+        self.push(key, old != new, false);
+    }
+
+    fn fixed<T: PartialEq>(&mut self, key: &str, old: &T, new: &T) {
+        self.push(key, old != new, true);
+    }
+
+    fn push(&mut self, key: &str, is_changed: bool, needs_restart: bool) {
+        if is_changed {
+            let key = key.to_owned();
+            self.0.push(Change { key, needs_restart });
+        }
+    }
+}
+
+impl Config {
+    /// What `new` says otherwise. Everything is taken apart by name, so that nothing new is forgotten.
+    pub fn changes(&self, new: &Self) -> Vec<Change> {
+        let mut changes = Changes::default();
+        let Self {
+            server,
+            budget,
+            reaper,
+            log,
+            metrics_listen,
+            targets,
+            default_target,
+        } = self;
+        change_server(&mut changes, server, &new.server);
+        let BudgetConfig {
+            memory_limit,
+            max_message_bytes,
+            // Those of the targets, and of the listener.
+            max_copies: _,
+            max_connections: _,
+        } = budget;
+        changes.fixed(
+            "limits.memory_limit",
+            memory_limit,
+            &new.budget.memory_limit,
+        );
+        let new_size = &new.budget.max_message_bytes;
+        changes.fixed("limits.max_message_size", max_message_bytes, new_size);
+        change_reaper(&mut changes, reaper, &new.reaper);
+        let LogConfig { format, filter } = log;
+        changes.fixed("log.format", format, &new.log.format);
+        changes.fixed("log.filter", filter, &new.log.filter);
+        changes.fixed("metrics.listen", metrics_listen, &new.metrics_listen);
+        changes.fixed("server.default_target", default_target, &new.default_target);
+        let names: BTreeSet<&String> = targets.keys().chain(new.targets.keys()).collect();
+        for name in names {
+            match (targets.get(name), new.targets.get(name)) {
+                (Some(old), Some(new)) => change_target(&mut changes, name, old, new),
+                _ => changes.push(&format!("targets.{name}"), true, true),
+            }
+        }
+        changes.0
+    }
+}
+
+fn change_server(changes: &mut Changes, old: &ServerConfig, new: &ServerConfig) {
+    let ServerConfig {
+        listen,
+        tls,
+        // In the budget as well.
+        max_message_bytes: _,
+        max_connection_age,
+        limits,
+    } = old;
+    changes.fixed("server.listen", listen, &new.listen);
+    changes.fixed("server.tls_cert, tls_key or tls_client_ca", tls, &new.tls);
+    let age = "server.max_connection_age";
+    changes.fixed(age, max_connection_age, &new.max_connection_age);
+    let CallLimits {
+        idle_timeout,
+        stream_timeout,
+        max_connections,
+        max_connections_per_peer,
+        drain_timeout,
+    } = limits;
+    let new = &new.limits;
+    changes.live("limits.idle_timeout", idle_timeout, &new.idle_timeout);
+    changes.live("limits.stream_timeout", stream_timeout, &new.stream_timeout);
+    // The windows of connections are cut from the memory at the start.
+    changes.fixed(
+        "limits.max_connections",
+        max_connections,
+        &new.max_connections,
+    );
+    let per_peer = "limits.max_connections_per_peer";
+    changes.live(
+        per_peer,
+        max_connections_per_peer,
+        &new.max_connections_per_peer,
+    );
+    changes.live("server.drain_timeout", drain_timeout, &new.drain_timeout);
+}
+
+fn change_reaper(changes: &mut Changes, old: &ReaperConfig, new: &ReaperConfig) {
+    let ReaperConfig {
+        interval,
+        write_ttl,
+        prepared_ttl,
+        retention,
+    } = old;
+    changes.live("writes.reaper_interval", interval, &new.interval);
+    changes.live("writes.write_ttl", write_ttl, &new.write_ttl);
+    changes.live("writes.prepared_ttl", prepared_ttl, &new.prepared_ttl);
+    changes.live("writes.retention", retention, &new.retention);
+}
+
+fn change_target(changes: &mut Changes, name: &str, old: &TargetConfig, new: &TargetConfig) {
+    let TargetConfig { connection, pool } = old;
+    let key = |key: &str| format!("targets.{name}.{key}");
+    changes.fixed(&key("postgres"), connection, &new.connection);
+    let PoolConfig {
+        max_copies,
+        control_connections: _,
+        timeouts,
+    } = pool;
+    // What a COPY holds is cut from the memory at the start.
+    changes.fixed(&key("max_copies"), max_copies, &new.pool.max_copies);
+    let Timeouts {
+        wait_timeout,
+        lock_timeout,
+        stall_timeout,
+    } = timeouts;
+    let new = &new.pool.timeouts;
+    changes.live(&key("copy_wait"), wait_timeout, &new.wait_timeout);
+    changes.live(&key("lock_timeout"), lock_timeout, &new.lock_timeout);
+    changes.live(
+        &key("copy_stall_timeout"),
+        stall_timeout,
+        &new.stall_timeout,
+    );
+}
