@@ -58,7 +58,7 @@ class Client:
         primary_key: Optional[Sequence[str]] = None,
         keys: Optional[Sequence[str]] = None,
         order_by: Optional[str] = None,
-        conversions: Optional[Mapping[str, Mapping[str, str]]] = None,
+        conversions: Optional[Mapping[str, Mapping[str, Any]]] = None,
         schema_evolution: Optional[str] = None,
         progress: Union[bool, Callable[[Progress], None]] = False,
     ) -> WriteResult:
@@ -91,7 +91,8 @@ class Client:
                 {"at": {"rounding": "floor", "zone": "UTC"}, "note": {"nul": "remove"}}. rounding, of
                 digits that the column does not keep: "floor" or "nearest"; zone, "UTC" or an offset
                 such as "+02:00", of local times where one of both sides has a zone; nul: "remove".
-                Unless asked for, such values are rejected and nothing is written.
+                docs/types.md has the others: overflow, form, unit and so on. Unless asked for, such
+                values are rejected and nothing is written.
             schema_evolution: what happens to columns that the table lacks: "refuse" (default) the
                 write; "add_columns" to the table, which the server's role must own, together with the
                 rows (column_types says of which types); or "ignore" them.

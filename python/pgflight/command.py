@@ -43,7 +43,46 @@ ROUNDING = {
     "floor": "ROUNDING_FLOOR",
     "nearest": "ROUNDING_NEAREST",
 }
-NUL = {"reject": "NUL_REJECT", "remove": "NUL_REMOVE"}
+NUL = {"reject": "NUL_REJECT", "remove": "NUL_REMOVE", "replace": "NUL_REPLACE"}
+OVERFLOW = {
+    "reject": "OVERFLOW_REJECT",
+    "clamp": "OVERFLOW_CLAMP",
+    "null": "OVERFLOW_NULL",
+    "infinity": "OVERFLOW_INFINITY",
+}
+TOO_LONG = {"reject": "TOO_LONG_REJECT", "truncate": "TOO_LONG_TRUNCATE"}
+FORM = {
+    "text": "FORM_TEXT",
+    "number": "FORM_NUMBER",
+    "part": "FORM_PART",
+    "utf8": "FORM_UTF8",
+    "utf8_lossy": "FORM_UTF8_LOSSY",
+    "hex": "FORM_HEX",
+    "base64": "FORM_BASE64",
+    "address": "FORM_ADDRESS",
+}
+UNIT = {
+    "days": "UNIT_DAYS",
+    "seconds": "UNIT_SECONDS",
+    "milliseconds": "UNIT_MILLISECONDS",
+    "microseconds": "UNIT_MICROSECONDS",
+    "nanoseconds": "UNIT_NANOSECONDS",
+}
+# What is said in a conversion by a word of a list, and what is said otherwise.
+CONVERSION_WORDS = {
+    "rounding": ROUNDING,
+    "nul": NUL,
+    "overflow": OVERFLOW,
+    "too_long": TOO_LONG,
+    "form": FORM,
+    "unit": UNIT,
+}
+CONVERSION_VALUES = {
+    "zone": ("zone", str),
+    "nul_replacement": ("nulReplacement", str),
+    "infinity_sentinels": ("infinitySentinels", bool),
+    "srid": ("srid", int),
+}
 SCHEMA_EVOLUTION = {
     "refuse": "SCHEMA_EVOLUTION_REFUSE",
     "add_columns": "SCHEMA_EVOLUTION_ADD_COLUMNS",
@@ -85,7 +124,7 @@ def write_spec(
     keys: Optional[Sequence[str]] = None,
     order_by: Optional[str] = None,
     publish: Optional[str] = None,
-    conversions: Optional[Mapping[str, Mapping[str, str]]] = None,
+    conversions: Optional[Mapping[str, Mapping[str, Any]]] = None,
     schema_evolution: Optional[str] = None,
 ) -> Dict[str, Any]:
     """A `WriteSpec`: where rows go and how. `write_dataframe` says what the arguments mean.
@@ -146,22 +185,29 @@ def _makes(argument: str, mode: str, create_if_missing: bool) -> None:
     _only(argument, mode, "append", "create", "overwrite")
 
 
-def _conversion(column: str, asked: Mapping[str, str]) -> Dict[str, str]:
+def _conversion(column: str, asked: Mapping[str, Any]) -> Dict[str, Any]:
     if not isinstance(asked, Mapping):
         raise InvalidCommand(
             f"the conversion of column {column!r} must be a mapping such as {{'rounding': 'floor'}}",
             column=column,
         )
-    words = {"rounding": ROUNDING, "nul": NUL}
-    fields = {}
+    fields: Dict[str, Any] = {}
     for name, value in asked.items():
-        if name == "zone":
-            fields[name] = value
-        elif name in words:
-            fields[name] = _word(f"{name} of column {column!r}", value, words[name])
+        if name in CONVERSION_WORDS:
+            word = _word(f"{name} of column {column!r}", value, CONVERSION_WORDS[name])
+            fields["tooLong" if name == "too_long" else name] = word
+        elif name in CONVERSION_VALUES:
+            field, kind = CONVERSION_VALUES[name]
+            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                raise InvalidCommand(
+                    f"{name} of column {column!r} must be of type {kind.__name__}, not {value!r}",
+                    column=column,
+                )
+            fields[field] = value
         else:
+            known = ", ".join([*CONVERSION_WORDS, *CONVERSION_VALUES])
             raise InvalidCommand(
-                f"the conversion of column {column!r} has {name!r}; known are rounding, zone and nul",
+                f"the conversion of column {column!r} has {name!r}; known are {known}",
                 column=column,
             )
     return fields

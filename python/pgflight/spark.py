@@ -44,7 +44,7 @@ def write_dataframe(
     keys: Optional[Sequence[str]] = None,
     order_by: Optional[str] = None,
     publish: Optional[str] = None,
-    conversions: Optional[Mapping[str, Mapping[str, str]]] = None,
+    conversions: Optional[Mapping[str, Mapping[str, Any]]] = None,
     schema_evolution: Optional[str] = None,
     write_id: Optional[str] = None,
     token: Optional[str] = None,
@@ -87,7 +87,8 @@ def write_dataframe(
             {"at": {"rounding": "floor", "zone": "UTC"}, "note": {"nul": "remove"}}. rounding, of
             digits that the column does not keep: "floor" or "nearest"; zone, "UTC" or an offset
             such as "+02:00", of local times where one of both sides has a zone; nul: "remove".
-            Unless asked for, such values are rejected and nothing is written.
+            docs/types.md has the others: overflow, form, unit and so on. Unless asked for, such
+            values are rejected and nothing is written.
         schema_evolution: what happens to columns that the table lacks: "refuse" (default) the
             write; "add_columns" to the table, which the server's role must own, together with the
             rows (column_types says of which types); or "ignore" them.

@@ -94,7 +94,7 @@ class SparkOptions:
     keys: List[str]
     order_by: Optional[str]
     publish: Optional[str]
-    conversions: Dict[str, Dict[str, str]]
+    conversions: Dict[str, Dict[str, Any]]
     schema_evolution: Optional[str]
     write_id: Optional[str]
 
@@ -185,7 +185,7 @@ def parse_column_types(text: str) -> Dict[str, str]:
     return types
 
 
-def _conversions(text: str) -> Dict[str, Dict[str, str]]:
+def _conversions(text: str) -> Dict[str, Dict[str, Any]]:
     try:
         conversions = json.loads(text)
     except ValueError:

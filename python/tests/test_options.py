@@ -220,7 +220,10 @@ def test_what_is_no_address_is_refused_without_repeating_it(url: str, says: str)
         ),
         ({"mode": "append", "conversions": {"a": "floor"}}, "must be a mapping"),
         ({"mode": "append", "conversions": {"a": {"rounding": "up"}}}, "one of 'reject', 'floor'"),
-        ({"mode": "append", "conversions": {"a": {"Zone": "UTC"}}}, "known are rounding, zone"),
+        ({"mode": "append", "conversions": {"a": {"Zone": "UTC"}}}, "known are rounding, nul"),
+        ({"mode": "append", "conversions": {"a": {"form": "utf16"}}}, "one of 'text', 'number'"),
+        ({"mode": "append", "conversions": {"a": {"srid": True}}}, "must be of type int"),
+        ({"mode": "append", "conversions": {"a": {"zone": 2}}}, "must be of type str"),
     ],
 )
 def test_arguments_that_would_go_unheeded_are_refused(arguments: Dict[str, Any], says: str) -> None:
@@ -254,6 +257,15 @@ def test_conversions_are_json() -> None:
     assert parsed["conversions"] == {
         "at": {"rounding": "ROUNDING_FLOOR", "zone": "UTC"},
         "s": {"nul": "NUL_REMOVE"},
+    }
+    given = """{"n": {"overflow": "null", "unit": "days", "infinity_sentinels": true},
+                "s": {"nul": "replace", "nul_replacement": "?", "too_long": "truncate"},
+                "g": {"form": "base64", "srid": 4326}}"""
+    parsed = spec({"url": "grpc://h:1", "dbtable": "t", "conversions": given})
+    assert parsed["conversions"] == {
+        "n": {"overflow": "OVERFLOW_NULL", "unit": "UNIT_DAYS", "infinitySentinels": True},
+        "s": {"nul": "NUL_REPLACE", "nulReplacement": "?", "tooLong": "TOO_LONG_TRUNCATE"},
+        "g": {"form": "FORM_BASE64", "srid": 4326},
     }
     with pytest.raises(InvalidCommand, match="must be JSON"):
         spec({"url": "grpc://h:1", "dbtable": "t", "conversions": "at: floor"})

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::bind::bind;
 use super::chunks::Chunks;
 use super::column::{Column, u32_size};
-use super::convert::convert;
+use super::convert::{Policy, convert};
 use super::dictionary::owned;
 use super::problem::{Problem, Rejected};
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ const FIELD_COUNT: usize = 2;
 /// Rows that are measured and then written, column by column: few enough that what the columns
 /// leave of them between the two, and the tuples themselves, stay in the processor's first caches. Tests
 /// have fewer, so that small batches cross from block to block.
-const BLOCK_ROWS: usize = if cfg!(test) { 16 } else { 256 };
+const BLOCK_ROWS: usize = if cfg!(any(test, fuzzing)) { 16 } else { 256 };
 
 /// Turns one batch into tuples of binary COPY, without the header and the trailer of the stream.
 ///
@@ -84,9 +84,10 @@ impl<'a> BatchEncoder<'a> {
             let bound = if column.steps.is_empty() {
                 bind(&column.field, array)
             } else {
-                let converted = convert(array, &column.steps)
+                let policy = Policy::of(&column.field, &column.steps);
+                let converted = convert(array, &column.steps, policy)
                     .map_err(|rejected| encoder.rejected(index, rejected))?;
-                owned(&column.field, &converted)
+                owned(&column.field, &converted, policy)
             };
             let bound = bound.map_err(|problem| encoder.rejected(index, problem.at(0)))?;
             encoder.even &= bound.constant_size().is_some();

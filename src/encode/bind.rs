@@ -9,9 +9,10 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, FieldRef};
 
 use super::column::{AllNull, Column};
+use super::convert::Policy;
 use super::problem::Problem;
 use super::{
-    array, bits, composite, dictionary, fixed, hstore, json, money, numeric, parse, range,
+    array, bits, composite, dictionary, fixed, hstore, json, money, numeric, parse, point, range,
     temporal, varlen, vector,
 };
 use crate::plan::FieldPlan;
@@ -38,7 +39,7 @@ pub(super) fn bind<'a>(
     }
     if let Some(lists) = without_views(array.data_type()) {
         let lists = arrow_cast::cast(array, &lists).map_err(|_| Problem::Unplanned)?;
-        return dictionary::owned(plan, &lists);
+        return dictionary::owned(plan, &lists, Policy::STRICT);
     }
     if is_text(array.data_type()) && parse::is_parsed(plan) {
         return parse::texts(plan, array);
@@ -47,11 +48,16 @@ pub(super) fn bind<'a>(
         F::Null => Ok(Box::new(AllNull) as BoxedColumn<'a>),
         F::Bool => match array.as_boolean_opt() {
             Some(array) => Ok(fixed::booleans(array)),
-            None => Err(Problem::Unplanned),
+            None => fixed::bytes_as_booleans(array),
         },
-        F::Int2 | F::Int4 | F::Int8 | F::Oid | F::Float4 | F::Float8 | F::Numeric { .. } => {
-            number(plan, array)
-        }
+        F::Int2
+        | F::Int4
+        | F::Int8
+        | F::Oid
+        | F::Xid8
+        | F::Float4
+        | F::Float8
+        | F::Numeric { .. } => number(plan, array),
         F::Text { .. } | F::Name | F::JsonbText | F::Enum { .. } | F::Uuid | F::Bytea => {
             blob(plan, array)
         }
@@ -68,9 +74,12 @@ pub(super) fn bind<'a>(
         } => array::lists(array, *dimensions, *element_oid, element),
         F::Json { binary } => json::documents(array, *binary),
         F::Money { fraction_digits } => money::amounts(array, *fraction_digits),
-        F::Bits { length, exact } => bits::bytes(array, *length, *exact),
+        F::Bits { length, exact } => bits::bits(array, *length, *exact),
         F::Hstore => hstore::pairs(array),
         F::Vector { dimensions, half } => vector::vectors(array, *dimensions, *half),
+        F::Sparsevec { dimensions } => vector::sparse(array, *dimensions),
+        F::Point => point::points(array),
+        F::Infinite(finite) => temporal::with_infinities(array, finite),
         F::Composite { fields } => composite::structs(array, fields),
         F::Range { bound } => range::ranges(array, bound),
         F::Multirange { bound } => range::multiranges(array, bound),

@@ -1,10 +1,12 @@
 //! Bit strings, as `bit_recv` and `varbit_recv` of varbit.c read them: how many, then eight a byte
 //! from the most significant on.
 
-use arrow_array::Array;
 use arrow_array::cast::AsArray;
+use arrow_array::{Array, BooleanArray};
+use arrow_cast::cast;
 use arrow_schema::DataType;
 
+use super::array::Level;
 use super::bind::BoxedColumn;
 use super::column::length_word;
 use super::format::MAX_BYTES;
@@ -12,12 +14,13 @@ use super::prepared::prepared;
 use super::problem::Problem;
 use super::varlen::Blobs;
 
-/// Bytes as bits: as many as the column declares where that is known, else eight for each byte.
+/// Bytes as bits: as many as the column declares where that is known, else eight for each byte. Lists of
+/// booleans as a bit for each.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "plan::mapping is the exhaustive table"
 )]
-pub(super) fn bytes(
+pub(super) fn bits(
     array: &dyn Array,
     length: Option<u32>,
     exact: bool,
@@ -27,7 +30,53 @@ pub(super) fn bytes(
         DataType::LargeBinary => of(array.as_binary::<i64>(), length, exact),
         DataType::BinaryView => of(array.as_binary_view(), length, exact),
         DataType::FixedSizeBinary(_) => of(array.as_fixed_size_binary(), length, exact),
-        _ => return Err(Problem::Unplanned),
+        _ => booleans(array, length, exact)?,
+    })
+}
+
+fn booleans(
+    array: &dyn Array,
+    length: Option<u32>,
+    exact: bool,
+) -> Result<BoxedColumn<'_>, Problem> {
+    let level = Level::of(array).ok_or(Problem::Unplanned)?;
+    let Some(items) = level.items.as_boolean_opt() else {
+        // Behind a dictionary or in runs.
+        let plain = cast(level.items, &DataType::Boolean).map_err(|_| Problem::Unplanned)?;
+        return Ok(put_together(
+            array,
+            &level,
+            plain.as_boolean(),
+            length,
+            exact,
+        ));
+    };
+    Ok(put_together(array, &level, items, length, exact))
+}
+
+fn put_together<'a>(
+    array: &dyn Array,
+    level: &Level<'_>,
+    items: &BooleanArray,
+    length: Option<u32>,
+    exact: bool,
+) -> BoxedColumn<'a> {
+    prepared(array, |row, out| {
+        let range = level.range(row);
+        check(range.len(), length, exact)?;
+        out.extend_from_slice(&length_word(range.len()));
+        let mut bits = range.map(|item| match items.is_null(item) {
+            true => Err(Problem::NullItem),
+            false => Ok(items.value(item)),
+        });
+        while let Some(first) = bits.next() {
+            let mut byte = u8::from(first?) << 7;
+            for (place, bit) in (1..8).zip(bits.by_ref().take(7)) {
+                byte |= u8::from(bit?) << (7 - place);
+            }
+            out.push(byte);
+        }
+        Ok(())
     })
 }
 

@@ -9,6 +9,7 @@ use arrow_buffer::{ArrowNativeType, NullBuffer};
 
 use super::bind::{BoxedColumn, bind_whole};
 use super::column::{AllNull, Values, Varying, WORD};
+use super::convert::Policy;
 use super::problem::Problem;
 use crate::plan::FieldPlan;
 
@@ -28,13 +29,14 @@ pub(super) fn dictionary<'a>(
         values,
         dictionary.normalized_keys(),
         array.logical_nulls(),
+        Policy::STRICT,
     )
 }
 
 /// A column of runs, each of one value.
 pub(super) fn runs<'a>(plan: &FieldPlan, array: &dyn Array) -> Result<BoxedColumn<'a>, Problem> {
     let (values, keys) = run_values(array).ok_or(Problem::Unplanned)?;
-    encode(plan, values, keys, array.logical_nulls())
+    encode(plan, values, keys, array.logical_nulls(), Policy::STRICT)
 }
 
 /// The values of runs, and for each row the one that is its.
@@ -61,14 +63,15 @@ pub(super) fn run_values(array: &dyn Array) -> Option<(&ArrayRef, Vec<usize>)> {
         .or_else(|| of::<Int64Type>(array))
 }
 
-/// A column of an array that does not outlive this call.
-pub(super) fn owned<'a>(plan: &FieldPlan, array: &dyn Array) -> Result<BoxedColumn<'a>, Problem> {
-    encode(
-        plan,
-        array,
-        (0..array.len()).collect(),
-        array.logical_nulls(),
-    )
+/// A column of an array that does not outlive this call; what the column does not hold is NULL, where
+/// that was asked for.
+pub(super) fn owned<'a>(
+    plan: &FieldPlan,
+    array: &dyn Array,
+    policy: Policy,
+) -> Result<BoxedColumn<'a>, Problem> {
+    let keys = (0..array.len()).collect();
+    encode(plan, array, keys, array.logical_nulls(), policy)
 }
 
 /// Encodes the values that `keys` name in rows that are not NULL.
@@ -77,8 +80,9 @@ fn encode<'a>(
     values: &dyn Array,
     keys: Vec<usize>,
     nulls: Option<NullBuffer>,
+    policy: Policy,
 ) -> Result<BoxedColumn<'a>, Problem> {
-    let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
+    let mut nulls = nulls.filter(|nulls| nulls.null_count() > 0);
     let mut used = vec![false; values.len()];
     for (row, key) in keys.iter().enumerate() {
         if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
@@ -97,7 +101,12 @@ fn encode<'a>(
         column.write_run(value..value + 1, &mut bytes[start..]);
         Ok(start + WORD..start + size)
     });
-    let encoded = encoded.collect();
+    let encoded: Vec<Result<Range<usize>, Problem>> = encoded.collect();
+    if policy.lenient {
+        let unheld = |key: &usize| matches!(&encoded[*key], Err(problem) if problem.is_unheld());
+        let held = NullBuffer::from_iter(keys.iter().map(|key| !unheld(key)));
+        nulls = NullBuffer::union(nulls.as_ref(), Some(&held));
+    }
     Ok(Box::new(Varying {
         values: Encoded {
             keys,

@@ -1,7 +1,8 @@
 //! Booleans, integers and floats: values whose size is the type's.
 
-use arrow_array::types::ArrowPrimitiveType;
-use arrow_array::{BooleanArray, PrimitiveArray};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{ArrowPrimitiveType, Int8Type};
+use arrow_array::{Array, BooleanArray, PrimitiveArray};
 
 use super::bind::{BoxedColumn, valid};
 use super::column::{Fixed, Values, Varying};
@@ -46,6 +47,13 @@ pub(super) fn booleans(array: &BooleanArray) -> BoxedColumn<'_> {
     })
 }
 
+/// Booleans of a byte each, of which any but zero is true (the extension type `arrow.bool8`).
+pub(super) fn bytes_as_booleans(array: &dyn Array) -> Result<BoxedColumn<'_>, Problem> {
+    let bytes = array.as_primitive_opt::<Int8Type>();
+    let bytes = bytes.ok_or(Problem::Unplanned)?;
+    Ok(fixed(bytes, |byte| Ok([u8::from(byte != 0)])))
+}
+
 /// Integers of any size and sign into integers, floats and numerics.
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -57,8 +65,8 @@ pub(super) fn integers<'a, T>(
 ) -> Result<BoxedColumn<'a>, Problem>
 where
     T: ArrowPrimitiveType,
-    T::Native: TryInto<i16> + TryInto<i32> + TryInto<i64> + TryInto<u32> + Into<i128>,
-    T::Native: numeric::Unscaled,
+    T::Native: TryInto<i16> + TryInto<i32> + TryInto<i64> + TryInto<u32> + TryInto<u64>,
+    T::Native: Into<i128> + numeric::Unscaled,
 {
     /// `T` cast to `N`, or out of range.
     fn cast<T: TryInto<N>, N>(value: T) -> Result<N, Problem> {
@@ -72,6 +80,7 @@ where
         FieldPlan::Int4 => fixed(array, |v| cast(v).map(i32::to_be_bytes)),
         FieldPlan::Int8 => fixed(array, |v| cast(v).map(i64::to_be_bytes)),
         FieldPlan::Oid => fixed(array, |v| cast(v).map(u32::to_be_bytes)),
+        FieldPlan::Xid8 => fixed(array, |v| cast(v).map(u64::to_be_bytes)),
         FieldPlan::Float4 => fixed(array, |v| exact::<24>(v.into()).map(single)),
         FieldPlan::Float8 => fixed(array, |v| exact::<53>(v.into()).map(double)),
         _ => return Err(Problem::Unplanned),

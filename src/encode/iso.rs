@@ -2,7 +2,7 @@
 
 use std::io::{Result, Write};
 
-const SECONDS_PER_DAY: i64 = 86_400;
+pub(super) const SECONDS_PER_DAY: i64 = 86_400;
 
 pub(super) const MILLIS_PER_DAY: i64 = 1000 * SECONDS_PER_DAY;
 

@@ -5,15 +5,17 @@
 //! infinities are rejected. Text is escaped, and rejected when it has a NUL, which `jsonb` cannot
 //! hold. Binary becomes base64 (RFC 4648, padded); dates and times become ISO 8601 text, with `Z`
 //! for timestamps that have a zone; intervals become `P1M2DT3S`. A map's key becomes text as its
-//! value would.
+//! value would. A union is the value that it has.
 
+use std::collections::HashMap;
 use std::io::Write;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types as t;
 use arrow_array::types::{ArrowPrimitiveType, DecimalType};
-use arrow_array::{Array, ArrowNativeTypeOp, PrimitiveArray};
+use arrow_array::{Array, ArrayRef, ArrowNativeTypeOp, PrimitiveArray};
 use arrow_buffer::NullBuffer;
+use arrow_cast::cast;
 use arrow_schema::DataType;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -38,7 +40,40 @@ pub(super) fn documents(array: &dyn Array, binary: bool) -> Result<BoxedColumn<'
     }))
 }
 
-type Render<'a> = Box<dyn Fn(usize, &mut Vec<u8>) -> Result<(), Problem> + 'a>;
+/// What writes a row of any array but text as text: as within a document, without quotes around it, and
+/// floats that are no numbers as PostgreSQL has them.
+pub(super) fn texts<'a>(array: &'a ArrayRef) -> Result<Render<'a>, Problem> {
+    let renderer = Renderer::of(array)?;
+    let doubles = match array.data_type().is_floating() {
+        true => {
+            let doubles = cast(array, &DataType::Float64).map_err(|_| Problem::Unplanned)?;
+            Some(doubles.as_primitive::<t::Float64Type>().clone())
+        }
+        false => None,
+    };
+    let nested = array.data_type().is_nested();
+    Ok(Box::new(move |row, out| {
+        let double = doubles.as_ref().map(|doubles| doubles.value(row));
+        if let Some(double) = double.filter(|double| !double.is_finite()) {
+            let word = match (double.is_nan(), double > 0.0) {
+                (true, _) => "NaN",
+                (false, true) => "Infinity",
+                (false, false) => "-Infinity",
+            };
+            out.extend_from_slice(word.as_bytes());
+            return Ok(());
+        }
+        let start = out.len();
+        renderer.value(row, out)?;
+        if !nested && out.get(start) == Some(&b'"') {
+            out.remove(start);
+            out.pop();
+        }
+        Ok(())
+    }))
+}
+
+pub(super) type Render<'a> = Box<dyn Fn(usize, &mut Vec<u8>) -> Result<(), Problem> + 'a>;
 
 /// Renders the values of one array, with those of its children.
 struct Renderer<'a> {
@@ -137,10 +172,9 @@ fn render<'a>(array: &'a dyn Array) -> Result<Render<'a>, Problem> {
             let values = Renderer::of(values)?;
             Box::new(move |row, out| values.value(keys[row], out))
         }
+        DataType::Union(_, _) => union(array)?,
         // Views were made into lists before.
-        DataType::ListView(_) | DataType::LargeListView(_) | DataType::Union(_, _) => {
-            return Err(Problem::Unplanned);
-        }
+        DataType::ListView(_) | DataType::LargeListView(_) => return Err(Problem::Unplanned),
     })
 }
 
@@ -307,6 +341,22 @@ fn list(array: &dyn Array) -> Result<Render<'_>, Problem> {
         }
         out.push(b']');
         Ok(())
+    }))
+}
+
+/// The value of whichever member a row has, as it would be alone.
+fn union(array: &dyn Array) -> Result<Render<'_>, Problem> {
+    let array = array.as_union_opt().ok_or(Problem::Unplanned)?;
+    let DataType::Union(fields, _) = array.data_type() else {
+        return Err(Problem::Unplanned);
+    };
+    let members = fields
+        .iter()
+        .map(|(id, _)| Ok((id, Renderer::of(array.child(id))?)))
+        .collect::<Result<HashMap<i8, Renderer<'_>>, Problem>>()?;
+    Ok(Box::new(move |row, out| {
+        let member = members.get(&array.type_id(row)).ok_or(Problem::Unplanned)?;
+        member.value(array.value_offset(row), out)
     }))
 }
 

@@ -18,6 +18,7 @@ mod json;
 mod money;
 mod numeric;
 mod parse;
+mod point;
 mod prepared;
 mod problem;
 mod range;

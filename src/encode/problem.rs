@@ -26,6 +26,10 @@ pub(crate) enum Problem {
     NameTooLong,
     /// Text that is no UUID.
     NotUuid,
+    /// Bytes that are no UTF-8.
+    NotUtf8,
+    /// Text or bytes that are not in the form that was asked for.
+    NotInForm,
     /// A binary UUID that is not of 16 bytes.
     NotSixteenBytes,
     /// Not a label of the enum.
@@ -64,6 +68,11 @@ pub(crate) struct Rejected {
 impl Problem {
     pub(crate) fn at(self, row: usize) -> Rejected {
         Rejected { row, problem: self }
+    }
+
+    /// Whether the value is one, and the column does not hold it.
+    pub(crate) fn is_unheld(self) -> bool {
+        matches!(self, Self::OutOfRange | Self::NotFinite)
     }
 
     /// The error with everything but the value: column, row within the stream, and the SQLSTATE
@@ -112,6 +121,14 @@ impl Problem {
             Self::NotUuid => (
                 "is not a UUID".to_owned(),
                 "write 32 hexadecimal digits, with or without hyphens",
+            ),
+            Self::NotUtf8 => (
+                "is not UTF-8".to_owned(),
+                "filter such values before writing, ask for another form (utf8_lossy, hex, base64), or make the column bytea",
+            ),
+            Self::NotInForm => (
+                "is not in the form that was asked for".to_owned(),
+                "filter such values before writing, or ask for another form",
             ),
             Self::NotSixteenBytes => (
                 "is not 16 bytes long, as a UUID is".to_owned(),
@@ -181,10 +198,10 @@ impl Problem {
             | Self::LosesDigits
             | Self::NotExact
             | Self::NotFinite => "22003",
-            Self::Nul => "22021",
+            Self::Nul | Self::NotUtf8 => "22021",
             Self::TooManyCharacters => "22001",
             Self::NameTooLong => "42622",
-            Self::NotUuid | Self::UnknownLabel => "22P02",
+            Self::NotUuid | Self::UnknownLabel | Self::NotInForm => "22P02",
             Self::NotSixteenBytes => "22P03",
             Self::NotRectangular => "2202E",
             Self::NullKey | Self::NullItem | Self::NullFlag => "22004",
@@ -209,12 +226,14 @@ fn is_temporal(field: &FieldPlan) -> bool {
         | FieldPlan::Interval { .. } => true,
         FieldPlan::Array { element, .. } => is_temporal(element),
         FieldPlan::Range { bound } | FieldPlan::Multirange { bound } => is_temporal(bound),
+        FieldPlan::Infinite(_) => true,
         FieldPlan::Null
         | FieldPlan::Bool
         | FieldPlan::Int2
         | FieldPlan::Int4
         | FieldPlan::Int8
         | FieldPlan::Oid
+        | FieldPlan::Xid8
         | FieldPlan::Float4
         | FieldPlan::Float8
         | FieldPlan::Numeric { .. }
@@ -231,6 +250,8 @@ fn is_temporal(field: &FieldPlan) -> bool {
         | FieldPlan::VersionedText
         | FieldPlan::Hstore
         | FieldPlan::Vector { .. }
+        | FieldPlan::Sparsevec { .. }
+        | FieldPlan::Point
         | FieldPlan::Geometry
         | FieldPlan::Composite { .. }
         | FieldPlan::Opaque
@@ -250,7 +271,9 @@ fn form(field: &FieldPlan) -> &'static str {
         F::Array { element, .. } => form(element),
         F::Range { bound } | F::Multirange { bound } => form(bound),
         F::Bool => "write true or false",
-        F::Int2 | F::Int4 | F::Int8 | F::Oid => "write decimal digits, perhaps with a sign",
+        F::Int2 | F::Int4 | F::Int8 | F::Oid | F::Xid8 => {
+            "write decimal digits, perhaps with a sign"
+        }
         F::Float4 | F::Float8 | F::Numeric { .. } => {
             "write a decimal number such as -12.5 or 1.5e-7, NaN or Infinity"
         }

@@ -61,6 +61,33 @@ where
     })
 }
 
+/// The digits of a number's shortest decimal form, and how many of them are after the point; below
+/// zero, so many zeros follow them.
+pub(super) fn decimal(value: impl Shortest) -> Result<(u64, i32), Problem> {
+    // 17 digits, sign, point, exponent: no more than 24 bytes.
+    let mut text = [0; 32];
+    let mut rest = &mut text[..];
+    value.write(&mut rest).map_err(|_| Problem::Unplanned)?;
+    let unused = rest.len();
+    let text = &text[..text.len() - unused];
+    let (mut magnitude, mut scale, mut exponent) = (0_u64, 0, 0_i32);
+    let (mut after_point, mut in_exponent, mut down) = (false, false, false);
+    for byte in text.strip_prefix(b"-").unwrap_or(text) {
+        match byte {
+            b'.' => after_point = true,
+            b'e' => in_exponent = true,
+            b'-' => down = true,
+            digit if in_exponent => exponent = exponent * 10 + i32::from(digit - b'0'),
+            digit => {
+                magnitude = magnitude * 10 + u64::from(digit - b'0');
+                scale += i32::from(after_point);
+            }
+        }
+    }
+    scale -= if down { -exponent } else { exponent };
+    Ok((magnitude, scale))
+}
+
 struct Floats<'a, T, F> {
     values: &'a [T],
     limit: Option<NumericLimit>,
@@ -97,27 +124,7 @@ impl<T: Copy, S: Shortest, F: Fn(T) -> S> Floats<'_, T, F> {
                 Some(_) => Err(Problem::NotFinite),
             };
         }
-        // 17 digits, sign, point, exponent: no more than 24 bytes.
-        let mut text = [0; 32];
-        let mut rest = &mut text[..];
-        value.write(&mut rest).map_err(|_| Problem::Unplanned)?;
-        let unused = rest.len();
-        let text = &text[..text.len() - unused];
-        let (mut magnitude, mut scale, mut exponent) = (0_u64, 0, 0_i32);
-        let (mut after_point, mut in_exponent, mut down) = (false, false, false);
-        for byte in text.strip_prefix(b"-").unwrap_or(text) {
-            match byte {
-                b'.' => after_point = true,
-                b'e' => in_exponent = true,
-                b'-' => down = true,
-                digit if in_exponent => exponent = exponent * 10 + i32::from(digit - b'0'),
-                digit => {
-                    magnitude = magnitude * 10 + u64::from(digit - b'0');
-                    scale += i32::from(after_point);
-                }
-            }
-        }
-        scale -= if down { -exponent } else { exponent };
+        let (magnitude, scale) = decimal(value)?;
         let point = Point::of(scale);
         Ok(Parsed::Number {
             negative: double < 0.0,

@@ -3,21 +3,25 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Date32Type, Date64Type, DurationMicrosecondType, DurationMillisecondType,
-    DurationNanosecondType, DurationSecondType, IntervalDayTimeType, IntervalMonthDayNanoType,
-    IntervalYearMonthType, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
-    Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType,
+    DurationNanosecondType, DurationSecondType, Int64Type, IntervalDayTimeType,
+    IntervalMonthDayNanoType, IntervalYearMonthType, Time32MillisecondType, Time32SecondType,
+    Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 use arrow_array::{Array, PrimitiveArray};
+use arrow_cast::cast;
 use arrow_schema::{DataType, IntervalUnit, TimeUnit};
 
-use super::bind::BoxedColumn;
+use super::bind::{BoxedColumn, bind_whole};
+use super::column::WORD;
 use super::fixed::fixed;
 use super::format::{
     END_DATE, END_TIMESTAMP, EPOCH_DAYS, EPOCH_MICROS, MICROS_PER_DAY, MIN_DATE, MIN_TIMESTAMP,
 };
 use super::iso::MILLIS_PER_DAY;
+use super::prepared::prepared;
 use super::problem::Problem;
+use crate::plan::FieldPlan;
 
 /// `date_recv`, date.c: days since 2000-01-01.
 #[expect(
@@ -95,6 +99,43 @@ fn scaled<T: ArrowPrimitiveType<Native = i64>>(
         }
         timestamp(count, micros, EPOCH_MICROS)
     })
+}
+
+/// Dates and timestamps, of which the least and the greatest that Arrow counts are infinities: they go
+/// over the wire as the least and the greatest of what PostgreSQL counts.
+pub(super) fn with_infinities<'a>(
+    array: &dyn Array,
+    finite: &FieldPlan,
+) -> Result<BoxedColumn<'a>, Problem> {
+    let counts = if let Some(days) = array.as_primitive_opt::<Date32Type>() {
+        // As extremes of 64 bits, as all others have them.
+        days.unary::<_, Int64Type>(|days| match days {
+            i32::MIN => i64::MIN,
+            i32::MAX => i64::MAX,
+            days => days.into(),
+        })
+    } else {
+        let counts = cast(array, &DataType::Int64).map_err(|_| Problem::Unplanned)?;
+        counts.as_primitive::<Int64Type>().clone()
+    };
+    let values = bind_whole(finite, array)?;
+    Ok(prepared(array, |row, out| {
+        let count = counts.value(row);
+        if !matches!(count, i64::MIN | i64::MAX) {
+            let start = out.len();
+            let size = values.measure_run(row..row + 1)?;
+            out.resize(start + size, 0);
+            values.write_run(row..row + 1, &mut out[start..]);
+            // The length is written with the value.
+            out.drain(start..start + WORD);
+        } else if *finite == FieldPlan::Date {
+            let days = if count < 0 { i32::MIN } else { i32::MAX };
+            out.extend_from_slice(&days.to_be_bytes());
+        } else {
+            out.extend_from_slice(&count.to_be_bytes());
+        }
+        Ok(())
+    }))
 }
 
 /// `time_recv`, date.c: microseconds since midnight, up to and with 24:00:00.

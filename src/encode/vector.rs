@@ -1,4 +1,4 @@
-//! Vectors of the extension vector, as its `vector_recv` and `halfvec_recv` read them.
+//! Vectors of the extension vector, as its `vector_recv`, `halfvec_recv` and `sparsevec_recv` read them.
 //!
 //! How many elements there are, two bytes of zero, and the elements as IEEE 754 floats. A number that
 //! the element cannot hold exactly is rejected, so that doubles are taken when they were singles once.
@@ -11,14 +11,18 @@ use arrow_schema::DataType;
 
 use super::array::Level;
 use super::bind::{BoxedColumn, valid};
-use super::column::{Values, Varying, u32_size};
+use super::column::{Values, Varying, length_word, u32_size};
+use super::prepared::prepared;
 use super::problem::Problem;
 
 /// Bytes before the elements.
 const HEADER: usize = 4;
 
-/// `VECTOR_MAX_DIM` and `HALFVEC_MAX_DIM`.
+/// `VECTOR_MAX_DIM`, `HALFVEC_MAX_DIM` and `SPARSEVEC_MAX_NNZ`.
 const MAX_DIMENSIONS: usize = 16_000;
+
+/// `SPARSEVEC_MAX_DIM`.
+const MAX_SPARSE_DIMENSIONS: usize = 1_000_000_000;
 
 type Half = <t::Float16Type as ArrowPrimitiveType>::Native;
 type Element<'a> = Box<dyn Fn(usize) -> Result<f32, Problem> + Send + Sync + 'a>;
@@ -66,6 +70,50 @@ pub(super) fn vectors(
         };
         Box::new(Varying { values, nulls })
     })
+}
+
+/// Bytes before the indices and elements of a sparse vector.
+const SPARSE_HEADER: usize = 12;
+
+/// A column of lists of numbers, of which those that are not zero are sent: how many elements there
+/// are, how many are sent, four bytes of zero, their indices from 0 on, and the elements.
+pub(super) fn sparse(
+    array: &dyn Array,
+    dimensions: Option<u32>,
+) -> Result<BoxedColumn<'_>, Problem> {
+    let level = Level::of(array).ok_or(Problem::Unplanned)?;
+    let element = element(level.items)?;
+    Ok(prepared(array, |row, out| {
+        let items = level.range(row);
+        let wrong = dimensions.is_some_and(|dimensions| items.len() != dimensions as usize);
+        if wrong || items.is_empty() || items.len() > MAX_SPARSE_DIMENSIONS {
+            return Err(Problem::WrongDimensions);
+        }
+        let (mut indices, mut elements) = (Vec::new(), Vec::new());
+        for (index, item) in items.clone().enumerate() {
+            if level.items.is_null(item) {
+                return Err(Problem::NullItem);
+            }
+            let value = element(item)?;
+            if !value.is_finite() {
+                return Err(Problem::NotFinite);
+            }
+            if value != 0.0 {
+                indices.extend_from_slice(&length_word(index));
+                elements.extend_from_slice(&value.to_be_bytes());
+            }
+        }
+        if elements.len() > 4 * MAX_DIMENSIONS {
+            return Err(Problem::WrongDimensions);
+        }
+        out.reserve(SPARSE_HEADER + indices.len() + elements.len());
+        out.extend_from_slice(&length_word(items.len()));
+        out.extend_from_slice(&length_word(elements.len() / 4));
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&indices);
+        out.extend_from_slice(&elements);
+        Ok(())
+    }))
 }
 
 /// The items as singles; what is none is rejected.

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::plan::{Ident, TableName};
 use crate::proto::v1;
 use crate::write::{
-    AppendBy, AttemptId, Conversion, EndRecord, IfExists, KeyedAction, Mode, OverwriteWith,
-    Rounding, SchemaEvolution, WriteSpec,
+    AppendBy, AttemptId, Conversion, EndRecord, Form, IfExists, KeyedAction, Mode, Overflow,
+    OverwriteWith, Rounding, SchemaEvolution, Unit, WriteSpec,
 };
 
 /// Ids are keys of the ledger and stand in logs: long enough for any job's name, no longer.
@@ -235,6 +235,17 @@ fn conversion(asked: v1::Conversion) -> Result<Conversion> {
     let rounding =
         v1::Rounding::try_from(asked.rounding).map_err(|_| unknown("rounding", asked.rounding))?;
     let nul = v1::Nul::try_from(asked.nul).map_err(|_| unknown("nul", asked.nul))?;
+    let overflow =
+        v1::Overflow::try_from(asked.overflow).map_err(|_| unknown("overflow", asked.overflow))?;
+    let too_long =
+        v1::TooLong::try_from(asked.too_long).map_err(|_| unknown("too_long", asked.too_long))?;
+    let form = v1::Form::try_from(asked.form).map_err(|_| unknown("form", asked.form))?;
+    let unit = v1::Unit::try_from(asked.unit).map_err(|_| unknown("unit", asked.unit))?;
+    if !asked.nul_replacement.is_empty() && nul != v1::Nul::Replace {
+        return Err(Error::invalid_command(
+            "nul_replacement goes with nul replace",
+        ));
+    }
     Ok(Conversion {
         rounding: match rounding {
             v1::Rounding::Unspecified | v1::Rounding::Reject => None,
@@ -242,7 +253,40 @@ fn conversion(asked: v1::Conversion) -> Result<Conversion> {
             v1::Rounding::Nearest => Some(Rounding::Nearest),
         },
         zone: (!asked.zone.is_empty()).then_some(asked.zone),
-        remove_nul: nul == v1::Nul::Remove,
+        nul: match nul {
+            v1::Nul::Unspecified | v1::Nul::Reject => None,
+            v1::Nul::Remove => Some(String::new()),
+            v1::Nul::Replace if asked.nul_replacement.is_empty() => Some("\u{fffd}".to_owned()),
+            v1::Nul::Replace => Some(asked.nul_replacement),
+        },
+        overflow: match overflow {
+            v1::Overflow::Unspecified | v1::Overflow::Reject => None,
+            v1::Overflow::Clamp => Some(Overflow::Clamp),
+            v1::Overflow::Null => Some(Overflow::Null),
+            v1::Overflow::Infinity => Some(Overflow::Infinity),
+        },
+        infinity_sentinels: asked.infinity_sentinels,
+        truncate: too_long == v1::TooLong::Truncate,
+        form: match form {
+            v1::Form::Unspecified => None,
+            v1::Form::Text => Some(Form::Text),
+            v1::Form::Number => Some(Form::Number),
+            v1::Form::Part => Some(Form::Part),
+            v1::Form::Utf8 => Some(Form::Utf8),
+            v1::Form::Utf8Lossy => Some(Form::Utf8Lossy),
+            v1::Form::Hex => Some(Form::Hex),
+            v1::Form::Base64 => Some(Form::Base64),
+            v1::Form::Address => Some(Form::Address),
+        },
+        unit: match unit {
+            v1::Unit::Unspecified => None,
+            v1::Unit::Days => Some(Unit::Days),
+            v1::Unit::Seconds => Some(Unit::Seconds),
+            v1::Unit::Milliseconds => Some(Unit::Milliseconds),
+            v1::Unit::Microseconds => Some(Unit::Microseconds),
+            v1::Unit::Nanoseconds => Some(Unit::Nanoseconds),
+        },
+        srid: (asked.srid != 0).then_some(asked.srid),
     })
 }
 

@@ -93,6 +93,15 @@ pub async fn staging_relation(
         .ok_or_else(|| Error::internal("the catalog gave no relation"))
 }
 
+/// Whether the search_path has PostGIS's type `geometry`.
+///
+/// # Errors
+/// What PostgreSQL or the connection said.
+pub async fn has_geometry(transaction: &Transaction) -> Result<bool> {
+    let found = "SELECT pg_catalog.to_regtype('geometry') IS NOT NULL";
+    Ok(transaction.query_one(found, &[]).await?.get(0))
+}
+
 /// All tables that the server's role may INSERT into, by name.
 ///
 /// # Errors
@@ -382,7 +391,8 @@ fn base_type(receive: Option<&str>, fraction_digits: Option<i32>) -> PgTypeKind 
         "int2recv" => K::Int2,
         "int4recv" => K::Int4,
         "int8recv" => K::Int8,
-        "oidrecv" => K::Oid,
+        "oidrecv" | "xidrecv" | "cidrecv" => K::Oid,
+        "xid8recv" => K::Xid8,
         "float4recv" => K::Float4,
         "float8recv" => K::Float8,
         "numeric_recv" => K::Numeric,
@@ -416,6 +426,8 @@ fn base_type(receive: Option<&str>, fraction_digits: Option<i32>) -> PgTypeKind 
         "hstore_recv" => K::Hstore,
         "vector_recv" => K::Vector,
         "halfvec_recv" => K::Halfvec,
+        "sparsevec_recv" => K::Sparsevec,
+        "point_recv" => K::Point,
         "geometry_recv" | "geography_recv" => K::Geometry,
         _ => K::Other,
     }

@@ -22,8 +22,8 @@ mod transaction;
 mod turns;
 
 pub use catalog::{
-    TableLock, check_rights, find_relation, lock_relation, similar_relation, staging_relation,
-    writable_relations,
+    TableLock, check_rights, find_relation, has_geometry, lock_relation, similar_relation,
+    staging_relation, writable_relations,
 };
 pub use connect::ConnectionConfig;
 pub use copy::CopySink;

@@ -41,6 +41,7 @@ fn data_type(ty: &PgType, typmod: i32) -> DataType {
         K::Int4 => DataType::Int32,
         K::Int8 => DataType::Int64,
         K::Oid => DataType::UInt32,
+        K::Xid8 => DataType::UInt64,
         K::Float4 => DataType::Float32,
         K::Float8 => DataType::Float64,
         K::Numeric => decimal(Modifier::of(ty, typmod)),
@@ -53,7 +54,8 @@ fn data_type(ty: &PgType, typmod: i32) -> DataType {
             DataType::Decimal128(19, i8::try_from(*fraction_digits).unwrap_or(0))
         }
         K::Hstore => text_map(),
-        K::Vector => DataType::new_list(DataType::Float32, false),
+        K::Vector | K::Sparsevec => DataType::new_list(DataType::Float32, false),
+        K::Point => point(),
         K::Halfvec => DataType::new_list(DataType::Float16, false),
         K::Geometry => DataType::Binary,
         K::Composite(attributes) => DataType::Struct(
@@ -86,6 +88,12 @@ fn text_map() -> DataType {
         .collect(),
     );
     DataType::Map(Arc::new(Field::new("entries", entries, false)), false)
+}
+
+/// Both coordinates.
+fn point() -> DataType {
+    let coordinate = |name| Field::new(name, DataType::Float64, false);
+    DataType::Struct([coordinate("x"), coordinate("y")].into_iter().collect())
 }
 
 /// Bounds, where NULL is infinity, and what is said of them.

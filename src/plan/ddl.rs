@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use arrow_schema::{DataType, Field, Schema};
 
 use super::name::Ident;
-use super::{opaque, type_name};
+use super::{extension, type_name};
 use crate::error::{Error, Result};
 
 /// A column of CREATE TABLE.
@@ -26,16 +26,14 @@ const TYPE_KEYS: [&str; 3] = [
     "ADBC:postgresql:typname",
 ];
 
-/// Arrow's key for the name of an extension type.
-const EXTENSION_KEY: &str = "ARROW:extension:name";
-
 /// The columns of a table for data of this schema, one for each field.
 ///
 /// A column's type is what `overrides` has under its name; else what the field's metadata has under
 /// `pgflight.type`, `POSTGRESQL:type` or `ADBC:postgresql:typname`; else what suits its Arrow type:
 /// strings are text, structs and maps jsonb, decimals numeric of the same precision and scale,
 /// timestamps with a zone timestamptz, durations interval, unsigned integers the next larger
-/// integer, lists arrays.
+/// integer, lists arrays; extension types as they say. Well-known binary is geometry where the
+/// database has that type (`has_geometry`, of which [`asks_for_geometry`] tells whether it matters).
 ///
 /// # Errors
 /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when an override is not
@@ -46,6 +44,7 @@ const EXTENSION_KEY: &str = "ARROW:extension:name";
 pub fn column_definitions(
     schema: &Schema,
     overrides: &BTreeMap<String, String>,
+    has_geometry: bool,
 ) -> Result<Vec<ColumnDefinition>> {
     if let Some(name) = overrides
         .keys()
@@ -71,44 +70,55 @@ pub fn column_definitions(
             .map_err(|error| Error::schema_mismatch(error.to_string()).with_column(name))?;
         let sql_type = match overrides.get(name) {
             Some(text) => type_name::parse(text).map_err(|error| error.with_column(name))?,
-            None => sql_type(field)?,
+            None => sql_type(field, has_geometry)?,
         };
         Ok(ColumnDefinition { name: ident, sql_type, not_null: !field.is_nullable() })
     });
     definitions.collect()
 }
 
-fn sql_type(field: &Field) -> Result<String> {
-    let metadata = field.metadata();
-    if let Some(text) = TYPE_KEYS.iter().find_map(|key| metadata.get(key)) {
-        return type_name::parse(text).map_err(|error| error.with_column(field.name()));
-    }
-    match (
-        metadata.get(EXTENSION_KEY).map(String::as_str),
-        field.data_type(),
-    ) {
-        (Some("arrow.uuid"), DataType::FixedSizeBinary(16)) => return Ok("uuid".into()),
-        (Some("arrow.json"), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => {
-            return Ok("jsonb".into());
-        }
-        (Some("arrow.opaque"), _) => {
-            if let Some(name) = opaque::type_name(field) {
-                return type_name::parse(&name).map_err(|error| error.with_column(field.name()));
-            }
-        }
-        _ => {}
-    }
-    default_type(field.data_type()).ok_or_else(|| {
-        Error::schema_mismatch(format!(
-            "column {:?} of Arrow type {} has no PostgreSQL type yet; cast it before writing",
-            field.name(),
-            field.data_type()
-        ))
-        .with_column(field.name())
-    })
+/// Whether a field of the data would be geometry in a database that has that type.
+pub fn asks_for_geometry(schema: &Schema) -> bool {
+    let fields = schema.flattened_fields();
+    fields.into_iter().any(extension::is_well_known_binary)
 }
 
-fn default_type(data_type: &DataType) -> Option<String> {
+fn sql_type(field: &Field, has_geometry: bool) -> Result<String> {
+    let parsed =
+        |text: &str| type_name::parse(text).map_err(|error| error.with_column(field.name()));
+    let metadata = field.metadata();
+    if let Some(text) = TYPE_KEYS.iter().find_map(|key| metadata.get(key)) {
+        return parsed(text);
+    }
+    if let Some(name) = extension::opaque(field) {
+        return parsed(&name);
+    }
+    let name = match (extension::name(field), field.data_type()) {
+        (Some("arrow.uuid"), DataType::FixedSizeBinary(16)) => "uuid",
+        (Some("arrow.json"), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => "jsonb",
+        (Some("arrow.bool8"), DataType::Int8) => "boolean",
+        _ if extension::is_well_known_binary(field) && has_geometry => "geometry",
+        _ => {
+            let default = default_type(field.data_type(), has_geometry);
+            let variant = extension::is_variant(field);
+            return default.filter(|_| !variant).ok_or_else(|| {
+                Error::schema_mismatch(format!(
+                    "column {:?} of Arrow type {} has no PostgreSQL type of its own; {}",
+                    field.name(),
+                    field.data_type(),
+                    match variant {
+                        true => "it is a variant: write to_json(…) of it as a string",
+                        false => "name one for it, such as jsonb, or cast it before writing",
+                    }
+                ))
+                .with_column(field.name())
+            });
+        }
+    };
+    Ok(name.to_owned())
+}
+
+fn default_type(data_type: &DataType, has_geometry: bool) -> Option<String> {
     use DataType as D;
     let name = match data_type {
         D::Null | D::Utf8 | D::LargeUtf8 | D::Utf8View => "text",
@@ -129,15 +139,17 @@ fn default_type(data_type: &DataType) -> Option<String> {
         D::Timestamp(_, Some(_)) => "timestamp with time zone",
         D::Duration(_) | D::Interval(_) => "interval",
         D::Struct(_) | D::Map(_, _) => "jsonb",
-        D::Dictionary(_, values) => return default_type(values),
-        D::RunEndEncoded(_, values) => return default_type(values.data_type()),
+        D::Dictionary(_, values) => return default_type(values, has_geometry),
+        D::RunEndEncoded(_, values) => {
+            return default_type(values.data_type(), has_geometry);
+        }
         D::List(item)
         | D::LargeList(item)
         | D::FixedSizeList(item, _)
         | D::ListView(item)
         | D::LargeListView(item) => {
             // PostgreSQL's arrays have one type for any number of dimensions.
-            let element = sql_type(item).ok()?;
+            let element = sql_type(item, has_geometry).ok()?;
             return Some(if element.ends_with("[]") {
                 element
             } else {
@@ -169,7 +181,10 @@ mod tests {
 
     fn check(field: Field, expected: Result<&str, &str>) {
         let schema = Schema::new(vec![field]);
-        match (column_definitions(&schema, &BTreeMap::new()), expected) {
+        match (
+            column_definitions(&schema, &BTreeMap::new(), true),
+            expected,
+        ) {
             (Ok(columns), Ok(expected)) => assert_eq!(columns[0].sql_type, expected),
             (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
             (got, expected) => panic!("{got:?} instead of {expected:?}"),
@@ -217,7 +232,7 @@ mod tests {
         );
         check(nullable(runs), Ok("text"));
         let union = DataType::Union(UnionFields::empty(), UnionMode::Sparse);
-        check(nullable(union), Err("no PostgreSQL type yet"));
+        check(nullable(union), Err("name one for it, such as jsonb"));
         let field = nullable(DataType::Binary).with_metadata(HashMap::from([
             ("ARROW:extension:name".to_owned(), "arrow.opaque".to_owned()),
             (
@@ -226,6 +241,28 @@ mod tests {
             ),
         ]));
         check(field, Ok("tsvector"));
+        let extension = |data_type, name| {
+            nullable(data_type).with_metadata(metadata("ARROW:extension:name", name))
+        };
+        check(extension(DataType::Binary, "geoarrow.wkb"), Ok("geometry"));
+        check(extension(DataType::LargeBinary, "ogc.wkb"), Ok("geometry"));
+        check(extension(DataType::Int8, "arrow.bool8"), Ok("boolean"));
+        let shaped = Field::new("item", DataType::Float32, true).into();
+        let tensor = DataType::FixedSizeList(shaped, 6);
+        check(extension(tensor, "arrow.fixed_shape_tensor"), Ok("real[]"));
+        let points = DataType::new_list(DataType::Binary, true);
+        let DataType::List(item) = points else {
+            unreachable!()
+        };
+        let item = item
+            .as_ref()
+            .clone()
+            .with_metadata(metadata("ARROW:extension:name", "geoarrow.wkb"));
+        check(nullable(DataType::List(item.into())), Ok("geometry[]"));
+        let marked = Field::new("metadata", DataType::Binary, false)
+            .with_metadata(metadata("variant", "true"));
+        let variant = Fields::from(vec![Field::new("value", DataType::Binary, false), marked]);
+        check(nullable(DataType::Struct(variant)), Err("to_json"));
         check(
             Field::new("x".repeat(64), DataType::Int8, true),
             Err("63 bytes"),
@@ -236,7 +273,7 @@ mod tests {
     fn an_override_is_the_name_of_a_type_and_of_a_column() {
         let schema = Schema::new(vec![Field::new("a", DataType::Int8, false)]);
         let with = |name: &str, text: &str| {
-            column_definitions(&schema, &[(name.to_owned(), text.to_owned())].into())
+            column_definitions(&schema, &[(name.to_owned(), text.to_owned())].into(), false)
         };
         let columns = with("a", "Numeric(5)").unwrap();
         assert_eq!(
@@ -252,7 +289,7 @@ mod tests {
         let field = |name: &str| Field::new(name, DataType::Int8, true);
         for other in ["a", "A"] {
             let schema = Schema::new(vec![field("a"), field(other)]);
-            assert!(column_definitions(&schema, &BTreeMap::new()).is_err());
+            assert!(column_definitions(&schema, &BTreeMap::new(), false).is_err());
         }
     }
 }

@@ -7,7 +7,6 @@ use arrow_schema::{DataType, Schema};
 
 use super::conversion::{Conversion, Step};
 use super::field_plan::FieldPlan;
-use super::mapping;
 use super::name::Ident;
 use super::relation::{Column, Relation};
 use crate::error::{Error, Result};
@@ -110,11 +109,7 @@ impl EncodePlan {
             let plan = conversions
                 .get(name)
                 .map_or_else(|| Conversion::of(field), |asked| Ok(asked.clone()))
-                .and_then(|conversion| conversion.steps(field, &column.ty, column.typmod))
-                .and_then(|(steps, field)| {
-                    let plan = mapping::column_plan(&field, &column.ty, column.typmod)?;
-                    Ok((steps, plan))
-                });
+                .and_then(|conversion| conversion.plan(field, &column.ty, column.typmod));
             let (steps, plan) = plan.map_err(|reason| {
                 mismatch(format!(
                     "cannot write column {name:?} of Arrow type {} into {}: {reason}",
@@ -122,6 +117,12 @@ impl EncodePlan {
                     column.type_name(),
                 ))
             })?;
+            if steps.contains(&Step::Null) && !column.nullable {
+                return Err(mismatch(format!(
+                    "column {name:?} is NOT NULL in {}, and values that it does not hold are to become NULL (conversion overflow: null); leave that conversion out",
+                    relation.name
+                )));
+            }
             if plan == FieldPlan::Null && !column.nullable {
                 return Err(mismatch(format!(
                     "column {name:?} is NOT NULL in {} and the data has only NULLs for it (Arrow type Null); drop it from the data or fill it",

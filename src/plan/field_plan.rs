@@ -21,6 +21,8 @@ pub enum FieldPlan {
     Int8,
     /// Four bytes without a sign, range checked.
     Oid,
+    /// Eight bytes without a sign, range checked.
+    Xid8,
     /// IEEE 754 single precision; an integer must be exact in it.
     Float4,
     /// IEEE 754 double precision; an integer must be exact in it.
@@ -89,7 +91,7 @@ pub enum FieldPlan {
         /// Digits after the point that the server's currency has.
         fraction_digits: u8,
     },
-    /// A count of bits, then the bits; from text of zeros and ones, or from bytes.
+    /// A count of bits, then the bits; from text of zeros and ones, from bytes, or from lists of booleans.
     Bits {
         /// What `bit(n)` or `bit varying(n)` declares.
         length: Option<u32>,
@@ -117,6 +119,16 @@ pub enum FieldPlan {
         /// Whether the elements have half precision.
         half: bool,
     },
+    /// The elements that are not zero, of single precision, behind how many there are in all.
+    Sparsevec {
+        /// Elements that `sparsevec(n)` asks for.
+        dimensions: Option<u32>,
+    },
+    /// Two doubles, from a list of two floats or a struct of `x` and `y`.
+    Point,
+    /// As within, and the least and the greatest value of the Arrow type are infinities: dates and
+    /// timestamps.
+    Infinite(Box<FieldPlan>),
     /// Well-known binary, perhaps with an SRID (EWKB), as it is.
     Geometry,
     /// The attributes of a composite type, each with its type's OID.
@@ -185,6 +197,7 @@ impl fmt::Display for FieldPlan {
             Self::Int4 => f.write_str("int4"),
             Self::Int8 => f.write_str("int8"),
             Self::Oid => f.write_str("oid"),
+            Self::Xid8 => f.write_str("xid8"),
             Self::Float4 => f.write_str("float4"),
             Self::Float8 => f.write_str("float8"),
             Self::Numeric { limit: None } => f.write_str("numeric"),
@@ -240,6 +253,12 @@ impl fmt::Display for FieldPlan {
                     None => Ok(()),
                 }
             }
+            Self::Sparsevec { dimensions: None } => f.write_str("sparsevec"),
+            Self::Sparsevec {
+                dimensions: Some(n),
+            } => write!(f, "sparsevec of {n} elements"),
+            Self::Point => f.write_str("point"),
+            Self::Infinite(inner) => write!(f, "{inner}, the ends of its range as infinity"),
             Self::Geometry => f.write_str("well-known binary"),
             Self::Composite { fields } => {
                 f.write_str("composite of (")?;

@@ -4,19 +4,22 @@ pub mod arrow_schema;
 mod conversion;
 pub mod ddl;
 mod encode_plan;
+mod extension;
 mod field_plan;
+mod limits;
 mod mapping;
 mod name;
 mod nested;
-mod opaque;
 mod relation;
+mod source;
 #[cfg(test)]
 mod tests;
 mod type_name;
 
-pub use conversion::{Conversion, Rounding, Step};
+pub use conversion::{Conversion, Form, Overflow, Rounding, Step, Unit};
 pub use encode_plan::{ColumnPlan, EncodePlan};
 pub use field_plan::{CompositeField, FieldPlan, NumericLimit};
-pub use mapping::{is_cast, values_type};
+pub use mapping::is_cast;
 pub use name::{Ident, MAX_NAME_BYTES, QualifiedName, TableName};
 pub use relation::{Attribute, Column, Modifier, PgType, PgTypeKind, Relation};
+pub use source::values_type;

@@ -54,8 +54,10 @@ pub enum PgTypeKind {
     Int4,
     /// `bigint`.
     Int8,
-    /// `oid`.
+    /// `oid`, and `xid` and `cid`, which are received alike.
     Oid,
+    /// `xid8`.
+    Xid8,
     /// `real`.
     Float4,
     /// `double precision`.
@@ -115,6 +117,10 @@ pub enum PgTypeKind {
     Vector,
     /// `halfvec(n)` of the extension vector: half-precision elements.
     Halfvec,
+    /// `sparsevec(n)` of the extension vector: the elements that are not zero, in single precision.
+    Sparsevec,
+    /// `point`: two doubles.
+    Point,
     /// `geometry` and `geography` of PostGIS: well-known binary.
     Geometry,
     /// A composite type, with its attributes in order, dropped ones left out.
@@ -234,7 +240,7 @@ impl Modifier {
         use PgTypeKind as K;
         match &ty.kind {
             // `bit(n)` and `vector(n)` keep n itself.
-            K::Bit | K::Varbit | K::Vector | K::Halfvec => {
+            K::Bit | K::Varbit | K::Vector | K::Halfvec | K::Sparsevec => {
                 u32::try_from(typmod).map_or(Self::None, Self::Length)
             }
             K::Varchar | K::Bpchar => {
@@ -259,9 +265,8 @@ impl Modifier {
                 Self::of(element, typmod)
             }
             K::Domain { base, typmod } => Self::of(base, *typmod),
-            K::Bool | K::Int2 | K::Int4 | K::Int8 | K::Oid | K::Float4 | K::Float8 | K::Numeric => {
-                Self::None
-            }
+            K::Bool | K::Int2 | K::Int4 | K::Int8 | K::Oid | K::Xid8 => Self::None,
+            K::Float4 | K::Float8 | K::Numeric | K::Point => Self::None,
             K::Text | K::Name | K::Bytea | K::Json | K::Jsonb | K::Uuid | K::Date => Self::None,
             K::Money { .. } | K::Inet | K::Cidr | K::Macaddr | K::Macaddr8 => Self::None,
             K::VersionedText | K::Hstore | K::Geometry => Self::None,

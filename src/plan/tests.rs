@@ -30,6 +30,7 @@ fn relation() -> Relation {
         ("int4", "integer", K::Int4),
         ("int8", "bigint", K::Int8),
         ("oid", "oid", K::Oid),
+        ("xid8", "xid8", K::Xid8),
         ("float4", "real", K::Float4),
         ("float8", "double precision", K::Float8),
         ("numeric", "numeric", K::Numeric),
@@ -70,6 +71,8 @@ fn relation() -> Relation {
         ("hstore", "hstore", K::Hstore),
         ("vector", "vector", K::Vector),
         ("halfvec", "halfvec", K::Halfvec),
+        ("sparsevec", "sparsevec", K::Sparsevec),
+        ("point", "point", K::Point),
         ("geometry", "geometry", K::Geometry),
         (
             "range",
@@ -149,10 +152,10 @@ fn entries_of(fields: Vec<Field>) -> Fields {
 }
 
 /// The columns that text goes into.
-const TEXT: &str = "bool int2 int4 int8 oid float4 float8 numeric text varchar bpchar name bytea json jsonb uuid date time timestamp timestamptz interval mood int4s jsonbs circle timetz bit varbit inet cidr macaddr macaddr8 jsonpath hstore vector halfvec geometry range multirange composite";
+const TEXT: &str = "bool int2 int4 int8 oid xid8 float4 float8 numeric text varchar bpchar name bytea json jsonb uuid date time timestamp timestamptz interval mood int4s jsonbs circle timetz bit varbit inet cidr macaddr macaddr8 jsonpath hstore vector halfvec sparsevec point geometry range multirange composite";
 
 /// The columns that a list of numbers goes into.
-const LISTS: &str = "json jsonb int4s vector halfvec";
+const LISTS: &str = "json jsonb int4s vector halfvec sparsevec";
 
 /// The names of all columns that take an Arrow type; every other refuses it and says what does.
 fn check(data_type: DataType, expected: &str) {
@@ -177,7 +180,7 @@ fn check(data_type: DataType, expected: &str) {
 #[test]
 fn each_arrow_type_goes_where_no_value_changes() {
     use DataType as D;
-    let numbers = "int2 int4 int8 oid float4 float8 numeric money";
+    let numbers = "int2 int4 int8 oid xid8 float4 float8 numeric money";
     for integer in [
         D::Int8,
         D::Int16,
@@ -186,10 +189,10 @@ fn each_arrow_type_goes_where_no_value_changes() {
         D::UInt8,
         D::UInt16,
         D::UInt32,
+        D::UInt64,
     ] {
         check(integer, numbers);
     }
-    check(D::UInt64, "int2 int4 int8 oid numeric money");
     check(D::Boolean, "bool");
     check(D::Float16, "float4 float8 numeric");
     check(D::Float32, "float4 float8 numeric");
@@ -241,7 +244,10 @@ fn each_arrow_type_goes_where_no_value_changes() {
     };
     check(runs(D::Utf8), TEXT);
     check(runs(dictionary(D::Int64)), numbers);
-    check(D::Union(UnionFields::empty(), UnionMode::Sparse), "");
+    check(
+        D::Union(UnionFields::empty(), UnionMode::Sparse),
+        "json jsonb",
+    );
 }
 
 #[test]
@@ -257,6 +263,21 @@ fn nested_types_go_into_arrays_and_json() {
     check(structure(D::Int8), "json jsonb");
     check(map(D::Utf8), "json jsonb");
     check(map(structure(D::Utf8)), "");
+    check(list(D::Boolean), "json jsonb bit varbit");
+    check(
+        list(D::Float64),
+        "json jsonb vector halfvec sparsevec point",
+    );
+    let coordinate = |name| Field::new(name, D::Float32, true);
+    let point = D::Struct(Fields::from(vec![coordinate("y"), coordinate("x")]));
+    check(point, "json jsonb point");
+    let view = Field::new(
+        "a",
+        D::ListView(Field::new("item", D::Int8, true).into()),
+        true,
+    );
+    let union = UnionFields::try_new([0], [view]).unwrap();
+    check(D::Union(union, UnionMode::Dense), "");
     let bounds = |names: [&str; 2]| {
         let fields = names.map(|name| Field::new(name, D::Int64, true));
         D::Struct(Fields::from(fields.to_vec()))

@@ -7,8 +7,10 @@ use arrow_schema::{FieldRef, Schema};
 
 use super::spec::{AppendBy, Mode, SchemaEvolution, WriteSpec};
 use crate::error::{Error, Result};
-use crate::pg::{Publish, Transaction, check_owned, create_temporary, staging_relation};
-use crate::plan::ddl::{ColumnDefinition, column_definitions};
+use crate::pg::{
+    Publish, Transaction, check_owned, create_temporary, has_geometry, staging_relation,
+};
+use crate::plan::ddl::{ColumnDefinition, asks_for_geometry, column_definitions};
 use crate::plan::{EncodePlan, FieldPlan, Relation};
 
 /// Whether a table has no column for a field. A name that differs from a column's in case only is more
@@ -65,8 +67,9 @@ pub(super) fn left_out<'a>(
 /// The columns that a table is to be given: nullable, since rows may be there already.
 ///
 /// # Errors
-/// As [`column_definitions`].
-pub(super) fn to_add(
+/// As [`column_definitions`]; what PostgreSQL said.
+pub(super) async fn to_add(
+    transaction: &Transaction,
     spec: &WriteSpec,
     schema: &Schema,
     relation: &Relation,
@@ -85,8 +88,9 @@ pub(super) fn to_add(
         .filter(|(name, _)| new.field_with_name(name).is_ok())
         .map(|(name, sql_type)| (name.clone(), sql_type.clone()))
         .collect();
-    let mut columns =
-        column_definitions(&new, &types).map_err(|error| error.with_table(&relation.name))?;
+    let has_geometry = asks_for_geometry(&new) && has_geometry(transaction).await?;
+    let mut columns = column_definitions(&new, &types, has_geometry)
+        .map_err(|error| error.with_table(&relation.name))?;
     for column in &mut columns {
         column.not_null = false;
     }

@@ -21,8 +21,8 @@ pub use preview::{Preview, PreviewedColumn};
 pub use reaper::{Reaped, ReaperConfig};
 pub use session::WriteStatus;
 pub use spec::{
-    AppendBy, AttemptId, Conversion, IfExists, KeyedAction, Mode, OverwriteWith, Receipt, Rounding,
-    SchemaEvolution, WriteSpec,
+    AppendBy, AttemptId, Conversion, Form, IfExists, KeyedAction, Mode, Overflow, OverwriteWith,
+    Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,
 };
 pub use targets::Targets;
 pub use writer::Writer;

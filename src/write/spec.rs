@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use crate::pg::KeyedAction;
-pub use crate::plan::{Conversion, Rounding};
+pub use crate::plan::{Conversion, Form, Overflow, Rounding, Unit};
 use crate::plan::{Ident, TableName};
 
 /// Where rows go and how.

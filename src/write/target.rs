@@ -11,9 +11,10 @@ use super::spec::{
 use crate::error::{Error, Result};
 use crate::pg::{
     LedgerWrite, Publish, TableLock, Transaction, check_rights, check_swappable,
-    check_unique_index, find_relation, lock_relation, similar_relation, two_phase_obstacle,
+    check_unique_index, find_relation, has_geometry, lock_relation, similar_relation,
+    two_phase_obstacle,
 };
-use crate::plan::ddl::{ColumnDefinition, column_definitions};
+use crate::plan::ddl::{ColumnDefinition, asks_for_geometry, column_definitions};
 use crate::plan::{EncodePlan, FieldPlan, Ident, QualifiedName, Relation, TableName};
 
 /// What a write finds.
@@ -89,7 +90,7 @@ async fn existing(
     if publish == Publish::Swap {
         check_swappable(transaction, &relation).await?;
     }
-    let added = to_add(spec, schema, &relation)?;
+    let added = to_add(transaction, spec, schema, &relation).await?;
     let relation = with_columns(transaction, spec, publish, relation, &added).await?;
     if let Mode::Keyed {
         action,
@@ -118,7 +119,8 @@ async fn missing(transaction: &Transaction, spec: &WriteSpec, schema: &Schema) -
     if !makes_it {
         return Err(missing_table(transaction, &spec.table).await?);
     }
-    let mut columns = column_definitions(schema, &spec.column_types)
+    let has_geometry = asks_for_geometry(schema) && has_geometry(transaction).await?;
+    let mut columns = column_definitions(schema, &spec.column_types, has_geometry)
         .map_err(|error| error.with_table(&spec.table))?;
     for key in &spec.primary_key {
         let column = columns.iter_mut().find(|column| column.name == *key);

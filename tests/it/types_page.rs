@@ -170,6 +170,7 @@ fn postgres_types() -> Vec<PgType> {
         ("integer", K::Int4),
         ("bigint", K::Int8),
         ("oid", K::Oid),
+        ("xid8", K::Xid8),
         ("real", K::Float4),
         ("double precision", K::Float8),
         ("numeric", K::Numeric),
@@ -199,6 +200,8 @@ fn postgres_types() -> Vec<PgType> {
         ("hstore", K::Hstore),
         ("vector", K::Vector),
         ("halfvec", K::Halfvec),
+        ("sparsevec", K::Sparsevec),
+        ("point", K::Point),
         ("geometry", K::Geometry),
     ];
     let mut types: Vec<PgType> = scalars

@@ -49,13 +49,14 @@ fn parser(plan: &FieldPlan) -> Option<Parse> {
         F::Int4 => fixed(|text| number::integer::<i32>(text).map(i32::to_be_bytes)),
         F::Int8 => fixed(|text| number::integer::<i64>(text).map(i64::to_be_bytes)),
         F::Oid => fixed(|text| number::integer::<u32>(text).map(u32::to_be_bytes)),
+        F::Xid8 => fixed(|text| number::integer::<u64>(text).map(u64::to_be_bytes)),
         F::Float4 => fixed(|text| number::float::<f32>(text).map(f32::to_be_bytes)),
         F::Float8 => fixed(|text| number::float::<f64>(text).map(f64::to_be_bytes)),
         F::Numeric { limit } => {
             let limit = *limit;
             Box::new(move |text, out| number::numeric(text, limit, out))
         }
-        F::Bytea => Box::new(hexadecimal),
+        F::Bytea => Box::new(escaped),
         F::Date => fixed(|text| time::date(text).map(i32::to_be_bytes)),
         F::Time { precision } => {
             let precision = *precision;
@@ -97,6 +98,9 @@ fn parser(plan: &FieldPlan) -> Option<Parse> {
         | F::Money { .. }
         | F::Hstore
         | F::Vector { .. }
+        | F::Sparsevec { .. }
+        | F::Point
+        | F::Infinite(_)
         | F::Geometry
         | F::Composite { .. }
         | F::Range { .. }
@@ -115,8 +119,12 @@ fn fixed<const W: usize>(parse: impl Fn(&[u8]) -> Result<[u8; W], Problem> + 'st
 }
 
 /// `\x` and pairs of hexadecimal digits: what PostgreSQL writes, without its older escapes.
-fn hexadecimal(text: &[u8], out: &mut Vec<u8>) -> Result<(), Problem> {
-    let digits = text.strip_prefix(b"\\x").ok_or(Problem::NotParsed)?;
+fn escaped(text: &[u8], out: &mut Vec<u8>) -> Result<(), Problem> {
+    hexadecimal(text.strip_prefix(b"\\x").ok_or(Problem::NotParsed)?, out)
+}
+
+/// Pairs of hexadecimal digits.
+pub(super) fn hexadecimal(digits: &[u8], out: &mut Vec<u8>) -> Result<(), Problem> {
     let (pairs, rest) = digits.as_chunks::<2>();
     if !rest.is_empty() {
         return Err(Problem::NotParsed);

@@ -359,6 +359,62 @@ fn lists_of_numbers_become_vectors() {
 }
 
 #[test]
+fn lists_of_numbers_become_sparse_vectors() {
+    let lengths = [Some(4), Some(4), None, Some(4)];
+    let singles = vec![
+        1.5_f32, 0.0, 0.0, -2.0, 0.0, -0.0, 0.0, 0.0, 0.0, 1e-45, 0.0, 0.0,
+    ];
+    let doubles = singles.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
+    for items in [
+        array::<Float32Array>(singles),
+        array::<Float64Array>(doubles),
+    ] {
+        let lists: ArrayRef = Arc::new(list(items, &lengths));
+        check_with_modifiers("sparsevec", vec![(lists, K::Sparsevec, 4)]);
+    }
+}
+
+#[test]
+fn lists_become_points_bits_and_dimensions() {
+    let coordinates = vec![1.5, -2.0, 0.0, f64::INFINITY];
+    let lengths = |n| [Some(n), Some(n), None];
+    let pairs = |items: ArrayRef| -> ArrayRef { Arc::new(list(items, &lengths(2))) };
+    let singles = vec![1.5_f32, -2.0, 0.0, f32::INFINITY];
+    let (x, y): (Vec<_>, Vec<_>) = (vec![1.5, 0.0, 7.0], vec![-2.0, f64::INFINITY, 7.0]);
+    let structs = structure(
+        vec![
+            ("y", array::<Float64Array>(y)),
+            ("x", array::<Float64Array>(x)),
+        ],
+        vec![true, true, false],
+    );
+    let transactions = array::<UInt64Array>(vec![Some(0), Some(u64::MAX), None]);
+    let bits: Vec<bool> = (0..9).map(|bit| bit % 2 == 0).chain([false; 9]).collect();
+    let bits: ArrayRef = Arc::new(list(array::<BooleanArray>(bits), &lengths(9)));
+    let varbits = list(array::<BooleanArray>(vec![true]), &[Some(0), Some(1), None]);
+    let varbits: ArrayRef = Arc::new(varbits);
+    let numbers = array::<Int32Array>((1..=12).collect::<Vec<_>>());
+    let rows: ArrayRef = Arc::new(list(numbers, &[Some(3), Some(3), Some(3), Some(3)]));
+    let matrices: ArrayRef = Arc::new(list(rows, &lengths(2)));
+    for points in [
+        pairs(array::<Float64Array>(coordinates)),
+        pairs(array::<Float32Array>(singles)),
+        Arc::new(structs),
+    ] {
+        check_with_modifiers(
+            "lists",
+            vec![
+                (points, K::Point, -1),
+                (transactions.clone(), K::Xid8, -1),
+                (bits.clone(), K::Bit, 9),
+                (varbits.clone(), K::Varbit, -1),
+                (matrices.clone(), array_of(K::Int4), -1),
+            ],
+        );
+    }
+}
+
+#[test]
 fn numbers_parsed_from_text() {
     let columns = vec![
         (

@@ -1,15 +1,16 @@
 //! The same values in any layout that Arrow has for them are the same bytes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::types::*;
 use arrow_array::*;
-use arrow_buffer::{NullBuffer, ScalarBuffer};
-use arrow_schema::Field;
+use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::{DataType, Field, Schema, UnionFields};
 
 use super::golden_types::{list, structure};
-use super::{array_of, copy};
-use crate::plan::PgTypeKind as K;
+use super::{array_of, column, copy, encode, relation};
+use crate::plan::{EncodePlan, PgTypeKind as K};
 
 /// Encodes both into a column of the same type, whole and as a slice from the second row on.
 fn check(plain: impl Array + 'static, other: impl Array + 'static, kind: K) {
@@ -165,5 +166,96 @@ fn nulls_behind_a_dictionary_are_nulls() {
             structure(vec![("a", other.clone())], valid()),
             kind,
         );
+    }
+}
+
+#[test]
+fn a_tensor_has_the_dimensions_of_its_shape_and_bool8_is_boolean() {
+    let field = |data_type: &DataType, name: &str, metadata: &str| {
+        Field::new("c0", data_type.clone(), true).with_metadata(HashMap::from([
+            ("ARROW:extension:name".to_owned(), name.to_owned()),
+            ("ARROW:extension:metadata".to_owned(), metadata.to_owned()),
+        ]))
+    };
+    let of = |field: Field, array: &ArrayRef, kind: K| {
+        let schema = Arc::new(Schema::new(vec![field]));
+        let batch = RecordBatch::try_new(schema.clone(), vec![array.clone()]).unwrap();
+        let plan = EncodePlan::new(&schema, &relation(vec![column("c0", kind, -1)]))?;
+        encode(&plan, &batch, 1 << 16)
+    };
+    let bare = |array: ArrayRef, kind: K| {
+        let file = copy(vec![(array, kind, -1)]).unwrap();
+        file[19..file.len() - 2].to_vec()
+    };
+    let items = || Arc::new(Int32Array::from((0..18).collect::<Vec<_>>()));
+    let item = Arc::new(Field::new("item", DataType::Int32, true));
+    let nulls = NullBuffer::from(vec![true, false, true]);
+    let tensors = FixedSizeListArray::new(item, 6, items(), Some(nulls));
+    let tensors: ArrayRef = Arc::new(tensors);
+    let shaped = |metadata| field(tensors.data_type(), "arrow.fixed_shape_tensor", metadata);
+    let rows = list(items(), &[Some(3); 6]);
+    // Under a NULL there are items as well.
+    let offsets = OffsetBuffer::from_lengths([2, 2, 2]);
+    let row = Arc::new(Field::new("item", rows.data_type().clone(), true));
+    let nulls = Some(NullBuffer::from(vec![true, false, true]));
+    let matrices: ArrayRef = Arc::new(ListArray::new(row, offsets, Arc::new(rows), nulls));
+    for kind in [array_of(K::Int4), K::Jsonb] {
+        for from in 0..3 {
+            let sliced = tensors.slice(from, 3 - from);
+            let matrices = matrices.slice(from, 3 - from);
+            let bytes = of(shaped(r#"{"shape": [2, 3]}"#), &sliced, kind.clone()).unwrap();
+            assert_eq!(bytes, bare(matrices, kind.clone()), "{kind:?} from {from}");
+        }
+    }
+    let flat = of(shaped(r#"{"shape": [6]}"#), &tensors, array_of(K::Int4)).unwrap();
+    assert_eq!(flat, bare(tensors.clone(), array_of(K::Int4)));
+    for (metadata, words) in [
+        (r#"{"shape": [2, 3], "permutation": [1, 0]}"#, "transpose"),
+        (r#"{"shape": [2, 2]}"#, "another shape"),
+        ("", "does not say its shape"),
+    ] {
+        let error = of(shaped(metadata), &tensors, array_of(K::Int4)).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    let bytes: ArrayRef = Arc::new(Int8Array::from(vec![Some(0), Some(-1), None]));
+    let flags = Arc::new(BooleanArray::from(vec![Some(false), Some(true), None]));
+    let bool8 = field(&DataType::Int8, "arrow.bool8", "");
+    assert_eq!(of(bool8, &bytes, K::Bool).unwrap(), bare(flags, K::Bool));
+}
+
+#[test]
+fn a_union_is_the_value_that_it_has() {
+    let members: Vec<ArrayRef> = vec![
+        Arc::new(Int32Array::from(vec![Some(7), None])),
+        Arc::new(StringArray::from(vec![Some("a"), Some("é")])),
+    ];
+    let fields = members
+        .iter()
+        .enumerate()
+        .map(|(id, member)| Field::new(format!("m{id}"), member.data_type().clone(), true));
+    let fields = UnionFields::try_new([3, 5], fields).unwrap();
+    let ids = vec![5, 3, 3, 5];
+    let dense = Some(vec![1, 0, 1, 0].into());
+    let dense = UnionArray::try_new(fields.clone(), ids.clone().into(), dense, members.clone());
+    let taken = |member: &ArrayRef, rows: Vec<u32>| {
+        arrow_select::take::take(member, &UInt32Array::from(rows), None).unwrap()
+    };
+    let members = vec![
+        taken(&members[0], vec![0, 0, 1, 0]),
+        taken(&members[1], vec![1, 0, 0, 0]),
+    ];
+    let sparse = UnionArray::try_new(fields, ids.into(), None, members);
+    let documents = || StringArray::from(vec![Some("\"é\""), Some("7"), None, Some("\"a\"")]);
+    for union in [dense.unwrap(), sparse.unwrap()] {
+        check(documents(), union.clone(), K::Jsonb);
+        let rows = vec![
+            Some("{\"u\":\"é\"}"),
+            Some("{\"u\":7}"),
+            Some("{\"u\":null}"),
+            None,
+        ];
+        let valid = vec![true, true, true, false];
+        let structs = structure(vec![("u", Arc::new(union))], valid);
+        check(StringArray::from(rows), structs, K::Json);
     }
 }

@@ -10,34 +10,9 @@ use proptest::collection::vec;
 use proptest::option::weighted;
 use proptest::prelude::*;
 
+use super::cases::parse;
 use super::{array_of, batch, column, encode, relation};
 use crate::plan::{EncodePlan, PgTypeKind as K};
-
-/// A row of fields, `None` for NULL.
-pub(super) type Tuple = Vec<Option<Vec<u8>>>;
-
-pub(super) fn parse(mut bytes: &[u8]) -> Vec<Tuple> {
-    fn take<'a>(bytes: &mut &'a [u8], n: usize) -> &'a [u8] {
-        let (head, tail) = bytes.split_at(n);
-        *bytes = tail;
-        head
-    }
-    let mut tuples = Vec::new();
-    while !bytes.is_empty() {
-        let fields = i16::from_be_bytes(take(&mut bytes, 2).try_into().unwrap());
-        let tuple = (0..fields).map(|_| {
-            let length = i32::from_be_bytes(take(&mut bytes, 4).try_into().unwrap());
-            let length = if length == -1 {
-                None
-            } else {
-                Some(usize::try_from(length).unwrap())
-            };
-            length.map(|n| take(&mut bytes, n).to_vec())
-        });
-        tuples.push(tuple.collect());
-    }
-    tuples
-}
 
 #[derive(Debug, Clone)]
 struct Row {

@@ -59,7 +59,7 @@ fn utf8(bytes: &[u8]) -> Result<&str, String> {
 }
 
 /// Judges one field that is not NULL.
-pub(super) fn judge(ty: &PgType, typmod: i32, bytes: &[u8]) -> Judged {
+pub(crate) fn judge(ty: &PgType, typmod: i32, bytes: &[u8]) -> Judged {
     let (ty, typmod) = ty.resolve(typmod);
     let modifier = Modifier::of(ty, typmod);
     let mut r = Reader(bytes);
@@ -67,7 +67,8 @@ pub(super) fn judge(ty: &PgType, typmod: i32, bytes: &[u8]) -> Judged {
         K::Bool => ensure(matches!(bytes, [0 | 1]), "no boolean"),
         K::Int2 => length(bytes, 2),
         K::Int4 | K::Oid | K::Float4 => length(bytes, 4),
-        K::Int8 | K::Float8 | K::Money { .. } => length(bytes, 8),
+        K::Int8 | K::Xid8 | K::Float8 | K::Money { .. } => length(bytes, 8),
+        K::Point => length(bytes, 16),
         // Six bytes are widened (`macaddr8_recv`).
         K::Macaddr8 => ensure(matches!(bytes.len(), 6 | 8), "wrong length"),
         K::Macaddr => length(bytes, 6),
@@ -197,8 +198,33 @@ pub(super) fn judge(ty: &PgType, typmod: i32, bytes: &[u8]) -> Judged {
             }
             r.end()
         }
+        K::Sparsevec => sparse(r, modifier),
         K::Domain { .. } => Err("a domain is resolved".to_owned()),
     }
+}
+
+/// `sparsevec_recv` of pgvector: indices rise, elements are not zero.
+fn sparse(mut r: Reader<'_>, modifier: Modifier) -> Judged {
+    let (dimensions, count) = (r.i32()?, r.i32()?);
+    ensure(dimensions > 0 && r.i32()? == 0, "no sparse vector")?;
+    ensure((0..=dimensions.min(16_000)).contains(&count), "elements")?;
+    if let Modifier::Length(expected) = modifier {
+        ensure(
+            u32::try_from(dimensions) == Ok(expected),
+            "wrong number of elements",
+        )?;
+    }
+    let mut before = -1;
+    for _ in 0..count {
+        let index = r.i32()?;
+        ensure(before < index && index < dimensions, "index")?;
+        before = index;
+    }
+    for _ in 0..count {
+        let value = f32::from_be_bytes(r.take(4)?.try_into().unwrap());
+        ensure(value.is_finite() && value != 0.0, "element")?;
+    }
+    r.end()
 }
 
 /// Whether a count of microseconds has no more digits than the column keeps.
@@ -310,4 +336,31 @@ fn range(mut r: Reader<'_>, subtype: &PgType) -> Judged {
         }
     }
     r.end()
+}
+
+/// A row of fields, `None` for NULL.
+pub(crate) type Tuple = Vec<Option<Vec<u8>>>;
+
+/// Takes a stream's tuples apart.
+pub(crate) fn parse(mut bytes: &[u8]) -> Vec<Tuple> {
+    fn take<'a>(bytes: &mut &'a [u8], n: usize) -> &'a [u8] {
+        let (head, tail) = bytes.split_at(n);
+        *bytes = tail;
+        head
+    }
+    let mut tuples = Vec::new();
+    while !bytes.is_empty() {
+        let fields = i16::from_be_bytes(take(&mut bytes, 2).try_into().unwrap());
+        let tuple = (0..fields).map(|_| {
+            let length = i32::from_be_bytes(take(&mut bytes, 4).try_into().unwrap());
+            let length = if length == -1 {
+                None
+            } else {
+                Some(usize::try_from(length).unwrap())
+            };
+            length.map(|n| take(&mut bytes, n).to_vec())
+        });
+        tuples.push(tuple.collect());
+    }
+    tuples
 }

@@ -1,0 +1,416 @@
+//! Which steps lead from the data to the column, by what was asked for.
+
+use std::sync::Arc;
+
+use arrow_schema::{DECIMAL256_MAX_PRECISION, DataType, Field, TimeUnit};
+
+use super::overflow::{bounds, floats_bounds};
+use super::zone::offset;
+use super::{Conversion, Form, Overflow, Rounding, Step, Unit};
+use crate::plan::extension;
+use crate::plan::field_plan::FieldPlan;
+use crate::plan::mapping::{self, Refusal};
+use crate::plan::nested;
+use crate::plan::relation::{Modifier, PgType, PgTypeKind};
+use crate::plan::source::{Source, values_type};
+
+/// `NAMEDATALEN` without the terminator.
+const NAME_BYTES: u32 = 63;
+
+impl Conversion {
+    /// The steps to a column of this type, and how the values are encoded after them.
+    ///
+    /// # Errors
+    /// A pair of types that is refused; what was asked for and means nothing for this one.
+    pub(in crate::plan) fn plan(
+        &self,
+        field: &Field,
+        ty: &PgType,
+        typmod: i32,
+    ) -> Result<(Vec<Step>, FieldPlan), Refusal> {
+        let (base, base_typmod) = ty.resolve(typmod);
+        let mut converted = Converted {
+            steps: Vec::new(),
+            data_type: values_type(field.data_type()).clone(),
+            ty: base,
+            modifier: Modifier::of(base, base_typmod),
+        };
+        converted.shape(field)?;
+        if converted.data_type != DataType::Null {
+            self.convert(field, &mut converted)?;
+        }
+        let Converted {
+            steps, data_type, ..
+        } = converted;
+        if steps.is_empty() && !self.infinity_sentinels {
+            return Ok((steps, mapping::column_plan(field, ty, typmod)?));
+        }
+        let field = field.clone().with_data_type(data_type);
+        let plan = mapping::column_plan(&field, ty, typmod)?;
+        let by_postgresql = matches!(plan, FieldPlan::Cast { .. });
+        if by_postgresql && steps.contains(&Step::Null) {
+            return Err(meaningless("overflow", field.data_type(), base));
+        }
+        let infinity = |step: &Step| matches!(step, Step::Clamp { infinity: true, .. });
+        Ok(
+            match self.infinity_sentinels || steps.iter().any(infinity) {
+                true => (steps, FieldPlan::Infinite(Box::new(plan))),
+                false => (steps, plan),
+            },
+        )
+    }
+
+    fn convert(&self, field: &Field, converted: &mut Converted<'_>) -> Result<(), Refusal> {
+        if self.is_none() {
+            return Ok(());
+        }
+        if converted.data_type != *field.data_type() && converted.steps.is_empty() {
+            let values = Step::Values(converted.data_type.clone());
+            converted.steps.push(values);
+        }
+        let counts = self.unit.map(|unit| converted.unit(unit, self.rounding));
+        let counted = counts.transpose()?.unwrap_or(false);
+        if let Some(form) = self.form.filter(|form| *form != Form::Part) {
+            converted.form(form, field)?;
+        }
+        if self.infinity_sentinels {
+            converted.check_infinity()?;
+        }
+        // Twice: what is too large for a step is held back before it, and what becomes so after it.
+        let held = self.overflow.filter(|asked| *asked != Overflow::Null);
+        let clamped_before = held.is_some_and(|overflow| converted.clamp_before(overflow));
+        let time = matches!(
+            converted.data_type,
+            DataType::Time32(_) | DataType::Time64(_)
+        );
+        let zone = self.zone.as_deref().map(offset).transpose()?;
+        if let Some(east) = zone.filter(|_| !time) {
+            converted.zone(east)?;
+        }
+        if self.form == Some(Form::Part) {
+            converted.part()?;
+        }
+        if let Some(rounding) = self.rounding.filter(|_| !counted) {
+            converted.round(rounding, held)?;
+        }
+        let single = matches!(converted.steps.last(), Some(Step::Single { .. }));
+        if let Some(overflow) = held {
+            let clamped = converted.clamp(overflow);
+            if !(clamped || clamped_before || single) {
+                return Err(meaningless("overflow", &converted.data_type, converted.ty));
+            }
+        }
+        if let Some(east) = zone.filter(|_| time) {
+            converted.offset(east)?;
+        }
+        if let Some(replacement) = &self.nul {
+            converted.nul(replacement)?;
+        }
+        if self.truncate {
+            converted.truncate()?;
+        }
+        if let Some(srid) = self.srid {
+            converted.srid(srid)?;
+        }
+        if self.overflow == Some(Overflow::Null) {
+            converted.steps.push(Step::Null);
+        }
+        Ok(())
+    }
+}
+
+/// A type on its way.
+struct Converted<'a> {
+    steps: Vec<Step>,
+    data_type: DataType,
+    ty: &'a PgType,
+    modifier: Modifier,
+}
+
+impl Converted<'_> {
+    fn push(&mut self, step: Step, data_type: DataType) -> Result<(), Refusal> {
+        self.steps.push(step);
+        self.data_type = data_type;
+        Ok(())
+    }
+
+    fn meaningless<T>(&self, what: &str) -> Result<T, Refusal> {
+        Err(meaningless(what, &self.data_type, self.ty))
+    }
+
+    /// A tensor has the dimensions of its shape, where the column can have them.
+    fn shape(&mut self, field: &Field) -> Result<(), Refusal> {
+        use PgTypeKind as K;
+        if matches!(self.ty.kind, K::Array(_) | K::Json | K::Jsonb)
+            && let Some(shaped) = extension::tensor(field)?
+        {
+            self.push(Step::Shape(shaped.clone()), shaped)?;
+        }
+        Ok(())
+    }
+
+    /// Integers as times, or times as integers; tells whether the latter.
+    fn unit(&mut self, unit: Unit, rounding: Option<Rounding>) -> Result<bool, Refusal> {
+        use PgTypeKind as K;
+        let time = match unit {
+            Unit::Days => None,
+            Unit::Seconds => Some(TimeUnit::Second),
+            Unit::Milliseconds => Some(TimeUnit::Millisecond),
+            Unit::Microseconds => Some(TimeUnit::Microsecond),
+            Unit::Nanoseconds => Some(TimeUnit::Nanosecond),
+        };
+        match (Source::of(&self.data_type), &self.ty.kind, time) {
+            (Source::Integer, K::Date, None) => {
+                self.push(Step::Times(DataType::Date32), DataType::Date32)?;
+            }
+            (Source::Integer, K::Timestamp | K::Timestamptz | K::Interval, Some(unit)) => {
+                let zone = (self.ty.kind == K::Timestamptz).then(|| Arc::from("UTC"));
+                let times = match self.ty.kind == K::Interval {
+                    true => DataType::Duration(unit),
+                    false => DataType::Timestamp(unit, zone),
+                };
+                self.push(Step::Times(times.clone()), times)?;
+            }
+            (
+                Source::Duration | Source::Timestamp | Source::TimestampWithZone,
+                K::Int2 | K::Int4 | K::Int8 | K::Numeric,
+                Some(unit),
+            ) => {
+                self.push(Step::Count { unit, rounding }, DataType::Int64)?;
+                return Ok(true);
+            }
+            _ => return self.meaningless("a unit"),
+        }
+        Ok(false)
+    }
+
+    fn form(&mut self, form: Form, field: &Field) -> Result<(), Refusal> {
+        use PgTypeKind as K;
+        use Source as S;
+        let kind = &self.ty.kind;
+        let textual = matches!(kind, K::Text | K::Varchar | K::Bpchar | K::Name);
+        let document = matches!(kind, K::Json | K::Jsonb);
+        let source = Source::of(&self.data_type);
+        let binary = matches!(source, S::Binary | S::FixedBinary { .. });
+        let address = matches!(kind, K::Inet | K::Cidr | K::Macaddr | K::Macaddr8);
+        let integral = matches!(kind, K::Int2 | K::Int4 | K::Int8 | K::Numeric);
+        let uuid = extension::name(field) == Some("arrow.uuid")
+            && self.data_type == DataType::FixedSizeBinary(16);
+        let text = DataType::LargeUtf8;
+        match form {
+            Form::Text if textual && (uuid || !binary) && source != S::Text => {
+                if source.is_nested() {
+                    nested::json(&self.data_type, false)?;
+                }
+                self.push(Step::Text { uuid }, text)
+            }
+            Form::Number if source == S::Boolean && integral => {
+                self.push(Step::Number, DataType::Int8)
+            }
+            Form::Number if source == S::Boolean && matches!(kind, K::Bit | K::Varbit) => {
+                self.push(Step::Bit, text)
+            }
+            Form::Number if source == S::Integer && *kind == K::Bool => {
+                self.push(Step::Boolean, DataType::Boolean)
+            }
+            Form::Utf8 | Form::Utf8Lossy if binary && (textual || document) => {
+                self.push(Step::Decode(form), text)
+            }
+            Form::Hex | Form::Base64 if binary && textual => self.push(Step::Decode(form), text),
+            Form::Utf8 | Form::Hex | Form::Base64 if source == S::Text && *kind == K::Bytea => {
+                self.push(Step::Encode(form), DataType::LargeBinary)
+            }
+            Form::Address if binary && address => {
+                let hardware = matches!(kind, K::Macaddr | K::Macaddr8);
+                self.push(Step::Address { hardware }, text)
+            }
+            Form::Text
+            | Form::Number
+            | Form::Part
+            | Form::Utf8
+            | Form::Utf8Lossy
+            | Form::Hex
+            | Form::Base64
+            | Form::Address => self.meaningless("a form"),
+        }
+    }
+
+    /// Sentinels are of dates and timestamps, and become what both have in PostgreSQL.
+    fn check_infinity(&self) -> Result<(), Refusal> {
+        use PgTypeKind as K;
+        let counted = matches!(
+            self.data_type,
+            DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, _)
+        );
+        let infinite = matches!(self.ty.kind, K::Date | K::Timestamp | K::Timestamptz);
+        match counted && infinite {
+            true => Ok(()),
+            false => self.meaningless("infinity"),
+        }
+    }
+
+    fn zone(&mut self, east: i64) -> Result<(), Refusal> {
+        use PgTypeKind as K;
+        let zoned = self.ty.kind == K::Timestamptz;
+        if zoned && matches!(self.data_type, DataType::Date32 | DataType::Date64) {
+            let local = DataType::Timestamp(TimeUnit::Second, None);
+            self.push(Step::Midnight, local)?;
+        }
+        let DataType::Timestamp(unit, zone) = &self.data_type else {
+            return self.meaningless("a zone");
+        };
+        let becomes_local = matches!(self.ty.kind, K::Timestamp | K::Date | K::Time);
+        if zoned == zone.is_some() || !zoned && !becomes_local {
+            return self.meaningless("a zone");
+        }
+        let other = DataType::Timestamp(*unit, zoned.then(|| Arc::from("UTC")));
+        self.push(Step::Zone { east, zoned }, other)
+    }
+
+    /// A time of day with an offset is parsed, as text of that form is.
+    fn offset(&mut self, east: i64) -> Result<(), Refusal> {
+        match self.ty.kind == PgTypeKind::Timetz {
+            true => self.push(Step::Offset { east }, DataType::LargeUtf8),
+            false => self.meaningless("a zone"),
+        }
+    }
+
+    fn part(&mut self) -> Result<(), Refusal> {
+        match (&self.data_type, &self.ty.kind) {
+            (DataType::Timestamp(_, None), PgTypeKind::Date) => {
+                self.push(Step::Part { date: true }, DataType::Date32)
+            }
+            (DataType::Timestamp(unit, None), PgTypeKind::Time) => {
+                let time = match unit {
+                    TimeUnit::Second | TimeUnit::Millisecond => DataType::Time32(*unit),
+                    TimeUnit::Microsecond | TimeUnit::Nanosecond => DataType::Time64(*unit),
+                };
+                self.push(Step::Part { date: false }, time)
+            }
+            _ => self.meaningless("a part"),
+        }
+    }
+
+    fn round(&mut self, rounding: Rounding, overflow: Option<Overflow>) -> Result<(), Refusal> {
+        use DataType as D;
+        use PgTypeKind as K;
+        use Source as S;
+        let nearest = rounding == Rounding::Nearest;
+        let step = match self.modifier {
+            Modifier::Precision(digits) => 10_i64.pow(6_u32.saturating_sub(digits.into())),
+            Modifier::None | Modifier::Length(_) | Modifier::Numeric { .. } | Modifier::Fields => 1,
+        };
+        let kind = &self.ty.kind;
+        let temporal = matches!(
+            kind,
+            K::Time | K::Timetz | K::Timestamp | K::Timestamptz | K::Interval
+        );
+        let scale = match (kind, self.modifier) {
+            (K::Numeric, Modifier::Numeric { scale, .. }) => i8::try_from(scale).ok(),
+            (K::Int2 | K::Int4 | K::Int8, _) => Some(0),
+            (K::Money { fraction_digits }, _) => i8::try_from(*fraction_digits).ok(),
+            _ => None,
+        };
+        let micros = Step::Micros { step, rounding };
+        match (Source::of(&self.data_type), kind, scale) {
+            (S::Timestamp | S::TimestampWithZone, _, _) if temporal => {
+                let zoned = matches!(self.data_type, D::Timestamp(_, Some(_)));
+                let zone = zoned.then(|| Arc::from("UTC"));
+                self.push(micros, D::Timestamp(TimeUnit::Microsecond, zone))
+            }
+            (S::Time, _, _) if temporal => self.push(micros, D::Time64(TimeUnit::Microsecond)),
+            (S::Duration, _, _) if temporal => {
+                self.push(micros, D::Duration(TimeUnit::Microsecond))
+            }
+            // There is nothing to lose.
+            (S::Decimal { scale: from, .. }, _, Some(scale)) if from <= scale => Ok(()),
+            (S::Float { .. }, K::Numeric, Some(scale)) => {
+                let scale = scale.into();
+                self.steps.push(Step::Fraction { scale, rounding });
+                Ok(())
+            }
+            (S::Decimal { .. } | S::Float { .. }, _, Some(scale)) => self.push(
+                Step::Scale { scale, rounding },
+                D::Decimal256(DECIMAL256_MAX_PRECISION, scale),
+            ),
+            (S::Float { double: true } | S::Decimal { .. } | S::Integer, K::Float4, _)
+                if nearest =>
+            {
+                self.push(Step::Single { overflow }, D::Float32)
+            }
+            (S::Decimal { .. } | S::Integer, K::Float8, _) if nearest => {
+                self.push(Step::Double, D::Float64)
+            }
+            _ => self.meaningless("rounding"),
+        }
+    }
+
+    /// Holds back what a step could not take.
+    fn clamp_before(&mut self, overflow: Overflow) -> bool {
+        if matches!(Source::of(&self.data_type), Source::Float { .. }) {
+            let step = floats_bounds(&self.ty.kind, overflow);
+            let any = step.is_some();
+            self.steps.extend(step);
+            return any;
+        }
+        self.clamp(overflow)
+    }
+
+    fn clamp(&mut self, overflow: Overflow) -> bool {
+        let step = bounds(&self.data_type, self.ty, self.modifier, overflow);
+        let any = step.is_some();
+        if let Some(step) = step
+            && self.steps.last() != Some(&step)
+        {
+            self.steps.push(step);
+        }
+        any
+    }
+
+    fn nul(&mut self, replacement: &str) -> Result<(), Refusal> {
+        if Source::of(&self.data_type) != Source::Text {
+            return Err(format!(
+                "NUL characters can be removed from strings alone, and this is {}",
+                self.data_type
+            ));
+        }
+        if replacement.contains('\0') {
+            return Err("what replaces NUL characters has one itself".to_owned());
+        }
+        let replacement = replacement.to_owned();
+        self.push(Step::Nul { replacement }, DataType::LargeUtf8)
+    }
+
+    fn truncate(&mut self) -> Result<(), Refusal> {
+        use PgTypeKind as K;
+        if Source::of(&self.data_type) != Source::Text {
+            return self.meaningless("a length");
+        }
+        let (chars, bytes) = match (&self.ty.kind, self.modifier) {
+            (K::Varchar | K::Bpchar, Modifier::Length(chars)) => (Some(chars), None),
+            // Of any length: there is nothing to cut.
+            (K::Varchar | K::Bpchar, _) => return Ok(()),
+            (K::Name, _) => (None, Some(NAME_BYTES)),
+            _ => return self.meaningless("a length"),
+        };
+        self.push(Step::Truncate { chars, bytes }, DataType::LargeUtf8)
+    }
+
+    fn srid(&mut self, srid: u32) -> Result<(), Refusal> {
+        let binary = matches!(
+            Source::of(&self.data_type),
+            Source::Binary | Source::FixedBinary { .. }
+        );
+        match binary && self.ty.kind == PgTypeKind::Geometry {
+            true => self.push(Step::Srid(srid), DataType::LargeBinary),
+            false => self.meaningless("an SRID"),
+        }
+    }
+}
+
+fn meaningless(what: &str, data_type: &DataType, ty: &PgType) -> Refusal {
+    format!(
+        "{what} was asked for and has no meaning for {data_type} into {}; leave that conversion out",
+        ty.name
+    )
+}
