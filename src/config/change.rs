@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::validate::{Config, LogConfig, TargetConfig};
+use super::target::TargetConfig;
+use super::validate::{Config, LogConfig};
 use crate::flight::{CallLimits, ServerConfig};
 use crate::pg::{PoolConfig, Timeouts};
 use crate::write::{BudgetConfig, ReaperConfig};
@@ -136,6 +137,7 @@ fn change_reaper(changes: &mut Changes, old: &ReaperConfig, new: &ReaperConfig) 
 fn change_target(changes: &mut Changes, name: &str, old: &TargetConfig, new: &TargetConfig) {
     let TargetConfig { connection, pool } = old;
     let key = |key: &str| format!("targets.{name}.{key}");
+    // With its password's source and its role.
     changes.fixed(&key("postgres"), connection, &new.connection);
     let PoolConfig {
         max_copies,

@@ -86,6 +86,11 @@ pub(super) struct MetricsFile {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct TargetFile {
     pub(super) postgres: Option<Spanned<String>>,
+    pub(super) password_env: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<PathBuf>>,
+    pub(super) password_command: Option<Spanned<Vec<String>>>,
+    pub(super) password_lifetime: Option<Spanned<Time>>,
+    pub(super) role: Option<Spanned<String>>,
     pub(super) max_copies: Option<Count<1000>>,
     pub(super) copy_wait: Option<Time>,
     pub(super) copy_stall_timeout: Option<Time>,
@@ -125,12 +130,15 @@ impl File {
     /// The files that it names.
     pub(super) fn paths_mut(&mut self) -> impl Iterator<Item = &mut Spanned<PathBuf>> {
         let server = &mut self.server;
+        let of_targets = self.targets.values_mut();
+        let of_targets = of_targets.map(|target| &mut target.get_mut().password_file);
         [
             &mut server.tls_cert,
             &mut server.tls_key,
             &mut server.tls_client_ca,
         ]
         .into_iter()
+        .chain(of_targets)
         .flatten()
     }
 }

@@ -8,6 +8,7 @@ mod effects;
 mod ledger;
 mod merge;
 mod migration;
+mod password;
 mod pool;
 mod prepared;
 mod reap;
@@ -35,6 +36,7 @@ pub use ledger::{
 };
 pub use merge::{KeyedAction, Merge, check_unique_index, merge};
 pub use migration::{ensure_schema, has_schema, migration};
+pub use password::PasswordSource;
 pub use pool::{Pool, PoolConfig, Session, Timeouts};
 pub use prepared::{
     Gid, check_can_end, commit_prepared, count_prepared, prepare, reserve_place, roll_back_one,

@@ -172,7 +172,7 @@ impl Pool {
                 pool.status().max_size
             )),
             PoolError::Backend(error) => {
-                let known = from_postgres(&error);
+                let known = error.to_error();
                 Error::new(
                     known.kind(),
                     format!(

@@ -18,6 +18,7 @@ mod insert_only;
 mod keyed;
 mod layering;
 mod listener_tls;
+mod passwords;
 mod postgres_tls;
 mod put;
 mod random_types;
