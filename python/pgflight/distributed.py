@@ -127,9 +127,7 @@ class DistributedWrite:
             Exception: whatever `batches` raised, as it is.
         """
         attempt_id = f"{attempt_name}-{uuid.uuid4().hex}"
-        descriptor = command.attempt_command(
-            self.write_id, partition_id, attempt_id, self.target
-        )
+        descriptor = command.attempt_command(self.write_id, partition_id, attempt_id, self.target)
         limit = self.status.max_message_bytes or DEFAULT_MESSAGE_BYTES
         # The batches know better than the driver what they are: Spark labels timestamps with the
         # session's time zone, which the driver's side of a data source cannot see.
