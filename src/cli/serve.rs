@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pgflight::config::{Config, Serve, TargetConfig};
+use pgflight::config::{Config, Serve};
 use pgflight::error::{Error, Result};
 use pgflight::flight::Server;
 use pgflight::pg::Pool;
@@ -25,7 +25,7 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
     telemetry::start(config.log.format, &config.log.filter)
         .map_err(|problem| Error::internal(format!("cannot start logging: {problem}")))?;
     let budget = Budget::new(&config.budget)?;
-    let targets = connect(&config.targets, config.default_target.clone()).await?;
+    let targets = connect(&config).await?;
     let server = Server::bind(config.server.clone(), budget, targets.clone()).await?;
     let stop = CancellationToken::new();
     let reaper = watch::Sender::new(config.reaper.clone());
@@ -57,16 +57,14 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
 
 /// Makes the pools, and a connection to each target to know that there can be any. One of several targets
 /// may be out of reach: the others are served, and it is when it comes back.
-async fn connect(
-    configured: &BTreeMap<String, TargetConfig>,
-    default: Option<String>,
-) -> Result<Targets> {
+async fn connect(config: &Config) -> Result<Targets> {
     let mut writers = BTreeMap::new();
-    for (name, target) in configured {
-        let writer = Writer::new(Pool::new(&target.connection, &target.pool)?);
+    for (name, target) in &config.targets {
+        let pool = Pool::new(&target.connection, &target.pool)?;
+        let writer = Writer::new(pool).with_fan_out(config.fan_out);
         writers.insert(name.clone(), writer);
     }
-    let targets = Targets::new(writers, default);
+    let targets = Targets::new(writers, config.default_target.clone());
     let mut checks = JoinSet::new();
     for (name, writer) in targets.iter() {
         let (name, writer) = (name.to_owned(), writer.clone());

@@ -6,7 +6,7 @@ use super::target::TargetConfig;
 use super::validate::{Config, LogConfig};
 use crate::flight::{CallLimits, ServerConfig};
 use crate::pg::{PoolConfig, Timeouts};
-use crate::write::{BudgetConfig, ReaperConfig};
+use crate::write::{BudgetConfig, FanOut, ReaperConfig};
 
 /// A key of the file whose value is another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,7 @@ impl Config {
             metrics_listen,
             targets,
             default_target,
+            fan_out,
         } = self;
         change_server(&mut changes, server, &new.server);
         let BudgetConfig {
@@ -71,6 +72,13 @@ impl Config {
         changes.fixed("log.format", format, &new.log.format);
         changes.fixed("log.filter", filter, &new.log.filter);
         changes.fixed("metrics.listen", metrics_listen, &new.metrics_listen);
+        let FanOut { lanes, after_bytes } = fan_out;
+        changes.fixed("limits.fan_out", lanes, &new.fan_out.lanes);
+        changes.fixed(
+            "limits.fan_out_after",
+            after_bytes,
+            &new.fan_out.after_bytes,
+        );
         changes.fixed("server.default_target", default_target, &new.default_target);
         let names: BTreeSet<&String> = targets.keys().chain(new.targets.keys()).collect();
         for name in names {

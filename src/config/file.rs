@@ -48,6 +48,8 @@ pub(super) struct LimitsFile {
     pub(super) copy_wait: Option<Time>,
     pub(super) copy_stall_timeout: Option<Time>,
     pub(super) lock_timeout: Option<Time>,
+    pub(super) fan_out: Option<Count<64>>,
+    pub(super) fan_out_after: Option<Size>,
     pub(super) max_message_size: Option<Size>,
     pub(super) memory_limit: Option<Size>,
     pub(super) idle_timeout: Option<Time>,

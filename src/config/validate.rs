@@ -16,7 +16,7 @@ use super::target::{TargetConfig, default_target, targets};
 use crate::error::{Error, Result, chain};
 use crate::flight::{CallLimits, ServerConfig, TlsFiles};
 use crate::telemetry::{LogFormat, check_filter};
-use crate::write::{Budget, BudgetConfig, ReaperConfig};
+use crate::write::{Budget, BudgetConfig, FanOut, ReaperConfig};
 
 /// All that a server is told, each part as the module takes it that it is for.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub struct Config {
     pub targets: BTreeMap<String, TargetConfig>,
     /// The target of a write that names none; none when there are several and none was chosen.
     pub default_target: Option<String>,
+    /// When a stream takes more connections, and how many.
+    pub fan_out: FanOut,
 }
 
 /// What is logged, and how.
@@ -111,6 +113,10 @@ impl Config {
             metrics_listen: options.metrics_listen,
             targets,
             default_target,
+            fan_out: FanOut {
+                lanes: options.fan_out.into(),
+                after_bytes: options.fan_out_after.as_u64(),
+            },
         })
     }
 
@@ -231,13 +237,22 @@ fn fill(options: &mut Serve, file: &File) {
     ] {
         put(given, option, value, from_file.map(|v| v.0));
     }
-    put(
-        given,
-        "max_copies",
-        &mut options.max_copies,
-        limits.max_copies.map(|v| v.0),
-    );
     for (option, value, from_file) in [
+        (
+            "max_copies",
+            &mut options.max_copies,
+            limits.max_copies.map(|v| v.0),
+        ),
+        ("fan_out", &mut options.fan_out, limits.fan_out.map(|v| v.0)),
+    ] {
+        put(given, option, value, from_file);
+    }
+    for (option, value, from_file) in [
+        (
+            "fan_out_after",
+            &mut options.fan_out_after,
+            limits.fan_out_after,
+        ),
         (
             "max_message_size",
             &mut options.max_message_size,

@@ -9,6 +9,9 @@ use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::plan::{Ident, QualifiedName};
 
+/// What the ids of writes begin with that a server makes of a stream; nobody else's do.
+pub const STREAM_PREFIX: &str = "stream:";
+
 /// Where a write stands. Committed and aborted are for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteState {

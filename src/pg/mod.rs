@@ -30,9 +30,9 @@ pub use connect::ConnectionConfig;
 pub use copy::CopySink;
 pub use effects::{copy_obstacle, side_effects};
 pub use ledger::{
-    Attempt, Decision, LedgerWrite, NewWrite, Publish, WriteState, abort, attempts, begin, commit,
-    committing_writes, find_attempt, find_write, finish_commit, lock_write_for_publish,
-    recent_writes, record_attempt,
+    Attempt, Decision, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, WriteState, abort, attempts,
+    begin, commit, committing_writes, find_attempt, find_write, finish_commit,
+    lock_write_for_publish, recent_writes, record_attempt,
 };
 pub use merge::{KeyedAction, Merge, check_unique_index, merge};
 pub use migration::{ensure_schema, has_schema, migration};
@@ -45,7 +45,7 @@ pub use prepared::{
 pub use reap::{drop_staging_of, ended_with_staging, expire_writes, forget_writes};
 pub use staging::{
     accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of,
-    keep_accepted, new_shadow_name, new_staging_name, publish_rows,
+    keep_accepted, make_shadow, new_shadow_name, new_staging_name, publish_rows,
 };
 pub use swap::{check_swappable, create_twin, swap_in};
 pub use table::{

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use deadpool::Runtime;
 use deadpool::managed::{Object, PoolError, TimeoutType};
+use futures_util::future::try_join_all;
 use tokio::sync::watch;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -129,6 +130,27 @@ impl Pool {
             ))
         })?;
         self.begin(&self.data, Some(turn)).await
+    }
+
+    /// Starts more transactions for a stream of rows: as many as asked for, as far as nobody waits for
+    /// his turn to copy.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when PostgreSQL is out of reach.
+    pub async fn begin_more_data(&self, count: usize) -> Result<Vec<Transaction>> {
+        let turns = std::iter::from_fn(|| self.turns.take_free()).take(count);
+        let begun = turns.map(|turn| self.begin(&self.data, Some(turn)));
+        try_join_all(begun.collect::<Vec<_>>()).await
+    }
+
+    /// Commits a transaction for a stream of rows and starts the next, which takes its turn over.
+    ///
+    /// # Errors
+    /// What kept the one from being committed, or its answer from coming; else as [`Pool::begin_data`].
+    pub async fn commit_and_begin(&self, mut transaction: Transaction) -> Result<Transaction> {
+        let turn = transaction.leave_turn();
+        transaction.commit().await.into_result()?;
+        self.begin(&self.data, turn).await
     }
 
     /// Starts a transaction for anything that carries no rows.

@@ -19,7 +19,7 @@ pub struct Transaction {
     connection: Option<Object<Connector>>,
     stall_timeout: Duration,
     /// Passed on after the connection is back in its pool: fields are dropped last.
-    _turn: Option<Turn>,
+    turn: Option<Turn>,
 }
 
 /// How a COMMIT ended.
@@ -60,7 +60,7 @@ impl Transaction {
         let transaction = Self {
             connection: Some(connection),
             stall_timeout,
-            _turn: None,
+            turn: None,
         };
         // READ COMMITTED is said because a role or database may have another default, under which a
         // commit would not see the attempt it waited for. A frozen server must not hold locks for
@@ -81,8 +81,13 @@ impl Transaction {
 
     /// Holds a turn to copy for as long as it lasts.
     pub(super) fn in_turn(mut self, turn: Option<Turn>) -> Self {
-        self._turn = turn;
+        self.turn = turn;
         self
+    }
+
+    /// Gives its turn to whoever asks, to go on in it.
+    pub(super) fn leave_turn(&mut self) -> Option<Turn> {
+        self.turn.take()
     }
 
     /// Commits and gives the connection back.

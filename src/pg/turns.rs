@@ -53,6 +53,13 @@ impl Turns {
         receiver.await.unwrap_or(Turn(None))
     }
 
+    /// A turn that nobody waits for, if there is one.
+    pub(super) fn take_free(&self) -> Option<Turn> {
+        let mut state = self.state();
+        state.free = state.free.checked_sub(1)?;
+        Some(Turn(Some(self.clone())))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

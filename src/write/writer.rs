@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::fan_out::FanOut;
 use super::target::missing_table;
 use crate::error::{Error, Result};
 use crate::pg::{
@@ -15,12 +16,21 @@ use crate::plan::{Relation, TableName};
 #[derive(Clone)]
 pub struct Writer {
     pub(super) pool: Pool,
+    pub(super) fan_out: FanOut,
 }
 
 impl Writer {
-    /// Carries out writes through these connections.
+    /// Carries out writes through these connections, each stream by one.
     pub fn new(pool: Pool) -> Self {
-        Self { pool }
+        Self {
+            pool,
+            fan_out: FanOut::default(),
+        }
+    }
+
+    /// Lets a stream into a new table have more connections.
+    pub fn with_fan_out(self, fan_out: FanOut) -> Self {
+        Self { fan_out, ..self }
     }
 
     /// Changes how long things may take, for what begins from now on.

@@ -13,6 +13,7 @@
 
 mod configuration;
 mod evolution;
+mod fan_out;
 mod hostile;
 mod insert_only;
 mod keyed;
