@@ -30,7 +30,6 @@ _KNOWN = (
     "publish",
     "conversions",
     "schemaEvolution",
-    "target",
     "writeId",
     "sinkId",
     "token",
@@ -97,7 +96,6 @@ class SparkOptions:
     publish: Optional[str]
     conversions: Dict[str, Dict[str, Any]]
     schema_evolution: Optional[str]
-    target: Optional[str]
     write_id: Optional[str]
 
     def spec(self, names: Sequence[str]) -> Dict[str, Any]:
@@ -115,7 +113,6 @@ class SparkOptions:
             publish=self.publish,
             conversions=match_columns(self.conversions, names),
             schema_evolution=self.schema_evolution,
-            target=self.target,
         )
 
 
@@ -162,7 +159,6 @@ def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
         publish=given.get("publish"),
         conversions=_conversions(given.get("conversions", "{}")),
         schema_evolution=given.get("schemaevolution"),
-        target=given.get("target"),
         write_id=given.get("writeid"),
     )
 

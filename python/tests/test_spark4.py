@@ -80,7 +80,6 @@ OPTIONS = {
     "write_mode": "writeMode",
     "keys": "keys",
     "publish": "publish",
-    "target": "target",
 }
 
 

@@ -5,7 +5,6 @@ mod change;
 mod example;
 mod file;
 mod problems;
-mod target;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -17,5 +16,4 @@ pub use args::{
 };
 pub use change::Change;
 pub use example::example;
-pub use target::{TargetConfig, load_target};
-pub use validate::{Config, LogConfig};
+pub use validate::{Config, LogConfig, TargetConfig, load_target};

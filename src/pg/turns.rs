@@ -53,11 +53,9 @@ impl Turns {
         receiver.await.unwrap_or(Turn(None))
     }
 
-    /// A turn that nobody waits for, if there is one.
-    pub(super) fn take_free(&self) -> Option<Turn> {
-        let mut state = self.state();
-        state.free = state.free.checked_sub(1)?;
-        Some(Turn(Some(self.clone())))
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.state().waiting.values().map(VecDeque::len).sum()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

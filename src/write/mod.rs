@@ -4,8 +4,6 @@ mod attempt;
 mod budget;
 mod commit;
 mod evolution;
-mod fan_out;
-mod lanes;
 mod pipeline;
 mod preview;
 mod reaper;
@@ -18,7 +16,6 @@ mod two_phase;
 mod writer;
 
 pub use budget::{Budget, BudgetConfig, Share};
-pub use fan_out::FanOut;
 pub use pipeline::{EndOfStream, EndRecord, StreamMessage};
 pub use preview::{Preview, PreviewedColumn};
 pub use reaper::{Reaped, ReaperConfig};
@@ -28,6 +25,6 @@ pub use spec::{
     Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,
 };
 pub use targets::Targets;
-pub use writer::Writer;
+pub use writer::{Overview, Writer};
 
-pub use crate::pg::{LedgerWrite, Timeouts, WriteState};
+pub use crate::pg::{LedgerWrite, PoolUsage, Timeouts, Usage, WriteState};

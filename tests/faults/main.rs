@@ -17,7 +17,6 @@
 
 mod crash;
 mod failover;
-mod fan_out;
 mod job;
 mod kill_points;
 mod link;
