@@ -60,6 +60,7 @@ class Client:
         order_by: Optional[str] = None,
         conversions: Optional[Mapping[str, Mapping[str, Any]]] = None,
         schema_evolution: Optional[str] = None,
+        target: Optional[str] = None,
         progress: Union[bool, Callable[[Progress], None]] = False,
     ) -> WriteResult:
         """Writes a table: all of its rows or none, in one transaction.
@@ -96,6 +97,8 @@ class Client:
             schema_evolution: what happens to columns that the table lacks: "refuse" (default) the
                 write; "add_columns" to the table, which the server's role must own, together with the
                 rows (column_types says of which types); or "ignore" them.
+            target: the database, by a name that the server was configured with; its default unless
+                given.
             progress: True: tells on standard error how far it is. A callable is called with a
                 `Progress` instead.
 
@@ -123,6 +126,7 @@ class Client:
             order_by=order_by,
             conversions=conversions,
             schema_evolution=schema_evolution,
+            target=target,
         )
         schema, batches = frame(data)
         reporter = Reporter(table, progress) if progress else None
@@ -172,34 +176,44 @@ class Client:
         }
         return WritePlan.from_json(self._control.action("plan", "PlanRequest", fields))
 
-    def table_schema(self, table: str) -> pa.Schema:
+    def table_schema(self, table: str, *, target: Optional[str] = None) -> pa.Schema:
         """The columns of a table as Arrow types.
 
         Raises:
             NotFound: when there is no such table.
         """
-        return self._control.table_schema(table)
+        return self._control.table_schema(table, target)
 
-    def tables(self) -> Tuple[str, ...]:
-        """The names of the tables that the server offers, as `write` takes them."""
-        return self._control.tables()
+    def tables(self, *, target: Optional[str] = None) -> Tuple[str, ...]:
+        """The names of the tables that the server offers, as `write` takes them.
 
-    def status(self, write_id: str) -> WriteStatus:
+        Without a target, those of all that the server was configured with.
+        """
+        return self._control.tables(target)
+
+    def status(self, write_id: str, *, target: Optional[str] = None) -> WriteStatus:
         """What became of a write of many partitions.
 
         Raises:
             NotFound: when the server knows no such write (any more).
         """
-        answer = self._control.action("status", "StatusRequest", {"writeId": write_id})
+        fields = command.at(target, {"writeId": write_id})
+        answer = self._control.action("status", "StatusRequest", fields)
         return WriteStatus.from_json(answer)
 
-    def abort(self, write_id: str, reason: str = "aborted by a client") -> WriteStatus:
+    def abort(
+        self,
+        write_id: str,
+        reason: str = "aborted by a client",
+        *,
+        target: Optional[str] = None,
+    ) -> WriteStatus:
         """Ends a write of many partitions without publishing it.
 
         Its tasks, if any still run, are refused from now on. A write that was already committed
         stays so, and the answer says it.
         """
-        fields = {"writeId": write_id, "reason": reason}
+        fields = command.at(target, {"writeId": write_id, "reason": reason})
         return WriteStatus.from_json(self._control.action("abort", "AbortRequest", fields))
 
     def close(self) -> None:

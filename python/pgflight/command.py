@@ -126,6 +126,7 @@ def write_spec(
     publish: Optional[str] = None,
     conversions: Optional[Mapping[str, Mapping[str, Any]]] = None,
     schema_evolution: Optional[str] = None,
+    target: Optional[str] = None,
 ) -> Dict[str, Any]:
     """A `WriteSpec`: where rows go and how. `write_dataframe` says what the arguments mean.
 
@@ -136,6 +137,8 @@ def write_spec(
     if not isinstance(table, str) or not table:
         raise InvalidCommand("a table must be named, as in 'public.trips'")
     spec: Dict[str, Any] = {"table": table, "mode": _word("mode", mode, MODES)}
+    if target:
+        spec["target"] = target
     if if_exists is not None:
         _only("if_exists", mode, "create")
         spec["ifExists"] = _word("if_exists", if_exists, IF_EXISTS)
@@ -218,12 +221,15 @@ def write_command(spec: Mapping[str, Any]) -> bytes:
     return message("WriteCommand", {"spec": spec})
 
 
-def attempt_command(write_id: str, partition_id: int, attempt_id: str) -> bytes:
+def attempt_command(write_id: str, partition_id: int, attempt_id: str, target: str = "") -> bytes:
     """Descriptor of a stream that carries one attempt of one partition."""
-    return message(
-        "AttemptCommand",
-        {"writeId": write_id, "partitionId": partition_id, "attemptId": attempt_id},
-    )
+    fields = {"writeId": write_id, "partitionId": partition_id, "attemptId": attempt_id}
+    return message("AttemptCommand", at(target, fields))
+
+
+def at(target: Optional[str], fields: Mapping[str, Any]) -> Dict[str, Any]:
+    """The fields of a message, with the target if one is named."""
+    return {**fields, "target": target} if target else dict(fields)
 
 
 def end_record(row_count: int, batch_count: int) -> bytes:

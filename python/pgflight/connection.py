@@ -149,9 +149,13 @@ class Connection:
         except errors.TRANSPORT_ERRORS as error:
             raise errors.from_transport(error, self.url) from None
 
-    def table_schema(self, table: str) -> pa.Schema:
+    def table_schema(self, table: str, target: Optional[str] = None) -> pa.Schema:
         """The Arrow schema of a table, as the server sees it."""
-        descriptor = flight.FlightDescriptor.for_path(*names.split(table))
+        path = names.split(table)
+        if target:
+            # The schema's place is empty where the table is named without one.
+            path = (target, *([""] if len(path) == 1 else []), *path)
+        descriptor = flight.FlightDescriptor.for_path(*path)
         # pyarrow drops the details of this call's errors; a middleware still sees them.
         details = _Details()
         client = flight.FlightClient(self.url, middleware=[details], **self._arguments)
@@ -162,15 +166,16 @@ class Connection:
         finally:
             client.close()
 
-    def tables(self) -> Tuple[str, ...]:
-        """The tables that the server would write to."""
+    def tables(self, target: Optional[str] = None) -> Tuple[str, ...]:
+        """The tables that the server would write to, of all targets or of one."""
+        criteria = (target or "").encode("utf-8")
         try:
-            flights = list(self._client.list_flights(options=self._options))
+            flights = list(self._client.list_flights(criteria, self._options))
         except errors.TRANSPORT_ERRORS as error:
             raise errors.from_transport(error, self.url) from None
-        return tuple(
-            names.join(part.decode("utf-8") for part in info.descriptor.path) for info in flights
-        )
+        # The last two parts are the table's; where there are several targets, one is before them.
+        paths = (info.descriptor.path[-2:] for info in flights)
+        return tuple(names.join(part.decode("utf-8") for part in path) for path in paths)
 
     def close(self) -> None:
         """Closes the connection. Calling it again does nothing."""

@@ -163,7 +163,9 @@ class PgFlightStreamWriter(_StreamArrowWriter):
         ids = sorted({receipt["writeId"] for receipt in receipts})
         if len(ids) > 1:
             raise Conflict(f"the tasks of one batch wrote to several writes: {', '.join(ids)}")
-        return DistributedWrite.of(self._options.endpoint, ids[0], self._schema)
+        return DistributedWrite.of(
+            self._options.endpoint, ids[0], self._schema, self._options.target or ""
+        )
 
 
 def _receipts(messages: List[Optional[WriterCommitMessage]]) -> List[Dict[str, Any]]:

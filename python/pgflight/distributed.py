@@ -40,12 +40,14 @@ class DistributedWrite:
         write_id: The write's id.
         schema: The schema that the attempts send.
         status: What begin answered.
+        target: The database, of those that the server was configured with; empty: its default.
     """
 
     endpoint: Endpoint
     write_id: str
     schema: pa.Schema
     status: WriteStatus
+    target: str = ""
 
     @classmethod
     def begin(
@@ -87,15 +89,17 @@ class DistributedWrite:
                     if write_id is None or number == _MOST_RUNS:
                         raise
                     continue
-                return cls(endpoint, this_id, schema, WriteStatus.from_json(answer))
+                status = WriteStatus.from_json(answer)
+                return cls(endpoint, this_id, schema, status, spec.get("target", ""))
         raise AssertionError("the loop ends by itself")
 
     @classmethod
-    def of(cls, endpoint: Endpoint, write_id: str, schema: pa.Schema) -> DistributedWrite:
+    def of(
+        cls, endpoint: Endpoint, write_id: str, schema: pa.Schema, target: str = ""
+    ) -> DistributedWrite:
         """A write that somebody else has begun, to commit or abort it."""
-        return cls(
-            endpoint, write_id, schema, WriteStatus(write_id, "open", "", "", 0, 0, 0, "", 0)
-        )
+        status = WriteStatus(write_id, "open", "", "", 0, 0, 0, "", 0)
+        return cls(endpoint, write_id, schema, status, target)
 
     @property
     def is_committed(self) -> bool:
@@ -123,7 +127,7 @@ class DistributedWrite:
             Exception: whatever `batches` raised, as it is.
         """
         attempt_id = f"{attempt_name}-{uuid.uuid4().hex}"
-        descriptor = command.attempt_command(self.write_id, partition_id, attempt_id)
+        descriptor = command.attempt_command(self.write_id, partition_id, attempt_id, self.target)
         limit = self.status.max_message_bytes or DEFAULT_MESSAGE_BYTES
         # The batches know better than the driver what they are: Spark labels timestamps with the
         # session's time zone, which the driver's side of a data source cannot see.
@@ -146,7 +150,7 @@ class DistributedWrite:
         Raises:
             PgFlightError: when the write is not committed, or it is not known whether it is.
         """
-        fields = {"writeId": self.write_id, "receipts": receipts}
+        fields = command.at(self.target, {"writeId": self.write_id, "receipts": receipts})
         try:
             with _connected(self.endpoint) as connection:
                 answer = connection.action(
@@ -169,7 +173,7 @@ class DistributedWrite:
         Returns:
             The write's state: "aborted", or "committed" when a commit came first.
         """
-        fields = {"writeId": self.write_id, "reason": reason}
+        fields = command.at(self.target, {"writeId": self.write_id, "reason": reason})
         with _connected(self.endpoint) as connection:
             answer = connection.action(
                 "abort", "AbortRequest", fields, retry_seconds=_ABORT_RETRY_SECONDS

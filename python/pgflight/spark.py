@@ -46,6 +46,7 @@ def write_dataframe(
     publish: Optional[str] = None,
     conversions: Optional[Mapping[str, Mapping[str, Any]]] = None,
     schema_evolution: Optional[str] = None,
+    target: Optional[str] = None,
     write_id: Optional[str] = None,
     token: Optional[str] = None,
     tls_root_certs: Union[bytes, str, Path, None] = None,
@@ -92,6 +93,7 @@ def write_dataframe(
         schema_evolution: what happens to columns that the table lacks: "refuse" (default) the
             write; "add_columns" to the table, which the server's role must own, together with the
             rows (column_types says of which types); or "ignore" them.
+        target: The database, by a name that the server was configured with; its default unless given.
         write_id: A name of your own for this write, at most 128 bytes. Calling again with the same
             name and arguments writes nothing if the write was committed and returns its result: a
             job that is run again does not write twice. A job that failed may be run again under
@@ -136,6 +138,7 @@ def write_dataframe(
         publish=publish,
         conversions=match_columns(conversions or {}, schema.names),
         schema_evolution=schema_evolution,
+        target=target,
     )
     write = DistributedWrite.begin(endpoint, spec, schema, write_id)
     if write.is_committed:

@@ -30,6 +30,7 @@ _KNOWN = (
     "publish",
     "conversions",
     "schemaEvolution",
+    "target",
     "writeId",
     "sinkId",
     "token",
@@ -96,6 +97,7 @@ class SparkOptions:
     publish: Optional[str]
     conversions: Dict[str, Dict[str, Any]]
     schema_evolution: Optional[str]
+    target: Optional[str]
     write_id: Optional[str]
 
     def spec(self, names: Sequence[str]) -> Dict[str, Any]:
@@ -113,6 +115,7 @@ class SparkOptions:
             publish=self.publish,
             conversions=match_columns(self.conversions, names),
             schema_evolution=self.schema_evolution,
+            target=self.target,
         )
 
 
@@ -159,6 +162,7 @@ def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
         publish=given.get("publish"),
         conversions=_conversions(given.get("conversions", "{}")),
         schema_evolution=given.get("schemaevolution"),
+        target=given.get("target"),
         write_id=given.get("writeid"),
     )
 

@@ -146,9 +146,9 @@ def postgres() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def database(postgres: str) -> Iterator[Database]:
-    """A new, empty database."""
+@contextlib.contextmanager
+def new_database(postgres: str) -> Iterator[Database]:
+    """A new, empty database on a server."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(postgres, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}")
@@ -157,6 +157,35 @@ def database(postgres: str) -> Iterator[Database]:
     database.close()
     with psycopg.connect(postgres, autocommit=True) as admin:
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(postgres: str) -> Iterator[Database]:
+    """A new, empty database."""
+    with new_database(postgres) as database:
+        yield database
+
+
+@pytest.fixture
+def other(postgres: str) -> Iterator[Database]:
+    """Another new, empty database."""
+    with new_database(postgres) as database:
+        yield database
+
+
+@pytest.fixture
+def targets(database: Database, other: Database, tmp_path: Path) -> Iterator[Server]:
+    """A server with the targets `first` (its default), for `database`, and `other`."""
+    config = tmp_path / "pgflight.toml"
+    config.write_text(
+        "[server]\ndefault_target = 'first'\n"
+        f"[targets.first]\npostgres = '{database.url}'\n"
+        f"[targets.other]\npostgres = '{other.url}'\n"
+    )
+    server = Server("", "--config", str(config))
+    yield server
+    server.stop()
+    sys.stdout.write("".join(server.log))
 
 
 @pytest.fixture

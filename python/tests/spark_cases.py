@@ -46,6 +46,16 @@ class SparkCases:
         ]
         assert database.value("SELECT bool_and(name = 'row ' || id) FROM t")
 
+    def test_rows_go_to_the_target_that_is_named(
+        self, spark: SparkSession, targets: Server, database: Database, other: Database
+    ) -> None:
+        for made in (database, other):
+            made.run("CREATE TABLE t (id int8)")
+        self.save(spark.range(0, 10, 1, 3), targets, "t", "append", target="other")
+        assert (database.count("t"), other.count("t")) == (0, 10)
+        found = self.refusal(spark.range(1), targets, "t", "append", target="third")
+        assert "first, other" in str(found)
+
     def test_every_type_keeps_its_value(
         self, spark: SparkSession, server: Server, database: Database
     ) -> None:

@@ -50,6 +50,7 @@ CREATE = {"table": "public.trips", "mode": "MODE_CREATE"}
             False,
             {**APPEND, "mode": "MODE_UPSERT", "keys": ["id", "a, b"], "orderBy": "at"},
         ),
+        ({"target": "other"}, False, {**APPEND, "target": "other"}),
         ({"publish": "direct"}, False, {**APPEND, "publish": "PUBLISH_DIRECT"}),
         (
             {"createTableColumnTypes": "fare DECIMAL(10,2)"},

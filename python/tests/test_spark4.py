@@ -80,6 +80,7 @@ OPTIONS = {
     "write_mode": "writeMode",
     "keys": "keys",
     "publish": "publish",
+    "target": "target",
 }
 
 

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use pgflight::config::{Config, Serve, TargetConfig};
+use pgflight::config::{Config, Serve};
 use pgflight::error::{Error, Result};
 use pgflight::flight::Server;
-use pgflight::metrics;
-use pgflight::monitor::Monitor;
 use pgflight::pg::Pool;
 use pgflight::telemetry;
 use pgflight::write::{Budget, Targets, Writer};
@@ -27,12 +25,8 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
     telemetry::start(config.log.format, &config.log.filter)
         .map_err(|problem| Error::internal(format!("cannot start logging: {problem}")))?;
     let budget = Budget::new(&config.budget)?;
-    let targets = connect(&config.targets, config.default_target.clone()).await?;
-    let server = Server::bind(config.server.clone(), budget.clone(), targets.clone()).await?;
-    let monitor = match config.metrics_listen {
-        Some(listen) => Some(Monitor::bind(listen).await?),
-        None => None,
-    };
+    let targets = connect(&config).await?;
+    let server = Server::bind(config.server.clone(), budget, targets.clone()).await?;
     let stop = CancellationToken::new();
     let reaper = watch::Sender::new(config.reaper.clone());
     let mut beside = JoinSet::new();
@@ -42,14 +36,6 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
     }
     for (name, target) in &config.targets {
         tracing::info!(target_name = name, postgres = %target.connection, "writes to");
-    }
-    let mut monitoring = JoinSet::new();
-    if let Some(monitor) = monitor {
-        tracing::info!(
-            "metrics and the status page are at http://{}/",
-            monitor.address()
-        );
-        monitoring.spawn(monitor.serve(targets.clone(), budget));
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -66,29 +52,19 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
     stop.cancel();
     // What they were about is another server's or the next start's.
     beside.abort_all();
-    monitoring.abort_all();
-    let totals = metrics::totals();
-    tracing::info!(
-        streams = totals.stream_count,
-        rows = totals.row_count,
-        published = totals.published_row_count,
-        "ended"
-    );
     served
 }
 
 /// Makes the pools, and a connection to each target to know that there can be any. One of several targets
 /// may be out of reach: the others are served, and it is when it comes back.
-async fn connect(
-    configured: &BTreeMap<String, TargetConfig>,
-    default: Option<String>,
-) -> Result<Targets> {
+async fn connect(config: &Config) -> Result<Targets> {
     let mut writers = BTreeMap::new();
-    for (name, target) in configured {
-        let writer = Writer::new(Pool::new(&target.connection, &target.pool)?);
+    for (name, target) in &config.targets {
+        let pool = Pool::new(&target.connection, &target.pool)?;
+        let writer = Writer::new(pool).with_fan_out(config.fan_out);
         writers.insert(name.clone(), writer);
     }
-    let targets = Targets::new(writers, default);
+    let targets = Targets::new(writers, config.default_target.clone());
     let mut checks = JoinSet::new();
     for (name, writer) in targets.iter() {
         let (name, writer) = (name.to_owned(), writer.clone());

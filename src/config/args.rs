@@ -263,6 +263,21 @@ pub struct Serve {
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_copies: u16,
 
+    /// Connections that one stream may have that fills a new table (modes create and overwrite, the latter by
+    /// swap or where there is no table yet), as far as nobody else waits for them; 1 keeps the rows in order.
+    #[arg(long, env = "PGFLIGHT_FAN_OUT", value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub fan_out: u16,
+
+    /// After how much of a stream, in bytes of COPY, it takes more connections.
+    #[arg(
+        long,
+        env = "PGFLIGHT_FAN_OUT_AFTER",
+        value_name = "SIZE",
+        default_value = "16MiB"
+    )]
+    pub fan_out_after: ByteSize,
+
     /// How long a stream waits for its turn to copy before it is told to try again.
     #[arg(long, env = "PGFLIGHT_COPY_WAIT", value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     pub copy_wait: Duration,
@@ -338,8 +353,7 @@ pub struct Serve {
     #[arg(long, env = "PGFLIGHT_REAPER_INTERVAL", value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub reaper_interval: Duration,
 
-    /// Address for metrics, probes and the status page, over plain HTTP: /metrics, /healthz, /readyz and /.
-    /// Off unless given. Whoever reaches it reads the names of tables and writes; nobody changes anything.
+    /// Address where metrics are served; not served unless one is given.
     #[arg(long, env = "PGFLIGHT_METRICS_LISTEN", value_name = "HOST:PORT", value_parser = address)]
     pub metrics_listen: Option<SocketAddr>,
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::validate::{Config, LogConfig, TargetConfig};
+use super::target::TargetConfig;
+use super::validate::{Config, LogConfig};
 use crate::flight::{CallLimits, ServerConfig};
 use crate::pg::{PoolConfig, Timeouts};
-use crate::write::{BudgetConfig, ReaperConfig};
+use crate::write::{BudgetConfig, FanOut, ReaperConfig};
 
 /// A key of the file whose value is another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,7 @@ impl Config {
             metrics_listen,
             targets,
             default_target,
+            fan_out,
         } = self;
         change_server(&mut changes, server, &new.server);
         let BudgetConfig {
@@ -70,6 +72,13 @@ impl Config {
         changes.fixed("log.format", format, &new.log.format);
         changes.fixed("log.filter", filter, &new.log.filter);
         changes.fixed("metrics.listen", metrics_listen, &new.metrics_listen);
+        let FanOut { lanes, after_bytes } = fan_out;
+        changes.fixed("limits.fan_out", lanes, &new.fan_out.lanes);
+        changes.fixed(
+            "limits.fan_out_after",
+            after_bytes,
+            &new.fan_out.after_bytes,
+        );
         changes.fixed("server.default_target", default_target, &new.default_target);
         let names: BTreeSet<&String> = targets.keys().chain(new.targets.keys()).collect();
         for name in names {
@@ -136,6 +145,7 @@ fn change_reaper(changes: &mut Changes, old: &ReaperConfig, new: &ReaperConfig) 
 fn change_target(changes: &mut Changes, name: &str, old: &TargetConfig, new: &TargetConfig) {
     let TargetConfig { connection, pool } = old;
     let key = |key: &str| format!("targets.{name}.{key}");
+    // With its password's source and its role.
     changes.fixed(&key("postgres"), connection, &new.connection);
     let PoolConfig {
         max_copies,

@@ -48,6 +48,8 @@ pub(super) struct LimitsFile {
     pub(super) copy_wait: Option<Time>,
     pub(super) copy_stall_timeout: Option<Time>,
     pub(super) lock_timeout: Option<Time>,
+    pub(super) fan_out: Option<Count<64>>,
+    pub(super) fan_out_after: Option<Size>,
     pub(super) max_message_size: Option<Size>,
     pub(super) memory_limit: Option<Size>,
     pub(super) idle_timeout: Option<Time>,
@@ -86,6 +88,11 @@ pub(super) struct MetricsFile {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct TargetFile {
     pub(super) postgres: Option<Spanned<String>>,
+    pub(super) password_env: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<PathBuf>>,
+    pub(super) password_command: Option<Spanned<Vec<String>>>,
+    pub(super) password_lifetime: Option<Spanned<Time>>,
+    pub(super) role: Option<Spanned<String>>,
     pub(super) max_copies: Option<Count<1000>>,
     pub(super) copy_wait: Option<Time>,
     pub(super) copy_stall_timeout: Option<Time>,
@@ -125,12 +132,15 @@ impl File {
     /// The files that it names.
     pub(super) fn paths_mut(&mut self) -> impl Iterator<Item = &mut Spanned<PathBuf>> {
         let server = &mut self.server;
+        let of_targets = self.targets.values_mut();
+        let of_targets = of_targets.map(|target| &mut target.get_mut().password_file);
         [
             &mut server.tls_cert,
             &mut server.tls_key,
             &mut server.tls_client_ca,
         ]
         .into_iter()
+        .chain(of_targets)
         .flatten()
     }
 }

@@ -5,6 +5,7 @@ mod change;
 mod example;
 mod file;
 mod problems;
+mod target;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -16,4 +17,5 @@ pub use args::{
 };
 pub use change::Change;
 pub use example::example;
-pub use validate::{Config, LogConfig, TargetConfig, load_target};
+pub use target::{TargetConfig, load_target};
+pub use validate::{Config, LogConfig};

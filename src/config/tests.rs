@@ -44,7 +44,7 @@ fn load(text: &str, arguments: &[&str]) -> Result<Config, String> {
 
 /// Section and key of the file, the option, and two values that are not the default, as the file and as the
 /// command line have them.
-const OPTIONS: [(&str, &str, &str, &str, &str); 23] = [
+const OPTIONS: [(&str, &str, &str, &str, &str); 25] = [
     (
         "server",
         "listen",
@@ -69,6 +69,14 @@ const OPTIONS: [(&str, &str, &str, &str, &str); 23] = [
         "--copy-stall-timeout",
         "\"7s\"",
         "8s",
+    ),
+    ("limits", "fan_out", "--fan-out", "7", "8"),
+    (
+        "limits",
+        "fan_out_after",
+        "--fan-out-after",
+        "\"7MiB\"",
+        "8MiB",
     ),
     ("limits", "lock_timeout", "--lock-timeout", "\"7s\"", "8s"),
     (

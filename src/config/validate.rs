@@ -5,28 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use toml::Spanned;
 
-use super::args::{Cli, Command, Destination, Given, Postgres, Serve};
-use super::file::{File, TargetFile};
+use super::args::{Cli, Command, Given, Serve};
+use super::file::File;
 use super::problems::Problems;
+use super::target::{TargetConfig, default_target, targets};
 use crate::error::{Error, Result, chain};
 use crate::flight::{CallLimits, ServerConfig, TlsFiles};
-use crate::pg::{ConnectionConfig, PoolConfig, Timeouts};
 use crate::telemetry::{LogFormat, check_filter};
-use crate::write::{Budget, BudgetConfig, ReaperConfig};
-
-/// The target of a server that was given one database by flags or environment.
-const ONLY_TARGET: &str = "default";
-/// A target's name stands in paths, messages and labels.
-const MAX_TARGET_NAME: usize = 63;
-/// Connections beside those that carry rows: for begin, commit, abort, status, the catalog and the
-/// reaper.
-const CONTROL_CONNECTIONS: usize = 4;
+use crate::write::{Budget, BudgetConfig, FanOut, ReaperConfig};
 
 /// All that a server is told, each part as the module takes it that it is for.
 #[derive(Debug, Clone)]
@@ -45,6 +35,8 @@ pub struct Config {
     pub targets: BTreeMap<String, TargetConfig>,
     /// The target of a write that names none; none when there are several and none was chosen.
     pub default_target: Option<String>,
+    /// When a stream takes more connections, and how many.
+    pub fan_out: FanOut,
 }
 
 /// What is logged, and how.
@@ -54,15 +46,6 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// A level or directives.
     pub filter: String,
-}
-
-/// A database to write to.
-#[derive(Debug, Clone)]
-pub struct TargetConfig {
-    /// Where it is and who we are there.
-    pub connection: ConnectionConfig,
-    /// How many connections, and how long things may take there.
-    pub pool: PoolConfig,
 }
 
 impl Config {
@@ -130,6 +113,10 @@ impl Config {
             metrics_listen: options.metrics_listen,
             targets,
             default_target,
+            fan_out: FanOut {
+                lanes: options.fan_out.into(),
+                after_bytes: options.fan_out_after.as_u64(),
+            },
         })
     }
 
@@ -153,34 +140,8 @@ impl Config {
     }
 }
 
-/// The target that a command is about which is no server: the one that is named, else the default.
-///
-/// # Errors
-/// As [`Config::load`], of what the file says about targets; [`ErrorKind::NotFound`] when there is no
-/// such target.
-///
-/// [`ErrorKind::NotFound`]: crate::error::ErrorKind::NotFound
-pub fn load_target(options: &Destination) -> Result<TargetConfig> {
-    let (file, mut problems) = read(options.config.as_deref())?;
-    let mut targets = targets(&options.postgres, None, &file.targets, &mut problems);
-    let default = default_target(&file, &mut problems);
-    problems.into_result()?;
-    let names = || targets.keys().cloned().collect::<Vec<_>>().join(", ");
-    let name = options.target.clone().or(default).ok_or_else(|| {
-        let text = format!(
-            "there are several targets; choose one by --target: {}",
-            names()
-        );
-        Error::invalid_command(text)
-    })?;
-    let missing = format!("there is no target {name:?}; there are: {}", names());
-    targets
-        .remove(&name)
-        .ok_or_else(|| Error::not_found(missing))
-}
-
 /// Reads the file, if one is named.
-fn read(path: Option<&Path>) -> Result<(File, Problems)> {
+pub(super) fn read(path: Option<&Path>) -> Result<(File, Problems)> {
     let Some(path) = path else {
         return Ok((File::default(), Problems::without_file()));
     };
@@ -276,13 +237,22 @@ fn fill(options: &mut Serve, file: &File) {
     ] {
         put(given, option, value, from_file.map(|v| v.0));
     }
-    put(
-        given,
-        "max_copies",
-        &mut options.max_copies,
-        limits.max_copies.map(|v| v.0),
-    );
     for (option, value, from_file) in [
+        (
+            "max_copies",
+            &mut options.max_copies,
+            limits.max_copies.map(|v| v.0),
+        ),
+        ("fan_out", &mut options.fan_out, limits.fan_out.map(|v| v.0)),
+    ] {
+        put(given, option, value, from_file);
+    }
+    for (option, value, from_file) in [
+        (
+            "fan_out_after",
+            &mut options.fan_out_after,
+            limits.fan_out_after,
+        ),
         (
             "max_message_size",
             &mut options.max_message_size,
@@ -324,125 +294,6 @@ fn fill(options: &mut Serve, file: &File) {
         &mut options.metrics_listen,
         metrics_listen,
     );
-}
-
-/// The databases: those of the file, else the one of flags and environment.
-fn targets(
-    options: &Postgres,
-    serve: Option<&Serve>,
-    of_file: &BTreeMap<String, Spanned<TargetFile>>,
-    problems: &mut Problems,
-) -> BTreeMap<String, TargetConfig> {
-    let mut targets = BTreeMap::new();
-    if of_file.is_empty() {
-        match ConnectionConfig::from_environment(&options.postgres) {
-            Ok(connection) => {
-                let pool = pool_config(options, serve, &TargetFile::default());
-                targets.insert(ONLY_TARGET.to_owned(), TargetConfig { connection, pool });
-            }
-            Err(error) => problems.add(chain(&error)),
-        }
-        return targets;
-    }
-    let is_alone = of_file.len() == 1;
-    if !is_alone && !options.postgres.is_empty() {
-        problems.add(
-            "--postgres (PGFLIGHT_POSTGRES) is for one database, and the file has several targets: \
-             leave one of them out",
-        );
-    }
-    for (name, target) in of_file {
-        check_target_name(name, &target.span(), problems);
-        let (span, target) = (target.span(), target.get_ref());
-        let text = match (&target.postgres, is_alone && !options.postgres.is_empty()) {
-            (_, true) => (span, options.postgres.as_str()),
-            (Some(text), false) => (text.span(), text.get_ref().as_str()),
-            (None, false) => {
-                let example = "\"postgres://loader@db.example:5432/trips\"";
-                let text =
-                    format!("target {name} does not say where it is: add postgres = {example}");
-                problems.at(&span, text);
-                continue;
-            }
-        };
-        // What PGHOST or PGPASSWORD says can be meant for one of several only.
-        let connection = match is_alone {
-            true => ConnectionConfig::from_environment(text.1),
-            false => ConnectionConfig::parse(text.1, |name| {
-                (name == "USER").then(|| std::env::var(name).ok()).flatten()
-            }),
-        };
-        match connection {
-            Ok(connection) => {
-                let pool = pool_config(options, serve, target);
-                targets.insert(name.clone(), TargetConfig { connection, pool });
-            }
-            Err(error) => problems.at(&text.0, format!("target {name}: {}", chain(&error))),
-        }
-    }
-    targets
-}
-
-fn check_target_name(name: &str, span: &Range<usize>, problems: &mut Problems) {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if name.is_empty() || name.len() > MAX_TARGET_NAME || !name.chars().all(is_plain) {
-        problems.at(
-            span,
-            format!(
-                "target {name:?} has a name of other than 1 to {MAX_TARGET_NAME} ASCII letters, digits, \
-                 _ and -"
-            ),
-        );
-    }
-}
-
-/// A flag wins over the target's own, that over the section of limits, which is in the options already.
-/// A command that is no server carries no rows and does not wait.
-fn pool_config(options: &Postgres, serve: Option<&Serve>, target: &TargetFile) -> PoolConfig {
-    let own = |option: &str| !serve.is_some_and(|serve| serve.given.has(option));
-    let lock_timeout = target.lock_timeout.filter(|_| own("lock_timeout"));
-    let lock_timeout = lock_timeout.map_or(options.lock_timeout, |time| time.0);
-    let Some(serve) = serve else {
-        return PoolConfig {
-            max_copies: 1,
-            control_connections: CONTROL_CONNECTIONS,
-            timeouts: Timeouts {
-                wait_timeout: Duration::ZERO,
-                lock_timeout,
-                stall_timeout: Duration::ZERO,
-            },
-        };
-    };
-    let max_copies = target.max_copies.filter(|_| own("max_copies"));
-    let copy_wait = target.copy_wait.filter(|_| own("copy_wait"));
-    let stall = target
-        .copy_stall_timeout
-        .filter(|_| own("copy_stall_timeout"));
-    PoolConfig {
-        max_copies: max_copies.map_or(serve.max_copies, |count| count.0).into(),
-        control_connections: CONTROL_CONNECTIONS,
-        timeouts: Timeouts {
-            wait_timeout: copy_wait.map_or(serve.copy_wait, |time| time.0),
-            lock_timeout,
-            stall_timeout: stall.map_or(serve.copy_stall_timeout, |time| time.0),
-        },
-    }
-}
-
-fn default_target(file: &File, problems: &mut Problems) -> Option<String> {
-    match (&file.server.default_target, file.targets.len()) {
-        (Some(name), _) if file.targets.contains_key(name.get_ref()) => {
-            Some(name.get_ref().clone())
-        }
-        (Some(name), _) => {
-            let text = format!("there is no [targets.{}]", name.get_ref());
-            problems.at(&name.span(), text);
-            None
-        }
-        (None, 0) => Some(ONLY_TARGET.to_owned()),
-        (None, 1) => file.targets.keys().next().cloned(),
-        (None, _) => None,
-    }
 }
 
 /// What TLS is made of. Without it, only this machine is listened to, unless told otherwise.

@@ -102,6 +102,11 @@ impl<'a> BatchEncoder<'a> {
         self.row_count
     }
 
+    /// Rows given out so far.
+    pub fn given_row_count(&self) -> usize {
+        self.pending.start
+    }
+
     /// The next whole tuples: as many as fit a chunk, or one that is larger on its own.
     ///
     /// `None` when every row was given out.

@@ -66,11 +66,13 @@ pub(super) fn path(descriptor: FlightDescriptor) -> Result<(String, TableName)> 
         ));
     }
     let mut parts = descriptor.path;
-    // A table has two parts at most, so that a third can only be the target.
-    let target = match parts.len() {
-        3 => parts.remove(0),
-        _ => String::new(),
-    };
+    // A table has two parts at most, so that a third can only be the target. Then the schema has its place
+    // also where it is not said.
+    let mut target = String::new();
+    if parts.len() == 3 {
+        target = parts.remove(0);
+        parts.retain(|part| !part.is_empty());
+    }
     Ok((target, TableName::from_parts(parts)?))
 }
 

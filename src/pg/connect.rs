@@ -4,10 +4,12 @@ use std::env::VarError;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::config::{Host, TargetSessionAttrs};
 
+use super::password::{Password, PasswordSource};
 use super::tls::{Parameters, Tls};
 use crate::error::{Error, Result};
 
@@ -17,12 +19,16 @@ pub struct ConnectionConfig {
     driver: tokio_postgres::Config,
     parameters: Parameters,
     tls: Tls,
+    password: Option<Arc<Password>>,
 }
 
 /// Whether they say the same; the files they name are not compared.
 impl PartialEq for ConnectionConfig {
     fn eq(&self, other: &Self) -> bool {
-        self.driver == other.driver && self.parameters == other.parameters
+        let source = |config: &Self| config.password.as_ref().map(|p| p.source.clone());
+        self.driver == other.driver
+            && self.parameters == other.parameters
+            && source(self) == source(other)
     }
 }
 
@@ -52,7 +58,29 @@ impl ConnectionConfig {
             driver,
             parameters,
             tls,
+            password: None,
         })
+    }
+
+    /// Whether the text or libpq's environment has a password.
+    pub fn has_password(&self) -> bool {
+        self.driver.get_password().is_some()
+    }
+
+    /// Takes the password from a source, whenever a connection is made.
+    pub fn with_password(mut self, source: PasswordSource) -> Self {
+        self.password = Some(Arc::new(Password::new(source)));
+        self
+    }
+
+    /// Takes a role after the login, as `SET ROLE` does: what is made belongs to it, and its rights count.
+    pub fn with_role(mut self, role: &str) -> Self {
+        // Blanks end an option, unless a backslash is before them (PostgreSQL manual, 34.1.2).
+        let escaped = role.replace('\\', "\\\\").replace(' ', "\\ ");
+        let before = self.driver.get_options().unwrap_or_default();
+        let options = format!("{before} -c role={escaped}");
+        self.driver.options(options.trim_start());
+        self
     }
 
     /// As [`ConnectionConfig::parse`], with the environment of the process.
@@ -68,6 +96,10 @@ impl ConnectionConfig {
 
     pub(super) fn driver(&self) -> &tokio_postgres::Config {
         &self.driver
+    }
+
+    pub(super) fn password(&self) -> Option<&Arc<Password>> {
+        self.password.as_ref()
     }
 
     pub(super) fn tls(&self) -> &Tls {

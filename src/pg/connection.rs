@@ -1,5 +1,6 @@
 //! One connection to PostgreSQL: the driver's client, the task behind it, and what was heard on it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
@@ -7,9 +8,11 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::connect::ConnectionConfig;
+use super::password::Password;
 use super::sqlstate::{Told, from_postgres};
 use super::tap::{Heard, Tap, Tapped};
 use super::tls::Tls;
@@ -68,6 +71,28 @@ impl Drop for Connection {
 pub(super) struct Connector {
     config: Config,
     tls: Tls,
+    password: Option<Arc<Password>>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    /// There is no password.
+    #[error(transparent)]
+    Password(#[from] Error),
+    /// PostgreSQL, or the way to it, says no.
+    #[error(transparent)]
+    Postgres(#[from] tokio_postgres::Error),
+}
+
+impl ConnectError {
+    /// In our terms.
+    pub(super) fn to_error(&self) -> Error {
+        match self {
+            Self::Password(error) => Error::new(error.kind(), error.to_string()),
+            Self::Postgres(error) => from_postgres(error),
+        }
+    }
 }
 
 impl Connector {
@@ -84,55 +109,23 @@ impl Connector {
             }
         }
         let tls = connection.tls().clone();
-        Self { config, tls }
-    }
-
-    /// By way of the sockets in the file system, which the driver would not let anybody listen in on.
-    async fn connect_by_socket(
-        &self,
-        heard: &Heard,
-    ) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
-        let mut config = self.config.clone();
-        config.ssl_mode(SslMode::Disable);
-        let mut last = None;
-        for (index, host) in config.get_hosts().iter().enumerate() {
-            let Host::Unix(folder) = host else { continue };
-            let port = config.get_ports().get(index).or(config.get_ports().first());
-            let path = folder.join(format!(".s.PGSQL.{}", port.copied().unwrap_or(5432)));
-            let Ok(stream) = UnixStream::connect(path).await else {
-                continue;
-            };
-            match config
-                .connect_raw(Tapped::new(stream, heard.clone()), NoTls)
-                .await
-            {
-                Ok((client, connection)) => return Ok((client, tokio::spawn(drive(connection)))),
-                Err(error) => last = Some(error),
-            }
-        }
-        match last {
-            Some(error) => Err(error),
-            // Nobody listens: the driver says so in its own words.
-            None => match config.connect(NoTls).await {
-                Ok((client, connection)) => Ok((client, tokio::spawn(drive(connection)))),
-                Err(error) => Err(error),
-            },
+        let password = connection.password().cloned();
+        Self {
+            config,
+            tls,
+            password,
         }
     }
-}
 
-impl Manager for Connector {
-    type Type = Connection;
-    type Error = tokio_postgres::Error;
-
-    async fn create(&self) -> Result<Connection, tokio_postgres::Error> {
+    /// Connects with this configuration, which has the password.
+    async fn connect(&self, config: &Config) -> Result<Connection, tokio_postgres::Error> {
         let heard = Heard::new(None);
         let is_socket = |host: &Host| matches!(host, Host::Unix(_));
-        let (client, task) = if self.config.get_hosts().iter().all(is_socket) {
-            self.connect_by_socket(&heard).await?
+        let (client, task) = if config.get_hosts().iter().all(is_socket) {
+            connect_by_socket(config, &heard).await?
         } else {
             let tap = Tap::new(heard.clone(), self.tls.clone());
-            let (client, connection) = self.config.connect(tap).await?;
+            let (client, connection) = config.connect(tap).await?;
             (client, tokio::spawn(drive(connection)))
         };
         let task = Some(task);
@@ -142,12 +135,72 @@ impl Manager for Connector {
             heard,
         })
     }
+}
+
+/// By way of the sockets in the file system, which the driver would not let anybody listen in on.
+async fn connect_by_socket(
+    config: &Config,
+    heard: &Heard,
+) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+    let mut config = config.clone();
+    config.ssl_mode(SslMode::Disable);
+    let mut last = None;
+    for (index, host) in config.get_hosts().iter().enumerate() {
+        let Host::Unix(folder) = host else { continue };
+        let port = config.get_ports().get(index).or(config.get_ports().first());
+        let path = folder.join(format!(".s.PGSQL.{}", port.copied().unwrap_or(5432)));
+        let Ok(stream) = UnixStream::connect(path).await else {
+            continue;
+        };
+        match config
+            .connect_raw(Tapped::new(stream, heard.clone()), NoTls)
+            .await
+        {
+            Ok((client, connection)) => return Ok((client, tokio::spawn(drive(connection)))),
+            Err(error) => last = Some(error),
+        }
+    }
+    match last {
+        Some(error) => Err(error),
+        // Nobody listens: the driver says so in its own words.
+        None => match config.connect(NoTls).await {
+            Ok((client, connection)) => Ok((client, tokio::spawn(drive(connection)))),
+            Err(error) => Err(error),
+        },
+    }
+}
+
+impl Manager for Connector {
+    type Type = Connection;
+    type Error = ConnectError;
+
+    async fn create(&self) -> Result<Connection, ConnectError> {
+        let Some(password) = &self.password else {
+            return Ok(self.connect(&self.config).await?);
+        };
+        loop {
+            let given = password.get().await?;
+            let mut config = self.config.clone();
+            config.password(&given.text);
+            let connected = self.connect(&config).await;
+            let is_refused =
+                |error: &tokio_postgres::Error| error.code() == Some(&SqlState::INVALID_PASSWORD);
+            if connected.as_ref().is_err_and(is_refused) {
+                password.forget(&given).await;
+                // It may have been changed before its time.
+                if !given.is_new {
+                    continue;
+                }
+            }
+            return Ok(connected?);
+        }
+    }
 
     async fn recycle(
         &self,
         connection: &mut Connection,
         _: &Metrics,
-    ) -> RecycleResult<tokio_postgres::Error> {
+    ) -> RecycleResult<ConnectError> {
         match connection.client.is_closed() {
             true => Err(RecycleError::message("the connection is closed")),
             false => Ok(()),

@@ -1,10 +1,11 @@
 //! One running `COPY … FROM STDIN (FORMAT binary)`.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::SinkExt;
+use futures_util::Sink;
 use tokio::sync::watch;
 use tokio_postgres::CopyInSink;
 
@@ -52,7 +53,7 @@ impl CopySink {
         })
     }
 
-    /// Hands over a chunk; waits while PostgreSQL is behind by more than a chunk or two.
+    /// Waits while PostgreSQL is behind by more than a chunk or two. Dropping the future changes nothing.
     ///
     /// # Errors
     /// What PostgreSQL has against any row it has read so far; that the connection is gone; that
@@ -60,28 +61,51 @@ impl CopySink {
     /// looks at a COPY. After an error the sink is of no further use.
     ///
     /// [`ErrorKind::Unavailable`]: crate::error::ErrorKind::Unavailable
-    pub async fn send(&mut self, chunk: Bytes) -> Result<()> {
-        let length = chunk.len();
-        let fed = tokio::select! {
+    pub async fn ready(&mut self) -> Result<()> {
+        let room = poll_fn(|cx| self.sink.as_mut().poll_ready(cx));
+        let ready = tokio::select! {
             biased;
             _ = self.heard.wait_for(Option::is_some) => None,
-            fed = tokio::time::timeout(self.stall_timeout, self.sink.feed(chunk)) => Some(fed),
+            ready = tokio::time::timeout(self.stall_timeout, room) => Some(ready),
         };
-        match fed {
-            Some(Ok(Ok(()))) => {
-                self.byte_count += u64::try_from(length).unwrap_or(u64::MAX);
-                Ok(())
-            }
+        match ready {
+            Some(Ok(Ok(()))) => Ok(()),
             Some(Ok(Err(error))) => Err(self.explain(&error)),
             Some(Err(_)) => Err(Error::unavailable(format!(
                 "PostgreSQL has taken nothing for {}: somebody holds a lock, its disk is full or slow, or \
                  --copy-stall-timeout is too short; nothing of this stream is kept",
                 humantime::format_duration(self.stall_timeout)
             ))),
-            None => Err(self.told().unwrap_or_else(|| {
-                Error::unavailable("the connection to PostgreSQL has ended; try again")
-            })),
+            None => Err(self.why()),
         }
+    }
+
+    /// Completes when PostgreSQL has something against a row, or the connection is gone, and says so.
+    pub async fn failed(&mut self) -> Error {
+        // An error here is that nobody can say anything any more.
+        self.heard.wait_for(Option::is_some).await.ok();
+        self.why()
+    }
+
+    /// Hands over a chunk, for which there is room since [`CopySink::ready`].
+    ///
+    /// # Errors
+    /// That the connection is gone, and why.
+    pub fn put(&mut self, chunk: Bytes) -> Result<()> {
+        let length = chunk.len();
+        let put = self.sink.as_mut().start_send(chunk);
+        put.map_err(|error| self.explain(&error))?;
+        self.byte_count += u64::try_from(length).unwrap_or(u64::MAX);
+        Ok(())
+    }
+
+    /// Hands over a chunk once there is room.
+    ///
+    /// # Errors
+    /// As [`CopySink::ready`].
+    pub async fn send(&mut self, chunk: Bytes) -> Result<()> {
+        self.ready().await?;
+        self.put(chunk)
     }
 
     /// Bytes handed over so far.
@@ -102,6 +126,11 @@ impl CopySink {
     /// The driver says "closed" where PostgreSQL said why.
     fn explain(&self, error: &tokio_postgres::Error) -> Error {
         self.told().unwrap_or_else(|| from_postgres(error))
+    }
+
+    fn why(&self) -> Error {
+        let ended = || Error::unavailable("the connection to PostgreSQL has ended; try again");
+        self.told().unwrap_or_else(ended)
     }
 
     fn told(&self) -> Option<Error> {

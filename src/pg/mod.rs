@@ -8,6 +8,7 @@ mod effects;
 mod ledger;
 mod merge;
 mod migration;
+mod password;
 mod pool;
 mod prepared;
 mod reap;
@@ -29,13 +30,14 @@ pub use connect::ConnectionConfig;
 pub use copy::CopySink;
 pub use effects::{copy_obstacle, side_effects};
 pub use ledger::{
-    Attempt, Decision, LedgerWrite, NewWrite, Publish, WriteState, abort, attempts, begin, commit,
-    committing_writes, count_writes, find_attempt, find_write, finish_commit,
+    Attempt, Decision, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, WriteState, abort, attempts,
+    begin, commit, committing_writes, find_attempt, find_write, finish_commit,
     lock_write_for_publish, recent_writes, record_attempt,
 };
 pub use merge::{KeyedAction, Merge, check_unique_index, merge};
 pub use migration::{ensure_schema, has_schema, migration};
-pub use pool::{Pool, PoolConfig, PoolUsage, Session, Timeouts, Usage};
+pub use password::PasswordSource;
+pub use pool::{Pool, PoolConfig, Session, Timeouts};
 pub use prepared::{
     Gid, check_can_end, commit_prepared, count_prepared, prepare, reserve_place, roll_back_one,
     roll_back_prepared, two_phase_obstacle,
@@ -43,7 +45,7 @@ pub use prepared::{
 pub use reap::{drop_staging_of, ended_with_staging, expire_writes, forget_writes};
 pub use staging::{
     accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of,
-    keep_accepted, new_shadow_name, new_staging_name, publish_rows,
+    keep_accepted, make_shadow, new_shadow_name, new_staging_name, publish_rows,
 };
 pub use swap::{check_swappable, create_twin, swap_in};
 pub use table::{

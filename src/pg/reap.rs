@@ -4,14 +4,18 @@
 
 use std::time::Duration;
 
+use super::ledger::STREAM_PREFIX;
 use super::staging::{drop_staging, end_copies_into};
 use super::transaction::Transaction;
 use crate::error::Result;
 use crate::plan::{Ident, QualifiedName};
 
+/// A stream that is a write holds a lock on what it fills, but for moments: without one, it is dead.
+const STREAM_IDLE: Duration = Duration::from_secs(600);
+
 /// Aborts open writes of which nothing was heard for so long: no begin, no finished attempt, no
 /// stream under way. `idle_prepared` holds for those whose attempts wait as prepared transactions, which
-/// keep vacuum from its work. Returns their ids.
+/// keep vacuum from its work, and those that a server made of a stream are not waited for long. Returns their ids.
 ///
 /// # Errors
 /// What PostgreSQL said.
@@ -29,7 +33,8 @@ pub async fn expire_writes(
                 FROM pgflight.write w,
                      LATERAL (SELECT pg_catalog.max(a.done_at) AS done_at, pg_catalog.max(a.gid) IS NOT NULL AS prepared
                               FROM pgflight.attempt a WHERE a.write_id = w.write_id) last,
-                     LATERAL (SELECT CASE WHEN last.prepared THEN $2::float8 ELSE $1::float8 END AS ttl) t
+                     LATERAL (SELECT CASE WHEN pg_catalog.starts_with(w.write_id, $4) THEN LEAST($1::float8, $3::float8)
+                                          WHEN last.prepared THEN $2::float8 ELSE $1::float8 END AS ttl) t
                 WHERE w.state = 'open'
                   AND GREATEST(w.created_at, last.done_at)
                       < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => t.ttl)
@@ -47,7 +52,12 @@ pub async fn expire_writes(
                 FOR UPDATE OF w SKIP LOCKED) expired
              WHERE w.write_id = expired.write_id
              RETURNING w.write_id",
-            &[&idle.as_secs_f64(), &idle_prepared.as_secs_f64()],
+            &[
+                &idle.as_secs_f64(),
+                &idle_prepared.as_secs_f64(),
+                &STREAM_IDLE.as_secs_f64(),
+                &STREAM_PREFIX,
+            ],
         )
         .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())

@@ -149,6 +149,20 @@ pub async fn adopt_shadow(
         .map_err(|error| error.with_table(name))
 }
 
+/// Takes the name of a table away that nobody else has seen yet, until [`adopt_shadow`] gives it back.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn make_shadow(
+    transaction: &Transaction,
+    table: &QualifiedName,
+    shadow: &QualifiedName,
+) -> Result<()> {
+    transaction
+        .execute_all(&sql::rename_table(table, &shadow.name))
+        .await
+}
+
 /// Ends the sessions of ours, on whichever server, that still copy into a staging table whose write
 /// has been decided: nobody will ever accept what they bring, and they would hold up its end.
 ///

@@ -19,7 +19,7 @@ pub struct Transaction {
     connection: Option<Object<Connector>>,
     stall_timeout: Duration,
     /// Passed on after the connection is back in its pool: fields are dropped last.
-    _turn: Option<Turn>,
+    turn: Option<Turn>,
 }
 
 /// How a COMMIT ended.
@@ -48,12 +48,10 @@ impl Outcome {
 }
 
 impl Transaction {
-    /// Begins on a connection; the session is named until the end, if [`session_name`](super::sql::session_name)
-    /// made a name. `lock_timeout` is how long its statements wait for somebody else's lock,
+    /// Begins on a connection. `lock_timeout` is how long its statements wait for somebody else's lock,
     /// `stall_timeout` how long a COPY waits for PostgreSQL to take a chunk.
     pub(super) async fn begin(
         connection: Object<Connector>,
-        session: Option<&str>,
         lock_timeout: Duration,
         stall_timeout: Duration,
     ) -> Result<Self> {
@@ -62,15 +60,11 @@ impl Transaction {
         let transaction = Self {
             connection: Some(connection),
             stall_timeout,
-            _turn: None,
+            turn: None,
         };
         // READ COMMITTED is said because a role or database may have another default, under which a
         // commit would not see the attempt it waited for. A frozen server must not hold locks for
         // ever, and neither may a host that vanished without a word.
-        let named = match session {
-            Some(session) => format!("; SET LOCAL application_name = '{session}'"),
-            None => String::new(),
-        };
         transaction
             .execute_all(&format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
@@ -78,7 +72,7 @@ impl Transaction {
                  SET LOCAL idle_in_transaction_session_timeout = 60000; \
                  SET LOCAL tcp_keepalives_idle = 10; \
                  SET LOCAL tcp_keepalives_interval = 5; \
-                 SET LOCAL tcp_keepalives_count = 3{named}",
+                 SET LOCAL tcp_keepalives_count = 3",
                 lock_timeout.as_millis()
             ))
             .await?;
@@ -87,8 +81,13 @@ impl Transaction {
 
     /// Holds a turn to copy for as long as it lasts.
     pub(super) fn in_turn(mut self, turn: Option<Turn>) -> Self {
-        self._turn = turn;
+        self.turn = turn;
         self
+    }
+
+    /// Gives its turn to whoever asks, to go on in it.
+    pub(super) fn leave_turn(&mut self) -> Option<Turn> {
+        self.turn.take()
     }
 
     /// Commits and gives the connection back.

@@ -53,9 +53,11 @@ impl Turns {
         receiver.await.unwrap_or(Turn(None))
     }
 
-    /// How many wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.state().waiting.values().map(VecDeque::len).sum()
+    /// A turn that nobody waits for, if there is one.
+    pub(super) fn take_free(&self) -> Option<Turn> {
+        let mut state = self.state();
+        state.free = state.free.checked_sub(1)?;
+        Some(Turn(Some(self.clone())))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -3,6 +3,7 @@
 use arrow_schema::Schema;
 use futures_util::Stream;
 
+use super::lanes::{Lane, Loaded};
 use super::pipeline::{self, EndOfStream, StreamMessage};
 use super::session::spec_of;
 use super::spec::{AttemptId, Receipt};
@@ -10,9 +11,8 @@ use super::target::{lock_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
-use crate::metrics::{Activity, Stream as Flow};
 use crate::pg::{
-    Attempt, CopySink, LedgerWrite, Publish, TableLock, Transaction, WriteState, find_attempt,
+    Attempt, LedgerWrite, Publish, TableLock, Transaction, WriteState, find_attempt,
     record_attempt, reserve_place, staging_relation,
 };
 use crate::plan::Relation;
@@ -30,7 +30,6 @@ impl Writer {
         id: &AttemptId,
         schema: &Schema,
         messages: S,
-        stream: &Flow,
     ) -> Result<Receipt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
@@ -40,22 +39,18 @@ impl Writer {
                 .with_write_id(&id.write_id)
                 .with_context(|context| context.partition_id = Some(id.partition_id))
         };
-        stream.identify(&id.write_id, id.partition_id, &id.attempt_id);
-        stream.enter(Activity::Open);
         let (write, _) = self.find_status(&id.write_id).await?;
         let table = write
             .target
             .as_ref()
             .map(ToString::to_string)
             .unwrap_or_default();
-        stream.set_table(table.clone());
         if let Some(attempt) = self.recorded(id).await.map_err(located)? {
-            stream.enter(Activity::Receive);
             pipeline::discard(messages).await.map_err(located)?;
             return receipt(id, &attempt, table).map_err(located);
         }
         check_open(&write).map_err(located)?;
-        match self.stage(id, &write, schema, messages, stream).await {
+        match self.stage(id, &write, schema, messages).await {
             Ok(attempt) => receipt(id, &attempt, table),
             // The COMMIT may have worked although its answer was lost, and a twin of this stream
             // may have recorded the same attempt first: the ledger knows.
@@ -81,12 +76,11 @@ impl Writer {
         write: &LedgerWrite,
         schema: &Schema,
         messages: S,
-        stream: &Flow,
     ) -> Result<Attempt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
-        let transaction = self.pool.begin_data(&id.write_id, stream).await?;
+        let transaction = self.pool.begin_data(&id.write_id).await?;
         let two_phase = write.publish == Publish::TwoPhase && reserve_place(&transaction).await?;
         let relation = open_relation(&transaction, write, two_phase).await?;
         // Messages speak of the target, which the caller knows.
@@ -94,44 +88,24 @@ impl Writer {
         if let Some(target) = &write.target {
             named.name.clone_from(target);
         }
-        let spec = spec_of(write)?;
-        let plan = stream.work(Activity::Plan, || plan(&spec, schema, &named))?;
-        let sink = CopySink::open(&transaction, &relation.name, plan.column_names()).await?;
-        let loaded =
-            pipeline::load(&plan, messages, sink, EndOfStream::NeedsEndRecord, stream).await?;
-        if loaded.copied_row_count != loaded.row_count && write.publish != Publish::Direct {
-            return Err(Error::internal(format!(
-                "PostgreSQL staged {} of {} rows",
-                loaded.copied_row_count, loaded.row_count
-            )));
+        let plan = plan(&spec_of(write)?, schema, &named)?;
+        let lane = Lane::open(&transaction, &relation.name, &plan).await?;
+        let loaded = pipeline::load(&plan, messages, lane, EndOfStream::NeedsEndRecord).await?;
+        if write.publish != Publish::Direct {
+            check_staged(&loaded)?;
+        }
+        let attempt = attempt_of(id, &transaction, &loaded).await?;
+        if !two_phase {
+            return record(transaction, &id.write_id, attempt).await;
         }
         reach(Failpoint::AttemptBeforeFence).await;
-        let mut attempt = Attempt {
-            attempt_id: id.attempt_id.clone(),
-            partition_id: id.partition_id,
-            row_count: loaded.row_count,
-            byte_count: loaded.byte_count,
-            xact_id: transaction.xmin().await?,
-            gid: None,
-        };
-        let recorded = if two_phase {
-            self.prepare_attempt(transaction, &id.write_id, &mut attempt)
-                .await?
-        } else {
-            let recorded = record_attempt(&transaction, &id.write_id, &attempt).await?;
-            if recorded {
-                reach(Failpoint::AttemptBeforeCommit).await;
-                transaction.commit().await.into_result()?;
-            }
-            recorded
-        };
+        let mut attempt = attempt;
+        let recorded = self
+            .prepare_attempt(transaction, &id.write_id, &mut attempt)
+            .await?;
         if !recorded {
-            return Err(Error::conflict(format!(
-                "write {:?} ended while this stream was under way; its rows are not kept",
-                id.write_id
-            )));
+            return Err(ended(&id.write_id));
         }
-        stream.landed(attempt.row_count, attempt.byte_count);
         reach(Failpoint::AttemptAfterCommit).await;
         Ok(attempt)
     }
@@ -142,6 +116,64 @@ impl Writer {
         transaction.rollback().await;
         Ok(attempt)
     }
+}
+
+/// Nothing in staging leaves rows out.
+///
+/// # Errors
+/// [`ErrorKind::Internal`] when something did.
+pub(super) fn check_staged(loaded: &Loaded) -> Result<()> {
+    match loaded.copied_row_count == loaded.row_count {
+        true => Ok(()),
+        false => Err(Error::internal(format!(
+            "PostgreSQL staged {} of {} rows",
+            loaded.copied_row_count, loaded.row_count
+        ))),
+    }
+}
+
+/// What the ledger is to know of rows that a transaction has copied.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub(super) async fn attempt_of(
+    id: &AttemptId,
+    transaction: &Transaction,
+    loaded: &Loaded,
+) -> Result<Attempt> {
+    Ok(Attempt {
+        attempt_id: id.attempt_id.clone(),
+        partition_id: id.partition_id,
+        row_count: loaded.row_count,
+        byte_count: loaded.byte_count,
+        xact_id: transaction.xmin().await?,
+        gid: None,
+    })
+}
+
+/// Records an attempt in the transaction that copied its rows, and commits both.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] when its write has ended, else what PostgreSQL said.
+pub(super) async fn record(
+    transaction: Transaction,
+    write_id: &str,
+    attempt: Attempt,
+) -> Result<Attempt> {
+    reach(Failpoint::AttemptBeforeFence).await;
+    if !record_attempt(&transaction, write_id, &attempt).await? {
+        return Err(ended(write_id));
+    }
+    reach(Failpoint::AttemptBeforeCommit).await;
+    transaction.commit().await.into_result()?;
+    reach(Failpoint::AttemptAfterCommit).await;
+    Ok(attempt)
+}
+
+fn ended(write_id: &str) -> Error {
+    Error::conflict(format!(
+        "write {write_id:?} ended while this stream was under way; its rows are not kept"
+    ))
 }
 
 fn receipt(id: &AttemptId, attempt: &Attempt, table: String) -> Result<Receipt> {

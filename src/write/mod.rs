@@ -4,6 +4,8 @@ mod attempt;
 mod budget;
 mod commit;
 mod evolution;
+mod fan_out;
+mod lanes;
 mod pipeline;
 mod preview;
 mod reaper;
@@ -16,6 +18,7 @@ mod two_phase;
 mod writer;
 
 pub use budget::{Budget, BudgetConfig, Share};
+pub use fan_out::FanOut;
 pub use pipeline::{EndOfStream, EndRecord, StreamMessage};
 pub use preview::{Preview, PreviewedColumn};
 pub use reaper::{Reaped, ReaperConfig};
@@ -25,6 +28,6 @@ pub use spec::{
     Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,
 };
 pub use targets::Targets;
-pub use writer::{Overview, Writer};
+pub use writer::Writer;
 
-pub use crate::pg::{LedgerWrite, PoolUsage, Timeouts, Usage, WriteState};
+pub use crate::pg::{LedgerWrite, Timeouts, WriteState};

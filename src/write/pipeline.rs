@@ -1,20 +1,18 @@
-//! One stream: batches are encoded by the plan and handed to the sink, chunk by chunk.
+//! One stream: batches are encoded by the plan and handed on, chunk by chunk.
 
 use futures_util::{Stream, StreamExt};
 
-use crate::encode::{BatchEncoder, Chunks, format};
+use super::lanes::{Lane, Lanes, Loaded};
+use crate::encode::{BatchEncoder, Chunks};
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
-use crate::metrics::{Activity, Stream as Flow};
-use crate::pg::CopySink;
 use crate::plan::EncodePlan;
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
-use bytes::Bytes;
 
 /// Bytes of one CopyData message: large enough that per-message costs vanish, small enough that
 /// what is buffered between here and the socket stays below a megabyte.
-const CHUNK_BYTES: usize = 256 * 1024;
+pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 
 /// What a stream brings after its schema.
 #[derive(Debug)]
@@ -44,92 +42,128 @@ pub enum EndOfStream {
     IsEnough,
 }
 
-/// What went into the sink.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Loaded {
-    /// Rows that the stream carried.
-    pub row_count: u64,
-    /// Rows that PostgreSQL counted: fewer when a trigger of the table left some out.
-    pub copied_row_count: u64,
-    /// Bytes of COPY.
-    pub byte_count: u64,
-}
-
-/// Encodes a whole stream into the sink and finishes it.
+/// Encodes a whole stream into one COPY and finishes it.
 ///
-/// Dropping the future, or any error, drops the sink, which fails the COPY.
+/// Dropping the future, or any error, fails the COPY.
 ///
 /// # Errors
-/// What the stream, the encoder or PostgreSQL had to say; [`ErrorKind::InvalidCommand`] when the
-/// end record is missing or differs from what arrived.
-///
-/// [`ErrorKind::InvalidCommand`]: crate::error::ErrorKind::InvalidCommand
+/// As [`Source::pour`].
 pub(super) async fn load<S>(
     plan: &EncodePlan,
-    mut messages: S,
-    mut sink: CopySink,
+    messages: S,
+    lane: Lane,
     end: EndOfStream,
-    stream: &Flow,
 ) -> Result<Loaded>
 where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
-    sink.send(Bytes::from_static(&format::HEADER)).await?;
-    let mut arrived = EndRecord {
-        row_count: 0,
-        batch_count: 0,
-    };
-    let mut announced = None;
-    let mut chunks = Chunks::new(CHUNK_BYTES);
-    reach(Failpoint::AttemptBeforeRows).await;
-    // The stream of messages says itself what it waits for.
-    stream.enter(Activity::Receive);
-    while let Some(message) = messages.next().await {
-        match message? {
-            _ if announced.is_some() => {
-                return Err(Error::invalid_command(
-                    "the stream goes on after its end record",
-                ));
-            }
-            StreamMessage::End(record) => announced = Some(record),
-            StreamMessage::Batch(batch) if batch.num_rows() == 0 => {}
-            StreamMessage::Batch(batch) if batch.num_columns() == 0 => {
-                return Err(Error::schema_mismatch(
-                    "the data has rows but no columns; select the columns to write",
-                ));
-            }
-            StreamMessage::Batch(batch) => {
-                let batch = project(plan, batch)?;
-                let first_row = arrived.row_count;
-                let encoder = || BatchEncoder::new(plan, &batch, first_row);
-                let mut encoder = stream.work(Activity::Encode, encoder)?;
-                let row_count = encoder.row_count();
-                arrived.row_count += u64::try_from(row_count).unwrap_or(u64::MAX);
-                arrived.batch_count += 1;
-                let mut encode =
-                    || stream.work(Activity::Encode, || encoder.next_chunk(&mut chunks));
-                while let Some(chunk) = encode()? {
-                    let byte_count = chunk.len();
-                    stream.wait(Activity::Send, sink.send(chunk)).await?;
-                    stream.sent(byte_count);
-                }
-                stream.sent_batch(row_count);
-                stream.encoded(row_count);
-                reach(Failpoint::AttemptMidRows).await;
-            }
+    let mut lanes = Lanes::one(lane);
+    let mut source = Source::new(plan, messages, end);
+    source.pour(&mut lanes, u64::MAX).await?;
+    lanes.finish_one().await
+}
+
+/// How far a stream was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Poured {
+    /// To its end, which was right.
+    All,
+    /// As far as was asked for.
+    Part,
+}
+
+/// A stream of batches on its way into COPY.
+pub(super) struct Source<'a, S> {
+    plan: &'a EncodePlan,
+    messages: S,
+    end: EndOfStream,
+    arrived: EndRecord,
+    announced: Option<EndRecord>,
+    chunks: Chunks,
+}
+
+impl<'a, S> Source<'a, S>
+where
+    S: Stream<Item = Result<StreamMessage>> + Unpin,
+{
+    /// Nothing is read yet.
+    pub(super) fn new(plan: &'a EncodePlan, messages: S, end: EndOfStream) -> Self {
+        Self {
+            plan,
+            messages,
+            end,
+            arrived: EndRecord {
+                row_count: 0,
+                batch_count: 0,
+            },
+            announced: None,
+            chunks: Chunks::new(CHUNK_BYTES),
         }
     }
-    stream.enter(Activity::Commit);
-    check_end(end, announced, arrived)?;
-    reach(Failpoint::AttemptBeforeFinish).await;
-    sink.send(Bytes::from_static(&format::TRAILER)).await?;
-    let byte_count = sink.byte_count();
-    let copied_row_count = sink.finish().await?;
-    Ok(Loaded {
-        row_count: arrived.row_count,
-        copied_row_count,
-        byte_count,
-    })
+
+    /// By which it is encoded.
+    pub(super) fn plan(&self) -> &'a EncodePlan {
+        self.plan
+    }
+
+    /// Encodes the stream into the lanes: to its end, or to the end of the batch with which they have
+    /// had so many bytes.
+    ///
+    /// # Errors
+    /// What the stream, the encoder or PostgreSQL had to say; [`ErrorKind::InvalidCommand`] when the
+    /// end record is missing or differs from what arrived.
+    ///
+    /// [`ErrorKind::InvalidCommand`]: crate::error::ErrorKind::InvalidCommand
+    pub(super) async fn pour(&mut self, lanes: &mut Lanes, enough: u64) -> Result<Poured> {
+        reach(Failpoint::AttemptBeforeRows).await;
+        while lanes.byte_count() < enough {
+            // A sender may take its time, and is told at once that it is in vain.
+            let message = tokio::select! {
+                biased;
+                error = lanes.failed() => return Err(error),
+                message = self.messages.next() => message,
+            };
+            let Some(message) = message else {
+                check_end(self.end, self.announced, self.arrived)?;
+                reach(Failpoint::AttemptBeforeFinish).await;
+                return Ok(Poured::All);
+            };
+            match message? {
+                _ if self.announced.is_some() => {
+                    return Err(Error::invalid_command(
+                        "the stream goes on after its end record",
+                    ));
+                }
+                StreamMessage::End(record) => self.announced = Some(record),
+                StreamMessage::Batch(batch) if batch.num_rows() == 0 => {}
+                StreamMessage::Batch(batch) if batch.num_columns() == 0 => {
+                    return Err(Error::schema_mismatch(
+                        "the data has rows but no columns; select the columns to write",
+                    ));
+                }
+                StreamMessage::Batch(batch) => {
+                    self.pour_batch(lanes, project(self.plan, batch)?).await?;
+                    reach(Failpoint::AttemptMidRows).await;
+                }
+            }
+        }
+        Ok(Poured::Part)
+    }
+
+    async fn pour_batch(&mut self, lanes: &mut Lanes, batch: RecordBatch) -> Result<()> {
+        let first_row = self.arrived.row_count;
+        let mut encoder = BatchEncoder::new(self.plan, &batch, first_row)?;
+        let row = |count: usize| first_row + u64::try_from(count).unwrap_or(u64::MAX);
+        self.arrived.row_count = row(encoder.row_count());
+        self.arrived.batch_count += 1;
+        let mut from = first_row;
+        while let Some(chunk) = encoder.next_chunk(&mut self.chunks)? {
+            let to = row(encoder.given_row_count());
+            lanes.send(chunk, from..to).await?;
+            from = to;
+        }
+        Ok(())
+    }
 }
 
 /// The columns that are planned: all of the batch, unless some are to be left out.

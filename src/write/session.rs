@@ -9,10 +9,10 @@ use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    Decision, LedgerWrite, NewWrite, Publish, Transaction, WriteState, abort, attempts, begin,
-    check_primary_key, commit, copy_obstacle, create_staging, create_table, create_twin,
-    definitions_of, ensure_schema, find_write, new_shadow_name, new_staging_name, qualify,
-    staging_relation,
+    Decision, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, Transaction, WriteState, abort,
+    attempts, begin, check_primary_key, commit, copy_obstacle, create_staging, create_table,
+    create_twin, definitions_of, ensure_schema, find_write, new_shadow_name, new_staging_name,
+    qualify, staging_relation,
 };
 use crate::plan::ddl::ColumnDefinition;
 use crate::plan::{QualifiedName, Relation};
@@ -53,8 +53,13 @@ impl Writer {
         spec: &WriteSpec,
         schema: &Schema,
     ) -> Result<WriteStatus> {
-        let transaction = self.pool.begin_control().await?;
         let named = |error: Error| error.with_write_id(write_id);
+        if write_id.starts_with(STREAM_PREFIX) {
+            return Err(named(Error::invalid_command(format!(
+                "write ids that begin with {STREAM_PREFIX} are the server's own; use another"
+            ))));
+        }
+        let transaction = self.pool.begin_control().await?;
         ensure_schema(&transaction).await.map_err(named)?;
         let fingerprint = fingerprint(spec)?;
         if find_write(&transaction, write_id).await?.is_none() {
@@ -145,7 +150,7 @@ pub(super) fn spec_of(write: &LedgerWrite) -> Result<WriteSpec> {
 
 /// Names and types of the columns. Zones of timestamps are left out: they are labels of the session
 /// that sends, and the values are instants.
-fn columns_of(schema: &Schema) -> String {
+pub(super) fn columns_of(schema: &Schema) -> String {
     let columns = schema.fields().iter().map(|field| {
         let mut data_type = field.data_type().clone();
         if let DataType::Timestamp(_, zone @ Some(_)) = &mut data_type {
@@ -157,7 +162,7 @@ fn columns_of(schema: &Schema) -> String {
 }
 
 /// What equal writes have in common.
-fn fingerprint(spec: &WriteSpec) -> Result<String> {
+pub(super) fn fingerprint(spec: &WriteSpec) -> Result<String> {
     serde_json::to_string(spec)
         .map_err(|error| Error::internal("cannot record the spec").with_source(error))
 }

@@ -6,19 +6,19 @@ use std::time::Duration;
 use arrow_schema::Schema;
 use futures_util::Stream;
 
-use super::pipeline::{self, EndOfStream, Loaded, StreamMessage};
+use super::fan_out::{Begun, Filling, new_stream_id};
+use super::lanes::{Lane, Lanes, Loaded};
+use super::pipeline::{self, EndOfStream, Poured, Source, StreamMessage};
 use super::spec::{Mode, Receipt, WriteSpec};
 use super::target::{Target, check_straight, find_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::metrics::{self, Activity, Stream as Flow};
 use crate::pg::{
-    CopySink, Merge, Outcome, Publish, TableLock, Transaction, add_columns, add_primary_key,
-    copy_obstacle, create_table, create_temporary, create_twin, definitions_of, delete_all,
-    lock_relation, merge, new_shadow_name, publish_rows, qualify, staging_relation, swap_in,
-    truncate,
+    Merge, Outcome, Publish, TableLock, Transaction, add_columns, add_primary_key, copy_obstacle,
+    create_table, create_temporary, create_twin, definitions_of, delete_all, lock_relation, merge,
+    new_shadow_name, publish_rows, qualify, staging_relation, swap_in, truncate,
 };
-use crate::plan::Relation;
+use crate::plan::{EncodePlan, Relation};
 
 impl Writer {
     /// Writes a stream as a whole: when this returns `Ok`, all its rows are committed; when it
@@ -33,18 +33,17 @@ impl Writer {
         schema: &Schema,
         messages: S,
         end: EndOfStream,
-        stream: &Flow,
     ) -> Result<Receipt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
-        stream.enter(Activity::Open);
-        let (transaction, opened) = self.open_stream(spec, schema, stream).await?;
+        // A write of its own, that waits as one.
+        let write_id = new_stream_id();
+        let (transaction, opened) = self.open_stream(&write_id, spec, schema).await?;
         let (relation, publish) = match opened {
             Opened::Table(relation, publish) => (relation, publish),
             Opened::LeftAlone(relation) => {
                 transaction.rollback().await;
-                stream.enter(Activity::Receive);
                 pipeline::discard(messages).await?;
                 return Ok(Receipt {
                     row_count: 0,
@@ -54,13 +53,17 @@ impl Writer {
                 });
             }
         };
-        stream.set_table(relation.name.to_string());
-        let incoming = Incoming {
-            messages,
-            end,
-            stream,
-        };
         let in_table = |error: Error| error.with_table(&relation.name);
+        if matches!(publish, Publish::Create | Publish::Swap) {
+            let filling = Filling {
+                spec,
+                schema,
+                target: &relation,
+                by_swap: publish == Publish::Swap,
+            };
+            let filled = self.fill(filling, &write_id, transaction, messages, end);
+            return filled.await.map_err(in_table);
+        }
         let loaded = match (publish, &spec.mode) {
             (
                 Publish::Merge,
@@ -73,7 +76,7 @@ impl Writer {
                 let staging = open_temporary(&transaction, spec, schema, &relation)
                     .await
                     .map_err(in_table)?;
-                let loaded = load(&transaction, spec, schema, &staging, incoming)
+                let loaded = load(&transaction, spec, schema, &staging, messages, end)
                     .await
                     .map_err(in_table)?;
                 let xact_ids = [transaction.xmin().await?];
@@ -92,67 +95,97 @@ impl Writer {
                 .await?;
                 loaded
             }
-            (Publish::Create, _) => {
-                let loaded = load(&transaction, spec, schema, &relation, incoming)
-                    .await
-                    .map_err(in_table)?;
-                add_primary_key(&transaction, &relation.name, &spec.primary_key).await?;
-                loaded
-            }
-            (Publish::Swap, _) => {
-                let twin = open_twin(&transaction, &relation).await.map_err(in_table)?;
-                let loaded = load(&transaction, spec, schema, &twin, incoming)
-                    .await
-                    .map_err(in_table)?;
-                let (target, oid) = (&relation.name, Some(relation.oid));
-                swap_in(&transaction, &twin.name, target, oid).await?;
-                loaded
-            }
             _ if must_insert(&transaction, spec, schema, &relation).await? => {
                 let staging = open_temporary(&transaction, spec, schema, &relation)
                     .await
                     .map_err(in_table)?;
-                let loaded = load(&transaction, spec, schema, &staging, incoming)
+                let loaded = load(&transaction, spec, schema, &staging, messages, end)
                     .await
                     .map_err(in_table)?;
                 let xact_ids = [transaction.xmin().await?];
                 publish_rows(&transaction, &relation, &staging, &xact_ids).await?;
                 loaded
             }
-            _ => load(&transaction, spec, schema, &relation, incoming)
+            _ => load(&transaction, spec, schema, &relation, messages, end)
                 .await
                 .map_err(in_table)?,
         };
         self.commit_stream(transaction).await.map_err(in_table)?;
-        stream.landed(loaded.row_count, loaded.byte_count);
-        metrics::count_published(loaded.row_count);
-        Ok(Receipt {
-            row_count: loaded.row_count,
-            byte_count: loaded.byte_count,
-            table: relation.name.to_string(),
-            skipped: false,
-        })
+        Ok(receipt(&loaded, &relation))
+    }
+
+    /// Fills a new table, by several connections where there is much to fill, and gives it the place that
+    /// it is for.
+    async fn fill<S>(
+        &self,
+        filling: Filling<'_>,
+        write_id: &str,
+        transaction: Transaction,
+        messages: S,
+        end: EndOfStream,
+    ) -> Result<Receipt>
+    where
+        S: Stream<Item = Result<StreamMessage>> + Unpin,
+    {
+        let Filling {
+            spec,
+            schema,
+            target,
+            by_swap,
+        } = filling;
+        let filled = match by_swap {
+            true => open_twin(&transaction, target).await?,
+            false => target.clone(),
+        };
+        let plan = straight_plan(spec, schema, &filled)?;
+        let mut lanes = Lanes::one(Lane::open(&transaction, &filled.name, &plan).await?);
+        let mut source = Source::new(&plan, messages, end);
+        if source
+            .pour(&mut lanes, self.fan_out.after(&spec.mode))
+            .await?
+            == Poured::Part
+        {
+            match self.find_lanes(write_id).await {
+                more if more.is_empty() => {
+                    source.pour(&mut lanes, u64::MAX).await?;
+                }
+                more => {
+                    let begun = Begun {
+                        write_id,
+                        transaction,
+                        loaded: lanes.finish_one().await?,
+                    };
+                    return self.fan_out(filling, &filled, begun, more, source).await;
+                }
+            }
+        }
+        let loaded = lanes.finish_one().await?;
+        if by_swap {
+            let oid = Some(target.oid);
+            swap_in(&transaction, &filled.name, &target.name, oid).await?;
+        } else {
+            add_primary_key(&transaction, &target.name, &spec.primary_key).await?;
+        }
+        self.commit_stream(transaction).await?;
+        Ok(receipt(&loaded, target))
     }
 
     /// Opens the target. Somebody else may make the same table at the same time: then it is there at
     /// the second look, and the mode says what that means.
     async fn open_stream(
         &self,
+        write_id: &str,
         spec: &WriteSpec,
         schema: &Schema,
-        stream: &Flow,
     ) -> Result<(Transaction, Opened)> {
-        // A write of its own, that waits as one.
-        let write = uuid::Uuid::new_v4().to_string();
-        stream.identify(&write, 0, "");
-        let transaction = self.pool.begin_data(&write, stream).await?;
+        let transaction = self.pool.begin_data(write_id).await?;
         match open_target(&transaction, spec, schema).await {
             Err(error)
                 if error.kind() == ErrorKind::AlreadyExists
                     && error.context().sqlstate.is_some() =>
             {
                 drop(transaction);
-                let transaction = self.pool.begin_data(&write, stream).await?;
+                let transaction = self.pool.begin_data(write_id).await?;
                 let opened = open_target(&transaction, spec, schema).await?;
                 Ok((transaction, opened))
             }
@@ -195,33 +228,20 @@ impl Writer {
     }
 }
 
-/// What the client sends, and what is told of it meanwhile.
-struct Incoming<'a, S> {
-    messages: S,
-    end: EndOfStream,
-    stream: &'a Flow,
-}
-
 async fn load<S>(
     transaction: &Transaction,
     spec: &WriteSpec,
     schema: &Schema,
     relation: &Relation,
-    incoming: Incoming<'_, S>,
+    messages: S,
+    end: EndOfStream,
 ) -> Result<Loaded>
 where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
-    let Incoming {
-        messages,
-        end,
-        stream,
-    } = incoming;
-    let plan = stream.work(Activity::Plan, || plan(spec, schema, relation))?;
-    check_straight(&plan)?;
-    tracing::debug!(table = ?relation.name.to_string(), plan = %plan, "planned");
-    let sink = CopySink::open(transaction, &relation.name, plan.column_names()).await?;
-    let loaded = pipeline::load(&plan, messages, sink, end, stream).await?;
+    let plan = straight_plan(spec, schema, relation)?;
+    let lane = Lane::open(transaction, &relation.name, &plan).await?;
+    let loaded = pipeline::load(&plan, messages, lane, end).await?;
     if loaded.copied_row_count < loaded.row_count {
         tracing::warn!(
             table = ?relation.name.to_string(), sent = loaded.row_count, kept = loaded.copied_row_count,
@@ -229,6 +249,23 @@ where
         );
     }
     Ok(loaded)
+}
+
+/// The plan of rows that are copied as they will be.
+fn straight_plan(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Result<EncodePlan> {
+    let plan = plan(spec, schema, relation)?;
+    check_straight(&plan)?;
+    tracing::debug!(table = ?relation.name.to_string(), plan = %plan, "planned");
+    Ok(plan)
+}
+
+fn receipt(loaded: &Loaded, table: &Relation) -> Receipt {
+    Receipt {
+        row_count: loaded.row_count,
+        byte_count: loaded.byte_count,
+        table: table.name.to_string(),
+        skipped: false,
+    }
 }
 
 /// Whether the rows have to wait in a temporary table, from which INSERT takes them.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::fan_out::FanOut;
 use super::target::missing_table;
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerWrite, Pool, Timeouts, Usage, WriteState, count_writes, ensure_schema, find_relation,
-    has_schema, recent_writes, writable_relations,
+    LedgerWrite, Pool, Timeouts, ensure_schema, find_relation, has_schema, recent_writes,
+    writable_relations,
 };
 use crate::plan::{Relation, TableName};
 
@@ -15,21 +16,21 @@ use crate::plan::{Relation, TableName};
 #[derive(Clone)]
 pub struct Writer {
     pub(super) pool: Pool,
-}
-
-/// What the ledger holds.
-#[derive(Debug, Default)]
-pub struct Overview {
-    /// The writes that were begun last, newest first.
-    pub writes: Vec<LedgerWrite>,
-    /// How many there are in each state.
-    pub counts: Vec<(WriteState, u64)>,
+    pub(super) fan_out: FanOut,
 }
 
 impl Writer {
-    /// Carries out writes through these connections.
+    /// Carries out writes through these connections, each stream by one.
     pub fn new(pool: Pool) -> Self {
-        Self { pool }
+        Self {
+            pool,
+            fan_out: FanOut::default(),
+        }
+    }
+
+    /// Lets a stream into a new table have more connections.
+    pub fn with_fan_out(self, fan_out: FanOut) -> Self {
+        Self { fan_out, ..self }
     }
 
     /// Changes how long things may take, for what begins from now on.
@@ -82,33 +83,6 @@ impl Writer {
         };
         transaction.rollback().await;
         Ok(writes)
-    }
-
-    /// The writes that were begun last and how many there are by state; none when there is no ledger.
-    ///
-    /// # Errors
-    /// What PostgreSQL said.
-    pub async fn overview(&self, limit: u32) -> Result<Overview> {
-        let transaction = self.pool.begin_control().await?;
-        let overview = match has_schema(&transaction).await? {
-            true => Overview {
-                writes: recent_writes(&transaction, limit).await?,
-                counts: count_writes(&transaction).await?,
-            },
-            false => Overview::default(),
-        };
-        transaction.rollback().await;
-        Ok(overview)
-    }
-
-    /// How busy the connections are.
-    pub fn usage(&self) -> Usage {
-        self.pool.usage()
-    }
-
-    /// Where PostgreSQL is, for people; no password.
-    pub fn address(&self) -> &str {
-        self.pool.address()
     }
 
     /// Makes the ledger where it is missing.

@@ -17,6 +17,7 @@
 
 mod crash;
 mod failover;
+mod fan_out;
 mod job;
 mod kill_points;
 mod link;

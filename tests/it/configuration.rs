@@ -70,6 +70,7 @@ async fn rows_go_to_the_target_that_a_command_names_and_else_to_the_default() {
         write(spec("")),
         write(spec("second")),
         path(&["first", "public", "t"]),
+        path(&["second", "", "t"]),
     ]
     .into_iter()
     .enumerate()
@@ -79,7 +80,7 @@ async fn rows_go_to_the_target_that_a_command_names_and_else_to_the_default() {
     }
     assert_eq!(
         (found(&first).await, found(&second).await),
-        ("0,1,3,5".into(), "2,4".into())
+        ("0,1,3,5".into(), "2,4,6".into())
     );
 
     // A write of many partitions says it with each of its calls.
@@ -89,7 +90,7 @@ async fn rows_go_to_the_target_that_a_command_names_and_else_to_the_default() {
         "writeId": "w", "attemptId": "a", "target": "second"});
     let attempt = FlightDescriptor::new_cmd(attempt.to_string());
     let receipt = client
-        .put(Put::whole(attempt, &[rows(&[6])]))
+        .put(Put::whole(attempt, &[rows(&[7])]))
         .await
         .unwrap();
     let fields = |target: &str| json!({"writeId": "w", "target": target});
@@ -111,7 +112,7 @@ async fn rows_go_to_the_target_that_a_command_names_and_else_to_the_default() {
         .await
         .unwrap();
     assert_eq!(status["state"], "WRITE_STATE_COMMITTED");
-    assert_eq!(found(&second).await, "2,4,6");
+    assert_eq!(found(&second).await, "2,4,6,7");
 }
 
 #[tokio::test]

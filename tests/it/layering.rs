@@ -4,20 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module, the modules of ours it may name, the guarded crates it may name.
-const LAYERS: [(&str, &[&str], &[&str]); 14] = [
+const LAYERS: [(&str, &[&str], &[&str]); 12] = [
     ("main", &["cli", "config", "error"], &["tokio"]),
     (
         "cli",
-        &[
-            "config",
-            "error",
-            "flight",
-            "metrics",
-            "monitor",
-            "pg",
-            "telemetry",
-            "write",
-        ],
+        &["config", "error", "flight", "pg", "telemetry", "write"],
         &["tokio"],
     ),
     (
@@ -28,41 +19,34 @@ const LAYERS: [(&str, &[&str], &[&str]); 14] = [
     ("telemetry", &[], &[]),
     (
         "flight",
-        &["write", "plan", "proto", "error", "metrics", "tls"],
+        &["write", "plan", "proto", "error", "tls"],
         &["tonic", "arrow_flight", "prost", "tokio"],
     ),
     (
         "write",
-        &["plan", "encode", "pg", "error", "failpoint", "metrics"],
+        &["plan", "encode", "pg", "error", "failpoint"],
         &["tokio"],
-    ),
-    (
-        "monitor",
-        &["write", "metrics", "error"],
-        &["tokio", "hyper"],
     ),
     ("encode", &["plan", "error"], &[]),
     (
         "pg",
-        &["plan", "error", "metrics", "tls"],
+        &["plan", "error", "tls"],
         &["tokio", "tokio_postgres", "deadpool"],
     ),
     ("plan", &["error"], &[]),
     ("tls", &["error"], &[]),
     ("error", &[], &[]),
-    ("metrics", &[], &["tokio"]),
     ("failpoint", &[], &[]),
 ];
 
 /// Crates that only some modules may name.
-const GUARDED: [&str; 7] = [
+const GUARDED: [&str; 6] = [
     "tonic",
     "arrow_flight",
     "prost",
     "tokio",
     "tokio_postgres",
     "deadpool",
-    "hyper",
 ];
 
 #[test]

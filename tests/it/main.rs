@@ -13,13 +13,13 @@
 
 mod configuration;
 mod evolution;
+mod fan_out;
 mod hostile;
 mod insert_only;
 mod keyed;
 mod layering;
 mod listener_tls;
-mod monitor;
-mod monitor_page;
+mod passwords;
 mod postgres_tls;
 mod put;
 mod random_types;

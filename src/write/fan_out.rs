@@ -1,0 +1,295 @@
+//! One stream into a new table by way of several connections: the server makes it a write of many
+//! partitions, and commits it itself.
+//!
+//! The first connection makes the table and begins to fill it, as for any stream. When there is more than
+//! a little to fill, what it did becomes the first attempt of a write in the ledger, and the rest is dealt
+//! out to further attempts. A new table has to be there for others before they can fill it, so it waits
+//! under another name until all is in it.
+
+use arrow_schema::Schema;
+use futures_util::Stream;
+use futures_util::future::try_join_all;
+use uuid::Uuid;
+
+use super::attempt::{attempt_of, check_staged, record};
+use super::lanes::{Lane, Lanes, Loaded};
+use super::pipeline::{Source, StreamMessage};
+use super::session::{columns_of, fingerprint};
+use super::spec::{AttemptId, IfExists, Mode, Receipt, WriteSpec};
+use super::writer::Writer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::{Failpoint, reach};
+use crate::pg::{
+    NewWrite, Publish, STREAM_PREFIX, Transaction, begin, ensure_schema, make_shadow,
+    new_shadow_name, record_attempt,
+};
+use crate::plan::{QualifiedName, Relation};
+
+/// How often a commit is tried that PostgreSQL could not be asked about, and the pause between.
+const TRIES: u32 = 20;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// How many connections one stream may have, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FanOut {
+    /// Connections of one stream; 1 for none but its own.
+    pub lanes: usize,
+    /// Bytes of COPY after which the others are taken.
+    pub after_bytes: u64,
+}
+
+impl Default for FanOut {
+    fn default() -> Self {
+        Self {
+            lanes: 1,
+            after_bytes: u64::MAX,
+        }
+    }
+}
+
+impl FanOut {
+    /// After how many bytes a stream of this mode, into a new table, takes more connections.
+    pub(super) fn after(&self, mode: &Mode) -> u64 {
+        match self.lanes > 1 && may_wait(mode) {
+            true => self.after_bytes,
+            false => u64::MAX,
+        }
+    }
+}
+
+/// A name for the write that a stream is.
+pub(super) fn new_stream_id() -> String {
+    format!("{STREAM_PREFIX}{}", Uuid::new_v4())
+}
+
+/// Whether the table may wait under another name. Where somebody who makes the same table at the same time
+/// is to add to it, it must keep its name, so that he waits for it.
+fn may_wait(mode: &Mode) -> bool {
+    match mode {
+        Mode::Create {
+            if_exists: IfExists::Fail,
+        }
+        | Mode::Overwrite { .. } => true,
+        Mode::Create {
+            if_exists: IfExists::Append | IfExists::Ignore,
+        }
+        | Mode::Append { .. }
+        | Mode::Keyed { .. } => false,
+    }
+}
+
+/// What a stream fills, and what for.
+#[derive(Clone, Copy)]
+pub(super) struct Filling<'a> {
+    pub(super) spec: &'a WriteSpec,
+    pub(super) schema: &'a Schema,
+    pub(super) target: &'a Relation,
+    /// Whether what is filled takes the target's place, or is the target.
+    pub(super) by_swap: bool,
+}
+
+/// What the first connection has done.
+pub(super) struct Begun<'a> {
+    pub(super) write_id: &'a str,
+    /// In which the table was made.
+    pub(super) transaction: Transaction,
+    pub(super) loaded: Loaded,
+}
+
+impl Writer {
+    /// Connections for the rest of a stream, beside its own: none, when others need them or no ledger can
+    /// be had.
+    pub(super) async fn find_lanes(&self, write_id: &str) -> Vec<Transaction> {
+        let found = async {
+            let more = self.pool.begin_more_data(self.fan_out.lanes - 1).await?;
+            if !more.is_empty() {
+                let control = self.pool.begin_control().await?;
+                ensure_schema(&control).await?;
+                control.commit().await.into_result()?;
+            }
+            Ok(more)
+        };
+        found.await.unwrap_or_else(|error: Error| {
+            tracing::debug!(write_id, %error, "a stream stays on one connection");
+            Vec::new()
+        })
+    }
+
+    /// Loads the rest of a stream over its own connection and more, and publishes all of it.
+    ///
+    /// # Errors
+    /// Whatever keeps the rows from the table; they are then dropped.
+    pub(super) async fn fan_out<S>(
+        &self,
+        filling: Filling<'_>,
+        filled: &Relation,
+        begun: Begun<'_>,
+        more: Vec<Transaction>,
+        source: Source<'_, S>,
+    ) -> Result<Receipt>
+    where
+        S: Stream<Item = Result<StreamMessage>> + Unpin,
+    {
+        let mut unfinished = Unfinished(Some((self.clone(), begun.write_id.to_owned())));
+        let published = self
+            .fan_out_and_publish(filling, filled, begun, more, source)
+            .await;
+        match published {
+            Ok(receipt) => {
+                unfinished.0 = None;
+                Ok(receipt)
+            }
+            Err(error) => {
+                unfinished.end().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn fan_out_and_publish<S>(
+        &self,
+        filling: Filling<'_>,
+        filled: &Relation,
+        begun: Begun<'_>,
+        more: Vec<Transaction>,
+        mut source: Source<'_, S>,
+    ) -> Result<Receipt>
+    where
+        S: Stream<Item = Result<StreamMessage>> + Unpin,
+    {
+        let Begun {
+            write_id,
+            transaction,
+            loaded,
+        } = begun;
+        let id = |partition_id: u32| AttemptId {
+            write_id: write_id.to_owned(),
+            partition_id,
+            attempt_id: format!("lane-{partition_id}"),
+        };
+        check_staged(&loaded)?;
+        let shadow = begin_write(&transaction, write_id, filling, filled).await?;
+        let first = attempt_of(&id(0), &transaction, &loaded).await?;
+        record_attempt(&transaction, write_id, &first).await?;
+        reach(Failpoint::BeginBeforeCommit).await;
+        let mut transactions = vec![self.pool.commit_and_begin(transaction).await?];
+        reach(Failpoint::BeginAfterCommit).await;
+        transactions.extend(more);
+
+        tracing::debug!(write_id, lanes = transactions.len(), "a stream fans out");
+        let plan = source.plan();
+        let opening = transactions
+            .iter()
+            .map(|transaction| Lane::open(transaction, &shadow, plan));
+        let mut lanes = Lanes::new(try_join_all(opening).await?);
+        source.pour(&mut lanes, u64::MAX).await?;
+        let loaded = lanes.finish().await?;
+        let recording = transactions.into_iter().zip(&loaded).zip(1_u32..).map(
+            async |((transaction, loaded), partition)| {
+                check_staged(loaded)?;
+                let attempt = attempt_of(&id(partition), &transaction, loaded).await?;
+                record(transaction, write_id, attempt).await
+            },
+        );
+        let mut attempts = try_join_all(recording).await?;
+        attempts.push(first);
+        let accepted: Vec<_> = attempts
+            .iter()
+            .map(|attempt| (id(attempt.partition_id), attempt.row_count))
+            .collect();
+        self.commit_fanned_out(write_id, &accepted).await?;
+        Ok(Receipt {
+            row_count: attempts.iter().map(|attempt| attempt.row_count).sum(),
+            byte_count: attempts.iter().map(|attempt| attempt.byte_count).sum(),
+            table: filling.target.name.to_string(),
+            skipped: false,
+        })
+    }
+
+    /// Commits; asks again, for a while, where it cannot be told whether that worked.
+    async fn commit_fanned_out(&self, write_id: &str, accepted: &[(AttemptId, u64)]) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            match self.commit(write_id, accepted).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Unavailable && tries < TRIES => {
+                    tracing::info!(write_id, tries, %error, "the commit of a stream is tried again");
+                    tries += 1;
+                    tokio::time::sleep(PAUSE).await;
+                }
+                // Not retryable: a retry could bring the rows a second time.
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    return Err(Error::new(
+                        ErrorKind::Internal,
+                        "the connection to PostgreSQL broke during COMMIT and it cannot be told whether the \
+                         rows are in; look into the table before you write them again",
+                    )
+                    .with_source(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Makes what a transaction did the first attempt of a write; gives the name under which the table waits.
+async fn begin_write(
+    transaction: &Transaction,
+    write_id: &str,
+    filling: Filling<'_>,
+    filled: &Relation,
+) -> Result<QualifiedName> {
+    let target = &filling.target.name;
+    let (publish, shadow, target_oid) = if filling.by_swap {
+        let oid = Some(filling.target.oid);
+        (Publish::Swap, filled.name.clone(), oid)
+    } else {
+        let shadow = new_shadow_name(target)?;
+        make_shadow(transaction, target, &shadow).await?;
+        (Publish::Create, shadow, None)
+    };
+    let write = NewWrite {
+        write_id: write_id.to_owned(),
+        spec: fingerprint(filling.spec)?,
+        columns: columns_of(filling.schema),
+        target: target.clone(),
+        target_oid,
+        staging: Some(shadow.clone()),
+        publish,
+    };
+    match begin(transaction, &write).await? {
+        true => Ok(shadow),
+        false => Err(Error::internal("the id of a stream was there before")),
+    }
+}
+
+/// A write that its stream may leave: by an error, or by being dropped when its client has gone.
+struct Unfinished(Option<(Writer, String)>);
+
+impl Unfinished {
+    async fn end(&mut self) {
+        if let Some((writer, write_id)) = self.0.take() {
+            abort(writer, write_id).await;
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some((writer, write_id)) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(abort(writer, write_id));
+        }
+    }
+}
+
+/// Best effort: what is left, the reaper takes.
+async fn abort(writer: Writer, write_id: String) {
+    let aborted = writer
+        .abort(&write_id, "its stream did not come to its end")
+        .await;
+    if let Err(error) = aborted {
+        tracing::info!(write_id, %error, "a stream that failed is not cleaned up yet");
+    }
+}

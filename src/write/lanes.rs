@@ -1,0 +1,200 @@
+//! The COPYs that the rows of one stream go into: one, or several, of which whichever has room is next.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures_util::future::{select_all, try_join_all};
+
+use super::pipeline::CHUNK_BYTES;
+use crate::encode::format;
+use crate::error::{Error, Result};
+use crate::pg::{CopySink, Transaction};
+use crate::plan::{EncodePlan, QualifiedName};
+
+/// Of how many runs of rows a lane knows where in the stream they were. PostgreSQL finds fault with a row
+/// before it has been sent as many chunks more: they fill the buffers in between.
+const REMEMBERED: usize = 256;
+
+/// What went into a COPY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Loaded {
+    /// Rows that were sent.
+    pub row_count: u64,
+    /// Rows that PostgreSQL counted: fewer when a trigger of the table left some out.
+    pub copied_row_count: u64,
+    /// Bytes of COPY.
+    pub byte_count: u64,
+}
+
+/// One COPY, each on a connection of its own.
+pub(super) struct Lane {
+    sink: CopySink,
+    row_count: u64,
+    /// Where rows that came one after another were in the lane, and in the stream.
+    runs: VecDeque<(u64, u64)>,
+}
+
+impl Lane {
+    /// Starts the COPY of what the plan encodes.
+    ///
+    /// # Errors
+    /// What PostgreSQL said.
+    pub(super) async fn open(
+        transaction: &Transaction,
+        table: &QualifiedName,
+        plan: &EncodePlan,
+    ) -> Result<Self> {
+        let mut sink = CopySink::open(transaction, table, plan.column_names()).await?;
+        sink.send(Bytes::from_static(&format::HEADER)).await?;
+        Ok(Self {
+            sink,
+            row_count: 0,
+            runs: VecDeque::new(),
+        })
+    }
+
+    async fn ready(&mut self) -> Result<()> {
+        let ready = self.sink.ready().await;
+        ready.map_err(|error| place_in_stream(&self.runs, error))
+    }
+
+    async fn failed(&mut self) -> Error {
+        let error = self.sink.failed().await;
+        place_in_stream(&self.runs, error)
+    }
+
+    fn put(&mut self, chunk: Bytes, rows: Range<u64>) -> Result<()> {
+        let goes_on = |&(here, in_stream): &(u64, u64)| {
+            self.row_count - here == rows.start.saturating_sub(in_stream)
+        };
+        if !self.runs.back().is_some_and(goes_on) {
+            self.runs.push_back((self.row_count, rows.start));
+            if self.runs.len() > REMEMBERED {
+                self.runs.pop_front();
+            }
+        }
+        self.row_count += rows.end - rows.start;
+        self.sink.put(chunk)
+    }
+
+    /// Ends the COPY. Nothing is visible to others before its transaction commits.
+    ///
+    /// # Errors
+    /// What PostgreSQL has against any of the rows.
+    pub(super) async fn finish(mut self) -> Result<Loaded> {
+        self.ready().await?;
+        self.sink.put(Bytes::from_static(&format::TRAILER))?;
+        let byte_count = self.sink.byte_count();
+        let finished = self.sink.finish().await;
+        Ok(Loaded {
+            row_count: self.row_count,
+            copied_row_count: finished.map_err(|error| place_in_stream(&self.runs, error))?,
+            byte_count,
+        })
+    }
+}
+
+/// PostgreSQL counts the rows of its COPY; who hears of it knows those of the stream.
+fn place_in_stream(runs: &VecDeque<(u64, u64)>, error: Error) -> Error {
+    error.with_context(|context| {
+        context.row = context.row.and_then(|row| {
+            let (here, in_stream) = runs.iter().rev().find(|(here, _)| *here <= row)?;
+            Some(in_stream + (row - here))
+        });
+    })
+}
+
+/// Dropping them, or a lane of them, without its end fails the COPYs: PostgreSQL then keeps nothing.
+pub(super) struct Lanes {
+    lanes: Vec<Lane>,
+    /// The lane that had the last chunk.
+    last: usize,
+    /// Bytes that it has had since it was chosen.
+    given: usize,
+    byte_count: u64,
+}
+
+impl Lanes {
+    /// One alone.
+    pub(super) fn one(lane: Lane) -> Self {
+        Self::new(vec![lane])
+    }
+
+    /// One or more.
+    pub(super) fn new(lanes: Vec<Lane>) -> Self {
+        Self {
+            lanes,
+            last: 0,
+            given: 0,
+            byte_count: 0,
+        }
+    }
+
+    /// Bytes of rows that all of them have had.
+    pub(super) fn byte_count(&self) -> u64 {
+        self.byte_count
+    }
+
+    /// Hands a chunk with these rows of the stream to a lane that has room; waits while none has.
+    ///
+    /// # Errors
+    /// What PostgreSQL has against the rows of any lane. They are of no further use then.
+    pub(super) async fn send(&mut self, chunk: Bytes, rows: Range<u64>) -> Result<()> {
+        // Small chunks stay together, so that rows of one batch are neighbours in the table.
+        if self.lanes.len() > 1 && self.given + chunk.len() > CHUNK_BYTES {
+            self.choose().await?;
+        } else {
+            self.lane()?.ready().await?;
+        }
+        self.given += chunk.len();
+        self.byte_count += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        self.lane()?.put(chunk, rows)
+    }
+
+    /// Completes when PostgreSQL has something against a row of any lane, or a connection is gone.
+    pub(super) async fn failed(&mut self) -> Error {
+        match self.lanes.as_mut_slice() {
+            [lane] => lane.failed().await,
+            lanes => {
+                select_all(lanes.iter_mut().map(|lane| Box::pin(lane.failed())))
+                    .await
+                    .0
+            }
+        }
+    }
+
+    fn lane(&mut self) -> Result<&mut Lane> {
+        let lane = self.lanes.get_mut(self.last);
+        lane.ok_or_else(|| Error::internal("a stream has no connection"))
+    }
+
+    /// Looks for the next lane that has room; at all of them, so that an error of any is heard.
+    async fn choose(&mut self) -> Result<()> {
+        let first = (self.last + 1) % self.lanes.len();
+        let (before, from) = self.lanes.split_at_mut(first);
+        let in_turn = from.iter_mut().chain(before);
+        let (ready, chosen, _) = select_all(in_turn.map(|lane| Box::pin(lane.ready()))).await;
+        ready?;
+        self.last = (first + chosen) % self.lanes.len();
+        self.given = 0;
+        Ok(())
+    }
+
+    /// Ends the COPY of the only lane.
+    ///
+    /// # Errors
+    /// What PostgreSQL has against any of the rows.
+    pub(super) async fn finish_one(self) -> Result<Loaded> {
+        let loaded = self.finish().await?.pop();
+        loaded.ok_or_else(|| Error::internal("a stream has no connection"))
+    }
+
+    /// Ends all COPYs; what went into each, in their order.
+    ///
+    /// # Errors
+    /// What PostgreSQL has against any of the rows.
+    pub(super) async fn finish(self) -> Result<Vec<Loaded>> {
+        try_join_all(self.lanes.into_iter().map(Lane::finish)).await
+    }
+}

@@ -1,0 +1,274 @@
+//! One stream into a new table over several connections: the same as over one, only sooner.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::support::{COPIES, Client, Database, Pgflight, Put, Told, batch, wait_until, write};
+
+/// Three connections, soon.
+const SOON: [&str; 4] = ["--fan-out", "3", "--fan-out-after", "1MiB"];
+const ROWS: i32 = 500;
+const BATCHES: i32 = 40;
+/// Tables of ours that are not what they are to be, and writes that go on.
+const LEFT: &str = "SELECT (SELECT count(*) FROM pg_class WHERE relname LIKE '\\_pgflight\\_%')
+                    + (SELECT count(*) FROM pgflight.write WHERE state = 'open')";
+
+/// Batches of some 260 KiB, numbered through; the last id is given, to be wrong.
+fn batches(last: Option<i32>) -> Vec<RecordBatch> {
+    let of = |number: i32| {
+        let mut ids: Vec<i32> = (number * ROWS..(number + 1) * ROWS).collect();
+        if let (Some(last), true) = (last, number == BATCHES - 1) {
+            *ids.last_mut().unwrap() = last;
+        }
+        let texts = ids
+            .iter()
+            .map(|id| Some(format!("{id:0>500}")))
+            .collect::<StringArray>();
+        batch(&[
+            ("id", Arc::new(Int32Array::from(ids)) as ArrayRef),
+            ("text", Arc::new(texts)),
+        ])
+    };
+    (0..BATCHES).map(of).collect()
+}
+
+fn spec(table: &str, mode: &str) -> Value {
+    json!({"table": table, "mode": mode})
+}
+
+async fn setup(options: &[&str]) -> (Database, Pgflight, Client) {
+    let database = Database::new().await;
+    let server = Pgflight::start_with(&database, options);
+    let client = server.client().await;
+    (database, server, client)
+}
+
+async fn check_whole(database: &Database, table: &str) {
+    let found = database
+        .text(&format!(
+            "SELECT count(*) || ' ' || count(DISTINCT id) || ' ' || sum(id) || ' ' || bool_and(text::int = id) FROM {table}"
+        ))
+        .await;
+    let count = i64::from(ROWS * BATCHES);
+    let sum = count * (count - 1) / 2;
+    assert_eq!(found, format!("{count} {count} {sum} true"), "{table}");
+}
+
+#[tokio::test]
+async fn a_long_stream_goes_by_several_connections_and_all_of_it_lands_once() {
+    let (database, _server, mut client) = setup(&SOON).await;
+    database
+        .execute("CREATE TABLE old (id int PRIMARY KEY, text text NOT NULL); INSERT INTO old VALUES (-1, 'old')")
+        .await;
+    let swap =
+        json!({"table": "old", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"});
+    let keyed =
+        json!({"table": "keyed", "mode": "MODE_CREATE", "tableDefinition": {"primaryKey": ["id"]}});
+    for (spec, table) in [
+        (spec("made", "MODE_CREATE"), "made"),
+        (spec("replaced", "MODE_OVERWRITE"), "replaced"),
+        (keyed, "keyed"),
+        (swap, "old"),
+    ] {
+        let put = Put::whole(write(spec), &batches(None));
+        let receipt = client.put(put).await.unwrap();
+        assert_eq!(receipt["rowCount"], "20000");
+        assert_eq!(receipt["table"], format!("public.{table}"));
+        check_whole(&database, table).await;
+        let lanes = format!("SELECT count(DISTINCT xmin::text) FROM {table}");
+        assert_eq!(database.text(&lanes).await, "4", "the first, then three");
+        let recorded =
+            "SELECT state || ' ' || row_count || ' ' || attempt_count FROM pgflight.write";
+        assert_eq!(database.text(recorded).await, "committed 20000 4");
+        assert_eq!(database.text(LEFT).await, "0");
+        database.execute("TRUNCATE pgflight.write CASCADE").await;
+    }
+    assert_eq!(
+        database.text("SELECT count(*) FROM pg_index WHERE indrelid IN ('old'::regclass, 'keyed'::regclass)").await,
+        "2",
+        "keys are there"
+    );
+}
+
+#[tokio::test]
+async fn what_is_short_or_must_keep_its_name_or_has_no_room_goes_by_one() {
+    let no_room = [&SOON[..], &["--max-copies", "1"]].concat();
+    let append = json!({"table": "t", "mode": "MODE_APPEND", "createIfMissing": true});
+    let if_exists = json!({"table": "t", "mode": "MODE_CREATE", "ifExists": "IF_EXISTS_APPEND"});
+    let create = || spec("t", "MODE_CREATE");
+    let cases: [(&[&str], Value, usize); 5] = [
+        (&SOON, create(), 1),
+        (&SOON, append, 40),
+        (&SOON, if_exists, 40),
+        (&no_room, create(), 40),
+        (&["--fan-out", "1", "--fan-out-after", "1KiB"], create(), 40),
+    ];
+    for (options, spec, count) in cases {
+        let (database, _server, mut client) = setup(options).await;
+        let put = Put::whole(write(spec.clone()), &batches(None)[..count]);
+        client.put(put).await.unwrap();
+        let lanes = "SELECT count(DISTINCT xmin::text) FROM t";
+        assert_eq!(database.text(lanes).await, "1", "{options:?} {spec}");
+        let ledger = "SELECT to_regclass('pgflight.write') IS NULL";
+        assert_eq!(database.text(ledger).await, "true", "no ledger is needed");
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_may_make_no_ledger_still_writes() {
+    let (database, _server, _client) = setup(&[]).await;
+    let role = format!("loader_{}", std::process::id());
+    database
+        .execute(&format!(
+            "DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN; GRANT CREATE ON SCHEMA public TO {role}"
+        ))
+        .await;
+    let (_, place) = database.url.rsplit_once('@').unwrap_or_else(|| {
+        let (_, place) = database.url.split_once("://").unwrap();
+        ("", place)
+    });
+    let server = Pgflight::start_at(&format!("postgres://{role}@{place}"), &SOON);
+    let mut client = server.client().await;
+    let put = Put::whole(write(spec("t", "MODE_CREATE")), &batches(None));
+    client.put(put).await.unwrap();
+    check_whole(&database, "t").await;
+    drop(server);
+    database
+        .execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
+        .await;
+}
+
+#[tokio::test]
+async fn a_stream_that_fails_late_names_its_row_and_leaves_nothing() {
+    let (database, _server, mut client) = setup(&SOON).await;
+    database
+        .execute("CREATE DOMAIN few AS int CHECK (VALUE >= 0)")
+        .await;
+    let domain = json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"columnTypes": {"id": "few"}}});
+    let small = json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"columnTypes": {"id": "smallint"}}});
+    let keyed =
+        json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"primaryKey": ["id"]}});
+    let whole = |spec: &Value, last| Put::whole(write(spec.clone()), &batches(last));
+    let cases = [
+        (
+            whole(&domain, Some(-5)),
+            Code::InvalidArgument,
+            Some("19999"),
+            "few",
+        ),
+        (
+            whole(&small, Some(70_000)),
+            Code::InvalidArgument,
+            Some("19999"),
+            "range",
+        ),
+        (
+            whole(&keyed, Some(7)),
+            Code::InvalidArgument,
+            None,
+            "unique",
+        ),
+        (
+            Put::bare(write(spec("t", "MODE_CREATE")), &batches(None)),
+            Code::InvalidArgument,
+            None,
+            "without its end record",
+        ),
+    ];
+    for (put, code, row, words) in cases {
+        let told = Told::from(client.put(put).await.expect_err(words));
+        assert_eq!(told.code, code, "{}", told.message);
+        assert!(told.message.contains(words), "{}", told.message);
+        assert_eq!(
+            told.details.get("row").map(String::as_str),
+            row,
+            "{}",
+            told.message
+        );
+        assert_eq!(
+            told.details.get("table").map(String::as_str),
+            Some("public.t")
+        );
+        assert!(!told.message.contains("_pgflight_"), "{}", told.message);
+        assert_eq!(database.text(LEFT).await, "0", "{words}");
+        let there = "SELECT to_regclass('t') IS NULL";
+        assert_eq!(database.text(there).await, "true", "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_mid_stream_leaves_nothing() {
+    let (database, server, _client) = setup(&SOON).await;
+    let messages = Put::bare(write(spec("t", "MODE_CREATE")), &batches(None)).0;
+    let process = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let address = server.address.clone();
+    process.spawn(async move {
+        let endless = stream::iter(messages).chain(stream::pending());
+        Client::connect(&address).await.put_stream(endless).await
+    });
+    wait_until(
+        async || database.text(COPIES).await == "3",
+        "three COPYs run",
+    )
+    .await;
+    process.shutdown_background();
+    wait_until(
+        async || database.text(LEFT).await == "0",
+        "all is cleaned up",
+    )
+    .await;
+    assert_eq!(
+        database.text("SELECT to_regclass('t') IS NULL").await,
+        "true"
+    );
+    assert_eq!(
+        database.text("SELECT state FROM pgflight.write").await,
+        "aborted"
+    );
+}
+
+#[tokio::test]
+async fn a_table_that_somebody_makes_in_the_meantime_stays_his() {
+    let (database, server, _client) = setup(&SOON).await;
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let mut messages = Put::whole(write(spec("t", "MODE_CREATE")), &batches(None)).0;
+    let last = messages.pop();
+    let rest = stream::once(async move {
+        receiver.await.unwrap();
+        stream::iter(last)
+    });
+    let messages = stream::iter(messages).chain(rest.flatten());
+    let address = server.address.clone();
+    let putting =
+        tokio::spawn(async move { Client::connect(&address).await.put_stream(messages).await });
+    wait_until(
+        async || database.text(COPIES).await == "3",
+        "three COPYs run",
+    )
+    .await;
+    database.execute("CREATE TABLE t (his int)").await;
+    sender.send(()).unwrap();
+    let status = putting.await.unwrap().expect_err("the name is taken");
+    assert_eq!(status.code(), Code::AlreadyExists, "{status}");
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+    assert_eq!(database.text(LEFT).await, "0");
+}
+
+#[tokio::test]
+async fn a_write_of_the_servers_own_cannot_be_begun_by_others() {
+    let (database, _server, mut client) = setup(&SOON).await;
+    database.execute("CREATE TABLE t (id int, text text)").await;
+    let rows = &batches(None)[0];
+    let begun = client.begin("stream:mine", spec("t", "MODE_APPEND"), rows);
+    let status = begun.await.expect_err("not one's own");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    assert!(status.message().contains("the server's own"), "{status}");
+}

@@ -1,0 +1,278 @@
+//! Passwords for PostgreSQL from variables, files and commands, which appear in nothing that is said.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use tonic::Code;
+
+use crate::support::{Cluster, Database, Pgflight, Put, Told, path, wait_until};
+
+/// A PostgreSQL that asks `loader` for a password, and a folder for what a test writes.
+struct Guarded {
+    cluster: Cluster,
+    database: Database,
+    folder: PathBuf,
+}
+
+impl Guarded {
+    async fn start() -> Self {
+        let cluster = Cluster::start();
+        let database = Database::on(&cluster.url).await;
+        let name = format!("pgflight-passwords-{}", uuid::Uuid::new_v4());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let hba = "COPY (SELECT 'host all loader 127.0.0.1/32 scram-sha-256') TO PROGRAM";
+        let copy = format!("{hba} 'cat - pg_hba.conf > pg_hba.new && mv pg_hba.new pg_hba.conf'");
+        database.execute(&copy).await;
+        database
+            .execute(
+                "SELECT pg_reload_conf();
+                 CREATE ROLE loader LOGIN PASSWORD 'planted-1';
+                 CREATE ROLE \"the etl\\\" NOLOGIN; GRANT \"the etl\\\" TO loader;
+                 CREATE TABLE t (n int, by text DEFAULT current_user);
+                 GRANT ALL ON t TO \"the etl\\\", loader",
+            )
+            .await;
+        let guarded = Self {
+            cluster,
+            database,
+            folder,
+        };
+        wait_until(
+            async || {
+                tokio_postgres::connect(&guarded.url(""), tokio_postgres::NoTls)
+                    .await
+                    .is_err()
+            },
+            "PostgreSQL asks for passwords",
+        )
+        .await;
+        guarded
+    }
+
+    /// As `loader`, with this after its name.
+    fn url(&self, password: &str) -> String {
+        self.database
+            .url
+            .replace("postgres@", &format!("loader{password}@"))
+    }
+
+    fn write(&self, file: &str, text: &str) -> PathBuf {
+        let path = self.folder.join(file);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// A program that notes that it was run, and does this.
+    fn program(&self, name: &str, script: &str) -> PathBuf {
+        let path = self.write(
+            name,
+            &format!("#!/bin/sh\necho run >> \"$0.runs\"\n{script}\n"),
+        );
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).unwrap();
+        path
+    }
+
+    fn runs(&self, name: &str) -> usize {
+        let runs = self.folder.join(format!("{name}.runs"));
+        std::fs::read_to_string(runs)
+            .unwrap_or_default()
+            .lines()
+            .count()
+    }
+
+    fn config(&self, keys: &str) -> PathBuf {
+        let url = self.url("");
+        self.write(
+            "pgflight.toml",
+            &format!("[targets.only]\npostgres = '{url}'\n{keys}\n"),
+        )
+    }
+
+    async fn change_password(&self, password: &str) {
+        let sql = format!(
+            "ALTER ROLE loader PASSWORD '{password}';
+             SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'loader'"
+        );
+        self.database.execute(&sql).await;
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+        // The database goes with it, before its own turn.
+        let _ = &self.cluster;
+    }
+}
+
+async fn put(server: &Pgflight, number: i32) -> Result<(), Told> {
+    let numbers = Arc::new(Int32Array::from(vec![number])) as ArrayRef;
+    let rows = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+    let put = Put::whole(path(&["t"]), &[rows]);
+    server
+        .client()
+        .await
+        .put(put)
+        .await
+        .map(|_| ())
+        .map_err(Told::from)
+}
+
+fn says_nothing(server: &Pgflight) {
+    let log = server.log().join("\n");
+    assert!(!log.contains("planted"), "{log}");
+}
+
+/// Everything that may be logged.
+const ALL: [&str; 2] = ["--log", "trace"];
+
+#[tokio::test]
+async fn a_password_comes_from_a_file_or_command_anew_and_appears_nowhere() {
+    let guarded = Guarded::start().await;
+    let file = guarded.write("password", "planted-1\n");
+    let config = guarded.config(&format!(
+        "password_file = '{}'\nrole = 'the etl\\'",
+        file.display()
+    ));
+    let server = Pgflight::start_with_file(&config, &ALL);
+    put(&server, 1).await.map_err(|told| told.message).unwrap();
+    let by = guarded.database.text("SELECT by FROM t").await;
+    assert_eq!(by, "the etl\\", "the role was taken");
+    guarded.change_password("planted-2").await;
+    guarded.write("password", "planted-2");
+    put(&server, 2).await.map_err(|told| told.message).unwrap();
+    guarded.change_password("planted-3").await;
+    let told = put(&server, 3)
+        .await
+        .expect_err("the file has the one before");
+    assert_eq!(told.details["sqlstate"], "28P01", "{}", told.message);
+    assert!(!told.message.contains("planted"), "{}", told.message);
+    std::fs::remove_file(&file).unwrap();
+    let told = put(&server, 3).await.expect_err("there is no file");
+    assert_eq!(told.code, Code::Unavailable, "{}", told.message);
+    assert!(!told.message.contains("password\""), "{}", told.message);
+    let named = format!("cannot read {}", file.display());
+    let is_told = || server.log().iter().any(|line| line.contains(&named));
+    wait_until(async || is_told(), "the log says why").await;
+    says_nothing(&server);
+
+    // A command is run once for all connections, and again when PostgreSQL refuses what it printed.
+    let source = guarded.write("printed", "planted-3\n");
+    let program = guarded.program(
+        "give",
+        &format!("echo planted-stderr >&2; cat {}", source.display()),
+    );
+    let config = guarded.config(&format!(
+        "password_command = ['{}', 'planted-argument']",
+        program.display()
+    ));
+    let server = Pgflight::start_with_file(&config, &ALL);
+    put(&server, 4).await.map_err(|told| told.message).unwrap();
+    put(&server, 5).await.map_err(|told| told.message).unwrap();
+    assert_eq!(guarded.runs("give"), 1);
+    guarded.change_password("planted-4").await;
+    guarded.write("printed", "planted-4\n");
+    put(&server, 6).await.map_err(|told| told.message).unwrap();
+    assert_eq!(guarded.runs("give"), 2);
+    guarded.change_password("planted-5").await;
+    let told = put(&server, 7)
+        .await
+        .expect_err("it prints what was before");
+    assert_eq!(told.details["sqlstate"], "28P01", "{}", told.message);
+    guarded.program("give", "echo planted; exit 3");
+    let told = put(&server, 7).await.expect_err("the command fails");
+    assert_eq!(told.code, Code::Unavailable);
+    assert!(
+        told.message.contains("its log says why"),
+        "{}",
+        told.message
+    );
+    let failed = format!(
+        "the password command {} failed (exit status: 3)",
+        program.display()
+    );
+    let is_told = || server.log().iter().any(|line| line.contains(&failed));
+    wait_until(async || is_told(), "the log says why").await;
+    says_nothing(&server);
+    let rows = "SELECT n FROM t ORDER BY n";
+    assert_eq!(guarded.database.text(rows).await, "1,2,4,5,6");
+
+    // One whose time has come is run before PostgreSQL refuses anything.
+    guarded.program("give", "echo planted-5");
+    let keys = format!(
+        "password_command = ['{}']\npassword_lifetime = '1ms'",
+        program.display()
+    );
+    let server = Pgflight::start_with_file(&guarded.config(&keys), &ALL);
+    let before = guarded.runs("give");
+    guarded.change_password("planted-5").await;
+    put(&server, 8).await.map_err(|told| told.message).unwrap();
+    assert!(guarded.runs("give") > before);
+    says_nothing(&server);
+}
+
+#[tokio::test]
+async fn a_wrong_or_missing_password_ends_the_start_and_is_not_told() {
+    let guarded = Guarded::start().await;
+    let check = |keys: &str, code: i32, part: &str| {
+        let mut command = Pgflight::command();
+        command
+            .env("TESTED_PASSWORD", "planted-env")
+            .args(["serve", "--log", "trace"]);
+        command
+            .args(["--listen", "127.0.0.1:0", "--config"])
+            .arg(guarded.config(keys));
+        let output = command.output().unwrap();
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{keys}: {told}");
+        assert!(told.contains(part), "{keys}: {told}");
+        assert!(!told.contains("planted"), "{keys}: {told}");
+    };
+    check(
+        "password_env = 'TESTED_PASSWORD'",
+        1,
+        "authentication failed",
+    );
+    check(
+        "password_env = 'TESTED_NOTHING'",
+        64,
+        "line 3: target only: the environment variable TESTED_NOTHING",
+    );
+    check(
+        "password_file = 'nowhere'",
+        64,
+        "line 3: target only: cannot read",
+    );
+    check(
+        "password_command = []",
+        64,
+        "line 3: target only: the password command is empty",
+    );
+    check(
+        "password_command = ['/nowhere/x']",
+        1,
+        "/nowhere/x cannot be run",
+    );
+    check("password_command = 'planted'", 64, "line 3");
+    check(
+        "password_lifetime = '1m'",
+        64,
+        "line 3: target only: password_lifetime is for",
+    );
+    let two = "password_env = 'TESTED_PASSWORD'\npassword_command = ['planted']";
+    check(two, 64, "line 4: target only has more than one password");
+    guarded.change_password("planted-env").await;
+    let role = "password_env = 'TESTED_PASSWORD'\nrole = 'nobody_of_this_name'";
+    check(role, 1, "nobody_of_this_name");
+    let config = guarded.config("password_env = 'TESTED_PASSWORD'");
+    let mut command = Pgflight::command();
+    let output = command
+        .env("TESTED_PASSWORD", "planted-env")
+        .args(["writes", "--config"])
+        .arg(config);
+    assert_eq!(output.output().unwrap().status.code(), Some(0));
+}
