@@ -8,6 +8,8 @@ pub mod encode;
 pub mod error;
 pub mod failpoint;
 pub mod flight;
+pub mod metrics;
+pub mod monitor;
 pub mod pg;
 pub mod plan;
 pub mod proto;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use pgflight::config::{Config, Serve};
 use pgflight::error::{Error, Result};
 use pgflight::flight::Server;
+use pgflight::metrics;
+use pgflight::monitor::Monitor;
 use pgflight::pg::Pool;
 use pgflight::telemetry;
 use pgflight::write::{Budget, Targets, Writer};
@@ -26,7 +28,11 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
         .map_err(|problem| Error::internal(format!("cannot start logging: {problem}")))?;
     let budget = Budget::new(&config.budget)?;
     let targets = connect(&config).await?;
-    let server = Server::bind(config.server.clone(), budget, targets.clone()).await?;
+    let server = Server::bind(config.server.clone(), budget.clone(), targets.clone()).await?;
+    let monitor = match config.metrics_listen {
+        Some(listen) => Some(Monitor::bind(listen).await?),
+        None => None,
+    };
     let stop = CancellationToken::new();
     let reaper = watch::Sender::new(config.reaper.clone());
     let mut beside = JoinSet::new();
@@ -36,6 +42,14 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
     }
     for (name, target) in &config.targets {
         tracing::info!(target_name = name, postgres = %target.connection, "writes to");
+    }
+    let mut monitoring = JoinSet::new();
+    if let Some(monitor) = monitor {
+        tracing::info!(
+            "metrics and the status page are at http://{}/",
+            monitor.address()
+        );
+        monitoring.spawn(monitor.serve(targets.clone(), budget));
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -52,6 +66,14 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
     stop.cancel();
     // What they were about is another server's or the next start's.
     beside.abort_all();
+    monitoring.abort_all();
+    let totals = metrics::totals();
+    tracing::info!(
+        streams = totals.stream_count,
+        rows = totals.row_count,
+        published = totals.published_row_count,
+        "ended"
+    );
     served
 }
 

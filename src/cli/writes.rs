@@ -40,7 +40,7 @@ pub(super) async fn list(options: Writes) -> Result<()> {
 fn cells(write: &LedgerWrite) -> [String; 8] {
     [
         write.write_id.clone(),
-        state_name(write.state).to_owned(),
+        write.state.as_str().to_owned(),
         write
             .target
             .as_ref()
@@ -54,15 +54,6 @@ fn cells(write: &LedgerWrite) -> [String; 8] {
     ]
 }
 
-fn state_name(state: WriteState) -> &'static str {
-    match state {
-        WriteState::Open => "open",
-        WriteState::Committing => "committing",
-        WriteState::Committed => "committed",
-        WriteState::Aborted => "aborted",
-    }
-}
-
 /// Ends a write.
 pub(super) async fn abort(options: Abort) -> Result<ExitCode> {
     let (_, writer) = connect(&options.destination).await?;
@@ -74,11 +65,7 @@ pub(super) async fn abort(options: Abort) -> Result<ExitCode> {
         ));
         return Ok(ExitCode::FAILURE);
     }
-    say(&format!(
-        "{}: {}",
-        status.write_id,
-        state_name(status.state)
-    ));
+    say(&format!("{}: {}", status.write_id, status.state.as_str()));
     Ok(match status.state {
         WriteState::Aborted => ExitCode::SUCCESS,
         WriteState::Open | WriteState::Committing | WriteState::Committed => ExitCode::FAILURE,

@@ -353,7 +353,8 @@ pub struct Serve {
     #[arg(long, env = "PGFLIGHT_REAPER_INTERVAL", value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub reaper_interval: Duration,
 
-    /// Address where metrics are served; not served unless one is given.
+    /// Address for metrics, probes and the status page, over plain HTTP: /metrics, /healthz, /readyz and /.
+    /// Off unless given. Whoever reaches it reads the names of tables and writes; nobody changes anything.
     #[arg(long, env = "PGFLIGHT_METRICS_LISTEN", value_name = "HOST:PORT", value_parser = address)]
     pub metrics_listen: Option<SocketAddr>,
 

@@ -19,6 +19,7 @@ use super::command;
 use super::gate::{self, Gate, Limits, MAX_HEADER_BYTES, malformed};
 use super::meter::Messages;
 use crate::error::{Error, Result};
+use crate::metrics::{self, Activity, Stream as Flow};
 use crate::write::{Budget, Share, StreamMessage};
 
 /// Reads a stream whose schema has been read. The dictionaries live here, since arrow-flight's own
@@ -28,6 +29,7 @@ pub(super) struct Decoder {
     gate: Gate,
     dictionaries: HashMap<i64, ArrayRef>,
     budget: Budget,
+    stream: Arc<Flow>,
     /// For what they hold, by id; a delta adds to it.
     dictionary_shares: HashMap<i64, Vec<Share>>,
     /// For what the last message decompressed to; its rows are with PostgreSQL when the next is read.
@@ -36,13 +38,19 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// Begins with the first message, which must hold the schema.
-    pub(super) fn begin(first: &FlightData, limits: Limits, budget: Budget) -> Result<Self> {
+    pub(super) fn begin(
+        first: &FlightData,
+        limits: Limits,
+        budget: Budget,
+        stream: Arc<Flow>,
+    ) -> Result<Self> {
         let (gate, schema) = read_schema(&first.data_header, limits)?;
         Ok(Self {
             schema: Arc::new(schema),
             gate,
             dictionaries: HashMap::new(),
             budget,
+            stream,
             dictionary_shares: HashMap::new(),
             decompressed: None,
         })
@@ -104,35 +112,44 @@ impl Decoder {
         match message.header_type() {
             MessageHeader::RecordBatch => {
                 let batch = message.header_as_record_batch().ok_or_else(malformed)?;
-                let byte_count = self.gate.check_batch(batch, &data.data_body)?;
+                let check = || self.gate.check_batch(batch, &data.data_body);
+                let byte_count = self.stream.work(Activity::Gate, check)?;
                 if batch.compression().is_some() {
-                    self.decompressed = self.budget.decompressed(byte_count).await;
+                    let decompressed = self.budget.decompressed(byte_count);
+                    self.decompressed = self.stream.wait(Activity::Memory, decompressed).await;
                 }
-                guarded("batch", || {
+                let read = || {
                     let schema = Arc::clone(&self.schema);
                     let version = message.version();
                     // Shared, not copied. Protobuf lays the body at any address; the reader copies those
                     // buffers that need an alignment and do not have it, which text never does.
                     let body = Buffer::from(data.data_body.clone());
                     read_record_batch(&body, batch, schema, &self.dictionaries, None, &version)
-                })
-                .map(Some)
+                };
+                let batch = self
+                    .stream
+                    .work(Activity::Decode, || guarded("batch", read))?;
+                self.stream.decoded(batch.num_rows());
+                Ok(Some(batch))
             }
             MessageHeader::DictionaryBatch => {
                 let batch = message.header_as_dictionary_batch().ok_or_else(malformed)?;
-                let byte_count = self.gate.check_dictionary(batch, &data.data_body)?;
+                let check = || self.gate.check_dictionary(batch, &data.data_body);
+                let byte_count = self.stream.work(Activity::Gate, check)?;
                 let shares = self.dictionary_shares.entry(batch.id()).or_default();
                 if !batch.isDelta() {
                     shares.clear();
                 }
                 shares.push(self.budget.dictionary(byte_count)?);
-                guarded("dictionary", || {
+                let dictionaries = &mut self.dictionaries;
+                let read = || {
                     let version = message.version();
                     // A copy, since it outlives the message.
                     let body = Buffer::from(data.data_body.as_ref());
-                    read_dictionary(&body, batch, &self.schema, &mut self.dictionaries, &version)
-                })
-                .map(|()| None)
+                    read_dictionary(&body, batch, &self.schema, dictionaries, &version)
+                };
+                let read = || guarded("dictionary", read);
+                self.stream.work(Activity::Decode, read).map(|()| None)
             }
             MessageHeader::Schema => Err(Error::invalid_command(
                 "a second schema came in the middle of the stream",
@@ -179,6 +196,7 @@ fn guarded<T>(what: &str, read: impl FnOnce() -> Result<T, ArrowError>) -> Resul
             "the Arrow {what} message cannot be decoded: {error}"
         ))),
         Err(_) => {
+            metrics::count_decode_panic();
             let decode_panics = PANICS.fetch_add(1, Ordering::Relaxed) + 1;
             tracing::error!(
                 what,
@@ -236,7 +254,7 @@ mod tests {
     use arrow_schema::{DataType, Field};
     use futures_util::{FutureExt, StreamExt, stream};
 
-    use super::{Budget, Decoder, Limits, PANICS};
+    use super::{Budget, Decoder, Flow, Limits, PANICS};
     use crate::write::BudgetConfig;
 
     const LIMITS: Limits = Limits {
@@ -329,7 +347,7 @@ mod tests {
             max_copies: 1,
             max_connections: 1,
         };
-        let mut decoder = Decoder::begin(first, LIMITS, Budget::new(&budget)?)?;
+        let mut decoder = Decoder::begin(first, LIMITS, Budget::new(&budget)?, Flow::new())?;
         let mut rows = 0;
         for message in rest {
             let read = decoder

@@ -2,7 +2,7 @@
 //! for without end.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tonic::server::NamedService;
 use tonic::{Status, Streaming};
 
 use super::server::CallLimits;
+use crate::metrics::{Activity, Stream};
 use crate::write::{Budget, Share};
 
 /// Before every gRPC message: a byte that says whether it is compressed, and its length (gRPC over
@@ -80,7 +81,16 @@ impl<T: FlightService> Service<http::Request<Body>> for Metered<T> {
 /// tonic's own decoder would keep the bytes of a message until the next one comes, long after their
 /// memory was given back. So they go past it: it is given an empty message for each that is here.
 #[derive(Clone, Default)]
-struct Inbox(Arc<Mutex<Option<Delivery>>>);
+struct Inbox {
+    delivery: Arc<Mutex<Option<Delivery>>>,
+    stream: Arc<Stream>,
+}
+
+impl Inbox {
+    fn delivery(&self) -> MutexGuard<'_, Option<Delivery>> {
+        self.delivery.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 struct Delivery {
     message: Bytes,
@@ -105,14 +115,22 @@ impl Messages {
         }
     }
 
+    /// What is told of the stream.
+    pub(super) fn stream(&self) -> Arc<Stream> {
+        Arc::clone(&self.inbox.stream)
+    }
+
     /// Waits for the next message; with this, the memory of the one before is given back.
     pub(super) async fn message(&mut self) -> Result<Option<FlightData>, Status> {
         self.share = None;
-        let Some(ticket) = self.tickets.message().await? else {
+        let stream = self.stream();
+        let Some(ticket) = stream
+            .wait(Activity::Receive, self.tickets.message())
+            .await?
+        else {
             return Ok(None);
         };
-        let mut inbox = self.inbox.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Delivery { message, share }) = inbox.take() else {
+        let Some(Delivery { message, share }) = self.inbox.delivery().take() else {
             return Ok(Some(ticket));
         };
         self.share = share;
@@ -141,6 +159,7 @@ struct MeteredBody {
     share: Option<Share>,
     deadline: Pin<Box<Sleep>>,
     is_timed: bool,
+    is_short_of_memory: bool,
 }
 
 impl MeteredBody {
@@ -156,6 +175,7 @@ impl MeteredBody {
             share: None,
             deadline: Box::pin(sleep(meter.idle_timeout())),
             is_timed: false,
+            is_short_of_memory: false,
             meter,
         }
     }
@@ -187,10 +207,23 @@ impl MeteredBody {
     /// Puts a message that has come whole where it is looked for.
     fn deliver(&mut self, inbox: &Inbox) -> Frame<Bytes> {
         let message = Bytes::from(std::mem::take(&mut self.message));
+        inbox.stream.received(message.len());
         let share = self.share.take();
-        let mut inbox = inbox.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *inbox = Some(Delivery { message, share });
+        *inbox.delivery() = Some(Delivery { message, share });
         Frame::data(Bytes::from_static(&[0; PREFIX_BYTES]))
+    }
+
+    /// Tells the stream's clock whether it is memory or the sender that is waited for.
+    fn waits_for_memory(&mut self, waits: bool) {
+        if let Some(inbox) = &self.inbox
+            && waits != self.is_short_of_memory
+        {
+            self.is_short_of_memory = waits;
+            inbox.stream.enter(match waits {
+                true => Activity::Memory,
+                false => Activity::Receive,
+            });
+        }
     }
 
     /// Runs while the sender is waited for: from the first time for a message until all of it is there.
@@ -219,7 +252,9 @@ impl http_body::Body for MeteredBody {
         let this = &mut *self;
         loop {
             if let Some(waiting) = &mut this.waiting {
-                this.share = ready!(waiting.as_mut().poll(cx));
+                let share = waiting.as_mut().poll(cx);
+                this.waits_for_memory(share.is_pending());
+                this.share = ready!(share);
                 this.waiting = None;
                 if let Some(inbox) = this.inbox.clone() {
                     if this.message.try_reserve_exact(this.left).is_err() {

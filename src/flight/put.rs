@@ -1,6 +1,7 @@
 //! One DoPut: the command from its descriptor, the stream into the table, one receipt back.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use arrow_flight::{FlightData, PutResult};
 
@@ -20,14 +21,16 @@ pub(super) async fn put(
     budget: Budget,
     mut messages: Messages,
 ) -> Result<PutResult> {
+    let stream = messages.stream();
     let first = messages.message().await.map_err(|status| broken(&status))?;
     let mut first = first
         .ok_or_else(|| Error::invalid_command("the stream is empty: no descriptor, no schema"))?;
     let descriptor = first.flight_descriptor.take();
     let described = descriptor.as_ref().map_or(0, prost::Message::encoded_len);
     let (target, command) = put_command(descriptor)?;
-    let (_, writer) = targets.find(&target)?;
-    let decoder = Decoder::begin(&first, limits, budget)?;
+    let (target, writer) = targets.find(&target)?;
+    stream.set_target(target);
+    let decoder = Decoder::begin(&first, limits, budget, Arc::clone(&stream))?;
     check_first(&first, described)?;
     let schema = decoder.schema();
     let messages = pin!(decoder.decode(messages));
@@ -46,18 +49,26 @@ pub(super) async fn put(
                 primary_key: Default::default(),
             };
             let receipt = writer
-                .write_stream(&spec, &schema, messages, EndOfStream::IsEnough)
+                .write_stream(&spec, &schema, messages, EndOfStream::IsEnough, &stream)
                 .await?;
             answer(None, receipt, WireForm::Json)
         }
         PutCommand::Write(spec, form) => {
             let receipt = writer
-                .write_stream(&spec, &schema, messages, EndOfStream::NeedsEndRecord)
+                .write_stream(
+                    &spec,
+                    &schema,
+                    messages,
+                    EndOfStream::NeedsEndRecord,
+                    &stream,
+                )
                 .await?;
             answer(None, receipt, form)
         }
         PutCommand::Attempt(id, form) => {
-            let receipt = writer.write_attempt(&id, &schema, messages).await?;
+            let receipt = writer
+                .write_attempt(&id, &schema, messages, &stream)
+                .await?;
             answer(Some(id), receipt, form)
         }
     }

@@ -15,6 +15,7 @@ use super::meter::{Meter, Metered};
 use super::service::{Life, Service};
 use super::tls::{Tls, TlsFiles};
 use crate::error::{Error, Result};
+use crate::metrics;
 use crate::proto::DESCRIPTOR_SETS;
 use crate::write::{Budget, Targets};
 
@@ -202,6 +203,7 @@ async fn drain(
     signal.await;
     let timeout = limits.borrow().drain_timeout;
     tracing::info!(timeout = %humantime::format_duration(timeout), running = life.calls.len(), "draining");
+    metrics::set_draining();
     set_health(&health, false).await;
     life.draining.cancel();
     life.calls.close();

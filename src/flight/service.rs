@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument;
 
 use super::action::{self, ActionName};
 use super::gate::Limits;
@@ -21,6 +22,7 @@ use super::server::CallLimits;
 use super::status::log_to_status;
 use super::{info, put};
 use crate::error::{Error, Result};
+use crate::metrics::Outcome;
 use crate::write::{Budget, Targets};
 
 /// What all calls share.
@@ -86,9 +88,12 @@ impl FlightService for Service {
             .map_err(|error| log_to_status(&error, "DoPut"))?;
         let service = self.clone();
         let messages = Messages::new(request);
+        let stream = messages.stream();
+        let span = stream.span().clone();
         // Inside the answer, so that a client who leaves drops the stream and with it the COPY.
         let answer = async move {
             let _running = service.life.calls.token();
+            let on_board = stream.run();
             let (limits, budget) = (service.limits(), service.budget.clone());
             let stream_timeout = service.call_limits.borrow().stream_timeout;
             let outcome = tokio::select! {
@@ -101,9 +106,13 @@ impl FlightService for Service {
                     "this server has shut down before the stream ended; nothing of it is kept; try again",
                 )),
             };
+            on_board.end(match outcome {
+                Ok(_) => Outcome::Landed,
+                Err(_) => Outcome::Failed,
+            });
             outcome.map_err(|error| log_to_status(&error, "DoPut"))
         };
-        Ok(Response::new(stream::once(answer).boxed()))
+        Ok(Response::new(stream::once(answer.instrument(span)).boxed()))
     }
 
     async fn do_action(&self, request: Request<Action>) -> Answer<arrow_flight::Result> {

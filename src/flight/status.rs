@@ -1,12 +1,14 @@
 //! The one place where an [`Error`] becomes a gRPC status.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use tonic_types::pb;
 
 use crate::error::{Context, Error, ErrorKind, chain};
+use crate::metrics::{self, Trouble};
 
 /// gRPC C-core refuses header blocks beyond 8 to 16 KiB, and the message travels twice.
 const MAX_MESSAGE_BYTES: usize = 2048;
@@ -43,6 +45,8 @@ pub(super) fn to_status(error: &Error) -> Status {
 pub(super) fn log_to_status(error: &Error, call: &'static str) -> Status {
     let context = error.context();
     let (kind, sqlstate, write_id) = (error.kind().reason(), &context.sqlstate, &context.write_id);
+    metrics::count_error(kind);
+    remember(error, call);
     let message = message(error);
     if error.kind() == ErrorKind::Internal {
         tracing::error!(call, kind, sqlstate, write_id, "{message}");
@@ -50,6 +54,21 @@ pub(super) fn log_to_status(error: &Error, call: &'static str) -> Status {
         tracing::info!(call, kind, sqlstate, write_id, "{message}");
     }
     to_status(error)
+}
+
+/// What the status page shows of it.
+fn remember(error: &Error, call: &'static str) {
+    let context = error.context().clone();
+    metrics::remember_trouble(Trouble {
+        at: SystemTime::now(),
+        call,
+        kind: error.kind().reason(),
+        sqlstate: context.sqlstate.unwrap_or_default(),
+        write_id: context.write_id.unwrap_or_default(),
+        partition_id: context.partition_id,
+        table: context.table.unwrap_or_default(),
+        column: context.column.unwrap_or_default(),
+    });
 }
 
 fn code(kind: ErrorKind) -> Code {

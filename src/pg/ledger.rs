@@ -156,16 +156,44 @@ pub async fn find_write(transaction: &Transaction, write_id: &str) -> Result<Opt
     select_write(transaction, write_id, "").await
 }
 
-/// The writes that were begun last, newest first.
+/// The writes that were begun last, newest first. Of open ones, the attempts that are recorded are counted.
 ///
 /// # Errors
 /// What PostgreSQL said.
 pub async fn recent_writes(transaction: &Transaction, limit: u32) -> Result<Vec<LedgerWrite>> {
     let statement = format!(
-        "SELECT {WRITE_COLUMNS} FROM pgflight.write ORDER BY pgflight.write.created_at DESC LIMIT $1"
+        "WITH recent AS (SELECT * FROM pgflight.write ORDER BY created_at DESC LIMIT $1)
+         SELECT {WRITE_COLUMNS} FROM (
+            SELECT w.write_id, w.spec, w.target_schema, w.target_name, w.target_oid, w.staging_schema,
+                w.staging_name, w.publish, w.state, w.reason, w.created_at, w.finished_at, w.columns,
+                w.row_count + open.row_count AS row_count, w.byte_count + open.byte_count AS byte_count,
+                w.attempt_count + open.attempt_count AS attempt_count
+            FROM recent w CROSS JOIN LATERAL (
+                SELECT coalesce(sum(row_count), 0)::bigint AS row_count,
+                    coalesce(sum(byte_count), 0)::bigint AS byte_count, count(*)::integer AS attempt_count
+                FROM pgflight.attempt a WHERE w.state = 'open' AND a.write_id = w.write_id) open) write
+         ORDER BY write.created_at DESC"
     );
     let rows = transaction.query(&statement, &[&i64::from(limit)]).await?;
     rows.iter().map(read_write).collect()
+}
+
+/// How many writes the ledger holds in each state.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn count_writes(transaction: &Transaction) -> Result<Vec<(WriteState, u64)>> {
+    let counted = "SELECT state, count(*) FROM pgflight.write GROUP BY state";
+    let rows = transaction.query(counted, &[]).await?;
+    let counted: Result<Vec<_>> = rows
+        .iter()
+        .map(|row| Ok((WriteState::parse(row.get(0))?, from_bigint(row.get(1)))))
+        .collect();
+    let counted = counted?;
+    let count = |state| counted.iter().find(|(counted, _)| *counted == state);
+    Ok(WriteState::ALL
+        .map(|state| (state, count(state).map_or(0, |(_, count)| *count)))
+        .to_vec())
 }
 
 /// Reads a write and keeps every other commit, abort and fence of it waiting until this transaction
@@ -361,7 +389,8 @@ pub async fn abort(transaction: &Transaction, write_id: &str, reason: &str) -> R
 }
 
 impl Publish {
-    fn as_str(self) -> &'static str {
+    /// As the ledger has it.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Append => "append",
             Self::TwoPhase => "two_phase",
@@ -396,16 +425,23 @@ impl Publish {
 }
 
 impl WriteState {
-    fn parse(text: &str) -> Result<Self> {
-        match text {
-            "open" => Ok(Self::Open),
-            "committing" => Ok(Self::Committing),
-            "committed" => Ok(Self::Committed),
-            "aborted" => Ok(Self::Aborted),
-            _ => Err(Error::internal(
-                "the ledger holds a state that this server does not know",
-            )),
+    const ALL: [Self; 4] = [Self::Open, Self::Committing, Self::Committed, Self::Aborted];
+
+    /// As the ledger has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Committing => "committing",
+            Self::Committed => "committed",
+            Self::Aborted => "aborted",
         }
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|state| state.as_str() == text).ok_or_else(|| {
+            Error::internal("the ledger holds a state that this server does not know")
+        })
     }
 }
 

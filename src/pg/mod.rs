@@ -31,13 +31,13 @@ pub use copy::CopySink;
 pub use effects::{copy_obstacle, side_effects};
 pub use ledger::{
     Attempt, Decision, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, WriteState, abort, attempts,
-    begin, commit, committing_writes, find_attempt, find_write, finish_commit,
+    begin, commit, committing_writes, count_writes, find_attempt, find_write, finish_commit,
     lock_write_for_publish, recent_writes, record_attempt,
 };
 pub use merge::{KeyedAction, Merge, check_unique_index, merge};
 pub use migration::{ensure_schema, has_schema, migration};
 pub use password::PasswordSource;
-pub use pool::{Pool, PoolConfig, Session, Timeouts};
+pub use pool::{Pool, PoolConfig, PoolUsage, Session, Timeouts, Usage};
 pub use prepared::{
     Gid, check_can_end, commit_prepared, count_prepared, prepare, reserve_place, roll_back_one,
     roll_back_prepared, two_phase_obstacle,

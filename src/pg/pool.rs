@@ -6,15 +6,18 @@ use deadpool::Runtime;
 use deadpool::managed::{Object, PoolError, TimeoutType};
 use futures_util::future::try_join_all;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::connect::ConnectionConfig;
 use super::connection::Connector;
+use super::sql;
 use super::sqlstate::from_postgres;
 use super::transaction::Transaction;
 use super::turns::{Turn, Turns};
 use crate::error::{Error, ErrorKind, Result, chain};
+use crate::metrics::{self, Activity, Stream};
 
 /// How many connections, and how long things may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +54,28 @@ pub struct Pool {
     control: Connections,
     address: String,
     timeouts: watch::Sender<Timeouts>,
+}
+
+/// How busy the connections are.
+#[derive(Debug)]
+pub struct Usage {
+    /// Streams that wait for their turn to copy.
+    pub turns_waiting: usize,
+    /// The pools: for rows, and for control calls.
+    pub pools: [PoolUsage; 2],
+}
+
+/// How busy the connections of a pool are.
+#[derive(Debug)]
+pub struct PoolUsage {
+    /// `data` or `control`.
+    pub name: &'static str,
+    /// Connections in use.
+    pub busy: usize,
+    /// Connections that lie ready.
+    pub idle: usize,
+    /// Connections that there may be.
+    pub limit: usize,
 }
 
 /// One connection, each statement its own transaction. Goes back to the pool when dropped.
@@ -108,19 +133,40 @@ impl Pool {
         self.timeouts.send_replace(timeouts);
     }
 
+    /// How busy the connections are.
+    pub fn usage(&self) -> Usage {
+        let usage = |name, pool: &Connections| {
+            let status = pool.status();
+            PoolUsage {
+                name,
+                busy: status.size.saturating_sub(status.available),
+                idle: status.available,
+                limit: status.max_size,
+            }
+        };
+        Usage {
+            turns_waiting: self.turns.waiting(),
+            pools: [usage("data", &self.data), usage("control", &self.control)],
+        }
+    }
+
     /// Where PostgreSQL is, for messages to people; no password.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Starts a transaction for a stream of rows of a write; waits its turn while as many COPYs run as may.
+    /// Starts a transaction for a stream of rows of a write, and names the session after both; waits its
+    /// turn while as many COPYs run as may.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when PostgreSQL is out of
     /// reach or its turn did not come in time.
-    pub async fn begin_data(&self, write: &str) -> Result<Transaction> {
+    pub async fn begin_data(&self, write: &str, stream: &Stream) -> Result<Transaction> {
+        let began = Instant::now();
         let wait_timeout = self.timeouts.borrow().wait_timeout;
-        let turn = tokio::time::timeout(wait_timeout, self.turns.take(write)).await;
+        let turn = tokio::time::timeout(wait_timeout, self.turns.take(write));
+        let turn = stream.wait(Activity::Turn, turn).await;
+        metrics::observe_turn_wait(began.elapsed());
         let turn = turn.map_err(|_| {
             Error::unavailable(format!(
                 "all {} COPYs that may run at once are running, and none ended within {}; try again later \
@@ -129,7 +175,8 @@ impl Pool {
                 humantime::format_duration(wait_timeout)
             ))
         })?;
-        self.begin(&self.data, Some(turn)).await
+        let session = sql::session_name(write, &stream.partition_id().to_string());
+        self.begin(&self.data, Some(turn), Some(&session)).await
     }
 
     /// Starts more transactions for a stream of rows: as many as asked for, as far as nobody waits for
@@ -137,9 +184,10 @@ impl Pool {
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when PostgreSQL is out of reach.
-    pub async fn begin_more_data(&self, count: usize) -> Result<Vec<Transaction>> {
+    pub async fn begin_more_data(&self, write: &str, count: usize) -> Result<Vec<Transaction>> {
+        let session = sql::session_name(write, "more");
         let turns = std::iter::from_fn(|| self.turns.take_free()).take(count);
-        let begun = turns.map(|turn| self.begin(&self.data, Some(turn)));
+        let begun = turns.map(|turn| self.begin(&self.data, Some(turn), Some(&session)));
         try_join_all(begun.collect::<Vec<_>>()).await
     }
 
@@ -147,10 +195,15 @@ impl Pool {
     ///
     /// # Errors
     /// What kept the one from being committed, or its answer from coming; else as [`Pool::begin_data`].
-    pub async fn commit_and_begin(&self, mut transaction: Transaction) -> Result<Transaction> {
+    pub async fn commit_and_begin(
+        &self,
+        write: &str,
+        mut transaction: Transaction,
+    ) -> Result<Transaction> {
+        let session = sql::session_name(write, "more");
         let turn = transaction.leave_turn();
         transaction.commit().await.into_result()?;
-        self.begin(&self.data, turn).await
+        self.begin(&self.data, turn, Some(&session)).await
     }
 
     /// Starts a transaction for anything that carries no rows.
@@ -158,7 +211,16 @@ impl Pool {
     /// # Errors
     /// As [`Pool::begin_data`].
     pub async fn begin_control(&self) -> Result<Transaction> {
-        self.begin(&self.control, None).await
+        self.begin(&self.control, None, None).await
+    }
+
+    /// As [`Pool::begin_control`], for the end of a write, which may take long.
+    ///
+    /// # Errors
+    /// As [`Pool::begin_data`].
+    pub async fn begin_commit(&self, write: &str) -> Result<Transaction> {
+        let session = sql::session_name(write, "commit");
+        self.begin(&self.control, None, Some(&session)).await
     }
 
     /// A connection without a transaction, for the statements that none may hold.
@@ -169,18 +231,23 @@ impl Pool {
         Ok(Session(self.connection(&self.control).await?))
     }
 
-    async fn begin(&self, pool: &Connections, turn: Option<Turn>) -> Result<Transaction> {
+    async fn begin(
+        &self,
+        pool: &Connections,
+        turn: Option<Turn>,
+        session: Option<&str>,
+    ) -> Result<Transaction> {
         let connection = self.connection(pool).await?;
         let (lock_timeout, stall_timeout) = {
             let timeouts = self.timeouts.borrow();
             (timeouts.lock_timeout, timeouts.stall_timeout)
         };
-        let begun = Transaction::begin(connection, lock_timeout, stall_timeout).await;
+        let begun = Transaction::begin(connection, session, lock_timeout, stall_timeout).await;
         let begun = match begun {
             // A connection of the pool may have died while it lay idle; a new one then serves as well.
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 let connection = self.connection(pool).await?;
-                Transaction::begin(connection, lock_timeout, stall_timeout).await
+                Transaction::begin(connection, session, lock_timeout, stall_timeout).await
             }
             begun => begun,
         };

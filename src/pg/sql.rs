@@ -13,6 +13,22 @@ fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     items.join(", ")
 }
 
+/// What PostgreSQL keeps of a name of a session: NAMEDATALEN less one.
+const MAX_SESSION_NAME: usize = 63;
+
+/// The name of a session in `pg_stat_activity`: `pgflight <write> <part>`, fit to stand between quotes. A
+/// long write id is cut, so that what tells its sessions apart is not.
+pub(super) fn session_name(write: &str, part: &str) -> String {
+    let is_plain = |c: &char| matches!(c, ' '..='~') && !matches!(c, '\'' | '\\');
+    let room = MAX_SESSION_NAME.saturating_sub("pgflight  ".len() + part.len());
+    let write: String = write
+        .chars()
+        .map(|c| if is_plain(&c) { c } else { '?' })
+        .take(room)
+        .collect();
+    format!("pgflight {write} {part}")
+}
+
 pub(super) fn lock_table(table: &QualifiedName, lock: TableLock) -> String {
     let mode = match lock {
         TableLock::Insert => "ROW EXCLUSIVE",

@@ -48,10 +48,12 @@ impl Outcome {
 }
 
 impl Transaction {
-    /// Begins on a connection. `lock_timeout` is how long its statements wait for somebody else's lock,
+    /// Begins on a connection; the session is named until the end, if [`session_name`](super::sql::session_name)
+    /// made a name. `lock_timeout` is how long its statements wait for somebody else's lock,
     /// `stall_timeout` how long a COPY waits for PostgreSQL to take a chunk.
     pub(super) async fn begin(
         connection: Object<Connector>,
+        session: Option<&str>,
         lock_timeout: Duration,
         stall_timeout: Duration,
     ) -> Result<Self> {
@@ -65,6 +67,10 @@ impl Transaction {
         // READ COMMITTED is said because a role or database may have another default, under which a
         // commit would not see the attempt it waited for. A frozen server must not hold locks for
         // ever, and neither may a host that vanished without a word.
+        let named = match session {
+            Some(session) => format!("; SET LOCAL application_name = '{session}'"),
+            None => String::new(),
+        };
         transaction
             .execute_all(&format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
@@ -72,7 +78,7 @@ impl Transaction {
                  SET LOCAL idle_in_transaction_session_timeout = 60000; \
                  SET LOCAL tcp_keepalives_idle = 10; \
                  SET LOCAL tcp_keepalives_interval = 5; \
-                 SET LOCAL tcp_keepalives_count = 3",
+                 SET LOCAL tcp_keepalives_count = 3{named}",
                 lock_timeout.as_millis()
             ))
             .await?;

@@ -60,6 +60,11 @@ impl Turns {
         Some(Turn(Some(self.clone())))
     }
 
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.state().waiting.values().map(VecDeque::len).sum()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

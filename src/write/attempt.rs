@@ -4,13 +4,14 @@ use arrow_schema::Schema;
 use futures_util::Stream;
 
 use super::lanes::{Lane, Loaded};
-use super::pipeline::{self, EndOfStream, StreamMessage};
+use super::pipeline::{self, EndOfStream, Incoming, StreamMessage};
 use super::session::spec_of;
 use super::spec::{AttemptId, Receipt};
 use super::target::{lock_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
+use crate::metrics::{self, Activity, Stream as Flow};
 use crate::pg::{
     Attempt, LedgerWrite, Publish, TableLock, Transaction, WriteState, find_attempt,
     record_attempt, reserve_place, staging_relation,
@@ -30,6 +31,7 @@ impl Writer {
         id: &AttemptId,
         schema: &Schema,
         messages: S,
+        stream: &Flow,
     ) -> Result<Receipt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
@@ -39,18 +41,22 @@ impl Writer {
                 .with_write_id(&id.write_id)
                 .with_context(|context| context.partition_id = Some(id.partition_id))
         };
+        stream.identify(&id.write_id, id.partition_id, &id.attempt_id);
+        stream.enter(Activity::Open);
         let (write, _) = self.find_status(&id.write_id).await?;
         let table = write
             .target
             .as_ref()
             .map(ToString::to_string)
             .unwrap_or_default();
+        stream.set_table(table.clone());
         if let Some(attempt) = self.recorded(id).await.map_err(located)? {
+            stream.enter(Activity::Receive);
             pipeline::discard(messages).await.map_err(located)?;
             return receipt(id, &attempt, table).map_err(located);
         }
         check_open(&write).map_err(located)?;
-        match self.stage(id, &write, schema, messages).await {
+        match self.stage(id, &write, schema, messages, stream).await {
             Ok(attempt) => receipt(id, &attempt, table),
             // The COMMIT may have worked although its answer was lost, and a twin of this stream
             // may have recorded the same attempt first: the ledger knows.
@@ -76,11 +82,12 @@ impl Writer {
         write: &LedgerWrite,
         schema: &Schema,
         messages: S,
+        stream: &Flow,
     ) -> Result<Attempt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
-        let transaction = self.pool.begin_data(&id.write_id).await?;
+        let transaction = self.pool.begin_data(&id.write_id, stream).await?;
         let two_phase = write.publish == Publish::TwoPhase && reserve_place(&transaction).await?;
         let relation = open_relation(&transaction, write, two_phase).await?;
         // Messages speak of the target, which the caller knows.
@@ -88,9 +95,15 @@ impl Writer {
         if let Some(target) = &write.target {
             named.name.clone_from(target);
         }
-        let plan = plan(&spec_of(write)?, schema, &named)?;
+        let spec = spec_of(write)?;
+        let plan = stream.work(Activity::Plan, || plan(&spec, schema, &named))?;
         let lane = Lane::open(&transaction, &relation.name, &plan).await?;
-        let loaded = pipeline::load(&plan, messages, lane, EndOfStream::NeedsEndRecord).await?;
+        let incoming = Incoming {
+            messages,
+            end: EndOfStream::NeedsEndRecord,
+            stream,
+        };
+        let loaded = pipeline::load(&plan, incoming, lane).await?;
         if write.publish != Publish::Direct {
             check_staged(&loaded)?;
         }
@@ -106,6 +119,7 @@ impl Writer {
         if !recorded {
             return Err(ended(&id.write_id));
         }
+        metrics::count_landed(attempt.row_count, attempt.byte_count);
         reach(Failpoint::AttemptAfterCommit).await;
         Ok(attempt)
     }
@@ -166,6 +180,7 @@ pub(super) async fn record(
     }
     reach(Failpoint::AttemptBeforeCommit).await;
     transaction.commit().await.into_result()?;
+    metrics::count_landed(attempt.row_count, attempt.byte_count);
     reach(Failpoint::AttemptAfterCommit).await;
     Ok(attempt)
 }

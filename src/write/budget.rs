@@ -129,6 +129,17 @@ impl Budget {
         self.dictionaries.byte_count
     }
 
+    /// Each part by its name, the bytes of it that are in use, and those there are.
+    pub fn usage(&self) -> [(&'static str, u64, u64); 4] {
+        [
+            ("messages", &self.messages),
+            ("decompressed", &self.decompressed),
+            ("dictionaries", &self.dictionaries),
+            ("control", &self.control),
+        ]
+        .map(|(name, part)| (name, part.used(), part.byte_count))
+    }
+
     /// Bytes that a client may have under way on one connection before they are taken.
     pub fn window_bytes(&self) -> u64 {
         self.window_bytes
@@ -152,6 +163,11 @@ impl Part {
             .acquire_many_owned(permits)
             .await
             .ok()
+    }
+
+    fn used(&self) -> u64 {
+        let free = u64::try_from(self.free.available_permits()).unwrap_or(u64::MAX);
+        (self.byte_count / KIB).saturating_sub(free) * KIB
     }
 
     fn permits(&self, byte_count: u64) -> u32 {

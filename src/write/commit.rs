@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use tokio::time::Instant;
+
 use super::session::{WriteStatus, spec_of};
 use super::spec::{AttemptId, Mode, SchemaEvolution};
 use super::target::lock_target;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
+use crate::metrics;
 use crate::pg::{
     Attempt, Decision, LedgerWrite, Merge, Outcome, Publish, TableLock, Transaction, WriteState,
     accepted_row_count, add_columns, add_primary_key, adopt_shadow, attempts, check_can_end,
@@ -60,7 +63,7 @@ impl Writer {
     }
 
     async fn try_commit(&self, write_id: &str, accepted: &[(AttemptId, u64)]) -> Result<()> {
-        let transaction = self.pool.begin_control().await?;
+        let transaction = self.pool.begin_commit(write_id).await?;
         reach(Failpoint::CommitBeforeLock).await;
         let write = lock_write_for_publish(&transaction, write_id)
             .await?
@@ -81,6 +84,7 @@ impl Writer {
         let recorded = attempts(&transaction, write_id).await?;
         let chosen = Chosen::from(&recorded, accepted)?;
         reach(Failpoint::CommitBeforePublish).await;
+        let began = Instant::now();
         let published = publish(&transaction, &write, &chosen).await?;
         let lost = match published {
             Published::Done => None,
@@ -122,14 +126,20 @@ impl Writer {
         };
         commit(&transaction, write_id, &decision).await?;
         reach(Failpoint::CommitBeforeCommit).await;
-        match transaction.commit().await {
+        let outcome = transaction.commit().await;
+        metrics::observe_publish(write.publish.as_str(), began.elapsed());
+        match outcome {
             Outcome::Committed => {
+                metrics::count_published(chosen.row_count);
                 reach(Failpoint::CommitAfterCommit).await;
                 Ok(())
             }
             Outcome::RolledBack(error) => Err(error),
             Outcome::Unknown(error) => match self.status(write_id).await?.state {
-                WriteState::Committing | WriteState::Committed => Ok(()),
+                WriteState::Committing | WriteState::Committed => {
+                    metrics::count_published(chosen.row_count);
+                    Ok(())
+                }
                 WriteState::Open | WriteState::Aborted => Err(error),
             },
         }

@@ -19,6 +19,7 @@ use super::spec::{AttemptId, IfExists, Mode, Receipt, WriteSpec};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
+use crate::metrics;
 use crate::pg::{
     NewWrite, Publish, STREAM_PREFIX, Transaction, begin, ensure_schema, make_shadow,
     new_shadow_name, record_attempt,
@@ -101,7 +102,10 @@ impl Writer {
     /// be had.
     pub(super) async fn find_lanes(&self, write_id: &str) -> Vec<Transaction> {
         let found = async {
-            let more = self.pool.begin_more_data(self.fan_out.lanes - 1).await?;
+            let more = self
+                .pool
+                .begin_more_data(write_id, self.fan_out.lanes - 1)
+                .await?;
             if !more.is_empty() {
                 let control = self.pool.begin_control().await?;
                 ensure_schema(&control).await?;
@@ -172,7 +176,8 @@ impl Writer {
         let first = attempt_of(&id(0), &transaction, &loaded).await?;
         record_attempt(&transaction, write_id, &first).await?;
         reach(Failpoint::BeginBeforeCommit).await;
-        let mut transactions = vec![self.pool.commit_and_begin(transaction).await?];
+        let mut transactions = vec![self.pool.commit_and_begin(write_id, transaction).await?];
+        metrics::count_landed(first.row_count, first.byte_count);
         reach(Failpoint::BeginAfterCommit).await;
         transactions.extend(more);
 

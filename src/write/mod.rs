@@ -28,6 +28,6 @@ pub use spec::{
     Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,
 };
 pub use targets::Targets;
-pub use writer::Writer;
+pub use writer::{Overview, Writer};
 
-pub use crate::pg::{LedgerWrite, Timeouts, WriteState};
+pub use crate::pg::{LedgerWrite, PoolUsage, Timeouts, Usage, WriteState};

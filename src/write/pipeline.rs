@@ -6,6 +6,7 @@ use super::lanes::{Lane, Lanes, Loaded};
 use crate::encode::{BatchEncoder, Chunks};
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
+use crate::metrics::{Activity, Stream as Flow};
 use crate::plan::EncodePlan;
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
@@ -50,15 +51,14 @@ pub enum EndOfStream {
 /// As [`Source::pour`].
 pub(super) async fn load<S>(
     plan: &EncodePlan,
-    messages: S,
+    incoming: Incoming<'_, S>,
     lane: Lane,
-    end: EndOfStream,
 ) -> Result<Loaded>
 where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
     let mut lanes = Lanes::one(lane);
-    let mut source = Source::new(plan, messages, end);
+    let mut source = Source::new(plan, incoming);
     source.pour(&mut lanes, u64::MAX).await?;
     lanes.finish_one().await
 }
@@ -72,11 +72,20 @@ pub(super) enum Poured {
     Part,
 }
 
+/// What a client sends, and what is told of it meanwhile.
+pub(super) struct Incoming<'a, S> {
+    /// The messages after the schema.
+    pub(super) messages: S,
+    /// What makes them complete.
+    pub(super) end: EndOfStream,
+    /// Its clock and its counts.
+    pub(super) stream: &'a Flow,
+}
+
 /// A stream of batches on its way into COPY.
 pub(super) struct Source<'a, S> {
     plan: &'a EncodePlan,
-    messages: S,
-    end: EndOfStream,
+    incoming: Incoming<'a, S>,
     arrived: EndRecord,
     announced: Option<EndRecord>,
     chunks: Chunks,
@@ -87,11 +96,10 @@ where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
     /// Nothing is read yet.
-    pub(super) fn new(plan: &'a EncodePlan, messages: S, end: EndOfStream) -> Self {
+    pub(super) fn new(plan: &'a EncodePlan, incoming: Incoming<'a, S>) -> Self {
         Self {
             plan,
-            messages,
-            end,
+            incoming,
             arrived: EndRecord {
                 row_count: 0,
                 batch_count: 0,
@@ -116,15 +124,18 @@ where
     /// [`ErrorKind::InvalidCommand`]: crate::error::ErrorKind::InvalidCommand
     pub(super) async fn pour(&mut self, lanes: &mut Lanes, enough: u64) -> Result<Poured> {
         reach(Failpoint::AttemptBeforeRows).await;
+        // The stream of messages says itself what it waits for.
+        self.incoming.stream.enter(Activity::Receive);
         while lanes.byte_count() < enough {
             // A sender may take its time, and is told at once that it is in vain.
             let message = tokio::select! {
                 biased;
                 error = lanes.failed() => return Err(error),
-                message = self.messages.next() => message,
+                message = self.incoming.messages.next() => message,
             };
             let Some(message) = message else {
-                check_end(self.end, self.announced, self.arrived)?;
+                self.incoming.stream.enter(Activity::Commit);
+                check_end(self.incoming.end, self.announced, self.arrived)?;
                 reach(Failpoint::AttemptBeforeFinish).await;
                 return Ok(Poured::All);
             };
@@ -147,21 +158,32 @@ where
                 }
             }
         }
+        self.incoming.stream.enter(Activity::Open);
         Ok(Poured::Part)
     }
 
     async fn pour_batch(&mut self, lanes: &mut Lanes, batch: RecordBatch) -> Result<()> {
+        let (plan, stream) = (self.plan, self.incoming.stream);
         let first_row = self.arrived.row_count;
-        let mut encoder = BatchEncoder::new(self.plan, &batch, first_row)?;
+        let encoder = || BatchEncoder::new(plan, &batch, first_row);
+        let mut encoder = stream.work(Activity::Encode, encoder)?;
+        let row_count = encoder.row_count();
         let row = |count: usize| first_row + u64::try_from(count).unwrap_or(u64::MAX);
-        self.arrived.row_count = row(encoder.row_count());
+        self.arrived.row_count = row(row_count);
         self.arrived.batch_count += 1;
         let mut from = first_row;
-        while let Some(chunk) = encoder.next_chunk(&mut self.chunks)? {
+        let chunks = &mut self.chunks;
+        while let Some(chunk) = stream.work(Activity::Encode, || encoder.next_chunk(chunks))? {
             let to = row(encoder.given_row_count());
-            lanes.send(chunk, from..to).await?;
+            let byte_count = chunk.len();
+            stream
+                .wait(Activity::Send, lanes.send(chunk, from..to))
+                .await?;
+            stream.sent(byte_count);
             from = to;
         }
+        stream.encoded(row_count);
+        stream.sent_batch(row_count);
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::writer::Writer;
 use crate::error::Result;
+use crate::metrics::{self, Reaping};
 use crate::pg::{
     committing_writes, drop_staging_of, ended_with_staging, expire_writes, forget_writes,
     has_schema,
@@ -64,7 +65,10 @@ impl Writer {
                 }) => {
                     tracing::info!(expired, dropped, forgotten, "reaped");
                 }
-                Err(error) => tracing::warn!(%error, "the reaper was interrupted; it comes again"),
+                Err(error) => {
+                    metrics::count_reaped(Reaping::Interrupted, 1);
+                    tracing::warn!(%error, "the reaper was interrupted; it comes again");
+                }
             }
         }
     }
@@ -86,12 +90,16 @@ impl Writer {
             tracing::warn!(write_id, "an open write has expired and was aborted");
         }
         reaped.expired = expired.len();
+        count(Reaping::Expired, reaped.expired);
         let transaction = self.pool.begin_control().await?;
         let committing = committing_writes(&transaction).await?;
         transaction.rollback().await;
         for write_id in &committing {
             match self.finish_commit(write_id).await {
-                Ok(()) => tracing::info!(write_id, "finished a commit that was decided"),
+                Ok(()) => {
+                    count(Reaping::Finished, 1);
+                    tracing::info!(write_id, "finished a commit that was decided");
+                }
                 Err(error) => tracing::info!(write_id, %error, "a commit is not finished yet"),
             }
         }
@@ -110,9 +118,11 @@ impl Writer {
                 }
             }
         }
+        count(Reaping::Dropped, reaped.dropped);
         let transaction = self.pool.begin_control().await?;
         reaped.forgotten = forget_writes(&transaction, config.retention).await?;
         transaction.commit().await.into_result()?;
+        metrics::count_reaped(Reaping::Forgotten, reaped.forgotten);
         Ok(reaped)
     }
 
@@ -124,4 +134,8 @@ impl Writer {
         transaction.commit().await.into_result()?;
         Ok(dropped)
     }
+}
+
+fn count(reaping: Reaping, count: usize) {
+    metrics::count_reaped(reaping, u64::try_from(count).unwrap_or(u64::MAX));
 }

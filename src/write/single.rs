@@ -8,11 +8,12 @@ use futures_util::Stream;
 
 use super::fan_out::{Begun, Filling, new_stream_id};
 use super::lanes::{Lane, Lanes, Loaded};
-use super::pipeline::{self, EndOfStream, Poured, Source, StreamMessage};
+use super::pipeline::{self, EndOfStream, Incoming, Poured, Source, StreamMessage};
 use super::spec::{Mode, Receipt, WriteSpec};
 use super::target::{Target, check_straight, find_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::{self, Activity, Stream as Flow};
 use crate::pg::{
     Merge, Outcome, Publish, TableLock, Transaction, add_columns, add_primary_key, copy_obstacle,
     create_table, create_temporary, create_twin, definitions_of, delete_all, lock_relation, merge,
@@ -33,17 +34,21 @@ impl Writer {
         schema: &Schema,
         messages: S,
         end: EndOfStream,
+        stream: &Flow,
     ) -> Result<Receipt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
         // A write of its own, that waits as one.
         let write_id = new_stream_id();
-        let (transaction, opened) = self.open_stream(&write_id, spec, schema).await?;
+        stream.identify(&write_id, 0, "");
+        stream.enter(Activity::Open);
+        let (transaction, opened) = self.open_stream(&write_id, spec, schema, stream).await?;
         let (relation, publish) = match opened {
             Opened::Table(relation, publish) => (relation, publish),
             Opened::LeftAlone(relation) => {
                 transaction.rollback().await;
+                stream.enter(Activity::Receive);
                 pipeline::discard(messages).await?;
                 return Ok(Receipt {
                     row_count: 0,
@@ -53,6 +58,12 @@ impl Writer {
                 });
             }
         };
+        stream.set_table(relation.name.to_string());
+        let incoming = Incoming {
+            messages,
+            end,
+            stream,
+        };
         let in_table = |error: Error| error.with_table(&relation.name);
         if matches!(publish, Publish::Create | Publish::Swap) {
             let filling = Filling {
@@ -61,7 +72,7 @@ impl Writer {
                 target: &relation,
                 by_swap: publish == Publish::Swap,
             };
-            let filled = self.fill(filling, &write_id, transaction, messages, end);
+            let filled = self.fill(filling, &write_id, transaction, incoming);
             return filled.await.map_err(in_table);
         }
         let loaded = match (publish, &spec.mode) {
@@ -76,7 +87,7 @@ impl Writer {
                 let staging = open_temporary(&transaction, spec, schema, &relation)
                     .await
                     .map_err(in_table)?;
-                let loaded = load(&transaction, spec, schema, &staging, messages, end)
+                let loaded = load(&transaction, spec, schema, &staging, incoming)
                     .await
                     .map_err(in_table)?;
                 let xact_ids = [transaction.xmin().await?];
@@ -99,18 +110,19 @@ impl Writer {
                 let staging = open_temporary(&transaction, spec, schema, &relation)
                     .await
                     .map_err(in_table)?;
-                let loaded = load(&transaction, spec, schema, &staging, messages, end)
+                let loaded = load(&transaction, spec, schema, &staging, incoming)
                     .await
                     .map_err(in_table)?;
                 let xact_ids = [transaction.xmin().await?];
                 publish_rows(&transaction, &relation, &staging, &xact_ids).await?;
                 loaded
             }
-            _ => load(&transaction, spec, schema, &relation, messages, end)
+            _ => load(&transaction, spec, schema, &relation, incoming)
                 .await
                 .map_err(in_table)?,
         };
-        self.commit_stream(transaction).await.map_err(in_table)?;
+        let committed = self.commit_stream(transaction, &loaded).await;
+        committed.map_err(in_table)?;
         Ok(receipt(&loaded, &relation))
     }
 
@@ -121,8 +133,7 @@ impl Writer {
         filling: Filling<'_>,
         write_id: &str,
         transaction: Transaction,
-        messages: S,
-        end: EndOfStream,
+        incoming: Incoming<'_, S>,
     ) -> Result<Receipt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
@@ -137,9 +148,9 @@ impl Writer {
             true => open_twin(&transaction, target).await?,
             false => target.clone(),
         };
-        let plan = straight_plan(spec, schema, &filled)?;
+        let plan = straight_plan(spec, schema, &filled, incoming.stream)?;
         let mut lanes = Lanes::one(Lane::open(&transaction, &filled.name, &plan).await?);
-        let mut source = Source::new(&plan, messages, end);
+        let mut source = Source::new(&plan, incoming);
         if source
             .pour(&mut lanes, self.fan_out.after(&spec.mode))
             .await?
@@ -166,7 +177,7 @@ impl Writer {
         } else {
             add_primary_key(&transaction, &target.name, &spec.primary_key).await?;
         }
-        self.commit_stream(transaction).await?;
+        self.commit_stream(transaction, &loaded).await?;
         Ok(receipt(&loaded, target))
     }
 
@@ -177,15 +188,16 @@ impl Writer {
         write_id: &str,
         spec: &WriteSpec,
         schema: &Schema,
+        stream: &Flow,
     ) -> Result<(Transaction, Opened)> {
-        let transaction = self.pool.begin_data(write_id).await?;
+        let transaction = self.pool.begin_data(write_id, stream).await?;
         match open_target(&transaction, spec, schema).await {
             Err(error)
                 if error.kind() == ErrorKind::AlreadyExists
                     && error.context().sqlstate.is_some() =>
             {
                 drop(transaction);
-                let transaction = self.pool.begin_data(write_id).await?;
+                let transaction = self.pool.begin_data(write_id, stream).await?;
                 let opened = open_target(&transaction, spec, schema).await?;
                 Ok((transaction, opened))
             }
@@ -193,7 +205,14 @@ impl Writer {
         }
     }
 
-    async fn commit_stream(&self, transaction: Transaction) -> Result<()> {
+    async fn commit_stream(&self, transaction: Transaction, loaded: &Loaded) -> Result<()> {
+        self.try_commit_stream(transaction).await?;
+        metrics::count_landed(loaded.row_count, loaded.byte_count);
+        metrics::count_published(loaded.row_count);
+        Ok(())
+    }
+
+    async fn try_commit_stream(&self, transaction: Transaction) -> Result<()> {
         let xact_id = transaction.xact_id().await?;
         match transaction.commit().await {
             Outcome::Committed => Ok(()),
@@ -233,15 +252,14 @@ async fn load<S>(
     spec: &WriteSpec,
     schema: &Schema,
     relation: &Relation,
-    messages: S,
-    end: EndOfStream,
+    incoming: Incoming<'_, S>,
 ) -> Result<Loaded>
 where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
-    let plan = straight_plan(spec, schema, relation)?;
+    let plan = straight_plan(spec, schema, relation, incoming.stream)?;
     let lane = Lane::open(transaction, &relation.name, &plan).await?;
-    let loaded = pipeline::load(&plan, messages, lane, end).await?;
+    let loaded = pipeline::load(&plan, incoming, lane).await?;
     if loaded.copied_row_count < loaded.row_count {
         tracing::warn!(
             table = ?relation.name.to_string(), sent = loaded.row_count, kept = loaded.copied_row_count,
@@ -252,8 +270,13 @@ where
 }
 
 /// The plan of rows that are copied as they will be.
-fn straight_plan(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Result<EncodePlan> {
-    let plan = plan(spec, schema, relation)?;
+fn straight_plan(
+    spec: &WriteSpec,
+    schema: &Schema,
+    relation: &Relation,
+    stream: &Flow,
+) -> Result<EncodePlan> {
+    let plan = stream.work(Activity::Plan, || plan(spec, schema, relation))?;
     check_straight(&plan)?;
     tracing::debug!(table = ?relation.name.to_string(), plan = %plan, "planned");
     Ok(plan)

@@ -6,8 +6,8 @@ use super::fan_out::FanOut;
 use super::target::missing_table;
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerWrite, Pool, Timeouts, ensure_schema, find_relation, has_schema, recent_writes,
-    writable_relations,
+    LedgerWrite, Pool, Timeouts, Usage, WriteState, count_writes, ensure_schema, find_relation,
+    has_schema, recent_writes, writable_relations,
 };
 use crate::plan::{Relation, TableName};
 
@@ -17,6 +17,15 @@ use crate::plan::{Relation, TableName};
 pub struct Writer {
     pub(super) pool: Pool,
     pub(super) fan_out: FanOut,
+}
+
+/// What the ledger holds.
+#[derive(Debug, Default)]
+pub struct Overview {
+    /// The writes that were begun last, newest first.
+    pub writes: Vec<LedgerWrite>,
+    /// How many there are in each state.
+    pub counts: Vec<(WriteState, u64)>,
 }
 
 impl Writer {
@@ -83,6 +92,33 @@ impl Writer {
         };
         transaction.rollback().await;
         Ok(writes)
+    }
+
+    /// The writes that were begun last and how many there are by state; none when there is no ledger.
+    ///
+    /// # Errors
+    /// What PostgreSQL said.
+    pub async fn overview(&self, limit: u32) -> Result<Overview> {
+        let transaction = self.pool.begin_control().await?;
+        let overview = match has_schema(&transaction).await? {
+            true => Overview {
+                writes: recent_writes(&transaction, limit).await?,
+                counts: count_writes(&transaction).await?,
+            },
+            false => Overview::default(),
+        };
+        transaction.rollback().await;
+        Ok(overview)
+    }
+
+    /// How busy the connections are.
+    pub fn usage(&self) -> Usage {
+        self.pool.usage()
+    }
+
+    /// Where PostgreSQL is, for people; no password.
+    pub fn address(&self) -> &str {
+        self.pool.address()
     }
 
     /// Makes the ledger where it is missing.

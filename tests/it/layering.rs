@@ -4,11 +4,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module, the modules of ours it may name, the guarded crates it may name.
-const LAYERS: [(&str, &[&str], &[&str]); 12] = [
+const LAYERS: [(&str, &[&str], &[&str]); 14] = [
     ("main", &["cli", "config", "error"], &["tokio"]),
     (
         "cli",
-        &["config", "error", "flight", "pg", "telemetry", "write"],
+        &[
+            "config",
+            "error",
+            "flight",
+            "metrics",
+            "monitor",
+            "pg",
+            "telemetry",
+            "write",
+        ],
         &["tokio"],
     ),
     (
@@ -19,34 +28,41 @@ const LAYERS: [(&str, &[&str], &[&str]); 12] = [
     ("telemetry", &[], &[]),
     (
         "flight",
-        &["write", "plan", "proto", "error", "tls"],
+        &["write", "plan", "proto", "error", "metrics", "tls"],
         &["tonic", "arrow_flight", "prost", "tokio"],
     ),
     (
         "write",
-        &["plan", "encode", "pg", "error", "failpoint"],
+        &["plan", "encode", "pg", "error", "failpoint", "metrics"],
         &["tokio"],
+    ),
+    (
+        "monitor",
+        &["write", "metrics", "error"],
+        &["tokio", "hyper"],
     ),
     ("encode", &["plan", "error"], &[]),
     (
         "pg",
-        &["plan", "error", "tls"],
+        &["plan", "error", "metrics", "tls"],
         &["tokio", "tokio_postgres", "deadpool"],
     ),
     ("plan", &["error"], &[]),
     ("tls", &["error"], &[]),
     ("error", &[], &[]),
+    ("metrics", &[], &["tokio"]),
     ("failpoint", &[], &[]),
 ];
 
 /// Crates that only some modules may name.
-const GUARDED: [&str; 6] = [
+const GUARDED: [&str; 7] = [
     "tonic",
     "arrow_flight",
     "prost",
     "tokio",
     "tokio_postgres",
     "deadpool",
+    "hyper",
 ];
 
 #[test]

@@ -19,6 +19,8 @@ mod insert_only;
 mod keyed;
 mod layering;
 mod listener_tls;
+mod monitor;
+mod monitor_page;
 mod passwords;
 mod postgres_tls;
 mod put;

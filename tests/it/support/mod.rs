@@ -3,11 +3,13 @@
 mod certificates;
 mod client;
 mod database;
+mod monitor;
 mod process;
 
 pub use certificates::Certificates;
 pub use client::{Client, Put, Told, attempt, batch, end_record, path, write};
 pub use database::{COPIES, Cluster, Database};
+pub use monitor::{get, metric, request, status};
 pub use process::Pgflight;
 
 /// Asks again and again; fails when it takes implausibly long.

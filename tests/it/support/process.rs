@@ -13,6 +13,8 @@ use super::database::Database;
 pub struct Pgflight {
     child: Child,
     pub address: String,
+    /// Where metrics and the status page are, if they were asked for.
+    pub monitor: String,
     log: Arc<Mutex<Vec<String>>>,
     failed: Arc<AtomicBool>,
     panicked: Arc<AtomicBool>,
@@ -69,6 +71,7 @@ impl Pgflight {
         let (sender, receiver) = mpsc::channel();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
+        let mut monitor = String::new();
         let failed = Arc::new(AtomicBool::new(false));
         let has_failed = Arc::clone(&failed);
         let panicked = Arc::new(AtomicBool::new(false));
@@ -83,19 +86,23 @@ impl Pgflight {
                 if line.contains("panicked") {
                     has_panicked.store(true, Ordering::SeqCst);
                 }
+                if let Some((_, rest)) = line.split_once("status page are at http://") {
+                    monitor = rest[..rest.find('/').unwrap()].to_owned();
+                }
                 if let Some((_, rest)) = line.split_once("listening on ") {
                     let end = rest.find([' ', '"']).unwrap_or(rest.len());
-                    let _ = sender.send(rest[..end].to_owned());
+                    let _ = sender.send((rest[..end].to_owned(), monitor.clone()));
                 }
                 lines.lock().unwrap().push(line);
             }
         });
-        let address = receiver
+        let (address, monitor) = receiver
             .recv_timeout(Duration::from_secs(30))
             .expect("the server says where it listens");
         Self {
             child,
             address,
+            monitor,
             log,
             failed,
             panicked,

@@ -1,0 +1,121 @@
+//! The last minutes, sample by sample: what the curve is drawn from, and who was slow.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::activity::{SIDES, Side};
+use super::registry::{Totals, totals};
+
+/// How far samples are apart.
+pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+/// Ten minutes.
+const KEPT: usize = 600;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What went through in the time before a sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// Rows per second that PostgreSQL took.
+    pub rows_per_second: f64,
+    /// Bytes of COPY per second.
+    pub bytes_per_second: f64,
+}
+
+/// Where the time of all streams went in the last minute.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Minute {
+    /// Shares by side, in the order of [`SIDES`]; together 1, or 0 without streams.
+    pub shares: [f64; SIDES.len()],
+}
+
+struct Point {
+    at: Instant,
+    totals: Totals,
+    sample: Sample,
+}
+
+static POINTS: Mutex<VecDeque<Point>> = Mutex::new(VecDeque::new());
+
+fn points() -> MutexGuard<'static, VecDeque<Point>> {
+    POINTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes samples for as long as it is polled.
+pub async fn keep_history() {
+    let mut ticks = interval(SAMPLE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        add_sample();
+    }
+}
+
+fn add_sample() {
+    let (at, totals) = (Instant::now(), totals());
+    let mut points = points();
+    let sample = match points.back() {
+        Some(before) => {
+            let seconds = at
+                .saturating_duration_since(before.at)
+                .as_secs_f64()
+                .max(0.001);
+            let per_second = |now: u64, before: u64| to_f64(now.saturating_sub(before)) / seconds;
+            Sample {
+                rows_per_second: per_second(totals.sent_row_count, before.totals.sent_row_count),
+                bytes_per_second: per_second(totals.sent_byte_count, before.totals.sent_byte_count),
+            }
+        }
+        None => Sample {
+            rows_per_second: 0.0,
+            bytes_per_second: 0.0,
+        },
+    };
+    if points.len() == KEPT {
+        points.pop_front();
+    }
+    points.push_back(Point { at, totals, sample });
+}
+
+/// The samples of the last ten minutes, oldest first.
+pub fn history() -> Vec<Sample> {
+    points().iter().map(|point| point.sample).collect()
+}
+
+/// Where the time of the streams went in the last minute.
+pub fn last_minute() -> Minute {
+    let (now, totals) = (Instant::now(), totals());
+    let points = points();
+    let before = points
+        .iter()
+        .find(|point| now.saturating_duration_since(point.at) <= MINUTE);
+    let seconds: [f64; SIDES.len()] = std::array::from_fn(|side| {
+        let before = before.map_or(0.0, |point| point.totals.side_seconds[side]);
+        (totals.side_seconds[side] - before).max(0.0)
+    });
+    let all: f64 = seconds.iter().sum();
+    Minute {
+        shares: seconds.map(|side| if all > 0.0 { side / all } else { 0.0 }),
+    }
+}
+
+impl Minute {
+    /// The side that most of the time went to, and its share; none when no stream ran.
+    pub fn slow_side(&self) -> Option<(Side, f64)> {
+        let shares = SIDES.into_iter().zip(self.shares);
+        shares
+            .max_by(|(_, a), (_, b)| a.total_cmp(b))
+            .filter(|(_, share)| *share > 0.0)
+    }
+}
+
+/// A count as a number to divide by.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a rate for people; exact up to 2⁵³"
+)]
+pub fn to_f64(count: u64) -> f64 {
+    count as f64
+}

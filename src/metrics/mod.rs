@@ -1,0 +1,23 @@
+//! What is counted and timed, and what the streams of this process are doing right now.
+//!
+//! One process serves once, so all of it is one value behind functions, as the log is. Nothing here is
+//! touched for a row: a batch, a chunk or a message costs a look at the clock and an addition.
+
+mod activity;
+mod history;
+mod reading;
+mod registry;
+mod stream;
+
+pub use activity::{Activity, SIDES, STAGES, Side};
+pub use history::{Minute, SAMPLE_INTERVAL, Sample, history, keep_history, last_minute, to_f64};
+pub use reading::{Readings, TargetReadings, encode};
+pub use registry::{CONTENT_TYPE, Reaping, Totals, is_draining};
+pub use registry::{
+    count_decode_panic, count_error, count_landed, count_published, count_reaped, observe_publish,
+    observe_turn_wait, set_draining, totals,
+};
+pub use stream::{
+    Ended, Outcome, Running, Stream, StreamView, Trouble, active_count, active_streams,
+    ended_streams, remember_trouble, troubles,
+};

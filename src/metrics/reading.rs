@@ -1,0 +1,85 @@
+//! What is read when somebody asks, and the text that Prometheus reads.
+
+use std::fmt;
+
+use super::registry::{METRICS, totals};
+
+/// What others know and are asked for when metrics are read. Labels come from closed sets.
+#[derive(Debug, Clone, Default)]
+pub struct Readings {
+    /// The databases that are written to.
+    pub targets: Vec<TargetReadings>,
+    /// Parts of the memory: name, bytes used, and how many there are.
+    pub memory: Vec<(&'static str, u64, u64)>,
+}
+
+/// What is known of a target.
+#[derive(Debug, Clone)]
+pub struct TargetReadings {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Streams that wait for their turn.
+    pub turns_waiting: usize,
+    /// Pools of connections: name, busy, idle, and how many there may be.
+    pub pools: Vec<(&'static str, usize, usize, usize)>,
+    /// Whether PostgreSQL answered.
+    pub is_up: bool,
+    /// Writes in the ledger by state; none when they could not be counted.
+    pub writes: Vec<(&'static str, u64)>,
+}
+
+/// All metrics in the text format of OpenMetrics.
+///
+/// # Errors
+/// That the library could not write them.
+pub fn encode(readings: &Readings) -> Result<String, fmt::Error> {
+    let metrics = &*METRICS;
+    // Streams that hang must not hide what they wait for.
+    totals();
+    for target in &readings.targets {
+        set(target);
+    }
+    for (part, used, limit) in &readings.memory {
+        let label = [("part", *part)];
+        metrics.memory_used.get_or_create(&label).set(gauge(*used));
+        metrics
+            .memory_limit
+            .get_or_create(&label)
+            .set(gauge(*limit));
+    }
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &metrics.registry)?;
+    Ok(text)
+}
+
+fn set(target: &TargetReadings) {
+    let metrics = &*METRICS;
+    let name = || ("target", target.name.clone());
+    let waiting = metrics.turns_waiting.get_or_create_owned(&[name()]);
+    waiting.set(gauge(target.turns_waiting));
+    for (pool, busy, idle, limit) in &target.pools {
+        let pool = || ("pool", (*pool).to_owned());
+        for (state, count) in [("busy", busy), ("idle", idle)] {
+            let labels = [name(), pool(), ("state", state.to_owned())];
+            let connections = metrics.connections.get_or_create_owned(&labels);
+            connections.set(gauge(*count));
+        }
+        let limits = metrics
+            .connections_limit
+            .get_or_create_owned(&[name(), pool()]);
+        limits.set(gauge(*limit));
+    }
+    let is_up = metrics.postgresql_up.get_or_create_owned(&[name()]);
+    is_up.set(i64::from(target.is_up));
+    for (state, count) in &target.writes {
+        let labels = [name(), ("state", (*state).to_owned())];
+        metrics
+            .writes
+            .get_or_create_owned(&labels)
+            .set(gauge(*count));
+    }
+}
+
+fn gauge<T: TryInto<i64>>(count: T) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}

@@ -1,0 +1,378 @@
+//! Every metric: its name, the question it answers, its labels. `docs/metrics.md` lists them.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::activity::{SIDES, STAGES, Side};
+use super::stream::Outcome;
+
+/// The text that [`encode`](super::encode) gives (OpenMetrics 1.0.0, "Protocol Negotiation").
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A name, and the question that the metric answers.
+struct Metric(&'static str, &'static str);
+
+const STAGE_SECONDS: Metric = Metric(
+    "pgflight_stage_seconds_total",
+    "In which stage of the pipeline do streams spend their time?",
+);
+const STAGE_ROWS: Metric = Metric(
+    "pgflight_stage_rows_total",
+    "How many rows have come out of a stage?",
+);
+const STAGE_BYTES: Metric = Metric(
+    "pgflight_stage_bytes_total",
+    "How many bytes have come out of a stage?",
+);
+const STREAM_SECONDS: Metric = Metric(
+    "pgflight_stream_seconds_total",
+    "Whom do streams wait for: which side is the slow one?",
+);
+const STREAMS_ACTIVE: Metric = Metric("pgflight_streams_active", "How many streams run?");
+const STREAMS: Metric = Metric("pgflight_streams_total", "How did streams end?");
+const TURN_WAIT_SECONDS: Metric = Metric(
+    "pgflight_turn_wait_seconds",
+    "How long did streams wait for their turn to copy?",
+);
+const TURNS_WAITING: Metric = Metric(
+    "pgflight_turns_waiting",
+    "How many streams wait for their turn to copy?",
+);
+const CONNECTIONS: Metric = Metric(
+    "pgflight_connections",
+    "How many connections to PostgreSQL are busy, and how many idle?",
+);
+const CONNECTIONS_LIMIT: Metric = Metric(
+    "pgflight_connections_limit",
+    "How many connections to PostgreSQL may there be?",
+);
+const MEMORY_USED_BYTES: Metric = Metric(
+    "pgflight_memory_used_bytes",
+    "How much of its memory is each part of the budget using?",
+);
+const MEMORY_LIMIT_BYTES: Metric = Metric(
+    "pgflight_memory_limit_bytes",
+    "How much memory may each part of the budget use?",
+);
+const WRITES: Metric = Metric(
+    "pgflight_writes",
+    "How many writes of many partitions does the ledger hold, by state?",
+);
+const PUBLISH_SECONDS: Metric = Metric(
+    "pgflight_publish_seconds",
+    "How long did commits take to publish a write, by the way it is published?",
+);
+const PUBLISHED_ROWS: Metric = Metric(
+    "pgflight_published_rows_total",
+    "How many rows has this server made visible in their tables?",
+);
+const REAPED: Metric = Metric("pgflight_reaped_total", "What did the reaper have to do?");
+const ERRORS: Metric = Metric(
+    "pgflight_errors_total",
+    "What kinds of errors were callers told?",
+);
+const DECODE_PANICS: Metric = Metric(
+    "pgflight_decode_panics_total",
+    "Has a message got past the gate that makes the decoder panic? Must stay 0",
+);
+const POSTGRESQL_UP: Metric = Metric(
+    "pgflight_postgresql_up",
+    "Did PostgreSQL answer when it was last asked?",
+);
+const DRAINING: Metric = Metric("pgflight_draining", "Is this server shutting down?");
+const BUILD_INFO: Metric = Metric("pgflight_build_info", "Which version is this?");
+
+type Label = [(&'static str, &'static str); 1];
+type ByLabel<M> = Family<Label, M>;
+/// With the name of a target, which the configuration gives.
+pub(super) type Labels<const N: usize> = [(&'static str, String); N];
+type Seconds = Counter<f64, AtomicU64>;
+
+/// What the reaper does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaping {
+    /// An open write of which nothing was heard was aborted.
+    Expired,
+    /// A commit that was decided was finished.
+    Finished,
+    /// A staging table was dropped.
+    Dropped,
+    /// A write that had ended was forgotten.
+    Forgotten,
+    /// A round was interrupted by an error.
+    Interrupted,
+}
+
+const REAPINGS: [Reaping; 5] = [
+    Reaping::Expired,
+    Reaping::Finished,
+    Reaping::Dropped,
+    Reaping::Forgotten,
+    Reaping::Interrupted,
+];
+
+impl Reaping {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Finished => "finished",
+            Self::Dropped => "dropped",
+            Self::Forgotten => "forgotten",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// Rows or bytes by stage; not every stage has its own.
+pub(super) struct ByStage {
+    pub(super) meter: Counter,
+    pub(super) decode: Counter,
+    pub(super) encode: Counter,
+    pub(super) send: Counter,
+    pub(super) commit: Counter,
+}
+
+pub(super) struct Metrics {
+    pub(super) registry: Registry,
+    pub(super) stage_seconds: [Seconds; STAGES.len()],
+    pub(super) side_seconds: [Seconds; SIDES.len()],
+    pub(super) rows: ByStage,
+    pub(super) bytes: ByStage,
+    pub(super) streams_active: Gauge,
+    streams: [Counter; 3],
+    turn_wait_seconds: Histogram,
+    pub(super) turns_waiting: Family<Labels<1>, Gauge>,
+    pub(super) connections: Family<Labels<3>, Gauge>,
+    pub(super) connections_limit: Family<Labels<2>, Gauge>,
+    pub(super) memory_used: ByLabel<Gauge>,
+    pub(super) memory_limit: ByLabel<Gauge>,
+    pub(super) writes: Family<Labels<2>, Gauge>,
+    publish_seconds: Family<Label, Histogram, fn() -> Histogram>,
+    published_rows: Counter,
+    reaped: ByLabel<Counter>,
+    errors: ByLabel<Counter>,
+    decode_panics: Counter,
+    pub(super) postgresql_up: Family<Labels<1>, Gauge>,
+    draining: Gauge,
+}
+
+pub(super) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+static IS_DRAINING: AtomicBool = AtomicBool::new(false);
+
+/// Bounds of waits, in seconds: a moment to an hour.
+fn waits() -> Histogram {
+    Histogram::new([
+        0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0,
+    ])
+}
+
+impl Metrics {
+    fn new() -> Self {
+        let mut registry = Registry::default();
+        let stage_seconds: ByLabel<Seconds> = add(&mut registry, STAGE_SECONDS);
+        let rows: ByLabel<Counter> = add(&mut registry, STAGE_ROWS);
+        let bytes: ByLabel<Counter> = add(&mut registry, STAGE_BYTES);
+        let side_seconds: ByLabel<Seconds> = add(&mut registry, STREAM_SECONDS);
+        let streams_active = add(&mut registry, STREAMS_ACTIVE);
+        let streams: ByLabel<Counter> = add(&mut registry, STREAMS);
+        let turn_wait_seconds = waits();
+        register(&mut registry, TURN_WAIT_SECONDS, turn_wait_seconds.clone());
+        let turns_waiting = add(&mut registry, TURNS_WAITING);
+        let connections = add(&mut registry, CONNECTIONS);
+        let connections_limit = add(&mut registry, CONNECTIONS_LIMIT);
+        let memory_used = add(&mut registry, MEMORY_USED_BYTES);
+        let memory_limit = add(&mut registry, MEMORY_LIMIT_BYTES);
+        let writes = add(&mut registry, WRITES);
+        let publish_seconds = Family::new_with_constructor(waits as fn() -> Histogram);
+        register(&mut registry, PUBLISH_SECONDS, publish_seconds.clone());
+        let published_rows = add(&mut registry, PUBLISHED_ROWS);
+        let reaped: ByLabel<Counter> = add(&mut registry, REAPED);
+        for reaping in REAPINGS {
+            drop(reaped.get_or_create(&[("action", reaping.name())]));
+        }
+        let errors = add(&mut registry, ERRORS);
+        let decode_panics = add(&mut registry, DECODE_PANICS);
+        let postgresql_up = add(&mut registry, POSTGRESQL_UP);
+        let draining = add(&mut registry, DRAINING);
+        let build_info: ByLabel<Gauge> = add(&mut registry, BUILD_INFO);
+        build_info
+            .get_or_create(&[("version", env!("CARGO_PKG_VERSION"))])
+            .set(1);
+        let outcomes = [Outcome::Landed, Outcome::Failed, Outcome::Left];
+        // Nobody writes to those that are not registered: such a stage has no rows or bytes of its own.
+        let no_stage = Counter::default;
+        Self {
+            registry,
+            stage_seconds: STAGES
+                .map(|stage| stage_seconds.get_or_create_owned(&[("stage", stage)])),
+            side_seconds: SIDES
+                .map(|side| side_seconds.get_or_create_owned(&[("side", side.name())])),
+            rows: ByStage {
+                meter: no_stage(),
+                decode: of_stage(&rows, "decode"),
+                encode: of_stage(&rows, "encode"),
+                send: of_stage(&rows, "send"),
+                commit: of_stage(&rows, "commit"),
+            },
+            bytes: ByStage {
+                meter: of_stage(&bytes, "meter"),
+                decode: no_stage(),
+                encode: of_stage(&bytes, "encode"),
+                send: of_stage(&bytes, "send"),
+                commit: of_stage(&bytes, "commit"),
+            },
+            streams_active,
+            streams: outcomes
+                .map(|outcome| streams.get_or_create_owned(&[("outcome", outcome.name())])),
+            turn_wait_seconds,
+            turns_waiting,
+            connections,
+            connections_limit,
+            memory_used,
+            memory_limit,
+            writes,
+            publish_seconds,
+            published_rows,
+            reaped,
+            errors,
+            decode_panics,
+            postgresql_up,
+            draining,
+        }
+    }
+
+    pub(super) fn count_stream(&self, outcome: Outcome) {
+        let [landed, failed, left] = &self.streams;
+        match outcome {
+            Outcome::Landed => landed,
+            Outcome::Failed => failed,
+            Outcome::Left => left,
+        }
+        .inc();
+    }
+}
+
+fn of_stage(family: &ByLabel<Counter>, stage: &'static str) -> Counter {
+    family.get_or_create_owned(&[("stage", stage)])
+}
+
+fn add<M>(registry: &mut Registry, metric: Metric) -> M
+where
+    M: prometheus_client::registry::Metric + Default + Clone,
+{
+    let value = M::default();
+    register(registry, metric, value.clone());
+    value
+}
+
+fn register(
+    registry: &mut Registry,
+    Metric(name, question): Metric,
+    value: impl prometheus_client::registry::Metric,
+) {
+    // The library writes the ending of counters itself, and a full stop after the help.
+    registry.register(name.trim_end_matches("_total"), question, value);
+}
+
+pub(super) fn index_of_stage(stage: &str) -> usize {
+    STAGES.iter().position(|name| *name == stage).unwrap_or(0)
+}
+
+pub(super) fn index_of_side(side: Side) -> usize {
+    SIDES.iter().position(|other| *other == side).unwrap_or(0)
+}
+
+/// Counts an error that a caller was told, by its kind: one of a closed set.
+pub fn count_error(kind: &'static str) {
+    METRICS.errors.get_or_create(&[("kind", kind)]).inc();
+}
+
+/// Counts a panic of the Arrow decoder, which ended its stream.
+pub fn count_decode_panic() {
+    METRICS.decode_panics.inc();
+}
+
+/// Counts what the reaper did.
+pub fn count_reaped(reaping: Reaping, count: u64) {
+    METRICS
+        .reaped
+        .get_or_create(&[("action", reaping.name())])
+        .inc_by(count);
+}
+
+/// Notes how long a stream waited for its turn to copy.
+pub fn observe_turn_wait(time: Duration) {
+    METRICS.turn_wait_seconds.observe(time.as_secs_f64());
+}
+
+/// Notes how long it took to publish a write, by the way it is published: one of a closed set.
+pub fn observe_publish(way: &'static str, time: Duration) {
+    METRICS
+        .publish_seconds
+        .get_or_create(&[("way", way)])
+        .observe(time.as_secs_f64());
+}
+
+/// Counts what is stored for good: staged and recorded, or in its table.
+pub fn count_landed(row_count: u64, byte_count: u64) {
+    METRICS.rows.commit.inc_by(row_count);
+    METRICS.bytes.commit.inc_by(byte_count);
+}
+
+/// Counts rows that have become visible in their table.
+pub fn count_published(row_count: u64) {
+    METRICS.published_rows.inc_by(row_count);
+}
+
+/// Says that the server shuts down.
+pub fn set_draining() {
+    METRICS.draining.set(1);
+    IS_DRAINING.store(true, Ordering::Relaxed);
+}
+
+/// Whether the server shuts down.
+pub fn is_draining() -> bool {
+    IS_DRAINING.load(Ordering::Relaxed)
+}
+
+/// What has come through this process.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Totals {
+    /// Rows made visible in their tables.
+    pub published_row_count: u64,
+    /// Streams that landed: that were staged or committed.
+    pub stream_count: u64,
+    /// Their rows.
+    pub row_count: u64,
+    /// Their bytes of COPY.
+    pub byte_count: u64,
+    /// Rows that PostgreSQL has taken, of any stream.
+    pub sent_row_count: u64,
+    /// Bytes of COPY that it has taken.
+    pub sent_byte_count: u64,
+    /// Seconds of streams by whom they waited for, in the order of [`SIDES`].
+    pub side_seconds: [f64; SIDES.len()],
+}
+
+/// What has come through this process. Streams that run are accounted for up to now.
+pub fn totals() -> Totals {
+    drop(super::stream::active_streams(usize::MAX));
+    let metrics = &*METRICS;
+    let [landed, _, _] = &metrics.streams;
+    Totals {
+        published_row_count: metrics.published_rows.get(),
+        stream_count: landed.get(),
+        row_count: metrics.rows.commit.get(),
+        byte_count: metrics.bytes.commit.get(),
+        sent_row_count: metrics.rows.send.get(),
+        sent_byte_count: metrics.bytes.send.get(),
+        side_seconds: std::array::from_fn(|side| metrics.side_seconds[side].get()),
+    }
+}

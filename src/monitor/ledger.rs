@@ -1,0 +1,75 @@
+//! What the ledger says, asked for at most every few seconds however many look.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+use crate::error::ErrorKind;
+use crate::write::{LedgerWrite, WriteState, Writer};
+
+/// How old an answer may be.
+const FRESH: Duration = Duration::from_secs(2);
+/// How long PostgreSQL may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Writes that are shown.
+const SHOWN: u32 = 30;
+
+/// What was read.
+pub(super) struct Look {
+    /// Whether PostgreSQL answered, be it with an error.
+    pub(super) is_reachable: bool,
+    /// What kind of error it was.
+    pub(super) problem: Option<&'static str>,
+    /// The writes that were begun last.
+    pub(super) writes: Vec<LedgerWrite>,
+    /// How many there are.
+    pub(super) counts: Vec<(WriteState, u64)>,
+}
+
+/// Asks PostgreSQL about all writes, those of other servers included.
+pub(super) struct Ledger {
+    writer: Writer,
+    /// Locked while PostgreSQL is asked: who comes meanwhile gets the same answer.
+    last: Mutex<Option<(Instant, Arc<Look>)>>,
+}
+
+impl Ledger {
+    pub(super) fn new(writer: Writer) -> Self {
+        let last = Mutex::new(None);
+        Self { writer, last }
+    }
+
+    pub(super) async fn look(&self) -> Arc<Look> {
+        let mut last = self.last.lock().await;
+        if let Some((at, look)) = &*last
+            && at.elapsed() < FRESH
+        {
+            return Arc::clone(look);
+        }
+        let look = match timeout(PATIENCE, self.writer.overview(SHOWN)).await {
+            Ok(Ok(overview)) => Look {
+                is_reachable: true,
+                problem: None,
+                writes: overview.writes,
+                counts: overview.counts,
+            },
+            Ok(Err(error)) => Look {
+                is_reachable: error.kind() != ErrorKind::Unavailable,
+                problem: Some(error.kind().reason()),
+                writes: Vec::new(),
+                counts: Vec::new(),
+            },
+            Err(_) => Look {
+                is_reachable: false,
+                problem: Some(ErrorKind::Timeout.reason()),
+                writes: Vec::new(),
+                counts: Vec::new(),
+            },
+        };
+        let look = Arc::new(look);
+        *last = Some((Instant::now(), Arc::clone(&look)));
+        look
+    }
+}

@@ -1,0 +1,11 @@
+//! The port for those who look: metrics, probes and the status page, read-only, over plain HTTP.
+
+mod answers;
+mod chart;
+mod ledger;
+mod page;
+mod server;
+mod status;
+mod text;
+
+pub use server::Monitor;

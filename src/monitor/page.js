@@ -1,0 +1,24 @@
+// Draws nothing: fetches the page that the server has drawn anew, and puts its middle in place of the old.
+"use strict";
+
+const PAUSE = 2000;
+const main = document.querySelector("main");
+const stale = document.getElementById("stale");
+
+async function refresh() {
+  try {
+    // Nobody looks, or somebody marks what they want to copy.
+    if (!document.hidden && getSelection().isCollapsed) {
+      const answer = await fetch("/", { cache: "no-store" });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      main.replaceChildren(...page.querySelector("main").childNodes);
+      stale.hidden = true;
+      document.documentElement.dataset.refreshed = Number(document.documentElement.dataset.refreshed ?? 0) + 1;
+    }
+  } catch {
+    stale.hidden = false;
+  }
+  setTimeout(refresh, PAUSE);
+}
+
+setTimeout(refresh, PAUSE);

@@ -1,0 +1,357 @@
+//! The page: everything is drawn here, so that it needs no script; with one, it is fetched again and again.
+
+use std::fmt::Write;
+
+use super::chart::{bar, curve};
+use super::status::{EndedStream, Status, Stream, Target, Trouble, Write as LedgerWrite};
+use super::text::{Escaped, count, duration, percent, rate, size};
+
+/// The page for how things stand.
+pub(super) fn page(status: &Status) -> String {
+    let mut html = String::with_capacity(32 * 1024);
+    html.push_str(HEAD);
+    for part in [
+        head(status),
+        verdict(status),
+        figures(status),
+        streams(status),
+        writes(status),
+        errors(status),
+        ended(status),
+    ] {
+        html.push_str(&part);
+    }
+    html.push_str(FOOT);
+    html
+}
+
+const HEAD: &str = r#"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>pgflight</title>
+<link rel="stylesheet" href="/page.css">
+<link rel="icon" href="data:,">
+<script src="/page.js" defer></script>
+<noscript><meta http-equiv="refresh" content="5"></noscript>
+</head>
+<body>
+<p id="stale" hidden>This server does not answer any more: what is below is old.</p>
+<main>
+"#;
+
+const FOOT: &str = r#"</main>
+<footer><a href="/status.json">status.json</a> <a href="/metrics">metrics</a>
+<span>Streams and the curve are this server's, writes are those of all servers on its database.</span></footer>
+</body>
+</html>
+"#;
+
+fn head(status: &Status) -> String {
+    let serving = match status.is_draining {
+        true => pill("warn", "draining"),
+        false => pill("good", "serving"),
+    };
+    let targets: String = status.targets.iter().map(target).collect();
+    format!(
+        "<header><h1>pgflight <small>{version}</small></h1>{serving}\
+         <p class=\"where\">up for {uptime}, as of <time>{now}</time></p>{targets}</header>",
+        version = Escaped(status.version),
+        uptime = duration(crate::metrics::to_f64(status.uptime_seconds)),
+        now = Escaped(&status.now),
+    )
+}
+
+fn target(target: &Target) -> String {
+    let state = match (target.is_reachable, target.problem) {
+        (true, None) => pill("good", "PostgreSQL answers"),
+        (true, Some(problem)) => pill("bad", &format!("the ledger cannot be read: {problem}")),
+        (false, _) => pill("bad", "PostgreSQL does not answer"),
+    };
+    format!(
+        "<p class=\"target\"><b>{}</b> {} {state}</p>",
+        Escaped(&target.name),
+        Escaped(&target.address)
+    )
+}
+
+fn verdict(status: &Status) -> String {
+    let (side, words, share) = match &status.bottleneck {
+        Some(slow) => (
+            slow.side,
+            slow.words,
+            format!("{} of the streams' last minute", percent(slow.share)),
+        ),
+        None => ("idle", "No stream ran in the last minute.", String::new()),
+    };
+    format!(
+        "<section class=\"verdict {side}\" id=\"bottleneck\" data-side=\"{side}\"><h2>Who is slow</h2>\
+         <p class=\"words\">{words}</p><p class=\"share\">{share}</p>{bar}</section>",
+        bar = bar(&status.shares),
+    )
+}
+
+fn figures(status: &Status) -> String {
+    // The last second alone jumps too much to be read.
+    let recent = status.rows_per_second.len().saturating_sub(5);
+    let recent = &status.rows_per_second[recent..];
+    let now =
+        recent.iter().sum::<f64>() / f64::from(u8::try_from(recent.len().max(1)).unwrap_or(1));
+    let used: u64 = status.memory.iter().map(|part| part.used_bytes).sum();
+    let limit: u64 = status.memory.iter().map(|part| part.limit_bytes).sum();
+    let counts = status
+        .targets
+        .iter()
+        .flat_map(|target| &target.write_counts);
+    let open = counts.filter(|writes| matches!(writes.state, "open" | "committing"));
+    let figures = [
+        ("rows/s", rate(now)),
+        ("bytes/s", size(status.bytes_per_second)),
+        (
+            "streams",
+            count(u64::try_from(status.stream_count).unwrap_or(u64::MAX)),
+        ),
+        (
+            "wait for a turn",
+            count(u64::try_from(status.turns_waiting).unwrap_or(u64::MAX)),
+        ),
+        ("open writes", count(open.map(|writes| writes.count).sum())),
+        ("rows published here", count(status.published_row_count)),
+        (
+            "memory for messages",
+            format!(
+                "{} of {}",
+                size(crate::metrics::to_f64(used)),
+                size(crate::metrics::to_f64(limit))
+            ),
+        ),
+    ];
+    let mut list = String::new();
+    for (name, figure) in figures {
+        write!(list, "<div><dt>{name}</dt><dd>{figure}</dd></div>").ok();
+    }
+    format!(
+        "<section><h2>Rows per second</h2>{}<dl class=\"figures\">{list}</dl></section>",
+        curve(&status.rows_per_second)
+    )
+}
+
+fn streams(status: &Status) -> String {
+    let rows = status.streams.iter().map(stream).collect();
+    let more = status.stream_count.saturating_sub(status.streams.len());
+    let table = table(
+        "streams",
+        &[
+            "write",
+            "#partition",
+            "table",
+            "#rows",
+            "#bytes",
+            "#rows/s",
+            "#runs for",
+            "now it",
+            "mostly waits for",
+        ],
+        rows,
+        "No stream runs on this server.",
+    );
+    let more = match more {
+        0 => String::new(),
+        more => format!("<p>and {more} more</p>"),
+    };
+    format!("<section><h2>Streams under way</h2>{table}{more}</section>")
+}
+
+fn stream(stream: &Stream) -> Vec<String> {
+    let mut cells = common(stream);
+    cells.push(format!(
+        "{} <span class=\"quiet\">for {}</span>",
+        stream.activity,
+        duration(stream.activity_seconds)
+    ));
+    cells.push(side(stream.slow_side));
+    cells
+}
+
+fn ended(status: &Status) -> String {
+    let rows = status.ended_streams.iter().map(ended_stream).collect();
+    let table = table(
+        "ended",
+        &[
+            "write",
+            "#partition",
+            "table",
+            "#rows",
+            "#bytes",
+            "#rows/s",
+            "#ran for",
+            "end",
+            "mostly waited for",
+        ],
+        rows,
+        "None yet.",
+    );
+    format!("<section><h2>Streams that ended</h2>{table}</section>")
+}
+
+fn ended_stream(ended: &EndedStream) -> Vec<String> {
+    let mut cells = common(&ended.stream);
+    let kind = match ended.outcome {
+        "landed" => "good",
+        _ => "bad",
+    };
+    cells.push(format!(
+        "{} <time class=\"quiet\">{}</time>",
+        pill(kind, ended.outcome),
+        Escaped(&ended.ended_at)
+    ));
+    cells.push(side(ended.stream.slow_side));
+    cells
+}
+
+fn common(stream: &Stream) -> Vec<String> {
+    vec![
+        code(&stream.write_id),
+        stream.partition_id.to_string(),
+        place(&stream.target, &stream.table),
+        count(stream.row_count),
+        size(crate::metrics::to_f64(stream.byte_count)),
+        rate(stream.rows_per_second),
+        duration(stream.seconds),
+    ]
+}
+
+fn writes(status: &Status) -> String {
+    let rows = status.writes.iter().map(write).collect();
+    let table = table(
+        "writes",
+        &[
+            "write",
+            "state",
+            "table",
+            "#rows",
+            "#bytes",
+            "#attempts",
+            "begun",
+            "ended",
+        ],
+        rows,
+        "The ledger holds no write.",
+    );
+    format!("<section><h2>Writes of many partitions</h2>{table}</section>")
+}
+
+fn write(write: &LedgerWrite) -> Vec<String> {
+    let kind = match write.state {
+        "committed" => "good",
+        "aborted" => "bad",
+        _ => "warn",
+    };
+    vec![
+        code(&write.write_id),
+        pill(kind, write.state),
+        place(&write.target, &write.table),
+        count(write.row_count),
+        size(crate::metrics::to_f64(write.byte_count)),
+        write.attempt_count.to_string(),
+        format!("<time>{}</time>", Escaped(&write.begun_at)),
+        format!("<time>{}</time>", Escaped(&write.ended_at)),
+    ]
+}
+
+fn errors(status: &Status) -> String {
+    let rows = status.errors.iter().map(trouble).collect();
+    let table = table(
+        "errors",
+        &[
+            "when",
+            "kind",
+            "SQLSTATE",
+            "call",
+            "write",
+            "#partition",
+            "table",
+            "column",
+        ],
+        rows,
+        "None since this server started.",
+    );
+    format!(
+        "<section><h2>Errors that callers were told</h2>{table}\
+         <p class=\"quiet\">The log has their text.</p></section>"
+    )
+}
+
+fn trouble(trouble: &Trouble) -> Vec<String> {
+    vec![
+        format!("<time>{}</time>", Escaped(&trouble.at)),
+        pill("bad", trouble.kind),
+        code(&trouble.sqlstate),
+        trouble.call.to_owned(),
+        code(&trouble.write_id),
+        trouble
+            .partition_id
+            .map(|id| id.to_string())
+            .unwrap_or_default(),
+        code(&trouble.table),
+        code(&trouble.column),
+    ]
+}
+
+/// A table of cells that are HTML already. Columns whose heading begins with # hold numbers.
+fn table(id: &str, headings: &[&str], rows: Vec<Vec<String>>, none: &str) -> String {
+    if rows.is_empty() {
+        return format!("<p class=\"quiet\" id=\"{id}\">{none}</p>");
+    }
+    let class = |column: usize| match headings[column].starts_with('#') {
+        true => " class=\"number\"",
+        false => "",
+    };
+    let mut html = format!("<div class=\"scroll\"><table id=\"{id}\"><thead><tr>");
+    for (column, heading) in headings.iter().enumerate() {
+        let heading = heading.trim_start_matches('#');
+        write!(html, "<th{}>{heading}</th>", class(column)).ok();
+    }
+    html.push_str("</tr></thead><tbody>");
+    for row in rows {
+        html.push_str("<tr>");
+        for (column, cell) in row.iter().enumerate() {
+            write!(html, "<td{}>{cell}</td>", class(column)).ok();
+        }
+        html.push_str("</tr>");
+    }
+    html.push_str("</tbody></table></div>");
+    html
+}
+
+fn pill(kind: &str, text: &str) -> String {
+    format!("<span class=\"pill {kind}\">{}</span>", Escaped(text))
+}
+
+fn code(text: &str) -> String {
+    match text {
+        "" => String::new(),
+        text => format!("<code>{}</code>", Escaped(text)),
+    }
+}
+
+/// A table, and its target where that was given a name.
+fn place(target: &str, table: &str) -> String {
+    match target {
+        "" | "default" => code(table),
+        target => format!(
+            "<span class=\"quiet\">{}</span> {}",
+            Escaped(target),
+            code(table)
+        ),
+    }
+}
+
+fn side(side: Option<&'static str>) -> String {
+    match side {
+        Some(side) => format!("<span class=\"dot {side}\"></span>{side}"),
+        None => String::new(),
+    }
+}

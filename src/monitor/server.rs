@@ -1,0 +1,109 @@
+//! The listener: few connections, short requests, and nobody may change anything.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::answers::Answers;
+use super::status::Status;
+use crate::error::{Error, Result};
+use crate::metrics;
+use crate::write::{Budget, Targets};
+
+/// Connections at once; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 32;
+/// How long a request may take to come whole, and its answer to go out.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may stay open, so that those who do nothing make room.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long nothing is accepted after that failed.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// A listener that answers nobody yet.
+pub struct Monitor {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Monitor {
+    /// Binds the address; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when it cannot be bound.
+    pub async fn bind(listen: SocketAddr) -> Result<Self> {
+        let failed = |error: std::io::Error| {
+            Error::unavailable(format!("cannot listen on {listen} (--metrics-listen)"))
+                .with_source(error)
+        };
+        Status::started();
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address })
+    }
+
+    /// The address it listens on, with the port that was picked.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until it is dropped, and with it every connection.
+    pub async fn serve(self, targets: Targets, budget: Budget) {
+        let answers = Arc::new(Answers::new(&targets, budget));
+        tokio::join!(metrics::keep_history(), accept(self.listener, answers));
+    }
+}
+
+async fn accept(listener: TcpListener, answers: Arc<Answers>) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let answers = Arc::clone(&answers);
+                connections.spawn(async move {
+                    let _place = place;
+                    answer(stream, answers).await;
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections for metrics");
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+async fn answer(stream: TcpStream, answers: Arc<Answers>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answers = Arc::clone(&answers);
+        async move {
+            // No answer depends on the body, so none is read.
+            let answer = answers.to(request.method(), request.uri().path());
+            Ok::<_, Infallible>(answer.await)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_TIMEOUT)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection for metrics has ended"),
+        Err(_) => tracing::debug!("a connection for metrics was open for too long"),
+    }
+}

@@ -1,0 +1,287 @@
+//! How things stand, as `/status.json` tells it and the page draws it.
+
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::ledger::Look;
+use super::text::{instant, time_of_database};
+use crate::metrics::{self, SIDES, Side, StreamView};
+use crate::write::{Budget, LedgerWrite, Writer};
+
+/// Streams that are shown; the rest are counted.
+const SHOWN: usize = 200;
+
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Everything that the page shows. Of errors and of ends of writes, kinds and names, never the text: that
+/// may repeat what a job or a trigger said.
+#[derive(Serialize)]
+pub(super) struct Status {
+    pub(super) version: &'static str,
+    pub(super) now: String,
+    pub(super) uptime_seconds: u64,
+    pub(super) is_draining: bool,
+    pub(super) targets: Vec<Target>,
+    /// Where the time of this server's streams went in the last minute; none without streams.
+    pub(super) bottleneck: Option<Bottleneck>,
+    pub(super) shares: Vec<Share>,
+    /// Each second of the last ten minutes, oldest first.
+    pub(super) rows_per_second: Vec<f64>,
+    pub(super) bytes_per_second: f64,
+    pub(super) published_row_count: u64,
+    pub(super) turns_waiting: usize,
+    pub(super) memory: Vec<Memory>,
+    pub(super) stream_count: usize,
+    pub(super) streams: Vec<Stream>,
+    pub(super) ended_streams: Vec<EndedStream>,
+    pub(super) writes: Vec<Write>,
+    pub(super) errors: Vec<Trouble>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Target {
+    pub(super) name: String,
+    pub(super) address: String,
+    pub(super) is_reachable: bool,
+    /// Why the ledger could not be read.
+    pub(super) problem: Option<&'static str>,
+    pub(super) write_counts: Vec<WriteCount>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Bottleneck {
+    pub(super) side: &'static str,
+    pub(super) share: f64,
+    pub(super) words: &'static str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Share {
+    pub(super) side: &'static str,
+    pub(super) share: f64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Memory {
+    pub(super) part: &'static str,
+    pub(super) used_bytes: u64,
+    pub(super) limit_bytes: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Stream {
+    pub(super) target: String,
+    pub(super) write_id: String,
+    pub(super) partition_id: u32,
+    pub(super) attempt_id: String,
+    pub(super) table: String,
+    pub(super) row_count: u64,
+    pub(super) byte_count: u64,
+    pub(super) seconds: f64,
+    /// Since it began.
+    pub(super) rows_per_second: f64,
+    pub(super) stage: &'static str,
+    /// What it does, in words.
+    pub(super) activity: &'static str,
+    pub(super) activity_seconds: f64,
+    /// The side that took most of its time so far.
+    pub(super) slow_side: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+pub(super) struct EndedStream {
+    #[serde(flatten)]
+    pub(super) stream: Stream,
+    pub(super) outcome: &'static str,
+    pub(super) ended_at: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct WriteCount {
+    pub(super) state: &'static str,
+    pub(super) count: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Write {
+    pub(super) target: String,
+    pub(super) write_id: String,
+    pub(super) table: String,
+    pub(super) state: &'static str,
+    pub(super) row_count: u64,
+    pub(super) byte_count: u64,
+    pub(super) attempt_count: u32,
+    pub(super) begun_at: String,
+    pub(super) ended_at: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct Trouble {
+    pub(super) at: String,
+    pub(super) call: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) sqlstate: String,
+    pub(super) write_id: String,
+    pub(super) partition_id: Option<u32>,
+    pub(super) table: String,
+    pub(super) column: String,
+}
+
+impl Status {
+    /// Reads what this process knows, beside what was read in the ledger of each target.
+    pub(super) fn now(targets: &[(&str, &Writer, &Look)], budget: &Budget) -> Self {
+        let minute = metrics::last_minute();
+        let history = metrics::history();
+        let slow = minute.slow_side();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            now: instant(SystemTime::now()),
+            uptime_seconds: STARTED.elapsed().as_secs(),
+            is_draining: metrics::is_draining(),
+            targets: targets
+                .iter()
+                .map(|(name, writer, ledger)| Target::new(name, writer, ledger))
+                .collect(),
+            bottleneck: slow.map(|(side, share)| Bottleneck {
+                side: side.name(),
+                share,
+                words: side.verdict(),
+            }),
+            shares: SIDES
+                .into_iter()
+                .zip(minute.shares)
+                .map(|(side, share)| Share {
+                    side: side.name(),
+                    share,
+                })
+                .collect(),
+            bytes_per_second: history.last().map_or(0.0, |sample| sample.bytes_per_second),
+            rows_per_second: history
+                .iter()
+                .map(|sample| sample.rows_per_second)
+                .collect(),
+            published_row_count: metrics::totals().published_row_count,
+            turns_waiting: targets
+                .iter()
+                .map(|(_, writer, _)| writer.usage().turns_waiting)
+                .sum(),
+            memory: budget
+                .usage()
+                .into_iter()
+                .map(|(part, used_bytes, limit_bytes)| Memory {
+                    part,
+                    used_bytes,
+                    limit_bytes,
+                })
+                .collect(),
+            stream_count: metrics::active_count(),
+            streams: metrics::active_streams(SHOWN)
+                .into_iter()
+                .map(Stream::from)
+                .collect(),
+            ended_streams: metrics::ended_streams()
+                .into_iter()
+                .map(|ended| EndedStream {
+                    outcome: ended.outcome.name(),
+                    ended_at: instant(ended.at),
+                    stream: ended.stream.into(),
+                })
+                .collect(),
+            writes: targets
+                .iter()
+                .flat_map(|(name, _, ledger)| {
+                    let writes = ledger.writes.iter();
+                    writes.map(|write| Write::new(name, write))
+                })
+                .collect(),
+            errors: metrics::troubles().into_iter().map(Trouble::from).collect(),
+        }
+    }
+
+    /// Begins to count how long the process runs.
+    pub(super) fn started() {
+        LazyLock::force(&STARTED);
+    }
+}
+
+impl Target {
+    fn new(name: &str, writer: &Writer, ledger: &Look) -> Self {
+        Self {
+            name: name.to_owned(),
+            address: writer.address().to_owned(),
+            is_reachable: ledger.is_reachable,
+            problem: ledger.problem,
+            write_counts: ledger
+                .counts
+                .iter()
+                .map(|(state, count)| WriteCount {
+                    state: state.as_str(),
+                    count: *count,
+                })
+                .collect(),
+        }
+    }
+}
+
+impl From<StreamView> for Stream {
+    fn from(stream: StreamView) -> Self {
+        let seconds = stream.age.as_secs_f64();
+        let rows_per_second = match stream.age > Duration::from_millis(1) {
+            true => metrics::to_f64(stream.row_count) / seconds,
+            false => 0.0,
+        };
+        Self {
+            rows_per_second,
+            seconds,
+            stage: stream.activity.stage(),
+            activity: stream.activity.words(),
+            activity_seconds: stream.activity_age.as_secs_f64(),
+            slow_side: stream.slow_side().map(Side::name),
+            target: stream.target,
+            write_id: stream.write_id,
+            partition_id: stream.partition_id,
+            attempt_id: stream.attempt_id,
+            table: stream.table,
+            row_count: stream.row_count,
+            byte_count: stream.byte_count,
+        }
+    }
+}
+
+impl Write {
+    fn new(target: &str, write: &LedgerWrite) -> Self {
+        Self {
+            target: target.to_owned(),
+            write_id: write.write_id.clone(),
+            table: write
+                .target
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            state: write.state.as_str(),
+            row_count: write.row_count,
+            byte_count: write.byte_count,
+            attempt_count: write.attempt_count,
+            begun_at: time_of_database(&write.created_at),
+            ended_at: time_of_database(&write.finished_at),
+        }
+    }
+}
+
+impl From<metrics::Trouble> for Trouble {
+    fn from(trouble: metrics::Trouble) -> Self {
+        Self {
+            at: instant(trouble.at),
+            call: trouble.call,
+            kind: trouble.kind,
+            sqlstate: trouble.sqlstate,
+            write_id: trouble.write_id,
+            partition_id: trouble.partition_id,
+            table: trouble.table,
+            column: trouble.column,
+        }
+    }
+}
