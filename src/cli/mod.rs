@@ -1,6 +1,8 @@
 //! The subcommands, a file each; what they print, and where.
 
+mod check;
 mod config;
+mod generate;
 mod plan;
 mod reload;
 mod serve;
@@ -22,10 +24,15 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Serve(options) => serve::serve(&options).await.map(|()| ExitCode::SUCCESS),
         Command::Config(command) => config::config(command).map(|()| ExitCode::SUCCESS),
+        Command::Check(options) => check::check(options).await,
         Command::Migrate(options) => migrate(options).await.map(|()| ExitCode::SUCCESS),
         Command::Plan(options) => plan::plan(options).await,
         Command::Writes(options) => writes::list(options).await.map(|()| ExitCode::SUCCESS),
         Command::Abort(options) => writes::abort(options).await,
+        Command::Completions(options) => {
+            generate::completions(&options).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Man(options) => generate::man(&options).map(|()| ExitCode::SUCCESS),
     }
 }
 

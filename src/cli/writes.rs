@@ -1,17 +1,76 @@
 //! `pgflight writes` and `pgflight abort`: what the ledger knows, and how to end what nobody ends.
 
+use std::collections::HashMap;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use pgflight::config::{Abort, Writes};
 use pgflight::error::Result;
-use pgflight::write::{LedgerWrite, WriteState};
+use pgflight::write::{LedgerWrite, WriteState, Writer};
 
-use super::{connect, say};
+use super::{complain, connect, say};
 
-/// Lists the writes of a database.
+/// Lists the writes of a database, once or again and again.
 pub(super) async fn list(options: Writes) -> Result<()> {
     let (_, writer) = connect(&options.destination).await?;
+    if options.watch {
+        return watch(&writer, &options).await;
+    }
     let writes = writer.writes(options.limit).await?;
+    table(&writes).iter().for_each(|line| say(line));
+    Ok(())
+}
+
+/// Lists them until Ctrl-C. A database that is away for a while ends nothing.
+async fn watch(writer: &Writer, options: &Writes) -> Result<()> {
+    let is_terminal = std::io::stdout().is_terminal();
+    let mut told: HashMap<String, [String; 8]> = HashMap::new();
+    loop {
+        match writer.writes(options.limit).await {
+            Ok(writes) if is_terminal => say(&screen(&table(&writes))),
+            Err(error) if is_terminal => say(&screen(&[error.to_string()])),
+            Ok(writes) => {
+                // The oldest first, as they came.
+                for write in writes.iter().rev() {
+                    let cells = cells(write);
+                    if told.get(&write.write_id) != Some(&cells) {
+                        say(&line(&cells));
+                        told.insert(write.write_id.clone(), cells);
+                    }
+                }
+                told.retain(|id, _| writes.iter().any(|write| write.write_id == *id));
+            }
+            Err(error) => complain(&error.to_string()),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(options.interval) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        }
+    }
+}
+
+/// What replaces all that a terminal shows (ECMA-48: cursor to the first place, erase to the end of each
+/// line, then to the end of the page).
+fn screen(lines: &[String]) -> String {
+    format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\n"))
+}
+
+/// For whoever reads lines: only what is there, with its name where a number would say nothing.
+fn line(cells: &[String; 8]) -> String {
+    let [id, state, table, rows, attempts, _, _, reason] = cells;
+    let place = match table.as_str() {
+        "" => String::new(),
+        table => format!(" {table}"),
+    };
+    let line = format!("{id} {state}{place}: {rows} rows in {attempts} attempts");
+    match reason.as_str() {
+        "" => line,
+        reason => format!("{line}: {reason}"),
+    }
+}
+
+/// The writes in columns, below their headings.
+fn table(writes: &[LedgerWrite]) -> Vec<String> {
     let heading = [
         "WRITE", "STATE", "TABLE", "ROWS", "ATTEMPTS", "BEGUN", "ENDED", "REASON",
     ]
@@ -26,15 +85,13 @@ pub(super) async fn list(options: Writes) -> Result<()> {
             .unwrap_or(0)
     };
     let widths: [usize; 8] = std::array::from_fn(width);
-    for row in &rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        say(cells.join("  ").trim_end());
-    }
-    Ok(())
+    let aligned = |row: &[String; 8]| {
+        let cells = row.iter().zip(widths);
+        let cells = cells.map(|(cell, width)| format!("{cell:width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        line.trim_end().to_owned()
+    };
+    rows.iter().map(aligned).collect()
 }
 
 fn cells(write: &LedgerWrite) -> [String; 8] {

@@ -10,6 +10,7 @@ use bytesize::ByteSize;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::error::Error;
 use crate::telemetry::LogFormat;
 
 /// Lands Spark DataFrames and Arrow data in PostgreSQL through binary COPY, spoken to by Arrow Flight.
@@ -47,6 +48,21 @@ impl Cli {
             options.given = Given::of(matches);
         }
         Ok(cli)
+    }
+}
+
+impl Serve {
+    /// What a server would take that was given no flags, with the environment of the process.
+    ///
+    /// # Errors
+    /// That a variable cannot be read.
+    pub(super) fn default_options() -> crate::error::Result<Self> {
+        let cli = Cli::read_from(["pgflight", "serve"])
+            .map_err(|error| Error::invalid_command(error.to_string()))?;
+        let Command::Serve(options) = cli.command else {
+            return Err(Error::internal("`serve` is another command"));
+        };
+        Ok(*options)
     }
 }
 
@@ -92,6 +108,12 @@ pub enum Command {
     #[command(subcommand)]
     Config(ConfigCommand),
 
+    /// Look at each target and tell what works there and what will not, with the SQL that would mend it.
+    ///
+    /// Nothing is changed. Exit status: 0 when writes would work, 1 when something will not, 64 for bad
+    /// usage.
+    Check(Check),
+
     /// Make the ledger: the schema `pgflight`, where the state of writes is kept.
     ///
     /// The server does it by itself when it first needs it, if its role may. Safe to run again.
@@ -118,7 +140,20 @@ pub enum Command {
     /// committed stays so. An id that is not known yet is refused from now on, so look at how it is
     /// spelled. Exit status: 0 when the write is aborted now, 1 when it is committed or was not known.
     Abort(Abort),
+
+    /// Print completions of the command line for a shell.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(Completions),
+
+    /// Print the manual page, or write the pages of all subcommands.
+    Man(Man),
 }
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  pgflight completions bash > /usr/share/bash-completion/completions/pgflight
+  pgflight completions zsh > \"${fpath[1]}/_pgflight\"
+  pgflight completions fish > ~/.config/fish/completions/pgflight.fish";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -139,6 +174,22 @@ Examples:
 
 Where the file comes from, in Python:
   pathlib.Path(\"trips.arrow\").write_bytes(table.schema.serialize())";
+
+/// Options of `pgflight completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// Options of `pgflight man`.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// A directory for a page of every subcommand; without one, the page of pgflight itself is printed.
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+}
 
 /// What can be asked about configuration files.
 #[derive(Debug, Subcommand)]
@@ -387,6 +438,18 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
         .ok_or_else(|| "the name has no address".to_owned())
 }
 
+/// Options of `pgflight check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// A table to look at, too, and at what each mode finds in it: name or schema.name.
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+
+    /// The targets; with a file and without --target, all of them.
+    #[command(flatten)]
+    pub destination: Destination,
+}
+
 /// Options of `pgflight migrate`.
 #[derive(Debug, Args)]
 pub struct Migrate {
@@ -443,6 +506,14 @@ pub struct Writes {
     /// How many, counted from the newest.
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: u32,
+
+    /// Go on until Ctrl-C: drawn anew on a terminal, elsewhere a line for each write that has changed.
+    #[arg(long)]
+    pub watch: bool,
+
+    /// How often the ledger is asked, with --watch.
+    #[arg(long, value_name = "TIME", default_value = "2s", requires = "watch", value_parser = humantime::parse_duration)]
+    pub interval: Duration,
 
     /// Where the ledger is.
     #[command(flatten)]

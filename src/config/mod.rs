@@ -12,10 +12,10 @@ mod validate;
 mod value;
 
 pub use args::{
-    Abort, Cli, Command, ConfigCheck, ConfigCommand, Destination, Migrate, Plan, Postgres, Serve,
-    Writes,
+    Abort, Check, Cli, Command, Completions, ConfigCheck, ConfigCommand, Destination, Man, Migrate,
+    Plan, Postgres, Serve, Writes,
 };
 pub use change::Change;
 pub use example::example;
-pub use target::{TargetConfig, load_target};
+pub use target::{TargetConfig, load_target, load_targets};
 pub use validate::{Config, LogConfig};

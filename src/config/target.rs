@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::args::{Destination, Postgres, Serve};
 use super::file::{File, TargetFile};
 use super::problems::Problems;
-use super::validate::read;
+use super::validate::{fill, read};
 use crate::error::{Error, Result, chain};
 use crate::pg::{ConnectionConfig, PasswordSource, PoolConfig, Timeouts};
 
@@ -32,6 +32,26 @@ pub struct TargetConfig {
     pub pool: PoolConfig,
 }
 
+/// The targets with the limits that a server would have there: the one that is named, else all.
+///
+/// # Errors
+/// As [`load_target`].
+pub fn load_targets(options: &Destination) -> Result<BTreeMap<String, TargetConfig>> {
+    let (file, mut problems) = read(options.config.as_deref())?;
+    let mut serve = Serve::default_options()?;
+    serve.postgres = options.postgres.clone();
+    fill(&mut serve, &file);
+    let mut all = targets(&serve.postgres, Some(&serve), &file.targets, &mut problems);
+    problems.into_result()?;
+    match &options.target {
+        None => Ok(all),
+        Some(name) => match all.remove_entry(name) {
+            Some(found) => Ok(BTreeMap::from([found])),
+            None => Err(no_target(name, &all)),
+        },
+    }
+}
+
 /// The target that a command is about which is no server: the one that is named, else the default.
 ///
 /// # Errors
@@ -52,10 +72,14 @@ pub fn load_target(options: &Destination) -> Result<TargetConfig> {
         );
         Error::invalid_command(text)
     })?;
-    let missing = format!("there is no target {name:?}; there are: {}", names());
-    targets
-        .remove(&name)
-        .ok_or_else(|| Error::not_found(missing))
+    let found = targets.remove(&name);
+    found.ok_or_else(|| no_target(&name, &targets))
+}
+
+fn no_target(name: &str, targets: &BTreeMap<String, TargetConfig>) -> Error {
+    let names: Vec<&str> = targets.keys().map(String::as_str).collect();
+    let names = names.join(", ");
+    Error::not_found(format!("there is no target {name:?}; there are: {names}"))
 }
 
 /// The databases: those of the file, else the one of flags and environment.

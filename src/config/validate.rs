@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use super::args::{Cli, Command, Given, Serve};
+use super::args::{Given, Serve};
 use super::file::File;
 use super::problems::Problems;
 use super::target::{TargetConfig, default_target, targets};
@@ -125,17 +125,8 @@ impl Config {
     /// # Errors
     /// As [`Config::load`], and for what the environment says and cannot be read.
     pub fn load_file(path: &Path) -> Result<Self> {
-        let arguments = [
-            "pgflight".as_ref(),
-            "serve".as_ref(),
-            "--config".as_ref(),
-            path.as_os_str(),
-        ];
-        let cli =
-            Cli::read_from(arguments).map_err(|error| Error::invalid_command(error.to_string()))?;
-        let Command::Serve(options) = cli.command else {
-            return Err(Error::internal("`serve` is another command"));
-        };
+        let mut options = Serve::default_options()?;
+        options.config = Some(path.to_owned());
         Self::load(&options)
     }
 }
@@ -159,7 +150,7 @@ pub(super) fn read(path: Option<&Path>) -> Result<(File, Problems)> {
 }
 
 /// Takes from the file what was not typed.
-fn fill(options: &mut Serve, file: &File) {
+pub(super) fn fill(options: &mut Serve, file: &File) {
     fn put<T: Clone>(given: &Given, option: &str, value: &mut T, from_file: Option<T>) {
         if let Some(from_file) = from_file
             && !given.has(option)

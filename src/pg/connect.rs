@@ -67,6 +67,11 @@ impl ConnectionConfig {
         self.driver.get_password().is_some()
     }
 
+    /// `sslmode`, as far as the text or libpq's environment says it.
+    pub fn tls_mode(&self) -> Option<&str> {
+        self.parameters.mode()
+    }
+
     /// Takes the password from a source, whenever a connection is made.
     pub fn with_password(mut self, source: PasswordSource) -> Self {
         self.password = Some(Arc::new(Password::new(source)));

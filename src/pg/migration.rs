@@ -10,7 +10,7 @@ const CREATE_SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS pgflight;\n\n";
 
 /// What makes version n out of version n − 1; each can run twice. A later version only adds, so that
 /// servers of both versions can work on one database while they are rolled over.
-const MIGRATIONS: [&str; 2] = [
+pub(super) const MIGRATIONS: [&str; 2] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
 ];

@@ -5,6 +5,7 @@ mod connect;
 mod connection;
 mod copy;
 mod effects;
+mod facts;
 mod ledger;
 mod merge;
 mod migration;
@@ -29,6 +30,7 @@ pub use catalog::{
 pub use connect::ConnectionConfig;
 pub use copy::CopySink;
 pub use effects::{copy_obstacle, side_effects};
+pub use facts::{LedgerFacts, ServerFacts, server_facts, unique_keys};
 pub use ledger::{
     Attempt, Decision, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, WriteState, abort, attempts,
     begin, commit, committing_writes, count_writes, find_attempt, find_write, finish_commit,

@@ -47,6 +47,10 @@ impl Parameters {
         (rest.unwrap_or_else(|| text.to_owned()), parameters)
     }
 
+    pub(super) fn mode(&self) -> Option<&str> {
+        self.mode.as_deref()
+    }
+
     /// Completes them from libpq's environment.
     pub(super) fn or(mut self, variable: &dyn Fn(&str) -> Option<String>) -> Self {
         self.mode = self.mode.or_else(|| variable("PGSSLMODE"));

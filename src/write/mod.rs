@@ -2,6 +2,7 @@
 
 mod attempt;
 mod budget;
+mod check;
 mod commit;
 mod evolution;
 mod fan_out;
@@ -18,6 +19,7 @@ mod two_phase;
 mod writer;
 
 pub use budget::{Budget, BudgetConfig, Share};
+pub use check::{Expected, Finding, Verdict};
 pub use fan_out::FanOut;
 pub use pipeline::{EndOfStream, EndRecord, StreamMessage};
 pub use preview::{Preview, PreviewedColumn};

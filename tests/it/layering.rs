@@ -15,6 +15,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 14] = [
             "metrics",
             "monitor",
             "pg",
+            "plan",
             "telemetry",
             "write",
         ],

@@ -11,6 +11,7 @@
     reason = "a test fails by panicking, and waits by the clock on the wall"
 )]
 
+mod check;
 mod configuration;
 mod evolution;
 mod fan_out;

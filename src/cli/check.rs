@@ -1,0 +1,70 @@
+//! `pgflight check`: what works in each target and what will not.
+
+use std::process::ExitCode;
+
+use pgflight::config::{Check, TargetConfig, load_targets};
+use pgflight::error::{Error, Result, chain};
+use pgflight::pg::Pool;
+use pgflight::plan::TableName;
+use pgflight::write::{Expected, Finding, Verdict, Writer};
+
+use super::{START_TIMEOUT, say};
+
+/// Looks at the targets, and tells.
+pub(super) async fn check(options: Check) -> Result<ExitCode> {
+    let table = options.table.as_deref().map(TableName::parse).transpose()?;
+    let targets = load_targets(&options.destination)?;
+    if table.is_some() && targets.len() > 1 {
+        let names: Vec<&str> = targets.keys().map(String::as_str).collect();
+        return Err(Error::invalid_command(format!(
+            "--table is in one target: choose it by --target: {}",
+            names.join(", ")
+        )));
+    }
+    let mut is_bad = false;
+    for (name, target) in &targets {
+        say(&format!("target {name}: {}", target.connection));
+        let findings = match findings(target, table.as_ref()).await {
+            Ok(findings) => findings,
+            Err(error) => vec![Finding {
+                verdict: Verdict::Bad,
+                text: chain(&error),
+                mend: Vec::new(),
+            }],
+        };
+        for finding in &findings {
+            is_bad |= finding.verdict == Verdict::Bad;
+            tell(finding);
+        }
+    }
+    Ok(match is_bad {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
+}
+
+async fn findings(target: &TargetConfig, table: Option<&TableName>) -> Result<Vec<Finding>> {
+    let writer = Writer::new(Pool::new(&target.connection, &target.pool)?);
+    writer.check(START_TIMEOUT).await?;
+    let expected = Expected {
+        connections: target.pool.max_copies + target.pool.control_connections,
+        tls_mode: target.connection.tls_mode().map(str::to_owned),
+    };
+    let mut findings = writer.check_database(&expected).await?;
+    if let Some(table) = table {
+        findings.extend(writer.check_table(table).await?);
+    }
+    Ok(findings)
+}
+
+fn tell(finding: &Finding) {
+    let verdict = match finding.verdict {
+        Verdict::Good => "ok",
+        Verdict::Warning => "warning",
+        Verdict::Bad => "FAILS",
+    };
+    say(&format!("  {verdict:7}  {}", finding.text));
+    for statement in &finding.mend {
+        say(&format!("           {statement}"));
+    }
+}

@@ -1,0 +1,183 @@
+//! What decides whether a server can do its work in a database: version, rights, settings, TLS.
+
+use super::migration::MIGRATIONS;
+use super::transaction::Transaction;
+use crate::error::Result;
+
+/// What PostgreSQL says about itself and about the role of ours.
+#[derive(Debug, Clone)]
+pub struct ServerFacts {
+    /// `150018`.
+    pub version_number: i32,
+    /// `15.18`.
+    pub version: String,
+    /// The role whose rights count, quoted where SQL needs it.
+    pub role: String,
+    /// The role that logs in, whose settings and limits count, quoted where SQL needs it.
+    pub login: String,
+    /// The database, quoted where SQL needs it.
+    pub database: String,
+    /// The state of the schema where writes are kept.
+    pub ledger: LedgerFacts,
+    /// Whether the role may make temporary tables.
+    pub may_make_temporary: bool,
+    /// Connections that the role can have, as far as settings and limits say.
+    pub max_connections: i64,
+    /// What limits them, in the words of PostgreSQL.
+    pub connections_limited_by: String,
+    /// Connections that others have now.
+    pub connections_in_use: i64,
+    /// `max_prepared_transactions`.
+    pub max_prepared_transactions: i64,
+    /// The version of TLS, if the connection has it.
+    pub tls: Option<String>,
+    /// The connection does not leave the machine.
+    pub is_local: bool,
+    /// `UTF8`.
+    pub encoding: String,
+    /// Settings of the role that end a long COPY, with their values.
+    pub timeouts: Vec<String>,
+}
+
+/// The state of the schema where writes are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LedgerFacts {
+    /// Not there, and the role may make it or not.
+    Missing {
+        /// Whether it may.
+        may_make: bool,
+    },
+    /// Made for an older server, and the role may bring it up to date or not.
+    Old {
+        /// Whether it may.
+        may_change: bool,
+    },
+    /// There, and the role lacks these rights.
+    Lacking(Vec<String>),
+    /// There, and all is well.
+    Good,
+}
+
+/// Asks for them.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn server_facts(transaction: &Transaction) -> Result<ServerFacts> {
+    let row = transaction.query_one(FACTS, &[]).await?;
+    let newest = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
+    let has_ledger: bool = row.get("has_ledger");
+    let version = match has_ledger && row.get::<_, bool>("may_read") {
+        true => {
+            let select = "SELECT COALESCE(pg_catalog.max(version), 0) FROM pgflight.migration";
+            transaction.query_one(select, &[]).await?.get(0)
+        }
+        false => newest,
+    };
+    let lacking: Vec<String> = row.get("lacking");
+    let ledger = match has_ledger {
+        false => LedgerFacts::Missing {
+            may_make: row.get("may_make_ledger"),
+        },
+        true if !lacking.is_empty() => LedgerFacts::Lacking(lacking),
+        true if version < newest => LedgerFacts::Old {
+            may_change: row.get("owns_ledger"),
+        },
+        true => LedgerFacts::Good,
+    };
+    Ok(ServerFacts {
+        version_number: row.get("version_number"),
+        version: row.get("version"),
+        role: row.get("role"),
+        login: row.get("login"),
+        database: row.get("database"),
+        ledger,
+        may_make_temporary: row.get("may_make_temporary"),
+        max_connections: row.get("max_connections"),
+        connections_limited_by: row.get("limited_by"),
+        connections_in_use: row.get("in_use"),
+        max_prepared_transactions: row.get("max_prepared"),
+        tls: row.get("tls"),
+        is_local: row.get("is_local"),
+        encoding: row.get("encoding"),
+        timeouts: row.get("timeouts"),
+    })
+}
+
+/// Columns of each unique index that ON CONFLICT can be settled by, quoted where SQL needs it.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn unique_keys(transaction: &Transaction, table_oid: u32) -> Result<Vec<String>> {
+    let rows = transaction.query(UNIQUE_KEYS, &[&table_oid]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+const FACTS: &str = "
+    WITH limits(most, reason) AS (
+        SELECT pg_catalog.current_setting('max_connections')::bigint
+               - CASE WHEN r.rolsuper THEN 0
+                 ELSE pg_catalog.current_setting('superuser_reserved_connections')::bigint
+                      + COALESCE(pg_catalog.current_setting('reserved_connections', true)::bigint, 0) END,
+               'max_connections'
+        FROM pg_catalog.pg_roles r WHERE r.rolname = session_user
+        UNION ALL
+        SELECT r.rolconnlimit, 'the connection limit of role ' || pg_catalog.quote_ident(r.rolname)
+        FROM pg_catalog.pg_roles r
+        WHERE r.rolname = session_user AND r.rolconnlimit >= 0 AND NOT r.rolsuper
+        UNION ALL
+        SELECT d.datconnlimit, 'the connection limit of the database'
+        FROM pg_catalog.pg_database d
+        WHERE d.datname = pg_catalog.current_database() AND d.datconnlimit >= 0),
+    ledger(tables) AS (
+        SELECT ARRAY(SELECT c.oid FROM pg_catalog.pg_class c
+                     WHERE c.relnamespace = pg_catalog.to_regnamespace('pgflight')
+                       AND c.relname IN ('migration', 'write', 'attempt')))
+    SELECT pg_catalog.current_setting('server_version_num')::integer AS version_number,
+           pg_catalog.current_setting('server_version') AS version,
+           pg_catalog.quote_ident(current_user) AS role,
+           pg_catalog.quote_ident(session_user) AS login,
+           pg_catalog.quote_ident(pg_catalog.current_database()) AS database,
+           EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                   WHERE n.nspname = 'pgflight' AND c.relname = 'migration') AS has_ledger,
+           COALESCE((SELECT pg_catalog.has_schema_privilege(n.oid, 'CREATE, USAGE')
+                     FROM pg_catalog.pg_namespace n WHERE n.nspname = 'pgflight'),
+                    pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')) AS may_make_ledger,
+           COALESCE((SELECT pg_catalog.bool_and(pg_catalog.pg_has_role(c.relowner, 'USAGE'))
+                     FROM pg_catalog.pg_class c WHERE c.oid = ANY (ledger.tables)), false) AS owns_ledger,
+           COALESCE((SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+                            AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                     WHERE n.nspname = 'pgflight' AND c.relname = 'migration'), false) AS may_read,
+           ARRAY(SELECT need || ' ON SCHEMA pgflight'
+                 FROM pg_catalog.unnest(ARRAY['USAGE', 'CREATE']) need, pg_catalog.pg_namespace n
+                 WHERE n.nspname = 'pgflight' AND NOT pg_catalog.has_schema_privilege(n.oid, need)
+                 UNION ALL
+                 SELECT need || ' ON ALL TABLES IN SCHEMA pgflight'
+                 FROM pg_catalog.unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) need
+                 WHERE EXISTS (SELECT FROM pg_catalog.unnest(ledger.tables) t
+                               WHERE NOT pg_catalog.has_table_privilege(t, need))) AS lacking,
+           pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY') AS may_make_temporary,
+           (SELECT most FROM limits ORDER BY most LIMIT 1) AS max_connections,
+           (SELECT reason FROM limits ORDER BY most LIMIT 1) AS limited_by,
+           (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity
+            WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()) AS in_use,
+           pg_catalog.current_setting('max_prepared_transactions')::bigint AS max_prepared,
+           (SELECT s.version FROM pg_catalog.pg_stat_ssl s
+            WHERE s.pid = pg_catalog.pg_backend_pid() AND s.ssl) AS tls,
+           COALESCE(pg_catalog.inet_server_addr() <<= '127.0.0.0/8' OR pg_catalog.inet_server_addr() = '::1',
+                    true) AS is_local,
+           pg_catalog.current_setting('server_encoding') AS encoding,
+           ARRAY(SELECT s.name || ' = ' || pg_catalog.current_setting(s.name)
+                 FROM pg_catalog.pg_settings s
+                 WHERE s.name IN ('statement_timeout', 'transaction_timeout') AND s.setting <> '0'
+                 ORDER BY s.name) AS timeouts
+    FROM ledger";
+
+const UNIQUE_KEYS: &str = "
+    SELECT (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY k.number)
+            FROM pg_catalog.unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) WITH ORDINALITY k(attnum, number)
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum)
+    FROM pg_catalog.pg_index i
+    WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
+      AND i.indpred IS NULL AND i.indexprs IS NULL
+    ORDER BY i.indisprimary DESC, i.indexrelid";

@@ -1,0 +1,359 @@
+//! What works in a database and what will not, in plain words, with what would mend it.
+
+use super::writer::Writer;
+use crate::error::{Error, Result};
+use crate::pg::{
+    LedgerFacts, ServerFacts, Transaction, check_owned, check_rights, check_swappable,
+    copy_obstacle, find_relation, server_facts, side_effects, two_phase_obstacle, unique_keys,
+};
+use crate::plan::{Relation, TableName};
+
+/// The oldest PostgreSQL that is served, as `server_version_num` has it.
+const OLDEST_VERSION: i32 = 130_000;
+
+/// How much something matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It works.
+    Good,
+    /// It works, and somebody should know of it.
+    Warning,
+    /// It will not work.
+    Bad,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it matters.
+    pub verdict: Verdict,
+    /// What was found.
+    pub text: String,
+    /// SQL that would mend it, a statement each.
+    pub mend: Vec<String>,
+}
+
+/// What a server is to do in a database.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// Connections that one server takes at most.
+    pub connections: usize,
+    /// `sslmode`, as far as it was said.
+    pub tls_mode: Option<String>,
+}
+
+impl Finding {
+    fn new(verdict: Verdict, text: impl Into<String>) -> Self {
+        let (text, mend) = (text.into(), Vec::new());
+        Self {
+            verdict,
+            text,
+            mend,
+        }
+    }
+
+    fn mended_by(mut self, statement: impl Into<String>) -> Self {
+        self.mend.push(statement.into());
+        self
+    }
+
+    /// An error says how to mend what it found, after a semicolon.
+    fn of(verdict: Verdict, what: &str, error: &Error) -> Self {
+        let text = format!("{what}: {error}");
+        match text.split_once("; GRANT ") {
+            Some((text, grant)) => Self::new(verdict, text).mended_by(format!("GRANT {grant};")),
+            None => Self::new(verdict, text),
+        }
+    }
+}
+
+impl Writer {
+    /// Looks at what a server needs in this database.
+    ///
+    /// # Errors
+    /// That it cannot be asked.
+    pub async fn check_database(&self, expected: &Expected) -> Result<Vec<Finding>> {
+        let transaction = self.pool.begin_control().await?;
+        let facts = server_facts(&transaction).await?;
+        transaction.rollback().await;
+        let findings = [
+            Some(version(&facts)),
+            Some(tls(&facts, expected)),
+            Some(ledger(&facts)),
+            temporary(&facts),
+            Some(connections(&facts, expected)),
+            Some(prepared(&facts)),
+            timeouts(&facts),
+            encoding(&facts),
+        ];
+        Ok(findings.into_iter().flatten().collect())
+    }
+
+    /// Looks at what each mode would find in a table.
+    ///
+    /// # Errors
+    /// That it cannot be asked.
+    pub async fn check_table(&self, table: &TableName) -> Result<Vec<Finding>> {
+        let transaction = self.pool.begin_control().await?;
+        let findings = match find_relation(&transaction, table).await {
+            Ok(Some(relation)) => modes(&transaction, &relation).await,
+            Ok(None) => {
+                let error = super::target::missing_table(&transaction, table).await?;
+                Ok(vec![Finding::new(Verdict::Bad, error.to_string())])
+            }
+            Err(error) => Ok(vec![Finding::new(Verdict::Bad, error.to_string())]),
+        };
+        transaction.rollback().await;
+        findings
+    }
+}
+
+fn version(facts: &ServerFacts) -> Finding {
+    match facts.version_number >= OLDEST_VERSION {
+        true => Finding::new(Verdict::Good, format!("PostgreSQL {}", facts.version)),
+        false => Finding::new(
+            Verdict::Bad,
+            format!(
+                "PostgreSQL {} is too old: 13 is the oldest that is served",
+                facts.version
+            ),
+        ),
+    }
+}
+
+fn tls(facts: &ServerFacts, expected: &Expected) -> Finding {
+    let mode = expected.tls_mode.as_deref().unwrap_or("prefer");
+    match &facts.tls {
+        Some(version) if mode == "verify-full" => Finding::new(
+            Verdict::Good,
+            format!("{version}, and PostgreSQL has shown who it is (sslmode={mode})"),
+        ),
+        Some(version) => Finding::new(
+            Verdict::Warning,
+            format!(
+                "{version}, but whether this is the right PostgreSQL was not looked at in full \
+                 (sslmode={mode}); sslmode=verify-full with sslrootcert does"
+            ),
+        ),
+        None if facts.is_local => Finding::new(
+            Verdict::Good,
+            "no TLS, and the connection stays on this machine",
+        ),
+        None => Finding::new(
+            Verdict::Warning,
+            format!(
+                "no TLS (sslmode={mode}): whoever is in between reads the rows; turn PostgreSQL's setting \
+                 ssl on, and use sslmode=verify-full with sslrootcert"
+            ),
+        ),
+    }
+}
+
+fn ledger(facts: &ServerFacts) -> Finding {
+    let role = &facts.role;
+    match &facts.ledger {
+        LedgerFacts::Good => Finding::new(Verdict::Good, "the ledger (schema pgflight) is there"),
+        LedgerFacts::Missing { may_make: true } => Finding::new(
+            Verdict::Good,
+            "the ledger (schema pgflight) is made when it is first needed, or by `pgflight migrate`",
+        ),
+        LedgerFacts::Missing { may_make: false } => Finding::new(
+            Verdict::Bad,
+            format!("there is no ledger (schema pgflight), and {role} may not make it: no write of many \
+                 partitions can begin"),
+        )
+        .mended_by(format!("CREATE SCHEMA pgflight AUTHORIZATION {role};")),
+        LedgerFacts::Old { may_change: true } => Finding::new(
+            Verdict::Good,
+            "the ledger (schema pgflight) is brought up to date when it is first needed",
+        ),
+        LedgerFacts::Old { may_change: false } => Finding::new(
+            Verdict::Bad,
+            format!("the ledger (schema pgflight) is of an older version, and {role} does not own it: let its \
+                 owner run what `pgflight migrate --print` prints"),
+        ),
+        LedgerFacts::Lacking(rights) => {
+            let text = format!(
+                "{role} may not do all that it must in the ledger (schema pgflight): no write of many \
+                 partitions works"
+            );
+            let grants = rights.iter().map(|right| format!("GRANT {right} TO {role};"));
+            Finding {
+                mend: grants.collect(),
+                ..Finding::new(Verdict::Bad, text)
+            }
+        }
+    }
+}
+
+fn temporary(facts: &ServerFacts) -> Option<Finding> {
+    let ServerFacts { role, database, .. } = facts;
+    (!facts.may_make_temporary).then(|| {
+        Finding::new(
+            Verdict::Warning,
+            format!(
+                "{role} may not make temporary tables: writes of one stream fail in keyed modes, and where \
+                 rows must be inserted or cast"
+            ),
+        )
+        .mended_by(format!("GRANT TEMPORARY ON DATABASE {database} TO {role};"))
+    })
+}
+
+fn connections(facts: &ServerFacts, expected: &Expected) -> Finding {
+    let needed = i64::try_from(expected.connections).unwrap_or(i64::MAX);
+    let (most, used) = (facts.max_connections, facts.connections_in_use);
+    let told = format!(
+        "a server takes up to {needed} connections; {} allows {most}, of which {used} are in use",
+        facts.connections_limited_by
+    );
+    if needed > most {
+        let mend = match facts.connections_limited_by.as_str() {
+            "max_connections" => format!(
+                "ALTER SYSTEM SET max_connections = {}; -- and restart PostgreSQL",
+                needed + 100
+            ),
+            "the connection limit of the database" => {
+                format!(
+                    "ALTER DATABASE {} CONNECTION LIMIT {needed};",
+                    facts.database
+                )
+            }
+            _ => format!("ALTER ROLE {} CONNECTION LIMIT {needed};", facts.login),
+        };
+        let text = format!("{told}: copies would fail; lower max_copies, or raise the limit");
+        return Finding::new(Verdict::Bad, text).mended_by(mend);
+    }
+    if needed > most - used {
+        let text = format!("{told}: there may be too few, and every replica takes as many");
+        return Finding::new(Verdict::Warning, text);
+    }
+    Finding::new(
+        Verdict::Good,
+        format!("{told}; every replica takes as many"),
+    )
+}
+
+fn prepared(facts: &ServerFacts) -> Finding {
+    match facts.max_prepared_transactions {
+        0 => Finding::new(
+            Verdict::Warning,
+            "max_prepared_transactions is 0: appends of many partitions go through a staging table, and \
+             each row is written twice",
+        )
+        .mended_by("ALTER SYSTEM SET max_prepared_transactions = 64; -- and restart PostgreSQL"),
+        count => Finding::new(
+            Verdict::Good,
+            format!(
+                "max_prepared_transactions is {count}: so many partitions of appends wait in the table \
+                 itself, more in a staging table"
+            ),
+        ),
+    }
+}
+
+fn timeouts(facts: &ServerFacts) -> Option<Finding> {
+    let timeouts = &facts.timeouts;
+    if timeouts.is_empty() {
+        return None;
+    }
+    let text = format!(
+        "{}: a COPY that takes longer is ended, and its task fails",
+        timeouts.join(", ")
+    );
+    let names = timeouts
+        .iter()
+        .filter_map(|setting| setting.split_once(" = "));
+    let resets = names.map(|(name, _)| format!("ALTER ROLE {} SET {name} = 0;", facts.login));
+    Some(Finding {
+        mend: resets.collect(),
+        ..Finding::new(Verdict::Warning, text)
+    })
+}
+
+fn encoding(facts: &ServerFacts) -> Option<Finding> {
+    let encoding = &facts.encoding;
+    (encoding != "UTF8").then(|| {
+        let text =
+            format!("the database has encoding {encoding}: text that it cannot hold is rejected");
+        Finding::new(Verdict::Warning, text)
+    })
+}
+
+/// What each mode would find. Only what keeps every mode from writing is bad.
+async fn modes(transaction: &Transaction, relation: &Relation) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    let may = async |what: &str, rights: &[&str]| match check_rights(transaction, relation, rights)
+        .await
+    {
+        Ok(()) => Ok(Finding::new(
+            Verdict::Good,
+            format!("{what}: may be written"),
+        )),
+        Err(error) => Err(error),
+    };
+    match may("append", &["INSERT"]).await {
+        Ok(finding) => findings.push(finding),
+        Err(error) => return Ok(vec![Finding::of(Verdict::Bad, "no mode", &error)]),
+    }
+    if let Some(obstacle) = copy_obstacle(transaction, relation).await? {
+        let text = format!(
+            "append: PostgreSQL takes no COPY here ({obstacle}), so rows are inserted from \
+             a staging table"
+        );
+        findings.push(Finding::new(Verdict::Warning, text));
+    } else if let Some(obstacle) = two_phase_obstacle(transaction, relation).await? {
+        let text = format!(
+            "append of many partitions: by way of a staging table, since {obstacle}; each row \
+             is written twice"
+        );
+        findings.push(Finding::new(Verdict::Warning, text));
+    } else {
+        let text = "append of many partitions: partitions wait in the table itself, as prepared transactions";
+        findings.push(Finding::new(Verdict::Good, text));
+    }
+    for (what, rights) in [
+        ("overwrite with truncate", &["INSERT", "TRUNCATE"][..]),
+        ("overwrite with delete", &["INSERT", "DELETE"]),
+        ("update_only", &["SELECT", "UPDATE"]),
+        ("delete_by_key", &["SELECT", "DELETE"]),
+    ] {
+        let found = may(what, rights).await;
+        findings.push(found.unwrap_or_else(|error| Finding::of(Verdict::Warning, what, &error)));
+    }
+    findings.push(match check_swappable(transaction, relation).await {
+        Ok(()) => Finding::new(Verdict::Good, "overwrite with swap: may be swapped"),
+        Err(error) => Finding::of(Verdict::Warning, "overwrite with swap", &error),
+    });
+    let upsert = may("upsert", &["SELECT", "INSERT", "UPDATE"]).await;
+    findings.push(
+        match (upsert, unique_keys(transaction, relation.oid).await?) {
+            (Err(error), _) => Finding::of(Verdict::Warning, "upsert and insert_if_absent", &error),
+            (Ok(_), keys) if keys.is_empty() => {
+                let text = "upsert and insert_if_absent: there is no unique index to find rows by";
+                let table = &relation.name;
+                Finding::new(Verdict::Warning, text).mended_by(format!(
+                    "CREATE UNIQUE INDEX ON {table} (<columns of the key>);"
+                ))
+            }
+            (Ok(_), keys) => {
+                let text = format!(
+                    "upsert and insert_if_absent: by the keys ({})",
+                    keys.join("), (")
+                );
+                Finding::new(Verdict::Good, text)
+            }
+        },
+    );
+    if let Err(error) = check_owned(transaction, relation, "add columns").await {
+        let what = "schema_evolution add_columns";
+        findings.push(Finding::of(Verdict::Warning, what, &error));
+    }
+    let effects = side_effects(transaction, relation).await?;
+    findings.extend(
+        effects
+            .into_iter()
+            .map(|text| Finding::new(Verdict::Warning, text)),
+    );
+    Ok(findings)
+}

@@ -1,0 +1,331 @@
+//! `pgflight check`, and what else the command line tells people.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::support::{Certificates, Cluster, Database, Pgflight};
+
+fn run(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Pgflight::command().args(arguments).output().unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(told).unwrap())
+}
+
+/// Checks a database and a table of it, and expects an exit status and these parts of what is told.
+fn check(url: &str, arguments: &[&str], code: i32, expected: &[&str]) -> String {
+    let arguments = [&["check", "--postgres", url], arguments].concat();
+    let (status, told) = run(&arguments);
+    assert_eq!(status, Some(code), "{told}");
+    for part in expected {
+        assert!(told.contains(part), "{part:?} is not in\n{told}");
+    }
+    told
+}
+
+/// A role of the test's own, for its database.
+async fn loader(database: &Database) -> (String, String) {
+    let role = format!("loader_{}", uuid::Uuid::new_v4().simple());
+    database.execute(&format!("CREATE ROLE {role} LOGIN")).await;
+    let url = database.url.replace("postgres@", &format!("{role}@"));
+    (role, url)
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_database_is_told_with_the_sql_that_mends_it() {
+    let database = Database::new().await;
+    check(
+        &database.url,
+        &[],
+        0,
+        &[
+            "ok       PostgreSQL",
+            "this machine",
+            "is made when it is first needed",
+        ],
+    );
+    let (role, url) = loader(&database).await;
+    let ledger = format!("CREATE SCHEMA pgflight AUTHORIZATION {role};");
+    check(&url, &[], 1, &["FAILS    there is no ledger", &ledger]);
+    database.execute(&ledger).await;
+    check(&url, &[], 0, &["is made when it is first needed"]);
+    assert_eq!(run(&["migrate", "--postgres", &database.url]).0, Some(0));
+    let grants = [
+        format!("GRANT SELECT ON ALL TABLES IN SCHEMA pgflight TO {role};"),
+        format!("GRANT DELETE ON ALL TABLES IN SCHEMA pgflight TO {role};"),
+    ];
+    database
+        .execute(&format!(
+            "ALTER SCHEMA pgflight OWNER TO postgres; REVOKE ALL ON SCHEMA pgflight FROM {role}"
+        ))
+        .await;
+    let told = check(&url, &[], 1, &["may not do all", &grants[0], &grants[1]]);
+    // What is told mends it.
+    for statement in told
+        .lines()
+        .filter(|line| line.trim_start().starts_with("GRANT"))
+    {
+        database.execute(statement).await;
+    }
+    check(&url, &[], 0, &["the ledger (schema pgflight) is there"]);
+    database
+        .execute(&format!(
+            "ALTER ROLE {role} CONNECTION LIMIT 5; ALTER ROLE {role} SET statement_timeout = '30s'"
+        ))
+        .await;
+    let name = database.text("SELECT current_database()").await;
+    database
+        .execute(&format!("REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC"))
+        .await;
+    let told = check(
+        &url,
+        &[],
+        1,
+        &[
+            "up to 20 connections",
+            "allows 5",
+            "statement_timeout = 30s",
+            "temporary tables",
+        ],
+    );
+    let mends = told.lines().filter(|line| {
+        ["ALTER", "GRANT"]
+            .iter()
+            .any(|verb| line.trim_start().starts_with(verb))
+    });
+    for statement in mends {
+        if !statement.contains("SYSTEM") {
+            database.execute(statement).await;
+        }
+    }
+    let told = check(&url, &[], 0, &["up to 20 connections"]);
+    assert!(
+        !told.contains("statement_timeout") && !told.contains("temporary"),
+        "{told}"
+    );
+    database
+        .execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
+        .await;
+    check(
+        "postgres://ana:s3cret@127.0.0.1:1/x",
+        &[],
+        1,
+        &["FAILS    cannot connect to PostgreSQL at 127.0.0.1:1"],
+    );
+}
+
+#[tokio::test]
+async fn what_a_table_means_for_each_mode_is_told() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE TABLE plain (n int);
+             CREATE TABLE keyed (a int, \"B\" int, v text, UNIQUE (a, \"B\"));
+             CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+             CREATE TRIGGER watched BEFORE INSERT ON keyed FOR EACH ROW EXECUTE FUNCTION nothing();
+             CREATE TABLE secured (n int); ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
+             ALTER TABLE secured FORCE ROW LEVEL SECURITY",
+        )
+        .await;
+    let (role, url) = loader(&database).await;
+    let migrated = format!(
+        "CREATE SCHEMA pgflight AUTHORIZATION {role}; GRANT INSERT ON plain, secured TO {role}"
+    );
+    database.execute(&migrated).await;
+    let plain = [
+        "ok       append of many partitions: partitions wait in the table",
+        "ok       overwrite with swap",
+        "warning  upsert and insert_if_absent: there is no unique index",
+        "CREATE UNIQUE INDEX ON public.plain (",
+    ];
+    check(&database.url, &["--table", "plain"], 0, &plain);
+    let keyed = [
+        "by way of a staging table, since it has a unique index",
+        "by the keys (a, \"B\")",
+        "triggers run for the rows and may change them: watched",
+        "warning  overwrite with swap: public.keyed cannot be swapped",
+    ];
+    check(&database.url, &["--table", "public.keyed"], 0, &keyed);
+    let granted = format!("GRANT TRUNCATE ON public.plain TO {role};");
+    let others = [
+        "warning  overwrite with truncate: the server's role may not",
+        &granted,
+        "only the owner of public.plain can",
+    ];
+    check(&url, &["--table", "plain"], 0, &others);
+    check(
+        &url,
+        &["--table", "secured"],
+        0,
+        &["takes no COPY here (row-level security"],
+    );
+    let insert = format!("GRANT INSERT ON public.keyed TO {role};");
+    check(
+        &url,
+        &["--table", "keyed"],
+        1,
+        &["FAILS    no mode: the server's role may not", &insert],
+    );
+    check(
+        &url,
+        &["--table", "Plain"],
+        1,
+        &["FAILS    table \"Plain\" does not exist; there is public.plain"],
+    );
+    let (code, told) = run(&["check", "--postgres", &url, "--table", "a.b.c.d"]);
+    assert_eq!(code, Some(64), "{told}");
+    database
+        .execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
+        .await;
+}
+
+#[tokio::test]
+async fn settings_of_a_cluster_are_held_against_what_a_server_takes() {
+    let cluster = Cluster::start_with(&["max_prepared_transactions=0", "max_connections=15"]);
+    let mended = [
+        "ALTER SYSTEM SET max_connections = 120; -- and restart",
+        "FAILS    a server takes up to 20 connections; max_connections allows 15",
+        "warning  max_prepared_transactions is 0",
+        "ALTER SYSTEM SET max_prepared_transactions",
+    ];
+    check(&cluster.url, &[], 1, &mended);
+    // With a limit that fits, and TLS as it is said to be.
+    let certificates = Certificates::new();
+    let file = certificates.path("pgflight.toml");
+    let text = format!(
+        "[limits]\nmax_copies = 4\n[targets.a]\npostgres = '{0}?sslmode=disable'\n[targets.b]\npostgres = '{0}'\n",
+        cluster.url
+    );
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let (code, told) = run(&["check", "--config", file]);
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(told.matches("up to 8 connections").count(), 2, "{told}");
+    let (_, told) = run(&["check", "--config", file, "--target", "b"]);
+    assert!(
+        told.starts_with("target b: ") && !told.contains("target a"),
+        "{told}"
+    );
+    let (code, told) = run(&["check", "--config", file, "--table", "t"]);
+    assert_eq!(code, Some(64), "{told}");
+}
+
+#[tokio::test]
+async fn watched_writes_are_told_line_by_line_or_drawn_on_a_terminal() {
+    let database = Database::new().await;
+    let arguments = [
+        "writes",
+        "--watch",
+        "--interval",
+        "20ms",
+        "--postgres",
+        &database.url,
+    ];
+    let mut lines = Pgflight::command();
+    let mut lines = lines
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // util-linux's script gives its command a terminal.
+    let command = [&[env!("CARGO_BIN_EXE_pgflight")][..], &arguments]
+        .concat()
+        .join(" ");
+    let mut drawn = Command::new("script");
+    let drawn = drawn
+        .args(["-qefc", &command, "/dev/null"])
+        .stdin(Stdio::null());
+    let mut drawn = drawn.stdout(Stdio::piped()).spawn().unwrap();
+    let expect = |source: std::process::ChildStdout| {
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            BufReader::new(source)
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+        move |part: &str| loop {
+            let line = receiver.recv_timeout(Duration::from_secs(30)).expect(part);
+            if line.contains(part) {
+                return line;
+            }
+        }
+    };
+    let told = expect(lines.stdout.take().unwrap());
+    let shown = expect(drawn.stdout.take().unwrap());
+    shown("\x1b[HWRITE");
+    assert_eq!(
+        run(&["abort", "w1", "--postgres", &database.url]).0,
+        Some(1)
+    );
+    assert_eq!(
+        told("w1"),
+        "w1 aborted: 0 rows in 0 attempts: aborted by hand"
+    );
+    assert!(shown("w1").contains("aborted"));
+    assert_eq!(
+        run(&[
+            "abort",
+            "w2",
+            "--reason",
+            "why not",
+            "--postgres",
+            &database.url
+        ])
+        .0,
+        Some(1)
+    );
+    // What was told is not told again.
+    assert_eq!(told("w"), "w2 aborted: 0 rows in 0 attempts: why not");
+    let interrupted = Command::new("kill")
+        .args(["-INT", &lines.id().to_string()])
+        .status();
+    assert!(interrupted.unwrap().success());
+    assert_eq!(lines.wait().unwrap().code(), Some(0));
+    drawn.kill().unwrap();
+    drawn.wait().unwrap();
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_subcommand() {
+    let subcommands = [
+        "serve",
+        "check",
+        "config",
+        "migrate",
+        "plan",
+        "writes",
+        "abort",
+        "completions",
+        "man",
+    ];
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script) = run(&["completions", shell]);
+        assert_eq!(code, Some(0));
+        for name in subcommands.iter().chain(&["max-copies", "drain-timeout"]) {
+            assert!(
+                script.contains(name),
+                "{name} is not in the completions of {shell}"
+            );
+        }
+    }
+    let parsed = Command::new("bash")
+        .args(["-nc", &run(&["completions", "bash"]).1])
+        .status();
+    assert!(parsed.unwrap().success());
+    let (code, page) = run(&["man"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        page.contains(".TH pgflight 1") && page.contains("pgflight\\-serve(1)"),
+        "{page}"
+    );
+    let folder = std::env::temp_dir().join(format!("pgflight-man-{}", uuid::Uuid::new_v4()));
+    std::fs::create_dir(&folder).unwrap();
+    assert_eq!(run(&["man", folder.to_str().unwrap()]).0, Some(0));
+    for name in subcommands {
+        let page = std::fs::read_to_string(folder.join(format!("pgflight-{name}.1")));
+        assert!(page.unwrap().contains(".SH NAME"));
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
