@@ -1,6 +1,7 @@
 //! What will be written into which column, decided before the first row: pure, no I/O.
 
 pub mod arrow_schema;
+mod builtin;
 mod conversion;
 pub mod ddl;
 mod encode_plan;

@@ -156,6 +156,19 @@ pub struct Attribute {
 }
 
 impl Column {
+    /// A column that takes NULL, has no modifier and no default, and may be written.
+    pub fn new(name: Ident, ty: PgType) -> Self {
+        Self {
+            name,
+            ty,
+            typmod: -1,
+            nullable: true,
+            has_default: false,
+            generated: false,
+            identity_always: false,
+        }
+    }
+
     /// The type with its modifier, as `format_type` prints it: `numeric(10,2)`.
     pub fn type_name(&self) -> String {
         self.ty.name_with_modifier(self.typmod)

@@ -99,15 +99,7 @@ fn relation() -> Relation {
 }
 
 fn column(name: &str, ty: PgType) -> Column {
-    Column {
-        name: Ident::new(name).unwrap(),
-        ty,
-        typmod: -1,
-        nullable: true,
-        has_default: false,
-        generated: false,
-        identity_always: false,
-    }
+    Column::new(Ident::new(name).unwrap(), ty)
 }
 
 fn table(columns: Vec<Column>) -> Relation {

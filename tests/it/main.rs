@@ -13,6 +13,7 @@
 
 mod check;
 mod configuration;
+mod decimals;
 mod evolution;
 mod fan_out;
 mod hostile;
@@ -22,6 +23,7 @@ mod layering;
 mod listener_tls;
 mod monitor;
 mod monitor_page;
+mod pairs;
 mod passwords;
 mod postgres_tls;
 mod put;

@@ -12,7 +12,7 @@ use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use fastrand::Rng;
 use futures_util::TryStreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Database, Pgflight, Put, batch, end_record, write};
 
@@ -395,11 +395,11 @@ impl Round {
 }
 
 /// A write of one batch, dictionaries as they are.
-async fn put(rows: RecordBatch) -> Put {
+pub(crate) async fn put(rows: RecordBatch, spec: Value) -> Put {
     let count = (rows.num_rows(), usize::from(rows.num_rows() > 0));
     let mut messages: Vec<_> = FlightDataEncoderBuilder::new()
         .with_schema(rows.schema())
-        .with_flight_descriptor(Some(write(json!({"table": "t", "mode": "MODE_APPEND"}))))
+        .with_flight_descriptor(Some(write(spec)))
         .with_dictionary_handling(DictionaryHandling::Resend)
         .build(futures_util::stream::iter([Ok(rows)]))
         .try_collect()
@@ -470,7 +470,8 @@ async fn random_tables_land_as_postgresql_itself_would_make_them() {
                 .zip(&generated)
                 .map(|(name, c)| (name.as_str(), c.array.clone())),
         );
-        let put = put(batch(&arrays)).await;
+        let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+        let put = put(batch(&arrays), spec).await;
         let types: Vec<String> = generated
             .iter()
             .map(|column| format!("{} into {}", column.array.data_type(), column.sql_type))

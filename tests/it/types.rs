@@ -494,3 +494,22 @@ async fn the_plan_is_told_on_the_command_line_from_a_file_a_stream_or_a_schema()
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[tokio::test]
+async fn types_by_oid_are_as_the_catalog_has_them() {
+    let database = Database::new().await;
+    let mut known = 0;
+    for oid in 1..10_000 {
+        let Some(ty) = pgflight::plan::PgType::builtin(oid) else {
+            continue;
+        };
+        known += 1;
+        let name = format!("SELECT format_type({oid}, NULL)");
+        assert_eq!(database.text(&name).await, ty.name, "{oid}");
+        if let pgflight::plan::PgTypeKind::Array(element) = ty.kind {
+            let element_oid = format!("SELECT typelem FROM pg_type WHERE oid = {oid}");
+            assert_eq!(database.text(&element_oid).await, element.oid.to_string());
+        }
+    }
+    assert_eq!(known, 2 * 34);
+}

@@ -6,8 +6,10 @@ use arrow_array::types::*;
 use arrow_array::{Array, *};
 use arrow_buffer::{IntervalMonthDayNano, i256};
 use arrow_schema::{DataType, Field};
+use arrow_select::take::take;
 
-use super::{array_of, copy};
+use super::cases::{Tuple, parse};
+use super::{HEADER, TRAILER, array_of, copy};
 use crate::plan::PgTypeKind::{self, *};
 
 /// Holds what is made of the arrays to `tests/golden/<name>.bin`.
@@ -24,25 +26,79 @@ pub(super) fn check(name: &str, columns: Vec<(ArrayRef, PgTypeKind)>) {
 pub(super) fn check_with_modifiers(name: &str, columns: Vec<(ArrayRef, PgTypeKind, i32)>) {
     let path = format!("{}/tests/golden/{name}.bin", env!("CARGO_MANIFEST_DIR"));
     let expected = std::fs::read(&path).unwrap();
-    // The whole array, and the same values as a slice of a longer one.
-    let sliced = columns
-        .iter()
-        .map(|(array, kind, typmod)| {
-            let padding = array.slice(array.len() / 2, array.len() - array.len() / 2);
-            let longer = arrow_select::concat::concat(&[&*padding, array, &*padding]).unwrap();
-            (
-                longer.slice(padding.len(), array.len()),
-                kind.clone(),
-                *typmod,
-            )
-        })
-        .collect();
-    assert_eq!(hex(&copy(columns).unwrap()), hex(&expected), "{name}");
-    assert_eq!(
-        hex(&copy(sliced).unwrap()),
-        hex(&expected),
-        "{name}, sliced"
-    );
+    for (layout, of) in LAYOUTS {
+        let columns = columns.iter();
+        let columns = columns.map(|(array, kind, typmod)| (of(array), kind.clone(), *typmod));
+        let bytes = copy(columns.collect()).unwrap();
+        assert_eq!(hex(&bytes), hex(&expected), "{name}, {layout}");
+    }
+    let tuples = parse(&expected[HEADER.len()..expected.len() - TRAILER.len()]);
+    for (index, (array, kind, typmod)) in columns.into_iter().enumerate() {
+        let cells = tuples.iter().map(|tuple| tuple[index].clone());
+        let encode = |array: ArrayRef| {
+            let bytes = copy(vec![(array, kind.clone(), typmod)]).unwrap();
+            parse(&bytes[HEADER.len()..bytes.len() - TRAILER.len()])
+        };
+        let rows = array.len();
+        let nulls = take(&array, &UInt32Array::new_null(rows), None).unwrap();
+        assert_eq!(encode(nulls), vec![vec![None]; rows], "{name}, all NULL");
+        assert_eq!(
+            encode(array.slice(0, 0)),
+            Vec::<Tuple>::new(),
+            "{name}, empty"
+        );
+        let valid: UInt32Array = (0..)
+            .zip(cells.clone())
+            .filter_map(|(i, cell)| cell.map(|_| i))
+            .collect();
+        let without = encode(take(&array, &valid, None).unwrap());
+        let cells: Vec<Tuple> = cells.flatten().map(|cell| vec![Some(cell)]).collect();
+        assert_eq!(without, cells, "{name}, no NULL");
+    }
+}
+
+type Layout = (&'static str, fn(&ArrayRef) -> ArrayRef);
+
+/// The same values as they come, as a slice of a longer array, behind a dictionary, in runs, and as views.
+const LAYOUTS: [Layout; 5] = [
+    ("as they come", Clone::clone),
+    ("sliced", |array| {
+        let padding = array.slice(array.len() / 2, array.len() - array.len() / 2);
+        let longer = arrow_select::concat::concat(&[&*padding, array, &*padding]).unwrap();
+        longer.slice(padding.len(), array.len())
+    }),
+    ("behind a dictionary", |array| {
+        // In another order than the rows.
+        let count = i32::try_from(array.len()).unwrap();
+        let order: UInt32Array = (0..)
+            .take(array.len())
+            .collect::<Vec<u32>>()
+            .into_iter()
+            .rev()
+            .collect();
+        let values = take(array, &order, None).unwrap();
+        let keys = (0..count).rev().collect::<Int32Array>();
+        Arc::new(DictionaryArray::new(keys, values))
+    }),
+    ("in runs", |array| {
+        let ends: Int32Array = (1..).take(array.len()).collect();
+        Arc::new(RunArray::<Int32Type>::try_new(&ends, array).unwrap())
+    }),
+    ("as views", as_views),
+];
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only what has views is of interest"
+)]
+fn as_views(array: &ArrayRef) -> ArrayRef {
+    let views = match array.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        DataType::List(item) => DataType::ListView(item.clone()),
+        _ => return array.clone(),
+    };
+    arrow_cast::cast(array, &views).unwrap()
 }
 
 /// Sixteen bytes a line, so that a difference can be found.

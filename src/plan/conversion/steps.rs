@@ -184,6 +184,10 @@ impl Converted<'_> {
         Ok(false)
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only what has an address is of interest"
+    )]
     fn form(&mut self, form: Form, field: &Field) -> Result<(), Refusal> {
         use PgTypeKind as K;
         use Source as S;
@@ -192,7 +196,16 @@ impl Converted<'_> {
         let document = matches!(kind, K::Json | K::Jsonb);
         let source = Source::of(&self.data_type);
         let binary = matches!(source, S::Binary | S::FixedBinary { .. });
-        let address = matches!(kind, K::Inet | K::Cidr | K::Macaddr | K::Macaddr8);
+        let width = match source {
+            S::FixedBinary { width } => Some(width),
+            _ => None,
+        };
+        let address = match kind {
+            K::Inet | K::Cidr => matches!(width, None | Some(4 | 16)),
+            K::Macaddr => matches!(width, None | Some(6)),
+            K::Macaddr8 => matches!(width, None | Some(6 | 8)),
+            _ => false,
+        };
         let integral = matches!(kind, K::Int2 | K::Int4 | K::Int8 | K::Numeric);
         let uuid = extension::name(field) == Some("arrow.uuid")
             && self.data_type == DataType::FixedSizeBinary(16);

@@ -5,6 +5,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+use futures_util::SinkExt;
 use tokio_postgres::{Client, NoTls};
 
 /// The COPYs that run in the database of the test.
@@ -76,6 +78,14 @@ impl Database {
             .batch_execute(sql)
             .await
             .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    /// A COPY of this text.
+    pub async fn copy(&self, sql: &str, text: String) {
+        let sink = self.client().copy_in::<_, Bytes>(sql).await.unwrap();
+        let mut sink = std::pin::pin!(sink);
+        sink.send(text.into()).await.unwrap();
+        sink.finish().await.unwrap();
     }
 
     /// The first column of all rows, as text, joined by commas; NULL as `null`.

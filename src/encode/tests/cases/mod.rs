@@ -12,6 +12,6 @@ mod run;
 mod tables;
 mod types;
 
-pub(crate) use judge::{judge, parse};
+pub(crate) use judge::{Tuple, judge, parse};
 pub(crate) use run::run;
 pub(crate) use tables::{array_of, batch, column, encode, pg_type, relation};

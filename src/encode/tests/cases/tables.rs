@@ -12,13 +12,8 @@ use crate::plan::{Column, EncodePlan, Ident, PgType, PgTypeKind, QualifiedName, 
 /// A nullable column of a type, with the OIDs that PostgreSQL's pg_type.dat gives.
 pub(crate) fn column(name: &str, kind: PgTypeKind, typmod: i32) -> Column {
     Column {
-        name: Ident::new(name).unwrap(),
-        ty: pg_type(kind),
         typmod,
-        nullable: true,
-        has_default: false,
-        generated: false,
-        identity_always: false,
+        ..Column::new(Ident::new(name).unwrap(), pg_type(kind))
     }
 }
 
