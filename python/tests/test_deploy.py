@@ -38,7 +38,7 @@ def run(*command: Any, **options: Any) -> str:
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package, with the binary that the other tests use."""
     directory = tmp_path_factory.mktemp("package")
-    printed = run(ROOT / "scripts/package", "--binary", binary(), directory)
+    printed = run(ROOT / "scripts/package", "--quick", "--binary", binary(), directory)
     return Path(printed.strip())
 
 

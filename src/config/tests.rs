@@ -9,6 +9,8 @@ use super::args::{Cli, Command, Serve};
 use super::validate::Config;
 use super::{example, file::File, problems::Problems};
 
+mod page;
+
 /// A file of its own for a test, removed with its value.
 struct TemporaryFile(PathBuf);
 
