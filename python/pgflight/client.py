@@ -60,6 +60,7 @@ class Client:
         order_by: Optional[str] = None,
         conversions: Optional[Mapping[str, Mapping[str, Any]]] = None,
         schema_evolution: Optional[str] = None,
+        sync_sequences: bool = False,
         target: Optional[str] = None,
         progress: Union[bool, Callable[[Progress], None]] = False,
     ) -> WriteResult:
@@ -97,6 +98,9 @@ class Client:
             schema_evolution: what happens to columns that the table lacks: "refuse" (default) the
                 write; "add_columns" to the table, which the server's role must own, together with the
                 rows (column_types says of which types); or "ignore" them.
+            sync_sequences: moves the sequences of serial and identity columns on to the greatest value in
+                their column, when the rows are committed; otherwise a later INSERT may be given a
+                value that is there already.
             target: the database, by a name that the server was configured with; its default unless
                 given.
             progress: True: tells on standard error how far it is. A callable is called with a
@@ -126,6 +130,7 @@ class Client:
             order_by=order_by,
             conversions=conversions,
             schema_evolution=schema_evolution,
+            sync_sequences=sync_sequences,
             target=target,
         )
         schema, batches = frame(data)

@@ -126,6 +126,7 @@ def write_spec(
     publish: Optional[str] = None,
     conversions: Optional[Mapping[str, Mapping[str, Any]]] = None,
     schema_evolution: Optional[str] = None,
+    sync_sequences: bool = False,
     target: Optional[str] = None,
 ) -> Dict[str, Any]:
     """A `WriteSpec`: where rows go and how. `write_dataframe` says what the arguments mean.
@@ -176,6 +177,8 @@ def write_spec(
         }
     if schema_evolution is not None:
         spec["schemaEvolution"] = _word("schema_evolution", schema_evolution, SCHEMA_EVOLUTION)
+    if sync_sequences:
+        spec["syncSequences"] = True
     return spec
 
 

@@ -46,6 +46,7 @@ def write_dataframe(
     publish: Optional[str] = None,
     conversions: Optional[Mapping[str, Mapping[str, Any]]] = None,
     schema_evolution: Optional[str] = None,
+    sync_sequences: bool = False,
     target: Optional[str] = None,
     write_id: Optional[str] = None,
     token: Optional[str] = None,
@@ -93,6 +94,9 @@ def write_dataframe(
         schema_evolution: what happens to columns that the table lacks: "refuse" (default) the
             write; "add_columns" to the table, which the server's role must own, together with the
             rows (column_types says of which types); or "ignore" them.
+        sync_sequences: moves the sequences of serial and identity columns on to the greatest value in
+            their column, when the rows are committed; otherwise a later INSERT may be given a
+            value that is there already.
         target: The database, by a name that the server was configured with; its default unless given.
         write_id: A name of your own for this write, at most 128 bytes. Calling again with the same
             name and arguments writes nothing if the write was committed and returns its result: a
@@ -138,6 +142,7 @@ def write_dataframe(
         publish=publish,
         conversions=match_columns(conversions or {}, schema.names),
         schema_evolution=schema_evolution,
+        sync_sequences=sync_sequences,
         target=target,
     )
     write = DistributedWrite.begin(endpoint, spec, schema, write_id)

@@ -30,6 +30,7 @@ _KNOWN = (
     "publish",
     "conversions",
     "schemaEvolution",
+    "syncSequences",
     "target",
     "writeId",
     "sinkId",
@@ -97,6 +98,7 @@ class SparkOptions:
     publish: Optional[str]
     conversions: Dict[str, Dict[str, Any]]
     schema_evolution: Optional[str]
+    sync_sequences: bool
     target: Optional[str]
     write_id: Optional[str]
 
@@ -115,6 +117,7 @@ class SparkOptions:
             publish=self.publish,
             conversions=match_columns(self.conversions, names),
             schema_evolution=self.schema_evolution,
+            sync_sequences=self.sync_sequences,
             target=self.target,
         )
 
@@ -162,6 +165,7 @@ def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
         publish=given.get("publish"),
         conversions=_conversions(given.get("conversions", "{}")),
         schema_evolution=given.get("schemaevolution"),
+        sync_sequences=_flag(given, "syncSequences") or False,
         target=given.get("target"),
         write_id=given.get("writeid"),
     )

@@ -158,6 +158,11 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
             "schema_evolution add_columns has no meaning with MODE_DELETE_BY_KEY",
         ));
     }
+    if spec.sync_sequences && wire_mode == v1::Mode::DeleteByKey {
+        return Err(Error::invalid_command(
+            "sync_sequences has no meaning with MODE_DELETE_BY_KEY",
+        ));
+    }
     let definition = spec.table_definition.unwrap_or_default();
     let makes_tables = match wire_mode == v1::Mode::Append {
         true => spec.create_if_missing,
@@ -218,6 +223,7 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
             .into_iter()
             .map(|(column, asked)| Ok((column, conversion(asked)?)))
             .collect::<Result<_>>()?,
+        sync_sequences: spec.sync_sequences,
         schema_evolution: match schema_evolution {
             v1::SchemaEvolution::Unspecified | v1::SchemaEvolution::Refuse => {
                 SchemaEvolution::Refuse

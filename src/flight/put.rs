@@ -46,6 +46,7 @@ pub(super) async fn put(
                 column_types: Default::default(),
                 conversions: Default::default(),
                 schema_evolution: Default::default(),
+                sync_sequences: false,
                 primary_key: Default::default(),
             };
             let receipt = writer

@@ -13,6 +13,7 @@ mod password;
 mod pool;
 mod prepared;
 mod reap;
+mod sequences;
 mod sql;
 mod sqlstate;
 mod staging;
@@ -45,6 +46,7 @@ pub use prepared::{
     roll_back_prepared, two_phase_obstacle,
 };
 pub use reap::{drop_staging_of, ended_with_staging, expire_writes, forget_writes};
+pub use sequences::{check_sequences, move_sequences, sequence_columns};
 pub use staging::{
     accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of,
     keep_accepted, make_shadow, new_shadow_name, new_staging_name, publish_rows,

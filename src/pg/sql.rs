@@ -272,6 +272,19 @@ pub(super) fn merge(merge: &Merge<'_>) -> String {
     }
 }
 
+/// `$1` is the sequence's OID. A sequence that was never asked has its first value as its last.
+pub(super) fn move_sequence(
+    table: &QualifiedName,
+    column: &Ident,
+    sequence: &QualifiedName,
+) -> String {
+    format!(
+        "SELECT pg_catalog.setval($1::pg_catalog.oid::pg_catalog.regclass, most) \
+         FROM (SELECT pg_catalog.max({column})::pg_catalog.int8 AS most FROM {table}) filled, {sequence} s \
+         WHERE most > s.last_value OR most = s.last_value AND NOT s.is_called"
+    )
+}
+
 /// INSERT writes a column that is GENERATED ALWAYS AS IDENTITY only when it is told to; COPY always.
 fn overriding(target: &[Column], names: &[&Ident]) -> &'static str {
     let identity = target

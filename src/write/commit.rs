@@ -51,7 +51,7 @@ impl Writer {
             .await
             .map_err(|error| error.with_write_id(write_id))?;
         self.clean_up(write_id).await;
-        let status = self.status(write_id).await?;
+        let (write, status) = self.find_status(write_id).await?;
         if status.state != WriteState::Committed {
             // A replica that lacked the commit was promoted: ledger and rows are as before it.
             return Err(Error::unavailable(
@@ -59,6 +59,7 @@ impl Writer {
             )
             .with_write_id(write_id));
         }
+        self.move_sequences(&spec_of(&write)?).await;
         Ok(status)
     }
 

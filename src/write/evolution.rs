@@ -21,6 +21,14 @@ fn lacks(relation: &Relation, field: &FieldRef) -> bool {
     !columns.any(|column| column.name.as_str().to_lowercase() == folded)
 }
 
+/// Whether a field is left out where what the table lacks is to be ignored: also one whose column PostgreSQL
+/// generates.
+fn is_ignored(relation: &Relation, field: &FieldRef) -> bool {
+    let mut columns = relation.columns.iter();
+    let generated = columns.any(|column| column.generated && column.name.as_str() == field.name());
+    generated || lacks(relation, field)
+}
+
 /// The fields that are written: all, unless those that the table lacks are to be ignored.
 ///
 /// # Errors
@@ -35,7 +43,7 @@ pub(super) fn written<'a>(
     }
     let fields = schema.fields().iter();
     let kept: Vec<FieldRef> = fields
-        .filter(|field| !lacks(relation, field))
+        .filter(|field| !is_ignored(relation, field))
         .cloned()
         .collect();
     if kept.is_empty() && !schema.fields().is_empty() {
@@ -58,8 +66,8 @@ pub(super) fn left_out<'a>(
         SchemaEvolution::Refuse | SchemaEvolution::AddColumns => Vec::new(),
         SchemaEvolution::Ignore => {
             let fields = schema.fields().iter();
-            let lacking = fields.filter(|field| lacks(relation, field));
-            lacking.map(|field| field.name().as_str()).collect()
+            let ignored = fields.filter(|field| is_ignored(relation, field));
+            ignored.map(|field| field.name().as_str()).collect()
         }
     }
 }

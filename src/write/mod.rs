@@ -10,6 +10,7 @@ mod lanes;
 mod pipeline;
 mod preview;
 mod reaper;
+mod sequences;
 mod session;
 mod single;
 mod spec;

@@ -13,7 +13,7 @@ use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::pg::{
     Transaction, add_columns_statement, add_primary_key, add_primary_key_statement, create_table,
-    create_table_statement, find_relation, qualify, side_effects,
+    create_table_statement, find_relation, qualify, sequence_columns, side_effects,
 };
 use crate::plan::{EncodePlan, FieldPlan, Relation};
 
@@ -163,6 +163,15 @@ async fn preview(transaction: &Transaction, spec: &WriteSpec, schema: &Schema) -
     preview
         .warnings
         .extend(side_effects(transaction, &relation).await?);
+    if !spec.sync_sequences {
+        let filled = sequence_columns(transaction, &relation).await?;
+        let brought = filled
+            .into_iter()
+            .filter(|name| schema.field_with_name(name).is_ok());
+        preview.warnings.extend(brought.map(|name| {
+            format!("column {name} is given values that its sequence does not know of and may give out again, unless sync_sequences is asked for")
+        }));
+    }
     Ok(preview)
 }
 
@@ -179,7 +188,8 @@ fn columns(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Vec<Previe
             return PreviewedColumn {
                 name: field.name().clone(),
                 arrow_type: field.data_type().to_string(),
-                encoding: "left out: the table has no such column".to_owned(),
+                encoding: "left out: the table has no such column, or PostgreSQL generates it"
+                    .to_owned(),
                 ..PreviewedColumn::default()
             };
         }

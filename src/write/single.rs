@@ -43,7 +43,28 @@ impl Writer {
         let write_id = new_stream_id();
         stream.identify(&write_id, 0, "");
         stream.enter(Activity::Open);
-        let (transaction, opened) = self.open_stream(&write_id, spec, schema, stream).await?;
+        let receipt = self
+            .write_as(&write_id, spec, schema, messages, end, stream)
+            .await?;
+        if !receipt.skipped {
+            self.move_sequences(spec).await;
+        }
+        Ok(receipt)
+    }
+
+    async fn write_as<S>(
+        &self,
+        write_id: &str,
+        spec: &WriteSpec,
+        schema: &Schema,
+        messages: S,
+        end: EndOfStream,
+        stream: &Flow,
+    ) -> Result<Receipt>
+    where
+        S: Stream<Item = Result<StreamMessage>> + Unpin,
+    {
+        let (transaction, opened) = self.open_stream(write_id, spec, schema, stream).await?;
         let (relation, publish) = match opened {
             Opened::Table(relation, publish) => (relation, publish),
             Opened::LeftAlone(relation) => {
@@ -72,7 +93,7 @@ impl Writer {
                 target: &relation,
                 by_swap: publish == Publish::Swap,
             };
-            let filled = self.fill(filling, &write_id, transaction, incoming);
+            let filled = self.fill(filling, write_id, transaction, incoming);
             return filled.await.map_err(in_table);
         }
         let loaded = match (publish, &spec.mode) {

@@ -26,6 +26,9 @@ pub struct WriteSpec {
     /// What happens to columns of the data that the table lacks.
     #[serde(default, skip_serializing_if = "SchemaEvolution::is_default")]
     pub schema_evolution: SchemaEvolution,
+    /// Whether the table's sequences are moved on to the values that the write brought.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sync_sequences: bool,
     /// The primary key of a table that the write makes; none when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub primary_key: Vec<Ident>,

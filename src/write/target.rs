@@ -10,7 +10,7 @@ use super::spec::{
 };
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerWrite, Publish, TableLock, Transaction, check_rights, check_swappable,
+    LedgerWrite, Publish, TableLock, Transaction, check_rights, check_sequences, check_swappable,
     check_unique_index, find_relation, has_geometry, lock_relation, similar_relation,
     two_phase_obstacle,
 };
@@ -89,6 +89,9 @@ async fn existing(
     };
     if publish == Publish::Swap {
         check_swappable(transaction, &relation).await?;
+    }
+    if spec.sync_sequences {
+        check_sequences(transaction, &relation).await?;
     }
     let added = to_add(transaction, spec, schema, &relation).await?;
     let relation = with_columns(transaction, spec, publish, relation, &added).await?;

@@ -31,6 +31,7 @@ mod random_types;
 mod reaper;
 mod refused_commit;
 mod rejected;
+mod sequences;
 mod server;
 mod session;
 #[allow(dead_code, reason = "shared with tests/faults, which uses the rest")]

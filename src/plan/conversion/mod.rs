@@ -1,5 +1,6 @@
 //! What may be changed in values that do not fit as they are: only what was asked for, by column.
 
+mod forms;
 mod metadata;
 mod overflow;
 mod step;

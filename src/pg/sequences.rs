@@ -1,0 +1,82 @@
+//! Sequences that fill a table's columns where the data does not: serial and identity.
+
+use super::sql;
+use super::transaction::Transaction;
+use crate::error::{Error, Result};
+use crate::plan::{Ident, QualifiedName, Relation};
+
+/// Checks that the server's role may move the sequences of a table.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) with the GRANT that is missing;
+/// what PostgreSQL said.
+pub async fn check_sequences(transaction: &Transaction, relation: &Relation) -> Result<()> {
+    let rows = transaction.query(SEQUENCES, &[&relation.oid]).await?;
+    match rows.iter().find(|row| !row.get::<_, bool>(4)) {
+        None => Ok(()),
+        Some(row) => {
+            let (sequence, role) = (name(row.get(2), row.get(3))?, row.get::<_, String>(5));
+            Err(Error::permission_denied(format!(
+                "the server's role may not move a sequence of {}; GRANT SELECT, UPDATE ON SEQUENCE {sequence} TO {role}",
+                relation.name
+            ))
+            .with_table(&relation.name)
+            .with_context(|context| context.sqlstate = Some("42501".to_owned())))
+        }
+    }
+}
+
+/// The columns of a table that a sequence fills.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn sequence_columns(
+    transaction: &Transaction,
+    relation: &Relation,
+) -> Result<Vec<String>> {
+    let rows = transaction.query(SEQUENCES, &[&relation.oid]).await?;
+    Ok(rows.iter().map(|row| row.get(1)).collect())
+}
+
+/// Moves each rising sequence of a table on to the greatest value in its column, where that is further;
+/// returns how many were moved. What is moved stays so, whatever becomes of the transaction.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn move_sequences(transaction: &Transaction, relation: &Relation) -> Result<usize> {
+    let mut moved = 0;
+    for row in transaction.query(SEQUENCES, &[&relation.oid]).await? {
+        let sequence = name(row.get(2), row.get(3))?;
+        let statement = sql::move_sequence(
+            &relation.name,
+            &Ident::new(row.get::<_, String>(1))?,
+            &sequence,
+        );
+        moved += transaction
+            .query(&statement, &[&row.get::<_, u32>(0)])
+            .await?
+            .len();
+    }
+    Ok(moved)
+}
+
+fn name(schema: String, name: String) -> Result<QualifiedName> {
+    Ok(QualifiedName {
+        schema: Ident::new(schema)?,
+        name: Ident::new(name)?,
+    })
+}
+
+/// A sequence depends on its column: automatically (serial) or internally (identity).
+const SEQUENCES: &str = "
+    SELECT s.oid, a.attname::text, n.nspname::text, s.relname::text,
+           pg_catalog.has_sequence_privilege(s.oid, 'UPDATE') AND pg_catalog.has_sequence_privilege(s.oid, 'SELECT'),
+           pg_catalog.quote_ident(current_user)
+    FROM pg_catalog.pg_depend d
+    JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+    JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+    JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid AND q.seqincrement > 0
+    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = d.classid
+      AND d.refobjid = $1 AND d.deptype IN ('a', 'i')
+    ORDER BY a.attnum";

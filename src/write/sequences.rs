@@ -1,0 +1,34 @@
+//! After a write: sequences that would give out values again which the data brought.
+
+use super::spec::WriteSpec;
+use super::writer::Writer;
+use crate::error::Result;
+use crate::pg::{find_relation, move_sequences};
+
+impl Writer {
+    /// Moves the sequences of the table on, where that was asked for. The rows are committed, so that what
+    /// goes wrong now is told in the log and is no error of the write.
+    pub(super) async fn move_sequences(&self, spec: &WriteSpec) {
+        if !spec.sync_sequences {
+            return;
+        }
+        let table = &spec.table;
+        match self.try_move_sequences(spec).await {
+            Ok(moved) => tracing::debug!(%table, moved, "sequences were moved"),
+            Err(error) => tracing::warn!(
+                %table, %error,
+                "the rows are committed, and the table's sequences were not moved"
+            ),
+        }
+    }
+
+    async fn try_move_sequences(&self, spec: &WriteSpec) -> Result<usize> {
+        let transaction = self.pool.begin_control().await?;
+        let Some(relation) = find_relation(&transaction, &spec.table).await? else {
+            return Ok(0);
+        };
+        let moved = move_sequences(&transaction, &relation).await?;
+        transaction.rollback().await;
+        Ok(moved)
+    }
+}
