@@ -133,6 +133,7 @@ impl Error {
         not_found => NotFound,
         already_exists => AlreadyExists,
         conflict => Conflict,
+        unauthenticated => Unauthenticated,
         permission_denied => PermissionDenied,
         unavailable => Unavailable,
         cancelled => Cancelled,

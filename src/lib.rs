@@ -3,6 +3,7 @@
 //! The binary `pgflight` is an Arrow Flight server made of these modules; [`plan`] and [`encode`] do
 //! no I/O and serve anybody who wants Arrow as COPY bytes.
 
+pub mod auth;
 pub mod config;
 pub mod encode;
 pub mod error;

@@ -21,19 +21,34 @@ def connect(
     url: str,
     *,
     token: Optional[str] = None,
+    token_file: Union[str, Path, None] = None,
+    username: Optional[str] = None,
+    password: Optional[str] = None,
     tls_root_certs: Union[bytes, str, Path, None] = None,
 ) -> Client:
     """Makes a client of a pgflight server. Nothing is sent before its first call.
 
     Args:
         url: `grpc://host:port`, `grpc+tls://host:port`, `grpc+unix:///path` or `host:port`.
-        token: Sent with every call as `authorization: Bearer …`.
+        token: Sent with every call as `authorization: Bearer …`; unless who calls is said otherwise, the
+            environment's PGFLIGHT_TOKEN.
+        token_file: A file that holds the token, read for every connection.
+        username: The principal, for servers that are to give a session for a token.
+        password: The principal's token, with `username`; taken over TLS alone.
         tls_root_certs: PEM certificates to trust, as bytes or as the path of a file.
 
     Raises:
-        InvalidCommand: when `url` is no such address.
+        InvalidCommand: when `url` is no such address, or who calls is said twice.
     """
-    return Client(Endpoint.parse(url, token, tls_root_certs))
+    endpoint = Endpoint.parse(
+        url,
+        token,
+        tls_root_certs,
+        token_file=token_file,
+        username=username,
+        password=password,
+    )
+    return Client(endpoint)
 
 
 class Client:

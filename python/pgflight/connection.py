@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import time
@@ -28,6 +29,9 @@ _CHANNEL_OPTIONS: List[Tuple[str, Union[int, str]]] = [
     ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
 
+#: Seconds after which a session is opened anew: well before a server's shortest sensible lifetime ends.
+_SESSION_SECONDS = 300.0
+
 _SCHEMES = ("grpc", "grpc+tcp", "grpc+tls", "grpc+unix")
 
 
@@ -38,6 +42,9 @@ class Endpoint:
     url: str
     token: Optional[str] = field(default=None, repr=False)
     tls_root_certs: Optional[bytes] = field(default=None, repr=False)
+    token_file: Optional[str] = None
+    username: Optional[str] = None
+    password: Optional[str] = field(default=None, repr=False)
 
     @classmethod
     def parse(
@@ -45,22 +52,42 @@ class Endpoint:
         url: str,
         token: Optional[str] = None,
         tls_root_certs: Union[bytes, str, Path, None] = None,
+        *,
+        token_file: Union[str, Path, None] = None,
+        username: Optional[str] = None,
+        password: Optional[str] = None,
     ) -> Endpoint:
         """Checks an address as a user writes it.
 
         Args:
             url: `grpc://host:port`, `grpc+tls://host:port`, `grpc+unix:///path` or `host:port`.
-            token: Sent with every call as `authorization: Bearer …`.
+            token: Sent with every call as `authorization: Bearer …`. Without it and the other ways to
+                say who calls, the environment's PGFLIGHT_TOKEN, if there is one.
+            token_file: A file that holds the token. It is read for every connection, by the process
+                that connects: a token that is exchanged there is used from then on, and it is not in
+                what Spark sends to its tasks.
+            username: The principal, for servers that are to give a session for a token.
+            password: The principal's token, with `username`; taken over TLS alone.
             tls_root_certs: PEM certificates to trust, as bytes or as the path of a file. They
                 travel as bytes, since Spark's executors may not have the file.
 
         Raises:
-            InvalidCommand: when it is no such address. The message never repeats the address,
-                which may hold a password.
+            InvalidCommand: when it is no such address, or who calls is said twice. The message never
+                repeats the address, which may hold a password, nor a token.
         """
+        if (username is None) != (password is None):
+            raise InvalidCommand("username and password go together: give both")
+        ways = [token, token_file, username]
+        if sum(way is not None for way in ways) > 1:
+            raise InvalidCommand("give one of token, token_file, and username with password")
+        if all(way is None for way in ways):
+            token = os.environ.get("PGFLIGHT_TOKEN") or None
+        if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token):
+            raise InvalidCommand("the token is empty, or holds a space or what is not ASCII")
         if isinstance(tls_root_certs, (str, Path)):
             tls_root_certs = Path(tls_root_certs).read_bytes()
-        return cls(_checked_url(url), token, tls_root_certs)
+        file = None if token_file is None else str(token_file)
+        return cls(_checked_url(url), token, tls_root_certs, file, username, password)
 
     def connect(self, max_message_bytes: Optional[int] = None) -> Connection:
         """Makes a connection; nothing is sent before its first call.
@@ -76,10 +103,14 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint, max_message_bytes: Optional[int] = None) -> None:
         self.url = endpoint.url
-        headers = []
-        if endpoint.token:
-            headers.append((b"authorization", b"Bearer " + endpoint.token.encode("utf-8")))
-        self._options = flight.FlightCallOptions(headers=headers)
+        self._endpoint = endpoint
+        token = endpoint.token
+        if endpoint.token_file is not None:
+            token = _read_token(endpoint.token_file)
+        self._headers: List[Tuple[bytes, bytes]] = []
+        if token is not None:
+            self._headers.append((b"authorization", b"Bearer " + token.encode("ascii")))
+        self._session_opened: Optional[float] = None
         channel_options = list(_CHANNEL_OPTIONS)
         if endpoint.url.startswith("grpc+unix:"):
             # gRPC sends the percent-encoded path as :authority, which HTTP/2 servers refuse.
@@ -93,6 +124,16 @@ class Connection:
             self._client = flight.FlightClient(self.url, **self._arguments)
         except errors.TRANSPORT_ERRORS as error:
             raise errors.from_transport(error, self.url) from None
+
+    def _options(self) -> flight.FlightCallOptions:
+        """What goes with a call: who makes it."""
+        name, password = self._endpoint.username, self._endpoint.password
+        if name is not None and password is not None:
+            now = time.monotonic()
+            if self._session_opened is None or now > self._session_opened + _SESSION_SECONDS:
+                self._headers = [self._client.authenticate_basic_token(name, password)]
+                self._session_opened = now
+        return flight.FlightCallOptions(headers=self._headers)
 
     def action(
         self, kind: str, name: str, fields: Mapping[str, Any], *, retry_seconds: float = 0.0
@@ -128,7 +169,7 @@ class Connection:
 
     def _answer(self, action: flight.Action) -> Dict[str, Any]:
         try:
-            results = [r.body.to_pybytes() for r in self._client.do_action(action, self._options)]
+            results = [r.body.to_pybytes() for r in self._client.do_action(action, self._options())]
         except errors.TRANSPORT_ERRORS as error:
             raise errors.from_transport(error, self.url) from None
         if len(results) != 1:
@@ -144,7 +185,7 @@ class Connection:
         """Opens a stream; `pgflight.stream` knows what to do with it."""
         try:
             return self._client.do_put(
-                flight.FlightDescriptor.for_command(descriptor), schema, self._options
+                flight.FlightDescriptor.for_command(descriptor), schema, self._options()
             )
         except errors.TRANSPORT_ERRORS as error:
             raise errors.from_transport(error, self.url) from None
@@ -160,7 +201,7 @@ class Connection:
         details = _Details()
         client = flight.FlightClient(self.url, middleware=[details], **self._arguments)
         try:
-            return client.get_schema(descriptor, self._options).schema
+            return client.get_schema(descriptor, self._options()).schema
         except errors.TRANSPORT_ERRORS as error:
             raise errors.from_transport(error, self.url, details.received) from None
         finally:
@@ -170,7 +211,7 @@ class Connection:
         """The tables that the server would write to, of all targets or of one."""
         criteria = (target or "").encode("utf-8")
         try:
-            flights = list(self._client.list_flights(criteria, self._options))
+            flights = list(self._client.list_flights(criteria, self._options()))
         except errors.TRANSPORT_ERRORS as error:
             raise errors.from_transport(error, self.url) from None
         # The last two parts are the table's; where there are several targets, one is before them.
@@ -202,6 +243,16 @@ class _DetailsOfCall(flight.ClientMiddleware):
         # Called for the trailers too.
         for value in headers.get("grpc-status-details-bin", ()):
             self._details.received = value
+
+
+def _read_token(path: str) -> str:
+    try:
+        token = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidCommand(f"the token cannot be read from {path!r}: {type(error).__name__}") from None
+    if not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise InvalidCommand(f"{path!r} does not hold a token alone")
+    return token
 
 
 def _checked_url(url: str) -> str:

@@ -50,6 +50,7 @@ def write_dataframe(
     target: Optional[str] = None,
     write_id: Optional[str] = None,
     token: Optional[str] = None,
+    token_file: Union[str, Path, None] = None,
     tls_root_certs: Union[bytes, str, Path, None] = None,
 ) -> WriteResult:
     """Writes a Spark frame to PostgreSQL: all of its rows or none, however often tasks are retried.
@@ -103,7 +104,10 @@ def write_dataframe(
             job that is run again does not write twice. A job that failed may be run again under
             its name. The server remembers names for its `--retention` after the write has ended,
             seven days unless set otherwise.
-        token: Sent with every call as `authorization: Bearer …`.
+        token: Sent with every call as `authorization: Bearer …`; it travels to the tasks. Without it and
+            `token_file`, the driver's PGFLIGHT_TOKEN.
+        token_file: A file that holds the token, read by driver and tasks wherever they run, for every
+            connection; the token itself does not travel.
         tls_root_certs: PEM certificates to trust, as bytes or as the path of a file here.
 
     Returns:
@@ -117,7 +121,7 @@ def write_dataframe(
         Exception: whatever Spark raised when the job failed of something else. Nothing was written.
     """
     started = time.monotonic()
-    endpoint = Endpoint.parse(url, token, tls_root_certs)
+    endpoint = Endpoint.parse(url, token, tls_root_certs, token_file=token_file)
     if df.isStreaming:
         raise Unsupported(
             "a streaming frame cannot be written at once: call write_dataframe within "

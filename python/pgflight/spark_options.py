@@ -35,6 +35,7 @@ _KNOWN = (
     "writeId",
     "sinkId",
     "token",
+    "tokenFile",
     "tlsRootCerts",
 )
 
@@ -152,6 +153,7 @@ def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
             _required(given, "url", "the pgflight server's address, as in grpc://host:8815"),
             given.get("token"),
             given.get("tlsrootcerts"),
+            token_file=given.get("tokenfile"),
         ),
         table=_table(given),
         mode=mode,

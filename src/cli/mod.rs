@@ -11,6 +11,7 @@ mod writes;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use pgflight::auth::{digest_of, new_token};
 use pgflight::config::{Command, Destination, Migrate, TargetConfig, load_target};
 use pgflight::error::Result;
 use pgflight::pg::{ConnectionConfig, Pool, migration};
@@ -27,6 +28,7 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode> {
         Command::Check(options) => check::check(options).await,
         Command::Migrate(options) => migrate(options).await.map(|()| ExitCode::SUCCESS),
         Command::Plan(options) => plan::plan(options).await,
+        Command::Token => token().map(|()| ExitCode::SUCCESS),
         Command::Writes(options) => writes::list(options).await.map(|()| ExitCode::SUCCESS),
         Command::Abort(options) => writes::abort(options).await,
         Command::Completions(options) => {
@@ -44,6 +46,13 @@ async fn migrate(options: Migrate) -> Result<()> {
     let (connection, writer) = connect(&options.destination).await?;
     writer.migrate().await?;
     say(&format!("the ledger is in schema pgflight of {connection}"));
+    Ok(())
+}
+
+fn token() -> Result<()> {
+    let token = new_token()?;
+    say(&format!("token   {token}"));
+    say(&format!("digest  {}", digest_of(&token)));
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use pgflight::config::{Change, Config, Serve};
 use pgflight::error::chain;
-use pgflight::flight::CallLimits;
+use pgflight::flight::{CallLimits, Identity};
 use pgflight::write::{ReaperConfig, Targets};
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 /// added: what is sent to it counts from then on.
 pub(super) struct Running {
     pub(super) limits: watch::Sender<CallLimits>,
+    pub(super) identity: Identity,
     pub(super) reaper: watch::Sender<ReaperConfig>,
     pub(super) targets: Targets,
 }
@@ -37,6 +38,13 @@ impl Running {
 
     fn apply(&self, config: &Config) {
         self.limits.send_replace(config.server.limits.clone());
+        // Also when only the files that it names have changed.
+        if let Err(error) = self.identity.reload(&config.identity) {
+            tracing::error!(
+                error = chain(&error),
+                "who may call cannot be read again; what was before is kept"
+            );
+        }
         self.reaper.send_replace(config.reaper.clone());
         for (name, writer) in self.targets.iter() {
             if let Some(target) = config.targets.get(name) {
@@ -53,6 +61,7 @@ fn take_live(current: &mut Config, new: &Config) {
         max_connections,
         ..new.server.limits.clone()
     };
+    current.identity = new.identity.clone();
     current.reaper = new.reaper.clone();
     for (name, target) in &mut current.targets {
         if let Some(new) = new.targets.get(name) {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use pgflight::config::{Config, Serve};
 use pgflight::error::{Error, Result};
-use pgflight::flight::Server;
+use pgflight::flight::{Identity, Server};
 use pgflight::metrics;
 use pgflight::monitor::Monitor;
-use pgflight::pg::Pool;
+use pgflight::pg::{Pool, show_detail};
 use pgflight::telemetry;
 use pgflight::write::{Budget, Targets, Writer};
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,9 +26,17 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
         .map_err(|error| Error::internal("cannot listen for SIGHUP").with_source(error))?;
     telemetry::start(config.log.format, &config.log.filter)
         .map_err(|problem| Error::internal(format!("cannot start logging: {problem}")))?;
+    show_detail(config.log.show_detail);
     let budget = Budget::new(&config.budget)?;
     let targets = connect(&config).await?;
-    let server = Server::bind(config.server.clone(), budget.clone(), targets.clone()).await?;
+    let identity = Identity::load(&config.identity)?;
+    let server = Server::bind(
+        config.server.clone(),
+        identity.clone(),
+        budget.clone(),
+        targets.clone(),
+    )
+    .await?;
     let monitor = match config.metrics_listen {
         Some(listen) => Some(Monitor::bind(listen).await?),
         None => None,
@@ -58,6 +66,7 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
     );
     let running = Running {
         limits: server.limits(),
+        identity,
         reaper,
         targets,
     };
@@ -90,7 +99,15 @@ async fn connect(config: &Config) -> Result<Targets> {
     let mut checks = JoinSet::new();
     for (name, writer) in targets.iter() {
         let (name, writer) = (name.to_owned(), writer.clone());
-        checks.spawn(async move { (name, writer.check(START_TIMEOUT).await) });
+        checks.spawn(async move {
+            let checked = writer.check(START_TIMEOUT).await;
+            if checked.is_ok()
+                && let Err(error) = writer.upgrade().await
+            {
+                tracing::warn!(target_name = name, %error, "the ledger is of an older version and stays so");
+            }
+            (name, checked)
+        });
     }
     let mut last = None;
     let mut reachable = 0;

@@ -128,6 +128,13 @@ pub enum Command {
     #[command(after_help = PLAN_EXAMPLES)]
     Plan(Plan),
 
+    /// Make a token for clients, and print it with its digest.
+    ///
+    /// The token is for the client, who shows it, and for nobody else; the digest is for the server: by
+    /// --token-digest, or among the tokens of a principal in its configuration file. The token cannot be got
+    /// back from it.
+    Token,
+
     /// List writes of many partitions and their state, newest first.
     ///
     /// open: attempts are taken; committing: decided, the last rows are being made visible; committed: the rows are in the table; aborted: none are, nor will be.
@@ -304,6 +311,16 @@ pub struct Serve {
     #[arg(long, env = "PGFLIGHT_INSECURE")]
     pub insecure: bool,
 
+    /// Digests of tokens, as `pgflight token` prints them. With any, a client needs one of these tokens, and
+    /// may write what the server's role may; who may do less is said in a configuration file.
+    #[arg(
+        long,
+        env = "PGFLIGHT_TOKEN_DIGEST",
+        value_name = "DIGEST",
+        value_delimiter = ','
+    )]
+    pub token_digest: Vec<String>,
+
     /// Where the rows go.
     #[command(flatten)]
     pub postgres: Postgres,
@@ -426,6 +443,10 @@ pub struct Serve {
         default_value = "info,tokio_postgres=warn"
     )]
     pub log: String,
+
+    /// Tell, in errors and logs, the DETAIL that PostgreSQL gives to an error. It holds values of rows.
+    #[arg(long, env = "PGFLIGHT_SHOW_DETAIL")]
+    pub show_detail: bool,
 }
 
 /// Reads `host:port`; the host may be a name.

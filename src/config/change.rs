@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::target::TargetConfig;
 use super::validate::{Config, LogConfig};
+use crate::auth::IdentityConfig;
 use crate::flight::{CallLimits, ServerConfig};
 use crate::pg::{PoolConfig, Timeouts};
 use crate::write::{BudgetConfig, FanOut, ReaperConfig};
@@ -44,6 +45,7 @@ impl Config {
         let mut changes = Changes::default();
         let Self {
             server,
+            identity,
             budget,
             reaper,
             log,
@@ -53,6 +55,7 @@ impl Config {
             fan_out,
         } = self;
         change_server(&mut changes, server, &new.server);
+        change_identity(&mut changes, identity, &new.identity);
         let BudgetConfig {
             memory_limit,
             max_message_bytes,
@@ -68,7 +71,12 @@ impl Config {
         let new_size = &new.budget.max_message_bytes;
         changes.fixed("limits.max_message_size", max_message_bytes, new_size);
         change_reaper(&mut changes, reaper, &new.reaper);
-        let LogConfig { format, filter } = log;
+        let LogConfig {
+            format,
+            filter,
+            show_detail,
+        } = log;
+        changes.fixed("log.show_detail", show_detail, &new.log.show_detail);
         changes.fixed("log.format", format, &new.log.format);
         changes.fixed("log.filter", filter, &new.log.filter);
         changes.fixed("metrics.listen", metrics_listen, &new.metrics_listen);
@@ -107,6 +115,7 @@ fn change_server(changes: &mut Changes, old: &ServerConfig, new: &ServerConfig) 
     let CallLimits {
         idle_timeout,
         stream_timeout,
+        stream_wait,
         max_connections,
         max_connections_per_peer,
         drain_timeout,
@@ -114,6 +123,7 @@ fn change_server(changes: &mut Changes, old: &ServerConfig, new: &ServerConfig) 
     let new = &new.limits;
     changes.live("limits.idle_timeout", idle_timeout, &new.idle_timeout);
     changes.live("limits.stream_timeout", stream_timeout, &new.stream_timeout);
+    changes.live("limits.copy_wait", stream_wait, &new.stream_wait);
     // The windows of connections are cut from the memory at the start.
     changes.fixed(
         "limits.max_connections",
@@ -127,6 +137,16 @@ fn change_server(changes: &mut Changes, old: &ServerConfig, new: &ServerConfig) 
         &new.max_connections_per_peer,
     );
     changes.live("server.drain_timeout", drain_timeout, &new.drain_timeout);
+}
+
+fn change_identity(changes: &mut Changes, old: &IdentityConfig, new: &IdentityConfig) {
+    let IdentityConfig { auth, principals } = old;
+    changes.live("auth", auth, &new.auth);
+    let names: BTreeSet<&String> = principals.keys().chain(new.principals.keys()).collect();
+    for name in names {
+        let (old, new) = (principals.get(name), new.principals.get(name));
+        changes.live(&format!("principals.{name}"), &old, &new);
+    }
 }
 
 fn change_reaper(changes: &mut Changes, old: &ReaperConfig, new: &ReaperConfig) {

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problems::Problems;
 use super::value::{Address, Count, Size, Time};
+use crate::auth::{AuthConfig, PrincipalConfig};
 use crate::telemetry::LogFormat;
 
 /// A whole file.
@@ -24,6 +25,8 @@ pub(super) struct File {
     pub(super) log: LogFile,
     pub(super) metrics: MetricsFile,
     pub(super) targets: BTreeMap<String, Spanned<TargetFile>>,
+    pub(super) auth: AuthConfig,
+    pub(super) principals: BTreeMap<String, Spanned<PrincipalConfig>>,
 }
 
 /// `[server]`: the listener.
@@ -74,6 +77,7 @@ pub(super) struct WritesFile {
 pub(super) struct LogFile {
     pub(super) format: Option<LogFormat>,
     pub(super) filter: Option<String>,
+    pub(super) show_detail: Option<bool>,
 }
 
 /// `[metrics]`.

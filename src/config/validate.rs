@@ -13,16 +13,24 @@ use super::args::{Given, Serve};
 use super::file::File;
 use super::problems::Problems;
 use super::target::{TargetConfig, default_target, targets};
+use crate::auth::{
+    Directory, GrantConfig, IdentityConfig, PrincipalConfig, TokenConfig, WriteMode,
+};
 use crate::error::{Error, Result, chain};
 use crate::flight::{CallLimits, ServerConfig, TlsFiles};
 use crate::telemetry::{LogFormat, check_filter};
 use crate::write::{Budget, BudgetConfig, FanOut, ReaperConfig};
+
+/// Who calls with a token that was given by flag.
+const ONLY_PRINCIPAL: &str = "client";
 
 /// All that a server is told, each part as the module takes it that it is for.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The listener.
     pub server: ServerConfig,
+    /// Who may call, and what.
+    pub identity: IdentityConfig,
     /// How the memory is shared.
     pub budget: BudgetConfig,
     /// When the reaper comes and what it takes.
@@ -46,6 +54,8 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// A level or directives.
     pub filter: String,
+    /// Whether PostgreSQL's DETAIL is told, which holds values of rows.
+    pub show_detail: bool,
 }
 
 impl Config {
@@ -68,6 +78,7 @@ impl Config {
         let log = LogConfig {
             format: options.log_format,
             filter: options.log.clone(),
+            show_detail: options.show_detail,
         };
         if let Err(problem) = check_filter(&log.filter) {
             problems.add(format!(
@@ -94,14 +105,17 @@ impl Config {
             limits: CallLimits {
                 idle_timeout: options.idle_timeout,
                 stream_timeout: options.stream_timeout,
+                stream_wait: options.copy_wait,
                 max_connections: options.max_connections.into(),
                 max_connections_per_peer: options.max_connections_per_peer.into(),
                 drain_timeout: options.drain_timeout,
             },
         };
+        let identity = identity(&options, &file, &mut problems);
         problems.into_result()?;
         Ok(Self {
             server,
+            identity,
             budget,
             reaper: ReaperConfig {
                 interval: options.reaper_interval,
@@ -145,6 +159,9 @@ pub(super) fn read(path: Option<&Path>) -> Result<(File, Problems)> {
     let folder = path.parent().unwrap_or(Path::new(""));
     for path in file.paths_mut() {
         *path.get_mut() = folder.join(path.get_ref());
+    }
+    for path in file.auth.paths_mut() {
+        *path = folder.join(&*path);
     }
     Ok((file, problems))
 }
@@ -278,6 +295,12 @@ pub(super) fn fill(options: &mut Serve, file: &File) {
         file.log.format,
     );
     put(given, "log", &mut options.log, file.log.filter.clone());
+    put(
+        given,
+        "show_detail",
+        &mut options.show_detail,
+        file.log.show_detail,
+    );
     let metrics_listen = file.metrics.listen.map(|v| Some(v.0));
     put(
         given,
@@ -285,6 +308,53 @@ pub(super) fn fill(options: &mut Serve, file: &File) {
         &mut options.metrics_listen,
         metrics_listen,
     );
+}
+
+/// The principals of the file, and the one that is known by flags alone.
+fn identity(options: &Serve, file: &File, problems: &mut Problems) -> IdentityConfig {
+    let mut principals: BTreeMap<String, PrincipalConfig> = BTreeMap::new();
+    for (name, principal) in &file.principals {
+        principals.insert(name.clone(), principal.get_ref().clone());
+    }
+    if !options.token_digest.is_empty() {
+        let everything = GrantConfig {
+            targets: vec!["*".to_owned()],
+            tables: vec!["*.*".to_owned()],
+            modes: WriteMode::ALL.to_vec(),
+        };
+        let client = PrincipalConfig {
+            tokens: options
+                .token_digest
+                .iter()
+                .cloned()
+                .map(TokenConfig::Digest)
+                .collect(),
+            grants: vec![everything],
+            ..PrincipalConfig::default()
+        };
+        if principals
+            .insert(ONLY_PRINCIPAL.to_owned(), client)
+            .is_some()
+        {
+            problems.add(format!(
+                "--token-digest makes a principal {ONLY_PRINCIPAL:?}, and the file has one of that name"
+            ));
+        }
+    }
+    let identity = IdentityConfig {
+        auth: file.auth.clone(),
+        principals,
+    };
+    if let Err(found) = Directory::new(&identity) {
+        for problem in found {
+            let section = |name: &str| problem.starts_with(&format!("principals.{name}: "));
+            match file.principals.iter().find(|(name, _)| section(name)) {
+                Some((_, principal)) => problems.at(&principal.span(), problem),
+                None => problems.add(problem),
+            }
+        }
+    }
+    identity
 }
 
 /// What TLS is made of. Without it, only this machine is listened to, unless told otherwise.

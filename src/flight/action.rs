@@ -3,10 +3,12 @@
 use arrow_flight::{Action, ActionType};
 use bytes::Bytes;
 
+use super::audit::Deed;
 use super::command;
 use super::decode;
 use super::envelope::{self, Envelope, WireForm};
 use super::gate::Limits;
+use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::proto::v1;
 use crate::write::{KeyedAction, Mode, Preview, Targets, WriteState, WriteStatus};
@@ -109,7 +111,11 @@ pub(super) async fn act(
             let (target, spec) = command::write_spec(request.spec)?;
             let schema = decode::schema(&request.arrow_schema, limits)?;
             let (_, writer) = targets.find(&target)?;
-            writer.begin(&write_id, &spec, &schema).await?
+            let deed = Deed::new(writer.caller(), "begin");
+            let deed = deed.into_table(&spec.table, spec.mode.write_mode());
+            let ledger_id = writer.caller().ledger_id(&write_id);
+            let begun = writer.begin(&ledger_id, &spec, &schema).await;
+            finished(writer.caller(), deed.of_write(&write_id), begun)?
         }
         ActionName::Commit => {
             let request: v1::CommitRequest = envelope.accept_answers_in("receipts").decode()?;
@@ -120,14 +126,19 @@ pub(super) async fn act(
                 .map(|receipt| command::receipt(&write_id, receipt))
                 .collect::<Result<Vec<_>>>()?;
             let (_, writer) = targets.find(&request.target)?;
-            writer.commit(&write_id, &accepted).await?
+            let deed = Deed::new(writer.caller(), "commit").of_write(&write_id);
+            let ledger_id = writer.caller().ledger_id(&write_id);
+            let committed = writer.commit(&ledger_id, &accepted).await;
+            finished(writer.caller(), deed, committed)?
         }
         ActionName::Abort => {
             let request: v1::AbortRequest = envelope.decode()?;
+            let write_id = command::write_id(request.write_id)?;
             let (_, writer) = targets.find(&request.target)?;
-            writer
-                .abort(&command::write_id(request.write_id)?, &request.reason)
-                .await?
+            let deed = Deed::new(writer.caller(), "abort").of_write(&write_id);
+            let ledger_id = writer.caller().ledger_id(&write_id);
+            let aborted = writer.abort(&ledger_id, &request.reason).await;
+            finished(writer.caller(), deed, aborted)?
         }
         ActionName::Plan => {
             let request: v1::PlanRequest = envelope.decode()?;
@@ -138,11 +149,47 @@ pub(super) async fn act(
         }
         ActionName::Status => {
             let request: v1::StatusRequest = envelope.decode()?;
+            let write_id = command::write_id(request.write_id)?;
             let (_, writer) = targets.find(&request.target)?;
-            writer.status(&command::write_id(request.write_id)?).await?
+            let caller = writer.caller();
+            let status = writer.status(&caller.ledger_id(&write_id)).await;
+            own(caller, status)?
         }
     };
     write_status(status, max_message_bytes, form)
+}
+
+/// Records what was done to a write, and tells it to its caller.
+fn finished(caller: &Caller, deed: Deed, status: Result<WriteStatus>) -> Result<WriteStatus> {
+    match &status {
+        Ok(status) => deed.done(
+            status.state.as_str(),
+            &status.table,
+            status.row_count,
+            status.byte_count,
+        ),
+        Err(error) => deed.failed(error),
+    }
+    own(caller, status)
+}
+
+/// A write under the name that its caller gave it.
+fn own(caller: &Caller, status: Result<WriteStatus>) -> Result<WriteStatus> {
+    status
+        .map_err(|error| in_words_of(caller, error))
+        .map(|status| WriteStatus {
+            write_id: caller.write_id(&status.write_id).to_owned(),
+            ..status
+        })
+}
+
+/// An error that names a write as its caller does.
+pub(super) fn in_words_of(caller: &Caller, error: Error) -> Error {
+    error.with_context(|context| {
+        if let Some(ledger_id) = &mut context.write_id {
+            *ledger_id = caller.write_id(ledger_id).to_owned();
+        }
+    })
 }
 
 fn plan_response(preview: Preview) -> v1::PlanResponse {

@@ -78,7 +78,7 @@ impl Decoder {
         })
     }
 
-    async fn next(&mut self, data: FlightData) -> Result<Option<StreamMessage>> {
+    pub(super) async fn next(&mut self, data: FlightData) -> Result<Option<StreamMessage>> {
         if data.flight_descriptor.is_some() {
             return Err(Error::invalid_command(
                 "a second descriptor came in the middle of the stream",
@@ -186,6 +186,12 @@ fn read_schema(header: &[u8], limits: Limits) -> Result<(Gate, Schema)> {
 
 /// Panics of the decoder since the process began: to stay at 0.
 static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// How often the decoder has panicked.
+#[cfg(any(test, fuzzing))]
+pub(super) fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
 
 /// The gate leaves nothing that arrow's reader is known to panic on. What is not known must end the
 /// stream and not the server, and be heard of.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
-use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
+use tonic::transport::server::{Connected, TcpIncoming};
 
 use super::server::CallLimits;
 use super::tls::Tls;
@@ -143,13 +143,35 @@ impl Drop for Place {
     }
 }
 
-impl Connected for Guest {
-    type ConnectInfo = TcpConnectInfo;
+/// What a connection tells about who is at its other end.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Peer {
+    /// Where it is.
+    pub(super) address: Option<SocketAddr>,
+    /// Whether nobody in between can read what is said.
+    pub(super) is_secure: bool,
+    /// Its certificate in DER, which an authority of ours has signed.
+    pub(super) certificate: Option<Arc<[u8]>>,
+}
 
-    fn connect_info(&self) -> TcpConnectInfo {
+impl Connected for Guest {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
         match &self.stream {
-            Either::Left(stream) => stream.connect_info(),
-            Either::Right(stream) => stream.get_ref().0.connect_info(),
+            Either::Left(stream) => Peer {
+                address: stream.peer_addr().ok(),
+                ..Peer::default()
+            },
+            Either::Right(stream) => {
+                let (stream, session) = stream.get_ref();
+                let certificates = session.peer_certificates().unwrap_or_default();
+                Peer {
+                    address: stream.peer_addr().ok(),
+                    is_secure: true,
+                    certificate: certificates.first().map(|der| Arc::from(der.as_ref())),
+                }
+            }
         }
     }
 }

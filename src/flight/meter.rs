@@ -19,6 +19,7 @@ use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::{Status, Streaming};
 
+use super::quota::Quota;
 use super::server::CallLimits;
 use crate::metrics::{Activity, Stream};
 use crate::write::{Budget, Share};
@@ -71,8 +72,9 @@ impl<T: FlightService> Service<http::Request<Body>> for Metered<T> {
             request.extensions_mut().insert(inbox.clone());
         }
         let meter = self.meter.clone();
+        let quota = request.extensions().get::<Arc<Quota>>().cloned();
         self.service
-            .call(request.map(|body| MeteredBody::new(body, meter, inbox)))
+            .call(request.map(|body| MeteredBody::new(body, meter, inbox, quota)))
     }
 }
 
@@ -146,6 +148,8 @@ impl Messages {
 struct MeteredBody {
     body: Body,
     meter: Meter,
+    /// What the sender may send, if it is known.
+    quota: Option<Arc<Quota>>,
     /// Where messages with rows go.
     inbox: Option<Inbox>,
     /// What has come and was not looked at.
@@ -163,10 +167,11 @@ struct MeteredBody {
 }
 
 impl MeteredBody {
-    fn new(body: Body, meter: Meter, inbox: Option<Inbox>) -> Self {
+    fn new(body: Body, meter: Meter, inbox: Option<Inbox>, quota: Option<Arc<Quota>>) -> Self {
         Self {
             body,
             inbox,
+            quota,
             pending: Bytes::new(),
             prefix: Vec::with_capacity(PREFIX_BYTES),
             message: Vec::new(),
@@ -194,7 +199,15 @@ impl MeteredBody {
             self.inbox = None;
         } else {
             self.waiting = Some(match self.inbox {
-                Some(_) => Box::pin(async move { budget.message(byte_count).await }),
+                Some(_) => {
+                    let quota = self.quota.clone();
+                    Box::pin(async move {
+                        if let Some(quota) = quota {
+                            quota.pace(byte_count).await;
+                        }
+                        budget.message(byte_count).await
+                    })
+                }
                 None => Box::pin(async move { budget.control(byte_count).await }),
             });
         }

@@ -5,14 +5,20 @@ use std::sync::Arc;
 
 use arrow_flight::{FlightData, PutResult};
 
+use super::action::in_words_of;
+use super::audit::Deed;
 use super::command::{PutCommand, put_command};
 use super::decode::{Decoder, broken};
 use super::envelope::{self, WireForm};
 use super::gate::{Limits, MAX_HEADER_BYTES};
 use super::meter::Messages;
+use crate::auth::WriteMode;
 use crate::error::{Error, Result};
+use crate::metrics::Stream;
 use crate::proto::v1;
-use crate::write::{AppendBy, AttemptId, Budget, EndOfStream, Mode, Receipt, Targets, WriteSpec};
+use crate::write::{
+    AppendBy, AttemptId, Budget, EndOfStream, Mode, Receipt, Targets, WriteSpec, Writer,
+};
 
 /// Carries out a whole DoPut. Dropping the future keeps nothing of the stream.
 pub(super) async fn put(
@@ -30,8 +36,43 @@ pub(super) async fn put(
     let (target, command) = put_command(descriptor)?;
     let (target, writer) = targets.find(&target)?;
     stream.set_target(target);
-    let decoder = Decoder::begin(&first, limits, budget, Arc::clone(&stream))?;
-    check_first(&first, described)?;
+    let mut deed = Deed::new(writer.caller(), "write");
+    match &command {
+        PutCommand::Table(table) => deed = deed.into_table(table, WriteMode::Append),
+        PutCommand::Write(spec, _) => {
+            deed = deed.into_table(&spec.table, spec.mode.write_mode());
+        }
+        PutCommand::Attempt(id, _) => deed = deed.of_attempt(id),
+    }
+    let receipt = async {
+        check_first(&first, described)?;
+        land(&writer, &first, command, limits, budget, messages, stream).await
+    };
+    let receipt = receipt.await;
+    match &receipt {
+        Ok((_, receipt)) => deed.done(
+            if receipt.skipped { "skipped" } else { "done" },
+            &receipt.table,
+            receipt.row_count,
+            receipt.byte_count,
+        ),
+        Err(error) => deed.failed(error),
+    }
+    let ((attempt, form), receipt) = receipt?;
+    answer(attempt, receipt, form)
+}
+
+/// Lands the stream; tells for which attempt, in which form to answer, and what was received.
+async fn land(
+    writer: &Writer,
+    first: &FlightData,
+    command: PutCommand,
+    limits: Limits,
+    budget: Budget,
+    messages: Messages,
+    stream: Arc<Stream>,
+) -> Result<((Option<AttemptId>, WireForm), Receipt)> {
+    let decoder = Decoder::begin(first, limits, budget, Arc::clone(&stream))?;
     let schema = decoder.schema();
     let messages = pin!(decoder.decode(messages));
     match command {
@@ -52,7 +93,7 @@ pub(super) async fn put(
             let receipt = writer
                 .write_stream(&spec, &schema, messages, EndOfStream::IsEnough, &stream)
                 .await?;
-            answer(None, receipt, WireForm::Json)
+            Ok(((None, WireForm::Json), receipt))
         }
         PutCommand::Write(spec, form) => {
             let receipt = writer
@@ -64,13 +105,19 @@ pub(super) async fn put(
                     &stream,
                 )
                 .await?;
-            answer(None, receipt, form)
+            Ok(((None, form), receipt))
         }
         PutCommand::Attempt(id, form) => {
+            let caller = writer.caller();
+            let ledger_id = AttemptId {
+                write_id: caller.ledger_id(&id.write_id),
+                ..id.clone()
+            };
             let receipt = writer
-                .write_attempt(&id, &schema, messages, &stream)
-                .await?;
-            answer(Some(id), receipt, form)
+                .write_attempt(&ledger_id, &schema, messages, &stream)
+                .await;
+            let receipt = receipt.map_err(|error| in_words_of(caller, error))?;
+            Ok(((Some(id), form), receipt))
         }
     }
 }

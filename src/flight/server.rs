@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::server::{HealthReporter, health_reporter};
 
+use super::auth::{Guarded, Identity};
 use super::door::Door;
 use super::meter::{Meter, Metered};
 use super::service::{Life, Service};
@@ -60,6 +61,8 @@ pub struct CallLimits {
     pub idle_timeout: Duration,
     /// How long a stream may take in all.
     pub stream_timeout: Duration,
+    /// How long a stream waits for another of its principal to end.
+    pub stream_wait: Duration,
     /// Connections at once; more are closed as they come.
     pub max_connections: usize,
     /// Connections at once from one address.
@@ -75,6 +78,7 @@ pub struct Server {
     address: SocketAddr,
     service: Service,
     config: ServerConfig,
+    identity: Identity,
     tls: Option<Tls>,
 }
 
@@ -85,7 +89,12 @@ impl Server {
     /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when the certificates cannot
     /// be used, [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when the address cannot
     /// be bound.
-    pub async fn bind(config: ServerConfig, budget: Budget, targets: Targets) -> Result<Self> {
+    pub async fn bind(
+        config: ServerConfig,
+        identity: Identity,
+        budget: Budget,
+        targets: Targets,
+    ) -> Result<Self> {
         let failed = |error: std::io::Error| {
             Error::unavailable(format!("cannot listen on {}", config.listen)).with_source(error)
         };
@@ -107,6 +116,7 @@ impl Server {
             address,
             service,
             config,
+            identity,
             tls,
         })
     }
@@ -150,6 +160,16 @@ impl Server {
                 call_limits: self.limits.clone(),
             },
         };
+        let identity = self.identity;
+        // Whether the server is alive, anybody may ask.
+        let flight = Guarded {
+            service: flight,
+            identity: identity.clone(),
+        };
+        let reflection = Guarded {
+            service: reflection,
+            identity: identity.clone(),
+        };
         // What senders may have under way that nobody has taken is back-pressure, and memory of ours. A
         // connection has room for two streams, so that one stalled COPY does not stop its other calls.
         let window = u32::try_from(self.service.budget.window_bytes()).unwrap_or(u32::MAX);
@@ -179,6 +199,7 @@ impl Server {
         tokio::select! {
             served = served => served.map_err(|error| Error::internal("the listener failed").with_source(error)),
             () = follow(self.tls) => Ok(()),
+            () = identity.follow() => Ok(()),
             // A client that keeps its connection open must not keep the process.
             () = async { life.stopping.cancelled().await; tokio::time::sleep(GOODBYE).await } => Ok(()),
         }

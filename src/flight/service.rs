@@ -16,11 +16,14 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
 
 use super::action::{self, ActionName};
+use super::auth::SessionToken;
 use super::gate::Limits;
 use super::meter::Messages;
+use super::quota::Quota;
 use super::server::CallLimits;
 use super::status::log_to_status;
 use super::{info, put};
+use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::Outcome;
 use crate::write::{Budget, Targets};
@@ -36,6 +39,12 @@ pub(super) struct Service {
 }
 
 impl Service {
+    /// What a call may reach, and who makes it.
+    fn targets<T>(&self, request: &Request<T>) -> Targets {
+        let caller = request.extensions().get::<Caller>().cloned();
+        self.targets.on_behalf_of(caller.unwrap_or_default())
+    }
+
     /// What a message may become: Arrow data compresses to a quarter or so, and what claims to be far
     /// denser is sent in smaller batches.
     fn limits(&self) -> Limits {
@@ -87,6 +96,8 @@ impl FlightService for Service {
             .refuse_when_draining()
             .map_err(|error| log_to_status(&error, "DoPut"))?;
         let service = self.clone();
+        let targets = self.targets(&request);
+        let quota = request.extensions().get::<Arc<Quota>>().cloned();
         let messages = Messages::new(request);
         let stream = messages.stream();
         let span = stream.span().clone();
@@ -95,9 +106,20 @@ impl FlightService for Service {
             let _running = service.life.calls.token();
             let on_board = stream.run();
             let (limits, budget) = (service.limits(), service.budget.clone());
-            let stream_timeout = service.call_limits.borrow().stream_timeout;
+            let CallLimits {
+                stream_timeout,
+                stream_wait,
+                ..
+            } = *service.call_limits.borrow();
+            let putting = async {
+                let _place = match quota {
+                    Some(quota) => Some(quota.stream(stream_wait).await?),
+                    None => None,
+                };
+                put::put(&targets, limits, budget, messages).await
+            };
             let outcome = tokio::select! {
-                outcome = put::put(&service.targets, limits, budget, messages) => outcome,
+                outcome = putting => outcome,
                 () = tokio::time::sleep(stream_timeout) => Err(Error::timeout(format!(
                     "the stream has taken more than {}; nothing of it is kept; see --stream-timeout",
                     humantime::format_duration(stream_timeout)
@@ -116,6 +138,7 @@ impl FlightService for Service {
     }
 
     async fn do_action(&self, request: Request<Action>) -> Answer<arrow_flight::Result> {
+        let targets = self.targets(&request);
         let action = request.into_inner();
         let _running = self.life.calls.token();
         let outcome = async {
@@ -124,7 +147,7 @@ impl FlightService for Service {
                 self.life.refuse_when_draining()?;
             }
             action::act(
-                &self.targets,
+                &targets,
                 name,
                 action,
                 self.max_message_bytes,
@@ -144,7 +167,7 @@ impl FlightService for Service {
 
     async fn list_flights(&self, request: Request<Criteria>) -> Answer<FlightInfo> {
         let outcome = match std::str::from_utf8(&request.get_ref().expression) {
-            Ok(target) => info::flights(&self.targets, target).await,
+            Ok(target) => info::flights(&self.targets(&request), target).await,
             Err(_) => Err(Error::invalid_command(
                 "ListFlights takes the name of a target as its criteria, or nothing",
             )),
@@ -158,7 +181,8 @@ impl FlightService for Service {
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        let outcome = info::flight(&self.targets, request.into_inner()).await;
+        let targets = self.targets(&request);
+        let outcome = info::flight(&targets, request.into_inner()).await;
         outcome
             .map(Response::new)
             .map_err(|error| log_to_status(&error, "GetFlightInfo"))
@@ -168,7 +192,8 @@ impl FlightService for Service {
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<SchemaResult>, Status> {
-        let outcome = info::schema(&self.targets, request.into_inner()).await;
+        let targets = self.targets(&request);
+        let outcome = info::schema(&targets, request.into_inner()).await;
         outcome
             .map(Response::new)
             .map_err(|error| log_to_status(&error, "GetSchema"))
@@ -176,9 +201,21 @@ impl FlightService for Service {
 
     async fn handshake(
         &self,
-        _request: Request<Streaming<HandshakeRequest>>,
+        request: Request<Streaming<HandshakeRequest>>,
     ) -> Answer<HandshakeResponse> {
-        Err(not_served("Handshake", "no login is needed"))
+        let Some(SessionToken(token)) = request.extensions().get::<SessionToken>() else {
+            return Err(not_served("Handshake", "no login is needed"));
+        };
+        let mut answer = all(Vec::new());
+        let header = format!("Bearer {token}").parse().map_err(|_| {
+            log_to_status(
+                &Error::internal("a session token is no header"),
+                "Handshake",
+            )
+        })?;
+        // Where Arrow's clients look for it.
+        answer.metadata_mut().insert("authorization", header);
+        Ok(answer)
     }
 
     async fn poll_flight_info(

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 
 use super::sql;
+use super::staging::SHADOW_PREFIX;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::plan::{
     Attribute, Column, Ident, PgType, PgTypeKind, QualifiedName, Relation, TableName,
 };
 
-/// Finds a table by its schema, or through the search_path.
+/// Finds a table by its schema, or through the search_path; one that `is_visible` says no to is not there.
 ///
 /// # Errors
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for the system's and
@@ -20,6 +21,20 @@ use crate::plan::{
 pub async fn find_relation(
     transaction: &Transaction,
     table: &TableName,
+    is_visible: impl Fn(&QualifiedName) -> bool,
+) -> Result<Option<Relation>> {
+    let found = look_up(transaction, table, is_visible).await?;
+    if let Some(relation) = &found {
+        check_for_data(&relation.name)?;
+    }
+    Ok(found)
+}
+
+/// As [`find_relation`], of tables that are being filled as well.
+async fn look_up(
+    transaction: &Transaction,
+    table: &TableName,
+    is_visible: impl Fn(&QualifiedName) -> bool,
 ) -> Result<Option<Relation>> {
     let schema = table.schema.as_ref().map(Ident::as_str);
     let Some(row) = transaction
@@ -30,6 +45,9 @@ pub async fn find_relation(
     };
     let oid = row.get::<_, u32>(0);
     let name = qualified_name(row.get(1), row.get(2))?;
+    if !is_visible(&name) {
+        return Ok(None);
+    }
     check_writable(&name, row.get::<_, i8>(3), row.get(4))?;
     Ok(relations(transaction, &[(oid, name)]).await?.pop())
 }
@@ -65,9 +83,11 @@ pub async fn lock_relation(
         schema: Some(name.schema.clone()),
         name: name.name.clone(),
     };
-    find_relation(transaction, &table).await?.ok_or_else(|| {
-        Error::not_found(format!("table {name} has just been dropped")).with_table(name)
-    })
+    look_up(transaction, &table, |_| true)
+        .await?
+        .ok_or_else(|| {
+            Error::not_found(format!("table {name} has just been dropped")).with_table(name)
+        })
 }
 
 /// Reads a staging table.
@@ -102,11 +122,14 @@ pub async fn has_geometry(transaction: &Transaction) -> Result<bool> {
     Ok(transaction.query_one(found, &[]).await?.get(0))
 }
 
-/// All tables that the server's role may INSERT into, by name.
+/// All tables that the current role may INSERT into and that `is_visible` says yes to, by name.
 ///
 /// # Errors
 /// What PostgreSQL or the connection said.
-pub async fn writable_relations(transaction: &Transaction) -> Result<Vec<Relation>> {
+pub async fn writable_relations(
+    transaction: &Transaction,
+    is_visible: impl Fn(&QualifiedName) -> bool,
+) -> Result<Vec<Relation>> {
     let rows = transaction.query(LIST, &[]).await?;
     let named = rows
         .iter()
@@ -115,6 +138,9 @@ pub async fn writable_relations(transaction: &Transaction) -> Result<Vec<Relatio
                 row.get::<_, u32>(0),
                 qualified_name(row.get(1), row.get(2))?,
             ))
+        })
+        .filter(|named: &Result<(u32, QualifiedName)>| {
+            named.as_ref().map_or(true, |(_, name)| is_visible(name))
         })
         .collect::<Result<Vec<_>>>()?;
     relations(transaction, &named).await
@@ -152,20 +178,21 @@ pub async fn check_rights(
     }
 }
 
-/// A table whose name differs in case alone, or that has the same name in another schema.
+/// Tables whose names differ in case alone, or that have the same name in another schema: the nearest first.
 ///
 /// # Errors
 /// What PostgreSQL or the connection said.
-pub async fn similar_relation(
+pub async fn similar_relations(
     transaction: &Transaction,
     table: &TableName,
-) -> Result<Option<QualifiedName>> {
+) -> Result<Vec<QualifiedName>> {
     let schema = table.schema.as_ref().map(Ident::as_str);
-    let row = transaction
-        .query_opt(SIMILAR, &[&schema, &table.name.as_str()])
+    let rows = transaction
+        .query(SIMILAR, &[&schema, &table.name.as_str()])
         .await?;
-    row.map(|row| qualified_name(row.get(0), row.get(1)))
-        .transpose()
+    rows.iter()
+        .map(|row| qualified_name(row.get(0), row.get(1)))
+        .collect()
 }
 
 /// The schema that CREATE TABLE would use for a name without one.
@@ -199,7 +226,7 @@ const SIMILAR: &str = "
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE pg_catalog.lower(c.relname) = pg_catalog.lower($2::text) AND c.relkind IN ('r', 'p')
       AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'pgflight')
-    ORDER BY pg_catalog.lower(n.nspname) = pg_catalog.lower($1::text) DESC NULLS LAST, 1, 2 LIMIT 1";
+    ORDER BY pg_catalog.lower(n.nspname) = pg_catalog.lower($1::text) DESC NULLS LAST, 1, 2 LIMIT 100";
 
 const LIST: &str = "
     SELECT c.oid, n.nspname::text, c.relname::text
@@ -263,15 +290,30 @@ fn qualified_name(schema: String, name: String) -> Result<QualifiedName> {
     })
 }
 
-fn check_writable(name: &QualifiedName, relkind: i8, takes_insert: bool) -> Result<()> {
-    if matches!(
-        name.schema.as_str(),
-        "pg_catalog" | "information_schema" | "pg_toast" | "pgflight"
-    ) {
-        return Err(
-            Error::permission_denied(format!("{name} is not a table for data")).with_table(name),
-        );
+/// Refuses what is the system's or our own, whoever asks.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied).
+pub(super) fn check_for_data(name: &QualifiedName) -> Result<()> {
+    match name.name.as_str().starts_with(SHADOW_PREFIX) {
+        true => Err(not_for_data(name)),
+        false => check_schema(name),
     }
+}
+
+fn check_schema(name: &QualifiedName) -> Result<()> {
+    match name.schema.as_str() {
+        "pg_catalog" | "information_schema" | "pg_toast" | "pgflight" => Err(not_for_data(name)),
+        _ => Ok(()),
+    }
+}
+
+fn not_for_data(name: &QualifiedName) -> Error {
+    Error::permission_denied(format!("{name} is not a table for data")).with_table(name)
+}
+
+fn check_writable(name: &QualifiedName, relkind: i8, takes_insert: bool) -> Result<()> {
+    check_schema(name)?;
     let kind = match u8::try_from(relkind) {
         Ok(b'r' | b'p') => return Ok(()),
         Ok(b'v') if takes_insert => return Ok(()),

@@ -66,6 +66,8 @@ pub struct NewWrite {
     pub staging: Option<QualifiedName>,
     /// How it will be published.
     pub publish: Publish,
+    /// Whose it is; none where nobody is asked.
+    pub principal: Option<String>,
 }
 
 /// A write as the ledger has it.
@@ -73,6 +75,8 @@ pub struct NewWrite {
 pub struct LedgerWrite {
     /// Unique, made by the caller.
     pub write_id: String,
+    /// Whose it is; none where nobody was asked.
+    pub principal: Option<String>,
     /// As recorded by begin.
     pub spec: String,
     /// As recorded by begin.
@@ -127,8 +131,8 @@ pub async fn begin(transaction: &Transaction, write: &NewWrite) -> Result<bool> 
         .execute(
             "INSERT INTO pgflight.write
                 (write_id, spec, target_schema, target_name, target_oid, staging_schema,
-                 staging_name, publish, columns, state)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'open') ON CONFLICT DO NOTHING",
+                 staging_name, publish, columns, principal, state)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'open') ON CONFLICT DO NOTHING",
             &[
                 &write.write_id,
                 &write.spec,
@@ -142,10 +146,28 @@ pub async fn begin(transaction: &Transaction, write: &NewWrite) -> Result<bool> 
                 &write.staging.as_ref().map(|staging| staging.name.as_str()),
                 &write.publish.as_str(),
                 &write.columns,
+                &write.principal,
             ],
         )
         .await?;
     Ok(inserted == 1)
+}
+
+/// How many writes of a principal are open. Until the transaction ends, no other counts them.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn count_open_writes(transaction: &Transaction, principal: &str) -> Result<u64> {
+    transaction
+        .query_one(
+            "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('pgflight.principal:' || $1::text, 0))",
+            &[&principal],
+        )
+        .await?;
+    let statement =
+        "SELECT pg_catalog.count(*) FROM pgflight.write WHERE state = 'open' AND principal = $1";
+    let row = transaction.query_one(statement, &[&principal]).await?;
+    Ok(from_bigint(row.get(0)))
 }
 
 /// Reads a write.
@@ -165,7 +187,7 @@ pub async fn recent_writes(transaction: &Transaction, limit: u32) -> Result<Vec<
         "WITH recent AS (SELECT * FROM pgflight.write ORDER BY created_at DESC LIMIT $1)
          SELECT {WRITE_COLUMNS} FROM (
             SELECT w.write_id, w.spec, w.target_schema, w.target_name, w.target_oid, w.staging_schema,
-                w.staging_name, w.publish, w.state, w.reason, w.created_at, w.finished_at, w.columns,
+                w.staging_name, w.publish, w.state, w.reason, w.created_at, w.finished_at, w.columns, w.principal,
                 w.row_count + open.row_count AS row_count, w.byte_count + open.byte_count AS byte_count,
                 w.attempt_count + open.attempt_count AS attempt_count
             FROM recent w CROSS JOIN LATERAL (
@@ -373,16 +395,21 @@ pub async fn committing_writes(transaction: &Transaction) -> Result<Vec<String>>
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub async fn abort(transaction: &Transaction, write_id: &str, reason: &str) -> Result<()> {
+pub async fn abort(
+    transaction: &Transaction,
+    write_id: &str,
+    principal: Option<&str>,
+    reason: &str,
+) -> Result<()> {
     transaction
         .execute(
             "INSERT INTO pgflight.write
-                (write_id, spec, target_schema, target_name, publish, state, reason, finished_at)
-             VALUES ($1, '', '', '', 'nothing', 'aborted', $2, pg_catalog.clock_timestamp())
+                (write_id, spec, target_schema, target_name, publish, state, reason, principal, finished_at)
+             VALUES ($1, '', '', '', 'nothing', 'aborted', $2, $3, pg_catalog.clock_timestamp())
              ON CONFLICT (write_id) DO UPDATE
                 SET state = 'aborted', reason = EXCLUDED.reason, finished_at = EXCLUDED.finished_at
                 WHERE pgflight.write.state = 'open'",
-            &[&write_id, &reason],
+            &[&write_id, &reason, &principal],
         )
         .await?;
     Ok(())
@@ -446,7 +473,7 @@ impl WriteState {
 }
 
 const WRITE_COLUMNS: &str = "write_id, spec, target_schema, target_name, target_oid, staging_name, publish, state,
-    reason, row_count, byte_count, attempt_count, staging_schema, created_at::text, finished_at::text, columns";
+    reason, row_count, byte_count, attempt_count, staging_schema, created_at::text, finished_at::text, columns, principal";
 
 async fn select_write(
     transaction: &Transaction,
@@ -469,6 +496,7 @@ fn read_write(row: &Row) -> Result<LedgerWrite> {
     let (target_schema, target_name): (&str, String) = (row.get(2), row.get(3));
     Ok(LedgerWrite {
         write_id: row.get(0),
+        principal: row.get(16),
         spec: row.get(1),
         columns: row.get(15),
         target: (!target_name.is_empty())

@@ -10,9 +10,10 @@ const CREATE_SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS pgflight;\n\n";
 
 /// What makes version n out of version n − 1; each can run twice. A later version only adds, so that
 /// servers of both versions can work on one database while they are rolled over.
-pub(super) const MIGRATIONS: [&str; 2] = [
+pub(super) const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
+    include_str!("migrations/3.sql"),
 ];
 
 /// The SQL that makes the ledger or brings it up to date, for a DBA to read and run as the server's
@@ -40,6 +41,17 @@ async fn version(transaction: &Transaction) -> Result<usize> {
     Ok(usize::try_from(version).unwrap_or(0))
 }
 
+/// Keeps others from changing the schema until the transaction ends. Two servers may want to at once, and
+/// CREATE … IF NOT EXISTS does not wait for the other.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub(super) async fn lock_migration(transaction: &Transaction) -> Result<()> {
+    transaction
+        .execute_all("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('pgflight.migration', 0))")
+        .await
+}
+
 /// Makes the ledger's schema and tables where they are missing or of an older version. A newer
 /// version is left as it is.
 ///
@@ -49,10 +61,7 @@ pub async fn ensure_schema(transaction: &Transaction) -> Result<()> {
     if version(transaction).await? >= MIGRATIONS.len() {
         return Ok(());
     }
-    // Two servers may come here at once, and CREATE … IF NOT EXISTS does not wait for the other.
-    transaction
-        .execute_all("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('pgflight.migration', 0))")
-        .await?;
+    lock_migration(transaction).await?;
     let done = version(transaction).await?;
     // CREATE SCHEMA IF NOT EXISTS asks for the right to make one even where it is there.
     let there = "SELECT pg_catalog.to_regnamespace('pgflight') IS NOT NULL";

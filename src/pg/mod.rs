@@ -25,7 +25,7 @@ mod transaction;
 mod turns;
 
 pub use catalog::{
-    TableLock, check_rights, find_relation, has_geometry, lock_relation, similar_relation,
+    TableLock, check_rights, find_relation, has_geometry, lock_relation, similar_relations,
     staging_relation, writable_relations,
 };
 pub use connect::ConnectionConfig;
@@ -34,8 +34,8 @@ pub use effects::{copy_obstacle, side_effects};
 pub use facts::{LedgerFacts, ServerFacts, server_facts, unique_keys};
 pub use ledger::{
     Attempt, Decision, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, WriteState, abort, attempts,
-    begin, commit, committing_writes, count_writes, find_attempt, find_write, finish_commit,
-    lock_write_for_publish, recent_writes, record_attempt,
+    begin, commit, committing_writes, count_open_writes, count_writes, find_attempt, find_write,
+    finish_commit, lock_write_for_publish, recent_writes, record_attempt,
 };
 pub use merge::{KeyedAction, Merge, check_unique_index, merge};
 pub use migration::{ensure_schema, has_schema, migration};
@@ -47,9 +47,10 @@ pub use prepared::{
 };
 pub use reap::{drop_staging_of, ended_with_staging, expire_writes, forget_writes};
 pub use sequences::{check_sequences, move_sequences, sequence_columns};
+pub use sqlstate::show_detail;
 pub use staging::{
     accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of,
-    keep_accepted, make_shadow, new_shadow_name, new_staging_name, publish_rows,
+    keep_accepted, let_role_read, make_shadow, new_shadow_name, new_staging_name, publish_rows,
 };
 pub use swap::{check_swappable, create_twin, swap_in};
 pub use table::{

@@ -121,6 +121,18 @@ pub(super) fn delete_unaccepted(staging: &QualifiedName) -> String {
     format!("DELETE FROM {staging} WHERE NOT (xmin = ANY($1::text[]::pg_catalog.xid[]))")
 }
 
+pub(super) fn set_role(role: &Ident) -> String {
+    format!("SET LOCAL ROLE {role}")
+}
+
+pub(super) fn grant_schema(schema: &Ident, role: &Ident) -> String {
+    format!("GRANT USAGE ON SCHEMA {schema} TO {role}")
+}
+
+pub(super) fn grant_select(table: &QualifiedName, role: &Ident) -> String {
+    format!("GRANT SELECT ON {table} TO {role}")
+}
+
 pub(super) fn drop_table(table: &QualifiedName) -> String {
     format!("DROP TABLE IF EXISTS {table}")
 }

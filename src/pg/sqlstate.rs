@@ -1,14 +1,17 @@
 //! From what PostgreSQL says to our [`Error`]: the kind by exact SQLSTATE, then by class.
 
-use super::staging::SHADOW_PREFIX;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio_postgres::error::DbError;
+
+use super::staging::SHADOW_PREFIX;
 
 use crate::error::{Error, ErrorKind, chain};
 
 /// Turns an error of the driver into ours.
 ///
 /// PostgreSQL's DETAIL, HINT and CONTEXT may hold values of rows, so only the primary message, the
-/// names and the SQLSTATE are kept.
+/// names and the SQLSTATE are kept, and DETAIL where [`show_detail`] says so.
 pub(super) fn from_postgres(error: &tokio_postgres::Error) -> Error {
     if let Some(db) = error.as_db_error() {
         return Told::from(db).to_error();
@@ -32,6 +35,15 @@ pub(super) fn from_postgres(error: &tokio_postgres::Error) -> Error {
     }
 }
 
+/// Whether DETAIL is told; else it is not even read.
+static SHOW_DETAIL: AtomicBool = AtomicBool::new(false);
+
+/// Makes errors of PostgreSQL tell its DETAIL from now on, which holds values of rows: `Key (id)=(7) already
+/// exists.` Said once, when the process starts.
+pub fn show_detail(show: bool) {
+    SHOW_DETAIL.store(show, Ordering::Relaxed);
+}
+
 /// What PostgreSQL says in an ErrorResponse, of which we make use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Told {
@@ -43,6 +55,8 @@ pub(super) struct Told {
     constraint: Option<String>,
     /// Which row of a COPY, and perhaps its values.
     context: Option<String>,
+    /// Values of rows; none unless they are to be told.
+    detail: Option<String>,
 }
 
 impl From<&DbError> for Told {
@@ -56,6 +70,7 @@ impl From<&DbError> for Told {
             column: owned(error.column()),
             constraint: owned(error.constraint()),
             context: owned(error.where_()),
+            detail: owned(error.detail()).filter(|_| SHOW_DETAIL.load(Ordering::Relaxed)),
         }
     }
 }
@@ -78,13 +93,14 @@ impl Told {
                 b'c' => told.column = Some(text),
                 b'n' => told.constraint = Some(text),
                 b'W' => told.context = Some(text),
+                b'D' if SHOW_DETAIL.load(Ordering::Relaxed) => told.detail = Some(text),
                 _ => {}
             }
         }
         told
     }
 
-    /// Our error, without what may be a value of a row: DETAIL and HINT are not even read.
+    /// Our error, without what may be a value of a row, unless DETAIL is wanted. HINT is never read.
     pub(super) fn to_error(&self) -> Error {
         let sqlstate = self.sqlstate.as_str();
         let advice = match sqlstate {
@@ -99,6 +115,10 @@ impl Told {
                 without_quoted_values(&self.message)
             ),
             false => format!("PostgreSQL: {} ({sqlstate}){advice}", self.message),
+        };
+        let message = match &self.detail {
+            Some(detail) => format!("{message}; {detail}"),
+            None => message,
         };
         // Two CREATE TABLE at once: the loser meets an index of the catalog.
         let kind = match (sqlstate, self.schema.as_deref()) {

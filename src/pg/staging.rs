@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::migration::SCHEMA;
+use super::migration::{SCHEMA, lock_migration};
 use super::sql;
 use super::transaction::Transaction;
 use crate::error::{Error, ErrorKind, Result};
@@ -198,6 +198,32 @@ pub async fn create_staging(
 ) -> Result<()> {
     transaction
         .execute_all(&sql::create_staging(staging, columns))
+        .await
+}
+
+/// Lets the role of the transaction read a staging table, and nothing else of its schema.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn let_role_read(transaction: &Transaction, staging: &QualifiedName) -> Result<()> {
+    let Some(role) = transaction.role() else {
+        return Ok(());
+    };
+    // Two who grant at once would meet on one row of the catalog, where the second does not wait but fails.
+    let may = "SELECT pg_catalog.has_schema_privilege($1::text, 'pgflight', 'USAGE')";
+    let has_usage = async || -> Result<bool> {
+        Ok(transaction.query_one(may, &[&role.as_str()]).await?.get(0))
+    };
+    if !has_usage().await? {
+        lock_migration(transaction).await?;
+        if !has_usage().await? {
+            transaction
+                .execute_all(&sql::grant_schema(&staging.schema, role))
+                .await?;
+        }
+    }
+    transaction
+        .execute_all(&sql::grant_select(staging, role))
         .await
 }
 

@@ -1,6 +1,6 @@
 //! Whole tables: made, emptied, named in full.
 
-use super::catalog::current_schema;
+use super::catalog::{check_for_data, current_schema};
 use super::sql;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
@@ -178,14 +178,17 @@ pub async fn delete_all(transaction: &Transaction, table: &QualifiedName) -> Res
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when no schema was named and the
-/// search_path has none.
+/// search_path has none; [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) where
+/// nobody may make tables.
 pub async fn qualify(transaction: &Transaction, table: &TableName) -> Result<QualifiedName> {
     let schema: Ident = match &table.schema {
         Some(schema) => schema.clone(),
         None => current_schema(transaction).await?,
     };
-    Ok(QualifiedName {
+    let name = QualifiedName {
         schema,
         name: table.name.clone(),
-    })
+    };
+    check_for_data(&name)?;
+    Ok(name)
 }

@@ -8,8 +8,10 @@ use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Connector};
+use super::sql;
 use super::turns::Turn;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::Ident;
 
 /// An open transaction at READ COMMITTED.
 ///
@@ -18,6 +20,8 @@ use crate::error::{Error, Result};
 pub struct Transaction {
     connection: Option<Object<Connector>>,
     stall_timeout: Duration,
+    /// Whose rights are asked for what is done to the target; those of the server's own where none.
+    role: Option<Ident>,
     /// Passed on after the connection is back in its pool: fields are dropped last.
     turn: Option<Turn>,
 }
@@ -62,6 +66,7 @@ impl Transaction {
         let transaction = Self {
             connection: Some(connection),
             stall_timeout,
+            role: None,
             turn: None,
         };
         // READ COMMITTED is said because a role or database may have another default, under which a
@@ -94,6 +99,49 @@ impl Transaction {
     /// Gives its turn to whoever asks, to go on in it.
     pub(super) fn leave_turn(&mut self) -> Option<Turn> {
         self.turn.take()
+    }
+
+    /// Gives the transaction a role for what it does to the target; see [`Transaction::assume_role`].
+    pub fn with_role(mut self, role: Option<&Ident>) -> Self {
+        self.role = role.cloned();
+        self
+    }
+
+    /// The role for what is done to the target, if it is not the server's own.
+    pub fn role(&self) -> Option<&Ident> {
+        self.role.as_ref()
+    }
+
+    /// Runs the statements that follow in the role of this transaction, if it has one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`] when the server's role is no member of it; else what PostgreSQL said.
+    pub async fn assume_role(&self) -> Result<()> {
+        let Some(role) = &self.role else {
+            return Ok(());
+        };
+        let assumed = self.execute_all(&sql::set_role(role)).await;
+        assumed.map_err(|error| {
+            if error.kind() != ErrorKind::PermissionDenied {
+                return error;
+            }
+            Error::permission_denied(format!(
+                "the server's role may not act as {role}, which its configuration wants; let a DBA run: \
+                 GRANT {role} TO <role of the server>"
+            ))
+            .with_source(error)
+        })
+    }
+
+    /// Runs the statements that follow in the server's own role again: those about the ledger.
+    ///
+    /// # Errors
+    /// What PostgreSQL or the connection said.
+    pub async fn resume_own_role(&self) -> Result<()> {
+        match self.role {
+            Some(_) => self.execute_all("RESET ROLE").await,
+            None => Ok(()),
+        }
     }
 
     /// Commits and gives the connection back.

@@ -4,6 +4,7 @@ use arrow_schema::Schema;
 use futures_util::Stream;
 
 use super::lanes::{Lane, Loaded};
+use super::permission::check_still;
 use super::pipeline::{self, EndOfStream, Incoming, StreamMessage};
 use super::session::spec_of;
 use super::spec::{AttemptId, Receipt};
@@ -56,6 +57,7 @@ impl Writer {
             return receipt(id, &attempt, table).map_err(located);
         }
         check_open(&write).map_err(located)?;
+        check_still(&self.caller, &write).map_err(located)?;
         match self.stage(id, &write, schema, messages, stream).await {
             Ok(attempt) => receipt(id, &attempt, table),
             // The COMMIT may have worked although its answer was lost, and a twin of this stream
@@ -87,7 +89,7 @@ impl Writer {
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
-        let transaction = self.pool.begin_data(&id.write_id, stream).await?;
+        let transaction = self.begin_data(&id.write_id, stream).await?;
         let two_phase = write.publish == Publish::TwoPhase && reserve_place(&transaction).await?;
         let relation = open_relation(&transaction, write, two_phase).await?;
         // Messages speak of the target, which the caller knows.
@@ -107,6 +109,8 @@ impl Writer {
         if write.publish != Publish::Direct {
             check_staged(&loaded)?;
         }
+        // The ledger is the server's, and what is prepared can be ended by its owner alone.
+        transaction.resume_own_role().await?;
         let attempt = attempt_of(id, &transaction, &loaded).await?;
         if !two_phase {
             return record(transaction, &id.write_id, attempt).await;
@@ -235,9 +239,11 @@ async fn open_relation(
 ) -> Result<Relation> {
     match (write.publish, &write.staging, &write.target) {
         (Publish::Direct, _, Some(target)) => {
+            transaction.assume_role().await?;
             lock_target(transaction, write, target, TableLock::Insert).await
         }
         (Publish::TwoPhase, _, Some(target)) if two_phase => {
+            transaction.assume_role().await?;
             lock_target(transaction, write, target, TableLock::Insert).await
         }
         (_, Some(staging), _) => staging_relation(transaction, staging).await,

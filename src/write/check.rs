@@ -95,10 +95,11 @@ impl Writer {
     /// That it cannot be asked.
     pub async fn check_table(&self, table: &TableName) -> Result<Vec<Finding>> {
         let transaction = self.pool.begin_control().await?;
-        let findings = match find_relation(&transaction, table).await {
+        let findings = match find_relation(&transaction, table, |_| true).await {
             Ok(Some(relation)) => modes(&transaction, &relation).await,
             Ok(None) => {
-                let error = super::target::missing_table(&transaction, table).await?;
+                let error =
+                    super::permission::missing_table(&transaction, &self.caller, table).await?;
                 Ok(vec![Finding::new(Verdict::Bad, error.to_string())])
             }
             Err(error) => Ok(vec![Finding::new(Verdict::Bad, error.to_string())]),

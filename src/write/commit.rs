@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use tokio::time::Instant;
 
+use super::permission::check_still;
 use super::session::{WriteStatus, spec_of};
 use super::spec::{AttemptId, Mode, SchemaEvolution};
 use super::target::lock_target;
@@ -65,9 +66,11 @@ impl Writer {
 
     async fn try_commit(&self, write_id: &str, accepted: &[(AttemptId, u64)]) -> Result<()> {
         let transaction = self.pool.begin_commit(write_id).await?;
+        let transaction = transaction.with_role(self.caller.role());
         reach(Failpoint::CommitBeforeLock).await;
         let write = lock_write_for_publish(&transaction, write_id)
             .await?
+            .filter(|write| self.caller.owns(write.principal.as_deref()))
             .ok_or_else(|| Error::not_found(format!("there is no write {write_id:?} to commit")))?;
         match write.state {
             WriteState::Open => {}
@@ -82,6 +85,7 @@ impl Writer {
                 )));
             }
         }
+        check_still(&self.caller, &write)?;
         let recorded = attempts(&transaction, write_id).await?;
         let chosen = Chosen::from(&recorded, accepted)?;
         reach(Failpoint::CommitBeforePublish).await;
@@ -109,6 +113,7 @@ impl Writer {
                 WriteState::Open | WriteState::Aborted => Err(Error::conflict(reason)),
             };
         }
+        transaction.resume_own_role().await?;
         reach(Failpoint::CommitAfterPublish).await;
         let reason = match (write.publish, recorded.len() - chosen.attempt_count) {
             (Publish::Direct, more @ 1..) => {
@@ -257,6 +262,7 @@ async fn publish(
         if staged != chosen.row_count {
             return Ok(Published::StagingLost(staged));
         }
+        transaction.assume_role().await?;
         if write.publish == Publish::Create {
             adopt_shadow(transaction, staging, target).await?;
             add_primary_key(transaction, target, &spec_of(write)?.primary_key).await?;
@@ -277,6 +283,7 @@ async fn publish(
         }
     }
     let staging = staging_relation(transaction, staging).await?;
+    transaction.assume_role().await?;
     if spec_of(write)?.schema_evolution == SchemaEvolution::AddColumns {
         let missing = missing_columns(transaction, write.target_oid, &staging).await?;
         add_columns(transaction, target, &missing).await?;

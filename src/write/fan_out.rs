@@ -172,7 +172,8 @@ impl Writer {
             attempt_id: format!("lane-{partition_id}"),
         };
         check_staged(&loaded)?;
-        let shadow = begin_write(&transaction, write_id, filling, filled).await?;
+        let principal = self.caller.name();
+        let shadow = begin_write(&transaction, write_id, principal, filling, filled).await?;
         let first = attempt_of(&id(0), &transaction, &loaded).await?;
         record_attempt(&transaction, write_id, &first).await?;
         reach(Failpoint::BeginBeforeCommit).await;
@@ -241,6 +242,7 @@ impl Writer {
 async fn begin_write(
     transaction: &Transaction,
     write_id: &str,
+    principal: Option<&str>,
     filling: Filling<'_>,
     filled: &Relation,
 ) -> Result<QualifiedName> {
@@ -261,7 +263,9 @@ async fn begin_write(
         target_oid,
         staging: Some(shadow.clone()),
         publish,
+        principal: principal.map(str::to_owned),
     };
+    transaction.resume_own_role().await?;
     match begin(transaction, &write).await? {
         true => Ok(shadow),
         false => Err(Error::internal("the id of a stream was there before")),

@@ -7,6 +7,7 @@ mod commit;
 mod evolution;
 mod fan_out;
 mod lanes;
+mod permission;
 mod pipeline;
 mod preview;
 mod reaper;

@@ -10,6 +10,7 @@ use super::evolution::left_out;
 use super::spec::{Mode, OverwriteWith, WriteSpec};
 use super::target::{Target, check_straight, find_target, plan};
 use super::writer::Writer;
+use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::pg::{
     Transaction, add_columns_statement, add_primary_key, add_primary_key_statement, create_table,
@@ -105,16 +106,22 @@ impl Writer {
     /// Where there is nothing to plan against: no such table, keys without a unique index, a mode that
     /// refuses the table that is there.
     pub async fn preview(&self, spec: &WriteSpec, schema: &Schema) -> Result<Preview> {
-        let transaction = self.pool.begin_control().await?;
-        let preview = preview(&transaction, spec, schema).await;
+        let transaction = self.begin_control().await?;
+        transaction.assume_role().await?;
+        let preview = preview(&transaction, &self.caller, spec, schema).await;
         transaction.rollback().await;
         preview
     }
 }
 
-async fn preview(transaction: &Transaction, spec: &WriteSpec, schema: &Schema) -> Result<Preview> {
+async fn preview(
+    transaction: &Transaction,
+    caller: &Caller,
+    spec: &WriteSpec,
+    schema: &Schema,
+) -> Result<Preview> {
     let mut preview = Preview::default();
-    let relation = match find_target(transaction, spec, schema).await? {
+    let relation = match find_target(transaction, caller, spec, schema).await? {
         Target::Existing(relation, _, added) => {
             let statement = add_columns_statement(&relation.name, &added);
             preview.statements.extend(statement);
@@ -136,7 +143,7 @@ async fn preview(transaction: &Transaction, spec: &WriteSpec, schema: &Schema) -
             let statement = add_primary_key_statement(&name, &spec.primary_key);
             preview.statements.extend(statement);
             add_primary_key(transaction, &name, &spec.primary_key).await?;
-            find_relation(transaction, &spec.table)
+            find_relation(transaction, &spec.table, |_| true)
                 .await?
                 .ok_or_else(|| Error::internal("a table that was just made is not there"))?
         }

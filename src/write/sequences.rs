@@ -1,9 +1,10 @@
 //! After a write: sequences that would give out values again which the data brought.
 
+use super::permission::find_permitted;
 use super::spec::WriteSpec;
 use super::writer::Writer;
 use crate::error::Result;
-use crate::pg::{find_relation, move_sequences};
+use crate::pg::move_sequences;
 
 impl Writer {
     /// Moves the sequences of the table on, where that was asked for. The rows are committed, so that what
@@ -23,8 +24,10 @@ impl Writer {
     }
 
     async fn try_move_sequences(&self, spec: &WriteSpec) -> Result<usize> {
-        let transaction = self.pool.begin_control().await?;
-        let Some(relation) = find_relation(&transaction, &spec.table).await? else {
+        let transaction = self.begin_control().await?;
+        transaction.assume_role().await?;
+        let found = find_permitted(&transaction, &self.caller, &spec.table).await?;
+        let Some(relation) = found else {
             return Ok(0);
         };
         let moved = move_sequences(&transaction, &relation).await?;

@@ -6,13 +6,14 @@ use super::evolution::check_not_cast;
 use super::spec::{Mode, WriteSpec};
 use super::target::{Target, check_straight, find_target, is_two_phase, plan};
 use super::writer::Writer;
+use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     Decision, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, Transaction, WriteState, abort,
-    attempts, begin, check_primary_key, commit, copy_obstacle, create_staging, create_table,
-    create_twin, definitions_of, ensure_schema, find_write, new_shadow_name, new_staging_name,
-    qualify, staging_relation,
+    attempts, begin, check_primary_key, commit, copy_obstacle, count_open_writes, create_staging,
+    create_table, create_twin, definitions_of, ensure_schema, find_write, let_role_read,
+    new_shadow_name, new_staging_name, qualify, staging_relation,
 };
 use crate::plan::ddl::ColumnDefinition;
 use crate::plan::{QualifiedName, Relation};
@@ -59,13 +60,20 @@ impl Writer {
                 "write ids that begin with {STREAM_PREFIX} are the server's own; use another"
             ))));
         }
-        let transaction = self.pool.begin_control().await?;
+        let transaction = self.begin_control().await?;
         ensure_schema(&transaction).await.map_err(named)?;
         let fingerprint = fingerprint(spec)?;
         if find_write(&transaction, write_id).await?.is_none() {
-            let opening = open(&transaction, write_id, spec, &fingerprint, schema)
-                .await
-                .map_err(named)?;
+            let opening = open(
+                &transaction,
+                &self.caller,
+                write_id,
+                spec,
+                &fingerprint,
+                schema,
+            )
+            .await
+            .map_err(named)?;
             reach(Failpoint::BeginBeforeCommit).await;
             finish(transaction, opening).await.map_err(named)?;
             reach(Failpoint::BeginAfterCommit).await;
@@ -106,7 +114,12 @@ impl Writer {
     pub async fn abort(&self, write_id: &str, reason: &str) -> Result<WriteStatus> {
         let transaction = self.pool.begin_control().await?;
         ensure_schema(&transaction).await?;
-        abort(&transaction, write_id, reason).await?;
+        let found = find_write(&transaction, write_id).await?;
+        if found.is_some_and(|write| !self.caller.owns(write.principal.as_deref())) {
+            transaction.rollback().await;
+            return Err(unknown(write_id));
+        }
+        abort(&transaction, write_id, self.caller.name(), reason).await?;
         finish(transaction, Opening::New).await?;
         self.finish_commit(write_id).await?;
         let status = self.status(write_id).await?;
@@ -124,20 +137,24 @@ impl Writer {
 
     pub(super) async fn find_status(&self, write_id: &str) -> Result<(LedgerWrite, WriteStatus)> {
         let transaction = self.pool.begin_control().await?;
-        let unknown = || {
-            Error::not_found(format!("there is no write {write_id:?}; begin it first"))
-                .with_write_id(write_id)
-        };
         let write = match find_write(&transaction, write_id).await {
-            Ok(write) => write.ok_or_else(unknown)?,
+            Ok(write) => write
+                .filter(|write| self.caller.owns(write.principal.as_deref()))
+                .ok_or_else(|| unknown(write_id))?,
             // No ledger: nobody has begun anything here.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(unknown()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(unknown(write_id)),
             Err(error) => return Err(error),
         };
         let status = status_of(&transaction, &write).await?;
         transaction.rollback().await;
         Ok((write, status))
     }
+}
+
+/// Of a write that was never begun, and of one that is another's.
+fn unknown(write_id: &str) -> Error {
+    Error::not_found(format!("there is no write {write_id:?}; begin it first"))
+        .with_write_id(write_id)
 }
 
 /// The spec that a write was begun with.
@@ -212,12 +229,14 @@ async fn finish(transaction: Transaction, opening: Opening) -> Result<()> {
 
 async fn open(
     transaction: &Transaction,
+    caller: &Caller,
     write_id: &str,
     spec: &WriteSpec,
     fingerprint: &str,
     schema: &Schema,
 ) -> Result<Opening> {
-    let target = find_target(transaction, spec, schema).await?;
+    transaction.assume_role().await?;
+    let target = find_target(transaction, caller, spec, schema).await?;
     let (name, target_oid, publish) = match &target {
         Target::Existing(relation, Publish::Append, added)
             if added.is_empty() && is_two_phase(transaction, spec, schema, relation).await? =>
@@ -254,7 +273,10 @@ async fn open(
         target_oid,
         staging: staging.clone(),
         publish,
+        principal: caller.name().map(str::to_owned),
     };
+    transaction.resume_own_role().await?;
+    check_open_writes(transaction, caller).await?;
     if !begin(transaction, &write).await? {
         return Ok(Opening::Lost);
     }
@@ -293,16 +315,33 @@ async fn stage(
     let plan = plan(spec, schema, target)?;
     if publish == Publish::Swap {
         check_straight(&plan)?;
+        transaction.assume_role().await?;
         return create_twin(transaction, staging, target).await;
     }
     check_not_cast(&plan, added)?;
     let mut columns = definitions_of(transaction, target, plan.columns()).await?;
     columns.extend_from_slice(added);
-    create_staging(transaction, staging, &columns).await
+    create_staging(transaction, staging, &columns).await?;
+    let_role_read(transaction, staging).await
+}
+
+/// Refuses a write beyond those that the caller may have open.
+async fn check_open_writes(transaction: &Transaction, caller: &Caller) -> Result<()> {
+    let (Some(name), Some(most)) = (caller.name(), caller.limits().max_open_writes) else {
+        return Ok(());
+    };
+    let open = count_open_writes(transaction, name).await?;
+    match open < most.into() {
+        true => Ok(()),
+        false => Err(Error::unavailable(format!(
+            "principal {name} has {open} open writes, and may have {most}; commit or abort one first"
+        ))),
+    }
 }
 
 /// Refuses to copy attempts straight into what takes INSERT alone.
 async fn check_direct(transaction: &Transaction, target: &Relation) -> Result<()> {
+    transaction.assume_role().await?;
     match copy_obstacle(transaction, target).await? {
         None => Ok(()),
         Some(obstacle) => Err(Error::unsupported(format!(
@@ -321,6 +360,7 @@ async fn make_shadow(
     columns: &[ColumnDefinition],
     schema: &Schema,
 ) -> Result<()> {
+    transaction.assume_role().await?;
     create_table(transaction, shadow, columns).await?;
     check_primary_key(transaction, shadow, &spec.primary_key).await?;
     check_straight(&plan(

@@ -12,6 +12,7 @@ use super::pipeline::{self, EndOfStream, Incoming, Poured, Source, StreamMessage
 use super::spec::{Mode, Receipt, WriteSpec};
 use super::target::{Target, check_straight, find_target, plan};
 use super::writer::Writer;
+use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{self, Activity, Stream as Flow};
 use crate::pg::{
@@ -211,15 +212,15 @@ impl Writer {
         schema: &Schema,
         stream: &Flow,
     ) -> Result<(Transaction, Opened)> {
-        let transaction = self.pool.begin_data(write_id, stream).await?;
-        match open_target(&transaction, spec, schema).await {
+        let transaction = self.begin_data(write_id, stream).await?;
+        match open_target(&transaction, &self.caller, spec, schema).await {
             Err(error)
                 if error.kind() == ErrorKind::AlreadyExists
                     && error.context().sqlstate.is_some() =>
             {
                 drop(transaction);
-                let transaction = self.pool.begin_data(write_id, stream).await?;
-                let opened = open_target(&transaction, spec, schema).await?;
+                let transaction = self.begin_data(write_id, stream).await?;
+                let opened = open_target(&transaction, &self.caller, spec, schema).await?;
                 Ok((transaction, opened))
             }
             opened => Ok((transaction, opened?)),
@@ -351,10 +352,12 @@ enum Opened {
 /// Finds or makes the table, locks it and empties it where the mode says so.
 async fn open_target(
     transaction: &Transaction,
+    caller: &Caller,
     spec: &WriteSpec,
     schema: &Schema,
 ) -> Result<Opened> {
-    let (name, publish) = match find_target(transaction, spec, schema).await? {
+    transaction.assume_role().await?;
+    let (name, publish) = match find_target(transaction, caller, spec, schema).await? {
         Target::LeaveAlone(relation) => return Ok(Opened::LeftAlone(relation)),
         // Nothing is locked before the twin is full.
         Target::Existing(relation, Publish::Swap, _) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::WriteMode;
 pub use crate::pg::KeyedAction;
 pub use crate::plan::{Conversion, Form, Overflow, Rounding, Unit};
 use crate::plan::{Ident, TableName};
@@ -81,6 +82,23 @@ pub enum Mode {
         /// Settles which of several rows with the same keys counts: the greatest.
         order_by: Option<Ident>,
     },
+}
+
+impl Mode {
+    /// The mode as grants name it, and the protocol.
+    pub fn write_mode(&self) -> WriteMode {
+        match self {
+            Self::Append { .. } => WriteMode::Append,
+            Self::Create { .. } => WriteMode::Create,
+            Self::Overwrite { .. } => WriteMode::Overwrite,
+            Self::Keyed { action, .. } => match action {
+                KeyedAction::Upsert => WriteMode::Upsert,
+                KeyedAction::InsertIfAbsent => WriteMode::InsertIfAbsent,
+                KeyedAction::UpdateOnly => WriteMode::UpdateOnly,
+                KeyedAction::DeleteByKey => WriteMode::DeleteByKey,
+            },
+        }
+    }
 }
 
 /// How the attempts of many partitions reach the table in [`Mode::Append`].

@@ -5,17 +5,18 @@ use std::borrow::Cow;
 use arrow_schema::Schema;
 
 use super::evolution::{to_add, with_columns, written};
+use super::permission::{check_existing, check_new, find_permitted, missing_table};
 use super::spec::{
     AppendBy, IfExists, KeyedAction, Mode, OverwriteWith, SchemaEvolution, WriteSpec,
 };
+use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::pg::{
     LedgerWrite, Publish, TableLock, Transaction, check_rights, check_sequences, check_swappable,
-    check_unique_index, find_relation, has_geometry, lock_relation, similar_relation,
-    two_phase_obstacle,
+    check_unique_index, has_geometry, lock_relation, qualify, two_phase_obstacle,
 };
 use crate::plan::ddl::{ColumnDefinition, asks_for_geometry, column_definitions};
-use crate::plan::{EncodePlan, FieldPlan, Ident, QualifiedName, Relation, TableName};
+use crate::plan::{EncodePlan, FieldPlan, Ident, QualifiedName, Relation};
 
 /// What a write finds.
 pub(super) enum Target {
@@ -30,21 +31,24 @@ pub(super) enum Target {
 /// Looks the table up and decides.
 ///
 /// # Errors
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the caller may not;
 /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) or
 /// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) where the mode does not
 /// allow what the catalog says; [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch)
 /// when no table can be made from the Arrow schema.
 pub(super) async fn find_target(
     transaction: &Transaction,
+    caller: &Caller,
     spec: &WriteSpec,
     schema: &Schema,
 ) -> Result<Target> {
-    match find_relation(transaction, &spec.table).await? {
+    match find_permitted(transaction, caller, &spec.table).await? {
         Some(relation) => {
+            check_existing(caller, spec, &relation.name)?;
             check_rights(transaction, &relation, needed_rights(&spec.mode)).await?;
             existing(transaction, spec, schema, relation).await
         }
-        None => missing(transaction, spec, schema).await,
+        None => missing(transaction, caller, spec, schema).await,
     }
 }
 
@@ -111,7 +115,12 @@ async fn existing(
     Ok(Target::Existing(relation, publish, added))
 }
 
-async fn missing(transaction: &Transaction, spec: &WriteSpec, schema: &Schema) -> Result<Target> {
+async fn missing(
+    transaction: &Transaction,
+    caller: &Caller,
+    spec: &WriteSpec,
+    schema: &Schema,
+) -> Result<Target> {
     let makes_it = match spec.mode {
         Mode::Append {
             create_if_missing, ..
@@ -120,8 +129,9 @@ async fn missing(transaction: &Transaction, spec: &WriteSpec, schema: &Schema) -
         Mode::Keyed { .. } => false,
     };
     if !makes_it {
-        return Err(missing_table(transaction, &spec.table).await?);
+        return Err(missing_table(transaction, caller, &spec.table).await?);
     }
+    check_new(caller, spec, &qualify(transaction, &spec.table).await?)?;
     let has_geometry = asks_for_geometry(schema) && has_geometry(transaction).await?;
     let mut columns = column_definitions(schema, &spec.column_types, has_geometry)
         .map_err(|error| error.with_table(&spec.table))?;
@@ -301,19 +311,6 @@ fn check_keys_are_encoded(
         ))
         .with_column(column.name.as_str())),
     }
-}
-
-/// That there is no such table, and which one may have been meant.
-///
-/// # Errors
-/// What PostgreSQL said.
-pub(super) async fn missing_table(transaction: &Transaction, table: &TableName) -> Result<Error> {
-    let hint = match similar_relation(transaction, table).await? {
-        Some(other) => format!("there is {other}; names keep their case"),
-        None => "create it first, or let the write make it: mode create, or append with create_if_missing (a Spark data source: option createTable)"
-            .to_owned(),
-    };
-    Ok(Error::not_found(format!("table {table} does not exist; {hint}")).with_table(table))
 }
 
 /// Locks the target and makes sure that it is still the one that the write was begun with.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::writer::Writer;
+use crate::auth::Caller;
 use crate::error::{Error, Result};
 
 /// Finds the writer of a target.
@@ -11,6 +12,7 @@ use crate::error::{Error, Result};
 pub struct Targets {
     writers: Arc<BTreeMap<String, Writer>>,
     default: Option<String>,
+    caller: Caller,
 }
 
 impl Targets {
@@ -19,6 +21,17 @@ impl Targets {
         Self {
             writers: Arc::new(writers),
             default,
+            caller: Caller::anybody(),
+        }
+    }
+
+    /// As far as this caller may know of them; what it asks for, they do on its behalf.
+    pub fn on_behalf_of(&self, caller: Caller) -> Self {
+        let (writers, default) = (Arc::clone(&self.writers), self.default.clone());
+        Self {
+            writers,
+            default,
+            caller,
         }
     }
 
@@ -28,7 +41,7 @@ impl Targets {
     /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when there is none of that name,
     /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when there is no default;
     /// both name those that there are.
-    pub fn find(&self, target: &str) -> Result<(&str, &Writer)> {
+    pub fn find(&self, target: &str) -> Result<(&str, Writer)> {
         let name = match (target, &self.default) {
             ("", Some(default)) => default,
             ("", None) => {
@@ -39,22 +52,28 @@ impl Targets {
             }
             (name, _) => name,
         };
-        let found = self.writers.get_key_value(name);
-        found
-            .map(|(name, writer)| (name.as_str(), writer))
-            .ok_or_else(|| {
-                Error::not_found(format!(
-                    "this server has no target {name:?}; it has {}",
-                    self.names()
-                ))
-            })
+        let found = self.iter().find(|(found, _)| *found == name);
+        found.ok_or_else(|| match self.iter().next() {
+            Some(_) => Error::not_found(format!(
+                "this server has no target {name:?}; it has {}",
+                self.names()
+            )),
+            None => Error::permission_denied(format!(
+                "principal {} may not write anything; a grant in the server's configuration would let it",
+                self.caller.name().unwrap_or_default()
+            )),
+        })
     }
 
-    /// All of them, in the order of their names.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Writer)> {
-        self.writers
-            .iter()
-            .map(|(name, writer)| (name.as_str(), writer))
+    /// All of them that the caller may know of, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Writer)> {
+        self.writers.iter().filter_map(|(name, writer)| {
+            let is_default = self.default.as_ref() == Some(name);
+            let caller = self.caller.clone().at(name, is_default);
+            caller
+                .may_use_target()
+                .then(|| (name.as_str(), writer.on_behalf_of(caller)))
+        })
     }
 
     /// Whether there is but one, so that nobody needs its name.
@@ -63,7 +82,7 @@ impl Targets {
     }
 
     fn names(&self) -> String {
-        let names: Vec<&str> = self.writers.keys().map(String::as_str).collect();
+        let names: Vec<&str> = self.iter().map(|(name, _)| name).collect();
         names.join(", ")
     }
 }

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::fan_out::FanOut;
-use super::target::missing_table;
+use super::permission::{find_permitted, missing_table};
+use crate::auth::Caller;
 use crate::error::{Error, Result};
+use crate::metrics::Stream;
 use crate::pg::{
-    LedgerWrite, Pool, Timeouts, Usage, WriteState, count_writes, ensure_schema, find_relation,
+    LedgerWrite, Pool, Timeouts, Transaction, Usage, WriteState, count_writes, ensure_schema,
     has_schema, recent_writes, writable_relations,
 };
 use crate::plan::{Relation, TableName};
@@ -17,6 +19,7 @@ use crate::plan::{Relation, TableName};
 pub struct Writer {
     pub(super) pool: Pool,
     pub(super) fan_out: FanOut,
+    pub(super) caller: Caller,
 }
 
 /// What the ledger holds.
@@ -34,12 +37,39 @@ impl Writer {
         Self {
             pool,
             fan_out: FanOut::default(),
+            caller: Caller::anybody(),
         }
     }
 
     /// Lets a stream into a new table have more connections.
     pub fn with_fan_out(self, fan_out: FanOut) -> Self {
         Self { fan_out, ..self }
+    }
+
+    /// Carries out what this caller asks for, as far as it may. Ids of writes are those of the ledger: see
+    /// [`Caller::ledger_id`].
+    pub fn on_behalf_of(&self, caller: Caller) -> Self {
+        Self {
+            caller,
+            ..self.clone()
+        }
+    }
+
+    /// Who asks.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// A transaction that carries no rows, with the role of the caller.
+    pub(super) async fn begin_control(&self) -> Result<Transaction> {
+        let transaction = self.pool.begin_control().await?;
+        Ok(transaction.with_role(self.caller.role()))
+    }
+
+    /// A transaction for rows of a write, with the role of the caller.
+    pub(super) async fn begin_data(&self, write: &str, stream: &Stream) -> Result<Transaction> {
+        let transaction = self.pool.begin_data(write, stream).await?;
+        Ok(transaction.with_role(self.caller.role()))
     }
 
     /// Changes how long things may take, for what begins from now on.
@@ -68,13 +98,15 @@ impl Writer {
     /// A table as the catalog has it.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when there is none of that name.
+    /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when there is none of that name;
+    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the caller may not know.
     pub async fn relation(&self, table: &TableName) -> Result<Relation> {
-        let transaction = self.pool.begin_control().await?;
-        let relation = find_relation(&transaction, table).await?;
+        let transaction = self.begin_control().await?;
+        transaction.assume_role().await?;
+        let relation = find_permitted(&transaction, &self.caller, table).await?;
         let relation = match relation {
             Some(relation) => Ok(relation),
-            None => Err(missing_table(&transaction, table).await?),
+            None => Err(missing_table(&transaction, &self.caller, table).await?),
         };
         transaction.rollback().await;
         relation
@@ -121,6 +153,18 @@ impl Writer {
         self.pool.address()
     }
 
+    /// Brings a ledger that is there up to date, so that writes which an older server began go on.
+    ///
+    /// # Errors
+    /// As [`Writer::migrate`].
+    pub async fn upgrade(&self) -> Result<()> {
+        let transaction = self.pool.begin_control().await?;
+        if has_schema(&transaction).await? {
+            ensure_schema(&transaction).await?;
+        }
+        transaction.commit().await.into_result()
+    }
+
     /// Makes the ledger where it is missing.
     ///
     /// # Errors
@@ -132,13 +176,14 @@ impl Writer {
         transaction.commit().await.into_result()
     }
 
-    /// All tables that may be written.
+    /// All tables that the caller may write.
     ///
     /// # Errors
     /// What PostgreSQL said.
     pub async fn relations(&self) -> Result<Vec<Relation>> {
-        let transaction = self.pool.begin_control().await?;
-        let relations = writable_relations(&transaction).await?;
+        let transaction = self.begin_control().await?;
+        transaction.assume_role().await?;
+        let relations = writable_relations(&transaction, |name| self.caller.may_see(name)).await?;
         transaction.rollback().await;
         Ok(relations)
     }

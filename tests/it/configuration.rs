@@ -1,6 +1,5 @@
 //! The configuration file at work: several databases behind one server, and what is told before a start.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int32Array, RecordBatch};
@@ -9,25 +8,9 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::support::{COPIES, Client, Database, Pgflight, Put, Told, path, wait_until, write};
-
-/// A configuration file; removed with its value.
-struct File(PathBuf);
-
-impl File {
-    fn new(text: &str) -> Self {
-        let name = format!("pgflight-{}.toml", uuid::Uuid::new_v4());
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, text).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
+use crate::support::{
+    COPIES, Client, Database, File, Pgflight, Put, Told, path, wait_until, write,
+};
 
 fn rows(values: &[i32]) -> RecordBatch {
     let values = Arc::new(Int32Array::from(values.to_vec())) as ArrayRef;

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module, the modules of ours it may name, the guarded crates it may name.
-const LAYERS: [(&str, &[&str], &[&str]); 14] = [
+const LAYERS: [(&str, &[&str], &[&str]); 15] = [
     ("main", &["cli", "config", "error"], &["tokio"]),
     (
         "cli",
         &[
+            "auth",
             "config",
             "error",
             "flight",
@@ -23,18 +24,26 @@ const LAYERS: [(&str, &[&str], &[&str]); 14] = [
     ),
     (
         "config",
-        &["error", "flight", "pg", "telemetry", "write"],
+        &["auth", "error", "flight", "pg", "telemetry", "write"],
         &[],
     ),
     ("telemetry", &[], &[]),
     (
         "flight",
-        &["write", "plan", "proto", "error", "metrics", "tls"],
+        &["auth", "write", "plan", "proto", "error", "metrics", "tls"],
         &["tonic", "arrow_flight", "prost", "tokio"],
     ),
     (
         "write",
-        &["plan", "encode", "pg", "error", "failpoint", "metrics"],
+        &[
+            "auth",
+            "plan",
+            "encode",
+            "pg",
+            "error",
+            "failpoint",
+            "metrics",
+        ],
         &["tokio"],
     ),
     (
@@ -49,6 +58,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 14] = [
         &["tokio", "tokio_postgres", "deadpool"],
     ),
     ("plan", &["error"], &[]),
+    ("auth", &["plan", "error"], &[]),
     ("tls", &["error"], &[]),
     ("error", &[], &[]),
     ("metrics", &[], &["tokio"]),

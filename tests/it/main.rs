@@ -12,12 +12,15 @@
 )]
 
 mod check;
+mod commands;
 mod configuration;
 mod decimals;
 mod evolution;
 mod fan_out;
 mod hostile;
+mod identity;
 mod insert_only;
+mod jwt;
 mod keyed;
 mod layering;
 mod listener_tls;
@@ -25,19 +28,23 @@ mod monitor;
 mod monitor_page;
 mod pairs;
 mod passwords;
+mod permission;
 mod postgres_tls;
 mod put;
 mod random_types;
 mod reaper;
 mod refused_commit;
 mod rejected;
+mod role;
 mod sequences;
 mod server;
 mod session;
 #[allow(dead_code, reason = "shared with tests/faults, which uses the rest")]
 mod support;
 mod swap;
+mod traces;
 mod two_phase;
 mod types;
 mod types_page;
 mod under_way;
+mod wire;

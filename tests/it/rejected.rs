@@ -151,7 +151,7 @@ async fn a_target_that_is_no_table_for_data_is_refused_by_kind() {
         (vec!["nowhere"], Code::NotFound, "does not exist"),
         (vec!["public", "T"], Code::NotFound, "there is public.t"),
         (vec!["nowhere", "t"], Code::NotFound, "there is public.t"),
-        (vec!["a", "b", "c"], Code::InvalidArgument, "3 parts"),
+        (vec!["a", "b", "c"], Code::NotFound, "no target"),
         (vec![], Code::InvalidArgument, "0 parts"),
         (vec![""], Code::InvalidArgument, "empty"),
     ];

@@ -11,14 +11,29 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 const TYPE: &str = "type.googleapis.com/pgflight.v1.";
 
 pub struct Client {
-    pub flight: FlightServiceClient<Channel>,
+    pub flight: FlightServiceClient<InterceptedService<Channel, Headers>>,
     pub channel: Channel,
+}
+
+/// Headers that go with every call.
+#[derive(Clone, Default)]
+pub struct Headers(Vec<(&'static str, String)>);
+
+impl Interceptor for Headers {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        for (name, value) in &self.0 {
+            request.metadata_mut().append(*name, value.parse().unwrap());
+        }
+        Ok(request)
+    }
 }
 
 /// A stream to be sent: its messages, one by one.
@@ -41,8 +56,26 @@ impl Client {
 
     /// Over a connection that is there.
     pub fn over(channel: Channel) -> Self {
-        let flight =
-            FlightServiceClient::new(channel.clone()).max_encoding_message_size(usize::MAX);
+        Self::saying(channel, &[])
+    }
+
+    /// The same connection, with these values of the header `authorization`.
+    pub fn authorized(&self, values: &[&str]) -> Self {
+        Self::saying(self.channel.clone(), values)
+    }
+
+    /// The same connection, with a token.
+    pub fn bearing(&self, token: &str) -> Self {
+        self.authorized(&[&format!("Bearer {token}")])
+    }
+
+    fn saying(channel: Channel, authorization: &[&str]) -> Self {
+        let values = authorization
+            .iter()
+            .map(|value| ("authorization", (*value).to_owned()));
+        let headers = Headers(values.collect());
+        let flight = FlightServiceClient::with_interceptor(channel.clone(), headers)
+            .max_encoding_message_size(usize::MAX);
         Self { flight, channel }
     }
 

@@ -3,12 +3,14 @@
 mod certificates;
 mod client;
 mod database;
+mod file;
 mod monitor;
 mod process;
 
 pub use certificates::Certificates;
 pub use client::{Client, Put, Told, attempt, batch, end_record, path, write};
 pub use database::{COPIES, Cluster, Database};
+pub use file::File;
 pub use monitor::{get, metric, request, status};
 pub use process::Pgflight;
 

@@ -1,0 +1,7 @@
+//! Commands, descriptors and schemas, in JSON and protobuf: read or refused, and no panic.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| pgflight::flight::fuzzed::read_command(input));

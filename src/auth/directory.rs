@@ -1,0 +1,275 @@
+//! All principals, and whose credentials are whose.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::certificate;
+use super::config::{IdentityConfig, PrincipalConfig};
+use super::jwt::{KeySet, Rules};
+use super::principal::Principal;
+use super::session::{self, SessionKey};
+use super::token::{Digest, Token};
+use crate::error::{Error, Result};
+
+/// No token that anybody makes is longer.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// What a call brings to tell who it is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credentials<'a> {
+    /// `authorization: Bearer …`.
+    Bearer(&'a str),
+    /// The certificate of its connection, in DER, which an authority has signed that the listener trusts.
+    Certificate(&'a [u8]),
+}
+
+/// How a principal was known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// By a static token.
+    Token,
+    /// By a session token.
+    Session,
+    /// By a JWT.
+    Jwt,
+    /// By a certificate.
+    Certificate,
+    /// By name and token, in a handshake.
+    Password,
+}
+
+impl Proof {
+    /// A word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Session => "session",
+            Self::Jwt => "jwt",
+            Self::Certificate => "certificate",
+            Self::Password => "password",
+        }
+    }
+}
+
+/// Why credentials are not taken. Says nothing of what they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing that tells who it is.
+    #[error("who calls is not said; send `authorization: Bearer TOKEN`")]
+    Nobody,
+    /// A token of nobody.
+    #[error("the token is not valid")]
+    InvalidToken,
+    /// A token that was valid.
+    #[error("the token has expired")]
+    Expired,
+    /// A JWT that something is wrong with.
+    #[error("the token is not valid: {0}")]
+    Jwt(&'static str),
+    /// A JWT that is signed by a key that is not known.
+    #[error("the token is signed by a key that is not known")]
+    UnknownKey,
+    /// Of a JWT that is right, or a certificate.
+    #[error("no principal has this name")]
+    NoPrincipal,
+    /// More than one header, of which each tells another story.
+    #[error("there is more than one authorization header")]
+    TwoHeaders,
+    /// A handshake without a name.
+    #[error("a handshake takes name and token: send `authorization: Basic …`")]
+    NoPassword,
+    /// A name and a token for everybody to read.
+    #[error("name and token are taken over TLS alone")]
+    PlainPassword,
+    /// A name and a token that do not go together.
+    #[error("name and token do not go together")]
+    WrongPassword,
+}
+
+/// All principals.
+#[derive(Debug, Default)]
+pub struct Directory {
+    principals: BTreeMap<String, Arc<Principal>>,
+    jwt: Option<Rules>,
+    session_ttl: Duration,
+}
+
+impl Directory {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// All that is wrong with it, a line each, which begins with the section: `principals.etl: …`.
+    pub fn new(config: &IdentityConfig) -> Result<Self, Vec<String>> {
+        let IdentityConfig { auth, principals } = config;
+        let mut problems = Vec::new();
+        let jwt = auth.jwt.as_ref().map(|jwt| Rules::new(jwt, &mut problems));
+        if principals.is_empty() && jwt.is_some() {
+            problems
+                .push("auth.jwt: there are no principals whose tokens could be taken".to_owned());
+        }
+        if jwt.is_none() {
+            let with_subjects = |config: &PrincipalConfig| !config.jwt_subjects.is_empty();
+            for (name, _) in principals
+                .iter()
+                .filter(|(_, config)| with_subjects(config))
+            {
+                problems.push(format!(
+                    "principals.{name}: jwt_subjects need a section auth.jwt"
+                ));
+            }
+        }
+        let read: BTreeMap<_, _> = principals
+            .iter()
+            .map(|(name, config)| {
+                (
+                    name.clone(),
+                    Arc::new(Principal::new(name, config, &mut problems)),
+                )
+            })
+            .collect();
+        check_distinct(&read, &mut problems);
+        match problems.is_empty() {
+            true => Ok(Self {
+                principals: read,
+                jwt,
+                session_ttl: auth.session_ttl,
+            }),
+            false => Err(problems),
+        }
+    }
+
+    /// Whether nobody is asked who it is.
+    pub fn is_open(&self) -> bool {
+        self.principals.is_empty()
+    }
+
+    /// Whose call it is.
+    ///
+    /// # Errors
+    /// Why it is nobody's.
+    pub fn authenticate(
+        &self,
+        credentials: Credentials<'_>,
+        sessions: &SessionKey,
+        keys: &KeySet,
+        now: SystemTime,
+    ) -> Result<(Arc<Principal>, Proof), Refusal> {
+        let (principal, proof) = match credentials {
+            Credentials::Certificate(der) => {
+                let names = certificate::names(der);
+                let known = |p: &&Arc<Principal>| names.iter().any(|n| p.certificates.contains(n));
+                let found = self.principals.values().find(known);
+                (found.ok_or(Refusal::NoPrincipal)?, Proof::Certificate)
+            }
+            Credentials::Bearer(token) if token.len() > MAX_TOKEN_BYTES => {
+                return Err(Refusal::InvalidToken);
+            }
+            Credentials::Bearer(token) if token.starts_with(session::PREFIX) => {
+                let session = sessions.read(token).ok_or(Refusal::InvalidToken)?;
+                if session.has_expired(now) {
+                    return Err(Refusal::Expired);
+                }
+                let principal = self.principals.get(&session.principal);
+                let principal = principal.ok_or(Refusal::InvalidToken)?;
+                let mut tokens = principal.tokens.iter();
+                let stands =
+                    tokens.any(|t| !t.has_expired(now) && t.digest.id() == session.token_id);
+                (
+                    stands.then_some(principal).ok_or(Refusal::Expired)?,
+                    Proof::Session,
+                )
+            }
+            Credentials::Bearer(token) => match (self.by_token(token), &self.jwt) {
+                (Some((_, token)), _) if token.has_expired(now) => return Err(Refusal::Expired),
+                (Some((principal, _)), _) => (principal, Proof::Token),
+                (None, Some(rules)) if token.matches('.').count() == 2 => {
+                    let subject = rules.subject(token, keys)?;
+                    let known = |p: &&Arc<Principal>| p.jwt_subjects.contains(&subject);
+                    let found = self.principals.values().find(known);
+                    (found.ok_or(Refusal::NoPrincipal)?, Proof::Jwt)
+                }
+                (None, _) => return Err(Refusal::InvalidToken),
+            },
+        };
+        Ok((Arc::clone(principal), proof))
+    }
+
+    /// A session token for a principal that gives its name and one of its tokens.
+    ///
+    /// # Errors
+    /// Why it gets none.
+    pub fn open_session(
+        &self,
+        name: &str,
+        token: &str,
+        sessions: &SessionKey,
+        now: SystemTime,
+    ) -> Result<(Arc<Principal>, String), Refusal> {
+        let found = (token.len() <= MAX_TOKEN_BYTES)
+            .then(|| self.by_token(token))
+            .flatten();
+        let (principal, token) = found.ok_or(Refusal::WrongPassword)?;
+        if principal.name() != name {
+            return Err(Refusal::WrongPassword);
+        }
+        if token.has_expired(now) {
+            return Err(Refusal::Expired);
+        }
+        // A session does not outlive its token anyway; told so, a client comes back in time.
+        let end = now + self.session_ttl;
+        let end = token.expires.map_or(end, |expires| expires.min(end));
+        let issued = sessions.issue(name, token.digest.id(), end);
+        let issued = issued.map_err(|_| Refusal::WrongPassword)?;
+        Ok((Arc::clone(principal), issued))
+    }
+
+    /// Looks at every token, so that the time it takes tells nothing.
+    fn by_token(&self, token: &str) -> Option<(&Arc<Principal>, &Token)> {
+        let digest = Digest::of(token);
+        let mut found = None;
+        for principal in self.principals.values() {
+            for known in &principal.tokens {
+                if known.digest.is(&digest) {
+                    found = Some((principal, known));
+                }
+            }
+        }
+        found
+    }
+}
+
+/// A token, subject or certificate that two principals claim would be one's by chance.
+fn check_distinct(principals: &BTreeMap<String, Arc<Principal>>, problems: &mut Vec<String>) {
+    let mut seen = BTreeMap::new();
+    for principal in principals.values() {
+        let name = principal.name();
+        let tokens = principal
+            .tokens
+            .iter()
+            .map(|token| ("token", token.digest.to_string()));
+        let subjects = principal
+            .jwt_subjects
+            .iter()
+            .map(|s| ("subject of JWTs", s.clone()));
+        let certificates = principal
+            .certificates
+            .iter()
+            .map(|c| ("certificate", c.clone()));
+        for credential in tokens.chain(subjects).chain(certificates) {
+            let what = credential.0;
+            if let Some(other) = seen.insert(credential, name) {
+                problems.push(match other == name {
+                    true => format!("principals.{name}: a {what} is there twice"),
+                    false => format!("principals {other} and {name} have a {what} in common"),
+                });
+            }
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Error::unauthenticated(refusal.to_string())
+    }
+}

@@ -1,0 +1,185 @@
+//! JWTs of an identity provider: signed by a key of its set, for us, by it, and not too old.
+
+use std::time::Duration;
+
+use jsonwebtoken::jwk::{JwkSet, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use serde_json::{Map, Value};
+
+use super::config::JwtConfig;
+use super::directory::Refusal;
+use super::ring_verifier;
+use crate::error::{Error, Result};
+
+/// More keys than any provider has at a time.
+const MAX_KEYS: usize = 100;
+/// A provider's name for a key; a longer one is nobody's.
+const MAX_KEY_ID_BYTES: usize = 256;
+
+/// The public keys of a provider, by their names.
+#[derive(Debug, Clone, Default)]
+pub struct KeySet(Vec<(Option<String>, Option<Algorithm>, DecodingKey)>);
+
+impl KeySet {
+    /// Reads a JWK set (RFC 7517). Keys that are not for signatures, or of a kind that is not known, are
+    /// left out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when it is none, or has no
+    /// key of use.
+    pub fn parse(text: &str) -> Result<Self> {
+        let set: JwkSet = serde_json::from_str(text).map_err(|error| {
+            Error::invalid_command("the key set is not a JWK set").with_source(error)
+        })?;
+        let usable = |usage: &Option<PublicKeyUse>| {
+            usage
+                .as_ref()
+                .is_none_or(|usage| *usage == PublicKeyUse::Signature)
+        };
+        let keys: Vec<_> = set
+            .keys
+            .iter()
+            .filter(|key| usable(&key.common.public_key_use))
+            .filter(|key| !key.common.key_algorithm.is_some_and(|a| is_symmetric(&a)))
+            .filter_map(|key| {
+                let algorithm = key.common.key_algorithm.map(|a| a.to_string());
+                let algorithm = match algorithm {
+                    Some(name) => Some(name.parse().ok()?),
+                    None => None,
+                };
+                let decoding = DecodingKey::from_jwk(key).ok()?;
+                Some((key.common.key_id.clone(), algorithm, decoding))
+            })
+            .take(MAX_KEYS)
+            .collect();
+        if keys.is_empty() {
+            return Err(Error::invalid_command(
+                "the key set holds no public key for signatures",
+            ));
+        }
+        Ok(Self(keys))
+    }
+
+    /// The key of a token: by its name, or the only one there is.
+    fn find(
+        &self,
+        key_id: Option<&str>,
+    ) -> Option<&(Option<String>, Option<Algorithm>, DecodingKey)> {
+        match (key_id, &*self.0) {
+            (Some(id), keys) => keys
+                .iter()
+                .find(|(key_id, ..)| key_id.as_deref() == Some(id)),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+    }
+}
+
+fn is_symmetric(algorithm: &jsonwebtoken::jwk::KeyAlgorithm) -> bool {
+    algorithm.to_string().starts_with("HS")
+}
+
+/// What a token must say.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    issuer: String,
+    audience: Vec<String>,
+    algorithms: Vec<Algorithm>,
+    claim: String,
+    leeway: Duration,
+}
+
+impl Rules {
+    /// Checks a configuration; adds what is wrong with it to `problems`.
+    pub(super) fn new(config: &JwtConfig, problems: &mut Vec<String>) -> Self {
+        ring_verifier::install();
+        let mut said = |wrong: bool, what: &str| {
+            if wrong {
+                problems.push(format!("auth.jwt: {what}"));
+            }
+        };
+        said(config.issuer.is_empty(), "issuer is empty");
+        let no_audience = config.audience.is_empty() || config.audience.contains(&String::new());
+        said(no_audience, "audience is empty");
+        said(config.algorithms.is_empty(), "algorithms is empty");
+        said(
+            config.keys_file.is_some() == config.keys_url.is_some(),
+            "give keys_file or keys_url, one of them",
+        );
+        let url = config.keys_url.as_deref().unwrap_or("https://");
+        let is_local = ["http://127.0.0.1:", "http://[::1]:", "http://localhost:"]
+            .iter()
+            .any(|local| url.starts_with(local));
+        said(
+            !url.starts_with("https://") && !is_local,
+            "keys_url must begin with https://: who can change the keys can be anybody",
+        );
+        let algorithms = config.algorithms.iter().filter_map(|name| {
+            let algorithm = name.parse().ok();
+            let taken = algorithm.filter(|a: &Algorithm| !name.starts_with("HS") && !format!("{a:?}").is_empty());
+            if taken.is_none() {
+                problems.push(format!(
+                    "auth.jwt: algorithm {name:?} is not taken; RS256, RS384, RS512, PS256, PS384, PS512, ES256, \
+                     ES384 and EdDSA are"
+                ));
+            }
+            taken
+        });
+        let algorithms = algorithms.collect();
+        Self {
+            issuer: config.issuer.clone(),
+            audience: config.audience.clone(),
+            algorithms,
+            claim: config.claim.clone(),
+            leeway: config.leeway,
+        }
+    }
+
+    /// The value of the claim that names the caller.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownKey`] when another key set may know the key, else what is wrong with it.
+    pub(super) fn subject(&self, token: &str, keys: &KeySet) -> Result<String, Refusal> {
+        let header = decode_header(token).map_err(|_| Refusal::InvalidToken)?;
+        if !self.algorithms.contains(&header.alg) {
+            return Err(Refusal::Jwt(
+                "it is signed by an algorithm that is not taken",
+            ));
+        }
+        let key_id = header.kid.as_deref();
+        if key_id.is_some_and(|id| id.len() > MAX_KEY_ID_BYTES) {
+            return Err(Refusal::InvalidToken);
+        }
+        let (_, algorithm, key) = keys.find(key_id).ok_or(Refusal::UnknownKey)?;
+        if algorithm.is_some_and(|algorithm| algorithm != header.alg) {
+            return Err(Refusal::Jwt("its key is for another algorithm"));
+        }
+        let mut validation = Validation::new(header.alg);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_audience(&self.audience);
+        validation.validate_nbf = true;
+        validation.leeway = self.leeway.as_secs();
+        let claims: Map<String, Value> = decode(token, key, &validation).map_err(refusal)?.claims;
+        match claims.get(&self.claim) {
+            Some(Value::String(subject)) => Ok(subject.clone()),
+            _ => Err(Refusal::Jwt("it does not say whose it is")),
+        }
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what the library finds wrong otherwise is told as one thing"
+)]
+fn refusal(error: jsonwebtoken::errors::Error) -> Refusal {
+    use jsonwebtoken::errors::ErrorKind as E;
+    match error.kind() {
+        E::ExpiredSignature => Refusal::Expired,
+        E::ImmatureSignature => Refusal::Jwt("it is not valid yet"),
+        E::InvalidIssuer => Refusal::Jwt("it is of another issuer"),
+        E::InvalidAudience => Refusal::Jwt("it is for another audience"),
+        E::MissingRequiredClaim(_) => Refusal::Jwt("it lacks exp, iss or aud"),
+        _ => Refusal::InvalidToken,
+    }
+}

@@ -1,0 +1,21 @@
+//! Who a caller is and what it may do: pure decisions, from a configuration and a caller's credentials.
+
+mod caller;
+mod certificate;
+mod config;
+mod directory;
+mod jwt;
+mod principal;
+mod ring_verifier;
+mod session;
+mod token;
+
+pub use caller::Caller;
+pub use config::{
+    AuthConfig, GrantConfig, IdentityConfig, JwtConfig, PrincipalConfig, TokenConfig,
+};
+pub use directory::{Credentials, Directory, Proof, Refusal};
+pub use jwt::KeySet;
+pub use principal::{Limits, Principal, WriteMode};
+pub use session::SessionKey;
+pub use token::{digest_of, new_token};

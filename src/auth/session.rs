@@ -1,0 +1,139 @@
+//! Session tokens: what the handshake answers. Signed, so that any replica with the same key takes them.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ring::hmac::{HMAC_SHA256, Key, sign, verify};
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// What session tokens begin with.
+pub(super) const PREFIX: &str = "pgfs_";
+/// As long as what HMAC-SHA-256 makes (RFC 2104, 3): a shorter key is weaker.
+const MIN_KEY_BYTES: usize = 32;
+
+/// Signs session tokens and knows those it has signed.
+#[derive(Clone)]
+pub struct SessionKey(Key);
+
+/// What a session token says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Session {
+    /// Whose it is.
+    pub(super) principal: String,
+    /// The static token it stands on: when that is taken away, this goes too.
+    pub(super) token_id: String,
+    /// Seconds since 1970.
+    pub(super) expires: u64,
+}
+
+impl SessionKey {
+    /// A key that all replicas share, from a file: at least 32 bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when it is shorter.
+    pub fn new(bytes: &[u8]) -> Result<Self> {
+        if bytes.len() < MIN_KEY_BYTES {
+            return Err(Error::invalid_command(format!(
+                "the session key has {} bytes and needs at least {MIN_KEY_BYTES}; \
+                 `openssl rand -base64 48` makes one",
+                bytes.len()
+            )));
+        }
+        Ok(Self(Key::new(HMAC_SHA256, bytes)))
+    }
+
+    /// A key of this process alone.
+    ///
+    /// # Errors
+    /// That the system has no random numbers.
+    pub fn random() -> Result<Self> {
+        let mut bytes = [0; MIN_KEY_BYTES];
+        SystemRandom::new()
+            .fill(&mut bytes)
+            .map_err(|_| Error::internal("the system gives no random numbers"))?;
+        Self::new(&bytes)
+    }
+
+    pub(super) fn issue(
+        &self,
+        principal: &str,
+        token_id: String,
+        expires: SystemTime,
+    ) -> Result<String> {
+        let session = Session {
+            principal: principal.to_owned(),
+            token_id,
+            expires: seconds(expires),
+        };
+        let said = serde_json::to_vec(&session)
+            .map_err(|error| Error::internal("cannot write a session").with_source(error))?;
+        let said = BASE64_URL_SAFE_NO_PAD.encode(said);
+        let tag = BASE64_URL_SAFE_NO_PAD.encode(sign(&self.0, said.as_bytes()));
+        Ok(format!("{PREFIX}{said}.{tag}"))
+    }
+
+    /// What a token says, if this key has signed it. Whether it has expired is for the caller to see.
+    pub(super) fn read(&self, token: &str) -> Option<Session> {
+        let (said, tag) = token.strip_prefix(PREFIX)?.split_once('.')?;
+        let tag = BASE64_URL_SAFE_NO_PAD.decode(tag).ok()?;
+        verify(&self.0, said.as_bytes(), &tag).ok()?;
+        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(said).ok()?).ok()
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionKey(…)")
+    }
+}
+
+impl Session {
+    pub(super) fn has_expired(&self, now: SystemTime) -> bool {
+        self.expires <= seconds(now)
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
+        .as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::SessionKey;
+
+    #[test]
+    fn a_session_token_is_read_by_every_holder_of_the_key_and_changed_by_none_other() {
+        let (ours, same) = (
+            SessionKey::new(&[7; 32]).unwrap(),
+            SessionKey::new(&[7; 32]).unwrap(),
+        );
+        let now = SystemTime::now();
+        let token = ours.issue("etl", "id".into(), now + Duration::from_secs(60));
+        let token = token.unwrap();
+        let session = same.read(&token).unwrap();
+        assert_eq!((&*session.principal, &*session.token_id), ("etl", "id"));
+        assert!(!session.has_expired(now));
+        assert!(session.has_expired(now + Duration::from_secs(61)));
+        assert!(SessionKey::random().unwrap().read(&token).is_none());
+        for at in 0..token.len() {
+            let mut changed = token.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            // The last digit of base64 holds bits that are not looked at.
+            assert!(
+                at + 1 == token.len() || ours.read(&changed).is_none(),
+                "{at}"
+            );
+        }
+        assert!(SessionKey::new(&[7; 31]).is_err());
+    }
+}

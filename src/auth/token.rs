@@ -1,0 +1,121 @@
+//! Static tokens: made here, known to the configuration by their SHA-256 digest alone.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ring::digest::{SHA256, digest};
+use ring::rand::{SecureRandom, SystemRandom};
+use subtle::ConstantTimeEq;
+
+use crate::error::{Error, Result};
+
+/// What tokens begin with, so that scanners for secrets can know them.
+const PREFIX: &str = "pgf_";
+/// Bytes of chance in a token: guessing one takes 2^255 tries on average.
+const RANDOM_BYTES: usize = 32;
+/// What a digest begins with, wherever it is written.
+const DIGEST_PREFIX: &str = "sha256:";
+
+/// Makes a token of 256 random bits.
+///
+/// # Errors
+/// That the system has no random numbers.
+pub fn new_token() -> Result<String> {
+    let mut bytes = [0; RANDOM_BYTES];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Error::internal("the system gives no random numbers"))?;
+    Ok(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes)))
+}
+
+/// What the configuration holds of a token: `sha256:` and 64 hexadecimal digits.
+pub fn digest_of(token: &str) -> String {
+    Digest::of(token).to_string()
+}
+
+/// The SHA-256 digest of a token.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Digest([u8; 32]);
+
+impl Digest {
+    pub(super) fn of(token: &str) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        Self(bytes)
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix(DIGEST_PREFIX)?.as_bytes();
+        let mut bytes = [0; 32];
+        if digits.len() != 2 * bytes.len() {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+            let pair = std::str::from_utf8(pair).ok()?;
+            if pair.starts_with('+') {
+                return None;
+            }
+            *byte = u8::from_str_radix(pair, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// Compares in a time that does not depend on where they differ.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+
+    /// Names the token in tickets that stand on it; tells nobody what it is.
+    pub(super) fn id(&self) -> String {
+        self.0.iter().take(8).map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(DIGEST_PREFIX)?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A token of a principal.
+#[derive(Debug, Clone)]
+pub(super) struct Token {
+    pub(super) digest: Digest,
+    pub(super) expires: Option<SystemTime>,
+}
+
+impl Token {
+    pub(super) fn has_expired(&self, now: SystemTime) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Digest, digest_of, new_token};
+
+    #[test]
+    fn a_token_is_known_by_its_digest_and_by_nothing_else() {
+        let (token, other) = (new_token().unwrap(), new_token().unwrap());
+        assert_ne!(token, other);
+        assert_eq!(token.len(), 47);
+        let digest = Digest::parse(&digest_of(&token)).unwrap();
+        assert!(digest.is(&Digest::of(&token)));
+        assert!(!digest.is(&Digest::of(&other)));
+        // RFC 6234 and `printf abc | sha256sum` agree.
+        let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(digest_of("abc"), abc);
+        for not_one in [
+            "",
+            "sha256:",
+            "sha256:00",
+            abc.strip_prefix("sha256:").unwrap(),
+            &abc.replace('b', "g"),
+        ] {
+            assert!(Digest::parse(not_one).is_none(), "{not_one}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The audit log: a line for each decision about a caller, and for each thing that is done to a write.
+//!
+//! They name tables, columns' constraints and counts, and
+//! never a value or a secret.
+
+use crate::auth::{Caller, Proof, Refusal};
+use crate::error::Error;
+
+use super::door::Peer;
+use crate::write::AttemptId;
+
+/// By which a filter of the log takes these lines or leaves them out.
+const TARGET: &str = concat!(env!("CARGO_PKG_NAME"), "::audit");
+
+/// A call was found to be a principal's.
+pub(super) fn admitted(caller: &Caller, proof: Proof, call: &str) {
+    tracing::info!(
+        target: TARGET, event = "authenticate", outcome = "admitted", principal = caller.name(),
+        peer = caller.peer().map(tracing::field::display), proof = proof.as_str(), call,
+    );
+}
+
+/// A call is nobody's.
+pub(super) fn refused(peer: &Peer, refusal: &Refusal, call: &str) {
+    tracing::info!(
+        target: TARGET, event = "authenticate", outcome = "refused",
+        peer = peer.address.map(tracing::field::display), reason = %refusal, call,
+    );
+}
+
+/// Something that is done to a write. Dropped before its end is recorded, it says so: the caller has left, or
+/// a time was over.
+pub(super) struct Deed {
+    caller: Caller,
+    event: &'static str,
+    write_id: Option<String>,
+    partition: Option<u32>,
+    attempt_id: Option<String>,
+    mode: Option<String>,
+    table: Option<String>,
+    is_recorded: bool,
+}
+
+impl Deed {
+    pub(super) fn new(caller: &Caller, event: &'static str) -> Self {
+        Self {
+            caller: caller.clone(),
+            event,
+            write_id: None,
+            partition: None,
+            attempt_id: None,
+            mode: None,
+            table: None,
+            is_recorded: false,
+        }
+    }
+
+    pub(super) fn of_write(mut self, write_id: &str) -> Self {
+        self.write_id = Some(write_id.to_owned());
+        self
+    }
+
+    pub(super) fn of_attempt(mut self, id: &AttemptId) -> Self {
+        self.event = "attempt";
+        self.partition = Some(id.partition_id);
+        self.attempt_id = Some(id.attempt_id.clone());
+        self.of_write(&id.write_id)
+    }
+
+    pub(super) fn into_table(mut self, table: impl ToString, mode: impl ToString) -> Self {
+        self.table = Some(table.to_string());
+        self.mode = Some(mode.to_string());
+        self
+    }
+
+    /// It was done, to so many rows and bytes.
+    pub(super) fn done(mut self, outcome: &str, table: &str, rows: u64, bytes: u64) {
+        self.table = Some(table.to_owned());
+        self.record(outcome, Some((rows, bytes)), None);
+    }
+
+    /// It was refused or went wrong.
+    pub(super) fn failed(mut self, error: &Error) {
+        self.record(error.kind().reason(), None, Some(error));
+    }
+
+    fn record(&mut self, outcome: &str, counts: Option<(u64, u64)>, error: Option<&Error>) {
+        self.is_recorded = true;
+        let context = error.map(Error::context);
+        tracing::info!(
+            target: TARGET, event = self.event, outcome, principal = self.caller.name(),
+            peer = self.caller.peer().map(tracing::field::display),
+            write_id = self.write_id.as_ref().map(tracing::field::debug),
+            partition = self.partition,
+            attempt_id = self.attempt_id.as_ref().map(tracing::field::debug),
+            target_name = self.caller.target(),
+            table = self.table.as_ref().map(tracing::field::debug), mode = self.mode,
+            rows = counts.map(|(rows, _)| rows), bytes = counts.map(|(_, bytes)| bytes),
+            sqlstate = context.and_then(|context| context.sqlstate.as_deref()),
+        );
+    }
+}
+
+impl Drop for Deed {
+    fn drop(&mut self) {
+        if !self.is_recorded {
+            self.record("ended", None, None);
+        }
+    }
+}

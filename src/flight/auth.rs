@@ -1,0 +1,267 @@
+//! Who calls: asked of the headers and of the connection, before anything of the body is read.
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+use tonic::server::NamedService;
+
+use super::audit;
+use super::door::Peer;
+use super::keys::Keys;
+use super::quota::Quotas;
+use super::status::to_status;
+use crate::auth::{
+    Caller, Credentials, Directory, IdentityConfig, Principal, Proof, Refusal, SessionKey,
+};
+use crate::error::{Error, Result};
+
+const HANDSHAKE: &str = "/arrow.flight.protocol.FlightService/Handshake";
+const AUTHORIZATION: &str = "authorization";
+
+/// Who callers are, as the configuration says now.
+#[derive(Clone)]
+pub struct Identity {
+    current: watch::Sender<Arc<Known>>,
+    /// Signs sessions where no key is configured.
+    own_key: SessionKey,
+    quotas: Quotas,
+}
+
+struct Known {
+    directory: Directory,
+    sessions: SessionKey,
+    keys: Keys,
+}
+
+/// What the handshake answers to who has told its name and token.
+#[derive(Clone)]
+pub(super) struct SessionToken(pub(super) String);
+
+impl Identity {
+    /// Reads a configuration, and the files that it names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) with all that is wrong with it.
+    pub fn load(config: &IdentityConfig) -> Result<Self> {
+        let own_key = SessionKey::random()?;
+        let known = Known::load(config, &own_key)?;
+        Ok(Self {
+            current: watch::Sender::new(Arc::new(known)),
+            own_key,
+            quotas: Quotas::default(),
+        })
+    }
+
+    /// Replaces it: calls that come after are held to the new one, streams that run go on.
+    ///
+    /// # Errors
+    /// As [`Identity::load`]; the one before is kept then.
+    pub fn reload(&self, config: &IdentityConfig) -> Result<()> {
+        let known = Known::load(config, &self.own_key)?;
+        self.current.send_replace(Arc::new(known));
+        Ok(())
+    }
+
+    /// Keeps fetched keys fresh; never completes.
+    pub(super) async fn follow(&self) {
+        let mut changes = self.current.subscribe();
+        loop {
+            let keys = changes.borrow_and_update().keys.clone();
+            tokio::select! {
+                () = keys.follow() => {}
+                changed = changes.changed() => if changed.is_err() {
+                    return std::future::pending().await;
+                },
+            }
+        }
+    }
+
+    /// Finds out who calls and puts it beside the request.
+    async fn admit(&self, request: &mut http::Request<Body>) -> Result<(), Refusal> {
+        let known = Arc::clone(&self.current.borrow());
+        let peer = request
+            .extensions()
+            .get::<Peer>()
+            .cloned()
+            .unwrap_or_default();
+        if known.directory.is_open() {
+            let caller = Caller::anybody().from_peer(peer.address);
+            request.extensions_mut().insert(caller);
+            return Ok(());
+        }
+        let call = request.uri().path().to_owned();
+        let admitted = match call == HANDSHAKE {
+            true => known
+                .open_session(request.headers(), &peer)
+                .map(|(principal, token)| {
+                    request.extensions_mut().insert(SessionToken(token));
+                    (principal, Proof::Password)
+                }),
+            false => known.authenticate(request.headers(), &peer).await,
+        };
+        match admitted {
+            Ok((principal, proof)) => {
+                let quota = self.quotas.of(&principal);
+                let caller = Caller::new(principal).from_peer(peer.address);
+                audit::admitted(&caller, proof, &call);
+                request.extensions_mut().insert(quota);
+                request.extensions_mut().insert(caller);
+                Ok(())
+            }
+            Err(refusal) => {
+                audit::refused(&peer, &refusal, &call);
+                Err(refusal)
+            }
+        }
+    }
+}
+
+impl Known {
+    fn load(config: &IdentityConfig, own_key: &SessionKey) -> Result<Self> {
+        let directory = Directory::new(config)
+            .map_err(|problems| Error::invalid_command(problems.join("\n")))?;
+        Ok(Self {
+            directory,
+            sessions: match &config.auth.session_key_file {
+                Some(path) => session_key(path)?,
+                None => own_key.clone(),
+            },
+            keys: Keys::load(config.auth.jwt.as_ref())?,
+        })
+    }
+
+    async fn authenticate(
+        &self,
+        headers: &http::HeaderMap,
+        peer: &Peer,
+    ) -> Result<(Arc<Principal>, Proof), Refusal> {
+        let credentials = match (header(headers)?, &peer.certificate) {
+            (Some(header), _) => {
+                Credentials::Bearer(scheme(header, "bearer").ok_or(Refusal::Nobody)?)
+            }
+            (None, Some(certificate)) => Credentials::Certificate(certificate),
+            (None, None) => return Err(Refusal::Nobody),
+        };
+        let ask = || {
+            let keys = self.keys.current();
+            self.directory
+                .authenticate(credentials, &self.sessions, &keys, SystemTime::now())
+        };
+        match ask() {
+            Err(Refusal::UnknownKey) if self.keys.look_again().await => ask(),
+            answer => answer,
+        }
+    }
+
+    fn open_session(
+        &self,
+        headers: &http::HeaderMap,
+        peer: &Peer,
+    ) -> Result<(Arc<Principal>, String), Refusal> {
+        let header = header(headers)?.ok_or(Refusal::NoPassword)?;
+        let encoded = scheme(header, "basic").ok_or(Refusal::NoPassword)?;
+        if !peer.is_secure {
+            return Err(Refusal::PlainPassword);
+        }
+        let text = BASE64_STANDARD
+            .decode(encoded)
+            .ok()
+            .and_then(|b| String::from_utf8(b).ok());
+        let text = text.ok_or(Refusal::WrongPassword)?;
+        let (name, token) = text.split_once(':').ok_or(Refusal::WrongPassword)?;
+        self.directory
+            .open_session(name, token, &self.sessions, SystemTime::now())
+    }
+}
+
+fn session_key(path: &Path) -> Result<SessionKey> {
+    let named = |error: Error| {
+        Error::invalid_command(format!("cannot use {} as session_key_file", path.display()))
+            .with_source(error)
+    };
+    let bytes =
+        std::fs::read(path).map_err(|error| named(Error::invalid_command(error.to_string())))?;
+    SessionKey::new(bytes.trim_ascii()).map_err(named)
+}
+
+/// The one header that says who calls.
+fn header(headers: &http::HeaderMap) -> Result<Option<&str>, Refusal> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| Refusal::InvalidToken),
+        (Some(_), Some(_)) => Err(Refusal::TwoHeaders),
+    }
+}
+
+/// What follows the name of a scheme, which is written in any case (RFC 9110, 11.1).
+fn scheme<'a>(header: &'a str, name: &str) -> Option<&'a str> {
+    let (scheme, rest) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case(name).then(|| rest.trim())
+}
+
+/// Whether a call says that it is gRPC (gRPC over HTTP/2, "Content-Type"), and not a dialect of it.
+fn is_grpc(request: &http::Request<Body>) -> bool {
+    let named = request.headers().get(http::header::CONTENT_TYPE);
+    let named = named
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    named
+        .strip_prefix("application/grpc")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
+}
+
+/// A service that only those may call who are known.
+#[derive(Clone)]
+pub(super) struct Guarded<S> {
+    pub(super) service: S,
+    pub(super) identity: Identity,
+}
+
+impl<S: NamedService> NamedService for Guarded<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<http::Request<Body>> for Guarded<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.service.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        // The one that said it is ready is taken, and its clone is left to say so again.
+        let clone = self.service.clone();
+        let mut service = std::mem::replace(&mut self.service, clone);
+        let identity = self.identity.clone();
+        Box::pin(async move {
+            if !is_grpc(&request) {
+                let mut refused = http::Response::new(Body::empty());
+                *refused.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                return Ok(refused);
+            }
+            match identity.admit(&mut request).await {
+                Ok(()) => service.call(request).await,
+                Err(refusal) => Ok(to_status(&refusal.into()).into_http()),
+            }
+        })
+    }
+}

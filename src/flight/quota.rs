@@ -1,0 +1,143 @@
+//! What each principal takes of this server: streams at once, bytes a second. Who wants more waits.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until};
+
+use crate::auth::{Limits, Principal};
+use crate::error::{Error, Result};
+
+/// How far a principal may be ahead of its rate before it waits, so that a pause between two messages is not
+/// lost to it.
+const BURST: Duration = Duration::from_secs(1);
+
+/// The quotas of all principals that have called.
+#[derive(Clone, Default)]
+pub(super) struct Quotas(Arc<Mutex<HashMap<String, Arc<Quota>>>>);
+
+/// The quota of one.
+pub(super) struct Quota {
+    name: String,
+    limits: Limits,
+    streams: Arc<Semaphore>,
+    /// When all bytes that were taken are paid for.
+    even: Mutex<Instant>,
+}
+
+impl Quotas {
+    /// The quota of a principal. One whose limits were changed begins anew, and what runs goes on.
+    pub(super) fn of(&self, principal: &Principal) -> Arc<Quota> {
+        let mut quotas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match quotas.get(principal.name()) {
+            Some(quota) if quota.limits == principal.limits() => Arc::clone(quota),
+            _ => {
+                let quota = Arc::new(Quota::new(principal.name(), principal.limits()));
+                quotas.insert(principal.name().to_owned(), Arc::clone(&quota));
+                quota
+            }
+        }
+    }
+}
+
+impl Quota {
+    fn new(name: &str, limits: Limits) -> Self {
+        let streams = limits
+            .max_streams
+            .and_then(|most| usize::try_from(most).ok());
+        Self {
+            name: name.to_owned(),
+            limits,
+            streams: Arc::new(Semaphore::new(streams.unwrap_or(Semaphore::MAX_PERMITS))),
+            even: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Waits until one more stream may run; it counts until the permit is dropped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when none ended in time.
+    pub(super) async fn stream(&self, patience: Duration) -> Result<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.streams).acquire_owned();
+        match tokio::time::timeout(patience, permit).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Error::unavailable(format!(
+                "principal {} has as many streams as it may have, and none ended within {}; try again later",
+                self.name,
+                humantime::format_duration(patience)
+            ))),
+        }
+    }
+
+    /// Waits until so many more bytes may come.
+    pub(super) async fn pace(&self, byte_count: u64) {
+        let Some(rate) = self.limits.max_bytes_per_second else {
+            return;
+        };
+        let until = self.book(byte_count, rate, Instant::now());
+        sleep_until(until).await;
+    }
+
+    /// Notes the bytes, and tells when they may come.
+    fn book(&self, byte_count: u64, rate: u64, now: Instant) -> Instant {
+        let nanoseconds = u128::from(byte_count) * 1_000_000_000 / u128::from(rate.max(1));
+        let cost = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+        let mut even = self.even.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = (*even).max(now.checked_sub(BURST).unwrap_or(now));
+        *even = from.checked_add(cost).unwrap_or(from);
+        *even
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::Quota;
+    use crate::auth::Limits;
+
+    #[tokio::test]
+    async fn bytes_come_at_their_rate_after_a_burst_of_a_second() {
+        let limits = Limits {
+            max_bytes_per_second: Some(100),
+            ..Limits::default()
+        };
+        let quota = Quota::new("etl", limits);
+        let start = Instant::now() + Duration::from_secs(60);
+        let due = |byte_count, seconds: u64| {
+            let now = start + Duration::from_secs(seconds);
+            quota
+                .book(byte_count, 100, now)
+                .saturating_duration_since(now)
+                .as_secs()
+        };
+        assert_eq!(due(100, 0), 0, "a second's worth is there");
+        assert_eq!(due(100, 0), 1);
+        assert_eq!(due(300, 0), 4);
+        assert_eq!(due(0, 3), 1, "it waits as long as others took");
+        assert_eq!(
+            due(100, 10),
+            0,
+            "what was not taken for long is a second's worth"
+        );
+        assert_eq!(due(100, 10), 1);
+    }
+
+    #[tokio::test]
+    async fn streams_beyond_the_limit_wait_for_one_that_ends() {
+        let limits = Limits {
+            max_streams: Some(1),
+            ..Limits::default()
+        };
+        let quota = Quota::new("etl", limits);
+        let patience = Duration::from_millis(1);
+        let first = quota.stream(patience).await.unwrap();
+        assert!(quota.stream(patience).await.is_err());
+        drop(first);
+        assert!(quota.stream(patience).await.is_ok());
+    }
+}

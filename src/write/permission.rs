@@ -1,0 +1,88 @@
+//! What the caller may do, asked wherever a write meets its table.
+
+use super::session::spec_of;
+use super::spec::{SchemaEvolution, WriteSpec};
+use crate::auth::{Caller, WriteMode};
+use crate::error::{Error, Result};
+use crate::pg::{LedgerWrite, Transaction, find_relation, qualify, similar_relations};
+use crate::plan::{QualifiedName, Relation, TableName};
+
+/// Finds a table that the caller may know of. One that it may not is as one that is not there.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for a name under which the
+/// caller could not write anything, whether there is a table or not; else as [`find_relation`].
+pub(super) async fn find_permitted(
+    transaction: &Transaction,
+    caller: &Caller,
+    table: &TableName,
+) -> Result<Option<Relation>> {
+    if let Some(schema) = &table.schema {
+        let name = QualifiedName {
+            schema: schema.clone(),
+            name: table.name.clone(),
+        };
+        if !caller.may_see(&name) {
+            return Err(caller.denied(table));
+        }
+    }
+    find_relation(transaction, table, |name| caller.may_see(name)).await
+}
+
+/// That there is no such table, and which one may have been meant.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub(super) async fn missing_table(
+    transaction: &Transaction,
+    caller: &Caller,
+    table: &TableName,
+) -> Result<Error> {
+    if !caller.may_see(&qualify(transaction, table).await?) {
+        return Ok(caller.denied(table));
+    }
+    let similar = similar_relations(transaction, table).await?;
+    let hint = match similar.iter().find(|other| caller.may_see(other)) {
+        Some(other) => format!("there is {other}; names keep their case"),
+        None => "create it first, or let the write make it: mode create, or append with create_if_missing (a Spark data source: option createTable)"
+            .to_owned(),
+    };
+    Ok(Error::not_found(format!("table {table} does not exist; {hint}")).with_table(table))
+}
+
+/// Checks that the caller may write a table that is there, as this spec wants it.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied).
+pub(super) fn check_existing(
+    caller: &Caller,
+    spec: &WriteSpec,
+    table: &QualifiedName,
+) -> Result<()> {
+    caller.check(table, spec.mode.write_mode())?;
+    match spec.schema_evolution {
+        SchemaEvolution::AddColumns => caller.check(table, WriteMode::Create),
+        SchemaEvolution::Refuse | SchemaEvolution::Ignore => Ok(()),
+    }
+}
+
+/// Checks that the caller may make a table and then write it.
+///
+/// # Errors
+/// As [`check_existing`].
+pub(super) fn check_new(caller: &Caller, spec: &WriteSpec, table: &QualifiedName) -> Result<()> {
+    caller.check(table, WriteMode::Create)?;
+    caller.check(table, spec.mode.write_mode())
+}
+
+/// Checks again, at each later call of a write, what was checked when it was begun: a grant may have been
+/// taken away since.
+///
+/// # Errors
+/// As [`check_existing`].
+pub(super) fn check_still(caller: &Caller, write: &LedgerWrite) -> Result<()> {
+    match &write.target {
+        Some(target) => caller.check(target, spec_of(write)?.mode.write_mode()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,251 @@
+//! Commands that say what no command may: names, types, ids and options made to reach further than they go.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use arrow_flight::FlightDescriptor;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::support::{Database, Pgflight, Put, Told, attempt, batch, path, write};
+
+fn rows() -> RecordBatch {
+    batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
+}
+
+#[tokio::test]
+async fn a_name_is_a_name_and_never_sql() {
+    let database = Database::new().await;
+    database
+        .execute("CREATE TABLE t (n int); CREATE TABLE y (n int)")
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let long = "x".repeat(64);
+    let append = |table: &str| write(json!({"table": table, "mode": "MODE_APPEND"}));
+    let cases: Vec<(&str, FlightDescriptor, Code)> = vec![
+        (
+            "a statement behind it, in a path",
+            path(&["x; drop table y"]),
+            Code::NotFound,
+        ),
+        (
+            "a statement behind it",
+            append("x; drop table y"),
+            Code::NotFound,
+        ),
+        ("a quote", path(&["x\"; drop table y; --"]), Code::NotFound),
+        (
+            "a quote that is not closed",
+            append("\"x; drop table y"),
+            Code::InvalidArgument,
+        ),
+        (
+            "a quote in the middle",
+            append("x\"--"),
+            Code::InvalidArgument,
+        ),
+        ("four parts", append("a.b.c.d"), Code::InvalidArgument),
+        (
+            "four parts, in a path",
+            path(&["a", "b", "c", "d"]),
+            Code::InvalidArgument,
+        ),
+        ("no parts", path(&[]), Code::InvalidArgument),
+        ("empty", append(""), Code::InvalidArgument),
+        ("empty, in a path", path(&[""]), Code::InvalidArgument),
+        ("an empty part", append("public."), Code::InvalidArgument),
+        ("too long", append(&long), Code::InvalidArgument),
+        (
+            "too long, in a path",
+            path(&["public", &long]),
+            Code::InvalidArgument,
+        ),
+        ("NUL", path(&["t\0"]), Code::InvalidArgument),
+        ("a line break", path(&["t\n-- "]), Code::NotFound),
+    ];
+    for (what, descriptor, code) in cases {
+        let status = client
+            .put(Put::whole(descriptor, &[rows()]))
+            .await
+            .expect_err(what);
+        assert_eq!(status.code(), code, "{what}: {status}");
+    }
+    let there = "SELECT count(*) FROM t UNION ALL SELECT count(*) FROM y";
+    assert_eq!(database.text(there).await, "0,0");
+}
+
+#[tokio::test]
+async fn an_option_that_is_not_known_too_large_or_sql_is_refused() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let create = |ty: &str| json!({"table": "made", "mode": "MODE_CREATE", "tableDefinition": {"columnTypes": {"n": ty}}});
+    let append = |name: &str, value: Value| {
+        let mut spec = json!({"table": "t", "mode": "MODE_APPEND"});
+        spec[name] = value;
+        spec
+    };
+    let large = "x".repeat(1 << 20);
+    let cases: Vec<(&str, Value)> = vec![
+        (
+            "a type with a statement behind it",
+            create("int); DROP TABLE t; --"),
+        ),
+        ("a type with a default", create("int DEFAULT pg_sleep(60)")),
+        (
+            "a type with a constraint",
+            create("int CHECK (n > pg_sleep(60))"),
+        ),
+        ("a type in a comment", create("int /* x")),
+        ("a type of a million letters", create(&large)),
+        (
+            "an option that is not known",
+            append("shoe_size", json!(44)),
+        ),
+        ("an option of another type", append("keys", json!("n"))),
+        (
+            "a value that is not known",
+            append("publish", json!("PUBLISH_LOUDLY")),
+        ),
+        ("a large option that is not known", append(&large, json!(1))),
+        ("a large table", append("table", json!(large))),
+        (
+            "a large key",
+            json!({"table": "t", "mode": "MODE_UPSERT", "keys": [large]}),
+        ),
+        (
+            "a key that is SQL",
+            json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["n); DROP TABLE t; --"]}),
+        ),
+        ("no mode", json!({"table": "t"})),
+        ("no table", json!({"mode": "MODE_APPEND"})),
+    ];
+    for (what, spec) in cases {
+        let put = client
+            .put(Put::whole(write(spec.clone()), &[rows()]))
+            .await
+            .expect_err(what);
+        let begun = client.begin(what, spec, &rows()).await.expect_err(what);
+        for status in [put, begun] {
+            assert_eq!(status.code(), Code::InvalidArgument, "{what}: {status}");
+            assert!(
+                status.message().len() < 4096,
+                "{what}: {} bytes",
+                status.message().len()
+            );
+        }
+    }
+    assert_eq!(
+        database
+            .text("SELECT to_regclass('made') IS NULL AND to_regclass('t') IS NOT NULL")
+            .await,
+        "true"
+    );
+}
+
+#[tokio::test]
+async fn ids_that_are_none_are_refused_and_forged_ones_are_unknown() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let spec = || json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    client.begin("w", spec(), &rows()).await.unwrap();
+    let long = "w".repeat(129);
+    for (what, id) in [
+        ("empty", ""),
+        ("too long", long.as_str()),
+        ("with NUL", "w\0"),
+        ("the server's own", "stream:1"),
+    ] {
+        let begun = client.begin(id, spec(), &rows()).await.expect_err(what);
+        assert_eq!(begun.code(), Code::InvalidArgument, "{what}: {begun}");
+    }
+    let forged = client
+        .put(Put::whole(attempt("w'; --", 0, "a"), &[rows()]))
+        .await
+        .expect_err("forged");
+    assert_eq!(forged.code(), Code::NotFound, "{forged}");
+    let mut number = async |partition: Value| {
+        let fields = json!({"@type": "type.googleapis.com/pgflight.v1.AttemptCommand",
+            "writeId": "w", "partitionId": partition, "attemptId": format!("a{partition}")});
+        let command = FlightDescriptor::new_cmd(serde_json::to_vec(&fields).unwrap());
+        client.put(Put::whole(command, &[rows()])).await
+    };
+    for none in [
+        json!(-1),
+        json!(1_u64 << 32),
+        json!(1.5),
+        json!("x"),
+        json!(null),
+    ] {
+        match number(none.clone()).await {
+            // The field's default value, as JSON writes it.
+            Ok(receipt) => assert_eq!((&none, receipt.get("partitionId")), (&json!(null), None)),
+            Err(status) => assert_eq!(status.code(), Code::InvalidArgument, "{none}: {status}"),
+        }
+    }
+    let largest = number(json!(u32::MAX)).await.unwrap();
+    // A receipt that says otherwise than the ledger, or is of nobody, publishes nothing.
+    let forge = |field: &str, value: Value| {
+        let mut receipt = largest.clone();
+        receipt[field] = value;
+        receipt
+    };
+    for (receipt, code) in [
+        (forge("rowCount", json!("2")), Code::FailedPrecondition),
+        (forge("partitionId", json!(0)), Code::FailedPrecondition),
+        (forge("attemptId", json!("b")), Code::FailedPrecondition),
+        (forge("writeId", json!("v")), Code::InvalidArgument),
+    ] {
+        let status = client
+            .commit("w", std::slice::from_ref(&receipt))
+            .await
+            .expect_err("forged");
+        assert_eq!(status.code(), code, "{receipt}: {status}");
+    }
+    let twice = client
+        .commit("w", &[largest.clone(), largest.clone()])
+        .await
+        .expect_err("twice");
+    assert_eq!(twice.code(), Code::FailedPrecondition, "{twice}");
+    client.commit("w", &[largest]).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
+}
+
+#[tokio::test]
+async fn actions_of_a_mebibyte_of_anything_are_refused() {
+    let database = Database::new().await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let nested = format!("{}{}", "[".repeat(500_000), "]".repeat(500_000));
+    let bodies = [
+        ("noise", Bytes::from(vec![b'x'; 1 << 20])),
+        ("zeros", Bytes::from(vec![0; 1 << 20])),
+        ("braces", Bytes::from(vec![b'{'; 1 << 20])),
+        (
+            "nested JSON",
+            Bytes::from(format!("{{\"@type\": {nested}}}")),
+        ),
+    ];
+    for (what, body) in bodies {
+        for action in ["info", "begin", "commit", "abort", "status", "plan"] {
+            let status = client
+                .act_bytes(action, body.clone())
+                .await
+                .expect_err(what);
+            let told = Told::from(status);
+            assert_eq!(
+                told.code,
+                Code::InvalidArgument,
+                "{action} {what}: {}",
+                told.message
+            );
+            assert!(told.message.len() < 4096, "{action} {what}");
+        }
+    }
+    assert!(!server.has_panicked());
+}

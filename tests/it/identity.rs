@@ -1,0 +1,320 @@
+//! Who calls: what is believed, what is not, and that nothing is done for who is not known.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use arrow_flight::{Criteria, Empty};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use futures_util::{StreamExt, stream};
+use pgflight::auth::{digest_of, new_token};
+use serde_json::json;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use tonic::{Code, Request, Status};
+
+use crate::support::{
+    Certificates, Client, Database, File, Pgflight, Put, Told, batch, path, wait_until,
+};
+
+fn rows() -> RecordBatch {
+    batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
+}
+
+/// A server whose one principal `etl` may write everything and is known as the lines of TOML say.
+async fn server_of(etl: &str, more: &str, options: &[&str]) -> (Database, Pgflight, File) {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let file = File::new(&format!(
+        "{more}\n[principals.etl]\n{etl}\n\
+         grants = [{{ tables = ['*.*'], modes = ['append', 'create', 'overwrite'] }}]\n"
+    ));
+    let options = [&["--config", file.name()], options].concat();
+    let server = Pgflight::start_with(&database, &options);
+    (database, server, file)
+}
+
+fn is_unauthenticated(what: &str, status: Status, secret: &str) {
+    assert_eq!(status.code(), Code::Unauthenticated, "{what}: {status}");
+    assert!(!status.message().contains(secret), "{what}: {status}");
+    let told = Told::from(status);
+    assert_eq!(told.reason, "UNAUTHENTICATED", "{what}");
+    assert_eq!(told.details["retryable"], "false", "{what}");
+}
+
+#[tokio::test]
+async fn who_does_not_say_who_it_is_or_says_what_is_not_true_is_served_nothing_but_health() {
+    let (token, old) = (new_token().unwrap(), new_token().unwrap());
+    let tokens = format!(
+        "tokens = ['{}', {{ digest = '{}', expires = '2020-01-01T00:00:00Z' }}]",
+        digest_of(&token),
+        digest_of(&old)
+    );
+    let (database, server, _file) = server_of(&tokens, "", &[]).await;
+    let nobody = server.client().await;
+    let bearer = format!("Bearer {token}");
+    let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("etl:{token}")));
+    let huge = format!("Bearer {}", "x".repeat(10_000));
+    let (digest, wrong) = (digest_of(&token), new_token().unwrap());
+    let cases: [(&str, &[&str]); 12] = [
+        ("no header", &[]),
+        ("a wrong token", &[&format!("Bearer {wrong}")]),
+        ("an expired token", &[&format!("Bearer {old}")]),
+        ("the digest", &[&format!("Bearer {digest}")]),
+        ("a huge token", &[&huge]),
+        ("two headers", &[&bearer, &bearer]),
+        ("two headers, one of them wrong", &[&bearer, "Bearer x"]),
+        ("name and token where a token is wanted", &[&basic]),
+        ("no scheme", &[&token]),
+        ("another scheme", &[&format!("Digest {token}")]),
+        ("an empty token", &["Bearer "]),
+        (
+            "a session that nobody opened",
+            &["Bearer pgfs_eyJwIjoiZXRsIn0.AAAA"],
+        ),
+    ];
+    for (what, values) in cases {
+        let mut client = nobody.authorized(values);
+        // The body never ends: what is answered is answered to the headers.
+        let messages = stream::iter(Put::bare(path(&["t"]), &[rows()]).0).chain(stream::pending());
+        let refused = client.put_stream(messages).await.expect_err(what);
+        is_unauthenticated(what, refused, &token);
+        let refused = client
+            .act("info", "InfoRequest", json!({}))
+            .await
+            .expect_err(what);
+        is_unauthenticated(what, refused, &token);
+        let flight = &mut client.flight;
+        let refused = [
+            flight.list_flights(Criteria::default()).await.err(),
+            flight.list_actions(Empty {}).await.err(),
+            flight.get_schema(path(&["t"])).await.err(),
+            flight.get_flight_info(path(&["t"])).await.err(),
+            // In plain text, whatever it says.
+            flight.handshake(Request::new(stream::empty())).await.err(),
+        ];
+        for refused in refused {
+            is_unauthenticated(what, refused.expect(what), &token);
+        }
+    }
+    let mut known = nobody.bearing(&token);
+    known.put(Put::bare(path(&["t"]), &[rows()])).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
+
+    let channel = nobody.channel.clone();
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
+    let asked = tonic_health::pb::HealthCheckRequest::default();
+    assert_eq!(health.check(asked).await.unwrap().into_inner().status, 1);
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    let mut reflection = ServerReflectionClient::new(channel);
+    let asked = reflection.server_reflection_info(stream::empty());
+    is_unauthenticated("reflection", asked.await.expect_err("reflection"), &token);
+}
+
+#[tokio::test]
+async fn a_token_that_was_made_by_the_command_is_known_by_its_digest() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let printed = Pgflight::command().arg("token").output().unwrap();
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    let mut words = printed.split_whitespace();
+    let mut after = |word| {
+        assert_eq!(words.next(), Some(word), "{printed}");
+        words.next().unwrap().to_owned()
+    };
+    let (token, digest) = (after("token"), after("digest"));
+    let server = Pgflight::start_with(&database, &["--token-digest", &digest]);
+    let nobody = server.client().await;
+    let put = || Put::bare(path(&["t"]), &[rows()]);
+    nobody.bearing(&token).put(put()).await.unwrap();
+    let refused = nobody
+        .bearing(&digest)
+        .put(put())
+        .await
+        .expect_err("the digest is no token");
+    is_unauthenticated("the digest", refused, &token);
+}
+
+/// Connects by TLS, with the certificate of a client if there is one.
+async fn connect_by_tls(
+    server: &Pgflight,
+    certificates: &Certificates,
+    client: Option<&str>,
+) -> Client {
+    let authority = Certificate::from_pem(certificates.read("ca.crt"));
+    let mut tls = ClientTlsConfig::new().ca_certificate(authority);
+    if let Some(name) = client {
+        let [certificate, key] =
+            ["crt", "key"].map(|part| certificates.read(&format!("{name}.{part}")));
+        tls = tls.identity(Identity::from_pem(certificate, key));
+    }
+    let endpoint = Endpoint::from_shared(format!("https://{}", server.address)).unwrap();
+    let channel = endpoint.tls_config(tls).unwrap().connect().await.unwrap();
+    Client::over(channel)
+}
+
+/// The token that a handshake answers to name and token.
+async fn shake_hands(client: &Client, name: &str, token: &str) -> Result<String, Status> {
+    let said = format!(
+        "Basic {}",
+        BASE64_STANDARD.encode(format!("{name}:{token}"))
+    );
+    let mut client = client.authorized(&[&said]);
+    let answer = client
+        .flight
+        .handshake(Request::new(stream::empty()))
+        .await?;
+    let header = answer.metadata().get("authorization").unwrap();
+    let session = header.to_str().unwrap().strip_prefix("Bearer ").unwrap();
+    Ok(session.to_owned())
+}
+
+#[tokio::test]
+async fn a_handshake_gives_a_session_that_every_replica_with_the_key_takes_until_it_expires() {
+    let certificates = Certificates::new();
+    certificates.sign("server", "127.0.0.1");
+    let (certificate, key) = (
+        certificates.name("server.crt"),
+        certificates.name("server.key"),
+    );
+    let tls = ["--tls-cert", &*certificate, "--tls-key", &*key];
+    let (ours, others) = (File::new(&"k".repeat(40)), File::new(&"o".repeat(40)));
+    let token = new_token().unwrap();
+    let etl = format!("tokens = ['{}']", digest_of(&token));
+    let auth = |key: &File, ttl| {
+        format!(
+            "[auth]\nsession_key_file = '{}'\nsession_ttl = '{ttl}'",
+            key.name()
+        )
+    };
+    let (database, first, _f) = server_of(&etl, &auth(&ours, "1h"), &tls).await;
+    let options = |file: &File| [&["--config", file.name()], &tls[..]].concat().join(" ");
+    let more = |more: String, etl: &str| {
+        let file = File::new(&format!(
+            "{more}\n[principals.etl]\n{etl}\ngrants = [{{ tables = ['*.*'], modes = ['append'] }}]"
+        ));
+        let options = options(&file);
+        let options: Vec<&str> = options.split(' ').collect();
+        (Pgflight::start_with(&database, &options), file)
+    };
+    let (second, _s) = more(auth(&ours, "1h"), &etl);
+    let (third, _t) = more(auth(&others, "1h"), &etl);
+    let other_token = format!("tokens = ['{}']", digest_of(&new_token().unwrap()));
+    let (renewed, _r) = more(auth(&ours, "1h"), &other_token);
+    let (short, _u) = more(auth(&ours, "0s"), &etl);
+
+    let client = connect_by_tls(&first, &certificates, None).await;
+    let session = shake_hands(&client, "etl", &token).await.unwrap();
+    for (what, name, said) in [
+        ("another's name", "ana", token.as_str()),
+        ("a wrong token", "etl", "pgf_x"),
+        ("a session in place of a token", "etl", &session),
+        ("nothing", "", ""),
+    ] {
+        let refused = shake_hands(&client, name, said).await.expect_err(what);
+        is_unauthenticated(what, refused, &token);
+    }
+    let mut bearing = client.bearing(&token);
+    let refused = bearing.flight.handshake(Request::new(stream::empty()));
+    is_unauthenticated("a token alone", refused.await.expect_err("no name"), &token);
+
+    let check = async |what: &str, server: &Pgflight, session: &str, taken: bool| {
+        let client = connect_by_tls(server, &certificates, None).await;
+        let put = client
+            .bearing(session)
+            .put(Put::bare(path(&["t"]), &[rows()]))
+            .await;
+        match taken {
+            true => assert!(put.is_ok(), "{what}: {put:?}"),
+            false => is_unauthenticated(what, put.expect_err(what), session),
+        }
+    };
+    check("where it was opened", &first, &session, true).await;
+    check("a replica with the key", &second, &session, true).await;
+    check("a server with another key", &third, &session, false).await;
+    check("where the token was taken away", &renewed, &session, false).await;
+    let client = connect_by_tls(&short, &certificates, None).await;
+    let session = shake_hands(&client, "etl", &token).await.unwrap();
+    check("expired", &first, &session, false).await;
+}
+
+#[tokio::test]
+async fn a_client_is_known_by_the_names_of_its_certificate() {
+    let certificates = Certificates::new();
+    certificates.sign("server", "127.0.0.1");
+    certificates.sign("etl", "etl.example");
+    certificates.sign("other", "other.example");
+    certificates.sign("named", "named.example");
+    let (certificate, key) = (
+        certificates.name("server.crt"),
+        certificates.name("server.key"),
+    );
+    let authority = certificates.name("ca.crt");
+    let tls = [
+        "--tls-cert",
+        &*certificate,
+        "--tls-key",
+        &*key,
+        "--tls-client-ca",
+        &*authority,
+    ];
+    let token = new_token().unwrap();
+    let etl = format!(
+        "certificates = ['CN=etl.example', 'DNS:named.example']\ntokens = ['{}']",
+        digest_of(&token)
+    );
+    let (_database, server, _file) = server_of(&etl, "", &tls).await;
+    let put = || Put::bare(path(&["t"]), &[rows()]);
+    for name in ["etl", "named"] {
+        let mut client = connect_by_tls(&server, &certificates, Some(name)).await;
+        client.put(put()).await.expect(name);
+    }
+    let other = connect_by_tls(&server, &certificates, Some("other")).await;
+    let refused = other
+        .authorized(&[])
+        .put(put())
+        .await
+        .expect_err("of nobody");
+    is_unauthenticated("a certificate of nobody", refused, &token);
+    // What a call says itself counts before what its connection says.
+    other.bearing(&token).put(put()).await.unwrap();
+    let etl = connect_by_tls(&server, &certificates, Some("etl")).await;
+    let refused = etl
+        .bearing("x")
+        .put(put())
+        .await
+        .expect_err("a wrong token");
+    is_unauthenticated("a wrong token over a right certificate", refused, &token);
+}
+
+#[tokio::test]
+async fn a_principal_that_is_taken_away_or_changed_is_so_after_sighup_and_no_restart() {
+    let token = new_token().unwrap();
+    let etl = format!("tokens = ['{}']", digest_of(&token));
+    let (database, server, file) = server_of(&etl, "", &[]).await;
+    database.execute("CREATE TABLE u (n int)").await;
+    let mut client = server.client().await.bearing(&token);
+    let put = |table| Put::bare(path(&[table]), &[rows()]);
+    client.put(put("t")).await.unwrap();
+    let text = std::fs::read_to_string(&file.0).unwrap();
+    let reloaded = async |text: &str| {
+        let before = server.log().len();
+        std::fs::write(&file.0, text).unwrap();
+        server.signal("HUP");
+        let is_told = |line: &String| line.contains("configuration was read again");
+        wait_until(
+            async || server.log()[before..].iter().any(is_told),
+            "it was read",
+        )
+        .await;
+    };
+    reloaded(&text.replace("*.*", "*.u")).await;
+    client.put(put("u")).await.unwrap();
+    let refused = client.put(put("t")).await.expect_err("no longer");
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    // What does not hold together changes nothing.
+    reloaded(&text.replace("sha256:", "sha257:")).await;
+    client.put(put("u")).await.unwrap();
+    reloaded(&text.replace(&digest_of(&token), &digest_of("another"))).await;
+    let refused = client.put(put("u")).await.expect_err("of nobody");
+    is_unauthenticated("a token that was taken away", refused, &token);
+    assert!(server.log().iter().all(|line| !line.contains(&token)));
+}

@@ -1,0 +1,375 @@
+//! What a principal may do: every principal × table × action, and whose a write is.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use arrow_flight::Criteria;
+use futures_util::StreamExt;
+use pgflight::auth::digest_of;
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+
+use crate::support::{Client, Database, File, Pgflight, Put, Told, attempt, batch, path, write};
+
+fn rows() -> RecordBatch {
+    batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
+}
+
+/// A server with principals whose tokens are their names. The names of files and databases are put in.
+async fn server(principals: &[(&str, &str)], sql: &str) -> (Database, Pgflight, File) {
+    let database = Database::new().await;
+    database.execute(sql).await;
+    let mut text = String::new();
+    for (name, lines) in principals {
+        let digest = digest_of(name);
+        text += &format!("[principals.{name}]\ntokens = ['{digest}']\n{lines}\n");
+    }
+    let file = File::new(&text);
+    let server = Pgflight::start_with(&database, &["--config", file.name()]);
+    (database, server, file)
+}
+
+async fn clients<const N: usize>(server: &Pgflight, names: [&str; N]) -> [Client; N] {
+    let nobody = server.client().await;
+    names.map(|name| nobody.bearing(name))
+}
+
+const TABLES: &str = "CREATE SCHEMA sales; CREATE SCHEMA hr;
+    CREATE TABLE sales.orders (n int PRIMARY KEY); CREATE TABLE sales.returns (n int PRIMARY KEY);
+    CREATE TABLE hr.pay (n int PRIMARY KEY); CREATE TABLE public.orders (n int PRIMARY KEY)";
+
+/// Ways to write; a mode each.
+fn specs(table: &str) -> Vec<(&'static str, Value)> {
+    let spec = |mode: &str| json!({"table": table, "mode": mode});
+    let keyed = |mode: &str| json!({"table": table, "mode": mode, "keys": ["n"]});
+    let create = json!({"table": table, "mode": "MODE_CREATE", "ifExists": "IF_EXISTS_IGNORE"});
+    vec![
+        ("append", spec("MODE_APPEND")),
+        ("create", create),
+        ("overwrite", spec("MODE_OVERWRITE")),
+        ("upsert", keyed("MODE_UPSERT")),
+        ("insert_if_absent", keyed("MODE_INSERT_IF_ABSENT")),
+        ("delete_by_key", keyed("MODE_DELETE_BY_KEY")),
+    ]
+}
+
+#[tokio::test]
+async fn a_principal_may_do_what_a_grant_says_and_nothing_else_through_every_door() {
+    let principals = [
+        (
+            "clerk",
+            "grants = [{ tables = ['sales.*'], modes = ['append', 'upsert'] }]",
+        ),
+        (
+            "owner",
+            "grants = [{ tables = ['sales.orders'], modes = ['append', 'create', 'overwrite'] },\n\
+             { tables = ['hr.p?y'], modes = ['delete_by_key', 'insert_if_absent'] }]",
+        ),
+        ("idle", ""),
+        (
+            "elsewhere",
+            "grants = [{ targets = ['other'], tables = ['*.*'], modes = ['append'] }]",
+        ),
+    ];
+    let (database, server, _file) = server(&principals, TABLES).await;
+    let may = |who: &str, table: &str, mode: &str| match (who, table) {
+        ("clerk", "sales.orders" | "sales.returns") => ["append", "upsert"].contains(&mode),
+        ("owner", "sales.orders") => ["append", "create", "overwrite"].contains(&mode),
+        ("owner", "hr.pay") => ["delete_by_key", "insert_if_absent"].contains(&mode),
+        _ => false,
+    };
+    let mut tried = 0;
+    for who in ["clerk", "owner", "idle", "elsewhere"] {
+        let [mut client] = clients(&server, [who]).await;
+        for table in [
+            "sales.orders",
+            "sales.returns",
+            "hr.pay",
+            "public.orders",
+            "orders",
+        ] {
+            for (mode, spec) in specs(table) {
+                let what = format!("{who} {mode} {table}");
+                database
+                    .execute("TRUNCATE sales.orders, sales.returns, hr.pay, public.orders")
+                    .await;
+                let write_id = format!("w{tried}");
+                let put = client
+                    .put(Put::whole(write(spec.clone()), &[rows()]))
+                    .await
+                    .map(drop);
+                let planned = client
+                    .plan(&[("n", rows().column(0).clone())], spec.clone())
+                    .await;
+                // So that a second insertion of the row is none.
+                database
+                    .execute("TRUNCATE sales.orders, sales.returns, hr.pay, public.orders")
+                    .await;
+                let begun = client.begin(&write_id, spec, &rows()).await;
+                for outcome in [put, planned.map(drop), begun.map(drop)] {
+                    check(&what, outcome, may(who, table, mode));
+                    tried += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(tried, 4 * 5 * 6 * 3);
+}
+
+fn check(what: &str, outcome: Result<(), Status>, allowed: bool) {
+    match (outcome, allowed) {
+        (Ok(()), true) => {}
+        (Ok(()), false) => panic!("{what} was let through"),
+        (Err(status), true) => panic!("{what}: {status}"),
+        (Err(status), false) => {
+            assert_eq!(status.code(), Code::PermissionDenied, "{what}: {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_one_may_not_know_of_is_as_one_that_is_not_there() {
+    let grants = "grants = [{ tables = ['sales.*'], modes = ['append', 'create'] }]";
+    let sql = format!("{TABLES}; ALTER DATABASE {{name}} SET search_path = sales, hr, public");
+    let database = Database::new().await;
+    let name = database.text("SELECT current_database()").await;
+    database.execute(&sql.replace("{name}", &name)).await;
+    let file = File::new(&format!(
+        "[principals.clerk]\ntokens = ['{}']\n{grants}",
+        digest_of("clerk")
+    ));
+    let server = Pgflight::start_with(&database, &["--config", file.name()]);
+    let [mut clerk] = clients(&server, ["clerk"]).await;
+    let mut told = async |descriptor| {
+        let status = clerk
+            .put(Put::bare(descriptor, &[rows()]))
+            .await
+            .expect_err("refused");
+        (status.code(), status.message().to_owned())
+    };
+    // Named with the schema, and found through the search_path: hr.pay is there, hr.nought and nought are not.
+    for (hidden, missing) in [
+        (path(&["hr", "pay"]), path(&["hr", "nought"])),
+        (path(&["pay"]), path(&["nought"])),
+        (path(&["public", "orders"]), path(&["public", "nought"])),
+        (
+            path(&["pg_catalog", "pg_class"]),
+            path(&["pg_catalog", "nought"]),
+        ),
+        (path(&["pgflight", "write"]), path(&["pgflight", "nought"])),
+        (path(&["nowhere", "nought"]), path(&["hr", "nought"])),
+    ] {
+        let names = |descriptor: &arrow_flight::FlightDescriptor| descriptor.path.join(".");
+        let (a, b) = (names(&hidden), names(&missing));
+        let (hidden, missing) = (told(hidden).await, told(missing).await);
+        assert_eq!(hidden.0, missing.0, "{hidden:?} {missing:?}");
+        assert_eq!(hidden.1.replace(&a, "X"), missing.1.replace(&b, "X"));
+        assert!(!hidden.1.contains("hr.pay") || a == "hr.pay", "{hidden:?}");
+    }
+    // Of one's own, one may know that it is not there, and of nobody else's that was perhaps meant.
+    let (code, message) = told(path(&["sales", "Pay"])).await;
+    assert_eq!(code, Code::NotFound, "{message}");
+    assert!(!message.contains("hr"), "{message}");
+    let (code, message) = told(path(&["sales", "Orders"])).await;
+    assert_eq!(code, Code::NotFound);
+    assert!(message.contains("there is sales.orders"), "{message}");
+
+    let flights = clerk
+        .flight
+        .list_flights(Criteria::default())
+        .await
+        .unwrap()
+        .into_inner();
+    let flights: Vec<_> = flights
+        .map(|flight| flight.unwrap().flight_descriptor.unwrap().path)
+        .collect()
+        .await;
+    assert_eq!(flights, [["sales", "orders"], ["sales", "returns"]]);
+    for descriptor in [
+        path(&["hr", "pay"]),
+        path(&["hr", "nought"]),
+        path(&["pay"]),
+    ] {
+        let status = clerk
+            .flight
+            .get_schema(descriptor)
+            .await
+            .expect_err("hidden");
+        assert!(
+            [Code::PermissionDenied, Code::NotFound].contains(&status.code()),
+            "{status}"
+        );
+        assert!(!status.message().contains("int"), "{status}");
+    }
+    // A table of one's own is made where another one of that name, which one may not know of, is in the way.
+    let create = write(json!({"table": "pay", "mode": "MODE_CREATE"}));
+    clerk.put(Put::whole(create, &[rows()])).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM sales.pay").await, "1");
+    assert_eq!(database.text("SELECT count(*) FROM hr.pay").await, "0");
+}
+
+#[tokio::test]
+async fn nobody_writes_what_is_the_systems_or_the_ledgers() {
+    let grants = "grants = [{ tables = ['*.*'], modes = ['append', 'create', 'overwrite'] }]";
+    let sql = "CREATE TABLE t (n int); CREATE EXTENSION postgres_fdw;
+        CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw; CREATE FOREIGN TABLE away (n int) SERVER far";
+    let (database, server, _file) = server(&[("root", grants)], sql).await;
+    let [mut root] = clients(&server, ["root"]).await;
+    let append = json!({"table": "t", "mode": "MODE_APPEND"});
+    root.begin("w", append, &rows()).await.unwrap();
+    for (table, code) in [
+        ("pg_catalog.pg_class", Code::PermissionDenied),
+        ("pg_class", Code::PermissionDenied),
+        ("information_schema.sql_features", Code::PermissionDenied),
+        ("pgflight.write", Code::PermissionDenied),
+        ("pgflight.made", Code::PermissionDenied),
+        ("pg_catalog.made", Code::PermissionDenied),
+        ("_pgflight_0123456789abcdef", Code::PermissionDenied),
+        ("away", Code::Unimplemented),
+    ] {
+        for mode in ["MODE_APPEND", "MODE_CREATE", "MODE_OVERWRITE"] {
+            if table.ends_with("made") && mode == "MODE_APPEND" {
+                continue;
+            }
+            let descriptor = write(json!({"table": table, "mode": mode}));
+            let status = root
+                .put(Put::whole(descriptor, &[rows()]))
+                .await
+                .expect_err(table);
+            let there = (table, mode) == ("away", "MODE_CREATE");
+            let code = if there { Code::Unimplemented } else { code };
+            assert_eq!(status.code(), code, "{mode} {table}: {status}");
+        }
+    }
+    assert_eq!(
+        database.text("SELECT state FROM pgflight.write").await,
+        "open"
+    );
+}
+
+#[tokio::test]
+async fn a_write_is_its_principals_and_nobody_elses() {
+    let grants = "grants = [{ tables = ['*.*'], modes = ['append'] }]";
+    let (database, server, _file) = server(
+        &[("ana", grants), ("bob", grants)],
+        "CREATE TABLE t (n int)",
+    )
+    .await;
+    let [mut ana, mut bob] = clients(&server, ["ana", "bob"]).await;
+    let spec = || json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    let send = |id: &str, n: u32| Put::whole(attempt(id, n, "a"), &[rows()]);
+    let begun = ana.begin("w", spec(), &rows()).await.unwrap();
+    assert_eq!(
+        begun["writeId"], "w",
+        "it has the name that its principal gave it"
+    );
+    let receipt = ana.put(send("w", 0)).await.unwrap();
+    assert_eq!(receipt["writeId"], "w");
+
+    // To anybody else it is as one that nobody began.
+    for id in ["w", "ana/w", "nought"] {
+        for status in [
+            bob.put(send(id, 1)).await.expect_err("feeds"),
+            bob.status(id).await.expect_err("sees"),
+            bob.commit(id, &[]).await.expect_err("commits"),
+        ] {
+            assert_eq!(status.code(), Code::NotFound, "{id}: {status}");
+            assert!(!status.message().contains("open"), "{status}");
+            assert_eq!(
+                Told::from(status)
+                    .details
+                    .get("write_id")
+                    .map(String::as_str),
+                Some(id)
+            );
+        }
+    }
+    let aborted = bob.abort("w").await.unwrap();
+    let never = bob.abort("never").await.unwrap();
+    for field in [
+        "state",
+        "table",
+        "mode",
+        "rowCount",
+        "attemptCount",
+        "reason",
+    ] {
+        assert_eq!(
+            aborted.get(field),
+            never.get(field),
+            "{field}: as of one that was never begun"
+        );
+    }
+    // And a name that bob has used up is still free to ana, and the other way round.
+    assert_eq!(ana.status("w").await.unwrap()["state"], "WRITE_STATE_OPEN");
+    bob.begin("x", spec(), &rows()).await.unwrap();
+    ana.begin("x", spec(), &rows()).await.unwrap();
+    let committed = ana.commit("w", &[receipt]).await.unwrap();
+    assert_eq!(
+        (&committed["state"], &committed["writeId"]),
+        (&json!("WRITE_STATE_COMMITTED"), &json!("w"))
+    );
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
+    let ledger =
+        "SELECT write_id || ':' || principal || ':' || state FROM pgflight.write ORDER BY 1";
+    assert_eq!(
+        database.text(ledger).await,
+        "ana/w:ana:committed,ana/x:ana:open,bob/never:bob:aborted,bob/w:bob:aborted,bob/x:bob:open"
+    );
+}
+
+#[tokio::test]
+async fn open_writes_beyond_the_limit_are_refused_until_one_has_ended() {
+    let grants = "grants = [{ tables = ['*.*'], modes = ['append'] }]";
+    let few = format!("{grants}\nmax_open_writes = 2");
+    let (_database, server, _file) =
+        server(&[("few", &few), ("many", grants)], "CREATE TABLE t (n int)").await;
+    let [mut few, mut many] = clients(&server, ["few", "many"]).await;
+    let spec = || json!({"table": "t", "mode": "MODE_APPEND"});
+    for id in ["a", "b"] {
+        few.begin(id, spec(), &rows()).await.unwrap();
+        many.begin(id, spec(), &rows()).await.unwrap();
+    }
+    few.begin("a", spec(), &rows())
+        .await
+        .expect("it is open already");
+    let told = Told::from(
+        few.begin("c", spec(), &rows())
+            .await
+            .expect_err("the third"),
+    );
+    assert_eq!(told.code, Code::Unavailable, "{}", told.message);
+    assert!(told.message.contains("2 open writes"), "{}", told.message);
+    many.begin("c", spec(), &rows()).await.unwrap();
+    few.abort("a").await.unwrap();
+    few.begin("c", spec(), &rows()).await.unwrap();
+}
+
+#[tokio::test]
+async fn streams_of_a_principal_beyond_its_limit_wait_for_one_that_ends() {
+    let grants = "max_streams = 1\ngrants = [{ tables = ['*.*'], modes = ['append'] }]";
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let digest = digest_of("one");
+    let file = File::new(&format!(
+        "[principals.one]\ntokens = ['{digest}']\n{grants}"
+    ));
+    let server = Pgflight::start_with(
+        &database,
+        &["--config", file.name(), "--copy-wait", "300ms"],
+    );
+    let [mut first, mut second] = clients(&server, ["one", "one"]).await;
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let messages = futures_util::stream::iter(Put::bare(path(&["t"]), &[rows()]).0)
+        .chain(futures_util::stream::once(ended).filter_map(|_| async { None }));
+    let running = tokio::spawn(async move { first.put_stream(messages).await });
+    let copies = async || database.text(crate::support::COPIES).await == "1";
+    crate::support::wait_until(copies, "the COPY runs").await;
+    let put = || Put::bare(path(&["t"]), &[rows()]);
+    let told = Told::from(second.put(put()).await.expect_err("one runs"));
+    assert_eq!(told.code, Code::Unavailable, "{}", told.message);
+    end.send(()).unwrap();
+    running.await.unwrap().unwrap();
+    second.put(put()).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "2");
+}

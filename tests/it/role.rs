@@ -1,0 +1,218 @@
+//! Rows that are written in a role of PostgreSQL's, by SET ROLE: its rights count, and not the server's.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use pgflight::auth::digest_of;
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::support::{Client, Database, File, Pgflight, Put, Told, attempt, batch, write};
+
+fn rows() -> RecordBatch {
+    batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
+}
+
+/// Two roles: the server's, which is no superuser and a member of `writer`, and `writer`. Roles are the
+/// cluster's, and so each test has its own.
+struct World {
+    database: Database,
+    server: Pgflight,
+    _file: File,
+    writer: String,
+    login: String,
+}
+
+impl World {
+    async fn new(name: &str) -> Self {
+        let database = Database::new().await;
+        let name = format!("{name}_{}", std::process::id());
+        let (login, writer) = (format!("login_{name}"), format!("writer_{name}"));
+        let this = database.text("SELECT current_database()").await;
+        database
+            .execute(&format!(
+                "DROP ROLE IF EXISTS {login}; DROP ROLE IF EXISTS {writer};
+                 CREATE ROLE {login} LOGIN; CREATE ROLE {writer}; GRANT {writer} TO {login};
+                 CREATE SCHEMA pgflight AUTHORIZATION {login};
+                 CREATE SCHEMA sales AUTHORIZATION {writer};
+                 GRANT TEMPORARY ON DATABASE {this} TO {writer};
+                 CREATE TABLE sales.plain (n int); CREATE TABLE sales.keyed (n int PRIMARY KEY);
+                 CREATE TABLE sales.hidden (n int);
+                 ALTER TABLE sales.plain OWNER TO {writer}; ALTER TABLE sales.keyed OWNER TO {writer};
+                 GRANT ALL ON sales.hidden TO {login}"
+            ))
+            .await;
+        let file = File::new(&format!(
+            "[principals.etl]\ntokens = ['{}']\nrole = '{writer}'\n\
+             grants = [{{ tables = ['sales.*'], modes = ['append', 'create', 'overwrite', 'upsert'] }}]",
+            digest_of("etl")
+        ));
+        let url = database.url.replacen("postgres@", &format!("{login}@"), 1);
+        let server = Pgflight::start_at(&url, &["--config", file.name()]);
+        Self {
+            database,
+            server,
+            _file: file,
+            writer,
+            login,
+        }
+    }
+
+    async fn client(&self) -> Client {
+        self.server.client().await.bearing("etl")
+    }
+
+    async fn forget(self) {
+        drop(self.server);
+        self.database
+            .execute(&format!(
+                "DROP OWNED BY {0}, {1} CASCADE; DROP ROLE {0}, {1}",
+                self.login, self.writer
+            ))
+            .await;
+    }
+}
+
+/// Begins a write, sends an attempt, commits.
+async fn save(client: &mut Client, id: &str, spec: &Value) -> Value {
+    client
+        .begin(id, spec.clone(), &rows())
+        .await
+        .unwrap_or_else(|s| panic!("{id}: {s}"));
+    let put = Put::whole(attempt(id, 0, "a"), &[rows()]);
+    let receipt = client
+        .put(put)
+        .await
+        .unwrap_or_else(|s| panic!("{id}: {s}"));
+    client
+        .commit(id, &[receipt])
+        .await
+        .unwrap_or_else(|s| panic!("{id}: {s}"))
+}
+
+#[tokio::test]
+async fn every_way_to_write_has_the_rights_of_the_role_and_leaves_the_ledger_to_the_server() {
+    let world = World::new("ways").await;
+    let mut client = world.client().await;
+    // Who wrote a row: the role that was current when its trigger ran.
+    let watch = |table: &str| {
+        format!(
+            "CREATE TRIGGER watch AFTER INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION sales.watch()"
+        )
+    };
+    world
+        .database
+        .execute(&format!(
+            "CREATE TABLE sales.seen (who text); GRANT ALL ON sales.seen TO PUBLIC;
+             GRANT USAGE ON SCHEMA sales TO PUBLIC;
+             CREATE FUNCTION sales.watch() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN INSERT INTO sales.seen SELECT current_user; RETURN NULL; END';
+             {}",
+            watch("sales.keyed")
+        ))
+        .await;
+    let specs = [
+        json!({"table": "sales.plain", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"}),
+        json!({"table": "sales.plain", "mode": "MODE_APPEND", "publish": "PUBLISH_TWO_PHASE"}),
+        json!({"table": "sales.plain", "mode": "MODE_APPEND", "publish": "PUBLISH_DIRECT"}),
+        json!({"table": "sales.made1", "mode": "MODE_CREATE"}),
+        json!({"table": "sales.plain", "mode": "MODE_OVERWRITE"}),
+        json!({"table": "sales.plain", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"}),
+        json!({"table": "sales.plain", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"}),
+        json!({"table": "sales.keyed", "mode": "MODE_UPSERT", "keys": ["n"]}),
+    ];
+    for (number, spec) in specs.iter().enumerate() {
+        let status = save(&mut client, &format!("w{number}"), spec).await;
+        assert_eq!(status["state"], "WRITE_STATE_COMMITTED", "{spec}");
+        assert_eq!(status["rowCount"], "1", "{spec}");
+    }
+    for mut spec in specs {
+        spec.as_object_mut().unwrap().remove("publish");
+        if spec["table"] == "sales.made1" {
+            spec["table"] = json!("sales.made2");
+        }
+        let put = Put::whole(write(spec.clone()), &[rows()]);
+        client
+            .put(put)
+            .await
+            .unwrap_or_else(|s| panic!("{spec}: {s}"));
+    }
+    let database = &world.database;
+    let owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE tablename ~ '^(made|plain)'";
+    assert_eq!(
+        database.text(owners).await,
+        world.writer,
+        "its tables are its own"
+    );
+    assert_eq!(
+        database.text("SELECT DISTINCT who FROM sales.seen").await,
+        world.writer
+    );
+    let ledger = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'pgflight'";
+    assert_eq!(database.text(ledger).await, world.login);
+    let reads = format!(
+        "SELECT has_table_privilege('{}', 'pgflight.write', 'SELECT')",
+        world.writer
+    );
+    assert_eq!(
+        database.text(&reads).await,
+        "false",
+        "the ledger is none of its business"
+    );
+    let left = "SELECT count(*) FROM pg_tables WHERE tablename ~ '^(staging|_pgflight)_'";
+    assert_eq!(database.text(left).await, "0");
+    assert_eq!(
+        database
+            .text("SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()")
+            .await,
+        "0"
+    );
+    world.forget().await;
+}
+
+#[tokio::test]
+async fn what_the_role_may_not_do_is_refused_although_the_server_might() {
+    let world = World::new("rights").await;
+    let mut client = world.client().await;
+    let spec = json!({"table": "sales.hidden", "mode": "MODE_APPEND"});
+    let begun = client
+        .begin("w", spec.clone(), &rows())
+        .await
+        .expect_err("begins");
+    let put = client
+        .put(Put::whole(write(spec), &[rows()]))
+        .await
+        .expect_err("writes");
+    for status in [begun, put] {
+        let told = Told::from(status);
+        assert_eq!(told.code, Code::PermissionDenied, "{}", told.message);
+        assert!(
+            told.message.contains(&format!("TO {}", world.writer)),
+            "{}",
+            told.message
+        );
+    }
+    let revoke = format!("REVOKE {} FROM {}", world.writer, world.login);
+    world.database.execute(&revoke).await;
+    let spec = json!({"table": "sales.plain", "mode": "MODE_APPEND"});
+    let told = Told::from(
+        client
+            .begin("v", spec, &rows())
+            .await
+            .expect_err("no member"),
+    );
+    assert_eq!(told.code, Code::PermissionDenied, "{}", told.message);
+    assert!(
+        told.message.contains(&format!("GRANT {} TO", world.writer)),
+        "{}",
+        told.message
+    );
+    assert_eq!(
+        world
+            .database
+            .text("SELECT count(*) FROM sales.plain")
+            .await,
+        "0"
+    );
+    world.forget().await;
+}

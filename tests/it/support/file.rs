@@ -1,0 +1,26 @@
+//! A file made for a test.
+
+use std::path::PathBuf;
+
+/// A file with a text of the test's; removed with its value.
+pub struct File(pub PathBuf);
+
+impl File {
+    pub fn new(text: &str) -> Self {
+        let name = format!("pgflight-{}", uuid::Uuid::new_v4());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    /// As an option or a configuration takes it.
+    pub fn name(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
