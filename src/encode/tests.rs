@@ -8,6 +8,7 @@ mod golden_types;
 mod json;
 mod layouts;
 mod numeric;
+mod pair;
 mod property;
 mod rejected;
 

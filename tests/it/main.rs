@@ -26,6 +26,8 @@ mod layering;
 mod listener_tls;
 mod monitor;
 mod monitor_page;
+#[path = "../../src/encode/tests/pair.rs"]
+mod pair;
 mod pairs;
 mod passwords;
 mod permission;

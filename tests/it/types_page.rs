@@ -3,8 +3,9 @@
 use std::{env, fs};
 
 use pgflight::encode::format::HEADER;
-use pgflight::plan::{Conversion, PgType};
+use pgflight::plan::PgType;
 
+use crate::pair::pair;
 use crate::pairs::sources::{Source, sources};
 use crate::pairs::targets::{EXTENSIONS, How, conversions, targets};
 use crate::pairs::{self, Tried};
@@ -104,6 +105,9 @@ This page is made from the mapping itself: `PGFLIGHT_UPDATE=1 scripts/test rust`
 | --- | --- | --- |
 ";
 
+/// Pairs that the encoder's own tests hold to golden bytes, and fail where one is not among these.
+const GOLDEN: &str = include_str!("../golden/pairs");
+
 const NOT_TAKEN: &str = "
 Not taken, because…
 
@@ -118,69 +122,84 @@ Not taken, because…
 - variants of Spark: their bytes are for their maker alone; write `to_json(…)` of them.
 ";
 
-/// What becomes of one Arrow type.
-#[derive(PartialEq)]
-struct Row {
-    /// Without being asked for.
-    taken: String,
-    /// What each conversion adds.
-    asked: String,
-}
+/// What becomes of Arrow types that are taken alike: what was asked for, how the pairs are taken, and the
+/// PostgreSQL types.
+type Row = Vec<(Option<&'static str>, How, Vec<PgType>)>;
 
 fn row(source: &Source, types: &[PgType]) -> Row {
-    let names = |taken: &[(&PgType, How)], wanted: How| {
-        let those = taken.iter().filter(|(_, how)| *how == wanted);
-        those.map(|(ty, _)| marked(&ty.name)).collect::<Vec<_>>()
-    };
-    let taken = |asked: Option<&Conversion>| pairs::taken(source, types, asked);
-    let (encoded, cast) = {
-        let taken = taken(None);
-        (
-            names(&taken, How::Encoded).join(", "),
-            names(&taken, How::Cast).join(", "),
-        )
-    };
-    let all = taken(None).len() == types.len() && cast.is_empty();
-    let taken_anyway = match (all, cast.is_empty()) {
-        (true, _) => "every type".to_owned(),
-        (false, true) => encoded,
-        (false, false) => format!("{encoded}; cast: {cast}"),
-    };
-    let asked = conversions().into_iter().filter_map(|(name, conversion)| {
-        let added = names(&taken(Some(&conversion)), How::Encoded);
-        (!added.is_empty()).then(|| format!("{name}: {}", added.join(", ")))
+    let asked = conversions()
+        .into_iter()
+        .map(|(name, asked)| (Some(name), Some(asked)));
+    let all = std::iter::once((None, None)).chain(asked);
+    let pairs = all.flat_map(|(name, asked)| {
+        let taken = pairs::taken(source, types, asked.as_ref());
+        [How::Encoded, How::Cast].map(|wanted| {
+            let those = taken.iter().filter(|(_, how)| *how == wanted);
+            (
+                name,
+                wanted,
+                those.map(|(ty, _)| (*ty).clone()).collect::<Vec<_>>(),
+            )
+        })
     });
-    Row {
-        taken: taken_anyway,
-        asked: asked.collect::<Vec<_>>().join("; "),
-    }
-}
-
-/// Types that not every database has are marked.
-fn marked(name: &str) -> String {
-    match EXTENSIONS.contains(&name) {
-        true => format!("{name}*"),
-        false => name.to_owned(),
-    }
+    pairs.filter(|(_, _, types)| !types.is_empty()).collect()
 }
 
 /// The table: Arrow types that are taken alike in one row.
 fn table() -> String {
-    let types = targets();
-    let mut rows: Vec<(Vec<String>, Row)> = Vec::new();
+    let all = targets();
+    let mut rows: Vec<(Vec<Source>, Row)> = Vec::new();
     for source in sources() {
-        let row = row(&source, &types);
+        let row = row(&source, &all);
         match rows.iter_mut().find(|(_, other)| *other == row) {
-            Some((names, _)) => names.push(source.name),
-            None => rows.push((vec![source.name], row)),
+            Some((sources, _)) => sources.push(source),
+            None => rows.push((vec![source], row)),
         }
     }
-    let rows = rows
-        .iter()
-        .map(|(names, row)| format!("| {} | {} | {} |\n", names.join(", "), row.taken, row.asked));
+    let rows = rows.iter().map(|(sources, row)| {
+        let cell = |wanted: bool| {
+            let parts = row.iter().filter(|(asked, ..)| asked.is_some() == wanted);
+            let parts = parts.map(|(asked, how, types)| {
+                let names: Vec<String> = types.iter().map(|ty| marked(sources, ty)).collect();
+                match (asked, how) {
+                    (Some(asked), _) => format!("{asked}: {}", names.join(", ")),
+                    (None, How::Cast) => format!("cast: {}", names.join(", ")),
+                    (None, _) if types.len() == all.len() => "every type".to_owned(),
+                    (None, _) => names.join(", "),
+                }
+            });
+            parts.collect::<Vec<_>>().join("; ")
+        };
+        let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+        format!(
+            "| {} | {} | {} |\n",
+            names.join(", "),
+            cell(false),
+            cell(true)
+        )
+    });
     // They do not come over the wire.
     rows.chain(["| union, from Rust | json, jsonb |  |\n".to_owned()])
         .collect()
+}
+
+/// Types that not every database has are marked, and pairs of which one has golden bytes.
+fn marked(sources: &[Source], ty: &PgType) -> String {
+    let is_golden = |source: &Source| {
+        let pair = pair(&source.data_type(), &ty.kind);
+        source.extension.is_none() && GOLDEN.lines().any(|line| line == pair)
+    };
+    let golden = if sources.iter().any(is_golden) {
+        "°"
+    } else {
+        ""
+    };
+    let extension = if EXTENSIONS.contains(&ty.name.as_str()) {
+        "*"
+    } else {
+        ""
+    };
+    format!("{}{golden}{extension}", ty.name)
 }
 
 /// What the tests try, counted where they keep it.
@@ -197,10 +216,11 @@ PostgreSQL is the judge of all of it:
 - Every pair in the table, asked for or not, is written by the server and compared, as text and as binary,
   to what PostgreSQL makes of the same value: {pairs} pairs, {cells} cells in {rows} rows. The test goes
   through the mapping, so that a pair which is taken and not tried fails it (`tests/it/pairs`). Types
-  marked `*` are tried so where the database has them, and are held to golden bytes everywhere; `geometry` to
-  neither, and unions to what their values are alone.
+  marked `*` are tried so where the database has them; `geometry` is not, and unions are held to what their values
+  are alone.
 - {files} files of bytes that PostgreSQL made, with the SQL that they came from (`tests/golden`): {golden_rows} rows,
-  {golden_cells} cells. The encoder has to make the same bytes of the same values, also of slices.
+  {golden_cells} cells; pairs marked `°` have such. The encoder has to make the same bytes of the same values, as
+  they come, sliced, behind a dictionary, in runs and as views, without NULLs, and of nothing but NULLs.
 - Every decimal of up to four digits at every scale, and those of 128 and 256 bits at the ends of their
   range, next to PostgreSQL's own reading of their digits.
 - Strings for {} types that are encoded, {} values, and for {} that PostgreSQL casts, {} values: each by

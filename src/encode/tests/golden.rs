@@ -1,5 +1,7 @@
 //! The bytes that PostgreSQL itself makes of the same values.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::sync::Arc;
 
 use arrow_array::types::*;
@@ -9,6 +11,7 @@ use arrow_schema::{DataType, Field};
 use arrow_select::take::take;
 
 use super::cases::{Tuple, parse};
+use super::pair::pair;
 use super::{HEADER, TRAILER, array_of, copy};
 use crate::plan::PgTypeKind::{self, *};
 
@@ -31,6 +34,9 @@ pub(super) fn check_with_modifiers(name: &str, columns: Vec<(ArrayRef, PgTypeKin
         let columns = columns.map(|(array, kind, typmod)| (of(array), kind.clone(), *typmod));
         let bytes = copy(columns.collect()).unwrap();
         assert_eq!(hex(&bytes), hex(&expected), "{name}, {layout}");
+    }
+    for (array, kind, _) in &columns {
+        record(&pair(array.data_type(), kind));
     }
     let tuples = parse(&expected[HEADER.len()..expected.len() - TRAILER.len()]);
     for (index, (array, kind, typmod)) in columns.into_iter().enumerate() {
@@ -55,6 +61,25 @@ pub(super) fn check_with_modifiers(name: &str, columns: Vec<(ArrayRef, PgTypeKin
         let cells: Vec<Tuple> = cells.flatten().map(|cell| vec![Some(cell)]).collect();
         assert_eq!(without, cells, "{name}, no NULL");
     }
+}
+
+/// Makes sure that a pair is among those that `docs/types.md` says have golden bytes.
+fn record(pair: &str) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/pairs");
+    let known = std::fs::read_to_string(path).unwrap_or_default();
+    if known.lines().any(|line| line == pair) {
+        return;
+    }
+    assert!(
+        std::env::var_os("PGFLIGHT_UPDATE").is_some(),
+        "tests/golden/pairs lacks {pair}; run again with PGFLIGHT_UPDATE=1"
+    );
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .unwrap();
+    writeln!(file, "{pair}").unwrap();
 }
 
 type Layout = (&'static str, fn(&ArrayRef) -> ArrayRef);
