@@ -63,6 +63,7 @@ where
 
 /// The digits of a number's shortest decimal form, and how many of them are after the point; below
 /// zero, so many zeros follow them.
+#[inline]
 pub(super) fn decimal(value: impl Shortest) -> Result<(u64, i32), Problem> {
     // 17 digits, sign, point, exponent: no more than 24 bytes.
     let mut text = [0; 32];

@@ -230,7 +230,8 @@ PostgreSQL is the judge of all of it:
 - In every run of the tests random schemas, types, conversions and values whose bytes have to be as
   PostgreSQL's receive functions read them (`src/encode/tests/fuzz.rs`; `PGFLIGHT_FUZZ_SECONDS` makes it
   longer). Here the judge is a parser written from PostgreSQL's sources. `fuzz/` lets a fuzzer that is guided by
-  coverage make the same cases: `cargo +nightly fuzz run --sanitizer none plan_and_encode`.
+  coverage make the same cases, and its seeds are where the tests begin: `cargo +nightly fuzz run --sanitizer none
+  plan_and_encode fuzz/corpus/plan_and_encode fuzz/seeds/plan_and_encode`.
 ",
         ENCODED.len(),
         values(ENCODED),

@@ -43,6 +43,18 @@ fn next_input(rng: &mut fastrand::Rng, corpus: &[Vec<u8>]) -> Vec<u8> {
     input
 }
 
+/// Inputs that a fuzzer found to reach different parts, each as long as all are here.
+fn seeds() -> Vec<Vec<u8>> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/plan_and_encode");
+    let files = std::fs::read_dir(folder).unwrap();
+    let seeds = files.map(|file| {
+        let mut seed = std::fs::read(file.unwrap().path()).unwrap();
+        seed.resize(INPUT, 0);
+        seed
+    });
+    seeds.collect()
+}
+
 #[test]
 fn whatever_is_planned_and_encoded_can_be_received() {
     let number = |name: &str| {
@@ -53,7 +65,7 @@ fn whatever_is_planned_and_encoded_can_be_received() {
     let seed = number("PGFLIGHT_SEED").unwrap_or_else(|| fastrand::u64(..));
     let limit = number("PGFLIGHT_FUZZ_SECONDS").map(Duration::from_secs);
     let mut rng = fastrand::Rng::with_seed(seed);
-    let (mut corpus, mut reached) = (Vec::new(), HashSet::new());
+    let (mut corpus, mut reached) = (seeds(), HashSet::new());
     let (mut executions, mut cells) = (0_u64, 0);
     let started = Instant::now();
     // A count rather than a time unless asked for: the same on any machine.

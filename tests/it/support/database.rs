@@ -80,6 +80,20 @@ impl Database {
             .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
+    /// Whether PostgreSQL was built with TLS or ICU, as this SQL tells; where it was not, that is said.
+    pub async fn was_built_with(&self, what: &str) -> bool {
+        let sql = match what {
+            "TLS" => "SELECT current_setting('ssl_library') <> ''",
+            "ICU" => "SELECT EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i')",
+            _ => panic!("nothing tells whether PostgreSQL was built with {what}"),
+        };
+        let was = self.text(sql).await == "true";
+        if !was {
+            println!("left out: this PostgreSQL was built without {what}");
+        }
+        was
+    }
+
     /// A COPY of this text.
     pub async fn copy(&self, sql: &str, text: String) {
         let sink = self.client().copy_in::<_, Bytes>(sql).await.unwrap();
