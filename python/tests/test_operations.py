@@ -133,6 +133,8 @@ def free_port() -> int:
 
 
 def namespaces() -> List[str]:
-    """What gives a process mounts of its own, and where it is not root, users to install for."""
-    users = [] if os.geteuid() == 0 else ["--user", "--map-root-user", "--map-auto"]
-    return ["unshare", "--mount", "--fork", *users]
+    """What gives a process mounts of its own, and where we may not, users of its own as well."""
+    mounts = ["unshare", "--mount", "--fork"]
+    if subprocess.run([*mounts, "true"], capture_output=True).returncode == 0:
+        return mounts
+    return [*mounts, "--user", "--map-root-user", "--map-auto"]

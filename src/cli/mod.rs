@@ -8,6 +8,7 @@ mod reload;
 mod serve;
 mod writes;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -64,9 +65,11 @@ async fn connect(destination: &Destination) -> Result<(ConnectionConfig, Writer)
     Ok((connection, writer))
 }
 
-#[expect(clippy::print_stdout, reason = "what was asked for")]
+/// Prints a line of what was asked for. Whoever read it may have seen enough, as `head` has: that is the end.
 fn say(line: &str) {
-    println!("{line}");
+    if writeln!(io::stdout(), "{line}").is_err() {
+        std::process::exit(1);
+    }
 }
 
 /// Tells a person at the terminal what went wrong.

@@ -1,7 +1,7 @@
 //! `pgflight check`, and what else the command line tells people.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -223,11 +223,8 @@ async fn watched_writes_are_told_line_by_line_or_drawn_on_a_terminal() {
         &database.url,
     ];
     let mut lines = Pgflight::command();
-    let mut lines = lines
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let lines = lines.args(arguments).stdout(Stdio::piped());
+    let mut lines = Running(lines.spawn().unwrap());
     // util-linux's script gives its command a terminal.
     let command = [&[env!("CARGO_BIN_EXE_pgflight")][..], &arguments]
         .concat()
@@ -236,7 +233,7 @@ async fn watched_writes_are_told_line_by_line_or_drawn_on_a_terminal() {
     let drawn = drawn
         .args(["-qefc", &command, "/dev/null"])
         .stdin(Stdio::null());
-    let mut drawn = drawn.stdout(Stdio::piped()).spawn().unwrap();
+    let mut drawn = Running(drawn.stdout(Stdio::piped()).spawn().unwrap());
     let expect = |source: std::process::ChildStdout| {
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
@@ -252,8 +249,8 @@ async fn watched_writes_are_told_line_by_line_or_drawn_on_a_terminal() {
             }
         }
     };
-    let told = expect(lines.stdout.take().unwrap());
-    let shown = expect(drawn.stdout.take().unwrap());
+    let told = expect(lines.0.stdout.take().unwrap());
+    let shown = expect(drawn.0.stdout.take().unwrap());
     shown("\x1b[HWRITE");
     assert_eq!(
         run(&["abort", "w1", "--postgres", &database.url]).0,
@@ -278,13 +275,28 @@ async fn watched_writes_are_told_line_by_line_or_drawn_on_a_terminal() {
     );
     // What was told is not told again.
     assert_eq!(told("w"), "w2 aborted: 0 rows in 0 attempts: why not");
-    let interrupted = Command::new("kill")
-        .args(["-INT", &lines.id().to_string()])
-        .status();
-    assert!(interrupted.unwrap().success());
-    assert_eq!(lines.wait().unwrap().code(), Some(0));
-    drawn.kill().unwrap();
-    drawn.wait().unwrap();
+    assert_eq!(lines.end("INT").code(), Some(0));
+}
+
+/// A process of the test, which does not outlive it.
+struct Running(Child);
+
+impl Running {
+    fn end(&mut self, signal: &str) -> ExitStatus {
+        let pid = self.0.id().to_string();
+        // It may have ended by itself.
+        let _ = Command::new("kill")
+            .args([&format!("-{signal}"), &pid])
+            .status();
+        self.0.wait().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // `script` ends its command when it is told to end, and not when it is killed.
+        self.end("TERM");
+    }
 }
 
 #[test]

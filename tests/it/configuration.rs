@@ -289,9 +289,11 @@ async fn sighup_takes_what_can_change_and_names_what_cannot() {
         "only by a restart: limits.memory_limit, server.default_target, targets.more",
     )
     .await;
-    let told = client
-        .put_stream(messages())
-        .await
+    let put = client.put_stream(messages());
+    let limit = std::time::Duration::from_secs(20);
+    let put = tokio::time::timeout(limit, put).await;
+    let told = put
+        .expect("the stream is ended")
         .expect_err("took too long");
     assert_eq!(told.code(), Code::DeadlineExceeded, "{told}");
 
