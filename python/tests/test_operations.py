@@ -72,6 +72,18 @@ case "$*" in
 esac
 """
 
+#: What somebody gets who has no token.
+STRANGER = r"""
+python3 - <<'END'
+import pgflight
+with pgflight.connect("grpc+tls://flight.example:8815", tls_root_certs="ca.crt") as client:
+    try:
+        client.tables()
+    except pgflight.PgFlightError as error:
+        print(type(error).__name__, error)
+END
+"""
+
 
 def commands() -> List[str]:
     """The blocks of the page's first section, in order."""
@@ -101,8 +113,9 @@ def test_the_page_leads_from_the_package_to_a_service(tmp_path: Path) -> None:
             assert told in text
             text = text.replace(told, used)
         script = tmp_path / "commands"
+        stranger = STRANGER.replace("8815", re.findall(r"flight.example:(\d+)", text)[0])
         script.write_text(
-            f"trap 'systemctl stop pgflight' EXIT\n{text}\ncat /var/log/pgflight.log\n"
+            f"trap 'systemctl stop pgflight' EXIT\n{text}\n{stranger}\ncat /var/log/pgflight.log\n"
         )
         host, _, port = address.partition(":")
         done = subprocess.run(
@@ -125,6 +138,13 @@ def test_the_page_leads_from_the_package_to_a_service(tmp_path: Path) -> None:
     assert "row_count=2" in done.stdout
     assert "changed now: limits.stream_timeout" in done.stdout
     assert "FAILS" not in done.stdout
+    # Who has no token is told so, and the token is in nothing that the server says.
+    assert "Unauthenticated" in done.stdout
+    secret = re.search(r"(?m)^token +(\S+)", done.stdout)
+    assert secret
+    log = done.stdout.partition("writes to")[2]
+    assert log
+    assert secret[1] not in log
 
 
 def free_port() -> int:

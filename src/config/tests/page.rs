@@ -41,6 +41,15 @@ A restart loses nothing: SIGTERM refuses new writes and finishes running ones, f
 says; see [operations](operations.md).
 ";
 
+const PRINCIPALS: &str = "\
+## Principals
+
+A principal is somebody who may call, known by a token, a JWT or a certificate, and what they may write. Once there
+is one, whoever is none is refused. [security.md](security.md) says how callers are known and what a grant allows,
+[operations.md](operations.md) makes one, and the file below has every key. `--token-digest` makes one without a
+file, who may write what the server's role may.
+";
+
 const TARGETS: &str = "\
 ## Targets
 
@@ -122,7 +131,7 @@ fn page() -> String {
     }
     write!(
         page,
-        "\n{RELOAD}\n{TARGETS}\n## A whole file\n\n```toml\n{}```\n",
+        "\n{RELOAD}\n{TARGETS}\n{PRINCIPALS}\n## A whole file\n\n```toml\n{}```\n",
         example()
     )
     .unwrap();
@@ -149,7 +158,8 @@ fn keys() -> BTreeMap<&'static str, &'static str> {
 /// The key that stands for an option; none for those that say where the file or the database is.
 fn key_of(option: &str, keys: &BTreeMap<&str, &str>) -> Option<String> {
     let (section, key) = match option {
-        "config" => return None,
+        // Tokens stand with their principals.
+        "config" | "token_digest" => return None,
         "postgres" => ("targets.NAME", "postgres"),
         "log" => ("log", "filter"),
         "log_format" => ("log", "format"),
