@@ -249,7 +249,9 @@ def _read_token(path: str) -> str:
     try:
         token = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidCommand(f"the token cannot be read from {path!r}: {type(error).__name__}") from None
+        raise InvalidCommand(
+            f"the token cannot be read from {path!r}: {type(error).__name__}"
+        ) from None
     if not re.fullmatch(r"[\x21-\x7e]+", token):
         raise InvalidCommand(f"{path!r} does not hold a token alone")
     return token

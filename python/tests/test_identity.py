@@ -59,7 +59,7 @@ def test_whoever_says_who_it_is_writes_what_it_may(
 ) -> None:
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
-    ways = [
+    ways: List[Dict[str, Any]] = [
         {"token": TOKEN},
         {"token_file": file},
         {"username": "etl", "password": TOKEN},

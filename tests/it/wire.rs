@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int32Array};
 
-use crate::support::{Database, Pgflight, Put, batch, path};
+use crate::support::{Client, Database, Pgflight, Put, batch, path, wait_until};
 
 /// RFC 9113, 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -369,4 +369,52 @@ async fn what_is_no_grpc_over_http_2_is_not_served() {
         assert!(heard.text().contains("begin"), "{heard:?}");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_has_grown_old_is_told_to_go() {
+    check(
+        &["--max-connection-age", "300ms"],
+        "an old connection",
+        |server| {
+            let wire = Wire::open(server);
+            let heard = wire.hear(SOON);
+            assert!(heard.kinds.contains(&GOAWAY), "{heard:?}");
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_without_files_left_waits_and_serves_again_when_there_are_some() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let server = Pgflight::start_limited(&database, "--nofile=64", &[]);
+    let rows = batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
+    let put = || Put::bare(path(&["t"]), std::slice::from_ref(&rows));
+    let mut client = server.client().await;
+    client.put(put()).await.unwrap();
+    // More than there are files, and fewer than the system keeps waiting.
+    let guests: Vec<Wire> = (0..90).map(|_| Wire::open(&server)).collect();
+    let complains = |line: &String| line.contains("cannot accept connections");
+    let complaints = || server.log().iter().filter(|line| complains(line)).count();
+    wait_until(async || complaints() > 2, "there are no files left").await;
+    let (began, before) = (std::time::Instant::now(), complaints());
+    client
+        .put(put())
+        .await
+        .expect("those who are there are served");
+    wait_until(async || began.elapsed() > SOON, "some time has passed").await;
+    let (took, more) = (began.elapsed(), complaints() - before);
+    let most = took.as_millis() / 100 + 2;
+    assert!(
+        u128::try_from(more).unwrap() <= most,
+        "{more} tries in {took:?}: it spins"
+    );
+    drop(guests);
+    let serves = async || match Client::try_connect(&server.address).await {
+        Ok(mut client) => client.put(put()).await.is_ok(),
+        Err(_) => false,
+    };
+    wait_until(serves, "it serves again").await;
 }

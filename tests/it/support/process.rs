@@ -41,10 +41,13 @@ impl Pgflight {
 
     /// Starts a server to which the system gives so much memory and no more (RLIMIT_DATA).
     pub fn start_below(database: &Database, bytes: u64, options: &[&str]) -> Self {
+        Self::start_limited(database, &format!("--data={bytes}"), options)
+    }
+
+    /// Starts a server with a limit of the system's, as prlimit takes it.
+    pub fn start_limited(database: &Database, limit: &str, options: &[&str]) -> Self {
         let mut command = Command::new("prlimit");
-        command
-            .arg(format!("--data={bytes}"))
-            .arg(env!("CARGO_BIN_EXE_pgflight"));
+        command.arg(limit).arg(env!("CARGO_BIN_EXE_pgflight"));
         Self::start_by(command, &database.url, options, None)
     }
 
