@@ -342,7 +342,7 @@ pub struct Serve {
         long,
         env = "PGFLIGHT_FAN_OUT_AFTER",
         value_name = "SIZE",
-        default_value = "16MiB"
+        default_value = "8MiB"
     )]
     pub fan_out_after: ByteSize,
 

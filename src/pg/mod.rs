@@ -50,7 +50,8 @@ pub use sequences::{check_sequences, move_sequences, sequence_columns};
 pub use sqlstate::show_detail;
 pub use staging::{
     accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of,
-    keep_accepted, let_role_read, make_shadow, new_shadow_name, new_staging_name, publish_rows,
+    is_the_owners_alone, keep_accepted, let_role_read, make_shadow, new_shadow_name,
+    new_staging_name, publish_rows,
 };
 pub use swap::{check_swappable, create_twin, swap_in};
 pub use table::{

@@ -133,6 +133,25 @@ pub async fn keep_accepted(
     Ok(accepted)
 }
 
+/// Whether nobody but its owner may change the rows of a table.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn is_the_owners_alone(transaction: &Transaction, table: &QualifiedName) -> Result<bool> {
+    let row = transaction
+        .query_one(
+            "SELECT NOT EXISTS (
+                SELECT FROM pg_catalog.pg_class c
+                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
+                     LATERAL pg_catalog.aclexplode(c.relacl) a
+                WHERE n.nspname = $1::text AND c.relname = $2::text AND a.grantee <> c.relowner
+                  AND a.privilege_type NOT IN ('SELECT', 'REFERENCES'))",
+            &[&table.schema.as_str(), &table.name.as_str()],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
 /// Gives a filled table the name that it was filled for. No row is copied.
 ///
 /// # Errors

@@ -263,6 +263,39 @@ async fn a_table_that_somebody_makes_in_the_meantime_stays_his() {
 }
 
 #[tokio::test]
+async fn rows_that_others_may_put_into_the_waiting_table_are_not_published() {
+    let (database, server, _client) = setup(&SOON).await;
+    database
+        .execute("ALTER DEFAULT PRIVILEGES GRANT INSERT ON TABLES TO PUBLIC")
+        .await;
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let mut messages = Put::whole(write(spec("t", "MODE_CREATE")), &batches(None)).0;
+    let last = messages.pop();
+    let rest = stream::once(async move {
+        receiver.await.unwrap();
+        stream::iter(last)
+    });
+    let messages = stream::iter(messages).chain(rest.flatten());
+    let address = server.address.clone();
+    let putting =
+        tokio::spawn(async move { Client::connect(&address).await.put_stream(messages).await });
+    wait_until(
+        async || database.text(COPIES).await == "3",
+        "three COPYs run",
+    )
+    .await;
+    let name =
+        "SELECT relname FROM pg_class WHERE relname LIKE '\\_pgflight\\_%' AND relkind = 'r'";
+    let shadow = database.text(name).await;
+    database
+        .execute(&format!("INSERT INTO {shadow} VALUES (-7, '-7')"))
+        .await;
+    sender.send(()).unwrap();
+    putting.await.unwrap().unwrap();
+    check_whole(&database, "t").await;
+}
+
+#[tokio::test]
 async fn a_write_of_the_servers_own_cannot_be_begun_by_others() {
     let (database, _server, mut client) = setup(&SOON).await;
     database.execute("CREATE TABLE t (id int, text text)").await;
