@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 from bench import plots, report
+from bench.alone import alone
 from bench.compare import Bench, compare, plan, tell
 from bench.database import Database
 from bench.publish import publish
@@ -34,6 +35,8 @@ def main() -> None:
     elif arguments.what == "publish":
         tables = publish(bench, (arguments.shape or ["taxi"])[0], scale, rounds)
         path = report.write_rows("publish", tables, about, out)
+    elif arguments.what == "server":
+        path = report.write_rows("server", alone(bench, asked.shapes, scale, rounds), about, out)
     else:
         results = compare(bench, asked)
         path = report.write_comparison(results, about, out)
@@ -56,7 +59,7 @@ def _plot_curves(curves: dict, out: Path) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", add_help=False)
     parser.add_argument(
-        "what", nargs="?", choices=["compare", "scaling", "publish"], default="compare"
+        "what", nargs="?", choices=["compare", "scaling", "publish", "server"], default="compare"
     )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=int)

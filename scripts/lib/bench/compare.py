@@ -48,9 +48,9 @@ class Bench:
         self.postmaster = database.postmaster()
         self._binary = binary
 
-    def server(self) -> Server:
-        """A new server, to be ended by leaving it."""
-        return Server(self._binary, self.database.url, self.root / "pgflight.log")
+    def server(self, postgres: str = "") -> Server:
+        """A new server, to be ended by leaving it; on the benchmark's PostgreSQL unless told otherwise."""
+        return Server(self._binary, postgres or self.database.url, self.root / "pgflight.log")
 
     def files(self, shape: Shape, scale: float) -> Files:
         """The shape's files and, in PostgreSQL, its reference."""

@@ -18,7 +18,7 @@ from pgflight import command
 from pgflight.connection import Endpoint
 from pgflight.distributed import DistributedWrite
 
-_STREAMS = (1, 2, 4, 8)
+_STREAMS = (1, 2, 4, 8, 16)
 
 _MIB = 1 << 20
 
