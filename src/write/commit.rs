@@ -264,7 +264,9 @@ async fn publish(
     if matches!(write.publish, Publish::Create | Publish::Swap) {
         // Looking at all rows takes a tenth of the time that copying them did. In a stream of our own there is
         // nothing to find, unless others may write: its attempts all count, and the table is logged.
-        let is_stream = write.write_id.starts_with(STREAM_PREFIX) && chosen.is_all;
+        let is_stream = write.write_id.starts_with(STREAM_PREFIX)
+            && chosen.is_all
+            && transaction.role().is_none();
         if !is_stream || !is_the_owners_alone(transaction, staging).await? {
             let staged = keep_accepted(transaction, staging, xact_ids, chosen.row_count).await?;
             if staged != chosen.row_count {

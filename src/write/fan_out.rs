@@ -181,6 +181,12 @@ impl Writer {
         metrics::count_landed(first.row_count, first.byte_count);
         reach(Failpoint::BeginAfterCommit).await;
         transactions.extend(more);
+        // The table belongs to the role that the first one made it in.
+        let of_role = |transaction: Transaction| transaction.with_role(self.caller.role());
+        let transactions: Vec<_> = transactions.into_iter().map(of_role).collect();
+        for transaction in &transactions {
+            transaction.assume_role().await?;
+        }
 
         tracing::debug!(write_id, lanes = transactions.len(), "a stream fans out");
         let plan = source.plan();
@@ -193,6 +199,7 @@ impl Writer {
         let recording = transactions.into_iter().zip(&loaded).zip(1_u32..).map(
             async |((transaction, loaded), partition)| {
                 check_staged(loaded)?;
+                transaction.resume_own_role().await?;
                 let attempt = attempt_of(&id(partition), &transaction, loaded).await?;
                 record(transaction, write_id, attempt).await
             },
