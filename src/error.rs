@@ -58,6 +58,26 @@ impl ErrorKind {
         }
     }
 
+    /// The kind that clients see as this reason.
+    pub fn from_reason(reason: &str) -> Option<Self> {
+        let all = [
+            Self::InvalidCommand,
+            Self::SchemaMismatch,
+            Self::DataRejected,
+            Self::Unsupported,
+            Self::NotFound,
+            Self::AlreadyExists,
+            Self::Conflict,
+            Self::Unauthenticated,
+            Self::PermissionDenied,
+            Self::Unavailable,
+            Self::Cancelled,
+            Self::Timeout,
+            Self::Internal,
+        ];
+        all.into_iter().find(|kind| kind.reason() == reason)
+    }
+
     /// Whether the same call may succeed later, unchanged.
     pub fn is_retryable(self) -> bool {
         self == Self::Unavailable

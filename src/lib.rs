@@ -8,6 +8,7 @@ pub mod config;
 pub mod encode;
 pub mod error;
 pub mod failpoint;
+pub mod files;
 pub mod flight;
 pub mod metrics;
 pub mod monitor;

@@ -3,6 +3,7 @@
 mod check;
 mod config;
 mod generate;
+mod load;
 mod plan;
 mod reload;
 mod serve;
@@ -30,6 +31,7 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode> {
         Command::Migrate(options) => migrate(options).await.map(|()| ExitCode::SUCCESS),
         Command::Plan(options) => plan::plan(options).await,
         Command::Token => token().map(|()| ExitCode::SUCCESS),
+        Command::Load(options) => load::load(*options).await,
         Command::Writes(options) => writes::list(options).await.map(|()| ExitCode::SUCCESS),
         Command::Abort(options) => writes::abort(options).await,
         Command::Completions(options) => {

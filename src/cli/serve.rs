@@ -24,7 +24,7 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
     // From here on SIGHUP ends nothing.
     let hangups = signal(SignalKind::hangup())
         .map_err(|error| Error::internal("cannot listen for SIGHUP").with_source(error))?;
-    telemetry::start(config.log.format, &config.log.filter)
+    let telemetry = telemetry::start(config.log.format, &config.log.filter)
         .map_err(|problem| Error::internal(format!("cannot start logging: {problem}")))?;
     show_detail(config.log.show_detail);
     let budget = Budget::new(&config.budget)?;
@@ -83,6 +83,7 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
         published = totals.published_row_count,
         "ended"
     );
+    tokio::task::block_in_place(|| telemetry.end());
     served
 }
 

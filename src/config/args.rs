@@ -10,6 +10,7 @@ use bytesize::ByteSize;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use super::load::Load;
 use crate::error::Error;
 use crate::telemetry::LogFormat;
 
@@ -134,6 +135,14 @@ pub enum Command {
     /// --token-digest, or among the tokens of a principal in its configuration file. The token cannot be got
     /// back from it.
     Token,
+
+    /// Load files of rows into a table through a running server, all of them or none.
+    ///
+    /// Parquet, Arrow IPC and CSV; fields of CSV are read as the table's columns need them, empty ones as
+    /// NULL. On a terminal a bar shows how far it is, elsewhere a line now and then. Exit status: 0 when all
+    /// rows are in the table, 1 when none are (or the last line says that it is unknown), 64 for bad usage.
+    #[command(after_help = super::load::EXAMPLES)]
+    Load(Box<Load>),
 
     /// List writes of many partitions and their state, newest first.
     ///
@@ -517,7 +526,7 @@ pub struct Plan {
     pub destination: Destination,
 }
 
-fn object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+pub(super) fn object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 

@@ -4,6 +4,7 @@ mod args;
 mod change;
 mod example;
 mod file;
+mod load;
 mod problems;
 mod target;
 #[cfg(test)]
@@ -17,5 +18,6 @@ pub use args::{
 };
 pub use change::Change;
 pub use example::example;
+pub use load::Load;
 pub use target::{TargetConfig, load_target, load_targets};
 pub use validate::{Config, LogConfig};

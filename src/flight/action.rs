@@ -47,7 +47,7 @@ impl ActionName {
             })
     }
 
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Info => "info",
             Self::Begin => "begin",

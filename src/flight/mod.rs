@@ -3,6 +3,7 @@
 mod action;
 mod audit;
 mod auth;
+mod client;
 mod command;
 mod decode;
 mod door;
@@ -22,6 +23,7 @@ mod status;
 mod tls;
 
 pub use auth::Identity;
+pub use client::{AttemptReceipt, Client, ClientConfig, RemoteStatus, RemoteWrite};
 pub use offline::{read_schema, write_spec_from_json};
 pub use server::{CallLimits, Server, ServerConfig};
 pub use tls::TlsFiles;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::Instrument;
+use tracing::{Instrument, field};
 
 use super::action::{self, ActionName};
 use super::auth::SessionToken;
@@ -26,6 +26,7 @@ use super::{info, put};
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::Outcome;
+use crate::telemetry;
 use crate::write::{Budget, Targets};
 
 /// What all calls share.
@@ -98,9 +99,11 @@ impl FlightService for Service {
         let service = self.clone();
         let targets = self.targets(&request);
         let quota = request.extensions().get::<Arc<Quota>>().cloned();
+        let traceparent = traceparent(&request);
         let messages = Messages::new(request);
         let stream = messages.stream();
         let span = stream.span().clone();
+        telemetry::join(&span, &traceparent);
         // Inside the answer, so that a client who leaves drops the stream and with it the COPY.
         let answer = async move {
             let _running = service.life.calls.token();
@@ -139,10 +142,14 @@ impl FlightService for Service {
 
     async fn do_action(&self, request: Request<Action>) -> Answer<arrow_flight::Result> {
         let targets = self.targets(&request);
+        let span = tracing::info_span!("action", action = field::Empty, trace_id = field::Empty);
+        telemetry::join(&span, &traceparent(&request));
         let action = request.into_inner();
         let _running = self.life.calls.token();
+        let named = span.clone();
         let outcome = async {
             let name = ActionName::parse(&action.r#type)?;
+            named.record("action", name.as_str());
             if name == ActionName::Begin {
                 self.life.refuse_when_draining()?;
             }
@@ -155,9 +162,12 @@ impl FlightService for Service {
             )
             .await
         };
-        let body = outcome
-            .await
-            .map_err(|error| log_to_status(&error, "DoAction"))?;
+        let outcome = async {
+            outcome
+                .await
+                .map_err(|error| log_to_status(&error, "DoAction"))
+        };
+        let body = outcome.instrument(span).await?;
         Ok(all(vec![arrow_flight::Result { body }]))
     }
 
@@ -239,6 +249,13 @@ impl FlightService for Service {
 
 fn all<T: Send + 'static>(items: Vec<T>) -> Response<BoxStream<'static, Result<T, Status>>> {
     Response::new(stream::iter(items).map(Ok).boxed())
+}
+
+/// The trace that a caller is part of, if he says so.
+fn traceparent<T>(request: &Request<T>) -> String {
+    let header = request.metadata().get("traceparent");
+    let header = header.and_then(|header| header.to_str().ok());
+    header.unwrap_or_default().to_owned()
 }
 
 fn not_served(call: &'static str, instead: &str) -> Status {

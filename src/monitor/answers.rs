@@ -17,13 +17,15 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
 const JSON: &str = "application/json";
 
 /// Besides what comes from here, nothing is loaded, sent or framed.
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = include_str!("page.css");
+const ICON: &str = include_str!("icon.svg");
 const SCRIPT: &str = include_str!("page.js");
 
 /// Knows everything that can be asked for.
@@ -67,6 +69,7 @@ impl Answers {
         match path {
             "/" => body(StatusCode::OK, HTML, page::page(&self.status().await)),
             "/page.css" => body(StatusCode::OK, CSS, STYLE),
+            "/icon.svg" => body(StatusCode::OK, SVG, ICON),
             "/page.js" => body(StatusCode::OK, JAVASCRIPT, SCRIPT),
             "/status.json" => match serde_json::to_vec(&self.status().await) {
                 Ok(json) => body(StatusCode::OK, JSON, json),

@@ -33,7 +33,7 @@ const HEAD: &str = r#"<!doctype html>
 <meta name="color-scheme" content="light dark">
 <title>pgflight</title>
 <link rel="stylesheet" href="/page.css">
-<link rel="icon" href="data:,">
+<link rel="icon" href="/icon.svg">
 <script src="/page.js" defer></script>
 <noscript><meta http-equiv="refresh" content="5"></noscript>
 </head>

@@ -99,7 +99,8 @@ impl Writer {
         }
         let spec = spec_of(write)?;
         let plan = stream.work(Activity::Plan, || plan(&spec, schema, &named))?;
-        let lane = Lane::open(&transaction, &relation.name, &plan).await?;
+        let opening = Lane::open(&transaction, &relation.name, &plan);
+        let lane = stream.wait(Activity::Open, opening).await?;
         let incoming = Incoming {
             messages,
             end: EndOfStream::NeedsEndRecord,
@@ -113,7 +114,8 @@ impl Writer {
         transaction.resume_own_role().await?;
         let attempt = attempt_of(id, &transaction, &loaded).await?;
         if !two_phase {
-            return record(transaction, &id.write_id, attempt).await;
+            let recording = record(transaction, &id.write_id, attempt);
+            return stream.wait(Activity::Commit, recording).await;
         }
         reach(Failpoint::AttemptBeforeFence).await;
         let mut attempt = attempt;

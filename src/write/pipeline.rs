@@ -57,10 +57,11 @@ pub(super) async fn load<S>(
 where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
+    let stream = incoming.stream;
     let mut lanes = Lanes::one(lane);
     let mut source = Source::new(plan, incoming);
     source.pour(&mut lanes, u64::MAX).await?;
-    lanes.finish_one().await
+    stream.wait(Activity::Commit, lanes.finish_one()).await
 }
 
 /// How far a stream was read.

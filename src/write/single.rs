@@ -65,7 +65,8 @@ impl Writer {
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
-        let (transaction, opened) = self.open_stream(write_id, spec, schema, stream).await?;
+        let opening = self.open_stream(write_id, spec, schema, stream);
+        let (transaction, opened) = stream.wait(Activity::Open, opening).await?;
         let (relation, publish) = match opened {
             Opened::Table(relation, publish) => (relation, publish),
             Opened::LeftAlone(relation) => {
@@ -143,7 +144,8 @@ impl Writer {
                 .await
                 .map_err(in_table)?,
         };
-        let committed = self.commit_stream(transaction, &loaded).await;
+        let committing = self.commit_stream(transaction, &loaded);
+        let committed = stream.wait(Activity::Commit, committing).await;
         committed.map_err(in_table)?;
         Ok(receipt(&loaded, &relation))
     }
@@ -171,7 +173,9 @@ impl Writer {
             false => target.clone(),
         };
         let plan = straight_plan(spec, schema, &filled, incoming.stream)?;
-        let mut lanes = Lanes::one(Lane::open(&transaction, &filled.name, &plan).await?);
+        let stream = incoming.stream;
+        let opening = Lane::open(&transaction, &filled.name, &plan);
+        let mut lanes = Lanes::one(stream.wait(Activity::Open, opening).await?);
         let mut source = Source::new(&plan, incoming);
         if source
             .pour(&mut lanes, self.fan_out.after(&spec.mode))
@@ -199,7 +203,8 @@ impl Writer {
         } else {
             add_primary_key(&transaction, &target.name, &spec.primary_key).await?;
         }
-        self.commit_stream(transaction, &loaded).await?;
+        let committing = self.commit_stream(transaction, &loaded);
+        stream.wait(Activity::Commit, committing).await?;
         Ok(receipt(&loaded, target))
     }
 
@@ -280,7 +285,8 @@ where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
     let plan = straight_plan(spec, schema, relation, incoming.stream)?;
-    let lane = Lane::open(transaction, &relation.name, &plan).await?;
+    let opening = Lane::open(transaction, &relation.name, &plan);
+    let lane = incoming.stream.wait(Activity::Open, opening).await?;
     let loaded = pipeline::load(&plan, incoming, lane).await?;
     if loaded.copied_row_count < loaded.row_count {
         tracing::warn!(

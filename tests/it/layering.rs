@@ -12,6 +12,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 15] = [
             "auth",
             "config",
             "error",
+            "files",
             "flight",
             "metrics",
             "monitor",
@@ -30,7 +31,16 @@ const LAYERS: [(&str, &[&str], &[&str]); 15] = [
     ("telemetry", &[], &[]),
     (
         "flight",
-        &["auth", "write", "plan", "proto", "error", "metrics", "tls"],
+        &[
+            "auth",
+            "write",
+            "plan",
+            "proto",
+            "error",
+            "metrics",
+            "telemetry",
+            "tls",
+        ],
         &["tonic", "arrow_flight", "prost", "tokio"],
     ),
     (
@@ -51,6 +61,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 15] = [
         &["write", "metrics", "error"],
         &["tokio", "hyper"],
     ),
+    ("files", &["error"], &[]),
     ("encode", &["plan", "error"], &[]),
     (
         "pg",

@@ -24,8 +24,11 @@ mod jwt;
 mod keyed;
 mod layering;
 mod listener_tls;
+mod load;
 mod monitor;
 mod monitor_page;
+#[cfg(feature = "otlp")]
+mod otlp;
 #[path = "../../src/encode/tests/pair.rs"]
 mod pair;
 mod pairs;

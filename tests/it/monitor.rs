@@ -509,7 +509,15 @@ async fn sessions_of_postgresql_and_lines_of_the_log_name_write_partition_and_at
         ..wrong.clone()
     });
     let messages = stream::iter(messages).chain(rest);
-    let running = tokio::spawn(async move { client.put_stream(messages).await });
+    let mut request = tonic::Request::new(messages);
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let metadata = request.metadata_mut();
+    metadata.insert("traceparent", parent.parse().unwrap());
+    let running = tokio::spawn(async move {
+        let mut answers = client.flight.do_put(request).await?.into_inner();
+        answers.message().await
+    });
     wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
     let names =
         "SELECT application_name FROM pg_stat_activity JOIN pg_stat_progress_copy USING (pid)
@@ -524,15 +532,16 @@ async fn sessions_of_postgresql_and_lines_of_the_log_name_write_partition_and_at
         .await
         .unwrap()
         .expect_err("the end record is cut short");
-    let log = server.log();
-    let line = log
-        .iter()
-        .find(|line| line.contains("INVALID_COMMAND"))
-        .unwrap();
-    let line: Value = serde_json::from_str(line).unwrap();
+    let line = || {
+        let mut log = server.log().into_iter();
+        log.find(|line| line.contains("INVALID_COMMAND"))
+    };
+    wait_until(async || line().is_some(), "the log has its line").await;
+    let line: Value = serde_json::from_str(&line().unwrap()).unwrap();
     assert_eq!(line["span"]["write_id"], id, "{line}");
     assert_eq!(line["span"]["partition"], 7, "{line}");
     assert_eq!(line["span"]["attempt"], "seventh", "{line}");
+    assert_eq!(line["span"]["trace_id"], trace, "{line}");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ from bench.compare import Bench, compare, plan, tell
 from bench.database import Database
 from bench.publish import publish
 from bench.scaling import scaling
+from bench.telemetry import telemetry
 
 
 def main() -> None:
@@ -37,6 +38,10 @@ def main() -> None:
         path = report.write_rows("publish", tables, about, out)
     elif arguments.what == "server":
         path = report.write_rows("server", alone(bench, asked.shapes, scale, rounds), about, out)
+    elif arguments.what == "telemetry":
+        shape = (arguments.shape or ["taxi"])[0]
+        tables = telemetry(bench, arguments.baseline, shape, scale, rounds)
+        path = report.write_rows("telemetry", tables, about, out)
     else:
         results = compare(bench, asked)
         path = report.write_comparison(results, about, out)
@@ -59,13 +64,17 @@ def _plot_curves(curves: dict, out: Path) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", add_help=False)
     parser.add_argument(
-        "what", nargs="?", choices=["compare", "scaling", "publish", "server"], default="compare"
+        "what",
+        nargs="?",
+        choices=["compare", "scaling", "publish", "server", "telemetry"],
+        default="compare",
     )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--scale", type=float)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--shape", nargs="+", default=[], metavar="NAME")
+    parser.add_argument("--baseline", type=Path)
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 

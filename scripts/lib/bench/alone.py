@@ -27,7 +27,7 @@ def _shape(bench: Bench, shape: Shape, scale: float, rounds: int) -> dict[str, A
     rows, size = files.row_count, files.binary("whole").stat().st_size / _MIB
     bench.database.new_target(shape, there=True)
     costs: list[Cost] = []
-    with Swallower(bench.database.url) as postgres, bench.server(postgres.url) as server:
+    with Swallower(bench.database.url) as postgres, bench.server(postgres=postgres.url) as server:
         for number in range(rounds):
             job = Job(
                 way="pgflight-1",

@@ -47,10 +47,15 @@ class Bench:
         self.root = root
         self.postmaster = database.postmaster()
         self._binary = binary
+        self._server_count = 0
 
-    def server(self, postgres: str = "") -> Server:
-        """A new server, to be ended by leaving it; on the benchmark's PostgreSQL unless told otherwise."""
-        return Server(self._binary, postgres or self.database.url, self.root / "pgflight.log")
+    def server(self, *options: str, postgres: str = "", binary: Path | None = None) -> Server:
+        """A new server, to be ended by leaving it; on the benchmark's PostgreSQL and of its binary unless
+        told otherwise.
+        """
+        self._server_count += 1
+        log = self.root / f"pgflight-{self._server_count}.log"
+        return Server(binary or self._binary, postgres or self.database.url, log, *options)
 
     def files(self, shape: Shape, scale: float) -> Files:
         """The shape's files and, in PostgreSQL, its reference."""

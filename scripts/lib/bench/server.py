@@ -11,17 +11,18 @@ from pathlib import Path
 from bench import processes
 
 _LISTENING = re.compile(r"listening on ([0-9.]+:[0-9]+)")
+_MONITOR = re.compile(r"status page are at http://([0-9.]+:[0-9]+)/")
 
 
 class Server:
     """Starts `pgflight serve` on a free port; ends it when left."""
 
-    def __init__(self, binary: Path, postgres: str, log: Path) -> None:
+    def __init__(self, binary: Path, postgres: str, log: Path, *options: str) -> None:
         self._log = log
         environment = {**os.environ, "PGFLIGHT_POSTGRES": postgres, "NO_COLOR": "1"}
         with log.open("wb") as out:
             self._process = subprocess.Popen(
-                [binary, "serve", "--listen", "127.0.0.1:0"],
+                [binary, "serve", "--listen", "127.0.0.1:0", *options],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -29,6 +30,9 @@ class Server:
             )
         self.pid = self._process.pid
         self.url = f"grpc://{self._address()}"
+        found = _MONITOR.search(log.read_text())
+        #: Where metrics and the status page are, if they were asked for.
+        self.monitor = found.group(1) if found else None
         #: Resident bytes before its first call.
         self.idle_bytes = processes.memory_bytes(self.pid)
 

@@ -39,6 +39,13 @@ impl Pgflight {
         Self::start_at("", &options)
     }
 
+    /// Starts a server with these variables in its environment.
+    pub fn start_in(url: &str, variables: &[(&str, &str)]) -> Self {
+        let mut command = Self::command();
+        command.envs(variables.iter().copied());
+        Self::start_by(command, url, &[], None)
+    }
+
     /// Starts a server to which the system gives so much memory and no more (RLIMIT_DATA).
     pub fn start_below(database: &Database, bytes: u64, options: &[&str]) -> Self {
         Self::start_limited(database, &format!("--data={bytes}"), options)

@@ -1,0 +1,229 @@
+//! `pgflight load`: files of rows into a table through a running server, all of them or none.
+//!
+//! Each file is an attempt of one write, so that several are sent at once, one whose stream breaks is sent
+//! again, and the commit publishes all or nothing.
+
+mod progress;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arrow_array::RecordBatch;
+use arrow_schema::Schema;
+use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
+use indicatif::HumanCount;
+use pgflight::config::Load;
+use pgflight::error::{Error, Result};
+use pgflight::files::RowFile;
+use pgflight::flight::{AttemptReceipt, Client, ClientConfig, RemoteStatus, RemoteWrite};
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use self::progress::{FileProgress, Progress};
+use super::{complain, say};
+
+/// How often a call or a file is tried that the server could not take right now, and the first pause, which
+/// doubles: about half a minute in all, as long as a server may take to come back.
+const TRIES: u32 = 6;
+const PAUSE: Duration = Duration::from_secs(1);
+/// Batches that are read ahead of the stream.
+const READ_AHEAD: usize = 2;
+
+/// Loads all files.
+pub(super) async fn load(options: Load) -> Result<ExitCode> {
+    let files = open(&options)?;
+    let Some(schema) = files.first().map(|file| Arc::clone(&file.schema)) else {
+        return Err(Error::invalid_command("no file is named"));
+    };
+    let client = Client::connect(client_config(&options)?).await?;
+    let write_id = options.write_id.clone();
+    let write = RemoteWrite {
+        write_id: write_id.unwrap_or_else(|| format!("load-{}", uuid::Uuid::new_v4())),
+        target: options.target.clone(),
+    };
+    let began = Instant::now();
+    let spec = spec(&options);
+    let begun = again("begin", || client.begin(&write, spec.clone(), &schema)).await?;
+    if begun.is_committed {
+        say(&format!(
+            "write {} was committed before, with {} rows in {}; nothing was sent",
+            write.write_id,
+            HumanCount(begun.row_count),
+            begun.table
+        ));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let sent = tokio::select! {
+        sent = send_all(&client, &write, &files, options.jobs) => sent,
+        _ = tokio::signal::ctrl_c() => Err(Error::cancelled("interrupted; nothing was written")),
+    };
+    let receipts = match sent {
+        Ok(receipts) => receipts,
+        Err(error) => {
+            // Best effort: what is left ends when nothing was heard of it for the server's --write-ttl.
+            client.abort(&write, "pgflight load failed").await.ok();
+            return Err(error);
+        }
+    };
+    let done = again("commit", || client.commit(&write, &receipts)).await;
+    let done = done.map_err(|error| error.with_write_id(&write.write_id))?;
+    tell(&done, files.len(), began.elapsed());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the heads of all files, which must hold the same columns.
+fn open(options: &Load) -> Result<Vec<RowFile>> {
+    let delimiter = u8::try_from(options.delimiter)
+        .map_err(|_| Error::invalid_command("--delimiter takes one character of ASCII"))?;
+    let mut files: Vec<RowFile> = Vec::new();
+    for path in &options.files {
+        let file = RowFile::open(path, delimiter)?;
+        if let Some(first) = files.first()
+            && columns(&first.schema) != columns(&file.schema)
+        {
+            return Err(Error::invalid_command(format!(
+                "{} has other columns than {}: {} instead of {}",
+                path.display(),
+                first.path.display(),
+                columns(&file.schema),
+                columns(&first.schema)
+            )));
+        }
+        files.push(file);
+    }
+    Ok(files)
+}
+
+fn columns(schema: &Schema) -> String {
+    let columns = schema.fields().iter();
+    let columns = columns.map(|field| format!("{} {}", field.name(), field.data_type()));
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+fn client_config(options: &Load) -> Result<ClientConfig> {
+    let read = |path: &Path| {
+        std::fs::read(path)
+            .map_err(|error| Error::invalid_command(format!("{}: {error}", path.display())))
+    };
+    let identity = match (&options.tls_cert, &options.tls_key) {
+        (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
+        _ => None,
+    };
+    Ok(ClientConfig {
+        url: options.server.clone(),
+        token: options.token.clone(),
+        authorities: options.tls_ca.as_deref().map(read).transpose()?,
+        identity,
+    })
+}
+
+fn spec(options: &Load) -> Map<String, Value> {
+    let mut fields = options.spec.clone();
+    let mode = format!("MODE_{}", options.mode.to_ascii_uppercase());
+    fields.insert("table".to_owned(), options.to.clone().into());
+    fields.insert("mode".to_owned(), mode.into());
+    if !options.keys.is_empty() {
+        fields.insert("keys".to_owned(), options.keys.clone().into());
+    }
+    fields
+}
+
+/// Sends every file, some at once, and shows how far it is.
+async fn send_all(
+    client: &Client,
+    write: &RemoteWrite,
+    files: &[RowFile],
+    jobs: u8,
+) -> Result<Vec<AttemptReceipt>> {
+    let progress = Progress::new(files.iter().map(|file| file.byte_count));
+    let numbered = (0..).zip(files.iter().zip(progress.files()));
+    let sending = stream::iter(numbered)
+        .map(|(partition, (file, done))| send(client, write, partition, file, done))
+        .buffer_unordered(jobs.into())
+        .try_collect();
+    let sent = tokio::select! {
+        sent = sending => sent,
+        () = progress.show() => Err(Error::internal("the progress has ended")),
+    };
+    progress.end();
+    sent
+}
+
+/// Sends a file, from its beginning again when its stream broke and another may do better.
+async fn send(
+    client: &Client,
+    write: &RemoteWrite,
+    partition: u32,
+    file: &RowFile,
+    done: &FileProgress,
+) -> Result<AttemptReceipt> {
+    again(&file.path.display().to_string(), || {
+        done.reset();
+        let attempt_id = uuid::Uuid::new_v4().to_string();
+        let batches = read(file.clone(), done.clone());
+        client.attempt(
+            write,
+            partition,
+            attempt_id,
+            Arc::clone(&file.schema),
+            batches,
+        )
+    })
+    .await
+}
+
+/// The batches of a file, read by a thread that may wait for the disk.
+fn read(
+    file: RowFile,
+    done: FileProgress,
+) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
+    let (sender, receiver) = mpsc::channel(READ_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        let batches = match file.read(Arc::clone(&done.bytes)) {
+            Ok(batches) => batches,
+            Err(error) => return drop(sender.blocking_send(Err(error))),
+        };
+        for batch in batches {
+            let count = batch.as_ref().map_or(0, RecordBatch::num_rows);
+            // The stream has ended: nobody wants more.
+            if sender.blocking_send(batch).is_err() {
+                return;
+            }
+            let count = u64::try_from(count).unwrap_or(u64::MAX);
+            done.rows.fetch_add(count, Ordering::Relaxed);
+        }
+    });
+    stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|batch| (batch, receiver))
+    })
+}
+
+/// Does something again while the server says that this may help.
+async fn again<T>(what: &str, mut act: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    let mut pause = PAUSE;
+    for _ in 1..TRIES {
+        match act().await {
+            Err(error) if error.kind().is_retryable() => {
+                complain(&format!("{what}: {error}; trying again"));
+                sleep(pause).await;
+                pause *= 2;
+            }
+            done => return done,
+        }
+    }
+    act().await
+}
+
+fn tell(done: &RemoteStatus, file_count: usize, time: Duration) {
+    say(&format!(
+        "{} rows of {file_count} file{} are in {} after {:.1} s",
+        HumanCount(done.row_count),
+        if file_count == 1 { "" } else { "s" },
+        done.table,
+        time.as_secs_f64()
+    ));
+}

@@ -1,0 +1,242 @@
+//! `pgflight load`: files through a running server, all or nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow_ipc::writer::{FileWriter, StreamWriter};
+use parquet::arrow::ArrowWriter;
+
+use crate::support::{Certificates, Database, Pgflight, batch};
+
+const TABLE: &str = "CREATE TABLE trips (id bigint PRIMARY KEY, fare double precision, note text)";
+
+/// A folder of files; removed with its value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = std::env::temp_dir().join(format!("pgflight-load-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Writes rows in the format that the ending names.
+    fn write(&self, name: &str, rows: &RecordBatch) -> String {
+        let path = self.path(name);
+        let file = std::fs::File::create(&path).unwrap();
+        let schema = rows.schema();
+        match Path::new(name).extension().unwrap().to_str().unwrap() {
+            "parquet" => {
+                let mut writer = ArrowWriter::try_new(file, schema, None).unwrap();
+                writer.write(rows).unwrap();
+                writer.close().unwrap();
+            }
+            "arrow" => {
+                let mut writer = FileWriter::try_new(file, &schema).unwrap();
+                writer.write(rows).unwrap();
+                writer.finish().unwrap();
+            }
+            "arrows" => {
+                let mut writer = StreamWriter::try_new(file, &schema).unwrap();
+                writer.write(rows).unwrap();
+                writer.finish().unwrap();
+            }
+            _ => arrow_csv::Writer::new(file).write(rows).unwrap(),
+        }
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn trips(ids: std::ops::Range<i64>) -> RecordBatch {
+    let id: ArrayRef = Arc::new(Int64Array::from_iter_values(ids.clone()));
+    let fare = ids.clone().map(|id| (id % 3 > 0).then_some(1.5));
+    let fare: ArrayRef = Arc::new(Float64Array::from_iter(fare));
+    let note = ids.map(|id| format!("trip, \"{id}\""));
+    let note: ArrayRef = Arc::new(StringArray::from_iter_values(note));
+    batch(&[("id", id), ("fare", fare), ("note", note)])
+}
+
+/// Runs the command against a server.
+fn load(url: &str, arguments: &[&str]) -> Output {
+    Pgflight::command()
+        .args(["load", "--server", url])
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+async fn setup() -> (Database, Pgflight, String, Folder) {
+    let database = Database::new().await;
+    database.execute(TABLE).await;
+    let server = Pgflight::start(&database);
+    let url = format!("grpc://{}", server.address);
+    (database, server, url, Folder::new())
+}
+
+/// Three files of a format land as one write, with what PostgreSQL makes of their values.
+async fn check(ending: &str) {
+    let (database, _server, url, folder) = setup().await;
+    let files = [0..20_000, 20_000..20_001, 20_001..30_000];
+    let files = (0..)
+        .zip(files)
+        .map(|(number, ids)| folder.write(&format!("{number}.{ending}"), &trips(ids)));
+    let files: Vec<String> = files.collect();
+    let mut arguments = vec!["--to", "public.trips"];
+    arguments.extend(files.iter().map(String::as_str));
+    let output = load(&url, &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with("30,000 rows of 3 files are in public.trips"));
+    let sums = "SELECT (count(*), min(id), max(id), sum(fare), count(fare),
+        count(*) FILTER (WHERE note = 'trip, \"' || id || '\"')) FROM trips";
+    assert_eq!(
+        database.text(sums).await,
+        "(30000,0,29999,30000,20000,30000)"
+    );
+    let writes = "SELECT (state, row_count, attempt_count) FROM pgflight.write";
+    assert_eq!(database.text(writes).await, "(committed,30000,3)");
+}
+
+#[tokio::test]
+async fn parquet_files_land_whole() {
+    check("parquet").await;
+}
+
+#[tokio::test]
+async fn arrow_files_and_streams_land_whole() {
+    check("arrow").await;
+    check("arrows").await;
+}
+
+#[tokio::test]
+async fn csv_files_land_as_the_columns_need_them() {
+    check("csv").await;
+}
+
+#[tokio::test]
+async fn one_bad_file_among_good_ones_leaves_nothing() {
+    let (database, _server, url, folder) = setup().await;
+    let good = folder.write("good.csv", &trips(0..10));
+    let bad = folder.path("bad.csv");
+    std::fs::write(&bad, "id,fare,note\n11,1.5,fine\ntwelve,s3cret,no\n").unwrap();
+    let ragged = folder.path("ragged.csv");
+    std::fs::write(&ragged, "id,fare,note\n11,1.5,s3cret,more\n").unwrap();
+    let gone = folder.path("gone.csv");
+    let other = folder.write(
+        "other.csv",
+        &batch(&[("id", trips(0..1).column(0).clone())]),
+    );
+    let cases: [(&str, i32, &str); 4] = [
+        (&bad, 1, "column \"id\""),
+        (&ragged, 64, "ragged.csv cannot be read"),
+        (&gone, 64, "gone.csv cannot be read"),
+        (&other, 64, "other.csv has other columns"),
+    ];
+    for (file, code, told) in cases {
+        let output = load(&url, &["--to", "trips", &good, file]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{file}: {said}");
+        assert!(said.contains(told), "{file}: {said}");
+        assert!(!said.contains("s3cret"), "{said}");
+        assert_eq!(database.text("SELECT count(*) FROM trips").await, "0");
+    }
+    let open = "SELECT count(*) FROM pgflight.write WHERE state = 'open'";
+    assert_eq!(database.text(open).await, "0", "what failed was aborted");
+}
+
+#[tokio::test]
+async fn a_named_load_is_done_once_and_keys_and_modes_mean_what_they_do_elsewhere() {
+    let (database, _server, url, folder) = setup().await;
+    let file = folder.write("t.parquet", &trips(0..100));
+    let named = ["--to", "trips", "--write-id", "january", &file];
+    let first = load(&url, &named);
+    assert_eq!(first.status.code(), Some(0), "{}", stderr(&first));
+    let again = load(&url, &named);
+    assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+    assert!(
+        stdout(&again).contains("was committed before, with 100 rows"),
+        "{}",
+        stdout(&again)
+    );
+    assert_eq!(database.text("SELECT count(*) FROM trips").await, "100");
+
+    let later = folder.write("later.parquet", &trips(50..150));
+    let upsert = ["--to", "trips", "--mode", "upsert", "--keys", "id", &later];
+    let upserted = load(&url, &upsert);
+    assert_eq!(upserted.status.code(), Some(0), "{}", stderr(&upserted));
+    assert_eq!(database.text("SELECT count(*) FROM trips").await, "150");
+    let create = ["--to", "copy", "--mode", "create", &later];
+    let created = load(&url, &create);
+    assert_eq!(created.status.code(), Some(0), "{}", stderr(&created));
+    assert_eq!(database.text("SELECT count(*) FROM copy").await, "100");
+    let appended = load(&url, &["--to", "trips", &later]);
+    assert_eq!(appended.status.code(), Some(1));
+    assert!(
+        stderr(&appended).contains("trips_pkey"),
+        "{}",
+        stderr(&appended)
+    );
+    assert_eq!(database.text("SELECT count(*) FROM trips").await, "150");
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_tls_is_loaded_into_by_whom_it_lets_in() {
+    let database = Database::new().await;
+    database.execute(TABLE).await;
+    let (certificates, others) = (Certificates::new(), Certificates::new());
+    certificates.sign("server", "127.0.0.1");
+    certificates.sign("client", "loader");
+    let [cert, key, ca] =
+        ["server.crt", "server.key", "ca.crt"].map(|file| certificates.name(file));
+    let options = [
+        "--tls-cert",
+        &cert,
+        "--tls-key",
+        &key,
+        "--tls-client-ca",
+        &ca,
+    ];
+    let server = Pgflight::start_with(&database, &options);
+    let url = format!("grpc+tls://{}", server.address);
+    let folder = Folder::new();
+    let file = folder.write("t.arrow", &trips(0..10));
+    let [cert, key] = ["client.crt", "client.key"].map(|file| certificates.name(file));
+    let foreign = others.name("ca.crt");
+    let identity = ["--tls-cert", &cert, "--tls-key", &key];
+    let cases: [(&[&str], i32); 4] = [
+        (&[], 64),
+        (&["--tls-ca", &ca], 1),
+        (&[&["--tls-ca", &foreign], &identity[..]].concat(), 1),
+        (&[&["--tls-ca", &ca], &identity[..]].concat(), 0),
+    ];
+    for (options, code) in cases {
+        let arguments = [&["--to", "trips", &file], options].concat();
+        let output = load(&url, &arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{options:?}: {}",
+            stderr(&output)
+        );
+    }
+    assert_eq!(database.text("SELECT count(*) FROM trips").await, "10");
+}
