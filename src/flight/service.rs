@@ -7,8 +7,8 @@ use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo,
     HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,7 +25,7 @@ use super::status::log_to_status;
 use super::{info, put};
 use crate::auth::Caller;
 use crate::error::{Error, Result};
-use crate::metrics::Outcome;
+use crate::metrics::{Activity, Outcome};
 use crate::telemetry;
 use crate::write::{Budget, Targets};
 
@@ -116,10 +116,15 @@ impl FlightService for Service {
             } = *service.call_limits.borrow();
             let putting = async {
                 let _place = match quota {
-                    Some(quota) => Some(quota.stream(stream_wait).await?),
+                    Some(quota) => {
+                        let waiting = quota.stream(stream_wait);
+                        Some(stream.wait(Activity::Turn, waiting).await?)
+                    }
                     None => None,
                 };
-                put::put(&targets, limits, budget, messages).await
+                // Boxed, since the compiler follows futures within futures only so far.
+                let putting = put::put(&targets, limits, budget, messages);
+                putting.boxed().await
             };
             let outcome = tokio::select! {
                 outcome = putting => outcome,
