@@ -9,7 +9,15 @@ import pyarrow as pa
 from pgflight.errors import SchemaMismatch
 
 #: Extension types that the server knows.
-_EXTENSION_TYPES = ("arrow.uuid", "arrow.json")
+_EXTENSION_TYPES = (
+    "arrow.uuid",
+    "arrow.json",
+    "arrow.bool8",
+    "arrow.opaque",
+    "arrow.fixed_shape_tensor",
+    "geoarrow.wkb",
+    "ogc.wkb",
+)
 
 
 class Frame(NamedTuple):

@@ -193,6 +193,21 @@ fn quoted<'a>(render: impl Fn(usize, &mut Vec<u8>) -> std::io::Result<()> + 'a) 
     })
 }
 
+/// As [`quoted`], of counts that may be of no such value.
+fn checked<'a>(
+    count: Box<dyn Fn(usize) -> i64 + 'a>,
+    check: impl Fn(i64) -> Result<i64, Problem> + 'a,
+    render: impl Fn(i64, &mut Vec<u8>) -> std::io::Result<()> + 'a,
+) -> Render<'a> {
+    Box::new(move |row, out| {
+        let count = check(count(row))?;
+        out.push(b'"');
+        render(count, out).map_err(|_| Problem::Unplanned)?;
+        out.push(b'"');
+        Ok(())
+    })
+}
+
 fn floats<'a, T: ArrowPrimitiveType, F>(
     array: &'a PrimitiveArray<T>,
     widen: fn(T::Native) -> F,
@@ -253,7 +268,7 @@ fn temporal(array: &dyn Array) -> Result<Render<'_>, Problem> {
     macro_rules! count {
         ($type:ty) => {{
             let array = array.as_primitive::<$type>();
-            Box::new(move |row| i64::from(array.value(row))) as Box<dyn Fn(usize) -> i64>
+            Box::new(move |row| i64::from(array.value(row))) as Box<dyn Fn(usize) -> i64 + '_>
         }};
     }
     let count = match array.data_type() {
@@ -302,11 +317,22 @@ fn temporal(array: &dyn Array) -> Result<Render<'_>, Problem> {
     Ok(match array.data_type() {
         D::Date32 => quoted(move |row, out| iso::date(count(row), out)),
         D::Date64 => {
-            quoted(move |row, out| iso::date(count(row).div_euclid(iso::MILLIS_PER_DAY), out))
+            let is_whole = move |millis| match millis % iso::MILLIS_PER_DAY {
+                0 => Ok(millis / iso::MILLIS_PER_DAY),
+                _ => Err(Problem::LosesDigits),
+            };
+            checked(count, is_whole, iso::date)
         }
         D::Time32(unit) | D::Time64(unit) => {
             let ticks = Ticks::of(*unit);
-            quoted(move |row, out| iso::time(count(row), ticks, out))
+            let end = iso::SECONDS_PER_DAY * ticks.per_second;
+            let is_of_a_day = move |count| match (0..=end).contains(&count) {
+                true => Ok(count),
+                false => Err(Problem::OutOfRange),
+            };
+            checked(count, is_of_a_day, move |count, out| {
+                iso::time(count, ticks, out)
+            })
         }
         D::Timestamp(unit, zone) => {
             let (ticks, zone) = (Ticks::of(*unit), zone.is_some());

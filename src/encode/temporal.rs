@@ -94,10 +94,14 @@ fn scaled<T: ArrowPrimitiveType<Native = i64>>(
 ) -> BoxedColumn<'_> {
     let step = step(precision);
     fixed(array.as_primitive::<T>(), move |count| {
+        // From 2000 at once: the last years of PostgreSQL are beyond microseconds from 1970.
+        let count = count
+            .checked_sub(EPOCH_MICROS / micros)
+            .ok_or(Problem::OutOfRange)?;
         if step > 1 {
             whole(count.checked_mul(micros).ok_or(Problem::OutOfRange)?, step)?;
         }
-        timestamp(count, micros, EPOCH_MICROS)
+        timestamp(count, micros, 0)
     })
 }
 

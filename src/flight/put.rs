@@ -45,8 +45,9 @@ pub(super) async fn put(
         PutCommand::Attempt(id, _) => deed = deed.of_attempt(id),
     }
     let receipt = async {
+        let decoder = Decoder::begin(&first, limits, budget, Arc::clone(&stream))?;
         check_first(&first, described)?;
-        land(&writer, &first, command, limits, budget, messages, stream).await
+        land(&writer, command, decoder, messages, &stream).await
     };
     let receipt = receipt.await;
     match &receipt {
@@ -65,14 +66,11 @@ pub(super) async fn put(
 /// Lands the stream; tells for which attempt, in which form to answer, and what was received.
 async fn land(
     writer: &Writer,
-    first: &FlightData,
     command: PutCommand,
-    limits: Limits,
-    budget: Budget,
+    decoder: Decoder,
     messages: Messages,
-    stream: Arc<Stream>,
+    stream: &Arc<Stream>,
 ) -> Result<((Option<AttemptId>, WireForm), Receipt)> {
-    let decoder = Decoder::begin(first, limits, budget, Arc::clone(&stream))?;
     let schema = decoder.schema();
     let messages = pin!(decoder.decode(messages));
     match command {
@@ -91,7 +89,7 @@ async fn land(
                 primary_key: Default::default(),
             };
             let receipt = writer
-                .write_stream(&spec, &schema, messages, EndOfStream::IsEnough, &stream)
+                .write_stream(&spec, &schema, messages, EndOfStream::IsEnough, stream)
                 .await?;
             Ok(((None, WireForm::Json), receipt))
         }
@@ -102,7 +100,7 @@ async fn land(
                     &schema,
                     messages,
                     EndOfStream::NeedsEndRecord,
-                    &stream,
+                    stream,
                 )
                 .await?;
             Ok(((None, form), receipt))
@@ -114,7 +112,7 @@ async fn land(
                 ..id.clone()
             };
             let receipt = writer
-                .write_attempt(&ledger_id, &schema, messages, &stream)
+                .write_attempt(&ledger_id, &schema, messages, stream)
                 .await;
             let receipt = receipt.map_err(|error| in_words_of(caller, error))?;
             Ok(((Some(id), form), receipt))

@@ -92,6 +92,8 @@ impl TlsFiles {
 #[derive(Clone)]
 pub(super) struct Tls {
     files: TlsFiles,
+    /// As they were before they were read first: what changes from then on is noticed.
+    loaded: Vec<Option<(SystemTime, u64)>>,
     current: watch::Sender<Arc<ServerConfig>>,
 }
 
@@ -102,8 +104,13 @@ impl Tls {
     /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when one cannot be read or
     /// they do not belong together.
     pub(super) fn load(files: TlsFiles) -> Result<Self> {
+        let loaded = files.stamps();
         let current = watch::Sender::new(files.load()?);
-        Ok(Self { files, current })
+        Ok(Self {
+            files,
+            loaded,
+            current,
+        })
     }
 
     /// Agrees on TLS with a client.
@@ -117,7 +124,7 @@ impl Tls {
 
     /// Reads the files again whenever they change, for connections that come after; never completes.
     pub(super) async fn follow(&self) {
-        let mut seen = self.files.stamps();
+        let mut seen = self.loaded.clone();
         loop {
             tokio::time::sleep(RELOAD_INTERVAL).await;
             self.reload(&mut seen);

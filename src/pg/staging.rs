@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::migration::{SCHEMA, lock_migration};
 use super::sql;
 use super::transaction::Transaction;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::plan::ddl::ColumnDefinition;
 use crate::plan::{ColumnPlan, FieldPlan, Ident, QualifiedName, Relation};
 
@@ -276,19 +276,21 @@ pub async fn publish_rows(
         .map_err(|error| cast_failed(error, target, staging).with_table(&target.name))
 }
 
-/// What an input function says of text that it cannot read. Some have no SQLSTATE for it, and words
-/// that quote the text: these are kept back.
+/// What an input function says of text that it cannot read. Most have words that quote it, and many a
+/// SQLSTATE that is about something else: a `regclass` that names no table speaks of a missing table.
 pub(super) fn cast_failed(error: Error, target: &Relation, staging: &Relation) -> Error {
     let casts = sql::casts(target, staging);
-    if casts.is_empty() || error.kind() != ErrorKind::Internal {
-        return error;
-    }
-    let sqlstate = error.context().sqlstate.clone();
-    Error::data_rejected(format!(
-        "PostgreSQL cannot read a string as the type of its column; look at the values for {}",
-        casts.join(", ")
-    ))
-    .with_context(|context| context.sqlstate = sqlstate)
+    let sqlstate = error.context().sqlstate.clone().unwrap_or_default();
+    let message = match sqlstate.get(..2) {
+        _ if casts.is_empty() => return error,
+        // Of the connection, of others, of constraints and triggers.
+        None | Some("08" | "23" | "40" | "44" | "53" | "55" | "57" | "P0") => return error,
+        // A value that is quoted has been cut off.
+        Some("22") => error.to_string(),
+        Some(_) => "PostgreSQL cannot read a string as the type of its column".to_owned(),
+    };
+    let message = format!("{message}; look at the values for {}", casts.join(", "));
+    Error::data_rejected(message).with_context(|context| context.sqlstate = Some(sqlstate))
 }
 
 /// Rows of the accepted attempts that are in the staging table: fewer than recorded when PostgreSQL

@@ -23,29 +23,76 @@ pub(super) fn column_plan(field: &Field, ty: &PgType, typmod: i32) -> Result<Fie
     field_plan(field, ty, typmod).or_else(|refusal| cast(field, ty, typmod).ok_or(refusal))
 }
 
-/// Text, or lists of it for an array, where PostgreSQL reads the type from text and a modifier of the
-/// type makes it reject what does not fit, and not round or cut it.
+/// Text, or lists of it for an array, where PostgreSQL reads the type from text and rejects what does not
+/// fit.
 fn cast(field: &Field, ty: &PgType, typmod: i32) -> Option<FieldPlan> {
-    use PgTypeKind as K;
-    let (ty, typmod) = ty.resolve(typmod);
-    let strict =
-        typmod < 0 || matches!(ty.kind, K::Vector | K::Halfvec | K::Sparsevec | K::Geometry);
-    // A fraction finer than the currency's smallest unit would be rounded.
-    if !strict || matches!(ty.kind, K::Money { .. }) {
+    if !is_strict(ty, typmod) {
         return None;
     }
-    match (Source::of(field.data_type()), &ty.kind) {
+    match (Source::of(field.data_type()), &ty.base().kind) {
         (Source::Text, _) => Some(FieldPlan::Cast { array: false }),
-        (Source::List { .. }, K::Array(element)) => {
+        (Source::List { .. }, PgTypeKind::Array(_)) => {
             let mut inner = field.data_type();
             while let Source::List { item } = Source::of(inner) {
                 inner = item.data_type();
             }
-            let element = matches!(element.base().kind, K::Money { .. });
-            let castable = Source::of(inner) == Source::Text && !element;
-            castable.then_some(FieldPlan::Cast { array: true })
+            (Source::of(inner) == Source::Text).then_some(FieldPlan::Cast { array: true })
         }
         _ => None,
+    }
+}
+
+/// Whether PostgreSQL, when it reads the type from text, rejects what does not fit, and does not round or
+/// cut it: in what the type is made of as well.
+fn is_strict(ty: &PgType, typmod: i32) -> bool {
+    use PgTypeKind as K;
+    /// `"char"`, which keeps the first byte of a text.
+    const CHAR_OID: u32 = 18;
+    let (ty, typmod) = ty.resolve(typmod);
+    match &ty.kind {
+        K::Vector | K::Halfvec | K::Sparsevec | K::Geometry => true,
+        // A fraction finer than the currency's smallest unit would be rounded.
+        K::Money { .. } => false,
+        K::Array(element) => is_strict(element, typmod),
+        K::Range(bound) | K::Multirange(bound) => is_strict(bound, -1),
+        K::Composite(attributes) => attributes
+            .iter()
+            .all(|attribute| is_strict(&attribute.ty, attribute.typmod)),
+        K::Bool
+        | K::Int2
+        | K::Int4
+        | K::Int8
+        | K::Oid
+        | K::Xid8
+        | K::Float4
+        | K::Float8
+        | K::Numeric
+        | K::Text
+        | K::Varchar
+        | K::Bpchar
+        | K::Name
+        | K::Bytea
+        | K::Json
+        | K::Jsonb
+        | K::Uuid
+        | K::Date
+        | K::Time
+        | K::Timestamp
+        | K::Timestamptz
+        | K::Interval
+        | K::Timetz
+        | K::Bit
+        | K::Varbit
+        | K::Inet
+        | K::Cidr
+        | K::Macaddr
+        | K::Macaddr8
+        | K::VersionedText
+        | K::Hstore
+        | K::Point
+        | K::Enum(_)
+        | K::Domain { .. }
+        | K::Other => typmod < 0 && ty.oid != CHAR_OID,
     }
 }
 

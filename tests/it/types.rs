@@ -125,7 +125,6 @@ pub(crate) const CAST: &[Case] = &[
         "interval",
         &["1 year -2 days 03:04:05.6", "P1Y2M3DT4H", "-00:00:01"],
     ),
-    ("\"char\"", &["x", ""]),
     ("pg_lsn", &["16/B374D848"]),
     ("tid", &["(3,4)"]),
     ("pg_snapshot", &["10:20:10,14,15"]),
@@ -293,7 +292,11 @@ async fn strings_that_postgresql_is_to_cast_need_a_staging_table_and_are_never_s
     let database = Database::new().await;
     database.execute(SETUP).await;
     database
-        .execute("CREATE TABLE t (id int PRIMARY KEY, v tsvector, h hstore, q tsquery, m money)")
+        .execute(
+            "CREATE TYPE price AS (amount numeric(5,2)); CREATE DOMAIN prices AS price[];
+             CREATE TABLE t (id int PRIMARY KEY, v tsvector, h hstore, q tsquery, m money, p price,
+                 ps prices, c \"char\", r regclass, xy point)",
+        )
         .await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
@@ -329,16 +332,29 @@ async fn strings_that_postgresql_is_to_cast_need_a_staging_table_and_are_never_s
             "cannot be compared as tsvector",
         ),
         (&append, row("m", "12.345"), "cast the data to a decimal"),
+        // PostgreSQL would round and cut within them.
+        (&append, row("p", "(1.005)"), "cast the data before writing"),
+        (&append, row("ps", "{(1.005)}"), "cannot write column"),
+        (&append, row("c", "secret"), "cannot write column"),
         (
             &append,
             row("h", "secret secret"),
-            // PostgreSQL 18 has a SQLSTATE for it.
-            "PostgreSQL cannot read a string as the type of its column|syntax error in hstore (42601)",
+            "PostgreSQL cannot read a string as the type of its column; look at the values for h::hstore",
         ),
         (
             &append,
             row("q", "secret &"),
-            "no operand in tsquery (42601)",
+            "look at the values for q::tsquery",
+        ),
+        (
+            &append,
+            row("r", "secret"),
+            "look at the values for r::regclass",
+        ),
+        (
+            &append,
+            row("xy", "secret"),
+            "invalid input syntax for type point (22P02); look at the values for xy::point",
         ),
     ];
     for (spec, row, words) in cases {

@@ -65,8 +65,10 @@ strings wait in a staging table and are cast when the rows are published (`INSER
 by PostgreSQL's own rules. Below it stands after \"cast:\". It takes in every type that PostgreSQL has or
 an extension brings: points and polygons, text search, intervals, ranges, arrays and composites in their
 text form, types without a binary form. It is refused where a length or precision would round or cut
-(`interval(3)`), for money, for keys and order_by, for direct publishing, for overwrite by swap, and for
-writes of many partitions that make their table.
+(`interval(3)`, a composite with a `numeric(5,2)`), for money and `\"char\"`, for keys and order_by, for direct publishing, for overwrite by swap, and for
+writes of many partitions that make their table. Fractions finer than a microsecond are rounded by PostgreSQL
+in intervals and in ranges of times, since that is how it reads them; and a number in a string becomes the
+nearest real or double precision.
 
 What would change a value, or takes it as something else than its type says, is done only when it is
 asked for, by column: in the command (`conversions` of `WriteSpec`, of the Python client and of the Spark data
@@ -86,7 +88,7 @@ source) or in the metadata of the Arrow field, under `pgflight.` and the name of
 | `form`: `part` | of a timestamp its date, or its time of day |
 | `form`: `utf8`, `utf8_lossy`, `hex`, `base64` | binary as text, and text as binary, in that form; `utf8_lossy` with U+FFFD for what is no UTF-8 |
 | `form`: `address` | binary of 4 or 16 bytes in inet and cidr, of 6 or 8 in macaddr and macaddr8 |
-| `unit`: `days`, `seconds`, `milliseconds`, `microseconds`, `nanoseconds` | integers as dates, timestamps and intervals, timestamps and durations as integers; dates and timestamps counted from 1970-01-01 |
+| `unit`: `days`, `seconds`, `milliseconds`, `microseconds`, `nanoseconds` | integers as dates (`days`), timestamps and intervals (the others), timestamps and durations as integers (the others); dates and timestamps counted from 1970-01-01 |
 | `srid` | the spatial reference system of well-known binary that names none |
 
 `floor` goes down below zero as well: one nanosecond before 1970 becomes one microsecond before 1970. A float is

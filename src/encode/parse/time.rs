@@ -95,13 +95,15 @@ struct Reader<'a>(&'a [u8]);
 impl<'a> Reader<'a> {
     /// Days since 1970.
     fn date(self) -> Result<(i64, Self), Problem> {
-        let (negative, reader) = match self.0 {
-            [b'-', rest @ ..] => (true, Reader(rest)),
-            [b'+', rest @ ..] => (false, Reader(rest)),
-            _ => (false, self),
+        let reader = match self.0 {
+            [b'+', rest @ ..] => Reader(rest),
+            _ => self,
         };
         let (year, reader) = reader.digits(4, 7)?;
-        let year = if negative { -year } else { year };
+        // To PostgreSQL there is no year zero, which ISO 8601 has; others write it for no date at all.
+        if year == 0 {
+            return Err(Problem::OutOfRange);
+        }
         let (month, reader) = reader.after(b'-')?.digits(2, 2)?;
         let (day, reader) = reader.after(b'-')?.digits(2, 2)?;
         if !(1..=12).contains(&month) || !(1..=days_of(year, month)).contains(&day) {

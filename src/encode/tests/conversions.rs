@@ -330,9 +330,51 @@ fn what_is_beyond_the_column_is_clamped_null_or_infinite() {
         Some("infinity"),
     ]);
     check(seconds, &both, zoned, K::Timestamptz, -1);
+    // The last second that there is lies beyond what microseconds from 1970 can be counted to.
+    let late = TimestampSecondArray::from(vec![Some(i64::MAX), Some(0)]);
+    let held = StringArray::from(vec!["294276-12-31T23:59:59", "1970-01-01"]);
+    check(late, &clamp, held, K::Timestamp, -1);
+    // What the zone brings back into the column is not held back before it.
+    let early = || TimestampSecondArray::from(vec![-210_866_846_400, i64::MIN]);
+    let shifted = |asked: &Conversion| Conversion {
+        zone: Some("+14:00".to_owned()),
+        ..asked.clone()
+    };
+    let held = TimestampSecondArray::from(vec![-210_866_796_000, -210_866_803_200]);
+    check(
+        early().with_timezone("UTC"),
+        &shifted(&clamp),
+        held,
+        K::Timestamp,
+        -1,
+    );
     let small: ArrayRef = Arc::new(Int16Array::from(vec![1]));
     let error = converted(&small, K::Bool, -1, clamp).unwrap_err();
     assert!(error.to_string().contains("has no meaning"), "{error}");
+}
+
+#[test]
+fn what_is_no_time_of_day_or_no_whole_day_is_not_written_out_either() {
+    let text = Conversion {
+        form: Some(Form::Text),
+        ..Conversion::default()
+    };
+    let values: [(ArrayRef, &str); 3] = [
+        (
+            Arc::new(Time64MicrosecondArray::from(vec![0, -5])),
+            "out of range",
+        ),
+        (
+            Arc::new(Time32SecondArray::from(vec![86_400, 86_401])),
+            "out of range",
+        ),
+        (Arc::new(Date64Array::from(vec![0, 1])), "fraction"),
+    ];
+    for (array, says) in values {
+        let error = converted(&array, K::Text, -1, text.clone()).unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+        assert_eq!(error.context().row, Some(1), "{error}");
+    }
 }
 
 #[test]

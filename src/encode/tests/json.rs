@@ -80,7 +80,7 @@ fn text_is_escaped_and_bytes_are_base64() {
 #[test]
 fn dates_and_times_are_iso_8601() {
     check(Date32Array::from(vec![16_070]), "\"2013-12-31\"");
-    check(Date64Array::from(vec![-1]), "\"1969-12-31\"");
+    check(Date64Array::from(vec![-86_400_000]), "\"1969-12-31\"");
     check(
         Time64NanosecondArray::from(vec![1]),
         "\"00:00:00.000000001\"",

@@ -52,6 +52,14 @@ pub(super) fn bounds(
     })
 }
 
+/// Lets a day more pass on either side, since the zone moves what is near the ends.
+pub(super) fn widen(step: &mut Step, data_type: &DataType) {
+    if let (Step::Clamp { least, most, .. }, Some(unit)) = (step, unit(data_type)) {
+        let day = i256::from_i128(NANOS_PER_DAY / unit);
+        (*least, *most) = (least.wrapping_sub(day), most.wrapping_add(day));
+    }
+}
+
 /// Floats that become integers or money: as large as a decimal can be on the way.
 pub(super) fn floats_bounds(kind: &PgTypeKind, overflow: Overflow) -> Option<Step> {
     use PgTypeKind as K;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DECIMAL256_MAX_PRECISION, DataType, Field, TimeUnit};
 
-use super::overflow::{bounds, floats_bounds};
+use super::overflow::{bounds, floats_bounds, widen};
 use super::zone::offset;
 use super::{Conversion, Form, Overflow, Rounding, Step, Unit};
 use crate::plan::extension;
@@ -74,7 +74,8 @@ impl Conversion {
         }
         // Twice: what is too large for a step is held back before it, and what becomes so after it.
         let held = self.overflow.filter(|asked| *asked != Overflow::Null);
-        let clamped_before = held.is_some_and(|overflow| converted.clamp_before(overflow));
+        let clamped_before =
+            held.is_some_and(|overflow| converted.clamp_before(overflow, self.zone.is_some()));
         let time = matches!(
             converted.data_type,
             DataType::Time32(_) | DataType::Time64(_)
@@ -291,14 +292,18 @@ impl Converted<'_> {
     }
 
     /// Holds back what a step could not take.
-    fn clamp_before(&mut self, overflow: Overflow) -> bool {
+    fn clamp_before(&mut self, overflow: Overflow, to_be_shifted: bool) -> bool {
         if matches!(Source::of(&self.data_type), Source::Float { .. }) {
             let step = floats_bounds(&self.ty.kind, overflow);
             let any = step.is_some();
             self.steps.extend(step);
             return any;
         }
-        self.clamp(overflow)
+        let any = self.clamp(overflow);
+        if let (true, Some(step)) = (to_be_shifted, self.steps.last_mut()) {
+            widen(step, &self.data_type);
+        }
+        any
     }
 
     fn clamp(&mut self, overflow: Overflow) -> bool {
