@@ -89,7 +89,7 @@ impl Database {
         };
         let was = self.text(sql).await == "true";
         if !was {
-            println!("left out: this PostgreSQL was built without {what}");
+            eprintln!("left out: this PostgreSQL was built without {what}");
         }
         was
     }
