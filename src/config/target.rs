@@ -55,7 +55,7 @@ pub fn load_targets(options: &Destination) -> Result<BTreeMap<String, TargetConf
 /// The target that a command is about which is no server: the one that is named, else the default.
 ///
 /// # Errors
-/// As [`Config::load`], of what the file says about targets; [`ErrorKind::NotFound`] when there is no
+/// As [`Config::load`](super::Config::load), of what the file says about targets; [`ErrorKind::NotFound`] when there is no
 /// such target.
 ///
 /// [`ErrorKind::NotFound`]: crate::error::ErrorKind::NotFound
