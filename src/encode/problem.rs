@@ -96,7 +96,7 @@ impl Problem {
             ),
             Self::LosesDigits => (
                 format!("has a finer fraction than {ty} keeps"),
-                "round the data before writing, or widen the column",
+                coarser(&column.field),
             ),
             Self::NotExact => (
                 format!("cannot be held exactly by {ty}"),
@@ -257,6 +257,26 @@ fn is_temporal(field: &FieldPlan) -> bool {
         | FieldPlan::Opaque
         | FieldPlan::Cast { .. }
         | FieldPlan::Json { .. } => false,
+    }
+}
+
+/// What makes a value fit that has too fine a fraction.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only what has no fractions at all is of interest"
+)]
+fn coarser(field: &FieldPlan) -> &'static str {
+    match field {
+        FieldPlan::Array { element, .. } => coarser(element),
+        FieldPlan::Infinite(finite) => coarser(finite),
+        FieldPlan::Int2 | FieldPlan::Int4 | FieldPlan::Int8 => {
+            "round the data before writing, ask for it (conversion rounding), or make the column numeric"
+        }
+        FieldPlan::Date => "write dates alone, or make the column a timestamp",
+        field if is_temporal(field) => {
+            "round the data before writing, or ask for it (conversion rounding)"
+        }
+        _ => "round the data before writing, ask for it (conversion rounding), or widen the column",
     }
 }
 

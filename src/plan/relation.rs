@@ -243,9 +243,13 @@ impl Modifier {
     pub fn of(ty: &PgType, typmod: i32) -> Self {
         /// `VARHDRSZ`, which lengths and numeric modifiers include.
         const HEADER: i32 = 4;
-        /// `INTERVAL_FULL_RANGE` and `INTERVAL_FULL_PRECISION`, timestamp.h.
-        const FULL_RANGE: i32 = 0x7fff;
+        /// The fields of an interval, all of them for plain `interval`, and `INTERVAL_FULL_PRECISION`
+        /// (timestamp.h).
+        const FIELDS: i32 = 0x7fff;
         const FULL_PRECISION: i32 = 0xffff;
+        /// `INTERVAL_MASK(SECOND)`: ranges of fields cut what is finer than their last, and nothing else
+        /// (`AdjustIntervalForTypmod`, timestamp.c).
+        const TO_SECONDS: i32 = 1 << 12;
         if typmod < 0 {
             return Self::None;
         }
@@ -268,8 +272,8 @@ impl Modifier {
                 }
             }
             K::Time | K::Timetz | K::Timestamp | K::Timestamptz => precision(typmod),
-            K::Interval => match (typmod >> 16 & FULL_RANGE, typmod & FULL_PRECISION) {
-                (range, _) if range != FULL_RANGE => Self::Fields,
+            K::Interval => match (typmod >> 16 & FIELDS, typmod & FULL_PRECISION) {
+                (range, _) if range & TO_SECONDS == 0 => Self::Fields,
                 (_, FULL_PRECISION) => Self::None,
                 (_, digits) => precision(digits),
             },

@@ -7,7 +7,7 @@ use super::name::Ident;
 use crate::error::{Error, Result};
 
 /// Types of several words, all but the first of which are not names (PostgreSQL's manual, table of
-/// data types). A modifier may stand after the first word, or for `varying` after the last.
+/// data types). A modifier may stand after the first word, but not of an interval, or after some of the last.
 const PHRASES: &[(&str, &[&str])] = &[
     ("double", &["precision"]),
     ("character", &["varying"]),
@@ -21,7 +21,23 @@ const PHRASES: &[(&str, &[&str])] = &[
     ("time", &["without", "time", "zone"]),
     ("timestamp", &["with", "time", "zone"]),
     ("timestamp", &["without", "time", "zone"]),
+    ("interval", &["year", "to", "month"]),
+    ("interval", &["day", "to", "hour"]),
+    ("interval", &["day", "to", "minute"]),
+    ("interval", &["day", "to", "second"]),
+    ("interval", &["hour", "to", "minute"]),
+    ("interval", &["hour", "to", "second"]),
+    ("interval", &["minute", "to", "second"]),
+    ("interval", &["year"]),
+    ("interval", &["month"]),
+    ("interval", &["day"]),
+    ("interval", &["hour"]),
+    ("interval", &["minute"]),
+    ("interval", &["second"]),
 ];
+
+/// Last words after which a modifier may stand.
+const MODIFIED: &[&str] = &["varying", "character", "char", "second"];
 
 /// The most modifiers a type of PostgreSQL or of its known extensions takes: `geometry(point,4326)`.
 const MAX_MODIFIERS: usize = 2;
@@ -130,13 +146,17 @@ impl Parser<'_> {
                 let mut ahead = Parser {
                     tokens: self.tokens,
                 };
-                let before = ahead.modifiers()?;
+                let before = match word.as_str() {
+                    "interval" => String::new(),
+                    _ => ahead.modifiers()?,
+                };
                 if rest
                     .iter()
                     .all(|word| ahead.skip(&Token::Word((*word).to_owned())))
                 {
                     self.tokens = ahead.tokens;
-                    let after = if before.is_empty() {
+                    let last = rest.last().copied().unwrap_or_default();
+                    let after = if before.is_empty() && MODIFIED.contains(&last) {
                         self.modifiers()?
                     } else {
                         String::new()
@@ -249,6 +269,13 @@ mod tests {
         check("\"My.Type\"[]", Some("\"My.Type\"[]"));
         check("geometry(Point,4326)", Some("geometry(point,4326)"));
         check("timestamp", Some("timestamp"));
+        check(
+            "INTERVAL day to second(3)",
+            Some("interval day to second(3)"),
+        );
+        check("interval second (0)[]", Some("interval second(0)[]"));
+        check("interval year to month", Some("interval year to month"));
+        check("interval(3)", Some("interval(3)"));
     }
 
     #[test]
@@ -283,6 +310,11 @@ mod tests {
             "té",
             "int\0",
             "int\n[]",
+            "double precision(3)",
+            "interval(3) second",
+            "interval day(3)",
+            "interval second to day",
+            "time(3) with time zone(3)",
             "setof int",
             "99999999999",
             "int(99999999999)",

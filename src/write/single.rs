@@ -192,7 +192,9 @@ impl Writer {
                         transaction,
                         loaded: lanes.finish_one().await?,
                     };
-                    return self.fan_out(filling, &filled, begun, more, source).await;
+                    // Apart, since a future holds all that it may await, and few streams come here.
+                    let fanned = Box::pin(self.fan_out(filling, &filled, begun, more, source));
+                    return fanned.await;
                 }
             }
         }

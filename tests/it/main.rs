@@ -14,6 +14,7 @@
 mod check;
 mod commands;
 mod configuration;
+mod conversions;
 mod decimals;
 mod evolution;
 mod fan_out;

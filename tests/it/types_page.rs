@@ -77,7 +77,7 @@ source) or in the metadata of the Arrow field, under `pgflight.` and the name of
 
 | conversion | what it allows |
 | --- | --- |
-| `rounding`: `floor`, `nearest` | nanoseconds to microseconds, fractions of a second to `timestamp(3)`, decimals and floats to `numeric(p,s)`, integers or money, numbers to real and double precision (`nearest`), timestamps and durations to counts of a coarser unit |
+| `rounding`: `floor`, `nearest` | nanoseconds to microseconds, fractions of a second to `timestamp(3)`, intervals likewise, decimals and floats to `numeric(p,s)`, integers or money, numbers to real and double precision (`nearest`), timestamps and durations to counts of a coarser unit |
 | `zone`: `UTC`, `+02:00` | a timestamp without a zone, or a date, to timestamptz, as local time there; a time to timetz; a timestamp with a zone to timestamp, as the local time there |
 | `nul`: `remove`, `replace` | text with NUL characters, without them, or with U+FFFD or `nul_replacement` in their place |
 | `overflow`: `clamp`, `null`, `infinity` | numbers, dates and times beyond what the column holds: the end of what it holds; NULL, as also for NaN and infinities where only numbers go; infinity, for dates, timestamps, and doubles that are rounded to real |
@@ -88,7 +88,7 @@ source) or in the metadata of the Arrow field, under `pgflight.` and the name of
 | `form`: `part` | of a timestamp its date, or its time of day |
 | `form`: `utf8`, `utf8_lossy`, `hex`, `base64` | binary as text, and text as binary, in that form; `utf8_lossy` with U+FFFD for what is no UTF-8 |
 | `form`: `address` | binary of 4 or 16 bytes in inet and cidr, of 6 or 8 in macaddr and macaddr8 |
-| `unit`: `days`, `seconds`, `milliseconds`, `microseconds`, `nanoseconds` | integers as dates (`days`), timestamps and intervals (the others), timestamps and durations as integers (the others); dates and timestamps counted from 1970-01-01 |
+| `unit`: `days`, `seconds`, `milliseconds`, `microseconds`, `nanoseconds` | integers as dates (`days`), timestamps and intervals (the others), timestamps and durations as integers or, with their fractions, numeric (the others); dates and timestamps counted from 1970-01-01. Unsigned counts of microseconds end where signed ones do, in the year 294247 |
 | `srid` | the spatial reference system of well-known binary that names none |
 
 `floor` goes down below zero as well: one nanosecond before 1970 becomes one microsecond before 1970. A float is

@@ -64,6 +64,7 @@ pub(super) fn convert(
             }
             Step::Shape(data_type) => shape(&array, data_type)?,
             Step::Times(data_type) => times::from_integers(&array, data_type, policy)?,
+            Step::Measure { unit, scale } => times::measure(&array, *unit, *scale, policy)?,
             Step::Count { unit, rounding } => times::count(&array, *unit, *rounding, policy)?,
             Step::Micros { step, rounding } => times::micros(&array, *step, *rounding, policy)?,
             Step::Midnight => times::midnights(&array, policy)?,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types as t;
 use arrow_array::{Array, ArrayRef, Int64Array, downcast_integer};
+use arrow_buffer::{IntervalDayTime, IntervalMonthDayNano};
 use arrow_cast::cast;
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::{DECIMAL128_MAX_PRECISION, DataType, TimeUnit};
 
 use super::{Policy, each, each_text};
 use crate::encode::iso::{self, MILLIS_PER_DAY, SECONDS_PER_DAY, Ticks};
@@ -43,7 +44,8 @@ macro_rules! with_unit {
     };
 }
 
-/// To whole multiples of so many microseconds.
+/// To whole multiples of so many microseconds, in the unit of the data; nanoseconds become microseconds, and
+/// so do unsigned integers, which count such.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "plan::conversion is the exhaustive table"
@@ -51,25 +53,95 @@ macro_rules! with_unit {
 pub(super) fn micros(
     array: &ArrayRef,
     step: i64,
-    rounding: Rounding,
+    rounding: Option<Rounding>,
     policy: Policy,
 ) -> Result<ArrayRef, Rejected> {
-    macro_rules! rounded {
-        ($type:ty, $nanos:expr) => {
-            each::<$type, t::Int64Type>(array.as_primitive(), policy, |count| {
-                let nanos = i128::from(count) * $nanos;
-                let micros = quotient(nanos, i128::from(step) * 1000, rounding) * i128::from(step);
+    let size = i128::from(step) * 1000;
+    macro_rules! from_nanos {
+        ($type:ty) => {
+            each::<$type, t::Int64Type>(array.as_primitive(), policy, |nanos| {
+                let micros = whole(nanos.into(), size, rounding)? * i128::from(step);
                 i64::try_from(micros).map_err(|_| Problem::OutOfRange)
             })
         };
     }
-    let micros = with_unit!(array.data_type() => (rounded))?;
-    let data_type = match array.data_type() {
-        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
-        DataType::Duration(_) => DataType::Duration(TimeUnit::Microsecond),
-        _ => DataType::Time64(TimeUnit::Microsecond),
-    };
-    counted(&micros, &data_type)
+    macro_rules! rounded {
+        ($type:ty, $nanos:expr) => {{
+            let array = array.as_primitive::<$type>();
+            let rounded = each::<$type, $type>(array, policy, |count| {
+                let nanos = whole(i128::from(count) * $nanos, size, rounding)? * size;
+                (nanos / $nanos).try_into().map_err(|_| Problem::OutOfRange)
+            });
+            rounded.map(|made| Arc::new(made.with_data_type(array.data_type().clone())) as ArrayRef)
+        }};
+    }
+    use DataType as D;
+    use TimeUnit as U;
+    match array.data_type() {
+        D::UInt64 => Ok(Arc::new(from_nanos!(t::UInt64Type)?)),
+        D::Timestamp(U::Nanosecond, zone) => {
+            let micros = from_nanos!(t::TimestampNanosecondType)?;
+            counted(&micros, &D::Timestamp(U::Microsecond, zone.clone()))
+        }
+        D::Time64(U::Nanosecond) => {
+            let micros = from_nanos!(t::Time64NanosecondType)?;
+            counted(&micros, &D::Time64(U::Microsecond))
+        }
+        D::Duration(U::Nanosecond) => {
+            let micros = from_nanos!(t::DurationNanosecondType)?;
+            counted(&micros, &D::Duration(U::Microsecond))
+        }
+        D::Interval(_) => intervals(array, size, rounding, policy),
+        data_type => with_unit!(data_type => (rounded)),
+    }
+}
+
+/// Intervals whose time, apart from days and months, is a whole multiple of so many nanoseconds.
+fn intervals(
+    array: &ArrayRef,
+    size: i128,
+    rounding: Option<Rounding>,
+    policy: Policy,
+) -> Result<ArrayRef, Rejected> {
+    const NANOS_PER_MILLI: i128 = 1_000_000;
+    if let Some(array) = array.as_primitive_opt::<t::IntervalDayTimeType>() {
+        let rounded = each::<_, t::IntervalDayTimeType>(array, policy, |value| {
+            let nanos = i128::from(value.milliseconds) * NANOS_PER_MILLI;
+            let millis = whole(nanos, size, rounding)? * size / NANOS_PER_MILLI;
+            let millis = i32::try_from(millis).map_err(|_| Problem::OutOfRange)?;
+            Ok(IntervalDayTime::new(value.days, millis))
+        })?;
+        return Ok(Arc::new(rounded));
+    }
+    let array = array.as_primitive_opt::<t::IntervalMonthDayNanoType>();
+    let array = array.ok_or(Problem::Unplanned.at(0))?;
+    let rounded = each::<_, t::IntervalMonthDayNanoType>(array, policy, |value| {
+        let nanos = whole(value.nanoseconds.into(), size, rounding)? * size;
+        let nanos = i64::try_from(nanos).map_err(|_| Problem::OutOfRange)?;
+        Ok(IntervalMonthDayNano::new(value.months, value.days, nanos))
+    })?;
+    Ok(Arc::new(rounded))
+}
+
+/// To decimals that count another unit, with as many digits after the point as that takes.
+pub(super) fn measure(
+    array: &ArrayRef,
+    unit: TimeUnit,
+    scale: i8,
+    policy: Policy,
+) -> Result<ArrayRef, Rejected> {
+    let unit = nanoseconds(unit);
+    let power = 10_i128.pow(scale.unsigned_abs().into());
+    macro_rules! measured {
+        ($type:ty, $nanos:expr) => {
+            each::<$type, t::Decimal128Type>(array.as_primitive(), policy, |count| {
+                Ok(i128::from(count) * $nanos * power / unit)
+            })
+        };
+    }
+    let measured = with_unit!(array.data_type() => (measured))?;
+    let measured = measured.with_precision_and_scale(DECIMAL128_MAX_PRECISION, scale);
+    Ok(Arc::new(measured.map_err(|_| Problem::Unplanned.at(0))?))
 }
 
 /// To integers that count another unit.
@@ -79,21 +151,29 @@ pub(super) fn count(
     rounding: Option<Rounding>,
     policy: Policy,
 ) -> Result<ArrayRef, Rejected> {
-    let unit = 1_000_000_000 / i128::from(Ticks::of(unit).per_second);
+    let unit = nanoseconds(unit);
     macro_rules! counted {
         ($type:ty, $nanos:expr) => {
             each::<$type, t::Int64Type>(array.as_primitive(), policy, |count| {
-                let nanos = i128::from(count) * $nanos;
-                let count = match rounding {
-                    Some(rounding) => quotient(nanos, unit, rounding),
-                    None if nanos % unit == 0 => nanos / unit,
-                    None => return Err(Problem::LosesDigits),
-                };
+                let count = whole(i128::from(count) * $nanos, unit, rounding)?;
                 i64::try_from(count).map_err(|_| Problem::OutOfRange)
             })
         };
     }
     Ok(Arc::new(with_unit!(array.data_type() => (counted))?))
+}
+
+fn nanoseconds(unit: TimeUnit) -> i128 {
+    1_000_000_000 / i128::from(Ticks::of(unit).per_second)
+}
+
+/// How many times a value has this size; not a whole number of times is rejected where nothing rounds it.
+fn whole(value: i128, size: i128, rounding: Option<Rounding>) -> Result<i128, Problem> {
+    match rounding {
+        Some(rounding) => Ok(quotient(value, size, rounding)),
+        None if value % size == 0 => Ok(value / size),
+        None => Err(Problem::LosesDigits),
+    }
 }
 
 fn quotient(value: i128, step: i128, rounding: Rounding) -> i128 {

@@ -5,6 +5,7 @@ mod metadata;
 mod overflow;
 mod step;
 mod steps;
+mod times;
 mod zone;
 
 use serde::{Deserialize, Serialize};

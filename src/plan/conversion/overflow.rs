@@ -125,6 +125,11 @@ fn times(data_type: &DataType, ty: &PgType, modifier: Modifier) -> Option<(i256,
     let unit = unit(data_type)?;
     let least = FIRST_DAY * NANOS_PER_DAY / unit;
     let most = (end * NANOS_PER_DAY - step * NANOS_PER_MICRO).div_euclid(unit);
+    let most = match data_type {
+        // Dates that are counted in milliseconds are whole days as well.
+        DataType::Date64 => most - most.rem_euclid(NANOS_PER_DAY / unit),
+        _ => most,
+    };
     Some((i256::from_i128(least), i256::from_i128(most)))
 }
 

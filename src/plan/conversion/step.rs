@@ -16,19 +16,27 @@ pub enum Step {
     Shape(DataType),
     /// Integers are what they count: a date, timestamps or durations.
     Times(DataType),
-    /// Timestamps and durations are counted.
+    /// Timestamps and durations are counted, with their fractions.
+    Measure {
+        /// In what.
+        unit: TimeUnit,
+        /// Digits after the point.
+        scale: i8,
+    },
+    /// Timestamps and durations are counted, in whole numbers.
     Count {
         /// In what.
         unit: TimeUnit,
         /// How what is between becomes a whole number; nothing rejects it.
         rounding: Option<Rounding>,
     },
-    /// Times, timestamps and durations of any unit to whole multiples of so many microseconds.
+    /// Times, timestamps, durations and intervals to whole multiples of so many microseconds. They keep
+    /// their unit, but nanoseconds become microseconds; so do unsigned integers that count such.
     Micros {
         /// How many.
         step: i64,
-        /// How others become such.
-        rounding: Rounding,
+        /// How others become such; nothing rejects them.
+        rounding: Option<Rounding>,
     },
     /// Dates to their midnights, as local timestamps.
     Midnight,
@@ -128,9 +136,21 @@ impl fmt::Display for Step {
             Self::Shape(data_type) => write!(f, "as {data_type}"),
             Self::Times(data_type) => write!(f, "as {data_type}"),
             Self::Count { unit, .. } => write!(f, "counted in {}", plural(*unit)),
-            Self::Micros { step, rounding } => {
-                write!(f, "rounded {} of {step} microseconds", how(rounding))
+            Self::Measure { unit, scale } => {
+                write!(
+                    f,
+                    "counted in {}, with {scale} digits after the point",
+                    plural(*unit)
+                )
             }
+            Self::Micros {
+                step,
+                rounding: Some(rounding),
+            } => write!(f, "rounded {} of {step} microseconds", how(rounding)),
+            Self::Micros {
+                step,
+                rounding: None,
+            } => write!(f, "in whole multiples of {step} microseconds"),
             Self::Midnight => f.write_str("at midnight"),
             Self::Zone { zoned: true, .. } | Self::Offset { .. } => {
                 f.write_str("with the zone that was said")

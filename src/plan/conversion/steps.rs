@@ -1,12 +1,11 @@
 //! Which steps lead from the data to the column, by what was asked for.
 
-use std::sync::Arc;
-
-use arrow_schema::{DECIMAL256_MAX_PRECISION, DataType, Field, TimeUnit};
+use arrow_schema::{DECIMAL256_MAX_PRECISION, DataType, Field};
 
 use super::overflow::{bounds, floats_bounds, widen};
+use super::times::step;
 use super::zone::offset;
-use super::{Conversion, Form, Overflow, Rounding, Step, Unit};
+use super::{Conversion, Form, Overflow, Rounding, Step};
 use crate::plan::extension;
 use crate::plan::field_plan::FieldPlan;
 use crate::plan::mapping::{self, Refusal};
@@ -28,6 +27,7 @@ impl Conversion {
         let mut converted = Converted {
             steps: Vec::new(),
             data_type: values_type(field.data_type()).clone(),
+            original: values_type(field.data_type()),
             ty: base,
             modifier: Modifier::of(base, base_typmod),
         };
@@ -64,8 +64,11 @@ impl Conversion {
             let values = Step::Values(converted.data_type.clone());
             converted.steps.push(values);
         }
-        let counts = self.unit.map(|unit| converted.unit(unit, self.rounding));
-        let counted = counts.transpose()?.unwrap_or(false);
+        let held = self.overflow.filter(|asked| *asked != Overflow::Null);
+        let mut rounding = self.rounding;
+        if let Some(unit) = self.unit {
+            converted.unit(unit, &mut rounding, held.is_some())?;
+        }
         if let Some(form) = self.form.filter(|form| *form != Form::Part) {
             converted.form(form, field)?;
         }
@@ -73,28 +76,33 @@ impl Conversion {
             converted.check_infinity()?;
         }
         // Twice: what is too large for a step is held back before it, and what becomes so after it.
-        let held = self.overflow.filter(|asked| *asked != Overflow::Null);
         let clamped_before =
             held.is_some_and(|overflow| converted.clamp_before(overflow, self.zone.is_some()));
         let time = matches!(
             converted.data_type,
             DataType::Time32(_) | DataType::Time64(_)
         );
+        let part = self.form == Some(Form::Part);
+        let timestamp = matches!(converted.data_type, DataType::Timestamp(_, _));
+        // Before the zone: microseconds have room where nanoseconds end.
+        if let Some(rounding) = rounding.take_if(|_| timestamp && !part) {
+            converted.round(rounding, held)?;
+        }
         let zone = self.zone.as_deref().map(offset).transpose()?;
         if let Some(east) = zone.filter(|_| !time) {
-            converted.zone(east)?;
+            converted.zone(east, part)?;
         }
-        if self.form == Some(Form::Part) {
+        if part {
             converted.part()?;
         }
-        if let Some(rounding) = self.rounding.filter(|_| !counted) {
+        if let Some(rounding) = rounding {
             converted.round(rounding, held)?;
         }
         let single = matches!(converted.steps.last(), Some(Step::Single { .. }));
         if let Some(overflow) = held {
             let clamped = converted.clamp(overflow);
             if !(clamped || clamped_before || single) {
-                return Err(meaningless("overflow", &converted.data_type, converted.ty));
+                return converted.meaningless("overflow");
             }
         }
         if let Some(east) = zone.filter(|_| time) {
@@ -120,6 +128,8 @@ impl Conversion {
 pub(super) struct Converted<'a> {
     pub(super) steps: Vec<Step>,
     pub(super) data_type: DataType,
+    /// What it was, for messages.
+    pub(super) original: &'a DataType,
     pub(super) ty: &'a PgType,
     pub(super) modifier: Modifier,
 }
@@ -132,7 +142,7 @@ impl Converted<'_> {
     }
 
     pub(super) fn meaningless<T>(&self, what: &str) -> Result<T, Refusal> {
-        Err(meaningless(what, &self.data_type, self.ty))
+        Err(meaningless(what, self.original, self.ty))
     }
 
     /// A tensor has the dimensions of its shape, where the column can have them.
@@ -144,41 +154,6 @@ impl Converted<'_> {
             self.push(Step::Shape(shaped.clone()), shaped)?;
         }
         Ok(())
-    }
-
-    /// Integers as times, or times as integers; tells whether the latter.
-    fn unit(&mut self, unit: Unit, rounding: Option<Rounding>) -> Result<bool, Refusal> {
-        use PgTypeKind as K;
-        let time = match unit {
-            Unit::Days => None,
-            Unit::Seconds => Some(TimeUnit::Second),
-            Unit::Milliseconds => Some(TimeUnit::Millisecond),
-            Unit::Microseconds => Some(TimeUnit::Microsecond),
-            Unit::Nanoseconds => Some(TimeUnit::Nanosecond),
-        };
-        match (Source::of(&self.data_type), &self.ty.kind, time) {
-            (Source::Integer, K::Date, None) => {
-                self.push(Step::Times(DataType::Date32), DataType::Date32)?;
-            }
-            (Source::Integer, K::Timestamp | K::Timestamptz | K::Interval, Some(unit)) => {
-                let zone = (self.ty.kind == K::Timestamptz).then(|| Arc::from("UTC"));
-                let times = match self.ty.kind == K::Interval {
-                    true => DataType::Duration(unit),
-                    false => DataType::Timestamp(unit, zone),
-                };
-                self.push(Step::Times(times.clone()), times)?;
-            }
-            (
-                Source::Duration | Source::Timestamp | Source::TimestampWithZone,
-                K::Int2 | K::Int4 | K::Int8 | K::Numeric,
-                Some(unit),
-            ) => {
-                self.push(Step::Count { unit, rounding }, DataType::Int64)?;
-                return Ok(true);
-            }
-            _ => return self.meaningless("a unit"),
-        }
-        Ok(false)
     }
 
     /// Sentinels are of dates and timestamps, and become what both have in PostgreSQL.
@@ -195,57 +170,11 @@ impl Converted<'_> {
         }
     }
 
-    fn zone(&mut self, east: i64) -> Result<(), Refusal> {
-        use PgTypeKind as K;
-        let zoned = self.ty.kind == K::Timestamptz;
-        if zoned && matches!(self.data_type, DataType::Date32 | DataType::Date64) {
-            let local = DataType::Timestamp(TimeUnit::Second, None);
-            self.push(Step::Midnight, local)?;
-        }
-        let DataType::Timestamp(unit, zone) = &self.data_type else {
-            return self.meaningless("a zone");
-        };
-        let becomes_local = matches!(self.ty.kind, K::Timestamp | K::Date | K::Time);
-        if zoned == zone.is_some() || !zoned && !becomes_local {
-            return self.meaningless("a zone");
-        }
-        let other = DataType::Timestamp(*unit, zoned.then(|| Arc::from("UTC")));
-        self.push(Step::Zone { east, zoned }, other)
-    }
-
-    /// A time of day with an offset is parsed, as text of that form is.
-    fn offset(&mut self, east: i64) -> Result<(), Refusal> {
-        match self.ty.kind == PgTypeKind::Timetz {
-            true => self.push(Step::Offset { east }, DataType::LargeUtf8),
-            false => self.meaningless("a zone"),
-        }
-    }
-
-    fn part(&mut self) -> Result<(), Refusal> {
-        match (&self.data_type, &self.ty.kind) {
-            (DataType::Timestamp(_, None), PgTypeKind::Date) => {
-                self.push(Step::Part { date: true }, DataType::Date32)
-            }
-            (DataType::Timestamp(unit, None), PgTypeKind::Time) => {
-                let time = match unit {
-                    TimeUnit::Second | TimeUnit::Millisecond => DataType::Time32(*unit),
-                    TimeUnit::Microsecond | TimeUnit::Nanosecond => DataType::Time64(*unit),
-                };
-                self.push(Step::Part { date: false }, time)
-            }
-            _ => self.meaningless("a part"),
-        }
-    }
-
     fn round(&mut self, rounding: Rounding, overflow: Option<Overflow>) -> Result<(), Refusal> {
         use DataType as D;
         use PgTypeKind as K;
         use Source as S;
         let nearest = rounding == Rounding::Nearest;
-        let step = match self.modifier {
-            Modifier::Precision(digits) => 10_i64.pow(6_u32.saturating_sub(digits.into())),
-            Modifier::None | Modifier::Length(_) | Modifier::Numeric { .. } | Modifier::Fields => 1,
-        };
         let kind = &self.ty.kind;
         let temporal = matches!(
             kind,
@@ -257,16 +186,11 @@ impl Converted<'_> {
             (K::Money { fraction_digits }, _) => i8::try_from(*fraction_digits).ok(),
             _ => None,
         };
-        let micros = Step::Micros { step, rounding };
         match (Source::of(&self.data_type), kind, scale) {
-            (S::Timestamp | S::TimestampWithZone, _, _) if temporal => {
-                let zoned = matches!(self.data_type, D::Timestamp(_, Some(_)));
-                let zone = zoned.then(|| Arc::from("UTC"));
-                self.push(micros, D::Timestamp(TimeUnit::Microsecond, zone))
-            }
-            (S::Time, _, _) if temporal => self.push(micros, D::Time64(TimeUnit::Microsecond)),
-            (S::Duration, _, _) if temporal => {
-                self.push(micros, D::Duration(TimeUnit::Microsecond))
+            (S::Timestamp | S::TimestampWithZone | S::Time | S::Duration | S::Interval, _, _)
+                if temporal =>
+            {
+                self.micros(step(self.modifier), Some(rounding))
             }
             // There is nothing to lose.
             (S::Decimal { scale: from, .. }, _, Some(scale)) if from <= scale => Ok(()),
@@ -287,6 +211,11 @@ impl Converted<'_> {
             (S::Decimal { .. } | S::Integer, K::Float8, _) if nearest => {
                 self.push(Step::Double, D::Float64)
             }
+            (S::Float { double: true } | S::Decimal { .. } | S::Integer, K::Float4, _)
+            | (S::Decimal { .. } | S::Integer, K::Float8, _) => Err(format!(
+                "numbers become {} by rounding to the nearest alone; ask for rounding: nearest",
+                self.ty.name
+            )),
             _ => self.meaningless("rounding"),
         }
     }

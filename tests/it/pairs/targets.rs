@@ -213,6 +213,16 @@ pub(crate) fn expected(
             format!("TIMESTAMP '1970-01-01' + ({x}) * INTERVAL '1 second'")
         }
         (Some("unit: seconds"), "interval") => format!("({x}) * INTERVAL '1 second'"),
+        // With the digits that the unit of the data has.
+        (Some("unit: seconds"), "numeric") => {
+            let digits = match source.name.split(['[', ',', ']']).nth(1) {
+                Some("ms") => 3,
+                Some("us") => 6,
+                Some("ns") => 9,
+                _ => 0,
+            };
+            format!("extract(epoch FROM {x})::numeric(30, {digits})")
+        }
         (Some("unit: seconds"), _) => format!("extract(epoch FROM {x})::numeric(20)::{sql_type}"),
         // Read back: see `read_back`.
         (Some("form: text"), _) if ty == "bytea" => format!("encode({x}, 'hex')::uuid"),
