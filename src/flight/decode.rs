@@ -16,6 +16,7 @@ use futures_util::stream::{self, Stream};
 use tonic::{Code, Status};
 
 use super::command;
+use super::expansion::expansion;
 use super::gate::{self, Gate, Limits, MAX_HEADER_BYTES, malformed};
 use super::meter::Messages;
 use crate::error::{Error, Result};
@@ -27,6 +28,7 @@ use crate::write::{Budget, Share, StreamMessage};
 pub(super) struct Decoder {
     schema: SchemaRef,
     gate: Gate,
+    limits: Limits,
     dictionaries: HashMap<i64, ArrayRef>,
     budget: Budget,
     stream: Arc<Flow>,
@@ -34,6 +36,8 @@ pub(super) struct Decoder {
     dictionary_shares: HashMap<i64, Vec<Share>>,
     /// For what the last message decompressed to; its rows are with PostgreSQL when the next is read.
     decompressed: Option<Share>,
+    /// For what its rows become while they are encoded.
+    expanded: Option<Share>,
 }
 
 impl Decoder {
@@ -48,11 +52,13 @@ impl Decoder {
         Ok(Self {
             schema: Arc::new(schema),
             gate,
+            limits,
             dictionaries: HashMap::new(),
             budget,
             stream,
             dictionary_shares: HashMap::new(),
             decompressed: None,
+            expanded: None,
         })
     }
 
@@ -67,7 +73,7 @@ impl Decoder {
     ) -> impl Stream<Item = Result<StreamMessage>> + Send {
         stream::try_unfold((self, messages), |(mut decoder, mut messages)| async move {
             loop {
-                decoder.decompressed = None;
+                (decoder.decompressed, decoder.expanded) = (None, None);
                 let Some(data) = messages.message().await.map_err(|status| broken(&status))? else {
                     return Ok(None);
                 };
@@ -130,6 +136,7 @@ impl Decoder {
                     .stream
                     .work(Activity::Decode, || guarded("batch", read))?;
                 self.stream.decoded(batch.num_rows());
+                self.expanded = self.expand(&batch, byte_count).await?;
                 Ok(Some(batch))
             }
             MessageHeader::DictionaryBatch => {
@@ -155,6 +162,31 @@ impl Decoder {
                 "a second schema came in the middle of the stream",
             )),
             _ => Err(malformed()),
+        }
+    }
+}
+
+/// As often as this, the memory of a message covers what its rows become.
+const COVERED: u64 = 2;
+
+impl Decoder {
+    /// Takes the memory in which a batch of so many bytes is encoded, where its message did not bring it.
+    async fn expand(&self, batch: &RecordBatch, byte_count: u64) -> Result<Option<Share>> {
+        let most = self.limits.max_decoded_bytes;
+        let more = expansion(batch).saturating_sub(byte_count.saturating_mul(COVERED));
+        if more > most {
+            return Err(Error::invalid_command(format!(
+                "nested columns and dictionaries make a batch of {byte_count} bytes {more} bytes larger when it \
+                 is written; at most {most} are taken: send fewer rows in a batch"
+            )));
+        }
+        match &self.decompressed {
+            _ if more == 0 => Ok(None),
+            None => {
+                let waiting = self.budget.decompressed(more);
+                Ok(self.stream.wait(Activity::Memory, waiting).await)
+            }
+            Some(_) => self.budget.decompressed_too(more).map(Some),
         }
     }
 }

@@ -185,17 +185,16 @@ impl MeteredBody {
         }
     }
 
-    /// Reads the prefix of a message and begins to wait for its memory. One that is compressed or too
+    /// Reads the prefix of a message and begins to wait for its memory. One that is too
     /// large goes on as it is, and is refused there.
     fn begin(&mut self) -> Option<Frame<Bytes>> {
         let prefix = std::mem::take(&mut self.prefix);
-        let (flag, mut length) = prefix.split_first()?;
+        let (_, mut length) = prefix.split_first()?;
         let length = length.try_get_u32().ok()?;
         let byte_count = u64::from(length);
         self.left = usize::try_from(length).unwrap_or(usize::MAX);
         let budget = self.meter.budget.clone();
-        let is_refused = *flag != 0 || byte_count > self.meter.max_message_bytes;
-        if is_refused {
+        if byte_count > self.meter.max_message_bytes {
             self.inbox = None;
         } else {
             self.waiting = Some(match self.inbox {
@@ -309,10 +308,16 @@ impl http_body::Body for MeteredBody {
             } else {
                 let size = (PREFIX_BYTES - this.prefix.len()).min(this.pending.len());
                 this.prefix.extend_from_slice(&this.pending.split_to(size));
-                if this.prefix.len() == PREFIX_BYTES
-                    && let Some(frame) = this.begin()
-                {
-                    return Poll::Ready(Some(Ok(frame)));
+                if this.prefix.len() == PREFIX_BYTES {
+                    // A call that says how is refused for it before its first message is looked at.
+                    if this.prefix.first() != Some(&0) {
+                        let told = "a message says that gRPC compressed it; messages are taken as they are, and \
+                                    Arrow's own compression within them";
+                        return Poll::Ready(Some(Err(Status::invalid_argument(told))));
+                    }
+                    if let Some(frame) = this.begin() {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
                 }
             }
         }

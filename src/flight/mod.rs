@@ -8,6 +8,7 @@ mod command;
 mod decode;
 mod door;
 mod envelope;
+mod expansion;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
 mod gate;

@@ -93,9 +93,22 @@ impl Budget {
         self.messages.acquire(message_weight(byte_count)).await
     }
 
-    /// Waits for what a batch takes once it is decompressed.
+    /// Waits for what a batch takes once it is decompressed, or for what its rows become when they are written.
     pub async fn decompressed(&self, byte_count: u64) -> Option<Share> {
         self.decompressed.acquire(byte_count).await
+    }
+
+    /// Takes what the rows of a batch become, for a stream that holds memory for having decompressed it.
+    ///
+    /// # Errors
+    /// As [`Budget::dictionary`], and for its reason.
+    pub fn decompressed_too(&self, byte_count: u64) -> Result<Share> {
+        self.decompressed.try_acquire(byte_count).ok_or_else(|| {
+            Error::unavailable(
+                "the rows of all streams fill the memory there is for what they become; try again later, raise \
+                 --memory-limit, or send such columns uncompressed",
+            )
+        })
     }
 
     /// Takes what a dictionary needs for as long as its stream lasts.
@@ -104,9 +117,7 @@ impl Budget {
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when the streams that run hold
     /// all there is: to wait for it while holding some could be to wait for each other.
     pub fn dictionary(&self, byte_count: u64) -> Result<Share> {
-        let permits = self.dictionaries.permits(byte_count);
-        let free = Arc::clone(&self.dictionaries.free);
-        free.try_acquire_many_owned(permits).map_err(|_| {
+        self.dictionaries.try_acquire(byte_count).ok_or_else(|| {
             Error::unavailable(
                 "the dictionaries of all streams fill the memory there is for them; try again later, raise \
                  --memory-limit, or send such columns as plain values",
@@ -163,6 +174,12 @@ impl Part {
             .acquire_many_owned(permits)
             .await
             .ok()
+    }
+
+    /// Takes it if it is free.
+    fn try_acquire(&self, byte_count: u64) -> Option<Share> {
+        let permits = self.permits(byte_count);
+        Arc::clone(&self.free).try_acquire_many_owned(permits).ok()
     }
 
     fn used(&self) -> u64 {

@@ -18,6 +18,7 @@
 mod crash;
 mod failover;
 mod fan_out;
+mod frozen;
 mod job;
 mod kill_points;
 mod link;

@@ -10,7 +10,7 @@ use tonic::Code;
 use crate::support::{COPIES, Client, Database, Pgflight, Put, Told, batch, wait_until, write};
 
 /// Three connections, soon.
-const SOON: [&str; 4] = ["--fan-out", "3", "--fan-out-after", "1MiB"];
+pub(crate) const SOON: [&str; 4] = ["--fan-out", "3", "--fan-out-after", "1MiB"];
 const ROWS: i32 = 500;
 const BATCHES: i32 = 40;
 /// Tables of ours that are not what they are to be, and writes that go on.
@@ -18,7 +18,7 @@ const LEFT: &str = "SELECT (SELECT count(*) FROM pg_class WHERE relname LIKE '\\
                     + (SELECT count(*) FROM pgflight.write WHERE state = 'open')";
 
 /// Batches of some 260 KiB, numbered through; the last id is given, to be wrong.
-fn batches(last: Option<i32>) -> Vec<RecordBatch> {
+pub(crate) fn batches(last: Option<i32>) -> Vec<RecordBatch> {
     let of = |number: i32| {
         let mut ids: Vec<i32> = (number * ROWS..(number + 1) * ROWS).collect();
         if let (Some(last), true) = (last, number == BATCHES - 1) {

@@ -4,8 +4,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::types::Int32Type;
-use arrow_array::{ArrayRef, DictionaryArray, Int32Array, Int64Array, StringArray};
+use arrow_array::types::{Int8Type, Int32Type};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, DictionaryArray, Int8Array, Int32Array, Int64Array, ListArray,
+    NullArray, RecordBatch, StringArray, StructArray,
+};
+use arrow_buffer::OffsetBuffer;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::{FlightData, SchemaAsIpc};
 use arrow_ipc::writer::IpcWriteOptions;
@@ -15,9 +19,12 @@ use arrow_ipc::{
     Struct_Builder, Type,
 };
 use arrow_schema::{DataType as D, Field, Fields, Schema, TimeUnit, UnionFields, UnionMode};
+use bytes::Bytes;
 use flatbuffers::FlatBufferBuilder;
 use futures_util::{StreamExt, stream};
-use tonic::Code;
+use http_body_util::{BodyExt, Full};
+use tonic::codegen::{Service, http};
+use tonic::{Code, Status};
 
 use crate::support::{Database, Pgflight, Put, Told, batch, path};
 
@@ -194,14 +201,18 @@ fn prefixed(length: i64, compressed: &[u8]) -> Vec<u8> {
     [&length.to_le_bytes()[..], compressed].concat()
 }
 
-const TABLE: &str =
-    "CREATE TABLE t (n bigint, m bigint, s text, j jsonb, a int[], d numeric, ts timestamptz)";
+const TABLE: &str = "CREATE TABLE t (n bigint, m bigint, s text, j jsonb, a int[], d numeric, ts timestamptz, b bool[], ss text[])";
+const LIMIT: u64 = 768 << 20;
+const SMALL: [&str; 4] = ["--memory-limit", "768MiB", "--max-copies", "4"];
+/// More than this, and something was kept of what was refused.
+const MAX_GROWTH: u64 = 128 << 20;
 
 /// Sends streams that must all be refused, and then one that must not.
 async fn check(cases: Vec<(&str, Vec<FlightData>, &str)>) {
     let database = Database::new().await;
     database.execute(TABLE).await;
-    let server = Pgflight::start(&database);
+    // What it is told to do with, and no more: beyond, the system gives it none and it aborts.
+    let server = Pgflight::start_below(&database, LIMIT, &SMALL);
     let mut client = server.client().await;
     for (what, messages, part) in cases {
         let status = client.put(Put(messages)).await.expect_err(what);
@@ -215,6 +226,8 @@ async fn check(cases: Vec<(&str, Vec<FlightData>, &str)>) {
     client.put(Put::bare(path(&["t"]), &[good])).await.unwrap();
     assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
     assert!(!server.has_panicked());
+    let held = server.memory("VmRSS");
+    assert!(held < MAX_GROWTH, "{} MiB are held", held >> 20);
 }
 
 #[tokio::test]
@@ -378,6 +391,8 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
     };
     // Every view shows all of a buffer of 1 MiB: its length, its first four bytes, buffer 0, offset 0.
     let one_view = [(1_i32 << 20).to_le_bytes(), *b"aaaa", [0; 4], [0; 4]].concat();
+    let long_view = |length: i32, prefix| [length.to_le_bytes(), prefix, [0; 4], [0; 4]].concat();
+    let short_view = |bytes: [u8; 2]| [&[2, 0, 0, 0, bytes[0], bytes[1]][..], &[0; 10]].concat();
     let views = one_view.repeat(100_000);
     let view_bytes = i64::try_from(views.len()).unwrap();
     let shared_views = raw(
@@ -537,6 +552,57 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
         (
             "text that is no UTF-8",
             text(text_of(&[0, 2], &[0xc3, 0x28])),
+            "cannot be decoded",
+        ),
+        (
+            "large text that is no UTF-8",
+            (
+                columns(&[("s", D::LargeUtf8)]),
+                raw(
+                    1,
+                    &[(0, 0), (0, 16), (16, 2)],
+                    &[&[0; 8][..], &[2, 0, 0, 0, 0, 0, 0, 0, 0xc3, 0x28]].concat(),
+                ),
+            ),
+            "cannot be decoded",
+        ),
+        (
+            "a view of no UTF-8",
+            view(raw(1, &[(0, 0), (0, 16)], &short_view([0xc3, 0x28])).views(&[0])),
+            "cannot be decoded",
+        ),
+        (
+            "a view that begins otherwise than its string",
+            view(
+                raw(
+                    1,
+                    &[(0, 0), (0, 16), (16, 16)],
+                    &[long_view(16, *b"abcd"), vec![b'x'; 16]].concat(),
+                )
+                .views(&[1]),
+            ),
+            "cannot be decoded",
+        ),
+        (
+            "lists that go back",
+            (
+                columns(&[("a", D::List(list_of(D::Int32)))]),
+                raw(
+                    2,
+                    &[(0, 0), (0, 12), (0, 0), (12, 8)],
+                    &little(&[0, 2, 1, 7, 7]),
+                )
+                .nodes(&[(2, 0), (2, 0)]),
+            ),
+            "cannot be decoded",
+        ),
+        (
+            "lists past their values",
+            (
+                columns(&[("a", D::List(list_of(D::Int32)))]),
+                raw(1, &[(0, 0), (0, 8), (0, 0), (8, 8)], &little(&[0, 9, 7, 7]))
+                    .nodes(&[(1, 0), (2, 0)]),
+            ),
             "cannot be decoded",
         ),
         (
@@ -775,6 +841,178 @@ async fn dictionaries_that_are_unknown_unsound_or_endless_are_refused() {
     check(cases).await;
 }
 
+/// The messages of a batch as it is, with its dictionaries, compressed or not.
+async fn messages(rows: RecordBatch, codec: Option<CompressionType>) -> Vec<FlightData> {
+    let options = IpcWriteOptions::default()
+        .try_with_compression(codec)
+        .unwrap();
+    FlightDataEncoderBuilder::new()
+        .with_dictionary_handling(DictionaryHandling::Resend)
+        .with_max_flight_data_size(usize::MAX)
+        .with_options(options)
+        .with_flight_descriptor(Some(path(&["t"])))
+        .build(stream::iter([Ok(rows)]))
+        .map(Result::unwrap)
+        .collect()
+        .await
+}
+
+#[tokio::test]
+async fn what_becomes_far_more_than_it_brings_is_refused_before_it_does() {
+    const MANY: usize = 60_000_000;
+    let zeros = || Arc::new(Int64Array::from(vec![0; 32 << 20])) as ArrayRef;
+    // One value of a mebibyte that as many keys name as one likes.
+    let long = || Arc::new(StringArray::from(vec!["x".repeat(1 << 20)])) as ArrayRef;
+    let named = |count: usize| {
+        let keys = Int8Array::from(vec![0; count]);
+        Arc::new(DictionaryArray::<Int8Type>::try_new(keys, long()).unwrap()) as ArrayRef
+    };
+    let in_list = |items: ArrayRef| {
+        let offsets = OffsetBuffer::from_lengths([items.len()]);
+        let item = Arc::new(Field::new("item", items.data_type().clone(), true));
+        Arc::new(ListArray::new(item, offsets, items, None)) as ArrayRef
+    };
+    let in_struct = |name: String, items: ArrayRef| {
+        let field = Arc::new(Field::new(name, items.data_type().clone(), true));
+        Arc::new(StructArray::from(vec![(field, items)])) as ArrayRef
+    };
+    let flags = || Arc::new(BooleanArray::from(vec![false; MANY])) as ArrayRef;
+    let cases: [(&str, &str, ArrayRef, Option<CompressionType>, &str); 9] = [
+        ("zeros by LZ4", "n", zeros(), Some(LZ4), "when decompressed"),
+        (
+            "zeros by ZSTD",
+            "n",
+            zeros(),
+            Some(ZSTD),
+            "when decompressed",
+        ),
+        ("an array of flags", "b", in_list(flags()), None, "larger"),
+        ("flags as JSON", "j", in_list(flags()), None, "larger"),
+        (
+            "a long name in every row",
+            "j",
+            in_struct("x".repeat(100_000), Arc::new(NullArray::new(1_000_000))),
+            None,
+            "larger",
+        ),
+        (
+            "a long value in every field",
+            "j",
+            in_struct("x".into(), named(100_000)),
+            None,
+            "larger",
+        ),
+        (
+            "an array of one long value",
+            "ss",
+            in_list(named(1000)),
+            None,
+            "larger",
+        ),
+        (
+            "compressed keys of a long value",
+            "ss",
+            in_list(named(1000)),
+            Some(ZSTD),
+            "larger",
+        ),
+        ("keys of a byte", "s", named(MANY), None, "larger"),
+    ];
+    let mut sent = Vec::new();
+    for (what, column, array, codec, part) in cases {
+        sent.push((what, messages(batch(&[(column, array)]), codec).await, part));
+    }
+    check(sent).await;
+}
+
+#[tokio::test]
+async fn what_becomes_more_than_it_brings_and_is_no_harm_lands() {
+    let database = Database::new().await;
+    database.execute(TABLE).await;
+    let server = Pgflight::start_below(&database, LIMIT, &SMALL);
+    let mut client = server.client().await;
+    let keys = Int8Array::from(vec![0; 100]);
+    let values = Arc::new(StringArray::from(vec!["x".repeat(1 << 17)]));
+    let items = Arc::new(DictionaryArray::<Int8Type>::try_new(keys, values).unwrap());
+    let item = Arc::new(Field::new("item", items.data_type().clone(), true));
+    let lists = ListArray::new(item, OffsetBuffer::from_lengths([40, 60]), items, None);
+    for codec in [None, Some(ZSTD)] {
+        let rows = batch(&[("ss", Arc::new(lists.clone()) as ArrayRef)]);
+        client.put(Put(messages(rows, codec).await)).await.unwrap();
+    }
+    let sums = "SELECT sum(cardinality(ss)) || ':' || sum(length(array_to_string(ss, ''))) FROM t";
+    assert_eq!(database.text(sums).await, format!("200:{}", 200 << 17));
+}
+
+#[tokio::test]
+async fn a_million_batches_of_a_row_leave_nothing_behind_in_memory() {
+    const BATCHES: usize = 1_000_000;
+    let database = Database::new().await;
+    database.execute("CREATE UNLOGGED TABLE t (n int)").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let rows = batch(&[("n", Arc::new(Int32Array::from(vec![7])) as ArrayRef)]);
+    let first = Put::bare(path(&["t"]), std::slice::from_ref(&rows));
+    client.put(first.clone()).await.unwrap();
+    let before = server.memory("VmRSS");
+    let [schema, row] = <[FlightData; 2]>::try_from(first.0).unwrap();
+    let many = stream::iter([schema]).chain(stream::iter(std::iter::repeat_n(row, BATCHES)));
+    let receipt = client.put_stream(many).await.unwrap();
+    assert_eq!(receipt["rowCount"], BATCHES.to_string());
+    let peak = server.memory("VmHWM");
+    assert!(
+        peak < before + (64 << 20),
+        "{} MiB before, {} MiB at most",
+        before >> 20,
+        peak >> 20
+    );
+}
+
+#[tokio::test]
+async fn a_compressed_grpc_message_is_refused_whatever_it_says_of_itself() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let server = Pgflight::start(&database);
+    let client = server.client().await;
+    let bomb = [&[1, 0, 0, 0, 8][..], &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0]].concat();
+    for (encoding, code) in [
+        (None, Code::InvalidArgument),
+        (Some("gzip"), Code::Unimplemented),
+        (Some("zstd"), Code::Unimplemented),
+        (Some("rot13"), Code::Unimplemented),
+    ] {
+        for method in ["DoPut", "DoAction"] {
+            let mut request = http::Request::post(format!(
+                "http://{}/arrow.flight.protocol.FlightService/{method}",
+                server.address
+            ))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+            if let Some(encoding) = encoding {
+                request = request.header("grpc-encoding", encoding);
+            }
+            let body = tonic::body::Body::new(Full::new(Bytes::from(bomb.clone())));
+            let mut channel = client.channel.clone();
+            std::future::poll_fn(|cx| channel.poll_ready(cx))
+                .await
+                .unwrap();
+            let mut answer = channel.call(request.body(body).unwrap()).await.unwrap();
+            let status = match Status::from_header_map(answer.headers()) {
+                Some(status) => status,
+                None => {
+                    let whole = std::mem::take(answer.body_mut()).collect().await.unwrap();
+                    Status::from_header_map(whole.trailers().unwrap()).unwrap()
+                }
+            };
+            assert_eq!(status.code(), code, "{method} {encoding:?}: {status}");
+        }
+    }
+    let good = batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
+    let mut client = server.client().await;
+    client.put(Put::bare(path(&["t"]), &[good])).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
+}
+
 #[tokio::test]
 async fn compressed_batches_land_as_what_they_were() {
     let database = Database::new().await;
@@ -787,14 +1025,7 @@ async fn compressed_batches_land_as_what_they_were() {
     ));
     for codec in [LZ4, ZSTD] {
         let rows = batch(&[("n", Arc::clone(&numbers)), ("s", Arc::clone(&texts))]);
-        let options = IpcWriteOptions::default()
-            .try_with_compression(Some(codec))
-            .unwrap();
-        let messages = FlightDataEncoderBuilder::new()
-            .with_options(options)
-            .with_flight_descriptor(Some(path(&["t"])))
-            .build(stream::iter([Ok(rows)]));
-        let messages: Vec<FlightData> = messages.map(Result::unwrap).collect().await;
+        let messages = messages(rows, Some(codec)).await;
         let body = messages[1].data_body.len();
         assert!(body < 120_000, "{body} bytes: compressed");
         client.put(Put(messages)).await.unwrap();

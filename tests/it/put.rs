@@ -356,6 +356,7 @@ async fn batches_beyond_grpcs_usual_limit_pass_and_those_beyond_ours_are_refused
         .put(Put::bare(path(&["wide"]), &[rows]))
         .await
         .expect_err("over the limit");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     assert!(status.message().contains("larger than"), "{status}");
     assert_eq!(database.text("SELECT count(*) FROM wide").await, "20480");
 }

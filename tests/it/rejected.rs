@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    ArrayRef, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array,
-    StringArray, TimestampNanosecondArray,
+    ArrayRef, Date32Array, Date64Array, Decimal128Array, DictionaryArray, FixedSizeBinaryArray,
+    Float64Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, StringArray,
+    Time32SecondArray, Time64MicrosecondArray, TimestampMicrosecondArray, TimestampNanosecondArray,
+    TimestampSecondArray, UInt64Array,
 };
+use arrow_buffer::IntervalMonthDayNano;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::{FlightData, FlightDescriptor};
 use futures_util::{StreamExt, stream};
@@ -23,6 +26,11 @@ fn text(value: &str) -> ArrayRef {
     Arc::new(StringArray::from(vec![value]))
 }
 
+fn decimal(precision: u8, scale: i8, digits: i128) -> ArrayRef {
+    let array = Decimal128Array::from(vec![digits]);
+    Arc::new(array.with_precision_and_scale(precision, scale).unwrap())
+}
+
 #[tokio::test]
 async fn a_value_or_type_that_cannot_go_names_its_place_and_leaves_nothing() {
     let database = Database::new().await;
@@ -32,12 +40,14 @@ async fn a_value_or_type_that_cannot_go_names_its_place_and_leaves_nothing() {
              CREATE DOMAIN positive AS int CHECK (VALUE > 0);
              CREATE TABLE t (n int, nn int NOT NULL DEFAULT 1, s text, v varchar(3), u uuid, m mood, p positive,
                              j jsonb, ts timestamp, k int UNIQUE CHECK (k < 100), b bytea, d date,
+                             tod time, iv interval, num numeric(5,2), si smallint,
                              g int GENERATED ALWAYS AS (n + 1) STORED)",
         )
         .await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
     let secret = "s3cret";
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     // Column, data, SQLSTATE, row, part of the message.
     let cases: Vec<(&str, ArrayRef, &str, &str, &str)> = vec![
         (
@@ -70,6 +80,86 @@ async fn a_value_or_type_that_cannot_go_names_its_place_and_leaves_nothing() {
             "0",
             "timestamp",
         ),
+        ("si", longs(&[Some(1 << 15)]), "22003", "0", "smallint"),
+        (
+            "n",
+            Arc::new(UInt64Array::from(vec![u64::MAX])),
+            "22003",
+            "0",
+            "integer",
+        ),
+        ("num", text("Infinity"), "22003", "0", "numeric(5,2)"),
+        ("num", text("1234.5"), "22003", "0", "numeric(5,2)"),
+        (
+            "num",
+            decimal(3, 0, 1_234),
+            "22003",
+            "0",
+            "more digits than its own type",
+        ),
+        ("num", decimal(9, 0, 1_234), "22003", "0", "numeric(5,2)"),
+        // The ends of what Arrow holds, which are not PostgreSQL's infinities by chance.
+        (
+            "ts",
+            Arc::new(TimestampMicrosecondArray::from(vec![i64::MIN])),
+            "22008",
+            "0",
+            "timestamp",
+        ),
+        (
+            "ts",
+            Arc::new(TimestampSecondArray::from(vec![i64::MAX])),
+            "22008",
+            "0",
+            "timestamp",
+        ),
+        (
+            "d",
+            Arc::new(Date32Array::from(vec![i32::MAX])),
+            "22008",
+            "0",
+            "date",
+        ),
+        (
+            "d",
+            Arc::new(Date32Array::from(vec![i32::MIN])),
+            "22008",
+            "0",
+            "date",
+        ),
+        (
+            "d",
+            Arc::new(Date64Array::from(vec![1])),
+            "22008",
+            "0",
+            "date",
+        ),
+        (
+            "tod",
+            Arc::new(Time32SecondArray::from(vec![86_401])),
+            "22008",
+            "0",
+            "time",
+        ),
+        (
+            "tod",
+            Arc::new(Time64MicrosecondArray::from(vec![-1])),
+            "22008",
+            "0",
+            "time",
+        ),
+        (
+            "iv",
+            Arc::new(IntervalMonthDayNanoArray::from(vec![
+                IntervalMonthDayNano::new(i32::MAX, i32::MIN, 1),
+            ])),
+            "22008",
+            "0",
+            "interval",
+        ),
+        ("j", text(&deep), "54001", "0", "stack depth"),
+        ("j", text(r#""\u0000""#), "22P05", "0", "Unicode"),
+        ("j", text("1e400000"), "22003", "0", "numeric"),
         // Types that do not go together, and columns that do not exist.
         ("n", text(secret), "22P02", "0", "integer"),
         ("d", Arc::new(Float64Array::from(vec![1.0])), "", "", "date"),

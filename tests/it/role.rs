@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use futures_util::{StreamExt, stream};
 use pgflight::auth::digest_of;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::support::{Client, Database, File, Pgflight, Put, Told, attempt, batch, write};
+use crate::fan_out::{SOON, batches};
+use crate::support::{
+    COPIES, Client, Database, File, Pgflight, Put, Told, attempt, batch, wait_until, write,
+};
 
 fn rows() -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
@@ -24,7 +28,7 @@ struct World {
 }
 
 impl World {
-    async fn new(name: &str) -> Self {
+    async fn new(name: &str, options: &[&str]) -> Self {
         let database = Database::new().await;
         let name = format!("{name}_{}", std::process::id());
         let (login, writer) = (format!("login_{name}"), format!("writer_{name}"));
@@ -48,7 +52,8 @@ impl World {
             digest_of("etl")
         ));
         let url = database.url.replacen("postgres@", &format!("{login}@"), 1);
-        let server = Pgflight::start_at(&url, &["--config", file.name()]);
+        let options = [&["--config", file.name()], options].concat();
+        let server = Pgflight::start_at(&url, &options);
         Self {
             database,
             server,
@@ -92,7 +97,7 @@ async fn save(client: &mut Client, id: &str, spec: &Value) -> Value {
 
 #[tokio::test]
 async fn every_way_to_write_has_the_rights_of_the_role_and_leaves_the_ledger_to_the_server() {
-    let world = World::new("ways").await;
+    let world = World::new("ways", &[]).await;
     let mut client = world.client().await;
     // Who wrote a row: the role that was current when its trigger ran.
     let watch = |table: &str| {
@@ -172,7 +177,7 @@ async fn every_way_to_write_has_the_rights_of_the_role_and_leaves_the_ledger_to_
 
 #[tokio::test]
 async fn what_the_role_may_not_do_is_refused_although_the_server_might() {
-    let world = World::new("rights").await;
+    let world = World::new("rights", &[]).await;
     let mut client = world.client().await;
     let spec = json!({"table": "sales.hidden", "mode": "MODE_APPEND"});
     let begun = client
@@ -214,5 +219,101 @@ async fn what_the_role_may_not_do_is_refused_although_the_server_might() {
             .await,
         "0"
     );
+    world.forget().await;
+}
+
+/// Of each table: how many transactions wrote it, whose it is, and how many rows are in it.
+const LANES: &str = "SELECT (SELECT count(DISTINCT xmin::text) FROM sales.{t}) || ' ' || tableowner || ' '
+    || (SELECT count(*) FROM sales.{t}) FROM pg_tables WHERE schemaname = 'sales' AND tablename = '{t}'";
+const SHADOWS: &str = "SELECT count(*) FROM pg_class WHERE relname LIKE '\\_pgflight\\_%'";
+
+#[tokio::test]
+async fn a_stream_that_fans_out_has_the_rights_of_the_role_in_every_lane() {
+    let world = World::new("lanes", &SOON).await;
+    let (database, writer) = (&world.database, &world.writer);
+    // Who wrote a row: the role that was current when it was copied.
+    database
+        .execute(&format!(
+            "CREATE TABLE sales.old (id int PRIMARY KEY, text text, who name DEFAULT current_user);
+             ALTER TABLE sales.old OWNER TO {writer}"
+        ))
+        .await;
+    let mut client = world.client().await;
+    let swap = json!({"table": "sales.old", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"});
+    let keyed = json!({"table": "sales.keyed_new", "mode": "MODE_CREATE", "tableDefinition": {"primaryKey": ["id"]}});
+    for (table, spec) in [
+        (
+            "made",
+            json!({"table": "sales.made", "mode": "MODE_CREATE"}),
+        ),
+        (
+            "replaced",
+            json!({"table": "sales.replaced", "mode": "MODE_OVERWRITE"}),
+        ),
+        ("keyed_new", keyed),
+        ("old", swap),
+    ] {
+        let put = Put::whole(write(spec), &batches(None));
+        let receipt = client
+            .put(put)
+            .await
+            .unwrap_or_else(|status| panic!("{table}: {status}"));
+        assert_eq!(receipt["rowCount"], "20000", "{table}");
+        let found = database.text(&LANES.replace("{t}", table)).await;
+        assert_eq!(found, format!("4 {writer} 20000"), "{table}");
+    }
+    let who = database.text("SELECT DISTINCT who FROM sales.old").await;
+    assert_eq!(who, *writer, "in every lane");
+    let recorded =
+        "SELECT DISTINCT principal || ' ' || state || ' ' || attempt_count FROM pgflight.write";
+    assert_eq!(database.text(recorded).await, "etl committed 4");
+    assert_eq!(database.text(SHADOWS).await, "0");
+    world.forget().await;
+}
+
+#[tokio::test]
+async fn a_role_that_is_taken_away_before_a_stream_fans_out_ends_it_in_its_name() {
+    let world = World::new("taken", &SOON).await;
+    let (database, writer, login) = (&world.database, &world.writer, &world.login);
+    let mut client = world.client().await;
+    let mut messages = Put::whole(
+        write(json!({"table": "sales.made", "mode": "MODE_CREATE"})),
+        &batches(None),
+    )
+    .0;
+    // The schema and a batch: less than what it takes to fan out.
+    let rest = messages.split_off(2);
+    let (go_on, stopped) = tokio::sync::oneshot::channel::<()>();
+    let rest = stream::once(stopped).flat_map(move |_| stream::iter(rest.clone()));
+    let running =
+        tokio::spawn(async move { client.put_stream(stream::iter(messages).chain(rest)).await });
+    wait_until(async || database.text(COPIES).await == "1", "one COPY runs").await;
+    database
+        .execute(&format!("REVOKE {writer} FROM {login}"))
+        .await;
+    go_on.send(()).unwrap();
+    let told = Told::from(
+        running
+            .await
+            .unwrap()
+            .expect_err("it is no member any more"),
+    );
+    assert_eq!(told.code, Code::PermissionDenied, "{}", told.message);
+    assert!(
+        told.message.contains(&format!("GRANT {writer} TO")),
+        "{}",
+        told.message
+    );
+    assert_eq!(
+        database
+            .text("SELECT to_regclass('sales.made') IS NULL")
+            .await,
+        "true"
+    );
+    wait_until(
+        async || database.text("SELECT state FROM pgflight.write").await == "aborted",
+        "the write has ended",
+    )
+    .await;
     world.forget().await;
 }

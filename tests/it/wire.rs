@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int32Array};
+use futures_util::{StreamExt, stream};
+use prost::Message;
 
-use crate::support::{Client, Database, Pgflight, Put, batch, path, wait_until};
+use crate::support::{COPIES, Client, Database, Pgflight, Put, batch, path, wait_until};
 
 /// RFC 9113, 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -383,6 +385,64 @@ async fn a_connection_that_has_grown_old_is_told_to_go() {
         },
     )
     .await;
+}
+
+#[tokio::test]
+async fn hundreds_of_connections_that_say_nothing_take_no_more_than_their_places() {
+    let options = [
+        "--max-connections",
+        "60",
+        "--max-connections-per-peer",
+        "50",
+    ];
+    check(&options, "idle connections", |server| {
+        // Two are the test's own clients, or will be.
+        let guests: Vec<Wire> = (0..1000).map(|_| Wire::bare(server)).collect();
+        let inside = guests.iter().filter(|guest| {
+            let heard = guest.hear(Duration::from_millis(10));
+            !heard.closed
+        });
+        let inside = inside.count();
+        assert!(inside < 50, "{inside} of 1000 are inside");
+    })
+    .await;
+}
+
+/// A host that is gone, or stands still, says nothing, and its connection stays as it is: whether anybody is
+/// there is asked by PING (RFC 9113, 6.7), which a living peer answers without being told to.
+#[tokio::test]
+async fn a_peer_that_no_longer_answers_is_let_go_with_all_that_it_held() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let server = Pgflight::start(&database);
+    let rows = batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
+    let messages = Put::bare(path(&["t"]), std::slice::from_ref(&rows)).0;
+    let wire = Wire::open(&server);
+    assert!(wire.send(&frame(HEADERS, END_HEADERS, 1, &put())));
+    for message in &messages {
+        let message = message.encode_to_vec();
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        assert!(wire.send(&frame(DATA, 0, 1, &[&[0], &length[..], &message].concat())));
+    }
+    wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
+    // A client that lives and has nothing to say is asked as well, and stays.
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let living = stream::iter(messages).chain(stream::once(ended).filter_map(|_| async { None }));
+    let mut client = server.client().await;
+    let living = tokio::spawn(async move { client.put_stream(living).await });
+    wait_until(async || database.text(COPIES).await == "2", "both run").await;
+    let heard = tokio::task::spawn_blocking(move || wire.hear(Duration::from_secs(60)));
+    let heard = heard.await.unwrap();
+    assert!(heard.kinds.contains(&PING), "{heard:?}");
+    assert!(heard.closed, "{heard:?}");
+    wait_until(
+        async || database.text(COPIES).await == "1",
+        "its COPY has ended",
+    )
+    .await;
+    end.send(()).unwrap();
+    living.await.unwrap().unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
 }
 
 #[tokio::test]
