@@ -177,6 +177,12 @@ impl Error {
         self
     }
 
+    /// Changes the message.
+    pub fn with_message(mut self, change: impl FnOnce(&str) -> String) -> Self {
+        self.0.message = change(&self.0.message);
+        self
+    }
+
     /// Names the column, unless one is named already.
     pub fn with_column(self, column: impl Into<String>) -> Self {
         self.with_context(|c| {

@@ -71,7 +71,7 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
         targets,
     };
     beside.spawn(running.follow(hangups, options.clone(), config));
-    let served = server.serve(asked_to_end()).await;
+    let served = Box::pin(server.serve(asked_to_end())).await;
     stop.cancel();
     // What they were about is another server's or the next start's.
     beside.abort_all();

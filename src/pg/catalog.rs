@@ -219,7 +219,7 @@ const FIND: &str = "
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relname = $2::text
       AND CASE WHEN $1::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = $1::text END
-      AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')";
+      AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c', 'i', 'I')";
 
 const SIMILAR: &str = "
     SELECT n.nspname::text, c.relname::text
@@ -321,6 +321,7 @@ fn check_writable(name: &QualifiedName, relkind: i8, takes_insert: bool) -> Resu
         Ok(b'm') => "a materialized view",
         Ok(b'f') => "a foreign table",
         Ok(b'S') => "a sequence",
+        Ok(b'i' | b'I') => "an index",
         _ => "a composite type",
     };
     Err(

@@ -51,7 +51,8 @@ impl KeyedAction {
 /// expression, and checked row by row.
 ///
 /// # Errors
-/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) with the SQL that makes one.
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) with the SQL that makes one;
+/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a view, which has none.
 pub async fn check_unique_index(
     transaction: &Transaction,
     target: &Relation,
@@ -63,6 +64,14 @@ pub async fn check_unique_index(
         .await?;
     if row.get(0) {
         return Ok(());
+    }
+    if row.get(1) {
+        return Err(Error::unsupported(format!(
+            "{} is a view, which has no unique index by which it could be told what is there; write to the table \
+             behind it, or use update_only or delete_by_key",
+            target.name
+        ))
+        .with_table(&target.name));
     }
     let keys = keys
         .iter()
@@ -84,7 +93,38 @@ const UNIQUE_INDEX: &str = "
           AND (SELECT pg_catalog.array_agg(a.attname::text ORDER BY a.attname::text COLLATE \"C\")
                FROM pg_catalog.pg_attribute a
                WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
-            = (SELECT pg_catalog.array_agg(k ORDER BY k COLLATE \"C\") FROM pg_catalog.unnest($2::text[]) k))";
+            = (SELECT pg_catalog.array_agg(k ORDER BY k COLLATE \"C\") FROM pg_catalog.unnest($2::text[]) k)),
+        EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = $1 AND relkind = 'v')";
+
+/// Checks that PostgreSQL can tell whether keys are equal, and which of two rows is the later one.
+///
+/// # Errors
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) for types that have no such
+/// operators, as json has none.
+pub async fn check_comparable(
+    transaction: &Transaction,
+    target: &Relation,
+    keys: &[Ident],
+    order_by: Option<&Ident>,
+) -> Result<()> {
+    transaction
+        .execute_all(&sql::compare_nothing(&target.name, keys, order_by))
+        .await
+        .map_err(|error| {
+            let error = match error.context().sqlstate.as_deref() {
+                Some(UNDEFINED_FUNCTION) => Error::schema_mismatch(format!(
+                    "the keys or order_by of {} are of a type whose values cannot be compared ({error}); name \
+                     other columns, or change the column's type, as from json to jsonb",
+                    target.name
+                ))
+                .with_context(|context| context.clone_from(error.context())),
+                _ => error,
+            };
+            error.with_table(&target.name)
+        })
+}
+
+const UNDEFINED_FUNCTION: &str = "42883";
 
 /// Refuses NULL keys, and several rows with the same keys unless an order settles them; then changes
 /// the target.
@@ -99,10 +139,9 @@ pub async fn merge(transaction: &Transaction, merge: &Merge<'_>) -> Result<u64> 
             .with_context(|context| context.sqlstate = Some(sqlstate.to_owned()))
     };
     let count = async |statement: String| -> Result<i64> {
-        Ok(transaction
-            .query_one(&statement, &[&merge.xact_ids])
-            .await?
-            .get(0))
+        let row = transaction.query_one(&statement, &[&merge.xact_ids]).await;
+        let in_target = |error: Error| error.with_table(&merge.target.name);
+        Ok(row.map_err(in_target)?.get(0))
     };
     let nulls = count(sql::count_null_keys(&merge.staging.name, merge.keys)).await?;
     if nulls > 0 {

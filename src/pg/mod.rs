@@ -37,7 +37,7 @@ pub use ledger::{
     begin, commit, committing_writes, count_open_writes, count_writes, find_attempt, find_write,
     finish_commit, lock_write_for_publish, recent_writes, record_attempt,
 };
-pub use merge::{KeyedAction, Merge, check_unique_index, merge};
+pub use merge::{KeyedAction, Merge, check_comparable, check_unique_index, merge};
 pub use migration::{ensure_schema, has_schema, migration};
 pub use password::PasswordSource;
 pub use pool::{Pool, PoolConfig, PoolUsage, Session, Timeouts, Usage};
@@ -56,7 +56,7 @@ pub use staging::{
 pub use swap::{check_swappable, create_twin, swap_in};
 pub use table::{
     add_columns, add_columns_statement, add_primary_key, add_primary_key_statement, check_owned,
-    check_primary_key, create_table, create_table_statement, delete_all, missing_columns, qualify,
-    truncate,
+    check_primary_key, check_truncatable, create_table, create_table_statement, delete_all,
+    missing_columns, qualify, truncate,
 };
 pub use transaction::{Outcome, Transaction};

@@ -255,7 +255,8 @@ impl Pool {
     }
 
     async fn connection(&self, pool: &Connections) -> Result<Object<Connector>> {
-        pool.get().await.map_err(|error| match error {
+        // Apart: connecting takes much room, and every future that comes to it would have it.
+        Box::pin(pool.get()).await.map_err(|error| match error {
             PoolError::Timeout(TimeoutType::Wait) => Error::unavailable(format!(
                 "all {} connections to PostgreSQL are busy; try again later",
                 pool.status().max_size

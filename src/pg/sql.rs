@@ -219,6 +219,20 @@ pub(super) fn count_doubled_keys(staging: &QualifiedName, keys: &[Ident]) -> Str
     )
 }
 
+/// Compares keys of no row at all, which PostgreSQL refuses when it cannot compare them.
+pub(super) fn compare_nothing(
+    table: &QualifiedName,
+    keys: &[Ident],
+    order_by: Option<&Ident>,
+) -> String {
+    let keys = list(keys);
+    let (also, order) = match order_by {
+        Some(order_by) => (format!(", {order_by}"), format!(" ORDER BY {order_by}")),
+        None => (String::new(), String::new()),
+    };
+    format!("SELECT FROM {table} WHERE false GROUP BY {keys}{also}{order}")
+}
+
 /// One statement of a keyed mode. Rows are taken in the order of their keys, so that two writes that
 /// meet wait for each other instead of deadlocking, as far as the planner keeps the order.
 pub(super) fn merge(merge: &Merge<'_>) -> String {

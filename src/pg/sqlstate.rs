@@ -178,11 +178,11 @@ fn without_quoted_values(message: &str) -> &str {
 /// Appendix A of PostgreSQL's manual lists the codes.
 fn kind(sqlstate: &str) -> ErrorKind {
     match sqlstate {
-        "0A000" => ErrorKind::Unsupported,
+        "0A000" | "42809" => ErrorKind::Unsupported,
         "3D000" | "3F000" | "42P01" => ErrorKind::NotFound,
         "42P06" | "42P07" | "42710" => ErrorKind::AlreadyExists,
         "42501" | "28000" | "28P01" => ErrorKind::PermissionDenied,
-        "42703" | "42704" | "42804" | "42701" => ErrorKind::SchemaMismatch,
+        "42703" | "42704" | "42804" | "42701" | "42883" => ErrorKind::SchemaMismatch,
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" | "40001" | "40P01" | "55P03"
         | "57014" => ErrorKind::Unavailable,
         "P0001" | "44000" | SYNTAX_ERROR => ErrorKind::DataRejected,
@@ -210,6 +210,8 @@ mod tests {
         check("57P01", ErrorKind::Unavailable);
         check("40001", ErrorKind::Unavailable);
         check("42501", ErrorKind::PermissionDenied);
+        check("42809", ErrorKind::Unsupported);
+        check("42883", ErrorKind::SchemaMismatch);
         check("XX000", ErrorKind::Internal);
         check("", ErrorKind::Internal);
     }

@@ -151,6 +151,24 @@ pub async fn check_owned(transaction: &Transaction, relation: &Relation, what: &
     .with_table(&relation.name))
 }
 
+/// Checks that a table can be emptied by [`truncate`], as a view cannot.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) with what can be done.
+pub async fn check_truncatable(transaction: &Transaction, relation: &Relation) -> Result<()> {
+    let is_view =
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = $1 AND relkind = 'v')";
+    let row = transaction.query_one(is_view, &[&relation.oid]).await?;
+    match row.get(0) {
+        false => Ok(()),
+        true => Err(Error::unsupported(format!(
+            "{} is a view: nobody can truncate it; overwrite with delete",
+            relation.name
+        ))
+        .with_table(&relation.name)),
+    }
+}
+
 /// Removes all rows and keeps the table, its grants, indexes and views. Locks everybody out
 /// until the transaction ends.
 ///

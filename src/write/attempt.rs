@@ -99,7 +99,7 @@ impl Writer {
         }
         let spec = spec_of(write)?;
         let plan = stream.work(Activity::Plan, || plan(&spec, schema, &named))?;
-        let opening = Lane::open(&transaction, &relation.name, &plan);
+        let opening = Lane::open(&transaction, &relation.name, &named.name, &plan);
         let lane = stream.wait(Activity::Open, opening).await?;
         let incoming = Incoming {
             messages,

@@ -192,7 +192,7 @@ impl Writer {
         let plan = source.plan();
         let opening = transactions
             .iter()
-            .map(|transaction| Lane::open(transaction, &shadow, plan));
+            .map(|transaction| Lane::open(transaction, &shadow, &filling.target.name, plan));
         let mut lanes = Lanes::new(try_join_all(opening).await?);
         source.pour(&mut lanes, u64::MAX).await?;
         let loaded = lanes.finish().await?;

@@ -31,18 +31,27 @@ pub(super) struct Loaded {
 pub(super) struct Lane {
     sink: CopySink,
     row_count: u64,
+    whereabouts: Whereabouts,
+}
+
+/// What a caller knows by another name or number than PostgreSQL does.
+struct Whereabouts {
+    /// The table of the COPY, and the one that it is or stands for.
+    table: QualifiedName,
+    target: QualifiedName,
     /// Where rows that came one after another were in the lane, and in the stream.
     runs: VecDeque<(u64, u64)>,
 }
 
 impl Lane {
-    /// Starts the COPY of what the plan encodes.
+    /// Starts the COPY of what the plan encodes, into a table that is the target or stands for it.
     ///
     /// # Errors
     /// What PostgreSQL said.
     pub(super) async fn open(
         transaction: &Transaction,
         table: &QualifiedName,
+        target: &QualifiedName,
         plan: &EncodePlan,
     ) -> Result<Self> {
         let mut sink = CopySink::open(transaction, table, plan.column_names()).await?;
@@ -50,28 +59,33 @@ impl Lane {
         Ok(Self {
             sink,
             row_count: 0,
-            runs: VecDeque::new(),
+            whereabouts: Whereabouts {
+                table: table.clone(),
+                target: target.clone(),
+                runs: VecDeque::new(),
+            },
         })
     }
 
     async fn ready(&mut self) -> Result<()> {
         let ready = self.sink.ready().await;
-        ready.map_err(|error| place_in_stream(&self.runs, error))
+        ready.map_err(|error| self.whereabouts.told(error))
     }
 
     async fn failed(&mut self) -> Error {
         let error = self.sink.failed().await;
-        place_in_stream(&self.runs, error)
+        self.whereabouts.told(error)
     }
 
     fn put(&mut self, chunk: Bytes, rows: Range<u64>) -> Result<()> {
         let goes_on = |&(here, in_stream): &(u64, u64)| {
             self.row_count - here == rows.start.saturating_sub(in_stream)
         };
-        if !self.runs.back().is_some_and(goes_on) {
-            self.runs.push_back((self.row_count, rows.start));
-            if self.runs.len() > REMEMBERED {
-                self.runs.pop_front();
+        let runs = &mut self.whereabouts.runs;
+        if !runs.back().is_some_and(goes_on) {
+            runs.push_back((self.row_count, rows.start));
+            if runs.len() > REMEMBERED {
+                runs.pop_front();
             }
         }
         self.row_count += rows.end - rows.start;
@@ -89,20 +103,31 @@ impl Lane {
         let finished = self.sink.finish().await;
         Ok(Loaded {
             row_count: self.row_count,
-            copied_row_count: finished.map_err(|error| place_in_stream(&self.runs, error))?,
+            copied_row_count: finished.map_err(|error| self.whereabouts.told(error))?,
             byte_count,
         })
     }
 }
 
-/// PostgreSQL counts the rows of its COPY; who hears of it knows those of the stream.
-fn place_in_stream(runs: &VecDeque<(u64, u64)>, error: Error) -> Error {
-    error.with_context(|context| {
-        context.row = context.row.and_then(|row| {
-            let (here, in_stream) = runs.iter().rev().find(|(here, _)| *here <= row)?;
-            Some(in_stream + (row - here))
-        });
-    })
+impl Whereabouts {
+    /// PostgreSQL counts the rows of its COPY and names its table; who hears of it knows the rows of the
+    /// stream, and the target.
+    fn told(&self, error: Error) -> Error {
+        let error = match self.table == self.target {
+            true => error,
+            false => error.with_message(|message| {
+                let (table, target) = (&self.table.name, &self.target.name);
+                message.replace(table.as_str(), target.as_str())
+            }),
+        };
+        error.with_context(|context| {
+            context.row = context.row.and_then(|row| {
+                let mut runs = self.runs.iter().rev();
+                let (here, in_stream) = runs.find(|(here, _)| *here <= row)?;
+                Some(in_stream + (row - here))
+            });
+        })
+    }
 }
 
 /// Dropping them, or a lane of them, without its end fails the COPYs: PostgreSQL then keeps nothing.

@@ -110,7 +110,7 @@ impl Writer {
                 let staging = open_temporary(&transaction, spec, schema, &relation)
                     .await
                     .map_err(in_table)?;
-                let loaded = load(&transaction, spec, schema, &staging, incoming)
+                let loaded = load(&transaction, spec, schema, &staging, &relation, incoming)
                     .await
                     .map_err(in_table)?;
                 let xact_ids = [transaction.xmin().await?];
@@ -133,14 +133,14 @@ impl Writer {
                 let staging = open_temporary(&transaction, spec, schema, &relation)
                     .await
                     .map_err(in_table)?;
-                let loaded = load(&transaction, spec, schema, &staging, incoming)
+                let loaded = load(&transaction, spec, schema, &staging, &relation, incoming)
                     .await
                     .map_err(in_table)?;
                 let xact_ids = [transaction.xmin().await?];
                 publish_rows(&transaction, &relation, &staging, &xact_ids).await?;
                 loaded
             }
-            _ => load(&transaction, spec, schema, &relation, incoming)
+            _ => load(&transaction, spec, schema, &relation, &relation, incoming)
                 .await
                 .map_err(in_table)?,
         };
@@ -174,7 +174,7 @@ impl Writer {
         };
         let plan = straight_plan(spec, schema, &filled, incoming.stream)?;
         let stream = incoming.stream;
-        let opening = Lane::open(&transaction, &filled.name, &plan);
+        let opening = Lane::open(&transaction, &filled.name, &target.name, &plan);
         let mut lanes = Lanes::one(stream.wait(Activity::Open, opening).await?);
         let mut source = Source::new(&plan, incoming);
         if source
@@ -192,9 +192,9 @@ impl Writer {
                         transaction,
                         loaded: lanes.finish_one().await?,
                     };
-                    // Apart, since a future holds all that it may await, and few streams come here.
-                    let fanned = Box::pin(self.fan_out(filling, &filled, begun, more, source));
-                    return fanned.await;
+                    let fanned = self.fan_out(filling, &filled, begun, more, source);
+                    // Apart, as few streams come here and it takes much room.
+                    return Box::pin(fanned).await;
                 }
             }
         }
@@ -281,13 +281,14 @@ async fn load<S>(
     spec: &WriteSpec,
     schema: &Schema,
     relation: &Relation,
+    target: &Relation,
     incoming: Incoming<'_, S>,
 ) -> Result<Loaded>
 where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
     let plan = straight_plan(spec, schema, relation, incoming.stream)?;
-    let opening = Lane::open(transaction, &relation.name, &plan);
+    let opening = Lane::open(transaction, &relation.name, &target.name, &plan);
     let lane = incoming.stream.wait(Activity::Open, opening).await?;
     let loaded = pipeline::load(&plan, incoming, lane).await?;
     if loaded.copied_row_count < loaded.row_count {

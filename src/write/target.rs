@@ -12,8 +12,9 @@ use super::spec::{
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerWrite, Publish, TableLock, Transaction, check_rights, check_sequences, check_swappable,
-    check_unique_index, has_geometry, lock_relation, qualify, two_phase_obstacle,
+    LedgerWrite, Publish, TableLock, Transaction, check_comparable, check_rights, check_sequences,
+    check_swappable, check_truncatable, check_unique_index, has_geometry, lock_relation, qualify,
+    two_phase_obstacle,
 };
 use crate::plan::ddl::{ColumnDefinition, asks_for_geometry, column_definitions};
 use crate::plan::{EncodePlan, FieldPlan, Ident, QualifiedName, Relation};
@@ -94,6 +95,9 @@ async fn existing(
     if publish == Publish::Swap {
         check_swappable(transaction, &relation).await?;
     }
+    if publish == Publish::Truncate {
+        check_truncatable(transaction, &relation).await?;
+    }
     if spec.sync_sequences {
         check_sequences(transaction, &relation).await?;
     }
@@ -111,6 +115,7 @@ async fn existing(
         if action.needs_unique_index() {
             check_unique_index(transaction, &relation, keys).await?;
         }
+        check_comparable(transaction, &relation, keys, order_by.as_ref()).await?;
     }
     Ok(Target::Existing(relation, publish, added))
 }

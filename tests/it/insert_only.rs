@@ -135,6 +135,18 @@ async fn views_are_written_where_they_take_insert() {
         );
     }
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+    let mut overwrite = json!({"table": "plain", "mode": "MODE_OVERWRITE"});
+    let refused = client.begin("over", overwrite.clone(), &rows(&[1])).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented, "{refused}");
+    assert!(
+        refused.message().contains("overwrite with delete"),
+        "{refused}"
+    );
+    overwrite["overwriteWith"] = "OVERWRITE_WITH_DELETE".into();
+    let put = Put::whole(write(overwrite), &[rows(&[1])]);
+    client.put(put).await.unwrap();
+    assert_eq!(database.text("SELECT id FROM t").await, "1");
     let wider = json!({"table": "plain", "mode": "MODE_APPEND", "schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS"});
     let ids: ArrayRef = Arc::new(Int32Array::from(vec![1]));
     let refused = client

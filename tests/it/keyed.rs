@@ -376,6 +376,73 @@ async fn keys_and_order_are_compared_as_the_columns_collations_say() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_compared_or_has_no_index_of_its_own_is_refused_before_the_rows() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE TABLE d (id int PRIMARY KEY, doc json, place point);
+             INSERT INTO d VALUES (1, '{}', '(1,2)'); CREATE VIEW v AS SELECT * FROM d",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let texts = Arc::new(StringArray::from(vec!["{}"])) as ArrayRef;
+    let rows = batch(&[("id", ints(&[Some(1)])), ("doc", texts)]);
+    let by = |keys: &str| json!({"keys": [keys]});
+    let cases = [
+        (
+            "d",
+            "MODE_DELETE_BY_KEY",
+            by("doc"),
+            "operator for type json",
+            "SCHEMA_MISMATCH",
+        ),
+        (
+            "d",
+            "MODE_UPDATE_ONLY",
+            by("doc"),
+            "cannot be compared",
+            "SCHEMA_MISMATCH",
+        ),
+        (
+            "d",
+            "MODE_UPSERT",
+            json!({"keys": ["id"], "orderBy": "doc"}),
+            "from json to jsonb",
+            "SCHEMA_MISMATCH",
+        ),
+        (
+            "v",
+            "MODE_UPSERT",
+            by("id"),
+            "v is a view, which has no unique index",
+            "UNSUPPORTED",
+        ),
+        (
+            "v",
+            "MODE_INSERT_IF_ABSENT",
+            by("id"),
+            "the table behind it",
+            "UNSUPPORTED",
+        ),
+    ];
+    for (table, mode, mut more, part, reason) in cases {
+        more["table"] = table.into();
+        for outcome in both_ways(&mut client, &database, &spec(mode, more.clone()), &rows).await {
+            let told = Told::from(outcome.expect_err(part));
+            assert!(told.message.contains(part), "{mode}: {}", told.message);
+            assert_eq!(told.reason, reason, "{mode}: {}", told.message);
+            assert_eq!(told.details["table"], format!("public.{table}"), "{mode}");
+        }
+    }
+    // What is advised works.
+    let delete = spec("MODE_DELETE_BY_KEY", json!({"table": "v", "keys": ["id"]}));
+    let ids = batch(&[("id", ints(&[Some(1)]))]);
+    client.put(Put::whole(write(delete), &[ids])).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM d").await, "0");
+}
+
+#[tokio::test]
 async fn a_right_that_the_commit_needs_is_missed_at_begin() {
     let database = Database::new().await;
     let (_, name) = database.url.rsplit_once('/').unwrap();

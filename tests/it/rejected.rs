@@ -224,7 +224,7 @@ async fn a_target_that_is_no_table_for_data_is_refused_by_kind() {
     database
         .execute(
             "CREATE TABLE t (n int); CREATE VIEW v AS SELECT 1 AS n; CREATE MATERIALIZED VIEW m AS SELECT 1 AS n;
-             CREATE SEQUENCE s",
+             CREATE SEQUENCE s; CREATE INDEX i ON t (n)",
         )
         .await;
     let server = Pgflight::start(&database);
@@ -233,6 +233,7 @@ async fn a_target_that_is_no_table_for_data_is_refused_by_kind() {
         (vec!["v"], Code::Unimplemented, "a view"),
         (vec!["m"], Code::Unimplemented, "a materialized view"),
         (vec!["s"], Code::Unimplemented, "a sequence"),
+        (vec!["i"], Code::Unimplemented, "an index"),
         (
             vec!["pg_catalog", "pg_class"],
             Code::PermissionDenied,

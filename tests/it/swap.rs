@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use crate::support::{Client, Database, Pgflight, Put, attempt, batch, write};
+use crate::support::{Client, Database, Pgflight, Put, Told, attempt, batch, write};
 
 async fn setup(sql: &str) -> (Database, Pgflight, Client) {
     let database = Database::new().await;
@@ -266,6 +266,24 @@ async fn what_becomes_wrong_before_the_commit_leaves_the_old_table() {
         let twins = r"SELECT relname FROM pg_class WHERE relname LIKE '\_pgflight\_%'";
         assert_eq!(database.text(twins).await, "", "{sql}");
     }
+}
+
+#[tokio::test]
+async fn a_row_that_a_check_of_the_table_refuses_is_told_of_that_table() {
+    let (database, _server, mut client) =
+        setup("CREATE TABLE t (id int CHECK (id < 10), \"Name\" text)").await;
+    client.begin("w", swap("t"), &rows(&[])).await.unwrap();
+    let by_attempt = Put::whole(attempt("w", 0, "a"), &[rows(&[1, 10])]);
+    let in_one_go = Put::whole(write(swap("t")), &[rows(&[1, 10])]);
+    for put in [by_attempt, in_one_go] {
+        let told = Told::from(client.put(put).await.unwrap_err());
+        let part = "new row for relation \"t\" violates check constraint \"t_id_check\"";
+        assert!(told.message.contains(part), "{}", told.message);
+        assert!(!told.message.contains("_pgflight_"), "{}", told.message);
+        assert_eq!(told.details["table"], "public.t");
+        assert_eq!(told.details["row"], "1");
+    }
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }
 
 #[tokio::test]
