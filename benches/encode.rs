@@ -6,7 +6,9 @@
 //!
 //! Three tables, each a batch of 10,000 rows as Spark sends them: 19 columns like New York's taxi
 //! trips, with decimals and NULLs; three columns of fixed size; and wide text. `decode+encode`
-//! begins with the Arrow IPC message, as the server does. All on one core.
+//! begins with the Arrow IPC message, as the server does. `memcpy` copies between the same two buffers
+//! again and again, which stay in the caches as far as they fit; `memcpy from memory` between ever
+//! others. All on one core.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail by panicking")]
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
@@ -26,6 +28,9 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pgflight::encode::Chunks;
 use pgflight::plan::EncodePlan;
 use pgflight_benches::{CHUNK, ROWS, Values};
+
+/// Bytes that no processor's caches hold.
+const BEYOND_CACHES: usize = 512 << 20;
 
 fn measure(criterion: &mut Criterion, name: &str, columns: &[Values]) {
     let batch = pgflight_benches::batch(columns);
@@ -66,6 +71,16 @@ fn measure(criterion: &mut Criterion, name: &str, columns: &[Values]) {
         b.iter(|| {
             copy.copy_from_slice(black_box(&expected));
             black_box(&copy);
+        });
+    });
+    let mut pairs = vec![(expected.clone(), copy); BEYOND_CACHES / (2 * expected.len()) + 1];
+    let mut next = 0;
+    group.bench_function("memcpy from memory", |b| {
+        b.iter(|| {
+            let (from, to) = &mut pairs[next];
+            to.copy_from_slice(black_box(from));
+            black_box(to);
+            next = (next + 1) % pairs.len();
         });
     });
     let message = Message::of(&batch);

@@ -80,7 +80,7 @@ def _publish(bench: Bench, shape: Shape, table: pa.Table, share: float) -> dict[
 def _staged(server: Server, rows: pa.Table) -> tuple[float, float]:
     """Seconds to stage two halves at once, and to publish them."""
     endpoint = Endpoint.parse(server.url)
-    spec = command.write_spec(TARGET, "append")
+    spec = command.write_spec(TARGET, "append", publish="staged")
     write = DistributedWrite.begin(endpoint, spec, rows.schema)
     started = time.perf_counter()
     with ThreadPoolExecutor(2) as pool:
