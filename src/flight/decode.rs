@@ -10,11 +10,12 @@ use arrow_buffer::Buffer;
 use arrow_flight::FlightData;
 use arrow_ipc::MessageHeader;
 use arrow_ipc::convert::try_fb_to_schema;
-use arrow_ipc::reader::{read_dictionary, read_record_batch};
-use arrow_schema::{ArrowError, Schema, SchemaRef};
+use arrow_ipc::reader::read_dictionary;
+use arrow_schema::{Schema, SchemaRef};
 use futures_util::stream::{self, Stream};
 use tonic::{Code, Status};
 
+use super::columns::{Received, undecodable, undecodable_column};
 use super::command;
 use super::expansion::expansion;
 use super::gate::{self, Gate, Limits, MAX_HEADER_BYTES, malformed};
@@ -38,6 +39,8 @@ pub(super) struct Decoder {
     decompressed: Option<Share>,
     /// For what its rows become while they are encoded.
     expanded: Option<Share>,
+    /// Rows that have been read.
+    row_count: u64,
 }
 
 impl Decoder {
@@ -59,6 +62,7 @@ impl Decoder {
             dictionary_shares: HashMap::new(),
             decompressed: None,
             expanded: None,
+            row_count: 0,
         })
     }
 
@@ -125,17 +129,23 @@ impl Decoder {
                     self.decompressed = self.stream.wait(Activity::Memory, decompressed).await;
                 }
                 let read = || {
-                    let schema = Arc::clone(&self.schema);
-                    let version = message.version();
-                    // Shared, not copied. Protobuf lays the body at any address; the reader copies those
-                    // buffers that need an alignment and do not have it, which text never does.
-                    let body = Buffer::from(data.data_body.clone());
-                    read_record_batch(&body, batch, schema, &self.dictionaries, None, &version)
+                    let received = Received {
+                        // Shared, not copied. Protobuf lays the body at any address; the reader copies those
+                        // buffers that need an alignment and do not have it, which text never does.
+                        body: &Buffer::from(data.data_body.clone()),
+                        batch,
+                        schema: &self.schema,
+                        dictionaries: &self.dictionaries,
+                        version: message.version(),
+                        first_row: self.row_count,
+                    };
+                    received.read()
                 };
                 let batch = self
                     .stream
                     .work(Activity::Decode, || guarded("batch", read))?;
                 self.stream.decoded(batch.num_rows());
+                self.row_count += u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
                 self.expanded = self.expand(&batch, byte_count).await?;
                 Ok(Some(batch))
             }
@@ -153,7 +163,9 @@ impl Decoder {
                     let version = message.version();
                     // A copy, since it outlives the message.
                     let body = Buffer::from(data.data_body.as_ref());
-                    read_dictionary(&body, batch, &self.schema, dictionaries, &version)
+                    read_dictionary(&body, batch, &self.schema, dictionaries, &version).map_err(
+                        |error| undecodable_column(self.gate.column_of(batch.id()), &error),
+                    )
                 };
                 let read = || guarded("dictionary", read);
                 self.stream.work(Activity::Decode, read).map(|()| None)
@@ -213,7 +225,12 @@ fn read_schema(header: &[u8], limits: Limits) -> Result<(Gate, Schema)> {
         .header_as_schema()
         .ok_or_else(|| Error::invalid_command("the stream does not begin with an Arrow schema"))?;
     let gate = Gate::new(schema, limits)?;
-    Ok((gate, guarded("schema", || try_fb_to_schema(schema))?))
+    Ok((
+        gate,
+        guarded("schema", || {
+            try_fb_to_schema(schema).map_err(|error| undecodable("schema", &error))
+        })?,
+    ))
 }
 
 /// Panics of the decoder since the process began: to stay at 0.
@@ -227,12 +244,9 @@ pub(super) fn panics() -> u64 {
 
 /// The gate leaves nothing that arrow's reader is known to panic on. What is not known must end the
 /// stream and not the server, and be heard of.
-fn guarded<T>(what: &str, read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T> {
+fn guarded<T>(what: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(Ok(read)) => Ok(read),
-        Ok(Err(error)) => Err(Error::invalid_command(format!(
-            "the Arrow {what} message cannot be decoded: {error}"
-        ))),
+        Ok(read) => read,
         Err(_) => {
             metrics::count_decode_panic();
             let decode_panics = PANICS.fetch_add(1, Ordering::Relaxed) + 1;

@@ -4,6 +4,7 @@ mod action;
 mod audit;
 mod auth;
 mod client;
+mod columns;
 mod command;
 mod decode;
 mod door;

@@ -552,7 +552,7 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
         (
             "text that is no UTF-8",
             text(text_of(&[0, 2], &[0xc3, 0x28])),
-            "cannot be decoded",
+            "is not UTF-8",
         ),
         (
             "large text that is no UTF-8",
@@ -564,12 +564,12 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
                     &[&[0; 8][..], &[2, 0, 0, 0, 0, 0, 0, 0, 0xc3, 0x28]].concat(),
                 ),
             ),
-            "cannot be decoded",
+            "is not UTF-8",
         ),
         (
             "a view of no UTF-8",
             view(raw(1, &[(0, 0), (0, 16)], &short_view([0xc3, 0x28])).views(&[0])),
-            "cannot be decoded",
+            "is not UTF-8",
         ),
         (
             "a view that begins otherwise than its string",
@@ -791,12 +791,12 @@ async fn dictionaries_that_are_unknown_unsound_or_endless_are_refused() {
         (
             "missing dictionary",
             vec![schema.clone(), rows.clone()],
-            "cannot be decoded",
+            "an index that its dictionary does not have",
         ),
         (
             "key beyond the values",
             vec![schema.clone(), dictionary.clone(), keys_beyond.batch()],
-            "cannot be decoded",
+            "an index that its dictionary does not have",
         ),
         (
             "keys of odd length",

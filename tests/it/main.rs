@@ -52,5 +52,6 @@ mod traces;
 mod two_phase;
 mod types;
 mod types_page;
+mod undecodable;
 mod under_way;
 mod wire;

@@ -95,6 +95,13 @@ impl Gate {
         Ok(byte_count)
     }
 
+    /// The column that has the dictionary of this id; nothing where none has.
+    pub(super) fn column_of(&self, dictionary_id: i64) -> &str {
+        let dictionary = self.dictionaries.get(&dictionary_id);
+        let node = dictionary.and_then(|dictionary| dictionary.values.first());
+        node.map_or("", |node| &node.column)
+    }
+
     /// Checks the values of a dictionary likewise, and what all dictionaries of the stream hold.
     ///
     /// # Errors

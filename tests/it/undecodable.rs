@@ -1,0 +1,139 @@
+//! What Arrow's reader cannot make sense of is told by its column, and by its row where it has one.
+
+use std::sync::Arc;
+
+use arrow_array::types::Int32Type;
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, BinaryViewArray, DictionaryArray, Int32Array, LargeBinaryArray,
+    LargeStringArray, ListArray, StringArray, StringViewArray,
+};
+use arrow_buffer::{NullBuffer, OffsetBuffer};
+use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
+use arrow_schema::Field;
+use futures_util::{StreamExt, stream};
+
+use crate::support::{Database, Pgflight, Put, Told, batch, path};
+
+/// Rows whose column is sent as what it is, under the schema of the other, which lies in the same buffers.
+fn disguised(column: &str, batches: &[ArrayRef], as_it_were: ArrayRef) -> Put {
+    let rows: Vec<_> = batches
+        .iter()
+        .map(|array| batch(&[(column, Arc::clone(array))]))
+        .collect();
+    let mut put = Put::bare(path(&["t"]), &rows);
+    put.0[0] = Put::bare(path(&["t"]), &[batch(&[(column, as_it_were)])]).0[0].clone();
+    put
+}
+
+#[tokio::test]
+async fn text_that_is_none_is_told_by_its_place_and_below_a_null_it_is_nothing() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (s text, l text[])").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let values: [&[u8]; 3] = [b"a", b"s3cret\xff", "été".as_bytes()];
+    let present = || NullBuffer::from(vec![true, false, true]);
+    let (binary, large, views) = (
+        BinaryArray::from_vec(values.to_vec()),
+        LargeBinaryArray::from_vec(values.to_vec()),
+        BinaryViewArray::from_iter_values(values),
+    );
+    let (offsets, bytes, _) = binary.clone().into_parts();
+    let (large_offsets, large_bytes, _) = large.clone().into_parts();
+    let (shown, buffers, _) = views.clone().into_parts();
+    // Of each: with a NULL in the middle, without one, and what it is taken for.
+    let layouts: [(ArrayRef, ArrayRef, ArrayRef); 3] = [
+        (
+            Arc::new(BinaryArray::new(offsets, bytes, Some(present()))),
+            Arc::new(binary),
+            Arc::new(StringArray::from(vec![Some("")])),
+        ),
+        (
+            Arc::new(LargeBinaryArray::new(
+                large_offsets,
+                large_bytes,
+                Some(present()),
+            )),
+            Arc::new(large),
+            Arc::new(LargeStringArray::from(vec![Some("")])),
+        ),
+        (
+            Arc::new(BinaryViewArray::new(shown, buffers, Some(present()))),
+            Arc::new(views),
+            Arc::new(StringViewArray::from(vec![Some("")])),
+        ),
+    ];
+    for (hidden, bad, text) in layouts {
+        let name = text.data_type().to_string();
+        let put = disguised("s", std::slice::from_ref(&hidden), text.clone());
+        client
+            .put(put)
+            .await
+            .unwrap_or_else(|status| panic!("{name}: {status}"));
+        let landed = database.text("SELECT s FROM t").await;
+        assert_eq!(landed, "a,null,été", "{name}");
+        database.execute("TRUNCATE t").await;
+        let put = disguised("s", &[hidden, bad], text);
+        let told = Told::from(client.put(put).await.expect_err(&name));
+        assert_eq!(told.reason, "DATA_REJECTED", "{}", told.message);
+        assert!(
+            told.message.contains("row 4 of column \"s\" is not UTF-8"),
+            "{}",
+            told.message
+        );
+        let place = ["row", "column", "sqlstate"].map(|name| told.details[name].as_str());
+        assert_eq!(place, ["4", "s", "22021"], "{name}");
+    }
+    let list = |items: ArrayRef| -> ArrayRef {
+        let item = Arc::new(Field::new("item", items.data_type().clone(), true));
+        Arc::new(ListArray::new(
+            item,
+            OffsetBuffer::from_lengths([items.len()]),
+            items,
+            None,
+        ))
+    };
+    let bad = list(Arc::new(BinaryArray::from_vec(values.to_vec())));
+    let text = list(Arc::new(StringArray::from(vec![""])));
+    let told = Told::from(client.put(disguised("l", &[bad], text)).await.unwrap_err());
+    assert!(
+        told.message
+            .contains("column \"l\" holds text that is not UTF-8"),
+        "{}",
+        told.message
+    );
+    assert_eq!(told.details["column"], "l");
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+}
+
+#[tokio::test]
+async fn an_index_beyond_its_dictionary_is_told_by_its_column_alone() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (s text)").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let messages = async |words: usize, last: i32| {
+        let words: Vec<String> = (0..words).map(|word| word.to_string()).collect();
+        let keys = Int32Array::from(vec![0, last]);
+        let words = Arc::new(StringArray::from(words));
+        let array = DictionaryArray::<Int32Type>::new(keys, words);
+        let messages = FlightDataEncoderBuilder::new()
+            .with_dictionary_handling(DictionaryHandling::Resend)
+            .with_flight_descriptor(Some(path(&["t"])))
+            .build(stream::iter([Ok(batch(&[(
+                "s",
+                Arc::new(array) as ArrayRef,
+            )]))]));
+        messages.map(Result::unwrap).collect::<Vec<_>>().await
+    };
+    let mut longer = messages(4322, 4321).await;
+    longer[1] = messages(2, 1).await[1].clone();
+    let told = Told::from(client.put(Put(longer)).await.unwrap_err());
+    assert!(
+        told.message.contains("column \"s\" has an index"),
+        "{}",
+        told.message
+    );
+    assert!(!told.message.contains("4321"), "{}", told.message);
+    assert_eq!(told.details["column"], "s");
+}
