@@ -23,6 +23,7 @@ With Spark 4.0 or later also as a data source::
 from __future__ import annotations
 
 from pgflight.client import Client, connect
+from pgflight.distributed import DistributedWrite
 from pgflight.errors import (
     AlreadyExists,
     Cancelled,
@@ -53,6 +54,7 @@ __all__ = [
     "Client",
     "Conflict",
     "DataRejected",
+    "DistributedWrite",
     "Internal",
     "InvalidCommand",
     "NotFound",

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pgflight import command, stream
 from pgflight.connection import DEFAULT_MESSAGE_BYTES, Connection, Endpoint
+from pgflight.distributed import DistributedWrite
 from pgflight.frames import frame
 from pgflight.progress import Progress, Reporter
 from pgflight.result import WritePlan, WriteResult, WriteStatus
@@ -172,6 +173,35 @@ class Client:
             seconds=time.monotonic() - started,
             write_id=receipt.get("writeId") or None,
         )
+
+    def begin(
+        self,
+        table: str,
+        schema: pa.Schema,
+        mode: str = "append",
+        *,
+        write_id: Optional[str] = None,
+        **arguments: Any,
+    ) -> DistributedWrite:
+        """Begins a write whose partitions are sent by several processes, of Dask, Ray or one's own.
+
+        Each process calls `attempt` of what this returns, which can be pickled, and gives the receipt
+        back; then one calls `commit` with all receipts. Until then nothing is to be seen, and a
+        partition may be sent again, by anybody. `abort` ends it, or else the server does, some time
+        after the last sign of life.
+
+        Args:
+            table: As in `write`.
+            schema: The Arrow schema of the data.
+            mode: As in `write`.
+            write_id: A name for the write, so that it is committed once, however often the program runs.
+            arguments: What else `write_dataframe` would be given: keys, column_types, publish…
+
+        Raises:
+            PgFlightError: what is wrong with table, columns, types or rights, before any row is sent.
+        """
+        spec = command.write_spec(table, mode, **arguments)
+        return DistributedWrite.begin(self._endpoint, spec, schema, write_id)
 
     def plan(
         self, schema: pa.Schema, table: str, mode: str = "append", **arguments: Any

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Dict
 
 import pyarrow as pa
@@ -39,6 +41,23 @@ def test_only_the_attempts_that_were_accepted_are_published(
     status = write.commit(accepted)
     assert (status.state, status.row_count, status.attempt_count) == ("committed", 4, 2)
     assert database.rows("SELECT id FROM t ORDER BY id") == [(1,), (2,), (3,), (4,)]
+
+
+def test_a_client_begins_what_other_processes_send(server: Server, database: Database) -> None:
+    database.run("CREATE TABLE t (id int8)")
+    with pgflight.connect(server.url) as client:
+        write = client.begin("t", SCHEMA, write_id="job")
+        # Spawned and not forked: gRPC does not survive a fork.
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(2, mp_context=spawn) as workers:
+            sent = [workers.submit(attempt, write, partition, partition) for partition in range(4)]
+            receipts = [one.result() for one in sent]
+        assert database.count("t") == 0
+        assert write.commit(receipts).row_count == 4
+        assert client.begin("t", SCHEMA, write_id="job").is_committed
+        with pytest.raises(pgflight.NotFound):
+            client.begin("no_such_table", SCHEMA)
+    assert database.rows("SELECT id FROM t ORDER BY id") == [(0,), (1,), (2,), (3,)]
 
 
 def test_a_partition_without_rows_is_an_attempt_all_the_same(
