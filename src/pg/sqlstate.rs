@@ -1,5 +1,6 @@
 //! From what PostgreSQL says to our [`Error`]: the kind by exact SQLSTATE, then by class.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_postgres::error::DbError;
@@ -170,9 +171,16 @@ fn values_may_be_in_message(sqlstate: &str) -> bool {
 /// such errors.
 const SYNTAX_ERROR: &str = "42601";
 
-fn without_quoted_values(message: &str) -> &str {
+fn without_quoted_values(message: &str) -> Cow<'_, str> {
+    // `value "…" is out of range for type integer`; what is quoted may itself have quotes.
+    let in_the_middle = message
+        .strip_prefix("value \"")
+        .and_then(|rest| rest.rsplit_once('"'));
+    if let Some((_, after)) = in_the_middle {
+        return Cow::Owned(format!("value{after}"));
+    }
     let end = message.find(": \"").or_else(|| message.find(", near \""));
-    end.and_then(|end| message.get(..end)).unwrap_or(message)
+    Cow::Borrowed(end.and_then(|end| message.get(..end)).unwrap_or(message))
 }
 
 /// Appendix A of PostgreSQL's manual lists the codes.
@@ -243,6 +251,10 @@ mod tests {
             "invalid input value for enum mood",
         );
         check("numeric field overflow", "numeric field overflow");
+        check(
+            "value \"9\"9\" is out of range for type integer",
+            "value is out of range for type integer",
+        );
         check(
             "syntax error in hstore, near \"secret\" at position 3",
             "syntax error in hstore",
