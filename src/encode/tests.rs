@@ -4,6 +4,8 @@ mod cases;
 mod conversions;
 mod fuzz;
 mod golden;
+mod golden_text;
+mod golden_times;
 mod golden_types;
 mod json;
 mod layouts;
@@ -11,6 +13,7 @@ mod numeric;
 mod pair;
 mod property;
 mod rejected;
+mod unparsed;
 
 use arrow_array::ArrayRef;
 
