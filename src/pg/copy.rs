@@ -30,8 +30,7 @@ impl CopySink {
     /// Starts the COPY into these columns of the table.
     ///
     /// # Errors
-    /// What PostgreSQL said; the connection is then of no further use, and dropping the transaction
-    /// closes it.
+    /// What PostgreSQL said; the transaction is then of no further use.
     pub async fn open<'a>(
         transaction: &Transaction,
         table: &QualifiedName,

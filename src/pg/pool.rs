@@ -45,8 +45,8 @@ type Connections = deadpool::managed::Pool<Connector>;
 
 /// Connections to one PostgreSQL, made when needed and used again.
 ///
-/// A connection goes back only after a transaction on it ended well; any error, and any drop of a
-/// [`Transaction`] before its end, closes it, which makes PostgreSQL roll back.
+/// A connection goes back only after PostgreSQL has said that the transaction on it is over; where it does not,
+/// the connection is closed, which makes PostgreSQL roll back.
 #[derive(Clone)]
 pub struct Pool {
     data: Connections,

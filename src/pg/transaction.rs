@@ -1,11 +1,12 @@
-//! A transaction that owns its connection: ended well it gives the connection back, else closes it.
+//! A transaction that owns its connection, and gives it back when it has ended, or closes it.
 
 use std::time::Duration;
 
 use deadpool::managed::Object;
-use tokio_postgres::Row;
+use tokio::runtime::Handle;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, SimpleQueryMessage};
 
 use super::connection::{Connection, Connector};
 use super::sql;
@@ -13,10 +14,15 @@ use super::turns::Turn;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Ident;
 
+/// How long PostgreSQL may take to roll back, before its connection is closed.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// An open transaction at READ COMMITTED.
 ///
-/// Dropping it closes the connection, so that PostgreSQL rolls back whatever was going on, a COPY
-/// included. Only [`Transaction::commit`] and [`Transaction::rollback`] give the connection back.
+/// Dropping it has PostgreSQL roll back whatever was going on, a COPY included, and gives the connection back
+/// when that is done: whoever sends what is refused, again and again, would else have PostgreSQL start a
+/// process each time, which costs it more than all that is done in it. Where PostgreSQL does not say soon that
+/// it has rolled back, the connection is closed, and it does so then.
 pub struct Transaction {
     connection: Option<Object<Connector>>,
     stall_timeout: Duration,
@@ -172,10 +178,8 @@ impl Transaction {
     /// Rolls back and gives the connection back. An error here changes nothing: the connection is
     /// closed, which rolls back as well.
     pub async fn rollback(mut self) {
-        if let Some(connection) = self.connection.take()
-            && connection.client().batch_execute("ROLLBACK").await.is_err()
-        {
-            drop(Object::take(connection));
+        if let Some(connection) = self.connection.take() {
+            roll_back(connection).await;
         }
     }
 
@@ -288,10 +292,39 @@ impl Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        let turn = self.turn.take();
+        match Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn(async move {
+                    roll_back(connection).await;
+                    drop(turn);
+                });
+            }
             // Taken out of the pool, the client closes its connection when it is dropped.
-            drop(Object::take(connection));
+            Err(_) => drop(Object::take(connection)),
         }
+    }
+}
+
+/// Rolls back and gives the connection back; closes it where that does not work soon.
+async fn roll_back(connection: Object<Connector>) {
+    // A COPY that was refused before it began, or was left while it began, may be answered once more than the
+    // driver expects, and whoever has the connection next would take the answer to what was asked before him
+    // for his own. A row can only be the answer to this.
+    let asked = connection
+        .client()
+        .simple_query("ROLLBACK; SELECT 'rolled back'");
+    let is_row = |answer: &SimpleQueryMessage| matches!(answer, SimpleQueryMessage::Row(_));
+    let is_in_step = match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(answers)) => answers.iter().any(is_row),
+        Ok(Err(_)) | Err(_) => false,
+    };
+    if !is_in_step {
+        // Taken out of the pool, the client closes its connection when it is dropped.
+        drop(Object::take(connection));
     }
 }
 

@@ -222,6 +222,31 @@ async fn what_the_role_may_not_do_is_refused_although_the_server_might() {
     world.forget().await;
 }
 
+/// PostgreSQL answers such a COPY once more than the driver expects.
+#[tokio::test]
+async fn a_copy_that_may_not_begin_leaves_no_answer_that_the_next_stream_takes_for_its_own() {
+    let world = World::new("begins", &["--max-copies", "1"]).await;
+    let mut client = world.client().await;
+    // It may lock the table, and learns from the COPY that it may not fill this column.
+    let grant = format!(
+        "ALTER TABLE sales.hidden ADD m int; GRANT SELECT, UPDATE, INSERT (m) ON sales.hidden TO {}",
+        world.writer
+    );
+    world.database.execute(&grant).await;
+    let append = |table: &str| write(json!({"table": table, "mode": "MODE_APPEND"}));
+    for _ in 0..5 {
+        let refused = client.put(Put::whole(append("sales.hidden"), &[rows()]));
+        let refused = refused.await.expect_err("no INSERT");
+        assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+        let receipt = client.put(Put::whole(append("sales.plain"), &[rows()]));
+        assert_eq!(receipt.await.unwrap()["rowCount"], "1");
+    }
+    let counts =
+        "SELECT (SELECT count(*) FROM sales.plain) || ':' || (SELECT count(*) FROM sales.hidden)";
+    assert_eq!(world.database.text(counts).await, "5:0");
+    world.forget().await;
+}
+
 /// Of each table: how many transactions wrote it, whose it is, and how many rows are in it.
 const LANES: &str = "SELECT (SELECT count(DISTINCT xmin::text) FROM sales.{t}) || ' ' || tableowner || ' '
     || (SELECT count(*) FROM sales.{t}) FROM pg_tables WHERE schemaname = 'sales' AND tablename = '{t}'";

@@ -4,13 +4,15 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow_array::{ArrayRef, BinaryArray, Int32Array};
+use arrow_array::{ArrayRef, BinaryArray, Int32Array, Int64Array};
 use arrow_flight::FlightData;
 use futures_util::{Stream, StreamExt, stream};
+use serde_json::json;
 use tonic::Code;
 
 use crate::support::{
-    COPIES, Client, Database, Pgflight, Put, Told, attempt, batch, path, wait_until,
+    COPIES, Client, Database, Pgflight, Put, Told, attempt, batch, end_record, path, wait_until,
+    write,
 };
 
 const MIB: usize = 1 << 20;
@@ -190,7 +192,7 @@ async fn five_hundred_partitions_at_once_finish_on_eight_connections() {
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start_with(&database, &["--max-copies", "8"]);
     let rows = |n| batch(&[("n", Arc::new(Int32Array::from(vec![n])) as ArrayRef)]);
-    let spec = serde_json::json!({"table": "t", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "t", "mode": "MODE_APPEND"});
     let mut client = server.client().await;
     client.begin("large", spec.clone(), &rows(0)).await.unwrap();
     client.begin("small", spec, &rows(0)).await.unwrap();
@@ -273,6 +275,88 @@ async fn a_sender_that_sends_no_more_is_not_waited_for() {
         assert!(told.message.contains(option), "{}", told.message);
         assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
     }
+}
+
+/// A process of PostgreSQL's for each stream that is refused would cost it more than anything else in it.
+#[tokio::test]
+async fn a_stream_that_is_refused_or_left_gives_its_connection_to_the_next() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE TABLE t (n int UNIQUE, by int NOT NULL DEFAULT pg_backend_pid(), b bytea);
+             CREATE TABLE closed (n int);
+             CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''closed''; END';
+             CREATE TRIGGER closed BEFORE INSERT ON closed FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+             INSERT INTO t VALUES (0, 0)",
+        )
+        .await;
+    let server = Pgflight::start_with(&database, &["--max-copies", "1"]);
+    let mut client = server.client().await;
+    let rows = |n: i64| batch(&[("n", Arc::new(Int64Array::from(vec![n])) as ArrayRef)]);
+    let into = |mode: &str| {
+        let keys = if mode == "MODE_UPSERT" { "n" } else { "" };
+        let keys: Vec<&str> = keys.split_terminator(' ').collect();
+        write(json!({"table": "t", "mode": mode, "keys": keys}))
+    };
+    let cut = |mut put: Put| {
+        put.0[1].data_header.truncate(20);
+        put
+    };
+    let put = |n: i64| Put::bare(path(&["t"]), &[rows(n)]);
+    let refused = [
+        ("a message that is cut", cut(put(-1))),
+        ("a value that does not go", put(1 << 40)),
+        ("a row that is there", put(0)),
+        ("an end record that lies", put(-1).and(end_record(2, 1))),
+        (
+            "no end record, over a temporary table",
+            Put::bare(into("MODE_UPSERT"), &[rows(-1)]),
+        ),
+        (
+            "no end record, into a table that was emptied",
+            Put::bare(into("MODE_OVERWRITE"), &[rows(-1)]),
+        ),
+        (
+            "a table that does not exist",
+            Put::bare(path(&["nowhere"]), &[rows(-1)]),
+        ),
+        (
+            "a trigger that refuses all",
+            Put::bare(path(&["closed"]), &[rows(-1)]),
+        ),
+    ];
+    let mut sent = 0;
+    for (what, stream) in refused {
+        client.put(stream).await.expect_err(what);
+        sent += 1;
+        client.put(put(sent)).await.expect(what);
+    }
+    // A client that goes in the middle of its rows, with all that it runs on.
+    let unfinished = Put::bare(into("MODE_APPEND"), &[rows(-1)]).0;
+    let (go, gone) = tokio::sync::oneshot::channel::<()>();
+    let address = server.address.clone();
+    let leaving = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let mut client = Client::connect(&address).await;
+            let endless = stream::iter(unfinished).chain(stream::pending());
+            tokio::select! {
+                receipt = client.put_stream(endless) => panic!("{receipt:?}"),
+                _ = gone => {}
+            }
+        });
+    });
+    wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
+    go.send(()).unwrap();
+    leaving.join().unwrap();
+    client.put(put(sent + 1)).await.unwrap();
+    let landed =
+        "SELECT count(*) || ':' || min(n) || ':' || max(n) || ':' || count(DISTINCT by) FROM t";
+    assert_eq!(
+        database.text(landed).await,
+        "10:0:9:2",
+        "all that was sound, by one process of PostgreSQL's beside the test's"
+    );
 }
 
 #[tokio::test]
