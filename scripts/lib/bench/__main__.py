@@ -11,6 +11,7 @@ from bench import plots, report
 from bench.alone import alone
 from bench.compare import Bench, compare, plan, tell
 from bench.database import Database
+from bench.hostile import hostile
 from bench.publish import publish
 from bench.scaling import scaling
 from bench.telemetry import telemetry
@@ -42,6 +43,9 @@ def main() -> None:
         shape = (arguments.shape or ["taxi"])[0]
         tables = telemetry(bench, arguments.baseline, shape, scale, rounds)
         path = report.write_rows("telemetry", tables, about, out)
+    elif arguments.what == "hostile":
+        tables = hostile(bench, (arguments.shape or ["taxi"])[0], scale, rounds)
+        path = report.write_rows("hostile", tables, about, out)
     else:
         results = compare(bench, asked)
         path = report.write_comparison(results, about, out)
@@ -66,7 +70,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["compare", "scaling", "publish", "server", "telemetry"],
+        choices=["compare", "scaling", "publish", "server", "telemetry", "hostile"],
         default="compare",
     )
     parser.add_argument("--quick", action="store_true")
