@@ -112,6 +112,10 @@ def parse(body: bytes) -> Dict[str, Any]:
     return fields
 
 
+#: Modes that make a missing table when they are asked to.
+_MAKING_MODES = ("append", "upsert", "insert_if_absent")
+
+
 def write_spec(
     table: str,
     mode: str,
@@ -147,7 +151,7 @@ def write_spec(
         _only("overwrite_with", mode, "overwrite")
         spec["overwriteWith"] = _word("overwrite_with", overwrite_with, OVERWRITE_WITH)
     if create_if_missing:
-        _only("create_if_missing", mode, "append")
+        _only("create_if_missing", mode, *_MAKING_MODES)
         spec["createIfMissing"] = True
     if column_types:
         if schema_evolution != "add_columns":
@@ -157,6 +161,8 @@ def write_spec(
         if isinstance(names, str):
             raise InvalidCommand(f"{name} is a list of names, as in ['id']")
     if primary_key:
+        if mode in KEYED_MODES:
+            raise InvalidCommand("the keys are the primary key: leave primary_key out")
         _makes("primary_key", mode, create_if_missing)
         spec.setdefault("tableDefinition", {})["primaryKey"] = list(primary_key)
     if keys:
@@ -183,12 +189,12 @@ def write_spec(
 
 
 def _makes(argument: str, mode: str, create_if_missing: bool) -> None:
-    if mode == "append" and not create_if_missing:
+    if mode in _MAKING_MODES and not create_if_missing:
         raise InvalidCommand(
-            f"{argument} says how a table is made, and mode 'append' makes none: "
+            f"{argument} says how a table is made, and mode {mode!r} makes none: "
             "leave it out, or add create_if_missing=True"
         )
-    _only(argument, mode, "append", "create", "overwrite")
+    _only(argument, mode, "create", "overwrite", *_MAKING_MODES)
 
 
 def _conversion(column: str, asked: Mapping[str, Any]) -> Dict[str, Any]:

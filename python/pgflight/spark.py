@@ -72,7 +72,8 @@ def write_dataframe(
         overwrite_with: mode "overwrite" only: "truncate" (default); "delete", which never blocks
             readers but leaves dead rows for vacuum; or "swap", which fills and indexes another table
             and puts it in the place of the old one, so that readers wait for a moment.
-        create_if_missing: mode "append" only: make the table when it is missing.
+        create_if_missing: modes "append", "upsert" and "insert_if_absent" only: make the table when
+            it is missing; in the latter two the keys are its primary key.
         column_types: PostgreSQL types for columns of a table that is made, as in
             {"fare": "numeric(12,2)"}; the other types follow from the frame.
         primary_key: the columns of the primary key of a table that is made.

@@ -232,12 +232,11 @@ def _making(given: Mapping[str, str], overwrite: bool) -> Tuple[str, Optional[st
         write_mode = write_mode.lower()
         if write_mode not in command.KEYED_MODES:
             raise InvalidCommand(f"option 'writeMode' must be {', '.join(command.KEYED_MODES)}")
-        for name in ("createTable", "ifExists"):
-            if name.lower() in given:
-                raise InvalidCommand(f"options 'writeMode' and {name!r} contradict each other")
+        if "ifexists" in given:
+            raise InvalidCommand("options 'writeMode' and 'ifExists' contradict each other")
         if overwrite:
             raise InvalidCommand("option 'writeMode' contradicts mode 'overwrite': use 'append'")
-        return write_mode, None, False
+        return write_mode, None, bool(create_table)
     if_exists = given.get("ifexists")
     if if_exists is not None:
         if_exists = if_exists.lower()

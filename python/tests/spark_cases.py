@@ -181,10 +181,11 @@ class SparkCases:
     def test_upsert_replaces_the_rows_with_the_same_keys(
         self, spark: SparkSession, server: Server, database: Database
     ) -> None:
-        database.run("CREATE TABLE t (id int8 PRIMARY KEY, s text)")
-        database.run("INSERT INTO t VALUES (1, 'old'), (99, 'old')")
+        old = spark.createDataFrame([(1, "old"), (99, "old")], "id bigint, s string")
+        # The first one makes the table.
+        self.save(old, server, "t", "upsert", keys=["id"], create_if_missing=True)
         df = spark.range(0, 10, 1, 3).selectExpr("id", "'new' AS s")
-        self.save(df, server, "t", "upsert", keys=["id"])
+        self.save(df, server, "t", "upsert", keys=["id"], create_if_missing=True)
         assert database.rows("SELECT s, count(*) FROM t GROUP BY s ORDER BY s") == [
             ("new", 10),
             ("old", 1),

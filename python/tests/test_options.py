@@ -81,7 +81,12 @@ def test_options_become_a_spec(
         ({"writeMode": "replace"}, False, "must be upsert"),
         ({"writeMode": "upsert"}, False, "needs keys"),
         ({"writeMode": "upsert", "keys": "id"}, True, "contradicts"),
-        ({"writeMode": "upsert", "createTable": "true"}, False, "contradict"),
+        ({"writeMode": "upsert", "ifExists": "fail"}, False, "contradict"),
+        (
+            {"writeMode": "update_only", "keys": "id", "createTable": "true"},
+            False,
+            "meaning in mode",
+        ),
         ({"keys": "id"}, False, "has a meaning in mode 'upsert'"),
         ({"publish": "direct"}, True, "has a meaning in mode 'append'"),
         ({"createTableColumnTypes": "fare NUMERIC"}, False, "createTable=true"),
@@ -209,7 +214,8 @@ def test_what_is_no_address_is_refused_without_repeating_it(url: str, says: str)
         ({"mode": "upsert", "keys": ["a"], "column_types": {"a": "int"}}, "column_types"),
         ({"mode": "append", "if_exists": "fail"}, "if_exists has a meaning in mode 'create' only"),
         ({"mode": "create", "overwrite_with": "delete"}, "in mode 'overwrite' only"),
-        ({"mode": "create", "create_if_missing": True}, "in mode 'append' only"),
+        ({"mode": "create", "create_if_missing": True}, "'append', 'upsert'"),
+        ({"mode": "upsert", "keys": ["a"], "primary_key": ["a"]}, "leave primary_key out"),
         ({"mode": "append", "column_types": {"a": "int"}}, "create_if_missing=True"),
         ({"mode": "create", "if_exists": "replace"}, "must be one of 'fail', 'append', 'ignore'"),
         ({"mode": "append", "table": ""}, "a table must be named"),
@@ -279,5 +285,9 @@ def test_new_columns_and_a_primary_key_can_be_asked_for() -> None:
         "schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS",
         "tableDefinition": {"columnTypes": {"fare": "NUMERIC(5,2)"}},
     }
+    upsert = {"writeMode": "upsert", "keys": "id", "createTable": "true"}
+    parsed = spec({**upsert, "createTableColumnTypes": "fare NUMERIC(5,2)"})
+    assert parsed["createIfMissing"] is True
+    assert parsed["tableDefinition"] == {"columnTypes": {"fare": "NUMERIC(5,2)"}}
     parsed = spec({"createTable": "true", "primaryKey": "id, region"})
     assert parsed["tableDefinition"] == {"primaryKey": ["id", "region"]}

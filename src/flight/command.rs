@@ -131,7 +131,7 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
         (
             "create_if_missing",
             spec.create_if_missing,
-            &[v1::Mode::Append],
+            &[v1::Mode::Append, v1::Mode::Upsert, v1::Mode::InsertIfAbsent],
         ),
         (
             "publish direct or two_phase",
@@ -163,15 +163,19 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
             "sync_sequences has no meaning with MODE_DELETE_BY_KEY",
         ));
     }
-    let definition = spec.table_definition.unwrap_or_default();
-    let makes_tables = match wire_mode == v1::Mode::Append {
-        true => spec.create_if_missing,
-        false => [v1::Mode::Create, v1::Mode::Overwrite].contains(&wire_mode),
+    let definition = spec.table_definition.clone().unwrap_or_default();
+    let makes_tables = match wire_mode {
+        v1::Mode::Create | v1::Mode::Overwrite => true,
+        _ => spec.create_if_missing,
     };
-    if !definition.primary_key.is_empty() && !makes_tables {
-        return Err(Error::invalid_command(
-            "primary_key says how a table is made, and this mode makes none",
-        ));
+    let is_keyed = KEYED_MODES.contains(&wire_mode);
+    if !definition.primary_key.is_empty() && (is_keyed || !makes_tables) {
+        return Err(Error::invalid_command(match is_keyed {
+            true => {
+                "the keys are the primary key of a table that this mode makes: leave primary_key out"
+            }
+            false => "primary_key says how a table is made, and this mode makes none",
+        }));
     }
     if publish == v1::Publish::Direct && spec.create_if_missing {
         return Err(Error::invalid_command(
@@ -209,10 +213,19 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
                 v1::OverwriteWith::Swap => OverwriteWith::Swap,
             },
         },
-        v1::Mode::Upsert => keyed(KeyedAction::Upsert, spec.keys, spec.order_by)?,
-        v1::Mode::InsertIfAbsent => keyed(KeyedAction::InsertIfAbsent, spec.keys, spec.order_by)?,
-        v1::Mode::UpdateOnly => keyed(KeyedAction::UpdateOnly, spec.keys, spec.order_by)?,
-        v1::Mode::DeleteByKey => keyed(KeyedAction::DeleteByKey, spec.keys, spec.order_by)?,
+        v1::Mode::Upsert => keyed(KeyedAction::Upsert, &spec)?,
+        v1::Mode::InsertIfAbsent => keyed(KeyedAction::InsertIfAbsent, &spec)?,
+        v1::Mode::UpdateOnly => keyed(KeyedAction::UpdateOnly, &spec)?,
+        v1::Mode::DeleteByKey => keyed(KeyedAction::DeleteByKey, &spec)?,
+    };
+    let primary_key = match &mode {
+        Mode::Keyed {
+            keys,
+            create_if_missing: true,
+            ..
+        } => keys.clone(),
+        _ if definition.primary_key.is_empty() => Vec::new(),
+        _ => distinct_names("primary_key", definition.primary_key)?,
     };
     let write_spec = WriteSpec {
         table: TableName::parse(&spec.table)?,
@@ -231,10 +244,7 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
             v1::SchemaEvolution::AddColumns => SchemaEvolution::AddColumns,
             v1::SchemaEvolution::Ignore => SchemaEvolution::Ignore,
         },
-        primary_key: match definition.primary_key.is_empty() {
-            true => Vec::new(),
-            false => distinct_names("primary_key", definition.primary_key)?,
-        },
+        primary_key,
     };
     Ok((spec.target, write_spec))
 }
@@ -305,10 +315,10 @@ const KEYED_MODES: [v1::Mode; 4] = [
     v1::Mode::DeleteByKey,
 ];
 
-fn keyed(action: KeyedAction, keys: Vec<String>, order_by: String) -> Result<Mode> {
-    let keys = distinct_names("keys", keys)?;
-    let order_by = (!order_by.is_empty())
-        .then(|| Ident::new(order_by))
+fn keyed(action: KeyedAction, spec: &v1::WriteSpec) -> Result<Mode> {
+    let keys = distinct_names("keys", spec.keys.clone())?;
+    let order_by = (!spec.order_by.is_empty())
+        .then(|| Ident::new(spec.order_by.as_str()))
         .transpose()?;
     if order_by
         .as_ref()
@@ -322,6 +332,7 @@ fn keyed(action: KeyedAction, keys: Vec<String>, order_by: String) -> Result<Mod
         action,
         keys,
         order_by,
+        create_if_missing: spec.create_if_missing,
     })
 }
 

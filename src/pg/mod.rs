@@ -57,6 +57,6 @@ pub use swap::{check_swappable, create_twin, swap_in};
 pub use table::{
     add_columns, add_columns_statement, add_primary_key, add_primary_key_statement, check_owned,
     check_primary_key, check_truncatable, create_table, create_table_statement, delete_all,
-    missing_columns, qualify, truncate,
+    drop_table, missing_columns, qualify, truncate,
 };
 pub use transaction::{Outcome, Transaction};

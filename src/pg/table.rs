@@ -22,6 +22,14 @@ pub async fn create_table(
         .await
 }
 
+/// Drops a table, if it is there.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn drop_table(transaction: &Transaction, table: &QualifiedName) -> Result<()> {
+    transaction.execute_all(&sql::drop_table(table)).await
+}
+
 /// The SQL that [`create_table`] runs.
 pub fn create_table_statement(table: &QualifiedName, columns: &[ColumnDefinition]) -> String {
     sql::create_table(table, columns)
@@ -95,7 +103,7 @@ pub async fn check_primary_key(
         .await
 }
 
-/// Columns of a staging table that its target lacks, with their types.
+/// Columns of a staging table that its target lacks, with their types and NOT NULL. Without a target: all.
 ///
 /// # Errors
 /// What PostgreSQL said.
@@ -106,7 +114,7 @@ pub async fn missing_columns(
 ) -> Result<Vec<ColumnDefinition>> {
     let rows = transaction
         .query(
-            "SELECT s.attname::text, pg_catalog.format_type(s.atttypid, s.atttypmod)
+            "SELECT s.attname::text, pg_catalog.format_type(s.atttypid, s.atttypmod), s.attnotnull
              FROM pg_catalog.pg_attribute s
              WHERE s.attrelid = $1 AND s.attnum > 0 AND NOT s.attisdropped
                AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute t
@@ -120,7 +128,7 @@ pub async fn missing_columns(
             Ok(ColumnDefinition {
                 name: Ident::new(row.get::<_, String>(0))?,
                 sql_type: row.get(1),
-                not_null: false,
+                not_null: row.get(2),
             })
         })
         .collect()

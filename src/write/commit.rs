@@ -15,9 +15,9 @@ use crate::metrics;
 use crate::pg::{
     Attempt, Decision, LedgerWrite, Merge, Outcome, Publish, STREAM_PREFIX, TableLock, Transaction,
     WriteState, accepted_row_count, add_columns, add_primary_key, adopt_shadow, attempts,
-    check_can_end, commit, count_prepared, delete_all, is_the_owners_alone, keep_accepted,
-    lock_write_for_publish, merge, missing_columns, publish_rows, staging_relation, swap_in,
-    truncate,
+    check_can_end, commit, count_prepared, create_table, delete_all, is_the_owners_alone,
+    keep_accepted, lock_relation, lock_write_for_publish, merge, missing_columns, publish_rows,
+    staging_relation, swap_in, truncate,
 };
 use crate::plan::{QualifiedName, Relation, is_cast};
 
@@ -295,17 +295,30 @@ async fn publish(
     }
     let staging = staging_relation(transaction, staging).await?;
     transaction.assume_role().await?;
-    if spec_of(write)?.schema_evolution == SchemaEvolution::AddColumns {
+    let spec = spec_of(write)?;
+    let is_missing = write.target_oid.is_none();
+    if is_missing || spec.schema_evolution == SchemaEvolution::AddColumns {
         let missing = missing_columns(transaction, write.target_oid, &staging).await?;
-        add_columns(transaction, target, &missing).await?;
+        if is_missing {
+            create_table(transaction, target, &missing)
+                .await
+                .map_err(|error| error.with_table(target))?;
+            add_primary_key(transaction, target, &spec.primary_key).await?;
+        } else {
+            add_columns(transaction, target, &missing).await?;
+        }
     }
-    let target = open_target(transaction, write, target).await?;
+    let target = match is_missing {
+        true => lock_relation(transaction, target, TableLock::Insert).await?,
+        false => open_target(transaction, write, target).await?,
+    };
     check_same_columns(&target, &staging)?;
-    let published = match spec_of(write)?.mode {
+    let published = match spec.mode {
         Mode::Keyed {
             action,
             keys,
             order_by,
+            ..
         } => {
             let staged = accepted_row_count(transaction, &staging.name, xact_ids).await?;
             if staged != chosen.staged_row_count {

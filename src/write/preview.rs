@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::evolution::left_out;
 use super::spec::{Mode, OverwriteWith, WriteSpec};
-use super::target::{Target, check_straight, find_target, plan};
+use super::target::{Target, check_merge, check_straight, find_target, plan};
 use super::writer::Writer;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
@@ -121,6 +121,7 @@ async fn preview(
     schema: &Schema,
 ) -> Result<Preview> {
     let mut preview = Preview::default();
+    let mut is_made = false;
     let relation = match find_target(transaction, caller, spec, schema).await? {
         Target::Existing(relation, _, added) => {
             let statement = add_columns_statement(&relation.name, &added);
@@ -133,6 +134,7 @@ async fn preview(
             relation
         }
         Target::Missing(columns) => {
+            is_made = true;
             let name = qualify(transaction, &spec.table).await?;
             preview
                 .statements
@@ -158,10 +160,14 @@ async fn preview(
         let swap = Mode::Overwrite {
             with: OverwriteWith::Swap,
         };
-        let whole = plan(spec, schema, &relation).and_then(|plan| match spec.mode == swap {
+        let is_straight = is_made || spec.mode == swap;
+        let mut whole = plan(spec, schema, &relation).and_then(|plan| match is_straight {
             true => check_straight(&plan).map(|()| plan),
             false => Ok(plan),
         });
+        if is_made && let Err(error) = check_merge(transaction, spec, schema, &relation).await {
+            whole = Err(error);
+        }
         match whole {
             Ok(plan) => preview.warnings.extend(cautions(&plan)),
             Err(error) => preview.problems.push(error.to_string()),

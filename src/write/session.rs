@@ -4,7 +4,7 @@ use arrow_schema::{DataType, Schema};
 
 use super::evolution::check_not_cast;
 use super::spec::{Mode, WriteSpec};
-use super::target::{Target, check_straight, find_target, is_two_phase, plan};
+use super::target::{Target, check_straight, find_target, is_two_phase, make_keyed, plan};
 use super::writer::Writer;
 use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
@@ -12,8 +12,8 @@ use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     Decision, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, Transaction, WriteState, abort,
     attempts, begin, check_primary_key, commit, copy_obstacle, count_open_writes, create_staging,
-    create_table, create_twin, definitions_of, ensure_schema, find_write, let_role_read,
-    new_shadow_name, new_staging_name, qualify, staging_relation,
+    create_table, create_twin, definitions_of, drop_table, ensure_schema, find_write,
+    let_role_read, new_shadow_name, new_staging_name, qualify, staging_relation,
 };
 use crate::plan::ddl::ColumnDefinition;
 use crate::plan::{QualifiedName, Relation};
@@ -249,11 +249,15 @@ async fn open(
         Target::LeaveAlone(relation) => {
             (relation.name.clone(), Some(relation.oid), Publish::Nothing)
         }
-        Target::Missing(_) => (
-            qualify(transaction, &spec.table).await?,
-            None,
-            Publish::Create,
-        ),
+        Target::Missing(_) => {
+            let publish = match spec.mode {
+                Mode::Keyed { .. } => Publish::Merge,
+                Mode::Append { .. } | Mode::Create { .. } | Mode::Overwrite { .. } => {
+                    Publish::Create
+                }
+            };
+            (qualify(transaction, &spec.table).await?, None, publish)
+        }
     };
     let staging = match publish {
         Publish::Nothing | Publish::Direct => None,
@@ -289,6 +293,9 @@ async fn open(
             check_direct(transaction, &relation).await?;
             plan(spec, schema, &relation).and_then(|plan| check_straight(&plan))
         }
+        (Target::Missing(columns), Some(staging)) if publish == Publish::Merge => {
+            stage_missing(transaction, spec, &staging, (&name, &columns), schema).await
+        }
         (Target::Missing(columns), Some(shadow)) => {
             make_shadow(transaction, spec, &shadow, &columns, schema).await
         }
@@ -322,6 +329,24 @@ async fn stage(
     let mut columns = definitions_of(transaction, target, plan.columns()).await?;
     columns.extend_from_slice(added);
     create_staging(transaction, staging, &columns).await?;
+    let_role_read(transaction, staging).await
+}
+
+/// Makes the staging table for a target that the commit will make, which is tried here by the role that will
+/// make it: it is made under another name and dropped again.
+async fn stage_missing(
+    transaction: &Transaction,
+    spec: &WriteSpec,
+    staging: &QualifiedName,
+    (target, columns): (&QualifiedName, &[ColumnDefinition]),
+    schema: &Schema,
+) -> Result<()> {
+    transaction.assume_role().await?;
+    let tried = new_shadow_name(target)?;
+    make_keyed(transaction, spec, schema, &tried, columns).await?;
+    drop_table(transaction, &tried).await?;
+    transaction.resume_own_role().await?;
+    create_staging(transaction, staging, columns).await?;
     let_role_read(transaction, staging).await
 }
 

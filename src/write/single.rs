@@ -10,7 +10,7 @@ use super::fan_out::{Begun, Filling, new_stream_id};
 use super::lanes::{Lane, Lanes, Loaded};
 use super::pipeline::{self, EndOfStream, Incoming, Poured, Source, StreamMessage};
 use super::spec::{Mode, Receipt, WriteSpec};
-use super::target::{Target, check_straight, find_target, plan};
+use super::target::{Target, check_straight, find_target, make_keyed, plan};
 use super::writer::Writer;
 use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
@@ -105,6 +105,7 @@ impl Writer {
                     action,
                     keys,
                     order_by,
+                    ..
                 },
             ) => {
                 let staging = open_temporary(&transaction, spec, schema, &relation)
@@ -378,10 +379,15 @@ async fn open_target(
         }
         Target::Missing(columns) => {
             let name = qualify(transaction, &spec.table).await?;
-            create_table(transaction, &name, &columns)
-                .await
-                .map_err(|error| error.with_table(&name))?;
-            (name, Publish::Create)
+            if let Mode::Keyed { .. } = spec.mode {
+                make_keyed(transaction, spec, schema, &name, &columns).await?;
+                (name, Publish::Merge)
+            } else {
+                create_table(transaction, &name, &columns)
+                    .await
+                    .map_err(|error| error.with_table(&name))?;
+                (name, Publish::Create)
+            }
         }
     };
     let relation = match publish {

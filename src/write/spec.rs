@@ -81,6 +81,9 @@ pub enum Mode {
         keys: Vec<Ident>,
         /// Settles which of several rows with the same keys counts: the greatest.
         order_by: Option<Ident>,
+        /// Make the table when it is missing, with the keys as its primary key, instead of refusing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        create_if_missing: bool,
     },
 }
 

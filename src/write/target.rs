@@ -12,9 +12,9 @@ use super::spec::{
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerWrite, Publish, TableLock, Transaction, check_comparable, check_rights, check_sequences,
-    check_swappable, check_truncatable, check_unique_index, has_geometry, lock_relation, qualify,
-    two_phase_obstacle,
+    LedgerWrite, Publish, TableLock, Transaction, add_primary_key, check_comparable, check_rights,
+    check_sequences, check_swappable, check_truncatable, check_unique_index, create_table,
+    has_geometry, lock_relation, qualify, staging_relation, two_phase_obstacle,
 };
 use crate::plan::ddl::{ColumnDefinition, asks_for_geometry, column_definitions};
 use crate::plan::{EncodePlan, FieldPlan, Ident, QualifiedName, Relation};
@@ -103,21 +103,37 @@ async fn existing(
     }
     let added = to_add(transaction, spec, schema, &relation).await?;
     let relation = with_columns(transaction, spec, publish, relation, &added).await?;
-    if let Mode::Keyed {
+    check_merge(transaction, spec, schema, &relation).await?;
+    Ok(Target::Existing(relation, publish, added))
+}
+
+/// Checks that rows can be told apart by their keys, in modes that do so.
+///
+/// # Errors
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) with what the data, the table or
+/// its indexes lack.
+pub(super) async fn check_merge(
+    transaction: &Transaction,
+    spec: &WriteSpec,
+    schema: &Schema,
+    relation: &Relation,
+) -> Result<()> {
+    let Mode::Keyed {
         action,
         keys,
         order_by,
+        ..
     } = &spec.mode
-    {
-        let written = written(spec, schema, &relation)?;
-        check_keys(&written, &relation, *action, keys, order_by.as_ref())?;
-        check_keys_are_encoded(&plan(spec, schema, &relation)?, keys, order_by.as_ref())?;
-        if action.needs_unique_index() {
-            check_unique_index(transaction, &relation, keys).await?;
-        }
-        check_comparable(transaction, &relation, keys, order_by.as_ref()).await?;
+    else {
+        return Ok(());
+    };
+    let written = written(spec, schema, relation)?;
+    check_keys(&written, relation, *action, keys, order_by.as_ref())?;
+    check_keys_are_encoded(&plan(spec, schema, relation)?, keys, order_by.as_ref())?;
+    if action.needs_unique_index() {
+        check_unique_index(transaction, relation, keys).await?;
     }
-    Ok(Target::Existing(relation, publish, added))
+    check_comparable(transaction, relation, keys, order_by.as_ref()).await
 }
 
 async fn missing(
@@ -131,7 +147,9 @@ async fn missing(
             create_if_missing, ..
         } => create_if_missing,
         Mode::Create { .. } | Mode::Overwrite { .. } => true,
-        Mode::Keyed { .. } => false,
+        Mode::Keyed {
+            create_if_missing, ..
+        } => create_if_missing,
     };
     if !makes_it {
         return Err(missing_table(transaction, caller, &spec.table).await?);
@@ -151,6 +169,27 @@ async fn missing(
         column.not_null = true;
     }
     Ok(Target::Missing(columns))
+}
+
+/// Makes a table that is missing where rows are merged into it. It is empty, and has its primary key at once.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when somebody was faster; what
+/// PostgreSQL has against columns and keys, or we have against what it would have to cast.
+pub(super) async fn make_keyed(
+    transaction: &Transaction,
+    spec: &WriteSpec,
+    schema: &Schema,
+    name: &QualifiedName,
+    columns: &[ColumnDefinition],
+) -> Result<()> {
+    create_table(transaction, name, columns)
+        .await
+        .map_err(|error| error.with_table(name))?;
+    add_primary_key(transaction, name, &spec.primary_key).await?;
+    let relation = staging_relation(transaction, name).await?;
+    check_straight(&plan(spec, schema, &relation)?)?;
+    check_merge(transaction, spec, schema, &relation).await
 }
 
 /// What the commit will do to a table that is there, in the words of GRANT.

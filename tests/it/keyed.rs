@@ -12,12 +12,12 @@ const BEFORE: &str = "DROP TABLE IF EXISTS t; CREATE TABLE t (id int, part int, 
                       CREATE UNIQUE INDEX ON t (part, id);
                       INSERT INTO t VALUES (1, 0, 'one', 'old', 1), (2, 0, 'two', 'old', 1)";
 
-fn ints(values: &[Option<i32>]) -> ArrayRef {
+pub(crate) fn ints(values: &[Option<i32>]) -> ArrayRef {
     Arc::new(Int32Array::from(values.to_vec()))
 }
 
 /// Rows of id, name and v; part is 0.
-fn rows(rows: &[(Option<i32>, &str, i32)]) -> RecordBatch {
+pub(crate) fn rows(rows: &[(Option<i32>, &str, i32)]) -> RecordBatch {
     let ids: Vec<Option<i32>> = rows.iter().map(|row| row.0).collect();
     let names: Vec<&str> = rows.iter().map(|row| row.1).collect();
     let versions: Vec<Option<i32>> = rows.iter().map(|row| Some(row.2)).collect();
@@ -54,7 +54,11 @@ async fn both_ways(
     [single, many]
 }
 
-async fn many(client: &mut Client, spec: &Value, rows: &RecordBatch) -> Result<(), Status> {
+pub(crate) async fn many(
+    client: &mut Client,
+    spec: &Value,
+    rows: &RecordBatch,
+) -> Result<(), Status> {
     static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let id = format!(
         "w{}",

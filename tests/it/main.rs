@@ -23,6 +23,7 @@ mod identity;
 mod insert_only;
 mod jwt;
 mod keyed;
+mod keyed_missing;
 mod layering;
 mod listener_tls;
 mod load;
