@@ -72,6 +72,7 @@ class Client:
         create_if_missing: bool = False,
         column_types: Optional[Mapping[str, str]] = None,
         primary_key: Optional[Sequence[str]] = None,
+        table_options: Optional[str] = None,
         keys: Optional[Sequence[str]] = None,
         order_by: Optional[str] = None,
         conversions: Optional[Mapping[str, Mapping[str, Any]]] = None,
@@ -102,6 +103,8 @@ class Client:
             column_types: PostgreSQL types for columns of a table that is made, as in
                 {"fare": "numeric(12,2)"}; the other types follow from the data.
             primary_key: the columns of the primary key of a table that is made.
+            table_options: what stands behind the columns where a table is made, as in
+                "WITH (fillfactor = 70) TABLESPACE fast": storage parameters and a tablespace.
             keys: keyed modes only, and there needed: the columns that identify a row. They
                 must be in the data, and NULL in none of its rows.
             order_by: keyed modes only: of several rows with the same keys, the one with the greatest
@@ -143,6 +146,7 @@ class Client:
             create_if_missing=create_if_missing,
             column_types=column_types,
             primary_key=primary_key,
+            table_options=table_options,
             keys=keys,
             order_by=order_by,
             conversions=conversions,

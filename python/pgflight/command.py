@@ -125,6 +125,7 @@ def write_spec(
     create_if_missing: bool = False,
     column_types: Optional[Mapping[str, str]] = None,
     primary_key: Optional[Sequence[str]] = None,
+    table_options: Optional[str] = None,
     keys: Optional[Sequence[str]] = None,
     order_by: Optional[str] = None,
     publish: Optional[str] = None,
@@ -165,6 +166,9 @@ def write_spec(
             raise InvalidCommand("the keys are the primary key: leave primary_key out")
         _makes("primary_key", mode, create_if_missing)
         spec.setdefault("tableDefinition", {})["primaryKey"] = list(primary_key)
+    if table_options:
+        _makes("table_options", mode, create_if_missing)
+        spec.setdefault("tableDefinition", {})["options"] = table_options
     if keys:
         _only("keys", mode, *KEYED_MODES)
         spec["keys"] = list(keys)

@@ -41,6 +41,7 @@ def write_dataframe(
     create_if_missing: bool = False,
     column_types: Optional[Mapping[str, str]] = None,
     primary_key: Optional[Sequence[str]] = None,
+    table_options: Optional[str] = None,
     keys: Optional[Sequence[str]] = None,
     order_by: Optional[str] = None,
     publish: Optional[str] = None,
@@ -77,6 +78,8 @@ def write_dataframe(
         column_types: PostgreSQL types for columns of a table that is made, as in
             {"fare": "numeric(12,2)"}; the other types follow from the frame.
         primary_key: the columns of the primary key of a table that is made.
+        table_options: what stands behind the columns where a table is made, as in
+            "WITH (fillfactor = 70) TABLESPACE fast": storage parameters and a tablespace.
         keys: keyed modes only, and there needed: the columns that identify a row. They
             must be in the data, and NULL in none of its rows.
         order_by: keyed modes only: of several rows with the same keys, the one with the greatest
@@ -142,6 +145,7 @@ def write_dataframe(
         create_if_missing=create_if_missing,
         column_types=match_columns(column_types or {}, schema.names),
         primary_key=primary_key,
+        table_options=table_options,
         keys=keys,
         order_by=order_by,
         publish=publish,

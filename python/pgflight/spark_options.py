@@ -23,6 +23,7 @@ _KNOWN = (
     "createTable",
     "ifExists",
     "createTableColumnTypes",
+    "createTableOptions",
     "primaryKey",
     "writeMode",
     "keys",
@@ -76,7 +77,6 @@ _REFUSED = {
     "connectionprovider": _CREDENTIALS,
     "query": "only a table can be written: name it in 'dbtable'",
     "cascadetruncate": "tables that refer to the table are never truncated along with it",
-    "createtableoptions": "make the table beforehand, or give types by 'createTableColumnTypes'",
     "sessioninitstatement": "sessions are set up on the server",
     "preparequery": "only a table can be written: name it in 'dbtable'",
 }
@@ -94,6 +94,7 @@ class SparkOptions:
     create_if_missing: bool
     column_types: Dict[str, str]
     primary_key: List[str]
+    table_options: Optional[str]
     keys: List[str]
     order_by: Optional[str]
     publish: Optional[str]
@@ -113,6 +114,7 @@ class SparkOptions:
             create_if_missing=self.create_if_missing,
             column_types=match_columns(self.column_types, names),
             primary_key=self.primary_key,
+            table_options=self.table_options,
             keys=self.keys,
             order_by=self.order_by,
             publish=self.publish,
@@ -162,6 +164,7 @@ def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
         create_if_missing=create_if_missing,
         column_types=types,
         primary_key=_names(given.get("primarykey", "")),
+        table_options=given.get("createtableoptions"),
         keys=_names(given.get("keys", "")),
         order_by=given.get("orderby"),
         publish=given.get("publish"),

@@ -90,6 +90,7 @@ def test_options_become_a_spec(
         ({"keys": "id"}, False, "has a meaning in mode 'upsert'"),
         ({"publish": "direct"}, True, "has a meaning in mode 'append'"),
         ({"createTableColumnTypes": "fare NUMERIC"}, False, "createTable=true"),
+        ({"createTableOptions": "WITH (fillfactor = 70)"}, False, "create_if_missing=True"),
         ({"createTabel": "true"}, False, "did you mean 'createTable'?"),
         ({"colour": "blue"}, False, "'colour' is not known"),
         ({"user": "me"}, False, "holds the database's credentials"),
@@ -289,5 +290,5 @@ def test_new_columns_and_a_primary_key_can_be_asked_for() -> None:
     parsed = spec({**upsert, "createTableColumnTypes": "fare NUMERIC(5,2)"})
     assert parsed["createIfMissing"] is True
     assert parsed["tableDefinition"] == {"columnTypes": {"fare": "NUMERIC(5,2)"}}
-    parsed = spec({"createTable": "true", "primaryKey": "id, region"})
-    assert parsed["tableDefinition"] == {"primaryKey": ["id", "region"]}
+    given = {"createTable": "true", "primaryKey": "id, region", "createTableOptions": "WITH (a)"}
+    assert spec(given)["tableDefinition"] == {"primaryKey": ["id", "region"], "options": "WITH (a)"}

@@ -164,10 +164,8 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
         ));
     }
     let definition = spec.table_definition.clone().unwrap_or_default();
-    let makes_tables = match wire_mode {
-        v1::Mode::Create | v1::Mode::Overwrite => true,
-        _ => spec.create_if_missing,
-    };
+    let makes_tables =
+        spec.create_if_missing || [v1::Mode::Create, v1::Mode::Overwrite].contains(&wire_mode);
     let is_keyed = KEYED_MODES.contains(&wire_mode);
     if !definition.primary_key.is_empty() && (is_keyed || !makes_tables) {
         return Err(Error::invalid_command(match is_keyed {
@@ -180,6 +178,11 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
     if publish == v1::Publish::Direct && spec.create_if_missing {
         return Err(Error::invalid_command(
             "publish direct needs a table that exists: leave create_if_missing out",
+        ));
+    }
+    if !definition.options.is_empty() && !makes_tables {
+        return Err(Error::invalid_command(
+            "options of the table definition say how a table is made, and this mode makes none",
         ));
     }
     let mode = match wire_mode {
@@ -218,14 +221,17 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
         v1::Mode::UpdateOnly => keyed(KeyedAction::UpdateOnly, &spec)?,
         v1::Mode::DeleteByKey => keyed(KeyedAction::DeleteByKey, &spec)?,
     };
-    let primary_key = match &mode {
-        Mode::Keyed {
-            keys,
-            create_if_missing: true,
-            ..
-        } => keys.clone(),
-        _ if definition.primary_key.is_empty() => Vec::new(),
-        _ => distinct_names("primary_key", definition.primary_key)?,
+    let primary_key = if let Mode::Keyed {
+        keys,
+        create_if_missing: true,
+        ..
+    } = &mode
+    {
+        keys.clone()
+    } else if definition.primary_key.is_empty() {
+        Vec::new()
+    } else {
+        distinct_names("primary_key", definition.primary_key)?
     };
     let write_spec = WriteSpec {
         table: TableName::parse(&spec.table)?,
@@ -245,6 +251,7 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
             v1::SchemaEvolution::Ignore => SchemaEvolution::Ignore,
         },
         primary_key,
+        table_options: definition.options.parse()?,
     };
     Ok((spec.target, write_spec))
 }

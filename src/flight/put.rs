@@ -87,6 +87,7 @@ async fn land(
                 schema_evolution: Default::default(),
                 sync_sequences: false,
                 primary_key: Default::default(),
+                table_options: Default::default(),
             };
             let receipt = writer
                 .write_stream(&spec, &schema, messages, EndOfStream::IsEnough, stream)

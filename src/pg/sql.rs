@@ -5,7 +5,7 @@ use std::fmt::Display;
 use super::catalog::TableLock;
 use super::merge::{KeyedAction, Merge};
 use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{Column, Ident, QualifiedName, Relation, is_cast};
+use crate::plan::{Column, Ident, QualifiedName, Relation, TableOptions, is_cast};
 
 /// A list of names, quoted: `a, "B"`.
 fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
@@ -58,11 +58,16 @@ pub(super) fn delete_all(table: &QualifiedName) -> String {
     format!("DELETE FROM {table}")
 }
 
-pub(super) fn create_table(table: &QualifiedName, columns: &[ColumnDefinition]) -> String {
-    format!(
-        "CREATE TABLE {table} ({})",
-        list(columns.iter().map(column_definition))
-    )
+pub(super) fn create_table(
+    table: &QualifiedName,
+    columns: &[ColumnDefinition],
+    options: &TableOptions,
+) -> String {
+    let columns = list(columns.iter().map(column_definition));
+    match options.is_empty() {
+        true => format!("CREATE TABLE {table} ({columns})"),
+        false => format!("CREATE TABLE {table} ({columns}) {options}"),
+    }
 }
 
 pub(super) fn add_columns(table: &QualifiedName, columns: &[ColumnDefinition]) -> Option<String> {

@@ -5,7 +5,7 @@ use super::sql;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{Ident, QualifiedName, Relation, TableName};
+use crate::plan::{Ident, QualifiedName, Relation, TableName, TableOptions};
 
 /// Makes a table.
 ///
@@ -16,9 +16,10 @@ pub async fn create_table(
     transaction: &Transaction,
     table: &QualifiedName,
     columns: &[ColumnDefinition],
+    options: &TableOptions,
 ) -> Result<()> {
     transaction
-        .execute_all(&sql::create_table(table, columns))
+        .execute_all(&sql::create_table(table, columns, options))
         .await
 }
 
@@ -31,8 +32,12 @@ pub async fn drop_table(transaction: &Transaction, table: &QualifiedName) -> Res
 }
 
 /// The SQL that [`create_table`] runs.
-pub fn create_table_statement(table: &QualifiedName, columns: &[ColumnDefinition]) -> String {
-    sql::create_table(table, columns)
+pub fn create_table_statement(
+    table: &QualifiedName,
+    columns: &[ColumnDefinition],
+    options: &TableOptions,
+) -> String {
+    sql::create_table(table, columns, options)
 }
 
 /// Adds columns to a table; those that somebody else has added in the meantime stay as they are.

@@ -13,6 +13,7 @@ mod name;
 mod nested;
 mod relation;
 mod source;
+mod table_options;
 #[cfg(test)]
 mod tests;
 mod type_name;
@@ -24,3 +25,4 @@ pub use mapping::is_cast;
 pub use name::{Ident, MAX_NAME_BYTES, QualifiedName, TableName};
 pub use relation::{Attribute, Column, Modifier, PgType, PgTypeKind, Relation};
 pub use source::values_type;
+pub use table_options::TableOptions;

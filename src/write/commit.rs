@@ -300,7 +300,7 @@ async fn publish(
     if is_missing || spec.schema_evolution == SchemaEvolution::AddColumns {
         let missing = missing_columns(transaction, write.target_oid, &staging).await?;
         if is_missing {
-            create_table(transaction, target, &missing)
+            create_table(transaction, target, &missing, &spec.table_options)
                 .await
                 .map_err(|error| error.with_table(target))?;
             add_primary_key(transaction, target, &spec.primary_key).await?;

@@ -136,10 +136,9 @@ async fn preview(
         Target::Missing(columns) => {
             is_made = true;
             let name = qualify(transaction, &spec.table).await?;
-            preview
-                .statements
-                .push(create_table_statement(&name, &columns));
-            create_table(transaction, &name, &columns)
+            let statement = create_table_statement(&name, &columns, &spec.table_options);
+            preview.statements.push(statement);
+            create_table(transaction, &name, &columns, &spec.table_options)
                 .await
                 .map_err(|error| error.with_table(&name))?;
             let statement = add_primary_key_statement(&name, &spec.primary_key);

@@ -386,7 +386,7 @@ async fn make_shadow(
     schema: &Schema,
 ) -> Result<()> {
     transaction.assume_role().await?;
-    create_table(transaction, shadow, columns).await?;
+    create_table(transaction, shadow, columns, &spec.table_options).await?;
     check_primary_key(transaction, shadow, &spec.primary_key).await?;
     check_straight(&plan(
         spec,

@@ -383,7 +383,7 @@ async fn open_target(
                 make_keyed(transaction, spec, schema, &name, &columns).await?;
                 (name, Publish::Merge)
             } else {
-                create_table(transaction, &name, &columns)
+                create_table(transaction, &name, &columns, &spec.table_options)
                     .await
                     .map_err(|error| error.with_table(&name))?;
                 (name, Publish::Create)

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::auth::WriteMode;
 pub use crate::pg::KeyedAction;
 pub use crate::plan::{Conversion, Form, Overflow, Rounding, Unit};
-use crate::plan::{Ident, TableName};
+use crate::plan::{Ident, TableName, TableOptions};
 
 /// Where rows go and how.
 ///
@@ -33,6 +33,9 @@ pub struct WriteSpec {
     /// The primary key of a table that the write makes; none when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub primary_key: Vec<Ident>,
+    /// What else is said of a table that the write makes.
+    #[serde(default, skip_serializing_if = "TableOptions::is_empty")]
+    pub table_options: TableOptions,
 }
 
 /// What happens to columns of the data that the table lacks.

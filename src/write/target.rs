@@ -183,7 +183,7 @@ pub(super) async fn make_keyed(
     name: &QualifiedName,
     columns: &[ColumnDefinition],
 ) -> Result<()> {
-    create_table(transaction, name, columns)
+    create_table(transaction, name, columns, &spec.table_options)
         .await
         .map_err(|error| error.with_table(name))?;
     add_primary_key(transaction, name, &spec.primary_key).await?;

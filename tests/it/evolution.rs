@@ -212,6 +212,34 @@ async fn a_table_that_is_made_has_its_primary_key_when_its_rows_are_in() {
         );
         database.execute("DROP TABLE t").await;
     }
+    let options = json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition":
+                         {"options": "with (fillfactor = 70)", "columnTypes": {"note": "text"}}});
+    for single in [true, false] {
+        match single {
+            true => one(&mut client, &options, &rows(&[1])).await.unwrap(),
+            false => many(&mut client, &options, &rows(&[1])).await.unwrap(),
+        }
+        let stored = "SELECT reloptions FROM pg_class WHERE relname = 't'";
+        assert_eq!(database.text(stored).await, "{fillfactor=70}");
+        database.execute("DROP TABLE t").await;
+    }
+    for (wrong, part) in [
+        ("WITH (fillfactor = 7)", "fillfactor"),
+        ("WITH (colour = blue)", "colour"),
+        ("TABLESPACE nowhere", "nowhere"),
+        (
+            "PARTITION BY LIST (id)",
+            "cannot be read from \"PARTITION BY LIST (id)\" on",
+        ),
+    ] {
+        let mut spec = options.clone();
+        spec["tableDefinition"]["options"] = wrong.into();
+        let refused = client
+            .begin("options", spec, &rows(&[1]))
+            .await
+            .unwrap_err();
+        assert!(refused.message().contains(part), "{refused}");
+    }
     let plan = client
         .plan(
             &[("id", ints(&[1]))],
