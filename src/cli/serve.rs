@@ -7,7 +7,7 @@ use pgflight::error::{Error, Result};
 use pgflight::flight::{Identity, Server};
 use pgflight::metrics;
 use pgflight::monitor::Monitor;
-use pgflight::pg::{Pool, show_detail};
+use pgflight::pg::{LedgerVersion, Pool, show_detail};
 use pgflight::telemetry;
 use pgflight::write::{Budget, Targets, Writer};
 use tokio::signal::unix::{SignalKind, signal};
@@ -102,10 +102,8 @@ async fn connect(config: &Config) -> Result<Targets> {
         let (name, writer) = (name.to_owned(), writer.clone());
         checks.spawn(async move {
             let checked = writer.check(START_TIMEOUT).await;
-            if checked.is_ok()
-                && let Err(error) = writer.upgrade().await
-            {
-                tracing::warn!(target_name = name, %error, "the ledger is of an older version and stays so");
+            if checked.is_ok() {
+                upgrade(&name, &writer).await;
             }
             (name, checked)
         });
@@ -128,6 +126,29 @@ async fn connect(config: &Config) -> Result<Targets> {
     match last {
         Some(error) if reachable == 0 => Err(error),
         _ => Ok(targets),
+    }
+}
+
+/// Brings the ledger of a target up to date. Where it cannot be, writes of one stream work all the same.
+async fn upgrade(name: &str, writer: &Writer) {
+    let ours = LedgerVersion::OURS;
+    match writer.upgrade().await {
+        Ok(LedgerVersion::Missing | LedgerVersion::Current) => {}
+        Ok(LedgerVersion::Old(version)) => tracing::info!(
+            target_name = name,
+            from = version,
+            to = ours,
+            "the ledger was brought up to date"
+        ),
+        Ok(LedgerVersion::Newer(version)) => tracing::warn!(
+            target_name = name,
+            version,
+            ours,
+            "the ledger is newer than this server, which goes on with what it knows of it"
+        ),
+        Err(error) => {
+            tracing::warn!(target_name = name, %error, "the ledger is of an older version and stays so");
+        }
     }
 }
 

@@ -67,7 +67,10 @@ fn head(status: &Status) -> String {
 fn target(target: &Target) -> String {
     let state = match (target.is_reachable, target.problem) {
         (true, None) => pill("good", "PostgreSQL answers"),
-        (true, Some(problem)) => pill("bad", &format!("the ledger cannot be read: {problem}")),
+        (true, Some(problem)) => pill(
+            "bad",
+            &format!("the ledger cannot be read: {problem}; pgflight check tells why"),
+        ),
         (false, _) => pill("bad", "PostgreSQL does not answer"),
     };
     format!(

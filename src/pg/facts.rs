@@ -1,6 +1,6 @@
 //! What decides whether a server can do its work in a database: version, rights, settings, TLS.
 
-use super::migration::MIGRATIONS;
+use super::migration::{LedgerVersion, ledger_version};
 use super::transaction::Transaction;
 use crate::error::Result;
 
@@ -47,13 +47,20 @@ pub enum LedgerFacts {
         /// Whether it may.
         may_make: bool,
     },
-    /// Made for an older server, and the role may bring it up to date or not.
+    /// Made by an older pgflight, and the role may bring it up to date or not.
     Old {
+        /// Its version.
+        version: usize,
         /// Whether it may.
         may_change: bool,
     },
     /// There, and the role lacks these rights.
     Lacking(Vec<String>),
+    /// Made by a newer pgflight, up to this version; all is well with the rights.
+    Newer {
+        /// Its version.
+        version: usize,
+    },
     /// There, and all is well.
     Good,
 }
@@ -64,25 +71,23 @@ pub enum LedgerFacts {
 /// What PostgreSQL said.
 pub async fn server_facts(transaction: &Transaction) -> Result<ServerFacts> {
     let row = transaction.query_one(FACTS, &[]).await?;
-    let newest = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
     let has_ledger: bool = row.get("has_ledger");
     let version = match has_ledger && row.get::<_, bool>("may_read") {
-        true => {
-            let select = "SELECT COALESCE(pg_catalog.max(version), 0) FROM pgflight.migration";
-            transaction.query_one(select, &[]).await?.get(0)
-        }
-        false => newest,
+        true => ledger_version(transaction).await?,
+        false => LedgerVersion::Current,
     };
     let lacking: Vec<String> = row.get("lacking");
-    let ledger = match has_ledger {
-        false => LedgerFacts::Missing {
+    let ledger = match version {
+        _ if !has_ledger => LedgerFacts::Missing {
             may_make: row.get("may_make_ledger"),
         },
-        true if !lacking.is_empty() => LedgerFacts::Lacking(lacking),
-        true if version < newest => LedgerFacts::Old {
+        _ if !lacking.is_empty() => LedgerFacts::Lacking(lacking),
+        LedgerVersion::Old(version) => LedgerFacts::Old {
+            version,
             may_change: row.get("owns_ledger"),
         },
-        true => LedgerFacts::Good,
+        LedgerVersion::Newer(version) => LedgerFacts::Newer { version },
+        LedgerVersion::Current | LedgerVersion::Missing => LedgerFacts::Good,
     };
     Ok(ServerFacts {
         version_number: row.get("version_number"),

@@ -5,6 +5,7 @@
 
 use tokio_postgres::Row;
 
+use super::migration::explain_old;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::plan::{Ident, QualifiedName};
@@ -196,7 +197,8 @@ pub async fn recent_writes(transaction: &Transaction, limit: u32) -> Result<Vec<
                 FROM pgflight.attempt a WHERE w.state = 'open' AND a.write_id = w.write_id) open) write
          ORDER BY write.created_at DESC"
     );
-    let rows = transaction.query(&statement, &[&i64::from(limit)]).await?;
+    let rows = transaction.query(&statement, &[&i64::from(limit)]).await;
+    let rows = rows.map_err(explain_old)?;
     rows.iter().map(read_write).collect()
 }
 
@@ -446,7 +448,7 @@ impl Publish {
         .into_iter()
         .find(|publish| publish.as_str() == text)
         .ok_or_else(|| {
-            Error::internal("the ledger holds a way to publish that this server does not know")
+            Error::internal("the ledger holds a way to publish that this pgflight does not know: a newer one wrote it, and is needed to go on")
         })
     }
 }
@@ -467,7 +469,7 @@ impl WriteState {
     fn parse(text: &str) -> Result<Self> {
         let mut all = Self::ALL.into_iter();
         all.find(|state| state.as_str() == text).ok_or_else(|| {
-            Error::internal("the ledger holds a state that this server does not know")
+            Error::internal("the ledger holds a state that this pgflight does not know: a newer one wrote it, and is needed to go on")
         })
     }
 }
@@ -482,7 +484,8 @@ async fn select_write(
 ) -> Result<Option<LedgerWrite>> {
     let statement =
         format!("SELECT {WRITE_COLUMNS} FROM pgflight.write WHERE write_id = $1 {locking}");
-    let row = transaction.query_opt(&statement, &[&write_id]).await?;
+    let row = transaction.query_opt(&statement, &[&write_id]).await;
+    let row = row.map_err(explain_old)?;
     row.as_ref().map(read_write).transpose()
 }
 

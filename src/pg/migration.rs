@@ -1,5 +1,7 @@
 //! The ledger's tables: made, and brought to the version that this server needs.
 
+use std::cmp::Ordering;
+
 use super::transaction::Transaction;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -20,6 +22,58 @@ pub(super) const MIGRATIONS: [&str; 3] = [
 /// role.
 pub fn migration() -> String {
     format!("{CREATE_SCHEMA}{}", MIGRATIONS.join("\n"))
+}
+
+/// How the ledger of a database stands to the one that this program makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerVersion {
+    /// There is none.
+    Missing,
+    /// Made by an older one, up to this version.
+    Old(usize),
+    /// The same.
+    Current,
+    /// Made by a newer one, up to this version: this one can use it, since later versions only add.
+    Newer(usize),
+}
+
+impl LedgerVersion {
+    /// The version that this program makes, from 1.
+    pub const OURS: usize = MIGRATIONS.len();
+
+    /// Of a ledger that is there.
+    pub(super) fn of(version: usize) -> Self {
+        match version.cmp(&Self::OURS) {
+            Ordering::Less => Self::Old(version),
+            Ordering::Equal => Self::Current,
+            Ordering::Greater => Self::Newer(version),
+        }
+    }
+}
+
+/// Finds out what ledger there is.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn ledger_version(transaction: &Transaction) -> Result<LedgerVersion> {
+    Ok(match has_schema(transaction).await? {
+        true => LedgerVersion::of(version(transaction).await?),
+        false => LedgerVersion::Missing,
+    })
+}
+
+/// Tells of a ledger that lacks a column for what it is: one of an older version. Whoever reads it without
+/// asking for its version first passes its errors through here.
+pub(super) fn explain_old(error: Error) -> Error {
+    // undefined_column
+    if error.context().sqlstate.as_deref() != Some("42703") {
+        return error;
+    }
+    Error::internal(
+        "the ledger (schema pgflight) is of an older version than this pgflight needs; bring it up to date \
+         by `pgflight migrate`, or let its owner run what `pgflight migrate --print` prints",
+    )
+    .with_source(error)
 }
 
 /// Whether there is a ledger, of whatever version.

@@ -38,7 +38,7 @@ pub use ledger::{
     finish_commit, lock_write_for_publish, recent_writes, record_attempt,
 };
 pub use merge::{KeyedAction, Merge, check_comparable, check_unique_index, merge};
-pub use migration::{ensure_schema, has_schema, migration};
+pub use migration::{LedgerVersion, ensure_schema, has_schema, ledger_version, migration};
 pub use password::PasswordSource;
 pub use pool::{Pool, PoolConfig, PoolUsage, Session, Timeouts, Usage};
 pub use prepared::{

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::ledger::STREAM_PREFIX;
+use super::migration::explain_old;
 use super::staging::{drop_staging, end_copies_into};
 use super::transaction::Transaction;
 use crate::error::Result;
@@ -59,7 +60,9 @@ pub async fn expire_writes(
                 &STREAM_PREFIX,
             ],
         )
-        .await?;
+        .await
+        // What a round begins with.
+        .map_err(explain_old)?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

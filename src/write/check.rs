@@ -3,8 +3,9 @@
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerFacts, ServerFacts, Transaction, check_owned, check_rights, check_swappable,
-    copy_obstacle, find_relation, server_facts, side_effects, two_phase_obstacle, unique_keys,
+    LedgerFacts, LedgerVersion, ServerFacts, Transaction, check_owned, check_rights,
+    check_swappable, copy_obstacle, find_relation, server_facts, side_effects, two_phase_obstacle,
+    unique_keys,
 };
 use crate::plan::{Relation, TableName};
 
@@ -151,7 +152,7 @@ fn tls(facts: &ServerFacts, expected: &Expected) -> Finding {
 }
 
 fn ledger(facts: &ServerFacts) -> Finding {
-    let role = &facts.role;
+    let (role, ours) = (&facts.role, LedgerVersion::OURS);
     match &facts.ledger {
         LedgerFacts::Good => Finding::new(Verdict::Good, "the ledger (schema pgflight) is there"),
         LedgerFacts::Missing { may_make: true } => Finding::new(
@@ -164,14 +165,20 @@ fn ledger(facts: &ServerFacts) -> Finding {
                  partitions can begin"),
         )
         .mended_by(format!("CREATE SCHEMA pgflight AUTHORIZATION {role};")),
-        LedgerFacts::Old { may_change: true } => Finding::new(
-            Verdict::Good,
-            "the ledger (schema pgflight) is brought up to date when it is first needed",
+        LedgerFacts::Old { version, may_change: true } => Finding::new(
+            Verdict::Warning,
+            format!("the ledger (schema pgflight) is of version {version}, and this pgflight needs {ours}: it is \
+                 brought up to date when a server starts or first writes, or now by `pgflight migrate`"),
         ),
-        LedgerFacts::Old { may_change: false } => Finding::new(
+        LedgerFacts::Old { version, may_change: false } => Finding::new(
             Verdict::Bad,
-            format!("the ledger (schema pgflight) is of an older version, and {role} does not own it: let its \
-                 owner run what `pgflight migrate --print` prints"),
+            format!("the ledger (schema pgflight) is of version {version}, this pgflight needs {ours}, and \
+                 {role} does not own it: let its owner run what `pgflight migrate --print` prints"),
+        ),
+        LedgerFacts::Newer { version } => Finding::new(
+            Verdict::Warning,
+            format!("the ledger (schema pgflight) is of version {version}, newer than this pgflight, which makes \
+                 {ours}: it works, except on writes of a newer server that this one does not understand"),
         ),
         LedgerFacts::Lacking(rights) => {
             let text = format!(

@@ -8,8 +8,8 @@ use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::Stream;
 use crate::pg::{
-    LedgerWrite, Pool, Timeouts, Transaction, Usage, WriteState, count_writes, ensure_schema,
-    has_schema, recent_writes, writable_relations,
+    LedgerVersion, LedgerWrite, Pool, Timeouts, Transaction, Usage, WriteState, count_writes,
+    ensure_schema, has_schema, ledger_version, recent_writes, writable_relations,
 };
 use crate::plan::{Relation, TableName};
 
@@ -153,16 +153,19 @@ impl Writer {
         self.pool.address()
     }
 
-    /// Brings a ledger that is there up to date, so that writes which an older server began go on.
+    /// Brings a ledger that is there up to date, so that writes which an older server began go on. Gives the
+    /// version that was found.
     ///
     /// # Errors
     /// As [`Writer::migrate`].
-    pub async fn upgrade(&self) -> Result<()> {
+    pub async fn upgrade(&self) -> Result<LedgerVersion> {
         let transaction = self.pool.begin_control().await?;
-        if has_schema(&transaction).await? {
+        let found = ledger_version(&transaction).await?;
+        if let LedgerVersion::Old(_) = found {
             ensure_schema(&transaction).await?;
         }
-        transaction.commit().await.into_result()
+        transaction.commit().await.into_result()?;
+        Ok(found)
     }
 
     /// Makes the ledger where it is missing.

@@ -25,6 +25,7 @@ mod jwt;
 mod keyed;
 mod keyed_missing;
 mod layering;
+mod ledger_version;
 mod listener_tls;
 mod load;
 mod monitor;
