@@ -201,11 +201,39 @@ fn prefixed(length: i64, compressed: &[u8]) -> Vec<u8> {
     [&length.to_le_bytes()[..], compressed].concat()
 }
 
-const TABLE: &str = "CREATE TABLE t (n bigint, m bigint, s text, j jsonb, a int[], d numeric, ts timestamptz, b bool[], ss text[])";
+pub const TABLE: &str = "CREATE TABLE t (n bigint, m bigint, s text, j jsonb, a int[], d numeric, ts timestamptz, b bool[], ss text[])";
 const LIMIT: u64 = 768 << 20;
 const SMALL: [&str; 4] = ["--memory-limit", "768MiB", "--max-copies", "4"];
 /// More than this, and something was kept of what was refused.
 const MAX_GROWTH: u64 = 128 << 20;
+
+/// Some of what is refused here, for others to send.
+pub fn samples() -> Vec<(&'static str, Vec<FlightData>)> {
+    let of = |schema: Schema, raw: Raw| vec![schema_message(&schema), raw.batch()];
+    let long = || columns(&[("n", D::Int64)]);
+    let huge = 1_i64 << 40;
+    vec![
+        (
+            "a buffer past the body",
+            of(long(), raw(1, &[(0, 0), (64, 8)], &[7; 8])),
+        ),
+        (
+            "LZ4 to 1 TiB",
+            of(
+                long(),
+                raw(1, &[(0, 0), (0, 64)], &prefixed(1024 * GIB, &[0; 56])).codec(LZ4),
+            ),
+        ),
+        (
+            "endless NULLs",
+            of(
+                columns(&[("n", D::Null)]),
+                raw(huge, &[], &[]).nodes(&[(huge, huge)]),
+            ),
+        ),
+        ("shared structs", vec![schema_of_shared_structs(15, 2)]),
+    ]
+}
 
 /// Sends streams that must all be refused, and then one that must not.
 async fn check(cases: Vec<(&str, Vec<FlightData>, &str)>) {

@@ -47,6 +47,7 @@ mod role;
 mod sequences;
 mod server;
 mod session;
+mod siege;
 #[allow(dead_code, reason = "shared with tests/faults, which uses the rest")]
 mod support;
 mod swap;

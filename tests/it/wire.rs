@@ -87,7 +87,11 @@ struct Heard {
 
 impl Wire {
     fn open(server: &Pgflight) -> Self {
-        let wire = Self::bare(server);
+        Self::open_at(&server.address)
+    }
+
+    fn open_at(address: &str) -> Self {
+        let wire = Self::bare(address);
         let mut stream = &wire.0;
         stream.write_all(PREFACE).unwrap();
         stream.write_all(&frame(SETTINGS, 0, 0, &[])).unwrap();
@@ -95,8 +99,8 @@ impl Wire {
     }
 
     /// Without a word.
-    fn bare(server: &Pgflight) -> Self {
-        let stream = TcpStream::connect(&server.address).unwrap();
+    fn bare(address: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
         let limit = Some(Duration::from_secs(20));
         stream.set_write_timeout(limit).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -192,6 +196,49 @@ async fn check(options: &[&str], what: &str, harm: impl FnOnce(&Pgflight)) {
 }
 
 const SOON: Duration = Duration::from_secs(2);
+
+/// A name, and what is done at an address.
+pub type Nuisance = (&'static str, fn(&str));
+
+fn flood(address: &str, piece: &[u8]) {
+    let wire = Wire::open_at(address);
+    wire.send(&frame(HEADERS, END_HEADERS, 1, &put()));
+    wire.send(&piece.repeat(1000));
+}
+
+/// Some of what is sent here, for others to send: each on a connection of its own, and no answer is waited for.
+pub fn nuisances() -> Vec<Nuisance> {
+    vec![
+        ("resets", |address| {
+            let cancel = 8_u32.to_be_bytes();
+            let wire = Wire::open_at(address);
+            let call = |n: u32| {
+                let stream = 2 * n + 1;
+                let headers = frame(HEADERS, END_HEADERS, stream, &put());
+                [headers, frame(RST_STREAM, 0, stream, &cancel)].concat()
+            };
+            let _ = (0..200).take_while(|n| wire.send(&call(*n))).count();
+        }),
+        ("pings", |address| {
+            flood(address, &frame(PING, 0, 0, &[0; 8]))
+        }),
+        ("settings", |address| {
+            flood(address, &frame(SETTINGS, 0, 0, &[]))
+        }),
+        ("empty frames", |address| {
+            flood(address, &frame(DATA, 0, 1, &[]))
+        }),
+        ("headers without end", |address| {
+            let wire = Wire::open_at(address);
+            wire.send(&frame(HEADERS, 0, 1, &put()));
+            let piece = frame(CONTINUATION, 0, 1, &header("x", &"y".repeat(100)));
+            let _ = (0..300).take_while(|_| wire.send(&piece)).count();
+        }),
+        ("what is no HTTP", |address| {
+            Wire::bare(address).send(&[b'x'; 1000]);
+        }),
+    ]
+}
 
 #[tokio::test]
 async fn headers_beyond_their_limit_are_refused_however_they_come() {
@@ -330,7 +377,7 @@ async fn what_is_no_grpc_over_http_2_is_not_served() {
         ("noise", body(10_000)),
     ] {
         check(&[], what, |server| {
-            let wire = Wire::bare(server);
+            let wire = Wire::bare(&server.address);
             wire.send(&bytes);
             let heard = wire.hear(SOON);
             assert!(
@@ -397,7 +444,7 @@ async fn hundreds_of_connections_that_say_nothing_take_no_more_than_their_places
     ];
     check(&options, "idle connections", |server| {
         // Two are the test's own clients, or will be.
-        let guests: Vec<Wire> = (0..1000).map(|_| Wire::bare(server)).collect();
+        let guests: Vec<Wire> = (0..1000).map(|_| Wire::bare(&server.address)).collect();
         let inside = guests.iter().filter(|guest| {
             let heard = guest.hear(Duration::from_millis(10));
             !heard.closed
