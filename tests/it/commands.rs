@@ -74,6 +74,7 @@ async fn a_name_is_a_name_and_never_sql() {
     }
     let there = "SELECT count(*) FROM t UNION ALL SELECT count(*) FROM y";
     assert_eq!(database.text(there).await, "0,0");
+    server.assert_unharmed("all of it").await;
 }
 
 #[tokio::test]
@@ -144,6 +145,7 @@ async fn an_option_that_is_not_known_too_large_or_sql_is_refused() {
             .await,
         "true"
     );
+    server.assert_unharmed("all of it").await;
 }
 
 #[tokio::test]
@@ -214,6 +216,7 @@ async fn ids_that_are_none_are_refused_and_forged_ones_are_unknown() {
     assert_eq!(twice.code(), Code::FailedPrecondition, "{twice}");
     client.commit("w", &[largest]).await.unwrap();
     assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
+    server.assert_unharmed("all of it").await;
 }
 
 #[tokio::test]
@@ -247,5 +250,5 @@ async fn actions_of_a_mebibyte_of_anything_are_refused() {
             assert!(told.message.len() < 4096, "{action} {what}");
         }
     }
-    assert!(!server.has_panicked());
+    server.assert_unharmed("all of it").await;
 }

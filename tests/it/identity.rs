@@ -95,6 +95,8 @@ async fn who_does_not_say_who_it_is_or_says_what_is_not_true_is_served_nothing_b
             is_unauthenticated(what, refused.expect(what), &token);
         }
     }
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+    server.assert_unharmed("all of it").await;
     let mut known = nobody.bearing(&token);
     known.put(Put::bare(path(&["t"]), &[rows()])).await.unwrap();
     assert_eq!(database.text("SELECT count(*) FROM t").await, "1");

@@ -226,7 +226,7 @@ async fn a_token_is_believed_only_when_all_of_it_is_right() {
         };
         assert_eq!(code(&nobody, &token).await, expected, "{what}");
     }
-    assert!(!server.has_panicked());
+    server.assert_unharmed("all of it").await;
 }
 
 /// Serves a text by HTTP, again and again, and counts how often.

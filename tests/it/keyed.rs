@@ -260,6 +260,7 @@ async fn keys_that_cannot_tell_rows_apart_are_refused_and_change_nothing() {
             assert_eq!(left, "one+two", "{part}");
         }
     }
+    server.assert_unharmed("all of it").await;
 }
 
 #[tokio::test]

@@ -245,6 +245,7 @@ async fn nobody_writes_what_is_the_systems_or_the_ledgers() {
         database.text("SELECT state FROM pgflight.write").await,
         "open"
     );
+    server.assert_unharmed("all of it").await;
 }
 
 #[tokio::test]

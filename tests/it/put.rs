@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::{
-    COPIES, Client, Database, Pgflight, Put, batch, end_record, path, wait_until, write,
+    COPIES, Client, Database, Pgflight, Put, attempt, batch, end_record, path, wait_until, write,
 };
 
 async fn setup(sql: &str) -> (Database, Pgflight, Client) {
@@ -247,7 +247,7 @@ async fn protobuf_and_json_say_the_same() {
 
 #[tokio::test]
 async fn a_command_whose_end_record_is_missing_or_wrong_keeps_nothing() {
-    let (database, _server, mut client) = setup(TRIPS).await;
+    let (database, server, mut client) = setup(TRIPS).await;
     let spec = || write(json!({"table": "trips", "mode": "MODE_APPEND"}));
     let rows = batch(&[("id", ints(&[1, 2, 3]))]);
     let bare = || Put::bare(spec(), std::slice::from_ref(&rows));
@@ -266,7 +266,12 @@ async fn a_command_whose_end_record_is_missing_or_wrong_keeps_nothing() {
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");
         assert!(status.message().contains(expected), "{status}");
     }
+    let mut early = bare().0;
+    early.insert(1, end_record(3, 1));
+    let early = client.put(Put(early)).await.expect_err("before the rows");
+    assert_eq!(early.code(), Code::InvalidArgument, "{early}");
     assert_eq!(database.text("SELECT count(*) FROM trips").await, "0");
+    server.assert_unharmed("all of it").await;
     client.put(bare().and(end_record(3, 1))).await.unwrap();
     assert_eq!(database.text("SELECT count(*) FROM trips").await, "3");
 }
@@ -333,11 +338,29 @@ async fn no_rows_and_no_columns_are_fine() {
         .expect_err("rows of nothing");
     assert!(status.message().contains("no columns"), "{status}");
     assert_eq!(database.text("SELECT count(*) FROM plain").await, "0");
+
+    // A partition without a row, or even a batch, is recorded as any other.
+    let none = batch(&[("id", ints(&[]))]);
+    let spec = json!({"table": "trips", "mode": "MODE_APPEND"});
+    client.begin("w", spec, &none).await.unwrap();
+    let mut no_batch = Put::whole(attempt("w", 1, "b"), std::slice::from_ref(&none));
+    no_batch.0.remove(1);
+    let receipts = [
+        client
+            .put(Put::whole(attempt("w", 0, "a"), &[none]))
+            .await
+            .unwrap(),
+        client.put(no_batch).await.unwrap(),
+    ];
+    let recorded =
+        "SELECT string_agg(attempt_id || row_count, ' ' ORDER BY 1) FROM pgflight.attempt";
+    assert_eq!(database.text(recorded).await, "a0 b0");
+    client.commit("w", &receipts).await.unwrap();
 }
 
 #[tokio::test]
 async fn batches_beyond_grpcs_usual_limit_pass_and_those_beyond_ours_are_refused() {
-    let (database, _server, mut client) = setup("CREATE TABLE wide (v text)").await;
+    let (database, server, mut client) = setup("CREATE TABLE wide (v text)").await;
     let long = "x".repeat(1024);
     let rows = batch(&[("v", texts(&vec![long.as_str(); 20 * 1024]))]);
     client
@@ -359,6 +382,7 @@ async fn batches_beyond_grpcs_usual_limit_pass_and_those_beyond_ours_are_refused
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     assert!(status.message().contains("larger than"), "{status}");
     assert_eq!(database.text("SELECT count(*) FROM wide").await, "20480");
+    server.assert_unharmed("a message over the limit").await;
 }
 
 #[tokio::test]

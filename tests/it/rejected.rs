@@ -200,6 +200,73 @@ async fn a_value_or_type_that_cannot_go_names_its_place_and_leaves_nothing() {
         assert_eq!(told.reason, reason, "{what}");
         assert_eq!(database.text("SELECT count(*) FROM t").await, "0", "{what}");
     }
+    server.assert_unharmed("all of it").await;
+}
+
+#[tokio::test]
+async fn what_is_odd_lands_as_it_is_or_is_refused_by_name() {
+    let database = Database::new().await;
+    // Marks that turn the direction of what follows, letters that look alike, a line break, quotes.
+    let names = ["a\"b", "a\nb", "\u{1f980}", "\u{202e}txet", "\u{0430}"];
+    let columns = names.map(|name| format!(", \"{}\" int", name.replace('"', "\"\"")));
+    database
+        .execute(&format!(
+            "CREATE TABLE t (n int, f float8, num numeric, v varchar(3), j jsonb{})",
+            columns.concat()
+        ))
+        .await;
+    database
+        .execute("CREATE TABLE strict (n int, must int NOT NULL)")
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let one = || longs(&[Some(1)]);
+    let float = |value| Arc::new(Float64Array::from(vec![value])) as ArrayRef;
+    let doubled = r#"{"a": 1, "a": 2}"#;
+    // Column, data, and what is found, or a part of what is told.
+    let mut cases: Vec<(&str, &str, ArrayRef, Result<&str, &str>)> = vec![
+        ("t", "f", float(f64::NAN), Ok("NaN")),
+        ("t", "f", float(f64::NEG_INFINITY), Ok("-Infinity")),
+        ("t", "num", float(f64::NAN), Ok("NaN")),
+        ("t", "n", float(f64::NAN), Err("integer")),
+        ("t", "n", float(f64::INFINITY), Err("integer")),
+        // Blanks beyond the length are cut, as in SQL; nothing else is.
+        ("t", "v", text("abc  "), Ok("abc")),
+        ("t", "v", text("abc d"), Err("character varying(3)")),
+        // PostgreSQL keeps the last of two keys.
+        ("t", "j", text(doubled), Ok(r#"{"a": 2}"#)),
+        ("t", "a'b", one(), Err("a'b")),
+        ("t", "\u{202d}txet", one(), Err("txet")),
+        ("t", "a", one(), Err("\"a\"")),
+        ("strict", "n", one(), Err("must")),
+        ("strict", "more", one(), Err("more")),
+    ];
+    cases.extend(names.map(|name| ("t", name, one(), Ok("1"))));
+    for (table, column, array, expected) in cases {
+        database.execute("TRUNCATE t").await;
+        let put = Put::bare(path(&[table]), &[batch(&[(column, array)])]);
+        let found = match client.put(put).await {
+            Ok(_) => Ok(()),
+            Err(status) => {
+                assert_eq!(status.code(), Code::InvalidArgument, "{column:?}: {status}");
+                Err(status.message().to_owned())
+            }
+        };
+        match (expected, found) {
+            (Ok(value), Ok(())) => {
+                let name = column.replace('"', "\"\"");
+                let cell = format!("SELECT \"{name}\"::text FROM {table}");
+                assert_eq!(database.text(&cell).await, value, "{column:?}");
+            }
+            (Err(part), Err(message)) => {
+                assert!(message.contains(part), "{column:?}: {message}");
+                let count = format!("SELECT count(*) FROM {table}");
+                assert_eq!(database.text(&count).await, "0", "{column:?}");
+            }
+            (expected, found) => panic!("{table} {column:?}: {expected:?} {found:?}"),
+        }
+    }
+    server.assert_unharmed("all of it").await;
 }
 
 #[tokio::test]
@@ -252,6 +319,7 @@ async fn a_target_that_is_no_table_for_data_is_refused_by_kind() {
         assert_eq!(status.code(), code, "{parts:?}: {status}");
         assert!(status.message().contains(part), "{parts:?}: {status}");
     }
+    server.assert_unharmed("all of it").await;
 }
 
 #[tokio::test]
@@ -326,6 +394,8 @@ async fn a_stream_that_is_not_one_is_refused_and_the_server_lives() {
         assert_eq!(status.code(), Code::InvalidArgument, "{part}: {status}");
         assert!(status.message().contains(part), "{part}: {status}");
     }
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+    server.assert_unharmed("all of it").await;
     client.put(good()).await.unwrap();
     assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
 }

@@ -190,6 +190,7 @@ async fn what_is_not_served_says_so_by_name() {
         "dance",
         flight.do_action(action).await.expect_err("unknown action"),
     );
+    server.assert_unharmed("all of it").await;
 }
 
 #[tokio::test]

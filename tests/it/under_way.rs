@@ -65,6 +65,7 @@ async fn an_error_in_the_first_row_ends_the_stream_soon() {
     let taken = taken.load(Ordering::SeqCst);
     assert!(taken <= 16, "{taken} MiB were taken after the row");
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+    server.assert_unharmed("a row that is refused").await;
 }
 
 #[tokio::test]
@@ -274,6 +275,7 @@ async fn a_sender_that_sends_no_more_is_not_waited_for() {
         assert_eq!(told.code, Code::DeadlineExceeded, "{}", told.message);
         assert!(told.message.contains(option), "{}", told.message);
         assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+        server.assert_unharmed(option).await;
     }
 }
 

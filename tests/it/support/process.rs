@@ -7,8 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
 use super::client::Client;
 use super::database::Database;
+
+/// More memory than this beyond what it began with, and something was kept of what was refused.
+const MAX_GROWTH: u64 = 100 << 20;
 
 pub struct Pgflight {
     child: Child,
@@ -18,6 +24,8 @@ pub struct Pgflight {
     log: Arc<Mutex<Vec<String>>>,
     failed: Arc<AtomicBool>,
     panicked: Arc<AtomicBool>,
+    /// Resident bytes when it began to listen.
+    first_memory: u64,
 }
 
 impl Pgflight {
@@ -109,14 +117,17 @@ impl Pgflight {
         let (address, monitor) = receiver
             .recv_timeout(Duration::from_secs(30))
             .expect("the server says where it listens");
-        Self {
+        let mut server = Self {
             child,
             address,
             monitor,
             log,
             failed,
             panicked,
-        }
+            first_memory: 0,
+        };
+        server.first_memory = server.memory("VmRSS");
+        server
     }
 
     /// The binary with an environment that names no PostgreSQL.
@@ -151,6 +162,21 @@ impl Pgflight {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         let digits: String = line.chars().filter(char::is_ascii_digit).collect();
         digits.parse::<u64>().unwrap() * 1024
+    }
+
+    /// Fails unless it lives, serves whoever comes, has not panicked, and holds about what it held at first.
+    pub async fn assert_unharmed(&self, what: &str) {
+        assert!(!self.has_panicked(), "{what}");
+        let mut health = HealthClient::new(self.client().await.channel);
+        let answer = health.check(tonic_health::pb::HealthCheckRequest::default());
+        let status = answer.await.expect(what).into_inner().status();
+        assert_eq!(status, ServingStatus::Serving, "{what}");
+        let more = self.memory("VmRSS").saturating_sub(self.first_memory);
+        assert!(
+            more < MAX_GROWTH,
+            "{what}: {} MiB more are held",
+            more >> 20
+        );
     }
 
     pub async fn client(&self) -> Client {
