@@ -58,7 +58,7 @@ pub(super) fn bind<'a>(
         | F::Float4
         | F::Float8
         | F::Numeric { .. } => number(plan, array),
-        F::Text { .. } | F::Name | F::JsonbText | F::Enum { .. } | F::Uuid | F::Bytea => {
+        F::Text { .. } | F::Name | F::JsonbText | F::Xml | F::Enum { .. } | F::Uuid | F::Bytea => {
             blob(plan, array)
         }
         F::Date => temporal::dates(array),
@@ -168,6 +168,7 @@ fn number<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'
             let array = array.as_primitive::<t::Float16Type>();
             match plan {
                 FieldPlan::Float4 => Ok(fixed::fixed(array, |v| Ok(v.to_f32().to_be_bytes()))),
+                FieldPlan::Numeric { .. } => fixed::floats(plan, array, super::shortest::of_half),
                 _ => fixed::floats(plan, array, |v| v.to_f32()),
             }
         }

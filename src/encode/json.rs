@@ -5,7 +5,8 @@
 //! infinities are rejected. Text is escaped, and rejected when it has a NUL, which `jsonb` cannot
 //! hold. Binary becomes base64 (RFC 4648, padded); dates and times become ISO 8601 text, with `Z`
 //! for timestamps that have a zone; intervals become `P1M2DT3S`. A map's key becomes text as its
-//! value would. A union is the value that it has.
+//! value would. A union is the value that it has. What `arrow.uuid`, `arrow.json` and `arrow.bool8` mark within
+//! is written as what it is.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -16,9 +17,11 @@ use arrow_array::types::{ArrowPrimitiveType, DecimalType};
 use arrow_array::{Array, ArrayRef, ArrowNativeTypeOp, PrimitiveArray};
 use arrow_buffer::NullBuffer;
 use arrow_cast::cast;
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Field, FieldRef};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use serde::de::IgnoredAny;
+use uuid::Uuid;
 
 use super::array::Level;
 use super::bind::BoxedColumn;
@@ -27,11 +30,13 @@ use super::iso::{self, Ticks};
 use super::numeric::largest;
 use super::prepared::prepared;
 use super::problem::Problem;
+use super::shortest::of_half;
 use super::varlen::{Blobs, JSONB_VERSION};
+use crate::plan::Meaning;
 
 /// A column of documents, rendered as a whole here and copied later.
 pub(super) fn documents(array: &dyn Array, binary: bool) -> Result<BoxedColumn<'_>, Problem> {
-    let renderer = Renderer::of(array)?;
+    let renderer = Renderer::of(array, None)?;
     Ok(prepared(array, move |row, out| {
         if binary {
             out.push(JSONB_VERSION);
@@ -43,7 +48,7 @@ pub(super) fn documents(array: &dyn Array, binary: bool) -> Result<BoxedColumn<'
 /// What writes a row of any array but text as text: as within a document, without quotes around it, and
 /// floats that are no numbers as PostgreSQL has them.
 pub(super) fn texts<'a>(array: &'a ArrayRef) -> Result<Render<'a>, Problem> {
-    let renderer = Renderer::of(array)?;
+    let renderer = Renderer::of(array, None)?;
     let doubles = match array.data_type().is_floating() {
         true => {
             let doubles = cast(array, &DataType::Float64).map_err(|_| Problem::Unplanned)?;
@@ -82,10 +87,14 @@ struct Renderer<'a> {
 }
 
 impl<'a> Renderer<'a> {
-    fn of(array: &'a dyn Array) -> Result<Self, Problem> {
+    fn of(array: &'a dyn Array, meaning: Option<Meaning>) -> Result<Self, Problem> {
+        let marked = meaning.and_then(|meaning| marked(array, meaning));
         Ok(Self {
             nulls: array.logical_nulls(),
-            render: render(array)?,
+            render: match marked {
+                Some(render) => render,
+                None => render(array, meaning)?,
+            },
         })
     }
 
@@ -103,7 +112,48 @@ impl<'a> Renderer<'a> {
     }
 }
 
-fn render<'a>(array: &'a dyn Array) -> Result<Render<'a>, Problem> {
+/// Values of an extension type, where the array is of the type that it is stored as.
+fn marked(array: &dyn Array, meaning: Meaning) -> Option<Render<'_>> {
+    fn document<'a>(text: impl Fn(usize) -> &'a str + 'a) -> Render<'a> {
+        Box::new(move |row, out| {
+            let text = text(row);
+            // What is no document of its own could change the one around it.
+            serde_json::from_str::<IgnoredAny>(text).map_err(|_| Problem::NotJson)?;
+            out.extend_from_slice(text.as_bytes());
+            Ok(())
+        })
+    }
+    match meaning {
+        Meaning::Uuid => {
+            let array = array.as_fixed_size_binary_opt()?;
+            (array.value_length() == 16).then(|| {
+                quoted(move |row, out| {
+                    let uuid = Uuid::from_slice(array.value(row)).map_err(std::io::Error::other)?;
+                    write!(out, "{uuid}")
+                })
+            })
+        }
+        Meaning::Json => {
+            if let Some(array) = array.as_string_opt::<i32>() {
+                return Some(document(|row| array.value(row)));
+            }
+            if let Some(array) = array.as_string_opt::<i64>() {
+                return Some(document(|row| array.value(row)));
+            }
+            let array = array.as_string_view_opt()?;
+            Some(document(|row| array.value(row)))
+        }
+        Meaning::Bool => {
+            let array = array.as_primitive_opt::<t::Int8Type>()?;
+            Some(plain(move |row, out| {
+                write!(out, "{}", array.value(row) != 0)
+            }))
+        }
+    }
+}
+
+/// What a dictionary or runs hold has the meaning of the whole.
+fn render<'a>(array: &'a dyn Array, meaning: Option<Meaning>) -> Result<Render<'a>, Problem> {
     macro_rules! number {
         ($type:ty) => {{
             let array = array.as_primitive::<$type>();
@@ -124,7 +174,7 @@ fn render<'a>(array: &'a dyn Array) -> Result<Render<'a>, Problem> {
         DataType::UInt16 => number!(t::UInt16Type),
         DataType::UInt32 => number!(t::UInt32Type),
         DataType::UInt64 => number!(t::UInt64Type),
-        DataType::Float16 => floats(array.as_primitive::<t::Float16Type>(), |v| v.to_f32()),
+        DataType::Float16 => floats(array.as_primitive::<t::Float16Type>(), of_half),
         DataType::Float32 => floats(array.as_primitive::<t::Float32Type>(), |v| v),
         DataType::Float64 => floats(array.as_primitive::<t::Float64Type>(), |v| v),
         DataType::Decimal32(_, _) => decimals(array.as_primitive::<t::Decimal32Type>())?,
@@ -159,7 +209,7 @@ fn render<'a>(array: &'a dyn Array) -> Result<Render<'a>, Problem> {
         DataType::Struct(_) => object(array)?,
         DataType::Dictionary(_, _) => {
             let dictionary = array.as_any_dictionary();
-            let values = Renderer::of(dictionary.values())?;
+            let values = Renderer::of(dictionary.values(), meaning)?;
             // Without values every row is NULL, and no key is looked up.
             let keys = match dictionary.values().is_empty() {
                 true => Vec::new(),
@@ -169,7 +219,7 @@ fn render<'a>(array: &'a dyn Array) -> Result<Render<'a>, Problem> {
         }
         DataType::RunEndEncoded(_, _) => {
             let (values, keys) = run_values(array).ok_or(Problem::Unplanned)?;
-            let values = Renderer::of(values)?;
+            let values = Renderer::of(values, meaning)?;
             Box::new(move |row, out| values.value(keys[row], out))
         }
         DataType::Union(_, _) => union(array)?,
@@ -354,7 +404,7 @@ fn temporal(array: &dyn Array) -> Result<Render<'_>, Problem> {
 
 fn list(array: &dyn Array) -> Result<Render<'_>, Problem> {
     let level = Level::of(array).ok_or(Problem::Unplanned)?;
-    let items = Renderer::of(level.items)?;
+    let items = Renderer::of(level.items, item(array.data_type()).and_then(Meaning::of))?;
     Ok(Box::new(move |row, out| {
         let mut before = b'[';
         for item in level.range(row) {
@@ -370,6 +420,17 @@ fn list(array: &dyn Array) -> Result<Render<'_>, Problem> {
     }))
 }
 
+/// The field of a list's items.
+#[expect(clippy::wildcard_enum_match_arm, reason = "only lists have items")]
+fn item(data_type: &DataType) -> Option<&Field> {
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            Some(item)
+        }
+        _ => None,
+    }
+}
+
 /// The value of whichever member a row has, as it would be alone.
 fn union(array: &dyn Array) -> Result<Render<'_>, Problem> {
     let array = array.as_union_opt().ok_or(Problem::Unplanned)?;
@@ -378,7 +439,7 @@ fn union(array: &dyn Array) -> Result<Render<'_>, Problem> {
     };
     let members = fields
         .iter()
-        .map(|(id, _)| Ok((id, Renderer::of(array.child(id))?)))
+        .map(|(id, field)| Ok((id, Renderer::of(array.child(id), Meaning::of(field))?)))
         .collect::<Result<HashMap<i8, Renderer<'_>>, Problem>>()?;
     Ok(Box::new(move |row, out| {
         let member = members.get(&array.type_id(row)).ok_or(Problem::Unplanned)?;
@@ -392,7 +453,7 @@ fn object(array: &dyn Array) -> Result<Render<'_>, Problem> {
     for (field, column) in array.fields().iter().zip(array.columns()) {
         let mut key = Vec::new();
         string(field.name(), &mut key)?;
-        fields.push((key, Renderer::of(column)?));
+        fields.push((key, Renderer::of(column, Meaning::of(field))?));
     }
     Ok(Box::new(move |row, out| {
         out.push(b'{');
@@ -412,10 +473,11 @@ fn object(array: &dyn Array) -> Result<Render<'_>, Problem> {
 fn map(array: &dyn Array) -> Result<Render<'_>, Problem> {
     let level = Level::of(array).ok_or(Problem::Unplanned)?;
     let entries = array.as_map().entries();
-    let (keys, values) = (
-        Renderer::of(entries.column(0))?,
-        Renderer::of(entries.column(1))?,
-    );
+    let column = |index| {
+        let field: &FieldRef = entries.fields().get(index).ok_or(Problem::Unplanned)?;
+        Renderer::of(entries.column(index), Meaning::of(field))
+    };
+    let (keys, values) = (column(0)?, column(1)?);
     Ok(Box::new(move |row, out| {
         out.push(b'{');
         for (index, entry) in level.range(row).enumerate() {

@@ -1,5 +1,7 @@
 //! Why a value cannot be written, small enough for the inner loops.
 
+use arrow_schema::DataType;
+
 use crate::error::Error;
 use crate::plan::{ColumnPlan, FieldPlan};
 
@@ -24,6 +26,10 @@ pub(crate) enum Problem {
     TooManyCharacters,
     /// A `name` of 64 bytes or more.
     NameTooLong,
+    /// A document that says it is in another encoding than UTF-8.
+    OtherEncoding,
+    /// Text that is no document, where it says that it is one.
+    NotJson,
     /// Text that is no UUID.
     NotUuid,
     /// Bytes that are no UTF-8.
@@ -96,7 +102,7 @@ impl Problem {
             ),
             Self::LosesDigits => (
                 format!("has a finer fraction than {ty} keeps"),
-                coarser(&column.field),
+                coarser(&column.field, arrow),
             ),
             Self::NotExact => (
                 format!("cannot be held exactly by {ty}"),
@@ -117,6 +123,14 @@ impl Problem {
             Self::NameTooLong => (
                 "has more than the 63 bytes that name holds".to_owned(),
                 "shorten the data before writing, or make the column text",
+            ),
+            Self::OtherEncoding => (
+                "declares another encoding than UTF-8, which Arrow's strings are in".to_owned(),
+                "leave the encoding out of the XML declaration",
+            ),
+            Self::NotJson => (
+                "holds text of arrow.json that is not JSON".to_owned(),
+                "mend or filter such documents before writing, or send them as plain strings",
             ),
             Self::NotUuid => (
                 "is not a UUID".to_owned(),
@@ -201,7 +215,8 @@ impl Problem {
             Self::Nul | Self::NotUtf8 => "22021",
             Self::TooManyCharacters => "22001",
             Self::NameTooLong => "42622",
-            Self::NotUuid | Self::UnknownLabel | Self::NotInForm => "22P02",
+            Self::OtherEncoding => "2200N",
+            Self::NotJson | Self::NotUuid | Self::UnknownLabel | Self::NotInForm => "22P02",
             Self::NotSixteenBytes => "22P03",
             Self::NotRectangular => "2202E",
             Self::NullKey | Self::NullItem | Self::NullFlag => "22004",
@@ -240,6 +255,7 @@ fn is_temporal(field: &FieldPlan) -> bool {
         | FieldPlan::Text { .. }
         | FieldPlan::Name
         | FieldPlan::JsonbText
+        | FieldPlan::Xml
         | FieldPlan::Enum { .. }
         | FieldPlan::Uuid
         | FieldPlan::Bytea
@@ -265,10 +281,17 @@ fn is_temporal(field: &FieldPlan) -> bool {
     clippy::wildcard_enum_match_arm,
     reason = "only what has no fractions at all is of interest"
 )]
-fn coarser(field: &FieldPlan) -> &'static str {
+fn coarser(field: &FieldPlan, data_type: &DataType) -> &'static str {
     match field {
-        FieldPlan::Array { element, .. } => coarser(element),
-        FieldPlan::Infinite(finite) => coarser(finite),
+        // Conversions change whole columns, and neither what is in them, nor whole numbers and days.
+        _ if data_type.is_nested() => "round the data before writing",
+        FieldPlan::Numeric { .. } if data_type.is_integer() => {
+            "round the data before writing, or widen the column"
+        }
+        FieldPlan::Infinite(finite) => coarser(finite, data_type),
+        _ if *data_type == DataType::Date64 => {
+            "write whole days, or cast the data to a timestamp before writing"
+        }
         FieldPlan::Int2 | FieldPlan::Int4 | FieldPlan::Int8 => {
             "round the data before writing, ask for it (conversion rounding), or make the column numeric"
         }

@@ -75,6 +75,31 @@ impl Blobs for FixedSizeBinaryArray {
     }
 }
 
+/// PostgreSQL believes what a document's declaration says of its encoding when it receives it (`xml_recv`, xml.c),
+/// and Arrow's strings are UTF-8 whatever it says.
+fn in_utf8(document: &[u8]) -> Result<(), Problem> {
+    let Some(rest) = document.strip_prefix(b"<?xml") else {
+        return Ok(());
+    };
+    let end = memchr::memmem::find(rest, b"?>").unwrap_or(rest.len());
+    let declaration = &rest[..end];
+    let Some(at) = memchr::memmem::find(declaration, b"encoding") else {
+        return Ok(());
+    };
+    let is_part =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+    let after = declaration[at + b"encoding".len()..].iter();
+    let name: Vec<u8> = after
+        .skip_while(|byte| !is_part(byte))
+        .take_while(|byte| is_part(byte))
+        .map(u8::to_ascii_lowercase)
+        .collect();
+    match &*name {
+        b"" | b"utf-8" | b"utf8" => Ok(()),
+        _ => Err(Problem::OtherEncoding),
+    }
+}
+
 /// Text into whatever takes text.
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -113,6 +138,7 @@ pub(super) fn text<'a, A: Blobs>(
             };
             blobs(array, Text::that(check))
         }
+        FieldPlan::Xml => blobs(array, Text::that(in_utf8)),
         FieldPlan::JsonbText => blobs(array, Jsonb { clean: false }),
         FieldPlan::Uuid => blobs(array, UuidText),
         _ => return Err(Problem::Unplanned),

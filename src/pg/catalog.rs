@@ -358,6 +358,9 @@ async fn relations(
         .collect())
 }
 
+const INT2VECTOR_OID: u32 = 22;
+const OIDVECTOR_OID: u32 = 30;
+
 /// What the catalog says of types.
 struct Types {
     by_oid: HashMap<u32, Row>,
@@ -397,6 +400,8 @@ impl Types {
                 base: inner(base)?,
                 typmod: row.get(8),
             },
+            // They have elements and are no arrays: of one dimension, counted from 0 (pg_type.dat).
+            _ if [INT2VECTOR_OID, OIDVECTOR_OID].contains(&oid) => PgTypeKind::Other,
             _ if element != 0 => PgTypeKind::Array(inner(element)?),
             (Ok(b'e'), _) => PgTypeKind::Enum(row.get(7)),
             (Ok(b'c'), _) => PgTypeKind::Composite(self.attributes(row.get(2))?),

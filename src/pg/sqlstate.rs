@@ -172,9 +172,10 @@ fn values_may_be_in_message(sqlstate: &str) -> bool {
 const SYNTAX_ERROR: &str = "42601";
 
 fn without_quoted_values(message: &str) -> Cow<'_, str> {
-    // `value "…" is out of range for type integer`; what is quoted may itself have quotes.
-    let in_the_middle = message
-        .strip_prefix("value \"")
+    // `value "…" is out of range for type integer`, and `"…" is …` for real; what is quoted may have quotes.
+    let quoted = message.strip_prefix("value ").unwrap_or(message);
+    let in_the_middle = quoted
+        .strip_prefix('"')
         .and_then(|rest| rest.rsplit_once('"'));
     if let Some((_, after)) = in_the_middle {
         return Cow::Owned(format!("value{after}"));
@@ -193,7 +194,8 @@ fn kind(sqlstate: &str) -> ErrorKind {
         "42703" | "42704" | "42804" | "42701" | "42883" => ErrorKind::SchemaMismatch,
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" | "40001" | "40P01" | "55P03"
         | "57014" => ErrorKind::Unavailable,
-        "P0001" | "44000" | SYNTAX_ERROR => ErrorKind::DataRejected,
+        // 08P01 is what a receive function says of bytes that are cut short; the connection is as good as before.
+        "P0001" | "44000" | "08P01" | SYNTAX_ERROR => ErrorKind::DataRejected,
         "2BP01" => ErrorKind::Conflict,
         _ => match sqlstate.get(..2) {
             Some("22" | "23" | "54") => ErrorKind::DataRejected,
@@ -251,6 +253,10 @@ mod tests {
             "invalid input value for enum mood",
         );
         check("numeric field overflow", "numeric field overflow");
+        check(
+            "\"1e50\" is out of range for type real",
+            "value is out of range for type real",
+        );
         check(
             "value \"9\"9\" is out of range for type integer",
             "value is out of range for type integer",

@@ -21,6 +21,16 @@ pub async fn create_table(
     transaction
         .execute_all(&sql::create_table(table, columns, options))
         .await
+        .map_err(|error| match error.context().sqlstate.clone() {
+            // What it has against a type, a modifier or an option is nobody's row.
+            Some(sqlstate)
+                if sqlstate.starts_with("22") || ["42601", "42P16"].contains(&&*sqlstate) =>
+            {
+                Error::schema_mismatch(format!("the table cannot be made as asked for: {error}"))
+                    .with_context(|context| context.sqlstate = Some(sqlstate))
+            }
+            _ => error,
+        })
 }
 
 /// Drops a table, if it is there.

@@ -77,7 +77,8 @@ impl Transaction {
         };
         // READ COMMITTED is said because a role or database may have another default, under which a
         // commit would not see the attempt it waited for. A frozen server must not hold locks for
-        // ever, and neither may a host that vanished without a word.
+        // ever, and neither may a host that vanished without a word. Strings that PostgreSQL casts mean the
+        // same in every database.
         let named = match session {
             Some(session) => format!("; SET LOCAL application_name = '{session}'"),
             None => String::new(),
@@ -86,6 +87,8 @@ impl Transaction {
             .execute_all(&format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
                  SET LOCAL lock_timeout = {}; \
+                 SET LOCAL DateStyle = 'ISO, YMD'; \
+                 SET LOCAL IntervalStyle = 'postgres'; \
                  SET LOCAL idle_in_transaction_session_timeout = 60000; \
                  SET LOCAL tcp_keepalives_idle = 10; \
                  SET LOCAL tcp_keepalives_interval = 5; \

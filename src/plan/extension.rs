@@ -39,6 +39,29 @@ pub(super) fn opaque(field: &Field) -> Option<String> {
     (opaque.vendor_name == "PostgreSQL").then_some(opaque.type_name)
 }
 
+/// What the values of a field are within a document, beyond their type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// Sixteen bytes that are a UUID.
+    Uuid,
+    /// Text that is a document itself.
+    Json,
+    /// A byte that is a boolean.
+    Bool,
+}
+
+impl Meaning {
+    /// What the extension type of a field says.
+    pub(crate) fn of(field: &Field) -> Option<Self> {
+        match name(field)? {
+            "arrow.uuid" => Some(Self::Uuid),
+            "arrow.json" => Some(Self::Json),
+            "arrow.bool8" => Some(Self::Bool),
+            _ => None,
+        }
+    }
+}
+
 /// Whether the values of a field are booleans of a byte each.
 pub(super) fn is_bool8(field: &Field) -> bool {
     name(field) == Some("arrow.bool8") && *field.data_type() == DataType::Int8

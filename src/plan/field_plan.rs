@@ -146,6 +146,8 @@ pub enum FieldPlan {
         /// How a bound is written.
         bound: Box<FieldPlan>,
     },
+    /// An XML document as text, which must not say that it is in another encoding than UTF-8.
+    Xml,
     /// What PostgreSQL's own send function made, as it is (the Arrow extension type `arrow.opaque`).
     Opaque,
     /// Text in a staging table, which PostgreSQL casts to the column's type when the rows are published.
@@ -208,6 +210,7 @@ impl fmt::Display for FieldPlan {
             Self::Text { max_chars: Some(n) } => write!(f, "text, at most {n} characters"),
             Self::Name => f.write_str("name"),
             Self::JsonbText => f.write_str("jsonb from text"),
+            Self::Xml => f.write_str("xml"),
             Self::Enum { labels } => write!(f, "enum of {} labels", labels.len()),
             Self::Uuid => f.write_str("uuid"),
             Self::Bytea => f.write_str("bytea"),

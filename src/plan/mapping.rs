@@ -13,6 +13,10 @@ use super::nested::{
 };
 use super::relation::{Column, Modifier, PgType, PgTypeKind};
 use super::source::{Source, values_type};
+use super::type_name;
+
+/// `xml` is received as text is, after a look at its declaration.
+const XML_OID: u32 = 142;
 
 /// Why a pair is refused: what is wrong and what would work, to follow `cannot write A into P`.
 pub(super) type Refusal = String;
@@ -55,8 +59,9 @@ fn is_strict(ty: &PgType, typmod: i32) -> bool {
     let (ty, typmod) = ty.resolve(typmod);
     match &ty.kind {
         K::Vector | K::Halfvec | K::Sparsevec | K::Geometry => true,
-        // A fraction finer than the currency's smallest unit would be rounded.
-        K::Money { .. } => false,
+        // A fraction finer than the currency's smallest unit would be rounded, a long name cut, and a time
+        // without an offset taken for one of the session's zone.
+        K::Money { .. } | K::Name | K::Timestamptz => false,
         K::Array(element) => is_strict(element, typmod),
         K::Range(bound) | K::Multirange(bound) => is_strict(bound, -1),
         K::Composite(attributes) => attributes
@@ -94,7 +99,7 @@ pub(super) fn field_plan(field: &Field, ty: &PgType, typmod: i32) -> Result<Fiel
     let data_type = values_type(field.data_type());
     let source = Source::of(data_type);
     if let (S::Binary | S::FixedBinary { .. }, Some(name)) = (source, extension::opaque(field)) {
-        return opaque(&name, ty);
+        return opaque(&name, ty, modifier);
     }
     if extension::is_variant(field) {
         return Err(
@@ -124,6 +129,7 @@ pub(super) fn field_plan(field: &Field, ty: &PgType, typmod: i32) -> Result<Fiel
             fraction_digits: *fraction_digits,
         },
 
+        (S::Text, K::Text) if ty.oid == XML_OID => F::Xml,
         (S::Text, K::Text | K::Json) => F::Text { max_chars: None },
         (S::Text, K::Varchar | K::Bpchar) => F::Text {
             max_chars: length(modifier),
@@ -256,11 +262,16 @@ pub(super) fn field_plan(field: &Field, ty: &PgType, typmod: i32) -> Result<Fiel
 }
 
 /// Takes PostgreSQL's own bytes as they are when the column is of the same type, with its schema or
-/// without.
-fn opaque(name: &str, ty: &PgType) -> Result<FieldPlan, Refusal> {
+/// without, and when PostgreSQL would not round them to the column's precision.
+fn opaque(name: &str, ty: &PgType, modifier: Modifier) -> Result<FieldPlan, Refusal> {
     let bare = ty.name.rsplit_once('.').map_or(&*ty.name, |(_, bare)| bare);
-    if [&*ty.name, bare].contains(&name) {
-        Ok(FieldPlan::Opaque)
+    if [&*ty.name, bare].contains(&name) || type_name::printed(name) == ty.name {
+        match modifier {
+            Modifier::None | Modifier::Length(_) => Ok(FieldPlan::Opaque),
+            Modifier::Precision(_) | Modifier::Numeric { .. } | Modifier::Fields => Err(
+                "the data is arrow.opaque, and PostgreSQL would round it to the column's precision silently; take the precision off, or cast the data before writing".into(),
+            ),
+        }
     } else {
         Err(format!(
             "the data is arrow.opaque of the PostgreSQL type {name:?}, which goes into columns of that type alone; cast one of them"
@@ -326,10 +337,10 @@ fn refuse(source: Source<'_>, ty: &PgType) -> Refusal {
             "; cast the data to a string before writing, or ask for it (conversion form: text)"
         }
         (S::Text, _) => {
-            "; PostgreSQL casts strings to it only where they are a whole column (or its lists) and no length or precision would cut them, so cast the data before writing"
+            "; PostgreSQL casts strings to it only where they are a whole column (or its lists), no length or precision would cut them, and no zone of a session is taken for theirs, so cast the data before writing"
         }
         (_, K::Other) => {
-            "; only PostgreSQL's own binary form is written into that type, as arrow.opaque"
+            "; only strings, which PostgreSQL casts, and its own binary form, as arrow.opaque, are written into that type"
         }
         _ => "; cast the data or change the column's type",
     };

@@ -20,6 +20,7 @@ mod type_name;
 
 pub use conversion::{Conversion, Form, Overflow, Rounding, Step, Unit};
 pub use encode_plan::{ColumnPlan, EncodePlan};
+pub(crate) use extension::Meaning;
 pub use field_plan::{CompositeField, FieldPlan, NumericLimit};
 pub use mapping::is_cast;
 pub use name::{Ident, MAX_NAME_BYTES, QualifiedName, TableName};

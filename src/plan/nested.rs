@@ -13,6 +13,16 @@ use super::source::{Source, values_type};
 /// `MAXDIM` of PostgreSQL's array.h.
 const MAX_DIMENSIONS: u8 = 6;
 
+/// As [`field_plan`], of what is within a column, where nothing can be asked for.
+fn inner_plan(field: &Field, ty: &PgType, typmod: i32) -> Result<FieldPlan, Refusal> {
+    field_plan(field, ty, typmod).map_err(|reason| match reason.contains("(conversion") {
+        true => {
+            format!("{reason}; but conversions change whole columns only, not what is within them")
+        }
+        false => reason,
+    })
+}
+
 /// Each attribute must have a field of its name and each field an attribute, in any order.
 pub(super) fn composite(fields: &Fields, attributes: &[Attribute]) -> Result<FieldPlan, Refusal> {
     if let Some(field) = fields
@@ -31,7 +41,7 @@ pub(super) fn composite(fields: &Fields, attributes: &[Attribute]) -> Result<Fie
                 attribute.name
             ));
         };
-        let plan = field_plan(field, &attribute.ty, attribute.typmod).map_err(|reason| {
+        let plan = inner_plan(field, &attribute.ty, attribute.typmod).map_err(|reason| {
             format!(
                 "its field {:?} is {} and the attribute is {}: {reason}",
                 attribute.name,
@@ -61,10 +71,17 @@ pub(super) fn range_bound(fields: &Fields, subtype: &PgType) -> Result<Box<Field
         "lower_inc" | "upper_inc" | "empty" => *field.data_type() == DataType::Boolean,
         _ => false,
     });
-    if !well_formed || lower.data_type() != upper.data_type() {
+    if !well_formed {
         return Err(SHAPE.into());
     }
-    field_plan(lower, subtype, -1)
+    if lower.data_type() != upper.data_type() {
+        return Err(format!(
+            "its lower is {} and its upper {}; cast one to the type of the other",
+            lower.data_type(),
+            upper.data_type()
+        ));
+    }
+    inner_plan(lower, subtype, -1)
         .map(Box::new)
         .map_err(|reason| {
             format!(
@@ -214,7 +231,7 @@ pub(super) fn array(list: &DataType, element: &PgType, typmod: i32) -> Result<Fi
     let Some(items) = items else {
         return Err("it is no list".into());
     };
-    let plan = field_plan(items, element, typmod).map_err(|reason| {
+    let plan = inner_plan(items, element, typmod).map_err(|reason| {
         format!(
             "its elements are {inner} and the array's are {}: {reason}",
             element.name

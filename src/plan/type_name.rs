@@ -36,6 +36,37 @@ const PHRASES: &[(&str, &[&str])] = &[
     ("interval", &["second"]),
 ];
 
+/// What types are called in `pg_type`, and by `format_type` (utils/adt/format_type.c) where that differs.
+const PRINTED: &[(&str, &str)] = &[
+    ("bool", "boolean"),
+    ("bpchar", "character"),
+    ("char", "\"char\""),
+    ("float4", "real"),
+    ("float8", "double precision"),
+    ("int2", "smallint"),
+    ("int4", "integer"),
+    ("int8", "bigint"),
+    ("time", "time without time zone"),
+    ("timestamp", "timestamp without time zone"),
+    ("timestamptz", "timestamp with time zone"),
+    ("timetz", "time with time zone"),
+    ("varbit", "bit varying"),
+    ("varchar", "character varying"),
+];
+
+/// A name as `format_type` prints it: `integer[]` for `_int4`, as `pg_type` has it, and for `int4[]`. Other names as they
+/// are.
+pub(super) fn printed(name: &str) -> String {
+    let element = name.strip_prefix('_').or_else(|| name.strip_suffix("[]"));
+    let own = element.unwrap_or(name);
+    let known = PRINTED.iter().find(|(known, _)| *known == own);
+    let own = known.map_or(own, |(_, printed)| printed);
+    match element {
+        Some(_) => format!("{own}[]"),
+        None => own.to_owned(),
+    }
+}
+
 /// Last words after which a modifier may stand.
 const MODIFIED: &[&str] = &["varying", "character", "char", "second"];
 

@@ -17,6 +17,7 @@ mod configuration;
 mod conversions;
 mod decimals;
 mod evolution;
+mod faithful;
 mod fan_out;
 mod hostile;
 mod identity;

@@ -144,7 +144,6 @@ pub(crate) const CAST: &[Case] = &[
     ("int8range", &["(1,5]"]),
     ("numrange", &["[1.50,2.5)"]),
     ("tsrange", &["[2013-01-01,2013-01-02)"]),
-    ("tstzrange", &["[2013-01-01Z,)"]),
     ("daterange", &["[2013-01-01,2013-01-02]"]),
     ("int4multirange", &["{[1,2],[5,7)}", "{}"]),
     ("nummultirange", &["{(,1],[2.0,)}"]),
@@ -268,13 +267,11 @@ async fn strings_land_as_postgresql_itself_would_read_them() {
     database.execute(SETUP).await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
-    let built = "SELECT setting FROM pg_config WHERE name = 'CONFIGURE'";
-    let has_xml = database.text(built).await.contains("--with-libxml");
+    let has_xml = database.was_built_with("libxml").await;
     let mut cells = 0;
     for (cases, is_cast) in [(ENCODED, false), (CAST, true)] {
         for case in cases {
             if case.0 == "xml" && !has_xml {
-                println!("xml is left out: this PostgreSQL was built without libxml");
                 continue;
             }
             check(&mut client, &database, *case, is_cast).await;

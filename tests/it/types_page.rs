@@ -38,10 +38,14 @@ Made of others:
   into bits; a list of two floats, or a struct of `x` and `y`, into a point.
 - Binary goes into PostGIS's geometry and geography as well-known binary (WKB, EWKB). PostGIS itself
   has not been tried yet.
-- Binary of the extension type `arrow.opaque`, vendor `PostgreSQL`, goes into the type that it names,
-  as it is. `arrow.bool8` goes into boolean, and `arrow.fixed_shape_tensor` has the dimensions of its shape in
+- Binary of the extension type `arrow.opaque`, vendor `PostgreSQL`, goes into the type that it names, as `pg_type` or
+  `format_type` calls it, as it is; not where PostgreSQL would round it to the column's precision. `arrow.bool8` goes into boolean, and `arrow.fixed_shape_tensor` has the dimensions of its shape in
   an array or document.
-- A union is, in json and jsonb, the value that it has.
+- A union is, in json and jsonb, the value that it has. Within documents `arrow.uuid`, `arrow.json` and `arrow.bool8` are
+  what they say: text with hyphens, a document, true or false.
+- A half-precision float is, in numeric and in documents, what it reads as: 0.1.
+- An XML document must not say that it is in another encoding than UTF-8: Arrow's strings are, and PostgreSQL
+  would believe it.
 
 Strings are parsed for columns that are not text:
 
@@ -65,10 +69,12 @@ strings wait in a staging table and are cast when the rows are published (`INSER
 by PostgreSQL's own rules. Below it stands after \"cast:\". It takes in every type that PostgreSQL has or
 an extension brings: points and polygons, text search, intervals, ranges, arrays and composites in their
 text form, types without a binary form. It is refused where a length or precision would round or cut
-(`interval(3)`, a composite with a `numeric(5,2)`), for money and `\"char\"`, for keys and order_by, for direct publishing, for overwrite by swap, and for
-writes of many partitions that make their table. Fractions finer than a microsecond are rounded by PostgreSQL
-in intervals and in ranges of times, since that is how it reads them; and a number in a string becomes the
-nearest real or double precision.
+(`interval(3)`, a composite with a `numeric(5,2)`), for money and `\"char\"`, for names within others, for times with a zone within others (`tstzrange`), which PostgreSQL would
+read in the session's zone where they have no offset, for keys and order_by, for direct publishing, for overwrite by
+swap, and for writes that make their table. Within what is cast, PostgreSQL reads as it always does: fractions finer
+than a microsecond are rounded in intervals, ranges and arrays of times, a date's time of day and a local time's offset
+are left out in ranges and arrays, and a number in a string becomes the nearest real or double precision. Dates are
+read as year, month, day whatever the database's `DateStyle` is.
 
 What would change a value, or takes it as something else than its type says, is done only when it is
 asked for, by column: in the command (`conversions` of `WriteSpec`, of the Python client and of the Spark data
@@ -80,7 +86,7 @@ source) or in the metadata of the Arrow field, under `pgflight.` and the name of
 | `rounding`: `floor`, `nearest` | nanoseconds to microseconds, fractions of a second to `timestamp(3)`, intervals likewise, decimals and floats to `numeric(p,s)`, integers or money, numbers to real and double precision (`nearest`), timestamps and durations to counts of a coarser unit |
 | `zone`: `UTC`, `+02:00` | a timestamp without a zone, or a date, to timestamptz, as local time there; a time to timetz; a timestamp with a zone to timestamp, as the local time there |
 | `nul`: `remove`, `replace` | text with NUL characters, without them, or with U+FFFD or `nul_replacement` in their place |
-| `overflow`: `clamp`, `null`, `infinity` | numbers, dates and times beyond what the column holds: the end of what it holds; NULL, as also for NaN and infinities where only numbers go; infinity, for dates, timestamps, and doubles that are rounded to real |
+| `overflow`: `clamp`, `null`, `infinity` | numbers, dates and times beyond what the column holds: the end of what it holds, as far as the data counts (999 for integers in `numeric(5,2)`); NULL, as also for NaN and infinities where only numbers go; infinity, for dates, timestamps, and doubles that are rounded to real |
 | `infinity_sentinels`: `true` | the least and the greatest value of a date's or timestamp's Arrow type as `-infinity` and `infinity` |
 | `too_long`: `truncate` | text longer than `varchar(n)`, `char(n)` or `name`, cut between two characters |
 | `form`: `text` | what is no text in a column of text: numbers in decimal, times in ISO 8601, `arrow.uuid` with hyphens, nested values as JSON |

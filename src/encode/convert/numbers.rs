@@ -15,7 +15,7 @@ use arrow_schema::{DECIMAL256_MAX_PRECISION, DataType};
 use super::{Policy, each};
 use crate::encode::numeric::{Unscaled, largest};
 use crate::encode::problem::{Problem, Rejected};
-use crate::encode::shortest::{Shortest, decimal};
+use crate::encode::shortest::{Shortest, decimal, of_half};
 use crate::plan::{Overflow, Rounding};
 
 /// Decimals of any width, or floats, to 256 bits and fewer digits after the point.
@@ -33,7 +33,7 @@ pub(super) fn rescale(
     let values = match array.data_type() {
         D::Float16 => {
             let array = array.as_primitive::<t::Float16Type>();
-            each(array, policy, |v| scaled(v.to_f32(), scale, rounding))?
+            each(array, policy, |v| scaled(of_half(v), scale, rounding))?
         }
         D::Float32 => {
             let array = array.as_primitive::<t::Float32Type>();

@@ -91,6 +91,7 @@ fn parser(plan: &FieldPlan) -> Option<Parse> {
         | F::Text { .. }
         | F::Name
         | F::JsonbText
+        | F::Xml
         | F::Enum { .. }
         | F::Uuid
         | F::Interval { .. }

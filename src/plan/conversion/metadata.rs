@@ -16,6 +16,21 @@ const FORM: &str = "pgflight.form";
 const UNIT: &str = "pgflight.unit";
 const SRID: &str = "pgflight.srid";
 
+/// All of them, and the name of a type, which making a table is for.
+const KNOWN: [&str; 11] = [
+    "pgflight.type",
+    ROUNDING,
+    ZONE,
+    NUL,
+    NUL_REPLACEMENT,
+    OVERFLOW,
+    INFINITY_SENTINELS,
+    TOO_LONG,
+    FORM,
+    UNIT,
+    SRID,
+];
+
 /// What stands for a character that cannot, unless something else is said.
 pub(in crate::plan) const REPLACEMENT: &str = "\u{fffd}";
 
@@ -26,6 +41,16 @@ impl Conversion {
     /// A value that means nothing.
     pub(in crate::plan) fn of(field: &Field) -> Result<Self, Refusal> {
         let text = |key: &str| field.metadata().get(key).cloned();
+        let mut keys = field
+            .metadata()
+            .keys()
+            .filter(|key| key.starts_with("pgflight."));
+        if let Some(key) = keys.find(|key| !KNOWN.contains(&key.as_str())) {
+            return Err(format!(
+                "its metadata has {key:?}, which means nothing; known are {}",
+                KNOWN.join(", ")
+            ));
+        }
         let nul = word(
             field,
             NUL,

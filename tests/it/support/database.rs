@@ -80,12 +80,15 @@ impl Database {
             .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
-    /// Whether PostgreSQL was built with TLS or ICU, as this SQL tells; where it was not, that is said.
+    /// Whether PostgreSQL was built with TLS, ICU or libxml, as this SQL tells; where it was not, that is said.
     pub async fn was_built_with(&self, what: &str) -> bool {
         let sql = match what {
             "TLS" => "SELECT current_setting('ssl_library') <> ''",
             // Imported by initdb with ICU alone; `unicode` is in the catalog without it too.
             "ICU" => "SELECT EXISTS (SELECT FROM pg_collation WHERE collname = 'en-x-icu')",
+            "libxml" => {
+                "SELECT setting LIKE '%--with-libxml%' FROM pg_config() WHERE name = 'CONFIGURE'"
+            }
             _ => panic!("nothing tells whether PostgreSQL was built with {what}"),
         };
         let was = self.text(sql).await == "true";
