@@ -167,7 +167,7 @@ class DistributedWrite:
             raise
         return WriteStatus.from_json(answer)
 
-    def abort(self, reason: str) -> WriteStatus:
+    def abort(self, reason: str = "aborted by a client") -> WriteStatus:
         """Ends the write without publishing, and shuts out attempts that still run.
 
         Returns:

@@ -249,5 +249,5 @@ def message_bytes(batch: pa.RecordBatch) -> int:
 
 def empty_batch(schema: pa.Schema) -> pa.RecordBatch:
     """A batch of no rows."""
-    columns = [column.combine_chunks() for column in schema.empty_table().columns]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    # Not `schema.empty_table()`, which makes no extension types or dictionaries within others.
+    return pa.RecordBatch.from_arrays([pa.nulls(0, type_) for type_ in schema.types], schema=schema)

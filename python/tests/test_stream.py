@@ -56,6 +56,9 @@ def test_a_shared_dictionary_does_not_count_in_every_piece() -> None:
         pa.dictionary(pa.int32(), pa.string()),
         pa.duration("us"),
         pa.binary(16),
+        pa.struct([("a", pa.uuid())]),
+        pa.list_(pa.dictionary(pa.int8(), pa.timestamp("us"))),
+        pa.map_(pa.string(), pa.json_()),
     ],
     ids=str,
 )

@@ -7,8 +7,9 @@ use arrow_schema::Schema;
 use serde::Serialize;
 
 use super::evolution::left_out;
-use super::spec::{Mode, OverwriteWith, WriteSpec};
-use super::target::{Target, check_merge, check_straight, find_target, plan};
+use super::session::check_direct;
+use super::spec::{AppendBy, Mode, OverwriteWith, WriteSpec};
+use super::target::{Target, check_merge, check_straight, find_target, is_two_phase, plan};
 use super::writer::Writer;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
@@ -160,13 +161,15 @@ async fn preview(
             with: OverwriteWith::Swap,
         };
         let is_straight = is_made || spec.mode == swap;
-        let mut whole = plan(spec, schema, &relation).and_then(|plan| match is_straight {
+        let whole = plan(spec, schema, &relation).and_then(|plan| match is_straight {
             true => check_straight(&plan).map(|()| plan),
             false => Ok(plan),
         });
-        if is_made && let Err(error) = check_merge(transaction, spec, schema, &relation).await {
-            whole = Err(error);
-        }
+        let checked = match is_made {
+            true => check_merge(transaction, spec, schema, &relation).await,
+            false => check_publish(transaction, spec, schema, &relation).await,
+        };
+        let whole = checked.and(whole);
         match whole {
             Ok(plan) => preview.warnings.extend(cautions(&plan)),
             Err(error) => preview.problems.push(error.to_string()),
@@ -185,6 +188,28 @@ async fn preview(
         }));
     }
     Ok(preview)
+}
+
+/// Whether attempts could reach a table that is there in the way that was asked for.
+async fn check_publish(
+    transaction: &Transaction,
+    spec: &WriteSpec,
+    schema: &Schema,
+    relation: &Relation,
+) -> Result<()> {
+    let Mode::Append { publish, .. } = spec.mode else {
+        return Ok(());
+    };
+    match publish {
+        AppendBy::Best | AppendBy::Staging => Ok(()),
+        AppendBy::TwoPhase => is_two_phase(transaction, spec, schema, relation)
+            .await
+            .map(drop),
+        AppendBy::Direct => {
+            check_direct(transaction, relation).await?;
+            check_straight(&plan(spec, schema, relation)?)
+        }
+    }
 }
 
 /// Plans each field as if it were alone, so that all that is wrong is told at once.

@@ -365,7 +365,10 @@ async fn check_open_writes(transaction: &Transaction, caller: &Caller) -> Result
 }
 
 /// Refuses to copy attempts straight into what takes INSERT alone.
-async fn check_direct(transaction: &Transaction, target: &Relation) -> Result<()> {
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] with what stands in the way.
+pub(super) async fn check_direct(transaction: &Transaction, target: &Relation) -> Result<()> {
     transaction.assume_role().await?;
     match copy_obstacle(transaction, target).await? {
         None => Ok(()),

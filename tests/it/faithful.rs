@@ -237,6 +237,37 @@ async fn what_is_marked_within_a_document_is_what_it_is() {
 }
 
 #[tokio::test]
+async fn a_plan_refuses_a_way_to_publish_that_the_write_would_refuse() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE TABLE t (id int, doc tsvector); CREATE VIEW v AS SELECT * FROM t;
+             CREATE TABLE parts (id int) PARTITION BY LIST (id)",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let doc = || vec![("doc", text("x"))];
+    let id = || vec![("id", Arc::new(Int64Array::from(vec![1])) as ArrayRef)];
+    for (table, columns, publish) in [
+        ("t", doc(), "PUBLISH_DIRECT"),
+        ("t", doc(), "PUBLISH_TWO_PHASE"),
+        ("v", id(), "PUBLISH_DIRECT"),
+        ("parts", id(), "PUBLISH_TWO_PHASE"),
+    ] {
+        let spec = json!({"table": table, "mode": "MODE_APPEND", "publish": publish});
+        let refused = client.begin("w", spec.clone(), &batch(&columns)).await;
+        let refused = refused.expect_err(publish).message().to_owned();
+        let plan = client.plan(&columns, spec).await.unwrap();
+        let told = plan["problems"][0].as_str().unwrap_or_default();
+        assert!(
+            !told.is_empty() && refused.contains(told),
+            "{told}: {refused}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_table_that_cannot_be_made_is_nobodys_row_and_a_plan_says_what_a_write_does() {
     let database = Database::new().await;
     let server = Pgflight::start(&database);
