@@ -1,15 +1,20 @@
 //! The names that a client's certificate gives its holder.
 
 use x509_parser::extensions::GeneralName;
+use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 /// The names of a certificate in DER as a configuration writes them: the subject (`CN=etl, O=Example`), and
 /// of the alternative names `URI:…` and `DNS:…`. None when it cannot be read.
+///
+/// A comma, a plus or a backslash within a value has a backslash before it, as in RFC 4514: who may choose the
+/// text of one part of his subject would else choose the others with it.
 pub(super) fn names(der: &[u8]) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else {
         return Vec::new();
     };
-    let mut names = vec![certificate.subject().to_string()];
+    let mut names: Vec<String> = subject(certificate.subject()).into_iter().collect();
     if let Ok(Some(alternative)) = certificate.subject_alternative_name() {
         for name in &alternative.value.general_names {
             if let GeneralName::URI(uri) = name {
@@ -20,4 +25,27 @@ pub(super) fn names(der: &[u8]) -> Vec<String> {
         }
     }
     names
+}
+
+/// None where a value is no text.
+fn subject(name: &X509Name<'_>) -> Option<String> {
+    let parts = name.iter_rdn().map(|part| {
+        let attributes: Option<Vec<String>> = part.iter().map(attribute).collect();
+        Some(attributes?.join(" + "))
+    });
+    Some(parts.collect::<Option<Vec<String>>>()?.join(", "))
+}
+
+fn attribute(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
+    let kind = attribute.attr_type();
+    let named = oid2abbrev(kind, oid_registry()).map(str::to_owned);
+    let named = named.unwrap_or_else(|_| kind.to_id_string());
+    let mut text = format!("{named}=");
+    for letter in attribute.as_str().ok()?.chars() {
+        if matches!(letter, ',' | '+' | '\\') {
+            text.push('\\');
+        }
+        text.push(letter);
+    }
+    Some(text)
 }

@@ -146,6 +146,10 @@ impl Rules {
                 "it is signed by an algorithm that is not taken",
             ));
         }
+        // RFC 7515, 4.1.11: what must be understood and is not is a reason to refuse.
+        if header.crit.is_some() {
+            return Err(Refusal::Jwt("it asks for what is not known here"));
+        }
         let key_id = header.kid.as_deref();
         if key_id.is_some_and(|id| id.len() > MAX_KEY_ID_BYTES) {
             return Err(Refusal::InvalidToken);
@@ -161,6 +165,10 @@ impl Rules {
         validation.validate_nbf = true;
         validation.leeway = self.leeway.as_secs();
         let claims: Map<String, Value> = decode(token, key, &validation).map_err(refusal)?.claims;
+        // The library is content with a list in which ours is one of several.
+        if !claims.get("iss").is_some_and(Value::is_string) {
+            return Err(Refusal::Jwt("it is of another issuer"));
+        }
         match claims.get(&self.claim) {
             Some(Value::String(subject)) => Ok(subject.clone()),
             _ => Err(Refusal::Jwt("it does not say whose it is")),

@@ -185,11 +185,13 @@ fn own(caller: &Caller, status: Result<WriteStatus>) -> Result<WriteStatus> {
 
 /// An error that names a write as its caller does.
 pub(super) fn in_words_of(caller: &Caller, error: Error) -> Error {
-    error.with_context(|context| {
-        if let Some(ledger_id) = &mut context.write_id {
-            *ledger_id = caller.write_id(ledger_id).to_owned();
-        }
-    })
+    let Some(ledger_id) = error.context().write_id.clone() else {
+        return error;
+    };
+    let write_id = caller.write_id(&ledger_id).to_owned();
+    error
+        .with_message(|message| message.replace(&ledger_id, &write_id))
+        .with_context(|context| context.write_id = Some(write_id))
 }
 
 fn plan_response(preview: Preview) -> v1::PlanResponse {

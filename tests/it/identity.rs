@@ -54,7 +54,7 @@ async fn who_does_not_say_who_it_is_or_says_what_is_not_true_is_served_nothing_b
     let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("etl:{token}")));
     let huge = format!("Bearer {}", "x".repeat(10_000));
     let (digest, wrong) = (digest_of(&token), new_token().unwrap());
-    let cases: [(&str, &[&str]); 12] = [
+    let cases: [(&str, &[&str]); 18] = [
         ("no header", &[]),
         ("a wrong token", &[&format!("Bearer {wrong}")]),
         ("an expired token", &[&format!("Bearer {old}")]),
@@ -63,6 +63,12 @@ async fn who_does_not_say_who_it_is_or_says_what_is_not_true_is_served_nothing_b
         ("two headers", &[&bearer, &bearer]),
         ("two headers, one of them wrong", &[&bearer, "Bearer x"]),
         ("name and token where a token is wanted", &[&basic]),
+        ("two tokens in a header", &[&format!("{bearer}, {bearer}")]),
+        ("a token in quotes", &[&format!("Bearer \"{token}\"")]),
+        ("a token and more", &[&format!("{bearer}x")]),
+        ("a token cut short", &[&bearer[..bearer.len() - 1]]),
+        ("a token in capitals", &[&bearer.to_uppercase()]),
+        ("letters beyond ASCII", &["Bearer \u{e9}"]),
         ("no scheme", &[&token]),
         ("another scheme", &[&format!("Digest {token}")]),
         ("an empty token", &["Bearer "]),
@@ -97,6 +103,12 @@ async fn who_does_not_say_who_it_is_or_says_what_is_not_true_is_served_nothing_b
     }
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
     server.assert_unharmed("all of it").await;
+    // The name of a scheme is written in any case, that of a header in lower case alone (RFC 9113, 8.2).
+    let mut any_case = nobody.authorized(&[&format!("bEARER  {token}")]);
+    any_case
+        .act("info", "InfoRequest", json!({}))
+        .await
+        .unwrap();
     let mut known = nobody.bearing(&token);
     known.put(Put::bare(path(&["t"]), &[rows()])).await.unwrap();
     assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
@@ -245,6 +257,22 @@ async fn a_client_is_known_by_the_names_of_its_certificate() {
     certificates.sign("etl", "etl.example");
     certificates.sign("other", "other.example");
     certificates.sign("named", "named.example");
+    let (name, house) = (rcgen::DnType::CommonName, rcgen::DnType::OrganizationName);
+    let subjects = [
+        (
+            "whole",
+            vec![(name.clone(), "loader"), (house.clone(), "Example")],
+        ),
+        ("comma", vec![(name.clone(), "a, b+c")]),
+        // Says in one part what is asked of two, and the other way round.
+        ("spoofed", vec![(name.clone(), "loader, O=Example")]),
+        ("escaped", vec![(name.clone(), "loader\\, O=Example")]),
+        ("split", vec![(name.clone(), "a"), (name, "b+c")]),
+        ("turned", vec![(house, "etl.example")]),
+    ];
+    for (file, subject) in &subjects {
+        certificates.sign_as(file, "stranger.example", subject);
+    }
     let (certificate, key) = (
         certificates.name("server.crt"),
         certificates.name("server.key"),
@@ -260,12 +288,18 @@ async fn a_client_is_known_by_the_names_of_its_certificate() {
     ];
     let token = new_token().unwrap();
     let etl = format!(
-        "certificates = ['CN=etl.example', 'DNS:named.example']\ntokens = ['{}']",
+        "certificates = ['CN=etl.example', 'DNS:named.example', 'CN=loader, O=Example', 'CN=a\\, b\\+c']\n\
+         tokens = ['{}']",
         digest_of(&token)
     );
     let (_database, server, _file) = server_of(&etl, "", &tls).await;
     let put = || Put::bare(path(&["t"]), &[rows()]);
-    for name in ["etl", "named"] {
+    for name in ["spoofed", "escaped", "split", "turned"] {
+        let mut client = connect_by_tls(&server, &certificates, Some(name)).await;
+        let refused = client.put(put()).await.expect_err(name);
+        is_unauthenticated(name, refused, &token);
+    }
+    for name in ["etl", "named", "whole", "comma"] {
         let mut client = connect_by_tls(&server, &certificates, Some(name)).await;
         client.put(put()).await.expect(name);
     }

@@ -193,6 +193,70 @@ async fn a_token_is_believed_only_when_all_of_it_is_right() {
             one.sign(&json!({"alg": "ES256", "kid": "k".repeat(4000)}), &claims()),
             false,
         ),
+        (
+            "of a stranger who brings his own key",
+            stranger.sign(
+                &json!({"alg": "ES256", "kid": "one", "jwk": stranger.public()}),
+                &claims(),
+            ),
+            false,
+        ),
+        (
+            "of a stranger who says where his key is",
+            stranger.sign(
+                &json!({"alg": "ES256", "kid": "one", "jku": "http://127.0.0.1:1/keys"}),
+                &claims(),
+            ),
+            false,
+        ),
+        (
+            "with what must be understood and is not",
+            one.sign(
+                &json!({"alg": "ES256", "kid": "one", "crit": ["b64"], "b64": false}),
+                &claims(),
+            ),
+            false,
+        ),
+        (
+            "of an end that is no number",
+            one.token(&with("exp", json!("9999999999"))),
+            false,
+        ),
+        (
+            "of an end before time began",
+            one.token(&with("exp", json!(-1))),
+            false,
+        ),
+        (
+            "of an audience that is no text",
+            one.token(&with("aud", json!({"pgflight": true}))),
+            false,
+        ),
+        (
+            "of one audience by half",
+            one.token(&with("aud", json!("pgfligh"))),
+            false,
+        ),
+        (
+            "of two issuers",
+            one.token(&with("iss", json!(["https://id.example", "x"]))),
+            false,
+        ),
+        (
+            "of our subject in other case",
+            one.token(&with("sub", json!("Spark"))),
+            false,
+        ),
+        (
+            "of a subject with a blank",
+            one.token(&with("sub", json!("spark "))),
+            false,
+        ),
+        (
+            "too long for a header",
+            one.token(&with("more", json!("x".repeat(8_000)))),
+            false,
+        ),
         ("unsigned", none, false),
         (
             "signed with a shared secret",

@@ -29,6 +29,7 @@ mod layering;
 mod ledger_version;
 mod listener_tls;
 mod load;
+mod matrix;
 mod monitor;
 mod monitor_page;
 #[cfg(feature = "otlp")]

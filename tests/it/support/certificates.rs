@@ -27,9 +27,16 @@ impl Certificates {
 
     /// Makes a certificate for a host in `NAME.crt`, and its key in `NAME.key`.
     pub fn sign(&self, name: &str, host: &str) {
+        self.sign_as(name, host, &[(DnType::CommonName, host)]);
+    }
+
+    /// As [`Certificates::sign`], with this subject.
+    pub fn sign_as(&self, name: &str, host: &str, subject: &[(DnType, &str)]) {
         let key = KeyPair::generate().unwrap();
         let mut parameters = CertificateParams::new([host.to_owned()]).unwrap();
-        parameters.distinguished_name.push(DnType::CommonName, host);
+        for (kind, value) in subject {
+            parameters.distinguished_name.push(kind.clone(), *value);
+        }
         let certificate = parameters.signed_by(&key, &self.authority).unwrap();
         std::fs::write(self.path(&format!("{name}.crt")), certificate.pem()).unwrap();
         std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
