@@ -47,7 +47,8 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
     };
     let began = Instant::now();
     let spec = spec(&options);
-    let begun = again("begin", || client.begin(&write, spec.clone(), &schema)).await?;
+    let begin = || client.begin(&write, spec.clone(), &schema);
+    let begun = again("begin", complain, begin).await?;
     if begun.is_committed {
         say(&format!(
             "write {} was committed before, with {} rows in {}; nothing was sent",
@@ -69,7 +70,7 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
             return Err(error);
         }
     };
-    let done = again("commit", || client.commit(&write, &receipts)).await;
+    let done = again("commit", complain, || client.commit(&write, &receipts)).await;
     let done = done.map_err(|error| error.with_write_id(&write.write_id))?;
     tell(&done, files.len(), began.elapsed());
     Ok(ExitCode::SUCCESS)
@@ -161,7 +162,8 @@ async fn send(
     file: &RowFile,
     done: &FileProgress,
 ) -> Result<AttemptReceipt> {
-    again(&file.path.display().to_string(), || {
+    let tell = |message: &str| done.complain(message);
+    again(&file.path.display().to_string(), tell, || {
         done.reset();
         let attempt_id = uuid::Uuid::new_v4().to_string();
         let batches = read(file.clone(), done.clone());
@@ -202,13 +204,17 @@ fn read(
     })
 }
 
-/// Does something again while the server says that this may help.
-async fn again<T>(what: &str, mut act: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+/// Does something again while the server says that this may help, and tells of it.
+async fn again<T>(
+    what: &str,
+    tell: impl Fn(&str),
+    mut act: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
     let mut pause = PAUSE;
     for _ in 1..TRIES {
         match act().await {
             Err(error) if error.kind().is_retryable() => {
-                complain(&format!("{what}: {error}; trying again"));
+                tell(&format!("{what}: {error}; trying again"));
                 sleep(pause).await;
                 pause *= 2;
             }

@@ -1,9 +1,9 @@
 //! `pgflight writes` and `pgflight abort`: what the ledger knows, and how to end what nobody ends.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use console::{is_dumb, user_attended};
 use pgflight::config::{Abort, Writes};
 use pgflight::error::Result;
 use pgflight::write::{LedgerWrite, WriteState, Writer};
@@ -23,7 +23,7 @@ pub(super) async fn list(options: Writes) -> Result<()> {
 
 /// Lists them until Ctrl-C. A database that is away for a while ends nothing.
 async fn watch(writer: &Writer, options: &Writes) -> Result<()> {
-    let is_terminal = std::io::stdout().is_terminal();
+    let is_terminal = user_attended() && !is_dumb();
     let mut told: HashMap<String, [String; 8]> = HashMap::new();
     loop {
         match writer.writes(options.limit).await {

@@ -232,6 +232,7 @@ async fn watched_writes_are_told_line_by_line_or_drawn_on_a_terminal() {
     let mut drawn = Command::new("script");
     let drawn = drawn
         .args(["-qefc", &command, "/dev/null"])
+        .env("TERM", "xterm")
         .stdin(Stdio::null());
     let mut drawn = Running(drawn.stdout(Stdio::piped()).spawn().unwrap());
     let expect = |source: std::process::ChildStdout| {

@@ -1,10 +1,10 @@
-//! How far a load is: a bar on a terminal, a line now and then elsewhere.
+//! How far a load is: a bar on a terminal that can draw one, a line now and then elsewhere.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use console::Term;
 use indicatif::{
     HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle,
 };
@@ -14,7 +14,9 @@ use crate::cli::complain;
 
 const REDRAWN: Duration = Duration::from_millis(200);
 const LINES_APART: Duration = Duration::from_secs(5);
-const BAR: &str = "{bar:32} {percent:>3} %  {msg}";
+/// Sooner, a rate says nothing of the time that is left.
+const FIRST_ESTIMATE: Duration = Duration::from_secs(1);
+const BAR: &str = "{wide_bar} {percent:>3} %\n{msg}";
 
 /// How far one file is.
 #[derive(Clone, Default)]
@@ -23,6 +25,8 @@ pub(super) struct FileProgress {
     pub(super) bytes: Arc<AtomicU64>,
     /// Rows that were handed to its stream.
     pub(super) rows: Arc<AtomicU64>,
+    /// That of all files.
+    bar: Option<ProgressBar>,
 }
 
 impl FileProgress {
@@ -30,6 +34,14 @@ impl FileProgress {
     pub(super) fn reset(&self) {
         self.bytes.store(0, Ordering::Relaxed);
         self.rows.store(0, Ordering::Relaxed);
+    }
+
+    /// Tells a person what went wrong, above the bar.
+    pub(super) fn complain(&self, message: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| complain(message)),
+            None => complain(message),
+        }
     }
 }
 
@@ -45,16 +57,21 @@ impl Progress {
     /// Of files of these sizes.
     pub(super) fn new(sizes: impl Iterator<Item = u64> + Clone) -> Self {
         let byte_count = sizes.clone().sum();
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let target = ProgressDrawTarget::stderr();
-            let bar = ProgressBar::with_draw_target(Some(byte_count), target);
-            match ProgressStyle::with_template(BAR) {
-                Ok(style) => bar.with_style(style.progress_chars("━╸ ")),
-                Err(_) => bar,
-            }
-        });
+        let target = ProgressDrawTarget::stderr();
+        let bar = ProgressBar::with_draw_target(Some(byte_count), target);
+        let bar = match ProgressStyle::with_template(BAR) {
+            Ok(style) => bar.with_style(style.progress_chars("━╸ ")),
+            Err(_) => bar,
+        };
+        // Nor can a terminal that cannot move back (TERM=dumb) show one.
+        let bar = (!bar.is_hidden()).then_some(bar);
         Self {
-            files: sizes.map(|_| FileProgress::default()).collect(),
+            files: sizes
+                .map(|_| FileProgress {
+                    bar: bar.clone(),
+                    ..FileProgress::default()
+                })
+                .collect(),
             byte_count,
             began: Instant::now(),
             bar,
@@ -71,14 +88,15 @@ impl Progress {
         loop {
             match &self.bar {
                 Some(bar) => {
+                    let (_, columns) = Term::stderr().size();
+                    bar.set_message(self.words(columns.into()));
                     bar.set_position(self.bytes());
-                    bar.set_message(self.words());
                     sleep(REDRAWN).await;
                 }
                 None => {
                     sleep(LINES_APART).await;
                     let percent = self.bytes() * 100 / self.byte_count.max(1);
-                    complain(&format!("{percent} %  {}", self.words()));
+                    complain(&format!("{percent} %  {}", self.words(usize::MAX)));
                 }
             }
         }
@@ -96,32 +114,48 @@ impl Progress {
         bytes.map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 
-    /// `1,234,567 rows of 12.3 MiB read, 250,000 rows/s, 12 seconds left`.
-    fn words(&self) -> String {
-        let rows: u64 = self
-            .files
-            .iter()
-            .map(|file| file.rows.load(Ordering::Relaxed))
-            .sum();
+    /// `12 seconds left, 250,000 rows/s, 1,234,567 rows, 12.34 MiB of 45.67 MiB`, as much of it as fits into so
+    /// many columns: half a number would be a wrong one.
+    fn words(&self, columns: usize) -> String {
+        let rows = self.files.iter().map(|file| &file.rows);
+        let rows: u64 = rows.map(|rows| rows.load(Ordering::Relaxed)).sum();
         let (bytes, elapsed) = (self.bytes(), self.began.elapsed());
-        let milliseconds = u64::try_from(elapsed.as_millis())
-            .unwrap_or(u64::MAX)
-            .max(1);
-        let rate = rows.saturating_mul(1000) / milliseconds;
-        let left = self.byte_count.saturating_sub(bytes);
-        let left = match bytes {
-            0 => String::new(),
-            bytes => {
-                let seconds = elapsed.as_secs().saturating_mul(left) / bytes;
-                format!(", {} left", HumanDuration(Duration::from_secs(seconds)))
+        let rate = per(rows, elapsed.as_millis(), 1000);
+        let of = format!("{} of {}", HumanBytes(bytes), HumanBytes(self.byte_count));
+        let parts = [
+            time_left(bytes, self.byte_count, elapsed),
+            Some(format!("{} rows/s", HumanCount(rate))),
+            Some(format!("{} rows", HumanCount(rows))),
+            Some(of),
+        ];
+        let mut words = String::new();
+        for part in parts.into_iter().flatten() {
+            let separator = if words.is_empty() { "" } else { ", " };
+            if words.len() + separator.len() + part.len() > columns {
+                break;
             }
-        };
-        format!(
-            "{} rows, {} of {}, {} rows/s{left}",
-            HumanCount(rows),
-            HumanBytes(bytes),
-            HumanBytes(self.byte_count),
-            HumanCount(rate)
-        )
+            words.push_str(separator);
+            words.push_str(&part);
+        }
+        words
     }
+}
+
+/// How long the rest will take at the speed of what was read so far, as far as that can be told.
+fn time_left(done: u64, all: u64, elapsed: Duration) -> Option<String> {
+    if done == 0 || elapsed < FIRST_ESTIMATE {
+        return None;
+    }
+    if done >= all {
+        return Some("all is read".to_owned());
+    }
+    let left = per(all - done, u128::from(done), elapsed.as_millis());
+    // Rounded up: nothing is left when all is done.
+    let left = Duration::from_secs(left.div_ceil(1000));
+    Some(format!("{} left", HumanDuration(left)))
+}
+
+/// `count` × `factor` / `of`, in whole numbers.
+fn per(count: u64, of: u128, factor: u128) -> u64 {
+    u64::try_from(u128::from(count) * factor / of.max(1)).unwrap_or(u64::MAX)
 }

@@ -1,0 +1,117 @@
+"""`pgflight load` as a person sees it: a bar that fits the terminal, lines where none can be drawn."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+import threading
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import psycopg
+import pytest
+from conftest import Database, Server, binary, wait_until
+
+ROWS = 60_000
+#: Sequences that move or erase, by ECMA-48; they take no room on the screen.
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+WAITING = """
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'
+"""
+
+
+class Load:
+    """The command, at a terminal of so many columns, or with pipes where it has none."""
+
+    def __init__(self, arguments: Any, columns: Optional[int], term: str) -> None:
+        command = [binary(), "load", *arguments]
+        options: Dict[str, Any] = {"env": {**os.environ, "TERM": term}}
+        if columns is None:
+            source, sink = os.pipe()
+        else:
+            source, sink = pty.openpty()
+            size = struct.pack("HHHH", 24, columns, 0, 0)
+            fcntl.ioctl(sink, termios.TIOCSWINSZ, size)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, **options
+        )
+        os.close(sink)
+        self._told = b""
+        self._reader = threading.Thread(target=self._read, args=(source,), daemon=True)
+        self._reader.start()
+
+    def _read(self, source: int) -> None:
+        # A terminal that nobody writes to any more fails (EIO), a pipe ends.
+        try:
+            while read := os.read(source, 4096):
+                self._told += read
+        except OSError:
+            pass
+        os.close(source)
+
+    @property
+    def told(self) -> str:
+        return self._told.decode(errors="ignore")
+
+    def end(self) -> str:
+        assert self.process.wait(60) == 0, self.told
+        self._reader.join(10)
+        return self.told
+
+
+@pytest.mark.parametrize(
+    ("columns", "term"),
+    [(40, "xterm"), (80, "xterm-256color"), (200, "xterm"), (80, "dumb"), (None, "xterm")],
+)
+def test_progress_fits_what_it_is_shown_on(
+    database: Database, server: Server, tmp_path: Path, columns: Optional[int], term: str
+) -> None:
+    database.run("CREATE TABLE trips (id bigint, note text)")
+    file = tmp_path / "trips.csv"
+    lines = (f'{id},"a note of some length, so that there are bytes"' for id in range(ROWS))
+    file.write_text("id,note\n" + "\n".join(lines) + "\n")
+    is_drawn = columns is not None and term != "dumb"
+    with psycopg.connect(database.url) as holder:
+        # It may be read, and rows have to wait.
+        holder.execute("LOCK TABLE trips IN SHARE MODE")
+        load = Load(["--server", server.url, "--to", "trips", file], columns, term)
+        wait_until(lambda: database.rows(WAITING), 30)
+        if is_drawn:
+            wait_until(lambda: "rows/s" in load.told)
+        # Its stream breaks, and the file is sent again.
+        database.run(f"SELECT pg_terminate_backend(pid) FROM ({WAITING}) waiting")
+        wait_until(lambda: "trying again" in load.told)
+        wait_until(lambda: database.rows(WAITING), 30)
+        wait_until(lambda: " left" in load.told, 30)
+        holder.rollback()
+    told = load.end()
+    assert database.count("trips") == ROWS
+    # What is written in one place after the other; a terminal wraps it where it is full.
+    pieces = [piece for piece in re.split(r"[\r\n]+", CONTROL.sub("\r", told)) if piece.strip()]
+    # Lines of their own, also while a bar is there.
+    complaint = rf"pgflight: {re.escape(str(file))}: .*; trying again"
+    assert sum(bool(re.fullmatch(complaint, piece)) for piece in pieces) == 1, told
+    assert f"{ROWS:,} rows of 1 file are in public.trips" in pieces[-1], told
+    if not is_drawn:
+        assert not CONTROL.search(told), told
+        line = r"pgflight: \d+ %  .* left, .* rows/s, .* rows, .* of .*MiB"
+        assert any(re.fullmatch(line, piece) for piece in pieces), told
+        return
+    assert columns is not None
+    frames = [piece for piece in pieces if "trips" not in piece]
+    part = r"(\d+ \w+ left|all is read|[\d,]+ rows(/s)?|[\d.]+ \w+ of [\d.]+ MiB)"
+    for frame in frames:
+        # Two full lines: no more is taken back when it is drawn again.
+        assert len(frame) == 2 * columns, repr(frame)
+        assert re.fullmatch(r"[━╸ ]+ +\d+ %", frame[:columns]), repr(frame)
+        # What does not fit is left out, never cut.
+        assert re.fullmatch(rf"{part}(, {part})*", frame[columns:].rstrip()), repr(frame)
+        assert "0 seconds left" not in re.sub(r"\d+0 seconds", "", frame)
+    assert any(" left" in frame for frame in frames)
+    assert any("MiB of" in frame for frame in frames) == (columns > 40), frames[-1]
