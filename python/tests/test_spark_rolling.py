@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import re
 import select
@@ -163,12 +164,15 @@ def test_a_job_goes_on_while_each_server_is_drained_and_restarted_twice(
     def watch() -> None:
         """What the pages say of the write is what the ledger held a moment before or holds now."""
         recorded = "SELECT coalesce(sum(row_count), 0)::int8 FROM pgflight.attempt"
-        with contextlib.suppress(Exception):
-            while not done.wait(0.5):
-                for replica in replicas:
-                    with contextlib.suppress(OSError, ValueError):
-                        for write in replica.status()["writes"]:
-                            seen.append((write["row_count"], database.value(recorded)))
+        while not done.wait(0.5):
+            for replica in replicas:
+                try:
+                    status = replica.status()
+                # Nobody answers while it is restarted, or not to the end.
+                except (OSError, http.client.HTTPException):
+                    continue
+                for write in status["writes"]:
+                    seen.append((write["row_count"], database.value(recorded)))
 
     def roll() -> None:
         # Once its first streams are under way.

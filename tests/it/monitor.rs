@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::Status;
 
+use self::Sends::{ARowNowAndThen, Batches};
 use crate::support::{
     COPIES, Cluster, Database, Pgflight, Put, attempt, batch, get, metric, path, request, status,
     wait_until, write,
@@ -302,18 +303,36 @@ async fn writes_are_counted_by_state_and_shown_with_the_rows_that_wait() {
     }
 }
 
+/// What a client of a test sends.
+#[derive(Clone, Copy)]
+enum Sends {
+    /// So many batches of 1 MiB as fast as it can, then nothing.
+    Batches(usize),
+    /// A row of 10 KiB now and then.
+    ARowNowAndThen,
+}
+
 /// A stream into t that goes on until it is told to end.
 fn endless(
     server: &Pgflight,
-    rows: RecordBatch,
-    held: usize,
+    sends: Sends,
 ) -> (JoinHandle<Result<Value, Status>>, oneshot::Sender<()>) {
+    let (rows, held, pace) = match sends {
+        Batches(count) => (wide(), count, None),
+        ARowNowAndThen => (wide().slice(0, 1), 1, Some(Duration::from_millis(20))),
+    };
     let mut messages = Put::bare(path(&["t"]), &[rows]).0;
     let last = messages.pop().unwrap();
-    messages.extend(std::iter::repeat_n(last, held));
+    messages.extend(std::iter::repeat_n(last.clone(), held));
+    let rest = stream::repeat(last).then(move |message| async move {
+        match pace {
+            Some(pace) => tokio::time::sleep(pace).await,
+            None => std::future::pending().await,
+        }
+        message
+    });
     let (end, ended) = oneshot::channel::<()>();
-    let rest = stream::once(ended).filter_map(|_| async { None::<FlightData> });
-    let messages = stream::iter(messages).chain(rest);
+    let messages = stream::iter(messages).chain(rest.take_until(ended));
     let address = server.address.clone();
     let running = tokio::spawn(async move {
         let mut client = crate::support::Client::connect(&address).await;
@@ -333,12 +352,12 @@ fn slowest(metrics: &str) -> String {
     slowest.0.to_owned()
 }
 
-/// Has streams of so many batches of 1 MiB run, and asks until page and metrics name the side.
-async fn check(sql: &str, options: &[&str], streams: &[usize], side: &str, activity: &str) {
+/// Has streams run into a table, and asks until page and metrics name the side.
+async fn check(sql: &str, options: &[&str], streams: &[Sends], side: &str, activity: &str) {
     let (database, server) = serve(sql, options).await;
     let running: Vec<_> = streams
         .iter()
-        .map(|batches| endless(&server, wide(), *batches))
+        .map(|sends| endless(&server, *sends))
         .collect();
     wait_until(
         async || {
@@ -355,19 +374,26 @@ async fn check(sql: &str, options: &[&str], streams: &[usize], side: &str, activ
     )
     .await;
 
-    database.execute("SELECT pg_advisory_unlock_all()").await;
+    // Whatever holds them.
+    database
+        .execute("SELECT pg_advisory_unlock_all(); COMMIT")
+        .await;
     let (running, ends): (Vec<_>, Vec<_>) = running.into_iter().unzip();
     for end in ends {
         let _ = end.send(());
     }
-    for running in running {
-        running.await.unwrap().unwrap();
+    let mut landed = 0;
+    for (running, sends) in running.into_iter().zip(streams) {
+        let told = running.await.unwrap().unwrap();
+        let count: usize = told["rowCount"].as_str().unwrap().parse().unwrap();
+        match sends {
+            Batches(batches) => assert_eq!(count, batches * 100),
+            ARowNowAndThen => assert!(count > 0),
+        }
+        landed += count;
     }
-    let rows: usize = streams.iter().sum::<usize>() * 100;
-    assert_eq!(
-        database.text("SELECT count(*) FROM t").await,
-        rows.to_string()
-    );
+    let count = database.text("SELECT count(*) FROM t").await;
+    assert_eq!(count, landed.to_string());
 }
 
 /// A table whose rows wait for this.
@@ -388,7 +414,7 @@ async fn postgresql_is_named_while_somebody_holds_a_lock() {
     check(
         &sql,
         &["--lock-timeout", "5m"],
-        &[8],
+        &[Batches(8)],
         "postgresql",
         activity,
     )
@@ -396,10 +422,31 @@ async fn postgresql_is_named_while_somebody_holds_a_lock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn postgresql_is_named_while_somebody_else_has_locked_the_table() {
+    // What the table was made in ends first.
+    let sql = "CREATE TABLE t (b bytea); COMMIT; BEGIN; LOCK TABLE t IN SHARE MODE";
+    let options = ["--lock-timeout", "5m"];
+    let activity = "waits for PostgreSQL to open the table";
+    check(sql, &options, &[Batches(2)], "postgresql", activity).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_is_named_while_somebody_has_locked_what_a_trigger_writes_to() {
+    let sql = "CREATE TABLE t (b bytea); CREATE TABLE audit (size bigint);
+        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN INSERT INTO audit VALUES (length(NEW.b)); RETURN NEW; END';
+        CREATE TRIGGER t BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION note();
+        COMMIT; BEGIN; LOCK TABLE audit";
+    let options = ["--lock-timeout", "5m"];
+    let activity = "waits for PostgreSQL to take rows";
+    check(sql, &options, &[Batches(8)], "postgresql", activity).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn postgresql_is_named_while_a_trigger_of_the_table_is_slow() {
     let sql = stalled_by("pg_sleep(0.003)", "ROW");
     let activity = "waits for PostgreSQL to take rows";
-    check(&sql, &[], &[16], "postgresql", activity).await;
+    check(&sql, &[], &[Batches(16)], "postgresql", activity).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -407,7 +454,7 @@ async fn the_client_is_named_while_it_sends_nothing() {
     check(
         "CREATE TABLE t (b bytea)",
         &[],
-        &[1],
+        &[Batches(1)],
         "client",
         "waits for its client",
     )
@@ -415,10 +462,24 @@ async fn the_client_is_named_while_it_sends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_client_is_named_while_it_sends_a_row_now_and_then() {
+    let sql = "CREATE TABLE t (b bytea)";
+    let streams = [ARowNowAndThen; 2];
+    check(sql, &[], &streams, "client", "waits for its client").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_turn_is_named_while_others_copy() {
     let sql = stalled_by("pg_advisory_xact_lock_shared(7)", "STATEMENT");
     let options = ["--lock-timeout", "5m", "--max-copies", "1"];
-    check(&sql, &options, &[4, 4, 4], "turn", "waits for its turn").await;
+    check(
+        &sql,
+        &options,
+        &[Batches(4); 3],
+        "turn",
+        "waits for its turn",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -434,7 +495,14 @@ async fn memory_is_named_while_others_hold_it() {
         "--max-copies",
         "8",
     ];
-    check(&sql, &options, &[12; 8], "memory", "waits for memory").await;
+    check(
+        &sql,
+        &options,
+        &[Batches(12); 8],
+        "memory",
+        "waits for memory",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -472,7 +540,7 @@ async fn probes_tell_a_server_that_cannot_serve_from_one_that_is_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_drains_is_not_ready_and_shows_what_still_runs() {
     let (database, mut server) = serve("CREATE TABLE t (b bytea)", &[]).await;
-    let (running, end) = endless(&server, wide(), 1);
+    let (running, end) = endless(&server, Batches(1));
     wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
     server.signal("TERM");
     wait_until(

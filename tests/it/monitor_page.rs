@@ -43,6 +43,10 @@ fn browse(url: &str, scripts: bool, options: &[&str]) -> (String, String) {
         ])
         .args([
             "--no-first-run",
+            // It asks for nothing but this page.
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
             "--disable-extensions",
             "--disable-dev-shm-usage",
         ])
@@ -83,9 +87,13 @@ async fn a_browser_shows_a_write_under_way_without_scripts_and_live_with_them() 
         "its rows are with PostgreSQL",
     )
     .await;
+    // To open the table may have taken long as well, but its client takes longer with every moment.
     wait_until(
-        async || get(address, "/").await.body.contains("1,234"),
-        "the ledger's answer is shown",
+        async || {
+            let page = get(address, "/").await.body;
+            page.contains("1,234") && page.contains("data-side=\"client\"")
+        },
+        "the ledger's answer and the slow side are shown",
     )
     .await;
 
@@ -109,9 +117,9 @@ async fn a_browser_shows_a_write_under_way_without_scripts_and_live_with_them() 
             assert!(dom.contains(part), "no {part} in {dom}");
         }
         assert!(!dom.contains("<b id=\"hit\""), "{dom}");
-        for part in ["Content Security Policy", "Uncaught", "ERR_"] {
-            assert!(!told.contains(part), "{told}");
-        }
+        // What the page itself gives rise to, not what ails the browser.
+        let mut told = told.lines().filter(|line| line.contains(":CONSOLE"));
+        assert_eq!(told.next(), None, "the browser complains of the page");
     }
     let (without, with) = (without.0, with.0);
     assert!(
