@@ -109,8 +109,12 @@ impl File {
         let (mut table, errors) = DeTable::parse_recoverable(text);
         let is_readable = errors.is_empty();
         for error in errors {
-            let message = format!("not TOML: {}", error.message());
-            problems.at(&error.span().unwrap_or_default(), message);
+            let span = error.span().unwrap_or_default();
+            let name = match (error.message(), text.get(span.clone())) {
+                ("duplicate key", Some(name)) => format!(" {name}; it may stand here once"),
+                _ => String::new(),
+            };
+            problems.at(&span, format!("not TOML: {}{name}", error.message()));
         }
         // What comes of broken TOML misleads.
         if !is_readable {
@@ -122,10 +126,19 @@ impl File {
                 Ok(file) => return file,
                 Err(error) => {
                     let span = error.span().unwrap_or_default();
-                    problems.at(&span, without_value(error.message()));
-                    if !remove(table.get_mut(), &span) {
+                    let message = without_value(error.message());
+                    let Some(key) = remove(table.get_mut(), &span) else {
+                        problems.at(&span, message);
                         return Self::default();
-                    }
+                    };
+                    // It names the key itself.
+                    let is_unknown = message.starts_with("unknown field");
+                    let key = if is_unknown {
+                        String::new()
+                    } else {
+                        key + ": "
+                    };
+                    problems.at(&span, format!("{key}{message}"));
                 }
             }
         }
@@ -149,22 +162,23 @@ impl File {
     }
 }
 
-/// Takes the innermost entry out whose key or value is at this place.
-fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> bool {
+/// Takes the innermost entry out whose key or value is at this place. Gives its name: `limits.max_copies`.
+fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
     let mut found = None;
     for (key, value) in table.iter_mut() {
         let (at_key, at_value) = (key.span() == *span, holds(&value.span(), span));
         if let DeValue::Table(inner) = value.get_mut()
-            && remove(inner, span)
+            && let Some(name) = remove(inner, span)
         {
-            return true;
+            return Some(format!("{}.{name}", key.get_ref()));
         }
         if at_key || at_value {
             found = Some(key.clone());
             break;
         }
     }
-    found.is_some_and(|key| table.remove(&key).is_some())
+    let key = found?;
+    table.remove(&key).map(|_| key.get_ref().to_string())
 }
 
 fn holds(outer: &Range<usize>, inner: &Range<usize>) -> bool {
@@ -173,6 +187,15 @@ fn holds(outer: &Range<usize>, inner: &Range<usize>) -> bool {
 
 /// serde shows the text that it could not use, and that may be a secret in the wrong line.
 fn without_value(message: &str) -> String {
+    // What it expects it calls by names of Rust.
+    let (message, expected) = match message.rsplit_once(", expected ") {
+        Some((message, "i64")) => (message, ", expected a whole number"),
+        Some((message, "a sequence")) => (message, ", expected a list"),
+        Some((message, "a string")) => (message, ", expected a text in quotes"),
+        Some((message, name)) if name.starts_with("struct ") => (message, ", expected a section"),
+        _ => (message, ""),
+    };
+    let message = &format!("{message}{expected}");
     match (message.split_once("string \""), message.rsplit_once("\", ")) {
         (Some((before, _)), Some((_, after))) => format!("{before}a text, {after}"),
         _ => message.replace(['\n', '\r'], " "),

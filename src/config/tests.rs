@@ -311,13 +311,13 @@ fn every_problem_of_a_file_is_told_with_its_line_and_without_values() {
         &[
             "FILE, line 2: unknown field `lisen`, expected one of `listen`",
             "FILE, line 3: cannot read /nowhere/a.crt",
-            "FILE, line 5: invalid type: integer `30`, expected a duration with its unit",
-            "FILE, line 7: expected a size with its unit",
-            "FILE, line 8: expected a whole number from 1 to 1000",
-            "FILE, line 9: expected a duration with its unit",
+            "FILE, line 5: server.drain_timeout: invalid type: integer `30`, expected a duration with its unit",
+            "FILE, line 7: limits.memory_limit: expected a size with its unit",
+            "FILE, line 8: limits.max_copies: expected a whole number from 1 to 1000",
+            "FILE, line 9: limits.idle_timeout: expected a duration with its unit",
             "FILE, line 11: target a: the PostgreSQL connection text cannot be read",
             "FILE, line 12: unknown field `password`",
-            "FILE, line 13: invalid type: a text, expected i64",
+            "FILE, line 13: targets.a.max_copies: invalid type: a text, expected a whole number",
             "FILE, line 15: target b: sslmode=verify-full needs the authorities",
             "FILE, line 16: target \"c d\" has a name",
             "FILE, line 16: target c d does not say where it is",
@@ -336,8 +336,69 @@ fn every_problem_of_a_file_is_told_with_its_line_and_without_values() {
     check(
         "[targets.a]\npostgres = 'host=h'\n[targets.a]\npostgres = 'host=h'",
         &[
-            "FILE, line 3: not TOML: duplicate key",
-            "FILE, line 4: not TOML",
+            "FILE, line 3: not TOML: duplicate key a; it may stand here once",
+            "FILE, line 4: not TOML: duplicate key postgres",
         ],
     );
+    // Keys of every level, values of every kind.
+    let postgres = "[targets.a]\npostgres = 'host=h'\n";
+    check(
+        &format!(
+            "listen = 's3cret'
+             [limits]
+             max_copies = -1
+             copy_wait = '1h30'
+             fan_out_after = '1.5'
+             max_connections = 99999
+             [writes]
+             write_ttl = '-1s'
+             retention = ''
+             [log]
+             format = 'xml'
+             filter = 3
+             [auth]
+             jwt = 3
+             fob = 's3cret'
+             [principals.a]
+             tokens = ['s3cret']
+             token = 's3cret'
+             grants = [{{ tables = ['x.*'], modes = ['apend'] }}]
+             [principals.b]
+             tokens = 's3cret'
+             grants = [{{ table = ['x.*'] }}]
+             {postgres}
+             password_file = '/'
+             max_copy = 3"
+        ),
+        &[
+            "FILE, line 1: unknown field `listen`, expected one of `server`, `limits`",
+            "FILE, line 3: limits.max_copies: expected a whole number from 1 to 1000",
+            "FILE, line 4: limits.copy_wait: expected a duration with its unit in quotes, such as",
+            "FILE, line 5: limits.fan_out_after: expected a size with its unit in quotes, such as",
+            "FILE, line 6: limits.max_connections: expected a whole number from 1 to 65535",
+            "FILE, line 8: writes.write_ttl: expected a duration",
+            "FILE, line 9: writes.retention: expected a duration",
+            "FILE, line 11: log.format: unknown variant `xml`, expected `text` or `json`",
+            "FILE, line 12: log.filter: invalid type: integer `3`, expected a text in quotes",
+            "FILE, line 14: auth.jwt: invalid type: integer `3`, expected a section",
+            "FILE, line 15: unknown field `fob`, expected one of `session_key_file`",
+            "FILE, line 16: principals.a: a token is not the digest of one",
+            "FILE, line 18: unknown field `token`, expected one of `tokens`",
+            "FILE, line 19: principals.a.grants: unknown variant `apend`, expected one of `append`",
+            "FILE, line 21: principals.b.tokens: invalid type: a text, expected a list",
+            "FILE, line 22: unknown field `table`, expected one of `targets`, `tables`, `modes`",
+            "FILE, line 26: target a: cannot read /: Is a directory",
+            "FILE, line 27: unknown field `max_copy`",
+        ],
+    );
+    check(
+        "[principals.a]\n[principals.a]",
+        &["FILE, line 2: not TOML: duplicate key a"],
+    );
+    // As other systems write files.
+    check(
+        "\u{feff}[server]\r\nlisen = 1\r\n",
+        &["FILE, line 2: unknown field `lisen`"],
+    );
+    check("a\n", &["FILE, line 1: not TOML: key with no value"]);
 }

@@ -150,8 +150,19 @@ pub(super) fn read(path: Option<&Path>) -> Result<(File, Problems)> {
     let Some(path) = path else {
         return Ok((File::default(), Problems::without_file()));
     };
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let bytes = std::fs::read(path).map_err(|error| {
         Error::invalid_command(format!("cannot read {}: {error}", path.display()))
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = error
+            .as_bytes()
+            .iter()
+            .take(error.utf8_error().valid_up_to());
+        let line = before.filter(|byte| **byte == b'\n').count() + 1;
+        let path = path.display();
+        Error::invalid_command(format!(
+            "{path}, line {line}: not UTF-8; save the file as UTF-8"
+        ))
     })?;
     let mut problems = Problems::of_file(path, &text);
     let mut file = File::parse(&text, &mut problems);

@@ -261,9 +261,8 @@ async fn sighup_takes_what_can_change_and_names_what_cannot() {
     let text = format!("[targets.only]\npostgres = '{}'\n[limits]\n", database.url);
     let file = File::new(&text);
     let server = Pgflight::start_with_file(&file.0, &["--idle-timeout", "1h"]);
-    let reload = async |text: &str, expected: &str| {
+    let hang_up = async |expected: &str| {
         let seen = server.log().len();
-        std::fs::write(&file.0, text).unwrap();
         server.signal("HUP");
         let is_told = || {
             server.log()[seen..]
@@ -271,6 +270,10 @@ async fn sighup_takes_what_can_change_and_names_what_cannot() {
                 .any(|line| line.contains(expected))
         };
         wait_until(async || is_told(), expected).await;
+    };
+    let reload = async |text: &str, expected: &str| {
+        std::fs::write(&file.0, text).unwrap();
+        hang_up(expected).await;
     };
     let mut client = server.client().await;
     let messages = || {
@@ -297,9 +300,14 @@ async fn sighup_takes_what_can_change_and_names_what_cannot() {
         .expect_err("took too long");
     assert_eq!(told.code(), Code::DeadlineExceeded, "{told}");
 
+    // A file that cannot be used changes nothing, whatever is wrong with it.
+    std::fs::write(&file.0, b"[limits]\n# caf\xe9\n").unwrap();
+    hang_up(", line 2: not UTF-8; save the file as UTF-8").await;
+    std::fs::remove_file(&file.0).unwrap();
+    hang_up("is not used; the one before is kept: cannot read ").await;
     reload(
         &format!("{text}stream_timeout = 5"),
-        "line 4: invalid type: integer `5`",
+        "line 4: limits.stream_timeout: invalid type: integer `5`",
     )
     .await;
     reload(&text, "changed now: limits.stream_timeout").await;
