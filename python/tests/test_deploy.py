@@ -254,7 +254,10 @@ def test_the_configurations_of_the_manifests_hold_together(overlay: str, tmp_pat
 def test_the_image_is_made_of_what_the_server_is_built_of_and_is_not_root(tmp_path: Path) -> None:
     dockerfile = (DEPLOY / "docker/Dockerfile").read_text()
     final = dockerfile.rpartition("\nFROM ")[2]
-    assert re.search(r"(?m)^USER [1-9]\d*:[1-9]\d*$", final)
+    user = re.search(r"(?m)^USER ([1-9]\d*):([1-9]\d*)$", final)
+    assert user
+    assert f"useradd --uid {user[1]} --gid {user[2]} " in final
+    assert f"groupadd --gid {user[2]} " in final
     assert not re.search(r"(?m)^ADD |curl|wget", dockerfile), "packages come by name alone"
     # The context that .dockerignore leaves is a package that cargo takes.
     ignore = (DEPLOY / "docker/Dockerfile.dockerignore").read_text()
