@@ -303,7 +303,10 @@ pub(super) fn check_for_data(name: &QualifiedName) -> Result<()> {
 
 fn check_schema(name: &QualifiedName) -> Result<()> {
     match name.schema.as_str() {
-        "pg_catalog" | "information_schema" | "pg_toast" | "pgflight" => Err(not_for_data(name)),
+        "information_schema" | "pgflight" => Err(not_for_data(name)),
+        // PostgreSQL keeps such names to itself. A table in pg_temp would stay in one session of the pool and
+        // stand before all others of its name there.
+        schema if schema.starts_with("pg_") => Err(not_for_data(name)),
         _ => Ok(()),
     }
 }

@@ -135,6 +135,10 @@ async fn nobody_writes_what_is_the_systems_or_the_ledgers() {
         ("pgflight.write", Code::PermissionDenied),
         ("pgflight.made", Code::PermissionDenied),
         ("pg_catalog.made", Code::PermissionDenied),
+        ("information_schema.made", Code::PermissionDenied),
+        ("pg_toast.made", Code::PermissionDenied),
+        ("pg_temp.made", Code::PermissionDenied),
+        ("pg_temp_3.made", Code::PermissionDenied),
         ("_pgflight_0123456789abcdef", Code::PermissionDenied),
         ("away", Code::Unimplemented),
     ] {
@@ -150,6 +154,9 @@ async fn nobody_writes_what_is_the_systems_or_the_ledgers() {
             let there = (table, mode) == ("away", "MODE_CREATE");
             let code = if there { Code::Unimplemented } else { code };
             assert_eq!(status.code(), code, "{mode} {table}: {status}");
+            let spec = json!({"table": table, "mode": mode});
+            let begun = root.begin(&format!("{mode} {table}"), spec, &rows()).await;
+            assert_eq!(begun.expect_err(table).code(), code, "{mode} {table}");
         }
     }
     assert_eq!(
@@ -229,6 +236,57 @@ async fn a_write_is_its_principals_and_nobody_elses() {
         database.text(ledger).await,
         "ana/w:ana:committed,ana/x:ana:open,bob/never:bob:aborted,bob/w:bob:aborted,bob/x:bob:open"
     );
+}
+
+#[tokio::test]
+async fn a_table_that_is_moved_out_of_a_grant_gets_no_more_rows_of_a_write_that_was_begun_before() {
+    let grants = "grants = [{ tables = ['sales.*'], modes = ['append', 'overwrite', 'upsert'] }]";
+    let (database, server, _file) = server(&[("clerk", grants)], TABLES).await;
+    let [mut clerk] = clients(&server, ["clerk"]).await;
+    for (id, spec) in [
+        (
+            "direct",
+            json!({"mode": "MODE_APPEND", "publish": "PUBLISH_DIRECT"}),
+        ),
+        (
+            "staged",
+            json!({"mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"}),
+        ),
+        ("emptied", json!({"mode": "MODE_OVERWRITE"})),
+        ("keyed", json!({"mode": "MODE_UPSERT", "keys": ["n"]})),
+    ] {
+        let mut spec = spec;
+        spec["table"] = json!("sales.orders");
+        clerk.begin(id, spec.clone(), &rows()).await.unwrap();
+        let mut receipts = Vec::new();
+        if id != "direct" {
+            let put = Put::whole(attempt(id, 0, "before"), &[rows()]);
+            receipts.push(clerk.put(put).await.unwrap());
+        }
+        // And another one comes to where it was, whose name is still in the grant.
+        let moves = "INSERT INTO sales.orders VALUES (7); ALTER TABLE sales.orders SET SCHEMA hr;
+             CREATE TABLE sales.orders (n int PRIMARY KEY)";
+        database.execute(moves).await;
+        let put = Put::whole(attempt(id, 1, "after"), &[rows()]);
+        let sent = clerk.put(put).await;
+        receipts.extend(sent.ok());
+        let committed = clerk.commit(id, &receipts).await;
+        let found = "SELECT (SELECT string_agg(n::text, ',') FROM hr.orders) || ':' || (SELECT count(*) FROM sales.orders)";
+        let found = database.text(found).await;
+        if id == "direct" {
+            // What is written there is written under a name that it may write.
+            assert!(
+                ["7:0", "7:1"].contains(&found.as_str()),
+                "{id}: {found} {committed:?}"
+            );
+        } else {
+            let refused = committed.expect_err(id);
+            assert_eq!(refused.code(), Code::FailedPrecondition, "{id}: {refused}");
+            assert_eq!(found, "7:0", "{id}");
+        }
+        let back = "DROP TABLE sales.orders; ALTER TABLE hr.orders SET SCHEMA sales; TRUNCATE sales.orders";
+        database.execute(back).await;
+    }
 }
 
 #[tokio::test]

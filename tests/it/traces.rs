@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tonic::Status;
 
 use crate::support::{
-    Database, File, Pgflight, Put, Told, attempt, batch, path, wait_until, write,
+    Database, File, Pgflight, Put, Told, attempt, batch, get, path, wait_until, write,
 };
 
 const TOKEN: &str = "pgf_planted-token-7f3a";
@@ -154,7 +154,14 @@ async fn no_secret_and_no_value_is_ever_shown() {
         .await;
     let file = configuration();
     // All that can be said is said.
-    let options = ["--config", file.name(), "--log", "trace"];
+    let options = [
+        "--config",
+        file.name(),
+        "--log",
+        "trace",
+        "--metrics-listen",
+        "127.0.0.1:0",
+    ];
     let server = Pgflight::start_at(&with_password(&database), &options);
     let nobody = server.client().await;
     let mut etl = nobody.bearing(TOKEN);
@@ -213,6 +220,11 @@ async fn no_secret_and_no_value_is_ever_shown() {
         told.into_iter()
             .flat_map(|status| Told::from(status).details.into_values()),
     );
+    for page in ["/", "/metrics", "/status.json"] {
+        let answer = get(&server.monitor, page).await;
+        assert_eq!(answer.code, 200, "{page}");
+        shown.extend([answer.head, answer.body]);
+    }
     for arguments in [
         &["serve", "--help"][..],
         &["config", "check", file.name()],
