@@ -6,6 +6,7 @@ mod example;
 mod file;
 mod load;
 mod problems;
+mod serve;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -14,10 +15,11 @@ mod value;
 
 pub use args::{
     Abort, Check, Cli, Command, Completions, ConfigCheck, ConfigCommand, Destination, Man, Migrate,
-    Plan, Postgres, Serve, Writes,
+    Plan, Postgres, Writes,
 };
 pub use change::Change;
 pub use example::example;
 pub use load::Load;
+pub use serve::Serve;
 pub use target::{TargetConfig, load_target, load_targets};
 pub use validate::{Config, LogConfig};

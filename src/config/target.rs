@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::args::{Destination, Postgres, Serve};
+use super::args::{Destination, Postgres};
 use super::file::{File, TargetFile};
 use super::problems::Problems;
+use super::serve::Serve;
 use super::validate::{fill, read};
 use crate::error::{Error, Result, chain};
 use crate::pg::{ConnectionConfig, PasswordSource, PoolConfig, Timeouts};

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::CommandFactory;
 
-use super::args::{Cli, Command, Serve};
+use super::args::{Cli, Command};
+use super::serve::Serve;
 use super::validate::Config;
 use super::{example, file::File, problems::Problems};
 

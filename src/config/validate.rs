@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use super::args::{Given, Serve};
 use super::file::File;
 use super::problems::Problems;
+use super::serve::{Given, Serve};
 use super::target::{TargetConfig, default_target, targets};
 use crate::auth::{
     Directory, GrantConfig, IdentityConfig, PrincipalConfig, TokenConfig, WriteMode,

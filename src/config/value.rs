@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use super::args::address;
+use super::serve::address;
 
 /// A duration: `"30s"`, `"1h 30m"`.
 #[derive(Debug, Clone, Copy)]

@@ -6,6 +6,9 @@ use super::chart::{bar, curve};
 use super::status::{EndedStream, Status, Stream, Target, Trouble, Write as LedgerWrite};
 use super::text::{Escaped, count, duration, percent, rate, size};
 
+/// Characters that always fit into a column of names, on a narrow screen as well.
+const SHORT: usize = 15;
+
 /// The page for how things stand.
 pub(super) fn page(status: &Status) -> String {
     let mut html = String::with_capacity(32 * 1024);
@@ -281,10 +284,11 @@ fn errors(status: &Status) -> String {
         rows,
         "None since this server started.",
     );
-    format!(
-        "<section><h2>Errors that callers were told</h2>{table}\
-         <p class=\"quiet\">The log has their text.</p></section>"
-    )
+    let more = match status.errors.is_empty() {
+        true => "",
+        false => "<p class=\"quiet\">The log has their text.</p>",
+    };
+    format!("<section><h2>Errors that callers were told</h2>{table}{more}</section>")
 }
 
 fn trouble(trouble: &Trouble) -> Vec<String> {
@@ -333,10 +337,12 @@ fn pill(kind: &str, text: &str) -> String {
     format!("<span class=\"pill {kind}\">{}</span>", Escaped(text))
 }
 
+/// A name. What is too long for its column is shown whole where one points at it.
 fn code(text: &str) -> String {
-    match text {
-        "" => String::new(),
-        text => format!("<code>{}</code>", Escaped(text)),
+    match text.chars().count() {
+        0 => String::new(),
+        1..=SHORT => format!("<code>{}</code>", Escaped(text)),
+        _ => format!("<code title=\"{0}\">{0}</code>", Escaped(text)),
     }
 }
 

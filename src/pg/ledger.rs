@@ -3,125 +3,15 @@
 //! Every answer to a client is a function of these rows, so that every retry gets the same answer
 //! from any server.
 
-use tokio_postgres::Row;
+mod record;
 
+pub use self::record::{
+    Attempt, Decision, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, WriteState,
+};
+use self::record::{WRITE_COLUMNS, from_bigint, read_attempt, read_write, to_bigint};
 use super::migration::explain_old;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
-use crate::plan::{Ident, QualifiedName};
-
-/// What the ids of writes begin with that a server makes of a stream; nobody else's do.
-pub const STREAM_PREFIX: &str = "stream:";
-
-/// Where a write stands. Committed and aborted are for ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriteState {
-    /// Attempts are taken.
-    Open,
-    /// It is decided that its rows are in the target; the last of them are being made visible.
-    Committing,
-    /// Its rows are in the target.
-    Committed,
-    /// None of its rows are, nor will be.
-    Aborted,
-}
-
-/// How the staged rows reach the target when the write commits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Publish {
-    /// Added to what is there.
-    Append,
-    /// Added to what is there by each attempt, in a transaction that is prepared and that the commit
-    /// commits; staged, where there is no room to prepare.
-    TwoPhase,
-    /// After TRUNCATE.
-    Truncate,
-    /// After DELETE of all rows.
-    Delete,
-    /// Filled beside the target, which it then replaces.
-    Swap,
-    /// Filled beside the target, then given its name.
-    Create,
-    /// Changing the rows with the same keys, as the spec says.
-    Merge,
-    /// Not by the commit: attempts went straight into the target.
-    Direct,
-    /// Not at all: the table was there and the caller wanted it left alone.
-    Nothing,
-}
-
-/// What begin records.
-#[derive(Debug)]
-pub struct NewWrite {
-    /// Unique, made by the caller.
-    pub write_id: String,
-    /// The specification in a form that is equal for equal writes.
-    pub spec: String,
-    /// Names and types of the data's columns, in a form that is equal for equal data.
-    pub columns: String,
-    /// The target, which may not exist yet.
-    pub target: QualifiedName,
-    /// The target's OID when it exists.
-    pub target_oid: Option<u32>,
-    /// The staging table; none when nothing will be written.
-    pub staging: Option<QualifiedName>,
-    /// How it will be published.
-    pub publish: Publish,
-    /// Whose it is; none where nobody is asked.
-    pub principal: Option<String>,
-}
-
-/// A write as the ledger has it.
-#[derive(Debug, Clone)]
-pub struct LedgerWrite {
-    /// Unique, made by the caller.
-    pub write_id: String,
-    /// Whose it is; none where nobody was asked.
-    pub principal: Option<String>,
-    /// As recorded by begin.
-    pub spec: String,
-    /// As recorded by begin.
-    pub columns: String,
-    /// The target; `None` in a tombstone that an abort left before any begin.
-    pub target: Option<QualifiedName>,
-    /// The target's OID at begin, when it existed.
-    pub target_oid: Option<u32>,
-    /// The staging table.
-    pub staging: Option<QualifiedName>,
-    /// How it is published.
-    pub publish: Publish,
-    /// Where it stands.
-    pub state: WriteState,
-    /// Why it was aborted, or what was special about its end.
-    pub reason: String,
-    /// Rows published.
-    pub row_count: u64,
-    /// Bytes of COPY that were published.
-    pub byte_count: u64,
-    /// Attempts published: one per partition.
-    pub attempt_count: u32,
-    /// When it was begun, by the database's clock, for people.
-    pub created_at: String,
-    /// When it ended; empty while it is open.
-    pub finished_at: String,
-}
-
-/// A finished stream as the ledger has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// Unique within the write.
-    pub attempt_id: String,
-    /// Which part of the write.
-    pub partition_id: u32,
-    /// Rows staged.
-    pub row_count: u64,
-    /// Bytes of COPY that PostgreSQL received.
-    pub byte_count: u64,
-    /// The `xmin` of its rows.
-    pub xact_id: String,
-    /// The prepared transaction that holds its rows; `None` when they are staged.
-    pub gid: Option<String>,
-}
 
 /// Records a new write; false when its id is already there.
 ///
@@ -306,21 +196,6 @@ pub async fn attempts(transaction: &Transaction, write_id: &str) -> Result<Vec<A
     Ok(rows.iter().map(read_attempt).collect())
 }
 
-/// What a commit publishes.
-#[derive(Debug, Default)]
-pub struct Decision<'a> {
-    /// Rows of the accepted attempts.
-    pub row_count: u64,
-    /// Their bytes of COPY.
-    pub byte_count: u64,
-    /// How many they are.
-    pub attempt_count: u32,
-    /// Those of them that wait as prepared transactions.
-    pub gids: &'a [String],
-    /// What was special about it.
-    pub reason: &'a str,
-}
-
 /// Marks an open write as committed, with what it published; as committing, where prepared transactions
 /// are still to be committed.
 ///
@@ -417,66 +292,6 @@ pub async fn abort(
     Ok(())
 }
 
-impl Publish {
-    /// As the ledger has it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Append => "append",
-            Self::TwoPhase => "two_phase",
-            Self::Truncate => "truncate",
-            Self::Delete => "delete",
-            Self::Swap => "swap",
-            Self::Create => "create",
-            Self::Merge => "merge",
-            Self::Direct => "direct",
-            Self::Nothing => "nothing",
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self> {
-        [
-            Self::Append,
-            Self::TwoPhase,
-            Self::Truncate,
-            Self::Delete,
-            Self::Swap,
-            Self::Create,
-            Self::Merge,
-            Self::Direct,
-            Self::Nothing,
-        ]
-        .into_iter()
-        .find(|publish| publish.as_str() == text)
-        .ok_or_else(|| {
-            Error::internal("the ledger holds a way to publish that this pgflight does not know: a newer one wrote it, and is needed to go on")
-        })
-    }
-}
-
-impl WriteState {
-    const ALL: [Self; 4] = [Self::Open, Self::Committing, Self::Committed, Self::Aborted];
-
-    /// As the ledger has it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Committing => "committing",
-            Self::Committed => "committed",
-            Self::Aborted => "aborted",
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|state| state.as_str() == text).ok_or_else(|| {
-            Error::internal("the ledger holds a state that this pgflight does not know: a newer one wrote it, and is needed to go on")
-        })
-    }
-}
-
-const WRITE_COLUMNS: &str = "write_id, spec, target_schema, target_name, target_oid, staging_name, publish, state,
-    reason, row_count, byte_count, attempt_count, staging_schema, created_at::text, finished_at::text, columns, principal";
-
 async fn select_write(
     transaction: &Transaction,
     write_id: &str,
@@ -487,59 +302,4 @@ async fn select_write(
     let row = transaction.query_opt(&statement, &[&write_id]).await;
     let row = row.map_err(explain_old)?;
     row.as_ref().map(read_write).transpose()
-}
-
-fn read_write(row: &Row) -> Result<LedgerWrite> {
-    let name = |schema: &str, name: String| -> Result<QualifiedName> {
-        Ok(QualifiedName {
-            schema: Ident::new(schema)?,
-            name: Ident::new(name)?,
-        })
-    };
-    let (target_schema, target_name): (&str, String) = (row.get(2), row.get(3));
-    Ok(LedgerWrite {
-        write_id: row.get(0),
-        principal: row.get(16),
-        spec: row.get(1),
-        columns: row.get(15),
-        target: (!target_name.is_empty())
-            .then(|| name(target_schema, target_name))
-            .transpose()?,
-        target_oid: row.get(4),
-        staging: match (
-            row.get::<_, Option<&str>>(12),
-            row.get::<_, Option<String>>(5),
-        ) {
-            (Some(schema), Some(staging)) => Some(name(schema, staging)?),
-            _ => None,
-        },
-        publish: Publish::parse(row.get(6))?,
-        state: WriteState::parse(row.get(7))?,
-        reason: row.get(8),
-        row_count: from_bigint(row.get(9)),
-        byte_count: from_bigint(row.get(10)),
-        attempt_count: u32::try_from(row.get::<_, i32>(11)).unwrap_or(0),
-        created_at: row.get(13),
-        finished_at: row.get::<_, Option<String>>(14).unwrap_or_default(),
-    })
-}
-
-fn read_attempt(row: &Row) -> Attempt {
-    Attempt {
-        attempt_id: row.get(0),
-        partition_id: u32::try_from(row.get::<_, i64>(1)).unwrap_or(0),
-        row_count: from_bigint(row.get(2)),
-        byte_count: from_bigint(row.get(3)),
-        xact_id: row.get(4),
-        gid: row.get(5),
-    }
-}
-
-/// PostgreSQL's bigint has no unsigned twin; counts stay far below its end.
-fn to_bigint(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-fn from_bigint(count: i64) -> u64 {
-    u64::try_from(count).unwrap_or(0)
 }

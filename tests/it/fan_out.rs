@@ -5,7 +5,9 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use tonic::Code;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::{Code, Status};
 
 use crate::support::{COPIES, Client, Database, Pgflight, Put, Told, batch, wait_until, write};
 
@@ -235,10 +237,12 @@ async fn a_client_that_leaves_in_mid_stream_leaves_nothing() {
     );
 }
 
-#[tokio::test]
-async fn a_table_that_somebody_makes_in_the_meantime_stays_his() {
-    let (database, server, _client) = setup(&SOON).await;
-    let (sender, receiver) = tokio::sync::oneshot::channel();
+/// A stream that makes `t`, has sent its rows by three COPYs, and sends its end when it is told to.
+async fn held_open(
+    database: &Database,
+    server: &Pgflight,
+) -> (JoinHandle<Result<Value, Status>>, oneshot::Sender<()>) {
+    let (sender, receiver) = oneshot::channel();
     let mut messages = Put::whole(write(spec("t", "MODE_CREATE")), &batches(None)).0;
     let last = messages.pop();
     let rest = stream::once(async move {
@@ -254,6 +258,13 @@ async fn a_table_that_somebody_makes_in_the_meantime_stays_his() {
         "three COPYs run",
     )
     .await;
+    (putting, sender)
+}
+
+#[tokio::test]
+async fn a_table_that_somebody_makes_in_the_meantime_stays_his() {
+    let (database, server, _client) = setup(&SOON).await;
+    let (putting, sender) = held_open(&database, &server).await;
     database.execute("CREATE TABLE t (his int)").await;
     sender.send(()).unwrap();
     let status = putting.await.unwrap().expect_err("the name is taken");
@@ -268,22 +279,7 @@ async fn rows_that_others_may_put_into_the_waiting_table_are_not_published() {
     database
         .execute("ALTER DEFAULT PRIVILEGES GRANT INSERT ON TABLES TO PUBLIC")
         .await;
-    let (sender, receiver) = tokio::sync::oneshot::channel();
-    let mut messages = Put::whole(write(spec("t", "MODE_CREATE")), &batches(None)).0;
-    let last = messages.pop();
-    let rest = stream::once(async move {
-        receiver.await.unwrap();
-        stream::iter(last)
-    });
-    let messages = stream::iter(messages).chain(rest.flatten());
-    let address = server.address.clone();
-    let putting =
-        tokio::spawn(async move { Client::connect(&address).await.put_stream(messages).await });
-    wait_until(
-        async || database.text(COPIES).await == "3",
-        "three COPYs run",
-    )
-    .await;
+    let (putting, sender) = held_open(&database, &server).await;
     let name =
         "SELECT relname FROM pg_class WHERE relname LIKE '\\_pgflight\\_%' AND relkind = 'r'";
     let shadow = database.text(name).await;

@@ -97,6 +97,12 @@ async fn a_browser_shows_a_write_under_way_without_scripts_and_live_with_them() 
     )
     .await;
 
+    // The whole of a name that its column cuts short.
+    let page = get(address, "/").await.body;
+    let whole =
+        "<code title=\"&lt;/code&gt;&lt;script&gt;document.title=&#39;hit&#39;&lt;/script&gt;";
+    assert!(page.contains(whole), "{page}");
+
     let url = format!("http://{address}/");
     let without = browse(&url, false, &[]);
     // Time runs ahead in the browser, and waits for answers.
