@@ -1,4 +1,4 @@
-"""The way of `docs/operations.md` from the package to a service, command by command.
+"""The commands of `docs/operations.md`, one after the other: from the package to a service, an upgrade, the runbook.
 
 The commands run on a copy of this machine's files that nothing is kept of: an overlay in a mount namespace.
 So the package is really installed, with its user, and everything is where the page says. What there is none
@@ -30,7 +30,9 @@ for there in /proc /dev "$ROOT" "$(dirname "$commands")"; do
     mount --rbind "$there" "$place/root$there"
 done
 echo "127.0.0.1 flight.example" >>"$place/root/etc/hosts"
-install -m 755 "$(dirname "$commands")"/{sudo,systemctl} "$place/root/usr/local/sbin/"
+install -m 755 "$(dirname "$commands")"/{sudo,systemctl,journalctl} "$place/root/usr/bin/"
+# What the package looks for before it calls systemctl.
+mkdir -p "$place/root/run/systemd/system"
 cd "$(dirname "$commands")"
 exec chroot "$place/root" /usr/bin/env -C "$PWD" bash -euo pipefail "$commands"
 """
@@ -50,27 +52,61 @@ exec "$@"
 SYSTEMCTL = r"""#!/bin/bash -eu
 value() { sed -n "s/^$1=//p" /usr/lib/systemd/system/pgflight.service; }
 log=/var/log/pgflight.log
+pid() { cat /var/log/pgflight.pid; }
+is_running() { [ -e /var/log/pgflight.pid ] && kill -0 "$(pid)" 2>/dev/null; }
 says() {
     until grep -q "$1" $log; do
-        kill -0 "$(cat /var/log/pgflight.pid)" || { cat $log >&2; exit 1; }
+        is_running || { cat $log >&2; exit 1; }
         sleep 0.1
     done
 }
-case "$*" in
-"enable --now pgflight")
+start() {
+    [ ! -e $log ] || cat $log >>$log.before
     : >$log
     setpriv "--reuid=$(value User)" "--regid=$(value Group)" --init-groups \
         env -i $(value ExecStart) >$log 2>&1 &
     echo $! >/var/log/pgflight.pid
-    says "listening on" ;;
+    says "listening on"
+}
+stop() {
+    kill "$(pid)"
+    tail --pid "$(pid)" -f /dev/null
+}
+case "$*" in
+"enable --now pgflight") start ;;
+"try-restart pgflight.service") if is_running; then stop; start; fi ;;
 "reload pgflight")
-    MAINPID=$(cat /var/log/pgflight.pid) bash -c "$(value ExecReload)"
+    MAINPID=$(pid) bash -c "$(value ExecReload)"
     says "was read again" ;;
-"stop pgflight")
-    kill "$(cat /var/log/pgflight.pid)"
-    tail --pid "$(cat /var/log/pgflight.pid)" -f /dev/null ;;
+"status pgflight") is_running && echo "Active: active (running)" ;;
+"stop pgflight") stop ;;
+daemon-reload | "disable --now pgflight.service") ;;
+*) echo "systemctl $* is not known here" >&2; exit 1 ;;
 esac
 """
+
+JOURNALCTL = r"""#!/bin/bash -eu
+cat /var/log/pgflight.log.before /var/log/pgflight.log 2>/dev/null || cat /var/log/pgflight.log
+"""
+
+#: What happens between the sections of the page: a new version is made, a job begins a write and is gone.
+BEFORE = {
+    "Restart and upgrade": r"""
+dpkg-deb --raw-extract pgflight_*.deb new
+rm pgflight_*.deb
+sed -i 's/^Version: .*/Version: 99.0/' new/DEBIAN/control
+dpkg-deb -Zgzip -z1 --build new pgflight_99.0_all.deb
+""",
+    "By hand": r"""
+dpkg-query --showformat '${Package} ${Version}\n' --show pgflight
+python3 - <<'END'
+import os, pyarrow, pgflight
+with pgflight.connect("grpc+tls://flight.example:8815", token=os.environ["TOKEN"],
+                      tls_root_certs="ca.crt") as client:
+    client.begin("public.trips", pyarrow.schema({"id": pyarrow.int64()}), write_id="nightly-42")
+END
+""",
+}
 
 #: What somebody gets who has no token.
 STRANGER = r"""
@@ -85,26 +121,31 @@ END
 """
 
 
-def commands() -> List[str]:
-    """The blocks of the page's first section, in order."""
+def commands() -> str:
+    """The blocks of the page, in order, each told before it is run, with what happens between them."""
     page = (ROOT / "docs/operations.md").read_text()
-    section = page.partition("\n## From the package to a service\n")[2].partition("\n## ")[0]
-    return re.findall(r"(?m)^```sh\n(.*?)^```$", section, re.DOTALL)
+    script = []
+    for section in page.split("\n## ")[1:]:
+        heading, _, body = section.partition("\n")
+        script.append(BEFORE.get(heading, ""))
+        script += re.findall(r"(?m)^```sh\n(.*?)^```$", body, re.DOTALL)
+    return "\n".join(f"echo '── {number}'\n{block}" for number, block in enumerate(script))
 
 
-def test_the_page_leads_from_the_package_to_a_service(tmp_path: Path) -> None:
+def test_the_page_leads_from_the_package_to_a_service_and_through_what_befalls_it(tmp_path: Path) -> None:
     package = [ROOT / "scripts/package", "--quick", "--binary", binary(), tmp_path]
     subprocess.run([str(word) for word in package], check=True, stdout=subprocess.DEVNULL)
     tmp_path.chmod(0o755)
     (tmp_path / "sudo").write_text(SUDO)
     (tmp_path / "systemctl").write_text(SYSTEMCTL)
+    (tmp_path / "journalctl").write_text(JOURNALCTL)
     place = tmp_path / "place"
     place.mkdir()
     with own_postgres() as (url, _):
         _, _, address = url.rpartition("@")
         address = address.partition("/")[0]
-        text = "\n".join(commands())
-        assert text.count("\n") > 30, "the commands were found"
+        text = commands()
+        assert text.count("\n") > 100, "the commands were found"
         for told, used in [
             ("db.example:5432", address),
             ("8815", str(free_port())),
@@ -114,8 +155,9 @@ def test_the_page_leads_from_the_package_to_a_service(tmp_path: Path) -> None:
             text = text.replace(told, used)
         script = tmp_path / "commands"
         stranger = STRANGER.replace("8815", re.findall(r"flight.example:(\d+)", text)[0])
+        clean = "if dpkg --status pgflight &>/dev/null; then dpkg --purge pgflight; fi"
         script.write_text(
-            f"trap 'systemctl stop pgflight' EXIT\n{text}\n{stranger}\ncat /var/log/pgflight.log\n"
+            f"{clean}\ntrap 'systemctl stop pgflight' EXIT\n{text}\n{stranger}\njournalctl\n"
         )
         host, _, port = address.partition(":")
         done = subprocess.run(
@@ -138,6 +180,13 @@ def test_the_page_leads_from_the_package_to_a_service(tmp_path: Path) -> None:
     assert "row_count=2" in done.stdout
     assert "changed now: limits.stream_timeout" in done.stdout
     assert "FAILS" not in done.stdout
+    # The new version serves, and what was left is ended.
+    assert "pgflight 99.0" in done.stdout
+    assert re.search(r"(?m)^etl/nightly-42 +open +public.trips", done.stdout)
+    assert "etl/nightly-42: aborted" in done.stdout
+    assert "Active: active" in done.stdout
+    for metric in ("streams_total", "stream_seconds_total", "turns_waiting", "memory_used_bytes"):
+        assert re.search(rf"(?m)^pgflight_{metric}\{{", done.stdout), metric
     # Who has no token is told so, and the token is in nothing that the server says.
     assert "Unauthenticated" in done.stdout
     secret = re.search(r"(?m)^token +(\S+)", done.stdout)

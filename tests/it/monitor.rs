@@ -185,6 +185,13 @@ fn dashboard_and_alerts_name_only_metrics_that_there_are_and_every_alert_has_its
     let runbook =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md"))
             .unwrap();
+    // What it looks for may be how several names begin.
+    for (at, _) in runbook.match_indices("pgflight_") {
+        let is_name = |c: &char| c.is_ascii_lowercase() || *c == '_';
+        let name: String = runbook[at..].chars().take_while(is_name).collect();
+        let is_known = known.iter().any(|known| known.starts_with(&name));
+        assert!(is_known, "docs/operations.md: there is no metric {name}");
+    }
     let alerts: Vec<&str> = alerts
         .lines()
         .filter_map(|line| line.trim().strip_prefix("- alert: "))
