@@ -761,6 +761,15 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
             "may take no bytes",
         ),
         (
+            "an array of more than PostgreSQL's 134,217,727 elements",
+            (
+                columns(&[("a", D::List(list_of(D::Null)))]),
+                raw(1, &[(0, 0), (0, 8)], &little(&[0, 1 << 27]))
+                    .nodes(&[(1, 0), (1 << 27, 1 << 27)]),
+            ),
+            "may take no bytes",
+        ),
+        (
             "lists longer than their values",
             (
                 columns(&[("a", lists(3))]),
@@ -945,9 +954,9 @@ async fn what_becomes_far_more_than_it_brings_is_refused_before_it_does() {
             "larger",
         ),
         (
-            "an array of one long value",
+            "an array of one long value, beyond 1 GiB",
             "ss",
-            in_list(named(1000)),
+            in_list(named(1100)),
             None,
             "larger",
         ),
