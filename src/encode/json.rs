@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::ops::Range;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types as t;
@@ -480,7 +481,9 @@ fn map(array: &dyn Array) -> Result<Render<'_>, Problem> {
     let (keys, values) = (column(0)?, column(1)?);
     Ok(Box::new(move |row, out| {
         out.push(b'{');
-        for (index, entry) in level.range(row).enumerate() {
+        let entries = level.range(row);
+        let mut written: Vec<Range<usize>> = Vec::with_capacity(entries.len());
+        for (index, entry) in entries.enumerate() {
             if index > 0 {
                 out.push(b',');
             }
@@ -493,8 +496,15 @@ fn map(array: &dyn Array) -> Result<Render<'_>, Problem> {
                 out.insert(start, b'"');
                 out.push(b'"');
             }
+            written.push(start..out.len());
             out.push(b':');
             values.value(entry, out)?;
+        }
+        // jsonb would keep the last of equal keys alone.
+        written.sort_unstable_by(|one, other| out[one.clone()].cmp(&out[other.clone()]));
+        let mut pairs = written.windows(2);
+        if pairs.any(|pair| out[pair[0].clone()] == out[pair[1].clone()]) {
+            return Err(Problem::DuplicateKey);
         }
         out.push(b'}');
         Ok(())

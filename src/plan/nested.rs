@@ -1,6 +1,8 @@
 //! Structs, maps and lists into types that are made of others: arrays, composites, ranges, hstore,
 //! vectors, points; and into documents.
 
+use std::collections::HashSet;
+
 use arrow_schema::{DataType, Field, Fields};
 
 use super::extension;
@@ -265,11 +267,47 @@ fn takes_lists(ty: &PgType, item: &Field) -> bool {
 }
 
 pub(super) fn json(data_type: &DataType, binary: bool) -> Result<FieldPlan, Refusal> {
+    if let Some(name) = first_doubled(data_type) {
+        return Err(format!(
+            "a struct inside it has the field {name:?} more than once; rename or drop one of them"
+        ));
+    }
     match first_unrenderable(data_type) {
         None => Ok(FieldPlan::Json { binary }),
         Some(inner) => Err(format!(
             "a {inner} inside it cannot be rendered as JSON; cast that part before writing"
         )),
+    }
+}
+
+/// The first name that a struct within has twice, of which a document would keep one value.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only what holds others is of interest"
+)]
+fn first_doubled(data_type: &DataType) -> Option<&str> {
+    let mut names = HashSet::new();
+    match Source::of(values_type(data_type)) {
+        Source::List { item } => first_doubled(item.data_type()),
+        Source::Map { entries } => {
+            // The names of a map's own fields are its maker's, and not written.
+            let DataType::Struct(fields) = entries.data_type() else {
+                return None;
+            };
+            fields
+                .iter()
+                .find_map(|field| first_doubled(field.data_type()))
+        }
+        Source::Struct { fields } => fields
+            .iter()
+            .find(|field| !names.insert(field.name()))
+            .map(|field| field.name().as_str())
+            .or_else(|| {
+                fields
+                    .iter()
+                    .find_map(|field| first_doubled(field.data_type()))
+            }),
+        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow_array::builder::{Int8Builder, MapBuilder, StringBuilder};
 use arrow_array::{Array, ArrayRef, BinaryArray, Date64Array, Float32Array, Int8Array, Int64Array};
 use arrow_array::{FixedSizeBinaryArray, Float16Array, StringArray, StructArray};
 use arrow_schema::{DataType, Field, Fields, Schema};
@@ -139,6 +140,29 @@ async fn nothing_is_changed_or_told_of_a_value_that_was_not_asked_for() {
             Err("its metadata has \"pgflight.roundin\""),
         ),
     ];
+    let twice = Fields::from(vec![
+        Field::new("a", DataType::Int8, true),
+        Field::new("a", DataType::Int8, true),
+    ]);
+    let one = || Arc::new(Int8Array::from(vec![1])) as ArrayRef;
+    let twice = StructArray::new(twice, vec![one(), one()], None);
+    cases.push((
+        plain(Arc::new(twice)),
+        "jsonb",
+        Err("the field \"a\" more than once"),
+    ));
+    for (keys, expected) in [
+        (["a", "b", "a"], Err("has a key twice")),
+        (["b", "a", "ab"], Ok("{\"a\": 2, \"b\": 1, \"ab\": 3}")),
+    ] {
+        let mut map = MapBuilder::new(None, StringBuilder::new(), Int8Builder::new());
+        for (key, value) in keys.iter().zip(1..) {
+            map.keys().append_value(key);
+            map.values().append_value(value);
+        }
+        map.append(true).unwrap();
+        cases.push((plain(Arc::new(map.finish())), "jsonb", expected));
+    }
     let half = |value: f32| {
         let array = Float32Array::from(vec![value]);
         let half = arrow_cast::cast(&array, &DataType::Float16).unwrap();
