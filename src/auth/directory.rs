@@ -261,7 +261,9 @@ fn check_distinct(principals: &BTreeMap<String, Arc<Principal>>, problems: &mut 
             if let Some(other) = seen.insert(credential, name) {
                 problems.push(match other == name {
                     true => format!("principals.{name}: a {what} is there twice"),
-                    false => format!("principals {other} and {name} have a {what} in common"),
+                    false => format!(
+                        "principals.{name}: a {what} is there that {other} has as well; give each its own"
+                    ),
                 });
             }
         }

@@ -396,6 +396,19 @@ fn every_problem_of_a_file_is_told_with_its_line_and_without_values() {
         "[principals.a]\n[principals.a]",
         &["FILE, line 2: not TOML: duplicate key a"],
     );
+    let digest = "0".repeat(64);
+    check(
+        &format!(
+            "[principals.a]\ntokens = ['sha256:{digest}']\n[principals.b]\ntokens = ['sha256:{digest}']"
+        ),
+        &["FILE, line 3: principals.b: a token is there that a has as well"],
+    );
+    check(
+        "[server]\nlisten = '127.0.0.1:1'\n[metrics]\nlisten = '127.0.0.1:1'",
+        &[
+            "--listen and --metrics-listen (in the file server.listen and metrics.listen) are both 127.0.0.1:1",
+        ],
+    );
     // As other systems write files.
     check(
         "\u{feff}[server]\r\nlisen = 1\r\n",

@@ -112,6 +112,13 @@ impl Config {
             },
         };
         let identity = identity(&options, &file, &mut problems);
+        if options.metrics_listen == Some(options.listen) && options.listen.port() != 0 {
+            problems.add(format!(
+                "--listen and --metrics-listen (in the file server.listen and metrics.listen) are both {}; \
+                 give one of them another port",
+                options.listen
+            ));
+        }
         problems.into_result()?;
         Ok(Self {
             server,

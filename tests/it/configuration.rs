@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::{
-    COPIES, Client, Database, File, Pgflight, Put, Told, path, wait_until, write,
+    COPIES, Client, Database, File, Pgflight, Put, Told, metric, path, wait_until, write,
 };
 
 fn rows(values: &[i32]) -> RecordBatch {
@@ -252,6 +252,26 @@ fn a_file_is_checked_without_a_server_and_the_example_is_a_file() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(64));
+}
+
+#[tokio::test]
+async fn a_variable_wins_over_the_file_and_a_flag_over_both() {
+    let database = Database::new().await;
+    let file = File::new(&format!(
+        "[limits]\nmax_copies = 5\n[targets.only]\npostgres = '{}'\n",
+        database.url
+    ));
+    let listen = ("PGFLIGHT_METRICS_LISTEN", "127.0.0.1:0");
+    let named = ("PGFLIGHT_CONFIG", file.name());
+    let typed = ("PGFLIGHT_MAX_COPIES", "6");
+    let check = async |variables: &[(&str, &str)], options: &[&str], expected: f64| {
+        let server = Pgflight::start_in("", variables, options);
+        let limit = "pgflight_connections_limit{target=\"only\",pool=\"data\"}";
+        assert_eq!(metric(&server.monitor, limit).await, expected);
+    };
+    check(&[listen, named], &[], 5.0).await;
+    check(&[listen, named, typed], &[], 6.0).await;
+    check(&[listen, named, typed], &["--max-copies", "7"], 7.0).await;
 }
 
 #[tokio::test]

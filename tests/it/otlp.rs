@@ -104,7 +104,7 @@ async fn a_stream_is_a_span_of_its_callers_trace_with_a_span_for_each_stage() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())];
-    let mut server = Pgflight::start_in(&database.url, &variables);
+    let mut server = Pgflight::start_in(&database.url, &variables, &[]);
     let rows = batch(&[("n", Arc::new(Int32Array::from(vec![1, 2])) as ArrayRef)]);
     let messages = futures_util::stream::iter(Put::bare(path(&["t"]), &[rows]).0);
     let mut request = Request::new(messages);

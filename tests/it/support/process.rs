@@ -48,10 +48,10 @@ impl Pgflight {
     }
 
     /// Starts a server with these variables in its environment.
-    pub fn start_in(url: &str, variables: &[(&str, &str)]) -> Self {
+    pub fn start_in(url: &str, variables: &[(&str, &str)], options: &[&str]) -> Self {
         let mut command = Self::command();
         command.envs(variables.iter().copied());
-        Self::start_by(command, url, &[], None)
+        Self::start_by(command, url, options, None)
     }
 
     /// Starts a server to which the system gives so much memory and no more (RLIMIT_DATA).
