@@ -132,7 +132,9 @@ def commands() -> str:
     return "\n".join(f"echo '── {number}'\n{block}" for number, block in enumerate(script))
 
 
-def test_the_page_leads_from_the_package_to_a_service_and_through_what_befalls_it(tmp_path: Path) -> None:
+def test_the_page_leads_from_the_package_to_a_service_and_through_what_befalls_it(
+    tmp_path: Path,
+) -> None:
     package = [ROOT / "scripts/package", "--quick", "--binary", binary(), tmp_path]
     subprocess.run([str(word) for word in package], check=True, stdout=subprocess.DEVNULL)
     tmp_path.chmod(0o755)
