@@ -116,9 +116,14 @@ impl Side {
         }
     }
 
-    /// What it means that most time goes here, and what helps.
-    pub fn verdict(self) -> &'static str {
+    /// What it means that most time goes here, and what helps. `next` is the side of those that need not wait for
+    /// their turn: why it comes late.
+    pub fn verdict(self, next: Option<Self>) -> &'static str {
         match self {
+            Self::Turn if next == Some(Self::Client) => {
+                "Streams mostly wait for their turn to copy, and those that have it mostly wait for their clients: \
+                 more turns would help, and so would a job that sends faster."
+            }
             Self::Client => {
                 "The clients are the slow side: streams mostly wait for rows. Look at the job that sends them, \
                  and at the network."

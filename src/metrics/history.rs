@@ -104,10 +104,20 @@ pub fn last_minute() -> Minute {
 impl Minute {
     /// The side that most of the time went to, and its share; none when no stream ran.
     pub fn slow_side(&self) -> Option<(Side, f64)> {
+        self.slowest_of(|_| true)
+    }
+
+    /// The same of streams that have their turn.
+    pub fn slow_side_of_copies(&self) -> Option<Side> {
+        let slowest = self.slowest_of(|side| side != Side::Turn);
+        slowest.map(|(side, _)| side)
+    }
+
+    fn slowest_of(&self, counts: impl Fn(Side) -> bool) -> Option<(Side, f64)> {
         let shares = SIDES.into_iter().zip(self.shares);
         shares
+            .filter(|(side, share)| counts(*side) && *share > 0.0)
             .max_by(|(_, a), (_, b)| a.total_cmp(b))
-            .filter(|(_, share)| *share > 0.0)
     }
 }
 

@@ -148,7 +148,7 @@ impl Status {
             bottleneck: slow.map(|(side, share)| Bottleneck {
                 side: side.name(),
                 share,
-                words: side.verdict(),
+                words: side.verdict(minute.slow_side_of_copies()),
             }),
             shares: SIDES
                 .into_iter()

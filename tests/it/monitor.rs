@@ -490,6 +490,29 @@ async fn the_turn_is_named_while_others_copy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_turns_are_waited_for_the_page_tells_whom_those_wait_for_that_have_one() {
+    let (database, server) = serve("CREATE TABLE t (b bytea)", &["--max-copies", "1"]).await;
+    let running: Vec<_> = (0..4).map(|_| endless(&server, Batches(1))).collect();
+    wait_until(
+        async || {
+            let page = get(&server.monitor, "/").await.body;
+            page.contains("data-side=\"turn\"")
+                && page.contains("those that have it mostly wait for their clients")
+        },
+        "the page tells of the turn and of the client",
+    )
+    .await;
+    let (running, ends): (Vec<_>, Vec<_>) = running.into_iter().unzip();
+    for end in ends {
+        let _ = end.send(());
+    }
+    for running in running {
+        running.await.unwrap().unwrap();
+    }
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "400");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn memory_is_named_while_others_hold_it() {
     let sql = stalled_by("pg_advisory_xact_lock_shared(7)", "STATEMENT");
     let options = [
