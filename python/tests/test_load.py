@@ -2,67 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import re
-import struct
-import subprocess
-import termios
-import threading
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Optional
 
 import psycopg
 import pytest
-from conftest import Database, Server, binary, wait_until
+from conftest import Database, Server, wait_until
+from terminal import CONTROL, Command
 
 ROWS = 60_000
-#: Sequences that move or erase, by ECMA-48; they take no room on the screen.
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 WAITING = """
     SELECT pid FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'
 """
-
-
-class Load:
-    """The command, at a terminal of so many columns, or with pipes where it has none."""
-
-    def __init__(self, arguments: Any, columns: Optional[int], term: str) -> None:
-        command = [binary(), "load", *arguments]
-        options: Dict[str, Any] = {"env": {**os.environ, "TERM": term}}
-        if columns is None:
-            source, sink = os.pipe()
-        else:
-            source, sink = pty.openpty()
-            size = struct.pack("HHHH", 24, columns, 0, 0)
-            fcntl.ioctl(sink, termios.TIOCSWINSZ, size)
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, **options
-        )
-        os.close(sink)
-        self._told = b""
-        self._reader = threading.Thread(target=self._read, args=(source,), daemon=True)
-        self._reader.start()
-
-    def _read(self, source: int) -> None:
-        # A terminal that nobody writes to any more fails (EIO), a pipe ends.
-        try:
-            while read := os.read(source, 4096):
-                self._told += read
-        except OSError:
-            pass
-        os.close(source)
-
-    @property
-    def told(self) -> str:
-        return self._told.decode(errors="ignore")
-
-    def end(self) -> str:
-        assert self.process.wait(60) == 0, self.told
-        self._reader.join(10)
-        return self.told
 
 
 @pytest.mark.parametrize(
@@ -80,7 +33,9 @@ def test_progress_fits_what_it_is_shown_on(
     with psycopg.connect(database.url) as holder:
         # It may be read, and rows have to wait.
         holder.execute("LOCK TABLE trips IN SHARE MODE")
-        load = Load(["--server", server.url, "--to", "trips", file], columns, term)
+        load = Command(
+            *("load", "--server", server.url, "--to", "trips", file), columns=columns, term=term
+        )
         wait_until(lambda: database.rows(WAITING), 30)
         if is_drawn:
             wait_until(lambda: "rows/s" in load.told)

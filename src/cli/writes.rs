@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::process::ExitCode;
 
-use console::{is_dumb, user_attended};
+use console::{Term, is_dumb, truncate_str, user_attended};
 use pgflight::config::{Abort, Writes};
 use pgflight::error::Result;
 use pgflight::write::{LedgerWrite, WriteState, Writer};
@@ -27,7 +27,7 @@ async fn watch(writer: &Writer, options: &Writes) -> Result<()> {
     let mut told: HashMap<String, [String; 8]> = HashMap::new();
     loop {
         match writer.writes(options.limit).await {
-            Ok(writes) if is_terminal => say(&screen(&table(&writes))),
+            Ok(writes) if is_terminal => say(&screen(&fitted(&table(&writes)))),
             Err(error) if is_terminal => say(&screen(&[error.to_string()])),
             Ok(writes) => {
                 // The oldest first, as they came.
@@ -47,6 +47,15 @@ async fn watch(writer: &Writer, options: &Writes) -> Result<()> {
             _ = tokio::signal::ctrl_c() => return Ok(()),
         }
     }
+}
+
+/// As much as the terminal has room for: a line that wraps, or one too many, would make it scroll, and what was
+/// drawn before would stay. The last line is the cursor's.
+fn fitted(lines: &[String]) -> Vec<String> {
+    let (rows, columns) = Term::stdout().size();
+    let lines = lines.iter().take(usize::from(rows.max(2)) - 1);
+    let cut = |line: &String| truncate_str(line, columns.into(), "…").into_owned();
+    lines.map(cut).collect()
 }
 
 /// What replaces all that a terminal shows (ECMA-48: cursor to the first place, erase to the end of each

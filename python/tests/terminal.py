@@ -1,0 +1,63 @@
+"""A command of pgflight as a person starts it: at a terminal of some size, or with pipes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+import threading
+from typing import Any, Optional
+
+from conftest import binary
+
+#: Sequences that move or erase, by ECMA-48; they take no room on the screen.
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Command:
+    """Runs, at a terminal of so many columns, or with pipes where it has none."""
+
+    def __init__(
+        self, *arguments: Any, columns: Optional[int] = None, rows: int = 24, term: str = "xterm"
+    ) -> None:
+        if columns is None:
+            source, sink = os.pipe()
+        else:
+            source, sink = pty.openpty()
+            size = struct.pack("HHHH", rows, columns, 0, 0)
+            fcntl.ioctl(sink, termios.TIOCSWINSZ, size)
+        self.process = subprocess.Popen(
+            [binary(), *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            env={**os.environ, "TERM": term},
+        )
+        os.close(sink)
+        self._told = b""
+        self._reader = threading.Thread(target=self._read, args=(source,), daemon=True)
+        self._reader.start()
+
+    def _read(self, source: int) -> None:
+        # A terminal that nobody writes to any more fails (EIO), a pipe ends.
+        try:
+            while read := os.read(source, 4096):
+                self._told += read
+        except OSError:
+            pass
+        os.close(source)
+
+    @property
+    def told(self) -> str:
+        """What it has written so far."""
+        return self._told.decode(errors="ignore")
+
+    def end(self) -> str:
+        """Waits for a good end; all that it has written."""
+        assert self.process.wait(60) == 0, self.told
+        self._reader.join(10)
+        return self.told
