@@ -124,7 +124,7 @@ fn figures(status: &Status) -> String {
             count(u64::try_from(status.turns_waiting).unwrap_or(u64::MAX)),
         ),
         ("open writes", count(open.map(|writes| writes.count).sum())),
-        ("rows published here", count(status.published_row_count)),
+        ("published here", count(status.published_row_count)),
         (
             "memory for messages",
             format!(
