@@ -60,7 +60,10 @@ impl Conversion {
         if self.is_none() {
             return Ok(());
         }
-        if converted.data_type != *field.data_type() && converted.steps.is_empty() {
+        // Nothing but a renderer of documents takes unions, and it looks behind dictionaries and runs itself.
+        let is_union = matches!(converted.data_type, DataType::Union(_, _));
+        let is_behind = converted.data_type != *field.data_type();
+        if is_behind && converted.steps.is_empty() && !is_union {
             let values = Step::Values(converted.data_type.clone());
             converted.steps.push(values);
         }
