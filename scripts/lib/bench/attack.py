@@ -1,10 +1,10 @@
 """A hostile peer: one process that sends, again and again, what costs it little and a server much.
 
-    python -m bench.attack HOST:PORT TABLE
+    python -m bench.attack HOST:PORT TABLE CALLS
 
 It knows the token in PGFLIGHT_TOKEN, so that it gets as far as a client that has gone wrong. It says `ready`, and
-waits for the end of each attack before it begins the next. When standard input ends it says, as a line of JSON,
-how often it made each and how the server ended it.
+waits for the end of each attack before it begins the next; CALLS are made at once. When standard input ends it says,
+as a line of JSON, how often it made each and how the server ended it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ import pyarrow as pa
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _CONTINUATION = 0, 1, 3, 4, 6, 7, 9
 _END_STREAM, _END_HEADERS = 1, 4
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-#: Calls at once, on one connection.
-_CALLS = 30
 #: Connections that are held and fed a byte at a time.
 _SLOW = 50
 _PATIENCE = 5.0
@@ -35,9 +33,9 @@ _SERVICE = "/arrow.flight.protocol.FlightService/"
 
 def main() -> None:
     """Attacks until standard input ends."""
-    address, table = sys.argv[1:]
+    address, table, calls = sys.argv[1:]
     host, _, port = address.rpartition(":")
-    peer = Peer((host, int(port)), table, os.environ["PGFLIGHT_TOKEN"])
+    peer = Peer((host, int(port)), table, int(calls), os.environ["PGFLIGHT_TOKEN"])
     ended = threading.Event()
     threading.Thread(target=_wait, args=(ended,), daemon=True).start()
     print("ready", flush=True)
@@ -99,8 +97,9 @@ class Wire:
 class Peer:
     """What it can do to a server."""
 
-    def __init__(self, place: tuple[str, int], table: str, token: str) -> None:
+    def __init__(self, place: tuple[str, int], table: str, calls: int, token: str) -> None:
         self._place = place
+        self._at_once = calls
         self._token = token
         self._random = random.Random(1)
         self._streams = list(_bad_streams(table))
@@ -152,12 +151,12 @@ class Peer:
 
     def _calls(self, method: str, body: Callable[[], bytes], token: str = "") -> str:
         wire = Wire(self._place)
-        for number in range(_CALLS):
+        for number in range(self._at_once):
             stream = 2 * number + 1
             sent = self._call(stream, method, token) + data(stream, body())
             if not wire.send(sent + frame(_DATA, _END_STREAM, stream)):
                 break
-        return wire.end(_CALLS)
+        return wire.end(self._at_once)
 
     def _bad_rows(self) -> str:
         return self._calls("DoPut", lambda: self._random.choice(self._streams))
@@ -206,7 +205,7 @@ class Peer:
         return wire.end()
 
     def _come_and_go(self) -> str:
-        for _ in range(_CALLS):
+        for _ in range(self._at_once):
             socket.create_connection(self._place, _PATIENCE).close()
         return "answered"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -10,6 +9,7 @@ import secrets
 import subprocess
 import sys
 from collections import Counter
+from contextlib import contextmanager, nullcontext
 from statistics import median
 from typing import Any, Iterator
 from urllib.parse import urlsplit
@@ -21,7 +21,10 @@ from bench.scaling import expect
 from bench.server import Server
 from bench.shapes import SHAPES
 from bench.worker import Job
+from bench.workers import Cost
 
+#: Calls that the peer makes at once: one after another, and a flood.
+_CALLS = (1, 30)
 #: What the hostile peer would write.
 _TABLE = "bench_hostile"
 
@@ -38,9 +41,8 @@ def hostile(
     # Both know the token: what a stranger can do ends at the first header.
     token = os.environ["PGFLIGHT_TOKEN"] = f"pgf_{secrets.token_urlsafe(32)}"
     digest = f"sha256:{hashlib.sha256(token.encode()).hexdigest()}"
-    seconds: dict[bool, list[float]] = {False: [], True: []}
-    used: dict[str, list[float]] = {"server": [], "postgres": [], "peer": []}
-    made: Counter[str] = Counter()
+    costs: dict[int, list[tuple[Cost, float]]] = {calls: [] for calls in (0, *_CALLS)}
+    made: dict[int, Counter[str]] = {calls: Counter() for calls in _CALLS}
     with bench.server("--token-digest", digest) as server, bench.worker() as worker:
         job = Job(
             way="pgflight-1",
@@ -55,46 +57,51 @@ def hostile(
         )
         # The first round warms up.
         for number in range(-1, rounds):
-            for attacked in (False, True) if number % 2 else (True, False):
+            # Whoever comes first in a round should not always be the same.
+            for calls in sorted(costs, reverse=number % 2 == 0):
                 bench.database.new_target(shape, there=True)
-                with _peer(server, made) if attacked else contextlib.nullcontext() as peer:
+                with _peer(server, calls, made[calls]) if calls else nullcontext() as peer:
                     before = processes.cpu_seconds(peer) if peer else 0.0
                     cost = worker.run(job, server, bench.postmaster)
                     peer_cpu = processes.cpu_seconds(peer) - before if peer else 0.0
                 expect(bench, shape, expected)
                 if number >= 0:
-                    seconds[attacked].append(cost.seconds)
-                if number >= 0 and attacked:
-                    used["server"].append(cost.server_cpu)
-                    used["postgres"].append(cost.postgres_cpu)
-                    used["peer"].append(peer_cpu)
+                    costs[calls].append((cost, peer_cpu))
             tell(f"  round {number + 1} of {rounds}")
     if bench.database.one(f"SELECT count(*) FROM {_TABLE}")[0]:
         raise RuntimeError("rows of the hostile peer have landed")
-    shares = [alone / beside for alone, beside in zip(seconds[False], seconds[True])]
-    result = {
-        "rows": files.row_count,
-        "seconds alone": median(seconds[False]),
-        "seconds attacked": median(seconds[True]),
-        "share of its speed": median(shares),
-        "least": min(shares),
-        "server CPU s": median(used["server"]),
-        "PostgreSQL CPU s": median(used["postgres"]),
-        "peer CPU s": median(used["peer"]),
-    }
-    attacks = [{"attack": name, "times": count} for name, count in sorted(made.items())]
-    return {
-        f"A write of one stream of {shape_name}, beside a hostile peer": [result],
-        "The attacks": attacks,
-    }
+    rows = []
+    for calls, taken in costs.items():
+        pairs = zip(costs[0], taken)
+        shares = [alone.seconds / beside.seconds for (alone, _), (beside, _) in pairs]
+        rows.append(
+            {
+                "hostile calls at once": calls,
+                "seconds": median(cost.seconds for cost, _ in taken),
+                "share of its speed": median(shares),
+                "least": min(shares),
+                "server CPU s": median(cost.server_cpu for cost, _ in taken),
+                "PostgreSQL CPU s": median(cost.postgres_cpu for cost, _ in taken),
+                "peer CPU s": median(peer_cpu for _, peer_cpu in taken),
+            }
+        )
+    attacks = [
+        {"hostile calls at once": calls, "attack": name, "times": count}
+        for calls, counted in made.items()
+        for name, count in sorted(counted.items())
+    ]
+    title = (
+        f"A write of one stream of {files.row_count:,} rows of {shape_name}, beside a hostile peer"
+    )
+    return {title: rows, "The attacks": attacks}
 
 
-@contextlib.contextmanager
-def _peer(server: Server, made: Counter[str]) -> Iterator[int]:
+@contextmanager
+def _peer(server: Server, calls: int, made: Counter[str]) -> Iterator[int]:
     """The process of a peer that attacks until it is left; adds what it has done to `made`."""
     address = urlsplit(server.url).netloc
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.attack", address, _TABLE],
+        [sys.executable, "-m", "bench.attack", address, _TABLE, str(calls)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
