@@ -67,6 +67,12 @@ impl Drop for Connection {
     }
 }
 
+/// Makes PostgreSQL end a statement whose client has left, such as a commit whose caller did, and not finish it
+/// first and roll it back then. From version 14 on (manual, 20.3.2 TCP Settings), where the system can tell.
+const LOOK_FOR_US: &str = "
+    SELECT pg_catalog.set_config(name, '5s', false) FROM pg_catalog.pg_settings
+    WHERE name = 'client_connection_check_interval'";
+
 /// Makes connections for a pool, and looks at those that come back.
 pub(super) struct Connector {
     config: Config,
@@ -128,6 +134,9 @@ impl Connector {
             let (client, connection) = config.connect(tap).await?;
             (client, tokio::spawn(drive(connection)))
         };
+        if let Err(error) = client.batch_execute(LOOK_FOR_US).await {
+            tracing::debug!(%error, "PostgreSQL will not look whether its client is still there");
+        }
         let task = Some(task);
         Ok(Connection {
             client,

@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch};
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::support::{Client, Database, Pgflight, Put, attempt, batch};
+use crate::support::{Client, Database, Pgflight, Put, attempt, batch, wait_until};
 
 async fn setup() -> (Database, Pgflight, Client) {
     let database = Database::new().await;
@@ -42,6 +42,33 @@ async fn left_behind(database: &Database) -> String {
     database
         .text("SELECT relname FROM pg_class WHERE relname LIKE 'staging%'")
         .await
+}
+
+#[tokio::test]
+async fn a_commit_whose_caller_has_left_is_ended_and_can_be_called_again() {
+    let (database, server, mut client) = setup().await;
+    database
+        .execute(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+                 'BEGIN PERFORM pg_sleep(600); RETURN NEW; END';
+             CREATE TRIGGER slow BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION slow()",
+        )
+        .await;
+    client.begin("w", append(), &rows(&[])).await.unwrap();
+    let receipt = send(&mut client, ("w", 0, "a"), &[1]).await.unwrap();
+    let asleep = "SELECT count(*) FROM pg_stat_activity
+                  WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    let commit = {
+        let mut leaving = server.client().await;
+        let receipts = [receipt.clone()];
+        tokio::spawn(async move { leaving.commit("w", &receipts).await })
+    };
+    wait_until(async || database.text(asleep).await == "1", "it publishes").await;
+    commit.abort();
+    wait_until(async || database.text(asleep).await == "0", "it is ended").await;
+    database.execute("DROP TRIGGER slow ON t").await;
+    client.commit("w", &[receipt]).await.unwrap();
+    assert_eq!(found(&database).await, "1");
 }
 
 #[tokio::test]
