@@ -54,6 +54,9 @@ impl RowFile {
         let read = || -> Result<Self, ArrowError> {
             let mut file = File::open(path)?;
             let byte_count = file.metadata()?.len();
+            if byte_count == 0 {
+                return Err(ArrowError::ParseError("it is empty".to_owned()));
+            }
             let mut head = Vec::new();
             file.by_ref().take(8).read_to_end(&mut head)?;
             file.seek(SeekFrom::Start(0))?;

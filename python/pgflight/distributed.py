@@ -157,8 +157,9 @@ class DistributedWrite:
                     "commit", "CommitRequest", fields, retry_seconds=_COMMIT_RETRY_SECONDS
                 )
         except PgFlightError as error:
-            # With a SQLSTATE it was PostgreSQL that refused, and so nothing was committed.
-            if error.retryable and error.sqlstate is None:
+            # It was tried again and again: that PostgreSQL refused the last try, perhaps for a lock that an
+            # earlier one holds, says nothing of those whose answers were lost.
+            if error.retryable:
                 error.write_id = self.write_id
                 error.message += (
                     f"; it is not known whether write {self.write_id!r} was committed: ask for its "

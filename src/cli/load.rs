@@ -6,6 +6,7 @@
 mod progress;
 
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -70,10 +71,32 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
             return Err(error);
         }
     };
-    let done = again("commit", complain, || client.commit(&write, &receipts)).await;
-    let done = done.map_err(|error| error.with_write_id(&write.write_id))?;
+    let mut committing = pin!(again("commit", complain, || client.commit(&write, &receipts)));
+    let done = tokio::select! {
+        done = &mut committing => done,
+        () = sleep(PAUSE) => {
+            complain("all rows are sent; waiting for PostgreSQL to commit them");
+            committing.await
+        }
+    };
+    let done = done.map_err(|error| unsettled(error, &write.write_id))?;
     tell(&done, files.len(), began.elapsed());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says of a commit that was not answered that nobody knows, and who will.
+fn unsettled(error: Error, write_id: &str) -> Error {
+    let error = error.with_write_id(write_id);
+    // Whatever the last try was told, the answer to an earlier one may have been lost.
+    match error.kind().is_retryable() {
+        false => error,
+        true => error.with_message(|message| {
+            format!(
+                "{message}; it is not known whether the rows are in: load them again with --write-id {write_id}, \
+                 which writes nothing twice"
+            )
+        }),
+    }
 }
 
 /// Reads the heads of all files, which must hold the same columns.
@@ -176,6 +199,7 @@ async fn send(
         )
     })
     .await
+    .map_err(|error| error.with_message(|message| format!("{}: {message}", file.path.display())))
 }
 
 /// The batches of a file, read by a thread that may wait for the disk.

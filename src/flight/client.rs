@@ -14,7 +14,7 @@ use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use super::envelope::{self, Envelope, WireForm};
@@ -347,10 +347,18 @@ impl Sent {
 fn from_status(status: &Status) -> Error {
     let reason = status.get_details_error_info().map(|info| info.reason);
     let kind = reason.as_deref().and_then(ErrorKind::from_reason);
-    let is_away = status.code() == tonic::Code::Unavailable;
-    let kind = kind.unwrap_or(match is_away {
-        true => ErrorKind::Unavailable,
-        false => ErrorKind::Internal,
-    });
-    Error::new(kind, status.message())
+    // Without a reason it is not pgflight that speaks, but what lies between us.
+    let broken = [
+        Code::Unavailable,
+        Code::Unknown,
+        Code::Internal,
+        Code::Cancelled,
+    ];
+    if kind.is_none() && broken.contains(&status.code()) {
+        return Error::unavailable(format!(
+            "the connection to the server broke, or is no gRPC, as where only one side speaks TLS ({})",
+            status.message()
+        ));
+    }
+    Error::new(kind.unwrap_or(ErrorKind::Internal), status.message())
 }

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_ipc::writer::{FileWriter, StreamWriter};
 use parquet::arrow::ArrowWriter;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Certificates, Database, Pgflight, batch};
+use crate::support::{Certificates, Database, Pgflight, batch, wait_until};
 
 const TABLE: &str = "CREATE TABLE trips (id bigint PRIMARY KEY, fare double precision, note text)";
 
@@ -132,6 +134,52 @@ async fn csv_files_land_as_the_columns_need_them() {
     check("csv").await;
 }
 
+/// An address that leads to whichever server is named at the time.
+async fn relay(to: Arc<Mutex<String>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let to = to.lock().unwrap().clone();
+            tokio::spawn(async move {
+                if let Ok(mut server) = TcpStream::connect(to).await {
+                    let _ = copy_bidirectional(&mut client, &mut server).await;
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_commit_that_the_server_did_not_live_to_answer_is_asked_for_again() {
+    let database = Database::new().await;
+    database.execute(TABLE).await;
+    let folder = Folder::new();
+    let file = folder.write("trips.parquet", &trips(0..10));
+    let first = Pgflight::start_to_fail(&database.url, &[], Some("CommitAfterCommit"));
+    let to = Arc::new(Mutex::new(first.address.clone()));
+    let url = format!("grpc://{}", relay(Arc::clone(&to)).await);
+    let loading = tokio::task::spawn_blocking(move || load(&url, &["--to", "trips", &file]));
+    wait_until(async || first.has_failed(), "the rows are in").await;
+    let second = Pgflight::start(&database);
+    to.lock().unwrap().clone_from(&second.address);
+    drop(first);
+    let output = loading.await.unwrap();
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("commit: the connection to the server broke"),
+        "{said}"
+    );
+    assert!(
+        stdout(&output).contains("10 rows of 1 file"),
+        "{}",
+        stdout(&output)
+    );
+    assert_eq!(database.text("SELECT count(*) FROM trips").await, "10");
+}
+
 #[tokio::test]
 async fn one_bad_file_among_good_ones_leaves_nothing() {
     let (database, _server, url, folder) = setup().await;
@@ -145,8 +193,11 @@ async fn one_bad_file_among_good_ones_leaves_nothing() {
         "other.csv",
         &batch(&[("id", trips(0..1).column(0).clone())]),
     );
-    let cases: [(&str, i32, &str); 4] = [
-        (&bad, 1, "column \"id\""),
+    let empty = folder.path("empty.csv");
+    std::fs::write(&empty, "").unwrap();
+    let cases: [(&str, i32, &str); 5] = [
+        (&bad, 1, "bad.csv: "),
+        (&empty, 64, "empty.csv cannot be read: "),
         (&ragged, 64, "ragged.csv cannot be read"),
         (&gone, 64, "gone.csv cannot be read"),
         (&other, 64, "other.csv has other columns"),
