@@ -12,7 +12,7 @@ mod stream;
 pub use activity::{Activity, SIDES, STAGES, Side};
 pub use history::{Minute, SAMPLE_INTERVAL, Sample, history, keep_history, last_minute, to_f64};
 pub use reading::{Readings, TargetReadings, encode};
-pub use registry::{CONTENT_TYPE, Reaping, Totals, is_draining};
+pub use registry::{CONTENT_TYPE, Publishing, Reaping, Totals, is_draining};
 pub use registry::{
     count_decode_panic, count_error, count_landed, count_published, count_reaped, observe_publish,
     observe_turn_wait, set_draining, totals,

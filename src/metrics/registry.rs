@@ -65,6 +65,10 @@ const WRITES: Metric = Metric(
     "pgflight_writes",
     "How many writes of many partitions does the ledger hold, by state?",
 );
+const PUBLISHING: Metric = Metric(
+    "pgflight_publishing",
+    "How many writes is this server publishing right now?",
+);
 const PUBLISH_SECONDS: Metric = Metric(
     "pgflight_publish_seconds",
     "How long did commits take to publish a write, by the way it is published?",
@@ -154,6 +158,7 @@ pub(super) struct Metrics {
     pub(super) memory_used: ByLabel<Gauge>,
     pub(super) memory_limit: ByLabel<Gauge>,
     pub(super) writes: Family<Labels<2>, Gauge>,
+    publishing: Gauge,
     publish_seconds: Family<Label, Histogram, fn() -> Histogram>,
     published_rows: Counter,
     reaped: ByLabel<Counter>,
@@ -190,6 +195,7 @@ impl Metrics {
         let memory_used = add(&mut registry, MEMORY_USED_BYTES);
         let memory_limit = add(&mut registry, MEMORY_LIMIT_BYTES);
         let writes = add(&mut registry, WRITES);
+        let publishing = add(&mut registry, PUBLISHING);
         let publish_seconds = Family::new_with_constructor(waits as fn() -> Histogram);
         register(&mut registry, PUBLISH_SECONDS, publish_seconds.clone());
         let published_rows = add(&mut registry, PUBLISHED_ROWS);
@@ -238,6 +244,7 @@ impl Metrics {
             memory_used,
             memory_limit,
             writes,
+            publishing,
             publish_seconds,
             published_rows,
             reaped,
@@ -310,6 +317,28 @@ pub fn count_reaped(reaping: Reaping, count: u64) {
 /// Notes how long a stream waited for its turn to copy.
 pub fn observe_turn_wait(time: Duration) {
     METRICS.turn_wait_seconds.observe(time.as_secs_f64());
+}
+
+/// A write that is being published, for as long as this is held.
+pub struct Publishing(());
+
+impl Publishing {
+    /// Counts one more.
+    pub fn begin() -> Self {
+        METRICS.publishing.inc();
+        Self(())
+    }
+
+    /// How many there are.
+    pub fn count() -> u64 {
+        u64::try_from(METRICS.publishing.get()).unwrap_or(0)
+    }
+}
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        METRICS.publishing.dec();
+    }
 }
 
 /// Notes how long it took to publish a write, by the way it is published: one of a closed set.

@@ -85,6 +85,9 @@ fn target(target: &Target) -> String {
 
 fn verdict(status: &Status) -> String {
     let (side, words, share) = match &status.bottleneck {
+        Some(slow) if status.stream_count == 0 && status.publishing_count > 0 => {
+            (slow.side, slow.words, String::new())
+        }
         Some(slow) => (
             slow.side,
             slow.words,
@@ -124,6 +127,7 @@ fn figures(status: &Status) -> String {
             count(u64::try_from(status.turns_waiting).unwrap_or(u64::MAX)),
         ),
         ("open writes", count(open.map(|writes| writes.count).sum())),
+        ("publishing", count(status.publishing_count)),
         ("published here", count(status.published_row_count)),
         (
             "memory for messages",

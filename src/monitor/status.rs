@@ -14,6 +14,10 @@ use crate::write::{Budget, LedgerWrite, Writer};
 /// Streams that are shown; the rest are counted.
 const SHOWN: usize = 200;
 
+/// What is slow when all rows are here and a commit is not over.
+const PUBLISHES: &str = "PostgreSQL is publishing what was staged: moving, merging or checking rows. \
+    pg_stat_activity has the session, named after the write.";
+
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Everything that the page shows. Of errors and of ends of writes, kinds and names, never the text: that
@@ -32,6 +36,7 @@ pub(super) struct Status {
     pub(super) rows_per_second: Vec<f64>,
     pub(super) bytes_per_second: f64,
     pub(super) published_row_count: u64,
+    pub(super) publishing_count: u64,
     pub(super) turns_waiting: usize,
     pub(super) memory: Vec<Memory>,
     pub(super) stream_count: usize,
@@ -136,6 +141,8 @@ impl Status {
         let minute = metrics::last_minute();
         let history = metrics::history();
         let slow = minute.slow_side();
+        let publishing_count = metrics::Publishing::count();
+        let is_publishing = publishing_count > 0 && metrics::active_count() == 0;
         Self {
             version: env!("CARGO_PKG_VERSION"),
             now: instant(SystemTime::now()),
@@ -145,11 +152,18 @@ impl Status {
                 .iter()
                 .map(|(name, writer, ledger)| Target::new(name, writer, ledger))
                 .collect(),
-            bottleneck: slow.map(|(side, share)| Bottleneck {
-                side: side.name(),
-                share,
-                words: side.verdict(minute.slow_side_of_copies()),
-            }),
+            bottleneck: match is_publishing {
+                true => Some(Bottleneck {
+                    side: Side::Postgresql.name(),
+                    share: 1.0,
+                    words: PUBLISHES,
+                }),
+                false => slow.map(|(side, share)| Bottleneck {
+                    side: side.name(),
+                    share,
+                    words: side.verdict(minute.slow_side_of_copies()),
+                }),
+            },
             shares: SIDES
                 .into_iter()
                 .zip(minute.shares)
@@ -164,6 +178,7 @@ impl Status {
                 .map(|sample| sample.rows_per_second)
                 .collect(),
             published_row_count: metrics::totals().published_row_count,
+            publishing_count,
             turns_waiting: targets
                 .iter()
                 .map(|(_, writer, _)| writer.usage().turns_waiting)

@@ -91,6 +91,7 @@ impl Writer {
         let chosen = Chosen::from(&recorded, accepted)?;
         reach(Failpoint::CommitBeforePublish).await;
         let began = Instant::now();
+        let _publishing = metrics::Publishing::begin();
         let published = publish(&transaction, &write, &chosen).await?;
         let lost = match published {
             Published::Done => None,

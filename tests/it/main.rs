@@ -32,6 +32,7 @@ mod load;
 mod matrix;
 mod monitor;
 mod monitor_page;
+mod monitor_publish;
 #[cfg(feature = "otlp")]
 mod otlp;
 #[path = "../../src/encode/tests/pair.rs"]
