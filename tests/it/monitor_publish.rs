@@ -35,7 +35,10 @@ async fn postgresql_is_named_while_it_publishes() {
     assert_eq!(seen["bottleneck"]["side"], "postgresql", "{seen}");
     assert_eq!(seen["publishing_count"], 1);
     let page = get(&server.monitor, "/").await.body;
-    assert!(page.contains("PostgreSQL is publishing what was staged"), "{page}");
+    assert!(
+        page.contains("PostgreSQL is publishing what was staged"),
+        "{page}"
+    );
     database.execute("COMMIT").await;
     commit.await.unwrap().unwrap();
     let after = metric(&server.monitor, "pgflight_publishing").await;
