@@ -108,8 +108,9 @@ fn figures(status: &Status) -> String {
     let recent = &status.rows_per_second[recent..];
     let now =
         recent.iter().sum::<f64>() / f64::from(u8::try_from(recent.len().max(1)).unwrap_or(1));
-    let used: u64 = status.memory.iter().map(|part| part.used_bytes).sum();
-    let limit: u64 = status.memory.iter().map(|part| part.limit_bytes).sum();
+    let mut parts = status.memory.iter();
+    let messages = parts.find(|part| part.part == "messages");
+    let (used, limit) = messages.map_or((0, 0), |part| (part.used_bytes, part.limit_bytes));
     let counts = status
         .targets
         .iter()

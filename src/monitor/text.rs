@@ -27,7 +27,7 @@ pub(super) fn instant(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// A time as the database writes it, to the second: `2013-01-31 22:05:09+00`.
+/// A time as the ledger has it, to the second: `2013-01-31 22:05:09Z`.
 pub(super) fn time_of_database(text: &str) -> String {
     let (time, rest) = text.split_once('.').unwrap_or((text, ""));
     let zone = rest.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -114,8 +114,8 @@ mod tests {
         );
         let durations = [0.85, 12.2, 184.0, 7500.0].map(duration);
         assert_eq!(durations.join("; "), "850 ms; 12 s; 3 min 4 s; 2 h 5 min");
-        let time = time_of_database("2013-01-31 22:05:09.123456+00");
-        assert_eq!(time, "2013-01-31 22:05:09+00");
+        let time = time_of_database("2013-01-31 22:05:09.123456Z");
+        assert_eq!(time, "2013-01-31 22:05:09Z");
         assert_eq!(time_of_database(""), "");
     }
 

@@ -194,7 +194,8 @@ impl WriteState {
 
 /// Of a write, in the order that [`read_write`] takes them in.
 pub(super) const WRITE_COLUMNS: &str = "write_id, spec, target_schema, target_name, target_oid, staging_name, publish, state,
-    reason, row_count, byte_count, attempt_count, staging_schema, created_at::text, finished_at::text, columns, principal";
+    reason, row_count, byte_count, attempt_count, staging_schema, (created_at AT TIME ZONE 'UTC')::text || 'Z',
+    (finished_at AT TIME ZONE 'UTC')::text || 'Z', columns, principal";
 
 /// A write, of a row with [`WRITE_COLUMNS`].
 pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
