@@ -129,11 +129,7 @@ async fn a_role_that_may_make_no_ledger_still_writes() {
             "DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN; GRANT CREATE ON SCHEMA public TO {role}"
         ))
         .await;
-    let (_, place) = database.url.rsplit_once('@').unwrap_or_else(|| {
-        let (_, place) = database.url.split_once("://").unwrap();
-        ("", place)
-    });
-    let server = Pgflight::start_at(&format!("postgres://{role}@{place}"), &SOON);
+    let server = Pgflight::start_at(&database.url_as(&role), &SOON);
     let mut client = server.client().await;
     let put = Put::whole(write(spec("t", "MODE_CREATE")), &batches(None));
     client.put(put).await.unwrap();

@@ -47,9 +47,7 @@ async fn rows_are_held_to_the_policies_of_a_table() {
              CREATE POLICY small ON t USING (true) WITH CHECK (id < 10)"
         ))
         .await;
-    let (scheme, rest) = database.url.split_once("://").unwrap();
-    let host = rest.split_once('@').map_or(rest, |(_, host)| host);
-    let server = Pgflight::start_at(&format!("{scheme}://{role}@{host}"), &[]);
+    let server = Pgflight::start_at(&database.url_as(&role), &[]);
     let mut client = server.client().await;
     for done in both_ways(&mut client, "t", &rows(&[1, 2])).await {
         assert_eq!(done.unwrap()["rowCount"], "2");

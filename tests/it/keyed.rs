@@ -458,9 +458,7 @@ async fn a_right_that_the_commit_needs_is_missed_at_begin() {
              CREATE SCHEMA pgflight AUTHORIZATION {role}"
         ))
         .await;
-    let (scheme, rest) = database.url.split_once("://").unwrap();
-    let host = rest.split_once('@').map_or(rest, |(_, host)| host);
-    let server = Pgflight::start_at(&format!("{scheme}://{role}@{host}"), &[]);
+    let server = Pgflight::start_at(&database.url_as(&role), &[]);
     let mut client = server.client().await;
     let rows = batch(&[("id", ints(&[])), ("v", ints(&[]))]);
     for (spec, missing) in [

@@ -323,12 +323,7 @@ async fn the_printed_migration_makes_a_ledger_that_a_role_without_rights_can_use
              REVOKE CREATE ON SCHEMA public FROM PUBLIC"
         ))
         .await;
-    let (scheme, rest) = database.url.split_once("://").unwrap();
-    let url = format!(
-        "{scheme}://{role}@{}",
-        rest.split_once('@').map_or(rest, |(_, host)| host)
-    );
-    let server = Pgflight::start_at(&url, &[]);
+    let server = Pgflight::start_at(&database.url_as(&role), &[]);
     let mut client = server.client().await;
     let refused = client
         .begin("w", append(), &rows())

@@ -80,6 +80,13 @@ impl Database {
             .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
+    /// Its URL for another role.
+    pub fn url_as(&self, role: &str) -> String {
+        let (scheme, rest) = self.url.split_once("://").unwrap();
+        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+        format!("{scheme}://{role}@{place}")
+    }
+
     /// Whether PostgreSQL was built with TLS, ICU or libxml, as this SQL tells; where it was not, that is said.
     pub async fn was_built_with(&self, what: &str) -> bool {
         let sql = match what {
