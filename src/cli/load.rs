@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use self::progress::{FileProgress, Progress};
-use super::{complain, say};
+use super::{complain, interrupts, say};
 
 /// How often a call or a file is tried that the server could not take right now, and the first pause, which
 /// doubles: about half a minute in all, as long as a server may take to come back.
@@ -59,9 +59,10 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
         ));
         return Ok(ExitCode::SUCCESS);
     }
+    let mut interrupts = interrupts()?;
     let sent = tokio::select! {
         sent = send_all(&client, &write, &files, options.jobs) => sent,
-        _ = tokio::signal::ctrl_c() => Err(Error::cancelled("interrupted; nothing was written")),
+        _ = interrupts.recv() => Err(Error::cancelled("interrupted; nothing was written")),
     };
     let receipts = match sent {
         Ok(receipts) => receipts,
@@ -71,13 +72,19 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
             return Err(error);
         }
     };
-    let mut committing = pin!(again("commit", complain, || client.commit(&write, &receipts)));
-    let done = tokio::select! {
-        done = &mut committing => done,
-        () = sleep(PAUSE) => {
-            complain("all rows are sent; waiting for PostgreSQL to commit them");
-            committing.await
+    let committed = async {
+        let mut committing = pin!(again("commit", complain, || client.commit(&write, &receipts)));
+        tokio::select! {
+            done = &mut committing => done,
+            () = sleep(PAUSE) => {
+                complain("all rows are sent; waiting for PostgreSQL to commit them");
+                committing.await
+            }
         }
+    };
+    let done = tokio::select! {
+        done = committed => done,
+        _ = interrupts.recv() => Err(Error::unavailable("interrupted while the rows are committed")),
     };
     let done = done.map_err(|error| unsettled(error, &write.write_id))?;
     tell(&done, files.len(), began.elapsed());

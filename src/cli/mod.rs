@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use pgflight::auth::{digest_of, new_token};
 use pgflight::config::{Command, Destination, Migrate, TargetConfig, load_target};
-use pgflight::error::Result;
+use pgflight::error::{Error, Result};
 use pgflight::pg::{ConnectionConfig, Pool, migration};
 use pgflight::write::Writer;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long PostgreSQL may take to answer when a command or the server starts.
 const START_TIMEOUT: Duration = Duration::from_secs(15);
@@ -65,6 +66,12 @@ async fn connect(destination: &Destination) -> Result<(ConnectionConfig, Writer)
     let writer = Writer::new(Pool::new(&connection, &pool)?);
     writer.check(START_TIMEOUT).await?;
     Ok((connection, writer))
+}
+
+/// Ctrl-C, listened for from now on: one that comes while something else is done counts as well.
+fn interrupts() -> Result<Signal> {
+    signal(SignalKind::interrupt())
+        .map_err(|error| Error::internal("Ctrl-C cannot be listened for").with_source(error))
 }
 
 /// Prints a line of what was asked for. Whoever read it may have seen enough, as `head` has: that is the end.

@@ -8,7 +8,7 @@ use pgflight::config::{Abort, Writes};
 use pgflight::error::Result;
 use pgflight::write::{LedgerWrite, WriteState, Writer};
 
-use super::{complain, connect, say};
+use super::{complain, connect, interrupts, say};
 
 /// Lists the writes of a database, once or again and again.
 pub(super) async fn list(options: Writes) -> Result<()> {
@@ -25,6 +25,7 @@ pub(super) async fn list(options: Writes) -> Result<()> {
 async fn watch(writer: &Writer, options: &Writes) -> Result<()> {
     let is_terminal = user_attended() && !is_dumb();
     let mut told: HashMap<String, [String; 8]> = HashMap::new();
+    let mut interrupts = interrupts()?;
     loop {
         match writer.writes(options.limit).await {
             Ok(writes) if is_terminal => say(&screen(&fitted(&table(&writes)))),
@@ -44,7 +45,7 @@ async fn watch(writer: &Writer, options: &Writes) -> Result<()> {
         }
         tokio::select! {
             () = tokio::time::sleep(options.interval) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = interrupts.recv() => return Ok(()),
         }
     }
 }

@@ -41,6 +41,9 @@ pub struct Timeouts {
     pub stall_timeout: Duration,
 }
 
+/// The class of a login that is refused (PostgreSQL manual, appendix A).
+const INVALID_AUTHORIZATION: &str = "28";
+
 type Connections = deadpool::managed::Pool<Connector>;
 
 /// Connections to one PostgreSQL, made when needed and used again.
@@ -263,15 +266,28 @@ impl Pool {
             )),
             PoolError::Backend(error) => {
                 let known = error.to_error();
-                Error::new(
-                    known.kind(),
-                    format!(
-                        "cannot connect to PostgreSQL at {}: {}",
-                        self.address,
-                        chain(&error)
-                    ),
-                )
-                .with_context(|context| *context = known.context().clone())
+                let sqlstate = known.context().sqlstate.as_deref().unwrap_or_default();
+                let address = &self.address;
+                let what = format!(
+                    "cannot connect to PostgreSQL at {address}: {}",
+                    chain(&error)
+                );
+                // It is the server that has no right to be there, and not its caller: a password is being
+                // changed, perhaps.
+                let refused = match sqlstate.starts_with(INVALID_AUTHORIZATION) {
+                    true => {
+                        tracing::error!(
+                            address,
+                            sqlstate,
+                            "PostgreSQL refuses the server's own login"
+                        );
+                        Error::unavailable(format!(
+                            "{what}; this is the server's own login, which its operator has to mend"
+                        ))
+                    }
+                    false => Error::new(known.kind(), what),
+                };
+                refused.with_context(|context| *context = known.context().clone())
             }
             error @ (PoolError::Timeout(_)
             | PoolError::Closed

@@ -1,7 +1,7 @@
 //! `pgflight load`: files through a running server, all or nothing.
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -178,6 +178,40 @@ async fn a_commit_that_the_server_did_not_live_to_answer_is_asked_for_again() {
         stdout(&output)
     );
     assert_eq!(database.text("SELECT count(*) FROM trips").await, "10");
+}
+
+#[tokio::test]
+async fn who_interrupts_a_commit_is_told_that_nobody_knows_and_how_to_ask() {
+    let database = Database::new().await;
+    database.execute(TABLE).await;
+    let folder = Folder::new();
+    let file = folder.write("trips.csv", &trips(0..10));
+    let server = Pgflight::start_to_fail(&database.url, &[], Some("CommitBeforeLock"));
+    let url = format!("grpc://{}", server.address);
+    let loading = Pgflight::command()
+        .args([
+            "load",
+            "--server",
+            &url,
+            "--to",
+            "trips",
+            "--write-id",
+            "mine",
+            &file,
+        ])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until(async || server.has_failed(), "it commits").await;
+    let pid = loading.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status();
+    assert!(sent.unwrap().success());
+    let waited = tokio::task::spawn_blocking(move || loading.wait_with_output());
+    let output = waited.await.unwrap().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("not known whether the rows are in"), "{said}");
+    assert!(said.contains("--write-id mine"), "{said}");
 }
 
 #[tokio::test]

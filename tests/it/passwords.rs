@@ -150,7 +150,10 @@ async fn a_password_comes_from_a_file_or_command_anew_and_appears_nowhere() {
         .await
         .expect_err("the file has the one before");
     assert_eq!(told.details["sqlstate"], "28P01", "{}", told.message);
+    assert_eq!(told.reason, "UNAVAILABLE", "no fault of the caller's");
     assert!(!told.message.contains("planted"), "{}", told.message);
+    let told_here = |line: &String| line.contains("refuses the server's own login");
+    assert!(server.log().iter().any(told_here), "the operator is told");
     std::fs::remove_file(&file).unwrap();
     let told = put(&server, 3).await.expect_err("there is no file");
     assert_eq!(told.code, Code::Unavailable, "{}", told.message);
