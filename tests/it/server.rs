@@ -325,7 +325,7 @@ async fn a_postgresql_that_comes_and_goes_is_unavailable_and_then_serves_again()
 
     // All sessions end, as in a restart or failover: what the pool holds is of no use any more.
     database
-        .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgflight'")
+        .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgflight' AND datname = current_database()")
         .await;
     client
         .put(Put::bare(path(&["t"]), &[rows()]))

@@ -211,7 +211,7 @@ async fn no_secret_and_no_value_is_ever_shown() {
     etl.put(Put::bare(path(&["t"]), &[rows("another")]))
         .await
         .unwrap();
-    database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgflight'").await;
+    database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgflight' AND datname = current_database()").await;
     let _ = etl.status("w").await;
     wait_until(async || server.log().len() > 50, "there is much to look at").await;
     let mut shown = server.log();
