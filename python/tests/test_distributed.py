@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Dict
 
+import psycopg
 import pyarrow as pa
 import pytest
 from conftest import Database, Server
@@ -155,6 +156,25 @@ def test_a_commit_that_found_nobody_says_that_its_outcome_is_not_known(
     server.stop()
     with pytest.raises(pgflight.Unavailable, match="not known whether write 'w' was committed"):
         write.commit([receipt])
+
+
+def test_a_commit_that_a_lock_refused_says_so_too(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The lock may be that of an earlier try, whose answer was lost and which is in when it is through.
+    monkeypatch.setattr(distributed, "_COMMIT_RETRY_SECONDS", 0.5)
+    database.run("CREATE TABLE t (id int8)")
+    server = Server(database.url, "--lock-timeout", "200ms")
+    spec = command.write_spec("t", "append", publish="staged")
+    write = DistributedWrite.begin(Endpoint.parse(server.url), spec, SCHEMA, "w")
+    receipt = attempt(write, 0, 1)
+    with psycopg.connect(database.url) as somebody:
+        somebody.execute("LOCK TABLE t")
+        with pytest.raises(pgflight.Unavailable, match="not known whether write 'w'") as refused:
+            write.commit([receipt])
+        assert refused.value.sqlstate == "55P03"
+    assert write.commit([receipt]).row_count == 1
+    server.stop()
 
 
 def test_a_write_can_be_pickled_for_its_tasks_and_shows_no_token(server: Server) -> None:
