@@ -101,6 +101,7 @@ pub(super) async fn act(
                 &v1::InfoResponse {
                     version,
                     max_message_bytes,
+                    ..Default::default()
                 },
                 form,
             );
@@ -242,6 +243,7 @@ fn write_status(status: WriteStatus, max_message_bytes: u64, form: WireForm) -> 
         attempt_count: status.attempt_count,
         reason: status.reason,
         max_message_bytes,
+        ..Default::default()
     };
     envelope::encode(&answer, form)
 }

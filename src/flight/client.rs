@@ -160,6 +160,7 @@ impl Client {
             write_id: write.write_id.clone(),
             spec: Some(spec),
             arrow_schema: schema.into(),
+            sink: None,
         };
         self.act("begin", envelope::encode(&request, WireForm::Protobuf)?)
             .await
@@ -178,6 +179,7 @@ impl Client {
             write_id: write.write_id.clone(),
             receipts: receipts.iter().map(|receipt| receipt.0.clone()).collect(),
             target: write.target.clone(),
+            allow_no_receipts: false,
         };
         self.act("commit", envelope::encode(&request, WireForm::Protobuf)?)
             .await
@@ -215,6 +217,7 @@ impl Client {
             partition_id,
             attempt_id,
             target: write.target.clone(),
+            announce_ready: false,
         };
         let command = envelope::encode(&command, WireForm::Protobuf)?;
         let batches = batches.map_err(|error| FlightError::ExternalError(Box::new(error)));

@@ -136,7 +136,7 @@ const FACTS: &str = "
     ledger(tables) AS (
         SELECT ARRAY(SELECT c.oid FROM pg_catalog.pg_class c
                      WHERE c.relnamespace = pg_catalog.to_regnamespace('pgflight')
-                       AND c.relname IN ('migration', 'write', 'attempt')))
+                       AND c.relname IN ('migration', 'write', 'attempt', 'heartbeat', 'watch', 'sink')))
     SELECT pg_catalog.current_setting('server_version_num')::integer AS version_number,
            pg_catalog.current_setting('server_version') AS version,
            pg_catalog.quote_ident(current_user) AS role,

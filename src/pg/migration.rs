@@ -12,10 +12,11 @@ const CREATE_SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS pgflight;\n\n";
 
 /// What makes version n out of version n − 1; each can run twice. A later version only adds, so that
 /// servers of both versions can work on one database while they are rolled over.
-pub(super) const MIGRATIONS: [&str; 3] = [
+pub(super) const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
+    include_str!("migrations/4.sql"),
 ];
 
 /// The SQL that makes the ledger or brings it up to date, for a DBA to read and run as the server's

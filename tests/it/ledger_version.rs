@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::{Database, Pgflight, Put, attempt, batch, get};
 
 /// The version that this source makes.
-const OURS: u32 = 3;
+const OURS: u32 = 4;
 
 /// A write that was committed by a server of version 1.
 const OLD_WRITE: &str =

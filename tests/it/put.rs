@@ -208,6 +208,7 @@ async fn protobuf_and_json_say_the_same() {
             v1::WriteCommand::full_name(),
             v1::WriteCommand {
                 spec: Some(spec.clone()),
+                announce_ready: false,
             }
             .encode_to_vec(),
         )

@@ -1,0 +1,46 @@
+-- Version 4: what keeps an open write alive, what its attempts hold, and what a stream has written before.
+
+-- prepared_lost: decided, but prepared transactions of accepted attempts had been ended by another session.
+ALTER TABLE pgflight.write DROP CONSTRAINT IF EXISTS write_state_check;
+ALTER TABLE pgflight.write ADD CONSTRAINT write_state_check
+    CHECK (state IN ('open', 'committing', 'committed', 'aborted', 'prepared_lost'));
+
+-- The staging table as begin made it: the commit refuses one that was changed or made again.
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS staging_oid oid;
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS staging_columns text;
+
+-- The transaction that was prepared, for pg_xact_status; null: the attempt's rows are staged.
+ALTER TABLE pgflight.attempt ADD COLUMN IF NOT EXISTS prepared_xact_id xid8;
+
+-- When the driver of a write was last heard. A table of its own: an UPDATE of the write's row would wait
+-- behind its commit.
+CREATE TABLE IF NOT EXISTS pgflight.heartbeat (
+    write_id  text        PRIMARY KEY,
+    driver    text        NOT NULL,        -- an id that the client makes, once for each process
+    heard_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- One row: since when a server has been able to take heartbeats, without a gap.
+CREATE TABLE IF NOT EXISTS pgflight.watch (
+    only_row  boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
+    since     timestamptz NOT NULL,
+    seen_at   timestamptz NOT NULL
+);
+
+-- Outputs of streaming queries. They are kept however long ago their last batch was.
+CREATE TABLE IF NOT EXISTS pgflight.sink (
+    principal  text        NOT NULL,       -- '' without authentication
+    sink_id    text        NOT NULL,
+    query_id   text        NOT NULL,       -- the streaming query that may write
+    run        integer     NOT NULL DEFAULT 0,  -- how many queries were adopted after the first
+    last_batch bigint,                     -- of this query; null: none is committed yet
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (principal, sink_id)
+);
+
+-- The batch that a write is, for the row of its sink.
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS sink_id text;
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS sink_run integer;
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS sink_batch bigint;
+
+INSERT INTO pgflight.migration (version) VALUES (4) ON CONFLICT DO NOTHING;
