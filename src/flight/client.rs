@@ -161,6 +161,7 @@ impl Client {
             spec: Some(spec),
             arrow_schema: schema.into(),
             sink: None,
+            driver: String::new(),
         };
         self.act("begin", envelope::encode(&request, WireForm::Protobuf)?)
             .await

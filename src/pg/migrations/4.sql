@@ -12,12 +12,15 @@ ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS staging_columns text;
 -- The transaction that was prepared, for pg_xact_status; null: the attempt's rows are staged.
 ALTER TABLE pgflight.attempt ADD COLUMN IF NOT EXISTS prepared_xact_id xid8;
 
--- When the driver of a write was last heard. A table of its own: an UPDATE of the write's row would wait
--- behind its commit.
+-- Which driver began the write; null: it gave no id, and sends no heartbeats.
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS driver text;
+
+-- When a driver was last heard. A table of its own: an UPDATE of the write's row would wait behind its commit.
 CREATE TABLE IF NOT EXISTS pgflight.heartbeat (
-    write_id  text        PRIMARY KEY,
+    principal text        NOT NULL,        -- '' without authentication
     driver    text        NOT NULL,        -- an id that the client makes, once for each process
-    heard_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+    heard_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (principal, driver)
 );
 
 -- One row: since when a server has been able to take heartbeats, without a gap.
