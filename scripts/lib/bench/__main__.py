@@ -14,6 +14,7 @@ from bench.database import Database
 from bench.hostile import hostile
 from bench.publish import publish
 from bench.scaling import scaling
+from bench.small import small
 from bench.telemetry import telemetry
 
 
@@ -43,6 +44,8 @@ def main() -> None:
         shape = (arguments.shape or ["taxi"])[0]
         tables = telemetry(bench, arguments.baseline, shape, scale, rounds)
         path = report.write_rows("telemetry", tables, about, out)
+    elif arguments.what == "small":
+        path = report.write_rows("small", small(bench, arguments.baseline, scale), about, out)
     elif arguments.what == "hostile":
         tables = hostile(bench, (arguments.shape or ["taxi"])[0], scale, rounds)
         path = report.write_rows("hostile", tables, about, out)
@@ -70,7 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["compare", "scaling", "publish", "server", "telemetry", "hostile"],
+        choices=["compare", "scaling", "publish", "server", "telemetry", "hostile", "small"],
         default="compare",
     )
     parser.add_argument("--quick", action="store_true")
