@@ -34,6 +34,8 @@ pub enum ErrorKind {
     Cancelled,
     /// A deadline passed.
     Timeout,
+    /// A commit was decided, and another session had ended prepared transactions that held some of its rows.
+    PreparedLost,
     /// A bug or a misconfiguration of ours.
     Internal,
 }
@@ -54,6 +56,7 @@ impl ErrorKind {
             Self::Unavailable => "UNAVAILABLE",
             Self::Cancelled => "CANCELLED",
             Self::Timeout => "TIMEOUT",
+            Self::PreparedLost => "PREPARED_LOST",
             Self::Internal => "INTERNAL",
         }
     }
@@ -73,6 +76,7 @@ impl ErrorKind {
             Self::Unavailable,
             Self::Cancelled,
             Self::Timeout,
+            Self::PreparedLost,
             Self::Internal,
         ];
         all.into_iter().find(|kind| kind.reason() == reason)
@@ -101,6 +105,8 @@ pub struct Context {
     pub write_id: Option<String>,
     /// The partition of the write whose stream it was.
     pub partition_id: Option<u32>,
+    /// Whether it is decided that the write is committed: the same call then gives its result, sooner or later.
+    pub decided: bool,
 }
 
 /// What went wrong, where, and because of what.
@@ -158,6 +164,7 @@ impl Error {
         unavailable => Unavailable,
         cancelled => Cancelled,
         timeout => Timeout,
+        prepared_lost => PreparedLost,
         internal => Internal,
     }
 
@@ -181,6 +188,15 @@ impl Error {
     pub fn with_message(mut self, change: impl FnOnce(&str) -> String) -> Self {
         self.0.message = change(&self.0.message);
         self
+    }
+
+    /// As the cause of an [`ErrorKind::Unavailable`] with this message, which knows the same place: for a call that
+    /// may have done its work, and that can be made again.
+    pub fn into_retryable(self, message: impl Into<String>) -> Self {
+        let context = self.context().clone();
+        Self::unavailable(message)
+            .with_context(|own| *own = context)
+            .with_source(self)
     }
 
     /// Names the column, unless one is named already.

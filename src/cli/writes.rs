@@ -124,7 +124,7 @@ fn cells(write: &LedgerWrite) -> [String; 8] {
 /// Ends a write.
 pub(super) async fn abort(options: Abort) -> Result<ExitCode> {
     let (_, writer) = connect(&options.destination).await?;
-    let status = writer.abort(&options.write_id, &options.reason).await?;
+    let status = writer.abort_any(&options.write_id, &options.reason).await?;
     if status.table.is_empty() {
         say(&format!(
             "{}: no such write was known; one of this name is refused from now on",
@@ -135,6 +135,9 @@ pub(super) async fn abort(options: Abort) -> Result<ExitCode> {
     say(&format!("{}: {}", status.write_id, status.state.as_str()));
     Ok(match status.state {
         WriteState::Aborted => ExitCode::SUCCESS,
-        WriteState::Open | WriteState::Committing | WriteState::Committed => ExitCode::FAILURE,
+        WriteState::Open
+        | WriteState::Committing
+        | WriteState::Committed
+        | WriteState::PreparedLost => ExitCode::FAILURE,
     })
 }

@@ -129,7 +129,9 @@ pub(super) async fn act(
             let (_, writer) = targets.find(&request.target)?;
             let deed = Deed::new(writer.caller(), "commit").of_write(&write_id);
             let ledger_id = writer.caller().ledger_id(&write_id);
-            let committed = writer.commit(&ledger_id, &accepted).await;
+            let committed = writer
+                .commit(&ledger_id, &accepted, request.allow_no_receipts)
+                .await;
             finished(writer.caller(), deed, committed)?
         }
         ActionName::Abort => {
@@ -220,6 +222,7 @@ fn write_status(status: WriteStatus, max_message_bytes: u64, form: WireForm) -> 
         WriteState::Committing => v1::WriteState::Committing,
         WriteState::Committed => v1::WriteState::Committed,
         WriteState::Aborted => v1::WriteState::Aborted,
+        WriteState::PreparedLost => v1::WriteState::PreparedLost,
     };
     let mode = match status.mode {
         Some(Mode::Append { .. }) => v1::Mode::Append,
@@ -243,6 +246,14 @@ fn write_status(status: WriteStatus, max_message_bytes: u64, form: WireForm) -> 
         attempt_count: status.attempt_count,
         reason: status.reason,
         max_message_bytes,
+        lost: status
+            .lost
+            .into_iter()
+            .map(|(partition_id, row_count)| v1::LostPartition {
+                partition_id,
+                row_count,
+            })
+            .collect(),
         ..Default::default()
     };
     envelope::encode(&answer, form)

@@ -85,6 +85,7 @@ fn code(kind: ErrorKind) -> Code {
         ErrorKind::Unavailable => Code::Unavailable,
         ErrorKind::Cancelled => Code::Cancelled,
         ErrorKind::Timeout => Code::DeadlineExceeded,
+        ErrorKind::PreparedLost => Code::DataLoss,
         ErrorKind::Internal => Code::Internal,
     }
 }
@@ -100,6 +101,7 @@ fn message(error: &Error) -> String {
         sqlstate: _,
         write_id,
         partition_id,
+        decided: _,
     } = error.context();
     // Long names are looked for as they are, numbers with the word before them.
     let unnamed = |name: &Option<String>| name.clone().filter(|name| !text.contains(name.as_str()));
@@ -157,6 +159,7 @@ fn error_info(error: &Error) -> prost_types::Any {
         sqlstate,
         write_id,
         partition_id,
+        decided,
     } = error.context().clone();
     let metadata: HashMap<String, String> = [
         ("table", table),
@@ -166,6 +169,7 @@ fn error_info(error: &Error) -> prost_types::Any {
         ("sqlstate", sqlstate),
         ("write_id", write_id),
         ("partition", partition_id.map(|id| id.to_string())),
+        ("decided", decided.then(|| "true".to_owned())),
         ("retryable", Some(error.kind().is_retryable().to_string())),
     ]
     .into_iter()

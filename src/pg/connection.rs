@@ -37,8 +37,21 @@ impl Connection {
 
     /// Whom to ask what PostgreSQL has said against what is going on; what was said before is forgotten.
     pub(super) fn listen(&self) -> watch::Receiver<Option<Told>> {
-        self.heard.send_replace(None);
-        self.heard.subscribe()
+        self.heard.error.send_replace(None);
+        self.heard.error.subscribe()
+    }
+
+    /// Runs one statement, and gives the tag with which PostgreSQL answered it; `None` when none was heard.
+    ///
+    /// # Errors
+    /// What PostgreSQL or the connection said.
+    pub(super) async fn run(
+        &self,
+        statement: &str,
+    ) -> Result<Option<String>, tokio_postgres::Error> {
+        self.heard.tag.send_replace(None);
+        self.client.batch_execute(statement).await?;
+        Ok(self.heard.tag.borrow().clone())
     }
 
     /// Turns an error of the driver into ours. Of a connection that was closed, PostgreSQL may have said
@@ -46,7 +59,7 @@ impl Connection {
     pub(super) fn explain(&self, error: &tokio_postgres::Error) -> Error {
         let heard = match error.as_db_error() {
             Some(_) => None,
-            None => self.heard.borrow().as_ref().map(Told::to_error),
+            None => self.heard.error.borrow().as_ref().map(Told::to_error),
         };
         heard.unwrap_or_else(|| from_postgres(error))
     }
@@ -125,7 +138,7 @@ impl Connector {
 
     /// Connects with this configuration, which has the password.
     async fn connect(&self, config: &Config) -> Result<Connection, tokio_postgres::Error> {
-        let heard = Heard::new(None);
+        let heard = Heard::new();
         let is_socket = |host: &Host| matches!(host, Host::Unix(_));
         let (client, task) = if config.get_hosts().iter().all(is_socket) {
             connect_by_socket(config, &heard).await?

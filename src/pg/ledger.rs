@@ -3,12 +3,16 @@
 //! Every answer to a client is a function of these rows, so that every retry gets the same answer
 //! from any server.
 
+mod finish;
 mod record;
 
+pub use self::finish::{Finished, finish_commit};
+use self::record::{
+    ATTEMPT_COLUMNS, WRITE_COLUMNS, from_bigint, read_attempt, read_write, to_bigint,
+};
 pub use self::record::{
     Attempt, Decision, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, WriteState,
 };
-use self::record::{WRITE_COLUMNS, from_bigint, read_attempt, read_write, to_bigint};
 use super::migration::explain_old;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
@@ -79,6 +83,7 @@ pub async fn recent_writes(transaction: &Transaction, limit: u32) -> Result<Vec<
          SELECT {WRITE_COLUMNS} FROM (
             SELECT w.write_id, w.spec, w.target_schema, w.target_name, w.target_oid, w.staging_schema,
                 w.staging_name, w.publish, w.state, w.reason, w.created_at, w.finished_at, w.columns, w.principal,
+                w.staging_oid, w.staging_columns,
                 w.row_count + open.row_count AS row_count, w.byte_count + open.byte_count AS byte_count,
                 w.attempt_count + open.attempt_count AS attempt_count
             FROM recent w CROSS JOIN LATERAL (
@@ -146,8 +151,8 @@ pub async fn record_attempt(
     transaction
         .execute(
             "INSERT INTO pgflight.attempt
-                (write_id, attempt_id, partition_id, row_count, byte_count, xact_id, gid)
-             VALUES ($1, $2, $3, $4, $5, $6::text::xid, $7)",
+                (write_id, attempt_id, partition_id, row_count, byte_count, xact_id, gid, prepared_xact_id)
+             VALUES ($1, $2, $3, $4, $5, $6::text::xid, $7, $8::text::pg_catalog.xid8)",
             &[
                 &write_id,
                 &attempt.attempt_id,
@@ -156,6 +161,7 @@ pub async fn record_attempt(
                 &to_bigint(attempt.byte_count),
                 &attempt.xact_id,
                 &attempt.gid,
+                &attempt.prepared_xact_id,
             ],
         )
         .await?;
@@ -173,8 +179,9 @@ pub async fn find_attempt(
 ) -> Result<Option<Attempt>> {
     let row = transaction
         .query_opt(
-            "SELECT attempt_id, partition_id, row_count, byte_count, xact_id::text, gid
-             FROM pgflight.attempt WHERE write_id = $1 AND attempt_id = $2",
+            &format!(
+                "SELECT {ATTEMPT_COLUMNS} FROM pgflight.attempt WHERE write_id = $1 AND attempt_id = $2"
+            ),
             &[&write_id, &attempt_id],
         )
         .await?;
@@ -188,8 +195,7 @@ pub async fn find_attempt(
 pub async fn attempts(transaction: &Transaction, write_id: &str) -> Result<Vec<Attempt>> {
     let rows = transaction
         .query(
-            "SELECT attempt_id, partition_id, row_count, byte_count, xact_id::text, gid
-             FROM pgflight.attempt WHERE write_id = $1",
+            &format!("SELECT {ATTEMPT_COLUMNS} FROM pgflight.attempt WHERE write_id = $1"),
             &[&write_id],
         )
         .await?;
@@ -233,24 +239,6 @@ pub async fn commit(
             "write {write_id:?} was not open when it was published"
         ))),
     }
-}
-
-/// Marks a decided write as committed once no prepared transaction of its accepted attempts is left.
-///
-/// # Errors
-/// What PostgreSQL said.
-pub async fn finish_commit(transaction: &Transaction, write_id: &str) -> Result<()> {
-    transaction
-        .execute(
-            "UPDATE pgflight.write w SET state = 'committed', finished_at = pg_catalog.clock_timestamp()
-             WHERE w.write_id = $1 AND w.state = 'committing' AND NOT EXISTS (
-                SELECT FROM pgflight.attempt a
-                JOIN pg_catalog.pg_prepared_xacts p ON p.gid = a.gid AND p.database = pg_catalog.current_database()
-                WHERE a.write_id = w.write_id AND a.accepted)",
-            &[&write_id],
-        )
-        .await?;
-    Ok(())
 }
 
 /// Writes that are decided and not finished: their servers died in between.

@@ -33,9 +33,9 @@ pub use copy::CopySink;
 pub use effects::{copy_obstacle, side_effects};
 pub use facts::{LedgerFacts, ServerFacts, server_facts, unique_keys};
 pub use ledger::{
-    Attempt, Decision, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, WriteState, abort, attempts,
-    begin, commit, committing_writes, count_open_writes, count_writes, find_attempt, find_write,
-    finish_commit, lock_write_for_publish, recent_writes, record_attempt,
+    Attempt, Decision, Finished, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, WriteState, abort,
+    attempts, begin, commit, committing_writes, count_open_writes, count_writes, find_attempt,
+    find_write, finish_commit, lock_write_for_publish, recent_writes, record_attempt,
 };
 pub use merge::{KeyedAction, Merge, check_comparable, check_unique_index, merge};
 pub use migration::{LedgerVersion, ensure_schema, has_schema, ledger_version, migration};
@@ -50,8 +50,8 @@ pub use sequences::{check_sequences, move_sequences, sequence_columns};
 pub use sqlstate::show_detail;
 pub use staging::{
     accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of,
-    is_the_owners_alone, keep_accepted, let_role_read, make_shadow, new_shadow_name,
-    new_staging_name, publish_rows,
+    is_the_owners_alone, keep_accepted, let_role_read, lock_staging, make_shadow, new_shadow_name,
+    new_staging_name, publish_rows, record_staging, staging_change,
 };
 pub use swap::{check_swappable, create_twin, swap_in};
 pub use table::{

@@ -103,7 +103,7 @@ pub async fn drop_staging_of(transaction: &Transaction, write_id: &str) -> Resul
         schema: Ident::new(row.get::<_, String>(0))?,
         name: Ident::new(row.get::<_, String>(1))?,
     };
-    end_copies_into(transaction, &staging).await?;
+    end_copies_into(transaction, write_id, &staging).await?;
     drop_staging(transaction, &staging).await?;
     transaction
         .execute(

@@ -16,17 +16,33 @@ fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
 /// What PostgreSQL keeps of a name of a session: NAMEDATALEN less one.
 const MAX_SESSION_NAME: usize = 63;
 
+/// Characters of a write id that the names of all its sessions hold, if it has as many.
+const SHARED_NAME: usize = 40;
+
 /// The name of a session in `pg_stat_activity`: `pgflight <write> <part>`, fit to stand between quotes. A
 /// long write id is cut, so that what tells its sessions apart is not.
 pub(super) fn session_name(write: &str, part: &str) -> String {
-    let is_plain = |c: &char| matches!(c, ' '..='~') && !matches!(c, '\'' | '\\');
     let room = MAX_SESSION_NAME.saturating_sub("pgflight  ".len() + part.len());
-    let write: String = write
-        .chars()
-        .map(|c| if is_plain(&c) { c } else { '?' })
-        .take(room)
-        .collect();
+    let write: String = plain(write).take(room).collect();
     format!("pgflight {write} {part}")
+}
+
+/// What the names of all sessions of a write begin with.
+pub(super) fn session_prefix(write: &str) -> String {
+    let end = if write.chars().count() > SHARED_NAME {
+        ""
+    } else {
+        " "
+    };
+    let write: String = plain(write).take(SHARED_NAME).collect();
+    format!("pgflight {write}{end}")
+}
+
+fn plain(write: &str) -> impl Iterator<Item = char> {
+    let is_plain = |c: &char| matches!(c, ' '..='~') && !matches!(c, '\'' | '\\');
+    write
+        .chars()
+        .map(move |c| if is_plain(&c) { c } else { '?' })
 }
 
 pub(super) fn lock_table(table: &QualifiedName, lock: TableLock) -> String {
@@ -37,6 +53,11 @@ pub(super) fn lock_table(table: &QualifiedName, lock: TableLock) -> String {
         TableLock::Truncate => "ACCESS EXCLUSIVE",
     };
     format!("LOCK TABLE ONLY {table} IN {mode} MODE")
+}
+
+/// Stops ALTER and DROP, and nothing else.
+pub(super) fn lock_for_reading(table: &QualifiedName) -> String {
+    format!("LOCK TABLE ONLY {table} IN ACCESS SHARE MODE")
 }
 
 pub(super) fn copy_in<'a>(
@@ -325,5 +346,23 @@ fn overriding(target: &[Column], names: &[&Ident]) -> &'static str {
         " OVERRIDING SYSTEM VALUE"
     } else {
         ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{session_name, session_prefix};
+
+    #[test]
+    fn all_sessions_of_a_write_begin_alike_however_long_its_id() {
+        for length in [1, 30, 40, 41, 44, 128] {
+            let write = "é".repeat(length);
+            for part in ["0", "4294967295", "more", "commit"] {
+                let name = session_name(&write, part);
+                assert!(name.len() <= 63, "{name}");
+                assert!(name.starts_with(&session_prefix(&write)), "{name}");
+            }
+        }
+        assert!(!session_name("ab", "1").starts_with(&session_prefix("a")));
     }
 }

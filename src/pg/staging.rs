@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::ledger::LedgerWrite;
 use super::migration::{SCHEMA, lock_migration};
 use super::sql;
 use super::transaction::Transaction;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::ddl::ColumnDefinition;
 use crate::plan::{ColumnPlan, FieldPlan, Ident, QualifiedName, Relation};
 
@@ -115,11 +116,12 @@ pub async fn create_temporary(
 /// What PostgreSQL said.
 pub async fn keep_accepted(
     transaction: &Transaction,
+    write_id: &str,
     shadow: &QualifiedName,
     xact_ids: &[String],
     row_count: u64,
 ) -> Result<u64> {
-    end_copies_into(transaction, shadow).await?;
+    end_copies_into(transaction, write_id, shadow).await?;
     let row = transaction
         .query_one(&sql::count_accepted_and_all(shadow), &[&xact_ids])
         .await?;
@@ -185,25 +187,114 @@ pub async fn make_shadow(
 /// Ends the sessions of ours, on whichever server, that still copy into a staging table whose write
 /// has been decided: nobody will ever accept what they bring, and they would hold up its end.
 ///
+/// A session is ended by the pid of its process, and behind a pooler that process may serve another client a moment
+/// later. So a session counts only while it holds a lock on the staging table, in a transaction that one of our
+/// servers named after this write: both are true of a transaction that copies into it, and of no other. Who they are
+/// is read first, and the locks, which PostgreSQL never reads from a snapshot, last. What remains is the time
+/// between that look and the arrival of the signal, some microseconds: if a COPY and its COMMIT end within them, the
+/// next client of the process sees its session end (57P01). PostgreSQL has no way to end a transaction by its id.
+///
 /// # Errors
 /// What PostgreSQL said.
 pub(super) async fn end_copies_into(
     transaction: &Transaction,
+    write_id: &str,
     staging: &QualifiedName,
 ) -> Result<()> {
+    let statement = "
+        WITH ours AS MATERIALIZED (
+            SELECT a.pid FROM pg_catalog.pg_stat_activity a
+            WHERE a.usename = current_user AND a.datname = pg_catalog.current_database()
+              AND a.pid <> pg_catalog.pg_backend_pid() AND a.xact_start IS NOT NULL
+              AND pg_catalog.starts_with(a.application_name, $3::text))
+        SELECT pg_catalog.pg_terminate_backend(ours.pid) FROM ours
+        WHERE EXISTS (
+            SELECT FROM pg_catalog.pg_lock_status() l
+            WHERE l.pid = ours.pid AND l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted
+              AND l.relation = (SELECT c.oid FROM pg_catalog.pg_class c
+                                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                                WHERE n.nspname = $1::text AND c.relname = $2::text))";
+    // Else the sessions would be those that an earlier look of this transaction found.
     transaction
-        .query(
-            "SELECT pg_catalog.pg_terminate_backend(a.pid)
-             FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-             WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.pid <> pg_catalog.pg_backend_pid()
-               AND a.usename = current_user AND a.datname = pg_catalog.current_database()
-               AND l.relation = (SELECT c.oid FROM pg_catalog.pg_class c
-                                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                                 WHERE n.nspname = $1::text AND c.relname = $2::text)",
-            &[&staging.schema.as_str(), &staging.name.as_str()],
-        )
+        .execute_all("SELECT pg_catalog.pg_stat_clear_snapshot()")
+        .await?;
+    let (schema, name) = (staging.schema.as_str(), staging.name.as_str());
+    let session = sql::session_prefix(write_id);
+    transaction
+        .query(statement, &[&schema, &name, &session])
         .await?;
     Ok(())
+}
+
+/// The OID of a staging table, and its columns in a form that is equal for equal columns.
+const STAGING: &str = "
+    SELECT c.oid, (SELECT pg_catalog.string_agg(pg_catalog.format('%s %I %s %s %s', a.attnum, a.attname, a.atttypid,
+                                                                  a.atttypmod, a.attcollation), ', ' ORDER BY a.attnum)
+                   FROM pg_catalog.pg_attribute a
+                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = $1::text AND c.relname = $2::text";
+
+/// Records the staging table of a write as it is, in the transaction that made it.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn record_staging(
+    transaction: &Transaction,
+    write_id: &str,
+    staging: &QualifiedName,
+) -> Result<()> {
+    let statement = format!(
+        "UPDATE pgflight.write SET (staging_oid, staging_columns) = ({STAGING}) WHERE write_id = $3"
+    );
+    let (schema, name) = (staging.schema.as_str(), staging.name.as_str());
+    transaction
+        .execute(&statement, &[&schema, &name, &write_id])
+        .await?;
+    Ok(())
+}
+
+/// What has become of the staging table of a write since begin made it, where it is another one or has other
+/// columns.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn staging_change(
+    transaction: &Transaction,
+    write: &LedgerWrite,
+) -> Result<Option<&'static str>> {
+    let (Some(staging), Some(recorded)) = (&write.staging, write.staging_oid) else {
+        // A server before version 4 of the ledger began it.
+        return Ok(None);
+    };
+    let (schema, name) = (staging.schema.as_str(), staging.name.as_str());
+    let Some(row) = transaction.query_opt(STAGING, &[&schema, &name]).await? else {
+        return Ok(Some("dropped, renamed or moved"));
+    };
+    let (oid, columns): (u32, Option<String>) = (row.get(0), row.get(1));
+    Ok(match (oid == recorded, columns == write.staging_columns) {
+        (true, true) => None,
+        (true, false) => Some("altered"),
+        (false, _) => Some("dropped and made again"),
+    })
+}
+
+/// Keeps the staging table of a write from being altered or dropped until the transaction ends, and then says what
+/// has become of it since begin, as [`staging_change`]. A stream that still copies into it is not waited for.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn lock_staging(
+    transaction: &Transaction,
+    write: &LedgerWrite,
+    staging: &QualifiedName,
+) -> Result<Option<&'static str>> {
+    let lock = sql::lock_for_reading(staging);
+    match transaction.execute_all(&lock).await {
+        Ok(()) => staging_change(transaction, write).await,
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Some("dropped, renamed or moved")),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes the staging table of a write.

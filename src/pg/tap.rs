@@ -4,6 +4,9 @@
 //! 300 MB after a first row that was refused, and of a backend that was terminated it says no more than
 //! that the connection is closed. So the bytes are read here as they come by, and the first
 //! ErrorResponse is kept; nothing is changed.
+//!
+//! The driver also drops the tag of a CommandComplete. PostgreSQL answers the COMMIT of a transaction that has
+//! failed with the tag ROLLBACK and no error, so the last tag is kept as well.
 
 use std::io;
 use std::pin::Pin;
@@ -20,13 +23,30 @@ use super::tls::{Tls, Wire};
 
 /// More of an error is not kept: the fields that are of use stand before its context.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
+/// The tags that end a transaction are shorter.
+const MAX_TAG_BYTES: usize = 32;
 /// Type and length, as every message of the protocol begins (PostgreSQL manual, 55.7).
 const HEAD_BYTES: usize = 5;
 /// What is read at once of what PostgreSQL said before it closed the connection.
 const LAST_WORDS_BYTES: usize = 8 * 1024;
 
 /// What was heard on one connection since it was last asked.
-pub(super) type Heard = watch::Sender<Option<Told>>;
+#[derive(Clone)]
+pub(super) struct Heard {
+    /// The first error.
+    pub(super) error: watch::Sender<Option<Told>>,
+    /// The tag of the last statement that was carried out: `COMMIT`.
+    pub(super) tag: watch::Sender<Option<String>>,
+}
+
+impl Heard {
+    pub(super) fn new() -> Self {
+        Self {
+            error: watch::Sender::new(None),
+            tag: watch::Sender::new(None),
+        }
+    }
+}
 
 /// A stream to PostgreSQL that is listened in on.
 pub(super) struct Tapped<S> {
@@ -41,7 +61,7 @@ impl<S> Tapped<S> {
         let messages = Messages {
             head: Vec::with_capacity(HEAD_BYTES),
             left: 0,
-            error: None,
+            kept: None,
             heard,
         };
         Self {
@@ -58,9 +78,65 @@ struct Messages {
     head: Vec<u8>,
     /// Bytes of the current message still to come.
     left: usize,
-    /// What has come of an ErrorResponse.
-    error: Option<Vec<u8>>,
+    /// What has come of the current message, where it is of use.
+    kept: Option<Kept>,
     heard: Heard,
+}
+
+/// The beginning of a message that is of use.
+struct Kept {
+    kind: Kind,
+    body: Vec<u8>,
+}
+
+/// The messages that are of use.
+enum Kind {
+    /// ErrorResponse.
+    Error,
+    /// CommandComplete.
+    Tag,
+}
+
+impl Kept {
+    /// Of a message of this type; none where it is of no use.
+    fn new(kind: u8) -> Option<Self> {
+        let kind = match kind {
+            b'E' => Kind::Error,
+            b'C' => Kind::Tag,
+            _ => return None,
+        };
+        let body = Vec::new();
+        Some(Self { kind, body })
+    }
+
+    fn take_in(&mut self, bytes: &[u8]) {
+        let most = match self.kind {
+            Kind::Error => MAX_ERROR_BYTES,
+            Kind::Tag => MAX_TAG_BYTES,
+        };
+        let room = most.saturating_sub(self.body.len());
+        self.body
+            .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+    }
+
+    fn tell(&self, heard: &Heard) {
+        match self.kind {
+            Kind::Error => {
+                let told = Told::parse(&self.body);
+                // What follows an error in the same conversation is a consequence of it.
+                heard.error.send_if_modified(|heard| {
+                    let is_first = heard.is_none();
+                    heard.get_or_insert(told);
+                    is_first
+                });
+            }
+            Kind::Tag => {
+                let tag = self.body.strip_suffix(&[0]).unwrap_or(&self.body);
+                let tag = String::from_utf8_lossy(tag).into_owned();
+                heard.tag.send_replace(Some(tag));
+            }
+        }
+    }
 }
 
 impl Messages {
@@ -70,20 +146,13 @@ impl Messages {
                 let (body, rest) = bytes.split_at(self.left.min(bytes.len()));
                 self.left -= body.len();
                 bytes = rest;
-                if let Some(error) = &mut self.error {
-                    let room = MAX_ERROR_BYTES.saturating_sub(error.len());
-                    error.extend_from_slice(body.get(..room).unwrap_or(body));
+                if let Some(kept) = &mut self.kept {
+                    kept.take_in(body);
                 }
                 if self.left == 0
-                    && let Some(error) = self.error.take()
+                    && let Some(kept) = self.kept.take()
                 {
-                    let told = Told::parse(&error);
-                    // What follows an error in the same conversation is a consequence of it.
-                    self.heard.send_if_modified(|heard| {
-                        let is_first = heard.is_none();
-                        heard.get_or_insert(told);
-                        is_first
-                    });
+                    kept.tell(&self.heard);
                 }
                 continue;
             }
@@ -97,7 +166,7 @@ impl Messages {
                 self.left = usize::try_from(u32::from_be_bytes(length))
                     .unwrap_or(usize::MAX)
                     .saturating_sub(4);
-                self.error = (*kind == b'E').then(Vec::new);
+                self.kept = Kept::new(*kind);
                 self.head.clear();
             }
         }
@@ -213,9 +282,7 @@ impl TlsStream for Tapped<Wire> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::watch;
-
-    use super::{Messages, Told};
+    use super::{Heard, Messages, Told};
 
     fn message(kind: u8, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
@@ -223,28 +290,30 @@ mod tests {
     }
 
     #[test]
-    fn the_first_error_is_heard_however_the_bytes_are_cut() {
+    fn first_error_and_last_tag_are_heard_however_bytes_are_cut() {
         let stream = [
             message(b'C', b"COPY 1\0"),
             message(b'Z', b"E"),
             message(b'E', b"SFATAL\0C57P01\0Mterminating\0\0"),
             message(b'E', b"SERROR\0C25P02\0Maborted\0\0"),
+            message(b'C', b"ROLLBACK\0"),
             message(b'N', b""),
         ]
         .concat();
         for size in 1..=stream.len() {
-            let (heard, mut listener) = watch::channel(None);
-            let (head, left, error) = (Vec::new(), 0, None);
+            let heard = Heard::new();
+            let (head, left, kept) = (Vec::new(), 0, None);
             let mut messages = Messages {
                 head,
                 left,
-                error,
-                heard,
+                kept,
+                heard: heard.clone(),
             };
             for piece in stream.chunks(size) {
                 messages.take_in(piece);
             }
-            let told: Option<Told> = listener.borrow_and_update().clone();
+            assert_eq!(heard.tag.borrow().as_deref(), Some("ROLLBACK"));
+            let told: Option<Told> = heard.error.borrow().clone();
             let told = told.expect("an error came by");
             assert_eq!(
                 (told.sqlstate.as_str(), told.message.as_str()),

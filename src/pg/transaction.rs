@@ -40,19 +40,22 @@ pub enum Outcome {
     /// PostgreSQL refused: nothing is committed.
     RolledBack(Error),
     /// The connection broke before the answer came: committed or not, the ledger or
-    /// `pg_xact_status` knows.
+    /// `pg_xact_status` knows. The error is retryable only if the statement that failed would be.
     Unknown(Error),
 }
 
 impl Outcome {
-    /// As a result, for callers who can ask again anyway.
+    /// As a result, for calls that can be made again whatever became of this one.
     ///
     /// # Errors
-    /// What kept the transaction from being committed, or its answer from coming.
+    /// What kept the transaction from being committed; [`ErrorKind::Unavailable`] when its answer did not come.
     pub fn into_result(self) -> Result<()> {
         match self {
             Self::Committed => Ok(()),
-            Self::RolledBack(error) | Self::Unknown(error) => Err(error),
+            Self::RolledBack(error) => Err(error),
+            Self::Unknown(error) => Err(error.into_retryable(
+                "it is not known whether PostgreSQL carried out a COMMIT; ask again",
+            )),
         }
     }
 }
@@ -163,8 +166,19 @@ impl Transaction {
         let Some(connection) = self.connection.take() else {
             return Outcome::RolledBack(gone());
         };
-        match connection.client().batch_execute(statement).await {
-            Ok(()) => Outcome::Committed,
+        match connection.run(statement).await {
+            Ok(Some(tag)) if is_tag_of(&tag, statement) => Outcome::Committed,
+            Ok(Some(tag)) if tag == "ROLLBACK" => Outcome::RolledBack(Error::unavailable(
+                "PostgreSQL answered COMMIT with ROLLBACK: a statement of the transaction had failed, or \
+                 something between the server and PostgreSQL ended it; nothing of it is kept, try again",
+            )),
+            Ok(_) => {
+                // The connection may be a step behind: the answer may be to another statement.
+                drop(Object::take(connection));
+                Outcome::Unknown(Error::unavailable(
+                    "PostgreSQL gave no answer to COMMIT that the server understands",
+                ))
+            }
             Err(error) => {
                 let refused = error.as_db_error().is_some_and(speaks_of_the_transaction);
                 let error = connection.explain(&error);
@@ -341,6 +355,12 @@ fn speaks_of_the_transaction(error: &DbError) -> bool {
         Some(Severity::Fatal | Severity::Panic)
     );
     !of_the_connection && !ends_the_session
+}
+
+/// Whether a tag says that a statement was carried out: `PREPARE TRANSACTION` of `PREPARE TRANSACTION 'name'`.
+fn is_tag_of(tag: &str, statement: &str) -> bool {
+    let argument = statement.strip_prefix(tag);
+    argument.is_some_and(|argument| argument.is_empty() || argument.starts_with(" '"))
 }
 
 fn gone() -> Error {

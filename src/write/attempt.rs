@@ -4,6 +4,7 @@ use arrow_schema::Schema;
 use futures_util::Stream;
 
 use super::lanes::{Lane, Loaded};
+use super::outcome::check_not_a_stream;
 use super::permission::check_still;
 use super::pipeline::{self, EndOfStream, Incoming, StreamMessage};
 use super::session::spec_of;
@@ -15,7 +16,7 @@ use crate::failpoint::{Failpoint, reach};
 use crate::metrics::{self, Activity, Stream as Flow};
 use crate::pg::{
     Attempt, LedgerWrite, Publish, TableLock, Transaction, WriteState, find_attempt,
-    record_attempt, reserve_place, staging_relation,
+    record_attempt, reserve_place, staging_change, staging_relation,
 };
 use crate::plan::Relation;
 
@@ -26,7 +27,8 @@ impl Writer {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when the write was never begun, [`ErrorKind::Conflict`] when it has
-    /// ended, else whatever keeps the rows from staging.
+    /// ended or its staging table was changed, [`ErrorKind::InvalidCommand`] when a server made it of a stream, else
+    /// whatever keeps the rows from staging.
     pub async fn write_attempt<S>(
         &self,
         id: &AttemptId,
@@ -42,6 +44,7 @@ impl Writer {
                 .with_write_id(&id.write_id)
                 .with_context(|context| context.partition_id = Some(id.partition_id))
         };
+        check_not_a_stream(&id.write_id)?;
         stream.identify(&id.write_id, id.partition_id, &id.attempt_id);
         stream.enter(Activity::Open);
         let (write, _) = self.find_status(&id.write_id).await?;
@@ -168,6 +171,8 @@ pub(super) async fn attempt_of(
         byte_count: loaded.byte_count,
         xact_id: transaction.xmin().await?,
         gid: None,
+        prepared_xact_id: None,
+        lost: false,
     })
 }
 
@@ -219,6 +224,7 @@ fn check_open(write: &LedgerWrite) -> Result<()> {
     let how = match write.state {
         WriteState::Open => return Ok(()),
         WriteState::Committing | WriteState::Committed => "committed",
+        WriteState::PreparedLost => "ended",
         WriteState::Aborted => "aborted",
     };
     let reason = if write.reason.is_empty() {
@@ -248,7 +254,13 @@ async fn open_relation(
             transaction.assume_role().await?;
             lock_target(transaction, write, target, TableLock::Insert).await
         }
-        (_, Some(staging), _) => staging_relation(transaction, staging).await,
+        (_, Some(staging), _) => match staging_change(transaction, write).await? {
+            None => staging_relation(transaction, staging).await,
+            Some(what) => Err(Error::conflict(format!(
+                "the staging table of the write was {what} since the write was begun; run the job again with a new \
+                 write id"
+            ))),
+        },
         (_, None, _) => Err(Error::not_found("the staging table of the write is gone")),
     }
 }

@@ -4,20 +4,21 @@ use std::collections::{BTreeMap, HashMap};
 
 use tokio::time::Instant;
 
+use super::outcome::{check_not_a_stream, decided, not_known, prepared_lost};
 use super::permission::check_still;
 use super::session::{WriteStatus, spec_of};
 use super::spec::{AttemptId, Mode, SchemaEvolution};
 use super::target::lock_target;
 use super::writer::Writer;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics;
 use crate::pg::{
     Attempt, Decision, LedgerWrite, Merge, Outcome, Publish, STREAM_PREFIX, TableLock, Transaction,
     WriteState, accepted_row_count, add_columns, add_primary_key, adopt_shadow, attempts,
     check_can_end, commit, count_prepared, create_table, delete_all, is_the_owners_alone,
-    keep_accepted, lock_relation, lock_write_for_publish, merge, missing_columns, publish_rows,
-    staging_relation, swap_in, truncate,
+    keep_accepted, lock_relation, lock_staging, lock_write_for_publish, merge, missing_columns,
+    publish_rows, staging_relation, swap_in, truncate,
 };
 use crate::plan::{QualifiedName, Relation, is_cast};
 
@@ -29,43 +30,97 @@ impl Writer {
     /// others. Safe to call again: a committed write gives its stored status.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the write was aborted, or when the receipts and the ledger do
-    /// not agree (the write then stays open); [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when it was never begun;
-    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when a call with the same receipts may work; else what PostgreSQL
-    /// has against the rows.
+    /// [`ErrorKind::InvalidCommand`] for a write that a server made of a stream;
+    /// [`ErrorKind::Conflict`] when the write was aborted, or when the receipts and the ledger do
+    /// not agree (the write then stays open), or when there are none and attempts are recorded, unless
+    /// `allow_no_receipts`; [`ErrorKind::NotFound`] when it was never begun; [`ErrorKind::Unavailable`] when a call
+    /// with the same receipts may work, or will, since the commit is decided; [`ErrorKind::PreparedLost`] when it was
+    /// decided and some rows are lost; else what PostgreSQL has against the rows.
     pub async fn commit(
         &self,
         write_id: &str,
         accepted: &[(AttemptId, u64)],
+        allow_no_receipts: bool,
     ) -> Result<WriteStatus> {
+        check_not_a_stream(write_id)?;
+        let accepted = Accepted {
+            attempts: accepted,
+            allow_none: allow_no_receipts,
+        };
+        self.commit_any(write_id, accepted).await
+    }
+
+    /// As [`Writer::commit`], also of a write that this server made of a stream.
+    pub(super) async fn commit_any(
+        &self,
+        write_id: &str,
+        accepted: Accepted<'_>,
+    ) -> Result<WriteStatus> {
+        let decided = self.decide(write_id, accepted).await;
+        decided.map_err(|error| error.with_write_id(write_id))?;
+        let settled = self.settle(write_id).await;
+        settled.map_err(|error| error.with_write_id(write_id))
+    }
+
+    /// Has the write decided, by this call or an earlier one.
+    ///
+    /// # Errors
+    /// What is not retryable comes only when the ledger does not say that the write is decided.
+    async fn decide(&self, write_id: &str, accepted: Accepted<'_>) -> Result<()> {
         let mut tries = 0;
-        loop {
+        let error = loop {
             match self.try_commit(write_id, accepted).await {
-                Ok(()) => break,
+                Ok(()) => return Ok(()),
                 Err(error) if tries < RETRIES && is_transient(&error) => {
                     tries += 1;
                     tracing::info!(write_id, tries, %error, "commit is tried again");
                 }
-                Err(error) => return Err(error.with_write_id(write_id)),
+                Err(error) => break error,
+            }
+        };
+        if error.kind().is_retryable() {
+            return Err(error);
+        }
+        // An earlier call may have decided it, and this one have failed before it could see that.
+        match self.status(write_id).await {
+            Ok(status) if status.state.is_decided() => Ok(()),
+            Ok(_) => Err(error),
+            Err(unread) if unread.kind() == ErrorKind::NotFound => Err(error),
+            Err(_) => Err(not_known(error)),
+        }
+    }
+
+    /// Ends a write that is decided, and gives its result.
+    ///
+    /// # Errors
+    /// Only what [`super::outcome`] says.
+    async fn settle(&self, write_id: &str) -> Result<WriteStatus> {
+        let found = async {
+            self.finish_commit(write_id).await?;
+            self.clean_up(write_id).await;
+            self.find_status(write_id).await
+        };
+        let (write, status) = found.await.map_err(decided)?;
+        match status.state {
+            WriteState::Committed => {}
+            WriteState::PreparedLost => return Err(prepared_lost(&status)),
+            // A replica that lacked the commit was promoted: ledger and rows are as before it.
+            WriteState::Open | WriteState::Committing | WriteState::Aborted => {
+                return Err(Error::unavailable(
+                    "PostgreSQL lost the commit in a failover; commit again",
+                ));
             }
         }
-        self.finish_commit(write_id)
-            .await
-            .map_err(|error| error.with_write_id(write_id))?;
-        self.clean_up(write_id).await;
-        let (write, status) = self.find_status(write_id).await?;
-        if status.state != WriteState::Committed {
-            // A replica that lacked the commit was promoted: ledger and rows are as before it.
-            return Err(Error::unavailable(
-                "PostgreSQL lost the commit in a failover; commit again",
-            )
-            .with_write_id(write_id));
+        match spec_of(&write) {
+            Ok(spec) => self.move_sequences(&spec).await,
+            Err(error) => {
+                tracing::warn!(write_id, %error, "the rows are committed, and no sequence was moved");
+            }
         }
-        self.move_sequences(&spec_of(&write)?).await;
         Ok(status)
     }
 
-    async fn try_commit(&self, write_id: &str, accepted: &[(AttemptId, u64)]) -> Result<()> {
+    async fn try_commit(&self, write_id: &str, accepted: Accepted<'_>) -> Result<()> {
         let transaction = self.pool.begin_commit(write_id).await?;
         let transaction = transaction.with_role(self.caller.role());
         reach(Failpoint::CommitBeforeLock).await;
@@ -75,7 +130,7 @@ impl Writer {
             .ok_or_else(|| Error::not_found(format!("there is no write {write_id:?} to commit")))?;
         match write.state {
             WriteState::Open => {}
-            WriteState::Committing | WriteState::Committed => {
+            WriteState::Committing | WriteState::Committed | WriteState::PreparedLost => {
                 transaction.rollback().await;
                 return Ok(());
             }
@@ -88,7 +143,8 @@ impl Writer {
         }
         check_still(&self.caller, &write)?;
         let recorded = attempts(&transaction, write_id).await?;
-        let chosen = Chosen::from(&recorded, accepted)?;
+        accepted.check(&recorded)?;
+        let chosen = Chosen::from(&recorded, accepted.attempts)?;
         reach(Failpoint::CommitBeforePublish).await;
         let began = Instant::now();
         let _publishing = metrics::Publishing::begin();
@@ -99,8 +155,12 @@ impl Writer {
                 "staging_lost: {staged} of {} staged rows are left, as after a crash of PostgreSQL or a TRUNCATE",
                 chosen.staged_row_count
             )),
+            Published::StagingChanged(what) => Some(format!(
+                "staging_changed: the staging table was {what} since the write was begun"
+            )),
             Published::PreparedLost(prepared) => Some(format!(
-                "prepared_lost: {prepared} of {} prepared transactions are left; somebody has ended the others",
+                "prepared_lost: {prepared} of {} prepared transactions are left before the decision; another session \
+                 has ended the others",
                 chosen.gids.len()
             )),
         };
@@ -110,9 +170,9 @@ impl Writer {
             let reason =
                 format!("{lost}; nothing was published; run the job again with a new write id");
             // Unless another driver's commit, of other attempts, came first.
-            return match self.abort(write_id, &reason).await?.state {
-                WriteState::Committing | WriteState::Committed => Ok(()),
-                WriteState::Open | WriteState::Aborted => Err(Error::conflict(reason)),
+            return match self.abort_any(write_id, &reason).await?.state.is_decided() {
+                true => Ok(()),
+                false => Err(Error::conflict(reason)),
             };
         }
         transaction.resume_own_role().await?;
@@ -143,12 +203,13 @@ impl Writer {
                 Ok(())
             }
             Outcome::RolledBack(error) => Err(error),
-            Outcome::Unknown(error) => match self.status(write_id).await?.state {
-                WriteState::Committing | WriteState::Committed => {
+            Outcome::Unknown(error) => match self.status(write_id).await {
+                Ok(status) if status.state.is_decided() => {
                     metrics::count_published(chosen.row_count);
                     Ok(())
                 }
-                WriteState::Open | WriteState::Aborted => Err(error),
+                // Where the ledger still says open, the COMMIT may be under way.
+                Ok(_) | Err(_) => Err(not_known(error)),
             },
         }
     }
@@ -167,6 +228,29 @@ impl Writer {
 
 fn is_transient(error: &Error) -> bool {
     matches!(error.context().sqlstate.as_deref(), Some("40001" | "40P01"))
+}
+
+/// What a driver wants published.
+#[derive(Clone, Copy)]
+pub(super) struct Accepted<'a> {
+    /// The accepted attempts, with the rows that their receipts state.
+    pub(super) attempts: &'a [(AttemptId, u64)],
+    /// Whether there may be none although some are recorded.
+    pub(super) allow_none: bool,
+}
+
+impl Accepted<'_> {
+    /// A list that is empty by mistake would publish nothing, and an overwrite with it.
+    fn check(self, recorded: &[Attempt]) -> Result<()> {
+        if !self.attempts.is_empty() || recorded.is_empty() || self.allow_none {
+            return Ok(());
+        }
+        Err(Error::conflict(format!(
+            "the commit names no receipts, and {} attempt(s) are recorded; the write stays open: send the receipts, \
+             or set allow_no_receipts to publish nothing",
+            recorded.len()
+        )))
+    }
 }
 
 /// The recorded attempts that were accepted.
@@ -242,6 +326,8 @@ enum Published {
     Done,
     /// So many rows are left of those that were recorded.
     StagingLost(u64),
+    /// The staging table is not as begin made it; what has become of it.
+    StagingChanged(&'static str),
     /// So many prepared transactions are left of those that were recorded.
     PreparedLost(usize),
 }
@@ -261,6 +347,10 @@ async fn publish(
     let Some(staging) = &write.staging else {
         return Ok(Published::StagingLost(0));
     };
+    let needs_staging = write.publish != Publish::TwoPhase || !chosen.xact_ids.is_empty();
+    if needs_staging && let Some(what) = lock_staging(transaction, write, staging).await? {
+        return Ok(Published::StagingChanged(what));
+    }
     let xact_ids = &chosen.xact_ids;
     if matches!(write.publish, Publish::Create | Publish::Swap) {
         // Looking at all rows takes a tenth of the time that copying them did. In a stream of our own there is
@@ -269,7 +359,10 @@ async fn publish(
             && chosen.is_all
             && transaction.role().is_none();
         if !is_stream || !is_the_owners_alone(transaction, staging).await? {
-            let staged = keep_accepted(transaction, staging, xact_ids, chosen.row_count).await?;
+            let staged = {
+                let (id, count) = (&write.write_id, chosen.row_count);
+                keep_accepted(transaction, id, staging, xact_ids, count).await?
+            };
             if staged != chosen.row_count {
                 return Ok(Published::StagingLost(staged));
             }

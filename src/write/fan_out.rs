@@ -9,26 +9,25 @@
 use arrow_schema::Schema;
 use futures_util::Stream;
 use futures_util::future::try_join_all;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::attempt::{attempt_of, check_staged, record};
+use super::commit::Accepted;
 use super::lanes::{Lane, Lanes, Loaded};
 use super::pipeline::{Source, StreamMessage};
 use super::session::{columns_of, fingerprint};
+use super::single::{PATIENCE, PAUSE, in_doubt};
 use super::spec::{AttemptId, IfExists, Mode, Receipt, WriteSpec};
 use super::writer::Writer;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics;
 use crate::pg::{
     NewWrite, Publish, STREAM_PREFIX, Transaction, begin, ensure_schema, make_shadow,
-    new_shadow_name, record_attempt,
+    new_shadow_name, record_attempt, record_staging,
 };
 use crate::plan::{QualifiedName, Relation};
-
-/// How often a commit is tried that PostgreSQL could not be asked about, and the pause between.
-const TRIES: u32 = 20;
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// How many connections one stream may have, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,28 +218,30 @@ impl Writer {
         })
     }
 
-    /// Commits; asks again, for a while, where it cannot be told whether that worked.
-    async fn commit_fanned_out(&self, write_id: &str, accepted: &[(AttemptId, u64)]) -> Result<()> {
-        let mut tries = 0;
-        loop {
-            match self.commit(write_id, accepted).await {
+    /// Commits; asks again, for a while, where it is not known whether that worked. Then the write is aborted: the
+    /// rows are in, or they never will be, or PostgreSQL does not say which.
+    async fn commit_fanned_out(&self, write_id: &str, attempts: &[(AttemptId, u64)]) -> Result<()> {
+        let began = Instant::now();
+        let accepted = Accepted {
+            attempts,
+            allow_none: false,
+        };
+        let error = loop {
+            match self.commit_any(write_id, accepted).await {
                 Ok(_) => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Unavailable && tries < TRIES => {
-                    tracing::info!(write_id, tries, %error, "the commit of a stream is tried again");
-                    tries += 1;
+                Err(error) if !error.kind().is_retryable() => return Err(error),
+                Err(error) if began.elapsed() < PATIENCE => {
+                    tracing::info!(write_id, %error, "the commit of a stream is tried again");
                     tokio::time::sleep(PAUSE).await;
                 }
-                // Not retryable: a retry could bring the rows a second time.
-                Err(error) if error.kind() == ErrorKind::Unavailable => {
-                    return Err(Error::new(
-                        ErrorKind::Internal,
-                        "the connection to PostgreSQL broke during COMMIT and it cannot be told whether the \
-                         rows are in; look into the table before you write them again",
-                    )
-                    .with_source(error));
-                }
-                Err(error) => return Err(error),
+                Err(error) => break error,
             }
+        };
+        let reason = "its commit could not be carried out in time";
+        match self.abort_any(write_id, reason).await {
+            Ok(status) if status.state.is_decided() => Ok(()),
+            Ok(_) => Err(error),
+            Err(_) => Err(in_doubt(error)),
         }
     }
 }
@@ -274,7 +275,10 @@ async fn begin_write(
     };
     transaction.resume_own_role().await?;
     match begin(transaction, &write).await? {
-        true => Ok(shadow),
+        true => {
+            record_staging(transaction, write_id, &shadow).await?;
+            Ok(shadow)
+        }
         false => Err(Error::internal("the id of a stream was there before")),
     }
 }
@@ -303,7 +307,7 @@ impl Drop for Unfinished {
 /// Best effort: what is left, the reaper takes.
 async fn abort(writer: Writer, write_id: String) {
     let aborted = writer
-        .abort(&write_id, "its stream did not come to its end")
+        .abort_any(&write_id, "its stream did not come to its end")
         .await;
     if let Err(error) = aborted {
         tracing::info!(write_id, %error, "a stream that failed is not cleaned up yet");

@@ -7,6 +7,7 @@ mod commit;
 mod evolution;
 mod fan_out;
 mod lanes;
+mod outcome;
 mod permission;
 mod pipeline;
 mod preview;

@@ -3,6 +3,7 @@
 use arrow_schema::{DataType, Schema};
 
 use super::evolution::check_not_cast;
+use super::outcome::{check_not_a_stream, prepared_lost, unsettled};
 use super::spec::{Mode, WriteSpec};
 use super::target::{Target, check_straight, find_target, is_two_phase, make_keyed, plan};
 use super::writer::Writer;
@@ -10,10 +11,11 @@ use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    Decision, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, Transaction, WriteState, abort,
-    attempts, begin, check_primary_key, commit, copy_obstacle, count_open_writes, create_staging,
-    create_table, create_twin, definitions_of, drop_table, ensure_schema, find_write,
-    let_role_read, new_shadow_name, new_staging_name, qualify, staging_relation,
+    Decision, LedgerWrite, NewWrite, Outcome, Publish, STREAM_PREFIX, Transaction, WriteState,
+    abort, attempts, begin, check_primary_key, commit, copy_obstacle, count_open_writes,
+    create_staging, create_table, create_twin, definitions_of, drop_table, ensure_schema,
+    find_write, let_role_read, new_shadow_name, new_staging_name, qualify, record_staging,
+    staging_relation,
 };
 use crate::plan::ddl::ColumnDefinition;
 use crate::plan::{QualifiedName, Relation};
@@ -23,13 +25,13 @@ use crate::plan::{QualifiedName, Relation};
 pub struct WriteStatus {
     /// The write.
     pub write_id: String,
-    /// Open, committed or aborted.
+    /// Open, or how it ended.
     pub state: WriteState,
     /// The table, quoted where SQL needs it; empty for a write that was aborted before it was begun.
     pub table: String,
     /// The mode it was begun with, unless it was aborted before it was begun.
     pub mode: Option<Mode>,
-    /// Open: rows of the recorded attempts. Committed: rows published.
+    /// Open: rows of the recorded attempts. Ended: rows published.
     pub row_count: u64,
     /// Bytes of COPY, counted as the rows are.
     pub byte_count: u64,
@@ -37,6 +39,8 @@ pub struct WriteStatus {
     pub attempt_count: u32,
     /// Why it was aborted, or what was special about its end.
     pub reason: String,
+    /// The partitions whose rows are lost, with how many; only of [`WriteState::PreparedLost`].
+    pub lost: Vec<(u32, u64)>,
 }
 
 impl Writer {
@@ -47,7 +51,8 @@ impl Writer {
     /// # Errors
     /// All that [`Writer::write_stream`] may find before the first row;
     /// [`ErrorKind::AlreadyExists`] when the id was used with another spec;
-    /// [`ErrorKind::Conflict`] when it was aborted.
+    /// [`ErrorKind::Conflict`] when it was aborted; [`ErrorKind::PreparedLost`] when it ended so;
+    /// [`ErrorKind::Unavailable`] when it is not known whether it has begun.
     pub async fn begin(
         &self,
         write_id: &str,
@@ -63,6 +68,7 @@ impl Writer {
         let transaction = self.begin_control().await?;
         ensure_schema(&transaction).await.map_err(named)?;
         let fingerprint = fingerprint(spec)?;
+        let mut has_begun = false;
         if find_write(&transaction, write_id).await?.is_none() {
             let opening = open(
                 &transaction,
@@ -75,13 +81,29 @@ impl Writer {
             .await
             .map_err(named)?;
             reach(Failpoint::BeginBeforeCommit).await;
+            has_begun = matches!(opening, Opening::New);
             finish(transaction, opening).await.map_err(named)?;
             reach(Failpoint::BeginAfterCommit).await;
         } else {
             transaction.rollback().await;
         }
-        self.finish_commit(write_id).await.map_err(named)?;
-        let (write, status) = self.find_status(write_id).await?;
+        let found = async {
+            self.finish_commit(write_id).await?;
+            self.find_status(write_id).await
+        };
+        let (write, status) = found.await.map_err(|error| {
+            // Of a write that another principal began, there is none.
+            match error.kind() == ErrorKind::NotFound && !has_begun {
+                true => error,
+                false => unsettled(
+                    named(error),
+                    "it is not known whether the write has begun; begin it again",
+                ),
+            }
+        })?;
+        if write.state == WriteState::PreparedLost {
+            return Err(prepared_lost(&status));
+        }
         if write.state == WriteState::Aborted {
             let reason = if write.reason.is_empty() {
                 ""
@@ -110,8 +132,19 @@ impl Writer {
     /// longer be.
     ///
     /// # Errors
-    /// What PostgreSQL said.
+    /// [`ErrorKind::InvalidCommand`] for a write that a server made of a stream; [`ErrorKind::Unavailable`] when it
+    /// is not known how the write ended; else what PostgreSQL said.
     pub async fn abort(&self, write_id: &str, reason: &str) -> Result<WriteStatus> {
+        check_not_a_stream(write_id)?;
+        self.abort_any(write_id, reason).await
+    }
+
+    /// As [`Writer::abort`], also of a write that a server made of a stream: for that server, and for people. The
+    /// sender of the stream is told that the write has ended.
+    ///
+    /// # Errors
+    /// As [`Writer::abort`].
+    pub async fn abort_any(&self, write_id: &str, reason: &str) -> Result<WriteStatus> {
         let transaction = self.pool.begin_control().await?;
         ensure_schema(&transaction).await?;
         let found = find_write(&transaction, write_id).await?;
@@ -120,9 +153,20 @@ impl Writer {
             return Err(unknown(write_id));
         }
         abort(&transaction, write_id, self.caller.name(), reason).await?;
-        finish(transaction, Opening::New).await?;
-        self.finish_commit(write_id).await?;
-        let status = self.status(write_id).await?;
+        let doubt = finish(transaction, Opening::New).await?;
+        let found = async {
+            self.finish_commit(write_id).await?;
+            self.status(write_id).await
+        };
+        let not_known = "it is not known how the write ended; abort it again";
+        let status = found.await.map_err(|error| {
+            let error = unsettled(error, not_known);
+            error.with_write_id(write_id)
+        })?;
+        if status.state == WriteState::Open {
+            let doubt = doubt.unwrap_or_else(|| Error::unavailable("PostgreSQL lost the abort"));
+            return Err(doubt.into_retryable(not_known).with_write_id(write_id));
+        }
         self.clean_up(write_id).await;
         Ok(status)
     }
@@ -199,7 +243,16 @@ async fn status_of(transaction: &Transaction, write: &LedgerWrite) -> Result<Wri
         byte_count: write.byte_count,
         attempt_count: write.attempt_count,
         reason: write.reason.clone(),
+        lost: Vec::new(),
     };
+    if write.state == WriteState::PreparedLost {
+        let attempts = attempts(transaction, &write.write_id).await?;
+        let lost = attempts.iter().filter(|attempt| attempt.lost);
+        status.lost = lost
+            .map(|attempt| (attempt.partition_id, attempt.row_count))
+            .collect();
+        status.lost.sort_unstable();
+    }
     if write.state == WriteState::Open {
         for attempt in attempts(transaction, &write.write_id).await? {
             status.row_count += attempt.row_count;
@@ -216,13 +269,17 @@ pub(super) enum Opening {
     Lost,
 }
 
-async fn finish(transaction: Transaction, opening: Opening) -> Result<()> {
+/// Commits what this call made. An answer that did not come is no error yet: every caller reads the ledger next.
+async fn finish(transaction: Transaction, opening: Opening) -> Result<Option<Error>> {
     match opening {
-        // Every caller reads the ledger afterwards, or is told to try again.
-        Opening::New => transaction.commit().await.into_result(),
+        Opening::New => match transaction.commit().await {
+            Outcome::Committed => Ok(None),
+            Outcome::RolledBack(error) => Err(error),
+            Outcome::Unknown(error) => Ok(Some(error)),
+        },
         Opening::Lost => {
             transaction.rollback().await;
-            Ok(())
+            Ok(None)
         }
     }
 }
@@ -284,7 +341,7 @@ async fn open(
     if !begin(transaction, &write).await? {
         return Ok(Opening::Lost);
     }
-    let checked = match (target, staging) {
+    let checked = match (target, staging.clone()) {
         (Target::Existing(relation, publish, added), Some(staging)) => {
             let target = (&relation, publish, &*added);
             stage(transaction, spec, &staging, target, schema).await
@@ -308,6 +365,10 @@ async fn open(
         }
     };
     checked.map_err(|error| error.with_table(&name))?;
+    if let Some(staging) = &staging {
+        transaction.resume_own_role().await?;
+        record_staging(transaction, write_id, staging).await?;
+    }
     Ok(Opening::New)
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arrow_schema::Schema;
 use futures_util::Stream;
+use tokio::time::Instant;
 
 use super::fan_out::{Begun, Filling, new_stream_id};
 use super::lanes::{Lane, Lanes, Loaded};
@@ -22,13 +23,19 @@ use crate::pg::{
 };
 use crate::plan::{EncodePlan, Relation};
 
+/// How long PostgreSQL is asked how a COMMIT ended: as long as it may take to come back.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may take to say so, and the pause before it is asked again.
+const ONE_ANSWER: Duration = Duration::from_secs(5);
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
+
 impl Writer {
     /// Writes a stream as a whole: when this returns `Ok`, all its rows are committed; when it
     /// returns an error or is dropped, none are.
     ///
     /// # Errors
     /// Whatever keeps the rows from the table. [`ErrorKind::Internal`] in the one case where the
-    /// connection broke during COMMIT and PostgreSQL could not be asked how it ended.
+    /// connection broke during COMMIT and PostgreSQL could not be asked for a minute how it ended.
     pub async fn write_stream<S>(
         &self,
         spec: &WriteSpec,
@@ -249,32 +256,53 @@ impl Writer {
             Outcome::RolledBack(error) => Err(error),
             Outcome::Unknown(error) => match self.find_outcome(&xact_id).await {
                 Some(true) => Ok(()),
-                Some(false) => Err(error),
-                // Not retryable: a retry could bring the rows a second time.
-                None => Err(Error::new(
-                    ErrorKind::Internal,
-                    "the connection to PostgreSQL broke during COMMIT and it cannot be told whether the rows \
-                     are in; look into the table before you write them again",
-                )
-                .with_source(error)),
+                Some(false) => Err(error.into_retryable(
+                    "the connection to PostgreSQL broke during COMMIT, and PostgreSQL has rolled the transaction \
+                     back; nothing of the stream is kept, send it again",
+                )),
+                None => Err(in_doubt(error)),
             },
         }
     }
 
-    /// Asks PostgreSQL, for a while, how a transaction ended whose COMMIT got no answer.
+    /// Asks PostgreSQL how a transaction ended whose COMMIT got no answer; `None` when it did not say so for
+    /// [`PATIENCE`]. Only PostgreSQL's own word counts: an error says nothing about the transaction.
     async fn find_outcome(&self, xact_id: &str) -> Option<bool> {
-        for _ in 0..20 {
-            if let Ok(transaction) = self.pool.begin_control().await {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            let asked = async {
+                let transaction = self.pool.begin_control().await?;
                 let outcome = transaction.was_committed(xact_id).await;
                 transaction.rollback().await;
-                if let Ok(Some(committed)) = outcome {
-                    return Some(committed);
+                outcome
+            };
+            match tokio::time::timeout(ONE_ANSWER, asked).await {
+                Ok(Ok(Some(committed))) => return Some(committed),
+                Ok(Ok(None)) => {
+                    tracing::info!(xact_id, "a COMMIT without an answer is in progress")
                 }
+                Ok(Err(error)) => {
+                    tracing::info!(xact_id, %error, "PostgreSQL cannot be asked how a COMMIT ended");
+                }
+                Err(_) => tracing::info!(xact_id, "PostgreSQL does not say how a COMMIT ended"),
             }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(PAUSE).await;
         }
         None
     }
+}
+
+/// Of a stream whose COMMIT got no answer, now or later. Not retryable: a retry could bring the rows twice.
+pub(super) fn in_doubt(error: Error) -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        format!(
+            "the connection to PostgreSQL broke during COMMIT, and PostgreSQL could not be asked for {} whether the \
+             rows are in the table; look there before you write them again",
+            humantime::format_duration(PATIENCE)
+        ),
+    )
+    .with_source(error)
 }
 
 async fn load<S>(

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use super::outcome::decided;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    Attempt, Gid, Outcome, Transaction, WriteState, commit_prepared, count_prepared, find_write,
-    finish_commit, prepare, record_attempt, roll_back_one, roll_back_prepared,
+    Attempt, Finished, Gid, Outcome, Transaction, WriteState, commit_prepared, count_prepared,
+    find_write, finish_commit, prepare, record_attempt, roll_back_one, roll_back_prepared,
 };
 
 /// How often, and after what pause, a call comes back to what another session is busy with.
@@ -31,6 +32,7 @@ impl Writer {
     ) -> Result<bool> {
         let gid = Gid::new(&transaction, write_id).await?;
         attempt.gid = Some(gid.as_str().to_owned());
+        attempt.prepared_xact_id = Some(transaction.xact_id().await?);
         prepare(transaction, &gid).await.into_result()?;
         reach(Failpoint::AttemptAfterPrepare).await;
         match self.record_prepared(write_id, attempt, &gid).await? {
@@ -78,7 +80,7 @@ impl Writer {
             Outcome::Committed => Ok(Recorded::Yes),
             Outcome::RolledBack(error) => Ok(Recorded::No(error)),
             // It may be recorded, and then it must stay.
-            Outcome::Unknown(error) => Err(error),
+            outcome @ Outcome::Unknown(_) => outcome.into_result().map(|()| Recorded::Yes),
         }
     }
 
@@ -96,7 +98,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when something is left to do, by
-    /// another call or by the reaper of any server.
+    /// another call or by the reaper of any server; what the ledger said when it could not be read.
     pub(super) async fn finish_commit(&self, write_id: &str) -> Result<()> {
         let transaction = self.pool.begin_control().await?;
         let write = find_write(&transaction, write_id).await?;
@@ -105,31 +107,40 @@ impl Writer {
             return Ok(());
         }
         // Whatever goes wrong from here on, the write is committed, and must not be said to be refused.
-        self.finish_decided(write_id).await.map_err(|error| {
-            Error::unavailable(
-                "the commit is decided, and not all of its rows are visible yet; ask again",
-            )
-            .with_source(error)
-        })
+        self.finish_decided(write_id).await.map_err(decided)
     }
 
     async fn finish_decided(&self, write_id: &str) -> Result<()> {
-        let session = self.pool.session().await?;
-        let mut tries = 0;
-        while !commit_prepared(&session, write_id).await? {
-            tries += 1;
-            if tries == TRIES {
-                return Err(Error::unavailable(
-                    "another session is busy with a prepared transaction of the write",
-                ));
+        for _ in 0..TRIES {
+            let all = commit_prepared(&self.pool.session().await?, write_id).await?;
+            if all && self.mark_finished(write_id).await? {
+                return Ok(());
             }
             tokio::time::sleep(PAUSE).await;
         }
-        drop(session);
+        Err(Error::unavailable(
+            "another session is busy with a prepared transaction of the write",
+        ))
+    }
+
+    /// Records how a decided write ended; false when one of its prepared transactions has not ended.
+    async fn mark_finished(&self, write_id: &str) -> Result<bool> {
         reach(Failpoint::CommitBeforeFinish).await;
         let transaction = self.pool.begin_control().await?;
-        finish_commit(&transaction, write_id).await?;
-        transaction.commit().await.into_result()
+        let finished = finish_commit(&transaction, write_id).await?;
+        if finished == Finished::NotYet {
+            transaction.rollback().await;
+            return Ok(false);
+        }
+        transaction.commit().await.into_result()?;
+        if let Finished::Lost(reason) = finished {
+            tracing::error!(
+                write_id,
+                reason,
+                "rows of a write that was decided are lost"
+            );
+        }
+        Ok(true)
     }
 
     /// Rolls back prepared transactions that nobody will accept, of one write or of all.

@@ -8,7 +8,7 @@ use crate::plan::{Ident, QualifiedName};
 /// What the ids of writes begin with that a server makes of a stream; nobody else's do.
 pub const STREAM_PREFIX: &str = "stream:";
 
-/// Where a write stands. Committed and aborted are for ever.
+/// Where a write stands. Committed, aborted and prepared_lost are for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteState {
     /// Attempts are taken.
@@ -19,6 +19,9 @@ pub enum WriteState {
     Committed,
     /// None of its rows are, nor will be.
     Aborted,
+    /// It was decided that its rows are in the target, and some are lost: another session had ended prepared
+    /// transactions that held them.
+    PreparedLost,
 }
 
 /// How the staged rows reach the target when the write commits.
@@ -83,6 +86,10 @@ pub struct LedgerWrite {
     pub target_oid: Option<u32>,
     /// The staging table.
     pub staging: Option<QualifiedName>,
+    /// The staging table's OID at begin; `None` when a server before version 4 of the ledger made it.
+    pub staging_oid: Option<u32>,
+    /// Its columns then.
+    pub staging_columns: Option<String>,
     /// How it is published.
     pub publish: Publish,
     /// Where it stands.
@@ -116,6 +123,11 @@ pub struct Attempt {
     pub xact_id: String,
     /// The prepared transaction that holds its rows; `None` when they are staged.
     pub gid: Option<String>,
+    /// The id of that transaction, with its epoch; `None` as well when a server before version 4 of the ledger
+    /// recorded it.
+    pub prepared_xact_id: Option<String>,
+    /// Whether it was accepted, and another session had ended that transaction without its rows.
+    pub lost: bool,
 }
 
 /// What a commit publishes.
@@ -171,8 +183,21 @@ impl Publish {
 
 impl WriteState {
     /// All of them, as they are counted.
-    pub(super) const ALL: [Self; 4] =
-        [Self::Open, Self::Committing, Self::Committed, Self::Aborted];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Open,
+        Self::Committing,
+        Self::Committed,
+        Self::Aborted,
+        Self::PreparedLost,
+    ];
+
+    /// Whether it was decided that its rows are published, and nothing can change that.
+    pub fn is_decided(self) -> bool {
+        match self {
+            Self::Committing | Self::Committed | Self::PreparedLost => true,
+            Self::Open | Self::Aborted => false,
+        }
+    }
 
     /// As the ledger has it.
     pub fn as_str(self) -> &'static str {
@@ -181,6 +206,7 @@ impl WriteState {
             Self::Committing => "committing",
             Self::Committed => "committed",
             Self::Aborted => "aborted",
+            Self::PreparedLost => "prepared_lost",
         }
     }
 
@@ -195,7 +221,7 @@ impl WriteState {
 /// Of a write, in the order that [`read_write`] takes them in.
 pub(super) const WRITE_COLUMNS: &str = "write_id, spec, target_schema, target_name, target_oid, staging_name, publish, state,
     reason, row_count, byte_count, attempt_count, staging_schema, (created_at AT TIME ZONE 'UTC')::text || 'Z',
-    (finished_at AT TIME ZONE 'UTC')::text || 'Z', columns, principal";
+    (finished_at AT TIME ZONE 'UTC')::text || 'Z', columns, principal, staging_oid, staging_columns";
 
 /// A write, of a row with [`WRITE_COLUMNS`].
 pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
@@ -222,6 +248,8 @@ pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
             (Some(schema), Some(staging)) => Some(name(schema, staging)?),
             _ => None,
         },
+        staging_oid: row.get(17),
+        staging_columns: row.get(18),
         publish: Publish::parse(row.get(6))?,
         state: WriteState::parse(row.get(7))?,
         reason: row.get(8),
@@ -233,7 +261,10 @@ pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
     })
 }
 
-/// A finished stream, of a row with its id, partition, rows, bytes, transaction and prepared transaction.
+/// Of an attempt, in the order that [`read_attempt`] takes them in.
+pub(super) const ATTEMPT_COLUMNS: &str = "attempt_id, partition_id, row_count, byte_count, xact_id::text, gid, prepared_xact_id::text, lost";
+
+/// A finished stream, of a row with [`ATTEMPT_COLUMNS`].
 pub(super) fn read_attempt(row: &Row) -> Attempt {
     Attempt {
         attempt_id: row.get(0),
@@ -242,6 +273,8 @@ pub(super) fn read_attempt(row: &Row) -> Attempt {
         byte_count: from_bigint(row.get(3)),
         xact_id: row.get(4),
         gid: row.get(5),
+        prepared_xact_id: row.get(6),
+        lost: row.get(7),
     }
 }
 

@@ -11,6 +11,8 @@ ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS staging_columns text;
 
 -- The transaction that was prepared, for pg_xact_status; null: the attempt's rows are staged.
 ALTER TABLE pgflight.attempt ADD COLUMN IF NOT EXISTS prepared_xact_id xid8;
+-- Accepted, and its transaction was ended by another session without its rows.
+ALTER TABLE pgflight.attempt ADD COLUMN IF NOT EXISTS lost boolean NOT NULL DEFAULT false;
 
 -- Which driver began the write; null: it gave no id, and sends no heartbeats.
 ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS driver text;
