@@ -1,7 +1,7 @@
 //! A job as Spark would run it: a driver that begins and commits, tasks that are tried again.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use fastrand::Rng;
@@ -44,8 +44,8 @@ pub enum End {
 
 /// A call that got no answer for so long is given up on, as by a client's keepalive.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// Enough for every fault of a run to pass.
-const TRIES: u32 = 300;
+/// Enough for every fault of a run to pass, and for PostgreSQL to come back.
+const PATIENCE_IN_ALL: Duration = Duration::from_secs(60);
 
 impl Job {
     /// Runs the job to its end, whatever happens on the way.
@@ -128,7 +128,13 @@ impl Job {
             .await
             .ok();
         }
-        for number in 0..TRIES {
+        let began = Instant::now();
+        for number in 0.. {
+            assert!(
+                began.elapsed() < PATIENCE_IN_ALL,
+                "partition {partition} of {} was never taken",
+                self.write_id
+            );
             let id = format!("{partition}-{number}");
             let mut twin = rng.fork();
             let put = |id: &str| {
@@ -162,7 +168,7 @@ impl Job {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("partition {partition} of {} was never taken", self.write_id);
+        unreachable!("it is tried until it is taken");
     }
 
     fn batches(&self, partition: u32) -> Vec<RecordBatch> {
@@ -193,7 +199,8 @@ impl Job {
         mut rng: Rng,
         mut call: impl AsyncFnMut(&mut Client) -> Result<Value, Status>,
     ) -> Result<Value, Told> {
-        for _ in 0..TRIES {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE_IN_ALL {
             match self.try_once(world, &mut rng, &mut call).await {
                 Ok(answer) => return Ok(answer),
                 Err(status) => {

@@ -15,6 +15,7 @@
     reason = "a test fails by panicking, and waits by the clock on the wall"
 )]
 
+mod away;
 mod crash;
 mod failover;
 mod fan_out;
@@ -23,6 +24,8 @@ mod job;
 mod kill_points;
 mod link;
 mod oracle;
+mod outcomes;
+mod prepared_lost;
 mod proxy;
 mod random;
 #[path = "../it/support/mod.rs"]

@@ -1,7 +1,8 @@
 //! A TCP proxy between two processes: passes everything on until it is told otherwise.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -21,6 +22,24 @@ pub enum Weather {
     Sliced,
     /// Those of the server arrive as something else.
     Garbled,
+    /// All connections break, and new ones are closed at once.
+    Away,
+}
+
+/// What happens to certain requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trap {
+    /// They are carried out, and their connections close before the answers get through.
+    LoseAnswer,
+    /// They do not arrive, and their connections close.
+    Vanish,
+    /// They are carried out, and the answers wait for [`Proxy::release`].
+    HoldAnswer,
+    /// A ROLLBACK arrives in their place: PostgreSQL then says what it says to the COMMIT of a transaction that has
+    /// failed.
+    RollBack,
+    /// They are carried out, and then the server is away for as long.
+    GoAway(Duration),
 }
 
 pub struct Proxy {
@@ -28,33 +47,52 @@ pub struct Proxy {
     target: Arc<Mutex<String>>,
     weather: watch::Sender<Weather>,
     cut: watch::Sender<u64>,
-    loss: Arc<Loss>,
+    traps: Arc<Traps>,
 }
 
-/// Requests whose answers are lost.
-#[derive(Default)]
-struct Loss {
-    request: Mutex<Vec<u8>>,
+/// Requests that something happens to.
+struct Traps {
+    set: Mutex<(Trap, Vec<u8>)>,
     left: AtomicU32,
+    released: watch::Sender<bool>,
+    weather: watch::Sender<Weather>,
 }
 
-impl Loss {
-    /// Whether these bytes are such a request, and one of those still to be hit.
-    fn hits(&self, bytes: &[u8]) -> bool {
+impl Traps {
+    /// The trap that these bytes go into, and where in them the request is.
+    fn catch(&self, bytes: &[u8]) -> Option<(Trap, usize)> {
         if self.left.load(Ordering::SeqCst) == 0 {
-            return false;
+            return None;
         }
-        let request = self.request.lock().unwrap();
-        bytes
+        let set = self.set.lock().unwrap();
+        let (trap, request) = &*set;
+        let place = bytes
             .windows(request.len())
-            .any(|found| found == &**request)
-            && self
-                .left
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-                    left.checked_sub(1)
-                })
-                .is_ok()
+            .position(|found| found == &**request)?;
+        let take = |left: u32| left.checked_sub(1);
+        let hit = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take);
+        hit.ok().map(|_| (*trap, place))
     }
+}
+
+/// The statement as it travels: with the NUL that ends it.
+pub const COMMIT: &str = "COMMIT\0";
+
+/// A message of the simple query protocol (PostgreSQL manual, 55.7).
+fn query(text: &str) -> Vec<u8> {
+    let length = u32::try_from(text.len() + 5).unwrap().to_be_bytes();
+    [b"Q", &length[..], text.as_bytes(), b"\0"].concat()
+}
+
+/// The bytes with a ROLLBACK in place of the statement that begins at `place`.
+fn rolled_back(bytes: &[u8], place: usize) -> Vec<u8> {
+    let (start, length) = (place - 5, &bytes[place - 4..place]);
+    assert_eq!(bytes[start], b'Q', "it is a simple query");
+    let length = u32::from_be_bytes(length.try_into().unwrap());
+    let end = start + 1 + usize::try_from(length).unwrap();
+    [&bytes[..start], &query("ROLLBACK"), &bytes[end..]].concat()
 }
 
 impl Proxy {
@@ -64,20 +102,29 @@ impl Proxy {
         let target = Arc::new(Mutex::new(String::new()));
         let (weather, seen) = watch::channel(Weather::Fair);
         let (cut, cuts) = watch::channel(0);
-        let loss = Arc::new(Loss::default());
+        let traps = Arc::new(Traps {
+            set: Mutex::new((Trap::LoseAnswer, Vec::new())),
+            left: AtomicU32::new(0),
+            released: watch::Sender::new(false),
+            weather: weather.clone(),
+        });
         let proxy = Self {
             address,
             target: Arc::clone(&target),
             weather,
             cut,
-            loss: Arc::clone(&loss),
+            traps: Arc::clone(&traps),
         };
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let target = target.lock().unwrap().clone();
                 let (seen, mut cuts) = (seen.clone(), cuts.clone());
                 cuts.mark_unchanged();
-                let loss = Arc::clone(&loss);
+                if *seen.borrow() == Weather::Away {
+                    continue;
+                }
+                let traps = Arc::clone(&traps);
+                let mut away = seen.clone();
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(target).await else {
                         return;
@@ -85,12 +132,14 @@ impl Proxy {
                     let _ = (client.set_nodelay(true), server.set_nodelay(true));
                     let ((from_client, to_client), (from_server, to_server)) =
                         (client.into_split(), server.into_split());
-                    let doomed = AtomicBool::new(false);
-                    let requests = Direction::Requests(&loss, &doomed);
+                    let caught = watch::Sender::new(None);
+                    let requests = Direction::Requests(&traps, &caught);
+                    let replies = Direction::Replies(&traps, &caught);
                     tokio::select! {
                         () = pass(from_client, to_server, seen.clone(), requests) => {}
-                        () = pass(from_server, to_client, seen, Direction::Replies(&doomed)) => {}
+                        () = pass(from_server, to_client, seen, replies) => {}
                         _ = cuts.changed() => {}
+                        _ = away.wait_for(|weather| *weather == Weather::Away) => {}
                     }
                 });
             }
@@ -111,22 +160,33 @@ impl Proxy {
         self.cut.send_modify(|cuts| *cuts += 1);
     }
 
+    /// Sets a trap for the next `count` requests that hold these bytes, in place of any other.
+    pub fn set_trap(&self, trap: Trap, request: &str, count: u32) {
+        *self.traps.set.lock().unwrap() = (trap, request.as_bytes().to_vec());
+        self.traps.released.send_replace(false);
+        self.traps.left.store(count, Ordering::SeqCst);
+    }
+
     /// Lets the next `count` requests that hold these bytes be carried out, and closes their connections
     /// before the answers get through.
     pub fn lose_answers_to(&self, request: &str, count: u32) {
-        *self.loss.request.lock().unwrap() = request.as_bytes().to_vec();
-        self.loss.left.store(count, Ordering::SeqCst);
+        self.set_trap(Trap::LoseAnswer, request, count);
     }
 
     /// How many of those are still to come.
     pub fn answers_to_lose(&self) -> u32 {
-        self.loss.left.load(Ordering::SeqCst)
+        self.traps.left.load(Ordering::SeqCst)
+    }
+
+    /// Lets the answers through that are held.
+    pub fn release(&self) {
+        self.traps.released.send_replace(true);
     }
 }
 
 enum Direction<'a> {
-    Requests(&'a Loss, &'a AtomicBool),
-    Replies(&'a AtomicBool),
+    Requests(&'a Traps, &'a watch::Sender<Option<Trap>>),
+    Replies(&'a Traps, &'a watch::Sender<Option<Trap>>),
 }
 
 /// Copies bytes until either side closes. Closing one direction closes both: an abrupt end.
@@ -145,20 +205,46 @@ async fn pass(
         else {
             return;
         };
-        let bytes = &mut buffer[..count];
+        let mut bytes = buffer[..count].to_vec();
         match &direction {
-            Direction::Requests(loss, doomed) if loss.hits(bytes) => {
-                doomed.store(true, Ordering::SeqCst);
+            Direction::Requests(traps, caught) => match traps.catch(&bytes) {
+                None => {}
+                Some((Trap::Vanish, _)) => return,
+                Some((Trap::RollBack, place)) => bytes = rolled_back(&bytes, place),
+                Some((trap, _)) => drop(caught.send_replace(Some(trap))),
+            },
+            Direction::Replies(traps, caught) => {
+                let trap = *caught.borrow();
+                match trap {
+                    Some(Trap::LoseAnswer) => return,
+                    Some(Trap::HoldAnswer) => {
+                        let mut released = traps.released.subscribe();
+                        let _ = released.wait_for(|released| *released).await;
+                        caught.send_replace(None);
+                    }
+                    Some(Trap::GoAway(time)) => {
+                        let weather = traps.weather.clone();
+                        tokio::spawn(async move {
+                            weather.send_replace(Weather::Away);
+                            tokio::time::sleep(time).await;
+                            weather.send_replace(Weather::Fair);
+                        });
+                        return;
+                    }
+                    Some(Trap::Vanish | Trap::RollBack) | None => {}
+                }
+                match now {
+                    Weather::RepliesLost => continue,
+                    Weather::Garbled => bytes.iter_mut().for_each(|byte| *byte = !*byte),
+                    Weather::Fair | Weather::Stalled | Weather::Sliced | Weather::Away => {}
+                }
             }
-            Direction::Requests(..) => {}
-            Direction::Replies(doomed) if doomed.load(Ordering::SeqCst) => return,
-            Direction::Replies(_) if now == Weather::RepliesLost => continue,
-            Direction::Replies(_) if now == Weather::Garbled => {
-                bytes.iter_mut().for_each(|byte| *byte = !*byte);
-            }
-            Direction::Replies(_) => {}
         }
-        let slice = if now == Weather::Sliced { 7 } else { count };
+        let slice = if now == Weather::Sliced {
+            7
+        } else {
+            bytes.len()
+        };
         for piece in bytes.chunks(slice) {
             if to.write_all(piece).await.is_err() {
                 return;

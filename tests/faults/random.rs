@@ -7,7 +7,7 @@ use fastrand::Rng;
 
 use super::job::{BeforeCommit, End, Job};
 use super::oracle::{self, Mode};
-use super::proxy::Weather;
+use super::proxy::{COMMIT, Trap, Weather};
 use super::world::World;
 
 /// `PGFLIGHT_FAULT_RUNS` asks for more, `PGFLIGHT_FAULT_SEED` for certain ones.
@@ -59,7 +59,7 @@ async fn whatever_fails_a_write_is_there_once_and_whole_or_not_at_all() {
             replica.signal("CONT");
         }
         world.link.set(Weather::Fair);
-        world.link.lose_answers_to("COMMIT", 0);
+        world.link.set_trap(Trap::LoseAnswer, COMMIT, 0);
         gave_up += u32::from(end == End::Aborted);
         lost += u32::from(end == End::StagingLost);
         oracle::check(&world.database, &job, mode, &table, end).await;
@@ -75,7 +75,7 @@ async fn whatever_fails_a_write_is_there_once_and_whole_or_not_at_all() {
 async fn strike(world: &World, rng: &mut Rng) {
     let replica = &world.replicas[rng.usize(..2)];
     let moment = Duration::from_millis(rng.u64(10..150));
-    match rng.u8(..22) {
+    match rng.u8(..24) {
         0..2 => {
             replica.kill();
             tokio::time::sleep(moment).await;
@@ -120,6 +120,13 @@ async fn strike(world: &World, rng: &mut Rng) {
         }
         // Of the ledger's transactions, of those with rows, and of both phases.
         18..20 => world.link.lose_answers_to("COMMIT", rng.u32(1..4)),
+        20 => world.link.set_trap(Trap::RollBack, COMMIT, rng.u32(1..4)),
+        // Seldom, as it takes long.
+        21 if rng.u8(..8) == 0 => {
+            world.link.set(Weather::Away);
+            tokio::time::sleep(Duration::from_millis(rng.u64(1000..10_000))).await;
+            world.link.set(Weather::Fair);
+        }
         _ => session(world, "pg_cancel_backend").await,
     }
 }

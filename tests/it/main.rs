@@ -51,6 +51,8 @@ mod sequences;
 mod server;
 mod session;
 mod siege;
+mod staging_changed;
+mod strangers;
 #[allow(dead_code, reason = "shared with tests/faults, which uses the rest")]
 mod support;
 mod swap;

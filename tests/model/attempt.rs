@@ -16,6 +16,8 @@ pub(crate) enum AttemptAction {
     A4Fence,
     A5Insert,
     A6Commit,
+    /// PostgreSQL has rolled back, and says so by its tag alone.
+    A6AnsweredRollback,
     ReadLedgerAgain,
     Reply,
     LoseReply,
@@ -49,7 +51,12 @@ pub(crate) fn actions(
             add(Do::A4Fence)
         }
         AttemptStep::Fenced if !key_is_being_inserted(config, state, number) => add(Do::A5Insert),
-        AttemptStep::Inserted => add(Do::A6Commit),
+        AttemptStep::Inserted => {
+            add(Do::A6Commit);
+            if state.rollbacks > 0 {
+                add(Do::A6AnsweredRollback);
+            }
+        }
         AttemptStep::ShutOut | AttemptStep::RolledBack => add(Do::ReadLedgerAgain),
         AttemptStep::Recorded => {
             add(Do::Reply);
@@ -126,6 +133,14 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: A
         Do::A6Commit => {
             record(config, state, number);
             AttemptStep::Recorded
+        }
+        // `Transaction::end_with`.
+        Do::A6AnsweredRollback => {
+            state.rollbacks -= 1;
+            match config.rules.tag_is_read {
+                true => AttemptStep::RolledBack,
+                false => AttemptStep::Recorded,
+            }
         }
         // `write_attempt`: on any error the ledger is read once more.
         Do::ReadLedgerAgain => {

@@ -1,7 +1,7 @@
 //! A commit, C1 to C7: `src/write/commit.rs`, with the statements of `src/pg/ledger.rs` and
 //! `src/pg/staging.rs`.
 
-use crate::config::{Config, PARTITIONS, Publish};
+use crate::config::{Config, PARTITIONS, Publish, STRANGER};
 use crate::session;
 use crate::state::{
     Answer, Attempt, AttemptStep, Call, CommitStep, RowLock, State, Streams, Write,
@@ -21,6 +21,8 @@ pub(crate) enum CommitAction {
     LosesDeadlock,
     C6Update,
     C7Commit,
+    /// PostgreSQL has rolled back, and says so by its tag alone.
+    C7AnsweredRollback,
     AbortLostStaging,
     CommitThatAbort,
     Reply,
@@ -42,6 +44,7 @@ pub(crate) fn actions(
     match commit.step {
         CommitStep::Idle
             if receipts(config, state, number).is_some()
+                && (config.commits[number] != STRANGER || state.write != Write::Absent)
                 && state.can_lock_row(config, call, RowLock::Update) =>
         {
             add(Do::C1C2Lock);
@@ -58,7 +61,12 @@ pub(crate) fn actions(
             }
         }
         CommitStep::Published(_) => add(Do::C6Update),
-        CommitStep::Updated(_) => add(Do::C7Commit),
+        CommitStep::Updated(_) => {
+            add(Do::C7Commit);
+            if state.rollbacks > 0 {
+                add(Do::C7AnsweredRollback);
+            }
+        }
         CommitStep::StagingLost if session::can_upsert(config, state, call) => {
             add(Do::AbortLostStaging);
         }
@@ -89,10 +97,13 @@ pub(crate) fn actions(
     }
 }
 
-/// The accepted receipts of the call's driver, once there is one of every partition.
-fn receipts(config: &Config, state: &State, number: usize) -> Option<[usize; PARTITIONS]> {
-    let accepted = state.accepted[config.commits[number]];
-    Some([accepted[0]?, accepted[1]?])
+/// The accepted receipts of the call's driver, once there is one of every partition. A stranger has none.
+fn receipts(config: &Config, state: &State, number: usize) -> Option<[Option<usize>; PARTITIONS]> {
+    let accepted = match config.commits[number] {
+        STRANGER => return Some([None; PARTITIONS]),
+        driver => state.accepted[driver],
+    };
+    accepted.iter().all(Option::is_some).then_some(accepted)
 }
 
 pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: CommitAction) {
@@ -102,9 +113,17 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
         // `try_commit`: `lock_write_for_publish`, SELECT … FOR UPDATE.
         (Do::C1C2Lock, _) => match state.write {
             Write::Open => CommitStep::Locked,
-            Write::Committing | Write::Committed => CommitStep::Replying(Answer::Committed),
+            Write::Committing | Write::Committed | Write::PreparedLost => {
+                CommitStep::Replying(Answer::Committed)
+            }
             Write::Aborted | Write::Absent => CommitStep::Replying(Answer::Aborted),
         },
+        // `check_not_a_stream`, `Accepted::check`.
+        (Do::C3CheckReceipts, _)
+            if config.commits[number] == STRANGER && config.rules.strangers_are_refused =>
+        {
+            CommitStep::Replying(Answer::Refused)
+        }
         // `Chosen::from`, over what a new statement reads.
         (Do::C3CheckReceipts, _) => match receipts_agree(config, state, number) {
             true => CommitStep::Checked,
@@ -160,12 +179,22 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
             }
             CommitStep::Replying(Answer::Committed)
         }
+        // `Transaction::end_with`.
+        (Do::C7AnsweredRollback, _) => {
+            state.rollbacks -= 1;
+            match config.rules.tag_is_read {
+                true => CommitStep::Failed,
+                false => CommitStep::Replying(Answer::Committed),
+            }
+        }
         // `try_commit`: a new transaction, `Writer::abort`.
         (Do::AbortLostStaging, _) => CommitStep::AbortingLost(session::upsert(config, state)),
         (Do::CommitThatAbort, CommitStep::AbortingLost(upsert)) => {
             session::commit_upsert(state, upsert);
             match state.write {
-                Write::Committing | Write::Committed if config.rules.lost_staging_reads_ledger => {
+                Write::Committing | Write::Committed | Write::PreparedLost
+                    if config.rules.lost_staging_reads_ledger =>
+                {
                     CommitStep::Replying(Answer::Committed)
                 }
                 _ => CommitStep::Replying(Answer::StagingLost),
@@ -176,6 +205,7 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
             CommitStep::Told(match (answer, state.write) {
                 (Answer::Committed, Write::Open) => Answer::Open,
                 (Answer::Committed, Write::Aborted) => Answer::Aborted,
+                (Answer::Committed, Write::PreparedLost) => Answer::PreparedLost,
                 _ => answer,
             })
         }
@@ -196,8 +226,9 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
 /// Every receipt is in the ledger with the same rows. Receipts name a record, so that equal means
 /// the same record.
 fn receipts_agree(config: &Config, state: &State, number: usize) -> bool {
+    let is_recorded = |record| state.ledger.has(record);
     receipts(config, state, number)
-        .is_some_and(|receipts| receipts.into_iter().all(|record| state.ledger.has(record)))
+        .is_some_and(|receipts| receipts.into_iter().flatten().all(is_recorded))
 }
 
 /// The records whose rows are published: those that the ledger has under the accepted ids.
@@ -205,6 +236,7 @@ fn chosen(config: &Config, state: &State, number: usize) -> Streams {
     let mut chosen = Streams::default();
     let receipts = receipts(config, state, number).into_iter().flatten();
     for (partition, receipt) in receipts.enumerate() {
+        let Some(receipt) = receipt else { continue };
         match state.first_recorded[partition] {
             Some(first) if !config.rules.drivers_list_decides => chosen.add(first),
             _ => {

@@ -13,7 +13,7 @@ pub(crate) struct Config {
     pub(crate) streams: Vec<Stream>,
     /// How many begin calls there are: the second is a doubled or late one.
     pub(crate) begins: usize,
-    /// The commit calls, each with the driver that makes it.
+    /// The commit calls, each with the driver that makes it, or [`STRANGER`].
     pub(crate) commits: Vec<usize>,
     /// How often a commit call or abort call without an answer is made again.
     pub(crate) retries: u8,
@@ -27,11 +27,18 @@ pub(crate) struct Config {
     pub(crate) postgres_crashes: u8,
     /// How often PostgreSQL fails over to a standby that has not heard of the commit yet.
     pub(crate) failovers: u8,
+    /// How often PostgreSQL answers a COMMIT with the tag ROLLBACK.
+    pub(crate) rollbacks: u8,
+    /// How often a person ends a prepared transaction.
+    pub(crate) by_hand: u8,
     /// How often a server dies in the middle of a call; no limit when `None`.
     pub(crate) server_crashes: Option<u8>,
     /// The protocol, or a mutant of it.
     pub(crate) rules: Rules,
 }
+
+/// Who makes a commit call without receipts, of a write that is not its own.
+pub(crate) const STRANGER: usize = usize::MAX;
 
 /// One stream of an attempt.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +95,14 @@ pub(crate) struct Rules {
     pub(crate) unwanted_are_rolled_back: bool,
     /// … and those of a decided write that were accepted are not.
     pub(crate) accepted_are_kept: bool,
+    /// C7, A6: a COMMIT that is answered with ROLLBACK is none.
+    pub(crate) tag_is_read: bool,
+    /// A commit without receipts of a write of another is refused.
+    pub(crate) strangers_are_refused: bool,
+    /// A prepared transaction that is gone is looked up before the write is said to be committed.
+    pub(crate) gone_are_looked_up: bool,
+    /// … and one that another session has committed counts.
+    pub(crate) commits_of_others_count: bool,
     /// C5: after `staging_lost` the answer is what the abort found, not what it wanted.
     pub(crate) lost_staging_reads_ledger: bool,
     /// Cleaning asks the ledger, not its own memory, whether the write has ended.
@@ -117,6 +132,10 @@ impl Rules {
         decision_comes_first: true,
         unwanted_are_rolled_back: true,
         accepted_are_kept: true,
+        tag_is_read: true,
+        strangers_are_refused: true,
+        gone_are_looked_up: true,
+        commits_of_others_count: true,
         lost_staging_reads_ledger: true,
         cleaning_asks_ledger: true,
         tombstone: true,
@@ -165,6 +184,8 @@ impl Config {
             expiry: false,
             postgres_crashes: 0,
             failovers: 0,
+            rollbacks: 0,
+            by_hand: 0,
             server_crashes: None,
             rules: Rules::PROTOCOL,
         }

@@ -126,6 +126,53 @@ fn a_stream_that_is_sent_twice_is_prepared_twice_and_committed_once() {
 }
 
 #[test]
+fn a_commit_that_is_answered_with_rollback_is_made_again() {
+    search("COMMIT answered with ROLLBACK", with_rollbacks());
+}
+
+fn with_rollbacks() -> Config {
+    Config {
+        streams: vec![TRUNCATED_RETRY, FIRST, ZOMBIE],
+        abort: true,
+        rollbacks: 2,
+        retries: 1,
+        server_crashes: Some(1),
+        ..Config::one_job()
+    }
+}
+
+#[test]
+fn a_write_whose_prepared_transactions_are_ended_by_hand_says_so() {
+    search("ended by hand", ended_by_hand());
+}
+
+fn ended_by_hand() -> Config {
+    Config {
+        streams: vec![TRUNCATED, TRUNCATED_RETRY, FIRST],
+        by_hand: 2,
+        postgres_crashes: 0,
+        ..in_two_phases()
+    }
+}
+
+#[test]
+fn a_stranger_ends_no_write() {
+    for publish in [Publish::Adopt, Publish::TwoPhase] {
+        search("stranger", with_stranger(publish));
+    }
+}
+
+/// Somebody else asks for a commit, with no receipts.
+fn with_stranger(publish: Publish) -> Config {
+    Config {
+        streams: vec![TRUNCATED_RETRY, FIRST, ZOMBIE],
+        commits: vec![0, config::STRANGER],
+        publish,
+        ..Config::one_job()
+    }
+}
+
+#[test]
 fn calls_that_are_doubled_or_made_again_get_the_same_answers() {
     let config = Config {
         streams: vec![TRUNCATED_RETRY, FIRST],

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-use crate::config::{Config, FIRST, Fence, Rules, TRUNCATED, TRUNCATED_RETRY, ZOMBIE};
-use crate::properties::{END, I1, I2, I3, I4, I5, I6, I8};
+use crate::config::{Config, FIRST, Fence, Publish, Rules, TRUNCATED, TRUNCATED_RETRY, ZOMBIE};
+use crate::properties::{END, I1, I2, I3, I4, I5, I6, I8, I9, RECEIPTS};
 use crate::protocol::Protocol;
-use crate::{in_two_phases, two_drivers, with_adopted_table, with_failover};
+use crate::{
+    ended_by_hand, in_two_phases, two_drivers, with_adopted_table, with_failover, with_rollbacks,
+    with_stranger,
+};
 
 /// Searches until each of these invariants is seen broken.
 fn breaks(invariants: &[&'static str], config: Config) {
@@ -181,6 +184,54 @@ fn where_a_table_is_adopted_as_it_is_a_truncated_attempt_is_published() {
             ..PROTOCOL
         },
         ..with_adopted_table()
+    };
+    breaks(&[I1], config);
+}
+
+#[test]
+fn where_the_tag_is_not_read_a_receipt_is_given_for_no_rows() {
+    let config = Config {
+        rules: Rules {
+            tag_is_read: false,
+            ..PROTOCOL
+        },
+        ..with_rollbacks()
+    };
+    breaks(&[RECEIPTS], config);
+}
+
+#[test]
+fn where_gone_transactions_are_not_looked_up_rows_are_missing() {
+    let config = Config {
+        rules: Rules {
+            gone_are_looked_up: false,
+            ..PROTOCOL
+        },
+        ..ended_by_hand()
+    };
+    breaks(&[I1], config);
+}
+
+#[test]
+fn where_commits_of_others_do_not_count_a_whole_write_is_called_lost() {
+    let config = Config {
+        rules: Rules {
+            commits_of_others_count: false,
+            ..PROTOCOL
+        },
+        ..ended_by_hand()
+    };
+    breaks(&[I9], config);
+}
+
+#[test]
+fn where_a_stranger_is_not_refused_a_write_is_committed_empty() {
+    let config = Config {
+        rules: Rules {
+            strangers_are_refused: false,
+            ..PROTOCOL
+        },
+        ..with_stranger(Publish::Adopt)
     };
     breaks(&[I1], config);
 }

@@ -2,7 +2,7 @@
 
 use stateright::{Model, Property};
 
-use crate::config::{End, PARTITIONS, Publish, STREAMS};
+use crate::config::{End, PARTITIONS, Publish, STRANGER, STREAMS};
 use crate::protocol::Protocol;
 use crate::state::{
     AbortStep, Answer, AttemptStep, Begin, CommitStep, Expiry, State, Streams, Write,
@@ -18,6 +18,8 @@ pub(crate) const I6: &str = "I6 an attempt has one record and gets one answer";
 pub(crate) const I7: &str =
     "I7 rows are staged if and only if they are recorded, but for a crash of PostgreSQL";
 pub(crate) const I8: &str = "I8 a write that has ended changes no more and records no more";
+pub(crate) const I9: &str =
+    "I9 a write is said to lack rows if and only if it was decided and does";
 pub(crate) const RECEIPTS: &str =
     "a receipt that was given is never said to differ from the ledger";
 pub(crate) const END: &str =
@@ -41,7 +43,7 @@ pub(crate) fn invariants() -> Vec<Property<Protocol>> {
         }),
         always(I2, |_, state| match state.write {
             Write::Committed => true,
-            Write::Committing => (0..STREAMS)
+            Write::Committing | Write::PreparedLost => (0..STREAMS)
                 .all(|number| state.target[number] <= u8::from(state.decided.has(number))),
             Write::Absent | Write::Open | Write::Aborted => state.target == [0; STREAMS],
         }),
@@ -58,7 +60,8 @@ pub(crate) fn invariants() -> Vec<Property<Protocol>> {
         always(I7, |model, state| {
             let open = state.write == Write::Open;
             let crashed = state.postgres_crashes < model.config.postgres_crashes
-                || state.failovers < model.config.failovers;
+                || state.failovers < model.config.failovers
+                || state.by_hand < model.config.by_hand;
             let waiting = match model.config.publish {
                 Publish::TwoPhase => state.prepared,
                 Publish::Copy | Publish::Adopt => state.staged,
@@ -68,9 +71,16 @@ pub(crate) fn invariants() -> Vec<Property<Protocol>> {
         }),
         always(I8, |_, state| {
             let stays = |end| {
-                state.write == end || (end == Write::Committed && state.write == Write::Committing)
+                let decided = matches!(state.write, Write::Committing | Write::PreparedLost);
+                state.write == end || (end == Write::Committed && decided)
             };
             !state.recorded_late && state.first_end.is_none_or(stays)
+        }),
+        always(I9, |_, state| {
+            let lacks = state.decided.iter().any(|stream| state.target[stream] == 0);
+            let is_said = state.write == Write::PreparedLost;
+            let told = somebody_was_told(state, &[Answer::PreparedLost]);
+            (!is_said || lacks) && (!told || is_said)
         }),
         always(RECEIPTS, |_, state| {
             !somebody_was_told(state, &[Answer::Differs])
@@ -83,17 +93,20 @@ const ABORTED: &[Answer] = &[Answer::Aborted, Answer::StagingLost];
 
 /// The rows of exactly the receipts that one of the drivers has, each once, none of them truncated.
 fn target_is_what_a_driver_accepted(model: &Protocol, state: &State) -> bool {
-    model.config.commits.iter().any(|&driver| {
-        let accepted = state.accepted[driver];
-        (0..PARTITIONS).all(|partition| accepted[partition].is_some())
-            && (0..STREAMS).all(|number| {
-                let times = u8::from(accepted.contains(&Some(number)));
-                let whole = times == 0
-                    || (!state.attempts[number].cut
-                        && model.config.streams[number].end != End::Truncated);
-                state.target[number] == times && whole
-            })
-    })
+    let drivers = model.config.commits.iter();
+    drivers
+        .filter(|&&driver| driver != STRANGER)
+        .any(|&driver| {
+            let accepted = state.accepted[driver];
+            (0..PARTITIONS).all(|partition| accepted[partition].is_some())
+                && (0..STREAMS).all(|number| {
+                    let times = u8::from(accepted.contains(&Some(number)));
+                    let whole = times == 0
+                        || (!state.attempts[number].cut
+                            && model.config.streams[number].end != End::Truncated);
+                    state.target[number] == times && whole
+                })
+        })
 }
 
 pub(crate) fn somebody_was_told(state: &State, answers: &[Answer]) -> bool {
@@ -152,7 +165,9 @@ fn everything_comes_to_its_end(model: &Protocol, state: &State) -> bool {
             !model.config.expiry && (!accepted || gives_up)
         }
         Write::Committing => false,
-        Write::Committed | Write::Aborted => !state.staging && state.prepared == Streams::default(),
+        Write::Committed | Write::Aborted | Write::PreparedLost => {
+            !state.staging && state.prepared == Streams::default()
+        }
     };
     well && !waits
 }
@@ -226,6 +241,26 @@ pub(crate) fn outcomes(model: &Protocol) -> Vec<Property<Protocol>> {
             "a commit refuses rows that were staged and are lost",
             |_, state| somebody_was_told(state, &[Answer::StagingLost]),
         ));
+    }
+    if config.by_hand > 0 {
+        outcomes.push(sometimes(
+            "a commit is told which rows were taken from it",
+            |_, state| somebody_was_told(state, &[Answer::PreparedLost]),
+        ));
+    }
+    if config.rollbacks > 0 {
+        outcomes.push(sometimes(
+            "a call whose COMMIT was rolled back works when it is made again",
+            |model, state| {
+                state.rollbacks < model.config.rollbacks
+                    && somebody_was_told(state, &[Answer::Committed])
+            },
+        ));
+    }
+    if config.commits.contains(&STRANGER) {
+        outcomes.push(sometimes("a stranger is refused", |_, state| {
+            somebody_was_told(state, &[Answer::Refused])
+        }));
     }
     outcomes
 }

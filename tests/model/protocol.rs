@@ -81,7 +81,7 @@ impl Model for Protocol {
             Action::Commit(number, action) => {
                 commit::apply(&self.config, &mut state, number, action);
             }
-            Action::TwoPhase(action) => two_phase::apply(&mut state, action),
+            Action::TwoPhase(action) => two_phase::apply(&self.config, &mut state, action),
             Action::PostgresCrashes => {
                 state.postgres_crashes -= 1;
                 crash_postgres(&mut state);

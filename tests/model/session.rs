@@ -15,6 +15,7 @@ pub(crate) enum SessionAction {
     AbortLooks,
     AbortUpserts,
     AbortCommits,
+    AbortAnsweredRollback,
     AbortReply,
     AbortLosesReply,
     AbortAgain,
@@ -76,6 +77,9 @@ fn abort_actions(config: &Config, state: &State, add: &mut impl FnMut(SessionAct
         }
         AbortStep::Upserted(_) => {
             add(Do::AbortCommits);
+            if state.rollbacks > 0 {
+                add(Do::AbortAnsweredRollback);
+            }
             if state.server_can_die() {
                 add(Do::AbortDies);
             }
@@ -97,7 +101,7 @@ pub(crate) fn apply(config: &Config, state: &mut State, action: SessionAction) {
         Do::BeginInserts(number) => {
             state.begins[number] = match state.write {
                 Write::Absent => Begin::Inserted,
-                Write::Aborted => Begin::Refused,
+                Write::Aborted | Write::PreparedLost => Begin::Refused,
                 Write::Open | Write::Committing | Write::Committed => Begin::Done,
             };
         }
@@ -125,12 +129,24 @@ pub(crate) fn apply(config: &Config, state: &mut State, action: SessionAction) {
             }
             state.abort.step = AbortStep::Replying;
         }
+        Do::AbortAnsweredRollback => {
+            state.rollbacks -= 1;
+            state.abort.step = match config.rules.tag_is_read {
+                true => AbortStep::Failed,
+                false => AbortStep::Replying,
+            };
+        }
         // `Writer::abort`: the answer is what `find_status` reads.
         Do::AbortReply => {
-            state.abort.step = AbortStep::Told(match state.write {
-                Write::Committed => Answer::Committed,
-                Write::Aborted | Write::Absent | Write::Open | Write::Committing => Answer::Aborted,
-            });
+            state.abort.step = match state.write {
+                Write::Committed => AbortStep::Told(Answer::Committed),
+                Write::PreparedLost => AbortStep::Told(Answer::PreparedLost),
+                Write::Aborted | Write::Absent | Write::Committing => {
+                    AbortStep::Told(Answer::Aborted)
+                }
+                // It says that it is not known, and to abort again.
+                Write::Open => AbortStep::Failed,
+            };
         }
         Do::AbortLosesReply => state.abort.step = AbortStep::Lost,
         Do::AbortAgain => {

@@ -61,6 +61,8 @@ pub(crate) struct State {
     // What may still fail.
     pub(crate) postgres_crashes: u8,
     pub(crate) failovers: u8,
+    pub(crate) rollbacks: u8,
+    pub(crate) by_hand: u8,
     pub(crate) server_crashes: Option<u8>,
 
     // What the properties remember.
@@ -70,6 +72,8 @@ pub(crate) struct State {
     pub(crate) recorded_late: bool,
     /// The stream of each partition that was recorded first; only for the mutant that goes by it.
     pub(crate) first_recorded: [Option<usize>; PARTITIONS],
+    /// The prepared transactions that a person has committed; only for the mutant that does not count them.
+    pub(crate) committed_by_hand: Streams,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,6 +84,8 @@ pub(crate) enum Write {
     Committing,
     Committed,
     Aborted,
+    /// Decided, and prepared transactions that were accepted had been rolled back by hand.
+    PreparedLost,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -169,6 +175,10 @@ pub(crate) enum Answer {
     Open,
     /// The receipts do not agree with the ledger; the write stays open.
     Differs,
+    /// Whoever asks has no receipts.
+    Refused,
+    /// It was decided, and rows are lost.
+    PreparedLost,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -278,10 +288,13 @@ impl State {
             accepted: [[None; PARTITIONS]; 2],
             postgres_crashes: config.postgres_crashes,
             failovers: config.failovers,
+            rollbacks: config.rollbacks,
+            by_hand: config.by_hand,
             server_crashes: config.server_crashes,
             first_end: None,
             recorded_late: false,
             first_recorded: [None; PARTITIONS],
+            committed_by_hand: Streams::default(),
         }
     }
 
@@ -386,7 +399,7 @@ impl State {
     pub(crate) fn has_ended(&self) -> bool {
         matches!(
             self.write,
-            Write::Committing | Write::Committed | Write::Aborted
+            Write::Committing | Write::Committed | Write::Aborted | Write::PreparedLost
         )
     }
 

@@ -10,6 +10,9 @@ pub(crate) enum TwoPhaseAction {
     CommitPrepared(usize),
     Finish,
     RollBackPrepared(usize),
+    /// A person does, who should not.
+    CommitByHand(usize),
+    RollBackByHand(usize),
 }
 
 pub(crate) fn actions(config: &Config, state: &State, mut add: impl FnMut(TwoPhaseAction)) {
@@ -28,10 +31,17 @@ pub(crate) fn actions(config: &Config, state: &State, mut add: impl FnMut(TwoPha
         let unwanted = match state.write {
             Write::Absent | Write::Open => false,
             Write::Committing => !config.rules.accepted_are_kept || !state.decided.has(stream),
-            Write::Committed | Write::Aborted => true,
+            Write::Committed | Write::Aborted | Write::PreparedLost => true,
         };
         if unwanted && config.rules.unwanted_are_rolled_back {
             add(Do::RollBackPrepared(stream));
+        }
+        if state.by_hand > 0 {
+            add(Do::RollBackByHand(stream));
+            // Rows that are committed by hand before the decision stay, whatever becomes of the write.
+            if state.write == Write::Committing && state.decided.has(stream) {
+                add(Do::CommitByHand(stream));
+            }
         }
     }
 }
@@ -51,10 +61,37 @@ fn to_commit(config: &Config, state: &State) -> Streams {
     }
 }
 
-pub(crate) fn apply(state: &mut State, action: TwoPhaseAction) {
+pub(crate) fn apply(config: &Config, state: &mut State, action: TwoPhaseAction) {
     match action {
         TwoPhaseAction::CommitPrepared(stream) => state.commit_prepared(stream),
-        TwoPhaseAction::Finish => state.write = Write::Committed,
+        // `ledger::finish_commit`: `pg_xact_status` of each that is gone.
+        TwoPhaseAction::Finish => {
+            let is_lost = state
+                .decided
+                .iter()
+                .any(|stream| is_lost(config, state, stream));
+            state.write = match is_lost {
+                true => Write::PreparedLost,
+                false => Write::Committed,
+            };
+        }
         TwoPhaseAction::RollBackPrepared(stream) => state.prepared.remove(stream),
+        TwoPhaseAction::CommitByHand(stream) => {
+            state.by_hand -= 1;
+            state.commit_prepared(stream);
+            if !config.rules.commits_of_others_count {
+                state.committed_by_hand.add(stream);
+            }
+        }
+        TwoPhaseAction::RollBackByHand(stream) => {
+            state.by_hand -= 1;
+            state.prepared.remove(stream);
+        }
     }
+}
+
+/// Whether the rows of an accepted stream that is no longer prepared are said to be lost.
+fn is_lost(config: &Config, state: &State, stream: usize) -> bool {
+    let is_there = state.target[stream] > 0 && !state.committed_by_hand.has(stream);
+    config.rules.gone_are_looked_up && !is_there
 }

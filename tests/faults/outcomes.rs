@@ -1,0 +1,357 @@
+//! How a transaction ended, where PostgreSQL's answer to COMMIT says something else than it seems, or does not come,
+//! and what the caller hears while the ledger cannot be read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use serde_json::{Value, json};
+use tonic::Status;
+
+use super::proxy::{COMMIT, Proxy, Trap, Weather};
+use super::support::{Client, Database, Pgflight, Put, Told, attempt, batch, wait_until, write};
+
+/// A server that issues no COMMIT but those of its calls, behind a proxy.
+struct Place {
+    database: Database,
+    link: Proxy,
+    _server: Pgflight,
+    client: Client,
+}
+
+impl Place {
+    async fn new(sql: &str) -> Self {
+        let database = Database::new().await;
+        database.execute(sql).await;
+        let link = Proxy::start().await;
+        let (user, rest) = database.url.split_once('@').unwrap();
+        let (address, name) = rest.split_once('/').unwrap();
+        link.point_at(address);
+        let url = format!("{user}@{}/{name}", link.address);
+        let options = ["--reaper-interval", "1h", "--fan-out", "1"];
+        let server = Pgflight::start_at(&url, &options);
+        let client = server.client().await;
+        Self {
+            database,
+            link,
+            _server: server,
+            client,
+        }
+    }
+
+    async fn rows(&self) -> String {
+        self.database.text("SELECT n FROM t ORDER BY n").await
+    }
+
+    async fn state(&self) -> String {
+        let state = "SELECT state FROM pgflight.write WHERE write_id = 'w'";
+        self.database.text(state).await
+    }
+
+    async fn begin(&mut self, spec: &Value) -> Result<Value, Status> {
+        self.client.begin("w", spec.clone(), &rows(&[])).await
+    }
+
+    async fn attempt(&mut self) -> Result<Value, Status> {
+        let put = Put::whole(attempt("w", 0, "a"), &[rows(&[2, 3])]);
+        self.client.put(put).await
+    }
+
+    async fn stream(&mut self, spec: &Value) -> Result<Value, Status> {
+        let put = Put::whole(write(spec.clone()), &[rows(&[2, 3])]);
+        self.client.put(put).await
+    }
+}
+
+fn rows(values: &[i32]) -> RecordBatch {
+    batch(&[("n", Arc::new(Int32Array::from(values.to_vec())) as ArrayRef)])
+}
+
+const TABLE: &str = "CREATE TABLE t (n int); INSERT INTO t VALUES (1)";
+const KEYED: &str = "CREATE TABLE t (n int PRIMARY KEY); INSERT INTO t VALUES (1)";
+
+fn staged() -> Value {
+    json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"})
+}
+
+fn two_phase() -> Value {
+    json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_TWO_PHASE"})
+}
+
+fn overwrite(with: &str) -> Value {
+    json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": with})
+}
+
+/// The caller is told that it can ask again.
+fn assert_retryable(answer: Result<Value, Status>, what: &str) -> Told {
+    let told = Told::from(answer.expect_err(what));
+    assert_eq!(told.reason, "UNAVAILABLE", "{what}: {}", told.message);
+    assert_eq!(told.details["retryable"], "true", "{what}");
+    told
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stream_whose_commit_is_answered_with_rollback_has_no_receipt() {
+    let upsert = json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["n"]});
+    for (table, spec, after) in [
+        (TABLE, json!({"table": "t", "mode": "MODE_APPEND"}), "1,2,3"),
+        (TABLE, overwrite("OVERWRITE_WITH_TRUNCATE"), "2,3"),
+        (TABLE, overwrite("OVERWRITE_WITH_DELETE"), "2,3"),
+        (TABLE, overwrite("OVERWRITE_WITH_SWAP"), "2,3"),
+        (KEYED, upsert, "1,2,3"),
+    ] {
+        let what = spec.to_string();
+        let mut place = Place::new(table).await;
+        place.link.set_trap(Trap::RollBack, COMMIT, 1);
+        let told = assert_retryable(place.stream(&spec).await, &what);
+        assert!(
+            told.message.contains("ROLLBACK"),
+            "{what}: {}",
+            told.message
+        );
+        assert_eq!(place.link.answers_to_lose(), 0, "{what}");
+        assert_eq!(place.rows().await, "1", "{what}: nothing is kept");
+        place.stream(&spec).await.unwrap();
+        assert_eq!(place.rows().await, after, "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_call_whose_commit_is_answered_with_rollback_can_be_made_again() {
+    for spec in [staged(), two_phase(), overwrite("OVERWRITE_WITH_SWAP")] {
+        let what = spec.to_string();
+        let mut place = Place::new(TABLE).await;
+        // Makes the ledger.
+        place.client.abort("other").await.unwrap();
+
+        place.link.set_trap(Trap::RollBack, COMMIT, 1);
+        assert_retryable(place.begin(&spec).await, &what);
+        assert_eq!(place.state().await, "", "{what}: it has not begun");
+        place.begin(&spec).await.unwrap();
+
+        let recorded = "SELECT count(*) FROM pgflight.attempt";
+        for statement in [COMMIT, "PREPARE TRANSACTION"] {
+            if statement == COMMIT || spec == two_phase() {
+                place.link.set_trap(Trap::RollBack, statement, 1);
+                assert_retryable(place.attempt().await, &what);
+                assert_eq!(place.link.answers_to_lose(), 0, "{what} {statement}");
+                assert_eq!(
+                    place.database.text(recorded).await,
+                    "0",
+                    "{what} {statement}"
+                );
+            }
+        }
+        let receipts = [place.attempt().await.unwrap()];
+
+        place.link.set_trap(Trap::RollBack, COMMIT, 1);
+        assert_retryable(place.client.commit("w", &receipts).await, &what);
+        assert_eq!(place.state().await, "open", "{what}: nothing is decided");
+        assert_eq!(place.rows().await, "1", "{what}");
+
+        let status = place.client.commit("w", &receipts).await.unwrap();
+        assert_eq!(status["state"], "WRITE_STATE_COMMITTED", "{what}");
+        let after = if what.contains("APPEND") {
+            "1,2,3"
+        } else {
+            "2,3"
+        };
+        assert_eq!(place.rows().await, after, "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_abort_whose_commit_is_answered_with_rollback_is_made_again() {
+    let mut place = Place::new(TABLE).await;
+    place.begin(&staged()).await.unwrap();
+    place.link.set_trap(Trap::RollBack, COMMIT, 1);
+    assert_retryable(place.client.abort("w").await, "abort");
+    assert_eq!(place.state().await, "open");
+    let status = place.client.abort("w").await.unwrap();
+    assert_eq!(status["state"], "WRITE_STATE_ABORTED");
+}
+
+/// How the answer to a COMMIT ends that is held while the ledger is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// It comes.
+    Comes,
+    /// The connection breaks.
+    IsLost,
+}
+
+/// A ledger that cannot be read: kinds of error that no retry would help by themselves.
+const BREAK: [(&str, &str); 2] = [
+    (
+        "ALTER TABLE pgflight.write RENAME spec TO specs",
+        "ALTER TABLE pgflight.write RENAME specs TO spec",
+    ),
+    (
+        "ALTER TABLE pgflight.write RENAME TO writes",
+        "ALTER TABLE pgflight.writes RENAME TO write",
+    ),
+];
+
+/// Makes a call while the answer to its COMMIT is held, breaks the ledger in between, and gives what it hears.
+async fn in_between(
+    place: &Place,
+    then: Then,
+    (breaks, mends): (&str, &str),
+    until: &str,
+    call: impl Future<Output = Result<Value, Status>>,
+) -> Result<Value, Status> {
+    place.link.set_trap(Trap::HoldAnswer, COMMIT, 1);
+    let meanwhile = async {
+        wait_until(async || place.database.text(until).await == "true", until).await;
+        place.database.execute(breaks).await;
+        match then {
+            Then::Comes => place.link.release(),
+            Then::IsLost => place.link.cut(),
+        }
+    };
+    let (answer, ()) = tokio::join!(call, meanwhile);
+    place.database.execute(mends).await;
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_decided_commit_is_never_reported_as_failed() {
+    for spec in [staged(), two_phase(), overwrite("OVERWRITE_WITH_TRUNCATE")] {
+        for broken in BREAK {
+            for then in [Then::Comes, Then::IsLost] {
+                let what = format!("{spec} {broken:?} {then:?}");
+                let mut place = Place::new(TABLE).await;
+                place.begin(&spec).await.unwrap();
+                let receipts = [place.attempt().await.unwrap()];
+                let mut client = Client::over(place.client.channel.clone());
+                let until = "SELECT state <> 'open' FROM pgflight.write";
+                let committing = client.commit("w", &receipts);
+                let told = in_between(&place, then, broken, until, committing).await;
+                let told = assert_retryable(told, &what);
+                match then {
+                    Then::Comes => {
+                        assert_eq!(told.details["decided"], "true", "{what}");
+                        assert!(told.message.contains("decided"), "{what}: {}", told.message);
+                    }
+                    Then::IsLost => assert!(
+                        told.message.contains("ask again with the same receipts"),
+                        "{what}: {}",
+                        told.message
+                    ),
+                }
+                let status = place.client.commit("w", &receipts).await.unwrap();
+                assert_eq!(status["state"], "WRITE_STATE_COMMITTED", "{what}");
+                let after = if what.contains("APPEND") {
+                    "1,2,3"
+                } else {
+                    "2,3"
+                };
+                assert_eq!(place.rows().await, after, "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_call_that_may_have_worked_says_so_while_the_ledger_is_away() {
+    for broken in BREAK {
+        for then in [Then::Comes, Then::IsLost] {
+            let what = format!("{broken:?} {then:?}");
+            let mut place = Place::new(TABLE).await;
+            place.client.abort("other").await.unwrap();
+            let mut client = Client::over(place.client.channel.clone());
+            let empty = rows(&[]);
+            let begun = "SELECT EXISTS (SELECT FROM pgflight.write WHERE write_id = 'w')";
+            let beginning = client.begin("w", staged(), &empty);
+            let told = in_between(&place, then, broken, begun, beginning).await;
+            assert_retryable(told, &format!("begin {what}"));
+            place.begin(&staged()).await.unwrap();
+
+            let attempts = (
+                "ALTER TABLE pgflight.attempt RENAME gid TO g",
+                "ALTER TABLE pgflight.attempt RENAME g TO gid",
+            );
+            let mut client = Client::over(place.client.channel.clone());
+            let put = Put::whole(attempt("w", 0, "a"), &[rows(&[2, 3])]);
+            let recorded = "SELECT EXISTS (SELECT FROM pgflight.attempt)";
+            let sending = client.put(put);
+            let answer = in_between(&place, then, attempts, recorded, sending).await;
+            match then {
+                Then::Comes => drop(answer.unwrap()),
+                Then::IsLost => drop(assert_retryable(answer, &format!("attempt {what}"))),
+            }
+            let receipt = place.attempt().await.unwrap();
+            assert_eq!(receipt["rowCount"], "2", "{what}");
+
+            let mut client = Client::over(place.client.channel.clone());
+            let aborted = "SELECT state = 'aborted' FROM pgflight.write WHERE write_id = 'w'";
+            let told = in_between(&place, then, broken, aborted, client.abort("w")).await;
+            let told = assert_retryable(told, &format!("abort {what}"));
+            assert!(told.message.contains("abort"), "{what}: {}", told.message);
+            let status = place.client.abort("w").await.unwrap();
+            assert_eq!(status["state"], "WRITE_STATE_ABORTED", "{what}");
+            assert_eq!(place.rows().await, "1", "{what}");
+        }
+    }
+}
+
+/// Sends a stream whose COMMIT goes into a trap while PostgreSQL is away for as long.
+async fn stream_while_away(trap: Trap, away: Duration) -> (Result<Value, Status>, String) {
+    let mut place = Place::new(TABLE).await;
+    place.link.set_trap(trap, COMMIT, 1);
+    let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+    let mut client = Client::over(place.client.channel.clone());
+    let put = Put::whole(write(spec.clone()), &[rows(&[2, 3])]);
+    let meanwhile = async {
+        wait_until(
+            async || place.link.answers_to_lose() == 0,
+            "COMMIT is on its way",
+        )
+        .await;
+        if trap == Trap::Vanish {
+            place.link.set(Weather::Away);
+            tokio::time::sleep(away).await;
+            place.link.set(Weather::Fair);
+        }
+    };
+    let (answer, ()) = tokio::join!(client.put(put), meanwhile);
+    let found = place.rows().await;
+    place.link.set(Weather::Fair);
+    if answer.is_err() && found == "1" {
+        place.stream(&spec).await.unwrap();
+    }
+    (answer, found)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stream_learns_how_its_commit_ended_when_postgresql_is_back() {
+    let away = Duration::from_secs(14);
+    let (carried_out, vanished) = tokio::join!(
+        stream_while_away(Trap::GoAway(away), away),
+        stream_while_away(Trap::Vanish, away)
+    );
+    assert_eq!(carried_out.0.unwrap()["rowCount"], "2");
+    assert_eq!(carried_out.1, "1,2,3");
+    let told = assert_retryable(vanished.0, "a COMMIT that did not arrive");
+    assert!(
+        told.message.contains("nothing of the stream is kept"),
+        "{}",
+        told.message
+    );
+    assert_eq!(vanished.1, "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stream_in_doubt_is_told_to_look_and_not_to_send_again() {
+    let away = Duration::from_secs(75);
+    let (answer, found) = stream_while_away(Trap::GoAway(away), away).await;
+    let told = Told::from(answer.expect_err("PostgreSQL cannot be asked"));
+    assert_eq!(told.details["retryable"], "false", "{}", told.message);
+    assert!(
+        told.message
+            .contains("whether the rows are in the table; look there"),
+        "{}",
+        told.message
+    );
+    assert_eq!(found, "1,2,3", "and here they are");
+}
