@@ -173,7 +173,7 @@ fn where_the_accepted_are_not_told_apart_a_committed_write_lacks_rows() {
         accepted_are_kept: false,
         ..PROTOCOL
     };
-    breaks(&[I1], two_phases_with(rules));
+    breaks(&[I9], two_phases_with(rules));
 }
 
 #[test]

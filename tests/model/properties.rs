@@ -19,7 +19,7 @@ pub(crate) const I7: &str =
     "I7 rows are staged if and only if they are recorded, but for a crash of PostgreSQL";
 pub(crate) const I8: &str = "I8 a write that has ended changes no more and records no more";
 pub(crate) const I9: &str =
-    "I9 a write is said to lack rows if and only if it was decided and does";
+    "I9 a write is said to lack rows only where it does, and where a person took them";
 pub(crate) const RECEIPTS: &str =
     "a receipt that was given is never said to differ from the ledger";
 pub(crate) const END: &str =
@@ -76,11 +76,12 @@ pub(crate) fn invariants() -> Vec<Property<Protocol>> {
             };
             !state.recorded_late && state.first_end.is_none_or(stays)
         }),
-        always(I9, |_, state| {
+        always(I9, |model, state| {
             let lacks = state.decided.iter().any(|stream| state.target[stream] == 0);
             let is_said = state.write == Write::PreparedLost;
             let told = somebody_was_told(state, &[Answer::PreparedLost]);
-            (!is_said || lacks) && (!told || is_said)
+            let by_hand = state.by_hand < model.config.by_hand;
+            (!is_said || (lacks && by_hand)) && (!told || is_said)
         }),
         always(RECEIPTS, |_, state| {
             !somebody_was_told(state, &[Answer::Differs])

@@ -180,7 +180,11 @@ pub(crate) fn upsert(config: &Config, state: &State) -> Upsert {
     match state.write {
         Write::Absent if config.rules.tombstone => Upsert::Tombstone,
         Write::Open => Upsert::End,
-        Write::Absent | Write::Committing | Write::Committed | Write::Aborted => Upsert::Nothing,
+        Write::Absent
+        | Write::Committing
+        | Write::Committed
+        | Write::Aborted
+        | Write::PreparedLost => Upsert::Nothing,
     }
 }
 
