@@ -103,7 +103,7 @@ pub enum Command {
 
     /// List writes of many partitions and their state, newest first.
     ///
-    /// open: attempts are taken; committing: decided, the last rows are being made visible; committed: the rows are in the table; aborted: none are, nor will be.
+    /// open: attempts are taken; committing: decided, the last rows are being made visible; committed: the rows are in the table; aborted: none are, nor will be; prepared_lost: decided, and another session had rolled back prepared transactions with rows of it, as the reason says.
     /// Writes are forgotten when the server's --retention has passed since their end.
     Writes(Writes),
 
@@ -111,7 +111,8 @@ pub enum Command {
     ///
     /// Its streams are refused from then on and what they staged is removed. A write that is
     /// committed stays so. An id that is not known yet is refused from now on, so look at how it is
-    /// spelled. Exit status: 0 when the write is aborted now, 1 when it is committed or was not known.
+    /// spelled. A write whose id begins with stream: is a stream over several connections, which its server then
+    /// ends: its sender is told. Exit status: 0 when the write is aborted now, 1 when it is committed or was not known.
     Abort(Abort),
 
     /// Print completions of the command line for a shell.

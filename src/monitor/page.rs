@@ -257,7 +257,7 @@ fn writes(status: &Status) -> String {
 fn write(write: &LedgerWrite) -> Vec<String> {
     let kind = match write.state {
         "committed" => "good",
-        "aborted" => "bad",
+        "aborted" | "prepared_lost" => "bad",
         _ => "warn",
     };
     vec![

@@ -209,7 +209,7 @@ pub(super) async fn end_copies_into(
               AND pg_catalog.starts_with(a.application_name, $3::text))
         SELECT pg_catalog.pg_terminate_backend(ours.pid) FROM ours
         WHERE EXISTS (
-            SELECT FROM pg_catalog.pg_lock_status() l
+            SELECT FROM pg_catalog.pg_locks l
             WHERE l.pid = ours.pid AND l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted
               AND l.relation = (SELECT c.oid FROM pg_catalog.pg_class c
                                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -346,10 +346,10 @@ async fn roll_back(connection: Object<Connector>) {
 }
 
 /// Whether an error at COMMIT says that the transaction failed. One that ends the session does not,
-/// and neither does what a connection pooler says of a server it has lost.
+/// and neither does what a connection pooler says of a server it has lost: poolers use these classes.
 fn speaks_of_the_transaction(error: &DbError) -> bool {
-    let of_the_connection =
-        error.code().code().starts_with("08") || error.code().code().starts_with("57");
+    let class = error.code().code().get(..2);
+    let of_the_connection = matches!(class, Some("08" | "57" | "58" | "XX"));
     let ends_the_session = matches!(
         error.parsed_severity(),
         Some(Severity::Fatal | Severity::Panic)
