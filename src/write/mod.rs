@@ -7,6 +7,7 @@ mod commit;
 mod evolution;
 mod fan_out;
 mod lanes;
+mod liveness;
 mod permission;
 mod pipeline;
 mod preview;
@@ -14,6 +15,7 @@ mod reaper;
 mod sequences;
 mod session;
 mod single;
+mod sink;
 mod spec;
 mod target;
 mod targets;
@@ -23,10 +25,12 @@ mod writer;
 pub use budget::{Budget, BudgetConfig, Share};
 pub use check::{Expected, Finding, Verdict};
 pub use fan_out::FanOut;
+pub use liveness::heartbeat_interval;
 pub use pipeline::{EndOfStream, EndRecord, StreamMessage};
 pub use preview::{Preview, PreviewedColumn};
 pub use reaper::{Reaped, ReaperConfig};
-pub use session::WriteStatus;
+pub use session::{Begin, WriteStatus};
+pub use sink::{Named, SinkBatch};
 pub use spec::{
     AppendBy, AttemptId, Conversion, Form, IfExists, KeyedAction, Mode, Overflow, OverwriteWith,
     Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::fan_out::FanOut;
+use super::liveness::Streaming;
 use super::permission::{find_permitted, missing_table};
 use crate::auth::Caller;
 use crate::error::{Error, Result};
@@ -20,6 +21,8 @@ pub struct Writer {
     pub(super) pool: Pool,
     pub(super) fan_out: FanOut,
     pub(super) caller: Caller,
+    /// That of all callers.
+    pub(super) streaming: Streaming,
 }
 
 /// What the ledger holds.
@@ -38,6 +41,7 @@ impl Writer {
             pool,
             fan_out: FanOut::default(),
             caller: Caller::anybody(),
+            streaming: Streaming::default(),
         }
     }
 

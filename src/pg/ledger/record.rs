@@ -45,6 +45,17 @@ pub enum Publish {
     Nothing,
 }
 
+/// The batch of a streaming query that a write is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchPlace {
+    /// The output of the query.
+    pub sink_id: String,
+    /// Which of the sink's queries, counted from 0.
+    pub run: i32,
+    /// Which batch of the query.
+    pub batch: i64,
+}
+
 /// What begin records.
 #[derive(Debug)]
 pub struct NewWrite {
@@ -64,6 +75,10 @@ pub struct NewWrite {
     pub publish: Publish,
     /// Whose it is; none where nobody is asked.
     pub principal: Option<String>,
+    /// The driver that sends heartbeats for it.
+    pub driver: Option<String>,
+    /// The batch that it is.
+    pub batch: Option<BatchPlace>,
 }
 
 /// A write as the ledger has it.
@@ -99,6 +114,10 @@ pub struct LedgerWrite {
     pub created_at: String,
     /// When it ended; empty while it is open.
     pub finished_at: String,
+    /// The driver that sends heartbeats for it.
+    pub driver: Option<String>,
+    /// The batch that it is.
+    pub batch: Option<BatchPlace>,
 }
 
 /// A finished stream as the ledger has it.
@@ -195,7 +214,7 @@ impl WriteState {
 /// Of a write, in the order that [`read_write`] takes them in.
 pub(super) const WRITE_COLUMNS: &str = "write_id, spec, target_schema, target_name, target_oid, staging_name, publish, state,
     reason, row_count, byte_count, attempt_count, staging_schema, (created_at AT TIME ZONE 'UTC')::text || 'Z',
-    (finished_at AT TIME ZONE 'UTC')::text || 'Z', columns, principal";
+    (finished_at AT TIME ZONE 'UTC')::text || 'Z', columns, principal, driver, sink_id, sink_run, sink_batch";
 
 /// A write, of a row with [`WRITE_COLUMNS`].
 pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
@@ -230,6 +249,15 @@ pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
         attempt_count: u32::try_from(row.get::<_, i32>(11)).unwrap_or(0),
         created_at: row.get(13),
         finished_at: row.get::<_, Option<String>>(14).unwrap_or_default(),
+        driver: row.get(17),
+        batch: match (row.get(18), row.get(19), row.get(20)) {
+            (Some(sink_id), Some(run), Some(batch)) => Some(BatchPlace {
+                sink_id,
+                run,
+                batch,
+            }),
+            _ => None,
+        },
     })
 }
 
