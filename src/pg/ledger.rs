@@ -5,10 +5,11 @@
 
 mod record;
 
+pub(super) use self::record::from_bigint;
 pub use self::record::{
     Attempt, BatchPlace, Decision, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, WriteState,
 };
-use self::record::{WRITE_COLUMNS, from_bigint, read_attempt, read_write, to_bigint};
+use self::record::{WRITE_COLUMNS, read_attempt, read_write, to_bigint};
 use super::migration::explain_old;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};

@@ -47,8 +47,9 @@ pub use migration::{LedgerVersion, ensure_schema, has_schema, ledger_version, mi
 pub use password::PasswordSource;
 pub use pool::{Pool, PoolConfig, PoolUsage, Session, Timeouts, Usage};
 pub use prepared::{
-    Gid, check_can_end, commit_prepared, count_prepared, prepare, reserve_place, roll_back_one,
-    roll_back_prepared, two_phase_obstacle,
+    Gid, PreparedTransaction, PreparedTransactions, check_can_end, commit_prepared, count_prepared,
+    prepare, prepared_transactions, reserve_place, roll_back_one, roll_back_prepared,
+    two_phase_obstacle,
 };
 pub use reap::{drop_staging_of, ended_with_staging, expire_writes, forget_writes};
 pub use sequences::{check_sequences, move_sequences, sequence_columns};

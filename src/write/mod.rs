@@ -38,4 +38,6 @@ pub use spec::{
 pub use targets::Targets;
 pub use writer::{Overview, Writer};
 
-pub use crate::pg::{LedgerWrite, PoolUsage, Timeouts, Usage, WriteState};
+pub use crate::pg::{
+    LedgerWrite, PoolUsage, PreparedTransaction, PreparedTransactions, Timeouts, Usage, WriteState,
+};

@@ -9,8 +9,9 @@ use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::Stream;
 use crate::pg::{
-    LedgerVersion, LedgerWrite, Pool, Timeouts, Transaction, Usage, WriteState, count_writes,
-    ensure_schema, has_schema, ledger_version, recent_writes, writable_relations,
+    LedgerVersion, LedgerWrite, Pool, PreparedTransactions, Timeouts, Transaction, Usage,
+    WriteState, count_writes, ensure_schema, has_schema, ledger_version, prepared_transactions,
+    recent_writes, writable_relations,
 };
 use crate::plan::{Relation, TableName};
 
@@ -32,6 +33,8 @@ pub struct Overview {
     pub writes: Vec<LedgerWrite>,
     /// How many there are in each state.
     pub counts: Vec<(WriteState, u64)>,
+    /// What waits as prepared transactions.
+    pub prepared: PreparedTransactions,
 }
 
 impl Writer {
@@ -140,6 +143,7 @@ impl Writer {
             true => Overview {
                 writes: recent_writes(&transaction, limit).await?,
                 counts: count_writes(&transaction).await?,
+                prepared: prepared_transactions(&transaction, limit).await?,
             },
             false => Overview::default(),
         };

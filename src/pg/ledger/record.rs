@@ -203,7 +203,7 @@ impl WriteState {
         }
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self> {
+    pub(in crate::pg) fn parse(text: &str) -> Result<Self> {
         let mut all = Self::ALL.into_iter();
         all.find(|state| state.as_str() == text).ok_or_else(|| {
             Error::internal("the ledger holds a state that this pgflight does not know: a newer one wrote it, and is needed to go on")
@@ -279,6 +279,6 @@ pub(super) fn to_bigint(count: u64) -> i64 {
 }
 
 /// The way back.
-pub(super) fn from_bigint(count: i64) -> u64 {
+pub(in crate::pg) fn from_bigint(count: i64) -> u64 {
     u64::try_from(count).unwrap_or(0)
 }
