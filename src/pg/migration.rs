@@ -95,7 +95,12 @@ fn old(error: Error) -> Error {
 /// # Errors
 /// What PostgreSQL said.
 pub async fn has_schema(transaction: &Transaction) -> Result<bool> {
-    let statement = "SELECT pg_catalog.to_regclass('pgflight.migration') IS NOT NULL";
+    // Not by to_regclass: it asks the session's cache, which does not know yet what another session has just
+    // committed, whose lock this one waited for.
+    let statement = "
+        SELECT EXISTS (SELECT FROM pg_catalog.pg_class c
+                       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                       WHERE n.nspname = 'pgflight' AND c.relname = 'migration')";
     Ok(transaction.query_one(statement, &[]).await?.get(0))
 }
 

@@ -284,16 +284,14 @@ async fn a_write_lives_as_long_after_its_last_stream_as_after_its_begin() {
     let options = ["--reaper-interval", "50ms", "--write-ttl", "2s"];
     let (database, server, mut client) = setup(&options).await;
     begin(&mut client, "w", "", "PUBLISH_STAGED").await;
-    let (_end, messages) = held("w");
+    let (end, ended) = oneshot::channel::<()>();
+    let cut = Put::bare(attempt("w", 0, "cut"), &[rows()]).0;
+    let cut = stream::iter(cut).chain(stream::pending()).take_until(ended);
     let mut sender = server.client().await;
-    let running = tokio::spawn(async move { sender.put_stream(messages).await });
+    let running = tokio::spawn(async move { sender.put_stream(cut).await });
     sleep(Duration::from_secs(3)).await;
-    running.abort();
-    wait_until(
-        async || database.text(COPIES).await == "0",
-        "the stream is gone",
-    )
-    .await;
+    end.send(()).unwrap();
+    running.await.unwrap().expect_err("it has no end record");
     sleep(Duration::from_millis(1000)).await;
     assert_eq!(states(&database).await, "w open");
     wait_until(
