@@ -6,7 +6,7 @@ use std::time::Duration;
 use pgflight::error::Result;
 use tokio::time::{Instant, sleep};
 
-/// Tries before it gives up, however long they take.
+/// Tries before it gives up, when they take long: each may wait for a turn to copy.
 const TRIES: u32 = 6;
 /// The first pause, and the longest: each is twice as long as the one before. Up to as much again is added.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -72,6 +72,8 @@ struct Waiting {
     /// When the first of these began.
     away_since: Option<Instant>,
     pause: Duration,
+    /// All pauses since then.
+    paused: Duration,
 }
 
 impl Waiting {
@@ -82,24 +84,28 @@ impl Waiting {
             tries: 0,
             away_since: None,
             pause: FIRST_PAUSE,
+            paused: Duration::ZERO,
         }
     }
 
     /// After a try that failed: how long to wait before the next one; none when it is the last.
     fn pause(&mut self, began: Instant, ended: Instant, was_ready: bool) -> Option<Duration> {
         if was_ready {
-            (self.tries, self.away_since, self.pause) = (0, None, FIRST_PAUSE);
+            (self.tries, self.away_since) = (0, None);
+            (self.pause, self.paused) = (FIRST_PAUSE, Duration::ZERO);
             self.ready_tries += 1;
         }
         self.tries += 1;
         let away_since = *self
             .away_since
             .get_or_insert(if was_ready { ended } else { began });
-        let is_over = self.tries >= TRIES && ended.duration_since(away_since) >= self.patience;
+        let is_long = ended.duration_since(away_since) >= self.patience;
+        let is_over = self.paused >= self.patience || is_long && self.tries >= TRIES;
         if is_over || self.ready_tries >= TRIES {
             return None;
         }
         let pause = self.pause;
+        self.paused += pause;
         self.pause = (pause * 2).min(LONGEST_PAUSE);
         Some(pause)
     }
@@ -114,9 +120,9 @@ mod tests {
     use super::{Patience, TRIES, Waiting};
 
     /// Tries that each take so long: how many there are, and how long they and the pauses take in all.
-    fn tried(each: Duration, was_ready: bool) -> (u32, Duration) {
+    fn tried(patience: u64, each: Duration, was_ready: bool) -> (u32, Duration) {
         let first = Instant::now();
-        let mut waiting = Waiting::new(Patience(Duration::from_secs(60)));
+        let mut waiting = Waiting::new(Patience(Duration::from_secs(patience)));
         let (mut count, mut now) = (0, first);
         loop {
             count += 1;
@@ -131,18 +137,21 @@ mod tests {
 
     #[test]
     fn a_server_that_is_away_is_waited_for_as_long_as_asked() {
-        let (_, waited) = tried(Duration::ZERO, false);
+        let (_, waited) = tried(60, Duration::ZERO, false);
         assert!((60..75).contains(&waited.as_secs()), "{waited:?}");
+        let (count, waited) = tried(1, Duration::ZERO, false);
+        assert!(count == 3 && waited.as_secs() <= 2, "{count} in {waited:?}");
+        assert_eq!(tried(0, Duration::ZERO, false).0, 1);
     }
 
     #[test]
     fn tries_that_reach_postgresql_are_counted() {
-        assert_eq!(tried(Duration::ZERO, true).0, TRIES);
-        assert_eq!(tried(Duration::from_secs(600), true).0, TRIES);
+        assert_eq!(tried(60, Duration::ZERO, true).0, TRIES);
+        assert_eq!(tried(60, Duration::from_secs(600), true).0, TRIES);
     }
 
     #[test]
     fn slow_failures_get_as_many_tries_as_fast_ones() {
-        assert_eq!(tried(Duration::from_secs(600), false).0, TRIES);
+        assert_eq!(tried(60, Duration::from_secs(600), false).0, TRIES);
     }
 }
