@@ -106,6 +106,13 @@ with pgflight.connect("grpc+tls://flight.example:8815", token=os.environ["TOKEN"
     client.begin("public.trips", pyarrow.schema({"id": pyarrow.int64()}), write_id="nightly-42")
 END
 """,
+    "When an alert fires": r"""
+psql --quiet --dbname trips --set "gid=pgflight:$(printf '%032d' 0):$(cat /proc/sys/kernel/random/uuid)" <<'END'
+BEGIN;
+INSERT INTO trips VALUES (3, 0);
+PREPARE TRANSACTION :'gid';
+END
+""",
 }
 
 #: What somebody gets who has no token.
@@ -179,6 +186,7 @@ def test_the_page_leads_from_the_package_to_a_service_and_through_what_befalls_i
         assert done.returncode == 0, done.stdout + done.stderr
         with psycopg.connect(re.sub("/postgres$", "/trips", url)) as trips:
             assert trips.execute("SELECT * FROM trips").fetchall() == [(1, 7.5), (2, 9.0)]
+            assert trips.execute("SELECT * FROM pg_prepared_xacts").fetchall() == []
     assert "row_count=2" in done.stdout
     assert "changed now: limits.stream_timeout" in done.stdout
     assert "FAILS" not in done.stdout

@@ -47,7 +47,7 @@ async fn findings(target: &TargetConfig, table: Option<&TableName>) -> Result<Ve
     let writer = Writer::new(Pool::new(&target.connection, &target.pool)?);
     writer.check(START_TIMEOUT).await?;
     let expected = Expected {
-        connections: target.pool.max_copies + target.pool.control_connections,
+        connections: target.pool.connections(),
         tls_mode: target.connection.tls_mode().map(str::to_owned),
     };
     let mut findings = writer.check_database(&expected).await?;

@@ -3,13 +3,15 @@
 //! Each file is an attempt of one write, so that several are sent at once, one whose stream breaks is sent
 //! again, and the commit publishes all or nothing.
 
+mod heartbeats;
+mod patience;
 mod progress;
 
 use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -24,13 +26,13 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+use self::heartbeats::Heartbeats;
+use self::patience::Patience;
 use self::progress::{FileProgress, Progress};
 use super::{complain, interrupts, say};
 
-/// How often a call or a file is tried that the server could not take right now, and the first pause, which
-/// doubles: about half a minute in all, as long as a server may take to come back.
-const TRIES: u32 = 6;
-const PAUSE: Duration = Duration::from_secs(1);
+/// A commit that takes longer is told of.
+const TELL_AFTER: Duration = Duration::from_secs(1);
 /// Batches that are read ahead of the stream.
 const READ_AHEAD: usize = 2;
 
@@ -45,38 +47,48 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
     let write = RemoteWrite {
         write_id: write_id.unwrap_or_else(|| format!("load-{}", uuid::Uuid::new_v4())),
         target: options.target.clone(),
+        driver: uuid::Uuid::new_v4().to_string(),
     };
+    let patience = Patience(options.retry_timeout);
     let began = Instant::now();
     let spec = spec(&options);
     let begin = || client.begin(&write, spec.clone(), &schema);
-    let begun = again("begin", complain, begin).await?;
+    let begun = patience.again("begin", complain, begin).await?;
     if begun.is_committed {
         say(&format!(
-            "write {} was committed before, with {} rows in {}; nothing was sent",
+            "write {} was committed before{}, with {} rows in {}; nothing was sent",
             write.write_id,
+            match &*begun.finished_at {
+                "" => String::new(),
+                at => format!(", at {at}"),
+            },
             HumanCount(begun.row_count),
             begun.table
         ));
         return Ok(ExitCode::SUCCESS);
     }
+    let _heartbeats = begun
+        .heartbeat_interval
+        .map(|interval| Heartbeats::start(&client, &write, interval));
     let mut interrupts = interrupts()?;
     let sent = tokio::select! {
-        sent = send_all(&client, &write, &files, options.jobs) => sent,
+        sent = send_all(&client, &write, &files, options.jobs, patience) => sent,
         _ = interrupts.recv() => Err(Error::cancelled("interrupted; nothing was written")),
     };
     let receipts = match sent {
         Ok(receipts) => receipts,
         Err(error) => {
-            // Best effort: what is left ends when nothing was heard of it for the server's --write-ttl.
+            // Best effort: what is left ends when no heartbeat was heard for the server's --driver-ttl.
             client.abort(&write, "pgflight load failed").await.ok();
             return Err(error);
         }
     };
     let committed = async {
-        let mut committing = pin!(again("commit", complain, || client.commit(&write, &receipts)));
+        let commit = || client.commit(&write, &receipts);
+        let mut committing = pin!(patience.again("commit", complain, commit));
         tokio::select! {
             done = &mut committing => done,
-            () = sleep(PAUSE) => {
+            () = sleep(TELL_AFTER) => {
                 complain("all rows are sent; waiting for PostgreSQL to commit them");
                 committing.await
             }
@@ -169,11 +181,12 @@ async fn send_all(
     write: &RemoteWrite,
     files: &[RowFile],
     jobs: u8,
+    patience: Patience,
 ) -> Result<Vec<AttemptReceipt>> {
     let progress = Progress::new(files.iter().map(|file| file.byte_count));
     let numbered = (0..).zip(files.iter().zip(progress.files()));
     let sending = stream::iter(numbered)
-        .map(|(partition, (file, done))| send(client, write, partition, file, done))
+        .map(|(partition, (file, done))| send(client, write, partition, (file, done), patience))
         .buffer_unordered(jobs.into())
         .try_collect();
     let sent = tokio::select! {
@@ -189,11 +202,12 @@ async fn send(
     client: &Client,
     write: &RemoteWrite,
     partition: u32,
-    file: &RowFile,
-    done: &FileProgress,
+    (file, done): (&RowFile, &FileProgress),
+    patience: Patience,
 ) -> Result<AttemptReceipt> {
     let tell = |message: &str| done.complain(message);
-    again(&file.path.display().to_string(), tell, || {
+    let ready = AtomicBool::new(false);
+    let attempt = || {
         done.reset();
         let attempt_id = uuid::Uuid::new_v4().to_string();
         let batches = read(file.clone(), done.clone());
@@ -203,10 +217,12 @@ async fn send(
             attempt_id,
             Arc::clone(&file.schema),
             batches,
+            &ready,
         )
-    })
-    .await
-    .map_err(|error| error.with_message(|message| format!("{}: {message}", file.path.display())))
+    };
+    let name = file.path.display().to_string();
+    let sent = patience.again_from(&ready, &name, tell, attempt).await;
+    sent.map_err(|error| error.with_message(|message| format!("{name}: {message}")))
 }
 
 /// The batches of a file, read by a thread that may wait for the disk.
@@ -233,26 +249,6 @@ fn read(
     stream::unfold(receiver, |mut receiver| async {
         receiver.recv().await.map(|batch| (batch, receiver))
     })
-}
-
-/// Does something again while the server says that this may help, and tells of it.
-async fn again<T>(
-    what: &str,
-    tell: impl Fn(&str),
-    mut act: impl AsyncFnMut() -> Result<T>,
-) -> Result<T> {
-    let mut pause = PAUSE;
-    for _ in 1..TRIES {
-        match act().await {
-            Err(error) if error.kind().is_retryable() => {
-                tell(&format!("{what}: {error}; trying again"));
-                sleep(pause).await;
-                pause *= 2;
-            }
-            done => return done,
-        }
-    }
-    act().await
 }
 
 fn tell(done: &RemoteStatus, file_count: usize, time: Duration) {

@@ -119,6 +119,8 @@ fn change_server(changes: &mut Changes, old: &ServerConfig, new: &ServerConfig) 
         max_connections,
         max_connections_per_peer,
         drain_timeout,
+        // A part of writes.driver_ttl.
+        heartbeat_interval: _,
     } = limits;
     let new = &new.limits;
     changes.live("limits.idle_timeout", idle_timeout, &new.idle_timeout);
@@ -154,11 +156,13 @@ fn change_reaper(changes: &mut Changes, old: &ReaperConfig, new: &ReaperConfig) 
         interval,
         write_ttl,
         prepared_ttl,
+        driver_ttl,
         retention,
     } = old;
     changes.live("writes.reaper_interval", interval, &new.interval);
     changes.live("writes.write_ttl", write_ttl, &new.write_ttl);
     changes.live("writes.prepared_ttl", prepared_ttl, &new.prepared_ttl);
+    changes.live("writes.driver_ttl", driver_ttl, &new.driver_ttl);
     changes.live("writes.retention", retention, &new.retention);
 }
 

@@ -67,6 +67,7 @@ pub(super) struct LimitsFile {
 pub(super) struct WritesFile {
     pub(super) write_ttl: Option<Time>,
     pub(super) prepared_ttl: Option<Time>,
+    pub(super) driver_ttl: Option<Time>,
     pub(super) retention: Option<Time>,
     pub(super) reaper_interval: Option<Time>,
 }

@@ -1,6 +1,7 @@
 //! What the command line says to `pgflight load`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Map, Value};
@@ -42,6 +43,10 @@ pub struct Load {
     /// Files that are sent at once, each by a stream of its own.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub jobs: u8,
+
+    /// How long a call or a file is tried again while the server or PostgreSQL is away.
+    #[arg(long, env = "PGFLIGHT_RETRY_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub retry_timeout: Duration,
 
     /// What parts the fields of CSV.
     #[arg(long, value_name = "CHARACTER", default_value = ",")]

@@ -170,8 +170,8 @@ pub struct Serve {
     #[arg(long, env = "PGFLIGHT_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
 
-    /// Open writes of many partitions are aborted when nothing was heard of them for so long; longer
-    /// than the longest pause of any job.
+    /// Open writes of many partitions whose driver sends no heartbeats are aborted when nothing was heard
+    /// of them for so long; longer than the longest pause of any job.
     #[arg(long, env = "PGFLIGHT_WRITE_TTL", value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
     pub write_ttl: Duration,
 
@@ -179,6 +179,11 @@ pub struct Serve {
     /// dead rows anywhere in the cluster.
     #[arg(long, env = "PGFLIGHT_PREPARED_TTL", value_name = "TIME", default_value = "6h", value_parser = humantime::parse_duration)]
     pub prepared_ttl: Duration,
+
+    /// Open writes are aborted when their driver has sent heartbeats and was then not heard for so long,
+    /// even while tasks of them run. Time in which no server could take a heartbeat is not counted.
+    #[arg(long, env = "PGFLIGHT_DRIVER_TTL", value_name = "TIME", default_value = "3m", value_parser = humantime::parse_duration)]
+    pub driver_ttl: Duration,
 
     /// Writes that have ended are remembered for so long: a job that is run again within it is
     /// recognised by its write id.

@@ -47,7 +47,7 @@ fn load(text: &str, arguments: &[&str]) -> Result<Config, String> {
 
 /// Section and key of the file, the option, and two values that are not the default, as the file and as the
 /// command line have them.
-const OPTIONS: [(&str, &str, &str, &str, &str); 26] = [
+const OPTIONS: [(&str, &str, &str, &str, &str); 27] = [
     (
         "server",
         "listen",
@@ -114,6 +114,7 @@ const OPTIONS: [(&str, &str, &str, &str, &str); 26] = [
     ),
     ("writes", "write_ttl", "--write-ttl", "\"7s\"", "8s"),
     ("writes", "prepared_ttl", "--prepared-ttl", "\"7s\"", "8s"),
+    ("writes", "driver_ttl", "--driver-ttl", "\"7s\"", "8s"),
     ("writes", "retention", "--retention", "\"8s\"", "9s"),
     (
         "writes",

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::Spanned;
 
@@ -19,10 +20,12 @@ use crate::auth::{
 use crate::error::{Error, Result, chain};
 use crate::flight::{CallLimits, ServerConfig, TlsFiles};
 use crate::telemetry::{LogFormat, check_filter};
-use crate::write::{Budget, BudgetConfig, FanOut, ReaperConfig};
+use crate::write::{Budget, BudgetConfig, FanOut, ReaperConfig, heartbeat_interval};
 
 /// Who calls with a token that was given by flag.
 const ONLY_PRINCIPAL: &str = "client";
+/// Room for three heartbeats, of which a driver sends one each second at most.
+const MIN_DRIVER_TTL: Duration = Duration::from_secs(3);
 
 /// All that a server is told, each part as the module takes it that it is for.
 #[derive(Debug, Clone)]
@@ -109,6 +112,7 @@ impl Config {
                 max_connections: options.max_connections.into(),
                 max_connections_per_peer: options.max_connections_per_peer.into(),
                 drain_timeout: options.drain_timeout,
+                heartbeat_interval: heartbeat_interval(options.driver_ttl),
             },
         };
         let identity = identity(&options, &file, &mut problems);
@@ -117,6 +121,14 @@ impl Config {
                 "--listen and --metrics-listen (in the file server.listen and metrics.listen) are both {}; \
                  give one of them another port",
                 options.listen
+            ));
+        }
+        if options.driver_ttl < MIN_DRIVER_TTL {
+            problems.add(format!(
+                "--driver-ttl (in the file writes.driver_ttl) is {}; it takes {} at least, since drivers send a \
+                 heartbeat each second at most",
+                humantime::format_duration(options.driver_ttl),
+                humantime::format_duration(MIN_DRIVER_TTL)
             ));
         }
         problems.into_result()?;
@@ -128,6 +140,7 @@ impl Config {
                 interval: options.reaper_interval,
                 write_ttl: options.write_ttl,
                 prepared_ttl: options.prepared_ttl,
+                driver_ttl: options.driver_ttl,
                 retention: options.retention,
             },
             log,
@@ -253,6 +266,11 @@ pub(super) fn fill(options: &mut Serve, file: &File) {
             "prepared_ttl",
             &mut options.prepared_ttl,
             file.writes.prepared_ttl,
+        ),
+        (
+            "driver_ttl",
+            &mut options.driver_ttl,
+            file.writes.driver_ttl,
         ),
         ("retention", &mut options.retention, file.writes.retention),
         (

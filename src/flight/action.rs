@@ -11,7 +11,7 @@ use super::gate::Limits;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::proto::v1;
-use crate::write::{KeyedAction, Mode, Preview, Targets, WriteState, WriteStatus};
+use crate::write::{Begin, KeyedAction, Mode, Named, Preview, Targets, WriteState, WriteStatus};
 
 /// An action by its name on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,16 +22,18 @@ pub(super) enum ActionName {
     Abort,
     Status,
     Plan,
+    Heartbeat,
 }
 
 impl ActionName {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Info,
         Self::Begin,
         Self::Commit,
         Self::Abort,
         Self::Status,
         Self::Plan,
+        Self::Heartbeat,
     ];
 
     pub(super) fn parse(name: &str) -> Result<Self> {
@@ -55,6 +57,7 @@ impl ActionName {
             Self::Abort => "abort",
             Self::Status => "status",
             Self::Plan => "plan",
+            Self::Heartbeat => "heartbeat",
         }
     }
 
@@ -68,6 +71,7 @@ impl ActionName {
             Self::Abort => "AbortRequest -> WriteStatus: end a write without publishing",
             Self::Status => "StatusRequest -> WriteStatus: where a write stands",
             Self::Plan => "PlanRequest -> PlanResponse: what a write would do, by column",
+            Self::Heartbeat => "HeartbeatRequest -> HeartbeatResponse: this driver is alive",
         }
     }
 }
@@ -83,12 +87,19 @@ pub(super) fn list() -> Vec<ActionType> {
         .collect()
 }
 
+/// What every client is told of this server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    pub(super) max_message_bytes: u64,
+    pub(super) heartbeat_seconds: u32,
+}
+
 /// Carries out an action and gives the body of its one result.
 pub(super) async fn act(
     targets: &Targets,
     name: ActionName,
     action: Action,
-    max_message_bytes: u64,
+    told: Told,
     limits: Limits,
 ) -> Result<Bytes> {
     let envelope = Envelope::parse(&action.body)?;
@@ -100,23 +111,34 @@ pub(super) async fn act(
             return envelope::encode(
                 &v1::InfoResponse {
                     version,
-                    max_message_bytes,
-                    ..Default::default()
+                    max_message_bytes: told.max_message_bytes,
+                    heartbeat_seconds: told.heartbeat_seconds,
                 },
                 form,
             );
         }
         ActionName::Begin => {
             let request: v1::BeginRequest = envelope.decode()?;
-            let write_id = command::write_id(request.write_id)?;
+            let named = command::named(request.write_id, request.sink)?;
+            let driver = command::driver(request.driver)?;
             let (target, spec) = command::write_spec(request.spec)?;
             let schema = decode::schema(&request.arrow_schema, limits)?;
             let (_, writer) = targets.find(&target)?;
-            let deed = Deed::new(writer.caller(), "begin");
+            let caller = writer.caller();
+            let deed = Deed::new(caller, "begin");
             let deed = deed.into_table(&spec.table, spec.mode.write_mode());
-            let ledger_id = writer.caller().ledger_id(&write_id);
-            let begun = writer.begin(&ledger_id, &spec, &schema).await;
-            finished(writer.caller(), deed.of_write(&write_id), begun)?
+            let (deed, named) = match named {
+                Named::Id(id) => (deed.of_write(&id), Named::Id(caller.ledger_id(&id))),
+                Named::Batch(batch) => (deed.of_write(&batch.name(0)), Named::Batch(batch)),
+            };
+            let begin = Begin {
+                named: &named,
+                spec: &spec,
+                schema: &schema,
+                driver: driver.as_deref(),
+            };
+            let begun = writer.begin(&begin).await;
+            finished(caller, deed, begun)?
         }
         ActionName::Commit => {
             let request: v1::CommitRequest = envelope.accept_answers_in("receipts").decode()?;
@@ -150,6 +172,20 @@ pub(super) async fn act(
             let (_, writer) = targets.find(&target)?;
             return envelope::encode(&plan_response(writer.preview(&spec, &schema).await?), form);
         }
+        ActionName::Heartbeat => {
+            let request: v1::HeartbeatRequest = envelope.decode()?;
+            let driver = command::driver(request.driver)?.ok_or_else(|| {
+                Error::invalid_command(
+                    "the heartbeat names no driver; give the id that begin was given",
+                )
+            })?;
+            let (_, writer) = targets.find(&request.target)?;
+            let open = writer.heartbeat(&driver).await?;
+            let caller = writer.caller();
+            let open_write_ids = open.iter().map(|id| caller.write_id(id).to_owned());
+            let open_write_ids = open_write_ids.collect();
+            return envelope::encode(&v1::HeartbeatResponse { open_write_ids }, form);
+        }
         ActionName::Status => {
             let request: v1::StatusRequest = envelope.decode()?;
             let write_id = command::write_id(request.write_id)?;
@@ -159,7 +195,7 @@ pub(super) async fn act(
             own(caller, status)?
         }
     };
-    write_status(status, max_message_bytes, form)
+    write_status(status, told, form)
 }
 
 /// Records what was done to a write, and tells it to its caller.
@@ -216,7 +252,12 @@ fn plan_response(preview: Preview) -> v1::PlanResponse {
     }
 }
 
-fn write_status(status: WriteStatus, max_message_bytes: u64, form: WireForm) -> Result<Bytes> {
+/// A time of the ledger, which has a blank between date and time.
+fn rfc3339(time: &str) -> String {
+    time.replacen(' ', "T", 1)
+}
+
+fn write_status(status: WriteStatus, told: Told, form: WireForm) -> Result<Bytes> {
     let state = match status.state {
         WriteState::Open => v1::WriteState::Open,
         WriteState::Committing => v1::WriteState::Committing,
@@ -245,7 +286,10 @@ fn write_status(status: WriteStatus, max_message_bytes: u64, form: WireForm) -> 
         byte_count: status.byte_count,
         attempt_count: status.attempt_count,
         reason: status.reason,
-        max_message_bytes,
+        max_message_bytes: told.max_message_bytes,
+        heartbeat_seconds: told.heartbeat_seconds,
+        finished_at: rfc3339(&status.finished_at),
+        existed: status.existed,
         lost: status
             .lost
             .into_iter()

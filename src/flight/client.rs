@@ -1,5 +1,6 @@
 //! The other end of the wire: what `pgflight load` sends to a running server.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +71,10 @@ pub struct RemoteStatus {
     pub row_count: u64,
     /// Bytes of COPY.
     pub byte_count: u64,
+    /// When it ended, as RFC 3339; empty while it is open.
+    pub finished_at: String,
+    /// Between two heartbeats of its driver; none where the server takes none.
+    pub heartbeat_interval: Option<Duration>,
 }
 
 /// A write of many partitions, as its calls name it.
@@ -79,6 +84,8 @@ pub struct RemoteWrite {
     pub write_id: String,
     /// The server's target; empty for its default.
     pub target: String,
+    /// Who sends its heartbeats, by an id of its own.
+    pub driver: String,
 }
 
 impl Client {
@@ -161,7 +168,7 @@ impl Client {
             spec: Some(spec),
             arrow_schema: schema.into(),
             sink: None,
-            driver: String::new(),
+            driver: write.driver.clone(),
         };
         self.act("begin", envelope::encode(&request, WireForm::Protobuf)?)
             .await
@@ -200,7 +207,21 @@ impl Client {
             .await
     }
 
-    /// Sends the rows of an attempt. An error among the batches ends the stream without its end record,
+    /// Says that the driver of a write is alive.
+    ///
+    /// # Errors
+    /// What the server said.
+    pub async fn heartbeat(&self, write: &RemoteWrite) -> Result<()> {
+        let request = v1::HeartbeatRequest {
+            driver: write.driver.clone(),
+            target: write.target.clone(),
+        };
+        let body = envelope::encode(&request, WireForm::Protobuf)?;
+        let v1::HeartbeatResponse { .. } = self.ask("heartbeat", body).await?;
+        Ok(())
+    }
+
+    /// Sends the rows of an attempt, and sets `ready` when PostgreSQL has begun to take them. An error among the batches ends the stream without its end record,
     /// so that the server keeps nothing, and is given as it is.
     ///
     /// # Errors
@@ -212,13 +233,14 @@ impl Client {
         attempt_id: String,
         schema: SchemaRef,
         batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+        ready: &AtomicBool,
     ) -> Result<AttemptReceipt> {
         let command = v1::AttemptCommand {
             write_id: write.write_id.clone(),
             partition_id,
             attempt_id,
             target: write.target.clone(),
-            announce_ready: false,
+            announce_ready: true,
         };
         let command = envelope::encode(&command, WireForm::Protobuf)?;
         let batches = batches.map_err(|error| FlightError::ExternalError(Box::new(error)));
@@ -239,6 +261,7 @@ impl Client {
             let mut answers = self.flight.clone().do_put(request).await?.into_inner();
             let mut last = None;
             while let Some(answer) = answers.message().await? {
+                ready.store(true, Ordering::Relaxed);
                 last = Some(answer.app_metadata);
             }
             Ok::<_, Status>(last)
@@ -254,6 +277,22 @@ impl Client {
     }
 
     async fn act(&self, action: &str, body: Bytes) -> Result<RemoteStatus> {
+        let status: v1::WriteStatus = self.ask(action, body).await?;
+        let interval = Duration::from_secs(status.heartbeat_seconds.into());
+        Ok(RemoteStatus {
+            is_committed: status.state() == v1::WriteState::Committed,
+            table: status.table,
+            row_count: status.row_count,
+            byte_count: status.byte_count,
+            finished_at: status.finished_at,
+            heartbeat_interval: (!interval.is_zero()).then_some(interval),
+        })
+    }
+
+    async fn ask<M>(&self, action: &str, body: Bytes) -> Result<M>
+    where
+        M: prost::Message + prost::Name + Default + serde::de::DeserializeOwned,
+    {
         let request = self.request(Action::new(action, body));
         let answered = async {
             let mut answers = self.flight.clone().do_action(request).await?.into_inner();
@@ -261,13 +300,7 @@ impl Client {
         };
         let answer = answered.await.map_err(|status| from_status(&status))?;
         let answer = answer.ok_or_else(|| Error::internal("the server sent no answer"))?;
-        let status: v1::WriteStatus = Envelope::parse(&answer.body)?.decode()?;
-        Ok(RemoteStatus {
-            is_committed: status.state() == v1::WriteState::Committed,
-            table: status.table,
-            row_count: status.row_count,
-            byte_count: status.byte_count,
-        })
+        Envelope::parse(&answer.body)?.decode()
     }
 
     fn request<T>(&self, message: T) -> Request<T> {

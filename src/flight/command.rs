@@ -10,12 +10,14 @@ use crate::error::{Error, Result};
 use crate::plan::{Ident, TableName};
 use crate::proto::v1;
 use crate::write::{
-    AppendBy, AttemptId, Conversion, EndRecord, Form, IfExists, KeyedAction, Mode, Overflow,
-    OverwriteWith, Rounding, SchemaEvolution, Unit, WriteSpec,
+    AppendBy, AttemptId, Conversion, EndRecord, Form, IfExists, KeyedAction, Mode, Named, Overflow,
+    OverwriteWith, Rounding, SchemaEvolution, SinkBatch, Unit, WriteSpec,
 };
 
 /// Ids are keys of the ledger and stand in logs: long enough for any job's name, no longer.
 const MAX_ID_BYTES: usize = 128;
+/// With the number of a batch it is an id.
+const MAX_SINK_BYTES: usize = 100;
 
 /// What a DoPut is to do.
 #[derive(Debug)]
@@ -88,6 +90,50 @@ pub(super) fn end_record(app_metadata: &[u8]) -> Result<EndRecord> {
 /// Checks a write id.
 pub(super) fn write_id(id: String) -> Result<String> {
     checked_id("write_id", id)
+}
+
+/// Reads how a write is named: by an id, or by the batch of a streaming query that it is.
+pub(super) fn named(write_id: String, sink: Option<v1::SinkBatch>) -> Result<Named> {
+    let Some(sink) = sink else {
+        return Ok(Named::Id(self::write_id(write_id)?));
+    };
+    if !write_id.is_empty() {
+        return Err(Error::invalid_command(
+            "the command has both write_id and sink; the server names the write of a batch: leave write_id empty",
+        ));
+    }
+    let sink_id = sink.sink_id;
+    if sink_id.is_empty() || sink_id.len() > MAX_SINK_BYTES || sink_id.contains('\0') {
+        return Err(Error::invalid_command(format!(
+            "sink_id must have 1 to {MAX_SINK_BYTES} bytes and no NUL"
+        )));
+    }
+    let query_id = match sink.query_id.is_empty() {
+        true if sink.resume => {
+            return Err(Error::invalid_command(
+                "resume adopts a query, and the command has no query_id; name the query, or use another sink_id",
+            ));
+        }
+        true => String::new(),
+        false => checked_id("query_id", sink.query_id)?,
+    };
+    let batch_id = i64::try_from(sink.batch_id).map_err(|_| {
+        Error::invalid_command("batch_id is too large for a batch of a streaming query")
+    })?;
+    Ok(Named::Batch(SinkBatch {
+        sink_id,
+        query_id,
+        batch_id,
+        resume: sink.resume,
+    }))
+}
+
+/// Reads the id of a driver; none where it is empty.
+pub(super) fn driver(id: String) -> Result<Option<String>> {
+    match id.is_empty() {
+        true => Ok(None),
+        false => checked_id("driver", id).map(Some),
+    }
 }
 
 /// Reads what a receipt says about its attempt: which one, and its rows.

@@ -69,6 +69,8 @@ pub struct CallLimits {
     pub max_connections_per_peer: usize,
     /// How long running streams may go on after the signal to end.
     pub drain_timeout: Duration,
+    /// How often drivers are to send a heartbeat.
+    pub heartbeat_interval: Duration,
 }
 
 /// A server that listens already but serves nobody yet.

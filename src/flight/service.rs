@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, field};
 
-use super::action::{self, ActionName};
+use super::action::{self, ActionName, Told};
 use super::auth::SessionToken;
 use super::gate::Limits;
 use super::meter::Messages;
@@ -44,6 +44,15 @@ impl Service {
     fn targets<T>(&self, request: &Request<T>) -> Targets {
         let caller = request.extensions().get::<Caller>().cloned();
         self.targets.on_behalf_of(caller.unwrap_or_default())
+    }
+
+    /// What every client is told.
+    fn told(&self) -> Told {
+        let interval = self.call_limits.borrow().heartbeat_interval;
+        Told {
+            max_message_bytes: self.max_message_bytes,
+            heartbeat_seconds: u32::try_from(interval.as_secs()).unwrap_or(u32::MAX),
+        }
     }
 
     /// What a message may become: Arrow data compresses to a quarter or so, and what claims to be far
@@ -158,14 +167,7 @@ impl FlightService for Service {
             if name == ActionName::Begin {
                 self.life.refuse_when_draining()?;
             }
-            action::act(
-                &targets,
-                name,
-                action,
-                self.max_message_bytes,
-                self.limits(),
-            )
-            .await
+            action::act(&targets, name, action, self.told(), self.limits()).await
         };
         let outcome = async {
             outcome

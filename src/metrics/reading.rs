@@ -1,6 +1,7 @@
 //! What is read when somebody asks, and the text that Prometheus reads.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::registry::{METRICS, totals};
 
@@ -26,6 +27,10 @@ pub struct TargetReadings {
     pub is_up: bool,
     /// Writes in the ledger by state; none when they could not be counted.
     pub writes: Vec<(&'static str, u64)>,
+    /// Prepared transactions of pgflight.
+    pub prepared_count: u64,
+    /// How long the oldest of them has waited.
+    pub prepared_oldest: Duration,
 }
 
 /// All metrics in the text format of OpenMetrics.
@@ -71,6 +76,10 @@ fn set(target: &TargetReadings) {
     }
     let is_up = metrics.postgresql_up.get_or_create_owned(&[name()]);
     is_up.set(i64::from(target.is_up));
+    let prepared = metrics.prepared.get_or_create_owned(&[name()]);
+    prepared.set(gauge(target.prepared_count));
+    let oldest = metrics.prepared_oldest.get_or_create_owned(&[name()]);
+    oldest.set(target.prepared_oldest.as_secs_f64());
     for (state, count) in &target.writes {
         let labels = [name(), ("state", (*state).to_owned())];
         metrics

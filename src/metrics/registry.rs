@@ -65,6 +65,14 @@ const WRITES: Metric = Metric(
     "pgflight_writes",
     "How many writes of many partitions does the ledger hold, by state?",
 );
+const PREPARED_TRANSACTIONS: Metric = Metric(
+    "pgflight_prepared_transactions",
+    "How many prepared transactions of pgflight are there?",
+);
+const PREPARED_OLDEST_SECONDS: Metric = Metric(
+    "pgflight_prepared_oldest_seconds",
+    "How long has the oldest prepared transaction of pgflight waited?",
+);
 const PUBLISHING: Metric = Metric(
     "pgflight_publishing",
     "How many writes is this server publishing right now?",
@@ -158,6 +166,8 @@ pub(super) struct Metrics {
     pub(super) memory_used: ByLabel<Gauge>,
     pub(super) memory_limit: ByLabel<Gauge>,
     pub(super) writes: Family<Labels<2>, Gauge>,
+    pub(super) prepared: Family<Labels<1>, Gauge>,
+    pub(super) prepared_oldest: Family<Labels<1>, Gauge<f64, AtomicU64>>,
     publishing: Gauge,
     publish_seconds: Family<Label, Histogram, fn() -> Histogram>,
     published_rows: Counter,
@@ -195,6 +205,8 @@ impl Metrics {
         let memory_used = add(&mut registry, MEMORY_USED_BYTES);
         let memory_limit = add(&mut registry, MEMORY_LIMIT_BYTES);
         let writes = add(&mut registry, WRITES);
+        let prepared = add(&mut registry, PREPARED_TRANSACTIONS);
+        let prepared_oldest = add(&mut registry, PREPARED_OLDEST_SECONDS);
         let publishing = add(&mut registry, PUBLISHING);
         let publish_seconds = Family::new_with_constructor(waits as fn() -> Histogram);
         register(&mut registry, PUBLISH_SECONDS, publish_seconds.clone());
@@ -244,6 +256,8 @@ impl Metrics {
             memory_used,
             memory_limit,
             writes,
+            prepared,
+            prepared_oldest,
             publishing,
             publish_seconds,
             published_rows,

@@ -128,6 +128,8 @@ impl Answers {
                 writes: counts
                     .map(|(state, count)| (state.as_str(), *count))
                     .collect(),
+                prepared_count: ledger.prepared.count,
+                prepared_oldest: ledger.prepared.oldest,
             }
         });
         Readings {

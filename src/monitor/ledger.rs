@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::error::ErrorKind;
-use crate::write::{LedgerWrite, WriteState, Writer};
+use crate::write::{LedgerWrite, PreparedTransactions, WriteState, Writer};
 
 /// How old an answer may be.
 const FRESH: Duration = Duration::from_secs(2);
@@ -26,6 +26,8 @@ pub(super) struct Look {
     pub(super) writes: Vec<LedgerWrite>,
     /// How many there are.
     pub(super) counts: Vec<(WriteState, u64)>,
+    /// What waits as prepared transactions.
+    pub(super) prepared: PreparedTransactions,
 }
 
 /// Asks PostgreSQL about all writes, those of other servers included.
@@ -54,18 +56,21 @@ impl Ledger {
                 problem: None,
                 writes: overview.writes,
                 counts: overview.counts,
+                prepared: overview.prepared,
             },
             Ok(Err(error)) => Look {
                 is_reachable: error.kind() != ErrorKind::Unavailable,
                 problem: Some(error.kind().reason()),
                 writes: Vec::new(),
                 counts: Vec::new(),
+                prepared: PreparedTransactions::default(),
             },
             Err(_) => Look {
                 is_reachable: false,
                 problem: Some(ErrorKind::Timeout.reason()),
                 writes: Vec::new(),
                 counts: Vec::new(),
+                prepared: PreparedTransactions::default(),
             },
         };
         let look = Arc::new(look);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::chart::{bar, curve};
-use super::status::{EndedStream, Status, Stream, Target, Trouble, Write as LedgerWrite};
+use super::status::{EndedStream, Prepared, Status, Stream, Target, Trouble, Write as LedgerWrite};
 use super::text::{Escaped, count, duration, percent, rate, size};
 
 /// Characters that always fit into a column of names, on a narrow screen as well.
@@ -19,6 +19,7 @@ pub(super) fn page(status: &Status) -> String {
         figures(status),
         streams(status),
         writes(status),
+        prepared(status),
         errors(status),
         ended(status),
     ] {
@@ -269,6 +270,43 @@ fn write(write: &LedgerWrite) -> Vec<String> {
         write.attempt_count.to_string(),
         format!("<time>{}</time>", Escaped(&write.begun_at)),
         format!("<time>{}</time>", Escaped(&write.ended_at)),
+    ]
+}
+
+/// Nothing where nothing is prepared, as in most databases at most times.
+fn prepared(status: &Status) -> String {
+    if status.prepared.is_empty() {
+        return String::new();
+    }
+    let rows = status.prepared.iter().map(prepared_transaction).collect();
+    let table = table(
+        "prepared",
+        &["write", "state", "#waits for", "prepared", "name"],
+        rows,
+        "",
+    );
+    format!(
+        "<section><h2>Prepared transactions</h2><p class=\"quiet\">{} in all. Each holds rows of an attempt, and a \
+         lock on its table, until its write ends.</p>{table}</section>",
+        count(status.prepared_count)
+    )
+}
+
+fn prepared_transaction(prepared: &Prepared) -> Vec<String> {
+    let kind = match prepared.state {
+        "open" | "committing" => "warn",
+        _ => "bad",
+    };
+    let state = match prepared.state {
+        "" => "unknown",
+        state => state,
+    };
+    vec![
+        place(&prepared.target, &prepared.write_id),
+        pill(kind, state),
+        duration(prepared.seconds),
+        format!("<time>{}</time>", Escaped(&prepared.prepared_at)),
+        code(&prepared.gid),
     ]
 }
 

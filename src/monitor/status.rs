@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::ledger::Look;
 use super::text::{instant, time_of_database};
 use crate::metrics::{self, SIDES, Side, StreamView};
-use crate::write::{Budget, LedgerWrite, Writer};
+use crate::write::{Budget, LedgerWrite, PreparedTransaction, WriteState, Writer};
 
 /// Streams that are shown; the rest are counted.
 const SHOWN: usize = 200;
@@ -43,6 +43,8 @@ pub(super) struct Status {
     pub(super) streams: Vec<Stream>,
     pub(super) ended_streams: Vec<EndedStream>,
     pub(super) writes: Vec<Write>,
+    pub(super) prepared_count: u64,
+    pub(super) prepared: Vec<Prepared>,
     pub(super) errors: Vec<Trouble>,
 }
 
@@ -121,6 +123,18 @@ pub(super) struct Write {
     pub(super) attempt_count: u32,
     pub(super) begun_at: String,
     pub(super) ended_at: String,
+}
+
+/// An attempt that waits as a prepared transaction, and holds its locks.
+#[derive(Serialize)]
+pub(super) struct Prepared {
+    pub(super) target: String,
+    pub(super) gid: String,
+    pub(super) write_id: String,
+    /// Of the write; empty when the ledger knows none.
+    pub(super) state: &'static str,
+    pub(super) prepared_at: String,
+    pub(super) seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -212,6 +226,14 @@ impl Status {
                     writes.map(|write| Write::new(name, write))
                 })
                 .collect(),
+            prepared_count: targets.iter().map(|(_, _, look)| look.prepared.count).sum(),
+            prepared: targets
+                .iter()
+                .flat_map(|(name, _, ledger)| {
+                    let prepared = ledger.prepared.longest.iter();
+                    prepared.map(|prepared| Prepared::new(name, prepared))
+                })
+                .collect(),
             errors: metrics::troubles().into_iter().map(Trouble::from).collect(),
         }
     }
@@ -282,6 +304,19 @@ impl Write {
             attempt_count: write.attempt_count,
             begun_at: time_of_database(&write.created_at),
             ended_at: time_of_database(&write.finished_at),
+        }
+    }
+}
+
+impl Prepared {
+    fn new(target: &str, prepared: &PreparedTransaction) -> Self {
+        Self {
+            target: target.to_owned(),
+            gid: prepared.gid.clone(),
+            write_id: prepared.write_id.clone(),
+            state: prepared.state.map_or("", WriteState::as_str),
+            prepared_at: time_of_database(&prepared.prepared_at),
+            seconds: prepared.age.as_secs_f64(),
         }
     }
 }

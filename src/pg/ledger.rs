@@ -7,11 +7,10 @@ mod finish;
 mod record;
 
 pub use self::finish::{Finished, finish_commit};
-use self::record::{
-    ATTEMPT_COLUMNS, WRITE_COLUMNS, from_bigint, read_attempt, read_write, to_bigint,
-};
+pub(super) use self::record::from_bigint;
+use self::record::{ATTEMPT_COLUMNS, WRITE_COLUMNS, read_attempt, read_write, to_bigint};
 pub use self::record::{
-    Attempt, Decision, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, WriteState,
+    Attempt, BatchPlace, Decision, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, WriteState,
 };
 use super::migration::explain_old;
 use super::transaction::Transaction;
@@ -26,8 +25,8 @@ pub async fn begin(transaction: &Transaction, write: &NewWrite) -> Result<bool> 
         .execute(
             "INSERT INTO pgflight.write
                 (write_id, spec, target_schema, target_name, target_oid, staging_schema,
-                 staging_name, publish, columns, principal, state)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'open') ON CONFLICT DO NOTHING",
+                 staging_name, publish, columns, principal, driver, sink_id, sink_run, sink_batch, state)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'open') ON CONFLICT DO NOTHING",
             &[
                 &write.write_id,
                 &write.spec,
@@ -42,6 +41,10 @@ pub async fn begin(transaction: &Transaction, write: &NewWrite) -> Result<bool> 
                 &write.publish.as_str(),
                 &write.columns,
                 &write.principal,
+                &write.driver,
+                &write.batch.as_ref().map(|batch| batch.sink_id.as_str()),
+                &write.batch.as_ref().map(|batch| batch.run),
+                &write.batch.as_ref().map(|batch| batch.batch),
             ],
         )
         .await?;
@@ -84,6 +87,7 @@ pub async fn recent_writes(transaction: &Transaction, limit: u32) -> Result<Vec<
             SELECT w.write_id, w.spec, w.target_schema, w.target_name, w.target_oid, w.staging_schema,
                 w.staging_name, w.publish, w.state, w.reason, w.created_at, w.finished_at, w.columns, w.principal,
                 w.staging_oid, w.staging_columns,
+                w.driver, w.sink_id, w.sink_run, w.sink_batch,
                 w.row_count + open.row_count AS row_count, w.byte_count + open.byte_count AS byte_count,
                 w.attempt_count + open.attempt_count AS attempt_count
             FROM recent w CROSS JOIN LATERAL (

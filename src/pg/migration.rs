@@ -66,10 +66,23 @@ pub async fn ledger_version(transaction: &Transaction) -> Result<LedgerVersion> 
 /// Tells of a ledger that lacks a column for what it is: one of an older version. Whoever reads it without
 /// asking for its version first passes its errors through here.
 pub(super) fn explain_old(error: Error) -> Error {
-    // undefined_column
-    if error.context().sqlstate.as_deref() != Some("42703") {
-        return error;
+    match error.context().sqlstate.as_deref() {
+        // undefined_column
+        Some("42703") => old(error),
+        _ => error,
     }
+}
+
+/// As [`explain_old`], of a ledger that is known to be there, which may lack a table as well.
+pub(super) fn explain_old_tables(error: Error) -> Error {
+    match error.context().sqlstate.as_deref() {
+        // undefined_table
+        Some("42P01") => old(error),
+        _ => explain_old(error),
+    }
+}
+
+fn old(error: Error) -> Error {
     Error::internal(
         "the ledger (schema pgflight) is of an older version than this pgflight needs; bring it up to date \
          by `pgflight migrate`, or let its owner run what `pgflight migrate --print` prints",
@@ -82,7 +95,12 @@ pub(super) fn explain_old(error: Error) -> Error {
 /// # Errors
 /// What PostgreSQL said.
 pub async fn has_schema(transaction: &Transaction) -> Result<bool> {
-    let statement = "SELECT pg_catalog.to_regclass('pgflight.migration') IS NOT NULL";
+    // Not by to_regclass: it asks the session's cache, which does not know yet what another session has just
+    // committed, whose lock this one waited for.
+    let statement = "
+        SELECT EXISTS (SELECT FROM pg_catalog.pg_class c
+                       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                       WHERE n.nspname = 'pgflight' AND c.relname = 'migration')";
     Ok(transaction.query_one(statement, &[]).await?.get(0))
 }
 

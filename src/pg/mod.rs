@@ -7,6 +7,7 @@ mod copy;
 mod effects;
 mod facts;
 mod ledger;
+mod liveness;
 mod merge;
 mod migration;
 mod password;
@@ -14,6 +15,7 @@ mod pool;
 mod prepared;
 mod reap;
 mod sequences;
+mod sink;
 mod sql;
 mod sqlstate;
 mod staging;
@@ -33,20 +35,25 @@ pub use copy::CopySink;
 pub use effects::{copy_obstacle, side_effects};
 pub use facts::{LedgerFacts, ServerFacts, server_facts, unique_keys};
 pub use ledger::{
-    Attempt, Decision, Finished, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, WriteState, abort,
-    attempts, begin, commit, committing_writes, count_open_writes, count_writes, find_attempt,
-    find_write, finish_commit, lock_write_for_publish, recent_writes, record_attempt,
+    Attempt, BatchPlace, Decision, Finished, LedgerWrite, NewWrite, Publish, STREAM_PREFIX,
+    WriteState, abort, attempts, begin, commit, committing_writes, count_open_writes, count_writes,
+    find_attempt, find_write, finish_commit, lock_write_for_publish, recent_writes, record_attempt,
+};
+pub use liveness::{
+    expire_drivers, forget_signs, hear_driver, hear_driver_again, keep_watch, set_driver,
 };
 pub use merge::{KeyedAction, Merge, check_comparable, check_unique_index, merge};
 pub use migration::{LedgerVersion, ensure_schema, has_schema, ledger_version, migration};
 pub use password::PasswordSource;
 pub use pool::{Pool, PoolConfig, PoolUsage, Session, Timeouts, Usage};
 pub use prepared::{
-    Gid, check_can_end, commit_prepared, count_prepared, prepare, reserve_place, roll_back_one,
-    roll_back_prepared, two_phase_obstacle,
+    Gid, PreparedTransaction, PreparedTransactions, check_can_end, commit_prepared, count_prepared,
+    prepare, prepared_transactions, reserve_place, roll_back_one, roll_back_prepared,
+    two_phase_obstacle,
 };
 pub use reap::{drop_staging_of, ended_with_staging, expire_writes, forget_writes};
 pub use sequences::{check_sequences, move_sequences, sequence_columns};
+pub use sink::{Sink, advance_sink, last_named_batch, lock_sink, name_of_batch, update_sink};
 pub use sqlstate::show_detail;
 pub use staging::{
     accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of,

@@ -30,6 +30,17 @@ pub struct PoolConfig {
     pub timeouts: Timeouts,
 }
 
+impl PoolConfig {
+    /// How many connections there may be in all.
+    pub fn connections(&self) -> usize {
+        self.max_copies + self.control_connections + LIVENESS_CONNECTIONS
+    }
+}
+
+/// Connections for signs of life alone: commits may hold all others for as long as they take, and the drivers
+/// that wait for them must not seem dead meanwhile.
+const LIVENESS_CONNECTIONS: usize = 1;
+
 /// How long things may take in a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
@@ -55,6 +66,7 @@ pub struct Pool {
     data: Connections,
     turns: Turns,
     control: Connections,
+    liveness: Connections,
     address: String,
     timeouts: watch::Sender<Timeouts>,
 }
@@ -64,14 +76,14 @@ pub struct Pool {
 pub struct Usage {
     /// Streams that wait for their turn to copy.
     pub turns_waiting: usize,
-    /// The pools: for rows, and for control calls.
-    pub pools: [PoolUsage; 2],
+    /// The pools: for rows, for control calls, and for signs of life.
+    pub pools: [PoolUsage; 3],
 }
 
 /// How busy the connections of a pool are.
 #[derive(Debug)]
 pub struct PoolUsage {
-    /// `data` or `control`.
+    /// `data`, `control` or `liveness`.
     pub name: &'static str,
     /// Connections in use.
     pub busy: usize,
@@ -126,6 +138,7 @@ impl Pool {
             data: pool(config.max_copies)?,
             turns: Turns::new(config.max_copies),
             control: pool(config.control_connections)?,
+            liveness: pool(LIVENESS_CONNECTIONS)?,
             address: connection.to_string(),
             timeouts: watch::Sender::new(config.timeouts.clone()),
         })
@@ -149,7 +162,11 @@ impl Pool {
         };
         Usage {
             turns_waiting: self.turns.waiting(),
-            pools: [usage("data", &self.data), usage("control", &self.control)],
+            pools: [
+                usage("data", &self.data),
+                usage("control", &self.control),
+                usage("liveness", &self.liveness),
+            ],
         }
     }
 
@@ -215,6 +232,17 @@ impl Pool {
     /// As [`Pool::begin_data`].
     pub async fn begin_control(&self) -> Result<Transaction> {
         self.begin(&self.control, None, None).await
+    }
+
+    /// Starts a transaction for signs of life, which waits for nobody else's work. A crash of PostgreSQL may
+    /// lose the last of them.
+    ///
+    /// # Errors
+    /// As [`Pool::begin_data`].
+    pub async fn begin_liveness(&self) -> Result<Transaction> {
+        let transaction = self.begin(&self.liveness, None, None).await?;
+        transaction.hurry().await?;
+        Ok(transaction)
     }
 
     /// As [`Pool::begin_control`], for the end of a write, which may take long.

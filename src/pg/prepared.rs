@@ -5,8 +5,12 @@
 //! all the while: none may be forgotten. Each has a name that says which write it belongs to, so that any
 //! server can end it as the ledger says.
 
+use std::time::Duration;
+
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
+use super::ledger::{WriteState, from_bigint};
 use super::pool::Session;
 use super::transaction::{Outcome, Transaction};
 use crate::error::{Error, Result};
@@ -196,6 +200,78 @@ pub async fn roll_back_one(session: &Session, gid: &Gid) -> Result<()> {
     session
         .execute_all(&format!("ROLLBACK PREPARED '{}'", gid.0))
         .await
+}
+
+/// Prepared transactions of pgflight in this database, and the one that is oldest.
+#[derive(Debug, Clone, Default)]
+pub struct PreparedTransactions {
+    /// How many there are.
+    pub count: u64,
+    /// How long the oldest has waited.
+    pub oldest: Duration,
+    /// Those that have waited longest.
+    pub longest: Vec<PreparedTransaction>,
+}
+
+/// A transaction that is prepared.
+#[derive(Debug, Clone)]
+pub struct PreparedTransaction {
+    /// Its name in PostgreSQL.
+    pub gid: String,
+    /// The write that it is an attempt of; empty when the ledger knows none.
+    pub write_id: String,
+    /// Where that write stands; none when the ledger knows none.
+    pub state: Option<WriteState>,
+    /// When it was prepared, by the database's clock, for people.
+    pub prepared_at: String,
+    /// How long ago that was.
+    pub age: Duration,
+}
+
+/// What is prepared in this database, with at most `limit` of them by name, oldest first.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn prepared_transactions(
+    transaction: &Transaction,
+    limit: u32,
+) -> Result<PreparedTransactions> {
+    // Ids of writes are compared only where there is something to compare with.
+    let rows = transaction
+        .query(
+            "SELECT p.gid, COALESCE(w.write_id, ''), w.state, (p.prepared AT TIME ZONE 'UTC')::text || 'Z',
+                    pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - p.prepared),
+                    p.count
+             FROM (SELECT gid, prepared, pg_catalog.count(*) OVER () AS count
+                   FROM pg_catalog.pg_prepared_xacts
+                   WHERE gid ~ '^pgflight:[0-9a-f]{32}:[0-9a-f-]{36}$' AND database = pg_catalog.current_database()
+                   ORDER BY prepared LIMIT $1) p
+             LEFT JOIN pgflight.write w
+                    ON pg_catalog.split_part(p.gid, ':', 2)
+                     = pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(
+                           pg_catalog.convert_to(w.write_id, 'UTF8')), 'hex'), 32)
+             ORDER BY p.prepared",
+            &[&i64::from(limit)],
+        )
+        .await?;
+    let age = |row: &Row| Duration::try_from_secs_f64(row.get(4)).unwrap_or_default();
+    let longest = rows.iter().map(|row| {
+        Ok(PreparedTransaction {
+            gid: row.get(0),
+            write_id: row.get(1),
+            state: row
+                .get::<_, Option<&str>>(2)
+                .map(WriteState::parse)
+                .transpose()?,
+            prepared_at: row.get(3),
+            age: age(row),
+        })
+    });
+    Ok(PreparedTransactions {
+        count: rows.first().map_or(0, |row| from_bigint(row.get(5))),
+        oldest: rows.first().map_or(Duration::ZERO, age),
+        longest: longest.collect::<Result<_>>()?,
+    })
 }
 
 const ACCEPTED: &str = "

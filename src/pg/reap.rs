@@ -5,18 +5,20 @@
 use std::time::Duration;
 
 use super::ledger::STREAM_PREFIX;
-use super::migration::explain_old;
+use super::migration::explain_old_tables;
 use super::staging::{drop_staging, end_copies_into};
 use super::transaction::Transaction;
 use crate::error::Result;
 use crate::plan::{Ident, QualifiedName};
 
-/// A stream that is a write holds a lock on what it fills, but for moments: without one, it is dead.
+/// A server that drives a write itself says soon that it has its stream: where it does not, it is dead.
 const STREAM_IDLE: Duration = Duration::from_secs(600);
 
-/// Aborts open writes of which nothing was heard for so long: no begin, no finished attempt, no
-/// stream under way. `idle_prepared` holds for those whose attempts wait as prepared transactions, which
-/// keep vacuum from its work, and those that a server made of a stream are not waited for long. Returns their ids.
+/// Aborts open writes of which nothing was heard for so long: no begin, no finished attempt, no stream that a
+/// server has, waiting or under way. Those whose driver sends heartbeats are for
+/// [`expire_drivers`](super::liveness::expire_drivers). `idle_prepared` holds for those whose attempts wait as
+/// prepared transactions, which keep vacuum from its work, and those that a server made of a stream are not
+/// waited for long. Returns their ids.
 ///
 /// # Errors
 /// What PostgreSQL said.
@@ -25,6 +27,8 @@ pub async fn expire_writes(
     idle: Duration,
     idle_prepared: Duration,
 ) -> Result<Vec<String>> {
+    // Locks tell nothing here: any session may hold the same ones on a target, and a stream that waits for its
+    // turn holds none.
     let rows = transaction
         .query(
             "UPDATE pgflight.write w SET state = 'aborted', finished_at = pg_catalog.clock_timestamp(),
@@ -34,22 +38,15 @@ pub async fn expire_writes(
                 FROM pgflight.write w,
                      LATERAL (SELECT pg_catalog.max(a.done_at) AS done_at, pg_catalog.max(a.gid) IS NOT NULL AS prepared
                               FROM pgflight.attempt a WHERE a.write_id = w.write_id) last,
+                     LATERAL (SELECT pg_catalog.max(s.seen_at) AS seen_at
+                              FROM pgflight.streaming s WHERE s.write_id = w.write_id) stream,
                      LATERAL (SELECT CASE WHEN pg_catalog.starts_with(w.write_id, $4) THEN LEAST($1::float8, $3::float8)
                                           WHEN last.prepared THEN $2::float8 ELSE $1::float8 END AS ttl) t
                 WHERE w.state = 'open'
-                  AND GREATEST(w.created_at, last.done_at)
+                  AND GREATEST(w.created_at, last.done_at, stream.seen_at)
                       < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => t.ttl)
-                  AND NOT EXISTS (
-                    SELECT FROM pg_catalog.pg_locks l
-                    -- Prepared transactions hold locks as well, and are nobody's work.
-                    WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.pid IS NOT NULL
-                      AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
-                                        WHERE d.datname = pg_catalog.current_database())
-                      AND l.relation IN (
-                        CASE WHEN w.publish IN ('direct', 'two_phase') THEN w.target_oid END,
-                        (SELECT c.oid FROM pg_catalog.pg_class c
-                         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                         WHERE n.nspname = w.staging_schema AND c.relname = w.staging_name)))
+                  AND NOT EXISTS (SELECT FROM pgflight.heartbeat h
+                                  WHERE h.driver = w.driver AND h.principal = COALESCE(w.principal, ''))
                 FOR UPDATE OF w SKIP LOCKED) expired
              WHERE w.write_id = expired.write_id
              RETURNING w.write_id",
@@ -62,7 +59,7 @@ pub async fn expire_writes(
         )
         .await
         // What a round begins with.
-        .map_err(explain_old)?;
+        .map_err(explain_old_tables)?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

@@ -233,6 +233,12 @@ impl Transaction {
         self.execute_all("SET LOCAL lock_timeout = 500").await
     }
 
+    /// As [`Transaction::wait_no_longer_for_locks`], and its COMMIT does not wait for the disk or a standby.
+    pub(super) async fn hurry(&self) -> Result<()> {
+        self.execute_all("SET LOCAL lock_timeout = 500; SET LOCAL synchronous_commit = off")
+            .await
+    }
+
     /// Whether the transaction with this id was committed: `None` while it runs, or when it is too
     /// old to tell. After a failover that lost transactions the id may be another's, so ask soon.
     ///

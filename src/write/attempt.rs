@@ -61,6 +61,8 @@ impl Writer {
         }
         check_open(&write).map_err(located)?;
         check_still(&self.caller, &write).map_err(located)?;
+        // From here on the stream keeps its write alive, while it waits for its turn as well.
+        let _sign = self.streaming.begin(&id.write_id);
         match self.stage(id, &write, schema, messages, stream).await {
             Ok(attempt) => receipt(id, &attempt, table),
             // The COMMIT may have worked although its answer was lost, and a twin of this stream

@@ -15,8 +15,8 @@ use crate::failpoint::{Failpoint, reach};
 use crate::metrics;
 use crate::pg::{
     Attempt, Decision, LedgerWrite, Merge, Outcome, Publish, STREAM_PREFIX, TableLock, Transaction,
-    WriteState, accepted_row_count, add_columns, add_primary_key, adopt_shadow, attempts,
-    check_can_end, commit, count_prepared, create_table, delete_all, is_the_owners_alone,
+    WriteState, accepted_row_count, add_columns, add_primary_key, adopt_shadow, advance_sink,
+    attempts, check_can_end, commit, count_prepared, create_table, delete_all, is_the_owners_alone,
     keep_accepted, lock_relation, lock_staging, lock_write_for_publish, merge, missing_columns,
     publish_rows, staging_relation, swap_in, truncate,
 };
@@ -142,6 +142,13 @@ impl Writer {
             }
         }
         check_still(&self.caller, &write)?;
+        // Before the target: begins wait for the row of the sink, and hold nothing of a target.
+        if let Some(batch) = &write.batch
+            && !advance_sink(&transaction, write.principal.as_deref(), batch).await?
+        {
+            drop(transaction);
+            return self.refuse_replaced(write_id, &batch.sink_id).await;
+        }
         let recorded = attempts(&transaction, write_id).await?;
         accepted.check(&recorded)?;
         let chosen = Chosen::from(&recorded, accepted.attempts)?;
@@ -211,6 +218,17 @@ impl Writer {
                 // Where the ledger still says open, the COMMIT may be under way.
                 Ok(_) | Err(_) => Err(not_known(error)),
             },
+        }
+    }
+
+    /// Ends a write whose query lost its sink to another one while the write was open.
+    async fn refuse_replaced(&self, write_id: &str, sink_id: &str) -> Result<()> {
+        let reason = format!(
+            "another query took the place of the write's query in sink {sink_id:?}; nothing was published"
+        );
+        match self.abort_any(write_id, &reason).await?.state.is_decided() {
+            true => Ok(()),
+            false => Err(Error::conflict(reason)),
         }
     }
 

@@ -272,6 +272,8 @@ async fn begin_write(
         staging: Some(shadow.clone()),
         publish,
         principal: principal.map(str::to_owned),
+        driver: None,
+        batch: None,
     };
     transaction.resume_own_role().await?;
     match begin(transaction, &write).await? {

@@ -7,6 +7,7 @@ mod commit;
 mod evolution;
 mod fan_out;
 mod lanes;
+mod liveness;
 mod outcome;
 mod permission;
 mod pipeline;
@@ -15,6 +16,7 @@ mod reaper;
 mod sequences;
 mod session;
 mod single;
+mod sink;
 mod spec;
 mod target;
 mod targets;
@@ -24,10 +26,12 @@ mod writer;
 pub use budget::{Budget, BudgetConfig, Share};
 pub use check::{Expected, Finding, Verdict};
 pub use fan_out::FanOut;
+pub use liveness::heartbeat_interval;
 pub use pipeline::{EndOfStream, EndRecord, StreamMessage};
 pub use preview::{Preview, PreviewedColumn};
 pub use reaper::{Reaped, ReaperConfig};
-pub use session::WriteStatus;
+pub use session::{Begin, WriteStatus};
+pub use sink::{Named, SinkBatch};
 pub use spec::{
     AppendBy, AttemptId, Conversion, Form, IfExists, KeyedAction, Mode, Overflow, OverwriteWith,
     Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,
@@ -35,4 +39,6 @@ pub use spec::{
 pub use targets::Targets;
 pub use writer::{Overview, Writer};
 
-pub use crate::pg::{LedgerWrite, PoolUsage, Timeouts, Usage, WriteState};
+pub use crate::pg::{
+    LedgerWrite, PoolUsage, PreparedTransaction, PreparedTransactions, Timeouts, Usage, WriteState,
+};

@@ -6,14 +6,15 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::writer::Writer;
 use crate::error::Result;
 use crate::metrics::{self, Reaping};
 use crate::pg::{
-    committing_writes, drop_staging_of, ended_with_staging, expire_writes, forget_writes,
-    has_schema,
+    committing_writes, drop_staging_of, ended_with_staging, expire_drivers, expire_writes,
+    forget_signs, forget_writes, has_schema,
 };
 
 /// When the reaper comes and what it takes.
@@ -25,8 +26,26 @@ pub struct ReaperConfig {
     pub write_ttl: Duration,
     /// The same for a write whose attempts wait as prepared transactions: those keep vacuum from its work.
     pub prepared_ttl: Duration,
+    /// An open write whose driver sent heartbeats and was not heard for so long is aborted.
+    pub driver_ttl: Duration,
     /// Writes that ended so long ago are forgotten; a call about them then finds nothing.
     pub retention: Duration,
+}
+
+impl ReaperConfig {
+    /// How often this server says that it can take heartbeats, and which streams it has: several times within
+    /// each of the limits.
+    fn watch_interval(&self) -> Duration {
+        let idle = self.write_ttl.min(self.prepared_ttl);
+        let often = self.interval.min(self.driver_ttl / 12).min(idle / 4);
+        often.max(Duration::from_millis(10))
+    }
+
+    /// When no server has said so for so long, none could take a heartbeat. A driver is heard again within a
+    /// sixth of the limit, so this and two heartbeats are less than the limit.
+    pub(super) fn gap(&self) -> Duration {
+        self.driver_ttl / 3
+    }
 }
 
 /// What one round did.
@@ -48,14 +67,22 @@ impl Writer {
         stop: CancellationToken,
         mut config: watch::Receiver<ReaperConfig>,
     ) {
+        let mut last_round = Instant::now();
         loop {
             let current = config.borrow_and_update().clone();
             tokio::select! {
                 () = stop.cancelled() => return,
                 // A shorter interval must not wait for a longer one.
                 Ok(()) = config.changed() => continue,
-                () = tokio::time::sleep(current.interval) => {}
+                () = tokio::time::sleep(current.watch_interval()) => {}
             }
+            if let Err(error) = self.keep_watch(&current).await {
+                tracing::debug!(%error, "the watch is not kept now");
+            }
+            if last_round.elapsed() < current.interval {
+                continue;
+            }
+            last_round = Instant::now();
             match self.reap(&current).await {
                 Ok(reaped) if reaped == Reaped::default() => {}
                 Ok(Reaped {
@@ -84,7 +111,9 @@ impl Writer {
             transaction.rollback().await;
             return Ok(reaped);
         }
-        let expired = expire_writes(&transaction, config.write_ttl, config.prepared_ttl).await?;
+        let mut expired =
+            expire_writes(&transaction, config.write_ttl, config.prepared_ttl).await?;
+        expired.extend(expire_drivers(&transaction, config.driver_ttl).await?);
         transaction.commit().await.into_result()?;
         for write_id in &expired {
             tracing::warn!(write_id, "an open write has expired and was aborted");
@@ -121,6 +150,7 @@ impl Writer {
         count(Reaping::Dropped, reaped.dropped);
         let transaction = self.pool.begin_control().await?;
         reaped.forgotten = forget_writes(&transaction, config.retention).await?;
+        forget_signs(&transaction, config.retention).await?;
         transaction.commit().await.into_result()?;
         metrics::count_reaped(Reaping::Forgotten, reaped.forgotten);
         Ok(reaped)

@@ -4,6 +4,7 @@ use arrow_schema::{DataType, Schema};
 
 use super::evolution::check_not_cast;
 use super::outcome::{check_not_a_stream, prepared_lost, unsettled};
+use super::sink::{Located, Named};
 use super::spec::{Mode, WriteSpec};
 use super::target::{Target, check_straight, find_target, is_two_phase, make_keyed, plan};
 use super::writer::Writer;
@@ -11,11 +12,11 @@ use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    Decision, LedgerWrite, NewWrite, Outcome, Publish, STREAM_PREFIX, Transaction, WriteState,
-    abort, attempts, begin, check_primary_key, commit, copy_obstacle, count_open_writes,
-    create_staging, create_table, create_twin, definitions_of, drop_table, ensure_schema,
-    find_write, let_role_read, new_shadow_name, new_staging_name, qualify, record_staging,
-    staging_relation,
+    BatchPlace, Decision, LedgerWrite, NewWrite, Outcome, Publish, STREAM_PREFIX, Transaction,
+    WriteState, abort, advance_sink, attempts, begin, check_primary_key, commit, copy_obstacle,
+    count_open_writes, create_staging, create_table, create_twin, definitions_of, drop_table,
+    ensure_schema, find_write, let_role_read, new_shadow_name, new_staging_name, qualify,
+    record_staging, set_driver, staging_relation,
 };
 use crate::plan::ddl::ColumnDefinition;
 use crate::plan::{QualifiedName, Relation};
@@ -41,49 +42,103 @@ pub struct WriteStatus {
     pub reason: String,
     /// The partitions whose rows are lost, with how many; only of [`WriteState::PreparedLost`].
     pub lost: Vec<(u32, u64)>,
+    /// When it ended, as the ledger says it; empty while it is open.
+    pub finished_at: String,
+    /// Answer to begin: the write was there before this call.
+    pub existed: bool,
+}
+
+/// What a write is begun with.
+#[derive(Debug)]
+pub struct Begin<'a> {
+    /// Which write it is.
+    pub named: &'a Named,
+    /// Where rows go and how.
+    pub spec: &'a WriteSpec,
+    /// That of the rows of every attempt.
+    pub schema: &'a Schema,
+    /// The driver that sends heartbeats for it.
+    pub driver: Option<&'a str>,
 }
 
 impl Writer {
     /// Opens a write, after checking that every attempt can go where it should.
     ///
-    /// The same id with the same spec again gives the write as it now stands.
+    /// The same id with the same spec again gives the write as it now stands, and makes it the driver's that
+    /// began it last. So does a batch that was begun before; one whose write was aborted gets another id.
     ///
     /// # Errors
     /// All that [`Writer::write_stream`] may find before the first row;
     /// [`ErrorKind::AlreadyExists`] when the id was used with another spec;
-    /// [`ErrorKind::Conflict`] when it was aborted; [`ErrorKind::PreparedLost`] when it ended so;
-    /// [`ErrorKind::Unavailable`] when it is not known whether it has begun.
-    pub async fn begin(
-        &self,
-        write_id: &str,
-        spec: &WriteSpec,
-        schema: &Schema,
-    ) -> Result<WriteStatus> {
-        let named = |error: Error| error.with_write_id(write_id);
+    /// [`ErrorKind::Conflict`] when it was aborted, or when the batch is of a query that may not write to its sink;
+    /// [`ErrorKind::PreparedLost`] when it ended so; [`ErrorKind::Unavailable`] when it is not known whether it has
+    /// begun.
+    pub async fn begin(&self, request: &Begin<'_>) -> Result<WriteStatus> {
+        match request.named {
+            Named::Id(write_id) => {
+                let begun = self.begin_named(write_id, request).await;
+                begun.map_err(|error| error.with_write_id(write_id))
+            }
+            Named::Batch(_) => self.begin_batch(request).await,
+        }
+    }
+
+    async fn begin_named(&self, write_id: &str, request: &Begin<'_>) -> Result<WriteStatus> {
         if write_id.starts_with(STREAM_PREFIX) {
-            return Err(named(Error::invalid_command(format!(
+            return Err(Error::invalid_command(format!(
                 "write ids that begin with {STREAM_PREFIX} are the server's own; use another"
-            ))));
+            )));
         }
         let transaction = self.begin_control().await?;
-        ensure_schema(&transaction).await.map_err(named)?;
+        ensure_schema(&transaction).await?;
+        self.begin_write(transaction, write_id, None, request).await
+    }
+
+    async fn begin_batch(&self, request: &Begin<'_>) -> Result<WriteStatus> {
+        let Named::Batch(batch) = request.named else {
+            return Err(Error::internal("a batch was expected"));
+        };
+        let transaction = self.begin_control().await?;
+        ensure_schema(&transaction).await?;
+        let (write_id, place) = match self.locate(&transaction, batch).await? {
+            Located::Write(write_id, place) => (write_id, place),
+            Located::Forgotten(write_id) => {
+                finish(transaction, Opening::New).await?;
+                return Ok(forgotten(write_id, request));
+            }
+        };
+        let begun = self.begin_write(transaction, &write_id, Some(place), request);
+        let begun = begun.await;
+        begun.map_err(|error| error.with_write_id(&write_id))
+    }
+
+    /// Opens the write of this id, unless it is there; its transaction may have locked the row of its sink.
+    async fn begin_write(
+        &self,
+        transaction: Transaction,
+        write_id: &str,
+        batch: Option<BatchPlace>,
+        request: &Begin<'_>,
+    ) -> Result<WriteStatus> {
+        let (spec, schema) = (request.spec, request.schema);
         let fingerprint = fingerprint(spec)?;
-        let mut has_begun = false;
+        let mut existed = true;
         if find_write(&transaction, write_id).await?.is_none() {
             let opening = open(
                 &transaction,
                 &self.caller,
-                write_id,
-                spec,
+                (write_id, batch),
                 &fingerprint,
-                schema,
+                request,
             )
-            .await
-            .map_err(named)?;
+            .await?;
+            existed = matches!(opening, Opening::Lost);
             reach(Failpoint::BeginBeforeCommit).await;
-            has_begun = matches!(opening, Opening::New);
-            finish(transaction, opening).await.map_err(named)?;
+            finish(transaction, opening).await?;
             reach(Failpoint::BeginAfterCommit).await;
+        } else if batch.is_some() {
+            // The sink may have learned of its query.
+            finish(transaction, Opening::New).await?;
         } else {
             transaction.rollback().await;
         }
@@ -93,10 +148,10 @@ impl Writer {
         };
         let (write, status) = found.await.map_err(|error| {
             // Of a write that another principal began, there is none.
-            match error.kind() == ErrorKind::NotFound && !has_begun {
+            match error.kind() == ErrorKind::NotFound && existed {
                 true => error,
                 false => unsettled(
-                    named(error),
+                    error,
                     "it is not known whether the write has begun; begin it again",
                 ),
             }
@@ -110,21 +165,37 @@ impl Writer {
             } else {
                 &format!(": {}", write.reason)
             };
-            return Err(named(Error::conflict(format!(
+            return Err(Error::conflict(format!(
                 "write {write_id:?} was aborted{reason}; use a new write id"
-            ))));
+            )));
         }
         let differs = match (
             write.spec == fingerprint,
             write.columns == columns_of(schema),
         ) {
-            (true, true) => return Ok(status),
+            (true, true) => {
+                self.take_over(&write, request.driver).await?;
+                return Ok(WriteStatus { existed, ..status });
+            }
             (false, _) => "another table, mode or options",
             (true, false) => "data with other columns",
         };
-        Err(named(Error::already_exists(format!(
+        Err(Error::already_exists(format!(
             "write id {write_id:?} was used for {differs}; use a new write id"
-        ))))
+        )))
+    }
+
+    /// Makes an open write that another driver began one of this driver, or of none.
+    async fn take_over(&self, write: &LedgerWrite, driver: Option<&str>) -> Result<()> {
+        if write.state != WriteState::Open || write.driver.as_deref() == driver {
+            return Ok(());
+        }
+        if let Some(driver) = driver {
+            self.heartbeat_again(driver).await?;
+        }
+        let transaction = self.pool.begin_control().await?;
+        set_driver(&transaction, &write.write_id, driver).await?;
+        transaction.commit().await.into_result()
     }
 
     /// Ends a write without publishing anything; its later attempts are refused. A write that is
@@ -244,6 +315,8 @@ async fn status_of(transaction: &Transaction, write: &LedgerWrite) -> Result<Wri
         attempt_count: write.attempt_count,
         reason: write.reason.clone(),
         lost: Vec::new(),
+        finished_at: write.finished_at.clone(),
+        existed: false,
     };
     if write.state == WriteState::PreparedLost {
         let attempts = attempts(transaction, &write.write_id).await?;
@@ -261,6 +334,25 @@ async fn status_of(transaction: &Transaction, write: &LedgerWrite) -> Result<Wri
         }
     }
     Ok(status)
+}
+
+/// Of a batch that was committed so long ago that its write is forgotten.
+fn forgotten(write_id: String, request: &Begin<'_>) -> WriteStatus {
+    WriteStatus {
+        write_id,
+        state: WriteState::Committed,
+        table: request.spec.table.to_string(),
+        mode: Some(request.spec.mode.clone()),
+        row_count: 0,
+        byte_count: 0,
+        attempt_count: 0,
+        reason: "the batch was committed longer ago than the server's --retention, and its rows are no longer \
+                 counted here"
+            .to_owned(),
+        lost: Vec::new(),
+        finished_at: String::new(),
+        existed: true,
+    }
 }
 
 /// Whether this call made the write, or another one was faster.
@@ -287,11 +379,11 @@ async fn finish(transaction: Transaction, opening: Opening) -> Result<Option<Err
 async fn open(
     transaction: &Transaction,
     caller: &Caller,
-    write_id: &str,
-    spec: &WriteSpec,
+    (write_id, batch): (&str, Option<BatchPlace>),
     fingerprint: &str,
-    schema: &Schema,
+    request: &Begin<'_>,
 ) -> Result<Opening> {
+    let (spec, schema) = (request.spec, request.schema);
     transaction.assume_role().await?;
     let target = find_target(transaction, caller, spec, schema).await?;
     let (name, target_oid, publish) = match &target {
@@ -335,6 +427,8 @@ async fn open(
         staging: staging.clone(),
         publish,
         principal: caller.name().map(str::to_owned),
+        driver: request.driver.map(str::to_owned),
+        batch,
     };
     transaction.resume_own_role().await?;
     check_open_writes(transaction, caller).await?;
@@ -361,6 +455,9 @@ async fn open(
                 reason: "the table was there and was left alone",
                 ..Decision::default()
             };
+            if let Some(batch) = &write.batch {
+                advance_sink(transaction, caller.name(), batch).await?;
+            }
             commit(transaction, write_id, &decision).await
         }
     };

@@ -50,6 +50,8 @@ impl Writer {
         // A write of its own, that waits as one.
         let write_id = new_stream_id();
         stream.identify(&write_id, 0, "");
+        // It may become a write of the ledger on its way.
+        let _sign = self.streaming.begin(&write_id);
         stream.enter(Activity::Open);
         let receipt = self
             .write_as(&write_id, spec, schema, messages, end, stream)

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::fan_out::FanOut;
+use super::liveness::Streaming;
 use super::permission::{find_permitted, missing_table};
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::Stream;
 use crate::pg::{
-    LedgerVersion, LedgerWrite, Pool, Timeouts, Transaction, Usage, WriteState, count_writes,
-    ensure_schema, has_schema, ledger_version, recent_writes, writable_relations,
+    LedgerVersion, LedgerWrite, Pool, PreparedTransactions, Timeouts, Transaction, Usage,
+    WriteState, count_writes, ensure_schema, has_schema, ledger_version, prepared_transactions,
+    recent_writes, writable_relations,
 };
 use crate::plan::{Relation, TableName};
 
@@ -20,6 +22,8 @@ pub struct Writer {
     pub(super) pool: Pool,
     pub(super) fan_out: FanOut,
     pub(super) caller: Caller,
+    /// That of all callers.
+    pub(super) streaming: Streaming,
 }
 
 /// What the ledger holds.
@@ -29,6 +33,8 @@ pub struct Overview {
     pub writes: Vec<LedgerWrite>,
     /// How many there are in each state.
     pub counts: Vec<(WriteState, u64)>,
+    /// What waits as prepared transactions.
+    pub prepared: PreparedTransactions,
 }
 
 impl Writer {
@@ -38,6 +44,7 @@ impl Writer {
             pool,
             fan_out: FanOut::default(),
             caller: Caller::anybody(),
+            streaming: Streaming::default(),
         }
     }
 
@@ -136,6 +143,7 @@ impl Writer {
             true => Overview {
                 writes: recent_writes(&transaction, limit).await?,
                 counts: count_writes(&transaction).await?,
+                prepared: prepared_transactions(&transaction, limit).await?,
             },
             false => Overview::default(),
         };

@@ -83,7 +83,7 @@ async fn what_is_wrong_with_a_database_is_told_with_the_sql_that_mends_it() {
         &[],
         1,
         &[
-            "up to 20 connections",
+            "up to 21 connections",
             "allows 5",
             "statement_timeout = 30s",
             "temporary tables",
@@ -99,7 +99,7 @@ async fn what_is_wrong_with_a_database_is_told_with_the_sql_that_mends_it() {
             database.execute(statement).await;
         }
     }
-    let told = check(&url, &[], 0, &["up to 20 connections"]);
+    let told = check(&url, &[], 0, &["up to 21 connections"]);
     assert!(
         !told.contains("statement_timeout") && !told.contains("temporary"),
         "{told}"
@@ -184,8 +184,8 @@ async fn what_a_table_means_for_each_mode_is_told() {
 async fn settings_of_a_cluster_are_held_against_what_a_server_takes() {
     let cluster = Cluster::start_with(&["max_prepared_transactions=0", "max_connections=15"]);
     let mended = [
-        "ALTER SYSTEM SET max_connections = 120; -- and restart",
-        "FAILS    a server takes up to 20 connections; max_connections allows 15",
+        "ALTER SYSTEM SET max_connections = 121; -- and restart",
+        "FAILS    a server takes up to 21 connections; max_connections allows 15",
         "warning  max_prepared_transactions is 0",
         "ALTER SYSTEM SET max_prepared_transactions",
     ];

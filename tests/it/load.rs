@@ -10,7 +10,7 @@ use parquet::arrow::ArrowWriter;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Certificates, Database, Pgflight, batch, wait_until};
+use crate::support::{Certificates, Cluster, Database, Pgflight, batch, wait_until};
 
 const TABLE: &str = "CREATE TABLE trips (id bigint PRIMARY KEY, fare double precision, note text)";
 
@@ -258,7 +258,8 @@ async fn a_named_load_is_done_once_and_keys_and_modes_mean_what_they_do_elsewher
     let again = load(&url, &named);
     assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
     assert!(
-        stdout(&again).contains("was committed before, with 100 rows"),
+        stdout(&again).contains("was committed before, at 20")
+            && stdout(&again).contains("with 100 rows"),
         "{}",
         stdout(&again)
     );
@@ -314,7 +315,8 @@ async fn a_server_that_speaks_tls_is_loaded_into_by_whom_it_lets_in() {
         (&[&["--tls-ca", &ca], &identity[..]].concat(), 0),
     ];
     for (options, code) in cases {
-        let arguments = [&["--to", "trips", &file], options].concat();
+        let arguments = ["--to", "trips", "--retry-timeout", "1s", &file];
+        let arguments = [&arguments, options].concat();
         let output = load(&url, &arguments);
         assert_eq!(
             output.status.code(),
@@ -323,5 +325,78 @@ async fn a_server_that_speaks_tls_is_loaded_into_by_whom_it_lets_in() {
             stderr(&output)
         );
     }
+    assert_eq!(database.text("SELECT count(*) FROM trips").await, "10");
+}
+
+/// Starts a load whose stream waits for a lock on the table that the test holds.
+async fn waiting_load(database: &Database, url: &str, file: &str) -> std::process::Child {
+    database
+        .execute("BEGIN; LOCK TABLE trips IN SHARE MODE")
+        .await;
+    let direct = r#"{"publish": "PUBLISH_DIRECT"}"#;
+    Pgflight::command()
+        .args([
+            "load", "--server", url, "--to", "trips", "--spec", direct, file,
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+const WAITING: &str =
+    "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'trips'::regclass";
+
+#[tokio::test]
+async fn a_load_that_is_killed_leaves_no_open_write() {
+    let database = Database::new().await;
+    database.execute(TABLE).await;
+    let folder = Folder::new();
+    let file = folder.write("trips.csv", &trips(0..10));
+    let options = [
+        "--driver-ttl",
+        "3s",
+        "--reaper-interval",
+        "50ms",
+        "--lock-timeout",
+        "5m",
+    ];
+    let server = Pgflight::start_with(&database, &options);
+    let url = format!("grpc://{}", server.address);
+    let mut loading = waiting_load(&database, &url, &file).await;
+    wait_until(async || database.text(WAITING).await == "1", "it waits").await;
+    let open = "SELECT count(*) FROM pgflight.write WHERE state = 'open'";
+    assert_eq!(database.text(open).await, "1");
+    let heard = "SELECT count(*) FROM pgflight.write JOIN pgflight.heartbeat USING (driver)";
+    wait_until(async || database.text(heard).await == "1", "it is heard").await;
+    loading.kill().unwrap();
+    loading.wait().unwrap();
+    database.execute("COMMIT").await;
+    wait_until(async || database.text(open).await == "0", "it is aborted").await;
+}
+
+#[tokio::test]
+async fn a_load_goes_on_after_postgresql_was_away() {
+    let cluster = Cluster::start();
+    let database = Database::on(&cluster.url).await;
+    database.execute(TABLE).await;
+    let folder = Folder::new();
+    let file = folder.write("trips.csv", &trips(0..10));
+    let server = Pgflight::start_with(&database, &["--lock-timeout", "5m"]);
+    let url = format!("grpc://{}", server.address);
+    let loading = waiting_load(&database, &url, &file).await;
+    wait_until(async || database.text(WAITING).await == "1", "it waits").await;
+    cluster.halt();
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    cluster.crash();
+    let waited = tokio::task::spawn_blocking(move || loading.wait_with_output());
+    let output = waited.await.unwrap().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("trying again"),
+        "{}",
+        stderr(&output)
+    );
+    database.reconnect().await;
     assert_eq!(database.text("SELECT count(*) FROM trips").await, "10");
 }

@@ -28,6 +28,7 @@ mod keyed_missing;
 mod layering;
 mod ledger_version;
 mod listener_tls;
+mod liveness;
 mod load;
 mod matrix;
 mod monitor;
@@ -51,6 +52,7 @@ mod sequences;
 mod server;
 mod session;
 mod siege;
+mod sink;
 mod staging_changed;
 mod strangers;
 #[allow(dead_code, reason = "shared with tests/faults, which uses the rest")]

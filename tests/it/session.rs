@@ -128,7 +128,8 @@ async fn only_the_attempts_that_the_commit_names_are_published() {
 #[tokio::test]
 async fn every_call_can_come_twice() {
     let (database, _server, mut client) = setup().await;
-    let begun = client.begin("w", append(), &rows(&[])).await.unwrap();
+    let mut begun = client.begin("w", append(), &rows(&[])).await.unwrap();
+    begun["existed"] = true.into();
     assert_eq!(
         client.begin("w", append(), &rows(&[])).await.unwrap(),
         begun
@@ -364,7 +365,11 @@ async fn two_servers_on_one_database_serve_one_write_between_them() {
         one.begin("w", append(), &schema_a),
         two.begin("w", append(), &schema_b)
     );
-    assert_eq!(a.unwrap(), b.unwrap(), "both begins give the one write");
+    let (mut a, mut b) = (a.unwrap(), b.unwrap());
+    assert_ne!(a["existed"], b["existed"], "one of them made it");
+    a["existed"] = true.into();
+    b["existed"] = true.into();
+    assert_eq!(a, b, "both begins give the one write");
     let (first, second) = tokio::join!(
         send(&mut one, ("w", 0, "a"), &[1]),
         send(&mut two, ("w", 1, "b"), &[2])

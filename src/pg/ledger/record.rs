@@ -48,6 +48,17 @@ pub enum Publish {
     Nothing,
 }
 
+/// The batch of a streaming query that a write is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchPlace {
+    /// The output of the query.
+    pub sink_id: String,
+    /// Which of the sink's queries, counted from 0.
+    pub run: i32,
+    /// Which batch of the query.
+    pub batch: i64,
+}
+
 /// What begin records.
 #[derive(Debug)]
 pub struct NewWrite {
@@ -67,6 +78,10 @@ pub struct NewWrite {
     pub publish: Publish,
     /// Whose it is; none where nobody is asked.
     pub principal: Option<String>,
+    /// The driver that sends heartbeats for it.
+    pub driver: Option<String>,
+    /// The batch that it is.
+    pub batch: Option<BatchPlace>,
 }
 
 /// A write as the ledger has it.
@@ -106,6 +121,10 @@ pub struct LedgerWrite {
     pub created_at: String,
     /// When it ended; empty while it is open.
     pub finished_at: String,
+    /// The driver that sends heartbeats for it.
+    pub driver: Option<String>,
+    /// The batch that it is.
+    pub batch: Option<BatchPlace>,
 }
 
 /// A finished stream as the ledger has it.
@@ -210,7 +229,7 @@ impl WriteState {
         }
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self> {
+    pub(in crate::pg) fn parse(text: &str) -> Result<Self> {
         let mut all = Self::ALL.into_iter();
         all.find(|state| state.as_str() == text).ok_or_else(|| {
             Error::internal("the ledger holds a state that this pgflight does not know: a newer one wrote it, and is needed to go on")
@@ -221,7 +240,8 @@ impl WriteState {
 /// Of a write, in the order that [`read_write`] takes them in.
 pub(super) const WRITE_COLUMNS: &str = "write_id, spec, target_schema, target_name, target_oid, staging_name, publish, state,
     reason, row_count, byte_count, attempt_count, staging_schema, (created_at AT TIME ZONE 'UTC')::text || 'Z',
-    (finished_at AT TIME ZONE 'UTC')::text || 'Z', columns, principal, staging_oid, staging_columns";
+    (finished_at AT TIME ZONE 'UTC')::text || 'Z', columns, principal, staging_oid, staging_columns, driver, sink_id,
+    sink_run, sink_batch";
 
 /// A write, of a row with [`WRITE_COLUMNS`].
 pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
@@ -258,6 +278,15 @@ pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
         attempt_count: u32::try_from(row.get::<_, i32>(11)).unwrap_or(0),
         created_at: row.get(13),
         finished_at: row.get::<_, Option<String>>(14).unwrap_or_default(),
+        driver: row.get(19),
+        batch: match (row.get(20), row.get(21), row.get(22)) {
+            (Some(sink_id), Some(run), Some(batch)) => Some(BatchPlace {
+                sink_id,
+                run,
+                batch,
+            }),
+            _ => None,
+        },
     })
 }
 
@@ -284,6 +313,6 @@ pub(super) fn to_bigint(count: u64) -> i64 {
 }
 
 /// The way back.
-pub(super) fn from_bigint(count: i64) -> u64 {
+pub(in crate::pg) fn from_bigint(count: i64) -> u64 {
     u64::try_from(count).unwrap_or(0)
 }

@@ -32,11 +32,18 @@ CREATE TABLE IF NOT EXISTS pgflight.watch (
     seen_at   timestamptz NOT NULL
 );
 
+-- Writes that streams are sent to, and when a server last had one of them, waiting or under way.
+CREATE TABLE IF NOT EXISTS pgflight.streaming (
+    write_id  text        PRIMARY KEY,
+    seen_at   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 -- Outputs of streaming queries. They are kept however long ago their last batch was.
 CREATE TABLE IF NOT EXISTS pgflight.sink (
     principal  text        NOT NULL,       -- '' without authentication
     sink_id    text        NOT NULL,
-    query_id   text        NOT NULL,       -- the streaming query that may write
+    query_id   text        NOT NULL,       -- the streaming query that may write; '' when no caller has named one
+    past_query_ids text[]  NOT NULL DEFAULT '{}',  -- those that it replaced, which may not write again
     run        integer     NOT NULL DEFAULT 0,  -- how many queries were adopted after the first
     last_batch bigint,                     -- of this query; null: none is committed yet
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -145,13 +145,28 @@ impl Client {
         spec: Value,
         rows: &RecordBatch,
     ) -> Result<Value, Status> {
-        let schema = encoded_schema(rows);
-        self.act(
-            "begin",
-            "BeginRequest",
-            json!({"writeId": write_id, "spec": spec, "arrowSchema": schema}),
-        )
-        .await
+        self.begin_with(json!({"writeId": write_id, "spec": spec}), rows)
+            .await
+    }
+
+    /// Begins with these fields and the schema of the rows.
+    pub async fn begin_with(
+        &mut self,
+        mut fields: Value,
+        rows: &RecordBatch,
+    ) -> Result<Value, Status> {
+        fields["arrowSchema"] = encoded_schema(rows).into();
+        self.act("begin", "BeginRequest", fields).await
+    }
+
+    /// Sends a heartbeat, and gives the ids of the driver's open writes.
+    pub async fn heartbeat(&mut self, driver: &str) -> Result<Vec<String>, Status> {
+        let answer = self
+            .act("heartbeat", "HeartbeatRequest", json!({"driver": driver}))
+            .await?;
+        let ids = answer["openWriteIds"].as_array().cloned();
+        let ids = ids.unwrap_or_default().into_iter();
+        Ok(ids.map(|id| id.as_str().unwrap().to_owned()).collect())
     }
 
     pub async fn commit(&mut self, write_id: &str, receipts: &[Value]) -> Result<Value, Status> {

@@ -1,0 +1,35 @@
+//! The heartbeats of `load`: while they come, the server keeps its write open.
+
+use std::time::Duration;
+
+use pgflight::flight::{Client, RemoteWrite};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+/// After a heartbeat that failed, the next one comes sooner.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Sends heartbeats until it is dropped.
+pub(super) struct Heartbeats(JoinHandle<()>);
+
+impl Heartbeats {
+    /// Begins at once.
+    pub(super) fn start(client: &Client, write: &RemoteWrite, interval: Duration) -> Self {
+        let (client, write) = (client.clone(), write.clone());
+        Self(tokio::spawn(async move {
+            loop {
+                let pause = match client.heartbeat(&write).await {
+                    Ok(()) => interval,
+                    Err(_) => interval.min(AFTER_FAILURE),
+                };
+                sleep(pause).await;
+            }
+        }))
+    }
+}
+
+impl Drop for Heartbeats {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

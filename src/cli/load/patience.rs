@@ -1,0 +1,157 @@
+//! How often and how long `load` tries again what the server or PostgreSQL cannot take now.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pgflight::error::Result;
+use tokio::time::{Instant, sleep};
+
+/// Tries before it gives up, when they take long: each may wait for a turn to copy.
+const TRIES: u32 = 6;
+/// The first pause, and the longest: each is twice as long as the one before. Up to as much again is added.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// For how long the server or PostgreSQL may be away.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience(pub(super) Duration);
+
+impl Patience {
+    /// Does something again while the server says that this may help, and tells of each failure.
+    ///
+    /// # Errors
+    /// The last failure, or one that is not retryable.
+    pub(super) async fn again<T>(
+        self,
+        what: &str,
+        tell: impl Fn(&str),
+        act: impl AsyncFnMut() -> Result<T>,
+    ) -> Result<T> {
+        self.again_from(&AtomicBool::new(false), what, tell, act)
+            .await
+    }
+
+    /// As [`Patience::again`]. An act that sets `ready` reached PostgreSQL: the time in which it was away ends,
+    /// and such acts are repeated a few times only.
+    ///
+    /// # Errors
+    /// As [`Patience::again`].
+    pub(super) async fn again_from<T>(
+        self,
+        ready: &AtomicBool,
+        what: &str,
+        tell: impl Fn(&str),
+        mut act: impl AsyncFnMut() -> Result<T>,
+    ) -> Result<T> {
+        let mut waiting = Waiting::new(self);
+        loop {
+            let began = Instant::now();
+            let error = match act().await {
+                Err(error) if error.kind().is_retryable() => error,
+                done => return done,
+            };
+            let was_ready = ready.swap(false, Ordering::Relaxed);
+            let Some(pause) = waiting.pause(began, Instant::now(), was_ready) else {
+                return Err(error);
+            };
+            tell(&format!("{what}: {error}; trying again"));
+            // Clients that failed together do not come back together.
+            let jitter = f64::from(uuid::Uuid::new_v4().as_bytes()[15]) / 255.0;
+            sleep(pause + pause.mul_f64(jitter)).await;
+        }
+    }
+}
+
+/// What came of the tries so far.
+struct Waiting {
+    patience: Duration,
+    /// Tries that reached PostgreSQL.
+    ready_tries: u32,
+    /// Tries since the last of those.
+    tries: u32,
+    /// When the first of these began.
+    away_since: Option<Instant>,
+    pause: Duration,
+    /// All pauses since then.
+    paused: Duration,
+}
+
+impl Waiting {
+    fn new(Patience(patience): Patience) -> Self {
+        Self {
+            patience,
+            ready_tries: 0,
+            tries: 0,
+            away_since: None,
+            pause: FIRST_PAUSE,
+            paused: Duration::ZERO,
+        }
+    }
+
+    /// After a try that failed: how long to wait before the next one; none when it is the last.
+    fn pause(&mut self, began: Instant, ended: Instant, was_ready: bool) -> Option<Duration> {
+        if was_ready {
+            (self.tries, self.away_since) = (0, None);
+            (self.pause, self.paused) = (FIRST_PAUSE, Duration::ZERO);
+            self.ready_tries += 1;
+        }
+        self.tries += 1;
+        let away_since = *self
+            .away_since
+            .get_or_insert(if was_ready { ended } else { began });
+        let is_long = ended.duration_since(away_since) >= self.patience;
+        let is_over = self.paused >= self.patience || is_long && self.tries >= TRIES;
+        if is_over || self.ready_tries >= TRIES {
+            return None;
+        }
+        let pause = self.pause;
+        self.paused += pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        Some(pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::{Patience, TRIES, Waiting};
+
+    /// Tries that each take so long: how many there are, and how long they and the pauses take in all.
+    fn tried(patience: u64, each: Duration, was_ready: bool) -> (u32, Duration) {
+        let first = Instant::now();
+        let mut waiting = Waiting::new(Patience(Duration::from_secs(patience)));
+        let (mut count, mut now) = (0, first);
+        loop {
+            count += 1;
+            let began = now;
+            now += each;
+            match waiting.pause(began, now, was_ready) {
+                Some(pause) => now += pause,
+                None => return (count, now - first),
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_away_is_waited_for_as_long_as_asked() {
+        let (_, waited) = tried(60, Duration::ZERO, false);
+        assert!((60..75).contains(&waited.as_secs()), "{waited:?}");
+        let (count, waited) = tried(1, Duration::ZERO, false);
+        assert!(count == 3 && waited.as_secs() <= 2, "{count} in {waited:?}");
+        assert_eq!(tried(0, Duration::ZERO, false).0, 1);
+    }
+
+    #[test]
+    fn tries_that_reach_postgresql_are_counted() {
+        assert_eq!(tried(60, Duration::ZERO, true).0, TRIES);
+        assert_eq!(tried(60, Duration::from_secs(600), true).0, TRIES);
+    }
+
+    #[test]
+    fn slow_failures_get_as_many_tries_as_fast_ones() {
+        assert_eq!(tried(60, Duration::from_secs(600), false).0, TRIES);
+    }
+}

@@ -1,0 +1,118 @@
+//! Signs of life: of drivers, by their heartbeats, and of streams, by the servers that have them.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::reaper::ReaperConfig;
+use super::writer::Writer;
+use crate::error::Result;
+use crate::pg::{has_schema, hear_driver, hear_driver_again, keep_watch};
+
+/// How often a driver is to send a heartbeat, where its writes are aborted after a silence of `driver_ttl`:
+/// several of them may be lost.
+pub fn heartbeat_interval(driver_ttl: Duration) -> Duration {
+    Duration::from_secs((driver_ttl / 6).as_secs().max(1))
+}
+
+/// The writes that this server has streams of, waiting for their turn or under way.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Streaming(Arc<Mutex<HashMap<String, usize>>>);
+
+/// A stream of a write, for as long as this is held.
+#[derive(Debug)]
+pub(super) struct StreamSign {
+    streaming: Streaming,
+    write_id: String,
+}
+
+impl Streaming {
+    /// Counts one more stream of a write.
+    pub(super) fn begin(&self, write_id: &str) -> StreamSign {
+        *self.counts().entry(write_id.to_owned()).or_default() += 1;
+        StreamSign {
+            streaming: self.clone(),
+            write_id: write_id.to_owned(),
+        }
+    }
+
+    fn write_ids(&self) -> Vec<String> {
+        self.counts().keys().cloned().collect()
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for StreamSign {
+    fn drop(&mut self) {
+        let mut counts = self.streaming.counts();
+        if let Entry::Occupied(mut count) = counts.entry(std::mem::take(&mut self.write_id)) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+impl Writer {
+    /// Records that a driver of the caller is alive, and returns the ledger's ids of the open writes that it
+    /// began, oldest first.
+    ///
+    /// # Errors
+    /// What PostgreSQL said.
+    pub async fn heartbeat(&self, driver: &str) -> Result<Vec<String>> {
+        let transaction = self.pool.begin_liveness().await?;
+        if !has_schema(&transaction).await? {
+            transaction.rollback().await;
+            return Ok(Vec::new());
+        }
+        let open = hear_driver(&transaction, self.caller.name(), driver).await?;
+        transaction.commit().await.into_result()?;
+        Ok(open)
+    }
+
+    /// Counts a begin as a heartbeat of a driver that sends heartbeats: the write that it takes over may have
+    /// been begun long ago.
+    pub(super) async fn heartbeat_again(&self, driver: &str) -> Result<()> {
+        let transaction = self.pool.begin_liveness().await?;
+        hear_driver_again(&transaction, self.caller.name(), driver).await?;
+        transaction.commit().await.into_result()
+    }
+
+    /// Records that this server can take heartbeats, and which writes it has streams of.
+    ///
+    /// # Errors
+    /// What PostgreSQL said.
+    pub(super) async fn keep_watch(&self, config: &ReaperConfig) -> Result<()> {
+        let transaction = self.pool.begin_liveness().await?;
+        if !has_schema(&transaction).await? {
+            transaction.rollback().await;
+            return Ok(());
+        }
+        let streaming = self.streaming.write_ids();
+        keep_watch(&transaction, config.gap(), &streaming).await?;
+        transaction.commit().await.into_result()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Streaming;
+
+    #[test]
+    fn a_write_is_streaming_until_its_last_stream_ends() {
+        let streaming = Streaming::default();
+        let first = streaming.begin("a");
+        let second = streaming.begin("a");
+        let other = streaming.begin("b");
+        drop(first);
+        drop(other);
+        assert_eq!(streaming.write_ids(), ["a"]);
+        drop(second);
+        assert!(streaming.write_ids().is_empty());
+    }
+}

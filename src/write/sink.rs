@@ -1,0 +1,302 @@
+//! Batches of streaming queries: which write a batch is, and whether its query may write to its sink.
+//!
+//! A new checkpoint counts its batches from 0 again. The ledger keeps for each sink the query that writes to it
+//! and its last batch, so that such a batch is refused rather than taken for one that was written before.
+
+use super::writer::Writer;
+use crate::error::{Error, Result};
+use crate::pg::{
+    BatchPlace, Sink, Transaction, find_write, last_named_batch, lock_sink, name_of_batch,
+    update_sink,
+};
+
+/// How a write is named when it is begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// By the caller: the id that the ledger has.
+    Id(String),
+    /// By the batch that it is.
+    Batch(SinkBatch),
+}
+
+/// A batch of a streaming query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkBatch {
+    /// Names the output of the query.
+    pub sink_id: String,
+    /// The query; empty where the caller does not know it.
+    pub query_id: String,
+    /// Its number.
+    pub batch_id: i64,
+    /// Let this query take the place of the one that wrote to the sink before.
+    pub resume: bool,
+}
+
+impl SinkBatch {
+    /// The caller's name of the write that the batch is: `SINK:BATCH` for the first query of a sink, and
+    /// `SINK:BATCH~RUN` for those that were adopted later. What stands behind the last colon tells them apart,
+    /// whatever the sink is called.
+    pub fn name(&self, run: i32) -> String {
+        match run {
+            0 => format!("{}:{}", self.sink_id, self.batch_id),
+            run => format!("{}:{}~{run}", self.sink_id, self.batch_id),
+        }
+    }
+}
+
+/// The write that a batch is.
+pub(super) enum Located {
+    /// Of this id of the ledger, begun or to be begun.
+    Write(String, BatchPlace),
+    /// It was committed, and the ledger does not keep it any more.
+    Forgotten(String),
+}
+
+impl Writer {
+    /// Finds the write that a batch is, and keeps the row of its sink locked until the transaction ends.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the batch is of another query than those
+    /// before it; else what PostgreSQL said.
+    pub(super) async fn locate(
+        &self,
+        transaction: &Transaction,
+        batch: &SinkBatch,
+    ) -> Result<Located> {
+        let principal = self.caller.name();
+        let (sink_id, query_id) = (&batch.sink_id, &batch.query_id);
+        let mut sink = lock_sink(transaction, principal, sink_id, query_id).await?;
+        if sink.is_new {
+            let prefix = self.caller.ledger_id(&format!("{sink_id}:"));
+            sink.last_batch = last_named_batch(transaction, &prefix).await?;
+        }
+        let known = sink.clone();
+        admit(&mut sink, batch).map_err(Error::conflict)?;
+        if sink != known || sink.is_new {
+            update_sink(transaction, principal, sink_id, &sink).await?;
+        }
+        let place = BatchPlace {
+            sink_id: sink_id.clone(),
+            run: sink.run,
+            batch: batch.batch_id,
+        };
+        let name = self.caller.ledger_id(&batch.name(sink.run));
+        let write_id = name_of_batch(transaction, &name, &place).await?;
+        let is_committed = sink.last_batch.is_some_and(|last| batch.batch_id <= last);
+        if is_committed && find_write(transaction, &write_id).await?.is_none() {
+            return Ok(Located::Forgotten(name));
+        }
+        Ok(Located::Write(write_id, place))
+    }
+}
+
+/// Lets a batch into a sink, which afterwards is that of the batch's query; else says why not and what to do.
+fn admit(sink: &mut Sink, batch: &SinkBatch) -> Result<(), String> {
+    let SinkBatch {
+        sink_id,
+        query_id,
+        batch_id: number,
+        resume,
+    } = batch;
+    let last = match sink.last_batch {
+        Some(last) => format!("batch {last} was committed last"),
+        None => "no batch of it is committed yet".to_owned(),
+    };
+    // A query runs its last batch again, and no earlier one.
+    let goes_back = sink.last_batch.is_some_and(|last| *number < last);
+    if sink.past_query_ids.contains(query_id) {
+        return Err(format!(
+            "batch {number} of query {query_id} is refused: query {} took its place in sink {sink_id:?}; \
+             use another sink id for it",
+            sink.query_id
+        ));
+    }
+    if query_id.is_empty() && !sink.query_id.is_empty() {
+        return Err(format!(
+            "sink {sink_id:?} belongs to query {}, and the caller of batch {number} does not say which query it \
+             is; use a client that names its query, or another sink id",
+            sink.query_id
+        ));
+    }
+    if *query_id == sink.query_id && !query_id.is_empty() && !sink.is_new {
+        return Ok(());
+    }
+    let remedy = "keep the checkpoint of the query that wrote before, use another sink id, or set resume to let \
+                  this query take its place";
+    if *query_id == sink.query_id || sink.query_id.is_empty() {
+        // Numbers alone tell until now.
+        if !goes_back {
+            sink.query_id.clone_from(query_id);
+            return Ok(());
+        }
+        if query_id.is_empty() || !resume {
+            let remedy = match query_id.is_empty() {
+                true => {
+                    "keep the checkpoint of the query that wrote before, or use another sink id"
+                }
+                false => remedy,
+            };
+            return Err(format!(
+                "batch {number} of sink {sink_id:?} is refused: {last}, so that this is another checkpoint than \
+                 before; {remedy}"
+            ));
+        }
+    } else if !resume {
+        return Err(format!(
+            "batch {number} of query {query_id} is refused: sink {sink_id:?} belongs to query {}, of which {last}; \
+             {remedy}",
+            sink.query_id
+        ));
+    }
+    if !sink.is_new && !sink.query_id.is_empty() {
+        sink.past_query_ids.push(sink.query_id.clone());
+    }
+    sink.query_id.clone_from(query_id);
+    sink.run += 1;
+    sink.last_batch = None;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SinkBatch, admit};
+    use crate::pg::Sink;
+
+    fn sink(query_id: &str, last_batch: Option<i64>) -> Sink {
+        Sink {
+            query_id: query_id.to_owned(),
+            past_query_ids: vec!["past".to_owned()],
+            run: 0,
+            last_batch,
+            is_new: false,
+        }
+    }
+
+    fn batch(query_id: &str, batch_id: i64, resume: bool) -> SinkBatch {
+        SinkBatch {
+            sink_id: "s".to_owned(),
+            query_id: query_id.to_owned(),
+            batch_id,
+            resume,
+        }
+    }
+
+    /// The sink's query, run and last batch afterwards, or a part of the refusal.
+    type Outcome = Result<(&'static str, i32, Option<i64>), &'static str>;
+
+    #[test]
+    fn a_sink_takes_the_batches_of_its_query() {
+        let cases: [(Sink, SinkBatch, Outcome); 15] = [
+            (sink("q", None), batch("q", 0, false), Ok(("q", 0, None))),
+            (
+                sink("q", Some(5)),
+                batch("q", 6, false),
+                Ok(("q", 0, Some(5))),
+            ),
+            (
+                sink("q", Some(5)),
+                batch("q", 3, false),
+                Ok(("q", 0, Some(5))),
+            ),
+            (
+                sink("q", Some(5)),
+                batch("q", 5, true),
+                Ok(("q", 0, Some(5))),
+            ),
+            (
+                sink("q", Some(5)),
+                batch("r", 0, false),
+                Err("belongs to query q"),
+            ),
+            (
+                sink("q", Some(5)),
+                batch("r", 6, false),
+                Err("batch 5 was committed last"),
+            ),
+            (
+                sink("q", None),
+                batch("r", 0, false),
+                Err("no batch of it is committed yet"),
+            ),
+            (sink("q", Some(5)), batch("r", 0, true), Ok(("r", 1, None))),
+            (
+                sink("q", Some(5)),
+                batch("past", 0, true),
+                Err("took its place"),
+            ),
+            (
+                sink("q", Some(5)),
+                batch("", 6, false),
+                Err("does not say which query"),
+            ),
+            (sink("", Some(5)), batch("", 5, false), Ok(("", 0, Some(5)))),
+            (
+                sink("", Some(5)),
+                batch("", 0, true),
+                Err("another checkpoint"),
+            ),
+            (
+                sink("", Some(5)),
+                batch("q", 6, false),
+                Ok(("q", 0, Some(5))),
+            ),
+            (
+                sink("", Some(5)),
+                batch("q", 0, false),
+                Err("another checkpoint"),
+            ),
+            (sink("", Some(5)), batch("q", 0, true), Ok(("q", 1, None))),
+        ];
+        for (mut sink, batch, expected) in cases {
+            let shown = format!("{sink:?} {batch:?}");
+            match (admit(&mut sink, &batch), expected) {
+                (Ok(()), Ok((query_id, run, last_batch))) => {
+                    let is = (&*sink.query_id, sink.run, sink.last_batch);
+                    assert_eq!(is, (query_id, run, last_batch), "{shown}");
+                }
+                (Err(refusal), Err(part)) => assert!(refusal.contains(part), "{shown}: {refusal}"),
+                (is, _) => panic!("{shown}: {is:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_query_that_was_replaced_does_not_come_back() {
+        let mut sink = sink("q", Some(5));
+        admit(&mut sink, &batch("r", 0, true)).unwrap();
+        let refusal = admit(&mut sink, &batch("q", 6, true)).unwrap_err();
+        assert!(refusal.contains("query r took its place"), "{refusal}");
+        admit(&mut sink, &batch("r", 1, true)).unwrap();
+        assert_eq!(sink.run, 1);
+    }
+
+    #[test]
+    fn batches_written_before_the_sink_was_known_count() {
+        let named = |last| Sink {
+            is_new: true,
+            ..sink("q", last)
+        };
+        admit(&mut named(None), &batch("q", 0, false)).unwrap();
+        admit(&mut named(Some(5)), &batch("q", 5, false)).unwrap();
+        let refusal = admit(&mut named(Some(5)), &batch("q", 0, false)).unwrap_err();
+        assert!(refusal.contains("batch 5 was committed last"), "{refusal}");
+        let mut adopted = named(Some(5));
+        admit(&mut adopted, &batch("q", 0, true)).unwrap();
+        assert_eq!((adopted.run, adopted.last_batch), (1, None));
+    }
+
+    #[test]
+    fn names_of_batches_differ_whatever_sinks_are_called() {
+        let name = |sink_id: &str, batch_id, run| {
+            SinkBatch {
+                sink_id: sink_id.to_owned(),
+                ..batch("q", batch_id, false)
+            }
+            .name(run)
+        };
+        assert_eq!(name("s", 7, 0), "s:7");
+        assert_eq!(name("s", 7, 2), "s:7~2");
+        assert_ne!(name("s~2", 7, 0), name("s", 7, 2));
+        assert_ne!(name("s:7", 2, 0), name("s", 7, 2));
+    }
+}
