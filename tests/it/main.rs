@@ -19,6 +19,7 @@ mod decimals;
 mod evolution;
 mod faithful;
 mod fan_out;
+mod floats;
 mod hostile;
 mod identity;
 mod insert_only;
