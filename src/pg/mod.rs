@@ -35,7 +35,8 @@ pub use facts::{LedgerFacts, ServerFacts, server_facts, unique_keys};
 pub use ledger::{
     Attempt, Decision, LedgerWrite, NewWrite, Publish, STREAM_PREFIX, WriteState, abort, attempts,
     begin, commit, committing_writes, count_open_writes, count_writes, find_attempt, find_write,
-    finish_commit, lock_write_for_publish, recent_writes, record_attempt,
+    finish_commit, lock_recorded_volume, lock_write_for_publish, recent_writes, record_attempt,
+    recorded_volume,
 };
 pub use merge::{KeyedAction, Merge, check_comparable, check_unique_index, merge};
 pub use migration::{LedgerVersion, ensure_schema, has_schema, ledger_version, migration};

@@ -86,6 +86,7 @@ impl Writer {
             messages,
             end,
             stream,
+            meter: self.meter(),
         };
         let in_table = |error: Error| error.with_table(&relation.name);
         if matches!(publish, Publish::Create | Publish::Swap) {
