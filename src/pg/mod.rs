@@ -23,6 +23,7 @@ mod tap;
 mod tls;
 mod transaction;
 mod turns;
+mod words;
 
 pub use catalog::{
     TableLock, check_rights, find_relation, has_geometry, lock_relation, similar_relations,

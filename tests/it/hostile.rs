@@ -567,7 +567,7 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
         ),
         (
             "a later buffer that reaches into an earlier",
-            two(raw(1, &[(0, 0), (16, 8), (0, 0), (8, 9)], &[7; 32]).nodes(&[(1, 0), (1, 0)])),
+            two(raw(1, &[(0, 0), (16, 8), (0, 0), (8, 16)], &[7; 32]).nodes(&[(1, 0), (1, 0)])),
             "share the byte at 16",
         ),
         (

@@ -48,9 +48,11 @@ mod reaper;
 mod refused_commit;
 mod rejected;
 mod role;
+mod secrets;
 mod sequences;
 mod server;
 mod session;
+mod settings;
 mod siege;
 #[allow(dead_code, reason = "shared with tests/faults, which uses the rest")]
 mod support;
@@ -61,4 +63,5 @@ mod types;
 mod types_page;
 mod undecodable;
 mod under_way;
+mod volume;
 mod wire;
