@@ -155,7 +155,7 @@ async fn what_types_and_triggers_say_of_a_value_is_not_passed_on() {
                 WHEN 'syntax' THEN EXECUTE 'SELECT ''' || NEW.s INTO ignored;
                 WHEN 'function' THEN EXECUTE format('SELECT %I()', NEW.s) INTO ignored;
                 WHEN 'json' THEN ignored := ('{' || NEW.s)::jsonb;
-                WHEN 'unit' THEN ignored := extract(NEW.s FROM now());
+                WHEN 'unit' THEN ignored := date_part(NEW.s, now());
                 WHEN 'hex' THEN ignored := decode(NEW.s, 'hex');
                 WHEN 'encoding' THEN ignored := convert_from(NEW.s::bytea || '\\xff', 'UTF8');
                 WHEN 'setting' THEN ignored := current_setting(NEW.s);
