@@ -85,9 +85,12 @@ pub(super) fn told(sqlstate: &str, message: &str, beside_rows: bool) -> String {
             format!("PostgreSQL rejected a value: {words}")
         }
         // A cast of text to regclass speaks of a table that is not there, by the name that the text is.
-        "0A" | "21" | "2F" | "34" | "38" | "39" | "3D" | "3F" | "42" | "54" | "F0" | "HV"
-        | "XX"
-            if beside_rows && sqlstate != "42501" && !message.starts_with("index row ") =>
+        "42" if beside_rows && sqlstate != "42501" => format!(
+            "PostgreSQL: {} in a trigger, a default or a cast; PostgreSQL's log has the name",
+            missing(sqlstate)
+        ),
+        "0A" | "21" | "2F" | "34" | "38" | "39" | "3D" | "3F" | "54" | "F0" | "HV" | "XX"
+            if beside_rows && !message.starts_with("index row ") =>
         {
             format!("PostgreSQL: {}", without_quoted(message))
         }
@@ -143,6 +146,18 @@ fn without_quoted(message: &str) -> String {
             format!("{before}…{after}")
         }
         _ => words.to_owned(),
+    }
+}
+
+/// What a SQLSTATE of class 42 means, by the same appendix.
+fn missing(sqlstate: &str) -> &'static str {
+    match sqlstate {
+        "42P01" => "a table does not exist that is named",
+        "42703" => "a column does not exist that is named",
+        "42704" => "a type or another object does not exist that is named",
+        "42883" => "a function or an operator does not exist that is named",
+        "42804" | "42846" => "types do not fit",
+        _ => "a name or a type is wrong",
     }
 }
 
@@ -252,7 +267,9 @@ mod tests {
             "PostgreSQL rejected a value: text cannot be read as the type that it is for"
         );
         let text = told("42P01", "Relation »s3cret« existiert nicht", true);
-        assert_eq!(text, "PostgreSQL: Relation … existiert nicht");
+        assert!(text.contains("a table does not exist"), "{text}");
+        let text = told("54000", "Wort ist zu lang in »s3cret«", true);
+        assert_eq!(text, "PostgreSQL: Wort ist zu lang in …");
     }
 
     #[test]
@@ -265,7 +282,11 @@ mod tests {
         };
         let missing = "relation \"s3cret\" does not exist";
         check("42P01", missing, false, missing);
-        check("42P01", missing, true, "relation … does not exist");
+        let function = "function s3cret(text) does not exist";
+        check("42883", function, false, function);
+        let unnamed = "a function or an operator does not exist that is named in a trigger, a default or a cast; \
+                       PostgreSQL's log has the name";
+        check("42883", function, true, unnamed);
         let doubled = "duplicate key value violates unique constraint \"t_pkey\"";
         check("23505", doubled, true, doubled);
         check("P0001", "say \"why\": 7", true, "say \"why\": 7");

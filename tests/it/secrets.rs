@@ -135,8 +135,9 @@ async fn what_types_and_triggers_say_of_a_value_is_not_passed_on() {
                 id int GENERATED ALWAYS AS IDENTITY, asked text, s text,
                 m mood, p jsonpath, ts tsquery, tv tsvector, r regclass, ty regtype, ra int4range, po point,
                 mo money, d date, w word, f text REFERENCES other DEFERRABLE,
-                u text UNIQUE, x text EXCLUDE USING gist (int4range(length(x), NULL) WITH &&), c text CHECK (c < 'b'),
-                g int GENERATED ALWAYS AS (length(s)) STORED);
+                u text UNIQUE, x text, c text CHECK (c < 'b'),
+                g int GENERATED ALWAYS AS (length(s)) STORED,
+                CONSTRAINT t_x_apart EXCLUDE USING gist (int4range(length(x), NULL) WITH &&));
              CREATE FUNCTION asked() RETURNS trigger LANGUAGE plpgsql AS $$
              DECLARE ignored text;
              BEGIN
