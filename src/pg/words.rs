@@ -6,10 +6,12 @@
 //! stands what their SQLSTATE means.
 
 /// How messages of class 22 begin that name types, lengths and limits. What follows a colon is cut off.
-const SAFE: [&str; 45] = [
+const SAFE: [&str; 49] = [
     "Column has ",
     "Geometry has ",
     "Geometry type ",
+    "NUMERIC precision ",
+    "NUMERIC scale ",
     "NaN not allowed in ",
     "array size exceeds ",
     "bigint out of range",
@@ -34,6 +36,7 @@ const SAFE: [&str; 45] = [
     "invalid input value for enum ",
     "invalid octet value in ",
     "invalid regular expression",
+    "invalid value for ",
     "malformed array literal",
     "malformed multirange literal",
     "malformed range literal",
@@ -48,6 +51,7 @@ const SAFE: [&str; 45] = [
     "time zone displacement out of range",
     "timestamp out of range",
     "unexpected EOF in COPY data",
+    "unrecognized parameter ",
     "unsupported Unicode escape sequence",
     "value out of range",
     "value overflows numeric format",
@@ -117,6 +121,12 @@ fn about_value(sqlstate: &str, message: &str) -> String {
             let rest: String = rest.chars().take_while(|c| is_plain(*c)).collect();
             return format!("value{text}{rest}");
         }
+    }
+    // What a table was to be made with.
+    if let Some((_, option)) = message.split_once(" out of bounds for option \"") {
+        let is_name = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+        let option: String = option.chars().take_while(is_name).collect();
+        return format!("the value of option {option} is out of its bounds");
     }
     if message.starts_with("Geometry SRID ") {
         return "the SRID of a geometry is not that of its column".to_owned();

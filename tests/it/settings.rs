@@ -24,10 +24,9 @@ const HOSTILE: [(&str, &str); 12] = [
 ];
 
 /// Types, and texts of them.
-const CASES: [(&str, &str); 12] = [
+const CASES: [(&str, &str); 11] = [
     ("text[]", r#"{"NULL",null,nUll}"#),
     ("int[]", "{1,NULL}"),
-    ("tstzrange", ""),
     ("date", "2020-02-03"),
     ("daterange", "[2020-02-03,2020-04-05)"),
     ("tsrange", "[2020-02-03 04:05,)"),
@@ -46,11 +45,7 @@ async fn check(scope: &str) {
     database
         .execute("CREATE SCHEMA \"it's \\ \"\"odd\"\"\"; CREATE TYPE mood AS ENUM ('NULL', 'a\\b')")
         .await;
-    let mut columns: Vec<(&str, &str)> = CASES
-        .iter()
-        .filter(|case| !case.1.is_empty())
-        .copied()
-        .collect();
+    let mut columns = CASES.to_vec();
     columns.push(("mood[]", r#"{"NULL","a\\b"}"#));
     if has_xml {
         columns.push(("xml", "a fragment"));
