@@ -10,6 +10,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer};
 
 use super::principal::WriteMode;
+use super::volume::Volume;
 
 /// Who may call, and what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,6 +121,28 @@ pub struct PrincipalConfig {
     /// Bytes of rows a second, of this server; a stream waits.
     #[serde(deserialize_with = "optional_size")]
     pub max_bytes_per_second: Option<ByteSize>,
+    /// Rows of one stream; one with more is refused.
+    pub max_rows_per_stream: Option<u64>,
+    /// Bytes of one stream, as COPY sends them to PostgreSQL; one with more is refused.
+    #[serde(deserialize_with = "optional_size")]
+    pub max_bytes_per_stream: Option<ByteSize>,
+    /// Rows of all recorded streams of a write; a stream that brings more is refused.
+    pub max_rows_per_write: Option<u64>,
+    /// Bytes of all recorded streams of a write; a stream that brings more is refused.
+    #[serde(deserialize_with = "optional_size")]
+    pub max_bytes_per_write: Option<ByteSize>,
+}
+
+impl PrincipalConfig {
+    pub(super) fn volume(&self) -> Volume {
+        let bytes = |size: Option<ByteSize>| size.map(|size| size.as_u64());
+        Volume {
+            max_rows_per_stream: self.max_rows_per_stream,
+            max_bytes_per_stream: bytes(self.max_bytes_per_stream),
+            max_rows_per_write: self.max_rows_per_write,
+            max_bytes_per_write: bytes(self.max_bytes_per_write),
+        }
+    }
 }
 
 /// A token: its digest, or that and when it is no longer taken.

@@ -9,6 +9,7 @@ mod principal;
 mod ring_verifier;
 mod session;
 mod token;
+mod volume;
 
 pub use caller::Caller;
 pub use config::{
@@ -19,3 +20,4 @@ pub use jwt::KeySet;
 pub use principal::{Limits, Principal, WriteMode};
 pub use session::SessionKey;
 pub use token::{digest_of, new_token};
+pub use volume::Volume;

@@ -8,6 +8,7 @@ use wildmatch::WildMatch;
 
 use super::config::{GrantConfig, PrincipalConfig, TokenConfig};
 use super::token::{Digest, Token};
+use super::volume::Volume;
 use crate::plan::{Ident, QualifiedName, TableName};
 
 /// Names stand in the ledger, in logs and before write ids.
@@ -68,6 +69,8 @@ pub struct Limits {
     pub max_open_writes: Option<u32>,
     /// Bytes of rows a second.
     pub max_bytes_per_second: Option<u64>,
+    /// Rows and bytes of one stream and of one write.
+    pub volume: Volume,
 }
 
 /// Somebody who may call.
@@ -121,6 +124,12 @@ impl Principal {
         if config.max_streams == Some(0) {
             said("max_streams is 0, with which nothing is ever written".to_owned());
         }
+        let volume = config.volume();
+        for (option, most) in volume.options() {
+            if most == Some(0) {
+                said(format!("{option} is 0, with which nothing is ever written"));
+            }
+        }
         let grants = config
             .grants
             .iter()
@@ -136,6 +145,7 @@ impl Principal {
                 max_streams: config.max_streams,
                 max_open_writes: config.max_open_writes,
                 max_bytes_per_second: config.max_bytes_per_second.map(|size| size.as_u64()),
+                volume,
             },
         }
     }

@@ -62,7 +62,9 @@ fn token() -> Result<()> {
 
 /// Connects to the database that a command is about.
 async fn connect(destination: &Destination) -> Result<(ConnectionConfig, Writer)> {
-    let TargetConfig { connection, pool } = load_target(destination)?;
+    let TargetConfig {
+        connection, pool, ..
+    } = load_target(destination)?;
     let writer = Writer::new(Pool::new(&connection, &pool)?);
     writer.check(START_TIMEOUT).await?;
     Ok((connection, writer))

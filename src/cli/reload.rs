@@ -49,6 +49,7 @@ impl Running {
         for (name, writer) in self.targets.iter() {
             if let Some(target) = config.targets.get(name) {
                 writer.set_timeouts(target.pool.timeouts.clone());
+                writer.set_volume(target.volume);
             }
         }
     }
@@ -66,6 +67,7 @@ fn take_live(current: &mut Config, new: &Config) {
     for (name, target) in &mut current.targets {
         if let Some(new) = new.targets.get(name) {
             target.pool.timeouts = new.pool.timeouts.clone();
+            target.volume = new.volume;
         }
     }
 }

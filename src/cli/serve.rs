@@ -94,6 +94,7 @@ async fn connect(config: &Config) -> Result<Targets> {
     for (name, target) in &config.targets {
         let pool = Pool::new(&target.connection, &target.pool)?;
         let writer = Writer::new(pool).with_fan_out(config.fan_out);
+        writer.set_volume(target.volume);
         writers.insert(name.clone(), writer);
     }
     let targets = Targets::new(writers, config.default_target.clone());

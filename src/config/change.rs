@@ -7,7 +7,7 @@ use super::validate::{Config, LogConfig};
 use crate::auth::IdentityConfig;
 use crate::flight::{CallLimits, ServerConfig};
 use crate::pg::{PoolConfig, Timeouts};
-use crate::write::{BudgetConfig, FanOut, ReaperConfig};
+use crate::write::{BudgetConfig, FanOut, ReaperConfig, VolumeLimits};
 
 /// A key of the file whose value is another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,7 +167,11 @@ fn change_reaper(changes: &mut Changes, old: &ReaperConfig, new: &ReaperConfig) 
 }
 
 fn change_target(changes: &mut Changes, name: &str, old: &TargetConfig, new: &TargetConfig) {
-    let TargetConfig { connection, pool } = old;
+    let TargetConfig {
+        connection,
+        pool,
+        volume,
+    } = old;
     let key = |key: &str| format!("targets.{name}.{key}");
     // With its password's source and its role.
     changes.fixed(&key("postgres"), connection, &new.connection);
@@ -183,6 +187,19 @@ fn change_target(changes: &mut Changes, name: &str, old: &TargetConfig, new: &Ta
         lock_timeout,
         stall_timeout,
     } = timeouts;
+    let VolumeLimits {
+        most,
+        max_expansion,
+    } = volume;
+    let options = most.options().into_iter().zip(new.volume.most.options());
+    for ((option, old), (_, new)) in options {
+        changes.live(&key(option), &old, &new);
+    }
+    changes.live(
+        &key("max_expansion"),
+        max_expansion,
+        &new.volume.max_expansion,
+    );
     let new = &new.pool.timeouts;
     changes.live(&key("copy_wait"), wait_timeout, &new.wait_timeout);
     changes.live(&key("lock_timeout"), lock_timeout, &new.lock_timeout);

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problems::Problems;
-use super::value::{Address, Count, Size, Time};
+use super::value::{Address, Count, Number, Size, Time};
 use crate::auth::{AuthConfig, PrincipalConfig};
 use crate::telemetry::LogFormat;
 
@@ -59,6 +59,11 @@ pub(super) struct LimitsFile {
     pub(super) stream_timeout: Option<Time>,
     pub(super) max_connections: Option<Count<{ u16::MAX }>>,
     pub(super) max_connections_per_peer: Option<Count<{ u16::MAX }>>,
+    pub(super) max_rows_per_stream: Option<Number>,
+    pub(super) max_bytes_per_stream: Option<Size>,
+    pub(super) max_rows_per_write: Option<Number>,
+    pub(super) max_bytes_per_write: Option<Size>,
+    pub(super) max_expansion: Option<Count<{ u16::MAX }>>,
 }
 
 /// `[writes]`: how long writes of many partitions live.
@@ -102,6 +107,11 @@ pub(super) struct TargetFile {
     pub(super) copy_wait: Option<Time>,
     pub(super) copy_stall_timeout: Option<Time>,
     pub(super) lock_timeout: Option<Time>,
+    pub(super) max_rows_per_stream: Option<Number>,
+    pub(super) max_bytes_per_stream: Option<Size>,
+    pub(super) max_rows_per_write: Option<Number>,
+    pub(super) max_bytes_per_write: Option<Size>,
+    pub(super) max_expansion: Option<Count<{ u16::MAX }>>,
 }
 
 impl File {

@@ -142,6 +142,31 @@ pub struct Serve {
     )]
     pub memory_limit: ByteSize,
 
+    /// Rows that one stream may bring; one with more is refused, and none of it is kept. No limit unless given.
+    #[arg(long, env = "PGFLIGHT_MAX_ROWS_PER_STREAM", value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_rows_per_stream: Option<u64>,
+
+    /// Bytes that one stream may become, as COPY sends them to PostgreSQL. No limit unless given.
+    #[arg(long, env = "PGFLIGHT_MAX_BYTES_PER_STREAM", value_name = "SIZE")]
+    pub max_bytes_per_stream: Option<ByteSize>,
+
+    /// Rows that all recorded streams of one write may bring; a stream that brings more is refused. No limit
+    /// unless given.
+    #[arg(long, env = "PGFLIGHT_MAX_ROWS_PER_WRITE", value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_rows_per_write: Option<u64>,
+
+    /// Bytes that all recorded streams of one write may become. No limit unless given.
+    #[arg(long, env = "PGFLIGHT_MAX_BYTES_PER_WRITE", value_name = "SIZE")]
+    pub max_bytes_per_write: Option<ByteSize>,
+
+    /// How many bytes of COPY a stream may become for each byte of Arrow that it brings, beyond the first GiB:
+    /// a value of a dictionary takes few bytes however often it is named.
+    #[arg(long, env = "PGFLIGHT_MAX_EXPANSION", value_name = "N", default_value_t = 1000,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_expansion: u16,
+
     /// How long the sender of a stream may take for one message. A stream that waits for its turn or for
     /// PostgreSQL is not counted.
     #[arg(long, env = "PGFLIGHT_IDLE_TIMEOUT", value_name = "TIME", default_value = "15m", value_parser = humantime::parse_duration)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use toml::Spanned;
 
 use super::args::{Destination, Postgres};
@@ -11,8 +12,11 @@ use super::file::{File, TargetFile};
 use super::problems::Problems;
 use super::serve::Serve;
 use super::validate::{fill, read};
+use super::value::{Number, Size};
+use crate::auth::Volume;
 use crate::error::{Error, Result, chain};
 use crate::pg::{ConnectionConfig, PasswordSource, PoolConfig, Timeouts};
+use crate::write::VolumeLimits;
 
 /// The target of a server that was given one database by flags or environment.
 const ONLY_TARGET: &str = "default";
@@ -31,6 +35,8 @@ pub struct TargetConfig {
     pub connection: ConnectionConfig,
     /// How many connections, and how long things may take there.
     pub pool: PoolConfig,
+    /// How much may be written there.
+    pub volume: VolumeLimits,
 }
 
 /// The targets with the limits that a server would have there: the one that is named, else all.
@@ -94,8 +100,14 @@ pub(super) fn targets(
     if of_file.is_empty() {
         match ConnectionConfig::from_environment(&options.postgres) {
             Ok(connection) => {
-                let pool = pool_config(options, serve, &TargetFile::default());
-                targets.insert(ONLY_TARGET.to_owned(), TargetConfig { connection, pool });
+                let none = TargetFile::default();
+                let config = TargetConfig {
+                    connection,
+                    pool: pool_config(options, serve, &none),
+                    volume: volume(serve, &none),
+                };
+                check_volume(ONLY_TARGET, &config.volume, problems);
+                targets.insert(ONLY_TARGET.to_owned(), config);
             }
             Err(error) => problems.add(chain(&error)),
         }
@@ -132,8 +144,13 @@ pub(super) fn targets(
         match connection {
             Ok(connection) => {
                 let connection = complete(connection, name, target, problems);
-                let pool = pool_config(options, serve, target);
-                targets.insert(name.clone(), TargetConfig { connection, pool });
+                let config = TargetConfig {
+                    connection,
+                    pool: pool_config(options, serve, target),
+                    volume: volume(serve, target),
+                };
+                check_volume(name, &config.volume, problems);
+                targets.insert(name.clone(), config);
             }
             Err(error) => problems.at(&text.0, format!("target {name}: {}", chain(&error))),
         }
@@ -184,6 +201,64 @@ fn pool_config(options: &Postgres, serve: Option<&Serve>, target: &TargetFile) -
             lock_timeout,
             stall_timeout: stall.map_or(serve.copy_stall_timeout, |time| time.0),
         },
+    }
+}
+
+/// As [`pool_config`].
+fn volume(serve: Option<&Serve>, target: &TargetFile) -> VolumeLimits {
+    let Some(serve) = serve else {
+        return VolumeLimits::default();
+    };
+    let own = |option: &str| !serve.given.has(option);
+    let rows = |option: &str, of_target: Option<Number>, of_server: Option<u64>| {
+        let of_target = of_target.filter(|_| own(option));
+        of_target.map(|rows| rows.0).or(of_server)
+    };
+    let bytes = |option: &str, of_target: Option<Size>, of_server: Option<ByteSize>| {
+        let of_target = of_target.filter(|_| own(option));
+        of_target
+            .map(|size| size.0)
+            .or(of_server)
+            .map(|size| size.as_u64())
+    };
+    let max_expansion = target.max_expansion.filter(|_| own("max_expansion"));
+    VolumeLimits {
+        most: Volume {
+            max_rows_per_stream: rows(
+                "max_rows_per_stream",
+                target.max_rows_per_stream,
+                serve.max_rows_per_stream,
+            ),
+            max_bytes_per_stream: bytes(
+                "max_bytes_per_stream",
+                target.max_bytes_per_stream,
+                serve.max_bytes_per_stream,
+            ),
+            max_rows_per_write: rows(
+                "max_rows_per_write",
+                target.max_rows_per_write,
+                serve.max_rows_per_write,
+            ),
+            max_bytes_per_write: bytes(
+                "max_bytes_per_write",
+                target.max_bytes_per_write,
+                serve.max_bytes_per_write,
+            ),
+        },
+        max_expansion: max_expansion
+            .map_or(serve.max_expansion, |count| count.0)
+            .into(),
+    }
+}
+
+/// A size can be written as 0.
+fn check_volume(name: &str, volume: &VolumeLimits, problems: &mut Problems) {
+    for (option, most) in volume.most.options() {
+        if most == Some(0) {
+            problems.add(format!(
+                "target {name}: {option} is 0, with which nothing is ever written"
+            ));
+        }
     }
 }
 

@@ -47,7 +47,7 @@ fn load(text: &str, arguments: &[&str]) -> Result<Config, String> {
 
 /// Section and key of the file, the option, and two values that are not the default, as the file and as the
 /// command line have them.
-const OPTIONS: [(&str, &str, &str, &str, &str); 27] = [
+const OPTIONS: [(&str, &str, &str, &str, &str); 37] = [
     (
         "server",
         "listen",
@@ -140,6 +140,70 @@ const OPTIONS: [(&str, &str, &str, &str, &str); 27] = [
         "--lock-timeout",
         "\"7s\"",
         "8s",
+    ),
+    (
+        "limits",
+        "max_rows_per_stream",
+        "--max-rows-per-stream",
+        "7",
+        "8",
+    ),
+    (
+        "limits",
+        "max_bytes_per_stream",
+        "--max-bytes-per-stream",
+        "\"7MiB\"",
+        "8MiB",
+    ),
+    (
+        "limits",
+        "max_rows_per_write",
+        "--max-rows-per-write",
+        "7",
+        "8",
+    ),
+    (
+        "limits",
+        "max_bytes_per_write",
+        "--max-bytes-per-write",
+        "\"7MiB\"",
+        "8MiB",
+    ),
+    ("limits", "max_expansion", "--max-expansion", "7", "8"),
+    (
+        "targets.default",
+        "max_rows_per_stream",
+        "--max-rows-per-stream",
+        "7",
+        "8",
+    ),
+    (
+        "targets.default",
+        "max_bytes_per_stream",
+        "--max-bytes-per-stream",
+        "\"7MiB\"",
+        "8MiB",
+    ),
+    (
+        "targets.default",
+        "max_rows_per_write",
+        "--max-rows-per-write",
+        "7",
+        "8",
+    ),
+    (
+        "targets.default",
+        "max_bytes_per_write",
+        "--max-bytes-per-write",
+        "\"7MiB\"",
+        "8MiB",
+    ),
+    (
+        "targets.default",
+        "max_expansion",
+        "--max-expansion",
+        "7",
+        "8",
     ),
 ];
 
@@ -263,6 +327,8 @@ fn the_example_holds_every_key_at_its_default() {
         "password_",
         "role",
         "session_key_file",
+        "max_rows_per_",
+        "max_bytes_per_",
     ];
     let defaults: String = all
         .lines()

@@ -324,6 +324,41 @@ pub(super) fn fill(options: &mut Serve, file: &File) {
     ] {
         put(given, option, value, from_file.map(|v| v.0));
     }
+    for (option, value, from_file) in [
+        (
+            "max_rows_per_stream",
+            &mut options.max_rows_per_stream,
+            limits.max_rows_per_stream,
+        ),
+        (
+            "max_rows_per_write",
+            &mut options.max_rows_per_write,
+            limits.max_rows_per_write,
+        ),
+    ] {
+        put(given, option, value, from_file.map(|v| Some(v.0)));
+    }
+    for (option, value, from_file) in [
+        (
+            "max_bytes_per_stream",
+            &mut options.max_bytes_per_stream,
+            limits.max_bytes_per_stream,
+        ),
+        (
+            "max_bytes_per_write",
+            &mut options.max_bytes_per_write,
+            limits.max_bytes_per_write,
+        ),
+    ] {
+        put(given, option, value, from_file.map(|v| Some(v.0)));
+    }
+    let max_expansion = limits.max_expansion.map(|v| v.0);
+    put(
+        given,
+        "max_expansion",
+        &mut options.max_expansion,
+        max_expansion,
+    );
     put(
         given,
         "log_format",

@@ -27,6 +27,10 @@ pub(super) struct Address(pub(super) SocketAddr);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Count<const MAX: u16>(pub(super) u16);
 
+/// A whole number above 0.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Number(pub(super) u64);
+
 /// Text that a value is read from. What cannot be read is not repeated: it may be a secret that went
 /// into the wrong line.
 struct Text<T> {
@@ -78,6 +82,15 @@ impl<'de> Deserialize<'de> for Address {
         let expected = "an address with its port in quotes, such as \"0.0.0.0:8815\"";
         let read = |text: &str| address(text).ok().map(Self);
         deserializer.deserialize_str(Text::new(expected, read))
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u64::try_from(i64::deserialize(deserializer)?) {
+            Ok(number) if number > 0 => Ok(Self(number)),
+            _ => Err(D::Error::custom("expected a whole number above 0")),
+        }
     }
 }
 

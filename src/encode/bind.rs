@@ -168,7 +168,7 @@ fn number<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'
             let array = array.as_primitive::<t::Float16Type>();
             match plan {
                 FieldPlan::Float4 => Ok(fixed::fixed(array, |v| Ok(v.to_f32().to_be_bytes()))),
-                FieldPlan::Numeric { .. } => fixed::floats(plan, array, super::shortest::of_half),
+                FieldPlan::Numeric { .. } => fixed::floats(plan, array, super::float_digits::of_half),
                 _ => fixed::floats(plan, array, |v| v.to_f32()),
             }
         }

@@ -99,7 +99,7 @@ pub(super) fn floats<'a, T, S>(
 ) -> Result<BoxedColumn<'a>, Problem>
 where
     T: ArrowPrimitiveType,
-    S: shortest::Shortest + 'a,
+    S: super::float_digits::Digital + 'a,
 {
     match plan {
         FieldPlan::Float8 => Ok(fixed(array, move |v| Ok(widen(v).into().to_be_bytes()))),

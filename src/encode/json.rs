@@ -30,10 +30,10 @@ use self::temporal::temporal;
 use super::array::Level;
 use super::bind::BoxedColumn;
 use super::dictionary::run_values;
+use super::float_digits::{Digital, of_half, write_json};
 use super::numeric::largest;
 use super::prepared::prepared;
 use super::problem::Problem;
-use super::shortest::of_half;
 use super::varlen::{Blobs, JSONB_VERSION};
 use crate::plan::Meaning;
 
@@ -251,14 +251,14 @@ fn floats<'a, T: ArrowPrimitiveType, F>(
     widen: fn(T::Native) -> F,
 ) -> Render<'a>
 where
-    F: Copy + Into<f64> + serde::Serialize + 'a,
+    F: Digital + 'a,
 {
     Box::new(move |row, out| {
         let value = widen(array.value(row));
         if !value.into().is_finite() {
             return Err(Problem::NotFinite);
         }
-        serde_json::to_writer(out, &value).map_err(|_| Problem::Unplanned)
+        write_json(value, out)
     })
 }
 

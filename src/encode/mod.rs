@@ -97,6 +97,7 @@ mod convert;
 mod dictionary;
 mod digits;
 mod fixed;
+mod float_digits;
 pub mod format;
 mod hstore;
 mod iso;

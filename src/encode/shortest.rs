@@ -1,14 +1,13 @@
-//! Numerics from floats, by their shortest decimal form: what people see is what is stored.
-
-use std::io::Write;
+//! Numerics from floats: the number that PostgreSQL shows as text is the one that is stored.
 
 use arrow_array::PrimitiveArray;
-use arrow_array::types::{ArrowPrimitiveType, Float16Type};
+use arrow_array::types::ArrowPrimitiveType;
 use arrow_buffer::i256;
 
 use super::bind::{BoxedColumn, valid};
 use super::column::{Values, Varying};
 use super::digits::{Digits, Point, Wide};
+use super::float_digits::{Digital, decimal};
 use super::numeric::{HEADER, put, put_header};
 use super::problem::Problem;
 use crate::plan::NumericLimit;
@@ -21,39 +20,8 @@ pub(super) const NEGATIVE_INFINITY: u16 = 0xF000;
 /// The display scale that PostgreSQL itself sends with infinities.
 pub(super) const INFINITY_SCALE: u16 = 32;
 
-/// A float that can be written with as few decimals as tell it from its neighbours.
-pub(super) trait Shortest: Copy + Into<f64> + Send + Sync {
-    /// Writes `-1.25e-7`; only for numbers.
-    fn write(self, out: &mut dyn Write) -> std::io::Result<()>;
-}
-
-impl Shortest for f32 {
-    fn write(self, out: &mut dyn Write) -> std::io::Result<()> {
-        write!(out, "{self:e}")
-    }
-}
-
-impl Shortest for f64 {
-    fn write(self, out: &mut dyn Write) -> std::io::Result<()> {
-        write!(out, "{self:e}")
-    }
-}
-
-/// What a half is.
-type Half = <Float16Type as ArrowPrimitiveType>::Native;
-
-/// The double that reads as the half does: 0.1, where widening alone gives 0.0999755859375. Five digits tell a
-/// half from its neighbours.
-pub(super) fn of_half(half: Half) -> f64 {
-    let exact = half.to_f64();
-    let read = |digits: usize| format!("{exact:.digits$e}").parse::<f64>().ok();
-    let mut read = (0..5).filter_map(read);
-    read.find(|double| Half::from_f64(*double) == half)
-        .unwrap_or(exact)
-}
-
 /// Floats into numeric.
-pub(super) fn floats<'a, T, S: Shortest + 'a>(
+pub(super) fn floats<'a, T, S: Digital + 'a>(
     array: &'a PrimitiveArray<T>,
     limit: Option<NumericLimit>,
     widen: impl Fn(T::Native) -> S + Send + Sync + 'a,
@@ -70,34 +38,6 @@ where
         values,
         nulls: valid(array),
     })
-}
-
-/// The digits of a number's shortest decimal form, and how many of them are after the point; below
-/// zero, so many zeros follow them.
-#[inline]
-pub(super) fn decimal(value: impl Shortest) -> Result<(u64, i32), Problem> {
-    // 17 digits, sign, point, exponent: no more than 24 bytes.
-    let mut text = [0; 32];
-    let mut rest = &mut text[..];
-    value.write(&mut rest).map_err(|_| Problem::Unplanned)?;
-    let unused = rest.len();
-    let text = &text[..text.len() - unused];
-    let (mut magnitude, mut scale, mut exponent) = (0_u64, 0, 0_i32);
-    let (mut after_point, mut in_exponent, mut down) = (false, false, false);
-    for byte in text.strip_prefix(b"-").unwrap_or(text) {
-        match byte {
-            b'.' => after_point = true,
-            b'e' => in_exponent = true,
-            b'-' => down = true,
-            digit if in_exponent => exponent = exponent * 10 + i32::from(digit - b'0'),
-            digit => {
-                magnitude = magnitude * 10 + u64::from(digit - b'0');
-                scale += i32::from(after_point);
-            }
-        }
-    }
-    scale -= if down { -exponent } else { exponent };
-    Ok((magnitude, scale))
 }
 
 struct Floats<'a, T, F> {
@@ -117,7 +57,7 @@ enum Parsed {
     },
 }
 
-impl<T: Copy, S: Shortest, F: Fn(T) -> S> Floats<'_, T, F> {
+impl<T: Copy, S: Digital, F: Fn(T) -> S> Floats<'_, T, F> {
     fn parse(&self, row: usize) -> Result<Parsed, Problem> {
         let value = (self.widen)(self.values[row]);
         let double: f64 = value.into();
@@ -150,7 +90,7 @@ impl<T: Copy, S: Shortest, F: Fn(T) -> S> Floats<'_, T, F> {
 impl<T, S, F> Values for Floats<'_, T, F>
 where
     T: Copy + Send + Sync,
-    S: Shortest,
+    S: Digital,
     F: Fn(T) -> S + Send + Sync,
 {
     fn size(&self, row: usize) -> Result<usize, Problem> {

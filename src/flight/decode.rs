@@ -22,7 +22,7 @@ use super::gate::{self, Gate, Limits, MAX_HEADER_BYTES, malformed};
 use super::meter::Messages;
 use crate::error::{Error, Result};
 use crate::metrics::{self, Activity, Stream as Flow};
-use crate::write::{Budget, Share, StreamMessage};
+use crate::write::{Budget, Share, Size, StreamMessage};
 
 /// Reads a stream whose schema has been read. The dictionaries live here, since arrow-flight's own
 /// decoder fails on a message that has nothing but metadata, and restarts on a second schema.
@@ -41,6 +41,8 @@ pub(super) struct Decoder {
     expanded: Option<Share>,
     /// Rows that have been read.
     row_count: u64,
+    /// Bytes of dictionaries since the last batch.
+    dictionary_bytes: u64,
 }
 
 impl Decoder {
@@ -63,6 +65,7 @@ impl Decoder {
             decompressed: None,
             expanded: None,
             row_count: 0,
+            dictionary_bytes: 0,
         })
     }
 
@@ -109,15 +112,15 @@ impl Decoder {
             };
         }
         Ok(match self.read(&data).await? {
-            Some(batch) if batch.num_rows() == 0 && !data.app_metadata.is_empty() => {
+            Some((batch, _)) if batch.num_rows() == 0 && !data.app_metadata.is_empty() => {
                 Some(StreamMessage::End(command::end_record(&data.app_metadata)?))
             }
-            Some(batch) => Some(StreamMessage::Batch(batch)),
+            Some((batch, size)) => Some(StreamMessage::Batch(batch, size)),
             None => None,
         })
     }
 
-    async fn read(&mut self, data: &FlightData) -> Result<Option<RecordBatch>> {
+    async fn read(&mut self, data: &FlightData) -> Result<Option<(RecordBatch, Size)>> {
         let message = gate::message(&data.data_header)?;
         match message.header_type() {
             MessageHeader::RecordBatch => {
@@ -146,13 +149,19 @@ impl Decoder {
                     .work(Activity::Decode, || guarded("batch", read))?;
                 self.stream.decoded(batch.num_rows());
                 self.row_count += u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
-                self.expanded = self.expand(&batch, byte_count).await?;
-                Ok(Some(batch))
+                let expansion = expansion(&batch);
+                self.expanded = self.expand(expansion.memory, byte_count).await?;
+                let size = Size {
+                    brought: byte_count.saturating_add(std::mem::take(&mut self.dictionary_bytes)),
+                    named: expansion.named,
+                };
+                Ok(Some((batch, size)))
             }
             MessageHeader::DictionaryBatch => {
                 let batch = message.header_as_dictionary_batch().ok_or_else(malformed)?;
                 let check = || self.gate.check_dictionary(batch, &data.data_body);
                 let byte_count = self.stream.work(Activity::Gate, check)?;
+                self.dictionary_bytes = self.dictionary_bytes.saturating_add(byte_count);
                 let shares = self.dictionary_shares.entry(batch.id()).or_default();
                 if !batch.isDelta() {
                     shares.clear();
@@ -183,9 +192,9 @@ const COVERED: u64 = 2;
 
 impl Decoder {
     /// Takes the memory in which a batch of so many bytes is encoded, where its message did not bring it.
-    async fn expand(&self, batch: &RecordBatch, byte_count: u64) -> Result<Option<Share>> {
+    async fn expand(&self, memory: u64, byte_count: u64) -> Result<Option<Share>> {
         let most = self.limits.max_decoded_bytes;
-        let more = expansion(batch).saturating_sub(byte_count.saturating_mul(COVERED));
+        let more = memory.saturating_sub(byte_count.saturating_mul(COVERED));
         if more > most {
             return Err(Error::invalid_command(format!(
                 "nested columns and dictionaries make a batch of {byte_count} bytes {more} bytes larger when it \
@@ -406,7 +415,7 @@ mod tests {
                 .read(message)
                 .now_or_never()
                 .expect("there is memory");
-            rows += read?.map_or(0, |batch| batch.num_rows());
+            rows += read?.map_or(0, |(batch, _)| batch.num_rows());
         }
         Ok(rows)
     }

@@ -17,30 +17,72 @@ const ROW_BYTES: u64 = 32;
 const KEY_BYTES: u64 = 8;
 /// As long as a number or a time gets, as text.
 const SCALAR_BYTES: u64 = 40;
+/// Fewer bytes that a dictionary names are not counted.
+const MANY_BYTES: u64 = 64 << 20;
 /// Keys that are looked at together: each is made eight bytes for it.
 const AT_ONCE: usize = 64 * 1024;
 
-/// Bytes that encoding a batch takes for what is not in the batch as often as it is written.
-pub(super) fn expansion(batch: &RecordBatch) -> u64 {
-    let columns = batch.columns().iter();
-    columns.fold(0, |sum: u64, column| sum.saturating_add(of_column(column)))
+/// What encoding a batch takes for what is not in the batch as often as it is written.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Expansion {
+    /// Bytes of memory.
+    pub(super) memory: u64,
+    /// Bytes of text and binary that columns of dictionaries name, where they are many.
+    pub(super) named: u64,
 }
 
-fn of_column(column: &ArrayRef) -> u64 {
+pub(super) fn expansion(batch: &RecordBatch) -> Expansion {
+    let mut all = Expansion::default();
+    for column in batch.columns() {
+        let of_column = of_column(column);
+        all.memory = all.memory.saturating_add(of_column.memory);
+        all.named = all.named.saturating_add(of_column.named);
+    }
+    all
+}
+
+fn of_column(column: &ArrayRef) -> Expansion {
     let rows = bytes(column.len());
     match column.as_any_dictionary_opt() {
         // Its values are encoded once; a row is at least as long as the longest.
         Some(dictionary) => {
             let values = dictionary.values();
-            rows.saturating_mul(KEY_BYTES)
+            let longest = longest(values);
+            let memory = rows
+                .saturating_mul(KEY_BYTES)
                 .saturating_add(written(values))
-                .saturating_add(longest(values))
+                .saturating_add(longest);
+            let is_plain = is_text(values.data_type()) && !values.is_empty();
+            let named = match lengths(values) {
+                Some(length) if is_plain && rows.saturating_mul(longest) > MANY_BYTES => {
+                    named(column, length)
+                }
+                _ => 0,
+            };
+            Expansion { memory, named }
         }
-        None if column.data_type().is_nested() => rows
-            .saturating_mul(ROW_BYTES)
-            .saturating_add(written(column)),
-        None => 0,
+        None if column.data_type().is_nested() => Expansion {
+            memory: rows
+                .saturating_mul(ROW_BYTES)
+                .saturating_add(written(column)),
+            named: 0,
+        },
+        None => Expansion::default(),
     }
+}
+
+/// Whether values are written as long as they are.
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8
+            | DataType::LargeUtf8
+            | DataType::Utf8View
+            | DataType::Binary
+            | DataType::LargeBinary
+            | DataType::BinaryView
+            | DataType::FixedSizeBinary(_)
+    )
 }
 
 /// What values within others become beyond their own bytes.

@@ -172,6 +172,39 @@ pub async fn record_attempt(
     Ok(true)
 }
 
+/// Rows and bytes of all recorded attempts of a write.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn recorded_volume(transaction: &Transaction, write_id: &str) -> Result<(u64, u64)> {
+    let row = transaction
+        .query_one(
+            "SELECT pg_catalog.sum(row_count)::pg_catalog.int8, pg_catalog.sum(byte_count)::pg_catalog.int8
+             FROM pgflight.attempt WHERE write_id OPERATOR(pg_catalog.=) $1",
+            &[&write_id],
+        )
+        .await?;
+    let count = |index| {
+        let sum: Option<i64> = row.get(index);
+        u64::try_from(sum.unwrap_or(0)).unwrap_or(0)
+    };
+    Ok((count(0), count(1)))
+}
+
+/// The same, and until the transaction ends no other attempt of the write is recorded that asks likewise.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn lock_recorded_volume(transaction: &Transaction, write_id: &str) -> Result<(u64, u64)> {
+    transaction
+        .query_opt(
+            "SELECT FROM pgflight.write WHERE write_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE",
+            &[&write_id],
+        )
+        .await?;
+    recorded_volume(transaction, write_id).await
+}
+
 /// Reads a finished stream.
 ///
 /// # Errors

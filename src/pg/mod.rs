@@ -25,6 +25,7 @@ mod tap;
 mod tls;
 mod transaction;
 mod turns;
+mod words;
 
 pub use catalog::{
     TableLock, check_rights, find_relation, has_geometry, lock_relation, similar_relations,
@@ -37,7 +38,8 @@ pub use facts::{LedgerFacts, ServerFacts, server_facts, unique_keys};
 pub use ledger::{
     Attempt, BatchPlace, Decision, Finished, LedgerWrite, NewWrite, Publish, STREAM_PREFIX,
     WriteState, abort, attempts, begin, commit, committing_writes, count_open_writes, count_writes,
-    find_attempt, find_write, finish_commit, lock_write_for_publish, recent_writes, record_attempt,
+    find_attempt, find_write, finish_commit, lock_recorded_volume, lock_write_for_publish,
+    recent_writes, record_attempt, recorded_volume,
 };
 pub use liveness::{
     expire_drivers, forget_signs, hear_driver, hear_driver_again, keep_watch, set_driver,

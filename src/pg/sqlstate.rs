@@ -1,11 +1,11 @@
 //! From what PostgreSQL says to our [`Error`]: the kind by exact SQLSTATE, then by class.
 
-use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_postgres::error::DbError;
 
 use super::staging::SHADOW_PREFIX;
+use super::words::{self, SYNTAX_ERROR};
 
 use crate::error::{Error, ErrorKind, chain};
 
@@ -110,13 +110,9 @@ impl Told {
             }
             _ => "",
         };
-        let message = match values_may_be_in_message(sqlstate) {
-            true => format!(
-                "PostgreSQL rejected a value: {} ({sqlstate})",
-                without_quoted_values(&self.message)
-            ),
-            false => format!("PostgreSQL: {} ({sqlstate}){advice}", self.message),
-        };
+        // Our own statements have no context: it is of a COPY, of functions and of documents.
+        let message = words::told(sqlstate, &self.message, self.context.is_some());
+        let message = format!("{message} ({sqlstate}){advice}");
         let message = match &self.detail {
             Some(detail) => format!("{message}; {detail}"),
             None => message,
@@ -151,7 +147,11 @@ impl Told {
 /// Line, counted from 1, and column that an error in COPY is about: PostgreSQL gives them in a line of
 /// the error's context (`CopyFromErrorCallback` in copyfrom.c). The rest of it may hold values.
 fn copied_place(context: &str) -> Option<(u64, Option<String>)> {
-    let line = context.lines().find(|line| line.starts_with("COPY "))?;
+    // The last line is of what was begun first; those before may be of statements that have values.
+    let line = context
+        .lines()
+        .last()
+        .filter(|line| line.starts_with("COPY "))?;
     let (_, rest) = line.split_once(", line ")?;
     let (digits, rest) = rest.split_once(", column ").unwrap_or((rest, ""));
     let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
@@ -159,29 +159,6 @@ fn copied_place(context: &str) -> Option<(u64, Option<String>)> {
         digits.parse().ok()?,
         (!rest.is_empty()).then(|| rest.to_owned()),
     ))
-}
-
-/// Messages such as `invalid input syntax for type json` are safe, but `invalid input value for
-/// enum mood: "…"` or `date/time field value out of range: "…"` quote the value itself.
-fn values_may_be_in_message(sqlstate: &str) -> bool {
-    sqlstate.starts_with("22") || sqlstate == SYNTAX_ERROR
-}
-
-/// What `to_tsquery`, hstore and ltree answer text with that they cannot read. Our own SQL has no
-/// such errors.
-const SYNTAX_ERROR: &str = "42601";
-
-fn without_quoted_values(message: &str) -> Cow<'_, str> {
-    // `value "…" is out of range for type integer`, and `"…" is …` for real; what is quoted may have quotes.
-    let quoted = message.strip_prefix("value ").unwrap_or(message);
-    let in_the_middle = quoted
-        .strip_prefix('"')
-        .and_then(|rest| rest.rsplit_once('"'));
-    if let Some((_, after)) = in_the_middle {
-        return Cow::Owned(format!("value{after}"));
-    }
-    let end = message.find(": \"").or_else(|| message.find(", near \""));
-    Cow::Borrowed(end.and_then(|end| message.get(..end)).unwrap_or(message))
 }
 
 /// Appendix A of PostgreSQL's manual lists the codes.
@@ -207,7 +184,7 @@ fn kind(sqlstate: &str) -> ErrorKind {
 
 #[cfg(test)]
 mod tests {
-    use super::{copied_place, kind, without_quoted_values};
+    use super::{copied_place, kind};
     use crate::error::ErrorKind;
 
     #[test]
@@ -242,28 +219,10 @@ mod tests {
             Some((7, None)),
         );
         check("PL/pgSQL function f() line 3 at RAISE", None);
+        check(
+            "SQL statement \"\nCOPY trips, line 1, column secret\"\nCOPY t, line 7",
+            Some((7, None)),
+        );
         check("COPY trips", None);
-    }
-
-    #[test]
-    fn a_value_that_postgresql_quotes_in_its_message_is_left_out() {
-        let check = |message, expected| assert_eq!(without_quoted_values(message), expected);
-        check(
-            "invalid input value for enum mood: \"secret\"",
-            "invalid input value for enum mood",
-        );
-        check("numeric field overflow", "numeric field overflow");
-        check(
-            "\"1e50\" is out of range for type real",
-            "value is out of range for type real",
-        );
-        check(
-            "value \"9\"9\" is out of range for type integer",
-            "value is out of range for type integer",
-        );
-        check(
-            "syntax error in hstore, near \"secret\" at position 3",
-            "syntax error in hstore",
-        );
     }
 }

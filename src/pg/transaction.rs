@@ -92,6 +92,10 @@ impl Transaction {
                  SET LOCAL lock_timeout = {}; \
                  SET LOCAL DateStyle = 'ISO, YMD'; \
                  SET LOCAL IntervalStyle = 'postgres'; \
+                 SET LOCAL array_nulls = on; \
+                 SET LOCAL xmloption = content; \
+                 SET LOCAL standard_conforming_strings = on; \
+                 SET LOCAL quote_all_identifiers = off; \
                  SET LOCAL idle_in_transaction_session_timeout = 60000; \
                  SET LOCAL tcp_keepalives_idle = 10; \
                  SET LOCAL tcp_keepalives_interval = 5; \

@@ -94,6 +94,7 @@ impl Writer {
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
+        let meter = self.attempt_meter(&id.write_id).await?;
         let transaction = self.begin_data(&id.write_id, stream).await?;
         let two_phase = write.publish == Publish::TwoPhase && reserve_place(&transaction).await?;
         let relation = open_relation(&transaction, write, two_phase).await?;
@@ -110,6 +111,7 @@ impl Writer {
             messages,
             end: EndOfStream::NeedsEndRecord,
             stream,
+            meter,
         };
         let loaded = pipeline::load(&plan, incoming, lane).await?;
         if write.publish != Publish::Direct {
@@ -119,6 +121,8 @@ impl Writer {
         transaction.resume_own_role().await?;
         let attempt = attempt_of(id, &transaction, &loaded).await?;
         if !two_phase {
+            self.check_room(&transaction, &id.write_id, &attempt)
+                .await?;
             let recording = record(transaction, &id.write_id, attempt);
             return stream.wait(Activity::Commit, recording).await;
         }

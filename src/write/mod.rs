@@ -21,6 +21,7 @@ mod spec;
 mod target;
 mod targets;
 mod two_phase;
+mod volume;
 mod writer;
 
 pub use budget::{Budget, BudgetConfig, Share};
@@ -37,6 +38,7 @@ pub use spec::{
     Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,
 };
 pub use targets::Targets;
+pub use volume::{Size, VolumeLimits};
 pub use writer::{Overview, Writer};
 
 pub use crate::pg::{

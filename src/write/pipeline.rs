@@ -3,6 +3,7 @@
 use futures_util::{Stream, StreamExt};
 
 use super::lanes::{Lane, Lanes, Loaded};
+use super::volume::{Meter, Size};
 use crate::encode::{BatchEncoder, Chunks};
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
@@ -18,8 +19,8 @@ pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 /// What a stream brings after its schema.
 #[derive(Debug)]
 pub enum StreamMessage {
-    /// Rows.
-    Batch(RecordBatch),
+    /// Rows, and what they take.
+    Batch(RecordBatch, Size),
     /// The sender says that this was all.
     End(EndRecord),
 }
@@ -81,6 +82,8 @@ pub(super) struct Incoming<'a, S> {
     pub(super) end: EndOfStream,
     /// Its clock and its counts.
     pub(super) stream: &'a Flow,
+    /// What it may hold.
+    pub(super) meter: Meter,
 }
 
 /// A stream of batches on its way into COPY.
@@ -147,13 +150,14 @@ where
                     ));
                 }
                 StreamMessage::End(record) => self.announced = Some(record),
-                StreamMessage::Batch(batch) if batch.num_rows() == 0 => {}
-                StreamMessage::Batch(batch) if batch.num_columns() == 0 => {
+                StreamMessage::Batch(batch, _) if batch.num_rows() == 0 => {}
+                StreamMessage::Batch(batch, _) if batch.num_columns() == 0 => {
                     return Err(Error::schema_mismatch(
                         "the data has rows but no columns; select the columns to write",
                     ));
                 }
-                StreamMessage::Batch(batch) => {
+                StreamMessage::Batch(batch, size) => {
+                    self.incoming.meter.batch(batch.num_rows(), size)?;
                     self.pour_batch(lanes, project(self.plan, batch)?).await?;
                     reach(Failpoint::AttemptMidRows).await;
                 }
@@ -177,6 +181,7 @@ where
         while let Some(chunk) = stream.work(Activity::Encode, || encoder.next_chunk(chunks))? {
             let to = row(encoder.given_row_count());
             let byte_count = chunk.len();
+            self.incoming.meter.bytes(byte_count)?;
             stream
                 .wait(Activity::Send, lanes.send(chunk, from..to))
                 .await?;

@@ -95,6 +95,7 @@ impl Writer {
             messages,
             end,
             stream,
+            meter: self.meter(),
         };
         let in_table = |error: Error| error.with_table(&relation.name);
         if matches!(publish, Publish::Create | Publish::Swap) {

@@ -59,6 +59,9 @@ impl Writer {
             Ok(transaction) => transaction,
             Err(error) => return Ok(Recorded::No(error)),
         };
+        if let Err(error) = self.check_room(&transaction, write_id, attempt).await {
+            return Ok(Recorded::No(error));
+        }
         match record_attempt(&transaction, write_id, attempt).await {
             Ok(true) => {}
             Ok(false) => return Ok(Recorded::Refused),

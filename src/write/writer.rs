@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::fan_out::FanOut;
 use super::liveness::Streaming;
 use super::permission::{find_permitted, missing_table};
+use super::volume::VolumeLimits;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::Stream;
@@ -21,6 +24,7 @@ use crate::plan::{Relation, TableName};
 pub struct Writer {
     pub(super) pool: Pool,
     pub(super) fan_out: FanOut,
+    pub(super) volume: watch::Sender<VolumeLimits>,
     pub(super) caller: Caller,
     /// That of all callers.
     pub(super) streaming: Streaming,
@@ -43,6 +47,7 @@ impl Writer {
         Self {
             pool,
             fan_out: FanOut::default(),
+            volume: watch::Sender::new(VolumeLimits::default()),
             caller: Caller::anybody(),
             streaming: Streaming::default(),
         }
@@ -77,6 +82,11 @@ impl Writer {
     pub(super) async fn begin_data(&self, write: &str, stream: &Stream) -> Result<Transaction> {
         let transaction = self.pool.begin_data(write, stream).await?;
         Ok(transaction.with_role(self.caller.role()))
+    }
+
+    /// Lets streams and writes hold no more than this, from now on: also those of its clones.
+    pub fn set_volume(&self, limits: VolumeLimits) {
+        self.volume.send_replace(limits);
     }
 
     /// Changes how long things may take, for what begins from now on.

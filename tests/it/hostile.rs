@@ -556,6 +556,31 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
             "share",
         ),
         (
+            "a buffer within another, beside bytes that none has",
+            two(raw(1, &[(0, 0), (0, 8), (0, 0), (4, 8)], &[7; 32]).nodes(&[(1, 0), (1, 0)])),
+            "share the byte at 4",
+        ),
+        (
+            "the same buffer twice in a body with room for two",
+            two(raw(1, &[(0, 0), (8, 8), (0, 0), (8, 8)], &[7; 32]).nodes(&[(1, 0), (1, 0)])),
+            "share the byte at 8",
+        ),
+        (
+            "a later buffer that reaches into an earlier",
+            two(raw(1, &[(0, 0), (16, 8), (0, 0), (8, 16)], &[7; 32]).nodes(&[(1, 0), (1, 0)])),
+            "share the byte at 16",
+        ),
+        (
+            "offsets that are the text too",
+            text(raw(1, &[(0, 0), (0, 8), (4, 3)], &[0; 64])),
+            "share the byte at 4",
+        ),
+        (
+            "validity that is the values too",
+            long(raw(1, &[(0, 1), (0, 8)], &[1; 64])),
+            "share the byte at 0",
+        ),
+        (
             "shared ZSTD buffer",
             two(raw(
                 1,

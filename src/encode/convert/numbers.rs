@@ -13,9 +13,9 @@ use arrow_cast::cast;
 use arrow_schema::{DECIMAL256_MAX_PRECISION, DataType};
 
 use super::{Policy, each};
+use crate::encode::float_digits::{Digital, decimal, of_half};
 use crate::encode::numeric::{Unscaled, largest};
 use crate::encode::problem::{Problem, Rejected};
-use crate::encode::shortest::{Shortest, decimal, of_half};
 use crate::plan::{Overflow, Rounding};
 
 /// Decimals of any width, or floats, to 256 bits and fewer digits after the point.
@@ -78,7 +78,7 @@ where
 }
 
 /// A float as a decimal, by its shortest decimal form.
-fn scaled<S: Shortest>(value: S, scale: i8, rounding: Rounding) -> Result<i256, Problem> {
+fn scaled<S: Digital>(value: S, scale: i8, rounding: Rounding) -> Result<i256, Problem> {
     let double: f64 = value.into();
     if !double.is_finite() {
         return Err(Problem::NotFinite);
@@ -136,7 +136,7 @@ pub(super) fn fraction(
     rounding: Rounding,
     policy: Policy,
 ) -> Result<ArrayRef, Rejected> {
-    fn rounded<S: Shortest + std::str::FromStr>(
+    fn rounded<S: Digital + std::str::FromStr>(
         value: S,
         scale: i32,
         rounding: Rounding,

@@ -31,6 +31,18 @@ impl Database {
     }
 
     pub async fn on(server_url: &str) -> Self {
+        Self::made(server_url, "").await
+    }
+
+    /// In an encoding of its own.
+    pub async fn encoded(encoding: &str) -> Self {
+        let server_url = std::env::var("PGFLIGHT_TEST_URL").unwrap();
+        let options =
+            format!("ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+        Self::made(&server_url, &options).await
+    }
+
+    async fn made(server_url: &str, options: &str) -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("pgflight_test_{}_{number}", std::process::id());
@@ -40,7 +52,7 @@ impl Database {
             .await
             .unwrap();
         server
-            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .batch_execute(&format!("CREATE DATABASE {name} {options}"))
             .await
             .unwrap();
         let url = on_server(server_url, &name);

@@ -1,0 +1,262 @@
+//! The value of a cell is in no error, whatever PostgreSQL says of it.
+
+use std::sync::Arc;
+
+use arrow_array::types::Int32Type;
+use arrow_array::{ArrayRef, Int32Array, ListArray, StringArray, StructArray};
+use arrow_schema::Field;
+use serde_json::json;
+
+use crate::support::{Client, Database, Pgflight, Put, Told, attempt, batch, write};
+
+const SECRET: &str = "s3cret";
+
+fn text(value: &str) -> ArrayRef {
+    Arc::new(StringArray::from(vec!["1", value]))
+}
+
+fn assert_silent(told: &Told, what: &str) {
+    let details: Vec<&str> = told.details.values().map(String::as_str).collect();
+    let all = format!("{} {}", told.message, details.join(" "));
+    for part in [SECRET, "日", "0x", "e6", "\\u65e5"] {
+        assert!(!all.contains(part), "{what}: {all}");
+    }
+}
+
+/// Writes by one stream into `t`.
+async fn refused(client: &mut Client, column: &str, array: ArrayRef) -> Told {
+    let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+    let put = Put::whole(write(spec), &[batch(&[(column, array)])]);
+    Told::from(client.put(put).await.expect_err(column))
+}
+
+#[tokio::test]
+async fn characters_that_latin1_lacks_are_told_by_their_place() {
+    let database = Database::encoded("LATIN1").await;
+    database
+        .execute(
+            "CREATE TYPE pair AS (a int, b text);
+             CREATE TABLE t (s text, v varchar(9), n name, j json, jb jsonb, a text[], p pair, c tsvector)",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let bad = "s3cret日";
+    let document = format!("\"{bad}\"");
+    let list: ArrayRef = {
+        let item = Arc::new(Field::new("item", text("").data_type().clone(), true));
+        let offsets = arrow_buffer::OffsetBuffer::from_repeated_length(1, 2);
+        Arc::new(ListArray::new(item, offsets, text(bad), None))
+    };
+    let pair: ArrayRef = {
+        let field = |name: &str, array: &ArrayRef| {
+            Arc::new(Field::new(name, array.data_type().clone(), true))
+        };
+        let numbers: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+        let words = text(bad);
+        let fields = vec![(field("a", &numbers), numbers), (field("b", &words), words)];
+        Arc::new(StructArray::from(fields))
+    };
+    for (column, array) in [
+        ("s", text(bad)),
+        ("v", text(bad)),
+        ("n", text(bad)),
+        ("j", text(&document)),
+        ("jb", text(&document)),
+        ("a", list),
+        ("p", pair),
+        ("c", text(bad)),
+    ] {
+        let told = refused(&mut client, column, array).await;
+        assert_silent(&told, column);
+        assert_eq!(told.reason, "DATA_REJECTED", "{column}: {}", told.message);
+        assert_eq!(told.details["sqlstate"], "22P05", "{column}");
+        assert!(told.message.contains("LATIN1 lacks"), "{}", told.message);
+        // Text that PostgreSQL casts lies in a table of another name, in the same column.
+        assert_eq!(told.details["row"], "1", "{column}: {}", told.message);
+        assert_eq!(told.details["column"], column);
+    }
+    // What LATIN1 has lands.
+    let put = Put::bare(crate::support::path(&["t"]), &[batch(&[("s", text("é"))])]);
+    client.put(put).await.unwrap();
+    assert_eq!(database.text("SELECT max(ascii(s)) FROM t").await, "233");
+    server.assert_unharmed("all of it").await;
+}
+
+#[tokio::test]
+async fn an_attempt_tells_characters_that_latin1_lacks_by_place() {
+    let database = Database::encoded("LATIN1").await;
+    database.execute("CREATE TABLE t (s text)").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let rows = batch(&[("s", text("s3cret日"))]);
+    for publish in ["PUBLISH_STAGED", "PUBLISH_DIRECT"] {
+        let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": publish});
+        client.begin(publish, spec, &rows).await.unwrap();
+        let put = Put::whole(attempt(publish, 0, "a"), std::slice::from_ref(&rows));
+        let told = Told::from(client.put(put).await.unwrap_err());
+        assert_silent(&told, publish);
+        assert_eq!(
+            ["row", "column"].map(|name| told.details[name].as_str()),
+            ["1", "s"],
+            "{publish}: {}",
+            told.message
+        );
+    }
+}
+
+#[tokio::test]
+async fn text_in_a_database_of_sql_ascii_lands_byte_by_byte() {
+    let database = Database::encoded("SQL_ASCII").await;
+    database
+        .execute("CREATE TABLE t (s text, v varchar(3), n int)")
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let put = Put::bare(crate::support::path(&["t"]), &[batch(&[("s", text("日"))])]);
+    client.put(put).await.unwrap();
+    let bytes = "SELECT encode(max(s)::bytea, 'hex') FROM t";
+    assert_eq!(database.text(bytes).await, "e697a5");
+    for (column, value) in [("v", "s3cret日"), ("n", "s3cret日")] {
+        let told = refused(&mut client, column, text(value)).await;
+        assert_silent(&told, column);
+    }
+}
+
+#[tokio::test]
+async fn what_types_and_triggers_say_of_a_value_is_not_passed_on() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE TYPE mood AS ENUM ('sad', 'ok');
+             CREATE DOMAIN word AS text CHECK (length(VALUE) < 3);
+             CREATE TABLE other (s text PRIMARY KEY);
+             CREATE TABLE t (
+                id int GENERATED ALWAYS AS IDENTITY, asked text, s text,
+                m mood, p jsonpath, ts tsquery, tv tsvector, r regclass, ty regtype, ra int4range, po point,
+                mo money, d date, w word, f text REFERENCES other DEFERRABLE,
+                u text UNIQUE, x text, c text CHECK (c < 'b'),
+                g int GENERATED ALWAYS AS (length(s)) STORED,
+                CONSTRAINT t_x_apart EXCLUDE USING gist (int4range(length(x), NULL) WITH &&));
+             CREATE FUNCTION asked() RETURNS trigger LANGUAGE plpgsql AS $$
+             DECLARE ignored text;
+             BEGIN
+                IF NEW.s = '1' THEN RETURN NEW; END IF;
+                CASE TG_ARGV[0]
+                WHEN 'int' THEN ignored := NEW.s::int;
+                WHEN 'regclass' THEN ignored := NEW.s::regclass;
+                WHEN 'regtype' THEN ignored := NEW.s::regtype;
+                WHEN 'bit' THEN ignored := NEW.s::bit(8);
+                WHEN 'range' THEN ignored := NEW.s::int4range;
+                WHEN 'zone' THEN ignored := now() AT TIME ZONE NEW.s;
+                WHEN 'date' THEN ignored := to_date(NEW.s, 'Month');
+                WHEN 'tsquery' THEN ignored := (NEW.s || ' & &')::tsquery;
+                WHEN 'path' THEN ignored := (NEW.s || ' ((')::jsonpath;
+                WHEN 'dynamic' THEN EXECUTE 'SELECT ' || NEW.s INTO ignored;
+                WHEN 'syntax' THEN EXECUTE 'SELECT ''' || NEW.s INTO ignored;
+                WHEN 'function' THEN EXECUTE format('SELECT %I()', NEW.s) INTO ignored;
+                WHEN 'json' THEN ignored := ('{' || NEW.s)::jsonb;
+                WHEN 'unit' THEN ignored := date_part(NEW.s, now());
+                WHEN 'hex' THEN ignored := decode(NEW.s, 'hex');
+                WHEN 'encoding' THEN ignored := convert_from(NEW.s::bytea || '\\xff', 'UTF8');
+                WHEN 'setting' THEN ignored := current_setting(NEW.s);
+                WHEN 'array' THEN ignored := NEW.s::int[];
+                WHEN 'detail' THEN RAISE EXCEPTION 'too large' USING DETAIL = NEW.s, HINT = NEW.s,
+                    ERRCODE = 'check_violation';
+                WHEN 'class22' THEN RAISE EXCEPTION 'no %', NEW.s USING ERRCODE = '22000';
+                END CASE;
+                RETURN NEW;
+             END $$",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let long = format!("{SECRET}{}", "x".repeat(3000));
+    let cases: Vec<(&str, String)> = vec![
+        ("m", SECRET.into()),
+        ("p", format!("{SECRET} ((")),
+        ("p", format!("$.a like_regex \"{SECRET}(\"")),
+        ("ts", format!("{SECRET} & & x")),
+        ("ts", long.clone()),
+        ("tv", format!("{SECRET}:1x")),
+        ("tv", long.clone()),
+        ("r", SECRET.into()),
+        ("r", format!("a.b.c.{SECRET}")),
+        ("ty", SECRET.into()),
+        ("ty", format!("{SECRET}[[")),
+        ("ra", format!("[{SECRET},2]")),
+        ("po", SECRET.into()),
+        ("d", SECRET.into()),
+        ("w", SECRET.into()),
+        ("f", SECRET.into()),
+        ("c", SECRET.into()),
+    ];
+    for (column, value) in cases {
+        let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+        let rows = batch(&[(column, Arc::new(StringArray::from(vec![value.as_str()])))]);
+        let status = client.put(Put::whole(write(spec), &[rows])).await;
+        let told = Told::from(status.expect_err(column));
+        assert_silent(&told, &format!("{column} {value}"));
+        assert_eq!(told.reason, "DATA_REJECTED", "{column}: {}", told.message);
+    }
+    for column in ["u", "x"] {
+        let two: ArrayRef = Arc::new(StringArray::from(vec![SECRET, SECRET]));
+        let told = refused(&mut client, column, two).await;
+        assert_silent(&told, column);
+        assert!(
+            told.message.contains(&format!("t_{column}_")),
+            "{}",
+            told.message
+        );
+    }
+    for asked in [
+        "int", "regclass", "regtype", "bit", "range", "zone", "date", "tsquery", "path", "dynamic",
+        "syntax", "function", "json", "unit", "hex", "encoding", "setting", "array", "detail",
+        "class22",
+    ] {
+        database
+            .execute(&format!(
+                "CREATE OR REPLACE TRIGGER asked BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION asked('{asked}')"
+            ))
+            .await;
+        let told = refused(&mut client, "s", text(SECRET)).await;
+        assert_silent(&told, asked);
+        // By way of a staging table, where PostgreSQL says no row.
+        let keys = text("7");
+        let spec = json!({"table": "t", "mode": "MODE_INSERT_IF_ABSENT", "keys": ["u"]});
+        let rows = batch(&[("u", keys), ("s", text(SECRET))]);
+        let status = client.put(Put::whole(write(spec), &[rows])).await;
+        assert_silent(&Told::from(status.expect_err(asked)), asked);
+    }
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+    server.assert_unharmed("all of it").await;
+}
+
+#[tokio::test]
+async fn what_a_function_of_the_owner_raises_is_passed_on() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE TABLE t (n int);
+             CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                IF NEW.n = 1 THEN RAISE EXCEPTION 'only \"large\" trips: see the wiki'; END IF;
+                IF NEW.n = 2 THEN RAISE EXCEPTION 'second: no' USING ERRCODE = 'U0002'; END IF;
+                IF NEW.n = 3 THEN RAISE EXCEPTION 'third: no' USING ERRCODE = 'check_violation'; END IF;
+                RETURN NEW;
+             END $$;
+             CREATE TRIGGER refuse BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION refuse()",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    for (number, words) in [
+        (1, "only \"large\" trips: see the wiki"),
+        (2, "second: no"),
+        (3, "third: no"),
+    ] {
+        let numbers = arrow_array::PrimitiveArray::<Int32Type>::from(vec![number]);
+        let told = refused(&mut client, "n", Arc::new(numbers)).await;
+        assert!(told.message.contains(words), "{}", told.message);
+    }
+}
