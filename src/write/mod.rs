@@ -23,7 +23,7 @@ mod writer;
 pub use budget::{Budget, BudgetConfig, Share};
 pub use check::{Expected, Finding, Verdict};
 pub use fan_out::FanOut;
-pub use pipeline::{EndOfStream, EndRecord, StreamMessage};
+pub use pipeline::{EndOfStream, EndRecord, Incoming, StreamMessage, TellReady};
 pub use preview::{Preview, PreviewedColumn};
 pub use reaper::{Reaped, ReaperConfig};
 pub use session::WriteStatus;

@@ -8,7 +8,7 @@ use futures_util::Stream;
 
 use super::fan_out::{Begun, Filling, new_stream_id};
 use super::lanes::{Lane, Lanes, Loaded};
-use super::pipeline::{self, EndOfStream, Incoming, Poured, Source, StreamMessage};
+use super::pipeline::{self, Incoming, Poured, Source, StreamMessage};
 use super::spec::{Mode, Receipt, WriteSpec};
 use super::target::{Target, check_straight, find_target, make_keyed, plan};
 use super::writer::Writer;
@@ -33,20 +33,16 @@ impl Writer {
         &self,
         spec: &WriteSpec,
         schema: &Schema,
-        messages: S,
-        end: EndOfStream,
-        stream: &Flow,
+        incoming: Incoming<'_, S>,
     ) -> Result<Receipt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
         // A write of its own, that waits as one.
         let write_id = new_stream_id();
-        stream.identify(&write_id, 0, "");
-        stream.enter(Activity::Open);
-        let receipt = self
-            .write_as(&write_id, spec, schema, messages, end, stream)
-            .await?;
+        incoming.stream.identify(&write_id, 0, "");
+        incoming.stream.enter(Activity::Open);
+        let receipt = self.write_as(&write_id, spec, schema, incoming).await?;
         if !receipt.skipped {
             self.move_sequences(spec).await;
         }
@@ -58,21 +54,19 @@ impl Writer {
         write_id: &str,
         spec: &WriteSpec,
         schema: &Schema,
-        messages: S,
-        end: EndOfStream,
-        stream: &Flow,
+        incoming: Incoming<'_, S>,
     ) -> Result<Receipt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
+        let stream = incoming.stream;
         let opening = self.open_stream(write_id, spec, schema, stream);
         let (transaction, opened) = stream.wait(Activity::Open, opening).await?;
         let (relation, publish) = match opened {
             Opened::Table(relation, publish) => (relation, publish),
             Opened::LeftAlone(relation) => {
                 transaction.rollback().await;
-                stream.enter(Activity::Receive);
-                pipeline::discard(messages).await?;
+                incoming.discard().await?;
                 return Ok(Receipt {
                     row_count: 0,
                     byte_count: 0,
@@ -82,11 +76,6 @@ impl Writer {
             }
         };
         stream.set_table(relation.name.to_string());
-        let incoming = Incoming {
-            messages,
-            end,
-            stream,
-        };
         let in_table = |error: Error| error.with_table(&relation.name);
         if matches!(publish, Publish::Create | Publish::Swap) {
             let filling = Filling {
