@@ -209,13 +209,24 @@ async fn a_stream_that_waits_for_its_turn_is_not_ready() {
 
 #[tokio::test]
 async fn a_client_that_leaves_after_ready_ends_the_copy() {
-    let (database, _server, mut client) = setup("CREATE TABLE t (id int8)", &[]).await;
-    let mut held = Held::open(&mut client, append()).await;
-    held.expect_ready().await;
+    let (database, server, _client) = setup("CREATE TABLE t (id int8)", &[]).await;
+    // A runtime of its own stands for a process: with it, all its connections are gone at once.
+    let process = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let address = server.address.clone();
+    let opened = process.spawn(async move {
+        let mut held = Held::open(&mut Client::connect(&address).await, append()).await;
+        held.expect_ready().await;
+        held
+    });
+    let held = opened.await.unwrap();
     assert_eq!(database.text(COPIES).await, "1");
-    drop(held.answers);
+    process.shutdown_background();
     let ended = async || database.text(COPIES).await == "0";
     wait_until(ended, "the COPY has ended").await;
-    drop(held.go_on);
+    drop(held);
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }
