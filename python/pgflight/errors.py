@@ -390,8 +390,12 @@ def _from_metadata(reason: str, message: str, metadata: Dict[str, str]) -> PgFli
     )
 
 
+#: What gRPC says, in one release or another, where no connection can be made.
+_NOBODY = ("failed to connect", "dns resolution failed", "errors resolving")
+
+
 def _unreachable(message: str, url: str) -> str:
-    if "failed to connect" in message.lower() or "dns resolution failed" in message.lower():
+    if any(words in message.lower() for words in _NOBODY):
         cause = message.rsplit(": ", 1)[-1]
         return f"no pgflight server answers at {url} ({cause}): is `pgflight serve` running there?"
     return f"lost the pgflight server at {url}: {message}"

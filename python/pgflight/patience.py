@@ -61,14 +61,14 @@ class Patience:
         now = time.monotonic()
         if self._began is None:
             self._began = now
-        pause = self._pause * random.uniform(0.5, 1.0)
-        if now + pause > self._began + self._seconds:
+        left = self._began + self._seconds - now
+        if left <= 0:
             error.message += f"; tried again for {now - self._began:.1f} s (see retry_timeout)"
             return False
         if not self._has_said and now - self._began >= _SILENT_SECONDS:
             self._has_said = True
             _log.warning("pgflight tries again for up to %g s: %s", self._seconds, error.message)
-        time.sleep(pause)
+        time.sleep(min(self._pause * random.uniform(0.5, 1.0), left))
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
         return True
 

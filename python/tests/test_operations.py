@@ -143,8 +143,8 @@ def test_the_page_leads_from_the_package_to_a_service_and_through_what_befalls_i
     (tmp_path / "journalctl").write_text(JOURNALCTL)
     place = tmp_path / "place"
     place.mkdir()
-    with own_postgres() as (url, _):
-        _, _, address = url.rpartition("@")
+    with own_postgres() as cluster:
+        _, _, address = cluster.url.rpartition("@")
         address = address.partition("/")[0]
         text = commands()
         assert text.count("\n") > 100, "the commands were found"
