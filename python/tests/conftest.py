@@ -284,13 +284,14 @@ def losing_replies_to(request: bytes, server: Server) -> Iterator[str]:
 
 
 def in_process(program: str, *arguments: str) -> subprocess.Popen[str]:
-    """Runs a Python program that imports pgflight from this checkout, and whose output is read here."""
+    """Runs a Python program that imports pgflight from this checkout, in a group of processes of its own."""
     path = os.pathsep.join(filter(None, [str(ROOT / "python"), os.environ.get("PYTHONPATH", "")]))
     return subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,
         text=True,
     )
 

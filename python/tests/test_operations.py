@@ -177,7 +177,7 @@ def test_the_page_leads_from_the_package_to_a_service_and_through_what_befalls_i
             },
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        with psycopg.connect(re.sub("/postgres$", "/trips", url)) as trips:
+        with psycopg.connect(re.sub("/postgres$", "/trips", cluster.url)) as trips:
             assert trips.execute("SELECT * FROM trips").fetchall() == [(1, 7.5), (2, 9.0)]
     assert "row_count=2" in done.stdout
     assert "changed now: limits.stream_timeout" in done.stdout
