@@ -10,12 +10,14 @@ from typing import Any, Callable, Mapping, Optional, Sequence, Tuple, Type, Unio
 
 import pyarrow as pa
 
-from pgflight import command, stream
+from pgflight import command, driver, stream
 from pgflight.connection import DEFAULT_MESSAGE_BYTES, Connection, Endpoint
 from pgflight.distributed import DistributedWrite
+from pgflight.driver import Place
 from pgflight.frames import frame
 from pgflight.progress import Progress, Reporter
 from pgflight.result import WritePlan, WriteResult, WriteStatus
+from pgflight.rows import Rows
 
 
 def connect(
@@ -26,6 +28,7 @@ def connect(
     username: Optional[str] = None,
     password: Optional[str] = None,
     tls_root_certs: Union[bytes, str, Path, None] = None,
+    retry_timeout: Union[None, int, float, str] = None,
 ) -> Client:
     """Makes a client of a pgflight server. Nothing is sent before its first call.
 
@@ -37,9 +40,11 @@ def connect(
         username: The principal, for servers that are to give a session for a token.
         password: The principal's token, with `username`; taken over TLS alone.
         tls_root_certs: PEM certificates to trust, as bytes or as the path of a file.
+        retry_timeout: For how long writes wait while servers or PostgreSQL are away: seconds, or text
+            such as "90s" or "2min"; 60 seconds unless given, 0 for not at all.
 
     Raises:
-        InvalidCommand: when `url` is no such address, or who calls is said twice.
+        InvalidCommand: when `url` is no such address, `retry_timeout` no time, or who calls is said twice.
     """
     endpoint = Endpoint.parse(
         url,
@@ -48,6 +53,7 @@ def connect(
         token_file=token_file,
         username=username,
         password=password,
+        retry_timeout=retry_timeout,
     )
     return Client(endpoint)
 
@@ -82,6 +88,10 @@ class Client:
         progress: Union[bool, Callable[[Progress], None]] = False,
     ) -> WriteResult:
         """Writes a table: all of its rows or none, in one transaction.
+
+        It waits for servers and for PostgreSQL while they are away, up to `retry_timeout`. Data that are
+        held in memory are sent again after an error that is retryable; rows of a generator or reader,
+        which can be had once, only as long as no more than its first batch was taken.
 
         Args:
             data: A pyarrow Table, RecordBatch, RecordBatchReader, Dataset or Scanner; a pandas
@@ -131,7 +141,8 @@ class Client:
             the rows of the data, whatever became of them.
 
         Raises:
-            PgFlightError: one of its subclasses, when the server refused or was lost. Nothing was
+            OutcomeUnknown: when the server was lost after it had all rows: they are in the table or not.
+            PgFlightError: one of its other subclasses, when the server refused or was lost. Nothing was
                 written then, unless the message says that it is unknown.
             TypeError: when `data` is nothing that can be written.
             ValueError: when `data` is an iterable without a batch, and so has no schema.
@@ -155,15 +166,18 @@ class Client:
             target=target,
         )
         schema, batches = frame(data)
+        rows = Rows(batches)
         reporter = Reporter(table, progress) if progress else None
         try:
             receipt = stream.send(
                 self._data_connection(),
                 command.write_command(spec),
                 schema,
-                batches,
+                rows,
                 max_message_bytes=self._max_message_bytes,
+                is_write=True,
                 on_sent=reporter.sent if reporter else None,
+                on_again=reporter.again if reporter else None,
             )
         except BaseException:
             if reporter:
@@ -186,6 +200,7 @@ class Client:
         mode: str = "append",
         *,
         write_id: Optional[str] = None,
+        keep_alive: bool = True,
         **arguments: Any,
     ) -> DistributedWrite:
         """Begins a write whose partitions are sent by several processes, of Dask, Ray or one's own.
@@ -200,13 +215,18 @@ class Client:
             schema: The Arrow schema of the data.
             mode: As in `write`.
             write_id: A name for the write, so that it is committed once, however often the program runs.
+            keep_alive: This process sends heartbeats until the write is committed or aborted here: the
+                server aborts it minutes after this process was killed, and this process when it ends.
+                False: the write outlives this process, for another one to commit; what is left open is
+                aborted when nothing was heard of it for the server's `--write-ttl`.
             arguments: What else `write_dataframe` would be given: keys, column_types, publish…
 
         Raises:
             PgFlightError: what is wrong with table, columns, types or rights, before any row is sent.
         """
         spec = command.write_spec(table, mode, **arguments)
-        return DistributedWrite.begin(self._endpoint, spec, schema, write_id)
+        begin = DistributedWrite.begin_here if keep_alive else DistributedWrite.begin
+        return begin(self._endpoint, spec, schema, write_id)
 
     def plan(
         self, schema: pa.Schema, table: str, mode: str = "append", **arguments: Any
@@ -269,7 +289,11 @@ class Client:
         stays so, and the answer says it.
         """
         fields = command.at(target, {"writeId": write_id, "reason": reason})
-        return WriteStatus.from_json(self._control.action("abort", "AbortRequest", fields))
+        answer = self._control.action(
+            "abort", "AbortRequest", fields, retry_seconds=self._endpoint.retry_seconds
+        )
+        driver.ended(Place(self._endpoint, target or ""), write_id)
+        return WriteStatus.from_json(answer)
 
     def close(self) -> None:
         """Closes the client's connections. Calling it again does nothing."""
@@ -292,7 +316,9 @@ class Client:
         # A connection refuses messages above the size it was made with, and only the server knows
         # that size: so streams have another connection than the call that asks.
         if self._data is None:
-            info = self._control.action("info", "InfoRequest", {})
+            info = self._control.action(
+                "info", "InfoRequest", {}, retry_seconds=self._endpoint.retry_seconds
+            )
             self._max_message_bytes = int(info.get("maxMessageBytes", 0)) or DEFAULT_MESSAGE_BYTES
             self._data = self._endpoint.connect(self._max_message_bytes)
         return self._data

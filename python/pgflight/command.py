@@ -112,6 +112,11 @@ def parse(body: bytes) -> Dict[str, Any]:
     return fields
 
 
+def is_ready(body: bytes) -> bool:
+    """Whether an answer says that PostgreSQL takes the rows of a stream."""
+    return json.loads(body).get("@type") == _TYPE_URL + "Ready"
+
+
 #: Modes that make a missing table when they are asked to.
 _MAKING_MODES = ("append", "upsert", "insert_if_absent")
 
@@ -231,13 +236,23 @@ def _conversion(column: str, asked: Mapping[str, Any]) -> Dict[str, Any]:
 
 def write_command(spec: Mapping[str, Any]) -> bytes:
     """Descriptor of a stream that is a whole write by itself."""
-    return message("WriteCommand", {"spec": spec})
+    return message("WriteCommand", {"spec": spec, "announceReady": True})
 
 
 def attempt_command(write_id: str, partition_id: int, attempt_id: str, target: str = "") -> bytes:
     """Descriptor of a stream that carries one attempt of one partition."""
-    fields = {"writeId": write_id, "partitionId": partition_id, "attemptId": attempt_id}
+    fields = {
+        "writeId": write_id,
+        "partitionId": partition_id,
+        "attemptId": attempt_id,
+        "announceReady": True,
+    }
     return message("AttemptCommand", at(target, fields))
+
+
+def sink_batch(sink_id: str, query_id: str, batch_id: int, resume: bool) -> Dict[str, Any]:
+    """A `SinkBatch`: which batch of which query a write is."""
+    return {"sinkId": sink_id, "queryId": query_id, "batchId": str(batch_id), "resume": resume}
 
 
 def at(target: Optional[str], fields: Mapping[str, Any]) -> Dict[str, Any]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, TypeVar, Union
 
 import pyarrow as pa
 from pyarrow import flight
 
 from pgflight import command, errors, names
-from pgflight.errors import InvalidCommand
+from pgflight.errors import InvalidCommand, Unsupported
+from pgflight.patience import DEFAULT_SECONDS, Patience, seconds_of
 
 #: Message limit of a gRPC server that says nothing else, in bytes.
 DEFAULT_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -32,6 +32,11 @@ _CHANNEL_OPTIONS: List[Tuple[str, Union[int, str]]] = [
 #: Seconds after which a session is opened anew: well before a server's shortest sensible lifetime ends.
 _SESSION_SECONDS = 300.0
 
+#: The process that made the first connection. gRPC's threads do not survive a fork, and calls in a child hang.
+_grpc_process: Optional[int] = None
+
+_Answer = TypeVar("_Answer")
+
 _SCHEMES = ("grpc", "grpc+tcp", "grpc+tls", "grpc+unix")
 
 
@@ -45,6 +50,7 @@ class Endpoint:
     token_file: Optional[str] = None
     username: Optional[str] = None
     password: Optional[str] = field(default=None, repr=False)
+    retry_seconds: float = DEFAULT_SECONDS
 
     @classmethod
     def parse(
@@ -56,6 +62,7 @@ class Endpoint:
         token_file: Union[str, Path, None] = None,
         username: Optional[str] = None,
         password: Optional[str] = None,
+        retry_timeout: Union[None, int, float, str] = None,
     ) -> Endpoint:
         """Checks an address as a user writes it.
 
@@ -70,9 +77,11 @@ class Endpoint:
             password: The principal's token, with `username`; taken over TLS alone.
             tls_root_certs: PEM certificates to trust, as bytes or as the path of a file. They
                 travel as bytes, since Spark's executors may not have the file.
+            retry_timeout: For how long calls of a write are tried again while servers or PostgreSQL are
+                away: seconds, or text such as "90s" or "2min".
 
         Raises:
-            InvalidCommand: when it is no such address, or who calls is said twice. The message never
+            InvalidCommand: when it is no such address or time, or who calls is said twice. The message never
                 repeats the address, which may hold a password, nor a token.
         """
         if (username is None) != (password is None):
@@ -87,13 +96,24 @@ class Endpoint:
         if isinstance(tls_root_certs, (str, Path)):
             tls_root_certs = Path(tls_root_certs).read_bytes()
         file = None if token_file is None else str(token_file)
-        return cls(_checked_url(url), token, tls_root_certs, file, username, password)
+        return cls(
+            _checked_url(url),
+            token,
+            tls_root_certs,
+            file,
+            username,
+            password,
+            seconds_of(retry_timeout),
+        )
 
     def connect(self, max_message_bytes: Optional[int] = None) -> Connection:
         """Makes a connection; nothing is sent before its first call.
 
         Args:
             max_message_bytes: Refuse here, before sending, what is larger.
+
+        Raises:
+            Unsupported: in a process that was forked from one with a connection.
         """
         return Connection(self, max_message_bytes)
 
@@ -102,6 +122,7 @@ class Connection:
     """Calls to one server, with pyarrow's exceptions turned into ours."""
 
     def __init__(self, endpoint: Endpoint, max_message_bytes: Optional[int] = None) -> None:
+        _refuse_after_fork()
         self.url = endpoint.url
         self._endpoint = endpoint
         token = endpoint.token
@@ -120,23 +141,45 @@ class Connection:
             self._arguments["write_size_limit_bytes"] = max_message_bytes
         if endpoint.tls_root_certs is not None:
             self._arguments["tls_root_certs"] = endpoint.tls_root_certs
+        self._client = self._new_client()
+
+    @property
+    def retry_seconds(self) -> float:
+        """For how long a call that is worth it is tried again."""
+        return self._endpoint.retry_seconds
+
+    def renew(self) -> None:
+        """Connects anew: the next call may reach another server of the same address.
+
+        A call that is under way keeps the connection that it has.
+        """
+        self._client = self._new_client()
+        self._session_opened = None
+
+    def _new_client(self) -> flight.FlightClient:
         try:
-            self._client = flight.FlightClient(self.url, **self._arguments)
+            return flight.FlightClient(self.url, **self._arguments)
         except errors.TRANSPORT_ERRORS as error:
             raise errors.from_transport(error, self.url) from None
 
-    def _options(self) -> flight.FlightCallOptions:
-        """What goes with a call: who makes it."""
+    def _options(self, timeout_seconds: Optional[float] = None) -> flight.FlightCallOptions:
+        """What goes with a call: who makes it, and how long it may take."""
         name, password = self._endpoint.username, self._endpoint.password
         if name is not None and password is not None:
             now = time.monotonic()
             if self._session_opened is None or now > self._session_opened + _SESSION_SECONDS:
                 self._headers = [self._client.authenticate_basic_token(name, password)]
                 self._session_opened = now
-        return flight.FlightCallOptions(headers=self._headers)
+        return flight.FlightCallOptions(timeout=timeout_seconds, headers=self._headers)
 
     def action(
-        self, kind: str, name: str, fields: Mapping[str, Any], *, retry_seconds: float = 0.0
+        self,
+        kind: str,
+        name: str,
+        fields: Mapping[str, Any],
+        *,
+        retry_seconds: float = 0.0,
+        timeout_seconds: Optional[float] = None,
     ) -> Dict[str, Any]:
         """Runs one action; all of them are idempotent.
 
@@ -144,8 +187,9 @@ class Connection:
             kind: The action's type: `begin`.
             name: Name of its message: `BeginRequest`.
             fields: The message's fields.
-            retry_seconds: For how long to try again while the server is away or busy. The time of
-                an attempt that is under way is not cut short.
+            retry_seconds: For how long to try again while servers or PostgreSQL are away. The time of
+                a try that is under way is not cut short.
+            timeout_seconds: How long one try may take.
 
         Returns:
             The fields of the answer.
@@ -154,22 +198,32 @@ class Connection:
             PgFlightError: what the server, or the last attempt to reach it, said.
         """
         action = flight.Action(kind, command.message(name, fields))
-        give_up = time.monotonic() + retry_seconds
-        pause = 0.1
+        return self.patiently(retry_seconds, lambda: self._answer(action, timeout_seconds))
+
+    def patiently(self, retry_seconds: float, call: Callable[[], _Answer]) -> _Answer:
+        """Makes a call that may be made twice, and again on a new connection after errors that are retryable.
+
+        Args:
+            retry_seconds: For how long to try again.
+            call: Makes the call by this connection.
+
+        Raises:
+            PgFlightError: what the last call raised.
+        """
+        patience = Patience(retry_seconds)
         while True:
             try:
-                return self._answer(action)
+                return call()
             except errors.PgFlightError as error:
-                # Half of the pause is chance, so that many drivers do not come back in step.
-                wait = pause * random.uniform(0.5, 1.0)
-                if not error.retryable or time.monotonic() + wait > give_up:
+                if not patience.allows(error):
                     raise
-            time.sleep(wait)
-            pause = min(pause * 2, 5.0)
+            self.renew()
 
-    def _answer(self, action: flight.Action) -> Dict[str, Any]:
+    def _answer(self, action: flight.Action, timeout_seconds: Optional[float]) -> Dict[str, Any]:
+        _refuse_after_fork()
         try:
-            results = [r.body.to_pybytes() for r in self._client.do_action(action, self._options())]
+            options = self._options(timeout_seconds)
+            results = [r.body.to_pybytes() for r in self._client.do_action(action, options)]
         except errors.TRANSPORT_ERRORS as error:
             raise errors.from_transport(error, self.url) from None
         if len(results) != 1:
@@ -183,6 +237,7 @@ class Connection:
         self, descriptor: bytes, schema: pa.Schema
     ) -> Tuple[flight.FlightStreamWriter, flight.FlightMetadataReader]:
         """Opens a stream; `pgflight.stream` knows what to do with it."""
+        _refuse_after_fork()
         try:
             return self._client.do_put(
                 flight.FlightDescriptor.for_command(descriptor), schema, self._options()
@@ -192,6 +247,7 @@ class Connection:
 
     def table_schema(self, table: str, target: Optional[str] = None) -> pa.Schema:
         """The Arrow schema of a table, as the server sees it."""
+        _refuse_after_fork()
         path = names.split(table)
         if target:
             # The schema's place is empty where the table is named without one.
@@ -209,6 +265,7 @@ class Connection:
 
     def tables(self, target: Optional[str] = None) -> Tuple[str, ...]:
         """The tables that the server would write to, of all targets or of one."""
+        _refuse_after_fork()
         criteria = (target or "").encode("utf-8")
         try:
             flights = list(self._client.list_flights(criteria, self._options()))
@@ -219,8 +276,9 @@ class Connection:
         return tuple(names.join(part.decode("utf-8") for part in path) for path in paths)
 
     def close(self) -> None:
-        """Closes the connection. Calling it again does nothing."""
-        self._client.close()
+        """Closes the connection. Calling it again does nothing, and so does a forked child."""
+        if _grpc_process == os.getpid():
+            self._client.close()
 
 
 class _Details(flight.ClientMiddlewareFactory):
@@ -243,6 +301,17 @@ class _DetailsOfCall(flight.ClientMiddleware):
         # Called for the trailers too.
         for value in headers.get("grpc-status-details-bin", ()):
             self._details.received = value
+
+
+def _refuse_after_fork() -> None:
+    global _grpc_process
+    if _grpc_process is None:
+        _grpc_process = os.getpid()
+    elif _grpc_process != os.getpid():
+        raise Unsupported(
+            "this process was forked from one that had connected to pgflight, and gRPC does not work in it; "
+            "start it by multiprocessing's 'spawn' or 'forkserver', or connect after the fork alone"
+        )
 
 
 def _read_token(path: str) -> str:

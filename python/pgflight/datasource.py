@@ -13,10 +13,11 @@ import pyarrow as pa
 from pyspark import TaskContext
 from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, WriterCommitMessage
 
-from pgflight import spark_options
+from pgflight import planner, spark_options
 from pgflight.distributed import DistributedWrite
 from pgflight.errors import Conflict, InvalidCommand, Unsupported
 from pgflight.spark_schema import arrow_schema
+from pgflight.streaming import sink_batch
 
 try:
     from pyspark.sql.datasource import DataSourceStreamArrowWriter as _StreamArrowWriter
@@ -46,11 +47,18 @@ class PgFlightDataSource(DataSource):
     def writer(self, schema: Any, overwrite: bool) -> DataSourceArrowWriter:
         """Begins the write: Spark calls it once for each save, on the driver, before any task."""
         options = spark_options.parse(self.options, overwrite)
+        if options.sink_id is not None or options.resume:
+            raise InvalidCommand(
+                "options sinkId and resume are for streams: name this save by writeId"
+            )
         spec = options.spec(schema.names)
         # The session's settings cannot be seen from here; time zone and large types are labels
         # that the server does not hold an attempt to.
         arrow = arrow_schema(schema)
-        write = DistributedWrite.begin(options.endpoint, spec, arrow, options.write_id)
+        write = planner.begin(options.endpoint, spec, arrow, options.write_id)
+        if write.status.is_repeated:
+            # Spark has no way to give this to the caller; it goes to the driver's standard error.
+            print(f"pgflight: {write.status.table}: {write.status.repeated_line}", file=sys.stderr)
         return PgFlightWriter(write)
 
     def streamWriter(self, schema: Any, overwrite: bool) -> Any:
@@ -59,7 +67,11 @@ class PgFlightDataSource(DataSource):
         options = spark_options.parse(given, overwrite)
         if options.write_id is not None:
             raise InvalidCommand("a stream names its writes itself: use option sinkId, not writeId")
-        return PgFlightStreamWriter(options, self.options.get("sinkid"), schema)
+        if options.resume and options.sink_id is None:
+            raise InvalidCommand(
+                "option 'resume' lets this query take the place of another in a sink: name it by sinkId"
+            )
+        return PgFlightStreamWriter(options, schema)
 
 
 class PgFlightWriter(DataSourceArrowWriter):
@@ -81,8 +93,10 @@ class PgFlightWriter(DataSourceArrowWriter):
         """Publishes the attempts that Spark accepted."""
         if self._write.is_committed:
             return
-        status = self._write.commit(_receipts(messages))
-        # Spark has no way to give this to the caller; it goes to the driver's standard error.
+        # A partition without rows has a receipt all the same.
+        status = self._write.commit(_receipts(messages), allow_no_receipts=not messages)
+        planner.end(self._write)
+        # As above: for the driver's standard error.
         line = f"pgflight: {status.table}: {status.row_count:,} rows, write {status.write_id}"
         print(line, file=sys.stderr)
 
@@ -98,11 +112,14 @@ class PgFlightWriter(DataSourceArrowWriter):
         status = self._write.abort_quietly(
             f"Spark aborted it: {finished} of {len(messages)} partitions had finished"
         )
-        if status is not None and status.state == "committed":
+        if status is None:
+            return
+        planner.end(self._write)
+        if status.state in ("committed", "committing"):
             # Spark reports a failure all the same; somebody will look why.
             line = (
-                f"pgflight: write {status.write_id} was already committed, and its answer was lost: "
-                f"{status.row_count:,} rows are in {status.table}"
+                f"pgflight: write {status.write_id} was already {status.state}, and its answer was "
+                f"lost: {status.row_count:,} rows are in {status.table}"
             )
             print(line, file=sys.stderr)
 
@@ -121,9 +138,8 @@ class PgFlightStreamWriter(_StreamArrowWriter):
     itself: the first makes it, the others find it.
     """
 
-    def __init__(self, options: spark_options.SparkOptions, sink_id: Optional[str], schema: Any):
+    def __init__(self, options: spark_options.SparkOptions, schema: Any):
         self._options = options
-        self._sink_id = sink_id
         self._spec = options.spec(schema.names)
         self._schema = arrow_schema(schema)
 
@@ -131,16 +147,10 @@ class PgFlightStreamWriter(_StreamArrowWriter):
         """Sends one attempt of one partition of a batch."""
         context = TaskContext.get()
         assert context is not None, "Spark calls this in a task"
-        # The query's id outlives restarts from the same checkpoint, as batch numbers do.
-        sink = self._sink_id or context.getLocalProperty("sql.streaming.queryId")
-        batch = context.getLocalProperty("streaming.sql.batchId")
-        if not sink or batch is None:
-            raise Unsupported(
-                "Spark does not say which batch this is: use option sinkId, or "
-                "pgflight.foreach_batch"
-            )
-        write = DistributedWrite.begin(
-            self._options.endpoint, self._spec, self._schema, f"{sink}:{batch}"
+        write = self._begin(
+            # The query's id outlives restarts from the same checkpoint, as batch numbers do.
+            context.getLocalProperty("sql.streaming.queryId"),
+            context.getLocalProperty("streaming.sql.batchId"),
         )
         if write.is_committed:
             return AttemptReceipt(None)
@@ -148,7 +158,10 @@ class PgFlightStreamWriter(_StreamArrowWriter):
         return AttemptReceipt(receipt)
 
     def commit(self, messages: List[Optional[WriterCommitMessage]], batchId: int) -> None:
-        """Publishes the attempts that Spark accepted; nothing where the batch is there already."""
+        """Publishes the attempts that Spark accepted.
+
+        Nothing where there are none: then the batch is there already, or had no task, and so no write.
+        """
         receipts = _receipts(messages)
         if receipts:
             self._write_of(receipts).commit(receipts)
@@ -158,6 +171,19 @@ class PgFlightStreamWriter(_StreamArrowWriter):
         receipts = _receipts(messages)
         if receipts:
             self._write_of(receipts).abort_quietly(f"Spark aborted batch {batchId} of the stream")
+
+    def _begin(self, query_id: Optional[str], batch_id: Optional[str]) -> DistributedWrite:
+        options = self._options
+        if batch_id is None or not (options.sink_id or query_id):
+            raise Unsupported(
+                "Spark does not say which batch this is: use option sinkId, or "
+                "pgflight.foreach_batch"
+            )
+        if options.sink_id is None:
+            name = f"{query_id}:{batch_id}"
+            return DistributedWrite.begin(options.endpoint, self._spec, self._schema, name)
+        sink = sink_batch(options.sink_id, query_id, int(batch_id), options.resume)
+        return DistributedWrite.begin(options.endpoint, self._spec, self._schema, sink=sink)
 
     def _write_of(self, receipts: List[Dict[str, Any]]) -> DistributedWrite:
         ids = sorted({receipt["writeId"] for receipt in receipts})

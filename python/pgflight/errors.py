@@ -36,6 +36,7 @@ class PgFlightError(Exception):
         constraint: The constraint that PostgreSQL named.
         write_id: The write that it belongs to.
         retryable: Whether the same call may succeed later, unchanged.
+        decided: Whether it is decided that the write is committed, and the same call gives its result later.
     """
 
     reason: str = "INTERNAL"
@@ -53,6 +54,7 @@ class PgFlightError(Exception):
         retryable: Optional[bool] = None,
         reason: Optional[str] = None,
         write_id: Optional[str] = None,
+        decided: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -62,6 +64,7 @@ class PgFlightError(Exception):
         self.row = row
         self.constraint = constraint
         self.write_id = write_id
+        self.decided = decided
         self.reason = reason or type(self).reason
         self.retryable = type(self).retryable if retryable is None else retryable
 
@@ -78,6 +81,7 @@ class PgFlightError(Exception):
         # Exceptions are pickled by their positional arguments; ours are by name, and Spark's
         # workers pickle what they raise.
         state = dict(self._details(), reason=self.reason, retryable=self.retryable)
+        state["decided"] = self.decided
         return (_rebuild, (type(self), self.message, state))
 
     def _details(self) -> Dict[str, Union[str, int, None]]:
@@ -89,6 +93,10 @@ class PgFlightError(Exception):
             "constraint": self.constraint,
             "write_id": self.write_id,
         }
+
+
+class PgFlightWarning(UserWarning):
+    """Something that is done, and may not be what was meant."""
 
 
 class InvalidCommand(PgFlightError):
@@ -170,6 +178,29 @@ class Internal(PgFlightError):
     reason = "INTERNAL"
 
 
+class OutcomeUnknown(PgFlightError):
+    """All rows of a write of one stream were sent, and no answer came: they are in the table or not.
+
+    Sending them again could bring them twice. `DistributedWrite` and Spark's saves cannot end so.
+    """
+
+    reason = "OUTCOME_UNKNOWN"
+
+
+class PreparedLost(PgFlightError):
+    """A commit was decided, and another session had ended prepared transactions with some of its rows.
+
+    The other rows are in the table.
+
+    Attributes:
+        lost: The partitions whose rows are missing, each with its number of rows; empty when the server
+            could not be asked for them.
+    """
+
+    reason = "PREPARED_LOST"
+    lost: Tuple[Tuple[int, int], ...] = ()
+
+
 class ReceiptMissing(PgFlightError):
     """The stream ended without a receipt for all its rows: nothing proves that they were kept."""
 
@@ -192,6 +223,8 @@ _BY_REASON: Dict[str, Type[PgFlightError]] = {
         Cancelled,
         Timeout,
         Internal,
+        OutcomeUnknown,
+        PreparedLost,
         ReceiptMissing,
     )
 }
@@ -352,12 +385,17 @@ def _from_metadata(reason: str, message: str, metadata: Dict[str, str]) -> PgFli
         constraint=metadata.get("constraint"),
         write_id=metadata.get("write_id"),
         reason=reason,
+        decided=metadata.get("decided") == "true",
         retryable=None if retryable is None else retryable == "true",
     )
 
 
+#: What gRPC says, in one release or another, where no connection can be made.
+_NOBODY = ("failed to connect", "dns resolution failed", "errors resolving")
+
+
 def _unreachable(message: str, url: str) -> str:
-    if "failed to connect" in message.lower() or "dns resolution failed" in message.lower():
+    if any(words in message.lower() for words in _NOBODY):
         cause = message.rsplit(": ", 1)[-1]
         return f"no pgflight server answers at {url} ({cause}): is `pgflight serve` running there?"
     return f"lost the pgflight server at {url}: {message}"

@@ -6,6 +6,7 @@ from typing import Any, Iterable, Iterator, NamedTuple
 
 import pyarrow as pa
 
+from pgflight import convert
 from pgflight.errors import SchemaMismatch
 
 #: Extension types that the server knows.
@@ -39,6 +40,8 @@ def frame(data: Any) -> Frame:
     Raises:
         TypeError: for anything else.
         SchemaMismatch: for a column of Python objects or of an unknown extension type.
+        DataRejected: for a value that cannot be converted to Arrow; its row and column are named, and
+            the value is not.
         ValueError: for an iterable without a batch, which has no schema.
     """
     return _plain(_known(_read(data)))
@@ -50,7 +53,7 @@ def _read(data: Any) -> Frame:
     if isinstance(data, pa.Table):
         return Frame(data.schema, data.to_batches())
     if isinstance(data, pa.RecordBatchReader):
-        return Frame(data.schema, data)
+        return Frame(data.schema, convert.read(data))
     library = type(data).__module__.partition(".")[0]
     if library == "pandas":
         return _pandas(data)
@@ -72,7 +75,7 @@ def _read(data: Any) -> Frame:
 def _pandas(data: Any) -> Frame:
     if not hasattr(data, "columns"):
         raise TypeError("cannot write a pandas Series: make it a DataFrame by to_frame()")
-    table = pa.Table.from_pandas(data, preserve_index=False)
+    table = convert.table_of_pandas(data)
     # Arrow describes the whole frame for pandas' use in the schema: of no use to PostgreSQL, and
     # long where there are many columns.
     return _read(table.replace_schema_metadata(None))
@@ -88,7 +91,7 @@ def _polars(data: Any) -> Frame:
             f"column {objects[0]!r} holds Python objects: turn it into a plain type first",
             column=objects[0],
         )
-    table = data.to_arrow()
+    table = convert.table_of_polars(data)
     if not isinstance(table, pa.Table):
         raise TypeError("cannot write a polars Series: make it a DataFrame by to_frame()")
     return _read(table)

@@ -61,6 +61,10 @@ class Reporter:
             self._told = now
             self._show(self._line(now), end="" if self._live else "\n")
 
+    def again(self) -> None:
+        """What was sent was not kept, and is sent again."""
+        self._row_count = self._byte_count = 0
+
     def finished(self) -> None:
         """The write is committed."""
         now = time.monotonic()

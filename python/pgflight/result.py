@@ -10,6 +10,7 @@ _STATES = {
     "WRITE_STATE_COMMITTING": "committing",
     "WRITE_STATE_COMMITTED": "committed",
     "WRITE_STATE_ABORTED": "aborted",
+    "WRITE_STATE_PREPARED_LOST": "prepared_lost",
 }
 
 
@@ -23,6 +24,8 @@ class WriteResult:
         byte_count: Bytes of binary COPY that PostgreSQL received for them.
         seconds: Wall-clock time that the call took here.
         write_id: The id of a write of many partitions; None for a write of one stream.
+        already_committed_at: When an earlier call committed the write, in UTC as RFC 3339 has it; this call has
+            written nothing then. None: this call has written the rows.
     """
 
     table: str
@@ -30,6 +33,7 @@ class WriteResult:
     byte_count: int
     seconds: float
     write_id: Optional[str] = None
+    already_committed_at: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,8 @@ class WriteStatus:
     Attributes:
         write_id: The id that the write was begun with.
         state: "open", "committed" or "aborted"; "committing" for a moment, when it is decided that it
-            is committed and the last rows are being made visible.
+            is committed and the last rows are being made visible; "prepared_lost" when it was decided and
+            another session had ended prepared transactions that held some of the rows.
         table: The table as the catalog has it, quoted where SQL needs it.
         mode: "append", "create" or "overwrite".
         row_count: Committed: rows published. Open: rows in the recorded attempts so far.
@@ -117,6 +122,10 @@ class WriteStatus:
         attempt_count: Recorded attempts.
         reason: Aborted: why.
         max_message_bytes: Largest message that the server takes, in bytes; 0 when it did not say.
+        heartbeat_seconds: Seconds between two heartbeats of a driver; 0: the server takes none.
+        finished_at: When the write ended, in UTC as RFC 3339 has it; empty while it is open.
+        existed: Answer to begin: the write was there before.
+        lost: Prepared_lost: the partitions whose rows are missing, each with its number of rows.
     """
 
     write_id: str
@@ -128,6 +137,10 @@ class WriteStatus:
     attempt_count: int
     reason: str
     max_message_bytes: int
+    heartbeat_seconds: int = 0
+    finished_at: str = ""
+    existed: bool = False
+    lost: Tuple[Tuple[int, int], ...] = ()
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> WriteStatus:
@@ -143,8 +156,26 @@ class WriteStatus:
             attempt_count=int(fields.get("attemptCount", 0)),
             reason=fields.get("reason", ""),
             max_message_bytes=int(fields.get("maxMessageBytes", 0)),
+            heartbeat_seconds=int(fields.get("heartbeatSeconds", 0)),
+            finished_at=fields.get("finishedAt", ""),
+            existed=bool(fields.get("existed", False)),
+            lost=tuple(
+                (int(lost.get("partitionId", 0)), int(lost.get("rowCount", 0)))
+                for lost in fields.get("lost", ())
+            ),
         )
+
+    @property
+    def is_repeated(self) -> bool:
+        """Answer to begin: an earlier call has committed this very write."""
+        return self.existed and self.state == "committed"
+
+    @property
+    def repeated_line(self) -> str:
+        """Says that the write `is_repeated`."""
+        return f"write {self.write_id!r} was already committed at {self.finished_at}; nothing was written"
 
     def result(self, seconds: float) -> WriteResult:
         """The result of a committed write that took `seconds` here."""
-        return WriteResult(self.table, self.row_count, self.byte_count, seconds, self.write_id)
+        at = self.finished_at if self.is_repeated else None
+        return WriteResult(self.table, self.row_count, self.byte_count, seconds, self.write_id, at)

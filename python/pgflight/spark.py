@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+import warnings
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Union
 
@@ -17,8 +18,8 @@ import pyarrow as pa
 
 from pgflight import command, errors
 from pgflight.connection import Endpoint
-from pgflight.distributed import DistributedWrite
-from pgflight.errors import PgFlightError, Unsupported
+from pgflight.distributed import DistributedWrite, decided
+from pgflight.errors import PgFlightError, PgFlightWarning, Unsupported
 from pgflight.result import WriteResult
 from pgflight.spark_schema import arrow_schema, has_day_time_interval, match_columns
 
@@ -53,6 +54,7 @@ def write_dataframe(
     token: Optional[str] = None,
     token_file: Union[str, Path, None] = None,
     tls_root_certs: Union[bytes, str, Path, None] = None,
+    retry_timeout: Union[None, int, float, str] = None,
 ) -> WriteResult:
     """Writes a Spark frame to PostgreSQL: all of its rows or none, however often tasks are retried.
 
@@ -104,28 +106,85 @@ def write_dataframe(
             value that is there already.
         target: The database, by a name that the server was configured with; its default unless given.
         write_id: A name of your own for this write, at most 128 bytes. Calling again with the same
-            name and arguments writes nothing if the write was committed and returns its result: a
-            job that is run again does not write twice. A job that failed may be run again under
-            its name. The server remembers names for its `--retention` after the write has ended,
+            name and arguments writes nothing if the write was committed and returns its result, with
+            `already_committed_at` and a `PgFlightWarning`: a job that is run again does not write
+            twice. A job that failed may be run again under its name. The server remembers names for its `--retention` after the write has ended,
             seven days unless set otherwise.
         token: Sent with every call as `authorization: Bearer …`; it travels to the tasks. Without it and
             `token_file`, the driver's PGFLIGHT_TOKEN.
         token_file: A file that holds the token, read by driver and tasks wherever they run, for every
             connection; the token itself does not travel.
         tls_root_certs: PEM certificates to trust, as bytes or as the path of a file here.
+        retry_timeout: For how long driver and tasks wait while servers or PostgreSQL are away: seconds,
+            or text such as "90s" or "2min"; 60 seconds unless given. A task that has sent rows and
+            lost them is not helped by that: Spark runs it again.
 
     Returns:
         Rows and bytes that PostgreSQL took, the seconds it took, and the write's id. In keyed modes
         these are the rows of the frame, whatever became of them.
 
     Raises:
-        PgFlightError: one of its subclasses. What is wrong with table, columns, types or rights is
+        PreparedLost: when the commit was decided and another session had ended prepared transactions
+            with rows of it.
+        PgFlightError: one of its other subclasses. What is wrong with table, columns, types or rights is
             raised before the first task; what a task ran into is raised as it was there, with
             Spark's own exception as its cause.
+
+    Warns:
+        PgFlightWarning: when the write of this `write_id` was committed before.
         Exception: whatever Spark raised when the job failed of something else. Nothing was written.
     """
+    return write_frame(
+        df,
+        Endpoint.parse(
+            url, token, tls_root_certs, token_file=token_file, retry_timeout=retry_timeout
+        ),
+        table,
+        mode,
+        if_exists=if_exists,
+        overwrite_with=overwrite_with,
+        create_if_missing=create_if_missing,
+        column_types=column_types,
+        primary_key=primary_key,
+        table_options=table_options,
+        keys=keys,
+        order_by=order_by,
+        publish=publish,
+        conversions=conversions,
+        schema_evolution=schema_evolution,
+        sync_sequences=sync_sequences,
+        target=target,
+        write_id=write_id,
+    )
+
+
+def write_frame(
+    df: Any,
+    endpoint: Endpoint,
+    table: str,
+    mode: str,
+    *,
+    write_id: Optional[str] = None,
+    sink: Optional[Mapping[str, Any]] = None,
+    column_types: Optional[Mapping[str, str]] = None,
+    conversions: Optional[Mapping[str, Mapping[str, Any]]] = None,
+    **arguments: Any,
+) -> WriteResult:
+    """As `write_dataframe`.
+
+    Args:
+        df: The frame.
+        endpoint: The server.
+        table: As in `write_dataframe`.
+        mode: As in `write_dataframe`.
+        write_id: As in `write_dataframe`.
+        sink: In place of a `write_id`: which batch of a streaming query the frame is, as
+            `command.sink_batch` makes it.
+        column_types: As in `write_dataframe`.
+        conversions: As in `write_dataframe`.
+        arguments: The other arguments of `write_dataframe` that say how to write.
+    """
     started = time.monotonic()
-    endpoint = Endpoint.parse(url, token, tls_root_certs, token_file=token_file)
     if df.isStreaming:
         raise Unsupported(
             "a streaming frame cannot be written at once: call write_dataframe within "
@@ -140,32 +199,28 @@ def write_dataframe(
     spec = command.write_spec(
         table,
         mode,
-        if_exists=if_exists,
-        overwrite_with=overwrite_with,
-        create_if_missing=create_if_missing,
         column_types=match_columns(column_types or {}, schema.names),
-        primary_key=primary_key,
-        table_options=table_options,
-        keys=keys,
-        order_by=order_by,
-        publish=publish,
         conversions=match_columns(conversions or {}, schema.names),
-        schema_evolution=schema_evolution,
-        sync_sequences=sync_sequences,
-        target=target,
+        **arguments,
     )
-    write = DistributedWrite.begin(endpoint, spec, schema, write_id)
+    write = DistributedWrite.begin_here(endpoint, spec, schema, write_id, sink=sink)
     if write.is_committed:
+        if write.status.is_repeated and sink is None:
+            warnings.warn(write.status.repeated_line, PgFlightWarning, stacklevel=3)
         return write.status.result(time.monotonic() - started)
     try:
         with _described(spark, write), _small_batches(spark, schema):
             receipts = _run(df, write)
-        status = write.commit(receipts)
+        # A frame without partitions runs no task.
+        status = write.commit(receipts, allow_no_receipts=not receipts)
     except BaseException as error:
         after = write.abort_quietly(_reason(error))
-        if isinstance(error, PgFlightError) and after is not None and after.state == "committed":
-            # The commit worked and its answer was lost.
-            return after.result(time.monotonic() - started)
+        if isinstance(error, PgFlightError) and after is not None:
+            if after.state == "committed":
+                # The commit worked and its answer was lost.
+                return after.result(time.monotonic() - started)
+            if after.state == "committing" and not error.decided:
+                raise decided(write.write_id) from error
         found = None if isinstance(error, PgFlightError) else errors.from_text(str(error))
         if found is not None:
             raise found from error
@@ -179,6 +234,10 @@ def register(spark: Any) -> None:
     Sessions find it by themselves where pgflight is installed in the driver's Python; calling this
     is the sure way everywhere else, such as with `--py-files`. Calling it again does no harm.
 
+    It also makes this process the driver of the session's saves: it sends heartbeats while a save runs, and aborts
+    saves that are open when it ends, by Ctrl-C or SIGTERM as well. Without it, and on Spark Connect, the server aborts
+    them when nothing was heard of them for its `--write-ttl`.
+
     Args:
         spark: A SparkSession, classic or Spark Connect.
 
@@ -186,6 +245,7 @@ def register(spark: Any) -> None:
         Unsupported: where Spark has no data sources in Python, as before 4.0.
     """
     try:
+        from pgflight import planner
         from pgflight.datasource import PgFlightDataSource
     except ImportError as error:
         import pyspark
@@ -200,6 +260,7 @@ def register(spark: Any) -> None:
         # Spark has found it by itself, and refuses to hear of it again.
         if "DATA_SOURCE_ALREADY_EXISTS" not in str(error):
             raise
+    planner.listen(spark)
 
 
 def _run(df: Any, write: DistributedWrite) -> List[Dict[str, Any]]:

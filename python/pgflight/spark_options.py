@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from pgflight import command
 from pgflight.connection import Endpoint
 from pgflight.errors import InvalidCommand
+from pgflight.patience import seconds_of
 from pgflight.spark_schema import match_columns
 
 #: Options that are read, as users write them; Spark hands them over in lower case.
@@ -35,6 +36,8 @@ _KNOWN = (
     "target",
     "writeId",
     "sinkId",
+    "resume",
+    "retryTimeout",
     "token",
     "tokenFile",
     "tlsRootCerts",
@@ -103,6 +106,8 @@ class SparkOptions:
     sync_sequences: bool
     target: Optional[str]
     write_id: Optional[str]
+    sink_id: Optional[str]
+    resume: bool
 
     def spec(self, names: Sequence[str]) -> Dict[str, Any]:
         """The `WriteSpec`, with columns spelled as the frame's columns of these names are."""
@@ -156,6 +161,7 @@ def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
             given.get("token"),
             given.get("tlsrootcerts"),
             token_file=given.get("tokenfile"),
+            retry_timeout=seconds_of(given.get("retrytimeout"), "option 'retryTimeout'"),
         ),
         table=_table(given),
         mode=mode,
@@ -173,6 +179,8 @@ def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
         sync_sequences=_flag(given, "syncSequences") or False,
         target=given.get("target"),
         write_id=given.get("writeid"),
+        sink_id=given.get("sinkid"),
+        resume=_flag(given, "resume") or False,
     )
 
 

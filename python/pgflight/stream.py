@@ -1,18 +1,26 @@
-"""Sends one stream: the rows, the end record, and home with the receipt."""
+"""Sends one stream: when the server is ready the rows, then the end record; gives back the receipt."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import threading
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import pyarrow as pa
 from pyarrow import flight
 
 from pgflight import command, errors
 from pgflight.connection import Connection
-from pgflight.errors import DataRejected, ReceiptMissing, SchemaMismatch
+from pgflight.errors import (
+    DataRejected,
+    OutcomeUnknown,
+    PgFlightError,
+    ReceiptMissing,
+    SchemaMismatch,
+)
+from pgflight.patience import Patience
+from pgflight.rows import Rows
 
 #: Largest batch that is sent, in bytes, where the server takes as much: large enough for speed,
 #: small enough that a message does not hold up its connection or the server's memory.
@@ -29,40 +37,72 @@ def send(
     connection: Connection,
     descriptor: bytes,
     schema: pa.Schema,
-    batches: Iterable[pa.RecordBatch],
+    rows: Rows,
     *,
     max_message_bytes: int,
+    is_write: bool = False,
     on_sent: Optional[Callable[[int, int], None]] = None,
+    on_again: Optional[Callable[[], None]] = None,
 ) -> Dict[str, Any]:
     """Sends one stream and returns its receipt.
 
+    No row is sent before the server says that PostgreSQL takes rows. After an error that is retryable the stream is
+    sent again, for as long as the connection's `retry_seconds` and while `rows` still has all its batches.
+
     Args:
-        connection: A connection of its own or shared; calls on it may run beside the stream.
-        descriptor: The command, as `pgflight.command` makes it.
+        connection: A connection of its own or shared; calls on it may run beside the stream. It is
+            renewed before the stream is sent again.
+        descriptor: The command, as `pgflight.command` makes it: one that asks for a `Ready`.
         schema: The schema of the stream.
-        batches: What to send, all of one schema. Batches without rows are left out.
+        rows: What to send, all of one schema. Batches without rows are left out.
         max_message_bytes: Largest message that the server takes, in bytes.
+        is_write: Whether the stream commits its rows itself: then it is never sent again when it is not
+            known whether it did.
         on_sent: Called after each piece that was sent, with its rows and its bytes.
+        on_again: Called before the stream is sent again.
 
     Returns:
         The fields of the receipt, which confirms every row that was sent, or says that the write
         was `skipped`.
 
     Raises:
-        PgFlightError: when the server refused or was lost. Nothing of the stream is kept then,
-            unless the connection was lost between the end record and the receipt: the message
-            says so.
-        Exception: whatever `batches` raised, as it is. Nothing of the stream is kept.
+        OutcomeUnknown: `is_write`, and the connection was lost between the end record and the receipt.
+        PgFlightError: when the server refused or was lost. Nothing of the stream is kept then.
+        Exception: whatever `rows` raised, as it is. Nothing of the stream is kept.
     """
-    stream = _Stream(connection, descriptor, schema, max_message_bytes)
+    patience = Patience(connection.retry_seconds)
+    while True:
+        try:
+            return _send_once(
+                connection, descriptor, schema, rows, max_message_bytes, is_write, on_sent
+            )
+        except PgFlightError as error:
+            if not rows.is_whole or not patience.allows(error):
+                raise
+        connection.renew()
+        if on_again is not None:
+            on_again()
+
+
+def _send_once(
+    connection: Connection,
+    descriptor: bytes,
+    schema: pa.Schema,
+    rows: Rows,
+    max_message_bytes: int,
+    is_write: bool,
+    on_sent: Optional[Callable[[int, int], None]],
+) -> Dict[str, Any]:
+    stream = _Stream(connection, descriptor, schema, max_message_bytes, is_write)
     try:
-        for batch in batches:
+        receipt = stream.wait_until_ready()
+        if receipt is not None:
+            return receipt
+        for batch in rows:
             for size in stream.write(batch):
                 if on_sent is not None:
                     on_sent(*size)
         return stream.finish()
-    except _Skipped as skipped:
-        return skipped.receipt
     except BaseException:
         # No end record: so the server keeps nothing. pyarrow's `with writer` would do the same,
         # but raise what closing raised in place of what went wrong.
@@ -70,19 +110,17 @@ def send(
         raise
 
 
-class _Skipped(Exception):
-    """The server wants no rows: the mode rules that the table stays as it is."""
-
-    def __init__(self, receipt: Dict[str, Any]) -> None:
-        super().__init__("skipped")
-        self.receipt = receipt
-
-
 class _Stream:
     def __init__(
-        self, connection: Connection, descriptor: bytes, schema: pa.Schema, max_message_bytes: int
+        self,
+        connection: Connection,
+        descriptor: bytes,
+        schema: pa.Schema,
+        max_message_bytes: int,
+        is_write: bool,
     ) -> None:
         self._url = connection.url
+        self._is_write = is_write
         self._schema = schema
         self._max_message_bytes = max_message_bytes
         self._limit = max(min(MAX_BATCH_BYTES, max_message_bytes - _HEADROOM_BYTES), 1)
@@ -94,8 +132,24 @@ class _Stream:
         # Read from the start: when a write fails, this tells a stream that the server has ended from
         # one that is sound, and pyarrow drops an answer that nobody was reading for by then.
         self._answers: List[bytes] = []
+        self._has_answer = threading.Event()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
+
+    def wait_until_ready(self) -> Optional[Dict[str, Any]]:
+        """Waits until PostgreSQL takes rows; gives the receipt where the server needs none."""
+        self._has_answer.wait()
+        if self._answers and command.is_ready(self._answers[0]):
+            self._answers.pop(0)
+            return None
+        try:
+            self._writer.done_writing()
+            receipts = self._receipts()
+        except errors.TRANSPORT_ERRORS as error:
+            raise self._failure(error) from None
+        if len(receipts) == 1 and (receipts[0].get("skipped") or receipts[0].get("attemptId")):
+            return receipts[0]
+        raise self._early_end()
 
     def write(self, batch: pa.RecordBatch) -> Iterator[Any]:
         """Sends a batch in pieces; yields rows and bytes of each piece after it was sent."""
@@ -136,16 +190,20 @@ class _Stream:
         # There is an exception under way that says more than what closing raises.
         with contextlib.suppress(*errors.TRANSPORT_ERRORS):
             self._writer.done_writing()
-        with contextlib.suppress(*errors.TRANSPORT_ERRORS):
-            self._receipts()
+        # A server that waits for a turn to copy does not see this end yet.
+        self._listener.join(_END_SECONDS)
+        if not self._listener.is_alive():
+            with contextlib.suppress(*errors.TRANSPORT_ERRORS):
+                self._writer.close()
 
     def _listen(self) -> None:
-        with contextlib.suppress(*errors.TRANSPORT_ERRORS):
-            while True:
-                answer = self._reader.read()
-                if answer is None:
-                    return
-                self._answers.append(answer.to_pybytes())
+        try:
+            with contextlib.suppress(*errors.TRANSPORT_ERRORS):
+                while (answer := self._reader.read()) is not None:
+                    self._answers.append(answer.to_pybytes())
+                    self._has_answer.set()
+        finally:
+            self._has_answer.set()
 
     def _receipts(self) -> List[Dict[str, Any]]:
         """Waits for the server's end of the stream: what it answered; raises what it raised."""
@@ -170,7 +228,7 @@ class _Stream:
             )
         return receipt
 
-    def _failure(self, error: BaseException) -> Exception:
+    def _failure(self, error: BaseException) -> PgFlightError:
         """What went wrong: writing may only say that the stream is closed; its end says why."""
         if not errors.has_details(error):
             self._listener.join(_END_SECONDS)
@@ -178,24 +236,24 @@ class _Stream:
                 # The stream is sound: it is pyarrow that could not write this batch.
                 return errors.from_transport(error, self._url)
             try:
-                receipts = self._receipts()
+                self._receipts()
             except errors.TRANSPORT_ERRORS as better:
                 error = better
             else:
-                if len(receipts) == 1 and receipts[0].get("skipped"):
-                    return _Skipped(receipts[0])
-                return ReceiptMissing(
-                    f"the server at {self._url} ended the stream early and gave no reason; "
-                    f"the {self._row_count} rows sent so far do not count as written"
-                )
+                return self._early_end()
         failure = errors.from_transport(error, self._url)
-        if self._end_sent and not errors.has_details(error):
-            failure.message += (
-                "; all rows had been sent, so they may be in the table or not: "
+        if self._is_write and self._end_sent and not errors.has_details(error):
+            return OutcomeUnknown(
+                f"{failure.message}; all rows had been sent, so they may be in the table or not: "
                 "look before sending them again"
             )
-            failure.retryable = False
         return failure
+
+    def _early_end(self) -> PgFlightError:
+        return ReceiptMissing(
+            f"the server at {self._url} ended the stream early and gave no reason; "
+            f"the {self._row_count} rows sent so far do not count as written"
+        )
 
     def _check_schema(self, batch: pa.RecordBatch) -> None:
         if batch.schema.equals(self._schema):

@@ -117,22 +117,39 @@ def binary() -> str:
     return str(path)
 
 
+class Cluster:
+    """A throw-away PostgreSQL of a test's own, which can be away for a while."""
+
+    def __init__(self) -> None:
+        self._directory = tempfile.mkdtemp(prefix="pgflight-test-")
+        self.url = self._run("start").strip()
+
+    def halt(self) -> None:
+        """Ends it as a crash would."""
+        self._run("halt")
+
+    def restart(self) -> None:
+        """Starts it again at its port, also where it was halted."""
+        self._run("crash")
+
+    def stop(self) -> None:
+        """Ends it for good. Doing it again does nothing."""
+        if Path(self._directory).exists():
+            self._run("stop")
+
+    def _run(self, verb: str) -> str:
+        command = [str(ROOT / "scripts/postgres"), verb, self._directory]
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
 @contextlib.contextmanager
-def own_postgres() -> Iterator[Tuple[str, Callable[[], None]]]:
-    """A throw-away cluster: its superuser URL, and what stops it before the end."""
-    script = str(ROOT / "scripts/postgres")
-    directory = tempfile.mkdtemp(prefix="pgflight-test-")
-    started = subprocess.run([script, "start", directory], stdout=subprocess.PIPE, text=True)
-
-    def stop() -> None:
-        if Path(directory).exists():
-            subprocess.run([script, "stop", directory], check=True)
-
+def own_postgres() -> Iterator[Cluster]:
+    """A throw-away cluster."""
+    cluster = Cluster()
     try:
-        started.check_returncode()
-        yield started.stdout.strip(), stop
+        yield cluster
     finally:
-        stop()
+        cluster.stop()
 
 
 @pytest.fixture(scope="session")
@@ -142,8 +159,8 @@ def postgres() -> Iterator[str]:
     if given:
         yield given
         return
-    with own_postgres() as (url, _):
-        yield url
+    with own_postgres() as cluster:
+        yield cluster.url
 
 
 @contextlib.contextmanager
@@ -264,6 +281,19 @@ def losing_replies_to(request: bytes, server: Server) -> Iterator[str]:
     yield f"grpc://127.0.0.1:{listener.getsockname()[1]}"
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
+
+
+def in_process(program: str, *arguments: str) -> subprocess.Popen[str]:
+    """Runs a Python program that imports pgflight from this checkout, in a group of processes of its own."""
+    path = os.pathsep.join(filter(None, [str(ROOT / "python"), os.environ.get("PYTHONPATH", "")]))
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,
+        text=True,
+    )
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> None:

@@ -326,7 +326,7 @@ class SparkCases:
         self, spark: SparkSession, server: Server
     ) -> None:
         server.stop()
-        refusal = self.refusal(spark.range(10), server, "t", "append")
+        refusal = self.refusal(spark.range(10), server, "t", "append", retry_timeout=1)
         assert refusal.reason == "UNAVAILABLE"
         assert server.url in refusal.message
 

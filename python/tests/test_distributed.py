@@ -7,7 +7,7 @@ import pickle
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import psycopg
 import pyarrow as pa
@@ -22,9 +22,12 @@ from pgflight.distributed import DistributedWrite
 SCHEMA = pa.schema([pa.field("id", pa.int64())])
 
 
-def begin(server: Server, **arguments: Any) -> DistributedWrite:
+def begin(
+    server: Server, retry_timeout: Optional[float] = None, **arguments: Any
+) -> DistributedWrite:
+    endpoint = Endpoint.parse(server.url, retry_timeout=retry_timeout)
     spec = command.write_spec("t", "append", create_if_missing=True)
-    return DistributedWrite.begin(Endpoint.parse(server.url), spec, SCHEMA, **arguments)
+    return DistributedWrite.begin(endpoint, spec, SCHEMA, **arguments)
 
 
 def attempt(write: DistributedWrite, partition: int, *ids: int) -> Dict[str, Any]:
@@ -149,9 +152,9 @@ def test_a_commit_waits_for_another_server_when_the_first_is_gone(
 def test_a_commit_that_found_nobody_says_that_its_outcome_is_not_known(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "_COMMIT_RETRY_SECONDS", 0.5)
+    monkeypatch.setattr(distributed, "_LEAST_COMMIT_SECONDS", 0.5)
     server = Server(database.url)
-    write = begin(server, write_id="w")
+    write = begin(server, 0, write_id="w")
     receipt = attempt(write, 0, 1)
     server.stop()
     with pytest.raises(pgflight.Unavailable, match="not known whether write 'w' was committed"):
@@ -162,11 +165,11 @@ def test_a_commit_that_a_lock_refused_says_so_too(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The lock may be that of an earlier try, whose answer was lost and which is in when it is through.
-    monkeypatch.setattr(distributed, "_COMMIT_RETRY_SECONDS", 0.5)
+    monkeypatch.setattr(distributed, "_LEAST_COMMIT_SECONDS", 0.5)
     database.run("CREATE TABLE t (id int8)")
     server = Server(database.url, "--lock-timeout", "200ms")
     spec = command.write_spec("t", "append", publish="staged")
-    write = DistributedWrite.begin(Endpoint.parse(server.url), spec, SCHEMA, "w")
+    write = DistributedWrite.begin(Endpoint.parse(server.url, retry_timeout=0), spec, SCHEMA, "w")
     receipt = attempt(write, 0, 1)
     with psycopg.connect(database.url) as somebody:
         somebody.execute("LOCK TABLE t")

@@ -257,7 +257,7 @@ def closed_port() -> int:
 
 def test_a_server_that_is_not_running_is_named_and_so_is_what_to_do(closed_port: int) -> None:
     url = f"grpc://127.0.0.1:{closed_port}"
-    with pgflight.connect(url) as client:
+    with pgflight.connect(url, retry_timeout=0) as client:
         for call in (
             lambda: client.write(pa.table({"n": [1]}), "t"),
             lambda: client.table_schema("t"),
@@ -269,12 +269,12 @@ def test_a_server_that_is_not_running_is_named_and_so_is_what_to_do(closed_port:
 
 
 def test_a_postgresql_that_was_stopped_is_unavailable() -> None:
-    with own_postgres() as (url, stop):
-        server = Server(url)
+    with own_postgres() as cluster:
+        server = Server(cluster.url)
         try:
-            with pgflight.connect(server.url) as client:
+            with pgflight.connect(server.url, retry_timeout=0) as client:
                 client.write(pa.table({"n": ints(1)}), "t", mode="create")
-                stop()
+                cluster.stop()
                 for call in (
                     lambda: client.write(pa.table({"n": ints(1)}), "t"),
                     lambda: client.table_schema("t"),

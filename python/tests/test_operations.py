@@ -150,8 +150,8 @@ def test_the_page_leads_from_the_package_to_a_service_and_through_what_befalls_i
     (tmp_path / "journalctl").write_text(JOURNALCTL)
     place = tmp_path / "place"
     place.mkdir()
-    with own_postgres() as (url, _):
-        _, _, address = url.rpartition("@")
+    with own_postgres() as cluster:
+        _, _, address = cluster.url.rpartition("@")
         address = address.partition("/")[0]
         text = commands()
         assert text.count("\n") > 100, "the commands were found"
@@ -184,7 +184,7 @@ def test_the_page_leads_from_the_package_to_a_service_and_through_what_befalls_i
             },
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        with psycopg.connect(re.sub("/postgres$", "/trips", url)) as trips:
+        with psycopg.connect(re.sub("/postgres$", "/trips", cluster.url)) as trips:
             assert trips.execute("SELECT * FROM trips").fetchall() == [(1, 7.5), (2, 9.0)]
             assert trips.execute("SELECT * FROM pg_prepared_xacts").fetchall() == []
     assert "row_count=2" in done.stdout

@@ -55,11 +55,12 @@ def test_a_commit_whose_reply_is_lost_and_that_spark_aborts_is_said_to_be_commit
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     database.run("CREATE TABLE t (id int8)")
-    monkeypatch.setattr(distributed, "_COMMIT_RETRY_SECONDS", 0.5)
+    monkeypatch.setattr(distributed, "_LEAST_COMMIT_SECONDS", 0.5)
     rows = pa.record_batch({"id": [1, 2, 3]})
     with losing_replies_to(b"CommitRequest", server) as url:
         spec = command.write_spec("t", "append")
-        write = DistributedWrite.begin(Endpoint.parse(url), spec, rows.schema, "w")
+        endpoint = Endpoint.parse(url, retry_timeout=0)
+        write = DistributedWrite.begin(endpoint, spec, rows.schema, "w")
         writer = PgFlightWriter(write)
         messages: List[Any] = [AttemptReceipt(write.attempt(0, "a", [rows]))]
         # What Spark does with a writer whose commit raises.
@@ -81,6 +82,7 @@ OPTIONS = {
     "keys": "keys",
     "publish": "publish",
     "target": "target",
+    "retry_timeout": "retryTimeout",
 }
 
 

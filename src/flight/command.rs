@@ -25,9 +25,18 @@ pub(super) enum PutCommand {
     /// Append to this table and commit at the end of the stream.
     Table(TableName),
     /// A whole write.
-    Write(WriteSpec, WireForm),
+    Write(WriteSpec, Answering),
     /// One attempt of a write that was begun.
-    Attempt(AttemptId, WireForm),
+    Attempt(AttemptId, Answering),
+}
+
+/// What the client of a stream wants to be answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Answering {
+    /// The form of its command, and so of the answers.
+    pub(super) form: WireForm,
+    /// Whether it waits for a `Ready` before it sends rows.
+    pub(super) announce_ready: bool,
 }
 
 /// Reads the descriptor of a DoPut: the target it names, empty for none, and what it is to do there.
@@ -45,12 +54,20 @@ pub(super) fn put_command(descriptor: Option<FlightDescriptor>) -> Result<(Strin
     let form = envelope.form();
     if envelope.is::<v1::WriteCommand>() {
         let command: v1::WriteCommand = envelope.decode()?;
+        let answering = Answering {
+            form,
+            announce_ready: command.announce_ready,
+        };
         let (target, spec) = write_spec(command.spec)?;
-        Ok((target, PutCommand::Write(spec, form)))
+        Ok((target, PutCommand::Write(spec, answering)))
     } else if envelope.is::<v1::AttemptCommand>() {
         let command: v1::AttemptCommand = envelope.decode()?;
+        let answering = Answering {
+            form,
+            announce_ready: command.announce_ready,
+        };
         let id = attempt_id(command.write_id, command.partition_id, command.attempt_id)?;
-        Ok((command.target, PutCommand::Attempt(id, form)))
+        Ok((command.target, PutCommand::Attempt(id, answering)))
     } else {
         Err(Error::invalid_command(format!(
             "{} does not begin a stream; a WriteCommand or an AttemptCommand does",

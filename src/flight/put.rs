@@ -1,13 +1,19 @@
-//! One DoPut: the command from its descriptor, the stream into the table, one receipt back.
+//! One DoPut: the command from its descriptor, the stream into the table, one receipt back, and before it
+//! that the rows can be taken, where the client waits for that.
 
 use std::pin::pin;
 use std::sync::Arc;
 
 use arrow_flight::{FlightData, PutResult};
+use futures_util::future::{self, BoxFuture};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::oneshot;
+use tonic::Status;
 
 use super::action::in_words_of;
 use super::audit::Deed;
-use super::command::{PutCommand, put_command};
+use super::command::{Answering, PutCommand, put_command};
 use super::decode::{Decoder, broken};
 use super::envelope::{self, WireForm};
 use super::gate::{Limits, MAX_HEADER_BYTES};
@@ -17,15 +23,18 @@ use crate::error::{Error, Result};
 use crate::metrics::Stream;
 use crate::proto::v1;
 use crate::write::{
-    AppendBy, AttemptId, Budget, EndOfStream, Mode, Receipt, Targets, WriteSpec, Writer,
+    AppendBy, AttemptId, Budget, EndOfStream, Incoming, Mode, Receipt, Targets, TellReady,
+    WriteSpec, Writer,
 };
 
-/// Carries out a whole DoPut. Dropping the future keeps nothing of the stream.
+/// Carries out a whole DoPut, and sends a `Ready` on the way when the command asks for it. Dropping the future
+/// keeps nothing of the stream.
 pub(super) async fn put(
     targets: &Targets,
     limits: Limits,
     budget: Budget,
     mut messages: Messages,
+    ready: oneshot::Sender<PutResult>,
 ) -> Result<PutResult> {
     let stream = messages.stream();
     let first = messages.message().await.map_err(|status| broken(&status))?;
@@ -47,7 +56,7 @@ pub(super) async fn put(
     let receipt = async {
         let decoder = Decoder::begin(&first, limits, budget, Arc::clone(&stream))?;
         check_first(&first, described)?;
-        land(&writer, command, decoder, messages, &stream).await
+        land(&writer, command, decoder, messages, &stream, ready).await
     };
     let receipt = receipt.await;
     match &receipt {
@@ -70,6 +79,7 @@ async fn land(
     decoder: Decoder,
     messages: Messages,
     stream: &Arc<Stream>,
+    ready: oneshot::Sender<PutResult>,
 ) -> Result<((Option<AttemptId>, WireForm), Receipt)> {
     let schema = decoder.schema();
     let messages = pin!(decoder.decode(messages));
@@ -89,36 +99,80 @@ async fn land(
                 primary_key: Default::default(),
                 table_options: Default::default(),
             };
-            let receipt = writer
-                .write_stream(&spec, &schema, messages, EndOfStream::IsEnough, stream)
-                .await?;
+            let incoming = Incoming {
+                messages,
+                end: EndOfStream::IsEnough,
+                stream,
+                tell_ready: None,
+            };
+            let receipt = writer.write_stream(&spec, &schema, incoming).await?;
             Ok(((None, WireForm::Json), receipt))
         }
-        PutCommand::Write(spec, form) => {
-            let receipt = writer
-                .write_stream(
-                    &spec,
-                    &schema,
-                    messages,
-                    EndOfStream::NeedsEndRecord,
-                    stream,
-                )
-                .await?;
-            Ok(((None, form), receipt))
+        PutCommand::Write(spec, answering) => {
+            let incoming = Incoming {
+                messages,
+                end: EndOfStream::NeedsEndRecord,
+                stream,
+                tell_ready: tell_ready(answering, ready)?,
+            };
+            let receipt = writer.write_stream(&spec, &schema, incoming).await?;
+            Ok(((None, answering.form), receipt))
         }
-        PutCommand::Attempt(id, form) => {
+        PutCommand::Attempt(id, answering) => {
             let caller = writer.caller();
             let ledger_id = AttemptId {
                 write_id: caller.ledger_id(&id.write_id),
                 ..id.clone()
             };
-            let receipt = writer
-                .write_attempt(&ledger_id, &schema, messages, stream)
-                .await;
+            let incoming = Incoming {
+                messages,
+                end: EndOfStream::NeedsEndRecord,
+                stream,
+                tell_ready: tell_ready(answering, ready)?,
+            };
+            let receipt = writer.write_attempt(&ledger_id, &schema, incoming).await;
             let receipt = receipt.map_err(|error| in_words_of(caller, error))?;
-            Ok(((Some(id), form), receipt))
+            Ok(((Some(id), answering.form), receipt))
         }
     }
+}
+
+/// What sends a `Ready` when PostgreSQL takes rows; none for a client that does not wait for it.
+fn tell_ready(
+    answering: Answering,
+    ready: oneshot::Sender<PutResult>,
+) -> Result<Option<TellReady>> {
+    if !answering.announce_ready {
+        return Ok(None);
+    }
+    let app_metadata = envelope::encode(&v1::Ready {}, answering.form)?;
+    Ok(Some(Box::new(move || {
+        // A client that has left needs no answer.
+        let _ = ready.send(PutResult { app_metadata });
+    })))
+}
+
+/// What a DoPut answers: what is sent through `ready`, if anything is, then how it ended. Dropping the answers
+/// drops the stream that is landing.
+pub(super) fn answers(
+    ready: oneshot::Receiver<PutResult>,
+    landing: BoxFuture<'static, Result<PutResult, Status>>,
+) -> BoxStream<'static, Result<PutResult, Status>> {
+    let first = async move {
+        let (mut ready, mut landing) = (ready, landing);
+        tokio::select! {
+            biased;
+            Ok(told) = &mut ready => (Ok(told), Some(landing)),
+            outcome = &mut landing => match ready.try_recv() {
+                // Both came at once.
+                Ok(told) => (Ok(told), Some(future::ready(outcome).boxed())),
+                Err(_) => (outcome, None),
+            },
+        }
+    };
+    stream::once(first)
+        .flat_map(|(first, rest)| stream::iter([first]).chain(stream::iter(rest).then(|rest| rest)))
+        .boxed()
 }
 
 /// The first message is held while the stream waits for its turn: it may hold nothing but what it is for.

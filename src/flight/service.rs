@@ -9,7 +9,7 @@ use arrow_flight::{
 };
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
@@ -113,8 +113,9 @@ impl FlightService for Service {
         let stream = messages.stream();
         let span = stream.span().clone();
         telemetry::join(&span, &traceparent);
-        // Inside the answer, so that a client who leaves drops the stream and with it the COPY.
-        let answer = async move {
+        let (tell_ready, ready) = oneshot::channel();
+        // Inside the answers, so that a client who leaves drops the stream and with it the COPY.
+        let landing = async move {
             let _running = service.life.calls.token();
             let on_board = stream.run();
             let (limits, budget) = (service.limits(), service.budget.clone());
@@ -132,7 +133,7 @@ impl FlightService for Service {
                     None => None,
                 };
                 // Boxed, since the compiler follows futures within futures only so far.
-                let putting = put::put(&targets, limits, budget, messages);
+                let putting = put::put(&targets, limits, budget, messages, tell_ready);
                 putting.boxed().await
             };
             let outcome = tokio::select! {
@@ -151,7 +152,10 @@ impl FlightService for Service {
             });
             outcome.map_err(|error| log_to_status(&error, "DoPut"))
         };
-        Ok(Response::new(stream::once(answer.instrument(span)).boxed()))
+        Ok(Response::new(put::answers(
+            ready,
+            landing.instrument(span).boxed(),
+        )))
     }
 
     async fn do_action(&self, request: Request<Action>) -> Answer<arrow_flight::Result> {

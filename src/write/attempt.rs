@@ -6,14 +6,14 @@ use futures_util::Stream;
 use super::lanes::{Lane, Loaded};
 use super::outcome::check_not_a_stream;
 use super::permission::check_still;
-use super::pipeline::{self, EndOfStream, Incoming, StreamMessage};
+use super::pipeline::{self, Incoming, StreamMessage};
 use super::session::spec_of;
 use super::spec::{AttemptId, Receipt};
 use super::target::{lock_target, plan};
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
-use crate::metrics::{self, Activity, Stream as Flow};
+use crate::metrics::{self, Activity};
 use crate::pg::{
     Attempt, LedgerWrite, Publish, TableLock, Transaction, WriteState, find_attempt,
     record_attempt, reserve_place, staging_change, staging_relation,
@@ -33,12 +33,12 @@ impl Writer {
         &self,
         id: &AttemptId,
         schema: &Schema,
-        messages: S,
-        stream: &Flow,
+        incoming: Incoming<'_, S>,
     ) -> Result<Receipt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
+        let stream = incoming.stream;
         let located = |error: Error| {
             error
                 .with_write_id(&id.write_id)
@@ -55,15 +55,14 @@ impl Writer {
             .unwrap_or_default();
         stream.set_table(table.clone());
         if let Some(attempt) = self.recorded(id).await.map_err(located)? {
-            stream.enter(Activity::Receive);
-            pipeline::discard(messages).await.map_err(located)?;
+            incoming.discard().await.map_err(located)?;
             return receipt(id, &attempt, table).map_err(located);
         }
         check_open(&write).map_err(located)?;
         check_still(&self.caller, &write).map_err(located)?;
         // From here on the stream keeps its write alive, while it waits for its turn as well.
         let _sign = self.streaming.begin(&id.write_id);
-        match self.stage(id, &write, schema, messages, stream).await {
+        match self.stage(id, &write, schema, incoming).await {
             Ok(attempt) => receipt(id, &attempt, table),
             // The COMMIT may have worked although its answer was lost, and a twin of this stream
             // may have recorded the same attempt first: the ledger knows.
@@ -88,12 +87,12 @@ impl Writer {
         id: &AttemptId,
         write: &LedgerWrite,
         schema: &Schema,
-        messages: S,
-        stream: &Flow,
+        incoming: Incoming<'_, S>,
     ) -> Result<Attempt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
+        let stream = incoming.stream;
         let meter = self.attempt_meter(&id.write_id).await?;
         let transaction = self.begin_data(&id.write_id, stream).await?;
         let two_phase = write.publish == Publish::TwoPhase && reserve_place(&transaction).await?;
@@ -107,13 +106,7 @@ impl Writer {
         let plan = stream.work(Activity::Plan, || plan(&spec, schema, &named))?;
         let opening = Lane::open(&transaction, &relation.name, &named.name, &plan);
         let lane = stream.wait(Activity::Open, opening).await?;
-        let incoming = Incoming {
-            messages,
-            end: EndOfStream::NeedsEndRecord,
-            stream,
-            meter,
-        };
-        let loaded = pipeline::load(&plan, incoming, lane).await?;
+        let loaded = pipeline::load(&plan, incoming, meter, lane).await?;
         if write.publish != Publish::Direct {
             check_staged(&loaded)?;
         }

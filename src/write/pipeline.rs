@@ -53,6 +53,7 @@ pub enum EndOfStream {
 pub(super) async fn load<S>(
     plan: &EncodePlan,
     incoming: Incoming<'_, S>,
+    meter: Meter,
     lane: Lane,
 ) -> Result<Loaded>
 where
@@ -60,7 +61,7 @@ where
 {
     let stream = incoming.stream;
     let mut lanes = Lanes::one(lane);
-    let mut source = Source::new(plan, incoming);
+    let mut source = Source::new(plan, incoming, meter);
     source.pour(&mut lanes, u64::MAX).await?;
     stream.wait(Activity::Commit, lanes.finish_one()).await
 }
@@ -74,22 +75,50 @@ pub(super) enum Poured {
     Part,
 }
 
+/// Tells the client that PostgreSQL takes its rows.
+pub type TellReady = Box<dyn FnOnce() + Send>;
+
 /// What a client sends, and what is told of it meanwhile.
-pub(super) struct Incoming<'a, S> {
+pub struct Incoming<'a, S> {
     /// The messages after the schema.
-    pub(super) messages: S,
+    pub messages: S,
     /// What makes them complete.
-    pub(super) end: EndOfStream,
+    pub end: EndOfStream,
     /// Its clock and its counts.
-    pub(super) stream: &'a Flow,
-    /// What it may hold.
-    pub(super) meter: Meter,
+    pub stream: &'a Flow,
+    /// Called once PostgreSQL takes rows, and never where they are not needed. None: the client does not wait
+    /// for it, and sends its rows at once.
+    pub tell_ready: Option<TellReady>,
+}
+
+impl<S> Incoming<'_, S>
+where
+    S: Stream<Item = Result<StreamMessage>> + Unpin,
+{
+    /// Keeps nothing of the stream. A client that waits to be told that its rows can be taken has sent none, and
+    /// is answered at once. Of any other the stream is read to its end: a client that is answered while it still
+    /// sends takes that for a failure.
+    ///
+    /// # Errors
+    /// What the stream had to say.
+    pub(super) async fn discard(mut self) -> Result<()> {
+        if self.tell_ready.is_some() {
+            return Ok(());
+        }
+        self.stream.enter(Activity::Receive);
+        while let Some(message) = self.messages.next().await {
+            message?;
+        }
+        Ok(())
+    }
 }
 
 /// A stream of batches on its way into COPY.
 pub(super) struct Source<'a, S> {
     plan: &'a EncodePlan,
     incoming: Incoming<'a, S>,
+    /// What it may hold.
+    meter: Meter,
     arrived: EndRecord,
     announced: Option<EndRecord>,
     chunks: Chunks,
@@ -100,10 +129,11 @@ where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
     /// Nothing is read yet.
-    pub(super) fn new(plan: &'a EncodePlan, incoming: Incoming<'a, S>) -> Self {
+    pub(super) fn new(plan: &'a EncodePlan, incoming: Incoming<'a, S>, meter: Meter) -> Self {
         Self {
             plan,
             incoming,
+            meter,
             arrived: EndRecord {
                 row_count: 0,
                 batch_count: 0,
@@ -128,6 +158,10 @@ where
     /// [`ErrorKind::InvalidCommand`]: crate::error::ErrorKind::InvalidCommand
     pub(super) async fn pour(&mut self, lanes: &mut Lanes, enough: u64) -> Result<Poured> {
         reach(Failpoint::AttemptBeforeRows).await;
+        // The COPY is open.
+        if let Some(tell_ready) = self.incoming.tell_ready.take() {
+            tell_ready();
+        }
         // The stream of messages says itself what it waits for.
         self.incoming.stream.enter(Activity::Receive);
         while lanes.byte_count() < enough {
@@ -157,7 +191,7 @@ where
                     ));
                 }
                 StreamMessage::Batch(batch, size) => {
-                    self.incoming.meter.batch(batch.num_rows(), size)?;
+                    self.meter.batch(batch.num_rows(), size)?;
                     self.pour_batch(lanes, project(self.plan, batch)?).await?;
                     reach(Failpoint::AttemptMidRows).await;
                 }
@@ -181,7 +215,7 @@ where
         while let Some(chunk) = stream.work(Activity::Encode, || encoder.next_chunk(chunks))? {
             let to = row(encoder.given_row_count());
             let byte_count = chunk.len();
-            self.incoming.meter.bytes(byte_count)?;
+            self.meter.bytes(byte_count)?;
             stream
                 .wait(Activity::Send, lanes.send(chunk, from..to))
                 .await?;
@@ -206,21 +240,6 @@ fn project(plan: &EncodePlan, batch: RecordBatch) -> Result<RecordBatch> {
     indices
         .and_then(|indices| batch.project(&indices))
         .map_err(|error| Error::internal("a batch lacks a column of its plan").with_source(error))
-}
-
-/// Reads a stream to its end and keeps nothing: a client that is answered while it still sends takes
-/// that for a failure.
-///
-/// # Errors
-/// What the stream had to say.
-pub(super) async fn discard<S>(mut messages: S) -> Result<()>
-where
-    S: Stream<Item = Result<StreamMessage>> + Unpin,
-{
-    while let Some(message) = messages.next().await {
-        message?;
-    }
-    Ok(())
 }
 
 fn check_end(end: EndOfStream, announced: Option<EndRecord>, arrived: EndRecord) -> Result<()> {

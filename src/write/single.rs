@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use super::fan_out::{Begun, Filling, new_stream_id};
 use super::lanes::{Lane, Lanes, Loaded};
-use super::pipeline::{self, EndOfStream, Incoming, Poured, Source, StreamMessage};
+use super::pipeline::{self, Incoming, Poured, Source, StreamMessage};
 use super::spec::{Mode, Receipt, WriteSpec};
 use super::target::{Target, check_straight, find_target, make_keyed, plan};
+use super::volume::Meter;
 use super::writer::Writer;
 use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
@@ -40,22 +41,18 @@ impl Writer {
         &self,
         spec: &WriteSpec,
         schema: &Schema,
-        messages: S,
-        end: EndOfStream,
-        stream: &Flow,
+        incoming: Incoming<'_, S>,
     ) -> Result<Receipt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
         // A write of its own, that waits as one.
         let write_id = new_stream_id();
-        stream.identify(&write_id, 0, "");
+        incoming.stream.identify(&write_id, 0, "");
         // It may become a write of the ledger on its way.
         let _sign = self.streaming.begin(&write_id);
-        stream.enter(Activity::Open);
-        let receipt = self
-            .write_as(&write_id, spec, schema, messages, end, stream)
-            .await?;
+        incoming.stream.enter(Activity::Open);
+        let receipt = self.write_as(&write_id, spec, schema, incoming).await?;
         if !receipt.skipped {
             self.move_sequences(spec).await;
         }
@@ -67,21 +64,19 @@ impl Writer {
         write_id: &str,
         spec: &WriteSpec,
         schema: &Schema,
-        messages: S,
-        end: EndOfStream,
-        stream: &Flow,
+        incoming: Incoming<'_, S>,
     ) -> Result<Receipt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
+        let stream = incoming.stream;
         let opening = self.open_stream(write_id, spec, schema, stream);
         let (transaction, opened) = stream.wait(Activity::Open, opening).await?;
         let (relation, publish) = match opened {
             Opened::Table(relation, publish) => (relation, publish),
             Opened::LeftAlone(relation) => {
                 transaction.rollback().await;
-                stream.enter(Activity::Receive);
-                pipeline::discard(messages).await?;
+                incoming.discard().await?;
                 return Ok(Receipt {
                     row_count: 0,
                     byte_count: 0,
@@ -91,12 +86,6 @@ impl Writer {
             }
         };
         stream.set_table(relation.name.to_string());
-        let incoming = Incoming {
-            messages,
-            end,
-            stream,
-            meter: self.meter(),
-        };
         let in_table = |error: Error| error.with_table(&relation.name);
         if matches!(publish, Publish::Create | Publish::Swap) {
             let filling = Filling {
@@ -121,9 +110,16 @@ impl Writer {
                 let staging = open_temporary(&transaction, spec, schema, &relation)
                     .await
                     .map_err(in_table)?;
-                let loaded = load(&transaction, spec, schema, &staging, &relation, incoming)
-                    .await
-                    .map_err(in_table)?;
+                let loaded = load(
+                    &transaction,
+                    spec,
+                    schema,
+                    (&staging, &relation),
+                    incoming,
+                    self.meter(),
+                )
+                .await
+                .map_err(in_table)?;
                 let xact_ids = [transaction.xmin().await?];
                 let (target, order_by) = (&relation, order_by.as_ref());
                 merge(
@@ -144,16 +140,30 @@ impl Writer {
                 let staging = open_temporary(&transaction, spec, schema, &relation)
                     .await
                     .map_err(in_table)?;
-                let loaded = load(&transaction, spec, schema, &staging, &relation, incoming)
-                    .await
-                    .map_err(in_table)?;
+                let loaded = load(
+                    &transaction,
+                    spec,
+                    schema,
+                    (&staging, &relation),
+                    incoming,
+                    self.meter(),
+                )
+                .await
+                .map_err(in_table)?;
                 let xact_ids = [transaction.xmin().await?];
                 publish_rows(&transaction, &relation, &staging, &xact_ids).await?;
                 loaded
             }
-            _ => load(&transaction, spec, schema, &relation, &relation, incoming)
-                .await
-                .map_err(in_table)?,
+            _ => load(
+                &transaction,
+                spec,
+                schema,
+                (&relation, &relation),
+                incoming,
+                self.meter(),
+            )
+            .await
+            .map_err(in_table)?,
         };
         let committing = self.commit_stream(transaction, &loaded);
         let committed = stream.wait(Activity::Commit, committing).await;
@@ -187,7 +197,7 @@ impl Writer {
         let stream = incoming.stream;
         let opening = Lane::open(&transaction, &filled.name, &target.name, &plan);
         let mut lanes = Lanes::one(stream.wait(Activity::Open, opening).await?);
-        let mut source = Source::new(&plan, incoming);
+        let mut source = Source::new(&plan, incoming, self.meter());
         if source
             .pour(&mut lanes, self.fan_out.after(&spec.mode))
             .await?
@@ -312,9 +322,9 @@ async fn load<S>(
     transaction: &Transaction,
     spec: &WriteSpec,
     schema: &Schema,
-    relation: &Relation,
-    target: &Relation,
+    (relation, target): (&Relation, &Relation),
     incoming: Incoming<'_, S>,
+    meter: Meter,
 ) -> Result<Loaded>
 where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
@@ -322,7 +332,7 @@ where
     let plan = straight_plan(spec, schema, relation, incoming.stream)?;
     let opening = Lane::open(transaction, &relation.name, &target.name, &plan);
     let lane = incoming.stream.wait(Activity::Open, opening).await?;
-    let loaded = pipeline::load(&plan, incoming, lane).await?;
+    let loaded = pipeline::load(&plan, incoming, meter, lane).await?;
     if loaded.copied_row_count < loaded.row_count {
         tracing::warn!(
             table = ?relation.name.to_string(), sent = loaded.row_count, kept = loaded.copied_row_count,

@@ -45,6 +45,7 @@ mod permission;
 mod postgres_tls;
 mod put;
 mod random_types;
+mod ready;
 mod reaper;
 mod refused_commit;
 mod rejected;

@@ -8,7 +8,7 @@ mod monitor;
 mod process;
 
 pub use certificates::Certificates;
-pub use client::{Client, Put, Told, attempt, batch, end_record, path, write};
+pub use client::{Client, Put, Told, attempt, batch, end_record, json, path, write};
 pub use database::{COPIES, Cluster, Database};
 pub use file::File;
 pub use monitor::{get, metric, request, status};
