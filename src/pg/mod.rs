@@ -9,6 +9,7 @@ mod facts;
 mod ledger;
 mod merge;
 mod migration;
+mod parameter;
 mod password;
 mod pool;
 mod prepared;

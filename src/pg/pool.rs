@@ -8,10 +8,10 @@ use futures_util::future::try_join_all;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
 use super::connect::ConnectionConfig;
 use super::connection::Connector;
+use super::parameter::{Parameter, typed};
 use super::sql;
 use super::sqlstate::from_postgres;
 use super::transaction::Transaction;
@@ -96,11 +96,11 @@ impl Session {
     pub(super) async fn query(
         &self,
         sql: &str,
-        parameters: &[&(dyn ToSql + Sync)],
+        parameters: &[&dyn Parameter],
     ) -> Result<Vec<Row>> {
         self.0
             .client()
-            .query(sql, parameters)
+            .query_typed(sql, &typed(parameters))
             .await
             .map_err(|error| from_postgres(&error))
     }

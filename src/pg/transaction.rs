@@ -5,10 +5,10 @@ use std::time::Duration;
 use deadpool::managed::Object;
 use tokio::runtime::Handle;
 use tokio_postgres::error::{DbError, Severity};
-use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, SimpleQueryMessage};
 
 use super::connection::{Connection, Connector};
+use super::parameter::{Parameter, typed};
 use super::sql;
 use super::turns::Turn;
 use crate::error::{Error, ErrorKind, Result};
@@ -247,40 +247,40 @@ impl Transaction {
     pub(super) async fn execute(
         &self,
         sql: &str,
-        parameters: &[&(dyn ToSql + Sync)],
+        parameters: &[&dyn Parameter],
     ) -> Result<u64> {
         let connection = self.connection()?;
-        let done = connection.client().execute(sql, parameters).await;
+        let done = connection.client().execute_typed(sql, &typed(parameters)).await;
         done.map_err(|error| connection.explain(&error))
     }
 
     pub(super) async fn query(
         &self,
         sql: &str,
-        parameters: &[&(dyn ToSql + Sync)],
+        parameters: &[&dyn Parameter],
     ) -> Result<Vec<Row>> {
         let connection = self.connection()?;
-        let done = connection.client().query(sql, parameters).await;
+        let done = connection.client().query_typed(sql, &typed(parameters)).await;
         done.map_err(|error| connection.explain(&error))
     }
 
     pub(super) async fn query_opt(
         &self,
         sql: &str,
-        parameters: &[&(dyn ToSql + Sync)],
+        parameters: &[&dyn Parameter],
     ) -> Result<Option<Row>> {
         let connection = self.connection()?;
-        let done = connection.client().query_opt(sql, parameters).await;
+        let done = connection.client().query_typed_opt(sql, &typed(parameters)).await;
         done.map_err(|error| connection.explain(&error))
     }
 
     pub(super) async fn query_one(
         &self,
         sql: &str,
-        parameters: &[&(dyn ToSql + Sync)],
+        parameters: &[&dyn Parameter],
     ) -> Result<Row> {
         let connection = self.connection()?;
-        let done = connection.client().query_one(sql, parameters).await;
+        let done = connection.client().query_typed_one(sql, &typed(parameters)).await;
         done.map_err(|error| connection.explain(&error))
     }
 
