@@ -178,6 +178,7 @@ fn change_target(changes: &mut Changes, name: &str, old: &TargetConfig, new: &Ta
         wait_timeout,
         lock_timeout,
         stall_timeout,
+        idle_timeout,
     } = timeouts;
     let new = &new.pool.timeouts;
     changes.live(&key("copy_wait"), wait_timeout, &new.wait_timeout);
@@ -187,4 +188,5 @@ fn change_target(changes: &mut Changes, name: &str, old: &TargetConfig, new: &Ta
         stall_timeout,
         &new.stall_timeout,
     );
+    changes.live(&key("pool_idle_timeout"), idle_timeout, &new.idle_timeout);
 }

@@ -50,6 +50,7 @@ pub(super) struct LimitsFile {
     pub(super) max_copies: Option<Count<1000>>,
     pub(super) copy_wait: Option<Time>,
     pub(super) copy_stall_timeout: Option<Time>,
+    pub(super) pool_idle_timeout: Option<Time>,
     pub(super) lock_timeout: Option<Time>,
     pub(super) fan_out: Option<Count<64>>,
     pub(super) fan_out_after: Option<Size>,
@@ -100,6 +101,7 @@ pub(super) struct TargetFile {
     pub(super) max_copies: Option<Count<1000>>,
     pub(super) copy_wait: Option<Time>,
     pub(super) copy_stall_timeout: Option<Time>,
+    pub(super) pool_idle_timeout: Option<Time>,
     pub(super) lock_timeout: Option<Time>,
 }
 

@@ -13,7 +13,10 @@ pub(super) trait Parameter: Sync {
 
 /// As the driver takes them.
 pub(super) fn typed<'a>(parameters: &[&'a dyn Parameter]) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
-    parameters.iter().map(|parameter| parameter.typed()).collect()
+    parameters
+        .iter()
+        .map(|parameter| parameter.typed())
+        .collect()
 }
 
 /// What has one type in PostgreSQL, whatever its value.

@@ -175,8 +175,7 @@ async fn indexes(
     target_oid: u32,
     twin: &QualifiedName,
 ) -> Result<Vec<Index>> {
-    let parameters: [&dyn Parameter; 3] =
-        [&target_oid, &twin.to_string(), &twin.name.as_str()];
+    let parameters: [&dyn Parameter; 3] = [&target_oid, &twin.to_string(), &twin.name.as_str()];
     let rows = transaction.query(INDEXES, &parameters).await?;
     rows.iter()
         .map(|row| {

@@ -7,6 +7,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use futures_util::future::BoxFuture;
@@ -28,6 +30,21 @@ const LAST_WORDS_BYTES: usize = 8 * 1024;
 /// What was heard on one connection since it was last asked.
 pub(super) type Heard = watch::Sender<Option<Told>>;
 
+/// What becomes known of the other end while a connection is made.
+#[derive(Default)]
+pub(super) struct Greeting {
+    /// How many hosts were reached so far.
+    pub(super) reached: watch::Sender<u32>,
+    /// The process that BackendKeyData names; 0 until then.
+    pub(super) process: AtomicI32,
+}
+
+impl Greeting {
+    pub(super) fn reached(&self) {
+        self.reached.send_modify(|count| *count += 1);
+    }
+}
+
 /// A stream to PostgreSQL that is listened in on.
 pub(super) struct Tapped<S> {
     stream: S,
@@ -37,12 +54,14 @@ pub(super) struct Tapped<S> {
 }
 
 impl<S> Tapped<S> {
-    pub(super) fn new(stream: S, heard: Heard) -> Self {
+    pub(super) fn new(stream: S, heard: Heard, greeting: Arc<Greeting>) -> Self {
         let messages = Messages {
             head: Vec::with_capacity(HEAD_BYTES),
             left: 0,
             error: None,
+            key: None,
             heard,
+            greeting,
         };
         Self {
             stream,
@@ -60,7 +79,10 @@ struct Messages {
     left: usize,
     /// What has come of an ErrorResponse.
     error: Option<Vec<u8>>,
+    /// What has come of a BackendKeyData.
+    key: Option<Vec<u8>>,
     heard: Heard,
+    greeting: Arc<Greeting>,
 }
 
 impl Messages {
@@ -73,6 +95,16 @@ impl Messages {
                 if let Some(error) = &mut self.error {
                     let room = MAX_ERROR_BYTES.saturating_sub(error.len());
                     error.extend_from_slice(body.get(..room).unwrap_or(body));
+                }
+                if let Some(key) = &mut self.key {
+                    key.extend_from_slice(body);
+                }
+                if self.left == 0
+                    && let Some(key) = self.key.take()
+                    && let Some(process) = key.first_chunk()
+                {
+                    let process = i32::from_be_bytes(*process);
+                    self.greeting.process.store(process, Ordering::Relaxed);
                 }
                 if self.left == 0
                     && let Some(error) = self.error.take()
@@ -98,6 +130,7 @@ impl Messages {
                     .unwrap_or(usize::MAX)
                     .saturating_sub(4);
                 self.error = (*kind == b'E').then(Vec::new);
+                self.key = (*kind == b'K').then(Vec::new);
                 self.head.clear();
             }
         }
@@ -166,15 +199,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
 #[derive(Clone)]
 pub(super) struct Tap {
     heard: Heard,
+    greeting: Arc<Greeting>,
     tls: Tls,
     /// Who should be at the other end.
     host: String,
 }
 
 impl Tap {
-    pub(super) fn new(heard: Heard, tls: Tls) -> Self {
+    pub(super) fn new(heard: Heard, greeting: Arc<Greeting>, tls: Tls) -> Self {
         let host = String::new();
-        Self { heard, tls, host }
+        Self {
+            heard,
+            greeting,
+            tls,
+            host,
+        }
     }
 }
 
@@ -199,8 +238,9 @@ impl TlsConnect<Socket> for Tap {
 
     fn connect(self, socket: Socket) -> Self::Future {
         Box::pin(async move {
+            self.greeting.reached();
             let wire = self.tls.secure(socket, &self.host).await?;
-            Ok(Tapped::new(wire, self.heard))
+            Ok(Tapped::new(wire, self.heard, self.greeting))
         })
     }
 }
@@ -213,9 +253,11 @@ impl TlsStream for Tapped<Wire> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::sync::watch;
 
-    use super::{Messages, Told};
+    use super::{Greeting, Messages, Told};
 
     fn message(kind: u8, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
@@ -239,7 +281,9 @@ mod tests {
                 head,
                 left,
                 error,
+                key: None,
                 heard,
+                greeting: Arc::new(Greeting::default()),
             };
             for piece in stream.chunks(size) {
                 messages.take_in(piece);
