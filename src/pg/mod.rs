@@ -12,6 +12,7 @@ mod migration;
 mod parameter;
 mod password;
 mod pool;
+mod pooler;
 mod prepared;
 mod reap;
 mod sequences;
@@ -42,6 +43,7 @@ pub use merge::{KeyedAction, Merge, check_comparable, check_unique_index, merge}
 pub use migration::{LedgerVersion, ensure_schema, has_schema, ledger_version, migration};
 pub use password::PasswordSource;
 pub use pool::{Pool, PoolConfig, PoolUsage, Session, Timeouts, Usage};
+pub use pooler::{Pooler, find_pooler};
 pub use prepared::{
     Gid, check_can_end, commit_prepared, count_prepared, prepare, reserve_place, roll_back_one,
     roll_back_prepared, two_phase_obstacle,

@@ -89,6 +89,11 @@ pub struct PoolUsage {
 pub struct Session(Object<Connector>);
 
 impl Session {
+    /// The process of PostgreSQL, as whoever answered the login named it.
+    pub(super) fn process(&self) -> Option<i32> {
+        self.0.process()
+    }
+
     pub(super) async fn execute_all(&self, sql: &str) -> Result<()> {
         self.0
             .client()

@@ -23,6 +23,7 @@ mod job;
 mod kill_points;
 mod link;
 mod oracle;
+mod pooler;
 mod proxy;
 mod random;
 #[path = "../it/support/mod.rs"]
