@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use tokio_postgres::NoTls;
+
 use super::proxy::Proxy;
 use super::support::{Cluster, Database, Pgflight, Pooler, wait_until};
 
@@ -46,7 +48,7 @@ const OPTIONS: [&str; 6] = [
 const POOLED: [&str; 4] = [
     "pool_mode = transaction",
     "default_pool_size = 12",
-    "server_login_retry = 1",
+    "server_login_retry = 0",
     "server_idle_timeout = 2",
 ];
 
@@ -155,6 +157,22 @@ impl World {
                 .unwrap();
             self.database.reconnect().await;
         }
+        self.wait_for_pooler().await;
+    }
+
+    /// A pooler says for a moment that PostgreSQL is away when it is back, and a server does not start then.
+    pub async fn wait_for_pooler(&self) {
+        let Some(pooler) = &self.pooler else { return };
+        let (user, _, name) = parts(&self.database.url);
+        let url = format!("{user}@{}/{name}", pooler.address);
+        let answers = async || match tokio_postgres::connect(&url, NoTls).await {
+            Ok((client, connection)) => {
+                tokio::spawn(connection);
+                client.batch_execute("SELECT").await.is_ok()
+            }
+            Err(_) => false,
+        };
+        wait_until(answers, "the pooler has found PostgreSQL again").await;
     }
 
     /// How often PostgreSQL has crashed or failed over.
