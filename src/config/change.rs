@@ -186,6 +186,7 @@ fn change_target(changes: &mut Changes, name: &str, old: &TargetConfig, new: &Ta
         wait_timeout,
         lock_timeout,
         stall_timeout,
+        idle_timeout,
     } = timeouts;
     let VolumeLimits {
         most,
@@ -208,4 +209,5 @@ fn change_target(changes: &mut Changes, name: &str, old: &TargetConfig, new: &Ta
         stall_timeout,
         &new.stall_timeout,
     );
+    changes.live(&key("pool_idle_timeout"), idle_timeout, &new.idle_timeout);
 }

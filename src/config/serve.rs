@@ -123,6 +123,10 @@ pub struct Serve {
     #[arg(long, env = "PGFLIGHT_COPY_STALL_TIMEOUT", value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
     pub copy_stall_timeout: Duration,
 
+    /// How long a connection to PostgreSQL may lie unused before it is closed.
+    #[arg(long, env = "PGFLIGHT_POOL_IDLE_TIMEOUT", value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub pool_idle_timeout: Duration,
+
     /// Largest gRPC message taken. The Python client slices its batches to fit.
     #[arg(
         long,

@@ -25,6 +25,8 @@ const MAX_TARGET_NAME: usize = 63;
 /// Connections beside those that carry rows: for begin, commit, abort, status, the catalog and the
 /// reaper.
 const CONTROL_CONNECTIONS: usize = 4;
+/// As the server's default: `pgflight writes --watch` runs long.
+const COMMAND_IDLE: Duration = Duration::from_secs(300);
 /// As long as a token of AWS's IAM is valid.
 const PASSWORD_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
@@ -185,6 +187,7 @@ fn pool_config(options: &Postgres, serve: Option<&Serve>, target: &TargetFile) -
                 wait_timeout: Duration::ZERO,
                 lock_timeout,
                 stall_timeout: Duration::ZERO,
+                idle_timeout: COMMAND_IDLE,
             },
         };
     };
@@ -193,6 +196,9 @@ fn pool_config(options: &Postgres, serve: Option<&Serve>, target: &TargetFile) -
     let stall = target
         .copy_stall_timeout
         .filter(|_| own("copy_stall_timeout"));
+    let idle = target
+        .pool_idle_timeout
+        .filter(|_| own("pool_idle_timeout"));
     PoolConfig {
         max_copies: max_copies.map_or(serve.max_copies, |count| count.0).into(),
         control_connections: CONTROL_CONNECTIONS,
@@ -200,6 +206,7 @@ fn pool_config(options: &Postgres, serve: Option<&Serve>, target: &TargetFile) -
             wait_timeout: copy_wait.map_or(serve.copy_wait, |time| time.0),
             lock_timeout,
             stall_timeout: stall.map_or(serve.copy_stall_timeout, |time| time.0),
+            idle_timeout: idle.map_or(serve.pool_idle_timeout, |time| time.0),
         },
     }
 }

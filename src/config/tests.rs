@@ -47,7 +47,7 @@ fn load(text: &str, arguments: &[&str]) -> Result<Config, String> {
 
 /// Section and key of the file, the option, and two values that are not the default, as the file and as the
 /// command line have them.
-const OPTIONS: [(&str, &str, &str, &str, &str); 37] = [
+const OPTIONS: [(&str, &str, &str, &str, &str); 38] = [
     (
         "server",
         "listen",
@@ -70,6 +70,13 @@ const OPTIONS: [(&str, &str, &str, &str, &str); 37] = [
         "limits",
         "copy_stall_timeout",
         "--copy-stall-timeout",
+        "\"7s\"",
+        "8s",
+    ),
+    (
+        "limits",
+        "pool_idle_timeout",
+        "--pool-idle-timeout",
         "\"7s\"",
         "8s",
     ),

@@ -247,6 +247,11 @@ pub(super) fn fill(options: &mut Serve, file: &File) {
             limits.copy_stall_timeout,
         ),
         (
+            "pool_idle_timeout",
+            &mut options.pool_idle_timeout,
+            limits.pool_idle_timeout,
+        ),
+        (
             "lock_timeout",
             &mut options.postgres.lock_timeout,
             limits.lock_timeout,

@@ -141,8 +141,8 @@ impl Side {
                  processors, or add replicas."
             }
             Self::Postgresql => {
-                "PostgreSQL is the slow side: streams mostly wait for it. Look for locks, triggers, indexes and \
-                 the disk."
+                "PostgreSQL is the slow side: streams mostly wait for it. Look for locks, triggers, indexes, \
+                 the disk, and a pooler in between that has no connection left."
             }
         }
     }

@@ -249,6 +249,9 @@ const COLUMNS: &str = "
     ORDER BY a.attrelid, a.attnum";
 
 /// The types of the columns and of what they are made of: domains, arrays, composites, ranges.
+///
+/// An array type is the one that its element names as its array. The multirange of a range is in a column that
+/// PostgreSQL has from 14 on, hence by way of a document.
 const TYPES: &str = "
     WITH RECURSIVE used(oid) AS (
         SELECT a.atttypid FROM pg_catalog.pg_attribute a
@@ -261,20 +264,24 @@ const TYPES: &str = "
             SELECT a.atttypid FROM pg_catalog.pg_attribute a
             WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
           UNION ALL
-            SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+            SELECT r.rngsubtype FROM pg_catalog.pg_range r
+            WHERE r.rngtypid = t.oid
+               OR t.typtype = 'm' AND pg_catalog.to_jsonb(r) ->> 'rngmultitypid' = t.oid::text
         ) part(oid))
     SELECT t.oid, p.prosrc, t.typrelid, t.typtype,
            CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE 0 END,
-           CASE WHEN t.typlen = -1 AND t.typsubscript = 'pg_catalog.array_subscript_handler'::pg_catalog.regproc
-                THEN t.typelem ELSE 0 END,
+           CASE WHEN e.typarray = t.oid THEN e.oid ELSE 0 END,
            pg_catalog.format_type(t.oid, NULL),
            ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e
                  WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder),
            t.typtypmod,
-           (SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)),
+           (SELECT r.rngsubtype FROM pg_catalog.pg_range r
+            WHERE r.rngtypid = t.oid
+               OR t.typtype = 'm' AND pg_catalog.to_jsonb(r) ->> 'rngmultitypid' = t.oid::text),
            CASE WHEN p.prosrc = 'cash_recv'
                 THEN pg_catalog.scale(0::pg_catalog.numeric::pg_catalog.money::pg_catalog.numeric) END
-    FROM used JOIN pg_catalog.pg_type t USING (oid) LEFT JOIN pg_catalog.pg_proc p ON p.oid = t.typreceive";
+    FROM used JOIN pg_catalog.pg_type t USING (oid) LEFT JOIN pg_catalog.pg_proc p ON p.oid = t.typreceive
+    LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem";
 
 /// The attributes of composite types, by the relations that stand for these types.
 const ATTRIBUTES: &str = "
@@ -361,9 +368,6 @@ async fn relations(
         .collect())
 }
 
-const INT2VECTOR_OID: u32 = 22;
-const OIDVECTOR_OID: u32 = 30;
-
 /// What the catalog says of types.
 struct Types {
     by_oid: HashMap<u32, Row>,
@@ -403,8 +407,6 @@ impl Types {
                 base: inner(base)?,
                 typmod: row.get(8),
             },
-            // They have elements and are no arrays: of one dimension, counted from 0 (pg_type.dat).
-            _ if [INT2VECTOR_OID, OIDVECTOR_OID].contains(&oid) => PgTypeKind::Other,
             _ if element != 0 => PgTypeKind::Array(inner(element)?),
             (Ok(b'e'), _) => PgTypeKind::Enum(row.get(7)),
             (Ok(b'c'), _) => PgTypeKind::Composite(self.attributes(row.get(2))?),

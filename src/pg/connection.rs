@@ -1,6 +1,7 @@
 //! One connection to PostgreSQL: the driver's client, the task behind it, and what was heard on it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
@@ -9,12 +10,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, Statement};
 
 use super::connect::ConnectionConfig;
 use super::password::Password;
 use super::sqlstate::{Told, from_postgres};
-use super::tap::{Heard, Tap, Tapped};
+use super::tap::{Greeting, Heard, Tap, Tapped};
 use super::tls::Tls;
 use crate::error::{Error, Result};
 
@@ -27,12 +28,58 @@ pub(super) struct Connection {
     client: Client,
     task: Option<JoinHandle<()>>,
     heard: Heard,
+    greeting: Arc<Greeting>,
+    looks_for_its_client: bool,
+    patience: Duration,
+    /// A statement may have got a name that nothing will close.
+    has_stray_name: AtomicBool,
 }
 
 impl Connection {
     /// What carries out statements.
     pub(super) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Whether PostgreSQL can look, during a statement, whether its client is still there.
+    pub(super) fn looks_for_its_client(&self) -> bool {
+        self.looks_for_its_client
+    }
+
+    /// How long PostgreSQL may take to answer what costs it nothing.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Prepares a statement under a name, which the driver closes when the statement is dropped: in order with
+    /// what is asked later on this connection. A future that is dropped may leave the name behind, see
+    /// [`Connection::has_stray_name`].
+    ///
+    /// # Errors
+    /// What PostgreSQL or the connection said.
+    pub(super) async fn prepare(&self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
+        self.has_stray_name.store(true, Ordering::Relaxed);
+        let prepared = self.client.prepare(sql).await;
+        self.has_stray_name.store(false, Ordering::Relaxed);
+        prepared
+    }
+
+    /// Whether a statement may have a name that nothing will close, since its caller left too early.
+    pub(super) fn has_stray_name(&self) -> bool {
+        self.has_stray_name.load(Ordering::Relaxed)
+    }
+
+    /// All names are closed.
+    pub(super) fn forget_stray_name(&self) {
+        self.has_stray_name.store(false, Ordering::Relaxed);
+    }
+
+    /// The process that answered the login, as it says itself: a pooler makes a number up.
+    pub(super) fn process(&self) -> Option<i32> {
+        match self.greeting.process.load(Ordering::Relaxed) {
+            0 => None,
+            process => Some(process),
+        }
     }
 
     /// Whom to ask what PostgreSQL has said against what is going on; what was said before is forgotten.
@@ -80,11 +127,14 @@ impl Drop for Connection {
     }
 }
 
-/// Makes PostgreSQL end a statement whose client has left, such as a commit whose caller did, and not finish it
-/// first and roll it back then. From version 14 on (manual, 20.3.2 TCP Settings), where the system can tell.
-const LOOK_FOR_US: &str = "
-    SELECT pg_catalog.set_config(name, '5s', false) FROM pg_catalog.pg_settings
-    WHERE name = 'client_connection_check_interval'";
+/// Asks whether PostgreSQL can look, during a statement, whether its client is still there: from version 14 on,
+/// where its system can tell (manual, 20.3.2 TCP Settings). The setting lasts for this statement alone.
+const CAN_LOOK: &str = "
+    SELECT pg_catalog.set_config(name, '5s', true) FROM pg_catalog.pg_settings
+    WHERE name OPERATOR(pg_catalog.=) 'client_connection_check_interval'";
+
+/// How long PostgreSQL may take to answer, where the connection text says nothing.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Makes connections for a pool, and looks at those that come back.
 pub(super) struct Connector {
@@ -102,7 +152,14 @@ pub(super) enum ConnectError {
     /// PostgreSQL, or the way to it, says no.
     #[error(transparent)]
     Postgres(#[from] tokio_postgres::Error),
+    /// The connection is there, and there is no answer on it.
+    #[error("it took the connection and did not answer within {}; {}", humantime::format_duration(*.0), NO_ANSWER)]
+    Silent(Duration),
 }
+
+/// What to do about a PostgreSQL that takes a connection and does not answer.
+pub(super) const NO_ANSWER: &str = "a pooler in between may have no connection of PostgreSQL left: give its pool \
+    --max-copies plus 4 for each pgflight server; without a pooler, PostgreSQL or the network hangs; try again";
 
 impl ConnectError {
     /// In our terms.
@@ -110,6 +167,7 @@ impl ConnectError {
         match self {
             Self::Password(error) => Error::new(error.kind(), error.to_string()),
             Self::Postgres(error) => from_postgres(error),
+            Self::Silent(_) => Error::unavailable(self.to_string()),
         }
     }
 }
@@ -136,33 +194,67 @@ impl Connector {
         }
     }
 
-    /// Connects with this configuration, which has the password.
-    async fn connect(&self, config: &Config) -> Result<Connection, tokio_postgres::Error> {
+    /// Connects with this configuration, which has the password, and waits for a first answer.
+    async fn connect(&self, config: &Config) -> Result<Connection, ConnectError> {
         let heard = Heard::new();
+        let greeting = Arc::new(Greeting::default());
+        let patience = config.get_connect_timeout().copied().unwrap_or(PATIENCE);
         let is_socket = |host: &Host| matches!(host, Host::Unix(_));
-        let (client, task) = if config.get_hosts().iter().all(is_socket) {
-            connect_by_socket(config, &heard).await?
-        } else {
-            let tap = Tap::new(heard.clone(), self.tls.clone());
-            let (client, connection) = config.connect(tap).await?;
-            (client, tokio::spawn(drive(connection)))
+        let (client, task) = tokio::select! {
+            connected = async {
+                if config.get_hosts().iter().all(is_socket) {
+                    return connect_by_socket(config, &heard, &greeting).await;
+                }
+                let tap = Tap::new(heard.clone(), Arc::clone(&greeting), self.tls.clone());
+                let (client, connection) = config.connect(tap).await?;
+                Ok((client, tokio::spawn(drive(connection))))
+            } => connected?,
+            () = silence(&greeting, patience) => return Err(ConnectError::Silent(patience)),
         };
-        if let Err(error) = client.batch_execute(LOOK_FOR_US).await {
-            tracing::debug!(%error, "PostgreSQL will not look whether its client is still there");
-        }
-        let task = Some(task);
-        Ok(Connection {
+        let mut connection = Connection {
             client,
-            task,
+            task: Some(task),
             heard,
-        })
+            greeting,
+            looks_for_its_client: false,
+            patience,
+            has_stray_name: AtomicBool::new(false),
+        };
+        // A pooler answers the login itself, and this only once it has a connection of PostgreSQL for us.
+        let asked = connection.client.simple_query(CAN_LOOK);
+        match tokio::time::timeout(patience, asked).await {
+            Ok(Ok(answers)) => {
+                let is_row =
+                    |answer: &SimpleQueryMessage| matches!(answer, SimpleQueryMessage::Row(_));
+                connection.looks_for_its_client = answers.iter().any(is_row);
+            }
+            Ok(Err(error)) if connection.client.is_closed() => return Err(error.into()),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "PostgreSQL cannot look whether its client is still there");
+            }
+            Err(_) => return Err(ConnectError::Silent(patience)),
+        }
+        Ok(connection)
     }
+}
+
+/// Completes when the host that was reached last has not let us in for so long. How long it may take to reach one
+/// is the driver's business.
+async fn silence(greeting: &Greeting, patience: Duration) {
+    let mut reached = greeting.reached.subscribe();
+    // The sender outlives this.
+    reached.wait_for(|count| *count > 0).await.ok();
+    while tokio::time::timeout(patience, reached.changed())
+        .await
+        .is_ok()
+    {}
 }
 
 /// By way of the sockets in the file system, which the driver would not let anybody listen in on.
 async fn connect_by_socket(
     config: &Config,
     heard: &Heard,
+    greeting: &Arc<Greeting>,
 ) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
     let mut config = config.clone();
     config.ssl_mode(SslMode::Disable);
@@ -174,8 +266,12 @@ async fn connect_by_socket(
         let Ok(stream) = UnixStream::connect(path).await else {
             continue;
         };
+        greeting.reached();
         match config
-            .connect_raw(Tapped::new(stream, heard.clone()), NoTls)
+            .connect_raw(
+                Tapped::new(stream, heard.clone(), Arc::clone(greeting)),
+                NoTls,
+            )
             .await
         {
             Ok((client, connection)) => return Ok((client, tokio::spawn(drive(connection)))),
@@ -198,15 +294,14 @@ impl Manager for Connector {
 
     async fn create(&self) -> Result<Connection, ConnectError> {
         let Some(password) = &self.password else {
-            return Ok(self.connect(&self.config).await?);
+            return self.connect(&self.config).await;
         };
         loop {
             let given = password.get().await?;
             let mut config = self.config.clone();
             config.password(&given.text);
             let connected = self.connect(&config).await;
-            let is_refused =
-                |error: &tokio_postgres::Error| error.code() == Some(&SqlState::INVALID_PASSWORD);
+            let is_refused = |error: &ConnectError| matches!(error, ConnectError::Postgres(error) if error.code() == Some(&SqlState::INVALID_PASSWORD));
             if connected.as_ref().is_err_and(is_refused) {
                 password.forget(&given).await;
                 // It may have been changed before its time.
@@ -214,7 +309,7 @@ impl Manager for Connector {
                     continue;
                 }
             }
-            return Ok(connected?);
+            return connected;
         }
     }
 

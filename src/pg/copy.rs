@@ -39,11 +39,13 @@ impl CopySink {
         let statement = sql::copy_in(table, columns);
         let connection = transaction.connection()?;
         let heard = connection.listen();
-        let sink = connection
-            .client()
-            .copy_in(&statement)
-            .await
-            .map_err(|error| connection.explain(&error).with_table(table))?;
+        let explain = |error: tokio_postgres::Error| connection.explain(&error).with_table(table);
+        // The driver's one way to copy takes a statement with a name. The name is closed when `prepared` is
+        // dropped, at the end of this function: on the wire after the rows, and before what ends the transaction.
+        // Behind a pooler the next transaction of this connection may be on another server.
+        let prepared = connection.prepare(&statement).await.map_err(explain)?;
+        let sink = connection.client().copy_in(&prepared).await;
+        let sink = sink.map_err(explain)?;
         Ok(Self {
             sink: Box::pin(sink),
             heard,

@@ -10,8 +10,10 @@ mod ledger;
 mod liveness;
 mod merge;
 mod migration;
+mod parameter;
 mod password;
 mod pool;
+mod pooler;
 mod prepared;
 mod reap;
 mod sequences;
@@ -48,6 +50,7 @@ pub use merge::{KeyedAction, Merge, check_comparable, check_unique_index, merge}
 pub use migration::{LedgerVersion, ensure_schema, has_schema, ledger_version, migration};
 pub use password::PasswordSource;
 pub use pool::{Pool, PoolConfig, PoolUsage, Session, Timeouts, Usage};
+pub use pooler::{Pooler, find_pooler};
 pub use prepared::{
     Gid, PreparedTransaction, PreparedTransactions, check_can_end, commit_prepared, count_prepared,
     prepare, prepared_transactions, reserve_place, roll_back_one, roll_back_prepared,

@@ -5,13 +5,14 @@ use std::time::Duration;
 use deadpool::Runtime;
 use deadpool::managed::{Object, PoolError, TimeoutType};
 use futures_util::future::try_join_all;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
 use super::connect::ConnectionConfig;
 use super::connection::Connector;
+use super::parameter::{Parameter, typed};
 use super::sql;
 use super::sqlstate::from_postgres;
 use super::transaction::Transaction;
@@ -50,12 +51,15 @@ pub struct Timeouts {
     pub lock_timeout: Duration,
     /// How long a COPY waits for PostgreSQL to take a chunk of rows before it is ended.
     pub stall_timeout: Duration,
+    /// How long a connection lies unused before it is closed.
+    pub idle_timeout: Duration,
 }
 
 /// The class of a login that is refused (PostgreSQL manual, appendix A).
 const INVALID_AUTHORIZATION: &str = "28";
 
 type Connections = deadpool::managed::Pool<Connector>;
+type WeakConnections = deadpool::managed::WeakPool<Connector>;
 
 /// Connections to one PostgreSQL, made when needed and used again.
 ///
@@ -97,6 +101,11 @@ pub struct PoolUsage {
 pub struct Session(Object<Connector>);
 
 impl Session {
+    /// The process of PostgreSQL, as whoever answered the login named it.
+    pub(super) fn process(&self) -> Option<i32> {
+        self.0.process()
+    }
+
     pub(super) async fn execute_all(&self, sql: &str) -> Result<()> {
         self.0
             .client()
@@ -105,16 +114,27 @@ impl Session {
             .map_err(|error| from_postgres(&error))
     }
 
-    pub(super) async fn query(
-        &self,
-        sql: &str,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>> {
+    pub(super) async fn query(&self, sql: &str, parameters: &[&dyn Parameter]) -> Result<Vec<Row>> {
         self.0
             .client()
-            .query(sql, parameters)
+            .query_typed(sql, &typed(parameters))
             .await
             .map_err(|error| from_postgres(&error))
+    }
+}
+
+/// Closes connections that were not used for as long as they may lie there, until the pools are gone. PostgreSQL
+/// and poolers have a limited number of them, and one whose network broke meanwhile is there for hours.
+async fn close_unused(pools: [WeakConnections; 3], timeouts: watch::Receiver<Timeouts>) {
+    loop {
+        let idle_timeout = timeouts.borrow().idle_timeout;
+        let interval =
+            (idle_timeout / 4).clamp(Duration::from_millis(100), Duration::from_secs(30));
+        tokio::time::sleep(interval).await;
+        for pool in &pools {
+            let Some(pool) = pool.upgrade() else { return };
+            pool.retain(|_, metrics| metrics.last_used() < idle_timeout);
+        }
     }
 }
 
@@ -134,13 +154,22 @@ impl Pool {
                     Error::internal("cannot make the connection pool").with_source(error)
                 })
         };
+        let (data, control) = (pool(config.max_copies)?, pool(config.control_connections)?);
+        let liveness = pool(LIVENESS_CONNECTIONS)?;
+        let (timeouts, seen) = watch::channel(config.timeouts.clone());
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(close_unused(
+                [data.weak(), control.weak(), liveness.weak()],
+                seen,
+            ));
+        }
         Ok(Self {
-            data: pool(config.max_copies)?,
+            data,
             turns: Turns::new(config.max_copies),
-            control: pool(config.control_connections)?,
-            liveness: pool(LIVENESS_CONNECTIONS)?,
+            control,
+            liveness,
             address: connection.to_string(),
-            timeouts: watch::Sender::new(config.timeouts.clone()),
+            timeouts,
         })
     }
 
@@ -273,10 +302,11 @@ impl Pool {
             let timeouts = self.timeouts.borrow();
             (timeouts.lock_timeout, timeouts.stall_timeout)
         };
+        let (asked, patience) = (Instant::now(), connection.patience());
         let begun = Transaction::begin(connection, session, lock_timeout, stall_timeout).await;
         let begun = match begun {
             // A connection of the pool may have died while it lay idle; a new one then serves as well.
-            Err(error) if error.kind() == ErrorKind::Unavailable => {
+            Err(error) if error.kind() == ErrorKind::Unavailable && asked.elapsed() < patience => {
                 let connection = self.connection(pool).await?;
                 Transaction::begin(connection, session, lock_timeout, stall_timeout).await
             }

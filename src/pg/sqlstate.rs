@@ -50,6 +50,8 @@ pub fn show_detail(show: bool) {
 pub(super) struct Told {
     pub(super) sqlstate: String,
     pub(super) message: String,
+    /// It ended the connection.
+    is_fatal: bool,
     schema: Option<String>,
     table: Option<String>,
     column: Option<String>,
@@ -66,6 +68,7 @@ impl From<&DbError> for Told {
         Self {
             sqlstate: error.code().code().to_owned(),
             message: error.message().to_owned(),
+            is_fatal: error.severity() == FATAL,
             schema: owned(error.schema()),
             table: owned(error.table()),
             column: owned(error.column()),
@@ -89,6 +92,7 @@ impl Told {
             match letter {
                 b'C' => told.sqlstate = text,
                 b'M' => told.message = text,
+                b'S' => told.is_fatal = text == FATAL,
                 b's' => told.schema = Some(text),
                 b't' => told.table = Some(text),
                 b'c' => told.column = Some(text),
@@ -108,6 +112,9 @@ impl Told {
             "55P03" => {
                 "; somebody else holds a lock that this needs: end their transaction or raise --lock-timeout"
             }
+            PROTOCOL_VIOLATION if self.is_fatal => {
+                "; a pooler between pgflight and PostgreSQL says so: look at its limits and timeouts, and try again"
+            }
             _ => "",
         };
         // Our own statements have no context: it is of a COPY, of functions and of documents.
@@ -120,6 +127,7 @@ impl Told {
         // Two CREATE TABLE at once: the loser meets an index of the catalog.
         let kind = match (sqlstate, self.schema.as_deref()) {
             ("23505", Some("pg_catalog")) => ErrorKind::AlreadyExists,
+            (PROTOCOL_VIOLATION, _) if self.is_fatal => ErrorKind::Unavailable,
             _ => kind(sqlstate),
         };
         Error::new(kind, message).with_context(|context| {
@@ -161,6 +169,13 @@ fn copied_place(context: &str) -> Option<(u64, Option<String>)> {
     ))
 }
 
+/// The severity, as pgbouncer writes it.
+const FATAL: &str = "FATAL";
+
+/// What a receive function says of bytes that are cut short, and the connection is as good as before; and what
+/// pgbouncer says of everything for which it closes a connection.
+const PROTOCOL_VIOLATION: &str = "08P01";
+
 /// Appendix A of PostgreSQL's manual lists the codes.
 fn kind(sqlstate: &str) -> ErrorKind {
     match sqlstate {
@@ -171,8 +186,7 @@ fn kind(sqlstate: &str) -> ErrorKind {
         "42703" | "42704" | "42804" | "42701" | "42883" => ErrorKind::SchemaMismatch,
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" | "40001" | "40P01" | "55P03"
         | "57014" => ErrorKind::Unavailable,
-        // 08P01 is what a receive function says of bytes that are cut short; the connection is as good as before.
-        "P0001" | "44000" | "08P01" | SYNTAX_ERROR => ErrorKind::DataRejected,
+        "P0001" | "44000" | PROTOCOL_VIOLATION | SYNTAX_ERROR => ErrorKind::DataRejected,
         "2BP01" => ErrorKind::Conflict,
         _ => match sqlstate.get(..2) {
             Some("22" | "23" | "54") => ErrorKind::DataRejected,
@@ -184,7 +198,7 @@ fn kind(sqlstate: &str) -> ErrorKind {
 
 #[cfg(test)]
 mod tests {
-    use super::{copied_place, kind};
+    use super::{Told, copied_place, kind};
     use crate::error::ErrorKind;
 
     #[test]
@@ -201,6 +215,18 @@ mod tests {
         check("42883", ErrorKind::SchemaMismatch);
         check("XX000", ErrorKind::Internal);
         check("", ErrorKind::Internal);
+    }
+
+    #[test]
+    fn what_a_pooler_says_as_it_closes_a_connection_is_retryable() {
+        for (severity, expected) in [
+            ("FATAL", ErrorKind::Unavailable),
+            ("ERROR", ErrorKind::DataRejected),
+        ] {
+            let body = format!("S{severity}\0C08P01\0Mquery_timeout\0\0");
+            let error = Told::parse(body.as_bytes()).to_error();
+            assert_eq!(error.kind(), expected, "{error}");
+        }
     }
 
     #[test]

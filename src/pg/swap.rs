@@ -4,9 +4,8 @@
 //! catalog functions write the statements, so that names are quoted by `format` (PostgreSQL manual,
 //! 9.4.1) and definitions are those that `pg_dump` would print.
 
-use tokio_postgres::types::ToSql;
-
 use super::catalog::{TableLock, lock_relation};
+use super::parameter::Parameter;
 use super::sql;
 use super::table::check_owned;
 use super::transaction::Transaction;
@@ -176,8 +175,7 @@ async fn indexes(
     target_oid: u32,
     twin: &QualifiedName,
 ) -> Result<Vec<Index>> {
-    let parameters: [&(dyn ToSql + Sync); 3] =
-        [&target_oid, &twin.to_string(), &twin.name.as_str()];
+    let parameters: [&dyn Parameter; 3] = [&target_oid, &twin.to_string(), &twin.name.as_str()];
     let rows = transaction.query(INDEXES, &parameters).await?;
     rows.iter()
         .map(|row| {

@@ -10,6 +10,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use futures_util::future::BoxFuture;
@@ -25,6 +27,8 @@ use super::tls::{Tls, Wire};
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// The tags that end a transaction are shorter.
 const MAX_TAG_BYTES: usize = 32;
+/// The process number, with which a BackendKeyData begins.
+const PROCESS_BYTES: usize = 4;
 /// Type and length, as every message of the protocol begins (PostgreSQL manual, 55.7).
 const HEAD_BYTES: usize = 5;
 /// What is read at once of what PostgreSQL said before it closed the connection.
@@ -48,6 +52,21 @@ impl Heard {
     }
 }
 
+/// What becomes known of the other end while a connection is made.
+#[derive(Default)]
+pub(super) struct Greeting {
+    /// How many hosts were reached so far.
+    pub(super) reached: watch::Sender<u32>,
+    /// The process that BackendKeyData names; 0 until then.
+    pub(super) process: AtomicI32,
+}
+
+impl Greeting {
+    pub(super) fn reached(&self) {
+        self.reached.send_modify(|count| *count += 1);
+    }
+}
+
 /// A stream to PostgreSQL that is listened in on.
 pub(super) struct Tapped<S> {
     stream: S,
@@ -57,12 +76,13 @@ pub(super) struct Tapped<S> {
 }
 
 impl<S> Tapped<S> {
-    pub(super) fn new(stream: S, heard: Heard) -> Self {
+    pub(super) fn new(stream: S, heard: Heard, greeting: Arc<Greeting>) -> Self {
         let messages = Messages {
             head: Vec::with_capacity(HEAD_BYTES),
             left: 0,
             kept: None,
             heard,
+            greeting,
         };
         Self {
             stream,
@@ -81,6 +101,7 @@ struct Messages {
     /// What has come of the current message, where it is of use.
     kept: Option<Kept>,
     heard: Heard,
+    greeting: Arc<Greeting>,
 }
 
 /// The beginning of a message that is of use.
@@ -95,6 +116,8 @@ enum Kind {
     Error,
     /// CommandComplete.
     Tag,
+    /// BackendKeyData.
+    Key,
 }
 
 impl Kept {
@@ -103,6 +126,7 @@ impl Kept {
         let kind = match kind {
             b'E' => Kind::Error,
             b'C' => Kind::Tag,
+            b'K' => Kind::Key,
             _ => return None,
         };
         let body = Vec::new();
@@ -113,13 +137,14 @@ impl Kept {
         let most = match self.kind {
             Kind::Error => MAX_ERROR_BYTES,
             Kind::Tag => MAX_TAG_BYTES,
+            Kind::Key => PROCESS_BYTES,
         };
         let room = most.saturating_sub(self.body.len());
         self.body
             .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
 
-    fn tell(&self, heard: &Heard) {
+    fn tell(&self, heard: &Heard, greeting: &Greeting) {
         match self.kind {
             Kind::Error => {
                 let told = Told::parse(&self.body);
@@ -134,6 +159,12 @@ impl Kept {
                 let tag = self.body.strip_suffix(&[0]).unwrap_or(&self.body);
                 let tag = String::from_utf8_lossy(tag).into_owned();
                 heard.tag.send_replace(Some(tag));
+            }
+            Kind::Key => {
+                if let Some(process) = self.body.first_chunk() {
+                    let process = i32::from_be_bytes(*process);
+                    greeting.process.store(process, Ordering::Relaxed);
+                }
             }
         }
     }
@@ -152,7 +183,7 @@ impl Messages {
                 if self.left == 0
                     && let Some(kept) = self.kept.take()
                 {
-                    kept.tell(&self.heard);
+                    kept.tell(&self.heard, &self.greeting);
                 }
                 continue;
             }
@@ -235,15 +266,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
 #[derive(Clone)]
 pub(super) struct Tap {
     heard: Heard,
+    greeting: Arc<Greeting>,
     tls: Tls,
     /// Who should be at the other end.
     host: String,
 }
 
 impl Tap {
-    pub(super) fn new(heard: Heard, tls: Tls) -> Self {
+    pub(super) fn new(heard: Heard, greeting: Arc<Greeting>, tls: Tls) -> Self {
         let host = String::new();
-        Self { heard, tls, host }
+        Self {
+            heard,
+            greeting,
+            tls,
+            host,
+        }
     }
 }
 
@@ -268,8 +305,9 @@ impl TlsConnect<Socket> for Tap {
 
     fn connect(self, socket: Socket) -> Self::Future {
         Box::pin(async move {
+            self.greeting.reached();
             let wire = self.tls.secure(socket, &self.host).await?;
-            Ok(Tapped::new(wire, self.heard))
+            Ok(Tapped::new(wire, self.heard, self.greeting))
         })
     }
 }
@@ -282,7 +320,9 @@ impl TlsStream for Tapped<Wire> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Heard, Messages, Told};
+    use std::sync::Arc;
+
+    use super::{Greeting, Heard, Messages, Told};
 
     fn message(kind: u8, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
@@ -308,6 +348,7 @@ mod tests {
                 left,
                 kept,
                 heard: heard.clone(),
+                greeting: Arc::new(Greeting::default()),
             };
             for piece in stream.chunks(size) {
                 messages.take_in(piece);

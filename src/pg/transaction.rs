@@ -5,10 +5,10 @@ use std::time::Duration;
 use deadpool::managed::Object;
 use tokio::runtime::Handle;
 use tokio_postgres::error::{DbError, Severity};
-use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, SimpleQueryMessage};
 
-use super::connection::{Connection, Connector};
+use super::connection::{Connection, Connector, NO_ANSWER};
+use super::parameter::{Parameter, typed};
 use super::sql;
 use super::turns::Turn;
 use crate::error::{Error, ErrorKind, Result};
@@ -86,9 +86,15 @@ impl Transaction {
             Some(session) => format!("; SET LOCAL application_name = '{session}'"),
             None => String::new(),
         };
-        transaction
-            .execute_all(&format!(
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
+        let connection = transaction.connection()?;
+        let patience = connection.patience();
+        // A commit whose caller has left ends then, and is not finished first and rolled back afterwards.
+        let looks = match connection.looks_for_its_client() {
+            true => "SET LOCAL client_connection_check_interval = 5000; ",
+            false => "",
+        };
+        let batch = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
                  SET LOCAL lock_timeout = {}; \
                  SET LOCAL DateStyle = 'ISO, YMD'; \
                  SET LOCAL IntervalStyle = 'postgres'; \
@@ -97,12 +103,19 @@ impl Transaction {
                  SET LOCAL standard_conforming_strings = on; \
                  SET LOCAL quote_all_identifiers = off; \
                  SET LOCAL idle_in_transaction_session_timeout = 60000; \
+                 {looks}\
                  SET LOCAL tcp_keepalives_idle = 10; \
                  SET LOCAL tcp_keepalives_interval = 5; \
                  SET LOCAL tcp_keepalives_count = 3{named}",
-                lock_timeout.as_millis()
+            lock_timeout.as_millis()
+        );
+        let begun = tokio::time::timeout(patience, transaction.execute_all(&batch)).await;
+        begun.map_err(|_| {
+            Error::unavailable(format!(
+                "PostgreSQL did not answer BEGIN within {}; {NO_ANSWER}",
+                humantime::format_duration(patience)
             ))
-            .await?;
+        })??;
         Ok(transaction)
     }
 
@@ -268,43 +281,43 @@ impl Transaction {
         done.map_err(|error| connection.explain(&error))
     }
 
-    pub(super) async fn execute(
-        &self,
-        sql: &str,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<u64> {
+    pub(super) async fn execute(&self, sql: &str, parameters: &[&dyn Parameter]) -> Result<u64> {
         let connection = self.connection()?;
-        let done = connection.client().execute(sql, parameters).await;
+        let done = connection
+            .client()
+            .execute_typed(sql, &typed(parameters))
+            .await;
         done.map_err(|error| connection.explain(&error))
     }
 
-    pub(super) async fn query(
-        &self,
-        sql: &str,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>> {
+    pub(super) async fn query(&self, sql: &str, parameters: &[&dyn Parameter]) -> Result<Vec<Row>> {
         let connection = self.connection()?;
-        let done = connection.client().query(sql, parameters).await;
+        let done = connection
+            .client()
+            .query_typed(sql, &typed(parameters))
+            .await;
         done.map_err(|error| connection.explain(&error))
     }
 
     pub(super) async fn query_opt(
         &self,
         sql: &str,
-        parameters: &[&(dyn ToSql + Sync)],
+        parameters: &[&dyn Parameter],
     ) -> Result<Option<Row>> {
         let connection = self.connection()?;
-        let done = connection.client().query_opt(sql, parameters).await;
+        let done = connection
+            .client()
+            .query_typed_opt(sql, &typed(parameters))
+            .await;
         done.map_err(|error| connection.explain(&error))
     }
 
-    pub(super) async fn query_one(
-        &self,
-        sql: &str,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Row> {
+    pub(super) async fn query_one(&self, sql: &str, parameters: &[&dyn Parameter]) -> Result<Row> {
         let connection = self.connection()?;
-        let done = connection.client().query_one(sql, parameters).await;
+        let done = connection
+            .client()
+            .query_typed_one(sql, &typed(parameters))
+            .await;
         done.map_err(|error| connection.explain(&error))
     }
 
@@ -341,14 +354,19 @@ async fn roll_back(connection: Object<Connector>) {
     // A COPY that was refused before it began, or was left while it began, may be answered once more than the
     // driver expects, and whoever has the connection next would take the answer to what was asked before him
     // for his own. A row can only be the answer to this.
-    let asked = connection
-        .client()
-        .simple_query("ROLLBACK; SELECT 'rolled back'");
+    let forget = match connection.has_stray_name() {
+        true => "DEALLOCATE ALL; ",
+        false => "",
+    };
+    // One message, so that a pooler hands all of it to the same server.
+    let asked = format!("ROLLBACK; {forget}SELECT 'rolled back'");
+    let asked = connection.client().simple_query(&asked);
     let is_row = |answer: &SimpleQueryMessage| matches!(answer, SimpleQueryMessage::Row(_));
     let is_in_step = match tokio::time::timeout(PATIENCE, asked).await {
         Ok(Ok(answers)) => answers.iter().any(is_row),
         Ok(Err(_)) | Err(_) => false,
     };
+    connection.forget_stray_name();
     if !is_in_step {
         // Taken out of the pool, the client closes its connection when it is dropped.
         drop(Object::take(connection));

@@ -3,14 +3,16 @@
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerFacts, LedgerVersion, ServerFacts, Transaction, check_owned, check_rights,
-    check_swappable, copy_obstacle, find_relation, server_facts, side_effects, two_phase_obstacle,
-    unique_keys,
+    LedgerFacts, LedgerVersion, Pooler, ServerFacts, Transaction, check_owned, check_rights,
+    check_swappable, copy_obstacle, find_pooler, find_relation, server_facts, side_effects,
+    two_phase_obstacle, unique_keys,
 };
 use crate::plan::{Relation, TableName};
 
 /// The oldest PostgreSQL that is served, as `server_version_num` has it.
 const OLDEST_VERSION: i32 = 130_000;
+/// The newest major version that the tests run on.
+const NEWEST_MAJOR: i32 = 18;
 
 /// How much something matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,9 +79,15 @@ impl Writer {
         let transaction = self.pool.begin_control().await?;
         let facts = server_facts(&transaction).await?;
         transaction.rollback().await;
+        let pooler = find_pooler(&self.pool).await?;
+        let link = match pooler {
+            Some(_) => tls_behind(&facts, expected),
+            None => tls(&facts, expected),
+        };
         let findings = [
-            Some(version(&facts)),
-            Some(tls(&facts, expected)),
+            Some(version(facts.version_number, &facts.version)),
+            pooler.map(|pooler| behind(pooler, expected)),
+            Some(link),
             Some(ledger(&facts)),
             temporary(&facts),
             Some(connections(&facts, expected)),
@@ -110,16 +118,51 @@ impl Writer {
     }
 }
 
-fn version(facts: &ServerFacts) -> Finding {
-    match facts.version_number >= OLDEST_VERSION {
-        true => Finding::new(Verdict::Good, format!("PostgreSQL {}", facts.version)),
-        false => Finding::new(
-            Verdict::Bad,
-            format!(
-                "PostgreSQL {} is too old: 13 is the oldest that is served",
-                facts.version
-            ),
+/// By `server_version_num`, and the text for people.
+fn version(number: i32, text: &str) -> Finding {
+    if number < OLDEST_VERSION {
+        let text = format!("PostgreSQL {text} is too old: 13 is the oldest that is served");
+        return Finding::new(Verdict::Bad, text);
+    }
+    if number / 10_000 > NEWEST_MAJOR {
+        let text = format!(
+            "PostgreSQL {text} is newer than any version that this pgflight was tried with: {NEWEST_MAJOR} is the \
+             newest; try it before you rely on it, or update pgflight"
+        );
+        return Finding::new(Verdict::Warning, text);
+    }
+    Finding::new(Verdict::Good, format!("PostgreSQL {text}"))
+}
+
+/// What a pooler in between needs, which this side of it cannot see.
+fn behind(pooler: Pooler, expected: &Expected) -> Finding {
+    let needed = expected.connections;
+    let text = match pooler {
+        Pooler::Session => format!(
+            "a pooler is between pgflight and PostgreSQL, in session mode: its pool needs {needed} connections of \
+             PostgreSQL for every server (pgbouncer: pool_size); where they run out, streams and commits fail and \
+             are told to try again"
         ),
+        Pooler::Transaction => format!(
+            "a pooler is between pgflight and PostgreSQL, in transaction mode: its pool needs {needed} connections \
+             of PostgreSQL for every server (pgbouncer: pool_size), or streams and commits wait there, fail, and are \
+             told to try again; its query_timeout and idle_transaction_timeout must be 0, or longer than the longest \
+             stream"
+        ),
+    };
+    Finding::new(Verdict::Warning, text)
+}
+
+/// PostgreSQL knows the connection of its pooler, and not the one to the pooler.
+fn tls_behind(facts: &ServerFacts, expected: &Expected) -> Finding {
+    let mode = expected.tls_mode.as_deref().unwrap_or("prefer");
+    let beyond = facts.tls.as_deref().unwrap_or("no TLS");
+    let text = format!(
+        "from here to the pooler TLS is as sslmode says ({mode}); from the pooler to PostgreSQL: {beyond}"
+    );
+    match facts.tls.is_some() || facts.is_local {
+        true => Finding::new(Verdict::Good, text),
+        false => Finding::new(Verdict::Warning, text),
     }
 }
 
@@ -364,4 +407,23 @@ async fn modes(transaction: &Transaction, relation: &Relation) -> Result<Vec<Fin
             .map(|text| Finding::new(Verdict::Warning, text)),
     );
     Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Verdict, version};
+
+    #[test]
+    fn versions_that_were_not_tried_are_named() {
+        for (number, text, verdict) in [
+            (120_022, "12.22", Verdict::Bad),
+            (130_000, "13.0", Verdict::Good),
+            (180_004, "18.4", Verdict::Good),
+            (190_000, "19beta1", Verdict::Warning),
+        ] {
+            let finding = version(number, text);
+            assert_eq!(finding.verdict, verdict, "{text}");
+            assert!(finding.text.contains(text), "{}", finding.text);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use pgflight::failpoint::Failpoint;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use super::support::{COPIES, Client, Database, Pgflight, Put, batch, wait_until, write};
+use super::support::{COPIES, COPYING, Client, Database, Pgflight, Put, batch, wait_until, write};
 
 const OPTIONS: [&str; 6] = [
     "--fan-out",
@@ -140,8 +140,7 @@ async fn the_end_of_any_session_ends_the_stream_and_leaves_nothing() {
             wait_until(async || database.text(COPIES).await == "3", &place).await;
             database
                 .execute(&format!(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_progress_copy
-                     WHERE datname = current_database() ORDER BY pid OFFSET {victim} LIMIT 1"
+                    "SELECT pg_terminate_backend(pid) FROM {COPYING} ORDER BY pid OFFSET {victim} LIMIT 1"
                 ))
                 .await;
             let answered = tokio::time::timeout(Duration::from_secs(20), sending).await;

@@ -246,7 +246,8 @@ fn not_retryable(status: &Status) -> Option<Told> {
     (told.details["retryable"] != "true").then_some(told)
 }
 
-fn rows(partition: u32, count: u32) -> RecordBatch {
+/// Rows of a partition, from the first on.
+pub fn rows(partition: u32, count: u32) -> RecordBatch {
     let partition = i32::try_from(partition).unwrap();
     let sequence: Vec<i32> = (0..i32::try_from(count).unwrap()).collect();
     let payloads: Vec<String> = sequence

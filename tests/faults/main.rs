@@ -25,6 +25,7 @@ mod kill_points;
 mod link;
 mod oracle;
 mod outcomes;
+mod pooler;
 mod prepared_lost;
 mod proxy;
 mod random;

@@ -19,7 +19,7 @@ pub enum Mode {
 }
 
 /// Rows of another writer that are there before.
-const BEFORE: &str = "SELECT p, s, 'old' FROM generate_series(0, 1) p, generate_series(0, 9) s";
+pub const BEFORE: &str = "SELECT p, s, 'old' FROM generate_series(0, 1) p, generate_series(0, 9) s";
 
 impl Mode {
     pub const ALL: [Self; 7] = [
@@ -78,7 +78,7 @@ impl Mode {
     }
 
     /// The rows that a committed job leaves, as SQL.
-    fn after(self, job: &Job) -> String {
+    pub fn after(self, job: &Job) -> String {
         let written = format!(
             "SELECT p, s, p || ':' || s FROM generate_series(0, {} - 1) p, generate_series(0, {} - 1) s",
             job.partitions, job.rows
@@ -100,6 +100,12 @@ impl Mode {
 
 /// Rows, ledger and leftovers agree with how the job ended.
 pub async fn check(database: &Database, job: &Job, mode: Mode, table: &str, end: End) {
+    check_write(database, job, mode, table, end).await;
+    check_leftovers(database, &job.write_id).await;
+}
+
+/// Rows and ledger agree with how the job ended.
+pub async fn check_write(database: &Database, job: &Job, mode: Mode, table: &str, end: End) {
     let id = &job.write_id;
     let there = database
         .text(&format!("SELECT to_regclass('{table}') IS NOT NULL"))
@@ -109,23 +115,17 @@ pub async fn check(database: &Database, job: &Job, mode: Mode, table: &str, end:
         (End::Committed, _) => mode.after(job),
         (End::Aborted | End::StagingLost, Mode::Create) => {
             assert!(!there, "{id}: an aborted create makes no table");
-            return check_leftovers(database, id).await;
+            return;
         }
         (End::Aborted | End::StagingLost, _) => BEFORE.to_owned(),
     };
-    let found = format!("SELECT part, seq, payload FROM {table}");
-    for (what, rows) in [
-        ("lost", format!("({expected}) EXCEPT ALL ({found})")),
-        (
-            "doubled or foreign",
-            format!("({found}) EXCEPT ALL ({expected})"),
-        ),
-    ] {
-        let count = database
-            .text(&format!("SELECT count(*) FROM ({rows}) rows"))
-            .await;
-        assert_eq!(count, "0", "{id}, {mode:?}, {end:?}: rows that are {what}");
-    }
+    check_rows(
+        database,
+        table,
+        &expected,
+        &format!("{id}, {mode:?}, {end:?}"),
+    )
+    .await;
     let ledger = database
         .text(&format!(
             "SELECT state || ' ' || row_count FROM pgflight.write WHERE write_id = '{id}'"
@@ -139,11 +139,27 @@ pub async fn check(database: &Database, job: &Job, mode: Mode, table: &str, end:
         ),
         End::Aborted | End::StagingLost => assert_eq!(ledger, "aborted 0", "{id}"),
     }
-    check_leftovers(database, id).await;
+}
+
+/// The rows of a table are those that this SQL gives.
+pub async fn check_rows(database: &Database, table: &str, expected: &str, place: &str) {
+    let found = format!("SELECT part, seq, payload FROM {table}");
+    for (what, rows) in [
+        ("lost", format!("({expected}) EXCEPT ALL ({found})")),
+        (
+            "doubled or foreign",
+            format!("({found}) EXCEPT ALL ({expected})"),
+        ),
+    ] {
+        let count = database
+            .text(&format!("SELECT count(*) FROM ({rows}) rows"))
+            .await;
+        assert_eq!(count, "0", "{place}: rows that are {what}");
+    }
 }
 
 /// No staging table, no session of ours in a transaction, no prepared transaction.
-async fn check_leftovers(database: &Database, id: &str) {
+pub async fn check_leftovers(database: &Database, id: &str) {
     let staged = "SELECT count(*) FROM pg_class WHERE relname LIKE 'staging%' AND relkind = 'r'
                   OR relname LIKE '\\_pgflight\\_%' AND relkind = 'r'";
     wait_until(

@@ -20,9 +20,15 @@ async fn whatever_fails_a_write_is_there_once_and_whole_or_not_at_all() {
     let runs = number("PGFLIGHT_FAULT_RUNS", RUNS);
     let first = number("PGFLIGHT_FAULT_SEED", u64::from(std::process::id()) * 1000);
     eprintln!("{runs} runs; again with PGFLIGHT_FAULT_SEED={first} PGFLIGHT_FAULT_RUNS={runs}");
-    let world = World::with_cluster().await;
+    let direct = World::with_cluster().await;
+    // A third of the runs go through a pooler, where there is one.
+    let pooled = World::with_pooler().await;
     let (mut faults, mut gave_up, mut lost) = (0, 0, 0);
     for seed in first..first + runs {
+        let world = match &pooled {
+            Some(pooled) if seed % 3 == 0 => pooled,
+            _ => &direct,
+        };
         let mut rng = Rng::with_seed(seed);
         let mode = Mode::ALL[rng.usize(..Mode::ALL.len())];
         let table = format!("t_{seed}");
@@ -44,12 +50,12 @@ async fn whatever_fails_a_write_is_there_once_and_whole_or_not_at_all() {
         let faulty = async {
             while !over.get() {
                 tokio::time::sleep(Duration::from_millis(trouble.u64(1..50))).await;
-                strike(&world, &mut trouble).await;
+                strike(world, &mut trouble).await;
                 faults += 1;
             }
         };
         let whole = async {
-            let end = job.run(&world).await;
+            let end = job.run(world).await;
             over.set(true);
             end
         };
@@ -67,7 +73,7 @@ async fn whatever_fails_a_write_is_there_once_and_whole_or_not_at_all() {
     eprintln!(
         "{runs} runs, {faults} faults, {} of them crashes of PostgreSQL; {gave_up} jobs gave up, {lost} were told \
          that staged rows are lost: nothing lost unsaid, doubled or left behind",
-        world.crashes()
+        direct.crashes() + pooled.as_ref().map_or(0, World::crashes)
     );
 }
 

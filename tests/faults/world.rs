@@ -3,14 +3,18 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use tokio_postgres::NoTls;
+
 use super::proxy::Proxy;
-use super::support::{Cluster, Database, Pgflight, wait_until};
+use super::support::{Cluster, Database, Pgflight, Pooler, wait_until};
 
 pub struct World {
     pub database: Database,
     /// Between the servers and PostgreSQL.
     pub link: Proxy,
     pub replicas: [Replica; 2],
+    /// Between the link and PostgreSQL, where there is one.
+    pub pooler: Option<Pooler>,
     /// PostgreSQL itself, where it is to crash. Dropped last.
     cluster: Option<Arc<Cluster>>,
     standby: Option<Cluster>,
@@ -40,6 +44,14 @@ const OPTIONS: [&str; 6] = [
     "100ms",
 ];
 
+/// A pool that the servers share, in which a connection has another client a moment later.
+const POOLED: [&str; 4] = [
+    "pool_mode = transaction",
+    "default_pool_size = 12",
+    "server_login_retry = 0",
+    "server_idle_timeout = 2",
+];
+
 impl World {
     /// On the PostgreSQL of all tests.
     pub async fn new() -> Self {
@@ -50,6 +62,22 @@ impl World {
     pub async fn with_cluster() -> Self {
         let cluster = Arc::new(Cluster::start());
         Self::on(Database::on(&cluster.url).await, Some(cluster)).await
+    }
+
+    /// As [`World::with_cluster`], with pgbouncer in transaction mode in front of PostgreSQL, which has fewer
+    /// connections than the servers may open. None where the machine has no pgbouncer.
+    pub async fn with_pooler() -> Option<Self> {
+        let cluster = Arc::new(Cluster::start());
+        let database = Database::on(&cluster.url).await;
+        let (_, postgres, _) = parts(&database.url);
+        let pooler = Pooler::start(postgres, &POOLED)?;
+        let link = Proxy::start().await;
+        link.point_at(&pooler.address);
+        let (user, _, name) = parts(&database.url);
+        let url = format!("{user}@{}/{name}", link.address);
+        let mut world = Self::of(database, link, &url, Some(cluster)).await;
+        world.pooler = Some(pooler);
+        Some(world)
     }
 
     /// On a primary with a standby that every commit waits for, and which can take its place.
@@ -93,6 +121,7 @@ impl World {
             database,
             link,
             replicas,
+            pooler: None,
             cluster,
             standby: None,
             crashes: AtomicU32::new(0),
@@ -128,6 +157,22 @@ impl World {
                 .unwrap();
             self.database.reconnect().await;
         }
+        self.wait_for_pooler().await;
+    }
+
+    /// A pooler says for a moment that PostgreSQL is away when it is back, and a server does not start then.
+    pub async fn wait_for_pooler(&self) {
+        let Some(pooler) = &self.pooler else { return };
+        let (user, _, name) = parts(&self.database.url);
+        let url = format!("{user}@{}/{name}", pooler.address);
+        let answers = async || match tokio_postgres::connect(&url, NoTls).await {
+            Ok((client, connection)) => {
+                tokio::spawn(connection);
+                client.batch_execute("SELECT").await.is_ok()
+            }
+            Err(_) => false,
+        };
+        wait_until(answers, "the pooler has found PostgreSQL again").await;
     }
 
     /// How often PostgreSQL has crashed or failed over.
@@ -180,6 +225,12 @@ impl Replica {
             .unwrap()
             .as_ref()
             .is_some_and(Pgflight::has_failed)
+    }
+
+    /// What the server has written since it started.
+    pub fn log(&self) -> Vec<String> {
+        let process = self.process.lock().unwrap();
+        process.as_ref().map(Pgflight::log).unwrap_or_default()
     }
 
     /// Whether the server has written of a panic.

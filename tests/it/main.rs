@@ -42,6 +42,7 @@ mod pair;
 mod pairs;
 mod passwords;
 mod permission;
+mod pooler;
 mod postgres_tls;
 mod put;
 mod random_types;

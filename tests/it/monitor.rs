@@ -15,8 +15,8 @@ use tonic::Status;
 
 use self::Sends::{ARowNowAndThen, Batches};
 use crate::support::{
-    COPIES, Cluster, Database, Pgflight, Put, attempt, batch, get, metric, path, request, status,
-    wait_until, write,
+    COPIES, COPYING, Cluster, Database, Pgflight, Put, attempt, batch, get, metric, path, request,
+    status, wait_until, write,
 };
 
 const MONITOR: [&str; 2] = ["--metrics-listen", "127.0.0.1:0"];
@@ -617,10 +617,8 @@ async fn sessions_of_postgresql_and_lines_of_the_log_name_write_partition_and_at
         answers.message().await
     });
     wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
-    let names =
-        "SELECT application_name FROM pg_stat_activity JOIN pg_stat_progress_copy USING (pid)
-        WHERE pg_stat_activity.datname = current_database()";
-    let name = database.text(names).await;
+    let names = format!("SELECT application_name FROM {COPYING}");
+    let name = database.text(&names).await;
     assert_eq!(
         name,
         "pgflight a write?s ? name, longer than what PostgreSQL keeps: 7"

@@ -8,7 +8,7 @@ use arrow_array::{ArrayRef, Int32Array};
 use futures_util::{StreamExt, stream};
 
 use super::support::{
-    COPIES, Certificates, Cluster, Database, Pgflight, Put, Told, batch, path, wait_until,
+    COPIES, COPYING, Certificates, Cluster, Database, Pgflight, Put, Told, batch, path, wait_until,
 };
 
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -246,7 +246,9 @@ async fn what_postgresql_says_before_it_goes_is_heard_through_tls() {
     let messages = stream::iter(messages).chain(rest);
     let running = tokio::spawn(async move { client.put_stream(messages).await });
     wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
-    database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_progress_copy WHERE datname = current_database()").await;
+    database
+        .execute(&format!("SELECT pg_terminate_backend(pid) FROM {COPYING}"))
+        .await;
     // The server may have noticed already and ended the stream.
     let _ = kill.send(());
     let told = Told::from(running.await.unwrap().expect_err("the backend is gone"));

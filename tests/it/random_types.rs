@@ -16,6 +16,19 @@ use serde_json::{Value, json};
 
 use crate::support::{Database, Pgflight, Put, batch, end_record, write};
 
+/// Microseconds as hours and the rest of them: before PostgreSQL 15 other units end sooner.
+fn clock(micros: i64) -> String {
+    let sign = if micros < 0 { "-" } else { "" };
+    let v = micros.unsigned_abs();
+    format!(
+        "{sign}{:02}:{:02}:{:02}.{:06}",
+        v / 3_600_000_000,
+        v / 60_000_000 % 60,
+        v / 1_000_000 % 60,
+        v % 1_000_000
+    )
+}
+
 /// Tables of a run, unless `PGFLIGHT_ROUNDS` says otherwise, and columns of each.
 pub(crate) const ROUNDS: u64 = 15;
 pub(crate) const COLUMNS: usize = 6;
@@ -161,13 +174,12 @@ impl Round {
                 };
             }
             16 => {
-                let micros = |v: i64| format!("{v} microseconds");
                 let value = rng.i64(..);
                 let (array, ty, sql) = values!(
                     DurationMicrosecondArray,
                     "interval",
                     rng.i64(..).wrapping_div(value | 1),
-                    micros
+                    clock
                 );
                 (array, ty, sql)
             }
@@ -176,12 +188,8 @@ impl Round {
                     IntervalMonthDayNano::new(rng.i32(..), rng.i32(..), rng.i64(..) / 1000 * 1000)
                 };
                 let sql = |v: IntervalMonthDayNano| {
-                    format!(
-                        "{} mons {} days {} microseconds",
-                        v.months,
-                        v.days,
-                        v.nanoseconds / 1000
-                    )
+                    let time = clock(v.nanoseconds / 1000);
+                    format!("{} mons {} days {time}", v.months, v.days)
                 };
                 values!(IntervalMonthDayNanoArray, "interval", interval(rng), sql)
             }

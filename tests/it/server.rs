@@ -10,7 +10,9 @@ use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tonic::{Code, Request};
 
-use crate::support::{COPIES, Cluster, Database, Pgflight, Put, Told, batch, path, wait_until};
+use crate::support::{
+    COPIES, COPYING, Cluster, Database, Pgflight, Put, Told, batch, path, wait_until,
+};
 
 #[test]
 fn help_names_an_environment_variable_for_every_option() {
@@ -365,7 +367,9 @@ async fn a_backend_that_is_killed_in_mid_stream_makes_the_stream_retryable_and_l
     let messages = stream::iter(messages).chain(rest);
     let running = tokio::spawn(async move { client.put_stream(messages).await });
     wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
-    database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_progress_copy WHERE datname = current_database()").await;
+    database
+        .execute(&format!("SELECT pg_terminate_backend(pid) FROM {COPYING}"))
+        .await;
     // The server may have noticed already and ended the stream.
     let _ = kill.send(());
     let told = Told::from(running.await.unwrap().expect_err("the backend is gone"));

@@ -185,7 +185,13 @@ async fn a_table_on_which_something_hangs_is_not_swapped() {
             "function g()",
         ),
     ];
+    let has_atomic = database
+        .is_at_least(14, "a function with an SQL body")
+        .await;
     for (sql, obstacle) in cases {
+        if sql.contains("BEGIN ATOMIC") && !has_atomic {
+            continue;
+        }
         database
             .execute(
                 "DROP PUBLICATION IF EXISTS pub; DROP SCHEMA public CASCADE; CREATE SCHEMA public;

@@ -11,8 +11,8 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::support::{
-    COPIES, Client, Database, Pgflight, Put, Told, attempt, batch, end_record, path, wait_until,
-    write,
+    COPIES, COPYING, Client, Database, Pgflight, Put, Told, attempt, batch, end_record, path,
+    wait_until, write,
 };
 
 const MIB: usize = 1 << 20;
@@ -87,9 +87,7 @@ async fn a_copy_that_postgresql_no_longer_takes_is_ended() {
     }));
     let running = tokio::spawn(async move { client.put_stream(messages).await });
     wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
-    let backend = database
-        .text("SELECT pid FROM pg_stat_progress_copy WHERE datname = current_database()")
-        .await;
+    let backend = database.text(&format!("SELECT pid FROM {COPYING}")).await;
     signal(&backend, "STOP");
     go_on.send(()).unwrap();
     let told = Told::from(running.await.unwrap().expect_err("PostgreSQL stands still"));

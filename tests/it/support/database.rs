@@ -1,5 +1,7 @@
 //! PostgreSQL for tests: a database each, on a cluster that is there, or a cluster of their own.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,9 +11,30 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use tokio_postgres::{Client, NoTls};
 
-/// The COPYs that run in the database of the test.
-pub const COPIES: &str =
-    "SELECT count(*) FROM pg_stat_progress_copy WHERE datname = current_database()";
+/// The sessions that copy into the database of the test. PostgreSQL has a view of them from 14 on.
+pub const COPYING: &str = "pg_stat_activity
+    WHERE datname = current_database() AND state = 'active' AND query LIKE 'COPY %'";
+
+/// How many they are.
+pub const COPIES: &str = "SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND state = 'active' AND query LIKE 'COPY %'";
+
+/// Says that a part of a test was left out and why, also to the file that PGFLIGHT_TEST_LEFT_OUT names.
+pub fn left_out(why: &str) {
+    eprintln!("left out: {why}");
+    let Ok(file) = std::env::var("PGFLIGHT_TEST_LEFT_OUT") else {
+        return;
+    };
+    let test = std::thread::current().name().unwrap_or("?").to_owned();
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(file)
+        .unwrap();
+    // One write, so that tests that run at once do not mix their lines.
+    file.write_all(format!("{test}: {why}\n").as_bytes())
+        .unwrap();
+}
 
 /// A fresh database; dropped with its value.
 pub struct Database {
@@ -112,9 +135,21 @@ impl Database {
         };
         let was = self.text(sql).await == "true";
         if !was {
-            eprintln!("left out: this PostgreSQL was built without {what}");
+            left_out(&format!("this PostgreSQL was built without {what}"));
         }
         was
+    }
+
+    /// Whether PostgreSQL is of this major version or a later one; where it is not, that is said.
+    pub async fn is_at_least(&self, major: u32, for_what: &str) -> bool {
+        let number = self
+            .text("SELECT current_setting('server_version_num')")
+            .await;
+        let is = number.parse::<u32>().unwrap() / 10_000 >= major;
+        if !is {
+            left_out(&format!("{for_what} is there from PostgreSQL {major} on"));
+        }
+        is
     }
 
     /// A COPY of this text.

@@ -5,13 +5,15 @@ mod client;
 mod database;
 mod file;
 mod monitor;
+mod pooler;
 mod process;
 
 pub use certificates::Certificates;
 pub use client::{Client, Put, Told, attempt, batch, end_record, json, path, write};
-pub use database::{COPIES, Cluster, Database};
+pub use database::{COPIES, COPYING, Cluster, Database, left_out};
 pub use file::File;
 pub use monitor::{get, metric, request, status};
+pub use pooler::Pooler;
 pub use process::Pgflight;
 
 /// Asks again and again; fails when it takes implausibly long.
