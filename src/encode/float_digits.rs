@@ -301,7 +301,7 @@ mod tests {
         check(0.1, 1, 1);
         check(100.0, 100, 0);
         check(5e-324, 5, 324);
-        check(-4.661_947_060_781_742_4e16, 46_619_470_607_817_424, 0);
+        check(-4.661_947_060_781_742e16, 46_619_470_607_817_424, 0);
         check(9_007_199_254_740_993.0, 9_007_199_254_740_992, 0);
         let check = |value: f32, digits, scale| {
             assert_eq!(decimal(value).unwrap(), (digits, scale), "{value}");

@@ -1,5 +1,10 @@
 //! Floats of all magnitudes into numeric, next to what PostgreSQL makes of its own text of the same float.
 
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "any float does that comes of it"
+)]
+
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float32Array, Float64Array, Int32Array, ListArray, StructArray};
@@ -22,7 +27,7 @@ const DOUBLES: [f64; 16] = [
     2.225_073_858_507_201e-308,
     2.225_073_858_507_201_4e-308,
     f64::MAX,
-    -4.661_947_060_781_742_4e16,
+    -4.661_947_060_781_742e16,
     9_007_199_254_740_991.0,
     9_007_199_254_740_992.0,
     9_007_199_254_740_994.0,
