@@ -82,7 +82,8 @@ class PgFlightError(Exception):
         # workers pickle what they raise.
         state = dict(self._details(), reason=self.reason, retryable=self.retryable)
         state["decided"] = self.decided
-        return (_rebuild, (type(self), self.message, state))
+        more = {"lost": self.lost} if isinstance(self, PreparedLost) else {}
+        return (_rebuild, (type(self), self.message, state, more))
 
     def _details(self) -> Dict[str, Union[str, int, None]]:
         return {
@@ -401,5 +402,9 @@ def _unreachable(message: str, url: str) -> str:
     return f"lost the pgflight server at {url}: {message}"
 
 
-def _rebuild(kind: Type[PgFlightError], message: str, state: Dict[str, Any]) -> PgFlightError:
-    return kind(message, **state)
+def _rebuild(
+    kind: Type[PgFlightError], message: str, state: Dict[str, Any], more: Dict[str, Any]
+) -> PgFlightError:
+    error = kind(message, **state)
+    error.__dict__.update(more)
+    return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -89,9 +90,12 @@ def test_a_job_that_is_interrupted_leaves_nothing(
         # By the driver itself within seconds; where it was killed, once it is missed.
         wait_until(is_aborted, 40 if ends_by == "SIGKILL" else 20)
         wait_until(lambda: database.value(STAGING) == 0, 20)
+        # It ends by itself, and has its last words.
+        process.wait(120)
     finally:
         # Spark's JVM and workers are in the process's group.
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     _, said = process.communicate(timeout=60)
     assert database.count("t") == 0
     if ends_by != "SIGKILL" and way == "save":

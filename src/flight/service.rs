@@ -136,15 +136,24 @@ impl FlightService for Service {
                 let putting = put::put(&targets, limits, budget, messages, tell_ready);
                 putting.boxed().await
             };
+            // Asked before the stream is dropped, and forgets what it did.
+            let too_long = async {
+                tokio::time::sleep(stream_timeout).await;
+                stream.may_be_committed()
+            };
+            let stopping = async {
+                service.life.stopping.cancelled().await;
+                stream.may_be_committed()
+            };
             let outcome = tokio::select! {
                 outcome = putting => outcome,
-                () = tokio::time::sleep(stream_timeout) => Err(Error::timeout(format!(
+                in_doubt = too_long => Err(cut_off(in_doubt, Error::timeout(format!(
                     "the stream has taken more than {}; nothing of it is kept; see --stream-timeout",
                     humantime::format_duration(stream_timeout)
-                ))),
-                () = service.life.stopping.cancelled() => Err(Error::unavailable(
+                )))),
+                in_doubt = stopping => Err(cut_off(in_doubt, Error::unavailable(
                     "this server has shut down before the stream ended; nothing of it is kept; try again",
-                )),
+                ))),
             };
             on_board.end(match outcome {
                 Ok(_) => Outcome::Landed,
@@ -267,6 +276,19 @@ fn traceparent<T>(request: &Request<T>) -> String {
     let header = request.metadata().get("traceparent");
     let header = header.and_then(|header| header.to_str().ok());
     header.unwrap_or_default().to_owned()
+}
+
+/// What the sender of a stream is told that this server ends. One that commits is not told that nothing is kept.
+fn cut_off(in_doubt: bool, error: Error) -> Error {
+    match in_doubt {
+        false => error,
+        // Not retryable: a retry could bring the rows a second time.
+        true => Error::internal(
+            "this server ended the stream during its COMMIT, and it is not known whether the rows are in the \
+             table; look there before you send them again",
+        )
+        .with_source(error),
+    }
 }
 
 fn not_served(call: &'static str, instead: &str) -> Status {

@@ -211,6 +211,12 @@ impl Stream {
         self.about().partition_id
     }
 
+    /// Whether it is a write of its own that commits its rows at this moment.
+    pub fn may_be_committed(&self) -> bool {
+        let is_committing = self.clock().activity == Activity::Commit;
+        is_committing && self.about().attempt_id.is_empty()
+    }
+
     /// Begins to do something else; gives what was done before.
     pub fn enter(&self, activity: Activity) -> Activity {
         let now = Instant::now();

@@ -230,3 +230,37 @@ async fn a_client_that_leaves_after_ready_ends_the_copy() {
     drop(held);
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }
+
+/// A trigger that stops the transaction in its COMMIT, for longer than a stream may take.
+const SLOW_COMMIT: &str = "CREATE TABLE t (id int8); CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
+    'BEGIN PERFORM pg_sleep(5); RETURN NULL; END'; CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON t \
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.id = 0) EXECUTE FUNCTION slow()";
+
+#[tokio::test]
+async fn a_write_that_is_cut_off_in_its_commit_is_in_doubt() {
+    let options = ["--stream-timeout", "2s"];
+    let (_database, _server, mut client) = setup(SLOW_COMMIT, &options).await;
+    let mut held = Held::open(&mut client, append()).await;
+    held.expect_ready().await;
+    held.go_on.send(()).unwrap();
+    let told = Told::from(held.answers.message().await.expect_err("it takes too long"));
+    assert_eq!(told.reason, "INTERNAL", "{}", told.message);
+    assert_eq!(told.details["retryable"], "false");
+    assert!(told.message.contains("not known"), "{}", told.message);
+}
+
+#[tokio::test]
+async fn a_write_that_is_cut_off_before_its_commit_keeps_nothing() {
+    let options = ["--stream-timeout", "2s"];
+    let (database, _server, mut client) = setup("CREATE TABLE t (id int8)", &options).await;
+    let mut held = Held::open(&mut client, append()).await;
+    held.expect_ready().await;
+    let told = Told::from(held.answer().await.expect_err("it takes too long"));
+    assert_eq!(told.reason, "TIMEOUT", "{}", told.message);
+    assert!(
+        told.message.contains("nothing of it is kept"),
+        "{}",
+        told.message
+    );
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+}
