@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::writer::Writer;
@@ -41,10 +40,10 @@ impl ReaperConfig {
         often.max(Duration::from_millis(10))
     }
 
-    /// When no server has said so for so long, none could take a heartbeat. A driver is heard again within a
-    /// sixth of the limit, so this and two heartbeats are less than the limit.
+    /// When no server has said so for so long, none could take a heartbeat. This and a heartbeat, which is due after
+    /// a sixth of the limit, are much less than the limit.
     pub(super) fn gap(&self) -> Duration {
-        self.driver_ttl / 3
+        self.driver_ttl / 4
     }
 }
 
@@ -60,29 +59,35 @@ pub struct Reaped {
 }
 
 impl Writer {
-    /// Reaps again and again until `stop` is set, as the configuration says at the time. An error ends a
-    /// round, not the reaper.
-    pub async fn reap_until(
+    /// Reaps and keeps the watch again and again until `stop` is set, as the configuration says at the time. An
+    /// error ends a round, not the reaper.
+    pub async fn reap_until(&self, stop: CancellationToken, config: watch::Receiver<ReaperConfig>) {
+        // Apart, since a round of the reaper may take long.
+        tokio::join!(
+            self.watch_rounds(&stop, config.clone()),
+            self.reap_rounds(&stop, config)
+        );
+    }
+
+    async fn watch_rounds(
         &self,
-        stop: CancellationToken,
+        stop: &CancellationToken,
         mut config: watch::Receiver<ReaperConfig>,
     ) {
-        let mut last_round = Instant::now();
-        loop {
-            let current = config.borrow_and_update().clone();
-            tokio::select! {
-                () = stop.cancelled() => return,
-                // A shorter interval must not wait for a longer one.
-                Ok(()) = config.changed() => continue,
-                () = tokio::time::sleep(current.watch_interval()) => {}
-            }
+        while let Some(current) = next_round(stop, &mut config, ReaperConfig::watch_interval).await
+        {
             if let Err(error) = self.keep_watch(&current).await {
                 tracing::debug!(%error, "the watch is not kept now");
             }
-            if last_round.elapsed() < current.interval {
-                continue;
-            }
-            last_round = Instant::now();
+        }
+    }
+
+    async fn reap_rounds(
+        &self,
+        stop: &CancellationToken,
+        mut config: watch::Receiver<ReaperConfig>,
+    ) {
+        while let Some(current) = next_round(stop, &mut config, |config| config.interval).await {
             match self.reap(&current).await {
                 Ok(reaped) if reaped == Reaped::default() => {}
                 Ok(Reaped {
@@ -163,6 +168,23 @@ impl Writer {
         let dropped = drop_staging_of(&transaction, write_id).await?;
         transaction.commit().await.into_result()?;
         Ok(dropped)
+    }
+}
+
+/// Waits for the next round, and gives its configuration; none when it is time to stop.
+async fn next_round(
+    stop: &CancellationToken,
+    config: &mut watch::Receiver<ReaperConfig>,
+    interval: impl Fn(&ReaperConfig) -> Duration,
+) -> Option<ReaperConfig> {
+    loop {
+        let current = config.borrow_and_update().clone();
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            // A shorter interval must not wait for a longer one.
+            Ok(()) = config.changed() => {}
+            () = tokio::time::sleep(interval(&current)) => return Some(current),
+        }
     }
 }
 

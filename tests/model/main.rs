@@ -18,6 +18,7 @@
 mod attempt;
 mod commit;
 mod config;
+mod liveness;
 mod mutants;
 mod properties;
 mod protocol;
