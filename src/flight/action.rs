@@ -298,7 +298,6 @@ fn write_status(status: WriteStatus, told: Told, form: WireForm) -> Result<Bytes
                 row_count,
             })
             .collect(),
-        ..Default::default()
     };
     envelope::encode(&answer, form)
 }

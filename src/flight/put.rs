@@ -148,7 +148,7 @@ fn tell_ready(
     let app_metadata = envelope::encode(&v1::Ready {}, answering.form)?;
     Ok(Some(Box::new(move || {
         // A client that has left needs no answer.
-        let _ = ready.send(PutResult { app_metadata });
+        drop(ready.send(PutResult { app_metadata }));
     })))
 }
 
