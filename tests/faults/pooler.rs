@@ -256,13 +256,12 @@ async fn check_server_connections(world: &World) {
                 ('client_encoding', 'application_name', 'DateStyle', 'TimeZone', 'standard_conforming_strings')
             UNION ALL SELECT 'role' WHERE current_user <> session_user";
         let left = client.simple_query(left).await.unwrap();
-        let left: Vec<_> = left
-            .iter()
-            .filter_map(|message| match message {
-                tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(left, [""; 0]);
+        let mut names = Vec::new();
+        for message in &left {
+            if let tokio_postgres::SimpleQueryMessage::Row(row) = message {
+                names.extend(row.get(0));
+            }
+        }
+        assert_eq!(names, [""; 0]);
     }
 }
