@@ -70,7 +70,15 @@ def columns() -> Dict[str, pa.Array]:
     return made
 
 
-SLICES: List[Tuple[int, int]] = [(0, ROWS), (0, 20), (1, 20), (7, 13), (8, 64), (ROWS - 1, 1), (3, 0)]
+SLICES: List[Tuple[int, int]] = [
+    (0, ROWS),
+    (0, 20),
+    (1, 20),
+    (7, 13),
+    (8, 64),
+    (ROWS - 1, 1),
+    (3, 0),
+]
 
 
 def landed(database: Database, table: str) -> List[Any]:
@@ -103,9 +111,7 @@ def test_slices_of_every_layout_land_as_their_values(
 
 def send(server: Server, table: pa.Table, codec: Optional[str]) -> None:
     """Sends a table by pyarrow's own Flight, which cuts nothing up."""
-    options = flight.FlightCallOptions(
-        write_options=pyarrow.ipc.IpcWriteOptions(compression=codec)
-    )
+    options = flight.FlightCallOptions(write_options=pyarrow.ipc.IpcWriteOptions(compression=codec))
     descriptor = flight.FlightDescriptor.for_path("public", "part")
     with flight.connect(server.url) as connection:
         writer, _ = connection.do_put(descriptor, table.schema, options)
@@ -113,9 +119,7 @@ def send(server: Server, table: pa.Table, codec: Optional[str]) -> None:
         writer.close()
 
 
-def test_two_million_values_of_six_bytes_land(
-    client: pgflight.Client, database: Database
-) -> None:
+def test_two_million_values_of_six_bytes_land(client: pgflight.Client, database: Database) -> None:
     count = 2_000_001
     values = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(6), count, [None, pa.py_buffer(b"abcdef" * count)]
