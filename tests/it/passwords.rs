@@ -18,7 +18,8 @@ struct Guarded {
 
 impl Guarded {
     async fn start() -> Self {
-        let cluster = Cluster::start();
+        // From PostgreSQL 14 on it is so anyway.
+        let cluster = Cluster::start_with(&["password_encryption=scram-sha-256"]);
         let database = Database::on(&cluster.url).await;
         let name = format!("pgflight-passwords-{}", uuid::Uuid::new_v4());
         let folder = std::env::temp_dir().join(name);
@@ -95,9 +96,16 @@ impl Guarded {
     async fn change_password(&self, password: &str) {
         let sql = format!(
             "ALTER ROLE loader PASSWORD '{password}';
-             SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'loader'"
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'loader'"
         );
         self.database.execute(&sql).await;
+        let sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'loader'";
+        let database = &self.database;
+        wait_until(
+            async || database.text(sessions).await == "0",
+            "they are ended",
+        )
+        .await;
     }
 }
 
@@ -153,7 +161,11 @@ async fn a_password_comes_from_a_file_or_command_anew_and_appears_nowhere() {
     assert_eq!(told.reason, "UNAVAILABLE", "no fault of the caller's");
     assert!(!told.message.contains("planted"), "{}", told.message);
     let told_here = |line: &String| line.contains("refuses the server's own login");
-    assert!(server.log().iter().any(told_here), "the operator is told");
+    wait_until(
+        async || server.log().iter().any(told_here),
+        "the operator is told",
+    )
+    .await;
     std::fs::remove_file(&file).unwrap();
     let told = put(&server, 3).await.expect_err("there is no file");
     assert_eq!(told.code, Code::Unavailable, "{}", told.message);

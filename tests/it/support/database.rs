@@ -147,7 +147,7 @@ impl Database {
             .await;
         let is = number.parse::<u32>().unwrap() / 10_000 >= major;
         if !is {
-            left_out(&format!("{for_what} is there from PostgreSQL {major} on"));
+            left_out(&format!("{for_what}: from PostgreSQL {major} on"));
         }
         is
     }
