@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,12 @@ def test_the_result_says_what_was_written(
     assert (result.table, result.row_count, result.write_id) == ("public.t", 1000, "w-1")
     assert result.byte_count > 8000
     assert 0 < result.seconds < 60
-    again = pgflight.write_dataframe(df, server.url, "public.t", "create", write_id="w-1")
+    assert result.already_committed_at is None
+    with pytest.warns(pgflight.PgFlightWarning, match="write 'w-1' was already committed at .*Z"):
+        again = pgflight.write_dataframe(df, server.url, "public.t", "create", write_id="w-1")
     assert (again.row_count, again.byte_count) == (1000, result.byte_count)
+    assert again.already_committed_at is not None
+    assert again.already_committed_at in repr(again)
     assert database.count("t") == 1000
 
 
@@ -106,6 +111,38 @@ def test_each_batch_of_a_stream_is_written_once(
     )
     stream.awaitTermination()
     assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(1000, 1000)]
+
+
+def run_stream(spark: SparkSession, server: Server, folder: Path, **options: Any) -> None:
+    """Writes all rows of `in`, with the checkpoint of this name, by way of foreachBatch."""
+    checkpoint = options.pop("checkpoint")
+    write = pgflight.foreach_batch(server.url, "t", sink_id="trips", **options)
+    stream = (
+        spark.readStream.schema("id bigint")
+        .parquet(str(folder / "in"))
+        .writeStream.foreachBatch(write)
+        .option("checkpointLocation", str(folder / checkpoint))
+        .trigger(availableNow=True)
+        .start()
+    )
+    stream.awaitTermination()
+
+
+def test_a_new_checkpoint_is_refused_or_adopted(
+    spark: SparkSession, server: Server, database: Database, tmp_path: Path
+) -> None:
+    database.run("CREATE TABLE t (id int8)")
+    spark.range(0, 100, 1, 1).write.parquet(str(tmp_path / "in"))
+    with warnings.catch_warnings():
+        # Spark says which query it is.
+        warnings.simplefilter("error", pgflight.PgFlightWarning)
+        run_stream(spark, server, tmp_path, checkpoint="first")
+        assert database.count("t") == 100
+        with pytest.raises(Exception, match="set resume to let this query take its place"):
+            run_stream(spark, server, tmp_path, checkpoint="second")
+        assert database.count("t") == 100
+        run_stream(spark, server, tmp_path, checkpoint="second", resume=True)
+    assert database.count("t") == 200
 
 
 def test_a_batch_that_failed_is_written_when_it_comes_again(

@@ -18,7 +18,7 @@ from spark_cases import SparkCases
 import pgflight
 from pgflight import command, distributed, errors
 from pgflight.connection import Endpoint
-from pgflight.datasource import AttemptReceipt, PgFlightWriter
+from pgflight.datasource import AttemptReceipt, PgFlightDataSource, PgFlightWriter
 from pgflight.distributed import DistributedWrite
 
 
@@ -71,6 +71,63 @@ def test_a_commit_whose_reply_is_lost_and_that_spark_aborts_is_said_to_be_commit
     assert "write w was already committed" in said
     assert "3 rows are in public.t" in said
     assert database.rows("SELECT id FROM t ORDER BY id") == [(1,), (2,), (3,)]
+
+
+def test_a_repeated_write_id_is_said_in_the_drivers_log(
+    spark: SparkSession, server: Server, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database.run("CREATE TABLE t (id int8)")
+    options = {"url": server.url, "dbtable": "t", "writeid": "w"}
+    # What Spark does in its planner.
+    df = spark.range(3)
+    df.write.format("pgflight").mode("append").options(**options).save()
+    assert not PgFlightDataSource(options).writer(df.schema, False).commit([])
+    said = capsys.readouterr().err
+    assert "public.t: write 'w' was already committed at " in said
+    assert "; nothing was written" in said
+    assert database.count("t") == 3
+
+
+@pytest.mark.parametrize("option", [("sinkid", "s"), ("resume", "true")])
+def test_options_of_streams_are_refused_for_a_save(spark: SparkSession, option: Any) -> None:
+    options = {"url": "grpc://host:1", "dbtable": "t", option[0]: option[1]}
+    with pytest.raises(pgflight.InvalidCommand, match="are for streams"):
+        PgFlightDataSource(options).writer(spark.range(1).schema, False)
+
+
+def test_resume_needs_a_sink(spark: SparkSession) -> None:
+    options = {"url": "grpc://host:1", "dbtable": "t", "resume": "true"}
+    with pytest.raises(pgflight.InvalidCommand, match="name it by sinkId"):
+        PgFlightDataSource(options).streamWriter(spark.range(1).schema, False)
+
+
+def test_a_stream_with_a_new_checkpoint_is_refused_or_adopted(
+    spark: SparkSession, server: Server, database: Database, tmp_path: Path
+) -> None:
+    if not hasattr(pyspark.sql.datasource, "DataSourceStreamArrowWriter"):
+        return  # Spark 4.0 has no Arrow writer for streams.
+    database.run("CREATE TABLE t (id int8)")
+    spark.range(0, 100, 1, 1).write.parquet(str(tmp_path / "in"))
+
+    def run(checkpoint: str, **options: str) -> None:
+        stream = (
+            spark.readStream.schema("id bigint")
+            .parquet(str(tmp_path / "in"))
+            .writeStream.format("pgflight")
+            .options(url=server.url, dbtable="t", sinkId="trips", **options)
+            .option("checkpointLocation", str(tmp_path / checkpoint))
+            .trigger(availableNow=True)
+            .start()
+        )
+        stream.awaitTermination()
+
+    run("first")
+    assert database.count("t") == 100
+    with pytest.raises(Exception, match="set resume to let this query take its place"):
+        run("second")
+    assert database.count("t") == 100
+    run("second", resume="true")
+    assert database.count("t") == 200
 
 
 OPTIONS = {

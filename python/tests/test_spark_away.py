@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Callable, Iterator
 
 import psycopg
@@ -69,12 +70,11 @@ def test_a_job_goes_on_after_postgresql_was_away(
 ) -> None:
     server = Server(cluster.url)
     # What is staged is lost in a crash; what is prepared is kept.
-    options = {"mode": "append", "publish": "two_phase"}
+    write = partial(pgflight.write_dataframe, publish="two_phase")
     with ThreadPoolExecutor(1) as pool:
         if moment == "before the first row":
             cluster.halt()
-        frame = slow_rows(spark)
-        writing = pool.submit(pgflight.write_dataframe, frame, server.url, "t", **options)
+        writing = pool.submit(write, slow_rows(spark), server.url, "t")
         if moment != "before the first row":
             wait_until(copies(cluster), 120)
             cluster.halt()
