@@ -7,7 +7,8 @@ use super::migration::explain_old_tables;
 use super::transaction::Transaction;
 use crate::error::Result;
 
-/// Records that a driver is alive, and returns the ids of the open writes that it began, oldest first.
+/// Records that a driver is alive, and returns the ids of the open writes that it began, oldest first. Of a
+/// driver without any, nothing is recorded: ids that callers make up fill no table.
 ///
 /// # Errors
 /// What PostgreSQL said.
@@ -18,11 +19,13 @@ pub async fn hear_driver(
 ) -> Result<Vec<String>> {
     let rows = transaction
         .query(
-            "WITH heard AS (
-                INSERT INTO pgflight.heartbeat (principal, driver) VALUES ($1, $2)
+            "WITH open AS (
+                SELECT write_id, created_at FROM pgflight.write
+                WHERE state = 'open' AND driver = $2 AND COALESCE(principal, '') = $1),
+             heard AS (
+                INSERT INTO pgflight.heartbeat (principal, driver) SELECT $1, $2 WHERE EXISTS (SELECT FROM open)
                 ON CONFLICT (principal, driver) DO UPDATE SET heard_at = pg_catalog.clock_timestamp())
-             SELECT write_id FROM pgflight.write
-             WHERE state = 'open' AND driver = $2 AND COALESCE(principal, '') = $1 ORDER BY created_at",
+             SELECT write_id FROM open ORDER BY created_at",
             &[&principal.unwrap_or_default(), &driver],
         )
         .await

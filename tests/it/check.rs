@@ -201,7 +201,7 @@ async fn settings_of_a_cluster_are_held_against_what_a_server_takes() {
     let file = file.to_str().unwrap();
     let (code, told) = run(&["check", "--config", file]);
     assert_eq!(code, Some(0), "{told}");
-    assert_eq!(told.matches("up to 8 connections").count(), 2, "{told}");
+    assert_eq!(told.matches("up to 9 connections").count(), 2, "{told}");
     let (_, told) = run(&["check", "--config", file, "--target", "b"]);
     assert!(
         told.starts_with("target b: ") && !told.contains("target a"),

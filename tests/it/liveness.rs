@@ -216,8 +216,10 @@ async fn a_write_that_is_begun_again_lives_by_the_later_driver() {
     begin(&mut client, "w", "dead", "PUBLISH_STAGED").await;
     begin(&mut client, "x", "dead", "PUBLISH_STAGED").await;
     client.heartbeat("dead").await.unwrap();
-    // A driver that was heard long ago, when it had other writes.
+    // A driver that was heard long ago, about another write.
+    begin(&mut client, "y", "later", "PUBLISH_STAGED").await;
     client.heartbeat("later").await.unwrap();
+    client.abort("y").await.unwrap();
     let long_ago = "UPDATE pgflight.heartbeat SET heard_at = heard_at - interval '1 day' WHERE driver = 'later'";
     database.execute(long_ago).await;
     assert_eq!(
@@ -229,10 +231,10 @@ async fn a_write_that_is_begun_again_lives_by_the_later_driver() {
         true
     );
     sleep(Duration::from_millis(500)).await;
-    assert_eq!(states(&database).await, "w open,x open");
+    assert_eq!(states(&database).await, "w open,x open,y aborted");
     let _driver = Driver::start(&server, "later");
     sleep(Duration::from_secs(4)).await;
-    assert_eq!(states(&database).await, "w open,x open");
+    assert_eq!(states(&database).await, "w open,x open,y aborted");
 }
 
 #[tokio::test]
@@ -417,7 +419,10 @@ async fn heartbeats_that_no_open_write_needs_are_forgotten() {
     let (database, _server, mut client) = setup(&options).await;
     begin(&mut client, "w", "d", "PUBLISH_STAGED").await;
     client.heartbeat("d").await.unwrap();
+    client.heartbeat("nobody").await.unwrap();
+    begin(&mut client, "ended", "gone", "PUBLISH_STAGED").await;
     client.heartbeat("gone").await.unwrap();
+    client.abort("ended").await.unwrap();
     let drivers = "SELECT driver FROM pgflight.heartbeat ORDER BY driver";
     assert_eq!(database.text(drivers).await, "d,gone");
     wait_until(
@@ -425,7 +430,8 @@ async fn heartbeats_that_no_open_write_needs_are_forgotten() {
         "one is forgotten",
     )
     .await;
-    assert_eq!(states(&database).await, "w open");
+    let of_w = "SELECT state FROM pgflight.write WHERE write_id = 'w'";
+    assert_eq!(database.text(of_w).await, "open");
     wait_until(async || database.text(drivers).await.is_empty(), "both are").await;
 }
 
