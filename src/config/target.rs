@@ -349,11 +349,13 @@ fn complete(
         }
     };
     match &target.role {
-        Some(role) if role.get_ref().is_empty() => {
-            problems.at(&role.span(), format!("target {name}: the role is empty"));
-            connection
-        }
-        Some(role) => connection.with_role(role.get_ref()),
+        Some(role) => match connection.clone().with_role(role.get_ref()) {
+            Ok(connection) => connection,
+            Err(error) => {
+                problems.at(&role.span(), format!("target {name}: its role: {error}"));
+                connection
+            }
+        },
         None => connection,
     }
 }

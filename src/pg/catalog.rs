@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use tokio_postgres::Row;
 
+use super::parameter::Parameter;
 use super::sql;
 use super::staging::SHADOW_PREFIX;
 use super::transaction::Transaction;
@@ -37,10 +38,12 @@ async fn look_up(
     is_visible: impl Fn(&QualifiedName) -> bool,
 ) -> Result<Option<Relation>> {
     let schema = table.schema.as_ref().map(Ident::as_str);
-    let Some(row) = transaction
-        .query_opt(FIND, &[&schema, &table.name.as_str()])
-        .await?
-    else {
+    let parameters: [&dyn Parameter; 2] = [&schema, &table.name.as_str()];
+    let found = match schema {
+        Some(_) => transaction.query_opt(FIND, &parameters).await?,
+        None => transaction.query_opt_by_path(FIND, &parameters).await?,
+    };
+    let Some(row) = found else {
         return Ok(None);
     };
     let oid = row.get::<_, u32>(0);
@@ -113,14 +116,26 @@ pub async fn staging_relation(
         .ok_or_else(|| Error::internal("the catalog gave no relation"))
 }
 
-/// Whether the search_path has PostGIS's type `geometry`.
+/// PostGIS's type `geometry`, with its schema, where the database has that extension. Anybody can make a type of
+/// that name.
 ///
 /// # Errors
 /// What PostgreSQL or the connection said.
-pub async fn has_geometry(transaction: &Transaction) -> Result<bool> {
-    let found = "SELECT pg_catalog.to_regtype('geometry') IS NOT NULL";
-    Ok(transaction.query_one(found, &[]).await?.get(0))
+pub async fn find_geometry(transaction: &Transaction) -> Result<Option<String>> {
+    let row = transaction.query_opt(GEOMETRY, &[]).await?;
+    Ok(row.map(|row| row.get(0)))
 }
+
+const GEOMETRY: &str = "
+    SELECT pg_catalog.format('%I.%I', n.nspname, t.typname)
+    FROM pg_catalog.pg_extension e
+    JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+     AND d.refobjid OPERATOR(pg_catalog.=) e.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'
+     AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
+    JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) d.objid
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
+    WHERE e.extname OPERATOR(pg_catalog.=) 'postgis' AND t.typname OPERATOR(pg_catalog.=) 'geometry'
+      AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')";
 
 /// All tables that the current role may INSERT into and that `is_visible` says yes to, by name.
 ///
@@ -159,10 +174,10 @@ pub async fn check_rights(
     let row = transaction
         .query_one(
             "SELECT pg_catalog.string_agg(need, ', ' ORDER BY number), pg_catalog.quote_ident(current_user)
-             FROM pg_catalog.unnest($2::text[]) WITH ORDINALITY needed(need, number)
-             WHERE NOT CASE WHEN need IN ('TRUNCATE', 'DELETE')
-                            THEN pg_catalog.has_table_privilege($1::oid, need)
-                            ELSE pg_catalog.has_any_column_privilege($1::oid, need) END",
+             FROM pg_catalog.unnest($2::pg_catalog.text[]) WITH ORDINALITY needed(need, number)
+             WHERE NOT CASE WHEN need OPERATOR(pg_catalog.=) ANY (ARRAY['TRUNCATE', 'DELETE'])
+                            THEN pg_catalog.has_table_privilege($1::pg_catalog.oid, need)
+                            ELSE pg_catalog.has_any_column_privilege($1::pg_catalog.oid, need) END",
             &[&relation.oid, &rights],
         )
         .await?;
@@ -201,9 +216,9 @@ pub async fn similar_relations(
 /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when the search_path has none.
 pub(super) async fn current_schema(transaction: &Transaction) -> Result<Ident> {
     let row = transaction
-        .query_one("SELECT pg_catalog.current_schema()::text", &[])
+        .query_opt_by_path("SELECT pg_catalog.current_schema()::pg_catalog.text", &[])
         .await?;
-    match row.get::<_, Option<String>>(0) {
+    match row.and_then(|row| row.get::<_, Option<String>>(0)) {
         Some(schema) => Ident::new(schema),
         None => Err(Error::not_found(
             "the search_path names no schema that exists; name the table as schema.table",
@@ -214,38 +229,43 @@ pub(super) async fn current_schema(transaction: &Transaction) -> Result<Ident> {
 /// `pg_relation_is_updatable` has a bit for each command; that of INSERT is `1 << CMD_INSERT`
 /// (nodes/nodes.h), also where a view has an INSTEAD OF trigger for it.
 const FIND: &str = "
-    SELECT c.oid, n.nspname::text, c.relname::text, c.relkind,
-           pg_catalog.pg_relation_is_updatable(c.oid, true) & 8 <> 0
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relname = $2::text
-      AND CASE WHEN $1::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = $1::text END
-      AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c', 'i', 'I')";
+    SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind,
+           (pg_catalog.pg_relation_is_updatable(c.oid, true) OPERATOR(pg_catalog.&) 8) OPERATOR(pg_catalog.<>) 0
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.text
+      AND CASE WHEN $1::pg_catalog.text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid)
+               ELSE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text END
+      AND c.relkind OPERATOR(pg_catalog.=)
+          ANY (ARRAY['r', 'p', 'v', 'm', 'f', 'S', 'c', 'i', 'I']::pg_catalog.\"char\"[])";
 
 const SIMILAR: &str = "
-    SELECT n.nspname::text, c.relname::text
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE pg_catalog.lower(c.relname) = pg_catalog.lower($2::text) AND c.relkind IN ('r', 'p')
-      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'pgflight')
-    ORDER BY pg_catalog.lower(n.nspname) = pg_catalog.lower($1::text) DESC NULLS LAST, 1, 2 LIMIT 100";
+    SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE pg_catalog.lower(c.relname) OPERATOR(pg_catalog.=) pg_catalog.lower($2::pg_catalog.text)
+      AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::pg_catalog.\"char\"[])
+      AND n.nspname OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast', 'pgflight'])
+    ORDER BY pg_catalog.lower(n.nspname) OPERATOR(pg_catalog.=) pg_catalog.lower($1::pg_catalog.text)
+             DESC NULLS LAST, 1, 2 LIMIT 100";
 
 const LIST: &str = "
-    SELECT c.oid, n.nspname::text, c.relname::text
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
-      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'pgflight')
-      AND n.nspname NOT LIKE 'pg\\_temp\\_%' AND c.relname NOT LIKE '\\_pgflight\\_%'
+    SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::pg_catalog.\"char\"[]) AND NOT c.relispartition
+      AND n.nspname OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast', 'pgflight'])
+      AND NOT pg_catalog.starts_with(n.nspname, 'pg_temp_') AND NOT pg_catalog.starts_with(c.relname, '_pgflight_')
       AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
       AND pg_catalog.has_table_privilege(c.oid, 'INSERT')
     ORDER BY 2, 3";
 
 const COLUMNS: &str = "
-    SELECT a.attrelid, a.attname::text, a.atttypid,
+    SELECT a.attrelid, a.attname::pg_catalog.text, a.atttypid,
            a.atttypmod,
            a.attnotnull OR t.typnotnull,
-           (a.atthasdef AND a.attgenerated = '') OR a.attidentity <> '',
-           a.attgenerated <> '', a.attidentity = 'a'
-    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-    WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+           (a.atthasdef AND a.attgenerated OPERATOR(pg_catalog.=) '') OR a.attidentity OPERATOR(pg_catalog.<>) '',
+           a.attgenerated OPERATOR(pg_catalog.<>) '', a.attidentity OPERATOR(pg_catalog.=) 'a'
+    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
+    WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND a.attnum OPERATOR(pg_catalog.>) 0
+      AND NOT a.attisdropped
     ORDER BY a.attrelid, a.attnum";
 
 /// The types of the columns and of what they are made of: domains, arrays, composites, ranges.
@@ -255,39 +275,48 @@ const COLUMNS: &str = "
 const TYPES: &str = "
     WITH RECURSIVE used(oid) AS (
         SELECT a.atttypid FROM pg_catalog.pg_attribute a
-        WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND a.attnum OPERATOR(pg_catalog.>) 0
+          AND NOT a.attisdropped
       UNION
-        SELECT part.oid FROM used JOIN pg_catalog.pg_type t USING (oid) CROSS JOIN LATERAL (
-            SELECT CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END
-            WHERE t.typtype = 'd' OR t.typelem <> 0
+        SELECT part.oid FROM used JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) used.oid
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE t.typelem END
+            WHERE t.typtype OPERATOR(pg_catalog.=) 'd' OR t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
           UNION ALL
             SELECT a.atttypid FROM pg_catalog.pg_attribute a
-            WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+            WHERE t.typtype OPERATOR(pg_catalog.=) 'c' AND a.attrelid OPERATOR(pg_catalog.=) t.typrelid
+              AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
           UNION ALL
             SELECT r.rngsubtype FROM pg_catalog.pg_range r
-            WHERE r.rngtypid = t.oid
-               OR t.typtype = 'm' AND pg_catalog.to_jsonb(r) ->> 'rngmultitypid' = t.oid::text
+            WHERE r.rngtypid OPERATOR(pg_catalog.=) t.oid
+               OR t.typtype OPERATOR(pg_catalog.=) 'm'
+              AND pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(r), 'rngmultitypid')
+                  OPERATOR(pg_catalog.=) t.oid::pg_catalog.text
         ) part(oid))
     SELECT t.oid, p.prosrc, t.typrelid, t.typtype,
-           CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE 0 END,
-           CASE WHEN e.typarray = t.oid THEN e.oid ELSE 0 END,
+           CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE 0::pg_catalog.oid END,
+           CASE WHEN e.typarray OPERATOR(pg_catalog.=) t.oid THEN e.oid ELSE 0::pg_catalog.oid END,
            pg_catalog.format_type(t.oid, NULL),
-           ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e
-                 WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder),
+           ARRAY(SELECT e.enumlabel::pg_catalog.text FROM pg_catalog.pg_enum e
+                 WHERE e.enumtypid OPERATOR(pg_catalog.=) t.oid ORDER BY e.enumsortorder),
            t.typtypmod,
            (SELECT r.rngsubtype FROM pg_catalog.pg_range r
-            WHERE r.rngtypid = t.oid
-               OR t.typtype = 'm' AND pg_catalog.to_jsonb(r) ->> 'rngmultitypid' = t.oid::text),
-           CASE WHEN p.prosrc = 'cash_recv'
-                THEN pg_catalog.scale(0::pg_catalog.numeric::pg_catalog.money::pg_catalog.numeric) END
-    FROM used JOIN pg_catalog.pg_type t USING (oid) LEFT JOIN pg_catalog.pg_proc p ON p.oid = t.typreceive
-    LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem";
+            WHERE r.rngtypid OPERATOR(pg_catalog.=) t.oid
+               OR t.typtype OPERATOR(pg_catalog.=) 'm'
+              AND pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(r), 'rngmultitypid')
+                  OPERATOR(pg_catalog.=) t.oid::pg_catalog.text),
+           CASE WHEN p.prosrc OPERATOR(pg_catalog.=) 'cash_recv'
+                THEN pg_catalog.scale(0::numeric::pg_catalog.money::numeric) END
+    FROM used JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) used.oid
+    LEFT JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.typreceive::pg_catalog.oid
+    LEFT JOIN pg_catalog.pg_type e ON e.oid OPERATOR(pg_catalog.=) t.typelem";
 
 /// The attributes of composite types, by the relations that stand for these types.
 const ATTRIBUTES: &str = "
-    SELECT a.attrelid, a.attname::text, a.atttypid, a.atttypmod
+    SELECT a.attrelid, a.attname::pg_catalog.text, a.atttypid, a.atttypmod
     FROM pg_catalog.pg_attribute a
-    WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND a.attnum OPERATOR(pg_catalog.>) 0
+      AND NOT a.attisdropped
     ORDER BY a.attrelid, a.attnum";
 
 fn qualified_name(schema: String, name: String) -> Result<QualifiedName> {

@@ -12,6 +12,7 @@ use tokio_postgres::config::{Host, TargetSessionAttrs};
 use super::password::{Password, PasswordSource};
 use super::tls::{Parameters, Tls};
 use crate::error::{Error, Result};
+use crate::plan::Ident;
 
 /// Where PostgreSQL is and who we are there. `Debug` and `Display` never show the password.
 #[derive(Clone)]
@@ -20,6 +21,7 @@ pub struct ConnectionConfig {
     parameters: Parameters,
     tls: Tls,
     password: Option<Arc<Password>>,
+    role: Option<Ident>,
 }
 
 /// Whether they say the same; the files they name are not compared.
@@ -29,6 +31,7 @@ impl PartialEq for ConnectionConfig {
         self.driver == other.driver
             && self.parameters == other.parameters
             && source(self) == source(other)
+            && self.role == other.role
     }
 }
 
@@ -59,6 +62,7 @@ impl ConnectionConfig {
             parameters,
             tls,
             password: None,
+            role: None,
         })
     }
 
@@ -78,14 +82,14 @@ impl ConnectionConfig {
         self
     }
 
-    /// Takes a role after the login, as `SET ROLE` does: what is made belongs to it, and its rights count.
-    pub fn with_role(mut self, role: &str) -> Self {
-        // Blanks end an option, unless a backslash is before them (PostgreSQL manual, 34.1.2).
-        let escaped = role.replace('\\', "\\\\").replace(' ', "\\ ");
-        let before = self.driver.get_options().unwrap_or_default();
-        let options = format!("{before} -c role={escaped}");
-        self.driver.options(options.trim_start());
-        self
+    /// Has each transaction take a role after the login: what is made belongs to it, and its rights count. It is
+    /// set by SQL, since poolers refuse or drop what is asked for at the start of a connection.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when no role can have this name.
+    pub fn with_role(mut self, role: &str) -> Result<Self> {
+        self.role = Some(Ident::new(role)?);
+        Ok(self)
     }
 
     /// As [`ConnectionConfig::parse`], with the environment of the process.
@@ -105,6 +109,10 @@ impl ConnectionConfig {
 
     pub(super) fn password(&self) -> Option<&Arc<Password>> {
         self.password.as_ref()
+    }
+
+    pub(super) fn role(&self) -> Option<&Ident> {
+        self.role.as_ref()
     }
 
     pub(super) fn tls(&self) -> &Tls {
@@ -294,6 +302,17 @@ mod tests {
         check("Postgres://u:s3cret@h/db?sslmode=x", &[], Err("scheme"));
         check(" postgres://u:s3cret@h/db?a=b", &[], Err("blank"));
         check("postgres://u@h/db?s3cret=b", &[], Err("parameters"));
+    }
+
+    #[test]
+    fn a_role_is_not_asked_for_at_the_start_of_a_connection() {
+        let config = ConnectionConfig::parse("host=db user=u options='-c jit=off'", |_| None);
+        let config = config.and_then(|config| config.with_role("etl")).unwrap();
+        assert_eq!(config.driver().get_options(), Some("-c jit=off"));
+        assert_eq!(
+            config.role().map(ToString::to_string),
+            Some("etl".to_owned())
+        );
     }
 
     #[test]

@@ -39,13 +39,15 @@ impl CopySink {
         let statement = sql::copy_in(table, columns);
         let connection = transaction.connection()?;
         let heard = connection.listen();
-        let explain = |error: tokio_postgres::Error| connection.explain(&error).with_table(table);
         // The driver's one way to copy takes a statement with a name. The name is closed when `prepared` is
-        // dropped, at the end of this function: on the wire after the rows, and before what ends the transaction.
+        // dropped, with the future below: on the wire after the rows, and before what ends the transaction.
         // Behind a pooler the next transaction of this connection may be on another server.
-        let prepared = connection.prepare(&statement).await.map_err(explain)?;
-        let sink = connection.client().copy_in(&prepared).await;
-        let sink = sink.map_err(explain)?;
+        let copying = async {
+            let prepared = connection.prepare(&statement).await?;
+            connection.client().copy_in(&prepared).await
+        };
+        let sink = transaction.on_rows(copying).await;
+        let sink = sink.map_err(|error| error.with_table(table))?;
         Ok(Self {
             sink: Box::pin(sink),
             heard,

@@ -52,8 +52,8 @@ pub async fn copy_obstacle(
         .query_one(
             "SELECT CASE WHEN pg_catalog.row_security_active(c.oid)
                          THEN 'row-level security is in force for the server''s role'
-                         WHEN c.relkind = 'v' THEN 'it is a view' END
-             FROM pg_catalog.pg_class c WHERE c.oid = $1",
+                         WHEN c.relkind OPERATOR(pg_catalog.=) 'v' THEN 'it is a view' END
+             FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1",
             &[&relation.oid],
         )
         .await?;
@@ -62,8 +62,11 @@ pub async fn copy_obstacle(
 
 /// `tgtype` has bit 2 for INSERT (`TRIGGER_TYPE_INSERT`, catalog/pg_trigger.h).
 const EFFECTS: &str = "
-    SELECT ARRAY(SELECT t.tgname::text FROM pg_catalog.pg_trigger t
-                 WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype::int & 4 <> 0
+    SELECT ARRAY(SELECT t.tgname::pg_catalog.text FROM pg_catalog.pg_trigger t
+                 WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT t.tgisinternal
+                   AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
+                   AND (t.tgtype::int OPERATOR(pg_catalog.&) 4) OPERATOR(pg_catalog.<>) 0
                  ORDER BY t.tgname),
-           pg_catalog.row_security_active(c.oid), c.relhasrules AND c.relkind <> 'v', c.relkind = 'p', c.relkind = 'v'
-    FROM pg_catalog.pg_class c WHERE c.oid = $1";
+           pg_catalog.row_security_active(c.oid), c.relhasrules AND c.relkind OPERATOR(pg_catalog.<>) 'v',
+           c.relkind OPERATOR(pg_catalog.=) 'p', c.relkind OPERATOR(pg_catalog.=) 'v'
+    FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1";

@@ -35,6 +35,8 @@ pub struct ServerFacts {
     pub is_local: bool,
     /// `UTF8`.
     pub encoding: String,
+    /// Where `default_transaction_read_only` comes from, where it is on: `database`, `user`, `configuration file`.
+    pub read_only_by: Option<String>,
     /// Settings of the role that end a long COPY, with their values.
     pub timeouts: Vec<String>,
 }
@@ -104,6 +106,7 @@ pub async fn server_facts(transaction: &Transaction) -> Result<ServerFacts> {
         tls: row.get("tls"),
         is_local: row.get("is_local"),
         encoding: row.get("encoding"),
+        read_only_by: row.get("read_only_by"),
         timeouts: row.get("timeouts"),
     })
 }
@@ -120,44 +123,54 @@ pub async fn unique_keys(transaction: &Transaction, table_oid: u32) -> Result<Ve
 const FACTS: &str = "
     WITH limits(most, reason) AS (
         SELECT pg_catalog.current_setting('max_connections')::bigint
-               - CASE WHEN r.rolsuper THEN 0
-                 ELSE pg_catalog.current_setting('superuser_reserved_connections')::bigint
-                      + COALESCE(pg_catalog.current_setting('reserved_connections', true)::bigint, 0) END,
+               OPERATOR(pg_catalog.-) CASE WHEN r.rolsuper THEN 0
+                 ELSE pg_catalog.current_setting('superuser_reserved_connections')::bigint OPERATOR(pg_catalog.+)
+                      COALESCE(pg_catalog.current_setting('reserved_connections', true)::bigint, 0) END,
                'max_connections'
-        FROM pg_catalog.pg_roles r WHERE r.rolname = session_user
+        FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) session_user
         UNION ALL
-        SELECT r.rolconnlimit, 'the connection limit of role ' || pg_catalog.quote_ident(r.rolname)
+        SELECT r.rolconnlimit, pg_catalog.concat('the connection limit of role ', pg_catalog.quote_ident(r.rolname))
         FROM pg_catalog.pg_roles r
-        WHERE r.rolname = session_user AND r.rolconnlimit >= 0 AND NOT r.rolsuper
+        WHERE r.rolname OPERATOR(pg_catalog.=) session_user AND r.rolconnlimit OPERATOR(pg_catalog.>=) 0
+          AND NOT r.rolsuper
         UNION ALL
         SELECT d.datconnlimit, 'the connection limit of the database'
         FROM pg_catalog.pg_database d
-        WHERE d.datname = pg_catalog.current_database() AND d.datconnlimit >= 0),
+        WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+          AND d.datconnlimit OPERATOR(pg_catalog.>=) 0),
     ledger(tables) AS (
         SELECT ARRAY(SELECT c.oid FROM pg_catalog.pg_class c
-                     WHERE c.relnamespace = pg_catalog.to_regnamespace('pgflight')
-                       AND c.relname IN ('migration', 'write', 'attempt', 'heartbeat', 'watch', 'sink')))
+                     WHERE c.relnamespace OPERATOR(pg_catalog.=)
+                           pg_catalog.to_regnamespace('pgflight')::pg_catalog.oid
+                       AND c.relname OPERATOR(pg_catalog.=)
+                           ANY (ARRAY['migration', 'write', 'attempt', 'heartbeat', 'watch', 'sink'])))
     SELECT pg_catalog.current_setting('server_version_num')::integer AS version_number,
            pg_catalog.current_setting('server_version') AS version,
            pg_catalog.quote_ident(current_user) AS role,
            pg_catalog.quote_ident(session_user) AS login,
            pg_catalog.quote_ident(pg_catalog.current_database()) AS database,
-           EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                   WHERE n.nspname = 'pgflight' AND c.relname = 'migration') AS has_ledger,
+           EXISTS (SELECT FROM pg_catalog.pg_class c
+                   JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+                   WHERE n.nspname OPERATOR(pg_catalog.=) 'pgflight'
+                     AND c.relname OPERATOR(pg_catalog.=) 'migration') AS has_ledger,
            COALESCE((SELECT pg_catalog.has_schema_privilege(n.oid, 'CREATE, USAGE')
-                     FROM pg_catalog.pg_namespace n WHERE n.nspname = 'pgflight'),
+                     FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) 'pgflight'),
                     pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')) AS may_make_ledger,
            COALESCE((SELECT pg_catalog.bool_and(pg_catalog.pg_has_role(c.relowner, 'USAGE'))
-                     FROM pg_catalog.pg_class c WHERE c.oid = ANY (ledger.tables)), false) AS owns_ledger,
+                     FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) ANY (ledger.tables)),
+                    false) AS owns_ledger,
            COALESCE((SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE')
                             AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-                     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                     WHERE n.nspname = 'pgflight' AND c.relname = 'migration'), false) AS may_read,
-           ARRAY(SELECT need || ' ON SCHEMA pgflight'
+                     FROM pg_catalog.pg_class c
+                     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+                     WHERE n.nspname OPERATOR(pg_catalog.=) 'pgflight'
+                       AND c.relname OPERATOR(pg_catalog.=) 'migration'), false) AS may_read,
+           ARRAY(SELECT pg_catalog.concat(need, ' ON SCHEMA pgflight')
                  FROM pg_catalog.unnest(ARRAY['USAGE', 'CREATE']) need, pg_catalog.pg_namespace n
-                 WHERE n.nspname = 'pgflight' AND NOT pg_catalog.has_schema_privilege(n.oid, need)
+                 WHERE n.nspname OPERATOR(pg_catalog.=) 'pgflight'
+                   AND NOT pg_catalog.has_schema_privilege(n.oid, need)
                  UNION ALL
-                 SELECT need || ' ON ALL TABLES IN SCHEMA pgflight'
+                 SELECT pg_catalog.concat(need, ' ON ALL TABLES IN SCHEMA pgflight')
                  FROM pg_catalog.unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) need
                  WHERE EXISTS (SELECT FROM pg_catalog.unnest(ledger.tables) t
                                WHERE NOT pg_catalog.has_table_privilege(t, need))) AS lacking,
@@ -165,24 +178,31 @@ const FACTS: &str = "
            (SELECT most FROM limits ORDER BY most LIMIT 1) AS max_connections,
            (SELECT reason FROM limits ORDER BY most LIMIT 1) AS limited_by,
            (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity
-            WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()) AS in_use,
+            WHERE backend_type OPERATOR(pg_catalog.=) 'client backend'
+              AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()) AS in_use,
            pg_catalog.current_setting('max_prepared_transactions')::bigint AS max_prepared,
            (SELECT s.version FROM pg_catalog.pg_stat_ssl s
-            WHERE s.pid = pg_catalog.pg_backend_pid() AND s.ssl) AS tls,
-           COALESCE(pg_catalog.inet_server_addr() <<= '127.0.0.0/8' OR pg_catalog.inet_server_addr() = '::1',
-                    true) AS is_local,
+            WHERE s.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND s.ssl) AS tls,
+           COALESCE(pg_catalog.inet_server_addr() OPERATOR(pg_catalog.<<=) '127.0.0.0/8'
+                    OR pg_catalog.inet_server_addr() OPERATOR(pg_catalog.=) '::1', true) AS is_local,
            pg_catalog.current_setting('server_encoding') AS encoding,
-           ARRAY(SELECT s.name || ' = ' || pg_catalog.current_setting(s.name)
+           (SELECT s.source FROM pg_catalog.pg_settings s
+            WHERE s.name OPERATOR(pg_catalog.=) 'default_transaction_read_only'
+              AND s.setting OPERATOR(pg_catalog.=) 'on') AS read_only_by,
+           ARRAY(SELECT pg_catalog.concat(s.name, ' = ', pg_catalog.current_setting(s.name))
                  FROM pg_catalog.pg_settings s
-                 WHERE s.name IN ('statement_timeout', 'transaction_timeout') AND s.setting <> '0'
+                 WHERE s.name OPERATOR(pg_catalog.=) ANY (ARRAY['statement_timeout', 'transaction_timeout'])
+                   AND s.setting OPERATOR(pg_catalog.<>) '0'
                  ORDER BY s.name) AS timeouts
     FROM ledger";
 
 const UNIQUE_KEYS: &str = "
     SELECT (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY k.number)
-            FROM pg_catalog.unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) WITH ORDINALITY k(attnum, number)
-            JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum)
+            FROM pg_catalog.unnest((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1])
+                 WITH ORDINALITY k(attnum, number)
+            JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
+             AND a.attnum OPERATOR(pg_catalog.=) k.attnum)
     FROM pg_catalog.pg_index i
-    WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
+    WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
       AND i.indpred IS NULL AND i.indexprs IS NULL
     ORDER BY i.indisprimary DESC, i.indexrelid";

@@ -58,12 +58,14 @@ pub async fn begin(transaction: &Transaction, write: &NewWrite) -> Result<bool> 
 pub async fn count_open_writes(transaction: &Transaction, principal: &str) -> Result<u64> {
     transaction
         .query_one(
-            "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('pgflight.principal:' || $1::text, 0))",
+            "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(
+                 pg_catalog.concat('pgflight.principal:', $1::pg_catalog.text), 0))",
             &[&principal],
         )
         .await?;
-    let statement =
-        "SELECT pg_catalog.count(*) FROM pgflight.write WHERE state = 'open' AND principal = $1";
+    let statement = "
+        SELECT pg_catalog.count(*) FROM pgflight.write
+        WHERE state OPERATOR(pg_catalog.=) 'open' AND principal OPERATOR(pg_catalog.=) $1";
     let row = transaction.query_one(statement, &[&principal]).await?;
     Ok(from_bigint(row.get(0)))
 }
@@ -88,12 +90,16 @@ pub async fn recent_writes(transaction: &Transaction, limit: u32) -> Result<Vec<
                 w.staging_name, w.publish, w.state, w.reason, w.created_at, w.finished_at, w.columns, w.principal,
                 w.staging_oid, w.staging_columns,
                 w.driver, w.sink_id, w.sink_run, w.sink_batch,
-                w.row_count + open.row_count AS row_count, w.byte_count + open.byte_count AS byte_count,
-                w.attempt_count + open.attempt_count AS attempt_count
+                w.row_count OPERATOR(pg_catalog.+) open.row_count AS row_count,
+                w.byte_count OPERATOR(pg_catalog.+) open.byte_count AS byte_count,
+                w.attempt_count OPERATOR(pg_catalog.+) open.attempt_count AS attempt_count
             FROM recent w CROSS JOIN LATERAL (
-                SELECT coalesce(sum(row_count), 0)::bigint AS row_count,
-                    coalesce(sum(byte_count), 0)::bigint AS byte_count, count(*)::integer AS attempt_count
-                FROM pgflight.attempt a WHERE w.state = 'open' AND a.write_id = w.write_id) open) write
+                SELECT COALESCE(pg_catalog.sum(row_count), 0)::bigint AS row_count,
+                    COALESCE(pg_catalog.sum(byte_count), 0)::bigint AS byte_count,
+                    pg_catalog.count(*)::integer AS attempt_count
+                FROM pgflight.attempt a
+                WHERE w.state OPERATOR(pg_catalog.=) 'open'
+                  AND a.write_id OPERATOR(pg_catalog.=) w.write_id) open) write
          ORDER BY write.created_at DESC"
     );
     let rows = transaction.query(&statement, &[&i64::from(limit)]).await;
@@ -106,7 +112,7 @@ pub async fn recent_writes(transaction: &Transaction, limit: u32) -> Result<Vec<
 /// # Errors
 /// What PostgreSQL said.
 pub async fn count_writes(transaction: &Transaction) -> Result<Vec<(WriteState, u64)>> {
-    let counted = "SELECT state, count(*) FROM pgflight.write GROUP BY state";
+    let counted = "SELECT state, pg_catalog.count(*) FROM pgflight.write GROUP BY state";
     let rows = transaction.query(counted, &[]).await?;
     let counted: Result<Vec<_>> = rows
         .iter()
@@ -145,7 +151,8 @@ pub async fn record_attempt(
 ) -> Result<bool> {
     let fence = transaction
         .query_opt(
-            "SELECT 1 FROM pgflight.write WHERE write_id = $1 AND state = 'open' FOR SHARE",
+            "SELECT 1 FROM pgflight.write
+             WHERE write_id OPERATOR(pg_catalog.=) $1 AND state OPERATOR(pg_catalog.=) 'open' FOR SHARE",
             &[&write_id],
         )
         .await?;
@@ -156,7 +163,8 @@ pub async fn record_attempt(
         .execute(
             "INSERT INTO pgflight.attempt
                 (write_id, attempt_id, partition_id, row_count, byte_count, xact_id, gid, prepared_xact_id)
-             VALUES ($1, $2, $3, $4, $5, $6::text::xid, $7, $8::text::pg_catalog.xid8)",
+             VALUES ($1, $2, $3, $4, $5, $6::pg_catalog.text::pg_catalog.xid, $7,
+                     $8::pg_catalog.text::pg_catalog.xid8)",
             &[
                 &write_id,
                 &attempt.attempt_id,
@@ -217,7 +225,8 @@ pub async fn find_attempt(
     let row = transaction
         .query_opt(
             &format!(
-                "SELECT {ATTEMPT_COLUMNS} FROM pgflight.attempt WHERE write_id = $1 AND attempt_id = $2"
+                "SELECT {ATTEMPT_COLUMNS} FROM pgflight.attempt
+                 WHERE write_id OPERATOR(pg_catalog.=) $1 AND attempt_id OPERATOR(pg_catalog.=) $2"
             ),
             &[&write_id, &attempt_id],
         )
@@ -232,7 +241,9 @@ pub async fn find_attempt(
 pub async fn attempts(transaction: &Transaction, write_id: &str) -> Result<Vec<Attempt>> {
     let rows = transaction
         .query(
-            &format!("SELECT {ATTEMPT_COLUMNS} FROM pgflight.attempt WHERE write_id = $1"),
+            &format!(
+                "SELECT {ATTEMPT_COLUMNS} FROM pgflight.attempt WHERE write_id OPERATOR(pg_catalog.=) $1"
+            ),
             &[&write_id],
         )
         .await?;
@@ -253,13 +264,15 @@ pub async fn commit(
     let updated = transaction
         .execute(
             "WITH accepted AS (
-                UPDATE pgflight.attempt SET accepted = true WHERE write_id = $1 AND gid = ANY($6::text[])
+                UPDATE pgflight.attempt SET accepted = true
+                WHERE write_id OPERATOR(pg_catalog.=) $1
+                  AND gid OPERATOR(pg_catalog.=) ANY ($6::pg_catalog.text[])
                 RETURNING 1)
              UPDATE pgflight.write
              SET state = CASE WHEN EXISTS (SELECT FROM accepted) THEN 'committing' ELSE 'committed' END,
                  finished_at = CASE WHEN NOT EXISTS (SELECT FROM accepted) THEN pg_catalog.clock_timestamp() END,
                  row_count = $2, byte_count = $3, attempt_count = $4, reason = $5
-             WHERE write_id = $1 AND state = 'open'",
+             WHERE write_id OPERATOR(pg_catalog.=) $1 AND state OPERATOR(pg_catalog.=) 'open'",
             &[
                 &write_id,
                 &to_bigint(decision.row_count),
@@ -285,7 +298,7 @@ pub async fn commit(
 pub async fn committing_writes(transaction: &Transaction) -> Result<Vec<String>> {
     let rows = transaction
         .query(
-            "SELECT write_id FROM pgflight.write WHERE state = 'committing'",
+            "SELECT write_id FROM pgflight.write WHERE state OPERATOR(pg_catalog.=) 'committing'",
             &[],
         )
         .await?;
@@ -310,7 +323,7 @@ pub async fn abort(
              VALUES ($1, '', '', '', 'nothing', 'aborted', $2, $3, pg_catalog.clock_timestamp())
              ON CONFLICT (write_id) DO UPDATE
                 SET state = 'aborted', reason = EXCLUDED.reason, finished_at = EXCLUDED.finished_at
-                WHERE pgflight.write.state = 'open'",
+                WHERE pgflight.write.state OPERATOR(pg_catalog.=) 'open'",
             &[&write_id, &reason, &principal],
         )
         .await?;
@@ -322,8 +335,9 @@ async fn select_write(
     write_id: &str,
     locking: &str,
 ) -> Result<Option<LedgerWrite>> {
-    let statement =
-        format!("SELECT {WRITE_COLUMNS} FROM pgflight.write WHERE write_id = $1 {locking}");
+    let statement = format!(
+        "SELECT {WRITE_COLUMNS} FROM pgflight.write WHERE write_id OPERATOR(pg_catalog.=) $1 {locking}"
+    );
     let row = transaction.query_opt(&statement, &[&write_id]).await;
     let row = row.map_err(explain_old)?;
     row.as_ref().map(read_write).transpose()

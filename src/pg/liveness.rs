@@ -21,7 +21,8 @@ pub async fn hear_driver(
         .query(
             "WITH open AS (
                 SELECT write_id, created_at FROM pgflight.write
-                WHERE state = 'open' AND driver = $2 AND COALESCE(principal, '') = $1),
+                WHERE state OPERATOR(pg_catalog.=) 'open' AND driver OPERATOR(pg_catalog.=) $2
+                  AND COALESCE(principal, '') OPERATOR(pg_catalog.=) $1),
              heard AS (
                 INSERT INTO pgflight.heartbeat (principal, driver) SELECT $1, $2 WHERE EXISTS (SELECT FROM open)
                 ON CONFLICT (principal, driver) DO UPDATE SET heard_at = pg_catalog.clock_timestamp())
@@ -45,7 +46,7 @@ pub async fn hear_driver_again(
     transaction
         .execute(
             "UPDATE pgflight.heartbeat SET heard_at = pg_catalog.clock_timestamp()
-             WHERE principal = $1 AND driver = $2",
+             WHERE principal OPERATOR(pg_catalog.=) $1 AND driver OPERATOR(pg_catalog.=) $2",
             &[&principal.unwrap_or_default(), &driver],
         )
         .await
@@ -64,7 +65,8 @@ pub async fn set_driver(
     transaction
         .execute(
             "UPDATE pgflight.write SET driver = $2
-             WHERE write_id = $1 AND state = 'open' AND driver IS DISTINCT FROM $2",
+             WHERE write_id OPERATOR(pg_catalog.=) $1 AND state OPERATOR(pg_catalog.=) 'open'
+               AND (driver OPERATOR(pg_catalog.=) $2) IS NOT TRUE",
             &[&write_id, &driver],
         )
         .await
@@ -89,7 +91,8 @@ pub async fn keep_watch(
             "INSERT INTO pgflight.watch AS w (since, seen_at)
              SELECT t.now, t.now FROM (SELECT pg_catalog.clock_timestamp() AS now) t
              ON CONFLICT (only_row) DO UPDATE SET
-                since = CASE WHEN w.seen_at < EXCLUDED.seen_at - pg_catalog.make_interval(secs => $1)
+                since = CASE WHEN w.seen_at OPERATOR(pg_catalog.<)
+                                  (EXCLUDED.seen_at OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $1))
                              THEN EXCLUDED.seen_at ELSE w.since END,
                 seen_at = GREATEST(w.seen_at, EXCLUDED.seen_at)",
             &[&gap.as_secs_f64()],
@@ -102,7 +105,9 @@ pub async fn keep_watch(
     transaction
         .execute(
             "INSERT INTO pgflight.streaming (write_id)
-             SELECT write_id FROM pgflight.write WHERE state = 'open' AND write_id = ANY($1::text[])
+             SELECT write_id FROM pgflight.write
+             WHERE state OPERATOR(pg_catalog.=) 'open'
+               AND write_id OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[])
              ORDER BY write_id
              ON CONFLICT (write_id) DO UPDATE SET seen_at = pg_catalog.clock_timestamp()",
             &[&streaming],
@@ -121,17 +126,18 @@ pub async fn expire_drivers(transaction: &Transaction, idle: Duration) -> Result
     let rows = transaction
         .query(
             "UPDATE pgflight.write w SET state = 'aborted', finished_at = pg_catalog.clock_timestamp(),
-                 reason = 'expired: its driver was not heard for ' || $1::float8 || ' s'
+                 reason = pg_catalog.concat('expired: its driver was not heard for ', $1::pg_catalog.float8, ' s')
              FROM (
                 SELECT w.write_id
                 FROM pgflight.write w
-                JOIN pgflight.heartbeat h ON h.driver = w.driver AND h.principal = COALESCE(w.principal, '')
+                JOIN pgflight.heartbeat h ON h.driver OPERATOR(pg_catalog.=) w.driver
+                 AND h.principal OPERATOR(pg_catalog.=) COALESCE(w.principal, '')
                 CROSS JOIN pgflight.watch
-                WHERE w.state = 'open'
-                  AND GREATEST(h.heard_at, watch.since, w.created_at)
-                      < watch.seen_at - pg_catalog.make_interval(secs => $1)
+                WHERE w.state OPERATOR(pg_catalog.=) 'open'
+                  AND GREATEST(h.heard_at, watch.since, w.created_at) OPERATOR(pg_catalog.<)
+                      (watch.seen_at OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $1))
                 FOR UPDATE OF w SKIP LOCKED) expired
-             WHERE w.write_id = expired.write_id
+             WHERE w.write_id OPERATOR(pg_catalog.=) expired.write_id
              RETURNING w.write_id",
             &[&idle.as_secs_f64()],
         )
@@ -148,16 +154,20 @@ pub async fn forget_signs(transaction: &Transaction, retention: Duration) -> Res
     transaction
         .execute(
             "DELETE FROM pgflight.heartbeat h
-             WHERE h.heard_at < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1)
-               AND NOT EXISTS (SELECT FROM pgflight.write w WHERE w.state = 'open' AND w.driver = h.driver
-                                 AND COALESCE(w.principal, '') = h.principal)",
+             WHERE h.heard_at OPERATOR(pg_catalog.<)
+                   (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $1))
+               AND NOT EXISTS (SELECT FROM pgflight.write w
+                               WHERE w.state OPERATOR(pg_catalog.=) 'open'
+                                 AND w.driver OPERATOR(pg_catalog.=) h.driver
+                                 AND COALESCE(w.principal, '') OPERATOR(pg_catalog.=) h.principal)",
             &[&retention.as_secs_f64()],
         )
         .await?;
     transaction
         .execute(
             "DELETE FROM pgflight.streaming s WHERE NOT EXISTS (
-                SELECT FROM pgflight.write w WHERE w.write_id = s.write_id AND w.state = 'open')",
+                SELECT FROM pgflight.write w
+                WHERE w.write_id OPERATOR(pg_catalog.=) s.write_id AND w.state OPERATOR(pg_catalog.=) 'open')",
             &[],
         )
         .await

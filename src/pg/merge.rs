@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::equality::equalities;
 use super::sql;
 use super::staging::cast_failed;
 use super::transaction::Transaction;
@@ -88,13 +89,19 @@ pub async fn check_unique_index(
 const UNIQUE_INDEX: &str = "
     SELECT EXISTS (
         SELECT FROM pg_catalog.pg_index i
-        WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
+        WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
           AND i.indpred IS NULL AND i.indexprs IS NULL
-          AND (SELECT pg_catalog.array_agg(a.attname::text ORDER BY a.attname::text COLLATE \"C\")
+          AND (SELECT pg_catalog.array_agg(a.attname::pg_catalog.text
+                                           ORDER BY a.attname::pg_catalog.text COLLATE pg_catalog.\"C\")
                FROM pg_catalog.pg_attribute a
-               WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
-            = (SELECT pg_catalog.array_agg(k ORDER BY k COLLATE \"C\") FROM pg_catalog.unnest($2::text[]) k)),
-        EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = $1 AND relkind = 'v')";
+               WHERE a.attrelid OPERATOR(pg_catalog.=) i.indrelid
+                 AND a.attnum OPERATOR(pg_catalog.=)
+                     ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1]))
+            OPERATOR(pg_catalog.=)
+              (SELECT pg_catalog.array_agg(k ORDER BY k COLLATE pg_catalog.\"C\")
+               FROM pg_catalog.unnest($2::pg_catalog.text[]) k)),
+        EXISTS (SELECT FROM pg_catalog.pg_class
+                WHERE oid OPERATOR(pg_catalog.=) $1 AND relkind OPERATOR(pg_catalog.=) 'v')";
 
 /// Checks that PostgreSQL can tell whether keys are equal, and which of two rows is the later one.
 ///
@@ -108,7 +115,7 @@ pub async fn check_comparable(
     order_by: Option<&Ident>,
 ) -> Result<()> {
     transaction
-        .execute_all(&sql::compare_nothing(&target.name, keys, order_by))
+        .execute_all_on_rows(&sql::compare_nothing(&target.name, keys, order_by))
         .await
         .map_err(|error| {
             let error = match error.context().sqlstate.as_deref() {
@@ -162,8 +169,14 @@ pub async fn merge(transaction: &Transaction, merge: &Merge<'_>) -> Result<u64> 
             ));
         }
     }
+    // ON CONFLICT compares as the index does.
+    let equalities = match merge.action.needs_unique_index() {
+        true => Vec::new(),
+        false => equalities(transaction, merge.target, merge.keys).await?,
+    };
+    let statement = sql::merge(merge, &equalities);
     transaction
-        .execute(&sql::merge(merge), &[&merge.xact_ids])
+        .execute_on_rows(&statement, &[&merge.xact_ids])
         .await
         .map_err(|error| {
             cast_failed(error, merge.target, merge.staging).with_table(&merge.target.name)

@@ -144,7 +144,7 @@ pub async fn ensure_schema(transaction: &Transaction) -> Result<()> {
     };
     let missing: String = MIGRATIONS.iter().skip(done).copied().collect();
     transaction
-        .execute_all(&format!("{create_schema}{missing}"))
+        .define(&format!("{create_schema}{missing}"))
         .await
         .map_err(|error| {
             if error.kind() != ErrorKind::PermissionDenied {

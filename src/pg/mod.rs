@@ -1,10 +1,12 @@
 //! The PostgreSQL edge: the only place that names `tokio_postgres`; a file per concern.
 
+mod access;
 mod catalog;
 mod connect;
 mod connection;
 mod copy;
 mod effects;
+mod equality;
 mod facts;
 mod ledger;
 mod liveness;
@@ -16,6 +18,7 @@ mod pool;
 mod pooler;
 mod prepared;
 mod reap;
+mod roles;
 mod sequences;
 mod sink;
 mod sql;
@@ -30,7 +33,7 @@ mod turns;
 mod words;
 
 pub use catalog::{
-    TableLock, check_rights, find_relation, has_geometry, lock_relation, similar_relations,
+    TableLock, check_rights, find_geometry, find_relation, lock_relation, similar_relations,
     staging_relation, writable_relations,
 };
 pub use connect::ConnectionConfig;
@@ -61,9 +64,9 @@ pub use sequences::{check_sequences, move_sequences, sequence_columns};
 pub use sink::{Sink, advance_sink, last_named_batch, lock_sink, name_of_batch, update_sink};
 pub use sqlstate::show_detail;
 pub use staging::{
-    accepted_row_count, adopt_shadow, create_staging, create_temporary, definitions_of,
-    is_the_owners_alone, keep_accepted, let_role_read, lock_staging, make_shadow, new_shadow_name,
-    new_staging_name, publish_rows, record_staging, staging_change,
+    accepted_row_count, adopt_shadow, assume_role_to_fill, create_staging, create_temporary,
+    definitions_of, is_the_owners_alone, keep_accepted, let_role_fill, lock_staging, make_shadow,
+    new_shadow_name, new_staging_name, publish_rows, record_staging, staging_change,
 };
 pub use swap::{check_swappable, create_twin, swap_in};
 pub use table::{

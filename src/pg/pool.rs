@@ -13,12 +13,14 @@ use tokio_postgres::Row;
 use super::connect::ConnectionConfig;
 use super::connection::Connector;
 use super::parameter::{Parameter, typed};
+use super::roles::{Path, rows};
 use super::sql;
 use super::sqlstate::from_postgres;
 use super::transaction::Transaction;
 use super::turns::{Turn, Turns};
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::metrics::{self, Activity, Stream};
+use crate::plan::Ident;
 
 /// How many connections, and how long things may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +73,8 @@ pub struct Pool {
     turns: Turns,
     control: Connections,
     liveness: Connections,
+    /// The target's; the session's own where none.
+    role: Option<Ident>,
     address: String,
     timeouts: watch::Sender<Timeouts>,
 }
@@ -97,29 +101,51 @@ pub struct PoolUsage {
     pub limit: usize,
 }
 
-/// One connection, each statement its own transaction. Goes back to the pool when dropped.
-pub struct Session(Object<Connector>);
+/// One connection, each statement its own transaction, in the session's own role. Goes back to the pool when
+/// dropped.
+pub struct Session {
+    connection: Object<Connector>,
+    ledger_role: Option<Ident>,
+}
 
 impl Session {
     /// The process of PostgreSQL, as whoever answered the login named it.
     pub(super) fn process(&self) -> Option<i32> {
-        self.0.process()
+        self.connection.process()
     }
 
     pub(super) async fn execute_all(&self, sql: &str) -> Result<()> {
-        self.0
-            .client()
-            .batch_execute(sql)
-            .await
-            .map_err(|error| from_postgres(&error))
+        let done = self.connection.client().batch_execute(sql).await;
+        done.map_err(|error| from_postgres(&error))
     }
 
     pub(super) async fn query(&self, sql: &str, parameters: &[&dyn Parameter]) -> Result<Vec<Row>> {
-        self.0
-            .client()
-            .query_typed(sql, &typed(parameters))
-            .await
-            .map_err(|error| from_postgres(&error))
+        let client = self.connection.client();
+        let rows = client.query_typed(sql, &typed(parameters)).await;
+        rows.map_err(|error| from_postgres(&error))
+    }
+
+    /// The first column of the rows of a SELECT, which reads the ledger in the role that owns it. The setting
+    /// `pgflight.session_role` is the session's own role meanwhile.
+    ///
+    /// All of it is one message without a prepared statement, and so one transaction, of which nothing outlives
+    /// the answer, whatever becomes of it.
+    pub(super) async fn names(&self, select: &str) -> Result<Vec<String>> {
+        let role = match &self.ledger_role {
+            Some(role) => format!("{}; ", sql::set_role(role)),
+            None => String::new(),
+        };
+        let statements = format!(
+            "{}; SELECT pg_catalog.set_config('pgflight.session_role', current_user, true); {role}SELECT '', name \
+             FROM ({select}) names(name)",
+            Path::Server.statement()
+        );
+        let answers = self.connection.client().simple_query(&statements).await;
+        let rows = rows(answers.map_err(|error| from_postgres(&error))?);
+        let names = rows.iter().filter(|row| row.len() > 1);
+        Ok(names
+            .filter_map(|row| row.get(1).map(str::to_owned))
+            .collect())
     }
 }
 
@@ -168,6 +194,7 @@ impl Pool {
             turns: Turns::new(config.max_copies),
             control,
             liveness,
+            role: connection.role().cloned(),
             address: connection.to_string(),
             timeouts,
         })
@@ -209,7 +236,9 @@ impl Pool {
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when PostgreSQL is out of
-    /// reach or its turn did not come in time.
+    /// reach, its turn did not come in time, or PostgreSQL takes no writes (SQLSTATE 25006);
+    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the target's role is not
+    /// to be had.
     pub async fn begin_data(&self, write: &str, stream: &Stream) -> Result<Transaction> {
         let began = Instant::now();
         let wait_timeout = self.timeouts.borrow().wait_timeout;
@@ -263,6 +292,14 @@ impl Pool {
         self.begin(&self.control, None, None).await
     }
 
+    /// As [`Pool::begin_control`], for what writes nothing: PostgreSQL may be read-only.
+    ///
+    /// # Errors
+    /// As [`Pool::begin_data`], but for a PostgreSQL that takes no writes.
+    pub async fn begin_look(&self) -> Result<Transaction> {
+        self.begin_any(&self.control, None, None).await
+    }
+
     /// Starts a transaction for signs of life, which waits for nobody else's work. A crash of PostgreSQL may
     /// lose the last of them.
     ///
@@ -288,10 +325,27 @@ impl Pool {
     /// # Errors
     /// As [`Pool::begin_data`].
     pub async fn session(&self) -> Result<Session> {
-        Ok(Session(self.connection(&self.control).await?))
+        let session = Session {
+            connection: self.connection(&self.control).await?,
+            ledger_role: self.role.clone(),
+        };
+        // A trigger of a transaction before may have left another.
+        session.execute_all("SET role TO DEFAULT").await?;
+        Ok(session)
     }
 
     async fn begin(
+        &self,
+        pool: &Connections,
+        turn: Option<Turn>,
+        session: Option<&str>,
+    ) -> Result<Transaction> {
+        let transaction = self.begin_any(pool, turn, session).await?;
+        transaction.check_writable()?;
+        Ok(transaction)
+    }
+
+    async fn begin_any(
         &self,
         pool: &Connections,
         turn: Option<Turn>,
@@ -303,12 +357,16 @@ impl Pool {
             (timeouts.lock_timeout, timeouts.stall_timeout)
         };
         let (asked, patience) = (Instant::now(), connection.patience());
-        let begun = Transaction::begin(connection, session, lock_timeout, stall_timeout).await;
+        let begin = |connection| {
+            let role = self.role.as_ref();
+            Transaction::begin(connection, role, session, lock_timeout, stall_timeout)
+        };
+        let begun = begin(connection).await;
         let begun = match begun {
             // A connection of the pool may have died while it lay idle; a new one then serves as well.
             Err(error) if error.kind() == ErrorKind::Unavailable && asked.elapsed() < patience => {
                 let connection = self.connection(pool).await?;
-                Transaction::begin(connection, session, lock_timeout, stall_timeout).await
+                begin(connection).await
             }
             begun => begun,
         };

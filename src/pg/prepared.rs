@@ -20,7 +20,11 @@ use crate::plan::Relation;
 const PREFIX: &str = "pgflight:";
 
 /// The part of the name that says which write it is: names are shorter than write ids may be.
-const WRITE_KEY: &str = "pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to($1, 'UTF8')), 'hex'), 32)";
+fn write_key(write_id: &str) -> String {
+    format!(
+        "pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({write_id}, 'UTF8')), 'hex'), 32)"
+    )
+}
 
 /// The name of a prepared transaction: made here alone, and safe in a statement as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +36,10 @@ impl Gid {
     /// # Errors
     /// What PostgreSQL said.
     pub async fn new(transaction: &Transaction, write_id: &str) -> Result<Self> {
-        let statement =
-            format!("SELECT '{PREFIX}' || {WRITE_KEY} || ':' || pg_catalog.gen_random_uuid()");
+        let statement = format!(
+            "SELECT pg_catalog.concat('{PREFIX}', {}, ':', pg_catalog.gen_random_uuid())",
+            write_key("$1")
+        );
         Ok(Self(
             transaction
                 .query_one(&statement, &[&write_id])
@@ -80,21 +86,21 @@ pub async fn two_phase_obstacle(
 
 const OBSTACLE: &str = "
     SELECT CASE
-        WHEN pg_catalog.current_setting('max_prepared_transactions') = '0'
+        WHEN pg_catalog.current_setting('max_prepared_transactions') OPERATOR(pg_catalog.=) '0'
             THEN 'max_prepared_transactions is 0'
-        WHEN c.relkind = 'v' THEN 'it is a view'
-        WHEN c.relkind <> 'r' THEN 'it is partitioned'
-        WHEN c.relpersistence <> 'p' THEN 'it is unlogged or temporary, and a crash would empty it'
+        WHEN c.relkind OPERATOR(pg_catalog.=) 'v' THEN 'it is a view'
+        WHEN c.relkind OPERATOR(pg_catalog.<>) 'r' THEN 'it is partitioned'
+        WHEN c.relpersistence OPERATOR(pg_catalog.<>) 'p' THEN 'it is unlogged or temporary, and a crash would empty it'
         WHEN c.relrowsecurity THEN 'row-level security is enabled'
         WHEN EXISTS (SELECT FROM pg_catalog.pg_index i
-                     WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion))
+                     WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid AND (i.indisunique OR i.indisexclusion))
             THEN 'it has a unique index or an exclusion constraint'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid)
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid)
             THEN 'it has triggers or foreign keys'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid)
             THEN 'it has rules'
     END
-    FROM pg_catalog.pg_class c WHERE c.oid = $1";
+    FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1";
 
 /// Reserves one of the places for prepared transactions for this transaction; false when all are taken.
 ///
@@ -109,8 +115,9 @@ pub async fn reserve_place(transaction: &Transaction) -> Result<bool> {
         SELECT EXISTS (
             SELECT FROM pg_catalog.generate_series(1,
                 pg_catalog.current_setting('max_prepared_transactions')::integer
-                - (SELECT pg_catalog.count(*)::integer FROM pg_catalog.pg_prepared_xacts
-                   WHERE gid NOT LIKE 'pgflight:%' OR database <> pg_catalog.current_database())) place
+                OPERATOR(pg_catalog.-) (SELECT pg_catalog.count(*)::integer FROM pg_catalog.pg_prepared_xacts
+                   WHERE NOT pg_catalog.starts_with(gid, 'pgflight:')
+                      OR database OPERATOR(pg_catalog.<>) pg_catalog.current_database())) place
             WHERE pg_catalog.pg_try_advisory_xact_lock($1, place))";
     let row = transaction.query_one(statement, &[&PLACES]).await?;
     Ok(row.get(0))
@@ -124,6 +131,9 @@ const PLACES: i32 = 0x7067_666c;
 /// [`Outcome::RolledBack`] with [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when all
 /// places for prepared transactions are taken.
 pub async fn prepare(transaction: Transaction, gid: &Gid) -> Outcome {
+    if let Err(error) = transaction.resume_session_role().await {
+        return Outcome::RolledBack(error);
+    }
     match transaction
         .end_with(&format!("PREPARE TRANSACTION '{}'", gid.0))
         .await
@@ -150,7 +160,8 @@ pub async fn prepare(transaction: Transaction, gid: &Gid) -> Outcome {
 /// What PostgreSQL said.
 pub async fn count_prepared(transaction: &Transaction, gids: &[String]) -> Result<usize> {
     let statement = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts
-                     WHERE database = pg_catalog.current_database() AND gid = ANY($1::text[])";
+                     WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database()
+                       AND gid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[])";
     let count: i64 = transaction.query_one(statement, &[&gids]).await?.get(0);
     Ok(usize::try_from(count).unwrap_or(0))
 }
@@ -161,10 +172,15 @@ pub async fn count_prepared(transaction: &Transaction, gids: &[String]) -> Resul
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) with the role that may.
 pub async fn check_can_end(transaction: &Transaction, gids: &[String]) -> Result<()> {
     let statement = "
-        SELECT pg_catalog.min(owner::text) FROM pg_catalog.pg_prepared_xacts
-        WHERE database = pg_catalog.current_database() AND gid = ANY($1::text[])
-          AND owner <> current_user AND pg_catalog.current_setting('is_superuser') <> 'on'";
-    let owner: Option<String> = transaction.query_one(statement, &[&gids]).await?.get(0);
+        SELECT pg_catalog.min(x.owner::pg_catalog.text)
+        FROM pg_catalog.pg_prepared_xacts x, pg_catalog.pg_roles r
+        WHERE x.database OPERATOR(pg_catalog.=) pg_catalog.current_database()
+          AND x.gid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[])
+          AND x.owner OPERATOR(pg_catalog.<>) r.rolname
+          AND r.rolname OPERATOR(pg_catalog.=) $2::pg_catalog.text AND NOT r.rolsuper";
+    let role = transaction.session_role()?.as_str();
+    let row = transaction.query_one(statement, &[&gids, &role]).await?;
+    let owner: Option<String> = row.get(0);
     match owner {
         None => Ok(()),
         Some(owner) => Err(Error::permission_denied(format!(
@@ -180,7 +196,7 @@ pub async fn check_can_end(transaction: &Transaction, gids: &[String]) -> Result
 /// # Errors
 /// What PostgreSQL said.
 pub async fn commit_prepared(session: &Session, write_id: &str) -> Result<bool> {
-    end_all(session, ACCEPTED, Some(write_id), "COMMIT PREPARED").await
+    end_all(session, &accepted(write_id), "COMMIT PREPARED").await
 }
 
 /// Rolls back what nobody will accept: attempts of writes that have ended, or were decided without them.
@@ -189,7 +205,7 @@ pub async fn commit_prepared(session: &Session, write_id: &str) -> Result<bool> 
 /// # Errors
 /// What PostgreSQL said.
 pub async fn roll_back_prepared(session: &Session, write_id: Option<&str>) -> Result<bool> {
-    end_all(session, UNWANTED, write_id, "ROLLBACK PREPARED").await
+    end_all(session, &unwanted(write_id), "ROLLBACK PREPARED").await
 }
 
 /// Rolls back one that was prepared and could not be recorded.
@@ -239,16 +255,19 @@ pub async fn prepared_transactions(
     // Ids of writes are compared only where there is something to compare with.
     let rows = transaction
         .query(
-            "SELECT p.gid, COALESCE(w.write_id, ''), w.state, (p.prepared AT TIME ZONE 'UTC')::text || 'Z',
-                    pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - p.prepared),
+            "SELECT p.gid, COALESCE(w.write_id, ''), w.state,
+                    pg_catalog.concat((p.prepared AT TIME ZONE 'UTC')::pg_catalog.text, 'Z'),
+                    pg_catalog.date_part('epoch',
+                                         pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.prepared),
                     p.count
              FROM (SELECT gid, prepared, pg_catalog.count(*) OVER () AS count
                    FROM pg_catalog.pg_prepared_xacts
-                   WHERE gid ~ '^pgflight:[0-9a-f]{32}:[0-9a-f-]{36}$' AND database = pg_catalog.current_database()
+                   WHERE gid OPERATOR(pg_catalog.~) '^pgflight:[0-9a-f]{32}:[0-9a-f-]{36}$'
+                     AND database OPERATOR(pg_catalog.=) pg_catalog.current_database()
                    ORDER BY prepared LIMIT $1) p
              LEFT JOIN pgflight.write w
                     ON pg_catalog.split_part(p.gid, ':', 2)
-                     = pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(
+                     OPERATOR(pg_catalog.=) pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(
                            pg_catalog.convert_to(w.write_id, 'UTF8')), 'hex'), 32)
              ORDER BY p.prepared",
             &[&i64::from(limit)],
@@ -274,39 +293,52 @@ pub async fn prepared_transactions(
     })
 }
 
-const ACCEPTED: &str = "
-    SELECT p.gid
-    FROM pgflight.write w
-    JOIN pgflight.attempt a ON a.write_id = w.write_id AND a.accepted
-    JOIN pg_catalog.pg_prepared_xacts p ON p.gid = a.gid AND p.database = pg_catalog.current_database()
-    WHERE w.write_id = $1 AND w.state = 'committing'";
+/// A text in a statement without parameters: safe however PostgreSQL reads strings.
+fn text(value: &str) -> String {
+    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("pg_catalog.convert_from(pg_catalog.decode('{hex}', 'hex'), 'UTF8')")
+}
 
-const UNWANTED: &str = "
-    SELECT p.gid
-    FROM pg_catalog.pg_prepared_xacts p
-    LEFT JOIN pgflight.write w
-           ON pg_catalog.split_part(p.gid, ':', 2)
-            = pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(
-                  pg_catalog.convert_to(w.write_id, 'UTF8')), 'hex'), 32)
-    LEFT JOIN pgflight.attempt a ON a.write_id = w.write_id AND a.gid = p.gid
-    WHERE p.gid ~ '^pgflight:[0-9a-f]{32}:[0-9a-f-]{36}$' AND p.database = pg_catalog.current_database()
-      -- Those of another role are for servers that log in as it.
-      AND (p.owner = current_user OR pg_catalog.current_setting('is_superuser') = 'on')
-      AND ($1::text IS NULL OR w.write_id = $1)
-      AND CASE w.state WHEN 'open' THEN false
-                       WHEN 'committing' THEN a.accepted IS NOT TRUE
-                       ELSE true END";
+fn accepted(write_id: &str) -> String {
+    format!(
+        "SELECT p.gid
+         FROM pgflight.write w
+         JOIN pgflight.attempt a ON a.write_id OPERATOR(pg_catalog.=) w.write_id AND a.accepted
+         JOIN pg_catalog.pg_prepared_xacts p ON p.gid OPERATOR(pg_catalog.=) a.gid
+          AND p.database OPERATOR(pg_catalog.=) pg_catalog.current_database()
+         WHERE w.write_id OPERATOR(pg_catalog.=) {} AND w.state OPERATOR(pg_catalog.=) 'committing'",
+        text(write_id)
+    )
+}
+
+/// Those of another role are for servers that log in as it; a superuser may end them all.
+fn unwanted(write_id: Option<&str>) -> String {
+    let of_write = match write_id {
+        Some(write_id) => format!("AND w.write_id OPERATOR(pg_catalog.=) {}", text(write_id)),
+        None => String::new(),
+    };
+    format!(
+        "SELECT p.gid
+         FROM pg_catalog.pg_roles r
+         JOIN pg_catalog.pg_prepared_xacts p ON p.owner OPERATOR(pg_catalog.=) r.rolname OR r.rolsuper
+         LEFT JOIN pgflight.write w ON pg_catalog.split_part(p.gid, ':', 2) OPERATOR(pg_catalog.=) {}
+         LEFT JOIN pgflight.attempt a ON a.write_id OPERATOR(pg_catalog.=) w.write_id
+          AND a.gid OPERATOR(pg_catalog.=) p.gid
+         WHERE r.rolname OPERATOR(pg_catalog.=) pg_catalog.current_setting('pgflight.session_role')
+           AND p.gid OPERATOR(pg_catalog.~) '^pgflight:[0-9a-f]{{32}}:[0-9a-f-]{{36}}$'
+           AND p.database OPERATOR(pg_catalog.=) pg_catalog.current_database() {of_write}
+           AND CASE WHEN w.state OPERATOR(pg_catalog.=) 'open' THEN false
+                    WHEN w.state OPERATOR(pg_catalog.=) 'committing' THEN a.accepted IS NOT TRUE
+                    ELSE true END",
+        write_key("w.write_id")
+    )
+}
 
 /// Asks for names and ends each, in one session: after a failover the answer may be another server's.
-async fn end_all(
-    session: &Session,
-    select: &str,
-    write_id: Option<&str>,
-    how: &str,
-) -> Result<bool> {
+async fn end_all(session: &Session, select: &str, how: &str) -> Result<bool> {
     let mut all = true;
-    for row in session.query(select, &[&write_id]).await? {
-        let gid = Gid::from_catalog(row.get(0))?;
+    for name in session.names(select).await? {
+        let gid = Gid::from_catalog(name)?;
         match session.execute_all(&format!("{how} '{}'", gid.0)).await {
             Ok(()) => {}
             // Another server was faster.

@@ -32,23 +32,28 @@ pub async fn expire_writes(
     let rows = transaction
         .query(
             "UPDATE pgflight.write w SET state = 'aborted', finished_at = pg_catalog.clock_timestamp(),
-                 reason = 'expired: nothing was heard of it for ' || expired.ttl || ' s'
+                 reason = pg_catalog.concat('expired: nothing was heard of it for ', expired.ttl, ' s')
              FROM (
                 SELECT w.write_id, t.ttl
                 FROM pgflight.write w,
                      LATERAL (SELECT pg_catalog.max(a.done_at) AS done_at, pg_catalog.max(a.gid) IS NOT NULL AS prepared
-                              FROM pgflight.attempt a WHERE a.write_id = w.write_id) last,
+                              FROM pgflight.attempt a WHERE a.write_id OPERATOR(pg_catalog.=) w.write_id) last,
                      LATERAL (SELECT pg_catalog.max(s.seen_at) AS seen_at
-                              FROM pgflight.streaming s WHERE s.write_id = w.write_id) stream,
-                     LATERAL (SELECT CASE WHEN pg_catalog.starts_with(w.write_id, $4) THEN LEAST($1::float8, $3::float8)
-                                          WHEN last.prepared THEN $2::float8 ELSE $1::float8 END AS ttl) t
-                WHERE w.state = 'open'
-                  AND GREATEST(w.created_at, last.done_at, stream.seen_at)
-                      < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => t.ttl)
+                              FROM pgflight.streaming s
+                              WHERE s.write_id OPERATOR(pg_catalog.=) w.write_id) stream,
+                     LATERAL (SELECT CASE WHEN pg_catalog.starts_with(w.write_id, $4)
+                                          THEN LEAST($1::pg_catalog.float8, $3::pg_catalog.float8)
+                                          WHEN last.prepared THEN $2::pg_catalog.float8
+                                          ELSE $1::pg_catalog.float8 END AS ttl) t
+                WHERE w.state OPERATOR(pg_catalog.=) 'open'
+                  AND GREATEST(w.created_at, last.done_at, stream.seen_at) OPERATOR(pg_catalog.<)
+                      (pg_catalog.clock_timestamp()
+                       OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => t.ttl))
                   AND NOT EXISTS (SELECT FROM pgflight.heartbeat h
-                                  WHERE h.driver = w.driver AND h.principal = COALESCE(w.principal, ''))
+                                  WHERE h.driver OPERATOR(pg_catalog.=) w.driver
+                                    AND h.principal OPERATOR(pg_catalog.=) COALESCE(w.principal, ''))
                 FOR UPDATE OF w SKIP LOCKED) expired
-             WHERE w.write_id = expired.write_id
+             WHERE w.write_id OPERATOR(pg_catalog.=) expired.write_id
              RETURNING w.write_id",
             &[
                 &idle.as_secs_f64(),
@@ -71,7 +76,7 @@ pub async fn ended_with_staging(transaction: &Transaction) -> Result<Vec<String>
     let rows = transaction
         .query(
             "SELECT write_id FROM pgflight.write
-             WHERE staging_name IS NOT NULL AND state <> 'open' ORDER BY finished_at LIMIT 1000",
+             WHERE staging_name IS NOT NULL AND state OPERATOR(pg_catalog.<>) 'open' ORDER BY finished_at LIMIT 1000",
             &[],
         )
         .await?;
@@ -90,7 +95,8 @@ pub async fn drop_staging_of(transaction: &Transaction, write_id: &str) -> Resul
     let row = transaction
         .query_opt(
             "SELECT staging_schema, staging_name FROM pgflight.write
-             WHERE write_id = $1 AND state <> 'open' AND staging_name IS NOT NULL
+             WHERE write_id OPERATOR(pg_catalog.=) $1 AND state OPERATOR(pg_catalog.<>) 'open'
+               AND staging_name IS NOT NULL
              FOR UPDATE SKIP LOCKED",
             &[&write_id],
         )
@@ -104,7 +110,8 @@ pub async fn drop_staging_of(transaction: &Transaction, write_id: &str) -> Resul
     drop_staging(transaction, &staging).await?;
     transaction
         .execute(
-            "UPDATE pgflight.write SET staging_schema = NULL, staging_name = NULL WHERE write_id = $1",
+            "UPDATE pgflight.write SET staging_schema = NULL, staging_name = NULL
+             WHERE write_id OPERATOR(pg_catalog.=) $1",
             &[&write_id],
         )
         .await?;
@@ -121,13 +128,16 @@ pub async fn forget_writes(transaction: &Transaction, retention: Duration) -> Re
         .execute(
             "WITH forgotten AS (
                 DELETE FROM pgflight.write w
-                WHERE w.write_id IN (
+                WHERE w.write_id OPERATOR(pg_catalog.=) ANY (
                     SELECT write_id FROM pgflight.write
-                    WHERE state <> 'open' AND staging_name IS NULL
-                      AND finished_at < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1)
+                    WHERE state OPERATOR(pg_catalog.<>) 'open' AND staging_name IS NULL
+                      AND finished_at OPERATOR(pg_catalog.<)
+                          (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $1))
                     FOR UPDATE SKIP LOCKED)
                 RETURNING w.write_id),
-             attempts AS (DELETE FROM pgflight.attempt a USING forgotten f WHERE a.write_id = f.write_id)
+             attempts AS (
+                DELETE FROM pgflight.attempt a USING forgotten f
+                WHERE a.write_id OPERATOR(pg_catalog.=) f.write_id)
              SELECT FROM forgotten",
             &[&seconds],
         )

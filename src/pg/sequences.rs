@@ -1,5 +1,6 @@
 //! Sequences that fill a table's columns where the data does not: serial and identity.
 
+use super::parameter::Parameter;
 use super::sql;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
@@ -52,8 +53,9 @@ pub async fn move_sequences(transaction: &Transaction, relation: &Relation) -> R
             &Ident::new(row.get::<_, String>(1))?,
             &sequence,
         );
+        let parameters: [&dyn Parameter; 1] = [&row.get::<_, u32>(0)];
         moved += transaction
-            .query(&statement, &[&row.get::<_, u32>(0)])
+            .query_on_rows(&statement, &parameters)
             .await?
             .len();
     }
@@ -69,14 +71,17 @@ fn name(schema: String, name: String) -> Result<QualifiedName> {
 
 /// A sequence depends on its column: automatically (serial) or internally (identity).
 const SEQUENCES: &str = "
-    SELECT s.oid, a.attname::text, n.nspname::text, s.relname::text,
+    SELECT s.oid, a.attname::pg_catalog.text, n.nspname::pg_catalog.text, s.relname::pg_catalog.text,
            pg_catalog.has_sequence_privilege(s.oid, 'UPDATE') AND pg_catalog.has_sequence_privilege(s.oid, 'SELECT'),
            pg_catalog.quote_ident(current_user)
     FROM pg_catalog.pg_depend d
-    JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-    JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
-    JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-    JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid AND q.seqincrement > 0
-    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = d.classid
-      AND d.refobjid = $1 AND d.deptype IN ('a', 'i')
+    JOIN pg_catalog.pg_class s ON s.oid OPERATOR(pg_catalog.=) d.objid AND s.relkind OPERATOR(pg_catalog.=) 'S'
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) s.relnamespace
+    JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) d.refobjid
+     AND a.attnum OPERATOR(pg_catalog.=) d.refobjsubid
+    JOIN pg_catalog.pg_sequence q ON q.seqrelid OPERATOR(pg_catalog.=) s.oid
+     AND q.seqincrement OPERATOR(pg_catalog.>) 0
+    WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+      AND d.refclassid OPERATOR(pg_catalog.=) d.classid AND d.refobjid OPERATOR(pg_catalog.=) $1
+      AND d.deptype OPERATOR(pg_catalog.=) ANY (ARRAY['a', 'i']::pg_catalog.\"char\"[])
     ORDER BY a.attnum";

@@ -43,7 +43,7 @@ pub async fn lock_sink(
     let row = transaction
         .query_one(
             "SELECT query_id, past_query_ids, run, last_batch FROM pgflight.sink
-             WHERE principal = $1 AND sink_id = $2 FOR UPDATE",
+             WHERE principal OPERATOR(pg_catalog.=) $1 AND sink_id OPERATOR(pg_catalog.=) $2 FOR UPDATE",
             &[&principal, &sink_id],
         )
         .await?;
@@ -70,7 +70,7 @@ pub async fn update_sink(
         .execute(
             "UPDATE pgflight.sink SET query_id = $3, past_query_ids = $4, run = $5, last_batch = $6,
                  changed_at = pg_catalog.clock_timestamp()
-             WHERE principal = $1 AND sink_id = $2",
+             WHERE principal OPERATOR(pg_catalog.=) $1 AND sink_id OPERATOR(pg_catalog.=) $2",
             &[
                 &principal.unwrap_or_default(),
                 &sink_id,
@@ -91,11 +91,12 @@ pub async fn update_sink(
 pub async fn last_named_batch(transaction: &Transaction, prefix: &str) -> Result<Option<i64>> {
     let row = transaction
         .query_one(
-            "SELECT pg_catalog.max(CASE WHEN rest ~ '^[0-9]{1,18}(#[0-9]+)?$'
-                                        THEN pg_catalog.split_part(rest, '#', 1)::int8 END)
-             FROM (SELECT pg_catalog.substr(write_id, pg_catalog.length($1) + 1) AS rest
+            "SELECT pg_catalog.max(CASE WHEN rest OPERATOR(pg_catalog.~) '^[0-9]{1,18}(#[0-9]+)?$'
+                                        THEN pg_catalog.split_part(rest, '#', 1)::bigint END)
+             FROM (SELECT pg_catalog.substr(write_id, pg_catalog.length($1) OPERATOR(pg_catalog.+) 1) AS rest
                    FROM pgflight.write
-                   WHERE pg_catalog.starts_with(write_id, $1) AND state IN ('committing', 'committed')
+                   WHERE pg_catalog.starts_with(write_id, $1)
+                     AND state OPERATOR(pg_catalog.=) ANY (ARRAY['committing', 'committed'])
                      AND sink_id IS NULL) named",
             &[&prefix],
         )
@@ -116,12 +117,13 @@ pub async fn name_of_batch(
     let row = transaction
         .query_one(
             "WITH RECURSIVE tried (n, write_id) AS (
-                SELECT 1, $1::text
+                SELECT 1, $1::pg_catalog.text
                 UNION ALL
-                SELECT t.n + 1, $1 || '#' || (t.n + 1)
-                FROM tried t JOIN pgflight.write w ON w.write_id = t.write_id
-                WHERE w.state = 'aborted'
-                   OR NOT COALESCE(w.sink_id = $2 AND w.sink_run = $3, w.sink_id IS NULL AND $3 = 0))
+                SELECT t.n OPERATOR(pg_catalog.+) 1, pg_catalog.concat($1, '#', t.n OPERATOR(pg_catalog.+) 1)
+                FROM tried t JOIN pgflight.write w ON w.write_id OPERATOR(pg_catalog.=) t.write_id
+                WHERE w.state OPERATOR(pg_catalog.=) 'aborted'
+                   OR NOT COALESCE(w.sink_id OPERATOR(pg_catalog.=) $2 AND w.sink_run OPERATOR(pg_catalog.=) $3,
+                                   w.sink_id IS NULL AND $3 OPERATOR(pg_catalog.=) 0))
              SELECT write_id FROM tried ORDER BY n DESC LIMIT 1",
             &[&name, &place.sink_id, &place.run],
         )
@@ -143,7 +145,8 @@ pub async fn advance_sink(
         .execute(
             "UPDATE pgflight.sink SET last_batch = GREATEST(last_batch, $4),
                  changed_at = pg_catalog.clock_timestamp()
-             WHERE principal = $1 AND sink_id = $2 AND run = $3",
+             WHERE principal OPERATOR(pg_catalog.=) $1 AND sink_id OPERATOR(pg_catalog.=) $2
+               AND run OPERATOR(pg_catalog.=) $3",
             &[
                 &principal.unwrap_or_default(),
                 &place.sink_id,

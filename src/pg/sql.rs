@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use super::catalog::TableLock;
+use super::equality::Equality;
 use super::merge::{KeyedAction, Merge};
 use crate::plan::ddl::ColumnDefinition;
 use crate::plan::{Column, Ident, QualifiedName, Relation, TableOptions, is_cast};
@@ -123,7 +124,7 @@ pub(super) fn create_staging(table: &QualifiedName, columns: &[ColumnDefinition]
 /// Rows of a write of one stream that cannot go straight into its table.
 pub(super) fn create_temporary(table: &Ident, columns: &[ColumnDefinition]) -> String {
     format!(
-        "CREATE TEMPORARY TABLE {table} ({}) ON COMMIT DROP",
+        "CREATE TEMPORARY TABLE pg_temp.{table} ({}) ON COMMIT DROP",
         list(columns.iter().map(column_definition))
     )
 }
@@ -144,7 +145,7 @@ pub(super) fn analyze(table: &QualifiedName) -> String {
 
 /// The rows of attempts that were recorded and not accepted: `$1` as in [`publish`].
 pub(super) fn delete_unaccepted(staging: &QualifiedName) -> String {
-    format!("DELETE FROM {staging} WHERE NOT (xmin = ANY($1::text[]::pg_catalog.xid[]))")
+    format!("DELETE FROM {staging} WHERE NOT ({IS_ACCEPTED})")
 }
 
 pub(super) fn set_role(role: &Ident) -> String {
@@ -155,8 +156,8 @@ pub(super) fn grant_schema(schema: &Ident, role: &Ident) -> String {
     format!("GRANT USAGE ON SCHEMA {schema} TO {role}")
 }
 
-pub(super) fn grant_select(table: &QualifiedName, role: &Ident) -> String {
-    format!("GRANT SELECT ON {table} TO {role}")
+pub(super) fn grant_fill(table: &QualifiedName, role: &Ident) -> String {
+    format!("GRANT SELECT, INSERT ON {table} TO {role}")
 }
 
 pub(super) fn drop_table(table: &QualifiedName) -> String {
@@ -169,60 +170,58 @@ pub(super) fn publish(target: &Relation, staging: &Relation) -> String {
     let names: Vec<&Ident> = staging.columns.iter().map(|column| &column.name).collect();
     let columns = list(&names);
     format!(
-        "INSERT INTO {} ({columns}){} SELECT {} FROM {} {}",
+        "INSERT INTO {} ({columns}){} SELECT {} FROM {} WHERE {IS_ACCEPTED}",
         target.name,
         overriding(&target.columns, &names),
         list(selected(target, staging)),
         staging.name,
-        accepted_rows()
     )
 }
 
-/// The staged columns, those that wait as text with their [`casts`].
+/// The staged columns, those that wait as text cast to the types of the target. A type is named without its
+/// modifier, which a cast would meet by cutting, and INSERT by rejecting.
 fn selected(target: &Relation, staging: &Relation) -> Vec<String> {
     let columns = staging.columns.iter().map(|staged| {
         let name = &staged.name;
-        match cast_of(target, staged) {
-            Some(cast) => format!("{cast} AS {name}"),
+        match cast_to(target, staged) {
+            Some(column) => format!("{name}::{} AS {name}", with_schema(&column.ty.name)),
             None => name.to_string(),
         }
     });
     columns.collect()
 }
 
-/// What is cast on the way from staging: `doc::tsvector`. The type is named without its modifier,
-/// which a cast would meet by cutting, and INSERT by rejecting.
+/// What is cast on the way from staging, for messages to people: `doc::tsvector`.
 pub(super) fn casts(target: &Relation, staging: &Relation) -> Vec<String> {
     let columns = staging.columns.iter();
-    columns
-        .filter_map(|staged| cast_of(target, staged))
-        .collect()
+    let cast = columns.filter_map(|staged| {
+        let column = cast_to(target, staged)?;
+        Some(format!("{}::{}", column.name, column.ty.name))
+    });
+    cast.collect()
 }
 
-fn cast_of(target: &Relation, staged: &Column) -> Option<String> {
+/// The column that a staged one is cast to, if it is.
+fn cast_to<'a>(target: &'a Relation, staged: &Column) -> Option<&'a Column> {
     let mut columns = target.columns.iter();
     let column = columns.find(|column| column.name == staged.name)?;
-    is_cast(staged, column).then(|| format!("{}::{}", staged.name, column.ty.name))
+    is_cast(staged, column).then_some(column)
 }
 
 pub(super) fn count_accepted(staging: &QualifiedName) -> String {
-    format!(
-        "SELECT pg_catalog.count(*) FROM {staging} {}",
-        accepted_rows()
-    )
+    format!("SELECT pg_catalog.count(*) FROM {staging} WHERE {IS_ACCEPTED}")
 }
 
 /// Rows of the accepted attempts, and all that are there.
 pub(super) fn count_accepted_and_all(staging: &QualifiedName) -> String {
     format!(
-        "SELECT pg_catalog.count(*) FILTER ({}), pg_catalog.count(*) FROM {staging}",
-        accepted_rows()
+        "SELECT pg_catalog.count(*) FILTER (WHERE {IS_ACCEPTED}), pg_catalog.count(*) FROM {staging}"
     )
 }
 
-fn accepted_rows() -> &'static str {
-    "WHERE xmin = ANY($1::text[]::pg_catalog.xid[])"
-}
+/// `$1` as in [`publish`].
+const IS_ACCEPTED: &str =
+    "xmin OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]::pg_catalog.xid[])";
 
 pub(super) fn count_null_keys(staging: &QualifiedName, keys: &[Ident]) -> String {
     let is_null = keys
@@ -230,18 +229,15 @@ pub(super) fn count_null_keys(staging: &QualifiedName, keys: &[Ident]) -> String
         .map(|key| format!("{key} IS NULL"))
         .collect::<Vec<_>>()
         .join(" OR ");
-    format!(
-        "SELECT pg_catalog.count(*) FROM {staging} {} AND ({is_null})",
-        accepted_rows()
-    )
+    format!("SELECT pg_catalog.count(*) FROM {staging} WHERE {IS_ACCEPTED} AND ({is_null})")
 }
 
 pub(super) fn count_doubled_keys(staging: &QualifiedName, keys: &[Ident]) -> String {
     let keys = list(keys);
     format!(
         "SELECT pg_catalog.count(*) FROM \
-         (SELECT FROM {staging} {} GROUP BY {keys} HAVING pg_catalog.count(*) > 1) doubled",
-        accepted_rows()
+         (SELECT FROM {staging} WHERE {IS_ACCEPTED} GROUP BY {keys} \
+          HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1) doubled"
     )
 }
 
@@ -260,8 +256,9 @@ pub(super) fn compare_nothing(
 }
 
 /// One statement of a keyed mode. Rows are taken in the order of their keys, so that two writes that
-/// meet wait for each other instead of deadlocking, as far as the planner keeps the order.
-pub(super) fn merge(merge: &Merge<'_>) -> String {
+/// meet wait for each other instead of deadlocking, as far as the planner keeps the order. `equalities` tell for
+/// each key when it is the same.
+pub(super) fn merge(merge: &Merge<'_>, equalities: &[Equality]) -> String {
     let (target, keys) = (&merge.target.name, list(merge.keys));
     let names: Vec<&Ident> = merge
         .staging
@@ -282,15 +279,13 @@ pub(super) fn merge(merge: &Merge<'_>) -> String {
         None => (String::new(), String::new()),
     };
     let rows = format!(
-        "SELECT {distinct}{} FROM {} {} ORDER BY {keys}{newest_first}",
+        "SELECT {distinct}{} FROM {} WHERE {IS_ACCEPTED} ORDER BY {keys}{newest_first}",
         list(selected(merge.target, merge.staging)),
         merge.staging.name,
-        accepted_rows()
     );
-    let same_keys = merge
-        .keys
+    let same_keys = equalities
         .iter()
-        .map(|key| format!("t.{key} = s.{key}"))
+        .map(|equality| equality.between("t", "s"))
         .collect::<Vec<_>>()
         .join(" AND ");
     let assign = |from: &str| {
@@ -333,8 +328,30 @@ pub(super) fn move_sequence(
     format!(
         "SELECT pg_catalog.setval($1::pg_catalog.oid::pg_catalog.regclass, most) \
          FROM (SELECT pg_catalog.max({column})::pg_catalog.int8 AS most FROM {table}) filled, {sequence} s \
-         WHERE most > s.last_value OR most = s.last_value AND NOT s.is_called"
+         WHERE most OPERATOR(pg_catalog.>) s.last_value \
+            OR most OPERATOR(pg_catalog.=) s.last_value AND NOT s.is_called"
     )
+}
+
+/// The name of a type as every path reads it. `format_type` leaves the schema out for types of pg_catalog alone,
+/// given the path of the server's own statements, and prints some of them as keywords.
+fn with_schema(name: &str) -> String {
+    const KEYWORDS: [&str; 9] = [
+        "bigint",
+        "bit",
+        "boolean",
+        "character",
+        "integer",
+        "interval",
+        "numeric",
+        "real",
+        "smallint",
+    ];
+    let element = name.trim_end_matches("[]");
+    match KEYWORDS.contains(&element) || element.contains(['.', ' ']) {
+        true => name.to_owned(),
+        false => format!("pg_catalog.{name}"),
+    }
 }
 
 /// INSERT writes a column that is GENERATED ALWAYS AS IDENTITY only when it is told to; COPY always.
@@ -351,7 +368,7 @@ fn overriding(target: &[Column], names: &[&Ident]) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{session_name, session_prefix};
+    use super::{session_name, session_prefix, with_schema};
 
     #[test]
     fn all_sessions_of_a_write_begin_alike_however_long_its_id() {
@@ -364,5 +381,18 @@ mod tests {
             }
         }
         assert!(!session_name("ab", "1").starts_with(&session_prefix("a")));
+    }
+
+    #[test]
+    fn a_type_is_named_so_that_no_path_changes_it() {
+        let check = |printed, expected| assert_eq!(with_schema(printed), expected);
+        check("tsvector", "pg_catalog.tsvector");
+        check("\"char\"", "pg_catalog.\"char\"");
+        check("tsquery[]", "pg_catalog.tsquery[]");
+        check("integer[]", "integer[]");
+        check("timestamp without time zone", "timestamp without time zone");
+        check("character varying", "character varying");
+        check("public.hstore", "public.hstore");
+        check("\"My types\".\"Mood\"[]", "\"My types\".\"Mood\"[]");
     }
 }

@@ -40,15 +40,17 @@ pub async fn definitions_of<'a>(
     let names: Vec<&str> = plans.keys().copied().collect();
     let rows = transaction
         .query(
-            "SELECT attname::text,
-                    pg_catalog.format_type(atttypid, atttypmod)
-                    || COALESCE((SELECT pg_catalog.format(' COLLATE %I.%I', n.nspname, c.collname)
-                                 FROM pg_catalog.pg_collation c
-                                 JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace
-                                 WHERE c.oid = attcollation), ''),
+            "SELECT attname::pg_catalog.text,
+                    pg_catalog.concat(
+                        pg_catalog.format_type(atttypid, atttypmod),
+                        (SELECT pg_catalog.format(' COLLATE %I.%I', n.nspname, c.collname)
+                         FROM pg_catalog.pg_collation c
+                         JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.collnamespace
+                         WHERE c.oid OPERATOR(pg_catalog.=) attcollation)),
                     attnotnull
              FROM pg_catalog.pg_attribute
-             WHERE attrelid = $1 AND attnum > 0 AND attname = ANY($2::text[])
+             WHERE attrelid OPERATOR(pg_catalog.=) $1 AND attnum OPERATOR(pg_catalog.>) 0
+               AND attname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.text[])
              ORDER BY attnum",
             &[&target.oid, &names],
         )
@@ -95,11 +97,12 @@ pub async fn create_temporary(
 ) -> Result<QualifiedName> {
     let name = new_staging_name()?.name;
     transaction
-        .execute_all(&sql::create_temporary(&name, columns))
+        .define(&sql::create_temporary(&name, columns))
         .await?;
     let row = transaction
         .query_one(
-            "SELECT nspname::text FROM pg_catalog.pg_namespace WHERE oid = pg_catalog.pg_my_temp_schema()",
+            "SELECT nspname::pg_catalog.text FROM pg_catalog.pg_namespace
+             WHERE oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()",
             &[],
         )
         .await?;
@@ -122,14 +125,17 @@ pub async fn keep_accepted(
     row_count: u64,
 ) -> Result<u64> {
     end_copies_into(transaction, write_id, shadow).await?;
-    let row = transaction
-        .query_one(&sql::count_accepted_and_all(shadow), &[&xact_ids])
+    // It belongs to the role that fills it, which may have put triggers or policies on it.
+    transaction.assume_role().await?;
+    let rows = transaction
+        .query_on_rows(&sql::count_accepted_and_all(shadow), &[&xact_ids])
         .await?;
+    let row = (rows.first()).ok_or_else(|| Error::internal("PostgreSQL counted nothing"))?;
     let [accepted, all] =
         [0, 1].map(|column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0));
     if accepted == row_count && all > accepted {
         transaction
-            .execute(&sql::delete_unaccepted(shadow), &[&xact_ids])
+            .execute_on_rows(&sql::delete_unaccepted(shadow), &[&xact_ids])
             .await?;
     }
     Ok(accepted)
@@ -144,10 +150,12 @@ pub async fn is_the_owners_alone(transaction: &Transaction, table: &QualifiedNam
         .query_one(
             "SELECT NOT EXISTS (
                 SELECT FROM pg_catalog.pg_class c
-                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
+                JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace,
                      LATERAL pg_catalog.aclexplode(c.relacl) a
-                WHERE n.nspname = $1::text AND c.relname = $2::text AND a.grantee <> c.relowner
-                  AND a.privilege_type NOT IN ('SELECT', 'REFERENCES'))",
+                WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text
+                  AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.text
+                  AND a.grantee OPERATOR(pg_catalog.<>) c.relowner
+                  AND a.privilege_type OPERATOR(pg_catalog.<>) ALL (ARRAY['SELECT', 'REFERENCES']))",
             &[&table.schema.as_str(), &table.name.as_str()],
         )
         .await?;
@@ -165,7 +173,7 @@ pub async fn adopt_shadow(
     name: &QualifiedName,
 ) -> Result<()> {
     transaction
-        .execute_all(&sql::rename_table(shadow, &name.name))
+        .define(&sql::rename_table(shadow, &name.name))
         .await
         .map_err(|error| error.with_table(name))
 }
@@ -180,7 +188,7 @@ pub async fn make_shadow(
     shadow: &QualifiedName,
 ) -> Result<()> {
     transaction
-        .execute_all(&sql::rename_table(table, &shadow.name))
+        .define(&sql::rename_table(table, &shadow.name))
         .await
 }
 
@@ -204,16 +212,22 @@ pub(super) async fn end_copies_into(
     let statement = "
         WITH ours AS MATERIALIZED (
             SELECT a.pid FROM pg_catalog.pg_stat_activity a
-            WHERE a.usename = current_user AND a.datname = pg_catalog.current_database()
-              AND a.pid <> pg_catalog.pg_backend_pid() AND a.xact_start IS NOT NULL
-              AND pg_catalog.starts_with(a.application_name, $3::text))
+            WHERE a.usename OPERATOR(pg_catalog.=) session_user AND pg_catalog.pg_has_role(a.usesysid, 'USAGE')
+              AND a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+              AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() AND a.xact_start IS NOT NULL
+              AND pg_catalog.starts_with(a.application_name, $3::pg_catalog.text))
         SELECT pg_catalog.pg_terminate_backend(ours.pid) FROM ours
         WHERE EXISTS (
             SELECT FROM pg_catalog.pg_locks l
-            WHERE l.pid = ours.pid AND l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted
-              AND l.relation = (SELECT c.oid FROM pg_catalog.pg_class c
-                                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                                WHERE n.nspname = $1::text AND c.relname = $2::text))";
+            WHERE l.pid OPERATOR(pg_catalog.=) ours.pid AND l.locktype OPERATOR(pg_catalog.=) 'relation'
+              AND l.mode OPERATOR(pg_catalog.=) 'RowExclusiveLock' AND l.granted
+              AND l.relation OPERATOR(pg_catalog.=) (
+                  SELECT c.oid FROM pg_catalog.pg_class c
+                  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+                  WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text
+                    AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.text))";
+    // Sessions belong to the login, whatever role they have taken.
+    transaction.resume_session_role().await?;
     // Else the sessions would be those that an earlier look of this transaction found.
     transaction
         .execute_all("SELECT pg_catalog.pg_stat_clear_snapshot()")
@@ -223,7 +237,7 @@ pub(super) async fn end_copies_into(
     transaction
         .query(statement, &[&schema, &name, &session])
         .await?;
-    Ok(())
+    transaction.resume_own_role().await
 }
 
 /// The OID of a staging table, and its columns in a form that is equal for equal columns.
@@ -231,9 +245,11 @@ const STAGING: &str = "
     SELECT c.oid, (SELECT pg_catalog.string_agg(pg_catalog.format('%s %I %s %s %s', a.attnum, a.attname, a.atttypid,
                                                                   a.atttypmod, a.attcollation), ', ' ORDER BY a.attnum)
                    FROM pg_catalog.pg_attribute a
-                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = $1::text AND c.relname = $2::text";
+                   WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0
+                     AND NOT a.attisdropped)
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text
+      AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.text";
 
 /// Records the staging table of a write as it is, in the transaction that made it.
 ///
@@ -245,7 +261,8 @@ pub async fn record_staging(
     staging: &QualifiedName,
 ) -> Result<()> {
     let statement = format!(
-        "UPDATE pgflight.write SET (staging_oid, staging_columns) = ({STAGING}) WHERE write_id = $3"
+        "UPDATE pgflight.write SET (staging_oid, staging_columns) = ({STAGING})
+         WHERE write_id OPERATOR(pg_catalog.=) $3"
     );
     let (schema, name) = (staging.schema.as_str(), staging.name.as_str());
     transaction
@@ -307,20 +324,21 @@ pub async fn create_staging(
     columns: &[ColumnDefinition],
 ) -> Result<()> {
     transaction
-        .execute_all(&sql::create_staging(staging, columns))
+        .define(&sql::create_staging(staging, columns))
         .await
 }
 
-/// Lets the role of the transaction read a staging table, and nothing else of its schema.
+/// Lets the role of the principal fill and read a staging table, and do nothing else in its schema. It fills
+/// it itself, since the constraints of a domain run code when rows are copied.
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub async fn let_role_read(transaction: &Transaction, staging: &QualifiedName) -> Result<()> {
+pub async fn let_role_fill(transaction: &Transaction, staging: &QualifiedName) -> Result<()> {
     let Some(role) = transaction.role() else {
         return Ok(());
     };
     // Two who grant at once would meet on one row of the catalog, where the second does not wait but fails.
-    let may = "SELECT pg_catalog.has_schema_privilege($1::text, 'pgflight', 'USAGE')";
+    let may = "SELECT pg_catalog.has_schema_privilege($1::pg_catalog.text, 'pgflight', 'USAGE')";
     let has_usage = async || -> Result<bool> {
         Ok(transaction.query_one(may, &[&role.as_str()]).await?.get(0))
     };
@@ -333,8 +351,28 @@ pub async fn let_role_read(transaction: &Transaction, staging: &QualifiedName) -
         }
     }
     transaction
-        .execute_all(&sql::grant_select(staging, role))
+        .execute_all(&sql::grant_fill(staging, role))
         .await
+}
+
+/// Takes the role that fills a staging table, so that no code that a value meets on its way into a column runs in
+/// the ledger's: the principal's role, unless an older server made the table and lets that role only read it.
+///
+/// # Errors
+/// As [`Transaction::assume_role`].
+pub async fn assume_role_to_fill(transaction: &Transaction, staging: &Relation) -> Result<()> {
+    if let Some(role) = transaction.role()
+        && staging.name.schema.as_str() == SCHEMA
+    {
+        let may = "SELECT pg_catalog.has_table_privilege($1::pg_catalog.text, $2::pg_catalog.oid, 'INSERT')";
+        let row = transaction
+            .query_one(may, &[&role.as_str(), &staging.oid])
+            .await?;
+        if !row.get::<_, bool>(0) {
+            return Ok(());
+        }
+    }
+    transaction.assume_role().await
 }
 
 /// Drops a staging table; waits no longer than the transaction's `lock_timeout` for a stream that
@@ -343,7 +381,12 @@ pub async fn let_role_read(transaction: &Transaction, staging: &QualifiedName) -
 /// # Errors
 /// What PostgreSQL said.
 pub(super) async fn drop_staging(transaction: &Transaction, staging: &QualifiedName) -> Result<()> {
-    transaction.execute_all(&sql::drop_table(staging)).await
+    if staging.schema.as_str() != SCHEMA {
+        // A table beside the target belongs to the role that would have written the target.
+        transaction.act_as_owner(staging).await?;
+    }
+    transaction.define(&sql::drop_table(staging)).await?;
+    transaction.resume_own_role().await
 }
 
 /// Copies the rows that the accepted attempts staged into the target; returns how many the target
@@ -362,7 +405,7 @@ pub async fn publish_rows(
         return Ok(0);
     }
     transaction
-        .execute(&sql::publish(target, staging), &[&xact_ids])
+        .execute_on_rows(&sql::publish(target, staging), &[&xact_ids])
         .await
         .map_err(|error| cast_failed(error, target, staging).with_table(&target.name))
 }

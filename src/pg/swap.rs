@@ -54,19 +54,21 @@ pub async fn create_twin(
             &[&target.oid, &twin.to_string(), &target.name.to_string()],
         )
         .await?;
-    transaction.execute_all(row.get(0)).await?;
+    transaction.define(row.get(0)).await?;
     // What default privileges gave to others they have no business with yet; the swap gives the target's.
     for row in transaction.query(UNDRESS, &[&twin.to_string()]).await? {
-        transaction.execute_all(row.get(0)).await?;
+        transaction.define(row.get(0)).await?;
     }
     Ok(())
 }
 
 const UNDRESS: &str = "
-    SELECT DISTINCT pg_catalog.format('REVOKE ALL ON TABLE %s FROM %s', $1::text,
+    SELECT DISTINCT pg_catalog.format('REVOKE ALL ON TABLE %s FROM %s', $1::pg_catalog.text,
                                       COALESCE(pg_catalog.quote_ident(r.rolname), 'PUBLIC'))
-    FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) g LEFT JOIN pg_catalog.pg_roles r ON r.oid = g.grantee
-    WHERE c.oid = $1::text::pg_catalog.regclass AND g.grantee <> c.relowner";
+    FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) g
+    LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) g.grantee
+    WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.text::pg_catalog.regclass::pg_catalog.oid
+      AND g.grantee OPERATOR(pg_catalog.<>) c.relowner";
 
 /// Puts a filled twin in its target's place: builds the target's indexes on its rows, and only then locks readers out of the target, for as long as it takes
 /// to change the catalog. The target and its rows are dropped.
@@ -109,6 +111,8 @@ pub async fn swap_in(
     let in_target = |error: Error| error.with_table(target);
     let indexes = indexes(transaction, relation.oid, twin).await?;
     for index in &indexes {
+        // PostgreSQL has printed its expressions for the path of the server's own statements: with another, their
+        // operators could be others. Functions of expressions run with that path, as from PostgreSQL 17 on anyway.
         transaction
             .execute_all(&index.build)
             .await
@@ -123,20 +127,14 @@ pub async fn swap_in(
         .query(DRESS, &[&relation.oid, &twin_oid, &twin.to_string()])
         .await?
     {
-        transaction
-            .execute_all(row.get(0))
-            .await
-            .map_err(in_target)?;
+        transaction.define(row.get(0)).await.map_err(in_target)?;
     }
-    transaction.execute_all(&sql::drop_table(target)).await?;
+    transaction.define(&sql::drop_table(target)).await?;
     transaction
-        .execute_all(&sql::rename_table(twin, &target.name))
+        .define(&sql::rename_table(twin, &target.name))
         .await?;
     for index in &indexes {
-        transaction
-            .execute_all(&index.finish)
-            .await
-            .map_err(in_target)?;
+        transaction.define(&index.finish).await.map_err(in_target)?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ pub async fn create_table(
     options: &TableOptions,
 ) -> Result<()> {
     transaction
-        .execute_all(&sql::create_table(table, columns, options))
+        .define(&sql::create_table(table, columns, options))
         .await
         .map_err(|error| match error.context().sqlstate.clone() {
             // What it has against a type, a modifier or an option is nobody's row.
@@ -38,7 +38,7 @@ pub async fn create_table(
 /// # Errors
 /// What PostgreSQL said.
 pub async fn drop_table(transaction: &Transaction, table: &QualifiedName) -> Result<()> {
-    transaction.execute_all(&sql::drop_table(table)).await
+    transaction.define(&sql::drop_table(table)).await
 }
 
 /// The SQL that [`create_table`] runs.
@@ -64,7 +64,7 @@ pub async fn add_columns(
         return Ok(());
     };
     transaction
-        .execute_all(&statement)
+        .define(&statement)
         .await
         .map_err(|error| error.with_table(table))
 }
@@ -90,7 +90,7 @@ pub async fn add_primary_key(
         return Ok(());
     };
     transaction
-        .execute_all(&statement)
+        .define(&statement)
         .await
         .map_err(|error| error.with_table(table))
 }
@@ -113,9 +113,7 @@ pub async fn check_primary_key(
     if keys.is_empty() {
         return Ok(());
     }
-    transaction
-        .execute_all(&sql::try_primary_key(table, keys))
-        .await
+    transaction.define(&sql::try_primary_key(table, keys)).await
 }
 
 /// Columns of a staging table that its target lacks, with their types and NOT NULL. Without a target: all.
@@ -129,11 +127,13 @@ pub async fn missing_columns(
 ) -> Result<Vec<ColumnDefinition>> {
     let rows = transaction
         .query(
-            "SELECT s.attname::text, pg_catalog.format_type(s.atttypid, s.atttypmod), s.attnotnull
+            "SELECT s.attname::pg_catalog.text, pg_catalog.format_type(s.atttypid, s.atttypmod), s.attnotnull
              FROM pg_catalog.pg_attribute s
-             WHERE s.attrelid = $1 AND s.attnum > 0 AND NOT s.attisdropped
+             WHERE s.attrelid OPERATOR(pg_catalog.=) $1 AND s.attnum OPERATOR(pg_catalog.>) 0
+               AND NOT s.attisdropped
                AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute t
-                               WHERE t.attrelid = $2 AND t.attname = s.attname AND NOT t.attisdropped)
+                               WHERE t.attrelid OPERATOR(pg_catalog.=) $2
+                                 AND t.attname OPERATOR(pg_catalog.=) s.attname AND NOT t.attisdropped)
              ORDER BY s.attnum",
             &[&staging.oid, &target_oid],
         )
@@ -155,7 +155,9 @@ pub async fn missing_columns(
 /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a view;
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied), with what it was to do.
 pub async fn check_owned(transaction: &Transaction, relation: &Relation, what: &str) -> Result<()> {
-    let owns = "SELECT pg_catalog.pg_has_role(relowner, 'USAGE'), relkind = 'v' FROM pg_catalog.pg_class WHERE oid = $1";
+    let owns = "
+        SELECT pg_catalog.pg_has_role(relowner, 'USAGE'), relkind OPERATOR(pg_catalog.=) 'v'
+        FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) $1";
     let row = transaction.query_opt(owns, &[&relation.oid]).await?;
     let (is_owned, is_view) = row.map_or((false, false), |row| (row.get(0), row.get(1)));
     if is_view {
@@ -179,8 +181,9 @@ pub async fn check_owned(transaction: &Transaction, relation: &Relation, what: &
 /// # Errors
 /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) with what can be done.
 pub async fn check_truncatable(transaction: &Transaction, relation: &Relation) -> Result<()> {
-    let is_view =
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = $1 AND relkind = 'v')";
+    let is_view = "
+        SELECT EXISTS (SELECT FROM pg_catalog.pg_class
+                       WHERE oid OPERATOR(pg_catalog.=) $1 AND relkind OPERATOR(pg_catalog.=) 'v')";
     let row = transaction.query_one(is_view, &[&relation.oid]).await?;
     match row.get(0) {
         false => Ok(()),
@@ -199,7 +202,7 @@ pub async fn check_truncatable(transaction: &Transaction, relation: &Relation) -
 /// What PostgreSQL said: no right to, or a foreign key that points here.
 pub async fn truncate(transaction: &Transaction, table: &QualifiedName) -> Result<()> {
     transaction
-        .execute_all(&sql::truncate(table))
+        .execute_all_on_rows(&sql::truncate(table))
         .await
         .map_err(|error| error.with_table(table))
 }
@@ -210,7 +213,7 @@ pub async fn truncate(transaction: &Transaction, table: &QualifiedName) -> Resul
 /// What PostgreSQL said.
 pub async fn delete_all(transaction: &Transaction, table: &QualifiedName) -> Result<()> {
     transaction
-        .execute_all(&sql::delete_all(table))
+        .execute_all_on_rows(&sql::delete_all(table))
         .await
         .map_err(|error| error.with_table(table))
 }

@@ -1,5 +1,6 @@
 //! A transaction that owns its connection, and gives it back when it has ended, or closes it.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::Object;
@@ -7,11 +8,12 @@ use tokio::runtime::Handle;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{Row, SimpleQueryMessage};
 
+use super::access::Access;
 use super::connection::{Connection, Connector, NO_ANSWER};
 use super::parameter::{Parameter, typed};
-use super::sql;
+use super::roles::{self, Path, Roles, Standing, may_not_act_as};
 use super::turns::Turn;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::plan::Ident;
 
 /// How long PostgreSQL may take to roll back, before its connection is closed.
@@ -26,8 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Transaction {
     connection: Option<Object<Connector>>,
     stall_timeout: Duration,
-    /// Whose rights are asked for what is done to the target; those of the server's own where none.
-    role: Option<Ident>,
+    pub(super) roles: Roles,
+    pub(super) access: Access,
+    standing: Mutex<Standing>,
     /// Passed on after the connection is back in its pool: fields are dropped last.
     turn: Option<Turn>,
 }
@@ -62,20 +65,23 @@ impl Outcome {
 
 impl Transaction {
     /// Begins on a connection; the session is named until the end, if [`session_name`](super::sql::session_name)
-    /// made a name. `lock_timeout` is how long its statements wait for somebody else's lock,
-    /// `stall_timeout` how long a COPY waits for PostgreSQL to take a chunk.
+    /// made a name. `role` is the target's. `lock_timeout` is how long its statements wait for somebody else's
+    /// lock, `stall_timeout` how long a COPY waits for PostgreSQL to take a chunk.
     pub(super) async fn begin(
         connection: Object<Connector>,
+        role: Option<&Ident>,
         session: Option<&str>,
         lock_timeout: Duration,
         stall_timeout: Duration,
     ) -> Result<Self> {
         // What was said to whoever had the connection before is not about this transaction.
         drop(connection.listen());
-        let transaction = Self {
+        let mut transaction = Self {
             connection: Some(connection),
             stall_timeout,
-            role: None,
+            roles: Roles::default(),
+            access: Access::ReadWrite,
+            standing: Mutex::new(Standing::BEGUN),
             turn: None,
         };
         // READ COMMITTED is said because a role or database may have another default, under which a
@@ -94,7 +100,7 @@ impl Transaction {
             false => "",
         };
         let batch = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
+            "{}; \
                  SET LOCAL lock_timeout = {}; \
                  SET LOCAL DateStyle = 'ISO, YMD'; \
                  SET LOCAL IntervalStyle = 'postgres'; \
@@ -107,15 +113,21 @@ impl Transaction {
                  SET LOCAL tcp_keepalives_idle = 10; \
                  SET LOCAL tcp_keepalives_interval = 5; \
                  SET LOCAL tcp_keepalives_count = 3{named}",
+            roles::begin(role),
             lock_timeout.as_millis()
         );
-        let begun = tokio::time::timeout(patience, transaction.execute_all(&batch)).await;
-        begun.map_err(|_| {
+        let asked = connection.client().simple_query(&batch);
+        let begun = tokio::time::timeout(patience, asked).await.map_err(|_| {
             Error::unavailable(format!(
                 "PostgreSQL did not answer BEGIN within {}; {NO_ANSWER}",
                 humantime::format_duration(patience)
             ))
-        })??;
+        })?;
+        let answers = begun.map_err(|error| match (connection.explain(&error), role) {
+            (error, Some(role)) => may_not_act_as(role, error),
+            (error, None) => error,
+        })?;
+        transaction.take_roles(&roles::rows(answers), role)?;
         Ok(transaction)
     }
 
@@ -130,47 +142,12 @@ impl Transaction {
         self.turn.take()
     }
 
-    /// Gives the transaction a role for what it does to the target; see [`Transaction::assume_role`].
-    pub fn with_role(mut self, role: Option<&Ident>) -> Self {
-        self.role = role.cloned();
-        self
+    pub(super) fn standing(&self) -> Standing {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The role for what is done to the target, if it is not the server's own.
-    pub fn role(&self) -> Option<&Ident> {
-        self.role.as_ref()
-    }
-
-    /// Runs the statements that follow in the role of this transaction, if it has one.
-    ///
-    /// # Errors
-    /// [`ErrorKind::PermissionDenied`] when the server's role is no member of it; else what PostgreSQL said.
-    pub async fn assume_role(&self) -> Result<()> {
-        let Some(role) = &self.role else {
-            return Ok(());
-        };
-        let assumed = self.execute_all(&sql::set_role(role)).await;
-        assumed.map_err(|error| {
-            if error.kind() != ErrorKind::PermissionDenied {
-                return error;
-            }
-            Error::permission_denied(format!(
-                "the server's role may not act as {role}, which its configuration wants; let a DBA run: \
-                 GRANT {role} TO <role of the server>"
-            ))
-            .with_source(error)
-        })
-    }
-
-    /// Runs the statements that follow in the server's own role again: those about the ledger.
-    ///
-    /// # Errors
-    /// What PostgreSQL or the connection said.
-    pub async fn resume_own_role(&self) -> Result<()> {
-        match self.role {
-            Some(_) => self.execute_all("RESET ROLE").await,
-            None => Ok(()),
-        }
+    pub(super) fn stand(&self, standing: Standing) {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
     }
 
     /// Commits and gives the connection back.
@@ -223,7 +200,10 @@ impl Transaction {
     /// What PostgreSQL or the connection said.
     pub async fn xact_id(&self) -> Result<String> {
         let row = self
-            .query_one("SELECT pg_catalog.pg_current_xact_id()::text", &[])
+            .query_one(
+                "SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text",
+                &[],
+            )
             .await?;
         Ok(row.get(0))
     }
@@ -235,7 +215,7 @@ impl Transaction {
     pub async fn xmin(&self) -> Result<String> {
         let row = self
             .query_one(
-                "SELECT pg_catalog.pg_current_xact_id()::pg_catalog.xid::text",
+                "SELECT pg_catalog.pg_current_xact_id()::pg_catalog.xid::pg_catalog.text",
                 &[],
             )
             .await?;
@@ -264,7 +244,7 @@ impl Transaction {
     pub async fn was_committed(&self, xact_id: &str) -> Result<Option<bool>> {
         let row = self
             .query_one(
-                "SELECT pg_catalog.pg_xact_status($1::text::pg_catalog.xid8)",
+                "SELECT pg_catalog.pg_xact_status($1::pg_catalog.text::pg_catalog.xid8)",
                 &[&xact_id],
             )
             .await?;
@@ -276,27 +256,53 @@ impl Transaction {
     }
 
     pub(super) async fn execute_all(&self, sql: &str) -> Result<()> {
-        let connection = self.connection()?;
-        let done = connection.client().batch_execute(sql).await;
-        done.map_err(|error| connection.explain(&error))
+        let client = self.connection()?.client();
+        self.along(Path::Server, client.batch_execute(sql)).await
+    }
+
+    /// Carries out definitions, whose types are named as a caller named them.
+    pub(super) async fn define(&self, sql: &str) -> Result<()> {
+        let client = self.connection()?.client();
+        self.along(Path::Definitions, client.batch_execute(sql))
+            .await
+    }
+
+    /// As [`Transaction::execute_all`], of statements that run the code of a table.
+    pub(super) async fn execute_all_on_rows(&self, sql: &str) -> Result<()> {
+        let client = self.connection()?.client();
+        self.on_rows(client.batch_execute(sql)).await
     }
 
     pub(super) async fn execute(&self, sql: &str, parameters: &[&dyn Parameter]) -> Result<u64> {
-        let connection = self.connection()?;
-        let done = connection
-            .client()
-            .execute_typed(sql, &typed(parameters))
-            .await;
-        done.map_err(|error| connection.explain(&error))
+        let (client, parameters) = (self.connection()?.client(), typed(parameters));
+        self.along(Path::Server, client.execute_typed(sql, &parameters))
+            .await
+    }
+
+    /// As [`Transaction::execute`], of a statement that runs the code of a table.
+    pub(super) async fn execute_on_rows(
+        &self,
+        sql: &str,
+        parameters: &[&dyn Parameter],
+    ) -> Result<u64> {
+        let (client, parameters) = (self.connection()?.client(), typed(parameters));
+        self.on_rows(client.execute_typed(sql, &parameters)).await
     }
 
     pub(super) async fn query(&self, sql: &str, parameters: &[&dyn Parameter]) -> Result<Vec<Row>> {
-        let connection = self.connection()?;
-        let done = connection
-            .client()
-            .query_typed(sql, &typed(parameters))
-            .await;
-        done.map_err(|error| connection.explain(&error))
+        let (client, parameters) = (self.connection()?.client(), typed(parameters));
+        self.along(Path::Server, client.query_typed(sql, &parameters))
+            .await
+    }
+
+    /// As [`Transaction::query`], of a statement that runs the code of a table.
+    pub(super) async fn query_on_rows(
+        &self,
+        sql: &str,
+        parameters: &[&dyn Parameter],
+    ) -> Result<Vec<Row>> {
+        let (client, parameters) = (self.connection()?.client(), typed(parameters));
+        self.on_rows(client.query_typed(sql, &parameters)).await
     }
 
     pub(super) async fn query_opt(
@@ -304,21 +310,26 @@ impl Transaction {
         sql: &str,
         parameters: &[&dyn Parameter],
     ) -> Result<Option<Row>> {
-        let connection = self.connection()?;
-        let done = connection
-            .client()
-            .query_typed_opt(sql, &typed(parameters))
-            .await;
-        done.map_err(|error| connection.explain(&error))
+        let (client, parameters) = (self.connection()?.client(), typed(parameters));
+        self.along(Path::Server, client.query_typed_opt(sql, &parameters))
+            .await
+    }
+
+    /// As [`Transaction::query_opt`], of a statement that asks what the session's path has.
+    pub(super) async fn query_opt_by_path(
+        &self,
+        sql: &str,
+        parameters: &[&dyn Parameter],
+    ) -> Result<Option<Row>> {
+        let (client, parameters) = (self.connection()?.client(), typed(parameters));
+        self.along(Path::Session, client.query_typed_opt(sql, &parameters))
+            .await
     }
 
     pub(super) async fn query_one(&self, sql: &str, parameters: &[&dyn Parameter]) -> Result<Row> {
-        let connection = self.connection()?;
-        let done = connection
-            .client()
-            .query_typed_one(sql, &typed(parameters))
-            .await;
-        done.map_err(|error| connection.explain(&error))
+        let (client, parameters) = (self.connection()?.client(), typed(parameters));
+        self.along(Path::Server, client.query_typed_one(sql, &parameters))
+            .await
     }
 
     pub(super) fn connection(&self) -> Result<&Connection> {

@@ -32,8 +32,8 @@ const TYPE_KEYS: [&str; 3] = [
 /// `pgflight.type`, `POSTGRESQL:type` or `ADBC:postgresql:typname`; else what suits its Arrow type:
 /// strings are text, structs and maps jsonb, decimals numeric of the same precision and scale,
 /// timestamps with a zone timestamptz, durations interval, unsigned integers the next larger
-/// integer, lists arrays; extension types as they say. Well-known binary is geometry where the
-/// database has that type (`has_geometry`, of which [`asks_for_geometry`] tells whether it matters).
+/// integer, lists arrays; extension types as they say. Well-known binary is of the type `geometry`, a name
+/// that is safe in SQL, where the database has one ([`asks_for_geometry`] tells whether it matters).
 ///
 /// # Errors
 /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when an override is not
@@ -44,7 +44,7 @@ const TYPE_KEYS: [&str; 3] = [
 pub fn column_definitions(
     schema: &Schema,
     overrides: &BTreeMap<String, String>,
-    has_geometry: bool,
+    geometry: Option<&str>,
 ) -> Result<Vec<ColumnDefinition>> {
     if let Some(name) = overrides
         .keys()
@@ -70,7 +70,7 @@ pub fn column_definitions(
             .map_err(|error| Error::schema_mismatch(error.to_string()).with_column(name))?;
         let sql_type = match overrides.get(name) {
             Some(text) => type_name::parse(text).map_err(|error| error.with_column(name))?,
-            None => sql_type(field, has_geometry)?,
+            None => sql_type(field, geometry)?,
         };
         Ok(ColumnDefinition { name: ident, sql_type, not_null: !field.is_nullable() })
     });
@@ -83,7 +83,7 @@ pub fn asks_for_geometry(schema: &Schema) -> bool {
     fields.into_iter().any(extension::is_well_known_binary)
 }
 
-fn sql_type(field: &Field, has_geometry: bool) -> Result<String> {
+fn sql_type(field: &Field, geometry: Option<&str>) -> Result<String> {
     let parsed =
         |text: &str| type_name::parse(text).map_err(|error| error.with_column(field.name()));
     let metadata = field.metadata();
@@ -97,9 +97,13 @@ fn sql_type(field: &Field, has_geometry: bool) -> Result<String> {
         (Some("arrow.uuid"), DataType::FixedSizeBinary(16)) => "uuid",
         (Some("arrow.json"), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => "jsonb",
         (Some("arrow.bool8"), DataType::Int8) => "boolean",
-        _ if extension::is_well_known_binary(field) && has_geometry => "geometry",
+        _ if extension::is_well_known_binary(field)
+            && let Some(geometry) = geometry =>
+        {
+            geometry
+        }
         _ => {
-            let default = default_type(field.data_type(), has_geometry);
+            let default = default_type(field.data_type(), geometry);
             let variant = extension::is_variant(field);
             return default.filter(|_| !variant).ok_or_else(|| {
                 Error::schema_mismatch(format!(
@@ -118,7 +122,7 @@ fn sql_type(field: &Field, has_geometry: bool) -> Result<String> {
     Ok(name.to_owned())
 }
 
-fn default_type(data_type: &DataType, has_geometry: bool) -> Option<String> {
+fn default_type(data_type: &DataType, geometry: Option<&str>) -> Option<String> {
     use DataType as D;
     let name = match data_type {
         D::Null | D::Utf8 | D::LargeUtf8 | D::Utf8View => "text",
@@ -139,9 +143,9 @@ fn default_type(data_type: &DataType, has_geometry: bool) -> Option<String> {
         D::Timestamp(_, Some(_)) => "timestamp with time zone",
         D::Duration(_) | D::Interval(_) => "interval",
         D::Struct(_) | D::Map(_, _) => "jsonb",
-        D::Dictionary(_, values) => return default_type(values, has_geometry),
+        D::Dictionary(_, values) => return default_type(values, geometry),
         D::RunEndEncoded(_, values) => {
-            return default_type(values.data_type(), has_geometry);
+            return default_type(values.data_type(), geometry);
         }
         D::List(item)
         | D::LargeList(item)
@@ -149,7 +153,7 @@ fn default_type(data_type: &DataType, has_geometry: bool) -> Option<String> {
         | D::ListView(item)
         | D::LargeListView(item) => {
             // PostgreSQL's arrays have one type for any number of dimensions.
-            let element = sql_type(item, has_geometry).ok()?;
+            let element = sql_type(item, geometry).ok()?;
             return Some(if element.ends_with("[]") {
                 element
             } else {
@@ -182,7 +186,7 @@ mod tests {
     fn check(field: Field, expected: Result<&str, &str>) {
         let schema = Schema::new(vec![field]);
         match (
-            column_definitions(&schema, &BTreeMap::new(), true),
+            column_definitions(&schema, &BTreeMap::new(), Some("gis.geometry")),
             expected,
         ) {
             (Ok(columns), Ok(expected)) => assert_eq!(columns[0].sql_type, expected),
@@ -244,8 +248,14 @@ mod tests {
         let extension = |data_type, name| {
             nullable(data_type).with_metadata(metadata("ARROW:extension:name", name))
         };
-        check(extension(DataType::Binary, "geoarrow.wkb"), Ok("geometry"));
-        check(extension(DataType::LargeBinary, "ogc.wkb"), Ok("geometry"));
+        check(
+            extension(DataType::Binary, "geoarrow.wkb"),
+            Ok("gis.geometry"),
+        );
+        check(
+            extension(DataType::LargeBinary, "ogc.wkb"),
+            Ok("gis.geometry"),
+        );
         check(extension(DataType::Int8, "arrow.bool8"), Ok("boolean"));
         let shaped = Field::new("item", DataType::Float32, true).into();
         let tensor = DataType::FixedSizeList(shaped, 6);
@@ -258,7 +268,7 @@ mod tests {
             .as_ref()
             .clone()
             .with_metadata(metadata("ARROW:extension:name", "geoarrow.wkb"));
-        check(nullable(DataType::List(item.into())), Ok("geometry[]"));
+        check(nullable(DataType::List(item.into())), Ok("gis.geometry[]"));
         let marked = Field::new("metadata", DataType::Binary, false)
             .with_metadata(metadata("variant", "true"));
         let variant = Fields::from(vec![Field::new("value", DataType::Binary, false), marked]);
@@ -273,7 +283,7 @@ mod tests {
     fn an_override_is_the_name_of_a_type_and_of_a_column() {
         let schema = Schema::new(vec![Field::new("a", DataType::Int8, false)]);
         let with = |name: &str, text: &str| {
-            column_definitions(&schema, &[(name.to_owned(), text.to_owned())].into(), false)
+            column_definitions(&schema, &[(name.to_owned(), text.to_owned())].into(), None)
         };
         let columns = with("a", "Numeric(5)").unwrap();
         assert_eq!(
@@ -289,7 +299,7 @@ mod tests {
         let field = |name: &str| Field::new(name, DataType::Int8, true);
         for other in ["a", "A"] {
             let schema = Schema::new(vec![field("a"), field(other)]);
-            assert!(column_definitions(&schema, &BTreeMap::new(), false).is_err());
+            assert!(column_definitions(&schema, &BTreeMap::new(), None).is_err());
         }
     }
 }

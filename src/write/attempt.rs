@@ -15,8 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics::{self, Activity};
 use crate::pg::{
-    Attempt, LedgerWrite, Publish, TableLock, Transaction, WriteState, find_attempt,
-    record_attempt, reserve_place, staging_change, staging_relation,
+    Attempt, LedgerWrite, Publish, TableLock, Transaction, WriteState, assume_role_to_fill,
+    find_attempt, record_attempt, reserve_place, staging_change, staging_relation,
 };
 use crate::plan::Relation;
 
@@ -254,7 +254,11 @@ async fn open_relation(
             lock_target(transaction, write, target, TableLock::Insert).await
         }
         (_, Some(staging), _) => match staging_change(transaction, write).await? {
-            None => staging_relation(transaction, staging).await,
+            None => {
+                let relation = staging_relation(transaction, staging).await?;
+                assume_role_to_fill(transaction, &relation).await?;
+                Ok(relation)
+            }
             Some(what) => Err(Error::conflict(format!(
                 "the staging table of the write was {what} since the write was begun; run the job again with a new \
                  write id"

@@ -76,7 +76,7 @@ impl Writer {
     /// # Errors
     /// That it cannot be asked.
     pub async fn check_database(&self, expected: &Expected) -> Result<Vec<Finding>> {
-        let transaction = self.pool.begin_control().await?;
+        let transaction = self.pool.begin_look().await?;
         let facts = server_facts(&transaction).await?;
         transaction.rollback().await;
         let pooler = find_pooler(&self.pool).await?;
@@ -86,6 +86,7 @@ impl Writer {
         };
         let findings = [
             Some(version(facts.version_number, &facts.version)),
+            read_only(&facts),
             pooler.map(|pooler| behind(pooler, expected)),
             Some(link),
             Some(ledger(&facts)),
@@ -103,7 +104,7 @@ impl Writer {
     /// # Errors
     /// That it cannot be asked.
     pub async fn check_table(&self, table: &TableName) -> Result<Vec<Finding>> {
-        let transaction = self.pool.begin_control().await?;
+        let transaction = self.pool.begin_look().await?;
         let findings = match find_relation(&transaction, table, |_| true).await {
             Ok(Some(relation)) => modes(&transaction, &relation).await,
             Ok(None) => {
@@ -164,6 +165,28 @@ fn tls_behind(facts: &ServerFacts, expected: &Expected) -> Finding {
         true => Finding::new(Verdict::Good, text),
         false => Finding::new(Verdict::Warning, text),
     }
+}
+
+fn read_only(facts: &ServerFacts) -> Option<Finding> {
+    let ServerFacts {
+        login, database, ..
+    } = facts;
+    let source = facts.read_only_by.as_deref()?;
+    let statement = match source {
+        "database" => format!("ALTER DATABASE {database} RESET default_transaction_read_only;"),
+        "user" => format!("ALTER ROLE {login} RESET default_transaction_read_only;"),
+        "database user" => format!(
+            "ALTER ROLE {login} IN DATABASE {database} RESET default_transaction_read_only;"
+        ),
+        _ => {
+            "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();".to_owned()
+        }
+    };
+    let text = format!(
+        "default_transaction_read_only is on (it comes from: {source}): every write is refused, and may be tried \
+         again, until it is off"
+    );
+    Some(Finding::new(Verdict::Bad, text).mended_by(statement))
 }
 
 fn tls(facts: &ServerFacts, expected: &Expected) -> Finding {

@@ -365,6 +365,10 @@ async fn publish(
     let Some(staging) = &write.staging else {
         return Ok(Published::StagingLost(0));
     };
+    if matches!(write.publish, Publish::Create | Publish::Swap) {
+        // Such a table belongs to the role that fills it.
+        transaction.assume_role().await?;
+    }
     let needs_staging = write.publish != Publish::TwoPhase || !chosen.xact_ids.is_empty();
     if needs_staging && let Some(what) = lock_staging(transaction, write, staging).await? {
         return Ok(Published::StagingChanged(what));

@@ -8,7 +8,7 @@ use arrow_schema::{FieldRef, Schema};
 use super::spec::{AppendBy, Mode, SchemaEvolution, WriteSpec};
 use crate::error::{Error, Result};
 use crate::pg::{
-    Publish, Transaction, check_owned, create_temporary, has_geometry, staging_relation,
+    Publish, Transaction, check_owned, create_temporary, find_geometry, staging_relation,
 };
 use crate::plan::ddl::{ColumnDefinition, asks_for_geometry, column_definitions};
 use crate::plan::{EncodePlan, FieldPlan, Relation};
@@ -96,8 +96,11 @@ pub(super) async fn to_add(
         .filter(|(name, _)| new.field_with_name(name).is_ok())
         .map(|(name, sql_type)| (name.clone(), sql_type.clone()))
         .collect();
-    let has_geometry = asks_for_geometry(&new) && has_geometry(transaction).await?;
-    let mut columns = column_definitions(&new, &types, has_geometry)
+    let geometry = match asks_for_geometry(&new) {
+        true => find_geometry(transaction).await?,
+        false => None,
+    };
+    let mut columns = column_definitions(&new, &types, geometry.as_deref())
         .map_err(|error| error.with_table(&relation.name))?;
     for column in &mut columns {
         column.not_null = false;

@@ -15,7 +15,7 @@ use crate::pg::{
     BatchPlace, Decision, LedgerWrite, NewWrite, Outcome, Publish, STREAM_PREFIX, Transaction,
     WriteState, abort, advance_sink, attempts, begin, check_primary_key, commit, copy_obstacle,
     count_open_writes, create_staging, create_table, create_twin, definitions_of, drop_table,
-    ensure_schema, find_write, let_role_read, new_shadow_name, new_staging_name, qualify,
+    ensure_schema, find_write, let_role_fill, new_shadow_name, new_staging_name, qualify,
     record_staging, set_driver, staging_relation,
 };
 use crate::plan::ddl::ColumnDefinition;
@@ -251,7 +251,7 @@ impl Writer {
     }
 
     pub(super) async fn find_status(&self, write_id: &str) -> Result<(LedgerWrite, WriteStatus)> {
-        let transaction = self.pool.begin_control().await?;
+        let transaction = self.pool.begin_look().await?;
         let write = match find_write(&transaction, write_id).await {
             Ok(write) => write
                 .filter(|write| self.caller.owns(write.principal.as_deref()))
@@ -487,7 +487,7 @@ async fn stage(
     let mut columns = definitions_of(transaction, target, plan.columns()).await?;
     columns.extend_from_slice(added);
     create_staging(transaction, staging, &columns).await?;
-    let_role_read(transaction, staging).await
+    let_role_fill(transaction, staging).await
 }
 
 /// Makes the staging table for a target that the commit will make, which is tried here by the role that will
@@ -505,7 +505,7 @@ async fn stage_missing(
     drop_table(transaction, &tried).await?;
     transaction.resume_own_role().await?;
     create_staging(transaction, staging, columns).await?;
-    let_role_read(transaction, staging).await
+    let_role_fill(transaction, staging).await
 }
 
 /// Refuses a write beyond those that the caller may have open.

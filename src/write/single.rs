@@ -263,6 +263,8 @@ impl Writer {
     }
 
     async fn try_commit_stream(&self, transaction: Transaction) -> Result<()> {
+        // Whatever is deferred has run when the outcome is asked for.
+        transaction.resume_own_role().await?;
         let xact_id = transaction.xact_id().await?;
         match transaction.commit().await {
             Outcome::Committed => Ok(()),
@@ -284,7 +286,7 @@ impl Writer {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
             let asked = async {
-                let transaction = self.pool.begin_control().await?;
+                let transaction = self.pool.begin_look().await?;
                 let outcome = transaction.was_committed(xact_id).await;
                 transaction.rollback().await;
                 outcome

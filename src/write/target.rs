@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::pg::{
     LedgerWrite, Publish, TableLock, Transaction, add_primary_key, check_comparable, check_rights,
     check_sequences, check_swappable, check_truncatable, check_unique_index, create_table,
-    has_geometry, lock_relation, qualify, staging_relation, two_phase_obstacle,
+    find_geometry, lock_relation, qualify, staging_relation, two_phase_obstacle,
 };
 use crate::plan::ddl::{ColumnDefinition, asks_for_geometry, column_definitions};
 use crate::plan::{EncodePlan, FieldPlan, Ident, QualifiedName, Relation};
@@ -155,8 +155,11 @@ async fn missing(
         return Err(missing_table(transaction, caller, &spec.table).await?);
     }
     check_new(caller, spec, &qualify(transaction, &spec.table).await?)?;
-    let has_geometry = asks_for_geometry(schema) && has_geometry(transaction).await?;
-    let mut columns = column_definitions(schema, &spec.column_types, has_geometry)
+    let geometry = match asks_for_geometry(schema) {
+        true => find_geometry(transaction).await?,
+        false => None,
+    };
+    let mut columns = column_definitions(schema, &spec.column_types, geometry.as_deref())
         .map_err(|error| error.with_table(&spec.table))?;
     for key in &spec.primary_key {
         let column = columns.iter_mut().find(|column| column.name == *key);

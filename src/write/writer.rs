@@ -78,6 +78,12 @@ impl Writer {
         Ok(transaction.with_role(self.caller.role()))
     }
 
+    /// As [`Writer::begin_control`], for what writes nothing.
+    async fn begin_look(&self) -> Result<Transaction> {
+        let transaction = self.pool.begin_look().await?;
+        Ok(transaction.with_role(self.caller.role()))
+    }
+
     /// A transaction for rows of a write, with the role of the caller.
     pub(super) async fn begin_data(&self, write: &str, stream: &Stream) -> Result<Transaction> {
         let transaction = self.pool.begin_data(write, stream).await?;
@@ -97,12 +103,14 @@ impl Writer {
     /// Asks PostgreSQL for a sign of life.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when it is out of reach.
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when it is out of reach, or a standby.
     pub async fn check(&self, timeout: Duration) -> Result<()> {
-        match tokio::time::timeout(timeout, self.pool.begin_control()).await {
+        match tokio::time::timeout(timeout, self.pool.begin_look()).await {
             Ok(transaction) => {
-                transaction?.rollback().await;
-                Ok(())
+                let transaction = transaction?;
+                let is_primary = transaction.check_primary();
+                transaction.rollback().await;
+                is_primary
             }
             Err(_) => Err(Error::unavailable(format!(
                 "no answer from PostgreSQL at {} within {} s",
@@ -118,7 +126,7 @@ impl Writer {
     /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when there is none of that name;
     /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the caller may not know.
     pub async fn relation(&self, table: &TableName) -> Result<Relation> {
-        let transaction = self.begin_control().await?;
+        let transaction = self.begin_look().await?;
         transaction.assume_role().await?;
         let relation = find_permitted(&transaction, &self.caller, table).await?;
         let relation = match relation {
@@ -134,7 +142,7 @@ impl Writer {
     /// # Errors
     /// What PostgreSQL said.
     pub async fn writes(&self, limit: u32) -> Result<Vec<LedgerWrite>> {
-        let transaction = self.pool.begin_control().await?;
+        let transaction = self.pool.begin_look().await?;
         let writes = match has_schema(&transaction).await? {
             true => recent_writes(&transaction, limit).await?,
             false => Vec::new(),
@@ -148,7 +156,7 @@ impl Writer {
     /// # Errors
     /// What PostgreSQL said.
     pub async fn overview(&self, limit: u32) -> Result<Overview> {
-        let transaction = self.pool.begin_control().await?;
+        let transaction = self.pool.begin_look().await?;
         let overview = match has_schema(&transaction).await? {
             true => Overview {
                 writes: recent_writes(&transaction, limit).await?,
@@ -202,7 +210,7 @@ impl Writer {
     /// # Errors
     /// What PostgreSQL said.
     pub async fn relations(&self) -> Result<Vec<Relation>> {
-        let transaction = self.begin_control().await?;
+        let transaction = self.begin_look().await?;
         transaction.assume_role().await?;
         let relations = writable_relations(&transaction, |name| self.caller.may_see(name)).await?;
         transaction.rollback().await;

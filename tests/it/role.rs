@@ -19,16 +19,16 @@ fn rows() -> RecordBatch {
 
 /// Two roles: the server's, which is no superuser and a member of `writer`, and `writer`. Roles are the
 /// cluster's, and so each test has its own.
-struct World {
-    database: Database,
+pub(crate) struct World {
+    pub(crate) database: Database,
     server: Pgflight,
     _file: File,
-    writer: String,
-    login: String,
+    pub(crate) writer: String,
+    pub(crate) login: String,
 }
 
 impl World {
-    async fn new(name: &str, options: &[&str]) -> Self {
+    pub(crate) async fn new(name: &str, options: &[&str]) -> Self {
         let database = Database::new().await;
         let name = format!("{name}_{}", std::process::id());
         let (login, writer) = (format!("login_{name}"), format!("writer_{name}"));
@@ -63,11 +63,11 @@ impl World {
         }
     }
 
-    async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         self.server.client().await.bearing("etl")
     }
 
-    async fn forget(self) {
+    pub(crate) async fn forget(self) {
         drop(self.server);
         self.database
             .execute(&format!(

@@ -126,63 +126,63 @@ async fn a_table_on_which_something_hangs_is_not_swapped() {
     let cases = [
         (
             "CREATE VIEW v AS SELECT id FROM t",
-            "rule _RETURN on view v",
+            "rule _RETURN on view public.v",
         ),
         (
             "CREATE TABLE r (id int REFERENCES t)",
-            "constraint r_id_fkey on table r",
+            "constraint r_id_fkey on table public.r",
         ),
         (
             "ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES t",
-            "constraint t_id_fkey on table t",
+            "constraint t_id_fkey on table public.t",
         ),
         (
             "ALTER TABLE t ADD EXCLUDE USING btree (id WITH =)",
-            "constraint t_id_excl on table t",
+            "constraint t_id_excl on table public.t",
         ),
         (
             "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
              CREATE TRIGGER watched BEFORE INSERT ON t EXECUTE FUNCTION f()",
-            "trigger watched on table t",
+            "trigger watched on table public.t",
         ),
-        ("CREATE POLICY p ON t", "policy p on table t"),
+        ("CREATE POLICY p ON t", "policy p on table public.t"),
         (
             "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
             "row-level security",
         ),
         ("CREATE PUBLICATION pub FOR TABLE t", "publication pub"),
         ("CREATE PUBLICATION pub FOR ALL TABLES", "publication pub"),
-        ("ALTER TABLE t ADD s serial", "sequence t_s_seq"),
+        ("ALTER TABLE t ADD s serial", "sequence public.t_s_seq"),
         (
             "ALTER TABLE t ADD i int GENERATED ALWAYS AS IDENTITY",
-            "sequence t_i_seq",
+            "sequence public.t_i_seq",
         ),
         (
             "CREATE TABLE child () INHERITS (t)",
             "takes part in inheritance",
         ),
-        ("CREATE TABLE c (of_it t)", "column of_it of table c"),
+        ("CREATE TABLE c (of_it t)", "column of_it of table public.c"),
         (
             "CREATE STATISTICS stats ON id, \"Name\" FROM t",
-            "statistics object stats",
+            "statistics object public.stats",
         ),
         (
             "CREATE RULE r AS ON DELETE TO t DO INSTEAD NOTHING",
-            "rule r on table t",
+            "rule r on table public.t",
         ),
         ("ALTER TABLE t FORCE ROW LEVEL SECURITY", "forced"),
         (
             "CREATE INDEX whole ON t ((t IS NULL))",
-            "index whole, which is on whole rows",
+            "index public.whole, which is on whole rows",
         ),
         (
             "CREATE INDEX e ON t (lower(\"Name\")); ALTER INDEX e ALTER COLUMN 1 SET STATISTICS 500",
-            "index e, which has statistics targets",
+            "index public.e, which has statistics targets",
         ),
         ("ALTER TABLE t SET UNLOGGED", "unlogged"),
         (
             "CREATE FUNCTION g() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM t; END",
-            "function g()",
+            "function public.g()",
         ),
     ];
     let has_atomic = database
@@ -253,7 +253,7 @@ async fn what_becomes_wrong_before_the_commit_leaves_the_old_table() {
             "CREATE VIEW v AS SELECT id FROM t",
             &[1],
             Code::Unimplemented,
-            "on view v",
+            "on view public.v",
         ),
     ];
     for (sql, ids, code, told) in cases {

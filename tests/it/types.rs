@@ -341,7 +341,7 @@ async fn strings_that_postgresql_is_to_cast_need_a_staging_table_and_are_never_s
         (
             &append,
             row("h", "secret secret"),
-            "PostgreSQL cannot read a string as the type of its column; look at the values for h::hstore",
+            "PostgreSQL cannot read a string as the type of its column; look at the values for h::public.hstore",
         ),
         (
             &append,

@@ -32,7 +32,8 @@ const MOST_NAMED: usize = 20;
 pub async fn finish_commit(transaction: &Transaction, write_id: &str) -> Result<Finished> {
     let locked = transaction
         .query_opt(
-            "SELECT FROM pgflight.write WHERE write_id = $1 AND state = 'committing' FOR UPDATE",
+            "SELECT FROM pgflight.write
+             WHERE write_id OPERATOR(pg_catalog.=) $1 AND state OPERATOR(pg_catalog.=) 'committing' FOR UPDATE",
             &[&write_id],
         )
         .await?;
@@ -50,7 +51,7 @@ pub async fn finish_commit(transaction: &Transaction, write_id: &str) -> Result<
         transaction
             .execute(
                 "UPDATE pgflight.write SET state = 'committed', finished_at = pg_catalog.clock_timestamp()
-                 WHERE write_id = $1",
+                 WHERE write_id OPERATOR(pg_catalog.=) $1",
                 &[&write_id],
             )
             .await?;
@@ -70,7 +71,9 @@ async fn mark_lost(
     let ids: Vec<&str> = lost.iter().map(|one| one.attempt_id.as_str()).collect();
     transaction
         .execute(
-            "UPDATE pgflight.attempt SET lost = true WHERE write_id = $1 AND attempt_id = ANY($2::text[])",
+            "UPDATE pgflight.attempt SET lost = true
+             WHERE write_id OPERATOR(pg_catalog.=) $1
+               AND attempt_id OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.text[])",
             &[&write_id, &ids],
         )
         .await?;
@@ -81,9 +84,11 @@ async fn mark_lost(
         .query_one(
             "UPDATE pgflight.write
              SET state = 'prepared_lost', finished_at = pg_catalog.clock_timestamp(),
-                 row_count = row_count - $2, byte_count = byte_count - $3, attempt_count = attempt_count - $4,
-                 reason = $5 || '; the other ' || (row_count - $2) || ' rows are in the table'
-             WHERE write_id = $1 RETURNING reason",
+                 row_count = row_count OPERATOR(pg_catalog.-) $2, byte_count = byte_count OPERATOR(pg_catalog.-) $3,
+                 attempt_count = attempt_count OPERATOR(pg_catalog.-) $4,
+                 reason = pg_catalog.concat($5, '; the other ', row_count OPERATOR(pg_catalog.-) $2,
+                                            ' rows are in the table')
+             WHERE write_id OPERATOR(pg_catalog.=) $1 RETURNING reason",
             &[
                 &write_id,
                 &to_bigint(row_count),
@@ -155,9 +160,10 @@ impl Accepted {
 /// seen as committed. An id that PostgreSQL has yet to give out, as after a restore from a dump, would be an error.
 const ACCEPTED: &str = "
     WITH prepared AS MATERIALIZED (
-        SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database())
+        SELECT gid FROM pg_catalog.pg_prepared_xacts
+        WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database())
     SELECT a.attempt_id, a.partition_id, a.row_count, a.byte_count, p.gid IS NOT NULL, a.prepared_xact_id IS NOT NULL,
-           CASE WHEN a.prepared_xact_id < pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+           CASE WHEN a.prepared_xact_id OPERATOR(pg_catalog.<) pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
                 THEN pg_catalog.pg_xact_status(a.prepared_xact_id) END
-    FROM pgflight.attempt a LEFT JOIN prepared p ON p.gid = a.gid
-    WHERE a.write_id = $1 AND a.accepted ORDER BY a.partition_id";
+    FROM pgflight.attempt a LEFT JOIN prepared p ON p.gid OPERATOR(pg_catalog.=) a.gid
+    WHERE a.write_id OPERATOR(pg_catalog.=) $1 AND a.accepted ORDER BY a.partition_id";

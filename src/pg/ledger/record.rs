@@ -239,8 +239,9 @@ impl WriteState {
 
 /// Of a write, in the order that [`read_write`] takes them in.
 pub(super) const WRITE_COLUMNS: &str = "write_id, spec, target_schema, target_name, target_oid, staging_name, publish, state,
-    reason, row_count, byte_count, attempt_count, staging_schema, (created_at AT TIME ZONE 'UTC')::text || 'Z',
-    (finished_at AT TIME ZONE 'UTC')::text || 'Z', columns, principal, staging_oid, staging_columns, driver, sink_id,
+    reason, row_count, byte_count, attempt_count, staging_schema, 
+    (created_at AT TIME ZONE 'UTC')::pg_catalog.text OPERATOR(pg_catalog.||) 'Z',
+    (finished_at AT TIME ZONE 'UTC')::pg_catalog.text OPERATOR(pg_catalog.||) 'Z', columns, principal, staging_oid, staging_columns, driver, sink_id,
     sink_run, sink_batch";
 
 /// A write, of a row with [`WRITE_COLUMNS`].
@@ -291,7 +292,9 @@ pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
 }
 
 /// Of an attempt, in the order that [`read_attempt`] takes them in.
-pub(super) const ATTEMPT_COLUMNS: &str = "attempt_id, partition_id, row_count, byte_count, xact_id::text, gid, prepared_xact_id::text, lost";
+pub(super) const ATTEMPT_COLUMNS: &str =
+    "attempt_id, partition_id, row_count, byte_count, xact_id::pg_catalog.text,
+    gid, prepared_xact_id::pg_catalog.text, lost";
 
 /// A finished stream, of a row with [`ATTEMPT_COLUMNS`].
 pub(super) fn read_attempt(row: &Row) -> Attempt {

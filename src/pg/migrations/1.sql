@@ -1,45 +1,46 @@
 -- The ledger of writes, version 1. All of a write's state is here, in the database it writes to, so
 -- that any server can answer any call of any write.
 CREATE TABLE IF NOT EXISTS pgflight.migration (
-    version     integer     PRIMARY KEY,
-    applied_at  timestamptz NOT NULL DEFAULT now()
+    version     integer                PRIMARY KEY,
+    applied_at  pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 
 -- One logical save: many partitions, one outcome.
 CREATE TABLE IF NOT EXISTS pgflight.write (
-    write_id       text        PRIMARY KEY,
-    spec           text        NOT NULL,        -- as begun; the same id with another spec is refused
-    columns        text        NOT NULL DEFAULT '',  -- names and Arrow types of the data, likewise
-    target_schema  text        NOT NULL,
-    target_name    text        NOT NULL,
-    target_oid     oid,                         -- null: the commit makes the table
-    staging_schema text,                        -- null: nothing is staged, or no longer
-    staging_name   text,
-    publish        text        NOT NULL CHECK (publish IN
-                   ('append', 'truncate', 'delete', 'create', 'merge', 'direct', 'nothing')),
-    state          text        NOT NULL CHECK (state IN ('open', 'committed', 'aborted')),
-    reason         text        NOT NULL DEFAULT '',
-    row_count      bigint      NOT NULL DEFAULT 0,
-    byte_count     bigint      NOT NULL DEFAULT 0,
-    attempt_count  integer     NOT NULL DEFAULT 0,
-    created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
-    finished_at    timestamptz
+    write_id       pg_catalog.text PRIMARY KEY,
+    spec           pg_catalog.text NOT NULL,             -- as begun; the same id with another spec is refused
+    columns        pg_catalog.text NOT NULL DEFAULT '',  -- names and Arrow types of the data, likewise
+    target_schema  pg_catalog.text NOT NULL,
+    target_name    pg_catalog.text NOT NULL,
+    target_oid     pg_catalog.oid,                       -- null: the commit makes the table
+    staging_schema pg_catalog.text,                      -- null: nothing is staged, or no longer
+    staging_name   pg_catalog.text,
+    publish        pg_catalog.text NOT NULL CHECK (publish OPERATOR(pg_catalog.=) ANY
+                   (ARRAY['append', 'truncate', 'delete', 'create', 'merge', 'direct', 'nothing'])),
+    state          pg_catalog.text NOT NULL CHECK (state OPERATOR(pg_catalog.=) ANY
+                   (ARRAY['open', 'committed', 'aborted'])),
+    reason         pg_catalog.text NOT NULL DEFAULT '',
+    row_count      bigint          NOT NULL DEFAULT 0,
+    byte_count     bigint          NOT NULL DEFAULT 0,
+    attempt_count  integer         NOT NULL DEFAULT 0,
+    created_at     pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    finished_at    pg_catalog.timestamptz
 );
 
 -- One finished stream of one partition. Only those that the commit names are published.
 CREATE TABLE IF NOT EXISTS pgflight.attempt (
-    write_id      text        NOT NULL,
-    attempt_id    text        NOT NULL,
-    partition_id  bigint      NOT NULL,
-    row_count     bigint      NOT NULL,
-    byte_count    bigint      NOT NULL,
-    xact_id       xid         NOT NULL,         -- the xmin of its rows in the staging table
-    done_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    write_id      pg_catalog.text NOT NULL,
+    attempt_id    pg_catalog.text NOT NULL,
+    partition_id  bigint          NOT NULL,
+    row_count     bigint          NOT NULL,
+    byte_count    bigint          NOT NULL,
+    xact_id       pg_catalog.xid  NOT NULL,              -- the xmin of its rows in the staging table
+    done_at       pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (write_id, attempt_id)
 );
 
 -- What the reaper looks for.
-CREATE INDEX IF NOT EXISTS write_open ON pgflight.write (created_at) WHERE state = 'open';
+CREATE INDEX IF NOT EXISTS write_open ON pgflight.write (created_at) WHERE state OPERATOR(pg_catalog.=) 'open';
 CREATE INDEX IF NOT EXISTS write_staged ON pgflight.write (write_id) WHERE staging_name IS NOT NULL;
 CREATE INDEX IF NOT EXISTS write_finished ON pgflight.write (finished_at);
 

@@ -3,66 +3,79 @@
 WITH target AS (
     SELECT c.*, n.nspname, ty.typarray
     FROM pg_catalog.pg_class c
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    LEFT JOIN pg_catalog.pg_type ty ON ty.oid = c.reltype
-    WHERE c.oid = $1)
-SELECT CASE relkind WHEN 'v' THEN 'it is a view' ELSE 'it is partitioned' END FROM target WHERE relkind <> 'r'
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    LEFT JOIN pg_catalog.pg_type ty ON ty.oid OPERATOR(pg_catalog.=) c.reltype
+    WHERE c.oid OPERATOR(pg_catalog.=) $1),
+     indexes AS (
+    SELECT i.*, pg_catalog.concat('index ', i.indexrelid::pg_catalog.regclass) AS name
+    FROM pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) $1)
+SELECT CASE WHEN relkind OPERATOR(pg_catalog.=) 'v' THEN 'it is a view' ELSE 'it is partitioned' END
+FROM target WHERE relkind OPERATOR(pg_catalog.<>) 'r'
 UNION ALL
 SELECT 'it is a partition or takes part in inheritance' FROM target
-WHERE relispartition OR EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE $1 IN (i.inhrelid, i.inhparent))
+WHERE relispartition
+   OR EXISTS (SELECT FROM pg_catalog.pg_inherits i
+              WHERE $1 OPERATOR(pg_catalog.=) ANY (ARRAY[i.inhrelid, i.inhparent]))
 UNION ALL
-SELECT 'it is unlogged' FROM target WHERE relpersistence <> 'p'
+SELECT 'it is unlogged' FROM target WHERE relpersistence OPERATOR(pg_catalog.<>) 'p'
 UNION ALL
-SELECT 'it is a table of a composite type' FROM target WHERE reloftype <> 0
+SELECT 'it is a table of a composite type' FROM target WHERE reloftype OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
 UNION ALL
 SELECT 'row-level security is enabled or forced' FROM target WHERE relrowsecurity OR relforcerowsecurity
 UNION ALL
 SELECT 'grants that others than the owner made' FROM target
-WHERE EXISTS (SELECT FROM pg_catalog.aclexplode(relacl) g WHERE g.grantor <> relowner)
+WHERE EXISTS (SELECT FROM pg_catalog.aclexplode(relacl) g WHERE g.grantor OPERATOR(pg_catalog.<>) relowner)
    OR EXISTS (SELECT FROM pg_catalog.pg_attribute a, pg_catalog.aclexplode(a.attacl) g
-              WHERE a.attrelid = $1 AND g.grantor <> relowner)
+              WHERE a.attrelid OPERATOR(pg_catalog.=) $1 AND g.grantor OPERATOR(pg_catalog.<>) relowner)
 UNION ALL
 SELECT 'it has a security label' FROM pg_catalog.pg_seclabel l
-WHERE l.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND l.objoid = $1
+WHERE l.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+  AND l.objoid OPERATOR(pg_catalog.=) $1
 UNION ALL
-SELECT 'publication ' || pg_catalog.quote_ident(p.pubname)
-FROM target JOIN pg_catalog.pg_publication_tables p ON p.schemaname = nspname AND p.tablename = relname
+SELECT pg_catalog.concat('publication ', pg_catalog.quote_ident(p.pubname))
+FROM target
+JOIN pg_catalog.pg_publication_tables p ON p.schemaname OPERATOR(pg_catalog.=) nspname
+                                       AND p.tablename OPERATOR(pg_catalog.=) relname
 UNION ALL
 SELECT 'it belongs to an extension' FROM pg_catalog.pg_depend d
-WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = $1 AND d.deptype IN ('e', 'x')
+WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+  AND d.objid OPERATOR(pg_catalog.=) $1
+  AND d.deptype OPERATOR(pg_catalog.=) ANY (ARRAY['e', 'x']::pg_catalog."char"[])
 UNION ALL
-SELECT 'index ' || i.indexrelid::pg_catalog.regclass || ', which is not valid'
-FROM pg_catalog.pg_index i WHERE i.indrelid = $1 AND NOT i.indisvalid
+SELECT pg_catalog.concat(name, ', which is not valid') FROM indexes WHERE NOT indisvalid
 UNION ALL
-SELECT 'index ' || i.indexrelid::pg_catalog.regclass || ', which has statistics targets of its own'
-FROM pg_catalog.pg_index i
-WHERE i.indrelid = $1 AND EXISTS (SELECT FROM pg_catalog.pg_attribute a
-                                  WHERE a.attrelid = i.indexrelid AND a.attstattarget > 0)
+SELECT pg_catalog.concat(name, ', which has statistics targets of its own') FROM indexes
+WHERE EXISTS (SELECT FROM pg_catalog.pg_attribute a
+              WHERE a.attrelid OPERATOR(pg_catalog.=) indexrelid AND a.attstattarget OPERATOR(pg_catalog.>) 0)
 UNION ALL
-SELECT 'index ' || i.indexrelid::pg_catalog.regclass || ', which depends on an extension'
-FROM pg_catalog.pg_index i
-WHERE i.indrelid = $1 AND EXISTS (SELECT FROM pg_catalog.pg_depend d
-                                  WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                                    AND d.objid = i.indexrelid AND d.deptype = 'x')
+SELECT pg_catalog.concat(name, ', which depends on an extension') FROM indexes
+WHERE EXISTS (SELECT FROM pg_catalog.pg_depend d
+              WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+                AND d.objid OPERATOR(pg_catalog.=) indexrelid AND d.deptype OPERATOR(pg_catalog.=) 'x')
 UNION ALL
 -- Attribute number 0 stands for the whole row (primnodes.h, Var).
-SELECT 'index ' || i.indexrelid::pg_catalog.regclass || ', which is on whole rows'
-FROM pg_catalog.pg_index i
-WHERE i.indrelid = $1 AND pg_catalog.concat(i.indexprs, i.indpred) LIKE '%:varattno 0 %'
+SELECT pg_catalog.concat(name, ', which is on whole rows') FROM indexes
+WHERE pg_catalog.strpos(pg_catalog.concat(indexprs, indpred), ':varattno 0 ') OPERATOR(pg_catalog.>) 0
 UNION ALL
 SELECT DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)
 FROM target, pg_catalog.pg_depend d
-WHERE (d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = $1
-       OR d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.refobjid IN (reltype, typarray))
+WHERE (d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+       AND d.refobjid OPERATOR(pg_catalog.=) $1
+       OR d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid
+       AND d.refobjid OPERATOR(pg_catalog.=) ANY (ARRAY[reltype, typarray]))
   -- Named above already:
-  AND d.classid <> 'pg_catalog.pg_publication_rel'::pg_catalog.regclass
+  AND d.classid OPERATOR(pg_catalog.<>) 'pg_catalog.pg_publication_rel'::pg_catalog.regclass::pg_catalog.oid
   -- What the new table has of its own:
-  AND NOT (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid IN ($1, reltoastrelid))
-  AND NOT (d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid IN (reltype, typarray))
-  AND NOT (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-           AND EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indexrelid = d.objid AND i.indrelid = $1))
-  AND NOT (d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
-           AND EXISTS (SELECT FROM pg_catalog.pg_attrdef a WHERE a.oid = d.objid AND a.adrelid = $1))
-  AND NOT (d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+  AND NOT (d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+           AND d.objid OPERATOR(pg_catalog.=) ANY (ARRAY[$1, reltoastrelid]))
+  AND NOT (d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid
+           AND d.objid OPERATOR(pg_catalog.=) ANY (ARRAY[reltype, typarray]))
+  AND NOT (d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+           AND EXISTS (SELECT FROM indexes i WHERE i.indexrelid OPERATOR(pg_catalog.=) d.objid))
+  AND NOT (d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass::pg_catalog.oid
+           AND EXISTS (SELECT FROM pg_catalog.pg_attrdef a
+                       WHERE a.oid OPERATOR(pg_catalog.=) d.objid AND a.adrelid OPERATOR(pg_catalog.=) $1))
+  AND NOT (d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass::pg_catalog.oid
            AND EXISTS (SELECT FROM pg_catalog.pg_constraint c
-                       WHERE c.oid = d.objid AND c.conrelid = $1 AND c.contype IN ('c', 'n', 'p', 'u')))
+                       WHERE c.oid OPERATOR(pg_catalog.=) d.objid AND c.conrelid OPERATOR(pg_catalog.=) $1
+                         AND c.contype OPERATOR(pg_catalog.=) ANY (ARRAY['c', 'n', 'p', 'u']::pg_catalog."char"[])))
