@@ -89,9 +89,13 @@ impl World {
             .execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
             .await;
         database.execute("SELECT pg_reload_conf()").await;
-        let synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        // What is committed from now on is there; the database itself was made before.
+        let made = database.text("SELECT pg_current_wal_lsn()").await;
+        let synchronous = format!(
+            "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync' AND replay_lsn >= '{made}'"
+        );
         wait_until(
-            async || database.text(synchronous).await == "1",
+            async || database.text(&synchronous).await == "1",
             "the standby follows",
         )
         .await;
