@@ -43,7 +43,7 @@ async fn no_job_fails_where_postgresql_is_away_for_ten_seconds() {
         ("begin", "INSERT INTO pgflight.write"),
         ("rows", "FROM STDIN (FORMAT binary)"),
         ("record", "INSERT INTO pgflight.attempt"),
-        ("lock", "write_id = $1 FOR UPDATE"),
+        ("lock", "write_id OPERATOR(pg_catalog.=) $1 FOR UPDATE"),
         ("decision", "WITH accepted AS"),
         ("commit", COMMIT),
     ];
