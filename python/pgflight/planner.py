@@ -8,13 +8,13 @@ there is none (Spark Connect, or `register` was not called) a write has no drive
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import stat
 import subprocess
 import tempfile
 import threading
+import time
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Optional
@@ -54,25 +54,36 @@ _WHO = None
 _listening: Optional[int] = None
 
 
-def listen(spark: Any) -> None:
-    """Makes this process the driver of the writes that planners of the session's JVM begin.
+def listen(jvm: int) -> None:
+    """Makes this process the driver of the writes that planners of a JVM begin.
 
     Args:
-        spark: A SparkSession. Nothing happens for one of Spark Connect, whose planners run elsewhere.
+        jvm: The JVM's process id, as `process_of_jvm` finds it.
     """
     global _listening
-    jvm = _process_of_jvm(spark)
     directory = _directory()
-    if jvm is None or directory is None or _listening == jvm:
+    if directory is None or _listening == jvm:
         return
     path = directory / f"{jvm}.sock"
     with contextlib.suppress(FileNotFoundError):
         path.unlink()  # Of an earlier process with this id.
-    listener = Listener(str(path), "AF_UNIX")
+    # It is removed when this process ends.
+    listener = Listener(str(path), "AF_UNIX", backlog=16)
     _listening = jvm
     driver.end_on_sigterm()
     threading.Thread(target=_serve, args=(listener, jvm), daemon=True).start()
-    atexit.register(_forget, path, os.getpid())
+
+
+def process_of_jvm(spark: Any) -> Optional[int]:
+    """The process of a session's JVM. None on Spark Connect, whose planners run elsewhere."""
+    if type(spark).__module__.startswith("pyspark.sql.connect"):
+        return None
+    from py4j.protocol import Py4JError
+
+    try:
+        return int(spark._jvm.java.lang.ProcessHandle.current().pid())
+    except Py4JError:
+        return None  # Where programs may not call into the JVM as they like.
 
 
 def begin(
@@ -93,14 +104,17 @@ def end(write: DistributedWrite) -> None:
 
 def _serve(listener: Listener, jvm: int) -> None:
     while True:
-        # A planner may leave at any moment.
-        with contextlib.suppress(OSError, EOFError), listener.accept() as connection:
-            message = connection.recv()
-            if isinstance(message, _Begun):
-                driver.this_driver().begun(*message, is_wanted=lambda: _runs(jvm))
-            elif isinstance(message, _Ended):
-                driver.this_driver().ended(*message)
-            connection.send(driver.this_driver().id)
+        try:
+            with listener.accept() as connection:
+                message = connection.recv()
+                if isinstance(message, _Begun):
+                    driver.this_driver().begun(*message, is_wanted=lambda: _runs(jvm))
+                elif isinstance(message, _Ended):
+                    driver.this_driver().ended(*message)
+                connection.send(driver.this_driver().id)
+        except (OSError, EOFError):
+            # A planner may leave at any moment; a process may have no room for another file.
+            time.sleep(0.05)
 
 
 def _ask(message: Any) -> Optional[str]:
@@ -154,21 +168,9 @@ def _parent_of(process: int) -> int:
         return 0
 
 
-def _process_of_jvm(spark: Any) -> Optional[int]:
-    if type(spark).__module__.startswith("pyspark.sql.connect"):
-        return None
-    return int(spark._jvm.java.lang.ProcessHandle.current().pid())
-
-
 def _runs(process: int) -> bool:
     try:
         os.kill(process, 0)
     except OSError:
         return False
     return True
-
-
-def _forget(path: Path, process: int) -> None:
-    if os.getpid() == process:
-        with contextlib.suppress(OSError):
-            path.unlink()

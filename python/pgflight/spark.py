@@ -260,7 +260,9 @@ def register(spark: Any) -> None:
         # Spark has found it by itself, and refuses to hear of it again.
         if "DATA_SOURCE_ALREADY_EXISTS" not in str(error):
             raise
-    planner.listen(spark)
+    jvm = planner.process_of_jvm(spark)
+    if jvm is not None:
+        planner.listen(jvm)
 
 
 def _run(df: Any, write: DistributedWrite) -> List[Dict[str, Any]]:
