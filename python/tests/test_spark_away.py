@@ -48,7 +48,7 @@ def slow_rows(spark: SparkSession) -> DataFrame:
         for batch in range(BATCHES):
             time.sleep(0.1)
             start = first + batch * ROWS_PER_BATCH
-            yield pa.record_batch({"id": pa.array(range(start, start + ROWS_PER_BATCH))})
+            yield pa.RecordBatch.from_pydict({"id": pa.array(range(start, start + ROWS_PER_BATCH))})
 
     return spark.range(0, PARTITIONS, 1, PARTITIONS).mapInArrow(slowly, "id long")
 

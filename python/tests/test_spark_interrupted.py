@@ -31,7 +31,7 @@ spark = (
 def slowly(batches):
     for number in range(600):
         time.sleep(0.2)
-        yield pa.record_batch({"id": [number], "s": ["x" * 200_000]})
+        yield pa.RecordBatch.from_pydict({"id": [number], "s": ["x" * 200_000]})
 
 df = spark.range(0, 2, 1, 2).mapInArrow(slowly, "id long, s string")
 if way == "save":
