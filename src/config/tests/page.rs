@@ -74,8 +74,19 @@ out comes from `PGHOST`, `PGPASSWORD` and the like; where there are several, tho
 What a command writes to standard error is thrown away. When it fails, streams are told to try again, and
 the log says why.
 
-**Its role**, `role`, is taken after the login, as `SET ROLE` does: rights are those of the role, and what is
-made belongs to it.
+**Its role**, `role`, is taken in each transaction by `SET LOCAL ROLE`: rights are those of the role, and what is
+made belongs to it, the ledger and staging tables included. The login has to be a member of it (`GRANT etl TO loader`),
+and needs no rights of its own; it may be NOINHERIT. A principal's `role` counts in its place for what the principal does
+to tables; the login has to be a member of that one as well. Prepared transactions belong to the login, since PostgreSQL
+lets no other role end them: all servers of a database log in as the same role.
+
+A ledger that was made before stays whose it is. One that the target's role made, by whichever version, goes on as it
+is. One that the login made before the target had a role needs a new owner or grants for the role:
+`pgflight check` prints them.
+
+The role is set by SQL because poolers refuse or drop what is asked for at the start of a connection. `options` in
+`postgres` and `PGOPTIONS` are sent there, as you give them: pgbouncer refuses them, or drops them where
+`ignore_startup_parameters` names them. Use `ALTER ROLE … SET` instead.
 
 **Its limits** are its own where it has some, else those of `[limits]`. A flag wins over both.
 
