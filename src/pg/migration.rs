@@ -99,8 +99,8 @@ pub async fn has_schema(transaction: &Transaction) -> Result<bool> {
     // committed, whose lock this one waited for.
     let statement = "
         SELECT EXISTS (SELECT FROM pg_catalog.pg_class c
-                       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                       WHERE n.nspname = 'pgflight' AND c.relname = 'migration')";
+                       JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+                       WHERE n.nspname OPERATOR(pg_catalog.=) 'pgflight' AND c.relname OPERATOR(pg_catalog.=) 'migration')";
     Ok(transaction.query_one(statement, &[]).await?.get(0))
 }
 

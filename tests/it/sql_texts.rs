@@ -154,11 +154,12 @@ fn problems(sql: &str) -> Vec<String> {
                 let is_named = before[..4] == [".", "pg_catalog", "(", "OPERATOR"];
                 let is_star = operator == "*" && ["(", "SELECT", ".", ","].contains(&before[0]);
                 let is_argument = operator == "=>";
-                // SET a = …, b = …; WITH (a = …, toast.b = …)
+                // SET a = …, b = …; SET (a, b) = …; WITH (a = …, toast.b = …)
                 let is_assigned = operator == "="
                     && (["SET", "LOCAL", ","].contains(&before[1])
                         || before[1..3] == ["(", "WITH"]
-                        || before[1..4] == [".", "toast", ","]);
+                        || before[1..4] == [".", "toast", ","]
+                        || before[0] == ")" && before.windows(2).any(|two| two == ["(", "SET"]));
                 let is_negative = operator == "-"
                     && before[0] == ")"
                     && before[2..5] == [".", "pg_catalog", "("]
