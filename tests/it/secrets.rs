@@ -216,7 +216,7 @@ async fn what_types_and_triggers_say_of_a_value_is_not_passed_on() {
     ] {
         database
             .execute(&format!(
-                "CREATE OR REPLACE TRIGGER asked BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION asked('{asked}')"
+                "DROP TRIGGER IF EXISTS asked ON t; CREATE TRIGGER asked BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION asked('{asked}')"
             ))
             .await;
         let told = refused(&mut client, "s", text(SECRET)).await;
