@@ -119,11 +119,13 @@ pub(super) fn begin(role: Option<&Ident>) -> String {
 
 /// The rows among the answers to a batch of statements.
 pub(super) fn rows(answers: Vec<SimpleQueryMessage>) -> Vec<SimpleQueryRow> {
-    let rows = answers.into_iter().filter_map(|answer| match answer {
-        SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
-    });
-    rows.collect()
+    let mut rows = Vec::new();
+    for answer in answers {
+        if let SimpleQueryMessage::Row(row) = answer {
+            rows.push(row);
+        }
+    }
+    rows
 }
 
 impl Transaction {

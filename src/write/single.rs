@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arrow_schema::Schema;
 use futures_util::Stream;
+use futures_util::future::try_join;
 use tokio::time::Instant;
 
 use super::fan_out::{Begun, Filling, new_stream_id};
@@ -263,9 +264,10 @@ impl Writer {
     }
 
     async fn try_commit_stream(&self, transaction: Transaction) -> Result<()> {
-        // Whatever is deferred has run when the outcome is asked for.
-        transaction.resume_own_role().await?;
-        let xact_id = transaction.xact_id().await?;
+        // What is deferred runs in the role that wrote the rows, and its error comes before the COMMIT. PostgreSQL is
+        // asked for both in one round trip.
+        let resumed = transaction.resume_own_role();
+        let ((), xact_id) = try_join(resumed, transaction.xact_id()).await?;
         match transaction.commit().await {
             Outcome::Committed => Ok(()),
             Outcome::RolledBack(error) => Err(error),

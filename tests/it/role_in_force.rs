@@ -253,7 +253,10 @@ async fn code_of_a_principals_table_never_runs_as_the_login() {
             let id = format!("{table} {publish}");
             client.begin(&id, spec, &rows).await.unwrap();
             let receipt = client
-                .put(Put::whole(attempt(&id, 0, "a"), &[rows.clone()]))
+                .put(Put::whole(
+                    attempt(&id, 0, "a"),
+                    std::slice::from_ref(&rows),
+                ))
                 .await;
             let receipt = receipt.unwrap_or_else(|s| panic!("{id}: {s}"));
             client

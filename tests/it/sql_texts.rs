@@ -183,10 +183,10 @@ fn problems(sql: &str) -> Vec<String> {
             Token::Word(word) if word == "DISTINCT" && ["IS", "NOT"].contains(&before[0]) => {
                 found.push("IS DISTINCT FROM".to_owned());
             }
-            Token::Word(word) if word == "CASE" => {
-                if next != Some(&Token::Word("WHEN".to_owned())) {
-                    found.push("CASE … WHEN".to_owned());
-                }
+            Token::Word(word)
+                if word == "CASE" && next != Some(&Token::Word("WHEN".to_owned())) =>
+            {
+                found.push("CASE … WHEN".to_owned());
             }
             Token::Word(word)
                 if opens && before[0] != "." && word.chars().all(|c| !c.is_uppercase()) =>
@@ -211,12 +211,12 @@ fn problems(sql: &str) -> Vec<String> {
                     found.push(format!("cast to {next:?}"));
                 }
             }
-            Token::Word(word) if word == "COLLATE" => {
-                if next != Some(&Token::Word("pg_catalog".to_owned())) {
-                    found.push(format!("collation {next:?}"));
-                }
+            Token::Word(word)
+                if word == "COLLATE" && next != Some(&Token::Word("pg_catalog".to_owned())) =>
+            {
+                found.push(format!("collation {next:?}"));
             }
-            _ => {}
+            Token::Word(_) | Token::Sign(_) | Token::Value => {}
         }
     }
     found
