@@ -158,8 +158,8 @@ pub(super) enum ConnectError {
 }
 
 /// What to do about a PostgreSQL that takes a connection and does not answer.
-pub(super) const NO_ANSWER: &str = "a pooler in between may have no connection of PostgreSQL left: give its pool \
-    --max-copies plus 4 for each pgflight server; without a pooler, PostgreSQL or the network hangs; try again";
+pub(super) const NO_ANSWER: &str = "a pooler in between may have no connection of PostgreSQL left: its pool needs \
+    what `pgflight check` says, for each server; without a pooler, PostgreSQL or the network hangs; try again";
 
 impl ConnectError {
     /// In our terms.

@@ -46,7 +46,7 @@ async fn check_names_a_pooler_and_its_mode() {
     let told = check(&database.url);
     assert!(!told.contains("pooler"), "{told}");
     for (mode, also) in [
-        ("session", "pool needs 20 connections"),
+        ("session", "pool needs 21 connections"),
         ("transaction", "query_timeout"),
     ] {
         let settings = [&*format!("pool_mode = {mode}"), "default_pool_size = 20"];
