@@ -189,6 +189,7 @@ async fn a_trigger_that_resets_the_role_does_not_change_who_writes() {
         ),
         ("keyed_who", json!({"mode": "MODE_UPSERT", "keys": ["n"]})),
     ] {
+        // One row each: for a second one PostgreSQL 18 itself refuses RESET ROLE in the trigger.
         let mut spec = spec;
         spec["table"] = json!(format!("data.{table}"));
         let id = spec.to_string();
@@ -196,7 +197,7 @@ async fn a_trigger_that_resets_the_role_does_not_change_who_writes() {
             .begin(&id, spec.clone(), &numbers(&[]))
             .await
             .unwrap();
-        let put = Put::whole(attempt(&id, 0, "a"), &[numbers(&[1, 2])]);
+        let put = Put::whole(attempt(&id, 0, "a"), &[numbers(&[1])]);
         let receipt = client
             .put(put)
             .await
@@ -206,7 +207,7 @@ async fn a_trigger_that_resets_the_role_does_not_change_who_writes() {
             .await
             .unwrap_or_else(|s| panic!("{spec}: {s}"));
         spec.as_object_mut().unwrap().remove("publish");
-        let put = Put::whole(write(spec.clone()), &[numbers(&[3, 4])]);
+        let put = Put::whole(write(spec.clone()), &[numbers(&[3])]);
         client
             .put(put)
             .await
