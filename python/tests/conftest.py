@@ -97,6 +97,12 @@ class Server:
                 self._listening.set()
         self._listening.set()  # It ended; nobody need wait any longer.
 
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.stop()
+
     def stop(self, *, kill: bool = False) -> None:
         """Ends it: by SIGTERM, or as a crash would."""
         if kill:

@@ -87,20 +87,22 @@ def test_a_decided_commit_that_a_lock_holds_up_is_not_told_as_failed(
     database: Database, monkeypatch: pytest.MonkeyPatch, lock: str
 ) -> None:
     monkeypatch.setattr(distributed, "_LEAST_COMMIT_SECONDS", 1.0)
-    server = Server(database.url, "--lock-timeout", "200ms", "--reaper-interval", "1h")
-    write, receipts = begun(server, database, "two_phase")
-    decide(database)
-    impatient = DistributedWrite.of(Endpoint.parse(server.url, retry_timeout=0), "w", BATCH.schema)
-    with psycopg.connect(database.url) as other:
-        whole = "LOCK TABLE pgflight.write IN ACCESS EXCLUSIVE MODE"
-        other.execute(whole if lock == "table" else "SELECT FROM pgflight.write FOR UPDATE")
-        with pytest.raises(pgflight.Unavailable) as told:
-            impatient.commit(receipts)
-    assert told.value.retryable
-    assert "not known whether write 'w' was committed" in told.value.message
-    assert write.commit(receipts).row_count == 6
-    assert database.count("t") == 6
-    server.stop()
+    options = ("--lock-timeout", "200ms", "--reaper-interval", "1h")
+    with Server(database.url, *options) as server:
+        write, receipts = begun(server, database, "two_phase")
+        decide(database)
+        impatient = DistributedWrite.of(
+            Endpoint.parse(server.url, retry_timeout=0), "w", BATCH.schema
+        )
+        with psycopg.connect(database.url) as other:
+            whole = "LOCK TABLE pgflight.write IN ACCESS EXCLUSIVE MODE"
+            other.execute(whole if lock == "table" else "SELECT FROM pgflight.write FOR UPDATE")
+            with pytest.raises(pgflight.Unavailable) as told:
+                impatient.commit(receipts)
+        assert told.value.retryable
+        assert "not known whether write 'w' was committed" in told.value.message
+        assert write.commit(receipts).row_count == 6
+        assert database.count("t") == 6
 
 
 def test_a_commit_without_receipts_needs_leave(server: Server, database: Database) -> None:

@@ -68,10 +68,9 @@ def copies(cluster: Cluster) -> Callable[[], bool]:
 def test_a_job_goes_on_after_postgresql_was_away(
     spark: SparkSession, cluster: Cluster, moment: str
 ) -> None:
-    server = Server(cluster.url)
     # What is staged is lost in a crash; what is prepared is kept.
     write = partial(pgflight.write_dataframe, publish="two_phase")
-    with ThreadPoolExecutor(1) as pool:
+    with Server(cluster.url) as server, ThreadPoolExecutor(1) as pool:
         if moment == "before the first row":
             cluster.halt()
         writing = pool.submit(write, slow_rows(spark), server.url, "t")
@@ -81,16 +80,13 @@ def test_a_job_goes_on_after_postgresql_was_away(
         time.sleep(AWAY)
         cluster.restart()
         check(cluster, writing)
-    server.stop()
 
 
 def test_a_job_goes_on_after_its_server_was_away(spark: SparkSession, cluster: Cluster) -> None:
-    server = Server(cluster.url)
-    with ThreadPoolExecutor(1) as pool:
+    with Server(cluster.url) as server, ThreadPoolExecutor(1) as pool:
         writing = pool.submit(pgflight.write_dataframe, slow_rows(spark), server.url, "t")
         wait_until(copies(cluster), 120)
         server.stop(kill=True)
         time.sleep(AWAY)
-        again = Server(cluster.url, port=int(server.url.rsplit(":", 1)[1]))
-        check(cluster, writing)
-    again.stop()
+        with Server(cluster.url, port=int(server.url.rsplit(":", 1)[1])):
+            check(cluster, writing)
