@@ -256,8 +256,11 @@ def spark() -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def losing_replies_to(request: bytes, server: Server) -> Iterator[str]:
-    """A way to the server on which calls with these bytes arrive and are never answered; its URL."""
+def losing_replies_to(request: bytes, server: Server, reply: bytes = b"") -> Iterator[str]:
+    """A way to the server on which calls with these bytes arrive and are never answered; its URL.
+
+    With `reply`, the connection is cut in place of the first answer that holds these bytes.
+    """
     upstream = urlsplit(server.url)
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -266,7 +269,8 @@ def losing_replies_to(request: bytes, server: Server) -> Iterator[str]:
             while data := source.recv(1 << 16):
                 if request in data:
                     lost.set()
-                if source.getpeername()[1] == upstream.port and lost.is_set():
+                is_reply = source.getpeername()[1] == upstream.port and reply in data
+                if is_reply and lost.is_set():
                     # The server has answered, and so has done what it was asked for.
                     break
                 sink.sendall(data)

@@ -103,7 +103,8 @@ python3 - <<'END'
 import os, pyarrow, pgflight
 with pgflight.connect("grpc+tls://flight.example:8815", token=os.environ["TOKEN"],
                       tls_root_certs="ca.crt") as client:
-    client.begin("public.trips", pyarrow.schema({"id": pyarrow.int64()}), write_id="nightly-42")
+    client.begin("public.trips", pyarrow.schema({"id": pyarrow.int64()}), write_id="nightly-42",
+                 keep_alive=False)
 END
 """,
     "When an alert fires": r"""

@@ -222,7 +222,7 @@ def test_rows_that_are_gone_are_not_sent_again(client: pgflight.Client, database
 def test_an_answer_that_is_lost_leaves_a_write_in_doubt(server: Server, database: Database) -> None:
     database.run("CREATE TABLE t (id int8)")
     with (
-        losing_replies_to(b"EndRecord", server) as url,
+        losing_replies_to(b"EndRecord", server, b"Receipt") as url,
         pgflight.connect(url) as client,
         pytest.raises(pgflight.OutcomeUnknown, match="may be in the table or not") as lost,
     ):
@@ -236,7 +236,7 @@ def test_an_attempt_whose_receipt_is_lost_is_found(server: Server, database: Dat
     spec = command.write_spec("t", "append")
     whole = Endpoint.parse(server.url)
     write = DistributedWrite.begin(whole, spec, BATCH.schema)
-    with losing_replies_to(b"EndRecord", server) as url:
+    with losing_replies_to(b"EndRecord", server, b"Receipt") as url:
         # Its second try does not get as far as an end record: the attempt is recorded.
         broken = DistributedWrite.of(Endpoint.parse(url), write.write_id, BATCH.schema)
         receipt = broken.attempt(0, "a", [BATCH])
