@@ -63,7 +63,7 @@ def foreach_batch(
 
     Warns:
         PgFlightWarning: once, where Spark does not say which query it is, as on Spark Connect: then batches are
-            told apart by their number alone, and a new checkpoint needs a new `sink_id`.
+            identified by their number alone, and a new checkpoint needs a new `sink_id`.
     """
     if not sink_id or len(sink_id.encode()) > 100:
         raise InvalidCommand("sink_id must name the stream's output, in at most 100 bytes")
@@ -96,7 +96,7 @@ def sink_batch(
         if sink_id not in _warned:
             _warned.add(sink_id)
             warnings.warn(
-                f"Spark does not say which query writes to sink {sink_id!r}: its batches are told apart by "
+                f"Spark does not say which query writes to sink {sink_id!r}: its batches are identified by "
                 "their number alone, and a new checkpoint needs a new sink_id",
                 PgFlightWarning,
                 stacklevel=3,

@@ -31,7 +31,7 @@ use self::patience::Patience;
 use self::progress::{FileProgress, Progress};
 use super::{complain, interrupts, say};
 
-/// A commit that takes longer is told of.
+/// Reports a commit that takes longer.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 /// Batches that are read ahead of the stream.
 const READ_AHEAD: usize = 2;

@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn floats_have_the_digits_that_postgresql_shows() {
-        // Each was told by PostgreSQL 15; tests/it/floats.rs asks it about many more.
+        // PostgreSQL 15 printed each; tests/it/floats.rs asks it about many more.
         let check = |value: f64, digits, scale| {
             assert_eq!(decimal(value).unwrap(), (digits, scale), "{value}");
         };

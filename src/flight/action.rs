@@ -87,7 +87,7 @@ pub(super) fn list() -> Vec<ActionType> {
         .collect()
 }
 
-/// What every client is told of this server.
+/// What the server says of itself to every client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Told {
     pub(super) max_message_bytes: u64,

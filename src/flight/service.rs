@@ -278,7 +278,8 @@ fn traceparent<T>(request: &Request<T>) -> String {
     header.unwrap_or_default().to_owned()
 }
 
-/// What the sender of a stream is told that this server ends. One that commits is not told that nothing is kept.
+/// The error for the sender of a stream that this server ends. It does not say of a stream that commits that nothing
+/// is kept.
 fn cut_off(in_doubt: bool, error: Error) -> Error {
     match in_doubt {
         false => error,

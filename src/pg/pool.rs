@@ -109,7 +109,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// The process of PostgreSQL, as whoever answered the login named it.
+    /// The process of PostgreSQL, as the answer to the login names it.
     pub(super) fn process(&self) -> Option<i32> {
         self.connection.process()
     }
@@ -300,7 +300,7 @@ impl Pool {
         self.begin_any(&self.control, None, None).await
     }
 
-    /// Starts a transaction for signs of life, which waits for nobody else's work. A crash of PostgreSQL may
+    /// Starts a transaction for signs of life, which waits for no other work. A crash of PostgreSQL may
     /// lose the last of them.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Whose rights a transaction has, and where PostgreSQL looks for names that have no schema.
 //!
 //! PostgreSQL finds operators, functions and types without a schema by the search_path, and takes the one that
-//! fits best in any schema of it. So whoever may create in one of them could have code run in the server's
+//! fits best in any schema of it. So a role that may create in one of them could have code run in the server's
 //! session (compare CVE-2018-1058). Two rules keep it out: all SQL of this server names schemas, of operators as
 //! well, and statements that touch no row of a user's table run with a path that has no schema of a user.
 //!

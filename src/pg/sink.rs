@@ -105,7 +105,7 @@ pub async fn last_named_batch(transaction: &Transaction, prefix: &str) -> Result
 }
 
 /// The name of the write that a batch is, or will be: `name`, or, where writes of that name were aborted or
-/// are of somebody else, the first of `name#2`, `name#3` and so on that is not.
+/// belong to another caller, the first of `name#2`, `name#3` and so on that is not.
 ///
 /// # Errors
 /// What PostgreSQL said.

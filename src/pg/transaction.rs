@@ -65,7 +65,7 @@ impl Outcome {
 
 impl Transaction {
     /// Begins on a connection; the session is named until the end, if [`session_name`](super::sql::session_name)
-    /// made a name. `role` is the target's. `lock_timeout` is how long its statements wait for somebody else's
+    /// made a name. `role` is the target's. `lock_timeout` is how long its statements wait for another session's
     /// lock, `stall_timeout` how long a COPY waits for PostgreSQL to take a chunk.
     pub(super) async fn begin(
         connection: Object<Connector>,

@@ -141,13 +141,13 @@ fn behind(pooler: Pooler, expected: &Expected) -> Finding {
     let text = match pooler {
         Pooler::Session => format!(
             "a pooler is between pgflight and PostgreSQL, in session mode: its pool needs {needed} connections of \
-             PostgreSQL for every server (pgbouncer: pool_size); where they run out, streams and commits fail and \
-             are told to try again"
+             PostgreSQL for every server (pgbouncer: pool_size); where they run out, streams and commits fail, \
+             and are retryable"
         ),
         Pooler::Transaction => format!(
             "a pooler is between pgflight and PostgreSQL, in transaction mode: its pool needs {needed} connections \
              of PostgreSQL for every server (pgbouncer: pool_size), or streams and commits wait there, fail, and are \
-             told to try again; its query_timeout and idle_transaction_timeout must be 0, or longer than the longest \
+             retryable; its query_timeout and idle_transaction_timeout must be 0, or longer than the longest \
              stream"
         ),
     };

@@ -1,6 +1,6 @@
 //! What a caller hears of a write that is decided, or of which it is not known whether it is.
 //!
-//! After the decision a caller hears the result, [`decided`] or [`prepared_lost`], and nothing else: whoever is told
+//! After the decision a caller hears the result, [`decided`] or [`prepared_lost`], and nothing else: a caller that hears
 //! of a failure may run the job again, and then the rows are there twice.
 
 use super::session::WriteStatus;

@@ -95,7 +95,7 @@ impl<S> Incoming<'_, S>
 where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
-    /// Keeps nothing of the stream. A client that waits to be told that its rows can be taken has sent none, and
+    /// Keeps nothing of the stream. A client that waits for Ready has sent no rows, and
     /// is answered at once. Of any other the stream is read to its end: a client that is answered while it still
     /// sends takes that for a failure.
     ///

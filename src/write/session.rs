@@ -211,7 +211,7 @@ impl Writer {
     }
 
     /// As [`Writer::abort`], also of a write that a server made of a stream: for that server, and for people. The
-    /// sender of the stream is told that the write has ended.
+    /// sender of the stream gets an error: the write has ended.
     ///
     /// # Errors
     /// As [`Writer::abort`].

@@ -82,7 +82,7 @@ fn overwrite(with: &str) -> Value {
     json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": with})
 }
 
-/// The caller is told that it can ask again.
+/// The error says that the caller can ask again.
 fn assert_retryable(answer: Result<Value, Status>, what: &str) -> Told {
     let told = Told::from(answer.expect_err(what));
     assert_eq!(told.reason, "UNAVAILABLE", "{what}: {}", told.message);
@@ -196,7 +196,7 @@ const BREAK: [(&str, &str); 2] = [
 async fn in_between(
     place: &Place,
     then: Then,
-    (breaks, mends): (&str, &str),
+    (breaks, restores): (&str, &str),
     until: &str,
     call: impl Future<Output = Result<Value, Status>>,
 ) -> Result<Value, Status> {
@@ -210,7 +210,7 @@ async fn in_between(
         }
     };
     let (answer, ()) = tokio::join!(call, meanwhile);
-    place.database.execute(mends).await;
+    place.database.execute(restores).await;
     answer
 }
 

@@ -209,7 +209,7 @@ async fn left(world: &World, rng: &mut Rng, table: &str) -> &'static str {
     "left"
 }
 
-/// Sends a stream; what is told when it fails, with its reason and SQLSTATE in front.
+/// Sends a stream; the error when it fails, with its reason and SQLSTATE in front.
 async fn put(
     world: &World,
     rng: &mut Rng,

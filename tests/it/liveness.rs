@@ -41,7 +41,7 @@ async fn begin(client: &mut Client, write_id: &str, driver: &str, publish: &str)
     client.begin_with(fields, &rows()).await.unwrap()
 }
 
-/// A whole attempt that sends its end when it is told to.
+/// A whole attempt that sends its end on a signal.
 fn held(write_id: &str) -> (oneshot::Sender<()>, impl Stream<Item = FlightData> + use<>) {
     let (end, ended) = oneshot::channel::<()>();
     let mut messages = Put::whole(attempt(write_id, 0, "held"), &[rows()]).0;

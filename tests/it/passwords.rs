@@ -163,7 +163,7 @@ async fn a_password_comes_from_a_file_or_command_anew_and_appears_nowhere() {
     let told_here = |line: &String| line.contains("refuses the server's own login");
     wait_until(
         async || server.log().iter().any(told_here),
-        "the operator is told",
+        "the log says so",
     )
     .await;
     std::fs::remove_file(&file).unwrap();

@@ -43,7 +43,7 @@ async fn setup(sql: &str, options: &[&str]) -> (Database, Pgflight, Client) {
     (database, server, client)
 }
 
-/// A stream that has sent its schema, and sends its rows when it is told to.
+/// A stream that has sent its schema, and sends its rows on a signal.
 struct Held {
     answers: Streaming<PutResult>,
     go_on: oneshot::Sender<()>,

@@ -163,7 +163,7 @@ fn a_stranger_ends_no_write() {
     }
 }
 
-/// Somebody else asks for a commit, with no receipts.
+/// Another client asks for a commit, with no receipts.
 fn with_stranger(publish: Publish) -> Config {
     Config {
         streams: vec![TRUNCATED_RETRY, FIRST, ZOMBIE],

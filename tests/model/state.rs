@@ -175,7 +175,7 @@ pub(crate) enum Answer {
     Open,
     /// The receipts do not agree with the ledger; the write stays open.
     Differs,
-    /// Whoever asks has no receipts.
+    /// The caller has no receipts.
     Refused,
     /// It was decided, and rows are lost.
     PreparedLost,

@@ -17,7 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Patience(pub(super) Duration);
 
 impl Patience {
-    /// Does something again while the server says that this may help, and tells of each failure.
+    /// Does something again while the server says that this may help, and reports each failure.
     ///
     /// # Errors
     /// The last failure, or one that is not retryable.

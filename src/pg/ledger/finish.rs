@@ -24,8 +24,8 @@ const MOST_NAMED: usize = 20;
 /// attempts is left.
 ///
 /// One that is gone was committed, by this server, another one or a person, or it was rolled back by hand. PostgreSQL
-/// knows which by its id. It forgets that when the id is very old; what it does not know counts as lost, since nobody
-/// could say that the rows are there.
+/// knows which by its id. It forgets that when the id is very old; what it does not know counts as lost, since nothing
+/// says that the rows are there.
 ///
 /// # Errors
 /// What PostgreSQL said.
