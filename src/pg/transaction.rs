@@ -51,7 +51,8 @@ impl Outcome {
     /// As a result, for calls that can be made again whatever became of this one.
     ///
     /// # Errors
-    /// What kept the transaction from being committed; [`ErrorKind::Unavailable`] when its answer did not come.
+    /// What kept the transaction from being committed;
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when its answer did not come.
     pub fn into_result(self) -> Result<()> {
         match self {
             Self::Committed => Ok(()),
