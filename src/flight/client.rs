@@ -11,8 +11,10 @@ use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{Action, FlightData, FlightDescriptor, SchemaAsIpc};
 use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
+use tokio::sync::oneshot;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
@@ -221,11 +223,11 @@ impl Client {
         Ok(())
     }
 
-    /// Sends the rows of an attempt, and sets `ready` when PostgreSQL has begun to take them. An error among the batches ends the stream without its end record,
-    /// so that the server keeps nothing, and is given as it is.
+    /// Sends an attempt: the schema at once, and the rows when the server is ready, which sets `ready`. An error
+    /// among the batches ends the stream without its end record, so that the server keeps nothing.
     ///
     /// # Errors
-    /// What the batches or the server had to say.
+    /// The first error among the batches, else what the server answered.
     pub async fn attempt(
         &self,
         write: &RemoteWrite,
@@ -243,6 +245,13 @@ impl Client {
             announce_ready: true,
         };
         let command = envelope::encode(&command, WireForm::Protobuf)?;
+        let (tell_ready, is_ready) = oneshot::channel();
+        let batches = async {
+            // Without an answer the stream has ended, and takes no rows either.
+            is_ready.await.ok();
+            batches
+        };
+        let batches = batches.flatten_stream();
         let batches = batches.map_err(|error| FlightError::ExternalError(Box::new(error)));
         let encoder = FlightDataEncoderBuilder::new()
             .with_schema(schema)
@@ -259,9 +268,12 @@ impl Client {
         let request = self.request(messages.into_stream());
         let answered = async {
             let mut answers = self.flight.clone().do_put(request).await?.into_inner();
-            let mut last = None;
+            let (mut last, mut tell_ready) = (None, Some(tell_ready));
             while let Some(answer) = answers.message().await? {
                 ready.store(true, Ordering::Relaxed);
+                if let Some(tell_ready) = tell_ready.take() {
+                    tell_ready.send(()).ok();
+                }
                 last = Some(answer.app_metadata);
             }
             Ok::<_, Status>(last)

@@ -1,13 +1,16 @@
 //! `pgflight load`: files through a running server, all or nothing.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_ipc::writer::{FileWriter, StreamWriter};
 use parquet::arrow::ArrowWriter;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::{Certificates, Cluster, Database, Pgflight, batch, wait_until};
@@ -134,21 +137,58 @@ async fn csv_files_land_as_the_columns_need_them() {
     check("csv").await;
 }
 
-/// An address that leads to whichever server is named at the time.
-async fn relay(to: Arc<Mutex<String>>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let to = to.lock().unwrap().clone();
-            tokio::spawn(async move {
-                if let Ok(mut server) = TcpStream::connect(to).await {
-                    let _ = copy_bidirectional(&mut client, &mut server).await;
-                }
-            });
+/// An address that leads to whichever server is named at the time, and counts the bytes that clients send there.
+struct Relay {
+    address: String,
+    to: Arc<Mutex<String>>,
+    sent: Arc<AtomicUsize>,
+}
+
+impl Relay {
+    async fn to(server: &Pgflight) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let relay = Self {
+            address: format!("grpc://{}", listener.local_addr().unwrap()),
+            to: Arc::new(Mutex::new(server.address.clone())),
+            sent: Arc::default(),
+        };
+        let (to, sent) = (Arc::clone(&relay.to), Arc::clone(&relay.sent));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let to = to.lock().unwrap().clone();
+                tokio::spawn(pass_on(client, to, Arc::clone(&sent)));
+            }
+        });
+        relay
+    }
+
+    fn lead_to(&self, server: &Pgflight) {
+        self.to.lock().unwrap().clone_from(&server.address);
+    }
+
+    fn sent(&self) -> usize {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+async fn pass_on(mut client: TcpStream, to: String, sent: Arc<AtomicUsize>) -> io::Result<()> {
+    let mut server = TcpStream::connect(to).await?;
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    let mut bytes = Vec::new();
+    let up = async {
+        while from_client.read_buf(&mut bytes).await? > 0 {
+            sent.fetch_add(bytes.len(), Ordering::Relaxed);
+            to_server.write_all(&bytes).await?;
+            bytes.clear();
         }
-    });
-    address
+        to_server.shutdown().await
+    };
+    let down = async {
+        tokio::io::copy(&mut from_server, &mut to_client).await?;
+        to_client.shutdown().await
+    };
+    tokio::try_join!(up, down).map(drop)
 }
 
 #[tokio::test]
@@ -158,12 +198,12 @@ async fn a_commit_that_the_server_did_not_live_to_answer_is_asked_for_again() {
     let folder = Folder::new();
     let file = folder.write("trips.parquet", &trips(0..10));
     let first = Pgflight::start_to_fail(&database.url, &[], Some("CommitAfterCommit"));
-    let to = Arc::new(Mutex::new(first.address.clone()));
-    let url = format!("grpc://{}", relay(Arc::clone(&to)).await);
+    let relay = Relay::to(&first).await;
+    let url = relay.address.clone();
     let loading = tokio::task::spawn_blocking(move || load(&url, &["--to", "trips", &file]));
     wait_until(async || first.has_failed(), "the rows are in").await;
     let second = Pgflight::start(&database);
-    to.lock().unwrap().clone_from(&second.address);
+    relay.lead_to(&second);
     drop(first);
     let output = loading.await.unwrap();
     let said = stderr(&output);
@@ -376,6 +416,28 @@ async fn a_load_that_is_killed_leaves_no_open_write() {
 }
 
 #[tokio::test]
+async fn a_load_sends_no_rows_before_postgresql_takes_them() {
+    let database = Database::new().await;
+    database.execute(TABLE).await;
+    let folder = Folder::new();
+    // More than a stream takes before its reader reads.
+    let file = folder.write("trips.csv", &trips(0..1_000_000));
+    let server = Pgflight::start_with(&database, &["--lock-timeout", "5m"]);
+    let relay = Relay::to(&server).await;
+    let loading = waiting_load(&database, &relay.address, &file).await;
+    wait_until(async || database.text(WAITING).await == "1", "it waits").await;
+    let rows = wait_until(async || relay.sent() > 100_000, "rows are sent");
+    let early = tokio::time::timeout(Duration::from_millis(500), rows).await;
+    assert!(early.is_err(), "{} bytes are sent", relay.sent());
+    database.execute("COMMIT").await;
+    let waited = tokio::task::spawn_blocking(move || loading.wait_with_output());
+    let output = waited.await.unwrap().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(relay.sent() > 10_000_000, "{} bytes are sent", relay.sent());
+    assert_eq!(database.text("SELECT count(*) FROM trips").await, "1000000");
+}
+
+#[tokio::test]
 async fn a_load_goes_on_after_postgresql_was_away() {
     let cluster = Cluster::start();
     let database = Database::on(&cluster.url).await;
@@ -387,7 +449,7 @@ async fn a_load_goes_on_after_postgresql_was_away() {
     let loading = waiting_load(&database, &url, &file).await;
     wait_until(async || database.text(WAITING).await == "1", "it waits").await;
     cluster.halt();
-    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     cluster.crash();
     let waited = tokio::task::spawn_blocking(move || loading.wait_with_output());
     let output = waited.await.unwrap().unwrap();
