@@ -1,5 +1,6 @@
 //! One error for the whole crate: what went wrong, where, and what to do about it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// The result of anything here that can fail.
@@ -109,16 +110,26 @@ pub struct Context {
     pub decided: bool,
 }
 
-/// What went wrong, where, and because of what.
+/// What went wrong, where, why, and what to do about it.
 ///
-/// `Display` is the message alone, a fragment that begins in lower case; [`std::error::Error::source`]
-/// has the cause. Build one with the constructor of its kind and add what is known on the way up:
+/// `Display` prints the message alone: one fact that begins in lower case and names neither the place nor a remedy.
+/// The place is in [`Error::context`], the remedy in [`Error::hint`] and [`Error::fix_sql`], and the cause in
+/// [`std::error::Error::source`]. [`Report`] prints them all. Build an error with the constructor of its kind, and
+/// add what is known on the way up:
 ///
 /// ```
 /// use pgflight::error::{Error, ErrorKind};
-/// let error = Error::data_rejected("value is out of range for integer").with_column("fare").with_row(7);
+/// let error = Error::data_rejected("value is out of range for integer")
+///     .with_hint("widen the column, or filter such values before writing")
+///     .with_column("fare")
+///     .with_row(7);
 /// assert_eq!(error.kind(), ErrorKind::DataRejected);
 /// assert_eq!(error.context().row, Some(7));
+/// assert_eq!(
+///     error.report().to_string(),
+///     "value is out of range for integer [column fare, row 7]. Hint: widen the column, or filter such values \
+///      before writing"
+/// );
 /// ```
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
@@ -126,7 +137,9 @@ pub struct Error(Box<Inner>);
 #[derive(Debug)]
 struct Inner {
     kind: ErrorKind,
-    message: String,
+    message: Cow<'static, str>,
+    hint: Option<Cow<'static, str>>,
+    fix_sql: Vec<String>,
     context: Context,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -134,18 +147,20 @@ struct Inner {
 macro_rules! constructors {
     ($($name:ident => $kind:ident),+ $(,)?) => {$(
         #[doc = concat!("An [`ErrorKind::", stringify!($kind), "`] with this message.")]
-        pub fn $name(message: impl Into<String>) -> Self {
+        pub fn $name(message: impl Into<Cow<'static, str>>) -> Self {
             Self::new(ErrorKind::$kind, message)
         }
     )+};
 }
 
 impl Error {
-    /// An error of a kind, with a message that names what, where and what to do.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    /// An error of a kind, with a message that is one fact.
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {
             kind,
             message: message.into(),
+            hint: None,
+            fix_sql: Vec::new(),
             context: Context::default(),
             source: None,
         }))
@@ -184,17 +199,56 @@ impl Error {
         self
     }
 
-    /// Changes the message.
-    pub fn with_message(mut self, change: impl FnOnce(&str) -> String) -> Self {
-        self.0.message = change(&self.0.message);
+    /// What to do about it: of this error, or else of the first of its causes that has a hint.
+    pub fn hint(&self) -> Option<&str> {
+        let own = self.0.hint.as_deref();
+        own.or_else(|| self.cause()?.hint())
+    }
+
+    /// SQL statements that fix it, in this order: of this error, or else of the first of its causes that has any.
+    pub fn fix_sql(&self) -> &[String] {
+        match (&*self.0.fix_sql, self.cause()) {
+            ([], Some(cause)) => cause.fix_sql(),
+            (own, _) => own,
+        }
+    }
+
+    /// Prints the error for a person: message, causes, place and hint on one line.
+    pub fn report(&self) -> Report<'_> {
+        Report(self)
+    }
+
+    fn cause(&self) -> Option<&Self> {
+        self.0.source.as_deref()?.downcast_ref()
+    }
+
+    /// Says what to do about it: an imperative, in lower case.
+    pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.0.hint = Some(hint.into());
         self
     }
 
-    /// As the cause of an [`ErrorKind::Unavailable`] with this message, which knows the same place: for a call that
-    /// may have done its work, and that can be made again.
-    pub fn into_retryable(self, message: impl Into<String>) -> Self {
+    /// Adds a SQL statement that fixes it.
+    pub fn with_fix_sql(mut self, statement: impl Into<String>) -> Self {
+        self.0.fix_sql.push(statement.into());
+        self
+    }
+
+    /// As the cause of an error of the same kind, at the same place, with this message.
+    pub fn caused(self, message: impl Into<Cow<'static, str>>) -> Self {
+        let kind = self.kind();
+        self.caused_kind(kind, message)
+    }
+
+    /// As the cause of an [`ErrorKind::Unavailable`] with this message, at the same place: for a call that may have
+    /// done its work, and that can be made again.
+    pub fn into_retryable(self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.caused_kind(ErrorKind::Unavailable, message)
+    }
+
+    fn caused_kind(self, kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         let context = self.context().clone();
-        Self::unavailable(message)
+        Self::new(kind, message)
             .with_context(|own| *own = context)
             .with_source(self)
     }
@@ -247,6 +301,82 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
     }
+}
+
+/// An [`Error`] as one line for a person: `message: causes [place]. Hint: what to do`.
+///
+/// A SQL statement that fixes it comes after the hint. Control characters, which a name may hold, are escaped.
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'a>(&'a Error);
+
+impl Report<'_> {
+    /// The line without the hint.
+    pub fn fact(self) -> String {
+        let mut text = chain(self.0);
+        let Context {
+            table,
+            column,
+            row,
+            constraint: _,
+            sqlstate,
+            write_id,
+            partition_id,
+            decided: _,
+        } = self.0.context();
+        let row = row.map(|row| row.to_string());
+        let partition = partition_id.map(|id| id.to_string());
+        let places = [
+            ("table", table),
+            ("column", column),
+            ("row", &row),
+            ("write", write_id),
+            ("partition", &partition),
+            ("SQLSTATE", sqlstate),
+        ];
+        let places = places.iter().filter_map(|(what, name)| {
+            let name = name.as_ref()?;
+            Some(format!("{what} {name}"))
+        });
+        let places = places.collect::<Vec<_>>();
+        if !places.is_empty() {
+            text.push_str(&format!(" [{}]", places.join(", ")));
+        }
+        one_line(&text)
+    }
+
+    /// What to do, with the SQL statements that fix it; none where nothing is known.
+    pub fn advice(self) -> Option<String> {
+        let statements = self.0.fix_sql().join("; ");
+        let advice = match (self.0.hint(), &*statements) {
+            (None, "") => return None,
+            (None, statements) => statements.to_owned(),
+            (Some(hint), "") => hint.to_owned(),
+            (Some(hint), statements) => format!("{hint}: {statements}"),
+        };
+        Some(one_line(&advice))
+    }
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.fact())?;
+        match self.advice() {
+            Some(advice) => write!(f, ". Hint: {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A name may hold a line break, and a line of the log must stay one.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    line
 }
 
 /// An error and its causes on one line: `cannot reach PostgreSQL: connection refused`.

@@ -35,6 +35,9 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             cli::complain(&chain(&error));
+            if let Some(advice) = error.report().advice() {
+                cli::complain(&format!("hint: {advice}"));
+            }
             if error.kind() == ErrorKind::InvalidCommand {
                 ExitCode::from(USAGE)
             } else {

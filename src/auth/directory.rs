@@ -8,6 +8,7 @@ use super::certificate;
 use super::config::{IdentityConfig, PrincipalConfig};
 use super::jwt::{KeySet, Rules};
 use super::principal::Principal;
+use super::problem::Problem;
 use super::session::{self, SessionKey};
 use super::token::{Digest, Token};
 use crate::error::{Error, Result};
@@ -99,14 +100,15 @@ impl Directory {
     /// Reads a configuration.
     ///
     /// # Errors
-    /// All that is wrong with it, a line each, which begins with the section: `principals.etl: …`.
-    pub fn new(config: &IdentityConfig) -> Result<Self, Vec<String>> {
+    /// All that is wrong with it.
+    pub fn new(config: &IdentityConfig) -> Result<Self, Vec<Problem>> {
         let IdentityConfig { auth, principals } = config;
         let mut problems = Vec::new();
         let jwt = auth.jwt.as_ref().map(|jwt| Rules::new(jwt, &mut problems));
         if principals.is_empty() && jwt.is_some() {
-            problems
-                .push("auth.jwt: there are no principals whose tokens could be taken".to_owned());
+            problems.push(Problem::of_jwt(
+                "there are no principals whose tokens could be taken",
+            ));
         }
         if jwt.is_none() {
             let with_subjects = |config: &PrincipalConfig| !config.jwt_subjects.is_empty();
@@ -114,8 +116,9 @@ impl Directory {
                 .iter()
                 .filter(|(_, config)| with_subjects(config))
             {
-                problems.push(format!(
-                    "principals.{name}: jwt_subjects need a section auth.jwt"
+                problems.push(Problem::of_principal(
+                    name,
+                    "jwt_subjects need a section auth.jwt",
                 ));
             }
         }
@@ -240,7 +243,7 @@ impl Directory {
 }
 
 /// A token, subject or certificate that two principals claim would be one's by chance.
-fn check_distinct(principals: &BTreeMap<String, Arc<Principal>>, problems: &mut Vec<String>) {
+fn check_distinct(principals: &BTreeMap<String, Arc<Principal>>, problems: &mut Vec<Problem>) {
     let mut seen = BTreeMap::new();
     for principal in principals.values() {
         let name = principal.name();
@@ -259,12 +262,12 @@ fn check_distinct(principals: &BTreeMap<String, Arc<Principal>>, problems: &mut 
         for credential in tokens.chain(subjects).chain(certificates) {
             let what = credential.0;
             if let Some(other) = seen.insert(credential, name) {
-                problems.push(match other == name {
-                    true => format!("principals.{name}: a {what} is there twice"),
-                    false => format!(
-                        "principals.{name}: a {what} is there that {other} has as well; give each its own"
-                    ),
-                });
+                let message = if other == name {
+                    format!("a {what} is listed twice")
+                } else {
+                    format!("a {what} is also listed for principal {other}; give each its own")
+                };
+                problems.push(Problem::of_principal(name, message));
             }
         }
     }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::config::JwtConfig;
 use super::directory::Refusal;
+use super::problem::Problem;
 use super::ring_verifier;
 use crate::error::{Error, Result};
 
@@ -91,11 +92,11 @@ pub(super) struct Rules {
 
 impl Rules {
     /// Checks a configuration; adds what is wrong with it to `problems`.
-    pub(super) fn new(config: &JwtConfig, problems: &mut Vec<String>) -> Self {
+    pub(super) fn new(config: &JwtConfig, problems: &mut Vec<Problem>) -> Self {
         ring_verifier::install();
         let mut said = |wrong: bool, what: &str| {
             if wrong {
-                problems.push(format!("auth.jwt: {what}"));
+                problems.push(Problem::of_jwt(what));
             }
         };
         said(config.issuer.is_empty(), "issuer is empty");
@@ -118,10 +119,10 @@ impl Rules {
             let algorithm = name.parse().ok();
             let taken = algorithm.filter(|a: &Algorithm| !name.starts_with("HS") && !format!("{a:?}").is_empty());
             if taken.is_none() {
-                problems.push(format!(
-                    "auth.jwt: algorithm {name:?} is not taken; RS256, RS384, RS512, PS256, PS384, PS512, ES256, \
+                problems.push(Problem::of_jwt(format!(
+                    "algorithm {name:?} is not taken; RS256, RS384, RS512, PS256, PS384, PS512, ES256, \
                      ES384 and EdDSA are"
-                ));
+                )));
             }
             taken
         });

@@ -6,6 +6,7 @@ mod config;
 mod directory;
 mod jwt;
 mod principal;
+mod problem;
 mod ring_verifier;
 mod session;
 mod token;
@@ -18,6 +19,7 @@ pub use config::{
 pub use directory::{Credentials, Directory, Proof, Refusal};
 pub use jwt::KeySet;
 pub use principal::{Limits, Principal, WriteMode};
+pub use problem::Problem;
 pub use session::SessionKey;
 pub use token::{digest_of, new_token};
 pub use volume::Volume;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use wildmatch::WildMatch;
 
 use super::config::{GrantConfig, PrincipalConfig, TokenConfig};
+use super::problem::Problem;
 use super::token::{Digest, Token};
 use super::volume::Volume;
 use crate::plan::{Ident, QualifiedName, TableName};
@@ -87,8 +88,8 @@ pub struct Principal {
 
 impl Principal {
     /// Checks a configuration; adds what is wrong with it to `problems`.
-    pub(super) fn new(name: &str, config: &PrincipalConfig, problems: &mut Vec<String>) -> Self {
-        let mut said = |what: String| problems.push(format!("principals.{name}: {what}"));
+    pub(super) fn new(name: &str, config: &PrincipalConfig, problems: &mut Vec<Problem>) -> Self {
+        let mut said = |what: String| problems.push(Problem::of_principal(name, what));
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
         if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(is_plain) {
             said(format!(

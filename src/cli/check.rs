@@ -29,7 +29,7 @@ pub(super) async fn check(options: Check) -> Result<ExitCode> {
             Err(error) => vec![Finding {
                 verdict: Verdict::Bad,
                 text: chain(&error),
-                mend: Vec::new(),
+                fix_sql: Vec::new(),
             }],
         };
         for finding in &findings {
@@ -64,7 +64,7 @@ fn tell(finding: &Finding) {
         Verdict::Bad => "FAILS",
     };
     say(&format!("  {verdict:7}  {}", finding.text));
-    for statement in &finding.mend {
+    for statement in &finding.fix_sql {
         say(&format!("           {statement}"));
     }
 }

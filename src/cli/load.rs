@@ -109,12 +109,11 @@ fn unsettled(error: Error, write_id: &str) -> Error {
     // Whatever the last try was told, the answer to an earlier one may have been lost.
     match error.kind().is_retryable() {
         false => error,
-        true => error.with_message(|message| {
-            format!(
-                "{message}; it is not known whether the rows are in: load them again with --write-id {write_id}, \
-                 which writes nothing twice"
-            )
-        }),
+        true => error
+            .caused("it is not known whether the rows are in")
+            .with_hint(format!(
+                "load them again with --write-id {write_id}, which writes nothing twice"
+            )),
     }
 }
 
@@ -222,7 +221,7 @@ async fn send(
     };
     let name = file.path.display().to_string();
     let sent = patience.again_from(&ready, &name, tell, attempt).await;
-    sent.map_err(|error| error.with_message(|message| format!("{name}: {message}")))
+    sent.map_err(|error| error.caused(name))
 }
 
 /// The batches of a file, read by a thread that may wait for the disk.

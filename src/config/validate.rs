@@ -423,10 +423,10 @@ fn identity(options: &Serve, file: &File, problems: &mut Problems) -> IdentityCo
     };
     if let Err(found) = Directory::new(&identity) {
         for problem in found {
-            let section = |name: &str| problem.starts_with(&format!("principals.{name}: "));
-            match file.principals.iter().find(|(name, _)| section(name)) {
-                Some((_, principal)) => problems.at(&principal.span(), problem),
-                None => problems.add(problem),
+            let section = problem.principal.as_ref();
+            match section.and_then(|name| file.principals.get(name)) {
+                Some(principal) => problems.at(&principal.span(), problem.to_string()),
+                None => problems.add(problem.to_string()),
             }
         }
     }

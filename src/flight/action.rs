@@ -228,9 +228,7 @@ pub(super) fn in_words_of(caller: &Caller, error: Error) -> Error {
         return error;
     };
     let write_id = caller.write_id(&ledger_id).to_owned();
-    error
-        .with_message(|message| message.replace(&ledger_id, &write_id))
-        .with_context(|context| context.write_id = Some(write_id))
+    error.with_context(|context| context.write_id = Some(write_id))
 }
 
 fn plan_response(preview: Preview) -> v1::PlanResponse {

@@ -20,7 +20,7 @@ use super::keys::Keys;
 use super::quota::Quotas;
 use super::status::to_status;
 use crate::auth::{
-    Caller, Credentials, Directory, IdentityConfig, Principal, Proof, Refusal, SessionKey,
+    Caller, Credentials, Directory, IdentityConfig, Principal, Problem, Proof, Refusal, SessionKey,
 };
 use crate::error::{Error, Result};
 
@@ -127,8 +127,10 @@ impl Identity {
 
 impl Known {
     fn load(config: &IdentityConfig, own_key: &SessionKey) -> Result<Self> {
-        let directory = Directory::new(config)
-            .map_err(|problems| Error::invalid_command(problems.join("\n")))?;
+        let directory = Directory::new(config).map_err(|problems| {
+            let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+            Error::invalid_command(lines.join("\n"))
+        })?;
         Ok(Self {
             directory,
             sessions: match &config.auth.session_key_file {

@@ -409,5 +409,8 @@ fn from_status(status: &Status) -> Error {
             status.message()
         ));
     }
-    Error::new(kind.unwrap_or(ErrorKind::Internal), status.message())
+    Error::new(
+        kind.unwrap_or(ErrorKind::Internal),
+        status.message().to_owned(),
+    )
 }

@@ -280,10 +280,10 @@ pub(super) fn broken(status: &Status) -> Error {
         ));
     }
     if status.code() == Code::InvalidArgument {
-        return Error::invalid_command(status.message());
+        return Error::invalid_command(status.message().to_owned());
     }
     if status.code() == Code::Unavailable {
-        return Error::unavailable(status.message());
+        return Error::unavailable(status.message().to_owned());
     }
     if matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted) {
         return Error::invalid_command(format!(

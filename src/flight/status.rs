@@ -7,7 +7,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use tonic_types::pb;
 
-use crate::error::{Context, Error, ErrorKind, chain};
+use crate::error::{Context, Error, ErrorKind};
 use crate::metrics::{self, Trouble};
 
 /// gRPC C-core refuses header blocks beyond 8 to 16 KiB, and the message travels twice.
@@ -90,55 +90,9 @@ fn code(kind: ErrorKind) -> Code {
     }
 }
 
-/// The message with its causes, then whatever of the place it does not name yet.
+/// The report, cut to what a header takes.
 fn message(error: &Error) -> String {
-    let mut text = chain(error);
-    let Context {
-        table,
-        column,
-        row,
-        constraint: _,
-        sqlstate: _,
-        write_id,
-        partition_id,
-        decided: _,
-    } = error.context();
-    // Long names are looked for as they are, numbers with the word before them.
-    let unnamed = |name: &Option<String>| name.clone().filter(|name| !text.contains(name.as_str()));
-    let uncounted = |what: &str, number: Option<u64>| {
-        number
-            .map(|number| number.to_string())
-            .filter(|number| !text.contains(&format!("{what} {number}")))
-    };
-    let places: Vec<String> = [
-        ("table", unnamed(table)),
-        ("column", unnamed(column)),
-        ("row", uncounted("row", *row)),
-        ("write", unnamed(write_id)),
-        (
-            "partition",
-            uncounted("partition", partition_id.map(u64::from)),
-        ),
-    ]
-    .into_iter()
-    .filter_map(|(what, name)| name.map(|name| format!("{what} {name}")))
-    .collect();
-    if !places.is_empty() {
-        text.push_str(&format!(" [{}]", places.join(", ")));
-    }
-    // A name may hold a line break, and a line of the log must stay one.
-    if text.contains(char::is_control) {
-        text = text
-            .chars()
-            .map(|c| {
-                if c.is_control() {
-                    c.escape_default().to_string()
-                } else {
-                    c.to_string()
-                }
-            })
-            .collect();
-    }
+    let mut text = error.report().to_string();
     if text.len() > MAX_MESSAGE_BYTES {
         let mut end = MAX_MESSAGE_BYTES;
         while !text.is_char_boundary(end) {
@@ -171,6 +125,7 @@ fn error_info(error: &Error) -> prost_types::Any {
         ("partition", partition_id.map(|id| id.to_string())),
         ("decided", decided.then(|| "true".to_owned())),
         ("retryable", Some(error.kind().is_retryable().to_string())),
+        ("hint", error.report().advice()),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), value?)))

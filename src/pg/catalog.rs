@@ -185,9 +185,10 @@ pub async fn check_rights(
     match missing {
         None => Ok(()),
         Some(missing) => Err(Error::permission_denied(format!(
-            "the server's role may not do what the write needs; GRANT {missing} ON {} TO {role}",
-            relation.name
+            "role {role} lacks the privilege {missing} on the table"
         ))
+        .with_hint("grant the missing privilege")
+        .with_fix_sql(format!("GRANT {missing} ON {} TO {role};", relation.name))
         .with_table(&relation.name)
         .with_context(|context| context.sqlstate = Some("42501".to_owned()))),
     }

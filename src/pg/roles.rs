@@ -341,24 +341,27 @@ const OWNER: &str = "
 
 fn not_in_force(role: &Ident, found: &str) -> Error {
     Error::permission_denied(format!(
-        "PostgreSQL runs statements in the role {found:?} and not in {role}, which the server has set; look for \
-         what changed it: a connection pooler, or code of the database"
+        "PostgreSQL runs statements in the role {found:?}, and the server has set {role}"
     ))
+    .with_hint("find out what changes the role: a connection pooler, or code in the database")
 }
 
 /// What PostgreSQL has against a role, in words that say what to do.
 pub(super) fn may_not_act_as(role: &Ident, error: Error) -> Error {
     let sqlstate = error.context().sqlstate.as_deref().unwrap_or_default();
-    let message = match (error.kind(), sqlstate) {
-        (ErrorKind::PermissionDenied, _) => format!(
-            "the server's role may not act as {role}, which its configuration wants; let a DBA run: \
-             GRANT {role} TO <role of the server>"
+    let (message, hint) = match (error.kind(), sqlstate) {
+        (ErrorKind::PermissionDenied, _) => (
+            format!("the server's login is not a member of the configured role {role}"),
+            format!("run GRANT {role} TO the server's login as a DBA"),
         ),
         // invalid_parameter_value
-        (_, "22023") => format!(
-            "PostgreSQL has no role {role}, which the server's configuration wants; create it, or name another"
+        (_, "22023") => (
+            format!("the configured role {role} does not exist in PostgreSQL"),
+            "create the role, or configure another".to_owned(),
         ),
         _ => return error,
     };
-    Error::permission_denied(message).with_source(error)
+    Error::permission_denied(message)
+        .with_hint(hint)
+        .with_source(error)
 }

@@ -17,12 +17,15 @@ pub async fn check_sequences(transaction: &Transaction, relation: &Relation) -> 
         None => Ok(()),
         Some(row) => {
             let (sequence, role) = (name(row.get(2), row.get(3))?, row.get::<_, String>(5));
-            Err(Error::permission_denied(format!(
-                "the server's role may not move a sequence of {}; GRANT SELECT, UPDATE ON SEQUENCE {sequence} TO {role}",
-                relation.name
-            ))
-            .with_table(&relation.name)
-            .with_context(|context| context.sqlstate = Some("42501".to_owned())))
+            Err(
+                Error::permission_denied(format!("role {role} may not set sequence {sequence}"))
+                    .with_hint("grant the missing privilege")
+                    .with_fix_sql(format!(
+                        "GRANT SELECT, UPDATE ON SEQUENCE {sequence} TO {role};"
+                    ))
+                    .with_table(&relation.name)
+                    .with_context(|context| context.sqlstate = Some("42501".to_owned())),
+            )
         }
     }
 }

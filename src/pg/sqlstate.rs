@@ -105,21 +105,24 @@ impl Told {
         told
     }
 
+    /// What to do, by the SQLSTATE.
+    fn hint(&self) -> Option<&'static str> {
+        Some(match self.sqlstate.as_str() {
+            "55P03" => "end the transaction that holds the lock, or raise --lock-timeout",
+            PROTOCOL_VIOLATION if self.is_fatal => {
+                "a pooler between pgflight and PostgreSQL reports this: look at its limits and timeouts, and try again"
+            }
+            "22P05" => "replace such characters before writing, or write to a database in UTF8",
+            "23502" => "fill or filter the NULLs before writing",
+            _ => return None,
+        })
+    }
+
     /// Our error, without what may be a value of a row, unless DETAIL is wanted. HINT is never read.
     pub(super) fn to_error(&self) -> Error {
         let sqlstate = self.sqlstate.as_str();
-        let advice = match sqlstate {
-            "55P03" => {
-                "; somebody else holds a lock that this needs: end their transaction or raise --lock-timeout"
-            }
-            PROTOCOL_VIOLATION if self.is_fatal => {
-                "; a pooler between pgflight and PostgreSQL says so: look at its limits and timeouts, and try again"
-            }
-            _ => "",
-        };
         // Our own statements have no context: it is of a COPY, of functions and of documents.
         let message = words::told(sqlstate, &self.message, self.context.is_some());
-        let message = format!("{message} ({sqlstate}){advice}");
         let message = match &self.detail {
             Some(detail) => format!("{message}; {detail}"),
             None => message,
@@ -130,7 +133,11 @@ impl Told {
             (PROTOCOL_VIOLATION, _) if self.is_fatal => ErrorKind::Unavailable,
             _ => kind(sqlstate),
         };
-        Error::new(kind, message).with_context(|context| {
+        let error = match self.hint() {
+            Some(hint) => Error::new(kind, message).with_hint(hint),
+            None => Error::new(kind, message),
+        };
+        error.with_context(|context| {
             context.sqlstate = Some(sqlstate.to_owned());
             context.column = self.column.clone();
             // Of an error that no row is to blame for, the place says where the COPY happened to be.

@@ -116,7 +116,7 @@ pub async fn swap_in(
         transaction
             .execute_all(&index.build)
             .await
-            .map_err(|error| index.failed(&error).with_table(target))?;
+            .map_err(|error| index.failed(error).with_table(target))?;
     }
     transaction
         .execute_all(&sql::analyze(twin))
@@ -160,11 +160,13 @@ struct Index {
 }
 
 impl Index {
-    /// What PostgreSQL has against the rows, in words that its caller knows.
-    fn failed(&self, error: &Error) -> Error {
-        let message = error.to_string().replace(&self.new_name, &self.name);
-        Error::new(error.kind(), message)
-            .with_context(|context| context.sqlstate.clone_from(&error.context().sqlstate))
+    /// An error of building it, with the name that its caller knows.
+    fn failed(&self, error: Error) -> Error {
+        error.with_context(|context| {
+            if context.constraint.as_ref() == Some(&self.new_name) {
+                context.constraint = Some(self.name.clone());
+            }
+        })
     }
 }
 

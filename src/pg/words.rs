@@ -72,6 +72,9 @@ const QUOTES: [char; 9] = ['"', '\'', '«', '»', '„', '“', '”', '‘', '�
 /// errors.
 pub(super) const SYNTAX_ERROR: &str = "42601";
 
+/// How PostgreSQL says that a value is too long for an index, whose name comes after it.
+const INDEX_ROW: &str = "index row ";
+
 /// A message without the values that may be in it. `beside_rows` says that it came while PostgreSQL was busy
 /// with rows or with a function of the table's owner.
 pub(super) fn told(sqlstate: &str, message: &str, beside_rows: bool) -> String {
@@ -81,6 +84,11 @@ pub(super) fn told(sqlstate: &str, message: &str, beside_rows: bool) -> String {
             "PostgreSQL rejected a value: {}",
             about_value(sqlstate, message)
         ),
+        // Which table and constraint it is, is in the fields of the error.
+        "23" => match constraint_violation(sqlstate) {
+            Some(words) => words.to_owned(),
+            None => format!("PostgreSQL: {message}"),
+        },
         _ if sqlstate == SYNTAX_ERROR => {
             let words = match message.starts_with("syntax error") {
                 true => without_quoted(message),
@@ -94,14 +102,30 @@ pub(super) fn told(sqlstate: &str, message: &str, beside_rows: bool) -> String {
             missing(sqlstate)
         ),
         "0A" | "21" | "2F" | "34" | "38" | "39" | "3D" | "3F" | "54" | "F0" | "HV" | "XX"
-            if beside_rows && !message.starts_with("index row ") =>
+            if beside_rows && !message.starts_with(INDEX_ROW) =>
         {
             format!("PostgreSQL: {}", without_quoted(message))
         }
-        // Messages about constraints name no values. What a function of the table's owner raises, with P0001 or
+        _ if message.starts_with(INDEX_ROW) => {
+            let (words, _) = message.split_once(" for index ").unwrap_or((message, ""));
+            format!("PostgreSQL: {words}")
+        }
+        // What a function of the table's owner raises, with P0001 or
         // with a SQLSTATE of its own, is in its owner's words.
         _ => format!("PostgreSQL: {message}"),
     }
+}
+
+/// What a SQLSTATE of class 23 means.
+fn constraint_violation(sqlstate: &str) -> Option<&'static str> {
+    Some(match sqlstate {
+        "23502" => "a value is NULL, and the column is NOT NULL",
+        "23503" => "a row violates a foreign key",
+        "23505" => "a duplicate key violates a unique constraint",
+        "23514" => "a row violates a check constraint",
+        "23P01" => "a row violates an exclusion constraint",
+        _ => return None,
+    })
 }
 
 fn about_value(sqlstate: &str, message: &str) -> String {
@@ -110,10 +134,7 @@ fn about_value(sqlstate: &str, message: &str) -> String {
     {
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let encoding: String = rest.chars().take_while(|c| is_name(*c)).collect();
-        return format!(
-            "text has a character that the database's encoding {encoding} lacks; replace such characters before \
-             writing, or write to a database in UTF8"
-        );
+        return format!("text has a character that the database's encoding {encoding} lacks");
     }
     for text in AFTER_VALUE {
         if let Some((_, rest)) = message.rsplit_once(&format!("\"{text}")) {
@@ -230,8 +251,7 @@ mod tests {
             "22P05",
             "character with byte sequence 0xe6 0x97 0xa5 in encoding \"UTF8\" has no equivalent in encoding \
              \"LATIN1\"",
-            "text has a character that the database's encoding LATIN1 lacks; replace such characters before \
-             writing, or write to a database in UTF8",
+            "text has a character that the database's encoding LATIN1 lacks",
         );
         check(
             "22021",
@@ -297,8 +317,6 @@ mod tests {
         let unnamed = "a function or an operator does not exist that is named in a trigger, a default or a cast; \
                        PostgreSQL's log has the name";
         check("42883", function, true, unnamed);
-        let doubled = "duplicate key value violates unique constraint \"t_pkey\"";
-        check("23505", doubled, true, doubled);
         check("P0001", "say \"why\": 7", true, "say \"why\": 7");
         let word = "word is too long in tsquery: \"s3cret\"";
         check("54000", word, true, "word is too long in tsquery");

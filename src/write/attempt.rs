@@ -104,7 +104,7 @@ impl Writer {
         }
         let spec = spec_of(write)?;
         let plan = stream.work(Activity::Plan, || plan(&spec, schema, &named))?;
-        let opening = Lane::open(&transaction, &relation.name, &named.name, &plan);
+        let opening = Lane::open(&transaction, &relation.name, &plan);
         let lane = stream.wait(Activity::Open, opening).await?;
         let loaded = pipeline::load(&plan, incoming, meter, lane).await?;
         if write.publish != Publish::Direct {

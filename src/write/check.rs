@@ -1,4 +1,4 @@
-//! What works in a database and what will not, in plain words, with what would mend it.
+//! What works in a database and what will not, in plain words, with the SQL that fixes it.
 
 use super::writer::Writer;
 use crate::error::{Error, Result};
@@ -32,8 +32,8 @@ pub struct Finding {
     pub verdict: Verdict,
     /// What was found.
     pub text: String,
-    /// SQL that would mend it, a statement each.
-    pub mend: Vec<String>,
+    /// SQL statements that fix it.
+    pub fix_sql: Vec<String>,
 }
 
 /// What a server is to do in a database.
@@ -47,25 +47,27 @@ pub struct Expected {
 
 impl Finding {
     fn new(verdict: Verdict, text: impl Into<String>) -> Self {
-        let (text, mend) = (text.into(), Vec::new());
         Self {
             verdict,
-            text,
-            mend,
+            text: text.into(),
+            fix_sql: Vec::new(),
         }
     }
 
-    fn mended_by(mut self, statement: impl Into<String>) -> Self {
-        self.mend.push(statement.into());
+    fn fixed_by(mut self, statement: impl Into<String>) -> Self {
+        self.fix_sql.push(statement.into());
         self
     }
 
-    /// An error says how to mend what it found, after a semicolon.
+    /// An error that `what` would meet. Its hint is left out where SQL fixes it.
     fn of(verdict: Verdict, what: &str, error: &Error) -> Self {
-        let text = format!("{what}: {error}");
-        match text.split_once("; GRANT ") {
-            Some((text, grant)) => Self::new(verdict, text).mended_by(format!("GRANT {grant};")),
-            None => Self::new(verdict, text),
+        let text = match (error.fix_sql(), error.hint()) {
+            ([], Some(hint)) => format!("{what}: {error}; {hint}"),
+            _ => format!("{what}: {error}"),
+        };
+        Self {
+            fix_sql: error.fix_sql().to_vec(),
+            ..Self::new(verdict, text)
         }
     }
 }
@@ -186,7 +188,7 @@ fn read_only(facts: &ServerFacts) -> Option<Finding> {
         "default_transaction_read_only is on (it comes from: {source}): every write is refused, and may be tried \
          again, until it is off"
     );
-    Some(Finding::new(Verdict::Bad, text).mended_by(statement))
+    Some(Finding::new(Verdict::Bad, text).fixed_by(statement))
 }
 
 fn tls(facts: &ServerFacts, expected: &Expected) -> Finding {
@@ -230,7 +232,7 @@ fn ledger(facts: &ServerFacts) -> Finding {
             format!("there is no ledger (schema pgflight), and {role} may not make it: no write of many \
                  partitions can begin"),
         )
-        .mended_by(format!("CREATE SCHEMA pgflight AUTHORIZATION {role};")),
+        .fixed_by(format!("CREATE SCHEMA pgflight AUTHORIZATION {role};")),
         LedgerFacts::Old { version, may_change: true } => Finding::new(
             Verdict::Warning,
             format!("the ledger (schema pgflight) is of version {version}, and this pgflight needs {ours}: it is \
@@ -253,7 +255,7 @@ fn ledger(facts: &ServerFacts) -> Finding {
             );
             let grants = rights.iter().map(|right| format!("GRANT {right} TO {role};"));
             Finding {
-                mend: grants.collect(),
+                fix_sql: grants.collect(),
                 ..Finding::new(Verdict::Bad, text)
             }
         }
@@ -270,7 +272,7 @@ fn temporary(facts: &ServerFacts) -> Option<Finding> {
                  rows must be inserted or cast"
             ),
         )
-        .mended_by(format!("GRANT TEMPORARY ON DATABASE {database} TO {role};"))
+        .fixed_by(format!("GRANT TEMPORARY ON DATABASE {database} TO {role};"))
     })
 }
 
@@ -282,7 +284,7 @@ fn connections(facts: &ServerFacts, expected: &Expected) -> Finding {
         facts.connections_limited_by
     );
     if needed > most {
-        let mend = match facts.connections_limited_by.as_str() {
+        let statement = match facts.connections_limited_by.as_str() {
             "max_connections" => format!(
                 "ALTER SYSTEM SET max_connections = {}; -- and restart PostgreSQL",
                 needed + 100
@@ -296,7 +298,7 @@ fn connections(facts: &ServerFacts, expected: &Expected) -> Finding {
             _ => format!("ALTER ROLE {} CONNECTION LIMIT {needed};", facts.login),
         };
         let text = format!("{told}: copies would fail; lower max_copies, or raise the limit");
-        return Finding::new(Verdict::Bad, text).mended_by(mend);
+        return Finding::new(Verdict::Bad, text).fixed_by(statement);
     }
     if needed > most - used {
         let text = format!("{told}: there may be too few, and every replica takes as many");
@@ -315,7 +317,7 @@ fn prepared(facts: &ServerFacts) -> Finding {
             "max_prepared_transactions is 0: appends of many partitions go through a staging table, and \
              each row is written twice",
         )
-        .mended_by("ALTER SYSTEM SET max_prepared_transactions = 64; -- and restart PostgreSQL"),
+        .fixed_by("ALTER SYSTEM SET max_prepared_transactions = 64; -- and restart PostgreSQL"),
         count => Finding::new(
             Verdict::Good,
             format!(
@@ -340,7 +342,7 @@ fn timeouts(facts: &ServerFacts) -> Option<Finding> {
         .filter_map(|setting| setting.split_once(" = "));
     let resets = names.map(|(name, _)| format!("ALTER ROLE {} SET {name} = 0;", facts.login));
     Some(Finding {
-        mend: resets.collect(),
+        fix_sql: resets.collect(),
         ..Finding::new(Verdict::Warning, text)
     })
 }
@@ -406,7 +408,7 @@ async fn modes(transaction: &Transaction, relation: &Relation) -> Result<Vec<Fin
             (Ok(_), keys) if keys.is_empty() => {
                 let text = "upsert and insert_if_absent: there is no unique index to find rows by";
                 let table = &relation.name;
-                Finding::new(Verdict::Warning, text).mended_by(format!(
+                Finding::new(Verdict::Warning, text).fixed_by(format!(
                     "CREATE UNIQUE INDEX ON {table} (<columns of the key>);"
                 ))
             }

@@ -191,7 +191,7 @@ impl Writer {
         let plan = source.plan();
         let opening = transactions
             .iter()
-            .map(|transaction| Lane::open(transaction, &shadow, &filling.target.name, plan));
+            .map(|transaction| Lane::open(transaction, &shadow, plan));
         let mut lanes = Lanes::new(try_join_all(opening).await?);
         source.pour(&mut lanes, u64::MAX).await?;
         let loaded = lanes.finish().await?;

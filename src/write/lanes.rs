@@ -31,27 +31,24 @@ pub(super) struct Loaded {
 pub(super) struct Lane {
     sink: CopySink,
     row_count: u64,
-    whereabouts: Whereabouts,
+    row_map: RowMap,
 }
 
-/// What a caller knows by another name or number than PostgreSQL does.
-struct Whereabouts {
-    /// The table of the COPY, and the one that it is or stands for.
-    table: QualifiedName,
-    target: QualifiedName,
-    /// Where rows that came one after another were in the lane, and in the stream.
+/// Maps rows of a COPY to rows of the stream.
+#[derive(Default)]
+struct RowMap {
+    /// Where runs of consecutive rows begin, in the COPY and in the stream.
     runs: VecDeque<(u64, u64)>,
 }
 
 impl Lane {
-    /// Starts the COPY of what the plan encodes, into a table that is the target or stands for it.
+    /// Starts the COPY of what the plan encodes, into a table.
     ///
     /// # Errors
     /// What PostgreSQL said.
     pub(super) async fn open(
         transaction: &Transaction,
         table: &QualifiedName,
-        target: &QualifiedName,
         plan: &EncodePlan,
     ) -> Result<Self> {
         let mut sink = CopySink::open(transaction, table, plan.column_names()).await?;
@@ -59,29 +56,25 @@ impl Lane {
         Ok(Self {
             sink,
             row_count: 0,
-            whereabouts: Whereabouts {
-                table: table.clone(),
-                target: target.clone(),
-                runs: VecDeque::new(),
-            },
+            row_map: RowMap::default(),
         })
     }
 
     async fn ready(&mut self) -> Result<()> {
         let ready = self.sink.ready().await;
-        ready.map_err(|error| self.whereabouts.told(error))
+        ready.map_err(|error| self.row_map.localize(error))
     }
 
     async fn failed(&mut self) -> Error {
         let error = self.sink.failed().await;
-        self.whereabouts.told(error)
+        self.row_map.localize(error)
     }
 
     fn put(&mut self, chunk: Bytes, rows: Range<u64>) -> Result<()> {
         let goes_on = |&(here, in_stream): &(u64, u64)| {
             self.row_count - here == rows.start.saturating_sub(in_stream)
         };
-        let runs = &mut self.whereabouts.runs;
+        let runs = &mut self.row_map.runs;
         if !runs.back().is_some_and(goes_on) {
             runs.push_back((self.row_count, rows.start));
             if runs.len() > REMEMBERED {
@@ -103,23 +96,15 @@ impl Lane {
         let finished = self.sink.finish().await;
         Ok(Loaded {
             row_count: self.row_count,
-            copied_row_count: finished.map_err(|error| self.whereabouts.told(error))?,
+            copied_row_count: finished.map_err(|error| self.row_map.localize(error))?,
             byte_count,
         })
     }
 }
 
-impl Whereabouts {
-    /// PostgreSQL counts the rows of its COPY and names its table; who hears of it knows the rows of the
-    /// stream, and the target.
-    fn told(&self, error: Error) -> Error {
-        let error = match self.table == self.target {
-            true => error,
-            false => error.with_message(|message| {
-                let (table, target) = (&self.table.name, &self.target.name);
-                message.replace(table.as_str(), target.as_str())
-            }),
-        };
+impl RowMap {
+    /// Translates the row of the COPY into the row of the stream.
+    fn localize(&self, error: Error) -> Error {
         error.with_context(|context| {
             context.row = context.row.and_then(|row| {
                 let mut runs = self.runs.iter().rev();

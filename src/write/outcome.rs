@@ -24,7 +24,7 @@ pub(super) fn not_known(error: Error) -> Error {
 }
 
 /// An error of a call that may have done its work, and can be made again.
-pub(super) fn unsettled(error: Error, message: &str) -> Error {
+pub(super) fn unsettled(error: Error, message: &'static str) -> Error {
     match error.kind().is_retryable() {
         true => error,
         false => error.into_retryable(message),

@@ -196,7 +196,7 @@ impl Writer {
         };
         let plan = straight_plan(spec, schema, &filled, incoming.stream)?;
         let stream = incoming.stream;
-        let opening = Lane::open(&transaction, &filled.name, &target.name, &plan);
+        let opening = Lane::open(&transaction, &filled.name, &plan);
         let mut lanes = Lanes::one(stream.wait(Activity::Open, opening).await?);
         let mut source = Source::new(&plan, incoming, self.meter());
         if source
@@ -334,7 +334,7 @@ where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
     let plan = straight_plan(spec, schema, relation, incoming.stream)?;
-    let opening = Lane::open(transaction, &relation.name, &target.name, &plan);
+    let opening = Lane::open(transaction, &relation.name, &plan);
     let lane = incoming.stream.wait(Activity::Open, opening).await?;
     let loaded = pipeline::load(&plan, incoming, meter, lane).await?;
     if loaded.copied_row_count < loaded.row_count {
