@@ -310,14 +310,18 @@ impl std::error::Error for Error {
 pub struct Report<'a>(&'a Error);
 
 impl Report<'_> {
-    /// The line without the hint.
+    /// The message and its causes.
     pub fn fact(self) -> String {
-        let mut text = chain(self.0);
+        one_line(&chain(self.0))
+    }
+
+    /// Where it happened: `table t, row 7`. Empty where nothing is known.
+    pub fn place(self) -> String {
         let Context {
             table,
             column,
             row,
-            constraint: _,
+            constraint,
             sqlstate,
             write_id,
             partition_id,
@@ -329,6 +333,7 @@ impl Report<'_> {
             ("table", table),
             ("column", column),
             ("row", &row),
+            ("constraint", constraint),
             ("write", write_id),
             ("partition", &partition),
             ("SQLSTATE", sqlstate),
@@ -337,11 +342,7 @@ impl Report<'_> {
             let name = name.as_ref()?;
             Some(format!("{what} {name}"))
         });
-        let places = places.collect::<Vec<_>>();
-        if !places.is_empty() {
-            text.push_str(&format!(" [{}]", places.join(", ")));
-        }
-        one_line(&text)
+        one_line(&places.collect::<Vec<_>>().join(", "))
     }
 
     /// What to do, with the SQL statements that fix it; none where nothing is known.
@@ -360,6 +361,10 @@ impl Report<'_> {
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.fact())?;
+        match &*self.place() {
+            "" => {}
+            place => write!(f, " [{place}]")?,
+        }
         match self.advice() {
             Some(advice) => write!(f, ". Hint: {advice}"),
             None => Ok(()),

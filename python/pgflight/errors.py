@@ -22,11 +22,12 @@ TRANSPORT_ERRORS = (pa.ArrowException, OSError)
 class PgFlightError(Exception):
     """Something that pgflight refused or could not do.
 
-    The first line of `str(error)` is the message; a second line in square brackets lists whatever
-    of the attributes is known.
+    The first line of `str(error)` is the message, the second lists in square brackets whatever of the
+    attributes is known, and the third is the hint.
 
     Attributes:
-        message: What went wrong, in words.
+        message: What went wrong: one fact.
+        hint: What to do about it; None where nothing is known.
         reason: The kind of error in capitals, as the server names it: `DATA_REJECTED`.
         sqlstate: PostgreSQL's five-character code, where PostgreSQL was asked.
         table: The table, quoted where SQL needs it.
@@ -46,6 +47,7 @@ class PgFlightError(Exception):
         self,
         message: str,
         *,
+        hint: Optional[str] = None,
         sqlstate: Optional[str] = None,
         table: Optional[str] = None,
         column: Optional[str] = None,
@@ -58,6 +60,7 @@ class PgFlightError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
+        self.hint = hint
         self.sqlstate = sqlstate
         self.table = table
         self.column = column
@@ -75,13 +78,14 @@ class PgFlightError(Exception):
             if value is not None
         )
         # The details are what `from_text` reads back out of a failed Spark job.
-        return f"{self.message}\n[{self.reason}{details}]"
+        hint = f"\nHint: {self.hint}" if self.hint else ""
+        return f"{self.message}\n[{self.reason}{details}]{hint}"
 
     def __reduce__(self) -> Tuple[Any, ...]:
         # Exceptions are pickled by their positional arguments; ours are by name, and Spark's
         # workers pickle what they raise.
         state = dict(self._details(), reason=self.reason, retryable=self.retryable)
-        state["decided"] = self.decided
+        state.update(decided=self.decided, hint=self.hint)
         more = {"lost": self.lost} if isinstance(self, PreparedLost) else {}
         return (_rebuild, (type(self), self.message, state, more))
 
@@ -259,8 +263,8 @@ def from_transport(error: BaseException, url: str, details: bytes = b"") -> PgFl
     message = clean_message(str(error))
     info = error_info(getattr(error, "extra_info", None) or details)
     if info is not None:
-        reason, metadata = info
-        return _from_metadata(reason, message, metadata)
+        reason, fact, metadata = info
+        return _from_metadata(reason, fact or message, metadata)
     kind = next((ours for theirs, ours in _BY_CLASS if isinstance(error, theirs)), Internal)
     if kind is Unavailable:
         message = _unreachable(message, url)
@@ -287,13 +291,13 @@ def from_text(text: str) -> Optional[PgFlightError]:
     found = raised[-1]  # Those before it are its causes.
     details = {name: json.loads(value) for name, value in _DETAIL.findall(found["details"])}
     kind = _BY_REASON.get(found["reason"], PgFlightError)
-    return kind(found["message"], reason=found["reason"], **details)
+    return kind(found["message"], reason=found["reason"], hint=found["hint"], **details)
 
 
 _DETAIL = re.compile(r' (\w+)=("(?:[^"\\]|\\.)*"|\d+)')
 _IN_TRACEBACK = re.compile(
     r"^pgflight\.errors\.\w+: (?P<message>(?:(?!^pgflight\.errors\.).)*?)"
-    r'\n\[(?P<reason>[A-Z_]+)(?P<details>(?: \w+=(?:"(?:[^"\\]|\\.)*"|\d+))*)\]',
+    r'\n\[(?P<reason>[A-Z_]+)(?P<details>(?: \w+=(?:"(?:[^"\\]|\\.)*"|\d+))*)\](?:\nHint: (?P<hint>[^\n]+))?',
     re.MULTILINE | re.DOTALL,
 )
 
@@ -311,17 +315,17 @@ def clean_message(text: str) -> str:
     return text.strip()
 
 
-def error_info(extra_info: bytes) -> Optional[Tuple[str, Dict[str, str]]]:
+def error_info(extra_info: bytes) -> Optional[Tuple[str, str, Dict[str, str]]]:
     """Reads the `google.rpc.ErrorInfo` in a serialized `google.rpc.Status`.
 
     Args:
         extra_info: Bytes of the Status, as pyarrow gives them.
 
     Returns:
-        Reason and metadata, or None when there is no ErrorInfo of pgflight's in it.
+        Reason, message and metadata, or None when there is no ErrorInfo of pgflight's in it.
     """
     try:
-        # Status.details = 3, Any.type_url = 1, Any.value = 2
+        # Status.message = 2, .details = 3, Any.type_url = 1, Any.value = 2
         for detail in _all(extra_info, 3):
             if not _text(detail, 1).endswith("/google.rpc.ErrorInfo"):
                 continue
@@ -329,7 +333,7 @@ def error_info(extra_info: bytes) -> Optional[Tuple[str, Dict[str, str]]]:
             info = next(_all(detail, 2), b"")
             if _text(info, 2) == "pgflight":
                 entries = {_text(entry, 1): _text(entry, 2) for entry in _all(info, 3)}
-                return _text(info, 1), entries
+                return _text(info, 1), _text(extra_info, 2), entries
     except (ValueError, IndexError):
         pass  # Not ours: some other server's or proxy's bytes.
     return None
@@ -379,6 +383,7 @@ def _from_metadata(reason: str, message: str, metadata: Dict[str, str]) -> PgFli
     retryable = metadata.get("retryable")
     return _BY_REASON.get(reason, PgFlightError)(
         message,
+        hint=metadata.get("hint"),
         sqlstate=metadata.get("sqlstate"),
         table=metadata.get("table"),
         column=metadata.get("column"),

@@ -398,7 +398,7 @@ STATUS = b"\x08\x03" + field(2, b"message") + field(3, TYPE_URL + field(2, INFO)
 
 
 def test_error_info_is_read_and_everything_else_is_not() -> None:
-    assert errors.error_info(STATUS) == ("DATA_REJECTED", {"row": "5"})
+    assert errors.error_info(STATUS) == ("DATA_REJECTED", "message", {"row": "5"})
     for broken in (b"", b"{}", STATUS[:-1], STATUS[:9], b"\xff" * 20, STATUS.replace(b"pg", b"xx")):
         assert errors.error_info(broken) is None
 

@@ -10,8 +10,11 @@ use tonic_types::pb;
 use crate::error::{Context, Error, ErrorKind};
 use crate::metrics::{self, Trouble};
 
-/// gRPC C-core refuses header blocks beyond 8 to 16 KiB, and the message travels twice.
-const MAX_MESSAGE_BYTES: usize = 2048;
+/// Longest message of a status, in bytes. gRPC C-core refuses header blocks beyond 8 to 16 KiB, and the message
+/// travels three times in them, twice in base64.
+const MAX_MESSAGE_BYTES: usize = 1536;
+/// Longest hint beside it.
+const MAX_HINT_BYTES: usize = 512;
 
 /// Turns an error into a status that pyarrow shows whole.
 ///
@@ -30,7 +33,8 @@ pub(super) fn to_status(error: &Error) -> Status {
     );
     let details = pb::Status {
         code: code.into(),
-        message: message.clone(),
+        // For clients that show the place and the hint in their own way.
+        message: cut(error.report().fact(), MAX_MESSAGE_BYTES),
         details: vec![error_info(error)],
     };
     Status::with_details_and_metadata(
@@ -90,11 +94,14 @@ fn code(kind: ErrorKind) -> Code {
     }
 }
 
-/// The report, cut to what a header takes.
 fn message(error: &Error) -> String {
-    let mut text = error.report().to_string();
-    if text.len() > MAX_MESSAGE_BYTES {
-        let mut end = MAX_MESSAGE_BYTES;
+    cut(error.report().to_string(), MAX_MESSAGE_BYTES)
+}
+
+/// Cuts a text between two characters.
+fn cut(mut text: String, max_bytes: usize) -> String {
+    if text.len() > max_bytes {
+        let mut end = max_bytes;
         while !text.is_char_boundary(end) {
             end -= 1;
         }
@@ -125,7 +132,13 @@ fn error_info(error: &Error) -> prost_types::Any {
         ("partition", partition_id.map(|id| id.to_string())),
         ("decided", decided.then(|| "true".to_owned())),
         ("retryable", Some(error.kind().is_retryable().to_string())),
-        ("hint", error.report().advice()),
+        (
+            "hint",
+            error
+                .report()
+                .advice()
+                .map(|hint| cut(hint, MAX_HINT_BYTES)),
+        ),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), value?)))

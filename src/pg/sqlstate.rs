@@ -151,6 +151,7 @@ impl Told {
             // Tables of the catalog and staging tables mean nothing to the caller, who knows the target.
             context.table = match (&self.schema, &self.table) {
                 (Some(schema), _) if schema == "pg_catalog" || schema == "pgflight" => None,
+                (Some(schema), _) if schema.starts_with("pg_temp_") => None,
                 (Some(_), Some(table)) if table.starts_with(SHADOW_PREFIX) => None,
                 (Some(schema), Some(table)) => Some(format!("{schema}.{table}")),
                 _ => None,

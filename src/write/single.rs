@@ -111,16 +111,9 @@ impl Writer {
                 let staging = open_temporary(&transaction, spec, schema, &relation)
                     .await
                     .map_err(in_table)?;
-                let loaded = load(
-                    &transaction,
-                    spec,
-                    schema,
-                    (&staging, &relation),
-                    incoming,
-                    self.meter(),
-                )
-                .await
-                .map_err(in_table)?;
+                let loaded = load(&transaction, spec, schema, &staging, incoming, self.meter())
+                    .await
+                    .map_err(in_table)?;
                 let xact_ids = [transaction.xmin().await?];
                 let (target, order_by) = (&relation, order_by.as_ref());
                 merge(
@@ -141,16 +134,9 @@ impl Writer {
                 let staging = open_temporary(&transaction, spec, schema, &relation)
                     .await
                     .map_err(in_table)?;
-                let loaded = load(
-                    &transaction,
-                    spec,
-                    schema,
-                    (&staging, &relation),
-                    incoming,
-                    self.meter(),
-                )
-                .await
-                .map_err(in_table)?;
+                let loaded = load(&transaction, spec, schema, &staging, incoming, self.meter())
+                    .await
+                    .map_err(in_table)?;
                 let xact_ids = [transaction.xmin().await?];
                 publish_rows(&transaction, &relation, &staging, &xact_ids).await?;
                 loaded
@@ -159,7 +145,7 @@ impl Writer {
                 &transaction,
                 spec,
                 schema,
-                (&relation, &relation),
+                &relation,
                 incoming,
                 self.meter(),
             )
@@ -326,7 +312,7 @@ async fn load<S>(
     transaction: &Transaction,
     spec: &WriteSpec,
     schema: &Schema,
-    (relation, target): (&Relation, &Relation),
+    relation: &Relation,
     incoming: Incoming<'_, S>,
     meter: Meter,
 ) -> Result<Loaded>
