@@ -40,26 +40,6 @@ pub async fn side_effects(transaction: &Transaction, relation: &Relation) -> Res
     Ok(effects)
 }
 
-/// Why PostgreSQL refuses to COPY into a relation that takes INSERT; none where it does not.
-///
-/// # Errors
-/// What PostgreSQL said.
-pub async fn copy_obstacle(
-    transaction: &Transaction,
-    relation: &Relation,
-) -> Result<Option<String>> {
-    let row = transaction
-        .query_one(
-            "SELECT CASE WHEN pg_catalog.row_security_active(c.oid)
-                         THEN 'row-level security is in force for the server''s role'
-                         WHEN c.relkind OPERATOR(pg_catalog.=) 'v' THEN 'it is a view' END
-             FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1",
-            &[&relation.oid],
-        )
-        .await?;
-    Ok(row.get(0))
-}
-
 /// `tgtype` has bit 2 for INSERT (`TRIGGER_TYPE_INSERT`, catalog/pg_trigger.h).
 const EFFECTS: &str = "
     SELECT ARRAY(SELECT t.tgname::pg_catalog.text FROM pg_catalog.pg_trigger t

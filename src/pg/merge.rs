@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::equality::equalities;
+use super::keys::Keys;
 use super::sql;
 use super::staging::cast_failed;
 use super::transaction::Transaction;
@@ -34,6 +34,8 @@ pub struct Merge<'a> {
     pub action: KeyedAction,
     /// The columns that identify a row.
     pub keys: &'a [Ident],
+    /// How they are compared.
+    pub compared: &'a Keys,
     /// Which of several rows with the same keys counts.
     pub order_by: Option<&'a Ident>,
 }
@@ -48,91 +50,6 @@ impl KeyedAction {
     }
 }
 
-/// Checks that the target has a unique index on exactly these keys, valid, without a condition or
-/// expression, and checked row by row.
-///
-/// # Errors
-/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) with the SQL that makes one;
-/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a view, which has none.
-pub async fn check_unique_index(
-    transaction: &Transaction,
-    target: &Relation,
-    keys: &[Ident],
-) -> Result<()> {
-    let names: Vec<&str> = keys.iter().map(Ident::as_str).collect();
-    let row = transaction
-        .query_one(UNIQUE_INDEX, &[&target.oid, &names])
-        .await?;
-    if row.get(0) {
-        return Ok(());
-    }
-    if row.get(1) {
-        return Err(Error::unsupported(format!(
-            "{} is a view, which has no unique index by which it could be told what is there; write to the table \
-             behind it, or use update_only or delete_by_key",
-            target.name
-        ))
-        .with_table(&target.name));
-    }
-    let keys = keys
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
-    Err(Error::schema_mismatch(format!(
-        "table {0} has no unique index on exactly ({keys}); make one: CREATE UNIQUE INDEX ON {0} ({keys})",
-        target.name
-    ))
-    .with_table(&target.name))
-}
-
-const UNIQUE_INDEX: &str = "
-    SELECT EXISTS (
-        SELECT FROM pg_catalog.pg_index i
-        WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
-          AND i.indpred IS NULL AND i.indexprs IS NULL
-          AND (SELECT pg_catalog.array_agg(a.attname::pg_catalog.text
-                                           ORDER BY a.attname::pg_catalog.text COLLATE pg_catalog.\"C\")
-               FROM pg_catalog.pg_attribute a
-               WHERE a.attrelid OPERATOR(pg_catalog.=) i.indrelid
-                 AND a.attnum OPERATOR(pg_catalog.=)
-                     ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1]))
-            OPERATOR(pg_catalog.=)
-              (SELECT pg_catalog.array_agg(k ORDER BY k COLLATE pg_catalog.\"C\")
-               FROM pg_catalog.unnest($2::pg_catalog.text[]) k)),
-        EXISTS (SELECT FROM pg_catalog.pg_class
-                WHERE oid OPERATOR(pg_catalog.=) $1 AND relkind OPERATOR(pg_catalog.=) 'v')";
-
-/// Checks that PostgreSQL can tell whether keys are equal, and which of two rows is the later one.
-///
-/// # Errors
-/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) for types that have no such
-/// operators, as json has none.
-pub async fn check_comparable(
-    transaction: &Transaction,
-    target: &Relation,
-    keys: &[Ident],
-    order_by: Option<&Ident>,
-) -> Result<()> {
-    transaction
-        .execute_all_on_rows(&sql::compare_nothing(&target.name, keys, order_by))
-        .await
-        .map_err(|error| {
-            let error = match error.context().sqlstate.as_deref() {
-                Some(UNDEFINED_FUNCTION) => Error::schema_mismatch(format!(
-                    "the keys or order_by of {} are of a type whose values cannot be compared ({error}); name \
-                     other columns, or change the column's type, as from json to jsonb",
-                    target.name
-                ))
-                .with_context(|context| context.clone_from(error.context())),
-                _ => error,
-            };
-            error.with_table(&target.name)
-        })
-}
-
-const UNDEFINED_FUNCTION: &str = "42883";
-
 /// Refuses NULL keys, and several rows with the same keys unless an order settles them; then changes
 /// the target.
 ///
@@ -140,45 +57,41 @@ const UNDEFINED_FUNCTION: &str = "42883";
 /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) for such rows, else what
 /// PostgreSQL has against them.
 pub async fn merge(transaction: &Transaction, merge: &Merge<'_>) -> Result<u64> {
-    let rejected = |message: String, sqlstate: &str| {
-        Error::data_rejected(message)
-            .with_table(&merge.target.name)
-            .with_context(|context| context.sqlstate = Some(sqlstate.to_owned()))
-    };
-    let count = async |statement: String| -> Result<i64> {
-        let row = transaction.query_one(&statement, &[&merge.xact_ids]).await;
-        let in_target = |error: Error| error.with_table(&merge.target.name);
-        Ok(row.map_err(in_target)?.get(0))
-    };
-    let nulls = count(sql::count_null_keys(&merge.staging.name, merge.keys)).await?;
-    if nulls > 0 {
-        return Err(rejected(
-            format!("{nulls} row(s) have NULL in a key column; remove them or choose other keys"),
-            "23502",
-        ));
-    }
-    if merge.order_by.is_none() {
-        let doubled = count(sql::count_doubled_keys(&merge.staging.name, merge.keys)).await?;
-        if doubled > 0 {
-            return Err(rejected(
-                format!(
-                    "{doubled} key(s) come more than once in the data; make them unique, or name a column in \
-                     order_by whose greatest value settles which row counts"
-                ),
-                "21000",
-            ));
-        }
-    }
-    // ON CONFLICT compares as the index does.
-    let equalities = match merge.action.needs_unique_index() {
-        true => Vec::new(),
-        false => equalities(transaction, merge.target, merge.keys).await?,
-    };
-    let statement = sql::merge(merge, &equalities);
+    let in_target = |error: Error| error.with_table(&merge.target.name);
+    check_rows(transaction, merge).await.map_err(in_target)?;
+    let statement = sql::merge(merge, &merge.compared.equalities);
     transaction
         .execute_on_rows(&statement, &[&merge.xact_ids])
         .await
-        .map_err(|error| {
-            cast_failed(error, merge.target, merge.staging).with_table(&merge.target.name)
-        })
+        .map_err(|error| in_target(cast_failed(error, merge.target, merge.staging)))
+}
+
+/// Refuses NULL keys, and several rows with the same keys unless an order settles them.
+async fn check_rows(transaction: &Transaction, merge: &Merge<'_>) -> Result<()> {
+    let rejected = |message: String, hint, sqlstate: &str| {
+        Err(Error::data_rejected(message)
+            .with_hint(hint)
+            .with_context(|context| context.sqlstate = Some(sqlstate.to_owned())))
+    };
+    let is_unique = merge.order_by.is_some();
+    let statement = sql::count_bad_keys(&merge.staging.name, merge.keys, is_unique);
+    let row = transaction
+        .query_one(&statement, &[&merge.xact_ids])
+        .await?;
+    let (nulls, doubled): (i64, i64) = (row.get(0), row.get(1));
+    if nulls > 0 {
+        return rejected(
+            format!("{nulls} row(s) have NULL in a key column"),
+            "remove such rows before writing, or choose other keys",
+            "23502",
+        );
+    }
+    if doubled > 0 {
+        return rejected(
+            format!("{doubled} key(s) come more than once in the data"),
+            "make the keys unique, or name a column in order_by: the row with its greatest value counts",
+            "21000",
+        );
+    }
+    Ok(())
 }

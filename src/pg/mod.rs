@@ -6,8 +6,8 @@ mod connect;
 mod connection;
 mod copy;
 mod effects;
-mod equality;
 mod facts;
+mod keys;
 mod ledger;
 mod liveness;
 mod merge;
@@ -33,13 +33,14 @@ mod turns;
 mod words;
 
 pub use catalog::{
-    TableLock, check_rights, find_geometry, find_relation, lock_relation, similar_relations,
-    staging_relation, writable_relations,
+    Table, TableLock, find_geometry, find_staging, find_table, lock_named, lock_table, qualify,
+    similar_relations, staging_relation, writable_relations,
 };
 pub use connect::ConnectionConfig;
 pub use copy::CopySink;
-pub use effects::{copy_obstacle, side_effects};
+pub use effects::side_effects;
 pub use facts::{LedgerFacts, ServerFacts, server_facts, unique_keys};
+pub use keys::{Keys, find_keys};
 pub use ledger::{
     Attempt, BatchPlace, Decision, Finished, LedgerWrite, NewWrite, Publish, STREAM_PREFIX,
     WriteState, abort, attempts, begin, commit, committing_writes, count_open_writes, count_writes,
@@ -49,7 +50,7 @@ pub use ledger::{
 pub use liveness::{
     expire_drivers, forget_signs, hear_driver, hear_driver_again, keep_watch, set_driver,
 };
-pub use merge::{KeyedAction, Merge, check_comparable, check_unique_index, merge};
+pub use merge::{KeyedAction, Merge, merge};
 pub use migration::{LedgerVersion, ensure_schema, has_schema, ledger_version, migration};
 pub use password::PasswordSource;
 pub use pool::{Pool, PoolConfig, PoolUsage, Session, Timeouts, Usage};
@@ -64,14 +65,15 @@ pub use sequences::{check_sequences, move_sequences, sequence_columns};
 pub use sink::{Sink, advance_sink, last_named_batch, lock_sink, name_of_batch, update_sink};
 pub use sqlstate::show_detail;
 pub use staging::{
-    accepted_row_count, adopt_shadow, assume_role_to_fill, create_staging, create_temporary,
-    definitions_of, is_the_owners_alone, keep_accepted, let_role_fill, lock_staging, make_shadow,
-    new_shadow_name, new_staging_name, publish_rows, record_staging, staging_change,
+    Temporary, accepted_row_count, adopt_shadow, assume_role_to_fill, create_staging,
+    create_temporary, definitions_of, grant_fill, hide_table, keep_accepted, lock_staging,
+    new_shadow_name, new_staging_name, only_owner_may_write, publish_rows, record_staging,
+    staged_columns, staging_change,
 };
 pub use swap::{check_swappable, create_twin, swap_in};
 pub use table::{
-    add_columns, add_columns_statement, add_primary_key, add_primary_key_statement, check_owned,
-    check_primary_key, check_truncatable, create_table, create_table_statement, delete_all,
-    drop_table, missing_columns, qualify, truncate,
+    add_columns, add_columns_statement, add_primary_key, add_primary_key_statement,
+    check_primary_key, create_table, create_table_statement, delete_all, drop_table,
+    missing_columns, truncate,
 };
 pub use transaction::{Outcome, Transaction};

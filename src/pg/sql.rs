@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::catalog::TableLock;
-use super::equality::Equality;
+use super::keys::Equality;
 use super::merge::{KeyedAction, Merge};
 use crate::plan::ddl::ColumnDefinition;
 use crate::plan::{Column, Ident, QualifiedName, Relation, TableOptions, is_cast};
@@ -223,36 +223,23 @@ pub(super) fn count_accepted_and_all(staging: &QualifiedName) -> String {
 const IS_ACCEPTED: &str =
     "xmin OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]::pg_catalog.xid[])";
 
-pub(super) fn count_null_keys(staging: &QualifiedName, keys: &[Ident]) -> String {
-    let is_null = keys
-        .iter()
-        .map(|key| format!("{key} IS NULL"))
-        .collect::<Vec<_>>()
-        .join(" OR ");
-    format!("SELECT pg_catalog.count(*) FROM {staging} WHERE {IS_ACCEPTED} AND ({is_null})")
-}
-
-pub(super) fn count_doubled_keys(staging: &QualifiedName, keys: &[Ident]) -> String {
+/// Rows with NULL in a key, and keys of several rows; of the latter 0 where `is_settled`, since an order settles them.
+pub(super) fn count_bad_keys(staging: &QualifiedName, keys: &[Ident], is_settled: bool) -> String {
+    let is_null: Vec<String> = keys.iter().map(|key| format!("{key} IS NULL")).collect();
+    let is_null = is_null.join(" OR ");
     let keys = list(keys);
-    format!(
-        "SELECT pg_catalog.count(*) FROM \
-         (SELECT FROM {staging} WHERE {IS_ACCEPTED} GROUP BY {keys} \
-          HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1) doubled"
-    )
-}
-
-/// Compares keys of no row at all, which PostgreSQL refuses when it cannot compare them.
-pub(super) fn compare_nothing(
-    table: &QualifiedName,
-    keys: &[Ident],
-    order_by: Option<&Ident>,
-) -> String {
-    let keys = list(keys);
-    let (also, order) = match order_by {
-        Some(order_by) => (format!(", {order_by}"), format!(" ORDER BY {order_by}")),
-        None => (String::new(), String::new()),
+    let doubled = if is_settled {
+        "0::bigint".to_owned()
+    } else {
+        format!(
+            "(SELECT pg_catalog.count(*) FROM \
+              (SELECT FROM {staging} WHERE {IS_ACCEPTED} GROUP BY {keys} \
+               HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1) doubled)"
+        )
     };
-    format!("SELECT FROM {table} WHERE false GROUP BY {keys}{also}{order}")
+    format!(
+        "SELECT (SELECT pg_catalog.count(*) FROM {staging} WHERE {IS_ACCEPTED} AND ({is_null})), {doubled}"
+    )
 }
 
 /// One statement of a keyed mode. Rows are taken in the order of their keys, so that two writes that

@@ -10,7 +10,9 @@ use super::sql;
 use super::transaction::Transaction;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{ColumnPlan, FieldPlan, Ident, QualifiedName, Relation};
+use crate::plan::{
+    Column, ColumnPlan, EncodePlan, FieldPlan, Ident, PgType, QualifiedName, Relation,
+};
 
 /// A name for a new staging table, never used before.
 ///
@@ -87,30 +89,82 @@ pub fn new_shadow_name(target: &QualifiedName) -> Result<QualifiedName> {
 /// What the names of tables begin with that are being filled and not yet what they will be.
 pub(super) const SHADOW_PREFIX: &str = "_pgflight_";
 
-/// Makes a temporary table that the end of the transaction drops, and gives its full name.
+/// A temporary table of a transaction.
+pub struct Temporary {
+    /// Its name, with the schema of this session.
+    pub name: QualifiedName,
+    /// What PostgreSQL keeps in `xmin` of every row that the transaction writes.
+    pub xmin: String,
+}
+
+/// Makes a temporary table that the end of the transaction drops.
 ///
 /// # Errors
-/// What PostgreSQL said.
+/// Any error that PostgreSQL reports.
 pub async fn create_temporary(
     transaction: &Transaction,
     columns: &[ColumnDefinition],
-) -> Result<QualifiedName> {
+) -> Result<Temporary> {
     let name = new_staging_name()?.name;
-    transaction
-        .define(&sql::create_temporary(&name, columns))
-        .await?;
-    let row = transaction
-        .query_one(
-            "SELECT nspname::pg_catalog.text FROM pg_catalog.pg_namespace
-             WHERE oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()",
-            &[],
-        )
-        .await?;
-    Ok(QualifiedName {
-        schema: Ident::new(row.get::<_, String>(0))?,
-        name,
+    let statement = sql::create_temporary(&name, columns);
+    let row = transaction.define_and_query(&statement, TEMPORARY).await?;
+    Ok(Temporary {
+        name: QualifiedName {
+            schema: Ident::new(row.get::<_, String>(0))?,
+            name,
+        },
+        xmin: row.get(1),
     })
 }
+
+const TEMPORARY: &str = "
+    SELECT nspname::pg_catalog.text, pg_catalog.pg_current_xact_id()::pg_catalog.xid::pg_catalog.text
+    FROM pg_catalog.pg_namespace WHERE oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()";
+
+/// The table that holds the rows of a plan until they are inserted into its target: as [`definitions_of`] defines it.
+///
+/// # Errors
+/// [`ErrorKind::Internal`] when the plan is for another table.
+pub fn staged_columns(
+    target: &Relation,
+    plan: &EncodePlan,
+    name: QualifiedName,
+) -> Result<Relation> {
+    let text =
+        |oid| PgType::builtin(oid).ok_or_else(|| Error::internal("text is not a built-in type"));
+    let mut columns = Vec::new();
+    for column in &target.columns {
+        let Some(planned) = plan
+            .columns()
+            .iter()
+            .find(|planned| planned.name == column.name)
+        else {
+            continue;
+        };
+        let (ty, typmod) = match planned.field {
+            FieldPlan::Cast { array: false } => (text(TEXT)?, -1),
+            FieldPlan::Cast { array: true } => (text(TEXT_ARRAY)?, -1),
+            _ => (column.ty.clone(), column.typmod),
+        };
+        columns.push(Column {
+            ty,
+            typmod,
+            has_default: false,
+            generated: false,
+            identity_always: false,
+            ..column.clone()
+        });
+    }
+    Ok(Relation {
+        oid: 0,
+        name,
+        columns,
+    })
+}
+
+/// The OIDs of text and of its arrays (catalog/pg_type.dat).
+const TEXT: u32 = 25;
+const TEXT_ARRAY: u32 = 1009;
 
 /// Keeps the rows of the accepted attempts in a table that will be the target, and no others, whoever
 /// wrote them; returns how many they are.
@@ -145,7 +199,10 @@ pub async fn keep_accepted(
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub async fn is_the_owners_alone(transaction: &Transaction, table: &QualifiedName) -> Result<bool> {
+pub async fn only_owner_may_write(
+    transaction: &Transaction,
+    table: &QualifiedName,
+) -> Result<bool> {
     let row = transaction
         .query_one(
             "SELECT NOT EXISTS (
@@ -182,7 +239,7 @@ pub async fn adopt_shadow(
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub async fn make_shadow(
+pub async fn hide_table(
     transaction: &Transaction,
     table: &QualifiedName,
     shadow: &QualifiedName,
@@ -333,7 +390,7 @@ pub async fn create_staging(
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub async fn let_role_fill(transaction: &Transaction, staging: &QualifiedName) -> Result<()> {
+pub async fn grant_fill(transaction: &Transaction, staging: &QualifiedName) -> Result<()> {
     let Some(role) = transaction.role() else {
         return Ok(());
     };

@@ -4,10 +4,9 @@
 //! catalog functions write the statements, so that names are quoted by `format` (PostgreSQL manual,
 //! 9.4.1) and definitions are those that `pg_dump` would print.
 
-use super::catalog::{TableLock, lock_relation};
+use super::catalog::{Table, TableLock, lock_named};
 use super::parameter::Parameter;
 use super::sql;
-use super::table::check_owned;
 use super::transaction::Transaction;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{QualifiedName, Relation};
@@ -24,18 +23,19 @@ const DRESS: &str = include_str!("swap/dress.sql");
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the server's role
 /// does not own the table; [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) with all
 /// that hangs on it.
-pub async fn check_swappable(transaction: &Transaction, target: &Relation) -> Result<()> {
-    check_owned(transaction, target, "swap it for another table").await?;
+pub async fn check_swappable(transaction: &Transaction, target: &Table) -> Result<()> {
+    target.check_owned("swap a table")?;
+    let target = &target.relation;
     let rows = transaction.query(OBSTACLES, &[&target.oid]).await?;
     if rows.is_empty() {
         return Ok(());
     }
     let obstacles: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
     Err(Error::unsupported(format!(
-        "{} cannot be swapped for another table, which would lose: {}; overwrite with truncate or delete",
-        target.name,
+        "a swap of the table would lose: {}",
         obstacles.join("; ")
     ))
+    .with_hint("overwrite with truncate or delete")
     .with_table(&target.name))
 }
 
@@ -86,24 +86,25 @@ pub async fn swap_in(
     target_oid: Option<u32>,
 ) -> Result<()> {
     let changed = |what: &str| {
-        Error::conflict(format!(
-            "table {target} was {what} since the write was begun; run the job again"
-        ))
-        .with_table(target)
+        Error::conflict(format!("the table was {what} since the write was begun"))
+            .with_hint("run the job again")
+            .with_table(target)
     };
     // From here on the target keeps its shape, while its readers and writers go on.
-    let relation = lock_relation(transaction, target, TableLock::Keep)
+    let table = lock_named(transaction, target, TableLock::Keep)
         .await
         .map_err(|error| match error.kind() == ErrorKind::NotFound {
             true => changed("dropped or moved"),
             false => error,
         })?;
+    let relation = &table.relation;
     if Some(relation.oid) != target_oid {
         return Err(changed("dropped and made again"));
     }
-    check_swappable(transaction, &relation).await?;
-    let twin_oid = lock_relation(transaction, twin, TableLock::Truncate)
+    check_swappable(transaction, &table).await?;
+    let twin_oid = lock_named(transaction, twin, TableLock::Truncate)
         .await?
+        .relation
         .oid;
     if shape(transaction, twin_oid).await? != shape(transaction, relation.oid).await? {
         return Err(changed("changed"));
@@ -122,7 +123,7 @@ pub async fn swap_in(
         .execute_all(&sql::analyze(twin))
         .await
         .map_err(in_target)?;
-    lock_relation(transaction, target, TableLock::Truncate).await?;
+    lock_named(transaction, target, TableLock::Truncate).await?;
     for row in transaction
         .query(DRESS, &[&relation.oid, &twin_oid, &twin.to_string()])
         .await?

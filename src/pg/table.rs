@@ -1,11 +1,10 @@
 //! Whole tables: made, emptied, named in full.
 
-use super::catalog::{check_for_data, current_schema};
 use super::sql;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{Ident, QualifiedName, Relation, TableName, TableOptions};
+use crate::plan::{Ident, QualifiedName, Relation, TableOptions};
 
 /// Makes a table.
 ///
@@ -149,52 +148,6 @@ pub async fn missing_columns(
         .collect()
 }
 
-/// Checks that the server's role owns a table, as it must to change it.
-///
-/// # Errors
-/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a view;
-/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied), with what it was to do.
-pub async fn check_owned(transaction: &Transaction, relation: &Relation, what: &str) -> Result<()> {
-    let owns = "
-        SELECT pg_catalog.pg_has_role(relowner, 'USAGE'), relkind OPERATOR(pg_catalog.=) 'v'
-        FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) $1";
-    let row = transaction.query_opt(owns, &[&relation.oid]).await?;
-    let (is_owned, is_view) = row.map_or((false, false), |row| (row.get(0), row.get(1)));
-    if is_view {
-        return Err(
-            Error::unsupported(format!("{} is a view: nobody can {what}", relation.name))
-                .with_table(&relation.name),
-        );
-    }
-    if is_owned {
-        return Ok(());
-    }
-    Err(Error::permission_denied(format!(
-        "only the owner of {} can {what}; let the server's role be a member of that role",
-        relation.name
-    ))
-    .with_table(&relation.name))
-}
-
-/// Checks that a table can be emptied by [`truncate`], as a view cannot.
-///
-/// # Errors
-/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) with what can be done.
-pub async fn check_truncatable(transaction: &Transaction, relation: &Relation) -> Result<()> {
-    let is_view = "
-        SELECT EXISTS (SELECT FROM pg_catalog.pg_class
-                       WHERE oid OPERATOR(pg_catalog.=) $1 AND relkind OPERATOR(pg_catalog.=) 'v')";
-    let row = transaction.query_one(is_view, &[&relation.oid]).await?;
-    match row.get(0) {
-        false => Ok(()),
-        true => Err(Error::unsupported(format!(
-            "{} is a view: nobody can truncate it; overwrite with delete",
-            relation.name
-        ))
-        .with_table(&relation.name)),
-    }
-}
-
 /// Removes all rows and keeps the table, its grants, indexes and views. Locks everybody out
 /// until the transaction ends.
 ///
@@ -216,23 +169,4 @@ pub async fn delete_all(transaction: &Transaction, table: &QualifiedName) -> Res
         .execute_all_on_rows(&sql::delete_all(table))
         .await
         .map_err(|error| error.with_table(table))
-}
-
-/// The full name that a new table would get.
-///
-/// # Errors
-/// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when no schema was named and the
-/// search_path has none; [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) where
-/// nobody may make tables.
-pub async fn qualify(transaction: &Transaction, table: &TableName) -> Result<QualifiedName> {
-    let schema: Ident = match &table.schema {
-        Some(schema) => schema.clone(),
-        None => current_schema(transaction).await?,
-    };
-    let name = QualifiedName {
-        schema,
-        name: table.name.clone(),
-    };
-    check_for_data(&name)?;
-    Ok(name)
 }

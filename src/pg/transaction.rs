@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::Object;
+use futures_util::future::join;
 use tokio::runtime::Handle;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{Row, SimpleQueryMessage};
@@ -259,6 +260,38 @@ impl Transaction {
     pub(super) async fn execute_all(&self, sql: &str) -> Result<()> {
         let client = self.connection()?.client();
         self.along(Path::Server, client.batch_execute(sql)).await
+    }
+
+    /// Carries out a statement without a result and a query, in one round trip.
+    pub(super) async fn execute_and_query(
+        &self,
+        statement: &str,
+        query: &str,
+        parameters: &[&dyn Parameter],
+    ) -> Result<Option<Row>> {
+        let (client, parameters) = (self.connection()?.client(), typed(parameters));
+        // The driver sends both before it waits for an answer.
+        let executed = client.batch_execute(statement);
+        let queried = client.query_typed_opt(query, &parameters);
+        let both = async {
+            let (executed, queried) = join(executed, queried).await;
+            executed.and(queried)
+        };
+        self.along(Path::Server, both).await
+    }
+
+    /// Carries out a definition, whose types are named as a caller named them, and a query, in one round trip.
+    pub(super) async fn define_and_query(&self, definition: &str, query: &str) -> Result<Row> {
+        let client = self.connection()?.client();
+        let (defined, queried) = (
+            client.batch_execute(definition),
+            client.query_typed_one(query, &[]),
+        );
+        let both = async {
+            let (defined, queried) = join(defined, queried).await;
+            defined.and(queried)
+        };
+        self.along(Path::Definitions, both).await
     }
 
     /// Carries out definitions, whose types are named as a caller named them.

@@ -7,9 +7,10 @@ use super::lanes::{Lane, Loaded};
 use super::outcome::check_not_a_stream;
 use super::permission::check_still;
 use super::pipeline::{self, Incoming, StreamMessage};
-use super::session::spec_of;
+use super::plan::encode_plan;
+use super::record::spec_of;
 use super::spec::{AttemptId, Receipt};
-use super::target::{lock_target, plan};
+use super::target::lock_target;
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
@@ -55,7 +56,7 @@ impl Writer {
             .unwrap_or_default();
         stream.set_table(table.clone());
         if let Some(attempt) = self.recorded(id).await.map_err(located)? {
-            incoming.discard().await.map_err(located)?;
+            incoming.drain().await.map_err(located)?;
             return receipt(id, &attempt, table).map_err(located);
         }
         check_open(&write).map_err(located)?;
@@ -103,7 +104,7 @@ impl Writer {
             named.name.clone_from(target);
         }
         let spec = spec_of(write)?;
-        let plan = stream.work(Activity::Plan, || plan(&spec, schema, &named))?;
+        let plan = stream.work(Activity::Plan, || encode_plan(&spec, schema, &named))?;
         let opening = Lane::open(&transaction, &relation.name, &plan);
         let lane = stream.wait(Activity::Open, opening).await?;
         let loaded = pipeline::load(&plan, incoming, meter, lane).await?;

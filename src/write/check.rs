@@ -3,11 +3,10 @@
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerFacts, LedgerVersion, Pooler, ServerFacts, Transaction, check_owned, check_rights,
-    check_swappable, copy_obstacle, find_pooler, find_relation, server_facts, side_effects,
-    two_phase_obstacle, unique_keys,
+    LedgerFacts, LedgerVersion, Pooler, ServerFacts, Table, Transaction, check_swappable,
+    find_pooler, find_table, server_facts, side_effects, two_phase_obstacle, unique_keys,
 };
-use crate::plan::{Relation, TableName};
+use crate::plan::TableName;
 
 /// The oldest PostgreSQL that is served, as `server_version_num` has it.
 const OLDEST_VERSION: i32 = 130_000;
@@ -107,14 +106,14 @@ impl Writer {
     /// That it cannot be asked.
     pub async fn check_table(&self, table: &TableName) -> Result<Vec<Finding>> {
         let transaction = self.pool.begin_look().await?;
-        let findings = match find_relation(&transaction, table, |_| true).await {
-            Ok(Some(relation)) => modes(&transaction, &relation).await,
+        let findings = match find_table(&transaction, table, |_| true).await {
+            Ok(Some(table)) => modes(&transaction, &table).await,
             Ok(None) => {
                 let error =
                     super::permission::missing_table(&transaction, &self.caller, table).await?;
-                Ok(vec![Finding::new(Verdict::Bad, error.to_string())])
+                Ok(vec![Finding::of(Verdict::Bad, &table.to_string(), &error)])
             }
-            Err(error) => Ok(vec![Finding::new(Verdict::Bad, error.to_string())]),
+            Err(error) => Ok(vec![Finding::of(Verdict::Bad, &table.to_string(), &error)]),
         };
         transaction.rollback().await;
         findings
@@ -357,22 +356,19 @@ fn encoding(facts: &ServerFacts) -> Option<Finding> {
 }
 
 /// What each mode would find. Only what keeps every mode from writing is bad.
-async fn modes(transaction: &Transaction, relation: &Relation) -> Result<Vec<Finding>> {
+async fn modes(transaction: &Transaction, table: &Table) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    let may = async |what: &str, rights: &[&str]| match check_rights(transaction, relation, rights)
-        .await
-    {
-        Ok(()) => Ok(Finding::new(
-            Verdict::Good,
-            format!("{what}: may be written"),
-        )),
-        Err(error) => Err(error),
+    let relation = &table.relation;
+    let may = |what: &str, privileges: &[&str]| {
+        table
+            .check_privileges(privileges)
+            .map(|()| Finding::new(Verdict::Good, format!("{what}: may be written")))
     };
-    match may("append", &["INSERT"]).await {
+    match may("append", &["INSERT"]) {
         Ok(finding) => findings.push(finding),
         Err(error) => return Ok(vec![Finding::of(Verdict::Bad, "no mode", &error)]),
     }
-    if let Some(obstacle) = copy_obstacle(transaction, relation).await? {
+    if let Some(obstacle) = &table.copy_obstacle {
         let text = format!(
             "append: PostgreSQL takes no COPY here ({obstacle}), so rows are inserted from \
              a staging table"
@@ -394,14 +390,14 @@ async fn modes(transaction: &Transaction, relation: &Relation) -> Result<Vec<Fin
         ("update_only", &["SELECT", "UPDATE"]),
         ("delete_by_key", &["SELECT", "DELETE"]),
     ] {
-        let found = may(what, rights).await;
+        let found = may(what, rights);
         findings.push(found.unwrap_or_else(|error| Finding::of(Verdict::Warning, what, &error)));
     }
-    findings.push(match check_swappable(transaction, relation).await {
+    findings.push(match check_swappable(transaction, table).await {
         Ok(()) => Finding::new(Verdict::Good, "overwrite with swap: may be swapped"),
         Err(error) => Finding::of(Verdict::Warning, "overwrite with swap", &error),
     });
-    let upsert = may("upsert", &["SELECT", "INSERT", "UPDATE"]).await;
+    let upsert = may("upsert", &["SELECT", "INSERT", "UPDATE"]);
     findings.push(
         match (upsert, unique_keys(transaction, relation.oid).await?) {
             (Err(error), _) => Finding::of(Verdict::Warning, "upsert and insert_if_absent", &error),
@@ -421,7 +417,7 @@ async fn modes(transaction: &Transaction, relation: &Relation) -> Result<Vec<Fin
             }
         },
     );
-    if let Err(error) = check_owned(transaction, relation, "add columns").await {
+    if let Err(error) = table.check_owned("add columns") {
         let what = "schema_evolution add_columns";
         findings.push(Finding::of(Verdict::Warning, what, &error));
     }

@@ -1,26 +1,21 @@
 //! Commit: exactly the accepted attempts reach the target, in one transaction.
 
-use std::collections::{BTreeMap, HashMap};
-
 use tokio::time::Instant;
 
+use super::chosen::{Accepted, Chosen};
 use super::outcome::{check_not_a_stream, decided, not_known, prepared_lost};
 use super::permission::check_still;
-use super::session::{WriteStatus, spec_of};
-use super::spec::{AttemptId, Mode, SchemaEvolution};
-use super::target::lock_target;
+use super::publish::{self, Published};
+use super::record::spec_of;
+use super::session::WriteStatus;
+use super::spec::AttemptId;
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics;
 use crate::pg::{
-    Attempt, Decision, LedgerWrite, Merge, Outcome, Publish, STREAM_PREFIX, TableLock, Transaction,
-    WriteState, accepted_row_count, add_columns, add_primary_key, adopt_shadow, advance_sink,
-    attempts, check_can_end, commit, count_prepared, create_table, delete_all, is_the_owners_alone,
-    keep_accepted, lock_relation, lock_staging, lock_write_for_publish, merge, missing_columns,
-    publish_rows, staging_relation, swap_in, truncate,
+    Decision, Outcome, Publish, WriteState, advance_sink, attempts, commit, lock_write_for_publish,
 };
-use crate::plan::{QualifiedName, Relation, is_cast};
 
 /// How often a commit is tried again after a deadlock or a serialization failure.
 const RETRIES: u32 = 5;
@@ -155,7 +150,7 @@ impl Writer {
         reach(Failpoint::CommitBeforePublish).await;
         let began = Instant::now();
         let _publishing = metrics::Publishing::begin();
-        let published = publish(&transaction, &write, &chosen).await?;
+        let published = publish::commit(&transaction, &write, &chosen).await?;
         let lost = match published {
             Published::Done => None,
             Published::StagingLost(staged) => Some(format!(
@@ -246,275 +241,4 @@ impl Writer {
 
 fn is_transient(error: &Error) -> bool {
     matches!(error.context().sqlstate.as_deref(), Some("40001" | "40P01"))
-}
-
-/// What a driver wants published.
-#[derive(Clone, Copy)]
-pub(super) struct Accepted<'a> {
-    /// The accepted attempts, with the rows that their receipts state.
-    pub(super) attempts: &'a [(AttemptId, u64)],
-    /// Whether there may be none although some are recorded.
-    pub(super) allow_none: bool,
-}
-
-impl Accepted<'_> {
-    /// A list that is empty by mistake would publish nothing, and an overwrite with it.
-    fn check(self, recorded: &[Attempt]) -> Result<()> {
-        if !self.attempts.is_empty() || recorded.is_empty() || self.allow_none {
-            return Ok(());
-        }
-        Err(Error::conflict(format!(
-            "the commit names no receipts, and {} attempt(s) are recorded; the write stays open: send the receipts, \
-             or set allow_no_receipts to publish nothing",
-            recorded.len()
-        )))
-    }
-}
-
-/// The recorded attempts that were accepted.
-struct Chosen {
-    /// Whether that is all of them.
-    is_all: bool,
-    attempt_count: usize,
-    row_count: u64,
-    byte_count: u64,
-    /// The transactions that wrote those that are staged, or in the target already.
-    xact_ids: Vec<String>,
-    /// Rows of those.
-    staged_row_count: u64,
-    /// The prepared transactions of the others.
-    gids: Vec<String>,
-}
-
-impl Chosen {
-    /// Every receipt must name an attempt that is recorded with the same rows, one per partition.
-    fn from(recorded: &[Attempt], accepted: &[(AttemptId, u64)]) -> Result<Self> {
-        let by_id: HashMap<&str, &Attempt> = recorded
-            .iter()
-            .map(|attempt| (attempt.attempt_id.as_str(), attempt))
-            .collect();
-        let mut problems = Vec::new();
-        let mut chosen: BTreeMap<u32, &Attempt> = BTreeMap::new();
-        for (id, row_count) in accepted {
-            let Some(attempt) = by_id.get(id.attempt_id.as_str()) else {
-                problems.push(format!(
-                    "attempt {:?} of partition {} is not recorded",
-                    id.attempt_id, id.partition_id
-                ));
-                continue;
-            };
-            if attempt.partition_id != id.partition_id || attempt.row_count != *row_count {
-                problems.push(format!(
-                    "attempt {:?} is recorded for partition {} with {} rows, its receipt says partition {} with {} rows",
-                    id.attempt_id, attempt.partition_id, attempt.row_count, id.partition_id, row_count
-                ));
-            }
-            if chosen.insert(attempt.partition_id, attempt).is_some() {
-                problems.push(format!(
-                    "partition {} is given more than one receipt",
-                    attempt.partition_id
-                ));
-            }
-        }
-        let count = problems.len();
-        if count > 0 {
-            problems.truncate(5);
-            return Err(Error::conflict(format!(
-                "{count} receipt(s) do not agree with what was recorded; the write stays open: {}",
-                problems.join("; ")
-            )));
-        }
-        let staged = || chosen.values().filter(|attempt| attempt.gid.is_none());
-        Ok(Self {
-            is_all: chosen.len() == recorded.len(),
-            attempt_count: chosen.len(),
-            row_count: chosen.values().map(|attempt| attempt.row_count).sum(),
-            byte_count: chosen.values().map(|attempt| attempt.byte_count).sum(),
-            xact_ids: staged().map(|attempt| attempt.xact_id.clone()).collect(),
-            staged_row_count: staged().map(|attempt| attempt.row_count).sum(),
-            gids: chosen
-                .values()
-                .filter_map(|attempt| attempt.gid.clone())
-                .collect(),
-        })
-    }
-}
-
-enum Published {
-    Done,
-    /// So many rows are left of those that were recorded.
-    StagingLost(u64),
-    /// The staging table is not as begin made it; what has become of it.
-    StagingChanged(&'static str),
-    /// So many prepared transactions are left of those that were recorded.
-    PreparedLost(usize),
-}
-
-async fn publish(
-    transaction: &Transaction,
-    write: &LedgerWrite,
-    chosen: &Chosen,
-) -> Result<Published> {
-    let Some(target) = &write.target else {
-        return Err(Error::internal("an open write has no target"));
-    };
-    if write.publish == Publish::Direct {
-        // The rows are where they belong.
-        return Ok(Published::Done);
-    }
-    let Some(staging) = &write.staging else {
-        return Ok(Published::StagingLost(0));
-    };
-    if matches!(write.publish, Publish::Create | Publish::Swap) {
-        // Such a table belongs to the role that fills it.
-        transaction.assume_role().await?;
-    }
-    let needs_staging = write.publish != Publish::TwoPhase || !chosen.xact_ids.is_empty();
-    if needs_staging && let Some(what) = lock_staging(transaction, write, staging).await? {
-        return Ok(Published::StagingChanged(what));
-    }
-    let xact_ids = &chosen.xact_ids;
-    if matches!(write.publish, Publish::Create | Publish::Swap) {
-        // Looking at all rows takes a tenth of the time that copying them did. In a stream of our own there is
-        // nothing to find, unless others may write: its attempts all count, and the table is logged.
-        let is_stream = write.write_id.starts_with(STREAM_PREFIX)
-            && chosen.is_all
-            && transaction.role().is_none();
-        if !is_stream || !is_the_owners_alone(transaction, staging).await? {
-            let staged = {
-                let (id, count) = (&write.write_id, chosen.row_count);
-                keep_accepted(transaction, id, staging, xact_ids, count).await?
-            };
-            if staged != chosen.row_count {
-                return Ok(Published::StagingLost(staged));
-            }
-        }
-        transaction.assume_role().await?;
-        if write.publish == Publish::Create {
-            adopt_shadow(transaction, staging, target).await?;
-            add_primary_key(transaction, target, &spec_of(write)?.primary_key).await?;
-        } else {
-            swap_in(transaction, staging, target, write.target_oid).await?;
-        }
-        return Ok(Published::Done);
-    }
-    if write.publish == Publish::TwoPhase {
-        check_can_end(transaction, &chosen.gids).await?;
-        let prepared = count_prepared(transaction, &chosen.gids).await?;
-        if prepared != chosen.gids.len() {
-            return Ok(Published::PreparedLost(prepared));
-        }
-        if chosen.xact_ids.is_empty() {
-            // They hold the table as it was. A lock of our own would wait behind whoever waits for them.
-            return Ok(Published::Done);
-        }
-    }
-    let staging = staging_relation(transaction, staging).await?;
-    transaction.assume_role().await?;
-    let spec = spec_of(write)?;
-    let is_missing = write.target_oid.is_none();
-    if is_missing || spec.schema_evolution == SchemaEvolution::AddColumns {
-        let missing = missing_columns(transaction, write.target_oid, &staging).await?;
-        if is_missing {
-            create_table(transaction, target, &missing, &spec.table_options)
-                .await
-                .map_err(|error| error.with_table(target))?;
-            add_primary_key(transaction, target, &spec.primary_key).await?;
-        } else {
-            add_columns(transaction, target, &missing).await?;
-        }
-    }
-    let target = match is_missing {
-        true => lock_relation(transaction, target, TableLock::Insert).await?,
-        false => open_target(transaction, write, target).await?,
-    };
-    check_same_columns(&target, &staging)?;
-    let published = match spec.mode {
-        Mode::Keyed {
-            action,
-            keys,
-            order_by,
-            ..
-        } => {
-            let staged = accepted_row_count(transaction, &staging.name, xact_ids).await?;
-            if staged != chosen.staged_row_count {
-                return Ok(Published::StagingLost(staged));
-            }
-            let (target, staging, order_by) = (&target, &staging, order_by.as_ref());
-            merge(
-                transaction,
-                &Merge {
-                    target,
-                    staging,
-                    xact_ids,
-                    action,
-                    keys: &keys,
-                    order_by,
-                },
-            )
-            .await?;
-            return Ok(Published::Done);
-        }
-        Mode::Append { .. } | Mode::Create { .. } | Mode::Overwrite { .. } => {
-            publish_rows(transaction, &target, &staging, xact_ids).await?
-        }
-    };
-    if published != chosen.staged_row_count {
-        let staged = accepted_row_count(transaction, &staging.name, xact_ids).await?;
-        if staged != chosen.staged_row_count {
-            return Ok(Published::StagingLost(staged));
-        }
-        tracing::warn!(
-            table = ?target.name.to_string(), sent = chosen.staged_row_count, kept = published,
-            "a trigger of the table left rows out"
-        );
-    }
-    Ok(Published::Done)
-}
-
-/// Locks the target as the mode needs it, and empties it where the mode says so.
-async fn open_target(
-    transaction: &Transaction,
-    write: &LedgerWrite,
-    name: &QualifiedName,
-) -> Result<Relation> {
-    match write.publish {
-        Publish::Truncate => {
-            let relation = lock_target(transaction, write, name, TableLock::Truncate).await?;
-            truncate(transaction, name).await?;
-            Ok(relation)
-        }
-        Publish::Delete => {
-            let relation = lock_target(transaction, write, name, TableLock::Replace).await?;
-            delete_all(transaction, name).await?;
-            Ok(relation)
-        }
-        Publish::Append
-        | Publish::TwoPhase
-        | Publish::Merge
-        | Publish::Create
-        | Publish::Swap
-        | Publish::Direct
-        | Publish::Nothing => lock_target(transaction, write, name, TableLock::Insert).await,
-    }
-}
-
-/// The columns must have the types with which the rows were staged: an INSERT would cast, and lose
-/// what the new type does not hold. Text that was staged to be cast is as good as ever.
-fn check_same_columns(target: &Relation, staging: &Relation) -> Result<()> {
-    for staged in &staging.columns {
-        let same = target.columns.iter().any(|column| {
-            let same_type = column.ty == staged.ty && column.typmod == staged.typmod;
-            column.name == staged.name && (same_type || is_cast(staged, column))
-        });
-        if !same {
-            return Err(Error::conflict(format!(
-                "column {} of {} was changed or dropped since the write was begun; run the job again",
-                staged.name, target.name
-            ))
-            .with_table(&target.name)
-            .with_column(staged.name.as_str()));
-        }
-    }
-    Ok(())
 }

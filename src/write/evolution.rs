@@ -7,9 +7,7 @@ use arrow_schema::{FieldRef, Schema};
 
 use super::spec::{AppendBy, Mode, SchemaEvolution, WriteSpec};
 use crate::error::{Error, Result};
-use crate::pg::{
-    Publish, Transaction, check_owned, create_temporary, find_geometry, staging_relation,
-};
+use crate::pg::{Publish, Table, Transaction, create_temporary, find_geometry, staging_relation};
 use crate::plan::ddl::{ColumnDefinition, asks_for_geometry, column_definitions};
 use crate::plan::{EncodePlan, FieldPlan, Relation};
 
@@ -33,7 +31,7 @@ fn is_ignored(relation: &Relation, field: &FieldRef) -> bool {
 ///
 /// # Errors
 /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when none would be left.
-pub(super) fn written<'a>(
+pub(super) fn written_schema<'a>(
     spec: &WriteSpec,
     schema: &'a Schema,
     relation: &Relation,
@@ -57,7 +55,7 @@ pub(super) fn written<'a>(
 }
 
 /// The names of fields that are left out.
-pub(super) fn left_out<'a>(
+pub(super) fn ignored_fields<'a>(
     spec: &WriteSpec,
     schema: &'a Schema,
     relation: &Relation,
@@ -76,7 +74,7 @@ pub(super) fn left_out<'a>(
 ///
 /// # Errors
 /// As [`column_definitions`]; what PostgreSQL said.
-pub(super) async fn to_add(
+pub(super) async fn columns_to_add(
     transaction: &Transaction,
     spec: &WriteSpec,
     schema: &Schema,
@@ -108,21 +106,21 @@ pub(super) async fn to_add(
     Ok(columns)
 }
 
-/// The table as it will be when it has these columns. Nothing of the table is locked or changed.
+/// Adds these columns to what is known of a table. The table itself is neither locked nor changed.
 ///
 /// # Errors
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the server's role
 /// does not own the table; [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) where
-/// columns could not be added in the transaction that publishes the rows.
-pub(super) async fn with_columns(
+/// columns cannot be added in the transaction that publishes the rows.
+pub(super) async fn extend_relation(
     transaction: &Transaction,
     spec: &WriteSpec,
     publish: Publish,
-    mut relation: Relation,
+    table: &mut Table,
     added: &[ColumnDefinition],
-) -> Result<Relation> {
+) -> Result<()> {
     let Some(first) = added.first() else {
-        return Ok(relation);
+        return Ok(());
     };
     let two_phase = matches!(
         spec.mode,
@@ -132,20 +130,19 @@ pub(super) async fn with_columns(
         }
     );
     if two_phase || matches!(publish, Publish::Direct | Publish::Swap) {
-        return Err(Error::unsupported(format!(
-            "{} has no column {}, and this way of writing cannot add it together with the rows: publish \
-             staged, overwrite with truncate or delete, or add the column first",
-            relation.name, first.name
-        ))
+        return Err(Error::unsupported(
+            "the table has no such column, and this write cannot add it together with the rows",
+        )
+        .with_hint("publish staged, overwrite with truncate or delete, or add the column first")
         .with_column(first.name.as_str())
-        .with_table(&relation.name));
+        .with_table(&table.relation.name));
     }
-    check_owned(transaction, &relation, "add columns to it").await?;
-    // PostgreSQL reads the types: of a table that nobody else sees.
-    let name = create_temporary(transaction, added).await?;
-    let likeness = staging_relation(transaction, &name).await?;
-    relation.columns.extend(likeness.columns);
-    Ok(relation)
+    table.check_owned("add columns")?;
+    // PostgreSQL reads the types, of a table that no other session sees.
+    let temporary = create_temporary(transaction, added).await?;
+    let likeness = staging_relation(transaction, &temporary.name).await?;
+    table.relation.columns.extend(likeness.columns);
+    Ok(())
 }
 
 /// Refuses to stage strings for a new column of a type that PostgreSQL casts them to: the commit takes

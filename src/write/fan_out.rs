@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::attempt::{attempt_of, check_staged, record};
-use super::commit::Accepted;
+use super::chosen::Accepted;
 use super::lanes::{Lane, Lanes, Loaded};
-use super::pipeline::{Source, StreamMessage};
-use super::session::{columns_of, fingerprint};
+use super::pipeline::{BatchSource, StreamMessage};
+use super::record::{columns_of, fingerprint};
 use super::single::{PATIENCE, PAUSE, in_doubt};
 use super::spec::{AttemptId, IfExists, Mode, Receipt, WriteSpec};
 use super::writer::Writer;
@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics;
 use crate::pg::{
-    NewWrite, Publish, STREAM_PREFIX, Transaction, begin, ensure_schema, make_shadow,
+    NewWrite, Publish, STREAM_PREFIX, Transaction, begin, ensure_schema, hide_table,
     new_shadow_name, record_attempt, record_staging,
 };
 use crate::plan::{QualifiedName, Relation};
@@ -80,16 +80,18 @@ fn may_wait(mode: &Mode) -> bool {
 
 /// What a stream fills, and what for.
 #[derive(Clone, Copy)]
-pub(super) struct Filling<'a> {
+pub(super) struct NewTable<'a> {
     pub(super) spec: &'a WriteSpec,
     pub(super) schema: &'a Schema,
     pub(super) target: &'a Relation,
-    /// Whether what is filled takes the target's place, or is the target.
+    /// The name of the table that is filled.
+    pub(super) filled: &'a QualifiedName,
+    /// Whether the filled table takes the target's place, or is the target.
     pub(super) by_swap: bool,
 }
 
 /// What the first connection has done.
-pub(super) struct Begun<'a> {
+pub(super) struct FirstLane<'a> {
     pub(super) write_id: &'a str,
     /// In which the table was made.
     pub(super) transaction: Transaction,
@@ -124,18 +126,17 @@ impl Writer {
     /// Whatever keeps the rows from the table; they are then dropped.
     pub(super) async fn fan_out<S>(
         &self,
-        filling: Filling<'_>,
-        filled: &Relation,
-        begun: Begun<'_>,
+        new_table: NewTable<'_>,
+        begun: FirstLane<'_>,
         more: Vec<Transaction>,
-        source: Source<'_, S>,
+        source: BatchSource<'_, S>,
     ) -> Result<Receipt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
         let mut unfinished = Unfinished(Some((self.clone(), begun.write_id.to_owned())));
         let published = self
-            .fan_out_and_publish(filling, filled, begun, more, source)
+            .fan_out_and_publish(new_table, begun, more, source)
             .await;
         match published {
             Ok(receipt) => {
@@ -151,16 +152,15 @@ impl Writer {
 
     async fn fan_out_and_publish<S>(
         &self,
-        filling: Filling<'_>,
-        filled: &Relation,
-        begun: Begun<'_>,
+        new_table: NewTable<'_>,
+        begun: FirstLane<'_>,
         more: Vec<Transaction>,
-        mut source: Source<'_, S>,
+        mut source: BatchSource<'_, S>,
     ) -> Result<Receipt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
-        let Begun {
+        let FirstLane {
             write_id,
             transaction,
             loaded,
@@ -172,7 +172,7 @@ impl Writer {
         };
         check_staged(&loaded)?;
         let principal = self.caller.name();
-        let shadow = begin_write(&transaction, write_id, principal, filling, filled).await?;
+        let shadow = begin_write(&transaction, write_id, principal, new_table).await?;
         let first = attempt_of(&id(0), &transaction, &loaded).await?;
         record_attempt(&transaction, write_id, &first).await?;
         reach(Failpoint::BeginBeforeCommit).await;
@@ -193,7 +193,7 @@ impl Writer {
             .iter()
             .map(|transaction| Lane::open(transaction, &shadow, plan));
         let mut lanes = Lanes::new(try_join_all(opening).await?);
-        source.pour(&mut lanes, u64::MAX).await?;
+        source.copy_batches(&mut lanes, u64::MAX).await?;
         let loaded = lanes.finish().await?;
         let recording = transactions.into_iter().zip(&loaded).zip(1_u32..).map(
             async |((transaction, loaded), partition)| {
@@ -213,7 +213,7 @@ impl Writer {
         Ok(Receipt {
             row_count: attempts.iter().map(|attempt| attempt.row_count).sum(),
             byte_count: attempts.iter().map(|attempt| attempt.byte_count).sum(),
-            table: filling.target.name.to_string(),
+            table: new_table.target.name.to_string(),
             skipped: false,
         })
     }
@@ -251,22 +251,21 @@ async fn begin_write(
     transaction: &Transaction,
     write_id: &str,
     principal: Option<&str>,
-    filling: Filling<'_>,
-    filled: &Relation,
+    new_table: NewTable<'_>,
 ) -> Result<QualifiedName> {
-    let target = &filling.target.name;
-    let (publish, shadow, target_oid) = if filling.by_swap {
-        let oid = Some(filling.target.oid);
-        (Publish::Swap, filled.name.clone(), oid)
+    let target = &new_table.target.name;
+    let (publish, shadow, target_oid) = if new_table.by_swap {
+        let oid = Some(new_table.target.oid);
+        (Publish::Swap, new_table.filled.clone(), oid)
     } else {
         let shadow = new_shadow_name(target)?;
-        make_shadow(transaction, target, &shadow).await?;
+        hide_table(transaction, target, &shadow).await?;
         (Publish::Create, shadow, None)
     };
     let write = NewWrite {
         write_id: write_id.to_owned(),
-        spec: fingerprint(filling.spec)?,
-        columns: columns_of(filling.schema),
+        spec: fingerprint(new_table.spec)?,
+        columns: columns_of(new_table.schema),
         target: target.clone(),
         target_oid,
         staging: Some(shadow.clone()),

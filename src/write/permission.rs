@@ -1,22 +1,22 @@
 //! What the caller may do, asked wherever a write meets its table.
 
-use super::session::spec_of;
+use super::record::spec_of;
 use super::spec::{SchemaEvolution, WriteSpec};
 use crate::auth::{Caller, WriteMode};
 use crate::error::{Error, Result};
-use crate::pg::{LedgerWrite, Transaction, find_relation, qualify, similar_relations};
-use crate::plan::{QualifiedName, Relation, TableName};
+use crate::pg::{LedgerWrite, Table, Transaction, find_table, qualify, similar_relations};
+use crate::plan::{QualifiedName, TableName};
 
 /// Finds a table that the caller may know of. One that it may not is as one that is not there.
 ///
 /// # Errors
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for a name under which the
-/// caller could not write anything, whether there is a table or not; else as [`find_relation`].
+/// caller could not write anything, whether there is a table or not; else as [`find_table`].
 pub(super) async fn find_permitted(
     transaction: &Transaction,
     caller: &Caller,
     table: &TableName,
-) -> Result<Option<Relation>> {
+) -> Result<Option<Table>> {
     if let Some(schema) = &table.schema {
         let name = QualifiedName {
             schema: schema.clone(),
@@ -26,7 +26,7 @@ pub(super) async fn find_permitted(
             return Err(caller.denied(table));
         }
     }
-    find_relation(transaction, table, |name| caller.may_see(name)).await
+    find_table(transaction, table, |name| caller.may_see(name)).await
 }
 
 /// That there is no such table, and which one may have been meant.
@@ -43,11 +43,14 @@ pub(super) async fn missing_table(
     }
     let similar = similar_relations(transaction, table).await?;
     let hint = match similar.iter().find(|other| caller.may_see(other)) {
-        Some(other) => format!("there is {other}; names keep their case"),
-        None => "create it first, or let the write make it: mode create, or append with create_if_missing (a Spark data source: option createTable)"
+        Some(other) => format!("there is a table {other}; names keep their case"),
+        None => "create it first, or let the write make it: mode create, or append with create_if_missing (in Spark: \
+                 createTable)"
             .to_owned(),
     };
-    Ok(Error::not_found(format!("table {table} does not exist; {hint}")).with_table(table))
+    Ok(Error::not_found("the table does not exist")
+        .with_hint(hint)
+        .with_table(table))
 }
 
 /// Checks that the caller may write a table that is there, as this spec wants it.

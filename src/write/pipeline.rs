@@ -49,7 +49,7 @@ pub enum EndOfStream {
 /// Dropping the future, or any error, fails the COPY.
 ///
 /// # Errors
-/// As [`Source::pour`].
+/// As [`BatchSource::copy_batches`].
 pub(super) async fn load<S>(
     plan: &EncodePlan,
     incoming: Incoming<'_, S>,
@@ -61,14 +61,14 @@ where
 {
     let stream = incoming.stream;
     let mut lanes = Lanes::one(lane);
-    let mut source = Source::new(plan, incoming, meter);
-    source.pour(&mut lanes, u64::MAX).await?;
+    let mut source = BatchSource::new(plan, incoming, meter);
+    source.copy_batches(&mut lanes, u64::MAX).await?;
     stream.wait(Activity::Commit, lanes.finish_one()).await
 }
 
 /// How far a stream was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Poured {
+pub(super) enum Progress {
     /// To its end, which was right.
     All,
     /// As far as was asked for.
@@ -101,7 +101,7 @@ where
     ///
     /// # Errors
     /// What the stream had to say.
-    pub(super) async fn discard(mut self) -> Result<()> {
+    pub(super) async fn drain(mut self) -> Result<()> {
         if self.tell_ready.is_some() {
             return Ok(());
         }
@@ -114,7 +114,7 @@ where
 }
 
 /// A stream of batches on its way into COPY.
-pub(super) struct Source<'a, S> {
+pub(super) struct BatchSource<'a, S> {
     plan: &'a EncodePlan,
     incoming: Incoming<'a, S>,
     /// What it may hold.
@@ -124,7 +124,7 @@ pub(super) struct Source<'a, S> {
     chunks: Chunks,
 }
 
-impl<'a, S> Source<'a, S>
+impl<'a, S> BatchSource<'a, S>
 where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
@@ -156,7 +156,11 @@ where
     /// end record is missing or differs from what arrived.
     ///
     /// [`ErrorKind::InvalidCommand`]: crate::error::ErrorKind::InvalidCommand
-    pub(super) async fn pour(&mut self, lanes: &mut Lanes, enough: u64) -> Result<Poured> {
+    pub(super) async fn copy_batches(
+        &mut self,
+        lanes: &mut Lanes,
+        enough: u64,
+    ) -> Result<Progress> {
         reach(Failpoint::AttemptBeforeRows).await;
         // The COPY is open.
         if let Some(tell_ready) = self.incoming.tell_ready.take() {
@@ -175,7 +179,7 @@ where
                 self.incoming.stream.enter(Activity::Commit);
                 check_end(self.incoming.end, self.announced, self.arrived)?;
                 reach(Failpoint::AttemptBeforeFinish).await;
-                return Ok(Poured::All);
+                return Ok(Progress::All);
             };
             match message? {
                 _ if self.announced.is_some() => {
@@ -192,16 +196,16 @@ where
                 }
                 StreamMessage::Batch(batch, size) => {
                     self.meter.batch(batch.num_rows(), size)?;
-                    self.pour_batch(lanes, project(self.plan, batch)?).await?;
+                    self.copy_batch(lanes, project(self.plan, batch)?).await?;
                     reach(Failpoint::AttemptMidRows).await;
                 }
             }
         }
         self.incoming.stream.enter(Activity::Open);
-        Ok(Poured::Part)
+        Ok(Progress::Part)
     }
 
-    async fn pour_batch(&mut self, lanes: &mut Lanes, batch: RecordBatch) -> Result<()> {
+    async fn copy_batch(&mut self, lanes: &mut Lanes, batch: RecordBatch) -> Result<()> {
         let (plan, stream) = (self.plan, self.incoming.stream);
         let first_row = self.arrived.row_count;
         let encoder = || BatchEncoder::new(plan, &batch, first_row);

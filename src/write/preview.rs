@@ -6,16 +6,16 @@ use std::fmt;
 use arrow_schema::Schema;
 use serde::Serialize;
 
-use super::evolution::left_out;
-use super::session::check_direct;
-use super::spec::{AppendBy, Mode, OverwriteWith, WriteSpec};
-use super::target::{Target, check_merge, check_straight, find_target, is_two_phase, plan};
+use super::evolution::ignored_fields;
+use super::plan::{Found, MissingPlan, Planner, Target, reject_casts};
+use super::publish;
+use super::spec::WriteSpec;
 use super::writer::Writer;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::pg::{
-    Transaction, add_columns_statement, add_primary_key, add_primary_key_statement, create_table,
-    create_table_statement, find_relation, qualify, sequence_columns, side_effects,
+    Publish, Table, Transaction, add_columns_statement, add_primary_key, add_primary_key_statement,
+    create_table, create_table_statement, find_staging, sequence_columns, side_effects,
 };
 use crate::plan::{EncodePlan, FieldPlan, Relation};
 
@@ -121,94 +121,119 @@ async fn preview(
     spec: &WriteSpec,
     schema: &Schema,
 ) -> Result<Preview> {
+    let planner = Planner {
+        transaction,
+        caller,
+        spec,
+        schema,
+        stream: None,
+    };
     let mut preview = Preview::default();
-    let mut is_made = false;
-    let relation = match find_target(transaction, caller, spec, schema).await? {
-        Target::Existing(relation, _, added) => {
-            let statement = add_columns_statement(&relation.name, &added);
-            preview.statements.extend(statement);
-            relation
+    let found = planner.find().await?;
+    if let Found::LeaveAlone(_) = found {
+        let note = "the table exists and would be left alone: nothing would be written";
+        preview.warnings.push(note.to_owned());
+    }
+    let made = match &found {
+        Found::Missing(missing) => {
+            let (name, columns) = (&missing.name, &missing.columns);
+            let statements = &mut preview.statements;
+            statements.push(create_table_statement(name, columns, &spec.table_options));
+            statements.extend(add_primary_key_statement(name, &spec.primary_key));
+            Some(make_and_find(planner, missing).await?)
         }
-        Target::LeaveAlone(relation) => {
-            let note = "the table is there and would be left alone: nothing would be written";
-            preview.warnings.push(note.to_owned());
-            relation
+        Found::Existing(target) => {
+            let (name, added) = (&target.table.relation.name, &target.added);
+            preview
+                .statements
+                .extend(add_columns_statement(name, added));
+            None
         }
-        Target::Missing(columns) => {
-            is_made = true;
-            let name = qualify(transaction, &spec.table).await?;
-            let statement = create_table_statement(&name, &columns, &spec.table_options);
-            preview.statements.push(statement);
-            create_table(transaction, &name, &columns, &spec.table_options)
-                .await
-                .map_err(|error| error.with_table(&name))?;
-            let statement = add_primary_key_statement(&name, &spec.primary_key);
-            preview.statements.extend(statement);
-            add_primary_key(transaction, &name, &spec.primary_key).await?;
-            find_relation(transaction, &spec.table, |_| true)
-                .await?
-                .ok_or_else(|| Error::internal("a table that was just made is not there"))?
-        }
+        Found::LeaveAlone(_) => None,
+    };
+    let relation = match (&found, &made) {
+        (_, Some(table)) => table.relation.clone(),
+        (Found::Existing(target), None) => target.table.relation.clone(),
+        (Found::LeaveAlone(relation), None) => relation.clone(),
+        (Found::Missing(_), None) => return Err(Error::internal("a table was not made")),
     };
     preview.table = relation.name.to_string();
     preview.columns = columns(spec, schema, &relation);
-    if preview
-        .columns
-        .iter()
-        .all(|column| column.problem.is_empty())
-    {
-        let swap = Mode::Overwrite {
-            with: OverwriteWith::Swap,
-        };
-        let is_straight = is_made || spec.mode == swap;
-        let whole = plan(spec, schema, &relation).and_then(|plan| match is_straight {
-            true => check_straight(&plan).map(|()| plan),
-            false => Ok(plan),
-        });
-        let checked = match is_made {
-            true => check_merge(transaction, spec, schema, &relation).await,
-            false => check_publish(transaction, spec, schema, &relation).await,
-        };
-        let whole = checked.and(whole);
-        match whole {
-            Ok(plan) => preview.warnings.extend(cautions(&plan)),
-            Err(error) => preview.problems.push(error.to_string()),
+    let mut problems = preview.columns.iter().map(|column| &column.problem);
+    if problems.all(String::is_empty) {
+        match check_whole(planner, found, made).await {
+            Ok(Some(plan)) => preview.warnings.extend(cautions(&plan)),
+            Ok(None) => {}
+            Err(error) => preview.problems.push(problem(&error)),
         }
     }
-    preview
-        .warnings
-        .extend(side_effects(transaction, &relation).await?);
+    let effects = side_effects(transaction, &relation).await?;
+    preview.warnings.extend(effects);
     if !spec.sync_sequences {
         let filled = sequence_columns(transaction, &relation).await?;
         let brought = filled
             .into_iter()
             .filter(|name| schema.field_with_name(name).is_ok());
         preview.warnings.extend(brought.map(|name| {
-            format!("column {name} is given values that its sequence does not know of and may give out again, unless sync_sequences is asked for")
+            format!(
+                "column {name} is given values that its sequence may give out again, without sync_sequences"
+            )
         }));
     }
     Ok(preview)
 }
 
-/// Whether attempts could reach a table that is there in the way that was asked for.
-async fn check_publish(
-    transaction: &Transaction,
-    spec: &WriteSpec,
-    schema: &Schema,
-    relation: &Relation,
-) -> Result<()> {
-    let Mode::Append { publish, .. } = spec.mode else {
-        return Ok(());
-    };
-    match publish {
-        AppendBy::Best | AppendBy::Staging => Ok(()),
-        AppendBy::TwoPhase => is_two_phase(transaction, spec, schema, relation)
-            .await
-            .map(drop),
-        AppendBy::Direct => {
-            check_direct(transaction, relation).await?;
-            check_straight(&plan(spec, schema, relation)?)
+/// Makes the table that the write would make, and reads it.
+async fn make_and_find(planner: Planner<'_>, missing: &MissingPlan) -> Result<Table> {
+    let Planner {
+        transaction, spec, ..
+    } = planner;
+    let name = &missing.name;
+    create_table(transaction, name, &missing.columns, &spec.table_options)
+        .await
+        .map_err(|error| error.with_table(name))?;
+    add_primary_key(transaction, name, &spec.primary_key).await?;
+    find_staging(transaction, name).await
+}
+
+/// Plans the write as a whole. `None` when the table is left alone.
+async fn check_whole(
+    planner: Planner<'_>,
+    found: Found,
+    made: Option<Table>,
+) -> Result<Option<EncodePlan>> {
+    let (target, is_made) = match (found, made) {
+        (Found::Missing(missing), Some(table)) => {
+            let publish = missing.publish;
+            let added = Vec::new();
+            let target = Target {
+                table,
+                added,
+                publish,
+            };
+            (target, true)
         }
+        (Found::Existing(target), _) => (target, false),
+        (Found::LeaveAlone(relation), _) => {
+            return planner.encode(&relation).map(Some);
+        }
+        (Found::Missing(_), None) => return Ok(None),
+    };
+    let plan = planner.plan(target).await?;
+    if is_made || plan.publish == Publish::Swap {
+        reject_casts(&plan.encode)?;
+    }
+    if !is_made {
+        publish::check_plan(planner.transaction, &planner.spec.mode, &plan).await?;
+    }
+    Ok(Some(plan.encode))
+}
+
+/// An error on one line, with what to do about it.
+fn problem(error: &Error) -> String {
+    match error.report().advice() {
+        Some(advice) => format!("{error}; {advice}"),
+        None => error.to_string(),
     }
 }
 
@@ -219,9 +244,9 @@ fn columns(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Vec<Previe
         column.has_default = true;
     }
     let fields = schema.fields().iter();
-    let left_out = left_out(spec, schema, relation);
+    let ignored = ignored_fields(spec, schema, relation);
     let columns = fields.map(|field| {
-        if left_out.contains(&field.name().as_str()) {
+        if ignored.contains(&field.name().as_str()) {
             return PreviewedColumn {
                 name: field.name().clone(),
                 arrow_type: field.data_type().to_string(),
@@ -250,7 +275,7 @@ fn columns(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Vec<Previe
                         String::new(),
                     )
                 }
-                Err(error) => (String::new(), error.to_string()),
+                Err(error) => (String::new(), problem(&error)),
             };
         PreviewedColumn {
             name: field.name().clone(),

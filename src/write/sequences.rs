@@ -27,10 +27,10 @@ impl Writer {
         let transaction = self.begin_control().await?;
         transaction.assume_role().await?;
         let found = find_permitted(&transaction, &self.caller, &spec.table).await?;
-        let Some(relation) = found else {
+        let Some(table) = found else {
             return Ok(0);
         };
-        let moved = move_sequences(&transaction, &relation).await?;
+        let moved = move_sequences(&transaction, &table.relation).await?;
         transaction.rollback().await;
         Ok(moved)
     }

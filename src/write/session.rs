@@ -1,25 +1,22 @@
 //! The life of a write of many partitions: begun, then committed or aborted, and asked about.
 
-use arrow_schema::{DataType, Schema};
+use arrow_schema::Schema;
 
-use super::evolution::check_not_cast;
 use super::outcome::{check_not_a_stream, prepared_lost, unsettled};
+use super::plan::{Planner, WritePlan};
+use super::publish;
+use super::record::{columns_of, fingerprint, spec_of};
 use super::sink::{Located, Named};
 use super::spec::{Mode, WriteSpec};
-use super::target::{Target, check_straight, find_target, is_two_phase, make_keyed, plan};
 use super::writer::Writer;
 use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    BatchPlace, Decision, LedgerWrite, NewWrite, Outcome, Publish, STREAM_PREFIX, Transaction,
-    WriteState, abort, advance_sink, attempts, begin, check_primary_key, commit, copy_obstacle,
-    count_open_writes, create_staging, create_table, create_twin, definitions_of, drop_table,
-    ensure_schema, find_write, let_role_fill, new_shadow_name, new_staging_name, qualify,
-    record_staging, set_driver, staging_relation,
+    BatchPlace, Decision, LedgerWrite, NewWrite, Outcome, STREAM_PREFIX, Transaction, WriteState,
+    abort, advance_sink, attempts, begin, commit, count_open_writes, ensure_schema, find_write,
+    record_staging, set_driver,
 };
-use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{QualifiedName, Relation};
 
 /// Where a write stands, as every call about it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -272,33 +269,6 @@ fn unknown(write_id: &str) -> Error {
         .with_write_id(write_id)
 }
 
-/// The spec that a write was begun with.
-pub(super) fn spec_of(write: &LedgerWrite) -> Result<WriteSpec> {
-    serde_json::from_str(&write.spec).map_err(|error| {
-        Error::internal("the ledger holds a spec that this server does not understand; is it older than the one that began the write?")
-            .with_source(error)
-    })
-}
-
-/// Names and types of the columns. Zones of timestamps are left out: they are labels of the session
-/// that sends, and the values are instants.
-pub(super) fn columns_of(schema: &Schema) -> String {
-    let columns = schema.fields().iter().map(|field| {
-        let mut data_type = field.data_type().clone();
-        if let DataType::Timestamp(_, zone @ Some(_)) = &mut data_type {
-            *zone = Some("UTC".into());
-        }
-        format!("{:?} {data_type}", field.name())
-    });
-    columns.collect::<Vec<_>>().join(", ")
-}
-
-/// What equal writes have in common.
-pub(super) fn fingerprint(spec: &WriteSpec) -> Result<String> {
-    serde_json::to_string(spec)
-        .map_err(|error| Error::internal("cannot record the spec").with_source(error))
-}
-
 async fn status_of(transaction: &Transaction, write: &LedgerWrite) -> Result<WriteStatus> {
     let mut status = WriteStatus {
         write_id: write.write_id.clone(),
@@ -383,48 +353,28 @@ async fn open(
     fingerprint: &str,
     request: &Begin<'_>,
 ) -> Result<Opening> {
-    let (spec, schema) = (request.spec, request.schema);
-    transaction.assume_role().await?;
-    let target = find_target(transaction, caller, spec, schema).await?;
-    let (name, target_oid, publish) = match &target {
-        Target::Existing(relation, Publish::Append, added)
-            if added.is_empty() && is_two_phase(transaction, spec, schema, relation).await? =>
-        {
-            (relation.name.clone(), Some(relation.oid), Publish::TwoPhase)
-        }
-        Target::Existing(relation, publish, _) => {
-            (relation.name.clone(), Some(relation.oid), *publish)
-        }
-        Target::LeaveAlone(relation) => {
-            (relation.name.clone(), Some(relation.oid), Publish::Nothing)
-        }
-        Target::Missing(_) => {
-            let publish = match spec.mode {
-                Mode::Keyed { .. } => Publish::Merge,
-                Mode::Append { .. } | Mode::Create { .. } | Mode::Overwrite { .. } => {
-                    Publish::Create
-                }
-            };
-            (qualify(transaction, &spec.table).await?, None, publish)
-        }
+    let planner = Planner {
+        transaction,
+        caller,
+        spec: request.spec,
+        schema: request.schema,
+        stream: None,
     };
-    let staging = match publish {
-        Publish::Nothing | Publish::Direct => None,
-        Publish::Create | Publish::Swap => Some(new_shadow_name(&name)?),
-        // Of two phases: for attempts that find no room to be prepared.
-        Publish::Append
-        | Publish::TwoPhase
-        | Publish::Truncate
-        | Publish::Delete
-        | Publish::Merge => Some(new_staging_name()?),
+    transaction.assume_role().await?;
+    let plan = planner.decide().await?;
+    let publish = publish::of_partitions(transaction, &request.spec.mode, &plan).await?;
+    let (name, target_oid) = match &plan {
+        WritePlan::Existing(plan) => (&plan.table.relation.name, Some(plan.table.relation.oid)),
+        WritePlan::LeaveAlone(relation) => (&relation.name, Some(relation.oid)),
+        WritePlan::Missing(plan) => (&plan.name, None),
     };
     let write = NewWrite {
         write_id: write_id.to_owned(),
         spec: fingerprint.to_owned(),
-        columns: columns_of(schema),
+        columns: columns_of(request.schema),
         target: name.clone(),
         target_oid,
-        staging: staging.clone(),
+        staging: publish::new_name(publish, name)?,
         publish,
         principal: caller.name().map(str::to_owned),
         driver: request.driver.map(str::to_owned),
@@ -435,123 +385,47 @@ async fn open(
     if !begin(transaction, &write).await? {
         return Ok(Opening::Lost);
     }
-    let checked = match (target, staging.clone()) {
-        (Target::Existing(relation, publish, added), Some(staging)) => {
-            let target = (&relation, publish, &*added);
-            stage(transaction, spec, &staging, target, schema).await
-        }
-        (Target::Existing(relation, ..), None) => {
-            check_direct(transaction, &relation).await?;
-            plan(spec, schema, &relation).and_then(|plan| check_straight(&plan))
-        }
-        (Target::Missing(columns), Some(staging)) if publish == Publish::Merge => {
-            stage_missing(transaction, spec, &staging, (&name, &columns), schema).await
-        }
-        (Target::Missing(columns), Some(shadow)) => {
-            make_shadow(transaction, spec, &shadow, &columns, schema).await
-        }
-        (Target::LeaveAlone(_) | Target::Missing(_), _) => {
-            let decision = Decision {
-                reason: "the table was there and was left alone",
-                ..Decision::default()
-            };
-            if let Some(batch) = &write.batch {
-                advance_sink(transaction, caller.name(), batch).await?;
-            }
-            commit(transaction, write_id, &decision).await
-        }
+    let staging = write.staging.as_ref();
+    let begun = match &plan {
+        WritePlan::Existing(plan) => publish::begin_existing(planner, publish, plan, staging).await,
+        WritePlan::Missing(plan) => publish::begin_missing(planner, plan, staging).await,
+        WritePlan::LeaveAlone(_) => commit_nothing(transaction, caller, &write).await,
     };
-    checked.map_err(|error| error.with_table(&name))?;
-    if let Some(staging) = &staging {
+    begun.map_err(|error| error.with_table(name))?;
+    if let Some(staging) = staging {
         transaction.resume_own_role().await?;
         record_staging(transaction, write_id, staging).await?;
     }
     Ok(Opening::New)
 }
 
-/// Makes the staging table for a target that is there, and checks that the rows can go into it.
-async fn stage(
+/// Ends a write at its begin whose table is left alone.
+async fn commit_nothing(
     transaction: &Transaction,
-    spec: &WriteSpec,
-    staging: &QualifiedName,
-    (target, publish, added): (&Relation, Publish, &[ColumnDefinition]),
-    schema: &Schema,
+    caller: &Caller,
+    write: &NewWrite,
 ) -> Result<()> {
-    let plan = plan(spec, schema, target)?;
-    if publish == Publish::Swap {
-        check_straight(&plan)?;
-        transaction.assume_role().await?;
-        return create_twin(transaction, staging, target).await;
+    let decision = Decision {
+        reason: "the table was there and was left alone",
+        ..Decision::default()
+    };
+    if let Some(batch) = &write.batch {
+        advance_sink(transaction, caller.name(), batch).await?;
     }
-    check_not_cast(&plan, added)?;
-    let mut columns = definitions_of(transaction, target, plan.columns()).await?;
-    columns.extend_from_slice(added);
-    create_staging(transaction, staging, &columns).await?;
-    let_role_fill(transaction, staging).await
+    commit(transaction, &write.write_id, &decision).await
 }
 
-/// Makes the staging table for a target that the commit will make, which is tried here by the role that will
-/// make it: it is made under another name and dropped again.
-async fn stage_missing(
-    transaction: &Transaction,
-    spec: &WriteSpec,
-    staging: &QualifiedName,
-    (target, columns): (&QualifiedName, &[ColumnDefinition]),
-    schema: &Schema,
-) -> Result<()> {
-    transaction.assume_role().await?;
-    let tried = new_shadow_name(target)?;
-    make_keyed(transaction, spec, schema, &tried, columns).await?;
-    drop_table(transaction, &tried).await?;
-    transaction.resume_own_role().await?;
-    create_staging(transaction, staging, columns).await?;
-    let_role_fill(transaction, staging).await
-}
-
-/// Refuses a write beyond those that the caller may have open.
+/// Rejects a write beyond those that the caller may have open.
 async fn check_open_writes(transaction: &Transaction, caller: &Caller) -> Result<()> {
     let (Some(name), Some(most)) = (caller.name(), caller.limits().max_open_writes) else {
         return Ok(());
     };
     let open = count_open_writes(transaction, name).await?;
-    match open < most.into() {
-        true => Ok(()),
-        false => Err(Error::unavailable(format!(
-            "principal {name} has {open} open writes, and may have {most}; commit or abort one first"
-        ))),
+    if open < most.into() {
+        return Ok(());
     }
-}
-
-/// Refuses to copy attempts straight into what takes INSERT alone.
-///
-/// # Errors
-/// [`ErrorKind::Unsupported`] with what stands in the way.
-pub(super) async fn check_direct(transaction: &Transaction, target: &Relation) -> Result<()> {
-    transaction.assume_role().await?;
-    match copy_obstacle(transaction, target).await? {
-        None => Ok(()),
-        Some(obstacle) => Err(Error::unsupported(format!(
-            "PostgreSQL refuses to COPY into {}: {obstacle}; publish staged",
-            target.name
-        ))
-        .with_table(&target.name)),
-    }
-}
-
-/// Makes the table that will be the target, and checks that the rows can go into it.
-async fn make_shadow(
-    transaction: &Transaction,
-    spec: &WriteSpec,
-    shadow: &QualifiedName,
-    columns: &[ColumnDefinition],
-    schema: &Schema,
-) -> Result<()> {
-    transaction.assume_role().await?;
-    create_table(transaction, shadow, columns, &spec.table_options).await?;
-    check_primary_key(transaction, shadow, &spec.primary_key).await?;
-    check_straight(&plan(
-        spec,
-        schema,
-        &staging_relation(transaction, shadow).await?,
-    )?)
+    Err(Error::unavailable(format!(
+        "principal {name} has {open} open writes of at most {most}"
+    ))
+    .with_hint("commit or abort a write first"))
 }

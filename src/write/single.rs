@@ -8,22 +8,22 @@ use futures_util::Stream;
 use futures_util::future::try_join;
 use tokio::time::Instant;
 
-use super::fan_out::{Begun, Filling, new_stream_id};
+use super::fan_out::{FirstLane, NewTable, new_stream_id};
 use super::lanes::{Lane, Lanes, Loaded};
-use super::pipeline::{self, Incoming, Poured, Source, StreamMessage};
-use super::spec::{Mode, Receipt, WriteSpec};
-use super::target::{Target, check_straight, find_target, make_keyed, plan};
+use super::pipeline::{self, BatchSource, Incoming, Progress, StreamMessage};
+use super::plan::{ExistingPlan, Planner, Route, WritePlan, encode_plan, reject_casts};
+use super::publish::{self, make_table, merge_rows};
+use super::spec::{Receipt, WriteSpec};
 use super::volume::Meter;
 use super::writer::Writer;
-use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{self, Activity, Stream as Flow};
 use crate::pg::{
-    Merge, Outcome, Publish, TableLock, Transaction, add_columns, add_primary_key, copy_obstacle,
-    create_table, create_temporary, create_twin, definitions_of, delete_all, lock_relation, merge,
-    new_shadow_name, publish_rows, qualify, staging_relation, swap_in, truncate,
+    Outcome, Publish, TableLock, Transaction, add_primary_key, create_table, create_temporary,
+    create_twin, definitions_of, lock_named, new_shadow_name, publish_rows, staged_columns,
+    swap_in,
 };
-use crate::plan::{EncodePlan, Relation};
+use crate::plan::{EncodePlan, QualifiedName, Relation};
 
 /// How long PostgreSQL is asked how a COMMIT ended: as long as it may take to come back.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -73,11 +73,12 @@ impl Writer {
         let stream = incoming.stream;
         let opening = self.open_stream(write_id, spec, schema, stream);
         let (transaction, opened) = stream.wait(Activity::Open, opening).await?;
-        let (relation, publish) = match opened {
-            Opened::Table(relation, publish) => (relation, publish),
+        let relation = opened.relation().clone();
+        let in_table = |error: Error| error.with_table(&relation.name);
+        let written = match opened {
             Opened::LeftAlone(relation) => {
                 transaction.rollback().await;
-                incoming.discard().await?;
+                incoming.drain().await?;
                 return Ok(Receipt {
                     row_count: 0,
                     byte_count: 0,
@@ -85,84 +86,113 @@ impl Writer {
                     skipped: true,
                 });
             }
-        };
-        stream.set_table(relation.name.to_string());
-        let in_table = |error: Error| error.with_table(&relation.name);
-        if matches!(publish, Publish::Create | Publish::Swap) {
-            let filling = Filling {
-                spec,
-                schema,
-                target: &relation,
-                by_swap: publish == Publish::Swap,
-            };
-            let filled = self.fill(filling, write_id, transaction, incoming);
-            return filled.await.map_err(in_table);
-        }
-        let loaded = match (publish, &spec.mode) {
-            (
-                Publish::Merge,
-                Mode::Keyed {
-                    action,
-                    keys,
-                    order_by,
-                    ..
-                },
-            ) => {
-                let staging = open_temporary(&transaction, spec, schema, &relation)
-                    .await
-                    .map_err(in_table)?;
-                let loaded = load(&transaction, spec, schema, &staging, incoming, self.meter())
-                    .await
-                    .map_err(in_table)?;
-                let xact_ids = [transaction.xmin().await?];
-                let (target, order_by) = (&relation, order_by.as_ref());
-                merge(
-                    &transaction,
-                    &Merge {
-                        target,
-                        staging: &staging,
-                        xact_ids: &xact_ids,
-                        action: *action,
-                        keys,
-                        order_by,
-                    },
-                )
-                .await?;
-                loaded
+            Opened::New(target, encode) => {
+                stream.set_table(target.name.to_string());
+                let new_table = NewTable {
+                    spec,
+                    schema,
+                    filled: &target.name,
+                    target: &target,
+                    by_swap: false,
+                };
+                let filled = self.fill(new_table, &encode, write_id, transaction, incoming);
+                filled.await
             }
-            _ if must_insert(&transaction, spec, schema, &relation).await? => {
-                let staging = open_temporary(&transaction, spec, schema, &relation)
-                    .await
-                    .map_err(in_table)?;
-                let loaded = load(&transaction, spec, schema, &staging, incoming, self.meter())
-                    .await
-                    .map_err(in_table)?;
-                let xact_ids = [transaction.xmin().await?];
-                publish_rows(&transaction, &relation, &staging, &xact_ids).await?;
-                loaded
+            Opened::Existing(plan) => {
+                stream.set_table(relation.name.to_string());
+                match plan.route() {
+                    Route::Twin => {
+                        let (target, encode) = (&plan.table.relation, &plan.encode);
+                        reject_casts(encode).map_err(in_table)?;
+                        let twin = new_shadow_name(&target.name)?;
+                        create_twin(&transaction, &twin, target).await?;
+                        let new_table = NewTable {
+                            spec,
+                            schema,
+                            filled: &twin,
+                            target,
+                            by_swap: true,
+                        };
+                        let filled = self.fill(new_table, encode, write_id, transaction, incoming);
+                        filled.await
+                    }
+                    Route::Direct => self.write_direct(&plan, transaction, incoming).await,
+                    Route::Temporary => {
+                        let planned = (spec, schema, &*plan);
+                        let written = self.write_by_temporary(planned, transaction, incoming);
+                        written.await
+                    }
+                }
             }
-            _ => load(
-                &transaction,
-                spec,
-                schema,
-                &relation,
-                incoming,
-                self.meter(),
-            )
-            .await
-            .map_err(in_table)?,
         };
-        let committing = self.commit_stream(transaction, &loaded);
-        let committed = stream.wait(Activity::Commit, committing).await;
-        committed.map_err(in_table)?;
-        Ok(receipt(&loaded, &relation))
+        written.map_err(in_table)
     }
 
-    /// Fills a new table, by several connections where there is much to fill, and gives it the place that
-    /// it is for.
+    /// Copies rows into a table that exists.
+    async fn write_direct<S>(
+        &self,
+        plan: &ExistingPlan,
+        transaction: Transaction,
+        incoming: Incoming<'_, S>,
+    ) -> Result<Receipt>
+    where
+        S: Stream<Item = Result<StreamMessage>> + Unpin,
+    {
+        let (target, stream) = (&plan.table.relation, incoming.stream);
+        let loading = load(
+            &transaction,
+            &target.name,
+            &plan.encode,
+            incoming,
+            self.meter(),
+        );
+        let loaded = loading.await?;
+        let committing = self.commit_stream(transaction, &loaded);
+        stream.wait(Activity::Commit, committing).await?;
+        Ok(receipt(&loaded, target))
+    }
+
+    /// Copies rows into a temporary table, and inserts or merges them from there.
+    async fn write_by_temporary<S>(
+        &self,
+        (spec, schema, plan): (&WriteSpec, &Schema, &ExistingPlan),
+        transaction: Transaction,
+        incoming: Incoming<'_, S>,
+    ) -> Result<Receipt>
+    where
+        S: Stream<Item = Result<StreamMessage>> + Unpin,
+    {
+        let (target, stream) = (&plan.table.relation, incoming.stream);
+        let opening = open_temporary(&transaction, target, &plan.encode);
+        let (staging, xmin) = stream.wait(Activity::Open, opening).await?;
+        // What PostgreSQL casts is copied as text.
+        let casting = match plan.encode.first_cast() {
+            Some(_) => Some(encode_plan(spec, schema, &staging)?),
+            None => None,
+        };
+        let encode = casting.as_ref().unwrap_or(&plan.encode);
+        let loading = load(&transaction, &staging.name, encode, incoming, self.meter());
+        let loaded = loading.await?;
+        let xact_ids = [xmin];
+        match &plan.keys {
+            Some(keys) => {
+                let tables = (target, &staging);
+                merge_rows(&transaction, &spec.mode, tables, &xact_ids, keys).await?;
+            }
+            None => {
+                publish_rows(&transaction, target, &staging, &xact_ids).await?;
+            }
+        }
+        let committing = self.commit_stream(transaction, &loaded);
+        stream.wait(Activity::Commit, committing).await?;
+        Ok(receipt(&loaded, target))
+    }
+
+    /// Fills a new table, by several connections where there is much to fill, and makes it the target.
     async fn fill<S>(
         &self,
-        filling: Filling<'_>,
+        new_table: NewTable<'_>,
+        encode: &EncodePlan,
         write_id: &str,
         transaction: Transaction,
         incoming: Incoming<'_, S>,
@@ -170,46 +200,38 @@ impl Writer {
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
-        let Filling {
+        let NewTable {
             spec,
-            schema,
             target,
+            filled,
             by_swap,
-        } = filling;
-        let filled = match by_swap {
-            true => open_twin(&transaction, target).await?,
-            false => target.clone(),
-        };
-        let plan = straight_plan(spec, schema, &filled, incoming.stream)?;
+            ..
+        } = new_table;
         let stream = incoming.stream;
-        let opening = Lane::open(&transaction, &filled.name, &plan);
+        let opening = Lane::open(&transaction, filled, encode);
         let mut lanes = Lanes::one(stream.wait(Activity::Open, opening).await?);
-        let mut source = Source::new(&plan, incoming, self.meter());
-        if source
-            .pour(&mut lanes, self.fan_out.after(&spec.mode))
-            .await?
-            == Poured::Part
-        {
+        let mut source = BatchSource::new(encode, incoming, self.meter());
+        let after_bytes = self.fan_out.after(&spec.mode);
+        if source.copy_batches(&mut lanes, after_bytes).await? == Progress::Part {
             match self.find_lanes(write_id).await {
                 more if more.is_empty() => {
-                    source.pour(&mut lanes, u64::MAX).await?;
+                    source.copy_batches(&mut lanes, u64::MAX).await?;
                 }
                 more => {
-                    let begun = Begun {
+                    let first = FirstLane {
                         write_id,
                         transaction,
                         loaded: lanes.finish_one().await?,
                     };
-                    let fanned = self.fan_out(filling, &filled, begun, more, source);
-                    // Apart, as few streams come here and it takes much room.
+                    let fanned = self.fan_out(new_table, first, more, source);
+                    // Boxed, as few streams come here and the future is large.
                     return Box::pin(fanned).await;
                 }
             }
         }
         let loaded = lanes.finish_one().await?;
         if by_swap {
-            let oid = Some(target.oid);
-            swap_in(&transaction, &filled.name, &target.name, oid).await?;
+            swap_in(&transaction, filled, &target.name, Some(target.oid)).await?;
         } else {
             add_primary_key(&transaction, &target.name, &spec.primary_key).await?;
         }
@@ -218,8 +240,8 @@ impl Writer {
         Ok(receipt(&loaded, target))
     }
 
-    /// Opens the target. Somebody else may make the same table at the same time: then it is there at
-    /// the second look, and the mode says what that means.
+    /// Opens the target. Another session may make the same table at the same time: then the second look finds it, and
+    /// the mode decides what follows.
     async fn open_stream(
         &self,
         write_id: &str,
@@ -227,18 +249,26 @@ impl Writer {
         schema: &Schema,
         stream: &Flow,
     ) -> Result<(Transaction, Opened)> {
-        let transaction = self.begin_data(write_id, stream).await?;
-        match open_target(&transaction, &self.caller, spec, schema).await {
+        let open = async || {
+            let transaction = self.begin_data(write_id, stream).await?;
+            let planner = Planner {
+                transaction: &transaction,
+                caller: &self.caller,
+                spec,
+                schema,
+                stream: Some(stream),
+            };
+            let opened = open_target(planner).await;
+            opened.map(|opened| (transaction, opened))
+        };
+        match open().await {
             Err(error)
                 if error.kind() == ErrorKind::AlreadyExists
                     && error.context().sqlstate.is_some() =>
             {
-                drop(transaction);
-                let transaction = self.begin_data(write_id, stream).await?;
-                let opened = open_target(&transaction, &self.caller, spec, schema).await?;
-                Ok((transaction, opened))
+                open().await
             }
-            opened => Ok((transaction, opened?)),
+            opened => opened,
         }
     }
 
@@ -308,41 +338,27 @@ pub(super) fn in_doubt(error: Error) -> Error {
     .with_source(error)
 }
 
+/// Copies a stream into a table.
 async fn load<S>(
     transaction: &Transaction,
-    spec: &WriteSpec,
-    schema: &Schema,
-    relation: &Relation,
+    table: &QualifiedName,
+    encode: &EncodePlan,
     incoming: Incoming<'_, S>,
     meter: Meter,
 ) -> Result<Loaded>
 where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
-    let plan = straight_plan(spec, schema, relation, incoming.stream)?;
-    let opening = Lane::open(transaction, &relation.name, &plan);
+    let opening = Lane::open(transaction, table, encode);
     let lane = incoming.stream.wait(Activity::Open, opening).await?;
-    let loaded = pipeline::load(&plan, incoming, meter, lane).await?;
+    let loaded = pipeline::load(encode, incoming, meter, lane).await?;
     if loaded.copied_row_count < loaded.row_count {
         tracing::warn!(
-            table = ?relation.name.to_string(), sent = loaded.row_count, kept = loaded.copied_row_count,
-            "a trigger of the table left rows out"
+            table = ?table.to_string(), sent = loaded.row_count, kept = loaded.copied_row_count,
+            "a trigger of the table dropped rows"
         );
     }
     Ok(loaded)
-}
-
-/// The plan of rows that are copied as they will be.
-fn straight_plan(
-    spec: &WriteSpec,
-    schema: &Schema,
-    relation: &Relation,
-    stream: &Flow,
-) -> Result<EncodePlan> {
-    let plan = stream.work(Activity::Plan, || plan(spec, schema, relation))?;
-    check_straight(&plan)?;
-    tracing::debug!(table = ?relation.name.to_string(), plan = %plan, "planned");
-    Ok(plan)
 }
 
 fn receipt(loaded: &Loaded, table: &Relation) -> Receipt {
@@ -354,91 +370,67 @@ fn receipt(loaded: &Loaded, table: &Relation) -> Receipt {
     }
 }
 
-/// Whether the rows have to wait in a temporary table, from which INSERT takes them.
-async fn must_insert(
-    transaction: &Transaction,
-    spec: &WriteSpec,
-    schema: &Schema,
-    relation: &Relation,
-) -> Result<bool> {
-    let has_cast = plan(spec, schema, relation)?.first_cast().is_some();
-    Ok(has_cast || copy_obstacle(transaction, relation).await?.is_some())
-}
-
-/// Where rows that are not copied straight into their table wait until all are there.
+/// Makes a temporary table for the rows of a plan. Returns it with the `xmin` of the rows that this transaction writes.
 async fn open_temporary(
     transaction: &Transaction,
-    spec: &WriteSpec,
-    schema: &Schema,
     target: &Relation,
-) -> Result<Relation> {
-    let plan = plan(spec, schema, target)?;
-    let columns = definitions_of(transaction, target, plan.columns()).await?;
-    let name = create_temporary(transaction, &columns).await?;
-    staging_relation(transaction, &name).await
+    encode: &EncodePlan,
+) -> Result<(Relation, String)> {
+    let columns = definitions_of(transaction, target, encode.columns()).await?;
+    let temporary = create_temporary(transaction, &columns).await?;
+    Ok((
+        staged_columns(target, encode, temporary.name)?,
+        temporary.xmin,
+    ))
 }
 
-/// The table that will take the target's place.
-async fn open_twin(transaction: &Transaction, target: &Relation) -> Result<Relation> {
-    let name = new_shadow_name(&target.name)?;
-    create_twin(transaction, &name, target).await?;
-    staging_relation(transaction, &name).await
-}
-
+/// A target that is ready for rows.
 enum Opened {
-    Table(Relation, Publish),
+    /// It exists, is locked, and is empty where the mode says so.
+    Existing(Box<ExistingPlan>),
+    /// It was made.
+    New(Relation, EncodePlan),
+    /// It exists, and the mode leaves it alone.
     LeftAlone(Relation),
 }
 
-/// Finds or makes the table, locks it and empties it where the mode says so.
-async fn open_target(
-    transaction: &Transaction,
-    caller: &Caller,
-    spec: &WriteSpec,
-    schema: &Schema,
-) -> Result<Opened> {
+impl Opened {
+    fn relation(&self) -> &Relation {
+        match self {
+            Self::Existing(plan) => &plan.table.relation,
+            Self::New(relation, _) | Self::LeftAlone(relation) => relation,
+        }
+    }
+}
+
+/// Finds or makes the table, locks it, and empties it where the mode says so.
+async fn open_target(planner: Planner<'_>) -> Result<Opened> {
+    let transaction = planner.transaction;
     transaction.assume_role().await?;
-    let (name, publish) = match find_target(transaction, caller, spec, schema).await? {
-        Target::LeaveAlone(relation) => return Ok(Opened::LeftAlone(relation)),
-        // Nothing is locked before the twin is full.
-        Target::Existing(relation, Publish::Swap, _) => {
-            return Ok(Opened::Table(relation, Publish::Swap));
+    let missing = match planner.decide().await? {
+        WritePlan::LeaveAlone(relation) => return Ok(Opened::LeftAlone(relation)),
+        WritePlan::Existing(plan) => {
+            let plan = publish::open(planner, plan).await?;
+            return Ok(Opened::Existing(Box::new(plan)));
         }
-        Target::Existing(relation, publish, added) => {
-            add_columns(transaction, &relation.name, &added).await?;
-            (relation.name, publish)
-        }
-        Target::Missing(columns) => {
-            let name = qualify(transaction, &spec.table).await?;
-            if let Mode::Keyed { .. } = spec.mode {
-                make_keyed(transaction, spec, schema, &name, &columns).await?;
-                (name, Publish::Merge)
-            } else {
-                create_table(transaction, &name, &columns, &spec.table_options)
-                    .await
-                    .map_err(|error| error.with_table(&name))?;
-                (name, Publish::Create)
-            }
-        }
+        WritePlan::Missing(missing) => missing,
     };
-    let relation = match publish {
-        Publish::Truncate => {
-            let relation = lock_relation(transaction, &name, TableLock::Truncate).await?;
-            truncate(transaction, &name).await?;
-            relation
-        }
-        Publish::Delete => {
-            let relation = lock_relation(transaction, &name, TableLock::Replace).await?;
-            delete_all(transaction, &name).await?;
-            relation
-        }
-        Publish::Append
-        | Publish::TwoPhase
-        | Publish::Merge
-        | Publish::Create
-        | Publish::Swap
-        | Publish::Direct
-        | Publish::Nothing => lock_relation(transaction, &name, TableLock::Insert).await?,
-    };
-    Ok(Opened::Table(relation, publish))
+    let name = &missing.name;
+    if missing.publish == Publish::Merge {
+        let plan = make_table(planner, &missing, name).await?;
+        return Ok(Opened::Existing(Box::new(plan)));
+    }
+    create_table(
+        transaction,
+        name,
+        &missing.columns,
+        &planner.spec.table_options,
+    )
+    .await
+    .map_err(|error| error.with_table(name))?;
+    let table = lock_named(transaction, name, TableLock::Insert).await?;
+    let relation = table.relation;
+    let encode = planner.encode(&relation)?;
+    reject_casts(&encode).map_err(|error| error.with_table(name))?;
+    Ok(Opened::New(relation, encode))
 }

@@ -130,7 +130,7 @@ impl Writer {
         transaction.assume_role().await?;
         let relation = find_permitted(&transaction, &self.caller, table).await?;
         let relation = match relation {
-            Some(relation) => Ok(relation),
+            Some(table) => Ok(table.relation),
             None => Err(missing_table(&transaction, &self.caller, table).await?),
         };
         transaction.rollback().await;

@@ -3,6 +3,7 @@
 //! An operator class says that, and only a superuser can make one. What `=` finds by the search_path anybody
 //! can make who may create in a schema of it.
 
+use super::catalog::Table;
 use super::parameter::Parameter;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
@@ -30,48 +31,99 @@ impl Equality {
     }
 }
 
-/// How the keys of a table are compared.
+/// What the catalog says about the keys of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// How each key is compared.
+    pub(super) equalities: Vec<Equality>,
+    /// Whether the table has a unique index on exactly these keys, valid, without a condition or expression, and
+    /// checked row by row.
+    has_unique_index: bool,
+}
+
+impl Keys {
+    /// Checks that ON CONFLICT can use these keys.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a view;
+    /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) with the SQL that makes the index.
+    pub fn check_unique_index(&self, table: &Table) -> Result<()> {
+        if self.has_unique_index {
+            return Ok(());
+        }
+        let name = &table.relation.name;
+        if table.is_view {
+            return Err(Error::unsupported("a view has no unique index")
+                .with_hint(
+                    "write to the table behind the view, or use update_only or delete_by_key",
+                )
+                .with_table(name));
+        }
+        let keys: Vec<String> = (self.equalities.iter())
+            .map(|equality| equality.key.to_string())
+            .collect();
+        let keys = keys.join(", ");
+        Err(
+            Error::schema_mismatch(format!("the table has no unique index on exactly ({keys})"))
+                .with_hint("create the index, or name other keys")
+                .with_fix_sql(format!("CREATE UNIQUE INDEX ON {name} ({keys});"))
+                .with_table(name),
+        )
+    }
+}
+
+/// Finds out how the keys of a table are compared. Rows with the same keys are sorted by `order_by`.
 ///
 /// # Errors
 /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) for a type without a btree operator
 /// class, as json has none.
-pub(super) async fn equalities(
+pub async fn find_keys(
     transaction: &Transaction,
     target: &Relation,
     keys: &[Ident],
-) -> Result<Vec<Equality>> {
+    order_by: Option<&Ident>,
+) -> Result<Keys> {
     let names: Vec<&str> = keys.iter().map(Ident::as_str).collect();
-    let parameters: [&dyn Parameter; 2] = [&target.oid, &names];
-    let rows = transaction.query(EQUALITIES, &parameters).await?;
-    let found = rows.iter().map(|row| {
-        Ok(Equality {
+    let parameters: [&dyn Parameter; 3] = [&target.oid, &names, &order_by.map(Ident::as_str)];
+    let rows = transaction.query(KEYS, &parameters).await?;
+    let named: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    let missing = keys.iter().chain(order_by);
+    for (index, column) in missing.enumerate() {
+        if !named.contains(&column.as_str()) {
+            let what = if index < keys.len() {
+                "key"
+            } else {
+                "order_by"
+            };
+            return Err(Error::schema_mismatch(format!(
+                "values of the {what} column cannot be compared, by its type"
+            ))
+            .with_hint("name other columns, or change the column's type, as from json to jsonb")
+            .with_table(&target.name)
+            .with_column(column.as_str()));
+        }
+    }
+    let mut equalities = Vec::with_capacity(keys.len());
+    for row in rows.iter().take(keys.len()) {
+        equalities.push(Equality {
             key: Ident::new(row.get::<_, String>(0))?,
             operator: row.get(1),
             operand: row.get(2),
-        })
-    });
-    let found = found.collect::<Result<Vec<_>>>()?;
-    let missing = keys
-        .iter()
-        .find(|key| found.iter().all(|equality| equality.key != **key));
-    match missing {
-        None => Ok(found),
-        Some(key) => Err(Error::schema_mismatch(format!(
-            "the key {key} of {} is of a type whose values cannot be compared; name other columns, or change the \
-             column's type",
-            target.name
-        ))
-        .with_table(&target.name)
-        .with_column(key.as_str())),
+        });
     }
+    Ok(Keys {
+        equalities,
+        has_unique_index: rows.first().is_some_and(|row| row.get(3)),
+    })
 }
 
 /// The default class of a type is found as `GetDefaultOpClass` (commands/indexcmds.c) finds it: the one of the type
 /// itself, else of a type that its values are as they are, a preferred one first, or of all arrays, enums and so on.
-const EQUALITIES: &str = "
+const KEYS: &str = "
     WITH RECURSIVE keys AS (
         SELECT k.name, k.number, a.attnum, a.atttypid
-        FROM pg_catalog.unnest($2::pg_catalog.text[]) WITH ORDINALITY k(name, number)
+        FROM pg_catalog.unnest(pg_catalog.array_append($2::pg_catalog.text[], $3::pg_catalog.text))
+             WITH ORDINALITY k(name, number)
         JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) $1
          AND a.attname OPERATOR(pg_catalog.=) k.name AND NOT a.attisdropped),
     resolved(number, type) AS (
@@ -86,7 +138,9 @@ const EQUALITIES: &str = "
           AND i.indpred IS NULL AND i.indexprs IS NULL
           AND (SELECT pg_catalog.array_agg(n ORDER BY n)
                FROM pg_catalog.unnest((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1]) n)
-              OPERATOR(pg_catalog.=) (SELECT pg_catalog.array_agg(attnum ORDER BY attnum) FROM keys)
+              OPERATOR(pg_catalog.=) (
+                  SELECT pg_catalog.array_agg(attnum ORDER BY attnum) FROM keys
+                  WHERE number OPERATOR(pg_catalog.<=) pg_catalog.cardinality($2::pg_catalog.text[]))
         ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1),
     indexed AS (
         SELECT c.attnum, c.class FROM unique_index u
@@ -97,7 +151,8 @@ const EQUALITIES: &str = "
                 THEN CASE WHEN p.oid OPERATOR(pg_catalog.<>) k.atttypid
                           THEN pg_catalog.format('%I.%I', pn.nspname, p.typname) END
                 WHEN t.oid OPERATOR(pg_catalog.<>) k.atttypid
-                THEN pg_catalog.format('%I.%I', tn.nspname, t.typname) END
+                THEN pg_catalog.format('%I.%I', tn.nspname, t.typname) END,
+           EXISTS (SELECT FROM unique_index)
     FROM keys k
     JOIN resolved r ON r.number OPERATOR(pg_catalog.=) k.number
     JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) r.type AND t.typtype OPERATOR(pg_catalog.<>) 'd'

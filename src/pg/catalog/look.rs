@@ -1,0 +1,306 @@
+//! One table as one look at the catalog finds it.
+
+use tokio_postgres::Row;
+
+use super::types::types;
+use crate::error::{Error, Result};
+use crate::pg::parameter::Parameter;
+use crate::pg::sql;
+use crate::pg::staging::SHADOW_PREFIX;
+use crate::pg::transaction::Transaction;
+use crate::plan::{Column, Ident, PgType, QualifiedName, Relation, TableName};
+
+/// A table, with what the catalog says about writing into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Its name and columns.
+    pub relation: Relation,
+    /// Why PostgreSQL refuses to COPY into it, although it takes INSERT.
+    pub copy_obstacle: Option<String>,
+    /// Whether it is a view.
+    pub is_view: bool,
+    /// Whether the current role has the rights of its owner.
+    pub is_owned: bool,
+    /// The privileges that the current role has on it, or on a column of it where GRANT can give them so.
+    privileges: Vec<String>,
+    /// The current role, quoted where SQL needs it.
+    role: String,
+    /// Changes with each change of its rows in `pg_class` and `pg_attribute`.
+    version: String,
+}
+
+/// What a lock on a table is for, and so how strong it is (PostgreSQL manual, 13.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableLock {
+    /// ROW EXCLUSIVE, as INSERT takes it: keeps the columns as they are.
+    Insert,
+    /// SHARE UPDATE EXCLUSIVE: keeps the columns as they are; readers and writers go on.
+    Keep,
+    /// SHARE ROW EXCLUSIVE: blocks writers; readers go on.
+    Replace,
+    /// ACCESS EXCLUSIVE: blocks readers and writers.
+    Truncate,
+}
+
+impl Table {
+    /// Checks that the current role has these privileges.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) with the GRANT that is missing.
+    pub fn check_privileges(&self, needed: &[&str]) -> Result<()> {
+        let missing: Vec<&str> = needed
+            .iter()
+            .filter(|privilege| !self.privileges.iter().any(|own| own == **privilege))
+            .copied()
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (missing, role) = (missing.join(", "), &self.role);
+        Err(Error::permission_denied(format!(
+            "role {role} lacks the privilege {missing} on the table"
+        ))
+        .with_hint("grant the missing privilege")
+        .with_fix_sql(format!(
+            "GRANT {missing} ON {} TO {role};",
+            self.relation.name
+        ))
+        .with_table(&self.relation.name)
+        .with_context(|context| context.sqlstate = Some("42501".to_owned())))
+    }
+
+    /// Checks that the current role may do what only the owner of a table may: `what`, as in "add columns".
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a view;
+    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for a table of another role.
+    pub fn check_owned(&self, what: &str) -> Result<()> {
+        let error = if self.is_view {
+            Error::unsupported(format!("PostgreSQL cannot {what} of a view"))
+        } else if self.is_owned {
+            return Ok(());
+        } else {
+            Error::permission_denied(format!("only the owner of the table can {what}"))
+                .with_hint("make the server's role a member of the owner's role")
+        };
+        Err(error.with_table(&self.relation.name))
+    }
+}
+
+/// Finds a table by its schema, or through the search_path. A table that `is_visible` rejects is not found.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for the tables of the system and of
+/// pgflight, [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for views that take no INSERT, foreign
+/// tables and the like.
+pub async fn find_table(
+    transaction: &Transaction,
+    table: &TableName,
+    is_visible: impl Fn(&QualifiedName) -> bool,
+) -> Result<Option<Table>> {
+    let schema = table.schema.as_ref().map(Ident::as_str);
+    let parameters: [&dyn Parameter; 2] = [&schema, &table.name.as_str()];
+    let row = match schema {
+        Some(_) => transaction.query_opt(LOOK, &parameters).await?,
+        None => transaction.query_opt_by_path(LOOK, &parameters).await?,
+    };
+    let Some(row) = row else { return Ok(None) };
+    let name = qualified_name(row.get(1), row.get(2))?;
+    if !is_visible(&name) {
+        return Ok(None);
+    }
+    check_for_data(&name)?;
+    check_writable(&name, row.get(3), row.get(4))?;
+    read(transaction, &row, name).await.map(Some)
+}
+
+/// Locks a table until the transaction ends, and looks again if it has changed since `table` was read.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when it was dropped, else as [`find_table`].
+pub async fn lock_table(transaction: &Transaction, table: Table, lock: TableLock) -> Result<Table> {
+    let name = table.relation.name.clone();
+    let row = lock_and_query(transaction, &name, lock, VERSION).await?;
+    let found: (u32, &str) = (row.get(0), row.get(1));
+    if found == (table.relation.oid, &*table.version) {
+        return Ok(table);
+    }
+    let (schema, unqualified) = (name.schema.as_str(), name.name.as_str());
+    let row = transaction
+        .query_opt(LOOK, &[&schema, &unqualified])
+        .await?;
+    let row = row.ok_or_else(|| dropped(&name))?;
+    read_locked(transaction, &row, name).await
+}
+
+/// Locks a table until the transaction ends, and reads it.
+///
+/// # Errors
+/// As [`lock_table`].
+pub async fn lock_named(
+    transaction: &Transaction,
+    name: &QualifiedName,
+    lock: TableLock,
+) -> Result<Table> {
+    let row = lock_and_query(transaction, name, lock, LOOK).await?;
+    read_locked(transaction, &row, name.clone()).await
+}
+
+/// Reads a staging table.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when it is gone: the write has ended.
+pub async fn staging_relation(
+    transaction: &Transaction,
+    staging: &QualifiedName,
+) -> Result<Relation> {
+    Ok(find_staging(transaction, staging).await?.relation)
+}
+
+/// Reads a staging table, with what the catalog says about writing into it.
+///
+/// # Errors
+/// As [`staging_relation`].
+pub async fn find_staging(transaction: &Transaction, staging: &QualifiedName) -> Result<Table> {
+    let (schema, name) = (staging.schema.as_str(), staging.name.as_str());
+    let row = transaction.query_opt(LOOK, &[&schema, &name]).await?;
+    let row = row.ok_or_else(|| {
+        Error::not_found("the staging table of the write does not exist")
+            .with_hint("the write has ended; begin a new one")
+    })?;
+    read(transaction, &row, staging.clone()).await
+}
+
+/// Locks a table and runs a query about it, in one round trip.
+async fn lock_and_query(
+    transaction: &Transaction,
+    name: &QualifiedName,
+    lock: TableLock,
+    query: &str,
+) -> Result<Row> {
+    let (schema, unqualified) = (name.schema.as_str(), name.name.as_str());
+    let locked = transaction
+        .execute_and_query(
+            &sql::lock_table(name, lock),
+            query,
+            &[&schema, &unqualified],
+        )
+        .await;
+    let row = locked.map_err(|error| error.with_table(name))?;
+    row.ok_or_else(|| dropped(name))
+}
+
+fn dropped(name: &QualifiedName) -> Error {
+    Error::not_found("the table was dropped in the meantime").with_table(name)
+}
+
+async fn read_locked(transaction: &Transaction, row: &Row, name: QualifiedName) -> Result<Table> {
+    check_writable(&name, row.get(3), row.get(4))?;
+    read(transaction, row, name).await
+}
+
+/// Reads a row of [`LOOK`]. PostgreSQL is asked about the columns' types only where they are not its own.
+async fn read(transaction: &Transaction, row: &Row, name: QualifiedName) -> Result<Table> {
+    let oid: u32 = row.get(0);
+    let type_oids: Vec<u32> = array(row, 11);
+    let builtin: Option<Vec<PgType>> = type_oids.iter().map(|oid| PgType::builtin(*oid)).collect();
+    let column_types = match builtin {
+        Some(types) => types,
+        None => {
+            let types = types(transaction, &[oid]).await?;
+            let resolved = type_oids.iter().map(|oid| types.resolve(*oid));
+            resolved.collect::<Result<_>>()?
+        }
+    };
+    let names: Vec<String> = array(row, 10);
+    let typmods: Vec<i32> = array(row, 12);
+    let [not_null, has_default, generated, identity_always] =
+        [13, 14, 15, 16].map(|index| array::<bool>(row, index));
+    let mut columns = Vec::with_capacity(names.len());
+    for (index, (name, ty)) in names.into_iter().zip(column_types).enumerate() {
+        let flag = |flags: &[bool]| flags.get(index).copied().unwrap_or_default();
+        columns.push(Column {
+            name: Ident::new(name)?,
+            ty,
+            typmod: typmods.get(index).copied().unwrap_or(-1),
+            nullable: !flag(&not_null),
+            has_default: flag(&has_default),
+            generated: flag(&generated),
+            identity_always: flag(&identity_always),
+        });
+    }
+    Ok(Table {
+        relation: Relation { oid, name, columns },
+        copy_obstacle: row.get(5),
+        is_view: row.get::<_, i8>(3) == VIEW,
+        is_owned: row.get(6),
+        privileges: array(row, 7),
+        role: row.get(8),
+        version: row.get(9),
+    })
+}
+
+/// An array that is NULL where a table has no columns.
+fn array<'a, T>(row: &'a Row, index: usize) -> Vec<T>
+where
+    Option<Vec<T>>: tokio_postgres::types::FromSql<'a>,
+{
+    row.get::<_, Option<Vec<T>>>(index).unwrap_or_default()
+}
+
+/// The `relkind` of a view.
+const VIEW: i8 = b'v' as i8;
+
+/// Refuses the tables of the system and of pgflight, for every caller.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied).
+pub(in crate::pg) fn check_for_data(name: &QualifiedName) -> Result<()> {
+    match name.name.as_str().starts_with(SHADOW_PREFIX) {
+        true => Err(not_for_data(name)),
+        false => check_schema(name),
+    }
+}
+
+fn check_schema(name: &QualifiedName) -> Result<()> {
+    match name.schema.as_str() {
+        "information_schema" | "pgflight" => Err(not_for_data(name)),
+        // PostgreSQL reserves such names. A table in pg_temp would stay in one session of the pool, and hide all
+        // others of its name there.
+        schema if schema.starts_with("pg_") => Err(not_for_data(name)),
+        _ => Ok(()),
+    }
+}
+
+fn not_for_data(name: &QualifiedName) -> Error {
+    Error::permission_denied("the table is not for data").with_table(name)
+}
+
+fn check_writable(name: &QualifiedName, relkind: i8, takes_insert: bool) -> Result<()> {
+    check_schema(name)?;
+    let kind = match u8::try_from(relkind) {
+        Ok(b'r' | b'p') => return Ok(()),
+        Ok(b'v') if takes_insert => return Ok(()),
+        Ok(b'v') => "a view that takes no INSERT",
+        Ok(b'm') => "a materialized view",
+        Ok(b'f') => "a foreign table",
+        Ok(b'S') => "a sequence",
+        Ok(b'i' | b'I') => "an index",
+        _ => "a composite type",
+    };
+    Err(Error::unsupported(format!("cannot write to {kind}")).with_table(name))
+}
+
+pub(super) fn qualified_name(schema: String, name: String) -> Result<QualifiedName> {
+    Ok(QualifiedName {
+        schema: Ident::new(schema)?,
+        name: Ident::new(name)?,
+    })
+}
+
+/// `$1` is the schema, or NULL for the search_path, and `$2` the name. `pg_relation_is_updatable` has a bit for each
+/// command; that of INSERT is `1 << CMD_INSERT` (nodes/nodes.h), also where a view has an INSTEAD OF trigger for it.
+const LOOK: &str = include_str!("look.sql");
+
+/// The OID of a table and its version, as [`LOOK`] has them.
+const VERSION: &str = include_str!("version.sql");

@@ -1,0 +1,182 @@
+//! The types of columns, with what they are made of.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Row;
+
+use crate::error::{Error, Result};
+use crate::pg::transaction::Transaction;
+use crate::plan::{Attribute, PgType, PgTypeKind};
+
+/// What the catalog says of types.
+pub(super) struct Types {
+    by_oid: HashMap<u32, Row>,
+    /// Of composite types, by their relation.
+    attributes: HashMap<u32, Vec<Row>>,
+}
+
+/// Reads the types of all columns of these tables.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub(super) async fn types(transaction: &Transaction, relations: &[u32]) -> Result<Types> {
+    let rows = transaction.query(TYPES, &[&relations]).await?;
+    let composites: Vec<u32> = rows
+        .iter()
+        .map(|row| row.get::<_, u32>(2))
+        .filter(|relation| *relation != 0)
+        .collect();
+    let mut attributes: HashMap<u32, Vec<Row>> = HashMap::new();
+    if !composites.is_empty() {
+        for row in transaction.query(ATTRIBUTES, &[&composites]).await? {
+            attributes.entry(row.get(0)).or_default().push(row);
+        }
+    }
+    let by_oid = rows.into_iter().map(|row| (row.get(0), row)).collect();
+    Ok(Types { by_oid, attributes })
+}
+
+impl Types {
+    /// A type with all that it is made of. PostgreSQL lets no type contain itself.
+    pub(super) fn resolve(&self, oid: u32) -> Result<PgType> {
+        let row = self
+            .by_oid
+            .get(&oid)
+            .ok_or_else(|| Error::internal(format!("the catalog has no type with OID {oid}")))?;
+        let inner = |oid: u32| self.resolve(oid).map(Box::new);
+        let (base, element): (u32, u32) = (row.get(4), row.get(5));
+        let subtype: Option<u32> = row.get(9);
+        let kind = match (u8::try_from(row.get::<_, i8>(3)), subtype) {
+            (Ok(b'd'), _) => PgTypeKind::Domain {
+                base: inner(base)?,
+                typmod: row.get(8),
+            },
+            _ if element != 0 => PgTypeKind::Array(inner(element)?),
+            (Ok(b'e'), _) => PgTypeKind::Enum(row.get(7)),
+            (Ok(b'c'), _) => PgTypeKind::Composite(self.attributes(row.get(2))?),
+            (Ok(b'r'), Some(subtype)) => PgTypeKind::Range(inner(subtype)?),
+            (Ok(b'm'), Some(subtype)) => PgTypeKind::Multirange(inner(subtype)?),
+            _ => base_type(row.get(1), row.get(10)),
+        };
+        Ok(PgType {
+            oid,
+            name: row.get(6),
+            kind,
+        })
+    }
+
+    fn attributes(&self, relation: u32) -> Result<Vec<Attribute>> {
+        let rows = self.attributes.get(&relation).into_iter().flatten();
+        rows.map(|row| {
+            Ok(Attribute {
+                name: row.get(1),
+                ty: self.resolve(row.get(2))?,
+                typmod: row.get(3),
+            })
+        })
+        .collect()
+    }
+}
+
+/// A base type, by the C function that receives its binary form: `citext`, which has a name of its
+/// own for that of `text`, is text.
+/// A type without a receive function has no binary form.
+fn base_type(receive: Option<&str>, fraction_digits: Option<i32>) -> PgTypeKind {
+    use PgTypeKind as K;
+    match receive.unwrap_or_default() {
+        "boolrecv" => K::Bool,
+        "int2recv" => K::Int2,
+        "int4recv" => K::Int4,
+        "int8recv" => K::Int8,
+        "oidrecv" | "xidrecv" | "cidrecv" => K::Oid,
+        "xid8recv" => K::Xid8,
+        "float4recv" => K::Float4,
+        "float8recv" => K::Float8,
+        "numeric_recv" => K::Numeric,
+        "cash_recv" => K::Money {
+            fraction_digits: fraction_digits
+                .and_then(|digits| u8::try_from(digits).ok())
+                .unwrap_or_default(),
+        },
+        // The text of an xml document is checked by the server.
+        "textrecv" | "xml_recv" => K::Text,
+        "varcharrecv" => K::Varchar,
+        "bpcharrecv" => K::Bpchar,
+        "namerecv" => K::Name,
+        "bytearecv" => K::Bytea,
+        "json_recv" => K::Json,
+        "jsonb_recv" => K::Jsonb,
+        "uuid_recv" => K::Uuid,
+        "date_recv" => K::Date,
+        "time_recv" => K::Time,
+        "timetz_recv" => K::Timetz,
+        "timestamp_recv" => K::Timestamp,
+        "timestamptz_recv" => K::Timestamptz,
+        "interval_recv" => K::Interval,
+        "bit_recv" => K::Bit,
+        "varbit_recv" => K::Varbit,
+        "inet_recv" => K::Inet,
+        "cidr_recv" => K::Cidr,
+        "macaddr_recv" => K::Macaddr,
+        "macaddr8_recv" => K::Macaddr8,
+        "jsonpath_recv" | "ltree_recv" | "lquery_recv" | "ltxtq_recv" => K::VersionedText,
+        "hstore_recv" => K::Hstore,
+        "vector_recv" => K::Vector,
+        "halfvec_recv" => K::Halfvec,
+        "sparsevec_recv" => K::Sparsevec,
+        "point_recv" => K::Point,
+        "geometry_recv" | "geography_recv" => K::Geometry,
+        _ => K::Other,
+    }
+}
+
+/// The types of the columns and of what they are made of: domains, arrays, composites, ranges.
+///
+/// An array type is the one that its element names as its array. The multirange of a range is in a column that
+/// PostgreSQL has from 14 on, hence by way of a document.
+const TYPES: &str = "
+    WITH RECURSIVE used(oid) AS (
+        SELECT a.atttypid FROM pg_catalog.pg_attribute a
+        WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND a.attnum OPERATOR(pg_catalog.>) 0
+          AND NOT a.attisdropped
+      UNION
+        SELECT part.oid FROM used JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) used.oid
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE t.typelem END
+            WHERE t.typtype OPERATOR(pg_catalog.=) 'd' OR t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+          UNION ALL
+            SELECT a.atttypid FROM pg_catalog.pg_attribute a
+            WHERE t.typtype OPERATOR(pg_catalog.=) 'c' AND a.attrelid OPERATOR(pg_catalog.=) t.typrelid
+              AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+          UNION ALL
+            SELECT r.rngsubtype FROM pg_catalog.pg_range r
+            WHERE r.rngtypid OPERATOR(pg_catalog.=) t.oid
+               OR t.typtype OPERATOR(pg_catalog.=) 'm'
+              AND pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(r), 'rngmultitypid')
+                  OPERATOR(pg_catalog.=) t.oid::pg_catalog.text
+        ) part(oid))
+    SELECT t.oid, p.prosrc, t.typrelid, t.typtype,
+           CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE 0::pg_catalog.oid END,
+           CASE WHEN e.typarray OPERATOR(pg_catalog.=) t.oid THEN e.oid ELSE 0::pg_catalog.oid END,
+           pg_catalog.format_type(t.oid, NULL),
+           ARRAY(SELECT e.enumlabel::pg_catalog.text FROM pg_catalog.pg_enum e
+                 WHERE e.enumtypid OPERATOR(pg_catalog.=) t.oid ORDER BY e.enumsortorder),
+           t.typtypmod,
+           (SELECT r.rngsubtype FROM pg_catalog.pg_range r
+            WHERE r.rngtypid OPERATOR(pg_catalog.=) t.oid
+               OR t.typtype OPERATOR(pg_catalog.=) 'm'
+              AND pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(r), 'rngmultitypid')
+                  OPERATOR(pg_catalog.=) t.oid::pg_catalog.text),
+           CASE WHEN p.prosrc OPERATOR(pg_catalog.=) 'cash_recv'
+                THEN pg_catalog.scale(0::numeric::pg_catalog.money::numeric) END
+    FROM used JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) used.oid
+    LEFT JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.typreceive::pg_catalog.oid
+    LEFT JOIN pg_catalog.pg_type e ON e.oid OPERATOR(pg_catalog.=) t.typelem";
+
+/// The attributes of composite types, by the relations that stand for these types.
+const ATTRIBUTES: &str = "
+    SELECT a.attrelid, a.attname::pg_catalog.text, a.atttypid, a.atttypmod
+    FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND a.attnum OPERATOR(pg_catalog.>) 0
+      AND NOT a.attisdropped
+    ORDER BY a.attrelid, a.attnum";

@@ -1,0 +1,99 @@
+//! The attempts that a commit publishes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::spec::AttemptId;
+use crate::error::{Error, Result};
+use crate::pg::Attempt;
+
+/// What a driver wants published.
+#[derive(Clone, Copy)]
+pub(super) struct Accepted<'a> {
+    /// The accepted attempts, with the rows that their receipts state.
+    pub(super) attempts: &'a [(AttemptId, u64)],
+    /// Whether there may be none although some are recorded.
+    pub(super) allow_none: bool,
+}
+
+impl Accepted<'_> {
+    /// A list that is empty by mistake would publish nothing, and an overwrite with it.
+    pub(super) fn check(self, recorded: &[Attempt]) -> Result<()> {
+        if !self.attempts.is_empty() || recorded.is_empty() || self.allow_none {
+            return Ok(());
+        }
+        Err(Error::conflict(format!(
+            "the commit names no receipts, and {} attempt(s) are recorded; the write stays open: send the receipts, \
+             or set allow_no_receipts to publish nothing",
+            recorded.len()
+        )))
+    }
+}
+
+/// The recorded attempts that were accepted.
+pub(super) struct Chosen {
+    /// Whether that is all of them.
+    pub(super) is_all: bool,
+    pub(super) attempt_count: usize,
+    pub(super) row_count: u64,
+    pub(super) byte_count: u64,
+    /// The transactions that wrote those that are staged, or in the target already.
+    pub(super) xact_ids: Vec<String>,
+    /// Rows of those.
+    pub(super) staged_row_count: u64,
+    /// The prepared transactions of the others.
+    pub(super) gids: Vec<String>,
+}
+
+impl Chosen {
+    /// Every receipt must name an attempt that is recorded with the same rows, one per partition.
+    pub(super) fn from(recorded: &[Attempt], accepted: &[(AttemptId, u64)]) -> Result<Self> {
+        let by_id: HashMap<&str, &Attempt> = recorded
+            .iter()
+            .map(|attempt| (attempt.attempt_id.as_str(), attempt))
+            .collect();
+        let mut problems = Vec::new();
+        let mut chosen: BTreeMap<u32, &Attempt> = BTreeMap::new();
+        for (id, row_count) in accepted {
+            let Some(attempt) = by_id.get(id.attempt_id.as_str()) else {
+                problems.push(format!(
+                    "attempt {:?} of partition {} is not recorded",
+                    id.attempt_id, id.partition_id
+                ));
+                continue;
+            };
+            if attempt.partition_id != id.partition_id || attempt.row_count != *row_count {
+                problems.push(format!(
+                    "attempt {:?} is recorded for partition {} with {} rows, its receipt says partition {} with {} rows",
+                    id.attempt_id, attempt.partition_id, attempt.row_count, id.partition_id, row_count
+                ));
+            }
+            if chosen.insert(attempt.partition_id, attempt).is_some() {
+                problems.push(format!(
+                    "partition {} is given more than one receipt",
+                    attempt.partition_id
+                ));
+            }
+        }
+        let count = problems.len();
+        if count > 0 {
+            problems.truncate(5);
+            return Err(Error::conflict(format!(
+                "{count} receipt(s) do not agree with what was recorded; the write stays open: {}",
+                problems.join("; ")
+            )));
+        }
+        let staged = || chosen.values().filter(|attempt| attempt.gid.is_none());
+        Ok(Self {
+            is_all: chosen.len() == recorded.len(),
+            attempt_count: chosen.len(),
+            row_count: chosen.values().map(|attempt| attempt.row_count).sum(),
+            byte_count: chosen.values().map(|attempt| attempt.byte_count).sum(),
+            xact_ids: staged().map(|attempt| attempt.xact_id.clone()).collect(),
+            staged_row_count: staged().map(|attempt| attempt.row_count).sum(),
+            gids: chosen
+                .values()
+                .filter_map(|attempt| attempt.gid.clone())
+                .collect(),
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! What keyed modes need of the data and the table.
+
+use arrow_schema::Schema;
+
+use super::evolution::written_schema;
+use super::spec::{KeyedAction, Mode, WriteSpec};
+use crate::error::{Error, Result};
+use crate::pg::{Keys, Table, Transaction, find_keys};
+use crate::plan::{EncodePlan, FieldPlan, Ident, Relation};
+
+/// Finds out how the keys of a keyed write are compared; `None` in other modes.
+///
+/// # Errors
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the data lacks a key, when the values
+/// of one cannot be compared, or when the table lacks the unique index that ON CONFLICT needs.
+pub(super) async fn find_checked_keys(
+    transaction: &Transaction,
+    spec: &WriteSpec,
+    schema: &Schema,
+    table: &Table,
+    encode: &EncodePlan,
+) -> Result<Option<Keys>> {
+    let Mode::Keyed {
+        action,
+        keys,
+        order_by,
+        ..
+    } = &spec.mode
+    else {
+        return Ok(None);
+    };
+    let (relation, order_by) = (&table.relation, order_by.as_ref());
+    let written = written_schema(spec, schema, relation)?;
+    check_columns(&written, relation, *action, keys, order_by)
+        .and_then(|()| check_encoded(encode, keys, order_by))
+        .map_err(|error| error.with_table(&relation.name))?;
+    let found = find_keys(transaction, relation, keys, order_by).await?;
+    if action.needs_unique_index() {
+        found.check_unique_index(table)?;
+    }
+    Ok(Some(found))
+}
+
+/// Checks that the data and the table have the keys and the order.
+fn check_columns(
+    schema: &Schema,
+    relation: &Relation,
+    action: KeyedAction,
+    keys: &[Ident],
+    order_by: Option<&Ident>,
+) -> Result<()> {
+    for name in keys.iter().chain(order_by) {
+        let what = if keys.contains(name) {
+            "key"
+        } else {
+            "order_by"
+        };
+        let lacks = |place: &str| {
+            let message = format!("{place} has no such {what} column");
+            Err(Error::schema_mismatch(message).with_column(name.as_str()))
+        };
+        if schema.field_with_name(name.as_str()).is_err() {
+            return lacks("the data");
+        }
+        if !relation.columns.iter().any(|column| column.name == *name) {
+            return lacks("the table");
+        }
+    }
+    if action == KeyedAction::UpdateOnly && schema.fields().len() <= keys.len() {
+        return Err(Error::schema_mismatch("all columns of the data are keys")
+            .with_hint("send a column to update, or name fewer keys"));
+    }
+    Ok(())
+}
+
+/// Rejects keys that PostgreSQL casts after the rows are merged: two texts can be one value.
+fn check_encoded(plan: &EncodePlan, keys: &[Ident], order_by: Option<&Ident>) -> Result<()> {
+    let cast = plan.columns().iter().find(|column| {
+        let is_key = keys.iter().chain(order_by).any(|key| *key == column.name);
+        is_key && matches!(column.field, FieldPlan::Cast { .. })
+    });
+    match cast {
+        None => Ok(()),
+        Some(column) => Err(Error::schema_mismatch(format!(
+            "a key or order_by column of Arrow type {} cannot be compared as {} before PostgreSQL casts it",
+            column.data_type, column.type_name
+        ))
+        .with_hint("cast the data before writing")
+        .with_column(column.name.as_str())),
+    }
+}

@@ -1,0 +1,358 @@
+//! What a write does to its table: decided once, from one look at the catalog.
+
+use std::borrow::Cow;
+
+use arrow_schema::Schema;
+
+use super::evolution::{columns_to_add, extend_relation, written_schema};
+use super::keyed::find_checked_keys;
+use super::permission::{check_existing, check_new, find_permitted, missing_table};
+use super::publish;
+use super::spec::{IfExists, KeyedAction, Mode, SchemaEvolution, WriteSpec};
+use crate::auth::Caller;
+use crate::error::{Error, Result};
+use crate::metrics::{Activity, Stream};
+use crate::pg::{Keys, Publish, Table, Transaction, check_sequences, find_geometry, qualify};
+use crate::plan::ddl::{ColumnDefinition, asks_for_geometry, column_definitions};
+use crate::plan::{EncodePlan, QualifiedName, Relation};
+
+/// Everything that decides a write.
+#[derive(Clone, Copy)]
+pub(super) struct Planner<'a> {
+    pub(super) transaction: &'a Transaction,
+    pub(super) caller: &'a Caller,
+    pub(super) spec: &'a WriteSpec,
+    /// The schema of the rows.
+    pub(super) schema: &'a Schema,
+    /// The stream that waits for the plan, if one does: its clock counts the time.
+    pub(super) stream: Option<&'a Stream>,
+}
+
+/// What a write finds, and what it will do.
+pub(super) enum WritePlan {
+    /// The table exists.
+    Existing(ExistingPlan),
+    /// The write makes the table.
+    Missing(MissingPlan),
+    /// The table exists, and the mode leaves it alone.
+    LeaveAlone(Relation),
+}
+
+/// How a write fills a table that exists.
+pub(super) struct ExistingPlan {
+    /// The table, with the columns that the write adds.
+    pub(super) table: Table,
+    /// The columns that the write adds.
+    pub(super) added: Vec<ColumnDefinition>,
+    /// How the rows are published.
+    pub(super) publish: Publish,
+    /// How the rows are encoded.
+    pub(super) encode: EncodePlan,
+    /// How rows with the same keys are found, in keyed modes.
+    pub(super) keys: Option<Keys>,
+}
+
+/// What a write finds.
+pub(super) enum Found {
+    /// The table exists, and the write fills it.
+    Existing(Target),
+    /// The write makes the table.
+    Missing(MissingPlan),
+    /// The table exists, and the mode leaves it alone.
+    LeaveAlone(Relation),
+}
+
+/// A table that a write fills.
+pub(super) struct Target {
+    /// The table, with the columns that the write adds.
+    pub(super) table: Table,
+    /// The columns that the write adds.
+    pub(super) added: Vec<ColumnDefinition>,
+    /// How the rows are published.
+    pub(super) publish: Publish,
+}
+
+/// How a write makes a table.
+pub(super) struct MissingPlan {
+    /// Its name.
+    pub(super) name: QualifiedName,
+    /// Its columns.
+    pub(super) columns: Vec<ColumnDefinition>,
+    /// How the rows are published.
+    pub(super) publish: Publish,
+}
+
+/// How the rows of one stream reach a table that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// They are copied into the table.
+    Direct,
+    /// They are copied into a temporary table, from which INSERT or a merge takes them.
+    Temporary,
+    /// They are copied into a twin, which takes the table's place.
+    Twin,
+}
+
+impl ExistingPlan {
+    /// How the rows of one stream reach the table.
+    pub(super) fn route(&self) -> Route {
+        match self.publish {
+            Publish::Merge => Route::Temporary,
+            Publish::Swap => Route::Twin,
+            Publish::Append
+            | Publish::TwoPhase
+            | Publish::Truncate
+            | Publish::Delete
+            | Publish::Create
+            | Publish::Direct
+            | Publish::Nothing => {
+                let is_direct =
+                    self.table.copy_obstacle.is_none() && self.encode.first_cast().is_none();
+                if is_direct {
+                    Route::Direct
+                } else {
+                    Route::Temporary
+                }
+            }
+        }
+    }
+}
+
+impl Planner<'_> {
+    /// Looks the table up and decides.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the caller or the role may not
+    /// write the table; [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) or
+    /// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when the mode rules out what was found;
+    /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the rows do not fit the table, or
+    /// no table can be made from their schema.
+    pub(super) async fn decide(self) -> Result<WritePlan> {
+        Ok(match self.find().await? {
+            Found::Existing(target) => WritePlan::Existing(self.plan(target).await?),
+            Found::Missing(plan) => WritePlan::Missing(plan),
+            Found::LeaveAlone(relation) => WritePlan::LeaveAlone(relation),
+        })
+    }
+
+    /// Looks the table up, and decides how the rows are published.
+    ///
+    /// # Errors
+    /// As [`Planner::decide`], but for the rows.
+    pub(super) async fn find(self) -> Result<Found> {
+        let Self {
+            transaction,
+            caller,
+            spec,
+            ..
+        } = self;
+        match find_permitted(transaction, caller, &spec.table).await? {
+            Some(table) => {
+                check_existing(caller, spec, &table.relation.name)?;
+                table.check_privileges(needed_privileges(&spec.mode))?;
+                self.find_existing(table).await
+            }
+            None => self.find_missing().await.map(Found::Missing),
+        }
+    }
+
+    /// Decides again about a table that has changed before it was locked.
+    ///
+    /// # Errors
+    /// As [`Planner::decide`].
+    pub(super) async fn decide_again(self, table: Table) -> Result<ExistingPlan> {
+        match self.find_existing(table).await? {
+            Found::Existing(target) => self.plan(target).await,
+            Found::Missing(_) | Found::LeaveAlone(_) => {
+                Err(Error::internal("a plan changed its kind under a lock"))
+            }
+        }
+    }
+
+    async fn find_existing(self, mut table: Table) -> Result<Found> {
+        let Self {
+            transaction, spec, ..
+        } = self;
+        let name = table.relation.name.clone();
+        let in_table = |error: Error| error.with_table(&name);
+        let Some(publish) = publish::of_existing(&spec.mode).map_err(in_table)? else {
+            return Ok(Found::LeaveAlone(table.relation));
+        };
+        publish::check_table(transaction, publish, &table)
+            .await
+            .map_err(in_table)?;
+        if spec.sync_sequences {
+            check_sequences(transaction, &table.relation).await?;
+        }
+        let added = columns_to_add(transaction, spec, self.schema, &table.relation).await?;
+        extend_relation(transaction, spec, publish, &mut table, &added).await?;
+        Ok(Found::Existing(Target {
+            table,
+            added,
+            publish,
+        }))
+    }
+
+    /// Plans how the rows reach a table.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the rows do not fit the table.
+    pub(super) async fn plan(self, target: Target) -> Result<ExistingPlan> {
+        let Target {
+            table,
+            added,
+            publish,
+        } = target;
+        let encode = self.encode(&table.relation);
+        let encode = encode.map_err(|error| error.with_table(&table.relation.name))?;
+        let keys = find_checked_keys(self.transaction, self.spec, self.schema, &table, &encode);
+        let keys = keys.await?;
+        Ok(ExistingPlan {
+            table,
+            added,
+            publish,
+            encode,
+            keys,
+        })
+    }
+
+    async fn find_missing(self) -> Result<MissingPlan> {
+        let Self {
+            transaction,
+            caller,
+            spec,
+            schema,
+            ..
+        } = self;
+        if !makes_table(&spec.mode) {
+            return Err(missing_table(transaction, caller, &spec.table).await?);
+        }
+        let name = qualify(transaction, &spec.table).await?;
+        check_new(caller, spec, &name)?;
+        let geometry = match asks_for_geometry(schema) {
+            true => find_geometry(transaction).await?,
+            false => None,
+        };
+        let mut columns = column_definitions(schema, &spec.column_types, geometry.as_deref())
+            .map_err(|error| error.with_table(&spec.table))?;
+        for key in &spec.primary_key {
+            let column = columns.iter_mut().find(|column| column.name == *key);
+            let column = column.ok_or_else(|| {
+                Error::schema_mismatch("the data has no such column for the primary key")
+                    .with_table(&spec.table)
+                    .with_column(key.as_str())
+            })?;
+            column.not_null = true;
+        }
+        Ok(MissingPlan {
+            name,
+            columns,
+            publish: match spec.mode {
+                Mode::Keyed { .. } => Publish::Merge,
+                Mode::Append { .. } | Mode::Create { .. } | Mode::Overwrite { .. } => {
+                    Publish::Create
+                }
+            },
+        })
+    }
+
+    /// Plans how the rows are encoded for a table.
+    ///
+    /// # Errors
+    /// As [`encode_plan`].
+    pub(super) fn encode(&self, relation: &Relation) -> Result<EncodePlan> {
+        let plan = || encode_plan(self.spec, self.schema, relation);
+        let plan = match self.stream {
+            Some(stream) => stream.work(Activity::Plan, plan),
+            None => plan(),
+        }?;
+        tracing::debug!(table = ?relation.name.to_string(), plan = %plan, "planned");
+        Ok(plan)
+    }
+}
+
+fn makes_table(mode: &Mode) -> bool {
+    match mode {
+        Mode::Create { .. } | Mode::Overwrite { .. } => true,
+        Mode::Append {
+            create_if_missing, ..
+        }
+        | Mode::Keyed {
+            create_if_missing, ..
+        } => *create_if_missing,
+    }
+}
+
+/// The privileges that a commit needs on a table that exists, as GRANT names them.
+fn needed_privileges(mode: &Mode) -> &'static [&'static str] {
+    match mode {
+        Mode::Create {
+            if_exists: IfExists::Fail | IfExists::Ignore,
+        } => &[],
+        Mode::Append { .. }
+        | Mode::Create {
+            if_exists: IfExists::Append,
+        } => &["INSERT"],
+        Mode::Overwrite { with } => publish::privileges_to_overwrite(*with),
+        Mode::Keyed { action, .. } => match action {
+            KeyedAction::Upsert => &["SELECT", "INSERT", "UPDATE"],
+            KeyedAction::InsertIfAbsent => &["SELECT", "INSERT"],
+            KeyedAction::UpdateOnly => &["SELECT", "UPDATE"],
+            KeyedAction::DeleteByKey => &["SELECT", "DELETE"],
+        },
+    }
+}
+
+/// Plans how rows are encoded for a table. Modes that add no rows need no columns beyond those of the data.
+///
+/// # Errors
+/// As [`EncodePlan::with_conversions`].
+pub(super) fn encode_plan(
+    spec: &WriteSpec,
+    schema: &Schema,
+    relation: &Relation,
+) -> Result<EncodePlan> {
+    let schema = &*written_schema(spec, schema, relation)?;
+    let mut conversions = Cow::Borrowed(&spec.conversions);
+    if spec.schema_evolution == SchemaEvolution::Ignore {
+        conversions
+            .to_mut()
+            .retain(|name, _| schema.field_with_name(name).is_ok());
+    }
+    let planned =
+        |relation: &Relation| EncodePlan::with_conversions(schema, relation, &conversions);
+    match &spec.mode {
+        Mode::Keyed {
+            action: KeyedAction::UpdateOnly | KeyedAction::DeleteByKey,
+            ..
+        } => {
+            let mut named = relation.clone();
+            named
+                .columns
+                .retain(|column| schema.field_with_name(column.name.as_str()).is_ok());
+            // The whole table is planned for its error, which can name the column that was perhaps meant.
+            planned(&named).or_else(|error| planned(relation).and(Err(error)))
+        }
+        Mode::Keyed { .. } | Mode::Append { .. } | Mode::Create { .. } | Mode::Overwrite { .. } => {
+            planned(relation)
+        }
+    }
+}
+
+/// Rejects a column that PostgreSQL would have to cast, where rows are copied into what will be the target.
+///
+/// # Errors
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch), naming the column.
+pub(super) fn reject_casts(plan: &EncodePlan) -> Result<()> {
+    match plan.first_cast() {
+        None => Ok(()),
+        Some(column) => Err(Error::schema_mismatch(format!(
+            "Arrow type {} is cast to {} by PostgreSQL, and this write has no staging table to cast from",
+            column.data_type, column.type_name
+        ))
+        .with_hint(
+            "make the table first and append to it or truncate it, or cast the data before writing",
+        )
+        .with_column(column.name.as_str())),
+    }
+}

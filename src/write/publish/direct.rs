@@ -1,0 +1,16 @@
+//! Adds rows to a table that exists, each attempt by itself: a commit publishes nothing more.
+
+use super::super::plan::{ExistingPlan, reject_casts};
+use crate::error::{Error, Result};
+
+/// Checks that attempts can be copied into the table.
+pub(super) fn begin(plan: &ExistingPlan) -> Result<()> {
+    if let Some(obstacle) = &plan.table.copy_obstacle {
+        return Err(Error::unsupported(format!(
+            "PostgreSQL refuses COPY into the table: {obstacle}"
+        ))
+        .with_hint("publish staged")
+        .with_table(&plan.table.relation.name));
+    }
+    reject_casts(&plan.encode)
+}

@@ -1,0 +1,126 @@
+//! Changes the rows of a table by their keys.
+
+use super::super::keyed::find_checked_keys;
+use super::super::plan::{ExistingPlan, MissingPlan, Planner, reject_casts};
+use super::super::record::spec_of;
+use super::super::spec::{KeyedAction, Mode};
+use super::{Commit, Published, staged};
+use crate::error::{Error, Result};
+use crate::pg::{
+    Keys, Merge, Publish, TableLock, Transaction, accepted_row_count, add_primary_key,
+    create_staging, create_table, drop_table, find_keys, find_staging, grant_fill, merge,
+    new_shadow_name,
+};
+use crate::plan::{Ident, QualifiedName, Relation};
+
+/// The parts of a keyed mode: action, keys and order.
+///
+/// # Errors
+/// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) for another mode.
+fn keyed(mode: &Mode) -> Result<(KeyedAction, &[Ident], Option<&Ident>)> {
+    match mode {
+        Mode::Keyed {
+            action,
+            keys,
+            order_by,
+            ..
+        } => Ok((*action, keys, order_by.as_ref())),
+        Mode::Append { .. } | Mode::Create { .. } | Mode::Overwrite { .. } => {
+            Err(Error::internal("a write without keys was to be merged"))
+        }
+    }
+}
+
+/// Makes the table of a keyed write, empty and with its primary key, and checks that the rows fit it.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when another session was faster; any error
+/// that PostgreSQL reports for the columns or keys; as [`reject_casts`] and [`find_checked_keys`].
+pub(in crate::write) async fn make_table(
+    planner: Planner<'_>,
+    plan: &MissingPlan,
+    name: &QualifiedName,
+) -> Result<ExistingPlan> {
+    let (transaction, spec) = (planner.transaction, planner.spec);
+    create_table(transaction, name, &plan.columns, &spec.table_options)
+        .await
+        .map_err(|error| error.with_table(name))?;
+    add_primary_key(transaction, name, &spec.primary_key).await?;
+    let table = find_staging(transaction, name).await?;
+    let encode = planner.encode(&table.relation)?;
+    reject_casts(&encode)?;
+    let keys = find_checked_keys(transaction, spec, planner.schema, &table, &encode).await?;
+    Ok(ExistingPlan {
+        table,
+        added: Vec::new(),
+        publish: Publish::Merge,
+        encode,
+        keys,
+    })
+}
+
+/// Makes the staging table for a target that the commit makes. The target is tried first, under another name and by
+/// the role that will make it, and dropped again.
+pub(super) async fn begin_missing(
+    planner: Planner<'_>,
+    plan: &MissingPlan,
+    staging: &QualifiedName,
+) -> Result<()> {
+    let transaction = planner.transaction;
+    transaction.assume_role().await?;
+    let tried = new_shadow_name(&plan.name)?;
+    make_table(planner, plan, &tried).await?;
+    drop_table(transaction, &tried).await?;
+    transaction.resume_own_role().await?;
+    create_staging(transaction, staging, &plan.columns).await?;
+    grant_fill(transaction, staging).await
+}
+
+/// Merges the staged rows into the target.
+pub(super) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Result<Published> {
+    let (target, staging) = staged::open(commit, staging, TableLock::Insert).await?;
+    let Commit {
+        transaction,
+        write,
+        chosen,
+        ..
+    } = commit;
+    let xact_ids = &chosen.xact_ids;
+    let staged = accepted_row_count(transaction, &staging.name, xact_ids).await?;
+    if staged != chosen.staged_row_count {
+        return Ok(Published::StagingLost(staged));
+    }
+    let spec = spec_of(write)?;
+    let (_, keys, order_by) = keyed(&spec.mode)?;
+    let compared = find_keys(transaction, &target, keys, order_by).await?;
+    merge_rows(
+        transaction,
+        &spec.mode,
+        (&target, &staging),
+        xact_ids,
+        &compared,
+    )
+    .await?;
+    Ok(Published::Done)
+}
+
+/// Merges the rows that these transactions staged.
+pub(in crate::write) async fn merge_rows(
+    transaction: &Transaction,
+    mode: &Mode,
+    (target, staging): (&Relation, &Relation),
+    xact_ids: &[String],
+    compared: &Keys,
+) -> Result<()> {
+    let (action, keys, order_by) = keyed(mode)?;
+    let rows = Merge {
+        target,
+        staging,
+        xact_ids,
+        action,
+        keys,
+        compared,
+        order_by,
+    };
+    merge(transaction, &rows).await.map(drop)
+}

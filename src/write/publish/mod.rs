@@ -1,0 +1,278 @@
+//! How rows are published: a file for each method, with what it needs at the begin and at the commit of a write of
+//! many partitions, and with what one stream does before its rows.
+//!
+//! [`Publish`] names the methods. It is matched here alone.
+
+mod append;
+mod create;
+mod delete;
+mod direct;
+mod merge;
+mod staged;
+mod swap;
+mod truncate;
+mod two_phase;
+
+pub(super) use self::merge::{make_table, merge_rows};
+use super::chosen::Chosen;
+use super::plan::{ExistingPlan, MissingPlan, Planner, WritePlan};
+use super::spec::{AppendBy, IfExists, Mode, OverwriteWith};
+use crate::error::{Error, Result};
+use crate::pg::{
+    LedgerWrite, Publish, Table, Transaction, lock_staging, new_shadow_name, new_staging_name,
+};
+use crate::plan::QualifiedName;
+
+/// What a commit did.
+pub(super) enum Published {
+    /// The rows are in the target.
+    Done,
+    /// Fewer rows are staged than were recorded: this many.
+    StagingLost(u64),
+    /// The staging table is not as begin made it; what happened to it.
+    StagingChanged(&'static str),
+    /// Fewer prepared transactions exist than were recorded: this many.
+    PreparedLost(usize),
+}
+
+/// A commit that publishes the accepted attempts of a write.
+#[derive(Clone, Copy)]
+pub(super) struct Commit<'a> {
+    pub(super) transaction: &'a Transaction,
+    pub(super) write: &'a LedgerWrite,
+    pub(super) target: &'a QualifiedName,
+    pub(super) chosen: &'a Chosen,
+}
+
+/// How a mode publishes rows into a table that exists; `None` when it leaves the table alone.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when the mode must make the table.
+pub(super) fn of_existing(mode: &Mode) -> Result<Option<Publish>> {
+    Ok(Some(match mode {
+        Mode::Append {
+            publish: AppendBy::Direct,
+            ..
+        } => Publish::Direct,
+        Mode::Append { .. }
+        | Mode::Create {
+            if_exists: IfExists::Append,
+        } => Publish::Append,
+        Mode::Create {
+            if_exists: IfExists::Ignore,
+        } => return Ok(None),
+        Mode::Create {
+            if_exists: IfExists::Fail,
+        } => {
+            return Err(Error::already_exists("the table already exists").with_hint(
+                "use mode append or overwrite, or create with if_exists append or ignore",
+            ));
+        }
+        Mode::Overwrite { with } => match with {
+            OverwriteWith::Truncate => Publish::Truncate,
+            OverwriteWith::Delete => Publish::Delete,
+            OverwriteWith::Swap => Publish::Swap,
+        },
+        Mode::Keyed { .. } => Publish::Merge,
+    }))
+}
+
+/// The privileges that an overwrite needs, as GRANT names them.
+pub(super) fn privileges_to_overwrite(with: OverwriteWith) -> &'static [&'static str] {
+    match with {
+        OverwriteWith::Truncate => &["INSERT", "TRUNCATE"],
+        OverwriteWith::Delete => &["INSERT", "DELETE"],
+        // Only the owner may swap, see `swap::check`.
+        OverwriteWith::Swap => &[],
+    }
+}
+
+/// Checks that a method can publish into a table that exists.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) or
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) with the reason.
+pub(super) async fn check_table(
+    transaction: &Transaction,
+    publish: Publish,
+    table: &Table,
+) -> Result<()> {
+    match publish {
+        Publish::Swap => swap::check(transaction, table).await,
+        Publish::Truncate => truncate::check(table),
+        Publish::Append
+        | Publish::TwoPhase
+        | Publish::Delete
+        | Publish::Merge
+        | Publish::Create
+        | Publish::Direct
+        | Publish::Nothing => Ok(()),
+    }
+}
+
+/// How the attempts of a write of many partitions are published.
+///
+/// # Errors
+/// As [`two_phase::is_possible`].
+pub(super) async fn of_partitions(
+    transaction: &Transaction,
+    mode: &Mode,
+    plan: &WritePlan,
+) -> Result<Publish> {
+    Ok(match plan {
+        WritePlan::Existing(plan) if two_phase::is_possible(transaction, mode, plan).await? => {
+            Publish::TwoPhase
+        }
+        WritePlan::Existing(plan) => plan.publish,
+        WritePlan::Missing(plan) => plan.publish,
+        WritePlan::LeaveAlone(_) => Publish::Nothing,
+    })
+}
+
+/// Checks that the attempts of many partitions could be published as the mode says.
+///
+/// # Errors
+/// As [`of_partitions`] and [`begin_existing`].
+pub(super) async fn check_plan(
+    transaction: &Transaction,
+    mode: &Mode,
+    plan: &ExistingPlan,
+) -> Result<()> {
+    match plan.publish {
+        Publish::Direct => direct::begin(plan),
+        Publish::Append
+        | Publish::TwoPhase
+        | Publish::Truncate
+        | Publish::Delete
+        | Publish::Merge
+        | Publish::Create
+        | Publish::Swap
+        | Publish::Nothing => two_phase::is_possible(transaction, mode, plan)
+            .await
+            .map(drop),
+    }
+}
+
+/// The name of a new table in which the attempts wait for the commit; `None` when they wait elsewhere.
+///
+/// # Errors
+/// None in practice: PostgreSQL can hold the name.
+pub(super) fn new_name(publish: Publish, target: &QualifiedName) -> Result<Option<QualifiedName>> {
+    Ok(match publish {
+        Publish::Nothing | Publish::Direct => None,
+        Publish::Create | Publish::Swap => Some(new_shadow_name(target)?),
+        // Of two phases: for attempts that cannot be prepared, since all places are taken.
+        Publish::Append
+        | Publish::TwoPhase
+        | Publish::Truncate
+        | Publish::Delete
+        | Publish::Merge => Some(new_staging_name()?),
+    })
+}
+
+/// Prepares a table that exists for the attempts of a write: makes their staging table, or checks that they need none.
+///
+/// # Errors
+/// Any reason why the rows could not be published.
+pub(super) async fn begin_existing(
+    planner: Planner<'_>,
+    publish: Publish,
+    plan: &ExistingPlan,
+    staging: Option<&QualifiedName>,
+) -> Result<()> {
+    let transaction = planner.transaction;
+    match (publish, staging) {
+        (Publish::Swap, Some(twin)) => swap::begin(transaction, plan, twin).await,
+        (Publish::Direct, _) => direct::begin(plan),
+        (Publish::Nothing, _) | (_, None) => Ok(()),
+        (
+            Publish::Append
+            | Publish::TwoPhase
+            | Publish::Truncate
+            | Publish::Delete
+            | Publish::Merge
+            | Publish::Create,
+            Some(staging),
+        ) => staged::begin(transaction, plan, staging).await,
+    }
+}
+
+/// Prepares for the attempts of a write that makes its table: makes the table in which they wait.
+///
+/// # Errors
+/// As [`begin_existing`].
+pub(super) async fn begin_missing(
+    planner: Planner<'_>,
+    plan: &MissingPlan,
+    staging: Option<&QualifiedName>,
+) -> Result<()> {
+    match (plan.publish, staging) {
+        (Publish::Merge, Some(staging)) => merge::begin_missing(planner, plan, staging).await,
+        (_, Some(shadow)) => create::begin(planner, plan, shadow).await,
+        (_, None) => Ok(()),
+    }
+}
+
+/// Locks a table that exists for the rows of one stream, and removes the old rows where the method does.
+///
+/// # Errors
+/// Any error that PostgreSQL reports; as [`Planner::decide_again`] when the table has changed meanwhile.
+pub(super) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {
+    match plan.publish {
+        Publish::Truncate => truncate::open(planner, plan).await,
+        Publish::Delete => delete::open(planner, plan).await,
+        // The table is not locked before its twin is full.
+        Publish::Swap => Ok(plan),
+        Publish::Append
+        | Publish::TwoPhase
+        | Publish::Merge
+        | Publish::Create
+        | Publish::Direct
+        | Publish::Nothing => append::open(planner, plan).await,
+    }
+}
+
+/// Publishes the accepted attempts of a write in the commit's transaction.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the target has changed since begin; any error that
+/// PostgreSQL reports.
+pub(super) async fn commit(
+    transaction: &Transaction,
+    write: &LedgerWrite,
+    chosen: &Chosen,
+) -> Result<Published> {
+    let Some(target) = &write.target else {
+        return Err(Error::internal("an open write has no target"));
+    };
+    let commit = Commit {
+        transaction,
+        write,
+        target,
+        chosen,
+    };
+    if write.publish == Publish::Direct {
+        return Ok(Published::Done);
+    }
+    let Some(staging) = &write.staging else {
+        return Ok(Published::StagingLost(0));
+    };
+    if matches!(write.publish, Publish::Create | Publish::Swap) {
+        // Such a table belongs to the role that fills it.
+        transaction.assume_role().await?;
+    }
+    let needs_staging = write.publish != Publish::TwoPhase || !chosen.xact_ids.is_empty();
+    if needs_staging && let Some(what) = lock_staging(transaction, write, staging).await? {
+        return Ok(Published::StagingChanged(what));
+    }
+    match write.publish {
+        Publish::Direct | Publish::Nothing => Ok(Published::Done),
+        Publish::Create => create::commit(commit, staging).await,
+        Publish::Swap => swap::commit(commit, staging).await,
+        Publish::TwoPhase => two_phase::commit(commit, staging).await,
+        Publish::Append => append::commit(commit, staging).await,
+        Publish::Truncate => truncate::commit(commit, staging).await,
+        Publish::Delete => delete::commit(commit, staging).await,
+        Publish::Merge => merge::commit(commit, staging).await,
+    }
+}

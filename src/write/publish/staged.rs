@@ -1,0 +1,131 @@
+//! What the methods share whose rows wait in a staging table.
+
+use super::super::evolution::check_not_cast;
+use super::super::plan::{ExistingPlan, Planner};
+use super::super::record::spec_of;
+use super::super::spec::SchemaEvolution;
+use super::super::target::lock_target;
+use super::{Commit, Published};
+use crate::error::{Error, Result};
+use crate::pg::{
+    TableLock, Transaction, accepted_row_count, add_columns, add_primary_key, create_staging,
+    create_table, definitions_of, grant_fill, lock_named, lock_table, missing_columns,
+    publish_rows, staging_relation,
+};
+use crate::plan::{QualifiedName, Relation, is_cast};
+
+/// Makes the staging table for a target that exists.
+pub(super) async fn begin(
+    transaction: &Transaction,
+    plan: &ExistingPlan,
+    staging: &QualifiedName,
+) -> Result<()> {
+    check_not_cast(&plan.encode, &plan.added)?;
+    let target = &plan.table.relation;
+    let mut columns = definitions_of(transaction, target, plan.encode.columns()).await?;
+    columns.extend_from_slice(&plan.added);
+    create_staging(transaction, staging, &columns).await?;
+    grant_fill(transaction, staging).await
+}
+
+/// Locks the table of one stream, and decides again when it has changed since the plan was made.
+pub(super) async fn lock(
+    planner: Planner<'_>,
+    plan: ExistingPlan,
+    lock: TableLock,
+) -> Result<ExistingPlan> {
+    let table = lock_table(planner.transaction, plan.table.clone(), lock).await?;
+    if table == plan.table {
+        Ok(plan)
+    } else {
+        planner.decide_again(table).await
+    }
+}
+
+/// Opens target and staging table for a commit: makes the target or its new columns where the write is to, locks it,
+/// and checks that it has the columns of the staging table.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the target has changed since begin.
+pub(super) async fn open(
+    commit: Commit<'_>,
+    staging: &QualifiedName,
+    lock: TableLock,
+) -> Result<(Relation, Relation)> {
+    let Commit {
+        transaction,
+        write,
+        target,
+        ..
+    } = commit;
+    let staging = staging_relation(transaction, staging).await?;
+    transaction.assume_role().await?;
+    let spec = spec_of(write)?;
+    let is_missing = write.target_oid.is_none();
+    if is_missing || spec.schema_evolution == SchemaEvolution::AddColumns {
+        let missing = missing_columns(transaction, write.target_oid, &staging).await?;
+        if is_missing {
+            create_table(transaction, target, &missing, &spec.table_options)
+                .await
+                .map_err(|error| error.with_table(target))?;
+            add_primary_key(transaction, target, &spec.primary_key).await?;
+        } else {
+            add_columns(transaction, target, &missing).await?;
+        }
+    }
+    let relation = if is_missing {
+        lock_named(transaction, target, TableLock::Insert)
+            .await?
+            .relation
+    } else {
+        lock_target(transaction, write, target, lock).await?
+    };
+    check_same_columns(&relation, &staging)?;
+    Ok((relation, staging))
+}
+
+/// Inserts the accepted rows into the target.
+pub(super) async fn insert(
+    commit: Commit<'_>,
+    target: &Relation,
+    staging: &Relation,
+) -> Result<Published> {
+    let Commit {
+        transaction,
+        chosen,
+        ..
+    } = commit;
+    let published = publish_rows(transaction, target, staging, &chosen.xact_ids).await?;
+    if published == chosen.staged_row_count {
+        return Ok(Published::Done);
+    }
+    let staged = accepted_row_count(transaction, &staging.name, &chosen.xact_ids).await?;
+    if staged != chosen.staged_row_count {
+        return Ok(Published::StagingLost(staged));
+    }
+    tracing::warn!(
+        table = ?target.name.to_string(), sent = chosen.staged_row_count, kept = published,
+        "a trigger of the table dropped rows"
+    );
+    Ok(Published::Done)
+}
+
+/// Checks that the columns still have the types with which the rows were staged: INSERT would cast them, and lose
+/// what the new type does not hold. Text that was staged to be cast stays valid.
+fn check_same_columns(target: &Relation, staging: &Relation) -> Result<()> {
+    for staged in &staging.columns {
+        let same = target.columns.iter().any(|column| {
+            let same_type = column.ty == staged.ty && column.typmod == staged.typmod;
+            column.name == staged.name && (same_type || is_cast(staged, column))
+        });
+        if !same {
+            return Err(Error::conflict(
+                "the column was changed or dropped since the write was begun",
+            )
+            .with_hint("run the job again")
+            .with_table(&target.name)
+            .with_column(staged.name.as_str()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Adds rows to a table that exists by prepared transactions, one for each attempt.
+
+use super::super::plan::{ExistingPlan, reject_casts};
+use super::super::spec::{AppendBy, Mode};
+use super::{Commit, Published, append};
+use crate::error::{Error, Result};
+use crate::pg::{Publish, Transaction, check_can_end, count_prepared, two_phase_obstacle};
+use crate::plan::QualifiedName;
+
+/// Whether the attempts of a write can wait in prepared transactions, and are to.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) or
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when they must and cannot.
+pub(super) async fn is_possible(
+    transaction: &Transaction,
+    mode: &Mode,
+    plan: &ExistingPlan,
+) -> Result<bool> {
+    let Mode::Append { publish, .. } = mode else {
+        return Ok(false);
+    };
+    if plan.publish != Publish::Append || !plan.added.is_empty() {
+        return Ok(false);
+    }
+    match publish {
+        AppendBy::Staging | AppendBy::Direct => Ok(false),
+        // Rows that PostgreSQL casts come from a staging table.
+        AppendBy::Best if plan.encode.first_cast().is_some() => Ok(false),
+        AppendBy::Best => {
+            let obstacle = two_phase_obstacle(transaction, &plan.table.relation).await?;
+            Ok(obstacle.is_none())
+        }
+        AppendBy::TwoPhase => {
+            check(transaction, plan).await?;
+            Ok(true)
+        }
+    }
+}
+
+/// Checks that attempts can wait in prepared transactions.
+async fn check(transaction: &Transaction, plan: &ExistingPlan) -> Result<()> {
+    reject_casts(&plan.encode)?;
+    match two_phase_obstacle(transaction, &plan.table.relation).await? {
+        None => Ok(()),
+        Some(obstacle) => Err(Error::unsupported(format!(
+            "the table cannot be written by prepared transactions: {obstacle}"
+        ))
+        .with_hint("publish staged")
+        .with_table(&plan.table.relation.name)),
+    }
+}
+
+/// Checks that all prepared transactions exist, and inserts the rows of the attempts that were staged. The prepared
+/// transactions are committed once the ledger holds the decision.
+pub(super) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Result<Published> {
+    let Commit {
+        transaction,
+        chosen,
+        ..
+    } = commit;
+    check_can_end(transaction, &chosen.gids).await?;
+    let prepared = count_prepared(transaction, &chosen.gids).await?;
+    if prepared != chosen.gids.len() {
+        return Ok(Published::PreparedLost(prepared));
+    }
+    if chosen.xact_ids.is_empty() {
+        // They lock the table. Another lock of this transaction would queue behind any session that waits for them.
+        return Ok(Published::Done);
+    }
+    append::commit(commit, staging).await
+}

@@ -1,0 +1,41 @@
+//! What the ledger holds about a write, as text and back.
+
+use arrow_schema::{DataType, Schema};
+
+use super::spec::WriteSpec;
+use crate::error::{Error, Result};
+use crate::pg::LedgerWrite;
+
+/// The spec that a write was begun with.
+///
+/// # Errors
+/// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) for the spec of another version.
+pub(super) fn spec_of(write: &LedgerWrite) -> Result<WriteSpec> {
+    serde_json::from_str(&write.spec).map_err(|error| {
+        Error::internal("the ledger holds a spec that this server does not understand")
+            .with_hint("a newer server began the write: update this one")
+            .with_source(error)
+    })
+}
+
+/// The names and types of the columns. Zones of timestamps are left out: they are labels of the client's session,
+/// and the values are instants.
+pub(super) fn columns_of(schema: &Schema) -> String {
+    let columns = schema.fields().iter().map(|field| {
+        let mut data_type = field.data_type().clone();
+        if let DataType::Timestamp(_, zone @ Some(_)) = &mut data_type {
+            *zone = Some("UTC".into());
+        }
+        format!("{:?} {data_type}", field.name())
+    });
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+/// The text that is equal for equal specs.
+///
+/// # Errors
+/// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) in no known case.
+pub(super) fn fingerprint(spec: &WriteSpec) -> Result<String> {
+    serde_json::to_string(spec)
+        .map_err(|error| Error::internal("cannot record the spec").with_source(error))
+}
