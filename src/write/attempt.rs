@@ -12,7 +12,7 @@ use super::record::spec_of;
 use super::spec::{AttemptId, Receipt};
 use super::target::lock_target;
 use super::writer::Writer;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics::{self, Activity};
 use crate::pg::{
@@ -126,7 +126,7 @@ impl Writer {
             .prepare_attempt(transaction, &id.write_id, &mut attempt)
             .await?;
         if !recorded {
-            return Err(ended(&id.write_id));
+            return Err(ended());
         }
         metrics::count_landed(attempt.row_count, attempt.byte_count);
         reach(Failpoint::AttemptAfterCommit).await;
@@ -187,7 +187,7 @@ pub(super) async fn record(
 ) -> Result<Attempt> {
     reach(Failpoint::AttemptBeforeFence).await;
     if !record_attempt(&transaction, write_id, &attempt).await? {
-        return Err(ended(write_id));
+        return Err(ended());
     }
     reach(Failpoint::AttemptBeforeCommit).await;
     transaction.commit().await.into_result()?;
@@ -196,21 +196,17 @@ pub(super) async fn record(
     Ok(attempt)
 }
 
-fn ended(write_id: &str) -> Error {
-    Error::conflict(format!(
-        "write {write_id:?} ended while this stream was under way; its rows are not kept"
-    ))
+fn ended() -> Error {
+    Error::conflict("the write ended before this stream was recorded; its rows are discarded")
 }
 
 fn receipt(id: &AttemptId, attempt: &Attempt, table: String) -> Result<Receipt> {
     if attempt.partition_id != id.partition_id {
-        return Err(Error::new(
-            ErrorKind::AlreadyExists,
-            format!(
-                "attempt {:?} was used for partition {}, not {}; attempt ids are unique within a write",
-                id.attempt_id, attempt.partition_id, id.partition_id
-            ),
-        ));
+        return Err(Error::already_exists(format!(
+            "attempt id {:?} was used for partition {}",
+            id.attempt_id, attempt.partition_id
+        ))
+        .with_hint("give each attempt of a write an id of its own"));
     }
     Ok(Receipt {
         row_count: attempt.row_count,
@@ -232,10 +228,10 @@ fn check_open(write: &LedgerWrite) -> Result<()> {
     } else {
         &format!(" ({})", write.reason)
     };
-    Err(Error::conflict(format!(
-        "write {:?} is already {how}{reason}; it takes no more streams",
-        write.write_id
-    )))
+    Err(
+        Error::conflict(format!("the write is already {how}{reason}"))
+            .with_hint("begin a new write with a new write id"),
+    )
 }
 
 /// The table that the rows go into: staging, or the target itself where the write is direct or the
@@ -261,10 +257,10 @@ async fn open_relation(
                 Ok(relation)
             }
             Some(what) => Err(Error::conflict(format!(
-                "the staging table of the write was {what} since the write was begun; run the job again with a new \
-                 write id"
-            ))),
+                "the staging table of the write was {what} since the write was begun"
+            ))
+            .with_hint("run the job again with a new write id")),
         },
-        (_, None, _) => Err(Error::not_found("the staging table of the write is gone")),
+        (_, None, _) => Err(Error::not_found("the write has no staging table")),
     }
 }

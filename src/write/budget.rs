@@ -104,9 +104,8 @@ impl Budget {
     /// As [`Budget::dictionary`], and for its reason.
     pub fn decompressed_too(&self, byte_count: u64) -> Result<Share> {
         self.decompressed.try_acquire(byte_count).ok_or_else(|| {
-            Error::unavailable(
-                "the rows of all streams fill the memory there is for what they become; try again later, raise \
-                 --memory-limit, or send such columns uncompressed",
+            Error::unavailable("the memory for decompressed rows is full").with_hint(
+                "try again later, raise --memory-limit, or send such columns uncompressed",
             )
         })
     }
@@ -118,9 +117,8 @@ impl Budget {
     /// all there is: to wait for it while holding some could be to wait for each other.
     pub fn dictionary(&self, byte_count: u64) -> Result<Share> {
         self.dictionaries.try_acquire(byte_count).ok_or_else(|| {
-            Error::unavailable(
-                "the dictionaries of all streams fill the memory there is for them; try again later, raise \
-                 --memory-limit, or send such columns as plain values",
+            Error::unavailable("the memory for dictionaries is full").with_hint(
+                "try again later, raise --memory-limit, or send such columns as plain values",
             )
         })
     }

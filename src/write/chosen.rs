@@ -22,10 +22,10 @@ impl Accepted<'_> {
             return Ok(());
         }
         Err(Error::conflict(format!(
-            "the commit names no receipts, and {} attempt(s) are recorded; the write stays open: send the receipts, \
-             or set allow_no_receipts to publish nothing",
+            "the commit names no receipts, and {} attempt(s) are recorded; the write stays open",
             recorded.len()
-        )))
+        ))
+        .with_hint("send the receipts, or set allow_no_receipts to publish nothing"))
     }
 }
 
@@ -78,7 +78,7 @@ impl Chosen {
         if count > 0 {
             problems.truncate(5);
             return Err(Error::conflict(format!(
-                "{count} receipt(s) do not agree with what was recorded; the write stays open: {}",
+                "{count} receipt(s) differ from what was recorded; the write stays open: {}",
                 problems.join("; ")
             )));
         }

@@ -7,7 +7,7 @@ use super::outcome::{check_not_a_stream, decided, not_known, prepared_lost};
 use super::permission::check_still;
 use super::publish::{self, Published};
 use super::record::spec_of;
-use super::session::WriteStatus;
+use super::session::{WriteStatus, unknown};
 use super::spec::AttemptId;
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
@@ -101,9 +101,10 @@ impl Writer {
             WriteState::PreparedLost => return Err(prepared_lost(&status)),
             // A replica that lacked the commit was promoted: ledger and rows are as before it.
             WriteState::Open | WriteState::Committing | WriteState::Aborted => {
-                return Err(Error::unavailable(
-                    "PostgreSQL lost the commit in a failover; commit again",
-                ));
+                return Err(
+                    Error::unavailable("PostgreSQL lost the commit in a failover")
+                        .with_hint("commit again"),
+                );
             }
         }
         match spec_of(&write) {
@@ -122,7 +123,7 @@ impl Writer {
         let write = lock_write_for_publish(&transaction, write_id)
             .await?
             .filter(|write| self.caller.owns(write.principal.as_deref()))
-            .ok_or_else(|| Error::not_found(format!("there is no write {write_id:?} to commit")))?;
+            .ok_or_else(unknown)?;
         match write.state {
             WriteState::Open => {}
             WriteState::Committing | WriteState::Committed | WriteState::PreparedLost => {
@@ -130,10 +131,10 @@ impl Writer {
                 return Ok(());
             }
             WriteState::Aborted => {
-                return Err(Error::conflict(format!(
-                    "write {write_id:?} was aborted: {}",
-                    write.reason
-                )));
+                return Err(
+                    Error::conflict(format!("the write was aborted: {}", write.reason))
+                        .with_hint("run the job again with a new write id"),
+                );
             }
         }
         check_still(&self.caller, &write)?;
@@ -162,19 +163,20 @@ impl Writer {
             )),
             Published::PreparedLost(prepared) => Some(format!(
                 "prepared_lost: {prepared} of {} prepared transactions are left before the decision; another session \
-                 has ended the others",
+                 ended the others",
                 chosen.gids.len()
             )),
         };
         if let Some(lost) = lost {
             // Rows that are gone stay gone: say so once and for all.
             drop(transaction);
-            let reason =
-                format!("{lost}; nothing was published; run the job again with a new write id");
+            let reason = format!("{lost}; nothing was published");
             // Unless another driver's commit, of other attempts, came first.
             return match self.abort_any(write_id, &reason).await?.state.is_decided() {
                 true => Ok(()),
-                false => Err(Error::conflict(reason)),
+                false => {
+                    Err(Error::conflict(reason).with_hint("run the job again with a new write id"))
+                }
             };
         }
         transaction.resume_own_role().await?;
@@ -219,7 +221,7 @@ impl Writer {
     /// Ends a write whose query lost its sink to another one while the write was open.
     async fn refuse_replaced(&self, write_id: &str, sink_id: &str) -> Result<()> {
         let reason = format!(
-            "another query took the place of the write's query in sink {sink_id:?}; nothing was published"
+            "another query replaced the write's query in sink {sink_id:?}; nothing was published"
         );
         match self.abort_any(write_id, &reason).await?.state.is_decided() {
             true => Ok(()),

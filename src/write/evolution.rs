@@ -45,11 +45,10 @@ pub(super) fn written_schema<'a>(
         .cloned()
         .collect();
     if kept.is_empty() && !schema.fields().is_empty() {
-        return Err(Error::schema_mismatch(format!(
-            "{} has none of the columns of the data",
-            relation.name
-        ))
-        .with_table(&relation.name));
+        return Err(
+            Error::schema_mismatch("the table has none of the columns of the data")
+                .with_table(&relation.name),
+        );
     }
     Ok(Cow::Owned(Schema::new(kept)))
 }
@@ -159,9 +158,10 @@ pub(super) fn check_not_cast(plan: &EncodePlan, added: &[ColumnDefinition]) -> R
     match cast {
         None => Ok(()),
         Some(column) => Err(Error::schema_mismatch(format!(
-            "column {} would be added as {}, to which PostgreSQL casts its strings; add the column first",
-            column.name, column.type_name
+            "the column would be added as {}, to which PostgreSQL casts its strings",
+            column.type_name
         ))
+        .with_hint("add the column first")
         .with_column(column.name.as_str())),
     }
 }

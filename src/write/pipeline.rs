@@ -184,15 +184,14 @@ where
             match message? {
                 _ if self.announced.is_some() => {
                     return Err(Error::invalid_command(
-                        "the stream goes on after its end record",
+                        "the stream continues after its end record",
                     ));
                 }
                 StreamMessage::End(record) => self.announced = Some(record),
                 StreamMessage::Batch(batch, _) if batch.num_rows() == 0 => {}
                 StreamMessage::Batch(batch, _) if batch.num_columns() == 0 => {
-                    return Err(Error::schema_mismatch(
-                        "the data has rows but no columns; select the columns to write",
-                    ));
+                    return Err(Error::schema_mismatch("the data has rows but no columns")
+                        .with_hint("select the columns to write"));
                 }
                 StreamMessage::Batch(batch, size) => {
                     self.meter.batch(batch.num_rows(), size)?;
@@ -250,14 +249,12 @@ fn check_end(end: EndOfStream, announced: Option<EndRecord>, arrived: EndRecord)
     match (end, announced) {
         (_, Some(record)) if record == arrived => Ok(()),
         (_, Some(record)) => Err(Error::invalid_command(format!(
-            "the end record says {} rows in {} batches, but {} rows in {} batches arrived; nothing of \
-             this stream is kept",
+            "the end record says {} rows in {} batches, but {} rows in {} batches arrived; the rows are discarded",
             record.row_count, record.batch_count, arrived.row_count, arrived.batch_count
         ))),
         (EndOfStream::IsEnough, None) => Ok(()),
         (EndOfStream::NeedsEndRecord, None) => Err(Error::invalid_command(format!(
-            "the stream ended after {} rows without its end record, as it does when the sender fails or \
-             is cancelled; nothing of this stream is kept",
+            "the stream ended after {} rows without its end record, as when the client fails; the rows are discarded",
             arrived.row_count
         ))),
     }

@@ -83,8 +83,9 @@ impl Writer {
     async fn begin_named(&self, write_id: &str, request: &Begin<'_>) -> Result<WriteStatus> {
         if write_id.starts_with(STREAM_PREFIX) {
             return Err(Error::invalid_command(format!(
-                "write ids that begin with {STREAM_PREFIX} are the server's own; use another"
-            )));
+                "write ids that begin with {STREAM_PREFIX} are reserved for the server"
+            ))
+            .with_hint("use another write id"));
         }
         let transaction = self.begin_control().await?;
         ensure_schema(&transaction).await?;
@@ -149,7 +150,8 @@ impl Writer {
                 true => error,
                 false => unsettled(
                     error,
-                    "it is not known whether the write has begun; begin it again",
+                    "it is not known whether the write has begun",
+                    "begin it again",
                 ),
             }
         })?;
@@ -162,9 +164,8 @@ impl Writer {
             } else {
                 &format!(": {}", write.reason)
             };
-            return Err(Error::conflict(format!(
-                "write {write_id:?} was aborted{reason}; use a new write id"
-            )));
+            return Err(Error::conflict(format!("the write was aborted{reason}"))
+                .with_hint("use a new write id"));
         }
         let differs = match (
             write.spec == fingerprint,
@@ -177,9 +178,10 @@ impl Writer {
             (false, _) => "another table, mode or options",
             (true, false) => "data with other columns",
         };
-        Err(Error::already_exists(format!(
-            "write id {write_id:?} was used for {differs}; use a new write id"
-        )))
+        Err(
+            Error::already_exists(format!("the write id was used for {differs}"))
+                .with_hint("use a new write id"),
+        )
     }
 
     /// Makes an open write that another driver began one of this driver, or of none.
@@ -218,7 +220,7 @@ impl Writer {
         let found = find_write(&transaction, write_id).await?;
         if found.is_some_and(|write| !self.caller.owns(write.principal.as_deref())) {
             transaction.rollback().await;
-            return Err(unknown(write_id));
+            return Err(unknown().with_write_id(write_id));
         }
         abort(&transaction, write_id, self.caller.name(), reason).await?;
         let doubt = finish(transaction, Opening::New).await?;
@@ -226,14 +228,16 @@ impl Writer {
             self.finish_commit(write_id).await?;
             self.status(write_id).await
         };
-        let not_known = "it is not known how the write ended; abort it again";
+        let not_known = "it is not known how the write ended";
+        let hint = "abort it again";
         let status = found.await.map_err(|error| {
-            let error = unsettled(error, not_known);
+            let error = unsettled(error, not_known, hint);
             error.with_write_id(write_id)
         })?;
         if status.state == WriteState::Open {
             let doubt = doubt.unwrap_or_else(|| Error::unavailable("PostgreSQL lost the abort"));
-            return Err(doubt.into_retryable(not_known).with_write_id(write_id));
+            let doubt = doubt.into_retryable(not_known).with_hint(hint);
+            return Err(doubt.with_write_id(write_id));
         }
         self.clean_up(write_id).await;
         Ok(status)
@@ -252,9 +256,11 @@ impl Writer {
         let write = match find_write(&transaction, write_id).await {
             Ok(write) => write
                 .filter(|write| self.caller.owns(write.principal.as_deref()))
-                .ok_or_else(|| unknown(write_id))?,
-            // No ledger: nobody has begun anything here.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(unknown(write_id)),
+                .ok_or_else(|| unknown().with_write_id(write_id))?,
+            // Without a ledger no write was ever begun.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(unknown().with_write_id(write_id));
+            }
             Err(error) => return Err(error),
         };
         let status = status_of(&transaction, &write).await?;
@@ -263,10 +269,9 @@ impl Writer {
     }
 }
 
-/// Of a write that was never begun, and of one that is another's.
-fn unknown(write_id: &str) -> Error {
-    Error::not_found(format!("there is no write {write_id:?}; begin it first"))
-        .with_write_id(write_id)
+/// The error about a write that was never begun, or that belongs to another principal.
+pub(super) fn unknown() -> Error {
+    Error::not_found("no such write was begun").with_hint("begin it first")
 }
 
 async fn status_of(transaction: &Transaction, write: &LedgerWrite) -> Result<WriteStatus> {

@@ -289,10 +289,11 @@ impl Writer {
             Outcome::RolledBack(error) => Err(error),
             Outcome::Unknown(error) => match self.find_outcome(&xact_id).await {
                 Some(true) => Ok(()),
-                Some(false) => Err(error.into_retryable(
-                    "the connection to PostgreSQL broke during COMMIT, and PostgreSQL has rolled the transaction \
-                     back; nothing of the stream is kept, send it again",
-                )),
+                Some(false) => Err(error
+                    .into_retryable(
+                        "the connection to PostgreSQL broke during COMMIT, and PostgreSQL rolled the transaction back",
+                    )
+                    .with_hint("send the stream again")),
                 None => Err(in_doubt(error)),
             },
         }
@@ -325,16 +326,13 @@ impl Writer {
     }
 }
 
-/// Of a stream whose COMMIT got no answer, now or later. Not retryable: a retry could bring the rows twice.
+/// Wraps the error of a COMMIT whose outcome is unknown. Not retryable: a retry could write the rows twice.
 pub(super) fn in_doubt(error: Error) -> Error {
-    Error::new(
-        ErrorKind::Internal,
-        format!(
-            "the connection to PostgreSQL broke during COMMIT, and PostgreSQL could not be asked for {} whether the \
-             rows are in the table; look there before you write them again",
-            humantime::format_duration(PATIENCE)
-        ),
-    )
+    Error::internal(format!(
+        "the connection to PostgreSQL broke during COMMIT, and PostgreSQL did not report its outcome for {}",
+        humantime::format_duration(PATIENCE)
+    ))
+    .with_hint("look into the table before you write the rows again")
     .with_source(error)
 }
 

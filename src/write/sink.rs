@@ -71,7 +71,7 @@ impl Writer {
             sink.last_batch = last_named_batch(transaction, &prefix).await?;
         }
         let known = sink.clone();
-        admit(&mut sink, batch).map_err(Error::conflict)?;
+        admit(&mut sink, batch)?;
         if sink != known || sink.is_new {
             update_sink(transaction, principal, sink_id, &sink).await?;
         }
@@ -90,8 +90,11 @@ impl Writer {
     }
 }
 
-/// Lets a batch into a sink, which afterwards is that of the batch's query; else says why not and what to do.
-fn admit(sink: &mut Sink, batch: &SinkBatch) -> Result<(), String> {
+/// Lets a batch into a sink, which then belongs to the batch's query.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the sink belongs to another query.
+fn admit(sink: &mut Sink, batch: &SinkBatch) -> Result<()> {
     let SinkBatch {
         sink_id,
         query_id,
@@ -105,48 +108,48 @@ fn admit(sink: &mut Sink, batch: &SinkBatch) -> Result<(), String> {
     // A query runs its last batch again, and no earlier one.
     let goes_back = sink.last_batch.is_some_and(|last| *number < last);
     if sink.past_query_ids.contains(query_id) {
-        return Err(format!(
-            "batch {number} of query {query_id} is refused: query {} took its place in sink {sink_id:?}; \
-             use another sink id for it",
+        return Err(Error::conflict(format!(
+            "query {query_id} of batch {number} was replaced by query {} in sink {sink_id:?}",
             sink.query_id
-        ));
+        ))
+        .with_hint("use another sink id"));
     }
     if query_id.is_empty() && !sink.query_id.is_empty() {
-        return Err(format!(
-            "sink {sink_id:?} belongs to query {}, and the caller of batch {number} does not say which query it \
-             is; use a client that names its query, or another sink id",
+        return Err(Error::conflict(format!(
+            "sink {sink_id:?} belongs to query {}, and batch {number} names no query",
             sink.query_id
-        ));
+        ))
+        .with_hint("use a client that names its query, or another sink id"));
     }
     if *query_id == sink.query_id && !query_id.is_empty() && !sink.is_new {
         return Ok(());
     }
-    let remedy = "keep the checkpoint of the query that wrote before, use another sink id, or set resume to let \
-                  this query take its place";
+    let hint = "keep the checkpoint of the query that wrote before, use another sink id, or set resume to let this \
+                query replace it";
     if *query_id == sink.query_id || sink.query_id.is_empty() {
-        // Numbers alone tell until now.
+        // So far only the numbers of batches tell queries apart.
         if !goes_back {
             sink.query_id.clone_from(query_id);
             return Ok(());
         }
         if query_id.is_empty() || !resume {
-            let remedy = match query_id.is_empty() {
-                true => {
-                    "keep the checkpoint of the query that wrote before, or use another sink id"
-                }
-                false => remedy,
+            let hint = if query_id.is_empty() {
+                "keep the checkpoint of the query that wrote before, or use another sink id"
+            } else {
+                hint
             };
-            return Err(format!(
-                "batch {number} of sink {sink_id:?} is refused: {last}, so that this is another checkpoint than \
-                 before; {remedy}"
-            ));
+            return Err(Error::conflict(format!(
+                "batch {number} of sink {sink_id:?} comes from another checkpoint: {last}"
+            ))
+            .with_hint(hint));
         }
     } else if !resume {
-        return Err(format!(
-            "batch {number} of query {query_id} is refused: sink {sink_id:?} belongs to query {}, of which {last}; \
-             {remedy}",
+        return Err(Error::conflict(format!(
+            "query {query_id} of batch {number} does not own sink {sink_id:?}, which belongs to query {}, of which \
+             {last}",
             sink.query_id
-        ));
+        ))
+        .with_hint(hint));
     }
     if !sink.is_new && !sink.query_id.is_empty() {
         sink.past_query_ids.push(sink.query_id.clone());

@@ -45,23 +45,22 @@ impl Targets {
         let name = match (target, &self.default) {
             ("", Some(default)) => default,
             ("", None) => {
-                return Err(Error::invalid_command(format!(
-                    "the command names no target, and this server has no default; name one of {}",
-                    self.names()
-                )));
+                return Err(Error::invalid_command(
+                    "the command names no target, and this server has no default",
+                )
+                .with_hint(format!("name one of {}", self.names())));
             }
             (name, _) => name,
         };
         let found = self.iter().find(|(found, _)| *found == name);
         found.ok_or_else(|| match self.iter().next() {
-            Some(_) => Error::not_found(format!(
-                "this server has no target {name:?}; it has {}",
-                self.names()
-            )),
+            Some(_) => Error::not_found(format!("this server has no target {name:?}"))
+                .with_hint(format!("name one of {}", self.names())),
             None => Error::permission_denied(format!(
-                "principal {} may not write anything; a grant in the server's configuration would let it",
+                "principal {} may not write to any target",
                 self.caller.name().unwrap_or_default()
-            )),
+            ))
+            .with_hint("add a grant to the server's configuration"),
         })
     }
 

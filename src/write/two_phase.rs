@@ -73,7 +73,7 @@ impl Writer {
             Ok(1) => {}
             Ok(_) => {
                 return Ok(Recorded::No(Error::unavailable(
-                    "PostgreSQL did not keep the prepared transaction; try again",
+                    "PostgreSQL did not keep the prepared transaction",
                 )));
             }
             Err(error) => return Ok(Recorded::No(error)),

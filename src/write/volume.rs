@@ -152,10 +152,10 @@ impl Limit {
         let of_write = self.option.ends_with("_write");
         let of = if of_write { "write" } else { "stream" };
         Error::data_rejected(format!(
-            "the {of} has {count} {what} or more, and {} allows {} in a {of} ({}); send fewer, or let the \
-             server's configuration allow more",
-            self.owner, self.most, self.option
+            "the {of} has {count} {what} or more, and {} allows {} in a {of}",
+            self.owner, self.most
         ))
+        .with_hint(format!("send fewer, or raise {}", self.option))
     }
 }
 
