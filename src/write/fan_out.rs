@@ -288,9 +288,10 @@ async fn begin_write(
 struct Unfinished(Option<(Writer, String)>);
 
 impl Unfinished {
+    /// Aborts the write. Dropping the future changes nothing: a client may leave while its stream fails.
     async fn end(&mut self) {
         if let Some((writer, write_id)) = self.0.take() {
-            abort(writer, write_id).await;
+            tokio::spawn(abort(writer, write_id)).await.ok();
         }
     }
 }

@@ -9,7 +9,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
-use crate::support::{COPIES, Client, Database, Pgflight, Put, Told, batch, wait_until, write};
+use crate::support::{
+    COPIES, Client, Database, Pgflight, Put, Told, batch, metric, wait_until, write,
+};
 
 /// Three connections, soon.
 pub(crate) const SOON: [&str; 4] = ["--fan-out", "3", "--fan-out-after", "1MiB"];
@@ -231,6 +233,42 @@ async fn a_client_that_leaves_in_mid_stream_leaves_nothing() {
         database.text("SELECT state FROM pgflight.write").await,
         "aborted"
     );
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_stream_fails_leaves_nothing() {
+    let options = [&SOON[..], &["--metrics-listen", "127.0.0.1:0"]].concat();
+    let (database, server, _client) = setup(&options).await;
+    let messages = Put::bare(write(spec("t", "MODE_CREATE")), &batches(None)).0;
+    let process = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let address = server.address.clone();
+    let (end, ended) = oneshot::channel::<()>();
+    process.spawn(async move {
+        // Without an end record, the end is a failure.
+        let end = stream::once(ended).flat_map(|_| stream::empty());
+        let messages = stream::iter(messages).chain(end);
+        Client::connect(&address).await.put_stream(messages).await
+    });
+    let three = async || database.text(COPIES).await == "3";
+    wait_until(three, "three COPYs run").await;
+    database
+        .execute("BEGIN; SELECT FROM pgflight.write FOR UPDATE")
+        .await;
+    end.send(()).unwrap();
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waits = async || database.text(waiting).await == "1";
+    wait_until(waits, "the server aborts the write").await;
+    process.shutdown_background();
+    let left = async || metric(&server.monitor, "pgflight_streams_active").await == 0.0;
+    wait_until(left, "the client has left").await;
+    database.execute("COMMIT").await;
+    let clean = async || database.text(LEFT).await == "0";
+    wait_until(clean, "all is cleaned up").await;
 }
 
 /// A stream that makes `t`, has sent its rows by three COPYs, and sends its end when it is told to.
