@@ -1,6 +1,6 @@
 //! What works in a database and what will not, in plain words, with the SQL that fixes it.
 
-use super::writer::Writer;
+use crate::write::writer::Writer;
 use crate::error::{Error, Result};
 use crate::pg::{
     LedgerFacts, LedgerVersion, Pooler, ServerFacts, Table, Transaction, check_swappable,
@@ -110,7 +110,7 @@ impl Writer {
             Ok(Some(table)) => modes(&transaction, &table).await,
             Ok(None) => {
                 let error =
-                    super::permission::missing_table(&transaction, &self.caller, table).await?;
+                    crate::write::plan::permission::missing_table(&transaction, &self.caller, table).await?;
                 Ok(vec![Finding::of(Verdict::Bad, &table.to_string(), &error)])
             }
             Err(error) => Ok(vec![Finding::of(Verdict::Bad, &table.to_string(), &error)]),

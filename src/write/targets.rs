@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::writer::Writer;
+use crate::write::writer::Writer;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 

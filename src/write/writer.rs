@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::fan_out::FanOut;
-use super::liveness::Streaming;
-use super::permission::{find_permitted, missing_table};
-use super::volume::VolumeLimits;
+use crate::write::stream::fan_out::FanOut;
+use crate::write::upkeep::liveness::Streaming;
+use crate::write::plan::permission::{find_permitted, missing_table};
+use crate::write::stream::volume::VolumeLimits;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::Stream;
@@ -22,12 +22,12 @@ use crate::plan::{Relation, TableName};
 /// database answers as well.
 #[derive(Clone)]
 pub struct Writer {
-    pub(super) pool: Pool,
-    pub(super) fan_out: FanOut,
-    pub(super) volume: watch::Sender<VolumeLimits>,
-    pub(super) caller: Caller,
+    pub(crate) pool: Pool,
+    pub(crate) fan_out: FanOut,
+    pub(crate) volume: watch::Sender<VolumeLimits>,
+    pub(crate) caller: Caller,
     /// That of all callers.
-    pub(super) streaming: Streaming,
+    pub(crate) streaming: Streaming,
 }
 
 /// What the ledger holds.
@@ -73,7 +73,7 @@ impl Writer {
     }
 
     /// A transaction that carries no rows, with the role of the caller.
-    pub(super) async fn begin_control(&self) -> Result<Transaction> {
+    pub(crate) async fn begin_control(&self) -> Result<Transaction> {
         let transaction = self.pool.begin_control().await?;
         Ok(transaction.with_role(self.caller.role()))
     }
@@ -85,7 +85,7 @@ impl Writer {
     }
 
     /// A transaction for rows of a write, with the role of the caller.
-    pub(super) async fn begin_data(&self, write: &str, stream: &Stream) -> Result<Transaction> {
+    pub(crate) async fn begin_data(&self, write: &str, stream: &Stream) -> Result<Transaction> {
         let transaction = self.pool.begin_data(write, stream).await?;
         Ok(transaction.with_role(self.caller.role()))
     }

@@ -210,14 +210,14 @@ async fn keys_that_cannot_tell_rows_apart_are_refused_and_change_nothing() {
             "MODE_UPSERT",
             json!({"keys": ["id", "nope"]}),
             &good,
-            "key column nope is not in the data",
+            "the data has no such key column [table public.t, column nope]",
             "SCHEMA_MISMATCH",
         ),
         (
             "MODE_UPSERT",
             json!({"orderBy": "note"}),
             &good,
-            "order_by column note is not in the data",
+            "the data has no such order_by column [table public.t, column note]",
             "SCHEMA_MISMATCH",
         ),
         (
@@ -333,7 +333,7 @@ async fn rows_to_update_or_delete_need_no_more_columns_than_they_name() {
             .expect_err("keys alone"),
     );
     assert!(
-        told.message.contains("nothing to update"),
+        told.message.contains("all columns of the data are keys"),
         "{}",
         told.message
     );
@@ -399,7 +399,7 @@ async fn what_cannot_be_compared_or_has_no_index_of_its_own_is_refused_before_th
             "d",
             "MODE_DELETE_BY_KEY",
             by("doc"),
-            "operator for type json",
+            "cannot be compared, by its type [table public.d, column doc]",
             "SCHEMA_MISMATCH",
         ),
         (
@@ -420,14 +420,14 @@ async fn what_cannot_be_compared_or_has_no_index_of_its_own_is_refused_before_th
             "v",
             "MODE_UPSERT",
             by("id"),
-            "v is a view, which has no unique index",
+            "a view has no unique index [table public.v]",
             "UNSUPPORTED",
         ),
         (
             "v",
             "MODE_INSERT_IF_ABSENT",
             by("id"),
-            "the table behind it",
+            "the table behind the view",
             "UNSUPPORTED",
         ),
     ];

@@ -100,13 +100,13 @@ async fn what_is_refused_makes_no_table() {
             "MODE_UPSERT",
             json!({"keys": ["gone"]}),
             good(),
-            "is not in the data",
+            "column gone",
         ),
         (
             "MODE_UPSERT",
             json!({"orderBy": "gone"}),
             doubled(),
-            "is not in the data",
+            "column gone",
         ),
         (
             "MODE_UPSERT",

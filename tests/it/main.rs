@@ -53,6 +53,7 @@ mod refused_commit;
 mod rejected;
 mod role;
 mod role_in_force;
+mod round_trips;
 mod secrets;
 mod sequences;
 mod server;

@@ -195,9 +195,9 @@ async fn a_column_that_was_altered_in_between_is_not_cast_into() {
     let status = client.commit("w", &[receipt]).await.expect_err("rounding");
     assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
     assert!(
-        status
-            .message()
-            .contains("column n of public.t was changed"),
+        status.message().contains(
+            "was changed or dropped since the write was begun [table public.t, column n,"
+        ),
         "{status}"
     );
     assert_eq!(found(&database).await, "");
@@ -288,7 +288,7 @@ async fn begin_finds_what_would_fail_before_any_row_moves() {
             json!({"table": "t", "mode": "MODE_CREATE"}),
             &rows(&[]),
             Code::AlreadyExists,
-            "already there",
+            "the table already exists [table public.t",
         ),
         (
             json!({"table": "new", "mode": "MODE_CREATE", "tableDefinition": {"columnTypes": {"n": "nonsense"}}}),

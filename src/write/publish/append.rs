@@ -1,20 +1,20 @@
 //! Adds rows to a table that exists.
 
-use super::super::plan::{ExistingPlan, Planner};
+use crate::write::plan::decide::{ExistingPlan, Planner};
 use super::{Commit, Published, staged};
 use crate::error::Result;
 use crate::pg::{TableLock, add_columns};
 use crate::plan::QualifiedName;
 
 /// Locks the table for INSERT, after giving it the columns that it lacks.
-pub(super) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {
+pub(crate) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {
     let table = &plan.table.relation;
     add_columns(planner.transaction, &table.name, &plan.added).await?;
     staged::lock(planner, plan, TableLock::Insert).await
 }
 
 /// Inserts the staged rows.
-pub(super) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Result<Published> {
+pub(crate) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Result<Published> {
     let (target, staging) = staged::open(commit, staging, TableLock::Insert).await?;
     staged::insert(commit, &target, &staging).await
 }

@@ -1,7 +1,7 @@
 //! Makes the table: it is filled under another name, which the commit changes.
 
-use super::super::plan::{MissingPlan, Planner, reject_casts};
-use super::super::record::spec_of;
+use crate::write::plan::decide::{MissingPlan, Planner, reject_casts};
+use crate::write::session::record::spec_of;
 use super::{Commit, Published};
 use crate::error::Result;
 use crate::pg::{
@@ -11,7 +11,7 @@ use crate::pg::{
 use crate::plan::QualifiedName;
 
 /// Makes the table under its other name, and checks that the rows fit it.
-pub(super) async fn begin(
+pub(crate) async fn begin(
     planner: Planner<'_>,
     plan: &MissingPlan,
     shadow: &QualifiedName,
@@ -25,7 +25,7 @@ pub(super) async fn begin(
 }
 
 /// Gives the filled table its name and its primary key.
-pub(super) async fn commit(commit: Commit<'_>, shadow: &QualifiedName) -> Result<Published> {
+pub(crate) async fn commit(commit: Commit<'_>, shadow: &QualifiedName) -> Result<Published> {
     if let Some(lost) = keep_accepted_rows(commit, shadow).await? {
         return Ok(lost);
     }
@@ -46,7 +46,7 @@ pub(super) async fn commit(commit: Commit<'_>, shadow: &QualifiedName) -> Result
 ///
 /// Looking at all rows takes a tenth of the time that copying them took. A stream of the server's own needs no look
 /// where only the table's owner may write: all its attempts count, and the table is logged.
-pub(super) async fn keep_accepted_rows(
+pub(crate) async fn keep_accepted_rows(
     commit: Commit<'_>,
     filled: &QualifiedName,
 ) -> Result<Option<Published>> {

@@ -1,13 +1,13 @@
 //! Replaces all rows of a table by DELETE: readers go on, and the old rows wait for vacuum.
 
-use super::super::plan::{ExistingPlan, Planner};
+use crate::write::plan::decide::{ExistingPlan, Planner};
 use super::{Commit, Published, staged};
 use crate::error::Result;
 use crate::pg::{TableLock, add_columns, delete_all};
 use crate::plan::QualifiedName;
 
 /// Locks the table against writers and deletes all rows.
-pub(super) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {
+pub(crate) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {
     let transaction = planner.transaction;
     add_columns(transaction, &plan.table.relation.name, &plan.added).await?;
     let plan = staged::lock(planner, plan, TableLock::Replace).await?;
@@ -16,7 +16,7 @@ pub(super) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<Exi
 }
 
 /// Deletes the rows of the target and inserts the staged rows.
-pub(super) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Result<Published> {
+pub(crate) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Result<Published> {
     let (target, staging) = staged::open(commit, staging, TableLock::Replace).await?;
     delete_all(commit.transaction, &target.name).await?;
     staged::insert(commit, &target, &staging).await

@@ -1,10 +1,10 @@
 //! Adds rows to a table that exists, each attempt by itself: a commit publishes nothing more.
 
-use super::super::plan::{ExistingPlan, reject_casts};
+use crate::write::plan::decide::{ExistingPlan, reject_casts};
 use crate::error::{Error, Result};
 
 /// Checks that attempts can be copied into the table.
-pub(super) fn begin(plan: &ExistingPlan) -> Result<()> {
+pub(crate) fn begin(plan: &ExistingPlan) -> Result<()> {
     if let Some(obstacle) = &plan.table.copy_obstacle {
         return Err(Error::unsupported(format!(
             "PostgreSQL refuses COPY into the table: {obstacle}"

@@ -1,9 +1,9 @@
 //! Changes the rows of a table by their keys.
 
-use super::super::keyed::find_checked_keys;
-use super::super::plan::{ExistingPlan, MissingPlan, Planner, reject_casts};
-use super::super::record::spec_of;
-use super::super::spec::{KeyedAction, Mode};
+use crate::write::plan::keyed::find_checked_keys;
+use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, reject_casts};
+use crate::write::session::record::spec_of;
+use crate::write::spec::{KeyedAction, Mode};
 use super::{Commit, Published, staged};
 use crate::error::{Error, Result};
 use crate::pg::{
@@ -36,7 +36,7 @@ fn keyed(mode: &Mode) -> Result<(KeyedAction, &[Ident], Option<&Ident>)> {
 /// # Errors
 /// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when another session was faster; any error
 /// that PostgreSQL reports for the columns or keys; as [`reject_casts`] and [`find_checked_keys`].
-pub(in crate::write) async fn make_table(
+pub(crate) async fn make_table(
     planner: Planner<'_>,
     plan: &MissingPlan,
     name: &QualifiedName,
@@ -61,7 +61,7 @@ pub(in crate::write) async fn make_table(
 
 /// Makes the staging table for a target that the commit makes. The target is tried first, under another name and by
 /// the role that will make it, and dropped again.
-pub(super) async fn begin_missing(
+pub(crate) async fn begin_missing(
     planner: Planner<'_>,
     plan: &MissingPlan,
     staging: &QualifiedName,
@@ -77,7 +77,7 @@ pub(super) async fn begin_missing(
 }
 
 /// Merges the staged rows into the target.
-pub(super) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Result<Published> {
+pub(crate) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Result<Published> {
     let (target, staging) = staged::open(commit, staging, TableLock::Insert).await?;
     let Commit {
         transaction,
@@ -105,7 +105,7 @@ pub(super) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Resul
 }
 
 /// Merges the rows that these transactions staged.
-pub(in crate::write) async fn merge_rows(
+pub(crate) async fn merge_rows(
     transaction: &Transaction,
     mode: &Mode,
     (target, staging): (&Relation, &Relation),

@@ -13,10 +13,10 @@ mod swap;
 mod truncate;
 mod two_phase;
 
-pub(super) use self::merge::{make_table, merge_rows};
-use super::chosen::Chosen;
-use super::plan::{ExistingPlan, MissingPlan, Planner, WritePlan};
-use super::spec::{AppendBy, IfExists, Mode, OverwriteWith};
+pub(crate) use self::merge::{make_table, merge_rows};
+use crate::write::session::chosen::Chosen;
+use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, WritePlan};
+use crate::write::spec::{AppendBy, IfExists, Mode, OverwriteWith};
 use crate::error::{Error, Result};
 use crate::pg::{
     LedgerWrite, Publish, Table, Transaction, lock_staging, new_shadow_name, new_staging_name,
@@ -24,7 +24,7 @@ use crate::pg::{
 use crate::plan::QualifiedName;
 
 /// What a commit did.
-pub(super) enum Published {
+pub(crate) enum Published {
     /// The rows are in the target.
     Done,
     /// Fewer rows are staged than were recorded: this many.
@@ -37,18 +37,18 @@ pub(super) enum Published {
 
 /// A commit that publishes the accepted attempts of a write.
 #[derive(Clone, Copy)]
-pub(super) struct Commit<'a> {
-    pub(super) transaction: &'a Transaction,
-    pub(super) write: &'a LedgerWrite,
-    pub(super) target: &'a QualifiedName,
-    pub(super) chosen: &'a Chosen,
+pub(crate) struct Commit<'a> {
+    pub(crate) transaction: &'a Transaction,
+    pub(crate) write: &'a LedgerWrite,
+    pub(crate) target: &'a QualifiedName,
+    pub(crate) chosen: &'a Chosen,
 }
 
 /// How a mode publishes rows into a table that exists; `None` when it leaves the table alone.
 ///
 /// # Errors
 /// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when the mode must make the table.
-pub(super) fn of_existing(mode: &Mode) -> Result<Option<Publish>> {
+pub(crate) fn of_existing(mode: &Mode) -> Result<Option<Publish>> {
     Ok(Some(match mode {
         Mode::Append {
             publish: AppendBy::Direct,
@@ -78,7 +78,7 @@ pub(super) fn of_existing(mode: &Mode) -> Result<Option<Publish>> {
 }
 
 /// The privileges that an overwrite needs, as GRANT names them.
-pub(super) fn privileges_to_overwrite(with: OverwriteWith) -> &'static [&'static str] {
+pub(crate) fn privileges_to_overwrite(with: OverwriteWith) -> &'static [&'static str] {
     match with {
         OverwriteWith::Truncate => &["INSERT", "TRUNCATE"],
         OverwriteWith::Delete => &["INSERT", "DELETE"],
@@ -92,7 +92,7 @@ pub(super) fn privileges_to_overwrite(with: OverwriteWith) -> &'static [&'static
 /// # Errors
 /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) or
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) with the reason.
-pub(super) async fn check_table(
+pub(crate) async fn check_table(
     transaction: &Transaction,
     publish: Publish,
     table: &Table,
@@ -114,7 +114,7 @@ pub(super) async fn check_table(
 ///
 /// # Errors
 /// As [`two_phase::is_possible`].
-pub(super) async fn of_partitions(
+pub(crate) async fn of_partitions(
     transaction: &Transaction,
     mode: &Mode,
     plan: &WritePlan,
@@ -133,7 +133,7 @@ pub(super) async fn of_partitions(
 ///
 /// # Errors
 /// As [`of_partitions`] and [`begin_existing`].
-pub(super) async fn check_plan(
+pub(crate) async fn check_plan(
     transaction: &Transaction,
     mode: &Mode,
     plan: &ExistingPlan,
@@ -157,7 +157,7 @@ pub(super) async fn check_plan(
 ///
 /// # Errors
 /// None in practice: PostgreSQL can hold the name.
-pub(super) fn new_name(publish: Publish, target: &QualifiedName) -> Result<Option<QualifiedName>> {
+pub(crate) fn new_name(publish: Publish, target: &QualifiedName) -> Result<Option<QualifiedName>> {
     Ok(match publish {
         Publish::Nothing | Publish::Direct => None,
         Publish::Create | Publish::Swap => Some(new_shadow_name(target)?),
@@ -174,7 +174,7 @@ pub(super) fn new_name(publish: Publish, target: &QualifiedName) -> Result<Optio
 ///
 /// # Errors
 /// Any reason why the rows could not be published.
-pub(super) async fn begin_existing(
+pub(crate) async fn begin_existing(
     planner: Planner<'_>,
     publish: Publish,
     plan: &ExistingPlan,
@@ -201,7 +201,7 @@ pub(super) async fn begin_existing(
 ///
 /// # Errors
 /// As [`begin_existing`].
-pub(super) async fn begin_missing(
+pub(crate) async fn begin_missing(
     planner: Planner<'_>,
     plan: &MissingPlan,
     staging: Option<&QualifiedName>,
@@ -217,7 +217,7 @@ pub(super) async fn begin_missing(
 ///
 /// # Errors
 /// Any error that PostgreSQL reports; as [`Planner::decide_again`] when the table has changed meanwhile.
-pub(super) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {
+pub(crate) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {
     match plan.publish {
         Publish::Truncate => truncate::open(planner, plan).await,
         Publish::Delete => delete::open(planner, plan).await,
@@ -237,7 +237,7 @@ pub(super) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<Exi
 /// # Errors
 /// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the target has changed since begin; any error that
 /// PostgreSQL reports.
-pub(super) async fn commit(
+pub(crate) async fn commit(
     transaction: &Transaction,
     write: &LedgerWrite,
     chosen: &Chosen,

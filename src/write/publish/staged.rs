@@ -1,10 +1,10 @@
 //! What the methods share whose rows wait in a staging table.
 
-use super::super::evolution::check_not_cast;
-use super::super::plan::{ExistingPlan, Planner};
-use super::super::record::spec_of;
-use super::super::spec::SchemaEvolution;
-use super::super::target::lock_target;
+use crate::write::plan::evolution::check_not_cast;
+use crate::write::plan::decide::{ExistingPlan, Planner};
+use crate::write::session::record::spec_of;
+use crate::write::spec::SchemaEvolution;
+use crate::write::session::target::lock_target;
 use super::{Commit, Published};
 use crate::error::{Error, Result};
 use crate::pg::{
@@ -15,7 +15,7 @@ use crate::pg::{
 use crate::plan::{QualifiedName, Relation, is_cast};
 
 /// Makes the staging table for a target that exists.
-pub(super) async fn begin(
+pub(crate) async fn begin(
     transaction: &Transaction,
     plan: &ExistingPlan,
     staging: &QualifiedName,
@@ -29,7 +29,7 @@ pub(super) async fn begin(
 }
 
 /// Locks the table of one stream, and decides again when it has changed since the plan was made.
-pub(super) async fn lock(
+pub(crate) async fn lock(
     planner: Planner<'_>,
     plan: ExistingPlan,
     lock: TableLock,
@@ -47,7 +47,7 @@ pub(super) async fn lock(
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the target has changed since begin.
-pub(super) async fn open(
+pub(crate) async fn open(
     commit: Commit<'_>,
     staging: &QualifiedName,
     lock: TableLock,
@@ -85,7 +85,7 @@ pub(super) async fn open(
 }
 
 /// Inserts the accepted rows into the target.
-pub(super) async fn insert(
+pub(crate) async fn insert(
     commit: Commit<'_>,
     target: &Relation,
     staging: &Relation,

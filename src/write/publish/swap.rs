@@ -1,18 +1,18 @@
 //! Replaces a table by a twin that was filled beside it: readers wait for a moment.
 
-use super::super::plan::{ExistingPlan, reject_casts};
+use crate::write::plan::decide::{ExistingPlan, reject_casts};
 use super::{Commit, Published, create};
 use crate::error::Result;
 use crate::pg::{Table, Transaction, check_swappable, create_twin, swap_in};
 use crate::plan::QualifiedName;
 
 /// Checks that a twin can take the table's place.
-pub(super) async fn check(transaction: &Transaction, table: &Table) -> Result<()> {
+pub(crate) async fn check(transaction: &Transaction, table: &Table) -> Result<()> {
     check_swappable(transaction, table).await
 }
 
 /// Makes the twin, in the role that fills it.
-pub(super) async fn begin(
+pub(crate) async fn begin(
     transaction: &Transaction,
     plan: &ExistingPlan,
     twin: &QualifiedName,
@@ -23,7 +23,7 @@ pub(super) async fn begin(
 }
 
 /// Puts the twin in the target's place.
-pub(super) async fn commit(commit: Commit<'_>, twin: &QualifiedName) -> Result<Published> {
+pub(crate) async fn commit(commit: Commit<'_>, twin: &QualifiedName) -> Result<Published> {
     if let Some(lost) = create::keep_accepted_rows(commit, twin).await? {
         return Ok(lost);
     }

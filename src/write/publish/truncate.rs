@@ -1,13 +1,13 @@
 //! Replaces all rows of a table by TRUNCATE: fast, and readers wait until the commit.
 
-use super::super::plan::{ExistingPlan, Planner};
+use crate::write::plan::decide::{ExistingPlan, Planner};
 use super::{Commit, Published, staged};
 use crate::error::{Error, Result};
 use crate::pg::{Table, TableLock, add_columns, truncate};
 use crate::plan::QualifiedName;
 
 /// Rejects a view, which cannot be truncated.
-pub(super) fn check(table: &Table) -> Result<()> {
+pub(crate) fn check(table: &Table) -> Result<()> {
     if table.is_view {
         return Err(Error::unsupported("PostgreSQL cannot truncate a view")
             .with_hint("overwrite with delete"));
@@ -16,7 +16,7 @@ pub(super) fn check(table: &Table) -> Result<()> {
 }
 
 /// Locks the table and truncates it.
-pub(super) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {
+pub(crate) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {
     let transaction = planner.transaction;
     add_columns(transaction, &plan.table.relation.name, &plan.added).await?;
     let plan = staged::lock(planner, plan, TableLock::Truncate).await?;
@@ -25,7 +25,7 @@ pub(super) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<Exi
 }
 
 /// Truncates the target and inserts the staged rows.
-pub(super) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Result<Published> {
+pub(crate) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Result<Published> {
     let (target, staging) = staged::open(commit, staging, TableLock::Truncate).await?;
     truncate(commit.transaction, &target.name).await?;
     staged::insert(commit, &target, &staging).await

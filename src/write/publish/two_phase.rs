@@ -1,7 +1,7 @@
 //! Adds rows to a table that exists by prepared transactions, one for each attempt.
 
-use super::super::plan::{ExistingPlan, reject_casts};
-use super::super::spec::{AppendBy, Mode};
+use crate::write::plan::decide::{ExistingPlan, reject_casts};
+use crate::write::spec::{AppendBy, Mode};
 use super::{Commit, Published, append};
 use crate::error::{Error, Result};
 use crate::pg::{Publish, Transaction, check_can_end, count_prepared, two_phase_obstacle};
@@ -12,7 +12,7 @@ use crate::plan::QualifiedName;
 /// # Errors
 /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) or
 /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when they must and cannot.
-pub(super) async fn is_possible(
+pub(crate) async fn is_possible(
     transaction: &Transaction,
     mode: &Mode,
     plan: &ExistingPlan,
@@ -53,7 +53,7 @@ async fn check(transaction: &Transaction, plan: &ExistingPlan) -> Result<()> {
 
 /// Checks that all prepared transactions exist, and inserts the rows of the attempts that were staged. The prepared
 /// transactions are committed once the ledger holds the decision.
-pub(super) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Result<Published> {
+pub(crate) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Result<Published> {
     let Commit {
         transaction,
         chosen,

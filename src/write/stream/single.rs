@@ -8,14 +8,14 @@ use futures_util::Stream;
 use futures_util::future::try_join;
 use tokio::time::Instant;
 
-use super::fan_out::{FirstLane, NewTable, new_stream_id};
-use super::lanes::{Lane, Lanes, Loaded};
-use super::pipeline::{self, BatchSource, Incoming, Progress, StreamMessage};
-use super::plan::{ExistingPlan, Planner, Route, WritePlan, encode_plan, reject_casts};
-use super::publish::{self, make_table, merge_rows};
-use super::spec::{Receipt, WriteSpec};
-use super::volume::Meter;
-use super::writer::Writer;
+use crate::write::stream::fan_out::{FirstLane, NewTable, new_stream_id};
+use crate::write::stream::lanes::{Lane, Lanes, Loaded};
+use crate::write::stream::pipeline::{self, BatchSource, Incoming, Progress, StreamMessage};
+use crate::write::plan::decide::{ExistingPlan, Planner, Route, WritePlan, encode_plan, reject_casts};
+use crate::write::publish::{self, make_table, merge_rows};
+use crate::write::spec::{Receipt, WriteSpec};
+use crate::write::stream::volume::Meter;
+use crate::write::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{self, Activity, Stream as Flow};
 use crate::pg::{
@@ -26,10 +26,10 @@ use crate::pg::{
 use crate::plan::{EncodePlan, QualifiedName, Relation};
 
 /// How long PostgreSQL is asked how a COMMIT ended: as long as it may take to come back.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may take to say so, and the pause before it is asked again.
 const ONE_ANSWER: Duration = Duration::from_secs(5);
-pub(super) const PAUSE: Duration = Duration::from_millis(500);
+pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 
 impl Writer {
     /// Writes a stream as a whole: when this returns `Ok`, all its rows are committed; when it
@@ -327,7 +327,7 @@ impl Writer {
 }
 
 /// Wraps the error of a COMMIT whose outcome is unknown. Not retryable: a retry could write the rows twice.
-pub(super) fn in_doubt(error: Error) -> Error {
+pub(crate) fn in_doubt(error: Error) -> Error {
     Error::internal(format!(
         "the connection to PostgreSQL broke during COMMIT, and PostgreSQL did not report its outcome for {}",
         humantime::format_duration(PATIENCE)

@@ -1,6 +1,6 @@
 //! How much a stream and a write may hold: looked at before a byte goes to PostgreSQL.
 
-use super::writer::Writer;
+use crate::write::writer::Writer;
 use crate::auth::Volume;
 use crate::error::{Error, Result};
 use crate::pg::{Attempt, Transaction, lock_recorded_volume, recorded_volume};
@@ -48,7 +48,7 @@ struct Limit {
 
 /// Counts a stream, and refuses what is over a limit.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     rows: Option<Limit>,
     bytes: Option<Limit>,
     max_expansion: u32,
@@ -102,7 +102,7 @@ impl Meter {
     ///
     /// # Errors
     /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) when they are over a limit.
-    pub(super) fn batch(&mut self, row_count: usize, size: Size) -> Result<()> {
+    pub(crate) fn batch(&mut self, row_count: usize, size: Size) -> Result<()> {
         self.row_count += u64::try_from(row_count).unwrap_or(u64::MAX);
         check(self.rows.as_ref(), self.row_count, "rows")?;
         self.brought = self.brought.saturating_add(size.brought);
@@ -113,7 +113,7 @@ impl Meter {
     ///
     /// # Errors
     /// As [`Meter::batch`].
-    pub(super) fn bytes(&mut self, byte_count: usize) -> Result<()> {
+    pub(crate) fn bytes(&mut self, byte_count: usize) -> Result<()> {
         self.byte_count += u64::try_from(byte_count).unwrap_or(u64::MAX);
         check(self.bytes.as_ref(), self.byte_count, "bytes")?;
         self.check_expansion(self.byte_count)
@@ -161,7 +161,7 @@ impl Limit {
 
 impl Writer {
     /// The meter of a stream that is a write of its own.
-    pub(super) fn meter(&self) -> Meter {
+    pub(crate) fn meter(&self) -> Meter {
         self.meter_beside((0, 0))
     }
 
@@ -169,7 +169,7 @@ impl Writer {
     ///
     /// # Errors
     /// What PostgreSQL said.
-    pub(super) async fn attempt_meter(&self, write_id: &str) -> Result<Meter> {
+    pub(crate) async fn attempt_meter(&self, write_id: &str) -> Result<Meter> {
         if !self.limits_writes() {
             return Ok(self.meter());
         }
@@ -185,7 +185,7 @@ impl Writer {
     /// # Errors
     /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) when it has not; else what PostgreSQL
     /// said.
-    pub(super) async fn check_room(
+    pub(crate) async fn check_room(
         &self,
         transaction: &Transaction,
         write_id: &str,

@@ -2,13 +2,13 @@
 
 use arrow_schema::Schema;
 
-use super::outcome::{check_not_a_stream, prepared_lost, unsettled};
-use super::plan::{Planner, WritePlan};
-use super::publish;
-use super::record::{columns_of, fingerprint, spec_of};
-use super::sink::{Located, Named};
-use super::spec::{Mode, WriteSpec};
-use super::writer::Writer;
+use crate::write::session::outcome::{check_not_a_stream, prepared_lost, unsettled};
+use crate::write::plan::decide::{Planner, WritePlan};
+use crate::write::publish;
+use crate::write::session::record::{columns_of, fingerprint, spec_of};
+use crate::write::session::sink::{Located, Named};
+use crate::write::spec::{Mode, WriteSpec};
+use crate::write::writer::Writer;
 use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
@@ -251,7 +251,7 @@ impl Writer {
         Ok(self.find_status(write_id).await?.1)
     }
 
-    pub(super) async fn find_status(&self, write_id: &str) -> Result<(LedgerWrite, WriteStatus)> {
+    pub(crate) async fn find_status(&self, write_id: &str) -> Result<(LedgerWrite, WriteStatus)> {
         let transaction = self.pool.begin_look().await?;
         let write = match find_write(&transaction, write_id).await {
             Ok(write) => write
@@ -270,7 +270,7 @@ impl Writer {
 }
 
 /// The error about a write that was never begun, or that belongs to another principal.
-pub(super) fn unknown() -> Error {
+pub(crate) fn unknown() -> Error {
     Error::not_found("no such write was begun").with_hint("begin it first")
 }
 
@@ -331,7 +331,7 @@ fn forgotten(write_id: String, request: &Begin<'_>) -> WriteStatus {
 }
 
 /// Whether this call made the write, or another one was faster.
-pub(super) enum Opening {
+pub(crate) enum Opening {
     New,
     Lost,
 }

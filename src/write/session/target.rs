@@ -8,7 +8,7 @@ use crate::plan::{QualifiedName, Relation};
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when it is another one by now.
-pub(super) async fn lock_target(
+pub(crate) async fn lock_target(
     transaction: &Transaction,
     write: &LedgerWrite,
     name: &QualifiedName,

@@ -2,7 +2,7 @@
 
 use arrow_schema::{DataType, Schema};
 
-use super::spec::WriteSpec;
+use crate::write::spec::WriteSpec;
 use crate::error::{Error, Result};
 use crate::pg::LedgerWrite;
 
@@ -10,7 +10,7 @@ use crate::pg::LedgerWrite;
 ///
 /// # Errors
 /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) for the spec of another version.
-pub(super) fn spec_of(write: &LedgerWrite) -> Result<WriteSpec> {
+pub(crate) fn spec_of(write: &LedgerWrite) -> Result<WriteSpec> {
     serde_json::from_str(&write.spec).map_err(|error| {
         Error::internal("the ledger holds a spec that this server does not understand")
             .with_hint("a newer server began the write: update this one")
@@ -20,7 +20,7 @@ pub(super) fn spec_of(write: &LedgerWrite) -> Result<WriteSpec> {
 
 /// The names and types of the columns. Zones of timestamps are left out: they are labels of the client's session,
 /// and the values are instants.
-pub(super) fn columns_of(schema: &Schema) -> String {
+pub(crate) fn columns_of(schema: &Schema) -> String {
     let columns = schema.fields().iter().map(|field| {
         let mut data_type = field.data_type().clone();
         if let DataType::Timestamp(_, zone @ Some(_)) = &mut data_type {
@@ -35,7 +35,7 @@ pub(super) fn columns_of(schema: &Schema) -> String {
 ///
 /// # Errors
 /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) in no known case.
-pub(super) fn fingerprint(spec: &WriteSpec) -> Result<String> {
+pub(crate) fn fingerprint(spec: &WriteSpec) -> Result<String> {
     serde_json::to_string(spec)
         .map_err(|error| Error::internal("cannot record the spec").with_source(error))
 }

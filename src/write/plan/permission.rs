@@ -1,7 +1,7 @@
 //! What the caller may do, asked wherever a write meets its table.
 
-use super::record::spec_of;
-use super::spec::{SchemaEvolution, WriteSpec};
+use crate::write::session::record::spec_of;
+use crate::write::spec::{SchemaEvolution, WriteSpec};
 use crate::auth::{Caller, WriteMode};
 use crate::error::{Error, Result};
 use crate::pg::{LedgerWrite, Table, Transaction, find_table, qualify, similar_relations};
@@ -12,7 +12,7 @@ use crate::plan::{QualifiedName, TableName};
 /// # Errors
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for a name under which the
 /// caller could not write anything, whether there is a table or not; else as [`find_table`].
-pub(super) async fn find_permitted(
+pub(crate) async fn find_permitted(
     transaction: &Transaction,
     caller: &Caller,
     table: &TableName,
@@ -33,7 +33,7 @@ pub(super) async fn find_permitted(
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub(super) async fn missing_table(
+pub(crate) async fn missing_table(
     transaction: &Transaction,
     caller: &Caller,
     table: &TableName,
@@ -57,7 +57,7 @@ pub(super) async fn missing_table(
 ///
 /// # Errors
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied).
-pub(super) fn check_existing(
+pub(crate) fn check_existing(
     caller: &Caller,
     spec: &WriteSpec,
     table: &QualifiedName,
@@ -73,7 +73,7 @@ pub(super) fn check_existing(
 ///
 /// # Errors
 /// As [`check_existing`].
-pub(super) fn check_new(caller: &Caller, spec: &WriteSpec, table: &QualifiedName) -> Result<()> {
+pub(crate) fn check_new(caller: &Caller, spec: &WriteSpec, table: &QualifiedName) -> Result<()> {
     caller.check(table, WriteMode::Create)?;
     caller.check(table, spec.mode.write_mode())
 }
@@ -83,7 +83,7 @@ pub(super) fn check_new(caller: &Caller, spec: &WriteSpec, table: &QualifiedName
 ///
 /// # Errors
 /// As [`check_existing`].
-pub(super) fn check_still(caller: &Caller, write: &LedgerWrite) -> Result<()> {
+pub(crate) fn check_still(caller: &Caller, write: &LedgerWrite) -> Result<()> {
     match &write.target {
         Some(target) => caller.check(target, spec_of(write)?.mode.write_mode()),
         None => Ok(()),

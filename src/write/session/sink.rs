@@ -3,7 +3,7 @@
 //! A new checkpoint counts its batches from 0 again. The ledger keeps for each sink the query that writes to it
 //! and its last batch, so that such a batch is refused rather than taken for one that was written before.
 
-use super::writer::Writer;
+use crate::write::writer::Writer;
 use crate::error::{Error, Result};
 use crate::pg::{
     BatchPlace, Sink, Transaction, find_write, last_named_batch, lock_sink, name_of_batch,
@@ -45,7 +45,7 @@ impl SinkBatch {
 }
 
 /// The write that a batch is.
-pub(super) enum Located {
+pub(crate) enum Located {
     /// Of this id of the ledger, begun or to be begun.
     Write(String, BatchPlace),
     /// It was committed, and the ledger does not keep it any more.
@@ -58,7 +58,7 @@ impl Writer {
     /// # Errors
     /// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the batch is of another query than those
     /// before it; else what PostgreSQL said.
-    pub(super) async fn locate(
+    pub(crate) async fn locate(
         &self,
         transaction: &Transaction,
         batch: &SinkBatch,

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use arrow_schema::Schema;
 
-use super::evolution::{columns_to_add, extend_relation, written_schema};
-use super::keyed::find_checked_keys;
-use super::permission::{check_existing, check_new, find_permitted, missing_table};
-use super::publish;
-use super::spec::{IfExists, KeyedAction, Mode, SchemaEvolution, WriteSpec};
+use crate::write::plan::evolution::{columns_to_add, extend_relation, written_schema};
+use crate::write::plan::keyed::find_checked_keys;
+use crate::write::plan::permission::{check_existing, check_new, find_permitted, missing_table};
+use crate::write::publish;
+use crate::write::spec::{IfExists, KeyedAction, Mode, SchemaEvolution, WriteSpec};
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::{Activity, Stream};
@@ -18,18 +18,18 @@ use crate::plan::{EncodePlan, QualifiedName, Relation};
 
 /// Everything that decides a write.
 #[derive(Clone, Copy)]
-pub(super) struct Planner<'a> {
-    pub(super) transaction: &'a Transaction,
-    pub(super) caller: &'a Caller,
-    pub(super) spec: &'a WriteSpec,
+pub(crate) struct Planner<'a> {
+    pub(crate) transaction: &'a Transaction,
+    pub(crate) caller: &'a Caller,
+    pub(crate) spec: &'a WriteSpec,
     /// The schema of the rows.
-    pub(super) schema: &'a Schema,
+    pub(crate) schema: &'a Schema,
     /// The stream that waits for the plan, if one does: its clock counts the time.
-    pub(super) stream: Option<&'a Stream>,
+    pub(crate) stream: Option<&'a Stream>,
 }
 
 /// What a write finds, and what it will do.
-pub(super) enum WritePlan {
+pub(crate) enum WritePlan {
     /// The table exists.
     Existing(ExistingPlan),
     /// The write makes the table.
@@ -39,21 +39,21 @@ pub(super) enum WritePlan {
 }
 
 /// How a write fills a table that exists.
-pub(super) struct ExistingPlan {
+pub(crate) struct ExistingPlan {
     /// The table, with the columns that the write adds.
-    pub(super) table: Table,
+    pub(crate) table: Table,
     /// The columns that the write adds.
-    pub(super) added: Vec<ColumnDefinition>,
+    pub(crate) added: Vec<ColumnDefinition>,
     /// How the rows are published.
-    pub(super) publish: Publish,
+    pub(crate) publish: Publish,
     /// How the rows are encoded.
-    pub(super) encode: EncodePlan,
+    pub(crate) encode: EncodePlan,
     /// How rows with the same keys are found, in keyed modes.
-    pub(super) keys: Option<Keys>,
+    pub(crate) keys: Option<Keys>,
 }
 
 /// What a write finds.
-pub(super) enum Found {
+pub(crate) enum Found {
     /// The table exists, and the write fills it.
     Existing(Target),
     /// The write makes the table.
@@ -63,28 +63,28 @@ pub(super) enum Found {
 }
 
 /// A table that a write fills.
-pub(super) struct Target {
+pub(crate) struct Target {
     /// The table, with the columns that the write adds.
-    pub(super) table: Table,
+    pub(crate) table: Table,
     /// The columns that the write adds.
-    pub(super) added: Vec<ColumnDefinition>,
+    pub(crate) added: Vec<ColumnDefinition>,
     /// How the rows are published.
-    pub(super) publish: Publish,
+    pub(crate) publish: Publish,
 }
 
 /// How a write makes a table.
-pub(super) struct MissingPlan {
+pub(crate) struct MissingPlan {
     /// Its name.
-    pub(super) name: QualifiedName,
+    pub(crate) name: QualifiedName,
     /// Its columns.
-    pub(super) columns: Vec<ColumnDefinition>,
+    pub(crate) columns: Vec<ColumnDefinition>,
     /// How the rows are published.
-    pub(super) publish: Publish,
+    pub(crate) publish: Publish,
 }
 
 /// How the rows of one stream reach a table that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Route {
+pub(crate) enum Route {
     /// They are copied into the table.
     Direct,
     /// They are copied into a temporary table, from which INSERT or a merge takes them.
@@ -95,7 +95,7 @@ pub(super) enum Route {
 
 impl ExistingPlan {
     /// How the rows of one stream reach the table.
-    pub(super) fn route(&self) -> Route {
+    pub(crate) fn route(&self) -> Route {
         match self.publish {
             Publish::Merge => Route::Temporary,
             Publish::Swap => Route::Twin,
@@ -127,7 +127,7 @@ impl Planner<'_> {
     /// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when the mode rules out what was found;
     /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the rows do not fit the table, or
     /// no table can be made from their schema.
-    pub(super) async fn decide(self) -> Result<WritePlan> {
+    pub(crate) async fn decide(self) -> Result<WritePlan> {
         Ok(match self.find().await? {
             Found::Existing(target) => WritePlan::Existing(self.plan(target).await?),
             Found::Missing(plan) => WritePlan::Missing(plan),
@@ -139,7 +139,7 @@ impl Planner<'_> {
     ///
     /// # Errors
     /// As [`Planner::decide`], but for the rows.
-    pub(super) async fn find(self) -> Result<Found> {
+    pub(crate) async fn find(self) -> Result<Found> {
         let Self {
             transaction,
             caller,
@@ -160,7 +160,7 @@ impl Planner<'_> {
     ///
     /// # Errors
     /// As [`Planner::decide`].
-    pub(super) async fn decide_again(self, table: Table) -> Result<ExistingPlan> {
+    pub(crate) async fn decide_again(self, table: Table) -> Result<ExistingPlan> {
         match self.find_existing(table).await? {
             Found::Existing(target) => self.plan(target).await,
             Found::Missing(_) | Found::LeaveAlone(_) => {
@@ -197,7 +197,7 @@ impl Planner<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the rows do not fit the table.
-    pub(super) async fn plan(self, target: Target) -> Result<ExistingPlan> {
+    pub(crate) async fn plan(self, target: Target) -> Result<ExistingPlan> {
         let Target {
             table,
             added,
@@ -260,7 +260,7 @@ impl Planner<'_> {
     ///
     /// # Errors
     /// As [`encode_plan`].
-    pub(super) fn encode(&self, relation: &Relation) -> Result<EncodePlan> {
+    pub(crate) fn encode(&self, relation: &Relation) -> Result<EncodePlan> {
         let plan = || encode_plan(self.spec, self.schema, relation);
         let plan = match self.stream {
             Some(stream) => stream.work(Activity::Plan, plan),
@@ -307,7 +307,7 @@ fn needed_privileges(mode: &Mode) -> &'static [&'static str] {
 ///
 /// # Errors
 /// As [`EncodePlan::with_conversions`].
-pub(super) fn encode_plan(
+pub(crate) fn encode_plan(
     spec: &WriteSpec,
     schema: &Schema,
     relation: &Relation,
@@ -343,7 +343,7 @@ pub(super) fn encode_plan(
 ///
 /// # Errors
 /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch), naming the column.
-pub(super) fn reject_casts(plan: &EncodePlan) -> Result<()> {
+pub(crate) fn reject_casts(plan: &EncodePlan) -> Result<()> {
     match plan.first_cast() {
         None => Ok(()),
         Some(column) => Err(Error::schema_mismatch(format!(

@@ -2,8 +2,8 @@
 
 use futures_util::{Stream, StreamExt};
 
-use super::lanes::{Lane, Lanes, Loaded};
-use super::volume::{Meter, Size};
+use crate::write::stream::lanes::{Lane, Lanes, Loaded};
+use crate::write::stream::volume::{Meter, Size};
 use crate::encode::{BatchEncoder, Chunks};
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
@@ -14,7 +14,7 @@ use arrow_schema::ArrowError;
 
 /// Bytes of one CopyData message: large enough that per-message costs vanish, small enough that
 /// what is buffered between here and the socket stays below a megabyte.
-pub(super) const CHUNK_BYTES: usize = 256 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 
 /// What a stream brings after its schema.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub enum EndOfStream {
 ///
 /// # Errors
 /// As [`BatchSource::copy_batches`].
-pub(super) async fn load<S>(
+pub(crate) async fn load<S>(
     plan: &EncodePlan,
     incoming: Incoming<'_, S>,
     meter: Meter,
@@ -68,7 +68,7 @@ where
 
 /// How far a stream was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// To its end, which was right.
     All,
     /// As far as was asked for.
@@ -101,7 +101,7 @@ where
     ///
     /// # Errors
     /// What the stream had to say.
-    pub(super) async fn drain(mut self) -> Result<()> {
+    pub(crate) async fn drain(mut self) -> Result<()> {
         if self.tell_ready.is_some() {
             return Ok(());
         }
@@ -114,7 +114,7 @@ where
 }
 
 /// A stream of batches on its way into COPY.
-pub(super) struct BatchSource<'a, S> {
+pub(crate) struct BatchSource<'a, S> {
     plan: &'a EncodePlan,
     incoming: Incoming<'a, S>,
     /// What it may hold.
@@ -129,7 +129,7 @@ where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
     /// Nothing is read yet.
-    pub(super) fn new(plan: &'a EncodePlan, incoming: Incoming<'a, S>, meter: Meter) -> Self {
+    pub(crate) fn new(plan: &'a EncodePlan, incoming: Incoming<'a, S>, meter: Meter) -> Self {
         Self {
             plan,
             incoming,
@@ -144,7 +144,7 @@ where
     }
 
     /// By which it is encoded.
-    pub(super) fn plan(&self) -> &'a EncodePlan {
+    pub(crate) fn plan(&self) -> &'a EncodePlan {
         self.plan
     }
 
@@ -156,7 +156,7 @@ where
     /// end record is missing or differs from what arrived.
     ///
     /// [`ErrorKind::InvalidCommand`]: crate::error::ErrorKind::InvalidCommand
-    pub(super) async fn copy_batches(
+    pub(crate) async fn copy_batches(
         &mut self,
         lanes: &mut Lanes,
         enough: u64,

@@ -2,8 +2,8 @@
 
 use arrow_schema::Schema;
 
-use super::evolution::written_schema;
-use super::spec::{KeyedAction, Mode, WriteSpec};
+use crate::write::plan::evolution::written_schema;
+use crate::write::spec::{KeyedAction, Mode, WriteSpec};
 use crate::error::{Error, Result};
 use crate::pg::{Keys, Table, Transaction, find_keys};
 use crate::plan::{EncodePlan, FieldPlan, Ident, Relation};
@@ -13,7 +13,7 @@ use crate::plan::{EncodePlan, FieldPlan, Ident, Relation};
 /// # Errors
 /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the data lacks a key, when the values
 /// of one cannot be compared, or when the table lacks the unique index that ON CONFLICT needs.
-pub(super) async fn find_checked_keys(
+pub(crate) async fn find_checked_keys(
     transaction: &Transaction,
     spec: &WriteSpec,
     schema: &Schema,

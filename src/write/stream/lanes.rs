@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures_util::future::{select_all, try_join_all};
 
-use super::pipeline::CHUNK_BYTES;
+use crate::write::stream::pipeline::CHUNK_BYTES;
 use crate::encode::format;
 use crate::error::{Error, Result};
 use crate::pg::{CopySink, Transaction};
@@ -18,7 +18,7 @@ const REMEMBERED: usize = 256;
 
 /// What went into a COPY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Loaded {
+pub(crate) struct Loaded {
     /// Rows that were sent.
     pub row_count: u64,
     /// Rows that PostgreSQL counted: fewer when a trigger of the table left some out.
@@ -28,7 +28,7 @@ pub(super) struct Loaded {
 }
 
 /// One COPY, each on a connection of its own.
-pub(super) struct Lane {
+pub(crate) struct Lane {
     sink: CopySink,
     row_count: u64,
     row_map: RowMap,
@@ -46,7 +46,7 @@ impl Lane {
     ///
     /// # Errors
     /// What PostgreSQL said.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         transaction: &Transaction,
         table: &QualifiedName,
         plan: &EncodePlan,
@@ -89,7 +89,7 @@ impl Lane {
     ///
     /// # Errors
     /// What PostgreSQL has against any of the rows.
-    pub(super) async fn finish(mut self) -> Result<Loaded> {
+    pub(crate) async fn finish(mut self) -> Result<Loaded> {
         self.ready().await?;
         self.sink.put(Bytes::from_static(&format::TRAILER))?;
         let byte_count = self.sink.byte_count();
@@ -116,7 +116,7 @@ impl RowMap {
 }
 
 /// Dropping them, or a lane of them, without its end fails the COPYs: PostgreSQL then keeps nothing.
-pub(super) struct Lanes {
+pub(crate) struct Lanes {
     lanes: Vec<Lane>,
     /// The lane that had the last chunk.
     last: usize,
@@ -127,12 +127,12 @@ pub(super) struct Lanes {
 
 impl Lanes {
     /// One alone.
-    pub(super) fn one(lane: Lane) -> Self {
+    pub(crate) fn one(lane: Lane) -> Self {
         Self::new(vec![lane])
     }
 
     /// One or more.
-    pub(super) fn new(lanes: Vec<Lane>) -> Self {
+    pub(crate) fn new(lanes: Vec<Lane>) -> Self {
         Self {
             lanes,
             last: 0,
@@ -142,7 +142,7 @@ impl Lanes {
     }
 
     /// Bytes of rows that all of them have had.
-    pub(super) fn byte_count(&self) -> u64 {
+    pub(crate) fn byte_count(&self) -> u64 {
         self.byte_count
     }
 
@@ -150,7 +150,7 @@ impl Lanes {
     ///
     /// # Errors
     /// What PostgreSQL has against the rows of any lane. They are of no further use then.
-    pub(super) async fn send(&mut self, chunk: Bytes, rows: Range<u64>) -> Result<()> {
+    pub(crate) async fn send(&mut self, chunk: Bytes, rows: Range<u64>) -> Result<()> {
         // Small chunks stay together, so that rows of one batch are neighbours in the table.
         if self.lanes.len() > 1 && self.given + chunk.len() > CHUNK_BYTES {
             self.choose().await?;
@@ -163,7 +163,7 @@ impl Lanes {
     }
 
     /// Completes when PostgreSQL has something against a row of any lane, or a connection is gone.
-    pub(super) async fn failed(&mut self) -> Error {
+    pub(crate) async fn failed(&mut self) -> Error {
         match self.lanes.as_mut_slice() {
             [lane] => lane.failed().await,
             lanes => {
@@ -195,7 +195,7 @@ impl Lanes {
     ///
     /// # Errors
     /// What PostgreSQL has against any of the rows.
-    pub(super) async fn finish_one(self) -> Result<Loaded> {
+    pub(crate) async fn finish_one(self) -> Result<Loaded> {
         let loaded = self.finish().await?.pop();
         loaded.ok_or_else(|| Error::internal("a stream has no connection"))
     }
@@ -204,7 +204,7 @@ impl Lanes {
     ///
     /// # Errors
     /// What PostgreSQL has against any of the rows.
-    pub(super) async fn finish(self) -> Result<Vec<Loaded>> {
+    pub(crate) async fn finish(self) -> Result<Vec<Loaded>> {
         try_join_all(self.lanes.into_iter().map(Lane::finish)).await
     }
 }

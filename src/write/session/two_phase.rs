@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::outcome::decided;
-use super::writer::Writer;
+use crate::write::session::outcome::decided;
+use crate::write::writer::Writer;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
@@ -24,7 +24,7 @@ impl Writer {
     /// # Errors
     /// What PostgreSQL said. What is prepared and not recorded is rolled back at once where that is
     /// certain, else when the write ends.
-    pub(super) async fn prepare_attempt(
+    pub(crate) async fn prepare_attempt(
         &self,
         transaction: Transaction,
         write_id: &str,
@@ -102,7 +102,7 @@ impl Writer {
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when something is left to do, by
     /// another call or by the reaper of any server; what the ledger said when it could not be read.
-    pub(super) async fn finish_commit(&self, write_id: &str) -> Result<()> {
+    pub(crate) async fn finish_commit(&self, write_id: &str) -> Result<()> {
         let transaction = self.pool.begin_control().await?;
         let write = find_write(&transaction, write_id).await?;
         transaction.rollback().await;
@@ -150,7 +150,7 @@ impl Writer {
     ///
     /// # Errors
     /// What PostgreSQL said.
-    pub(super) async fn roll_back_prepared(&self, write_id: Option<&str>) -> Result<()> {
+    pub(crate) async fn roll_back_prepared(&self, write_id: Option<&str>) -> Result<()> {
         // What another session is busy with is left to the next round.
         roll_back_prepared(&self.pool.session().await?, write_id)
             .await

@@ -5,8 +5,8 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::reaper::ReaperConfig;
-use super::writer::Writer;
+use crate::write::upkeep::reaper::ReaperConfig;
+use crate::write::writer::Writer;
 use crate::error::Result;
 use crate::pg::{has_schema, hear_driver, hear_driver_again, keep_watch};
 
@@ -18,18 +18,18 @@ pub fn heartbeat_interval(driver_ttl: Duration) -> Duration {
 
 /// The writes that this server has streams of, waiting for their turn or under way.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Streaming(Arc<Mutex<HashMap<String, usize>>>);
+pub(crate) struct Streaming(Arc<Mutex<HashMap<String, usize>>>);
 
 /// A stream of a write, for as long as this is held.
 #[derive(Debug)]
-pub(super) struct StreamSign {
+pub(crate) struct StreamSign {
     streaming: Streaming,
     write_id: String,
 }
 
 impl Streaming {
     /// Counts one more stream of a write.
-    pub(super) fn begin(&self, write_id: &str) -> StreamSign {
+    pub(crate) fn begin(&self, write_id: &str) -> StreamSign {
         *self.counts().entry(write_id.to_owned()).or_default() += 1;
         StreamSign {
             streaming: self.clone(),
@@ -77,7 +77,7 @@ impl Writer {
 
     /// Counts a begin as a heartbeat of a driver that sends heartbeats: the write that it takes over may have
     /// been begun long ago.
-    pub(super) async fn heartbeat_again(&self, driver: &str) -> Result<()> {
+    pub(crate) async fn heartbeat_again(&self, driver: &str) -> Result<()> {
         let transaction = self.pool.begin_liveness().await?;
         hear_driver_again(&transaction, self.caller.name(), driver).await?;
         transaction.commit().await.into_result()
@@ -87,7 +87,7 @@ impl Writer {
     ///
     /// # Errors
     /// What PostgreSQL said.
-    pub(super) async fn keep_watch(&self, config: &ReaperConfig) -> Result<()> {
+    pub(crate) async fn keep_watch(&self, config: &ReaperConfig) -> Result<()> {
         let transaction = self.pool.begin_liveness().await?;
         if !has_schema(&transaction).await? {
             transaction.rollback().await;

@@ -3,15 +3,15 @@
 use arrow_schema::Schema;
 use futures_util::Stream;
 
-use super::lanes::{Lane, Loaded};
-use super::outcome::check_not_a_stream;
-use super::permission::check_still;
-use super::pipeline::{self, Incoming, StreamMessage};
-use super::plan::encode_plan;
-use super::record::spec_of;
-use super::spec::{AttemptId, Receipt};
-use super::target::lock_target;
-use super::writer::Writer;
+use crate::write::stream::lanes::{Lane, Loaded};
+use crate::write::session::outcome::check_not_a_stream;
+use crate::write::plan::permission::check_still;
+use crate::write::stream::pipeline::{self, Incoming, StreamMessage};
+use crate::write::plan::decide::encode_plan;
+use crate::write::session::record::spec_of;
+use crate::write::spec::{AttemptId, Receipt};
+use crate::write::session::target::lock_target;
+use crate::write::writer::Writer;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics::{self, Activity};
@@ -27,8 +27,8 @@ impl Writer {
     /// and the stream is not read.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when the write was never begun, [`ErrorKind::Conflict`] when it has
-    /// ended or its staging table was changed, [`ErrorKind::InvalidCommand`] when a server made it of a stream, else
+    /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when the write was never begun, [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when it has
+    /// ended or its staging table was changed, [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when a server made it of a stream, else
     /// whatever keeps the rows from staging.
     pub async fn write_attempt<S>(
         &self,
@@ -144,8 +144,8 @@ impl Writer {
 /// Nothing in staging leaves rows out.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`] when something did.
-pub(super) fn check_staged(loaded: &Loaded) -> Result<()> {
+/// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when something did.
+pub(crate) fn check_staged(loaded: &Loaded) -> Result<()> {
     match loaded.copied_row_count == loaded.row_count {
         true => Ok(()),
         false => Err(Error::internal(format!(
@@ -159,7 +159,7 @@ pub(super) fn check_staged(loaded: &Loaded) -> Result<()> {
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub(super) async fn attempt_of(
+pub(crate) async fn attempt_of(
     id: &AttemptId,
     transaction: &Transaction,
     loaded: &Loaded,
@@ -179,8 +179,8 @@ pub(super) async fn attempt_of(
 /// Records an attempt in the transaction that copied its rows, and commits both.
 ///
 /// # Errors
-/// [`ErrorKind::Conflict`] when its write has ended, else what PostgreSQL said.
-pub(super) async fn record(
+/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when its write has ended, else what PostgreSQL said.
+pub(crate) async fn record(
     transaction: Transaction,
     write_id: &str,
     attempt: Attempt,

@@ -6,11 +6,11 @@ use std::fmt;
 use arrow_schema::Schema;
 use serde::Serialize;
 
-use super::evolution::ignored_fields;
-use super::plan::{Found, MissingPlan, Planner, Target, reject_casts};
-use super::publish;
-use super::spec::WriteSpec;
-use super::writer::Writer;
+use crate::write::plan::evolution::ignored_fields;
+use crate::write::plan::decide::{Found, MissingPlan, Planner, Target, reject_casts};
+use crate::write::publish;
+use crate::write::spec::WriteSpec;
+use crate::write::writer::Writer;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::pg::{

@@ -1,15 +1,15 @@
 //! After a write: sequences that would give out values again which the data brought.
 
-use super::permission::find_permitted;
-use super::spec::WriteSpec;
-use super::writer::Writer;
+use crate::write::plan::permission::find_permitted;
+use crate::write::spec::WriteSpec;
+use crate::write::writer::Writer;
 use crate::error::Result;
 use crate::pg::move_sequences;
 
 impl Writer {
     /// Moves the sequences of the table on, where that was asked for. The rows are committed, so that what
     /// goes wrong now is told in the log and is no error of the write.
-    pub(super) async fn move_sequences(&self, spec: &WriteSpec) {
+    pub(crate) async fn move_sequences(&self, spec: &WriteSpec) {
         if !spec.sync_sequences {
             return;
         }

@@ -3,12 +3,12 @@
 //! After the decision a caller gets the result, [`decided`] or [`prepared_lost`], and no other error: on any other a
 //! caller may run the job again, and the rows would be in the table twice.
 
-use super::session::WriteStatus;
+use crate::write::session::begin::WriteStatus;
 use crate::error::Error;
 use crate::pg::STREAM_PREFIX;
 
 /// Wraps an error that came after the decision. Retryable.
-pub(super) fn decided(error: Error) -> Error {
+pub(crate) fn decided(error: Error) -> Error {
     error
         .into_retryable("the commit is decided, and some of its rows may not be visible yet")
         .with_hint("commit again to get the result")
@@ -16,14 +16,14 @@ pub(super) fn decided(error: Error) -> Error {
 }
 
 /// Wraps an error that leaves open whether the commit was decided. Retryable.
-pub(super) fn not_known(error: Error) -> Error {
+pub(crate) fn not_known(error: Error) -> Error {
     error
         .into_retryable("it is not known whether the write is committed")
         .with_hint("commit again with the same receipts")
 }
 
 /// Wraps an error of a call that may have done its work. Retryable.
-pub(super) fn unsettled(error: Error, message: &'static str, hint: &'static str) -> Error {
+pub(crate) fn unsettled(error: Error, message: &'static str, hint: &'static str) -> Error {
     if error.kind().is_retryable() {
         return error;
     }
@@ -31,7 +31,7 @@ pub(super) fn unsettled(error: Error, message: &'static str, hint: &'static str)
 }
 
 /// The error about a decided write that lost rows.
-pub(super) fn prepared_lost(status: &WriteStatus) -> Error {
+pub(crate) fn prepared_lost(status: &WriteStatus) -> Error {
     Error::prepared_lost(status.reason.clone())
     .with_hint(
         "write the lost partitions again with a new write id, or delete the write's rows and run all of it again",
@@ -44,7 +44,7 @@ pub(super) fn prepared_lost(status: &WriteStatus) -> Error {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for such a write.
-pub(super) fn check_not_a_stream(write_id: &str) -> Result<(), Error> {
+pub(crate) fn check_not_a_stream(write_id: &str) -> Result<(), Error> {
     if !write_id.starts_with(STREAM_PREFIX) {
         return Ok(());
     }

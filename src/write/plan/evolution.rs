@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use arrow_schema::{FieldRef, Schema};
 
-use super::spec::{AppendBy, Mode, SchemaEvolution, WriteSpec};
+use crate::write::spec::{AppendBy, Mode, SchemaEvolution, WriteSpec};
 use crate::error::{Error, Result};
 use crate::pg::{Publish, Table, Transaction, create_temporary, find_geometry, staging_relation};
 use crate::plan::ddl::{ColumnDefinition, asks_for_geometry, column_definitions};
@@ -31,7 +31,7 @@ fn is_ignored(relation: &Relation, field: &FieldRef) -> bool {
 ///
 /// # Errors
 /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when none would be left.
-pub(super) fn written_schema<'a>(
+pub(crate) fn written_schema<'a>(
     spec: &WriteSpec,
     schema: &'a Schema,
     relation: &Relation,
@@ -54,7 +54,7 @@ pub(super) fn written_schema<'a>(
 }
 
 /// The names of fields that are left out.
-pub(super) fn ignored_fields<'a>(
+pub(crate) fn ignored_fields<'a>(
     spec: &WriteSpec,
     schema: &'a Schema,
     relation: &Relation,
@@ -73,7 +73,7 @@ pub(super) fn ignored_fields<'a>(
 ///
 /// # Errors
 /// As [`column_definitions`]; what PostgreSQL said.
-pub(super) async fn columns_to_add(
+pub(crate) async fn columns_to_add(
     transaction: &Transaction,
     spec: &WriteSpec,
     schema: &Schema,
@@ -111,7 +111,7 @@ pub(super) async fn columns_to_add(
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the server's role
 /// does not own the table; [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) where
 /// columns cannot be added in the transaction that publishes the rows.
-pub(super) async fn extend_relation(
+pub(crate) async fn extend_relation(
     transaction: &Transaction,
     spec: &WriteSpec,
     publish: Publish,
@@ -149,7 +149,7 @@ pub(super) async fn extend_relation(
 ///
 /// # Errors
 /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch), naming the column.
-pub(super) fn check_not_cast(plan: &EncodePlan, added: &[ColumnDefinition]) -> Result<()> {
+pub(crate) fn check_not_cast(plan: &EncodePlan, added: &[ColumnDefinition]) -> Result<()> {
     let mut columns = plan.columns().iter();
     let cast = columns.find(|column| {
         let is_new = added.iter().any(|new| new.name == column.name);

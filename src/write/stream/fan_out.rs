@@ -12,14 +12,14 @@ use futures_util::future::try_join_all;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::attempt::{attempt_of, check_staged, record};
-use super::chosen::Accepted;
-use super::lanes::{Lane, Lanes, Loaded};
-use super::pipeline::{BatchSource, StreamMessage};
-use super::record::{columns_of, fingerprint};
-use super::single::{PATIENCE, PAUSE, in_doubt};
-use super::spec::{AttemptId, IfExists, Mode, Receipt, WriteSpec};
-use super::writer::Writer;
+use crate::write::session::attempt::{attempt_of, check_staged, record};
+use crate::write::session::chosen::Accepted;
+use crate::write::stream::lanes::{Lane, Lanes, Loaded};
+use crate::write::stream::pipeline::{BatchSource, StreamMessage};
+use crate::write::session::record::{columns_of, fingerprint};
+use crate::write::stream::single::{PATIENCE, PAUSE, in_doubt};
+use crate::write::spec::{AttemptId, IfExists, Mode, Receipt, WriteSpec};
+use crate::write::writer::Writer;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics;
@@ -49,7 +49,7 @@ impl Default for FanOut {
 
 impl FanOut {
     /// After how many bytes a stream of this mode, into a new table, takes more connections.
-    pub(super) fn after(&self, mode: &Mode) -> u64 {
+    pub(crate) fn after(&self, mode: &Mode) -> u64 {
         match self.lanes > 1 && may_wait(mode) {
             true => self.after_bytes,
             false => u64::MAX,
@@ -58,7 +58,7 @@ impl FanOut {
 }
 
 /// A name for the write that a stream is.
-pub(super) fn new_stream_id() -> String {
+pub(crate) fn new_stream_id() -> String {
     format!("{STREAM_PREFIX}{}", Uuid::new_v4())
 }
 
@@ -80,28 +80,28 @@ fn may_wait(mode: &Mode) -> bool {
 
 /// What a stream fills, and what for.
 #[derive(Clone, Copy)]
-pub(super) struct NewTable<'a> {
-    pub(super) spec: &'a WriteSpec,
-    pub(super) schema: &'a Schema,
-    pub(super) target: &'a Relation,
+pub(crate) struct NewTable<'a> {
+    pub(crate) spec: &'a WriteSpec,
+    pub(crate) schema: &'a Schema,
+    pub(crate) target: &'a Relation,
     /// The name of the table that is filled.
-    pub(super) filled: &'a QualifiedName,
+    pub(crate) filled: &'a QualifiedName,
     /// Whether the filled table takes the target's place, or is the target.
-    pub(super) by_swap: bool,
+    pub(crate) by_swap: bool,
 }
 
 /// What the first connection has done.
-pub(super) struct FirstLane<'a> {
-    pub(super) write_id: &'a str,
+pub(crate) struct FirstLane<'a> {
+    pub(crate) write_id: &'a str,
     /// In which the table was made.
-    pub(super) transaction: Transaction,
-    pub(super) loaded: Loaded,
+    pub(crate) transaction: Transaction,
+    pub(crate) loaded: Loaded,
 }
 
 impl Writer {
     /// Connections for the rest of a stream, beside its own: none, when others need them or no ledger can
     /// be had.
-    pub(super) async fn find_lanes(&self, write_id: &str) -> Vec<Transaction> {
+    pub(crate) async fn find_lanes(&self, write_id: &str) -> Vec<Transaction> {
         let found = async {
             let more = self
                 .pool
@@ -124,7 +124,7 @@ impl Writer {
     ///
     /// # Errors
     /// Whatever keeps the rows from the table; they are then dropped.
-    pub(super) async fn fan_out<S>(
+    pub(crate) async fn fan_out<S>(
         &self,
         new_table: NewTable<'_>,
         begun: FirstLane<'_>,

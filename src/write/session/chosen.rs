@@ -2,22 +2,22 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::spec::AttemptId;
+use crate::write::spec::AttemptId;
 use crate::error::{Error, Result};
 use crate::pg::Attempt;
 
 /// What a driver wants published.
 #[derive(Clone, Copy)]
-pub(super) struct Accepted<'a> {
+pub(crate) struct Accepted<'a> {
     /// The accepted attempts, with the rows that their receipts state.
-    pub(super) attempts: &'a [(AttemptId, u64)],
+    pub(crate) attempts: &'a [(AttemptId, u64)],
     /// Whether there may be none although some are recorded.
-    pub(super) allow_none: bool,
+    pub(crate) allow_none: bool,
 }
 
 impl Accepted<'_> {
     /// A list that is empty by mistake would publish nothing, and an overwrite with it.
-    pub(super) fn check(self, recorded: &[Attempt]) -> Result<()> {
+    pub(crate) fn check(self, recorded: &[Attempt]) -> Result<()> {
         if !self.attempts.is_empty() || recorded.is_empty() || self.allow_none {
             return Ok(());
         }
@@ -30,23 +30,23 @@ impl Accepted<'_> {
 }
 
 /// The recorded attempts that were accepted.
-pub(super) struct Chosen {
+pub(crate) struct Chosen {
     /// Whether that is all of them.
-    pub(super) is_all: bool,
-    pub(super) attempt_count: usize,
-    pub(super) row_count: u64,
-    pub(super) byte_count: u64,
+    pub(crate) is_all: bool,
+    pub(crate) attempt_count: usize,
+    pub(crate) row_count: u64,
+    pub(crate) byte_count: u64,
     /// The transactions that wrote those that are staged, or in the target already.
-    pub(super) xact_ids: Vec<String>,
+    pub(crate) xact_ids: Vec<String>,
     /// Rows of those.
-    pub(super) staged_row_count: u64,
+    pub(crate) staged_row_count: u64,
     /// The prepared transactions of the others.
-    pub(super) gids: Vec<String>,
+    pub(crate) gids: Vec<String>,
 }
 
 impl Chosen {
     /// Every receipt must name an attempt that is recorded with the same rows, one per partition.
-    pub(super) fn from(recorded: &[Attempt], accepted: &[(AttemptId, u64)]) -> Result<Self> {
+    pub(crate) fn from(recorded: &[Attempt], accepted: &[(AttemptId, u64)]) -> Result<Self> {
         let by_id: HashMap<&str, &Attempt> = recorded
             .iter()
             .map(|attempt| (attempt.attempt_id.as_str(), attempt))

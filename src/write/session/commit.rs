@@ -2,14 +2,14 @@
 
 use tokio::time::Instant;
 
-use super::chosen::{Accepted, Chosen};
-use super::outcome::{check_not_a_stream, decided, not_known, prepared_lost};
-use super::permission::check_still;
-use super::publish::{self, Published};
-use super::record::spec_of;
-use super::session::{WriteStatus, unknown};
-use super::spec::AttemptId;
-use super::writer::Writer;
+use crate::write::session::chosen::{Accepted, Chosen};
+use crate::write::session::outcome::{check_not_a_stream, decided, not_known, prepared_lost};
+use crate::write::plan::permission::check_still;
+use crate::write::publish::{self, Published};
+use crate::write::session::record::spec_of;
+use crate::write::session::begin::{WriteStatus, unknown};
+use crate::write::spec::AttemptId;
+use crate::write::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics;
@@ -46,7 +46,7 @@ impl Writer {
     }
 
     /// As [`Writer::commit`], also of a write that this server made of a stream.
-    pub(super) async fn commit_any(
+    pub(crate) async fn commit_any(
         &self,
         write_id: &str,
         accepted: Accepted<'_>,
@@ -88,7 +88,7 @@ impl Writer {
     /// Ends a write that is decided, and gives its result.
     ///
     /// # Errors
-    /// Only what [`super::outcome`] says.
+    /// Only what [`crate::write::session::outcome`] says.
     async fn settle(&self, write_id: &str) -> Result<WriteStatus> {
         let found = async {
             self.finish_commit(write_id).await?;
@@ -231,7 +231,7 @@ impl Writer {
 
     /// Drops the staging table of a write, if it has ended, and what is prepared and not accepted. Best
     /// effort: what somebody still uses is left to the reaper rather than waited for.
-    pub(super) async fn clean_up(&self, write_id: &str) {
+    pub(crate) async fn clean_up(&self, write_id: &str) {
         if let Err(error) = self.drop_staging(write_id).await {
             tracing::info!(write_id, %error, "the staging table is not dropped yet");
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::writer::Writer;
+use crate::write::writer::Writer;
 use crate::error::Result;
 use crate::metrics::{self, Reaping};
 use crate::pg::{
@@ -42,7 +42,7 @@ impl ReaperConfig {
 
     /// When no server has said so for so long, none could take a heartbeat. This and a heartbeat, which is due after
     /// a sixth of the limit, are much less than the limit.
-    pub(super) fn gap(&self) -> Duration {
+    pub(crate) fn gap(&self) -> Duration {
         self.driver_ttl / 4
     }
 }
@@ -162,7 +162,7 @@ impl Writer {
     }
 
     /// Drops the staging table of a write that has ended; waits only a moment for whoever uses it.
-    pub(super) async fn drop_staging(&self, write_id: &str) -> Result<bool> {
+    pub(crate) async fn drop_staging(&self, write_id: &str) -> Result<bool> {
         let transaction = self.pool.begin_control().await?;
         transaction.wait_no_longer_for_locks().await?;
         let dropped = drop_staging_of(&transaction, write_id).await?;

@@ -1,0 +1,7 @@
+//! What a write does to its table, decided before its rows.
+
+pub(crate) mod decide;
+pub(crate) mod evolution;
+pub(crate) mod keyed;
+pub(crate) mod permission;
+pub(crate) mod preview;

@@ -1,0 +1,11 @@
+//! A write of many partitions: begun, filled by attempts, committed or aborted.
+
+pub(crate) mod attempt;
+pub(crate) mod begin;
+pub(crate) mod chosen;
+pub(crate) mod commit;
+pub(crate) mod outcome;
+pub(crate) mod record;
+pub(crate) mod sink;
+pub(crate) mod target;
+pub(crate) mod two_phase;
