@@ -1,12 +1,12 @@
 //! What works in a database and what will not, in plain words, with the SQL that fixes it.
 
-use crate::write::writer::Writer;
 use crate::error::{Error, Result};
 use crate::pg::{
     LedgerFacts, LedgerVersion, Pooler, ServerFacts, Table, Transaction, check_swappable,
     find_pooler, find_table, server_facts, side_effects, two_phase_obstacle, unique_keys,
 };
 use crate::plan::TableName;
+use crate::write::writer::Writer;
 
 /// The oldest PostgreSQL that is served, as `server_version_num` has it.
 const OLDEST_VERSION: i32 = 130_000;
@@ -109,8 +109,12 @@ impl Writer {
         let findings = match find_table(&transaction, table, |_| true).await {
             Ok(Some(table)) => modes(&transaction, &table).await,
             Ok(None) => {
-                let error =
-                    crate::write::plan::permission::missing_table(&transaction, &self.caller, table).await?;
+                let error = crate::write::plan::permission::missing_table(
+                    &transaction,
+                    &self.caller,
+                    table,
+                )
+                .await?;
                 Ok(vec![Finding::of(Verdict::Bad, &table.to_string(), &error)])
             }
             Err(error) => Ok(vec![Finding::of(Verdict::Bad, &table.to_string(), &error)]),

@@ -14,8 +14,9 @@ mod writer;
 pub use budget::{Budget, BudgetConfig, Share};
 pub use check::{Expected, Finding, Verdict};
 pub use plan::preview::{Preview, PreviewedColumn};
-pub use session::begin::{Begin, WriteStatus};
+pub use session::begin::Begin;
 pub use session::sink::{Named, SinkBatch};
+pub use session::status::WriteStatus;
 pub use spec::{
     AppendBy, AttemptId, Conversion, Form, IfExists, KeyedAction, Mode, Overflow, OverwriteWith,
     Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,

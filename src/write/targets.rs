@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::write::writer::Writer;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
+use crate::write::writer::Writer;
 
 /// Finds the writer of a target.
 #[derive(Clone)]

@@ -4,10 +4,6 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::write::stream::fan_out::FanOut;
-use crate::write::upkeep::liveness::Streaming;
-use crate::write::plan::permission::{find_permitted, missing_table};
-use crate::write::stream::volume::VolumeLimits;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::Stream;
@@ -17,6 +13,10 @@ use crate::pg::{
     recent_writes, writable_relations,
 };
 use crate::plan::{Relation, TableName};
+use crate::write::plan::permission::{find_permitted, missing_table};
+use crate::write::stream::fan_out::FanOut;
+use crate::write::stream::volume::VolumeLimits;
+use crate::write::upkeep::liveness::Streaming;
 
 /// Carries out writes on one PostgreSQL. Holds no state of its own: any other server on the same
 /// database answers as well.

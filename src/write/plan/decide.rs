@@ -4,17 +4,17 @@ use std::borrow::Cow;
 
 use arrow_schema::Schema;
 
-use crate::write::plan::evolution::{columns_to_add, extend_relation, written_schema};
-use crate::write::plan::keyed::find_checked_keys;
-use crate::write::plan::permission::{check_existing, check_new, find_permitted, missing_table};
-use crate::write::publish;
-use crate::write::spec::{IfExists, KeyedAction, Mode, SchemaEvolution, WriteSpec};
+use super::evolution::{columns_to_add, extend_relation, written_schema};
+use super::keyed::find_checked_keys;
+use super::permission::{check_existing, check_new, find_permitted, missing_table};
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::{Activity, Stream};
 use crate::pg::{Keys, Publish, Table, Transaction, check_sequences, find_geometry, qualify};
 use crate::plan::ddl::{ColumnDefinition, asks_for_geometry, column_definitions};
 use crate::plan::{EncodePlan, QualifiedName, Relation};
+use crate::write::publish;
+use crate::write::spec::{IfExists, KeyedAction, Mode, SchemaEvolution, WriteSpec};
 
 /// Everything that decides a write.
 #[derive(Clone, Copy)]

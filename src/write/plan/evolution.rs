@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use arrow_schema::{FieldRef, Schema};
 
-use crate::write::spec::{AppendBy, Mode, SchemaEvolution, WriteSpec};
 use crate::error::{Error, Result};
 use crate::pg::{Publish, Table, Transaction, create_temporary, find_geometry, staging_relation};
 use crate::plan::ddl::{ColumnDefinition, asks_for_geometry, column_definitions};
 use crate::plan::{EncodePlan, FieldPlan, Relation};
+use crate::write::spec::{AppendBy, Mode, SchemaEvolution, WriteSpec};
 
 /// Whether a table has no column for a field. A name that differs from a column's in case only is more
 /// likely a mistake than a new column: the plan refuses it and says so.

@@ -2,11 +2,11 @@
 
 use arrow_schema::Schema;
 
-use crate::write::plan::evolution::written_schema;
-use crate::write::spec::{KeyedAction, Mode, WriteSpec};
+use super::evolution::written_schema;
 use crate::error::{Error, Result};
 use crate::pg::{Keys, Table, Transaction, find_keys};
 use crate::plan::{EncodePlan, FieldPlan, Ident, Relation};
+use crate::write::spec::{KeyedAction, Mode, WriteSpec};
 
 /// Finds out how the keys of a keyed write are compared; `None` in other modes.
 ///

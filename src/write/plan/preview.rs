@@ -6,11 +6,8 @@ use std::fmt;
 use arrow_schema::Schema;
 use serde::Serialize;
 
-use crate::write::plan::evolution::ignored_fields;
-use crate::write::plan::decide::{Found, MissingPlan, Planner, Target, reject_casts};
-use crate::write::publish;
-use crate::write::spec::WriteSpec;
-use crate::write::writer::Writer;
+use super::decide::{Found, MissingPlan, Planner, Target, reject_casts};
+use super::evolution::ignored_fields;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::pg::{
@@ -18,6 +15,9 @@ use crate::pg::{
     create_table, create_table_statement, find_staging, sequence_columns, side_effects,
 };
 use crate::plan::{EncodePlan, FieldPlan, Relation};
+use crate::write::publish;
+use crate::write::spec::WriteSpec;
+use crate::write::writer::Writer;
 
 /// What a write would do with data of a schema.
 ///

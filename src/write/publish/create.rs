@@ -1,7 +1,5 @@
 //! Makes the table: it is filled under another name, which the commit changes.
 
-use crate::write::plan::decide::{MissingPlan, Planner, reject_casts};
-use crate::write::session::record::spec_of;
 use super::{Commit, Published};
 use crate::error::Result;
 use crate::pg::{
@@ -9,6 +7,8 @@ use crate::pg::{
     only_owner_may_write, staging_relation,
 };
 use crate::plan::QualifiedName;
+use crate::write::plan::decide::{MissingPlan, Planner, reject_casts};
+use crate::write::session::record::spec_of;
 
 /// Makes the table under its other name, and checks that the rows fit it.
 pub(crate) async fn begin(

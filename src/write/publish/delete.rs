@@ -1,10 +1,10 @@
 //! Replaces all rows of a table by DELETE: readers go on, and the old rows wait for vacuum.
 
-use crate::write::plan::decide::{ExistingPlan, Planner};
 use super::{Commit, Published, staged};
 use crate::error::Result;
 use crate::pg::{TableLock, add_columns, delete_all};
 use crate::plan::QualifiedName;
+use crate::write::plan::decide::{ExistingPlan, Planner};
 
 /// Locks the table against writers and deletes all rows.
 pub(crate) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {

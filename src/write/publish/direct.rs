@@ -1,7 +1,7 @@
 //! Adds rows to a table that exists, each attempt by itself: a commit publishes nothing more.
 
-use crate::write::plan::decide::{ExistingPlan, reject_casts};
 use crate::error::{Error, Result};
+use crate::write::plan::decide::{ExistingPlan, reject_casts};
 
 /// Checks that attempts can be copied into the table.
 pub(crate) fn begin(plan: &ExistingPlan) -> Result<()> {

@@ -1,9 +1,5 @@
 //! Changes the rows of a table by their keys.
 
-use crate::write::plan::keyed::find_checked_keys;
-use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, reject_casts};
-use crate::write::session::record::spec_of;
-use crate::write::spec::{KeyedAction, Mode};
 use super::{Commit, Published, staged};
 use crate::error::{Error, Result};
 use crate::pg::{
@@ -12,6 +8,10 @@ use crate::pg::{
     new_shadow_name,
 };
 use crate::plan::{Ident, QualifiedName, Relation};
+use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, reject_casts};
+use crate::write::plan::keyed::find_checked_keys;
+use crate::write::session::record::spec_of;
+use crate::write::spec::{KeyedAction, Mode};
 
 /// The parts of a keyed mode: action, keys and order.
 ///

@@ -14,14 +14,14 @@ mod truncate;
 mod two_phase;
 
 pub(crate) use self::merge::{make_table, merge_rows};
-use crate::write::session::chosen::Chosen;
-use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, WritePlan};
-use crate::write::spec::{AppendBy, IfExists, Mode, OverwriteWith};
 use crate::error::{Error, Result};
 use crate::pg::{
     LedgerWrite, Publish, Table, Transaction, lock_staging, new_shadow_name, new_staging_name,
 };
 use crate::plan::QualifiedName;
+use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, WritePlan};
+use crate::write::session::chosen::Chosen;
+use crate::write::spec::{AppendBy, IfExists, Mode, OverwriteWith};
 
 /// What a commit did.
 pub(crate) enum Published {

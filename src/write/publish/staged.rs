@@ -1,10 +1,5 @@
 //! What the methods share whose rows wait in a staging table.
 
-use crate::write::plan::evolution::check_not_cast;
-use crate::write::plan::decide::{ExistingPlan, Planner};
-use crate::write::session::record::spec_of;
-use crate::write::spec::SchemaEvolution;
-use crate::write::session::target::lock_target;
 use super::{Commit, Published};
 use crate::error::{Error, Result};
 use crate::pg::{
@@ -13,6 +8,11 @@ use crate::pg::{
     publish_rows, staging_relation,
 };
 use crate::plan::{QualifiedName, Relation, is_cast};
+use crate::write::plan::decide::{ExistingPlan, Planner};
+use crate::write::plan::evolution::check_not_cast;
+use crate::write::session::record::spec_of;
+use crate::write::session::target::lock_target;
+use crate::write::spec::SchemaEvolution;
 
 /// Makes the staging table for a target that exists.
 pub(crate) async fn begin(

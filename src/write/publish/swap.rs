@@ -1,10 +1,10 @@
 //! Replaces a table by a twin that was filled beside it: readers wait for a moment.
 
-use crate::write::plan::decide::{ExistingPlan, reject_casts};
 use super::{Commit, Published, create};
 use crate::error::Result;
 use crate::pg::{Table, Transaction, check_swappable, create_twin, swap_in};
 use crate::plan::QualifiedName;
+use crate::write::plan::decide::{ExistingPlan, reject_casts};
 
 /// Checks that a twin can take the table's place.
 pub(crate) async fn check(transaction: &Transaction, table: &Table) -> Result<()> {

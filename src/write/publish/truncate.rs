@@ -1,10 +1,10 @@
 //! Replaces all rows of a table by TRUNCATE: fast, and readers wait until the commit.
 
-use crate::write::plan::decide::{ExistingPlan, Planner};
 use super::{Commit, Published, staged};
 use crate::error::{Error, Result};
 use crate::pg::{Table, TableLock, add_columns, truncate};
 use crate::plan::QualifiedName;
+use crate::write::plan::decide::{ExistingPlan, Planner};
 
 /// Rejects a view, which cannot be truncated.
 pub(crate) fn check(table: &Table) -> Result<()> {

@@ -3,15 +3,9 @@
 use arrow_schema::Schema;
 use futures_util::Stream;
 
-use crate::write::stream::lanes::{Lane, Loaded};
-use crate::write::session::outcome::check_not_a_stream;
-use crate::write::plan::permission::check_still;
-use crate::write::stream::pipeline::{self, Incoming, StreamMessage};
-use crate::write::plan::decide::encode_plan;
-use crate::write::session::record::spec_of;
-use crate::write::spec::{AttemptId, Receipt};
-use crate::write::session::target::lock_target;
-use crate::write::writer::Writer;
+use super::outcome::check_not_a_stream;
+use super::record::spec_of;
+use super::target::lock_target;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics::{self, Activity};
@@ -20,6 +14,12 @@ use crate::pg::{
     find_attempt, record_attempt, reserve_place, staging_change, staging_relation,
 };
 use crate::plan::Relation;
+use crate::write::plan::decide::encode_plan;
+use crate::write::plan::permission::check_still;
+use crate::write::spec::{AttemptId, Receipt};
+use crate::write::stream::lanes::{Lane, Loaded};
+use crate::write::stream::pipeline::{self, Incoming, StreamMessage};
+use crate::write::writer::Writer;
 
 impl Writer {
     /// Stages a stream as one attempt: when this returns `Ok`, the rows are stored and recorded,

@@ -1,49 +1,23 @@
-//! The life of a write of many partitions: begun, then committed or aborted, and asked about.
+//! Begin: a write of many partitions is opened, after a check that its attempts can go where they should.
 
 use arrow_schema::Schema;
 
-use crate::write::session::outcome::{check_not_a_stream, prepared_lost, unsettled};
-use crate::write::plan::decide::{Planner, WritePlan};
-use crate::write::publish;
-use crate::write::session::record::{columns_of, fingerprint, spec_of};
-use crate::write::session::sink::{Located, Named};
-use crate::write::spec::{Mode, WriteSpec};
-use crate::write::writer::Writer;
+use super::outcome::{prepared_lost, unsettled};
+use super::record::{columns_of, fingerprint};
+use super::sink::{Located, Named};
+use super::status::WriteStatus;
 use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     BatchPlace, Decision, LedgerWrite, NewWrite, Outcome, STREAM_PREFIX, Transaction, WriteState,
-    abort, advance_sink, attempts, begin, commit, count_open_writes, ensure_schema, find_write,
-    record_staging, set_driver,
+    advance_sink, begin, commit, count_open_writes, ensure_schema, find_write, record_staging,
+    set_driver,
 };
-
-/// Where a write stands, as every call about it answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WriteStatus {
-    /// The write.
-    pub write_id: String,
-    /// Open, or how it ended.
-    pub state: WriteState,
-    /// The table, quoted where SQL needs it; empty for a write that was aborted before it was begun.
-    pub table: String,
-    /// The mode it was begun with, unless it was aborted before it was begun.
-    pub mode: Option<Mode>,
-    /// Open: rows of the recorded attempts. Ended: rows published.
-    pub row_count: u64,
-    /// Bytes of COPY, counted as the rows are.
-    pub byte_count: u64,
-    /// Attempts, counted as the rows are.
-    pub attempt_count: u32,
-    /// Why it was aborted, or what was special about its end.
-    pub reason: String,
-    /// The partitions whose rows are lost, with how many; only of [`WriteState::PreparedLost`].
-    pub lost: Vec<(u32, u64)>,
-    /// When it ended, as the ledger says it; empty while it is open.
-    pub finished_at: String,
-    /// Answer to begin: the write was there before this call.
-    pub existed: bool,
-}
+use crate::write::plan::decide::{Planner, WritePlan};
+use crate::write::publish;
+use crate::write::spec::WriteSpec;
+use crate::write::writer::Writer;
 
 /// What a write is begun with.
 #[derive(Debug)]
@@ -101,7 +75,7 @@ impl Writer {
         let (write_id, place) = match self.locate(&transaction, batch).await? {
             Located::Write(write_id, place) => (write_id, place),
             Located::Forgotten(write_id) => {
-                finish(transaction, Opening::New).await?;
+                finish(transaction).await?;
                 return Ok(forgotten(write_id, request));
             }
         };
@@ -122,21 +96,26 @@ impl Writer {
         let fingerprint = fingerprint(spec)?;
         let mut existed = true;
         if find_write(&transaction, write_id).await?.is_none() {
-            let opening = open(
-                &transaction,
-                &self.caller,
-                (write_id, batch),
-                &fingerprint,
-                request,
-            )
-            .await?;
-            existed = matches!(opening, Opening::Lost);
-            reach(Failpoint::BeginBeforeCommit).await;
-            finish(transaction, opening).await?;
-            reach(Failpoint::BeginAfterCommit).await;
+            let id = (write_id, batch);
+            match open(&transaction, &self.caller, id, &fingerprint, request).await? {
+                Opened::New(status) => {
+                    existed = false;
+                    reach(Failpoint::BeginBeforeCommit).await;
+                    let doubt = finish(transaction).await?;
+                    reach(Failpoint::BeginAfterCommit).await;
+                    if let (None, Some(status)) = (doubt, status) {
+                        return Ok(status);
+                    }
+                }
+                Opened::AlreadyThere => {
+                    reach(Failpoint::BeginBeforeCommit).await;
+                    transaction.rollback().await;
+                    reach(Failpoint::BeginAfterCommit).await;
+                }
+            }
         } else if batch.is_some() {
             // The sink may have learned of its query.
-            finish(transaction, Opening::New).await?;
+            finish(transaction).await?;
         } else {
             transaction.rollback().await;
         }
@@ -196,119 +175,6 @@ impl Writer {
         set_driver(&transaction, &write.write_id, driver).await?;
         transaction.commit().await.into_result()
     }
-
-    /// Ends a write without publishing anything; its later attempts are refused. A write that is
-    /// already committed stays committed, and the status says so. An id that was never begun can no
-    /// longer be.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidCommand`] for a write that a server made of a stream; [`ErrorKind::Unavailable`] when it
-    /// is not known how the write ended; else what PostgreSQL said.
-    pub async fn abort(&self, write_id: &str, reason: &str) -> Result<WriteStatus> {
-        check_not_a_stream(write_id)?;
-        self.abort_any(write_id, reason).await
-    }
-
-    /// As [`Writer::abort`], also of a write that a server made of a stream: for that server, and for people. The
-    /// sender of the stream gets an error: the write has ended.
-    ///
-    /// # Errors
-    /// As [`Writer::abort`].
-    pub async fn abort_any(&self, write_id: &str, reason: &str) -> Result<WriteStatus> {
-        let transaction = self.pool.begin_control().await?;
-        ensure_schema(&transaction).await?;
-        let found = find_write(&transaction, write_id).await?;
-        if found.is_some_and(|write| !self.caller.owns(write.principal.as_deref())) {
-            transaction.rollback().await;
-            return Err(unknown().with_write_id(write_id));
-        }
-        abort(&transaction, write_id, self.caller.name(), reason).await?;
-        let doubt = finish(transaction, Opening::New).await?;
-        let found = async {
-            self.finish_commit(write_id).await?;
-            self.status(write_id).await
-        };
-        let not_known = "it is not known how the write ended";
-        let hint = "abort it again";
-        let status = found.await.map_err(|error| {
-            let error = unsettled(error, not_known, hint);
-            error.with_write_id(write_id)
-        })?;
-        if status.state == WriteState::Open {
-            let doubt = doubt.unwrap_or_else(|| Error::unavailable("PostgreSQL lost the abort"));
-            let doubt = doubt.into_retryable(not_known).with_hint(hint);
-            return Err(doubt.with_write_id(write_id));
-        }
-        self.clean_up(write_id).await;
-        Ok(status)
-    }
-
-    /// Where a write stands.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`] when no server on this database has heard of it.
-    pub async fn status(&self, write_id: &str) -> Result<WriteStatus> {
-        Ok(self.find_status(write_id).await?.1)
-    }
-
-    pub(crate) async fn find_status(&self, write_id: &str) -> Result<(LedgerWrite, WriteStatus)> {
-        let transaction = self.pool.begin_look().await?;
-        let write = match find_write(&transaction, write_id).await {
-            Ok(write) => write
-                .filter(|write| self.caller.owns(write.principal.as_deref()))
-                .ok_or_else(|| unknown().with_write_id(write_id))?,
-            // Without a ledger no write was ever begun.
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(unknown().with_write_id(write_id));
-            }
-            Err(error) => return Err(error),
-        };
-        let status = status_of(&transaction, &write).await?;
-        transaction.rollback().await;
-        Ok((write, status))
-    }
-}
-
-/// The error about a write that was never begun, or that belongs to another principal.
-pub(crate) fn unknown() -> Error {
-    Error::not_found("no such write was begun").with_hint("begin it first")
-}
-
-async fn status_of(transaction: &Transaction, write: &LedgerWrite) -> Result<WriteStatus> {
-    let mut status = WriteStatus {
-        write_id: write.write_id.clone(),
-        state: write.state,
-        table: write
-            .target
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
-        // A tombstone has none.
-        mode: spec_of(write).ok().map(|spec| spec.mode),
-        row_count: write.row_count,
-        byte_count: write.byte_count,
-        attempt_count: write.attempt_count,
-        reason: write.reason.clone(),
-        lost: Vec::new(),
-        finished_at: write.finished_at.clone(),
-        existed: false,
-    };
-    if write.state == WriteState::PreparedLost {
-        let attempts = attempts(transaction, &write.write_id).await?;
-        let lost = attempts.iter().filter(|attempt| attempt.lost);
-        status.lost = lost
-            .map(|attempt| (attempt.partition_id, attempt.row_count))
-            .collect();
-        status.lost.sort_unstable();
-    }
-    if write.state == WriteState::Open {
-        for attempt in attempts(transaction, &write.write_id).await? {
-            status.row_count += attempt.row_count;
-            status.byte_count += attempt.byte_count;
-            status.attempt_count += 1;
-        }
-    }
-    Ok(status)
 }
 
 /// Of a batch that was committed so long ago that its write is forgotten.
@@ -330,34 +196,31 @@ fn forgotten(write_id: String, request: &Begin<'_>) -> WriteStatus {
     }
 }
 
-/// Whether this call made the write, or another one was faster.
-pub(crate) enum Opening {
-    New,
-    Lost,
+/// What became of a begin.
+enum Opened {
+    /// This call made the write; with its status while it is open.
+    New(Option<WriteStatus>),
+    /// Another call was faster.
+    AlreadyThere,
 }
 
-/// Commits what this call made. An answer that did not come is no error yet: every caller reads the ledger next.
-async fn finish(transaction: Transaction, opening: Opening) -> Result<Option<Error>> {
-    match opening {
-        Opening::New => match transaction.commit().await {
-            Outcome::Committed => Ok(None),
-            Outcome::RolledBack(error) => Err(error),
-            Outcome::Unknown(error) => Ok(Some(error)),
-        },
-        Opening::Lost => {
-            transaction.rollback().await;
-            Ok(None)
-        }
+/// Commits what this call did. Returns the error of a COMMIT whose outcome is unknown: the ledger has it.
+pub(crate) async fn finish(transaction: Transaction) -> Result<Option<Error>> {
+    match transaction.commit().await {
+        Outcome::Committed => Ok(None),
+        Outcome::RolledBack(error) => Err(error),
+        Outcome::Unknown(error) => Ok(Some(error)),
     }
 }
 
+/// Makes the write in the ledger, and the table in which its attempts wait.
 async fn open(
     transaction: &Transaction,
     caller: &Caller,
     (write_id, batch): (&str, Option<BatchPlace>),
     fingerprint: &str,
     request: &Begin<'_>,
-) -> Result<Opening> {
+) -> Result<Opened> {
     let planner = Planner {
         transaction,
         caller,
@@ -388,7 +251,7 @@ async fn open(
     transaction.resume_own_role().await?;
     check_open_writes(transaction, caller).await?;
     if !begin(transaction, &write).await? {
-        return Ok(Opening::Lost);
+        return Ok(Opened::AlreadyThere);
     }
     let staging = write.staging.as_ref();
     let begun = match &plan {
@@ -401,7 +264,14 @@ async fn open(
         transaction.resume_own_role().await?;
         record_staging(transaction, write_id, staging).await?;
     }
-    Ok(Opening::New)
+    Ok(Opened::New(match plan {
+        WritePlan::Existing(_) | WritePlan::Missing(_) => Some(WriteStatus::opened(
+            write_id,
+            name.to_string(),
+            request.spec.mode.clone(),
+        )),
+        WritePlan::LeaveAlone(_) => None,
+    }))
 }
 
 /// Ends a write at its begin whose table is left alone.

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::write::spec::AttemptId;
 use crate::error::{Error, Result};
 use crate::pg::Attempt;
+use crate::write::spec::AttemptId;
 
 /// What a driver wants published.
 #[derive(Clone, Copy)]

@@ -2,20 +2,20 @@
 
 use tokio::time::Instant;
 
-use crate::write::session::chosen::{Accepted, Chosen};
-use crate::write::session::outcome::{check_not_a_stream, decided, not_known, prepared_lost};
-use crate::write::plan::permission::check_still;
-use crate::write::publish::{self, Published};
-use crate::write::session::record::spec_of;
-use crate::write::session::begin::{WriteStatus, unknown};
-use crate::write::spec::AttemptId;
-use crate::write::writer::Writer;
+use super::chosen::{Accepted, Chosen};
+use super::outcome::{check_not_a_stream, decided, not_known, prepared_lost};
+use super::record::spec_of;
+use super::status::{WriteStatus, unknown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics;
 use crate::pg::{
     Decision, Outcome, Publish, WriteState, advance_sink, attempts, commit, lock_write_for_publish,
 };
+use crate::write::plan::permission::check_still;
+use crate::write::publish::{self, Published};
+use crate::write::spec::AttemptId;
+use crate::write::writer::Writer;
 
 /// How often a commit is tried again after a deadlock or a serialization failure.
 const RETRIES: u32 = 5;
@@ -88,7 +88,7 @@ impl Writer {
     /// Ends a write that is decided, and gives its result.
     ///
     /// # Errors
-    /// Only what [`crate::write::session::outcome`] says.
+    /// Only what [`super::outcome`] says.
     async fn settle(&self, write_id: &str) -> Result<WriteStatus> {
         let found = async {
             self.finish_commit(write_id).await?;

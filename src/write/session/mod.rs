@@ -1,5 +1,6 @@
 //! A write of many partitions: begun, filled by attempts, committed or aborted.
 
+pub(crate) mod abort;
 pub(crate) mod attempt;
 pub(crate) mod begin;
 pub(crate) mod chosen;
@@ -7,5 +8,6 @@ pub(crate) mod commit;
 pub(crate) mod outcome;
 pub(crate) mod record;
 pub(crate) mod sink;
+pub(crate) mod status;
 pub(crate) mod target;
 pub(crate) mod two_phase;

@@ -3,7 +3,7 @@
 //! After the decision a caller gets the result, [`decided`] or [`prepared_lost`], and no other error: on any other a
 //! caller may run the job again, and the rows would be in the table twice.
 
-use crate::write::session::begin::WriteStatus;
+use super::status::WriteStatus;
 use crate::error::Error;
 use crate::pg::STREAM_PREFIX;
 

@@ -2,9 +2,9 @@
 
 use arrow_schema::{DataType, Schema};
 
-use crate::write::spec::WriteSpec;
 use crate::error::{Error, Result};
 use crate::pg::LedgerWrite;
+use crate::write::spec::WriteSpec;
 
 /// The spec that a write was begun with.
 ///

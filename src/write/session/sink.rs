@@ -3,12 +3,12 @@
 //! A new checkpoint counts its batches from 0 again. The ledger keeps for each sink the query that writes to it
 //! and its last batch, so that such a batch is refused rather than taken for one that was written before.
 
-use crate::write::writer::Writer;
 use crate::error::{Error, Result};
 use crate::pg::{
     BatchPlace, Sink, Transaction, find_write, last_named_batch, lock_sink, name_of_batch,
     update_sink,
 };
+use crate::write::writer::Writer;
 
 /// How a write is named when it is begun.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::write::session::outcome::decided;
-use crate::write::writer::Writer;
+use super::outcome::decided;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     Attempt, Finished, Gid, Outcome, Transaction, WriteState, commit_prepared, count_prepared,
     find_write, finish_commit, prepare, record_attempt, roll_back_one, roll_back_prepared,
 };
+use crate::write::writer::Writer;
 
 /// How often, and after what pause, a call comes back to what another session is busy with.
 const TRIES: u32 = 100;

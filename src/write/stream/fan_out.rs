@@ -12,14 +12,9 @@ use futures_util::future::try_join_all;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::write::session::attempt::{attempt_of, check_staged, record};
-use crate::write::session::chosen::Accepted;
-use crate::write::stream::lanes::{Lane, Lanes, Loaded};
-use crate::write::stream::pipeline::{BatchSource, StreamMessage};
-use crate::write::session::record::{columns_of, fingerprint};
-use crate::write::stream::single::{PATIENCE, PAUSE, in_doubt};
-use crate::write::spec::{AttemptId, IfExists, Mode, Receipt, WriteSpec};
-use crate::write::writer::Writer;
+use super::lanes::{Lane, Lanes, Loaded};
+use super::pipeline::{BatchSource, StreamMessage};
+use super::single::{PATIENCE, PAUSE, in_doubt};
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics;
@@ -28,6 +23,11 @@ use crate::pg::{
     new_shadow_name, record_attempt, record_staging,
 };
 use crate::plan::{QualifiedName, Relation};
+use crate::write::session::attempt::{attempt_of, check_staged, record};
+use crate::write::session::chosen::Accepted;
+use crate::write::session::record::{columns_of, fingerprint};
+use crate::write::spec::{AttemptId, IfExists, Mode, Receipt, WriteSpec};
+use crate::write::writer::Writer;
 
 /// How many connections one stream may have, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

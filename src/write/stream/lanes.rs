@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures_util::future::{select_all, try_join_all};
 
-use crate::write::stream::pipeline::CHUNK_BYTES;
+use super::pipeline::CHUNK_BYTES;
 use crate::encode::format;
 use crate::error::{Error, Result};
 use crate::pg::{CopySink, Transaction};

@@ -2,8 +2,8 @@
 
 use futures_util::{Stream, StreamExt};
 
-use crate::write::stream::lanes::{Lane, Lanes, Loaded};
-use crate::write::stream::volume::{Meter, Size};
+use super::lanes::{Lane, Lanes, Loaded};
+use super::volume::{Meter, Size};
 use crate::encode::{BatchEncoder, Chunks};
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};

@@ -8,14 +8,10 @@ use futures_util::Stream;
 use futures_util::future::try_join;
 use tokio::time::Instant;
 
-use crate::write::stream::fan_out::{FirstLane, NewTable, new_stream_id};
-use crate::write::stream::lanes::{Lane, Lanes, Loaded};
-use crate::write::stream::pipeline::{self, BatchSource, Incoming, Progress, StreamMessage};
-use crate::write::plan::decide::{ExistingPlan, Planner, Route, WritePlan, encode_plan, reject_casts};
-use crate::write::publish::{self, make_table, merge_rows};
-use crate::write::spec::{Receipt, WriteSpec};
-use crate::write::stream::volume::Meter;
-use crate::write::writer::Writer;
+use super::fan_out::{FirstLane, NewTable, new_stream_id};
+use super::lanes::{Lane, Lanes, Loaded};
+use super::pipeline::{self, BatchSource, Incoming, Progress, StreamMessage};
+use super::volume::Meter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{self, Activity, Stream as Flow};
 use crate::pg::{
@@ -24,6 +20,12 @@ use crate::pg::{
     swap_in,
 };
 use crate::plan::{EncodePlan, QualifiedName, Relation};
+use crate::write::plan::decide::{
+    ExistingPlan, Planner, Route, WritePlan, encode_plan, reject_casts,
+};
+use crate::write::publish::{self, make_table, merge_rows};
+use crate::write::spec::{Receipt, WriteSpec};
+use crate::write::writer::Writer;
 
 /// How long PostgreSQL is asked how a COMMIT ended: as long as it may take to come back.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,9 +1,9 @@
 //! How much a stream and a write may hold: looked at before a byte goes to PostgreSQL.
 
-use crate::write::writer::Writer;
 use crate::auth::Volume;
 use crate::error::{Error, Result};
 use crate::pg::{Attempt, Transaction, lock_recorded_volume, recorded_volume};
+use crate::write::writer::Writer;
 
 /// What a stream may become before it is asked what it has brought: values that repeat take few bytes in
 /// Arrow, and small streams of them do no harm.

@@ -5,10 +5,10 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::write::upkeep::reaper::ReaperConfig;
-use crate::write::writer::Writer;
+use super::reaper::ReaperConfig;
 use crate::error::Result;
 use crate::pg::{has_schema, hear_driver, hear_driver_again, keep_watch};
+use crate::write::writer::Writer;
 
 /// How often a driver is to send a heartbeat, where its writes are aborted after a silence of `driver_ttl`:
 /// several of them may be lost.

@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::write::writer::Writer;
 use crate::error::Result;
 use crate::metrics::{self, Reaping};
 use crate::pg::{
     committing_writes, drop_staging_of, ended_with_staging, expire_drivers, expire_writes,
     forget_signs, forget_writes, has_schema,
 };
+use crate::write::writer::Writer;
 
 /// When the reaper comes and what it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]

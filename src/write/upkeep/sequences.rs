@@ -1,10 +1,10 @@
 //! After a write: sequences that would give out values again which the data brought.
 
+use crate::error::Result;
+use crate::pg::move_sequences;
 use crate::write::plan::permission::find_permitted;
 use crate::write::spec::WriteSpec;
 use crate::write::writer::Writer;
-use crate::error::Result;
-use crate::pg::move_sequences;
 
 impl Writer {
     /// Moves the sequences of the table on, where that was asked for. The rows are committed, so that what
