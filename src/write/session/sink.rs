@@ -257,7 +257,10 @@ mod tests {
                     let is = (&*sink.query_id, sink.run, sink.last_batch);
                     assert_eq!(is, (query_id, run, last_batch), "{shown}");
                 }
-                (Err(refusal), Err(part)) => assert!(refusal.contains(part), "{shown}: {refusal}"),
+                (Err(refusal), Err(part)) => assert!(
+                    refusal.report().to_string().contains(part),
+                    "{shown}: {refusal}"
+                ),
                 (is, _) => panic!("{shown}: {is:?}"),
             }
         }
@@ -268,7 +271,13 @@ mod tests {
         let mut sink = sink("q", Some(5));
         admit(&mut sink, &batch("r", 0, true)).unwrap();
         let refusal = admit(&mut sink, &batch("q", 6, true)).unwrap_err();
-        assert!(refusal.contains("query r took its place"), "{refusal}");
+        assert!(
+            refusal
+                .report()
+                .to_string()
+                .contains("query r took its place"),
+            "{refusal}"
+        );
         admit(&mut sink, &batch("r", 1, true)).unwrap();
         assert_eq!(sink.run, 1);
     }
@@ -282,7 +291,13 @@ mod tests {
         admit(&mut named(None), &batch("q", 0, false)).unwrap();
         admit(&mut named(Some(5)), &batch("q", 5, false)).unwrap();
         let refusal = admit(&mut named(Some(5)), &batch("q", 0, false)).unwrap_err();
-        assert!(refusal.contains("batch 5 was committed last"), "{refusal}");
+        assert!(
+            refusal
+                .report()
+                .to_string()
+                .contains("batch 5 was committed last"),
+            "{refusal}"
+        );
         let mut adopted = named(Some(5));
         admit(&mut adopted, &batch("q", 0, true)).unwrap();
         assert_eq!((adopted.run, adopted.last_batch), (1, None));
