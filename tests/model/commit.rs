@@ -1,5 +1,5 @@
-//! A commit, C1 to C7: `src/write/commit.rs`, with the statements of `src/pg/ledger.rs` and
-//! `src/pg/staging.rs`.
+//! A commit, C1 to C7: `src/write/session/commit.rs`, with the statements of `src/pg/ledger/` and
+//! `src/pg/publish/`.
 
 use crate::config::{Config, PARTITIONS, Publish, STRANGER};
 use crate::session;
@@ -14,14 +14,14 @@ pub(crate) enum CommitAction {
     C3CheckReceipts,
     /// Only where the table is adopted, which is why streams into it must end.
     C4EndCopies,
-    /// Nobody else uses the target here, so C4 is one step with C5.
+    /// No other session uses the target here, so C4 is one step with C5.
     C4C5Publish,
     /// PostgreSQL ends a deadlock: the call has the row and waits for the table, a stream has the
     /// table and waits for the row.
     LosesDeadlock,
     C6Update,
     C7Commit,
-    /// PostgreSQL has rolled back, and says so by its tag alone.
+    /// PostgreSQL has rolled back, and only its tag shows it.
     C7AnsweredRollback,
     AbortLostStaging,
     CommitThatAbort,
@@ -31,7 +31,7 @@ pub(crate) enum CommitAction {
     ServerDies,
 }
 
-/// What commit call `number` can do now; a step that waits for a lock is not among it.
+/// Returns the steps that commit call `number` can take now. A step that waits for a lock is not one of them.
 pub(crate) fn actions(
     config: &Config,
     state: &State,
@@ -129,7 +129,7 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
             true => CommitStep::Checked,
             false => CommitStep::Replying(Answer::Differs),
         },
-        // `adopt_shadow`: `end_copies_into`, which ends the sessions of whoever copies now.
+        // `keep_accepted`: `end_copies_into`, which ends the sessions that copy now.
         (Do::C4EndCopies, _) => {
             for attempt in state.attempts.iter_mut().filter(|one| one.has_copied()) {
                 attempt.step = AttemptStep::RolledBack;
@@ -202,7 +202,7 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
         }
         // `Writer::commit`: what worked is answered by what `status` reads.
         (Do::Reply, CommitStep::Replying(answer)) => {
-            CommitStep::Told(match (answer, state.write) {
+            CommitStep::Answered(match (answer, state.write) {
                 (Answer::Committed, Write::Open) => Answer::Open,
                 (Answer::Committed, Write::Aborted) => Answer::Aborted,
                 (Answer::Committed, Write::PreparedLost) => Answer::PreparedLost,

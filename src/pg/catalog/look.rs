@@ -236,7 +236,7 @@ where
 }
 
 /// The `relkind` of a view.
-const VIEW: i8 = b'v' as i8;
+const VIEW: i8 = b'v'.cast_signed();
 
 /// Rejects the tables of the system and of pgflight.
 ///

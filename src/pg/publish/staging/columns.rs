@@ -79,10 +79,10 @@ pub fn staged_columns(
         else {
             continue;
         };
-        let (ty, typmod) = match planned.field {
-            FieldPlan::Cast { array: false } => (text(TEXT)?, -1),
-            FieldPlan::Cast { array: true } => (text(TEXT_ARRAY)?, -1),
-            _ => (column.ty.clone(), column.typmod),
+        let (ty, typmod) = if let FieldPlan::Cast { array } = planned.field {
+            (text(if array { TEXT_ARRAY } else { TEXT })?, -1)
+        } else {
+            (column.ty.clone(), column.typmod)
         };
         columns.push(Column {
             ty,
