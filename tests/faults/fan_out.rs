@@ -70,9 +70,10 @@ async fn check(database: &Database, mode: &str, table: &str, landed: bool, place
                 "SELECT count(*) || ' ' || count(DISTINCT id) || ' ' || min(id) FROM {table}"
             ))
             .await;
-        let expected = match landed {
-            true => format!("{ROWS} {ROWS} 0"),
-            false => "1 1 -1".to_owned(),
+        let expected = if landed {
+            format!("{ROWS} {ROWS} 0")
+        } else {
+            "1 1 -1".to_owned()
         };
         assert_eq!(found, expected, "{place}");
     }

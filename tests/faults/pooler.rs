@@ -91,9 +91,10 @@ async fn job(world: &World, rng: &mut Rng, table: &str) -> &'static str {
         partitions: rng.u32(1..5),
         rows: rng.u32(1..2000),
         seed: rng.u64(..),
-        before_commit: match gives_up {
-            true => BeforeCommit::GivesUp,
-            false => BeforeCommit::Nothing,
+        before_commit: if gives_up {
+            BeforeCommit::GivesUp
+        } else {
+            BeforeCommit::Nothing
         },
     };
     let end = job.run(world).await;

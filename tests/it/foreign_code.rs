@@ -218,9 +218,10 @@ async fn nothing_foreign_runs(world: World) {
         json!({"table": "data.moods", "mode": "MODE_UPSERT", "keys": ["id"]}),
     ];
     for (number, spec) in specs.iter().enumerate() {
-        let ids: &[&str] = match spec["table"] == "data.moods" {
-            true => &["sad", "fine"],
-            false => &["k1", "k2"],
+        let ids: &[&str] = if spec["table"] == "data.moods" {
+            &["sad", "fine"]
+        } else {
+            &["k1", "k2"]
         };
         all_ways(&world, &mut client, number, spec, &rows(ids)).await;
     }
@@ -591,20 +592,14 @@ async fn code_of_a_table_finds_what_the_path_of_the_session_has() {
         for way in ["stream", "write"] {
             let before =
                 "TRUNCATE app.audit, app.t; INSERT INTO app.t VALUES ('a', 1); TRUNCATE app.audit";
-            match spec["mode"] == "MODE_APPEND" {
-                true => {
-                    database
-                        .execute(
-                            "SET search_path = app; TRUNCATE app.audit, app.t; TRUNCATE app.audit",
-                        )
-                        .await
-                }
-                false => {
-                    database
-                        .execute(&format!("SET search_path = app; {before}"))
-                        .await
-                }
-            }
+            let before = if spec["mode"] == "MODE_APPEND" {
+                "TRUNCATE app.audit, app.t; TRUNCATE app.audit"
+            } else {
+                before
+            };
+            database
+                .execute(&format!("SET search_path = app; {before}"))
+                .await;
             let rows = [batch(&[
                 ("k", Arc::new(StringArray::from(vec!["a"])) as ArrayRef),
                 ("v", Arc::new(Int32Array::from(vec![1])) as ArrayRef),

@@ -309,7 +309,7 @@ async fn a_target_that_is_not_for_data_is_rejected_by_kind() {
         (
             vec!["pg_catalog", "pg_class"],
             Code::PermissionDenied,
-            "not a table for data",
+            "is not for data [table pg_catalog.pg_class]",
         ),
         (vec!["nowhere"], Code::NotFound, "does not exist"),
         (vec!["public", "T"], Code::NotFound, "there is public.t"),
@@ -320,9 +320,12 @@ async fn a_target_that_is_not_for_data_is_rejected_by_kind() {
     ];
     for (parts, code, part) in cases {
         let put = Put::bare(path(&parts), &[batch(&[("n", longs(&[Some(1)]))])]);
-        let status = client.put(put).await.expect_err(part);
-        assert_eq!(status.code(), code, "{parts:?}: {status}");
-        assert!(status.message().contains(part), "{parts:?}: {status}");
+        let error = Told::from(client.put(put).await.expect_err(part));
+        assert_eq!(error.code, code, "{parts:?}: {}", error.message);
+        assert!(error.message.contains(part), "{parts:?}: {}", error.message);
+        if part.starts_with("a ") || part.starts_with("an ") {
+            assert_eq!(error.details["table"], format!("public.{}", parts[0]));
+        }
     }
     server.assert_unharmed("all of it").await;
 }

@@ -109,9 +109,10 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: A
         Do::A3EndRecord => AttemptStep::Finished,
         Do::A3CutWithoutEndRecord => {
             state.attempts[number].cut = true;
-            match config.rules.needs_end_record {
-                true => AttemptStep::RolledBack,
-                false => AttemptStep::Finished,
+            if config.rules.needs_end_record {
+                AttemptStep::RolledBack
+            } else {
+                AttemptStep::Finished
             }
         }
         // `prepare_attempt`: the transaction is PostgreSQL's from now on.
@@ -137,9 +138,10 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: A
         // `Transaction::end_with`.
         Do::A6AnsweredRollback => {
             state.rollbacks -= 1;
-            match config.rules.tag_is_read {
-                true => AttemptStep::RolledBack,
-                false => AttemptStep::Recorded,
+            if config.rules.tag_is_read {
+                AttemptStep::RolledBack
+            } else {
+                AttemptStep::Recorded
             }
         }
         // `write_attempt`: on any error the ledger is read once more.

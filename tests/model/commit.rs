@@ -125,10 +125,13 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
             CommitStep::Replying(Answer::Refused)
         }
         // `Chosen::from`, over what a new statement reads.
-        (Do::C3CheckReceipts, _) => match receipts_agree(config, state, number) {
-            true => CommitStep::Checked,
-            false => CommitStep::Replying(Answer::Differs),
-        },
+        (Do::C3CheckReceipts, _) => {
+            if receipts_agree(config, state, number) {
+                CommitStep::Checked
+            } else {
+                CommitStep::Replying(Answer::Differs)
+            }
+        }
         // `keep_accepted`: `end_copies_into`, which ends the sessions that copy now.
         (Do::C4EndCopies, _) => {
             for attempt in state.attempts.iter_mut().filter(|one| one.has_copied()) {
@@ -139,9 +142,10 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
         (Do::LosesDeadlock, _) => CommitStep::Failed,
         // `adopt_shadow`: DELETE of what was not accepted, ALTER TABLE … RENAME.
         (Do::C4C5Publish, CommitStep::CopiesEnded) => {
-            CommitStep::Published(match config.rules.unaccepted_rows_go {
-                true => chosen(config, state, number).and(state.staged),
-                false => state.staged,
+            CommitStep::Published(if config.rules.unaccepted_rows_go {
+                chosen(config, state, number).and(state.staged)
+            } else {
+                state.staged
             })
         }
         // `publish`: INSERT … SELECT of the accepted rows, then the count.
@@ -156,9 +160,10 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
                 Publish::TwoPhase => state.prepared,
                 Publish::Copy | Publish::Adopt => state.staged,
             });
-            match published == chosen || !config.rules.counts_are_checked {
-                true => CommitStep::Published(published),
-                false => CommitStep::StagingLost,
+            if published == chosen || !config.rules.counts_are_checked {
+                CommitStep::Published(published)
+            } else {
+                CommitStep::StagingLost
             }
         }
         // `ledger::commit`: UPDATE … AND state = 'open' must hit the row, which C2 keeps locked.
@@ -182,9 +187,10 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
         // `Transaction::end_with`.
         (Do::C7AnsweredRollback, _) => {
             state.rollbacks -= 1;
-            match config.rules.tag_is_read {
-                true => CommitStep::Failed,
-                false => CommitStep::Replying(Answer::Committed),
+            if config.rules.tag_is_read {
+                CommitStep::Failed
+            } else {
+                CommitStep::Replying(Answer::Committed)
             }
         }
         // `try_commit`: a new transaction, `Writer::abort`.

@@ -217,10 +217,10 @@ impl Model for World {
                 (true, false) => {}
             }
         }
-        match state.postgresql_is_up {
-            true if state.faults > 0 => actions.push(Action::StopPostgresql),
-            true => {}
-            false => actions.push(Action::StartPostgresql),
+        if !state.postgresql_is_up {
+            actions.push(Action::StartPostgresql);
+        } else if state.faults > 0 {
+            actions.push(Action::StopPostgresql);
         }
         if self.dies && state.drivers[0].died_at.is_none() {
             actions.push(Action::Die);
@@ -320,9 +320,10 @@ impl World {
         if self.rules.since_counts {
             since = since.max(state.since);
         }
-        let until = match self.rules.by_the_watch {
-            true => state.seen_at,
-            false => state.now,
+        let until = if self.rules.by_the_watch {
+            state.seen_at
+        } else {
+            state.now
         };
         since + TTL < until
     }

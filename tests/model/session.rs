@@ -131,9 +131,10 @@ pub(crate) fn apply(config: &Config, state: &mut State, action: SessionAction) {
         }
         Do::AbortAnsweredRollback => {
             state.rollbacks -= 1;
-            state.abort.step = match config.rules.tag_is_read {
-                true => AbortStep::Failed,
-                false => AbortStep::Replying,
+            state.abort.step = if config.rules.tag_is_read {
+                AbortStep::Failed
+            } else {
+                AbortStep::Replying
             };
         }
         // `Writer::abort`: the answer is what `find_status` reads.

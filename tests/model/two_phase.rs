@@ -70,9 +70,10 @@ pub(crate) fn apply(config: &Config, state: &mut State, action: TwoPhaseAction) 
                 .decided
                 .iter()
                 .any(|stream| is_lost(config, state, stream));
-            state.write = match is_lost {
-                true => Write::PreparedLost,
-                false => Write::Committed,
+            state.write = if is_lost {
+                Write::PreparedLost
+            } else {
+                Write::Committed
             };
         }
         TwoPhaseAction::RollBackPrepared(stream) => state.prepared.remove(stream),

@@ -84,11 +84,6 @@ pub(super) fn redact(sqlstate: &str, message: &str, beside_rows: bool) -> String
             "PostgreSQL rejected a value: {}",
             about_value(sqlstate, message)
         ),
-        // The error has fields for the table and the constraint.
-        "23" => match constraint_violation(sqlstate) {
-            Some(words) => words.to_owned(),
-            None => format!("PostgreSQL: {message}"),
-        },
         _ if sqlstate == SYNTAX_ERROR => {
             let words = if message.starts_with("syntax error") {
                 without_quoted(message)
@@ -121,8 +116,8 @@ pub(super) fn hides_name(sqlstate: &str, beside_rows: bool) -> bool {
     beside_rows && sqlstate.starts_with("42") && sqlstate != "42501" && sqlstate != SYNTAX_ERROR
 }
 
-/// Returns the meaning of a SQLSTATE of class 23.
-fn constraint_violation(sqlstate: &str) -> Option<&'static str> {
+/// Returns the meaning of a SQLSTATE of class 23, for an error whose fields name the constraint or the column.
+pub(super) fn constraint_violation(sqlstate: &str) -> Option<&'static str> {
     Some(match sqlstate {
         "23502" => "a value is NULL, and the column is NOT NULL",
         "23503" => "a row violates a foreign key",

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_postgres::error::DbError;
 
-use super::redact::{SYNTAX_ERROR, hides_name, redact};
+use super::redact::{SYNTAX_ERROR, constraint_violation, hides_name, redact};
 use super::tls::NoTlsOffered;
 use crate::error::{Error, ErrorKind, chain};
 use crate::pg::names::{SCHEMA, SHADOW_PREFIX};
@@ -131,7 +131,11 @@ impl ServerError {
     /// Converts it, without values of rows unless [`show_detail`] is on. HINT is never read.
     pub(in crate::pg) fn to_error(&self) -> Error {
         let sqlstate = self.sqlstate.as_str();
-        let message = redact(sqlstate, &self.message, self.is_beside_rows());
+        let message = match constraint_violation(sqlstate) {
+            // Without the name, a function of the table's owner raised it: the words are the owner's.
+            Some(words) if self.constraint.is_some() || self.column.is_some() => words.to_owned(),
+            _ => redact(sqlstate, &self.message, self.is_beside_rows()),
+        };
         let message = match &self.detail {
             Some(detail) => format!("{message}; {detail}"),
             None => message,
