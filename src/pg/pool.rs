@@ -115,7 +115,7 @@ impl Pool {
     /// Creates the pools. Opens no connection yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when deadpool rejects the sizes.
+    /// [`ErrorKind::Internal`] when deadpool rejects the sizes.
     pub fn new(connection: &ConnectionConfig, config: &PoolConfig) -> Result<Self> {
         let pool = |size| {
             Connections::builder(Connector::new(connection))
@@ -182,9 +182,9 @@ impl Pool {
     /// turn while the largest number of COPYs runs.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when PostgreSQL cannot be reached, no turn was
+    /// [`ErrorKind::Unavailable`] when PostgreSQL cannot be reached, no turn was
     /// free in time, or PostgreSQL takes no writes (SQLSTATE 25006);
-    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the login may not use the
+    /// [`ErrorKind::PermissionDenied`] when the login may not use the
     /// target's role.
     pub async fn begin_data(&self, write: &str, stream: &Stream) -> Result<Transaction> {
         let began = Instant::now();
@@ -207,7 +207,7 @@ impl Pool {
     /// Begins up to `count` more transactions for a stream of rows, as long as no stream waits for a turn.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when PostgreSQL cannot be reached.
+    /// [`ErrorKind::Unavailable`] when PostgreSQL cannot be reached.
     pub async fn begin_more_data(&self, write: &str, count: usize) -> Result<Vec<Transaction>> {
         let session = session_name(write, "more");
         let turns = std::iter::from_fn(|| self.turns.take_free()).take(count);

@@ -238,7 +238,9 @@ async fn a_decided_commit_is_never_reported_as_failed() {
                         );
                     }
                     Then::IsLost => assert!(
-                        error.message.contains("ask again with the same receipts"),
+                        error
+                            .message
+                            .contains("commit again with the same receipts"),
                         "{what}: {}",
                         error.message
                     ),
@@ -267,8 +269,11 @@ async fn a_call_that_may_have_worked_says_so_while_the_ledger_is_away() {
             let empty = rows(&[]);
             let begun = "SELECT EXISTS (SELECT FROM pgflight.write WHERE write_id = 'w')";
             let beginning = client.begin("w", staged(), &empty);
-            let error = in_between(&place, then, broken, begun, beginning).await;
-            assert_retryable(error, &format!("begin {what}"));
+            let answer = in_between(&place, then, broken, begun, beginning).await;
+            match then {
+                Then::Comes => drop(answer.unwrap()),
+                Then::IsLost => drop(assert_retryable(answer, &format!("begin {what}"))),
+            }
             place.begin(&staged()).await.unwrap();
 
             let attempts = (
@@ -338,7 +343,9 @@ async fn a_stream_learns_how_its_commit_ended_when_postgresql_is_back() {
     assert_eq!(carried_out.1, "1,2,3");
     let error = assert_retryable(vanished.0, "a COMMIT that did not arrive");
     assert!(
-        error.message.contains("nothing of the stream is kept"),
+        error
+            .message
+            .contains("PostgreSQL rolled the transaction back"),
         "{}",
         error.message
     );
@@ -354,7 +361,7 @@ async fn a_stream_in_doubt_is_not_retryable() {
     assert!(
         error
             .message
-            .contains("whether the rows are in the table; look there"),
+            .contains("look into the table before you write the rows again"),
         "{}",
         error.message
     );

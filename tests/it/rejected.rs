@@ -312,8 +312,16 @@ async fn a_target_that_is_not_for_data_is_rejected_by_kind() {
             "is not for data [table pg_catalog.pg_class]",
         ),
         (vec!["nowhere"], Code::NotFound, "does not exist"),
-        (vec!["public", "T"], Code::NotFound, "there is public.t"),
-        (vec!["nowhere", "t"], Code::NotFound, "there is public.t"),
+        (
+            vec!["public", "T"],
+            Code::NotFound,
+            "there is a table public.t",
+        ),
+        (
+            vec!["nowhere", "t"],
+            Code::NotFound,
+            "there is a table public.t",
+        ),
         (vec!["a", "b", "c"], Code::NotFound, "no target"),
         (vec![], Code::InvalidArgument, "0 parts"),
         (vec![""], Code::InvalidArgument, "empty"),

@@ -64,7 +64,7 @@ pub async fn find_keys(
                 "order_by"
             };
             return Err(Error::schema_mismatch(format!(
-                "the type of the {what} column has no comparison"
+                "values of the {what} column cannot be compared, by its type"
             ))
             .with_hint("name other columns, or change the column's type, as from json to jsonb")
             .with_table(&target.name)

@@ -42,7 +42,7 @@ async fn check_rows(transaction: &Transaction, merge: &Merge<'_>) -> Result<()> 
     }
     if doubled > 0 {
         return rejected(
-            format!("{doubled} key(s) occur more than once in the data"),
+            format!("{doubled} key(s) come more than once in the data"),
             "make the keys unique, or name a column in order_by: the row with its greatest value counts",
             "21000",
         );
