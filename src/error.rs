@@ -205,7 +205,8 @@ impl Error {
         own.or_else(|| self.cause()?.hint())
     }
 
-    /// Returns the SQL statements that fix it, in this order: those of this error, or else of its first cause that has any.
+    /// Returns the SQL statements that fix it, in this order: those of this error, or else of its first cause that has
+    /// any.
     pub fn fix_sql(&self) -> &[String] {
         match (&*self.0.fix_sql, self.cause()) {
             ([], Some(cause)) => cause.fix_sql(),

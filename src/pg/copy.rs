@@ -60,9 +60,9 @@ impl CopySink {
     /// nothing.
     ///
     /// # Errors
-    /// An error that PostgreSQL reports for a row it has read so far; [`ErrorKind::Unavailable`] when the connection has
-    /// ended, and when PostgreSQL took nothing for too long, which none of its own timeouts covers. After an error the
-    /// sink is of no further use.
+    /// An error that PostgreSQL reports for a row it has read so far; [`ErrorKind::Unavailable`] when the connection
+    /// has ended, and when PostgreSQL took nothing for too long, which none of its own timeouts covers. After an error
+    /// the sink is of no further use.
     ///
     /// [`ErrorKind::Unavailable`]: crate::error::ErrorKind::Unavailable
     pub async fn ready(&mut self) -> Result<()> {

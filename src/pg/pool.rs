@@ -182,10 +182,8 @@ impl Pool {
     /// turn while the largest number of COPYs runs.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] when PostgreSQL cannot be reached, no turn was
-    /// free in time, or PostgreSQL takes no writes (SQLSTATE 25006);
-    /// [`ErrorKind::PermissionDenied`] when the login may not use the
-    /// target's role.
+    /// [`ErrorKind::Unavailable`] when PostgreSQL cannot be reached, no turn was free in time, or PostgreSQL takes no
+    /// writes (SQLSTATE 25006); [`ErrorKind::PermissionDenied`] when the login may not use the target's role.
     pub async fn begin_data(&self, write: &str, stream: &Stream) -> Result<Transaction> {
         let began = Instant::now();
         let wait_timeout = self.timeouts.borrow().wait_timeout;

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, Database, Pgflight, Put, attempt, batch, wait_until, write};
 
-/// The objects that a role creates in a schema of the search_path: for each operator, function and type that the server's
-/// SQL could resolve, one that fits as well or better. Each counts its runs in a sequence, which no rollback undoes.
+/// The objects that a role creates in a schema of the search_path: for each operator, function and type that the
+/// server's SQL could resolve, one that fits as well or better. Each counts its runs in a sequence, which no rollback
+/// undoes.
 const HOSTILE: &str = r#"
 DO $hostile$
 DECLARE

@@ -1,5 +1,5 @@
-//! Servers and commands on a ledger of another version: an older one before it is migrated, a newer one after a deployment
-//! was rolled back.
+//! Servers and commands on a ledger of another version: an older one before it is migrated, a newer one after a
+//! deployment was rolled back.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -17,8 +17,8 @@ fn rows() -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
 }
 
-/// Two roles: the login, which is not a superuser and a member of `writer`, and `writer`. Roles belong to the cluster, so
-/// each test has its own.
+/// Two roles: the login, which is not a superuser and a member of `writer`, and `writer`. Roles belong to the cluster,
+/// so each test has its own.
 pub(crate) struct World {
     pub(crate) database: Database,
     server: Pgflight,

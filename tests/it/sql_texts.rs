@@ -1,7 +1,7 @@
 //! All SQL of the server names schemas: of operators, functions, types and tables.
 //!
-//! PostgreSQL resolves names without a schema by the search_path, where other roles may have objects that fit better. This
-//! test reads the SQL in the source, also SQL that no other test runs.
+//! PostgreSQL resolves names without a schema by the search_path, where other roles may have objects that fit better.
+//! This test reads the SQL in the source, also SQL that no other test runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! The comparison of keys: by the unique index on them, or else by their type.
 //!
-//! Both have an operator class, which only a superuser can create. The operator `=` without a schema would be resolved by
-//! the search_path, where any role that may create objects could have its own.
+//! Both have an operator class, which only a superuser can create. The operator `=` without a schema would be resolved
+//! by the search_path, where any role that may create objects could have its own.
 
 use super::look::Table;
 use crate::error::{Error, Result};
@@ -86,7 +86,8 @@ pub async fn find_keys(
 }
 
 /// Reads the comparisons. The default class of a type is the one that `GetDefaultOpClass` (commands/indexcmds.c) finds:
-/// that of the type itself, or else of a binary-coercible type, a preferred one first, or of all arrays, enums and so on.
+/// that of the type itself, or else of a binary-coercible type, a preferred one first, or of all arrays, enums and so
+/// on.
 const KEYS: &str = "
     WITH RECURSIVE keys AS (
         SELECT k.name, k.number, a.attnum, a.atttypid

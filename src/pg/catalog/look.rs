@@ -285,8 +285,9 @@ pub(super) fn qualified_name(schema: String, name: String) -> Result<QualifiedNa
     })
 }
 
-/// Reads a table. `$1` is the schema, or NULL for the search_path, and `$2` the name. `pg_relation_is_updatable` has a bit
-/// for each command; that of INSERT is `1 << CMD_INSERT` (nodes/nodes.h), also for a view with an INSTEAD OF trigger.
+/// Reads a table. `$1` is the schema, or NULL for the search_path, and `$2` the name. `pg_relation_is_updatable` has a
+/// bit for each command; that of INSERT is `1 << CMD_INSERT` (nodes/nodes.h), also for a view with an INSTEAD OF
+/// trigger.
 const LOOK: &str = include_str!("look.sql");
 
 /// Reads the OID of a table and its version, as [`LOOK`] does.

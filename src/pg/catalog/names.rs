@@ -48,8 +48,8 @@ const SIMILAR: &str = "
     ORDER BY pg_catalog.lower(n.nspname) OPERATOR(pg_catalog.=) pg_catalog.lower($1::pg_catalog.text)
              DESC NULLS LAST, 1, 2 LIMIT 100";
 
-/// Returns the name of PostGIS's type `geometry`, with its schema, if the database has the extension. Types of that name
-/// outside the extension do not count.
+/// Returns the name of PostGIS's type `geometry`, with its schema, if the database has the extension. Types of that
+/// name outside the extension do not count.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports.

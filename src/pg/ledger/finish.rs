@@ -156,8 +156,8 @@ impl Accepted {
 }
 
 /// Reads the accepted attempts. The prepared transactions are read before the status of a transaction: one that another
-/// server commits in between then counts as committed. An id that PostgreSQL has not assigned yet, as after a restore from
-/// a dump, would be an error.
+/// server commits in between then counts as committed. An id that PostgreSQL has not assigned yet, as after a restore
+/// from a dump, would be an error.
 const ACCEPTED: &str = "
     WITH prepared AS MATERIALIZED (
         SELECT gid FROM pg_catalog.pg_prepared_xacts

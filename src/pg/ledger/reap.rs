@@ -9,12 +9,12 @@ use crate::error::Result;
 use crate::pg::names::STREAM_PREFIX;
 use crate::pg::transaction::Transaction;
 
-/// How long a write that a server made of a stream may be silent. Its server records the stream within seconds, unless it
-/// is dead.
+/// How long a write that a server made of a stream may be silent. Its server records the stream within seconds, unless
+/// it is dead.
 const STREAM_IDLE: Duration = Duration::from_secs(600);
 
-/// Aborts open writes that have been silent for `idle`: no begin, no finished attempt, no stream at a server, waiting or
-/// running. Returns their ids.
+/// Aborts open writes that have been silent for `idle`: no begin, no finished attempt, no stream at a server, waiting
+/// or running. Returns their ids.
 ///
 /// Writes whose driver sends heartbeats are left to [`expire_drivers`](super::liveness::expire_drivers).
 /// `idle_prepared` applies to writes with prepared transactions, which hold up vacuum. Writes that a server made of a

@@ -104,8 +104,8 @@ pub async fn last_named_batch(transaction: &Transaction, prefix: &str) -> Result
     Ok(row.get(0))
 }
 
-/// Returns the name of the write of a batch: `name`, or the first of `name#2`, `name#3` and so on, if earlier writes were
-/// aborted or belong to another caller.
+/// Returns the name of the write of a batch: `name`, or the first of `name#2`, `name#3` and so on, if earlier writes
+/// were aborted or belong to another caller.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports.

@@ -69,7 +69,8 @@ pub async fn find_write(transaction: &Transaction, write_id: &str) -> Result<Opt
     select_write(transaction, write_id, "").await
 }
 
-/// Returns the writes that were begun last, newest first. The counts of an open write are those of its recorded attempts.
+/// Returns the writes that were begun last, newest first. The counts of an open write are those of its recorded
+/// attempts.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports.

@@ -8,8 +8,8 @@ use crate::pg::transaction::Transaction;
 /// Checks the keys of the staged rows, and changes the target. Returns the number of changed rows.
 ///
 /// # Errors
-/// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) for a NULL in a key, and for several rows with the
-/// same keys if no order decides between them; any error that PostgreSQL reports for the rows.
+/// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) for a NULL in a key, and for several rows with
+/// the same keys if no order decides between them; any error that PostgreSQL reports for the rows.
 pub async fn merge(transaction: &Transaction, merge: &Merge<'_>) -> Result<u64> {
     let in_target = |error: Error| error.with_table(&merge.target.name);
     check_rows(transaction, merge).await.map_err(in_target)?;

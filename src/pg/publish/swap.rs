@@ -112,8 +112,9 @@ pub async fn swap_in(
     let in_target = |error: Error| error.with_table(target);
     let indexes = indexes(transaction, relation.oid, twin).await?;
     for index in &indexes {
-        // PostgreSQL has printed the expressions for the path of the server's own statements. Another path could resolve
-        // other operators. Functions in expressions run with that path, as they always do from PostgreSQL 17 on.
+        // PostgreSQL has printed the expressions for the path of the server's own statements. Another path could
+        // resolve other operators. Functions in expressions run with that path, as they always do from PostgreSQL 17
+        // on.
         transaction
             .execute_all(&index.build)
             .await

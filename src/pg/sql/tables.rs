@@ -123,8 +123,8 @@ pub(in crate::pg) fn drop_table(table: &QualifiedName) -> String {
     format!("DROP TABLE IF EXISTS {table}")
 }
 
-/// Moves a sequence to the greatest value of a column. `$1` is the OID of the sequence. An unused sequence has its first
-/// value as `last_value`.
+/// Moves a sequence to the greatest value of a column. `$1` is the OID of the sequence. An unused sequence has its
+/// first value as `last_value`.
 pub(in crate::pg) fn move_sequence(
     table: &QualifiedName,
     column: &Ident,

@@ -6,8 +6,8 @@ use crate::pg::sql;
 use crate::pg::transaction::Transaction;
 use crate::plan::{Ident, QualifiedName};
 
-/// Drops the staging table of a write that has ended, and records it in the ledger. Returns false when there is no table
-/// to drop, and when another session is at work on the write.
+/// Drops the staging table of a write that has ended, and records it in the ledger. Returns false when there is no
+/// table to drop, and when another session is at work on the write.
 ///
 /// Only the locked row of the ledger proves that the table is not needed: after a failover, even a write that was seen
 /// committed may be open again.
@@ -58,11 +58,11 @@ async fn drop_staging(transaction: &Transaction, staging: &QualifiedName) -> Res
 /// will not be accepted, and their locks would block the end of the write.
 ///
 /// A session is ended by the pid of its process, and behind a pooler that process may serve another client a moment
-/// later. So a session is ended only while it holds a lock on the staging table, in a transaction that a pgflight server
-/// named after this write: both hold for a transaction that copies into the table, and for no other. The sessions are
-/// read first and the locks last, since PostgreSQL reads locks without a snapshot. A window of some microseconds remains
-/// between this and the arrival of the signal: if a COPY and its COMMIT end within it, the next client of the process
-/// sees its session end (57P01). PostgreSQL cannot end a transaction by its id.
+/// later. So a session is ended only while it holds a lock on the staging table, in a transaction that a pgflight
+/// server named after this write: both hold for a transaction that copies into the table, and for no other. The
+/// sessions are read first and the locks last, since PostgreSQL reads locks without a snapshot. A window of some
+/// microseconds remains between this and the arrival of the signal: if a COPY and its COMMIT end within it, the next
+/// client of the process sees its session end (57P01). PostgreSQL cannot end a transaction by its id.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports.

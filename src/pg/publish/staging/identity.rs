@@ -62,8 +62,8 @@ pub async fn staging_change(
     })
 }
 
-/// Locks the staging table of a write against ALTER and DROP until the transaction ends, and returns how it has changed,
-/// as [`staging_change`] does. It does not wait for streams that still copy into the table.
+/// Locks the staging table of a write against ALTER and DROP until the transaction ends, and returns how it has
+/// changed, as [`staging_change`] does. It does not wait for streams that still copy into the table.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports.

@@ -5,8 +5,8 @@ use crate::pg::sql;
 use crate::pg::transaction::Transaction;
 use crate::plan::{QualifiedName, Relation};
 
-/// Inserts the rows of the accepted attempts into the target. Returns the number of rows that PostgreSQL inserted, which
-/// triggers and rules may change.
+/// Inserts the rows of the accepted attempts into the target. Returns the number of rows that PostgreSQL inserted,
+/// which triggers and rules may change.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports for the rows.
