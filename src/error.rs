@@ -1,48 +1,48 @@
-//! One error for the whole crate: what went wrong, where, and what to do about it.
+//! The error type of the whole crate: a fact, the place where it happened, and what to do about it.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// The result of anything here that can fail.
+/// The result type of the crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What kind of thing went wrong; decides the gRPC code and whether a retry can help.
+/// The kind of an error. It decides the gRPC code, and whether a retry can help.
 ///
-/// Closed on purpose: a new kind must be handled wherever kinds are told apart.
+/// The enum is closed on purpose: a new kind must be handled in every match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// A descriptor, command or action that cannot be understood.
+    /// A descriptor, command or action that cannot be parsed.
     InvalidCommand,
-    /// Columns or types of the data do not fit the table.
+    /// Columns or types of the data that do not fit the table.
     SchemaMismatch,
-    /// A value that the column cannot take (SQLSTATE classes 22 and 23).
+    /// A value that the column does not accept (SQLSTATE classes 22 and 23).
     DataRejected,
-    /// An RPC, type or option that is not served.
+    /// An RPC, type or option that is not supported.
     Unsupported,
-    /// A table, schema, database or write that is not there.
+    /// A table, schema, database or write that does not exist.
     NotFound,
-    /// A table that is already there, or a write id that was used for something else.
+    /// A table that exists already, or a write id that is used for another write.
     AlreadyExists,
-    /// A write that is already aborted, or was committed otherwise.
+    /// A write that is already aborted, or was committed with other attempts.
     Conflict,
-    /// The caller did not say who it is, or not believably.
+    /// Missing or invalid credentials.
     Unauthenticated,
-    /// The caller, or the server's database role, may not do this.
+    /// The principal, or its role in PostgreSQL, lacks the permission.
     PermissionDenied,
-    /// Busy, draining, or PostgreSQL out of reach: the only kind worth a retry.
+    /// The server is busy or draining, or PostgreSQL cannot be reached: the only retryable kind.
     Unavailable,
-    /// The caller left.
+    /// The client cancelled the call.
     Cancelled,
     /// A deadline passed.
     Timeout,
     /// A commit was decided, and another session had ended prepared transactions that held some of its rows.
     PreparedLost,
-    /// A bug or a misconfiguration of ours.
+    /// A bug or a wrong configuration of the server.
     Internal,
 }
 
 impl ErrorKind {
-    /// The kind as clients see it (`google.rpc.ErrorInfo.reason`): `DATA_REJECTED`.
+    /// Returns the kind as clients see it (`google.rpc.ErrorInfo.reason`), as in `DATA_REJECTED`.
     pub fn reason(self) -> &'static str {
         match self {
             Self::InvalidCommand => "INVALID_COMMAND",
@@ -62,7 +62,7 @@ impl ErrorKind {
         }
     }
 
-    /// The kind that clients see as this reason.
+    /// Returns the kind that clients see as this reason.
     pub fn from_reason(reason: &str) -> Option<Self> {
         let all = [
             Self::InvalidCommand,
@@ -83,39 +83,39 @@ impl ErrorKind {
         all.into_iter().find(|kind| kind.reason() == reason)
     }
 
-    /// Whether the same call may succeed later, unchanged.
+    /// Returns whether the same call may succeed later, unchanged.
     pub fn is_retryable(self) -> bool {
         self == Self::Unavailable
     }
 }
 
-/// Where an error happened. Names, types and numbers only: never the value of a cell.
+/// The place of an error: names, types and numbers, and never the value of a cell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {
-    /// The table, quoted where SQL needs it.
+    /// The table, quoted for SQL.
     pub table: Option<String>,
     /// The column, as the data or the catalog names it.
     pub column: Option<String>,
-    /// Row number within the stream, from 0.
+    /// The row number within the stream, from 0.
     pub row: Option<u64>,
-    /// The constraint PostgreSQL named.
+    /// The constraint that PostgreSQL names.
     pub constraint: Option<String>,
-    /// Five characters, as PostgreSQL's manual lists them in appendix A.
+    /// The SQLSTATE: five characters (PostgreSQL manual, appendix A).
     pub sqlstate: Option<String>,
-    /// The write it belongs to.
+    /// The id of the write.
     pub write_id: Option<String>,
-    /// The partition of the write whose stream it was.
+    /// The partition of the write whose stream failed.
     pub partition_id: Option<u32>,
-    /// Whether it is decided that the write is committed: the same call then gives its result, sooner or later.
+    /// Whether the commit of the write is decided: the same call then returns its result, sooner or later.
     pub decided: bool,
 }
 
-/// What went wrong, where, why, and what to do about it.
+/// An error: a message, its place, its cause, and what to do about it.
 ///
-/// `Display` prints the message alone: one fact that begins in lower case and names neither the place nor a remedy.
-/// The place is in [`Error::context`], the remedy in [`Error::hint`] and [`Error::fix_sql`], and the cause in
-/// [`std::error::Error::source`]. [`Report`] prints them all. Build an error with the constructor of its kind, and
-/// add what is known on the way up:
+/// `Display` prints the message alone: one lower-case fact without the place and without advice. The place is in
+/// [`Error::context`], the advice in [`Error::hint`] and [`Error::fix_sql`], and the cause in
+/// [`std::error::Error::source`]. [`Report`] prints them all. Build an error with the constructor of its kind; callers
+/// add the context that they know:
 ///
 /// ```
 /// use pgflight::error::{Error, ErrorKind};
@@ -146,7 +146,7 @@ struct Inner {
 
 macro_rules! constructors {
     ($($name:ident => $kind:ident),+ $(,)?) => {$(
-        #[doc = concat!("An [`ErrorKind::", stringify!($kind), "`] with this message.")]
+        #[doc = concat!("Returns an [`ErrorKind::", stringify!($kind), "`] error with this message.")]
         pub fn $name(message: impl Into<Cow<'static, str>>) -> Self {
             Self::new(ErrorKind::$kind, message)
         }
@@ -154,7 +154,7 @@ macro_rules! constructors {
 }
 
 impl Error {
-    /// An error of a kind, with a message that is one fact.
+    /// Returns an error of a kind, with a message that is one fact.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -183,29 +183,30 @@ impl Error {
         internal => Internal,
     }
 
-    /// What kind of thing went wrong.
+    /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Where it happened.
+    /// Returns the place.
     pub fn context(&self) -> &Context {
         &self.0.context
     }
 
-    /// Changes the context; what is already known stays unless overwritten by `change`.
+    /// Changes the context. Fields that `change` does not set keep their values.
     pub fn with_context(mut self, change: impl FnOnce(&mut Context)) -> Self {
         change(&mut self.0.context);
         self
     }
 
-    /// What to do about it: of this error, or else of the first of its causes that has a hint.
+    /// Returns the hint of this error, or else of its first cause that has one.
     pub fn hint(&self) -> Option<&str> {
         let own = self.0.hint.as_deref();
         own.or_else(|| self.cause()?.hint())
     }
 
-    /// SQL statements that fix it, in this order: of this error, or else of the first of its causes that has any.
+    /// Returns the SQL statements that fix it, in this order: those of this error, or else of its first cause that has
+    /// any.
     pub fn fix_sql(&self) -> &[String] {
         match (&*self.0.fix_sql, self.cause()) {
             ([], Some(cause)) => cause.fix_sql(),
@@ -213,7 +214,7 @@ impl Error {
         }
     }
 
-    /// Prints the error for a person: message, causes, place and hint on one line.
+    /// Returns the error as one line for a person: message, causes, place and hint.
     pub fn report(&self) -> Report<'_> {
         Report(self)
     }
@@ -222,7 +223,7 @@ impl Error {
         self.0.source.as_deref()?.downcast_ref()
     }
 
-    /// Says what to do about it: an imperative, in lower case.
+    /// Sets the hint: what to do about it, as an imperative in lower case.
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.0.hint = Some(hint.into());
         self
@@ -234,14 +235,14 @@ impl Error {
         self
     }
 
-    /// As the cause of an error of the same kind, at the same place, with this message.
+    /// Wraps it as the cause of an error of the same kind, at the same place, with this message.
     pub fn caused(self, message: impl Into<Cow<'static, str>>) -> Self {
         let kind = self.kind();
         self.caused_kind(kind, message)
     }
 
-    /// As the cause of an [`ErrorKind::Unavailable`] with this message, at the same place: for a call that may have
-    /// done its work, and that can be made again.
+    /// Wraps it as the cause of an [`ErrorKind::Unavailable`] with this message, at the same place: for a call that may
+    /// have succeeded, and that can be repeated.
     pub fn into_retryable(self, message: impl Into<Cow<'static, str>>) -> Self {
         self.caused_kind(ErrorKind::Unavailable, message)
     }
@@ -253,35 +254,35 @@ impl Error {
             .with_source(self)
     }
 
-    /// Names the column, unless one is named already.
+    /// Sets the column, unless one is set already.
     pub fn with_column(self, column: impl Into<String>) -> Self {
         self.with_context(|c| {
             c.column.get_or_insert_with(|| column.into());
         })
     }
 
-    /// Names the table, unless one is named already.
+    /// Sets the table, unless one is set already.
     pub fn with_table(self, table: impl fmt::Display) -> Self {
         self.with_context(|c| {
             c.table.get_or_insert_with(|| table.to_string());
         })
     }
 
-    /// Gives the row number within the stream, from 0, unless one is given already.
+    /// Sets the row number within the stream, from 0, unless one is set already.
     pub fn with_row(self, row: u64) -> Self {
         self.with_context(|c| {
             c.row.get_or_insert(row);
         })
     }
 
-    /// Names the write, unless one is named already.
+    /// Sets the write, unless one is set already.
     pub fn with_write_id(self, write_id: impl Into<String>) -> Self {
         self.with_context(|c| {
             c.write_id.get_or_insert_with(|| write_id.into());
         })
     }
 
-    /// Keeps what caused this.
+    /// Sets the cause.
     pub fn with_source(
         mut self,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -310,12 +311,12 @@ impl std::error::Error for Error {
 pub struct Report<'a>(&'a Error);
 
 impl Report<'_> {
-    /// The message and its causes.
+    /// Returns the message and its causes.
     pub fn fact(self) -> String {
         one_line(&chain(self.0))
     }
 
-    /// Where it happened: `table t, row 7`. Empty where nothing is known.
+    /// Returns the place, as in `table t, row 7`. Empty when nothing is known.
     pub fn place(self) -> String {
         let Context {
             table,
@@ -345,7 +346,7 @@ impl Report<'_> {
         one_line(&places.collect::<Vec<_>>().join(", "))
     }
 
-    /// What to do, with the SQL statements that fix it; none where nothing is known.
+    /// Returns the hint with the SQL statements that fix it; `None` without either.
     pub fn advice(self) -> Option<String> {
         let statements = self.0.fix_sql().join("; ");
         let advice = match (self.0.hint(), &*statements) {
@@ -372,19 +373,20 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// A name may hold a line break, and a line of the log must stay one.
+/// Escapes control characters: a name may hold a line break, and a line of the log must stay one.
 fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
-        match c.is_control() {
-            true => line.extend(c.escape_default()),
-            false => line.push(c),
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
         }
     }
     line
 }
 
-/// An error and its causes on one line: `cannot reach PostgreSQL: connection refused`.
+/// Returns an error and its causes on one line: `could not reach PostgreSQL: connection refused`.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

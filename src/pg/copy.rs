@@ -1,4 +1,4 @@
-//! One running `COPY … FROM STDIN (FORMAT binary)`.
+//! The sink of a running `COPY … FROM STDIN (FORMAT binary)`.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -9,28 +9,28 @@ use futures_util::Sink;
 use tokio::sync::watch;
 use tokio_postgres::CopyInSink;
 
+use super::connection::{ServerError, from_postgres};
 use super::sql;
-use super::sqlstate::{Told, from_postgres};
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::plan::{Ident, QualifiedName};
 
-/// Takes the bytes of a binary COPY and hands them to PostgreSQL.
+/// Sends the bytes of a binary COPY to PostgreSQL.
 ///
-/// Dropping it without [`CopySink::finish`] fails the COPY, and with it the transaction: PostgreSQL
-/// then keeps nothing.
+/// Dropping it without [`CopySink::finish`] aborts the COPY, and with it the transaction: PostgreSQL then keeps
+/// nothing.
 pub struct CopySink {
     sink: Pin<Box<CopyInSink<Bytes>>>,
-    heard: watch::Receiver<Option<Told>>,
+    first_error: watch::Receiver<Option<ServerError>>,
     stall_timeout: Duration,
     byte_count: u64,
 }
 
 impl CopySink {
-    /// Starts the COPY into these columns of the table.
+    /// Starts a COPY into these columns of a table.
     ///
     /// # Errors
-    /// What PostgreSQL said; the transaction is then of no further use.
+    /// Any error that PostgreSQL reports. The transaction is then of no further use.
     pub async fn open<'a>(
         transaction: &Transaction,
         table: &QualifiedName,
@@ -38,10 +38,10 @@ impl CopySink {
     ) -> Result<Self> {
         let statement = sql::copy_in(table, columns);
         let connection = transaction.connection()?;
-        let heard = connection.listen();
-        // The driver's one way to copy takes a statement with a name. The name is closed when `prepared` is
-        // dropped, with the future below: on the wire after the rows, and before what ends the transaction.
-        // Behind a pooler the next transaction of this connection may be on another server.
+        let first_error = connection.watch_errors();
+        // The driver can only copy by a named statement. The name is closed when `prepared` is dropped, with the
+        // future below: on the wire after the rows, and before the statement that ends the transaction. Behind a
+        // pooler, the next transaction of this connection may run on another server.
         let copying = async {
             let prepared = connection.prepare(&statement).await?;
             connection.client().copy_in(&prepared).await
@@ -50,50 +50,53 @@ impl CopySink {
         let sink = sink.map_err(|error| error.with_table(table))?;
         Ok(Self {
             sink: Box::pin(sink),
-            heard,
+            first_error,
             stall_timeout: transaction.stall_timeout(),
             byte_count: 0,
         })
     }
 
-    /// Waits while PostgreSQL is behind by more than a chunk or two. Dropping the future changes nothing.
+    /// Waits until there is room for a chunk. PostgreSQL may be a chunk or two behind. Dropping the future changes
+    /// nothing.
     ///
     /// # Errors
-    /// What PostgreSQL has against any row it has read so far; that the connection is gone; that
-    /// PostgreSQL took nothing for too long ([`ErrorKind::Unavailable`]): none of its own timeouts
-    /// looks at a COPY. After an error the sink is of no further use.
+    /// An error that PostgreSQL reports for a row it has read so far; [`ErrorKind::Unavailable`] when the connection
+    /// has ended, and when PostgreSQL took nothing for too long, which none of its own timeouts covers. After an error
+    /// the sink is of no further use.
     ///
     /// [`ErrorKind::Unavailable`]: crate::error::ErrorKind::Unavailable
     pub async fn ready(&mut self) -> Result<()> {
         let room = poll_fn(|cx| self.sink.as_mut().poll_ready(cx));
         let ready = tokio::select! {
             biased;
-            _ = self.heard.wait_for(Option::is_some) => None,
+            _ = self.first_error.wait_for(Option::is_some) => None,
             ready = tokio::time::timeout(self.stall_timeout, room) => Some(ready),
         };
         match ready {
             Some(Ok(Ok(()))) => Ok(()),
             Some(Ok(Err(error))) => Err(self.explain(&error)),
             Some(Err(_)) => Err(Error::unavailable(format!(
-                "PostgreSQL has taken nothing for {}: somebody holds a lock, its disk is full or slow, or \
-                 --copy-stall-timeout is too short; nothing of this stream is kept",
+                "PostgreSQL took no rows for {}",
                 humantime::format_duration(self.stall_timeout)
-            ))),
-            None => Err(self.why()),
+            ))
+            .with_hint(
+                "look for a session that holds a lock and for a full or slow disk, or raise --copy-stall-timeout",
+            )),
+            None => Err(self.error()),
         }
     }
 
-    /// Completes when PostgreSQL has something against a row, or the connection is gone, and says so.
-    pub async fn failed(&mut self) -> Error {
-        // An error here is that nobody can say anything any more.
-        self.heard.wait_for(Option::is_some).await.ok();
-        self.why()
+    /// Waits for PostgreSQL to report an error, or for the connection to end. Returns the error.
+    pub async fn wait_error(&mut self) -> Error {
+        // The sender was dropped: no more errors can arrive.
+        self.first_error.wait_for(Option::is_some).await.ok();
+        self.error()
     }
 
-    /// Hands over a chunk, for which there is room since [`CopySink::ready`].
+    /// Sends a chunk, after [`CopySink::ready`] has returned.
     ///
     /// # Errors
-    /// That the connection is gone, and why.
+    /// The error that ended the connection.
     pub fn put(&mut self, chunk: Bytes) -> Result<()> {
         let length = chunk.len();
         let put = self.sink.as_mut().start_send(chunk);
@@ -102,7 +105,7 @@ impl CopySink {
         Ok(())
     }
 
-    /// Hands over a chunk once there is room.
+    /// Waits until there is room, and sends a chunk.
     ///
     /// # Errors
     /// As [`CopySink::ready`].
@@ -111,32 +114,35 @@ impl CopySink {
         self.put(chunk)
     }
 
-    /// Bytes handed over so far.
+    /// Returns the number of bytes sent so far.
     pub fn byte_count(&self) -> u64 {
         self.byte_count
     }
 
-    /// Ends the COPY and returns the number of rows PostgreSQL took. Nothing is visible to others
-    /// before the transaction commits.
+    /// Ends the COPY and returns the number of rows that PostgreSQL took. Other sessions see nothing before the
+    /// transaction commits.
     ///
     /// # Errors
-    /// What PostgreSQL has against any of the rows.
+    /// Any error that PostgreSQL reports for one of the rows.
     pub async fn finish(mut self) -> Result<u64> {
         let finished = self.sink.as_mut().finish().await;
         finished.map_err(|error| self.explain(&error))
     }
 
-    /// The driver says "closed" where PostgreSQL said why.
+    /// Converts an error of the driver, which reports "closed" where PostgreSQL reported the reason before.
     fn explain(&self, error: &tokio_postgres::Error) -> Error {
-        self.told().unwrap_or_else(|| from_postgres(error))
+        self.reported_error()
+            .unwrap_or_else(|| from_postgres(error))
     }
 
-    fn why(&self) -> Error {
-        let ended = || Error::unavailable("the connection to PostgreSQL has ended; try again");
-        self.told().unwrap_or_else(ended)
+    fn error(&self) -> Error {
+        self.reported_error().unwrap_or_else(|| {
+            Error::unavailable("the connection to PostgreSQL has ended").with_hint("try again")
+        })
     }
 
-    fn told(&self) -> Option<Error> {
-        self.heard.borrow().as_ref().map(Told::to_error)
+    fn reported_error(&self) -> Option<Error> {
+        let first = self.first_error.borrow();
+        first.as_ref().map(ServerError::to_error)
     }
 }

@@ -1,79 +1,50 @@
-//! The PostgreSQL edge: the only place that names `tokio_postgres`; a file per concern.
+//! The PostgreSQL edge: the only module that names `tokio_postgres`.
+//!
+//! A room uses only those before it: `names` and `sql`, `connection`, `transaction`, then `session`, `copy`, `pool` and
+//! `pooler`, then `ledger`, `catalog`, `publish`.
 
-mod access;
 mod catalog;
-mod connect;
 mod connection;
 mod copy;
-mod effects;
-mod facts;
-mod keys;
 mod ledger;
-mod liveness;
-mod merge;
-mod migration;
-mod parameter;
-mod password;
+mod names;
 mod pool;
 mod pooler;
-mod prepared;
-mod reap;
-mod roles;
-mod sequences;
-mod sink;
+mod publish;
+mod session;
 mod sql;
-mod sqlstate;
-mod staging;
-mod swap;
-mod table;
-mod tap;
-mod tls;
 mod transaction;
-mod turns;
-mod words;
 
 pub use catalog::{
-    Table, TableLock, find_geometry, find_staging, find_table, lock_named, lock_table, qualify,
-    similar_relations, staging_relation, writable_relations,
+    LedgerFacts, ServerFacts, Table, check_sequences, find_geometry, find_keys, find_staging,
+    find_table, lock_named, lock_table, move_sequences, qualify, sequence_columns, server_facts,
+    side_effects, similar_relations, staging_relation, unique_keys, writable_relations,
 };
-pub use connect::ConnectionConfig;
+pub use connection::{ConnectionConfig, PasswordSource, show_detail};
 pub use copy::CopySink;
-pub use effects::side_effects;
-pub use facts::{LedgerFacts, ServerFacts, server_facts, unique_keys};
-pub use keys::{Keys, find_keys};
 pub use ledger::{
-    Attempt, BatchPlace, Decision, Finished, LedgerWrite, NewWrite, Publish, STREAM_PREFIX,
-    WriteState, abort, attempts, begin, commit, committing_writes, count_open_writes, count_writes,
-    find_attempt, find_write, finish_commit, lock_recorded_volume, lock_write_for_publish,
-    recent_writes, record_attempt, recorded_volume,
+    Attempt, BatchPlace, Decision, Finished, LedgerVersion, LedgerWrite, NewWrite, Publish, Sink,
+    WriteState, abort, advance_sink, attempts, begin, commit, committing_writes, count_open_writes,
+    count_writes, delete_ended_writes, delete_stale_signs, ended_with_staging, ensure_schema,
+    expire_drivers, expire_writes, find_attempt, find_write, finish_commit, has_schema,
+    last_named_batch, ledger_version, lock_recorded_volume, lock_sink, lock_write_for_publish,
+    migration, name_of_batch, recent_writes, record_attempt, record_heartbeat, record_watch,
+    recorded_volume, renew_heartbeat, set_driver, update_sink,
 };
-pub use liveness::{
-    expire_drivers, forget_signs, hear_driver, hear_driver_again, keep_watch, set_driver,
-};
-pub use merge::{KeyedAction, Merge, merge};
-pub use migration::{LedgerVersion, ensure_schema, has_schema, ledger_version, migration};
-pub use password::PasswordSource;
-pub use pool::{Pool, PoolConfig, PoolUsage, Session, Timeouts, Usage};
+pub use names::STREAM_PREFIX;
+pub use pool::{Pool, PoolConfig, PoolUsage, Timeouts, Usage};
 pub use pooler::{Pooler, find_pooler};
-pub use prepared::{
-    Gid, PreparedTransaction, PreparedTransactions, check_can_end, commit_prepared, count_prepared,
-    prepare, prepared_transactions, reserve_place, roll_back_one, roll_back_prepared,
-    two_phase_obstacle,
+pub use publish::{
+    Gid, PreparedTransaction, PreparedTransactions, Temporary, accepted_row_count, add_columns,
+    add_columns_statement, add_primary_key, add_primary_key_statement, adopt_shadow,
+    assume_role_to_fill, check_can_end, check_primary_key, check_swappable, commit_prepared,
+    count_prepared, create_staging, create_table, create_table_statement, create_temporary,
+    create_twin, definitions_of, delete_all, drop_staging_of, drop_table, grant_fill, hide_table,
+    keep_accepted, lock_staging, merge, missing_columns, new_shadow_name, new_staging_name,
+    only_owner_may_write, prepare, prepared_transactions, publish_rows, record_staging,
+    reserve_slot, roll_back_one, roll_back_prepared, staged_columns, staging_change, swap_in,
+    truncate, two_phase_obstacle,
 };
-pub use reap::{drop_staging_of, ended_with_staging, expire_writes, forget_writes};
-pub use sequences::{check_sequences, move_sequences, sequence_columns};
-pub use sink::{Sink, advance_sink, last_named_batch, lock_sink, name_of_batch, update_sink};
-pub use sqlstate::show_detail;
-pub use staging::{
-    Temporary, accepted_row_count, adopt_shadow, assume_role_to_fill, create_staging,
-    create_temporary, definitions_of, grant_fill, hide_table, keep_accepted, lock_staging,
-    new_shadow_name, new_staging_name, only_owner_may_write, publish_rows, record_staging,
-    staged_columns, staging_change,
-};
-pub use swap::{check_swappable, create_twin, swap_in};
-pub use table::{
-    add_columns, add_columns_statement, add_primary_key, add_primary_key_statement,
-    check_primary_key, create_table, create_table_statement, delete_all, drop_table,
-    missing_columns, truncate,
-};
+pub use session::Session;
+pub use sql::{KeyedAction, Keys, Merge, TableLock};
 pub use transaction::{Outcome, Transaction};

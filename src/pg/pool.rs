@@ -1,4 +1,4 @@
-//! Connections to PostgreSQL: some for data, a few kept back so that control never waits behind it.
+//! Connections to PostgreSQL: a pool for rows, one for control calls, and one for signs of life.
 
 use std::time::Duration;
 
@@ -8,149 +8,96 @@ use futures_util::future::try_join_all;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_postgres::Row;
 
-use super::connect::ConnectionConfig;
-use super::connection::Connector;
-use super::parameter::{Parameter, typed};
-use super::roles::{Path, rows};
-use super::sql;
-use super::sqlstate::from_postgres;
-use super::transaction::Transaction;
-use super::turns::{Turn, Turns};
-use crate::error::{Error, ErrorKind, Result, chain};
+use super::connection::{ConnectError, ConnectionConfig, Connector, Turn, Turns};
+use super::names::session_name;
+use super::session::Session;
+use super::transaction::{Limits, Transaction};
+use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{self, Activity, Stream};
 use crate::plan::Ident;
 
-/// How many connections, and how long things may take.
+/// The sizes of the pools, and their timeouts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolConfig {
-    /// Connections that carry rows: at most so many COPYs run at once.
+    /// Connections that carry rows: the number of COPYs that may run at once.
     pub max_copies: usize,
-    /// Connections kept back for begin, commit, abort, status and the catalog.
+    /// Connections reserved for begin, commit, abort, status and the catalog.
     pub control_connections: usize,
-    /// How long things may take.
+    /// The timeouts.
     pub timeouts: Timeouts,
 }
 
 impl PoolConfig {
-    /// How many connections there may be in all.
+    /// Returns the number of connections of all pools together.
     pub fn connections(&self) -> usize {
         self.max_copies + self.control_connections + LIVENESS_CONNECTIONS
     }
 }
 
-/// Connections for signs of life alone: commits may hold all others for as long as they take, and the drivers
-/// that wait for them must not seem dead meanwhile.
+/// Connections for signs of life alone. Commits may hold all others for long, and the drivers that wait for them must
+/// not seem dead.
 const LIVENESS_CONNECTIONS: usize = 1;
 
-/// How long things may take in a database.
+/// The timeouts of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
-    /// How long a stream or action waits for a free connection.
+    /// How long a stream or an action waits for a free connection.
     pub wait_timeout: Duration,
-    /// `lock_timeout` of every transaction: how long a statement waits for somebody else's lock.
+    /// The `lock_timeout` of every transaction: how long a statement waits for another session's lock.
     pub lock_timeout: Duration,
-    /// How long a COPY waits for PostgreSQL to take a chunk of rows before it is ended.
+    /// How long a COPY waits for PostgreSQL to take a chunk of rows, before the server ends it.
     pub stall_timeout: Duration,
-    /// How long a connection lies unused before it is closed.
+    /// How long a connection may be idle before it is closed.
     pub idle_timeout: Duration,
 }
 
-/// The class of a login that is refused (PostgreSQL manual, appendix A).
+/// The SQLSTATE class of a rejected login (PostgreSQL manual, appendix A).
 const INVALID_AUTHORIZATION: &str = "28";
 
 type Connections = deadpool::managed::Pool<Connector>;
 type WeakConnections = deadpool::managed::WeakPool<Connector>;
 
-/// Connections to one PostgreSQL, made when needed and used again.
+/// Connections to one PostgreSQL, opened when needed and reused.
 ///
-/// A connection goes back only after PostgreSQL has said that the transaction on it is over; where it does not,
-/// the connection is closed, which makes PostgreSQL roll back.
+/// A connection returns to its pool only after PostgreSQL has confirmed the end of its transaction. Otherwise it is
+/// closed, which makes PostgreSQL roll back.
 #[derive(Clone)]
 pub struct Pool {
     data: Connections,
     turns: Turns,
     control: Connections,
     liveness: Connections,
-    /// The target's; the session's own where none.
+    /// The target's role; `None` for the session's own.
     role: Option<Ident>,
     address: String,
     timeouts: watch::Sender<Timeouts>,
 }
 
-/// How busy the connections are.
+/// The load of the connections of a database.
 #[derive(Debug)]
 pub struct Usage {
-    /// Streams that wait for their turn to copy.
+    /// Number of streams that wait for their turn to copy.
     pub turns_waiting: usize,
-    /// The pools: for rows, for control calls, and for signs of life.
+    /// The pools for rows, for control calls, and for signs of life.
     pub pools: [PoolUsage; 3],
 }
 
-/// How busy the connections of a pool are.
+/// The load of the connections of one pool.
 #[derive(Debug)]
 pub struct PoolUsage {
     /// `data`, `control` or `liveness`.
     pub name: &'static str,
-    /// Connections in use.
+    /// Number of connections in use.
     pub busy: usize,
-    /// Connections that lie ready.
+    /// Number of idle connections.
     pub idle: usize,
-    /// Connections that there may be.
+    /// The largest number of connections.
     pub limit: usize,
 }
 
-/// One connection, each statement its own transaction, in the session's own role. Goes back to the pool when
-/// dropped.
-pub struct Session {
-    connection: Object<Connector>,
-    ledger_role: Option<Ident>,
-}
-
-impl Session {
-    /// The process of PostgreSQL, as the answer to the login names it.
-    pub(super) fn process(&self) -> Option<i32> {
-        self.connection.process()
-    }
-
-    pub(super) async fn execute_all(&self, sql: &str) -> Result<()> {
-        let done = self.connection.client().batch_execute(sql).await;
-        done.map_err(|error| from_postgres(&error))
-    }
-
-    pub(super) async fn query(&self, sql: &str, parameters: &[&dyn Parameter]) -> Result<Vec<Row>> {
-        let client = self.connection.client();
-        let rows = client.query_typed(sql, &typed(parameters)).await;
-        rows.map_err(|error| from_postgres(&error))
-    }
-
-    /// The first column of the rows of a SELECT, which reads the ledger in the role that owns it. The setting
-    /// `pgflight.session_role` is the session's own role meanwhile.
-    ///
-    /// All of it is one message without a prepared statement, and so one transaction, of which nothing outlives
-    /// the answer, whatever becomes of it.
-    pub(super) async fn names(&self, select: &str) -> Result<Vec<String>> {
-        let role = match &self.ledger_role {
-            Some(role) => format!("{}; ", sql::set_role(role)),
-            None => String::new(),
-        };
-        let statements = format!(
-            "{}; SELECT pg_catalog.set_config('pgflight.session_role', current_user, true); {role}SELECT '', name \
-             FROM ({select}) names(name)",
-            Path::Server.statement()
-        );
-        let answers = self.connection.client().simple_query(&statements).await;
-        let rows = rows(answers.map_err(|error| from_postgres(&error))?);
-        let names = rows.iter().filter(|row| row.len() > 1);
-        Ok(names
-            .filter_map(|row| row.get(1).map(str::to_owned))
-            .collect())
-    }
-}
-
-/// Closes connections that were not used for as long as they may lie there, until the pools are gone. PostgreSQL
-/// and poolers have a limited number of them, and one whose network broke meanwhile is there for hours.
+/// Closes connections that have been idle for too long, until the pools are dropped. PostgreSQL and poolers have a
+/// limited number of them, and one whose network has broken stays open for hours.
 async fn close_unused(pools: [WeakConnections; 3], timeouts: watch::Receiver<Timeouts>) {
     loop {
         let idle_timeout = timeouts.borrow().idle_timeout;
@@ -165,10 +112,10 @@ async fn close_unused(pools: [WeakConnections; 3], timeouts: watch::Receiver<Tim
 }
 
 impl Pool {
-    /// Makes the pool; connects to nothing yet.
+    /// Creates the pools. Opens no connection yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the numbers make no pool.
+    /// [`ErrorKind::Internal`] when deadpool rejects the sizes.
     pub fn new(connection: &ConnectionConfig, config: &PoolConfig) -> Result<Self> {
         let pool = |size| {
             Connections::builder(Connector::new(connection))
@@ -200,12 +147,12 @@ impl Pool {
         })
     }
 
-    /// Changes how long things may take, for transactions that begin from now on.
+    /// Changes the timeouts of transactions that begin from now on.
     pub fn set_timeouts(&self, timeouts: Timeouts) {
         self.timeouts.send_replace(timeouts);
     }
 
-    /// How busy the connections are.
+    /// Returns the current load.
     pub fn usage(&self) -> Usage {
         let usage = |name, pool: &Connections| {
             let status = pool.status();
@@ -226,19 +173,17 @@ impl Pool {
         }
     }
 
-    /// Where PostgreSQL is, for messages to people; no password.
+    /// Returns the address of PostgreSQL for messages, without the password.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Starts a transaction for a stream of rows of a write, and names the session after both; waits its
-    /// turn while as many COPYs run as may.
+    /// Begins a transaction for a stream of rows, and names the session after the write and the partition. Waits for a
+    /// turn while the largest number of COPYs runs.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when PostgreSQL is out of
-    /// reach, its turn did not come in time, or PostgreSQL takes no writes (SQLSTATE 25006);
-    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the target's role is not
-    /// to be had.
+    /// [`ErrorKind::Unavailable`] when PostgreSQL cannot be reached, no turn was free in time, or PostgreSQL takes no
+    /// writes (SQLSTATE 25006); [`ErrorKind::PermissionDenied`] when the login may not use the target's role.
     pub async fn begin_data(&self, write: &str, stream: &Stream) -> Result<Transaction> {
         let began = Instant::now();
         let wait_timeout = self.timeouts.borrow().wait_timeout;
@@ -247,44 +192,43 @@ impl Pool {
         metrics::observe_turn_wait(began.elapsed());
         let turn = turn.map_err(|_| {
             Error::unavailable(format!(
-                "all {} COPYs that may run at once are running, and none ended within {}; try again later \
-                 or raise --max-copies",
+                "none of the {} COPYs that may run at once ended within {}",
                 self.data.status().max_size,
                 humantime::format_duration(wait_timeout)
             ))
+            .with_hint("try again later, or raise --max-copies")
         })?;
-        let session = sql::session_name(write, &stream.partition_id().to_string());
+        let session = session_name(write, &stream.partition_id().to_string());
         self.begin(&self.data, Some(turn), Some(&session)).await
     }
 
-    /// Starts more transactions for a stream of rows: as many as asked for, as far as nobody waits for
-    /// his turn to copy.
+    /// Begins up to `count` more transactions for a stream of rows, as long as no stream waits for a turn.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when PostgreSQL is out of reach.
+    /// [`ErrorKind::Unavailable`] when PostgreSQL cannot be reached.
     pub async fn begin_more_data(&self, write: &str, count: usize) -> Result<Vec<Transaction>> {
-        let session = sql::session_name(write, "more");
+        let session = session_name(write, "more");
         let turns = std::iter::from_fn(|| self.turns.take_free()).take(count);
         let begun = turns.map(|turn| self.begin(&self.data, Some(turn), Some(&session)));
         try_join_all(begun.collect::<Vec<_>>()).await
     }
 
-    /// Commits a transaction for a stream of rows and starts the next, which takes its turn over.
+    /// Commits a transaction for a stream of rows, and begins the next one in the same turn.
     ///
     /// # Errors
-    /// What kept the one from being committed, or its answer from coming; else as [`Pool::begin_data`].
+    /// The error of the COMMIT; otherwise as [`Pool::begin_data`].
     pub async fn commit_and_begin(
         &self,
         write: &str,
         mut transaction: Transaction,
     ) -> Result<Transaction> {
-        let session = sql::session_name(write, "more");
-        let turn = transaction.leave_turn();
+        let session = session_name(write, "more");
+        let turn = transaction.take_turn();
         transaction.commit().await.into_result()?;
         self.begin(&self.data, turn, Some(&session)).await
     }
 
-    /// Starts a transaction for anything that carries no rows.
+    /// Begins a transaction for a control call, which carries no rows.
     ///
     /// # Errors
     /// As [`Pool::begin_data`].
@@ -292,35 +236,35 @@ impl Pool {
         self.begin(&self.control, None, None).await
     }
 
-    /// As [`Pool::begin_control`], for what writes nothing: PostgreSQL may be read-only.
+    /// Begins a transaction that writes nothing: PostgreSQL may be read-only.
     ///
     /// # Errors
-    /// As [`Pool::begin_data`], but for a PostgreSQL that takes no writes.
-    pub async fn begin_look(&self) -> Result<Transaction> {
+    /// As [`Pool::begin_data`], except for a PostgreSQL that takes no writes.
+    pub async fn begin_read(&self) -> Result<Transaction> {
         self.begin_any(&self.control, None, None).await
     }
 
-    /// Starts a transaction for signs of life, which waits for no other work. A crash of PostgreSQL may
-    /// lose the last of them.
+    /// Begins a transaction for signs of life, which waits for no other work. A crash of PostgreSQL may lose the last
+    /// of them.
     ///
     /// # Errors
     /// As [`Pool::begin_data`].
     pub async fn begin_liveness(&self) -> Result<Transaction> {
         let transaction = self.begin(&self.liveness, None, None).await?;
-        transaction.hurry().await?;
+        transaction.limit_waiting().await?;
         Ok(transaction)
     }
 
-    /// As [`Pool::begin_control`], for the end of a write, which may take long.
+    /// Begins a control transaction for the end of a write, and names the session after the write.
     ///
     /// # Errors
     /// As [`Pool::begin_data`].
     pub async fn begin_commit(&self, write: &str) -> Result<Transaction> {
-        let session = sql::session_name(write, "commit");
+        let session = session_name(write, "commit");
         self.begin(&self.control, None, Some(&session)).await
     }
 
-    /// A connection without a transaction, for the statements that none may hold.
+    /// Returns a connection for statements that cannot run in a transaction.
     ///
     /// # Errors
     /// As [`Pool::begin_data`].
@@ -329,7 +273,7 @@ impl Pool {
             connection: self.connection(&self.control).await?,
             ledger_role: self.role.clone(),
         };
-        // A trigger of a transaction before may have left another.
+        // A trigger of an earlier transaction may have left another role.
         session.execute_all("SET role TO DEFAULT").await?;
         Ok(session)
     }
@@ -352,19 +296,21 @@ impl Pool {
         session: Option<&str>,
     ) -> Result<Transaction> {
         let connection = self.connection(pool).await?;
-        let (lock_timeout, stall_timeout) = {
+        let limits = {
             let timeouts = self.timeouts.borrow();
-            (timeouts.lock_timeout, timeouts.stall_timeout)
+            Limits {
+                lock_timeout: timeouts.lock_timeout,
+                stall_timeout: timeouts.stall_timeout,
+            }
         };
-        let (asked, patience) = (Instant::now(), connection.patience());
-        let begin = |connection| {
-            let role = self.role.as_ref();
-            Transaction::begin(connection, role, session, lock_timeout, stall_timeout)
-        };
-        let begun = begin(connection).await;
-        let begun = match begun {
-            // A connection of the pool may have died while it lay idle; a new one then serves as well.
-            Err(error) if error.kind() == ErrorKind::Unavailable && asked.elapsed() < patience => {
+        let (asked, answer_timeout) = (Instant::now(), connection.answer_timeout());
+        let begin =
+            |connection| Transaction::begin(connection, self.role.as_ref(), session, limits);
+        let begun = match begin(connection).await {
+            // The connection may have died while it was idle. A new one is tried at once.
+            Err(error)
+                if error.kind() == ErrorKind::Unavailable && asked.elapsed() < answer_timeout =>
+            {
                 let connection = self.connection(pool).await?;
                 begin(connection).await
             }
@@ -374,44 +320,49 @@ impl Pool {
     }
 
     async fn connection(&self, pool: &Connections) -> Result<Object<Connector>> {
-        // Apart: connecting takes much room, and every future that comes to it would have it.
+        // Boxed, since the future is large and would be part of every future that awaits it.
         Box::pin(pool.get()).await.map_err(|error| match error {
             PoolError::Timeout(TimeoutType::Wait) => Error::unavailable(format!(
-                "all {} connections to PostgreSQL are busy; try again later",
+                "all {} connections to PostgreSQL are busy",
                 pool.status().max_size
-            )),
-            PoolError::Backend(error) => {
-                let known = error.to_error();
-                let sqlstate = known.context().sqlstate.as_deref().unwrap_or_default();
-                let address = &self.address;
-                let what = format!(
-                    "cannot connect to PostgreSQL at {address}: {}",
-                    chain(&error)
-                );
-                // It is the server that has no right to be there, and not its caller: a password is being
-                // changed, perhaps.
-                let refused = match sqlstate.starts_with(INVALID_AUTHORIZATION) {
-                    true => {
-                        tracing::error!(
-                            address,
-                            sqlstate,
-                            "PostgreSQL refuses the server's own login"
-                        );
-                        Error::unavailable(format!(
-                            "{what}; this is the server's own login, which its operator has to mend"
-                        ))
-                    }
-                    false => Error::new(known.kind(), what),
-                };
-                refused.with_context(|context| *context = known.context().clone())
-            }
+            ))
+            .with_hint("try again later"),
+            PoolError::Backend(error) => self.not_connected(error),
             error @ (PoolError::Timeout(_)
             | PoolError::Closed
             | PoolError::NoRuntimeSpecified
-            | PoolError::PostCreateHook(_)) => {
-                Error::unavailable(format!("no connection to PostgreSQL at {}", self.address))
-                    .with_source(error)
-            }
+            | PoolError::PostCreateHook(_)) => Error::unavailable(format!(
+                "could not get a connection to PostgreSQL at {}",
+                self.address
+            ))
+            .with_source(error),
         })
+    }
+
+    /// The error for a connection that could not be opened.
+    fn not_connected(&self, error: ConnectError) -> Error {
+        let known = error.to_error();
+        let sqlstate = known.context().sqlstate.as_deref().unwrap_or_default();
+        let address = &self.address;
+        // PostgreSQL rejects the login of the server, not of the client. Its password may be changing right now.
+        let (kind, hint) = if sqlstate.starts_with(INVALID_AUTHORIZATION) {
+            tracing::error!(
+                address,
+                sqlstate,
+                "PostgreSQL refuses the server's own login"
+            );
+            let hint = "fix the server's own login: its user, its password or pg_hba.conf";
+            (ErrorKind::Unavailable, Some(hint.to_owned()))
+        } else {
+            (known.kind(), known.hint().map(str::to_owned))
+        };
+        let message = format!("could not connect to PostgreSQL at {address}");
+        let failed = Error::new(kind, message)
+            .with_context(|context| *context = known.context().clone())
+            .with_source(error);
+        match hint {
+            Some(hint) => failed.with_hint(hint),
+            None => failed,
+        }
     }
 }

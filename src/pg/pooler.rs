@@ -1,27 +1,28 @@
-//! Whether a pooler is between this server and PostgreSQL, and how it hands connections out.
+//! Detects a pooler between the server and PostgreSQL.
 
-use super::pool::{Pool, Session};
+use super::pool::Pool;
+use super::session::Session;
 use crate::error::{Error, Result};
 
-/// How a pooler hands out its connections of PostgreSQL.
+/// The mode of a pooler: how it assigns its connections to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pooler {
-    /// A client keeps one until it leaves, as far as can be seen.
+    /// A client keeps a connection until it disconnects, as far as the server can see.
     Session,
-    /// A client has one for a transaction, and the next client has it afterwards.
+    /// A client has a connection for one transaction.
     Transaction,
 }
 
-/// How often two connections are looked at before they count as never shared.
+/// How often two connections are compared before they count as never shared.
 const LOOKS: usize = 5;
 
-/// Finds out whether there is a pooler.
+/// Detects a pooler; `None` when there is none.
 ///
-/// PostgreSQL names its own process when a client logs in; a pooler answers the login itself and makes a number up.
-/// Where two clients meet the same process, or one client meets several, connections are shared by transactions.
+/// PostgreSQL returns the id of its process when a client logs in. A pooler answers the login itself and invents an
+/// id. If two clients meet the same process, or one client meets several, transactions share connections.
 ///
 /// # Errors
-/// That PostgreSQL cannot be asked.
+/// As [`Pool::session`]; any error that PostgreSQL reports.
 pub async fn find_pooler(pool: &Pool) -> Result<Option<Pooler>> {
     let first = pool.session().await?;
     let process = backend(&first).await?;
@@ -39,12 +40,12 @@ pub async fn find_pooler(pool: &Pool) -> Result<Option<Pooler>> {
     Ok(Some(Pooler::Session))
 }
 
-/// The process of PostgreSQL that carries out a statement.
+/// Returns the id of the process that runs a statement.
 async fn backend(session: &Session) -> Result<i32> {
     let rows = session
         .query("SELECT pg_catalog.pg_backend_pid()", &[])
         .await?;
     let row = rows.first();
     row.map(|row| row.get(0))
-        .ok_or_else(|| Error::internal("PostgreSQL did not name its process"))
+        .ok_or_else(|| Error::internal("PostgreSQL did not return the id of its process"))
 }

@@ -77,7 +77,7 @@ impl Writer {
     /// # Errors
     /// That it cannot be asked.
     pub async fn check_database(&self, expected: &Expected) -> Result<Vec<Finding>> {
-        let transaction = self.pool.begin_look().await?;
+        let transaction = self.pool.begin_read().await?;
         let facts = server_facts(&transaction).await?;
         transaction.rollback().await;
         let pooler = find_pooler(&self.pool).await?;
@@ -105,7 +105,7 @@ impl Writer {
     /// # Errors
     /// That it cannot be asked.
     pub async fn check_table(&self, table: &TableName) -> Result<Vec<Finding>> {
-        let transaction = self.pool.begin_look().await?;
+        let transaction = self.pool.begin_read().await?;
         let findings = match find_table(&transaction, table, |_| true).await {
             Ok(Some(table)) => modes(&transaction, &table).await,
             Ok(None) => {

@@ -80,7 +80,7 @@ impl Writer {
 
     /// As [`Writer::begin_control`], for what writes nothing.
     async fn begin_look(&self) -> Result<Transaction> {
-        let transaction = self.pool.begin_look().await?;
+        let transaction = self.pool.begin_read().await?;
         Ok(transaction.with_role(self.caller.role()))
     }
 
@@ -105,7 +105,7 @@ impl Writer {
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when it is out of reach, or a standby.
     pub async fn check(&self, timeout: Duration) -> Result<()> {
-        match tokio::time::timeout(timeout, self.pool.begin_look()).await {
+        match tokio::time::timeout(timeout, self.pool.begin_read()).await {
             Ok(transaction) => {
                 let transaction = transaction?;
                 let is_primary = transaction.check_primary();
@@ -142,7 +142,7 @@ impl Writer {
     /// # Errors
     /// What PostgreSQL said.
     pub async fn writes(&self, limit: u32) -> Result<Vec<LedgerWrite>> {
-        let transaction = self.pool.begin_look().await?;
+        let transaction = self.pool.begin_read().await?;
         let writes = match has_schema(&transaction).await? {
             true => recent_writes(&transaction, limit).await?,
             false => Vec::new(),
@@ -156,7 +156,7 @@ impl Writer {
     /// # Errors
     /// What PostgreSQL said.
     pub async fn overview(&self, limit: u32) -> Result<Overview> {
-        let transaction = self.pool.begin_look().await?;
+        let transaction = self.pool.begin_read().await?;
         let overview = match has_schema(&transaction).await? {
             true => Overview {
                 writes: recent_writes(&transaction, limit).await?,

@@ -1,4 +1,4 @@
-//! PostgreSQL is away for a while, in each phase of a write: a client that goes on asking gets its write.
+//! PostgreSQL is away for a while, in each phase of a write: a client that retries gets its write.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::oracle::{self, Mode};
 use super::proxy::{COMMIT, Trap};
 use super::world::World;
 
-/// As long as a restart of PostgreSQL takes.
+/// How long a restart of PostgreSQL takes.
 const AWAY: Duration = Duration::from_secs(10);
 
-/// Runs a job of this mode; PostgreSQL is away from the moment that it has carried out such a request.
+/// Runs a job of this mode. PostgreSQL is away as soon as it has carried out such a request.
 async fn check(mode: Mode, phase: &str, request: &str) {
     let world = World::new().await;
     let table = format!("t_{phase}_{mode:?}").to_lowercase();

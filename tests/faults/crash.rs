@@ -5,7 +5,7 @@ use super::oracle::{self, Mode};
 use super::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn rows_that_a_crash_of_postgresql_takes_are_said_to_be_lost_and_logged_ones_are_kept() {
+async fn rows_lost_in_a_crash_of_postgresql_are_reported() {
     let world = World::with_cluster().await;
     for mode in Mode::ALL {
         let table = format!("t_{mode:?}").to_lowercase();

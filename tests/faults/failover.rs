@@ -1,11 +1,11 @@
-//! The primary is gone, and a standby that every commit waited for takes its place.
+//! The primary fails, and a standby that every commit waited for takes its place.
 
 use super::job::{BeforeCommit, End, Job};
 use super::oracle::{self, Mode};
 use super::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn after_a_failover_a_write_goes_on_or_says_that_its_staged_rows_are_lost() {
+async fn a_write_survives_a_failover_or_reports_lost_rows() {
     for mode in [
         Mode::Append,
         Mode::AppendInTwoPhases,
@@ -38,7 +38,7 @@ async fn after_a_failover_a_write_goes_on_or_says_that_its_staged_rows_are_lost(
         };
         assert_eq!(end, expected, "{mode:?}");
         oracle::check(&world.database, &across, mode, "across", end).await;
-        // What was told to be committed is.
+        // A commit that was reported is not lost.
         oracle::check(&world.database, &before, mode, "before", End::Committed).await;
 
         let after = job("after", BeforeCommit::Nothing);

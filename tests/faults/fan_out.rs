@@ -1,5 +1,4 @@
-//! One stream over several connections: kill −9 at every point that it comes by, and the end of any of
-//! its sessions.
+//! One stream over several connections: kill −9 at every point that it passes, and the end of any of its sessions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +50,7 @@ async fn send(address: String, spec: Value) -> Result<Value, Status> {
     client.put(Put::whole(write(spec), &batches)).await
 }
 
-/// All rows once, or the table as it was; and nothing else.
+/// Checks that the table has all rows once, or is as it was before.
 async fn check(database: &Database, mode: &str, table: &str, landed: bool, place: &str) {
     let left = "SELECT (SELECT count(*) FROM pg_class WHERE relname LIKE '\\_pgflight\\_%')
                 + (SELECT count(*) FROM pgflight.write WHERE state = 'open')";
@@ -71,16 +70,17 @@ async fn check(database: &Database, mode: &str, table: &str, landed: bool, place
                 "SELECT count(*) || ' ' || count(DISTINCT id) || ' ' || min(id) FROM {table}"
             ))
             .await;
-        let expected = match landed {
-            true => format!("{ROWS} {ROWS} 0"),
-            false => "1 1 -1".to_owned(),
+        let expected = if landed {
+            format!("{ROWS} {ROWS} 0")
+        } else {
+            "1 1 -1".to_owned()
         };
         assert_eq!(found, expected, "{place}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_server_that_is_killed_while_a_stream_is_spread_leaves_all_or_nothing() {
+async fn killing_a_server_during_fan_out_leaves_all_or_nothing() {
     let database = Database::new().await;
     for (number, point) in (0..).zip(Failpoint::ALL) {
         if matches!(
@@ -100,13 +100,13 @@ async fn a_server_that_is_killed_while_a_stream_is_spread_leaves_all_or_nothing(
             wait_until(async || server.has_failed(), &place).await;
             drop(server);
             sending.await.unwrap().expect_err(&place);
-            // Whoever comes next cleans up; by default it waits for ten minutes.
+            // The next reaper cleans up; by default it waits for ten minutes.
             let options = [&OPTIONS[..], &["--write-ttl", "500ms"]].concat();
             let server = Pgflight::start_with(&database, &options);
             let landed = point == Failpoint::CommitAfterCommit;
             check(&database, mode, &table, landed, &place).await;
             if !landed {
-                // By one that does not take a slow stream for an abandoned one.
+                // By a reaper that does not expire a slow stream.
                 drop(server);
                 let server = Pgflight::start_with(&database, &OPTIONS);
                 send(server.address.clone(), spec).await.unwrap();

@@ -1,4 +1,4 @@
-//! A server that stands still, as on a host that was suspended: what it locked is free within a minute.
+//! A suspended server: its locks are released within a minute.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ const IDLE: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND state = 'idle in transaction'";
 
 #[tokio::test]
-async fn a_server_that_stands_still_in_its_commit_is_not_waited_for_longer_than_a_minute() {
+async fn a_server_suspended_in_its_commit_blocks_for_a_minute() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let frozen = Pgflight::start_to_fail(&database.url, &[], Some("CommitBeforeCommit"));
@@ -35,7 +35,7 @@ async fn a_server_that_stands_still_in_its_commit_is_not_waited_for_longer_than_
         "it holds the write and the table"
     );
 
-    // The other one waits for the lock, and no longer than PostgreSQL waits for who holds it.
+    // The other server waits for the lock, and no longer than PostgreSQL waits for its holder.
     let committed = client.commit("w", &receipts).await.unwrap();
     assert_eq!(committed["state"], "WRITE_STATE_COMMITTED");
     assert_eq!(database.text("SELECT n FROM t").await, "1");

@@ -1,4 +1,4 @@
-//! A job as Spark would run it: a driver that begins and commits, tasks that are tried again.
+//! A job as Spark runs it: a driver that begins and commits, and tasks that are retried.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use super::support::{Client, Put, Told, attempt, batch};
 use super::world::World;
 
-/// What one save writes: rows (part, seq, payload), the payload made from the other two.
+/// The rows of one save: (part, seq, payload), the payload made from the other two.
 pub struct Job {
     pub write_id: String,
     pub spec: Value,
@@ -22,7 +22,7 @@ pub struct Job {
     pub before_commit: BeforeCommit,
 }
 
-/// What happens when all tasks are done.
+/// The event after all tasks are done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BeforeCommit {
     Nothing,
@@ -38,17 +38,17 @@ pub enum BeforeCommit {
 pub enum End {
     Committed,
     Aborted,
-    /// PostgreSQL crashed and lost staged rows: the write was aborted and says so.
+    /// PostgreSQL crashed and lost staged rows: the write was aborted and reports it.
     StagingLost,
 }
 
-/// A call that got no answer for so long is given up on, as by a client's keepalive.
+/// How long a call waits for an answer, as a client's keepalive does.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// Enough for every fault of a run to pass, and for PostgreSQL to come back.
+/// Long enough for every fault of a run to pass, and for PostgreSQL to come back.
 const PATIENCE_IN_ALL: Duration = Duration::from_secs(60);
 
 impl Job {
-    /// Runs the job to its end, whatever happens on the way.
+    /// Runs the job to its end through all faults.
     pub async fn run(&self, world: &World) -> End {
         let mut rng = Rng::with_seed(self.seed);
         let crashes = world.crashes();
@@ -84,12 +84,12 @@ impl Job {
             .await;
         let status = match committed {
             Ok(status) => status,
-            Err(told) => {
+            Err(error) => {
                 assert!(
-                    world.crashes() > crashes && told.message.contains("staging_lost"),
+                    world.crashes() > crashes && error.message.contains("staging_lost"),
                     "{}: {}",
-                    told.reason,
-                    told.message
+                    error.reason,
+                    error.message
                 );
                 return End::StagingLost;
             }
@@ -114,7 +114,7 @@ impl Job {
         End::Committed
     }
 
-    /// Sends a partition until one attempt is accepted, and gives its receipt.
+    /// Sends a partition until one attempt is accepted, and returns its receipt.
     async fn task(&self, world: &World, partition: u32, mut rng: Rng) -> Value {
         if rng.u8(..4) == 0 {
             // Something upstream failed in the JVM: the rows end early, the end record is right for
@@ -188,11 +188,10 @@ impl Job {
         call: impl AsyncFnMut(&mut Client) -> Result<Value, Status>,
     ) -> Value {
         let answer = self.until_answered(world, rng, call).await;
-        answer.unwrap_or_else(|told| panic!("{}: {}", told.reason, told.message))
+        answer.unwrap_or_else(|error| panic!("{}: {}", error.reason, error.message))
     }
 
-    /// Repeats an idempotent call until it is answered, with an error that no retry can help if it
-    /// must be.
+    /// Repeats an idempotent call until it succeeds or fails with an error that is not retryable.
     async fn until_answered(
         &self,
         world: &World,
@@ -204,8 +203,8 @@ impl Job {
             match self.try_once(world, &mut rng, &mut call).await {
                 Ok(answer) => return Ok(answer),
                 Err(status) => {
-                    if let Some(told) = not_retryable(&status) {
-                        return Err(told);
+                    if let Some(error) = not_retryable(&status) {
+                        return Err(error);
                     }
                 }
             }
@@ -231,8 +230,7 @@ impl Job {
     }
 }
 
-/// What the server says when no retry can help; nothing when one can. An error of the transport
-/// speaks for itself.
+/// Returns the server's error if it is not retryable. An error of the transport is retryable.
 fn not_retryable(status: &Status) -> Option<Told> {
     if status.details().is_empty() {
         let of_transport = matches!(
@@ -242,11 +240,11 @@ fn not_retryable(status: &Status) -> Option<Told> {
         assert!(of_transport, "{status}");
         return None;
     }
-    let told = Told::from(status.clone());
-    (told.details["retryable"] != "true").then_some(told)
+    let error = Told::from(status.clone());
+    (error.details["retryable"] != "true").then_some(error)
 }
 
-/// Rows of a partition, from the first on.
+/// Returns the first rows of a partition.
 pub fn rows(partition: u32, count: u32) -> RecordBatch {
     let partition = i32::try_from(partition).unwrap();
     let sequence: Vec<i32> = (0..i32::try_from(count).unwrap()).collect();

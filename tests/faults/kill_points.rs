@@ -9,7 +9,7 @@ use super::oracle::{self, Mode};
 use super::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_server_that_is_killed_at_any_point_loses_and_doubles_nothing() {
+async fn a_server_killed_at_any_point_loses_and_doubles_nothing() {
     let world = World::new().await;
     let (mut passed, mut reached) = (0, 0);
     for (number, point) in (0_u64..).zip(Failpoint::ALL) {

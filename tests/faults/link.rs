@@ -20,7 +20,7 @@ async fn job(world: &World, mode: Mode, name: &str) -> Job {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn whether_a_transaction_was_committed_is_found_out_when_the_answer_is_lost() {
+async fn the_outcome_is_found_when_the_answer_to_a_commit_is_lost() {
     let world = World::new().await;
     for mode in Mode::ALL {
         // Answers to the begin, to attempts, to the commit, and, of two phases, to each of those.
@@ -46,7 +46,7 @@ async fn whether_a_transaction_was_committed_is_found_out_when_the_answer_is_los
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn bytes_that_come_a_few_at_a_time_or_as_something_else_change_nothing() {
+async fn split_or_corrupted_bytes_change_nothing() {
     let world = World::new().await;
     for mode in Mode::ALL {
         let sliced = job(&world, mode, "sliced").await;

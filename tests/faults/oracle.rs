@@ -1,4 +1,4 @@
-//! What must be true after a run, whatever happened in it.
+//! The conditions that must hold after every run.
 
 use pgflight::failpoint::Failpoint;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::job::{End, Job};
 use super::support::{Database, wait_until};
 
-/// A mode, what is in the table before, and what must be there after a commit.
+/// A mode, the rows in the table before, and the rows that must be there after a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Append,
@@ -68,7 +68,7 @@ impl Mode {
         }
     }
 
-    /// Whether a job in this mode comes by this point.
+    /// Returns whether a job in this mode passes this point.
     pub fn passes(self, point: Failpoint) -> bool {
         let of_two_phases = matches!(
             point,
@@ -77,7 +77,7 @@ impl Mode {
         !of_two_phases || self == Self::AppendInTwoPhases
     }
 
-    /// The rows that a committed job leaves, as SQL.
+    /// Returns SQL for the rows that a committed job leaves.
     pub fn after(self, job: &Job) -> String {
         let written = format!(
             "SELECT p, s, p || ':' || s FROM generate_series(0, {} - 1) p, generate_series(0, {} - 1) s",
@@ -98,13 +98,13 @@ impl Mode {
     }
 }
 
-/// Rows, ledger and leftovers agree with how the job ended.
+/// Checks that rows, ledger and leftovers agree with the end of the job.
 pub async fn check(database: &Database, job: &Job, mode: Mode, table: &str, end: End) {
     check_write(database, job, mode, table, end).await;
     check_leftovers(database, &job.write_id).await;
 }
 
-/// Rows and ledger agree with how the job ended.
+/// Checks that rows and ledger agree with the end of the job.
 pub async fn check_write(database: &Database, job: &Job, mode: Mode, table: &str, end: End) {
     let id = &job.write_id;
     let there = database
@@ -141,7 +141,7 @@ pub async fn check_write(database: &Database, job: &Job, mode: Mode, table: &str
     }
 }
 
-/// The rows of a table are those that this SQL gives.
+/// Checks that the rows of a table are those of this SQL.
 pub async fn check_rows(database: &Database, table: &str, expected: &str, place: &str) {
     let found = format!("SELECT part, seq, payload FROM {table}");
     for (what, rows) in [
@@ -158,7 +158,7 @@ pub async fn check_rows(database: &Database, table: &str, expected: &str, place:
     }
 }
 
-/// No staging table, no session of ours in a transaction, no prepared transaction.
+/// Checks that no staging table, no session in a transaction and no prepared transaction is left.
 pub async fn check_leftovers(database: &Database, id: &str) {
     let staged = "SELECT count(*) FROM pg_class WHERE relname LIKE 'staging%' AND relkind = 'r'
                   OR relname LIKE '\\_pgflight\\_%' AND relkind = 'r'";

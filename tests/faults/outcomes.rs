@@ -1,5 +1,5 @@
-//! How a transaction ended, where PostgreSQL's answer to COMMIT says something else than it seems, or does not come,
-//! and what the caller hears while the ledger cannot be read.
+//! The outcome of a transaction when PostgreSQL answers COMMIT with ROLLBACK or does not answer, and the error of the
+//! caller while the ledger cannot be read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tonic::Status;
 use super::proxy::{COMMIT, Proxy, Trap, Weather};
 use super::support::{Client, Database, Pgflight, Put, Told, attempt, batch, wait_until, write};
 
-/// A server that issues no COMMIT but those of its calls, behind a proxy.
+/// A server behind a proxy that sends no COMMIT except those of its calls.
 struct Place {
     database: Database,
     link: Proxy,
@@ -82,16 +82,16 @@ fn overwrite(with: &str) -> Value {
     json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": with})
 }
 
-/// The error says that the caller can ask again.
+/// Checks that the error is retryable.
 fn assert_retryable(answer: Result<Value, Status>, what: &str) -> Told {
-    let told = Told::from(answer.expect_err(what));
-    assert_eq!(told.reason, "UNAVAILABLE", "{what}: {}", told.message);
-    assert_eq!(told.details["retryable"], "true", "{what}");
-    told
+    let error = Told::from(answer.expect_err(what));
+    assert_eq!(error.reason, "UNAVAILABLE", "{what}: {}", error.message);
+    assert_eq!(error.details["retryable"], "true", "{what}");
+    error
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_stream_whose_commit_is_answered_with_rollback_has_no_receipt() {
+async fn a_stream_whose_commit_rolls_back_gets_no_receipt() {
     let upsert = json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["n"]});
     for (table, spec, after) in [
         (TABLE, json!({"table": "t", "mode": "MODE_APPEND"}), "1,2,3"),
@@ -103,11 +103,11 @@ async fn a_stream_whose_commit_is_answered_with_rollback_has_no_receipt() {
         let what = spec.to_string();
         let mut place = Place::new(table).await;
         place.link.set_trap(Trap::RollBack, COMMIT, 1);
-        let told = assert_retryable(place.stream(&spec).await, &what);
+        let error = assert_retryable(place.stream(&spec).await, &what);
         assert!(
-            told.message.contains("ROLLBACK"),
+            error.message.contains("ROLLBACK"),
             "{what}: {}",
-            told.message
+            error.message
         );
         assert_eq!(place.link.answers_to_lose(), 0, "{what}");
         assert_eq!(place.rows().await, "1", "{what}: nothing is kept");
@@ -117,11 +117,11 @@ async fn a_stream_whose_commit_is_answered_with_rollback_has_no_receipt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_call_whose_commit_is_answered_with_rollback_can_be_made_again() {
+async fn a_call_whose_commit_rolls_back_can_be_retried() {
     for spec in [staged(), two_phase(), overwrite("OVERWRITE_WITH_SWAP")] {
         let what = spec.to_string();
         let mut place = Place::new(TABLE).await;
-        // Makes the ledger.
+        // Creates the ledger.
         place.client.abort("other").await.unwrap();
 
         place.link.set_trap(Trap::RollBack, COMMIT, 1);
@@ -161,7 +161,7 @@ async fn a_call_whose_commit_is_answered_with_rollback_can_be_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_abort_whose_commit_is_answered_with_rollback_is_made_again() {
+async fn an_abort_whose_commit_rolls_back_is_retried() {
     let mut place = Place::new(TABLE).await;
     place.begin(&staged()).await.unwrap();
     place.link.set_trap(Trap::RollBack, COMMIT, 1);
@@ -171,7 +171,7 @@ async fn an_abort_whose_commit_is_answered_with_rollback_is_made_again() {
     assert_eq!(status["state"], "WRITE_STATE_ABORTED");
 }
 
-/// How the answer to a COMMIT ends that is held while the ledger is broken.
+/// The end of the answer to a COMMIT that is held while the ledger is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
     /// It comes.
@@ -192,7 +192,7 @@ const BREAK: [(&str, &str); 2] = [
     ),
 ];
 
-/// Makes a call while the answer to its COMMIT is held, breaks the ledger in between, and gives what it hears.
+/// Makes a call, breaks the ledger while the answer to its COMMIT is held, and returns the result of the call.
 async fn in_between(
     place: &Place,
     then: Then,
@@ -226,17 +226,23 @@ async fn a_decided_commit_is_never_reported_as_failed() {
                 let mut client = Client::over(place.client.channel.clone());
                 let until = "SELECT state <> 'open' FROM pgflight.write";
                 let committing = client.commit("w", &receipts);
-                let told = in_between(&place, then, broken, until, committing).await;
-                let told = assert_retryable(told, &what);
+                let error = in_between(&place, then, broken, until, committing).await;
+                let error = assert_retryable(error, &what);
                 match then {
                     Then::Comes => {
-                        assert_eq!(told.details["decided"], "true", "{what}");
-                        assert!(told.message.contains("decided"), "{what}: {}", told.message);
+                        assert_eq!(error.details["decided"], "true", "{what}");
+                        assert!(
+                            error.message.contains("decided"),
+                            "{what}: {}",
+                            error.message
+                        );
                     }
                     Then::IsLost => assert!(
-                        told.message.contains("ask again with the same receipts"),
+                        error
+                            .message
+                            .contains("commit again with the same receipts"),
                         "{what}: {}",
-                        told.message
+                        error.message
                     ),
                 }
                 let status = place.client.commit("w", &receipts).await.unwrap();
@@ -263,8 +269,11 @@ async fn a_call_that_may_have_worked_says_so_while_the_ledger_is_away() {
             let empty = rows(&[]);
             let begun = "SELECT EXISTS (SELECT FROM pgflight.write WHERE write_id = 'w')";
             let beginning = client.begin("w", staged(), &empty);
-            let told = in_between(&place, then, broken, begun, beginning).await;
-            assert_retryable(told, &format!("begin {what}"));
+            let answer = in_between(&place, then, broken, begun, beginning).await;
+            match then {
+                Then::Comes => drop(answer.unwrap()),
+                Then::IsLost => drop(assert_retryable(answer, &format!("begin {what}"))),
+            }
             place.begin(&staged()).await.unwrap();
 
             let attempts = (
@@ -285,9 +294,9 @@ async fn a_call_that_may_have_worked_says_so_while_the_ledger_is_away() {
 
             let mut client = Client::over(place.client.channel.clone());
             let aborted = "SELECT state = 'aborted' FROM pgflight.write WHERE write_id = 'w'";
-            let told = in_between(&place, then, broken, aborted, client.abort("w")).await;
-            let told = assert_retryable(told, &format!("abort {what}"));
-            assert!(told.message.contains("abort"), "{what}: {}", told.message);
+            let error = in_between(&place, then, broken, aborted, client.abort("w")).await;
+            let error = assert_retryable(error, &format!("abort {what}"));
+            assert!(error.message.contains("abort"), "{what}: {}", error.message);
             let status = place.client.abort("w").await.unwrap();
             assert_eq!(status["state"], "WRITE_STATE_ABORTED", "{what}");
             assert_eq!(place.rows().await, "1", "{what}");
@@ -332,26 +341,29 @@ async fn a_stream_learns_how_its_commit_ended_when_postgresql_is_back() {
     );
     assert_eq!(carried_out.0.unwrap()["rowCount"], "2");
     assert_eq!(carried_out.1, "1,2,3");
-    let told = assert_retryable(vanished.0, "a COMMIT that did not arrive");
+    let error = assert_retryable(vanished.0, "a COMMIT that did not arrive");
     assert!(
-        told.message.contains("nothing of the stream is kept"),
+        error
+            .message
+            .contains("PostgreSQL rolled the transaction back"),
         "{}",
-        told.message
+        error.message
     );
     assert_eq!(vanished.1, "1");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_stream_in_doubt_is_told_to_look_and_not_to_send_again() {
+async fn a_stream_in_doubt_is_not_retryable() {
     let away = Duration::from_secs(75);
     let (answer, found) = stream_while_away(Trap::GoAway(away), away).await;
-    let told = Told::from(answer.expect_err("PostgreSQL cannot be asked"));
-    assert_eq!(told.details["retryable"], "false", "{}", told.message);
+    let error = Told::from(answer.expect_err("PostgreSQL cannot be asked"));
+    assert_eq!(error.details["retryable"], "false", "{}", error.message);
     assert!(
-        told.message
-            .contains("whether the rows are in the table; look there"),
+        error
+            .message
+            .contains("look into the table before you write the rows again"),
         "{}",
-        told.message
+        error.message
     );
     assert_eq!(found, "1,2,3", "and here they are");
 }

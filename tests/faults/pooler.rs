@@ -1,6 +1,6 @@
-//! Two servers behind pgbouncer in transaction mode: writes of all kinds at once, ends of all kinds.
+//! Two servers behind pgbouncer in transaction mode: concurrent writes of all kinds, with all kinds of ends.
 //!
-//! `PGFLIGHT_SOAK=1h` makes it a long run.
+//! `PGFLIGHT_SOAK=1h` makes the run longer.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -17,10 +17,10 @@ use super::oracle::{self, BEFORE, Mode};
 use super::support::{Client, Database, Put, Told, write};
 use super::world::World;
 
-/// How long it goes on unless `PGFLIGHT_SOAK` says.
+/// How long the run takes without `PGFLIGHT_SOAK`.
 const SHORT: Duration = Duration::from_secs(8);
 const CLIENTS: usize = 6;
-/// As many as the pool of [`World::with_pooler`] has.
+/// The size of the pool of [`World::with_pooler`].
 const SERVER_CONNECTIONS: usize = 12;
 const FAN_OUT: [&str; 4] = ["--fan-out", "3", "--fan-out-after", "64KiB"];
 
@@ -57,7 +57,7 @@ async fn mixed_writes_through_a_pooler_are_there_once_and_whole() {
     }
 }
 
-/// Writes one thing after another until it is time, and counts them.
+/// Writes one thing after another until the time is over, and counts them.
 async fn client(world: &World, number: usize, end: Instant) -> BTreeMap<&'static str, u32> {
     let mut rng = Rng::with_seed(u64::try_from(number).unwrap());
     let mut done = BTreeMap::new();
@@ -91,9 +91,10 @@ async fn job(world: &World, rng: &mut Rng, table: &str) -> &'static str {
         partitions: rng.u32(1..5),
         rows: rng.u32(1..2000),
         seed: rng.u64(..),
-        before_commit: match gives_up {
-            true => BeforeCommit::GivesUp,
-            false => BeforeCommit::Nothing,
+        before_commit: if gives_up {
+            BeforeCommit::GivesUp
+        } else {
+            BeforeCommit::Nothing
         },
     };
     let end = job.run(world).await;
@@ -157,7 +158,7 @@ async fn one_stream(world: &World, rng: &mut Rng, table: &str) -> &'static str {
     }
     put(world, rng, table, mode, &[rows(0, count)])
         .await
-        .unwrap_or_else(|told| panic!("{table}: {told}"));
+        .unwrap_or_else(|error| panic!("{table}: {error}"));
     oracle::check_rows(&world.database, table, &expected, table).await;
     "one-stream writes"
 }
@@ -170,26 +171,26 @@ async fn fanned_out(world: &World, rng: &mut Rng, table: &str) -> &'static str {
         .step_by(2000)
         .map(|from| all.slice(from, 2000.min(all.num_rows() - from)))
         .collect();
-    let told = put(world, rng, table, json!({"mode": "MODE_CREATE"}), &batches).await;
-    told.unwrap_or_else(|told| panic!("{table}: {told}"));
+    let error = put(world, rng, table, json!({"mode": "MODE_CREATE"}), &batches).await;
+    error.unwrap_or_else(|error| panic!("{table}: {error}"));
     let written = format!("SELECT 0, s, '0:' || s FROM generate_series(0, {count} - 1) s");
     oracle::check_rows(&world.database, table, &written, table).await;
     "fanned out"
 }
 
-/// Rows that PostgreSQL refuses in the middle of the COPY.
+/// Rows that PostgreSQL rejects in the middle of the COPY.
 async fn refused(world: &World, rng: &mut Rng, table: &str) -> &'static str {
     Mode::Upsert.prepare(&world.database, table).await;
     let some = rows(7, rng.u32(1..5000));
     let twice = [some.clone(), some.clone(), some];
-    let told = put(world, rng, table, json!({"mode": "MODE_APPEND"}), &twice).await;
-    let told = told.expect_err("rows come twice");
-    assert!(told.contains("DATA_REJECTED 23505"), "{table}: {told}");
+    let error = put(world, rng, table, json!({"mode": "MODE_APPEND"}), &twice).await;
+    let error = error.expect_err("rows come twice");
+    assert!(error.contains("DATA_REJECTED 23505"), "{table}: {error}");
     oracle::check_rows(&world.database, table, BEFORE, table).await;
     "refused"
 }
 
-/// A client that leaves, at any moment.
+/// A client that disconnects at any moment.
 async fn left(world: &World, rng: &mut Rng, table: &str) -> &'static str {
     Mode::Append.prepare(&world.database, table).await;
     let spec = json!({"table": table, "mode": "MODE_APPEND"});
@@ -209,7 +210,7 @@ async fn left(world: &World, rng: &mut Rng, table: &str) -> &'static str {
     "left"
 }
 
-/// Sends a stream; the error when it fails, with its reason and SQLSTATE in front.
+/// Sends a stream. The error has its reason and SQLSTATE in front.
 async fn put(
     world: &World,
     rng: &mut Rng,
@@ -237,7 +238,7 @@ fn address<'a>(world: &'a World, rng: &mut Rng) -> &'a str {
     &world.replicas[rng.usize(..2)].proxy.address
 }
 
-/// No connection of the pool has a statement or a setting that one of its clients left.
+/// Checks that no connection of the pool has a statement or a setting of one of its clients.
 async fn check_server_connections(world: &World) {
     let pooler = world.pooler.as_ref().unwrap();
     let (_, name) = world.database.url.rsplit_once('/').unwrap();
@@ -250,7 +251,7 @@ async fn check_server_connections(world: &World) {
         clients.push(client);
     }
     for client in &clients {
-        // What pgbouncer itself keeps alike for its clients.
+        // Settings that pgbouncer itself keeps equal for its clients.
         let left = "SELECT 'statement ' || name FROM pg_prepared_statements
             UNION ALL SELECT 'setting ' || name FROM pg_settings WHERE source = 'session' AND name NOT IN
                 ('client_encoding', 'application_name', 'DateStyle', 'TimeZone', 'standard_conforming_strings')

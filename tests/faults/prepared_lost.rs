@@ -1,4 +1,4 @@
-//! Prepared transactions of a decided write that are ended by hand: what is missing is said, and nothing else is.
+//! Prepared transactions of a decided write that are ended by hand: exactly the missing rows are reported.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn two_phase() -> Value {
     json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_TWO_PHASE"})
 }
 
-/// A server without a reaper, to stop at a failpoint if one is named.
+/// Starts a server without a reaper, which stops at the failpoint if one is given.
 fn server(database: &Database, failpoint: Option<&str>) -> Pgflight {
     let options = ["--reaper-interval", "1h"];
     Pgflight::start_to_fail(&database.url, &options, failpoint)
@@ -40,7 +40,7 @@ async fn begin_and_send(client: &mut Client, id: &str, partitions: i32) -> Vec<V
     receipts
 }
 
-/// A write of this many partitions, of two rows each, that is decided and of which nothing is committed yet.
+/// Makes a write of this many partitions of two rows, which is decided and has no committed attempt yet.
 async fn decided(partitions: i32) -> (Database, Vec<Value>) {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
@@ -67,17 +67,17 @@ async fn by_hand(database: &Database, how: &str, partitions: &[i32]) {
 }
 
 fn assert_lost(answer: Result<Value, Status>, named: &[&str]) {
-    let told = Told::from(answer.expect_err("rows are lost"));
-    assert_eq!(told.code, Code::DataLoss, "{}", told.message);
-    assert_eq!(told.reason, "PREPARED_LOST");
-    assert_eq!(told.details["retryable"], "false");
+    let error = Told::from(answer.expect_err("rows are lost"));
+    assert_eq!(error.code, Code::DataLoss, "{}", error.message);
+    assert_eq!(error.reason, "PREPARED_LOST");
+    assert_eq!(error.details["retryable"], "false");
     for named in named {
-        assert!(told.message.contains(named), "{}", told.message);
+        assert!(error.message.contains(named), "{}", error.message);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn rows_that_were_rolled_back_by_hand_after_the_decision_are_named() {
+async fn rows_rolled_back_by_hand_after_the_decision_are_reported() {
     for (rolled_back, left, count) in [
         (&[1][..], "0,1,20,21", "4"),
         (&[0, 2], "10,11", "2"),
@@ -163,7 +163,7 @@ async fn the_reaper_ends_a_write_that_lacks_rows_and_logs_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_attempt_of_an_older_server_that_is_gone_counts_as_committed() {
+async fn a_gone_attempt_without_a_recorded_xact_id_is_committed() {
     let (database, receipts) = decided(2).await;
     database
         .execute("UPDATE pgflight.attempt SET prepared_xact_id = NULL")
@@ -178,7 +178,7 @@ async fn an_attempt_of_an_older_server_that_is_gone_counts_as_committed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_id_that_postgresql_does_not_know_counts_as_lost() {
     let (database, receipts) = decided(2).await;
-    // As after a restore from a dump, into a cluster that has given out fewer ids.
+    // As after a restore from a dump into a cluster that has assigned fewer ids.
     by_hand(&database, "ROLLBACK", &[1]).await;
     database
         .execute(

@@ -1,4 +1,4 @@
-//! A TCP proxy between two processes: passes everything on until it is told otherwise.
+//! A TCP proxy between two processes: passes everything on until a fault is set.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,14 +9,14 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What happens to bytes. Who connects is the client, who is connected to the server.
+/// The treatment of bytes. The side that connects is the client, the other one the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weather {
     /// They pass.
     Fair,
     /// They wait.
     Stalled,
-    /// Those of the server are thrown away: it works, and nobody hears of it.
+    /// Those of the server are discarded: it works, and its answers are lost.
     RepliesLost,
     /// They pass a few at a time.
     Sliced,
@@ -26,7 +26,7 @@ pub enum Weather {
     Away,
 }
 
-/// What happens to certain requests.
+/// The treatment of certain requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trap {
     /// They are carried out, and their connections close before the answers get through.
@@ -35,10 +35,9 @@ pub enum Trap {
     Vanish,
     /// They are carried out, and the answers wait for [`Proxy::release`].
     HoldAnswer,
-    /// A ROLLBACK arrives in their place: PostgreSQL then says what it says to the COMMIT of a transaction that has
-    /// failed.
+    /// A ROLLBACK arrives in their place: PostgreSQL then answers as it answers the COMMIT of a failed transaction.
     RollBack,
-    /// They are carried out, and then the server is away for as long.
+    /// They are carried out, and then the server is away for this time.
     GoAway(Duration),
 }
 
@@ -50,7 +49,7 @@ pub struct Proxy {
     traps: Arc<Traps>,
 }
 
-/// Requests that something happens to.
+/// Requests that are treated.
 struct Traps {
     set: Mutex<(Trap, Vec<u8>)>,
     left: AtomicU32,
@@ -59,7 +58,7 @@ struct Traps {
 }
 
 impl Traps {
-    /// The trap that these bytes go into, and where in them the request is.
+    /// Returns the trap for these bytes, and the place of the request in them.
     fn catch(&self, bytes: &[u8]) -> Option<(Trap, usize)> {
         if self.left.load(Ordering::SeqCst) == 0 {
             return None;
@@ -77,7 +76,7 @@ impl Traps {
     }
 }
 
-/// The statement as it travels: with the NUL that ends it.
+/// Returns a statement as it is sent: with the NUL that ends it.
 pub const COMMIT: &str = "COMMIT\0";
 
 /// A message of the simple query protocol (PostgreSQL manual, 55.7).
@@ -86,7 +85,7 @@ fn query(text: &str) -> Vec<u8> {
     [b"Q", &length[..], text.as_bytes(), b"\0"].concat()
 }
 
-/// The bytes with a ROLLBACK in place of the statement that begins at `place`.
+/// Replaces the statement that begins at `place` by a ROLLBACK.
 fn rolled_back(bytes: &[u8], place: usize) -> Vec<u8> {
     let (start, length) = (place - 5, &bytes[place - 4..place]);
     assert_eq!(bytes[start], b'Q', "it is a simple query");
@@ -173,12 +172,12 @@ impl Proxy {
         self.set_trap(Trap::LoseAnswer, request, count);
     }
 
-    /// How many of those are still to come.
+    /// Returns the number of requests that are still to come.
     pub fn answers_to_lose(&self) -> u32 {
         self.traps.left.load(Ordering::SeqCst)
     }
 
-    /// Lets the answers through that are held.
+    /// Releases the answers that are held.
     pub fn release(&self) {
         self.traps.released.send_replace(true);
     }

@@ -46,7 +46,7 @@ async fn whatever_fails_a_write_is_there_once_and_whole_or_not_at_all() {
         };
         let mut trouble = rng.fork();
         let over = Cell::new(false);
-        // A fault that has begun is seen to its end.
+        // A fault that has begun runs to its end.
         let faulty = async {
             while !over.get() {
                 tokio::time::sleep(Duration::from_millis(trouble.u64(1..50))).await;
@@ -71,7 +71,7 @@ async fn whatever_fails_a_write_is_there_once_and_whole_or_not_at_all() {
         oracle::check(&world.database, &job, mode, &table, end).await;
     }
     eprintln!(
-        "{runs} runs, {faults} faults, {} of them crashes of PostgreSQL; {gave_up} jobs gave up, {lost} were told \
+        "{runs} runs, {faults} faults, {} of them crashes of PostgreSQL; {gave_up} jobs gave up, {lost} were error \
          that staged rows are lost: nothing lost unsaid, doubled or left behind",
         direct.crashes() + pooled.as_ref().map_or(0, World::crashes)
     );
@@ -96,7 +96,7 @@ async fn strike(world: &World, rng: &mut Rng) {
         6..8 => {
             replica.proxy.set(Weather::RepliesLost);
             tokio::time::sleep(moment).await;
-            // What was on its way is lost; the connection is of no use any more.
+            // Bytes under way are lost, and the connection is of no further use.
             replica.proxy.cut();
             replica.proxy.set(Weather::Fair);
         }
@@ -127,7 +127,7 @@ async fn strike(world: &World, rng: &mut Rng) {
         // Of the ledger's transactions, of those with rows, and of both phases.
         18..20 => world.link.lose_answers_to("COMMIT", rng.u32(1..4)),
         20 => world.link.set_trap(Trap::RollBack, COMMIT, rng.u32(1..4)),
-        // Seldom, as it takes long.
+        // Rarely, since it takes long.
         21 if rng.u8(..8) == 0 => {
             world.link.set(Weather::Away);
             tokio::time::sleep(Duration::from_millis(rng.u64(1000..10_000))).await;
@@ -137,7 +137,7 @@ async fn strike(world: &World, rng: &mut Rng) {
     }
 }
 
-/// Ends or interrupts whatever one session of a server is about.
+/// Ends or interrupts one session of a server.
 async fn session(world: &World, how: &str) {
     let sessions = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()
                     AND application_name = 'pgflight' AND state <> 'idle' ORDER BY random() LIMIT 1";

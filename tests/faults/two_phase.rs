@@ -1,4 +1,4 @@
-//! What a server leaves behind that dies between the two phases: others end it.
+//! Prepared transactions of a server that dies between the two phases: other servers end them.
 
 use std::time::Duration;
 
@@ -10,8 +10,7 @@ use super::oracle::{self, Mode};
 use super::support::wait_until;
 use super::world::World;
 
-/// Runs a job whose driver dies with the server that reaches the point; how the write must end although
-/// nobody asks for it any more.
+/// Runs a job whose driver dies with the server that reaches the point, and checks how the write ends without a caller.
 async fn check(point: Failpoint, expected: End) {
     let world = World::new().await;
     let table = format!("t_{point:?}").to_lowercase();
@@ -79,6 +78,6 @@ async fn a_commit_that_was_decided_is_finished_by_the_reaper() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_was_prepared_and_never_recorded_is_rolled_back_by_the_reaper() {
+async fn the_reaper_rolls_back_prepared_attempts_without_a_record() {
     check(Failpoint::AttemptAfterPrepare, End::Aborted).await;
 }

@@ -21,7 +21,7 @@ pub struct World {
     crashes: AtomicU32,
 }
 
-/// Who, where, and what database a URL names.
+/// Splits a URL into user, address and database.
 fn parts(url: &str) -> (&str, &str, &str) {
     let (user, rest) = url.split_once('@').unwrap();
     let (address, name) = rest.split_once('/').unwrap();
@@ -132,7 +132,7 @@ impl World {
         }
     }
 
-    /// Ends the primary without any warning and makes the standby the next one.
+    /// Ends the primary without warning and promotes the standby.
     pub async fn fail_over(&self) {
         let (Some(primary), Some(standby)) = (&self.cluster, &self.standby) else {
             return;
@@ -151,7 +151,7 @@ impl World {
         self.database.execute("SELECT pg_reload_conf()").await;
     }
 
-    /// Ends PostgreSQL without any warning and starts it again: what was not logged is gone.
+    /// Ends PostgreSQL without warning and starts it again: unlogged tables are empty then.
     pub async fn crash(&self) {
         if let Some(cluster) = &self.cluster {
             self.crashes.fetch_add(1, Ordering::Relaxed);
@@ -164,7 +164,7 @@ impl World {
         self.wait_for_pooler().await;
     }
 
-    /// A pooler says for a moment that PostgreSQL is away when it is back, and a server does not start then.
+    /// Waits until a pooler notices that PostgreSQL is back: before that, a server does not start.
     pub async fn wait_for_pooler(&self) {
         let Some(pooler) = &self.pooler else { return };
         let (user, _, name) = parts(&self.database.url);
@@ -179,7 +179,7 @@ impl World {
         wait_until(answers, "the pooler has found PostgreSQL again").await;
     }
 
-    /// How often PostgreSQL has crashed or failed over.
+    /// Returns how often PostgreSQL has crashed or failed over.
     pub fn crashes(&self) -> u32 {
         self.crashes.load(Ordering::Relaxed)
     }
@@ -194,7 +194,7 @@ impl Replica {
         }
     }
 
-    /// Starts the server, to stop at a failpoint if one is named.
+    /// Starts the server, which stops at the failpoint if one is given.
     pub fn start(&self, failpoint: Option<&str>) {
         self.run(&[], failpoint);
     }
@@ -210,7 +210,7 @@ impl Replica {
         *self.process.lock().unwrap() = Some(process);
     }
 
-    /// kill −9, and the end of all its connections.
+    /// Ends the server by kill −9, and all its connections.
     pub fn kill(&self) {
         drop(self.process.lock().unwrap().take());
         self.proxy.cut();
@@ -222,7 +222,7 @@ impl Replica {
         }
     }
 
-    /// Whether the server has stopped at its failpoint.
+    /// Returns whether the server has stopped at its failpoint.
     pub fn has_failed(&self) -> bool {
         self.process
             .lock()
@@ -231,13 +231,13 @@ impl Replica {
             .is_some_and(Pgflight::has_failed)
     }
 
-    /// What the server has written since it started.
+    /// Returns the log of the server since it started.
     pub fn log(&self) -> Vec<String> {
         let process = self.process.lock().unwrap();
         process.as_ref().map(Pgflight::log).unwrap_or_default()
     }
 
-    /// Whether the server has written of a panic.
+    /// Returns whether the server has logged a panic.
     pub fn has_panicked(&self) -> bool {
         self.process
             .lock()

@@ -111,7 +111,7 @@ async fn what_is_wrong_with_a_database_is_told_with_the_sql_that_mends_it() {
         "postgres://ana:s3cret@127.0.0.1:1/x",
         &[],
         1,
-        &["FAILS    cannot connect to PostgreSQL at 127.0.0.1:1"],
+        &["FAILS    could not connect to PostgreSQL at 127.0.0.1:1"],
     );
 }
 

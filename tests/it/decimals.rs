@@ -1,5 +1,5 @@
-//! Every small decimal at every scale, and the largest there are, next to what PostgreSQL itself reads from
-//! the same digits.
+//! Every small decimal at every scale, and the largest, compared with what PostgreSQL itself parses from the same
+//! digits.
 
 use std::sync::Arc;
 

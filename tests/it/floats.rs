@@ -1,4 +1,4 @@
-//! Floats of all magnitudes into numeric, next to what PostgreSQL makes of its own text of the same float.
+//! Floats of all magnitudes into numeric, compared with PostgreSQL's own cast of the float's text.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -101,7 +101,7 @@ fn wrapped(array: &ArrayRef) -> (ArrayRef, ArrayRef, ArrayRef) {
     (Arc::new(list), Arc::new(composite), Arc::new(range))
 }
 
-/// Writes the floats by every door to numeric, and holds each to `f::text::numeric`.
+/// Writes the floats by every way to numeric, and compares each with `f::text::numeric`.
 async fn check(array: ArrayRef, small: ArrayRef, float_type: &str) {
     let database = Database::new().await;
     let server = Pgflight::start(&database);

@@ -1,4 +1,4 @@
-//! Operators, functions and types that another role makes where the search_path looks: none of them runs in the
+//! Operators, functions and types that another role creates in a schema of the search_path: none of them runs in the
 //! server's session.
 
 use std::collections::HashMap;
@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, Database, Pgflight, Put, attempt, batch, wait_until, write};
 
-/// What a role that may create in a schema of the search_path makes there: for each operator, function and type
-/// that SQL of a server could mean, one that fits as well or better. Each counts that it ran in a sequence, which
-/// no rollback takes back.
+/// The objects that a role creates in a schema of the search_path: for each operator, function and type that the
+/// server's SQL could resolve, one that fits as well or better. Each counts its runs in a sequence, which no rollback
+/// undoes.
 const HOSTILE: &str = r#"
 DO $hostile$
 DECLARE
@@ -61,8 +61,7 @@ BEGIN
 END
 $hostile$"#;
 
-/// A database in which a role has made what it could in a schema that the path of the server's login has, and a
-/// server whose login owns the tables.
+/// A database with such objects in a schema of the login's path, and a server whose login owns the tables.
 struct World {
     database: Database,
     server: Pgflight,
@@ -72,7 +71,7 @@ struct World {
 }
 
 impl World {
-    /// `path` is set for the login: none for PostgreSQL's own, which has the schema public.
+    /// `path` is set for the login; `None` for PostgreSQL's default, which has the schema public.
     async fn new(schema: &'static str, path: Option<&str>) -> Self {
         let database = Database::new().await;
         let id = uuid::Uuid::new_v4().simple().to_string();
@@ -119,7 +118,7 @@ impl World {
         }
     }
 
-    /// Whether anything of the stranger's has run; `what` was done.
+    /// Checks that no object of the other role has run; `what` was done.
     async fn assert_untouched(&self, what: &str) {
         let called = format!("SELECT is_called FROM {}.hits", self.schema);
         assert_eq!(self.database.text(&called).await, "false", "{what}");
@@ -144,7 +143,7 @@ fn rows(ids: &[&str]) -> RecordBatch {
     ])
 }
 
-/// Writes rows as one stream, and as two attempts of a write, and plans the write before.
+/// Plans a write, then writes the rows as one stream, and as two attempts of a write.
 async fn all_ways(
     world: &World,
     client: &mut Client,
@@ -200,7 +199,7 @@ async fn all_ways(
     world.assert_untouched(&what("commit")).await;
 }
 
-/// Every mode and action, the commands, and the reaper.
+/// Runs every mode and action, the commands, and the reaper.
 async fn nothing_foreign_runs(world: World) {
     let mut client = world.server.client().await;
     let specs = [
@@ -220,9 +219,10 @@ async fn nothing_foreign_runs(world: World) {
         json!({"table": "data.moods", "mode": "MODE_UPSERT", "keys": ["id"]}),
     ];
     for (number, spec) in specs.iter().enumerate() {
-        let ids: &[&str] = match spec["table"] == "data.moods" {
-            true => &["sad", "fine"],
-            false => &["k1", "k2"],
+        let ids: &[&str] = if spec["table"] == "data.moods" {
+            &["sad", "fine"]
+        } else {
+            &["k1", "k2"]
         };
         all_ways(&world, &mut client, number, spec, &rows(ids)).await;
     }
@@ -295,8 +295,8 @@ async fn nothing_foreign_runs(world: World) {
             .args(["--postgres", &url])
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{command:?}: {told}");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{command:?}: {error}");
     }
     world.assert_untouched("commands").await;
     world.forget().await;
@@ -416,7 +416,7 @@ async fn keys_of_every_kind_of_type_are_compared_as_the_type_says() {
     }
 }
 
-/// Values of a type as PostgreSQL sends them in binary.
+/// Reads values of a type in PostgreSQL's binary form.
 async fn opaque(database: &Database, name: &str, send: &str, value: &str) -> RecordBatch {
     let bytes = database
         .text(&format!("SELECT encode({send}({value}), 'hex')"))
@@ -507,7 +507,7 @@ async fn keys_that_are_no_strings_are_compared_by_their_own_operators() {
     assert_eq!(database.text("SELECT k FROM t").await, "1");
 }
 
-/// A unique index may say otherwise than its type when two keys are the same.
+/// A unique index may compare keys otherwise than their type.
 #[tokio::test]
 async fn keys_are_compared_by_the_operator_class_of_the_index() {
     let database = Database::new().await;
@@ -593,20 +593,14 @@ async fn code_of_a_table_finds_what_the_path_of_the_session_has() {
         for way in ["stream", "write"] {
             let before =
                 "TRUNCATE app.audit, app.t; INSERT INTO app.t VALUES ('a', 1); TRUNCATE app.audit";
-            match spec["mode"] == "MODE_APPEND" {
-                true => {
-                    database
-                        .execute(
-                            "SET search_path = app; TRUNCATE app.audit, app.t; TRUNCATE app.audit",
-                        )
-                        .await
-                }
-                false => {
-                    database
-                        .execute(&format!("SET search_path = app; {before}"))
-                        .await
-                }
-            }
+            let before = if spec["mode"] == "MODE_APPEND" {
+                "TRUNCATE app.audit, app.t; TRUNCATE app.audit"
+            } else {
+                before
+            };
+            database
+                .execute(&format!("SET search_path = app; {before}"))
+                .await;
             let rows = [batch(&[
                 ("k", Arc::new(StringArray::from(vec!["a"])) as ArrayRef),
                 ("v", Arc::new(Int32Array::from(vec![1])) as ArrayRef),

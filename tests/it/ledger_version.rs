@@ -1,5 +1,5 @@
-//! Servers and commands on a ledger that another version made: an older one before it is brought up to date, a
-//! newer one after a deployment was rolled back.
+//! Servers and commands on a ledger of another version: an older one before it is migrated, a newer one after a
+//! deployment was rolled back.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::support::{Database, Pgflight, Put, attempt, batch, get};
 
-/// The version that this source makes.
-const OURS: u32 = 4;
+/// The version that this source creates.
+const OURS: u32 = 2;
 
-/// A write that was committed by a server of version 1.
+/// A write that a server of version 1 committed.
 const OLD_WRITE: &str =
     "INSERT INTO pgflight.write (write_id, spec, target_schema, target_name, publish, state, row_count, finished_at)
      VALUES ('old', '{}', 'public', 't', 'append', 'committed', 7, now())";
@@ -25,13 +25,13 @@ fn append() -> Value {
     json!({"table": "t", "mode": "MODE_APPEND"})
 }
 
-/// A database with a table and the ledger as a server of this version made it.
+/// Creates a database with a table, and the ledger of this version.
 async fn database_of(version: u32) -> Database {
     let database = Database::new().await;
     database
         .execute("CREATE TABLE t (n int); CREATE SCHEMA pgflight")
         .await;
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pg/migrations");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pg/ledger/migrations");
     for number in 1..=version.min(OURS) {
         let sql = std::fs::read_to_string(folder.join(format!("{number}.sql"))).unwrap();
         database.execute(&sql).await;
@@ -53,7 +53,7 @@ async fn version_of(database: &Database) -> String {
     database.text(version).await
 }
 
-/// A role that may use a ledger that it does not own.
+/// Creates a role that may use a ledger and does not own it.
 async fn user_of(database: &Database) -> (String, String) {
     let role = format!("user_{}", uuid::Uuid::new_v4().simple());
     let grants = format!(
@@ -65,29 +65,34 @@ async fn user_of(database: &Database) -> (String, String) {
     (role, url)
 }
 
-/// Runs a command on a database, and expects an exit status and these parts of what is told.
+/// Runs a command on a database, and checks its exit status and that its output has these parts.
 fn check(arguments: &[&str], url: &str, code: i32, expected: &[&str]) {
     let mut command = Pgflight::command();
     let command = command.args(arguments).args(["--postgres", url]);
     let output = command.output().unwrap();
-    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
+    let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {printed}");
     for part in expected {
         assert!(
-            told.contains(part),
-            "{arguments:?}: {part:?} is not in\n{told}"
+            printed.contains(part),
+            "{arguments:?}: {part:?} is not in\n{printed}"
         );
     }
 }
 
 #[tokio::test]
-async fn commands_tell_of_an_old_ledger_and_what_brings_it_up_to_date() {
+async fn commands_report_an_old_ledger_and_how_to_migrate_it() {
     for version in 1..OURS {
         let database = database_of(version).await;
         let url = &database.url;
-        let told = format!("version {version}, and this pgflight needs {OURS}");
-        check(&["check"], url, 0, &["warning", &told, "pgflight migrate"]);
-        let old = "the ledger (schema pgflight) is of an older version";
+        let versions = format!("version {version}, and this pgflight needs {OURS}");
+        check(
+            &["check"],
+            url,
+            0,
+            &["warning", &versions, "pgflight migrate"],
+        );
+        let old = "the ledger (schema pgflight) has an older version";
         check(&["writes"], url, 1, &[old, "`pgflight migrate`"]);
         assert_eq!(version_of(&database).await, version.to_string());
         check(&["migrate"], url, 0, &[]);
@@ -99,14 +104,14 @@ async fn commands_tell_of_an_old_ledger_and_what_brings_it_up_to_date() {
         );
         check(&["writes"], url, 0, &["old    committed  public.t  7"]);
     }
-    // What changes something brings it up to date by itself.
+    // Commands that change something migrate it by themselves.
     let database = database_of(1).await;
     check(&["abort", "old"], &database.url, 1, &["old: committed"]);
     assert_eq!(version_of(&database).await, OURS.to_string());
 }
 
 #[tokio::test]
-async fn a_server_brings_an_old_ledger_up_to_date_when_it_starts() {
+async fn a_server_migrates_an_old_ledger_when_it_starts() {
     for version in 1..OURS {
         let database = database_of(version).await;
         let server = Pgflight::start(&database);
@@ -151,7 +156,7 @@ async fn a_server_that_may_not_change_an_old_ledger_says_who_must() {
         let put = Put::whole(crate::support::write(append()), &[rows()]);
         client.put(put).await.unwrap();
         assert_eq!(database.text("SELECT count(*) FROM t").await, "2");
-        // The owner helps, and the server goes on without a restart.
+        // The owner migrates it, and the server goes on without a restart.
         check(&["migrate"], &database.url, 0, &[]);
         client.begin("new", append(), &rows()).await.unwrap();
         let status = client.status("old").await.unwrap();
@@ -167,8 +172,8 @@ async fn a_server_that_was_rolled_back_works_on_the_newer_ledger() {
     let newer = OURS + 1;
     let database = database_of(newer).await;
     let url = &database.url;
-    let told = format!("version {newer}, newer than this pgflight, which makes {OURS}");
-    check(&["check"], url, 0, &["warning", &told]);
+    let versions = format!("version {newer}, newer than this pgflight, which makes {OURS}");
+    check(&["check"], url, 0, &["warning", &versions]);
     check(&["migrate"], url, 0, &[]);
     assert_eq!(version_of(&database).await, newer.to_string());
     let server = Pgflight::start(&database);
@@ -184,7 +189,7 @@ async fn a_server_that_was_rolled_back_works_on_the_newer_ledger() {
     client.commit("new", &[receipt]).await.unwrap();
     assert_eq!(database.text("SELECT count(*) FROM t").await, "2");
     check(&["writes"], url, 0, &["new    committed  public.t  2"]);
-    // A state that only the newer one knows: it is not guessed at.
+    // A state that only the newer version knows is reported.
     database
         .execute(
             "ALTER TABLE pgflight.write DROP CONSTRAINT write_state_check;
@@ -193,7 +198,9 @@ async fn a_server_that_was_rolled_back_works_on_the_newer_ledger() {
         .await;
     let status = client.status("old").await.expect_err("an unknown state");
     assert!(
-        status.message().contains("a newer one wrote it"),
+        status
+            .message()
+            .contains("the newer pgflight that wrote it"),
         "{status}"
     );
     let status = client.status("new").await.unwrap();

@@ -1,4 +1,4 @@
-//! Passwords for PostgreSQL from variables, files and commands, which appear in nothing that is said.
+//! Passwords for PostgreSQL from variables, files and commands. They appear in no error and no log.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use tonic::Code;
 
 use crate::support::{Cluster, Database, Pgflight, Put, Told, path, wait_until};
 
-/// A PostgreSQL that asks `loader` for a password, and a folder for what a test writes.
+/// A PostgreSQL that asks `loader` for a password, and a folder for the files of a test.
 struct Guarded {
     cluster: Cluster,
     database: Database,
@@ -18,7 +18,7 @@ struct Guarded {
 
 impl Guarded {
     async fn start() -> Self {
-        // From PostgreSQL 14 on it is so anyway.
+        // The default from PostgreSQL 14 on.
         let cluster = Cluster::start_with(&["password_encryption=scram-sha-256"]);
         let database = Database::on(&cluster.url).await;
         let name = format!("pgflight-passwords-{}", uuid::Uuid::new_v4());
@@ -53,7 +53,7 @@ impl Guarded {
         guarded
     }
 
-    /// As `loader`, with this after its name.
+    /// Returns the URL of `loader`, with this after its name.
     fn url(&self, password: &str) -> String {
         self.database
             .url
@@ -66,7 +66,7 @@ impl Guarded {
         path
     }
 
-    /// A program that notes that it was run, and does this.
+    /// Writes a program that counts its runs and does this.
     fn program(&self, name: &str, script: &str) -> PathBuf {
         let path = self.write(
             name,
@@ -103,7 +103,7 @@ impl Guarded {
         let database = &self.database;
         wait_until(
             async || database.text(sessions).await == "0",
-            "they are ended",
+            "its sessions end",
         )
         .await;
     }
@@ -112,7 +112,7 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.folder);
-        // The database goes with it, before its own turn.
+        // The database is dropped with it, earlier than by itself.
         let _ = &self.cluster;
     }
 }
@@ -130,16 +130,16 @@ async fn put(server: &Pgflight, number: i32) -> Result<(), Told> {
         .map_err(Told::from)
 }
 
-fn says_nothing(server: &Pgflight) {
+fn assert_hidden(server: &Pgflight) {
     let log = server.log().join("\n");
     assert!(!log.contains("planted"), "{log}");
 }
 
-/// Everything that may be logged.
+/// Logs everything.
 const ALL: [&str; 2] = ["--log", "trace"];
 
 #[tokio::test]
-async fn a_password_comes_from_a_file_or_command_anew_and_appears_nowhere() {
+async fn passwords_are_read_anew_and_appear_nowhere() {
     let guarded = Guarded::start().await;
     let file = guarded.write("password", "planted-1\n");
     let config = guarded.config(&format!(
@@ -147,35 +147,41 @@ async fn a_password_comes_from_a_file_or_command_anew_and_appears_nowhere() {
         file.display()
     ));
     let server = Pgflight::start_with_file(&config, &ALL);
-    put(&server, 1).await.map_err(|told| told.message).unwrap();
+    put(&server, 1)
+        .await
+        .map_err(|error| error.message)
+        .unwrap();
     let by = guarded.database.text("SELECT by FROM t").await;
     assert_eq!(by, "the etl\\", "the role was taken");
     guarded.change_password("planted-2").await;
     guarded.write("password", "planted-2");
-    put(&server, 2).await.map_err(|told| told.message).unwrap();
+    put(&server, 2)
+        .await
+        .map_err(|error| error.message)
+        .unwrap();
     guarded.change_password("planted-3").await;
-    let told = put(&server, 3)
+    let error = put(&server, 3)
         .await
         .expect_err("the file has the one before");
-    assert_eq!(told.details["sqlstate"], "28P01", "{}", told.message);
-    assert_eq!(told.reason, "UNAVAILABLE", "no fault of the caller's");
-    assert!(!told.message.contains("planted"), "{}", told.message);
-    let told_here = |line: &String| line.contains("refuses the server's own login");
+    assert_eq!(error.details["sqlstate"], "28P01", "{}", error.message);
+    assert_eq!(error.reason, "UNAVAILABLE", "the client is not to blame");
+    assert!(!error.message.contains("planted"), "{}", error.message);
+    let is_logged = |line: &String| line.contains("refuses the server's own login");
     wait_until(
-        async || server.log().iter().any(told_here),
+        async || server.log().iter().any(is_logged),
         "the log says so",
     )
     .await;
     std::fs::remove_file(&file).unwrap();
-    let told = put(&server, 3).await.expect_err("there is no file");
-    assert_eq!(told.code, Code::Unavailable, "{}", told.message);
-    assert!(!told.message.contains("password\""), "{}", told.message);
-    let named = format!("cannot read {}", file.display());
-    let is_told = || server.log().iter().any(|line| line.contains(&named));
-    wait_until(async || is_told(), "the log says why").await;
-    says_nothing(&server);
+    let error = put(&server, 3).await.expect_err("there is no file");
+    assert_eq!(error.code, Code::Unavailable, "{}", error.message);
+    assert!(!error.message.contains("password\""), "{}", error.message);
+    let named = format!("could not read {}", file.display());
+    let is_logged = || server.log().iter().any(|line| line.contains(&named));
+    wait_until(async || is_logged(), "the log says why").await;
+    assert_hidden(&server);
 
-    // A command is run once for all connections, and again when PostgreSQL refuses what it printed.
+    // A command runs once for all connections, and again when PostgreSQL rejects the password.
     let source = guarded.write("printed", "planted-3\n");
     let program = guarded.program(
         "give",
@@ -186,37 +192,46 @@ async fn a_password_comes_from_a_file_or_command_anew_and_appears_nowhere() {
         program.display()
     ));
     let server = Pgflight::start_with_file(&config, &ALL);
-    put(&server, 4).await.map_err(|told| told.message).unwrap();
-    put(&server, 5).await.map_err(|told| told.message).unwrap();
+    put(&server, 4)
+        .await
+        .map_err(|error| error.message)
+        .unwrap();
+    put(&server, 5)
+        .await
+        .map_err(|error| error.message)
+        .unwrap();
     assert_eq!(guarded.runs("give"), 1);
     guarded.change_password("planted-4").await;
     guarded.write("printed", "planted-4\n");
-    put(&server, 6).await.map_err(|told| told.message).unwrap();
+    put(&server, 6)
+        .await
+        .map_err(|error| error.message)
+        .unwrap();
     assert_eq!(guarded.runs("give"), 2);
     guarded.change_password("planted-5").await;
-    let told = put(&server, 7)
+    let error = put(&server, 7)
         .await
-        .expect_err("it prints what was before");
-    assert_eq!(told.details["sqlstate"], "28P01", "{}", told.message);
+        .expect_err("it prints the old password");
+    assert_eq!(error.details["sqlstate"], "28P01", "{}", error.message);
     guarded.program("give", "echo planted; exit 3");
-    let told = put(&server, 7).await.expect_err("the command fails");
-    assert_eq!(told.code, Code::Unavailable);
+    let error = put(&server, 7).await.expect_err("the command fails");
+    assert_eq!(error.code, Code::Unavailable);
     assert!(
-        told.message.contains("its log says why"),
+        error.message.contains("look into the server's log"),
         "{}",
-        told.message
+        error.message
     );
     let failed = format!(
         "the password command {} failed (exit status: 3)",
         program.display()
     );
-    let is_told = || server.log().iter().any(|line| line.contains(&failed));
-    wait_until(async || is_told(), "the log says why").await;
-    says_nothing(&server);
+    let is_logged = || server.log().iter().any(|line| line.contains(&failed));
+    wait_until(async || is_logged(), "the log says why").await;
+    assert_hidden(&server);
     let rows = "SELECT n FROM t ORDER BY n";
     assert_eq!(guarded.database.text(rows).await, "1,2,4,5,6");
 
-    // One whose time has come is run before PostgreSQL refuses anything.
+    // A command runs again after its lifetime, before PostgreSQL rejects the password.
     guarded.program("give", "echo planted-5");
     let keys = format!(
         "password_command = ['{}']\npassword_lifetime = '1ms'",
@@ -225,13 +240,16 @@ async fn a_password_comes_from_a_file_or_command_anew_and_appears_nowhere() {
     let server = Pgflight::start_with_file(&guarded.config(&keys), &ALL);
     let before = guarded.runs("give");
     guarded.change_password("planted-5").await;
-    put(&server, 8).await.map_err(|told| told.message).unwrap();
+    put(&server, 8)
+        .await
+        .map_err(|error| error.message)
+        .unwrap();
     assert!(guarded.runs("give") > before);
-    says_nothing(&server);
+    assert_hidden(&server);
 }
 
 #[tokio::test]
-async fn a_wrong_or_missing_password_ends_the_start_and_is_not_told() {
+async fn a_wrong_or_missing_password_ends_the_start() {
     let guarded = Guarded::start().await;
     let check = |keys: &str, code: i32, part: &str| {
         let mut command = Pgflight::command();
@@ -242,10 +260,10 @@ async fn a_wrong_or_missing_password_ends_the_start_and_is_not_told() {
             .args(["--listen", "127.0.0.1:0", "--config"])
             .arg(guarded.config(keys));
         let output = command.output().unwrap();
-        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{keys}: {told}");
-        assert!(told.contains(part), "{keys}: {told}");
-        assert!(!told.contains("planted"), "{keys}: {told}");
+        let error = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{keys}: {error}");
+        assert!(error.contains(part), "{keys}: {error}");
+        assert!(!error.contains("planted"), "{keys}: {error}");
     };
     check(
         "password_env = 'TESTED_PASSWORD'",
@@ -270,7 +288,7 @@ async fn a_wrong_or_missing_password_ends_the_start_and_is_not_told() {
     check(
         "password_command = ['/nowhere/x']",
         1,
-        "/nowhere/x cannot be run",
+        "/nowhere/x could not be run",
     );
     check("password_command = 'planted'", 64, "line 3");
     check(
@@ -281,8 +299,8 @@ async fn a_wrong_or_missing_password_ends_the_start_and_is_not_told() {
     let two = "password_env = 'TESTED_PASSWORD'\npassword_command = ['planted']";
     check(two, 64, "line 4: target only has more than one password");
     guarded.change_password("planted-env").await;
-    let role = "password_env = 'TESTED_PASSWORD'\nrole = 'nobody_of_this_name'";
-    check(role, 1, "nobody_of_this_name");
+    let role = "password_env = 'TESTED_PASSWORD'\nrole = 'no_such_role'";
+    check(role, 1, "no_such_role");
     let config = guarded.config("password_env = 'TESTED_PASSWORD'");
     let mut command = Pgflight::command();
     let output = command

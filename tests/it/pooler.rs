@@ -1,4 +1,4 @@
-//! Poolers: what `check` says of them, a pool that is too small, and what a connection is left with.
+//! Poolers: what `check` reports, a pool that is too small, and that nothing is left on a connection.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,8 +43,8 @@ fn check(url: &str) -> String {
 #[tokio::test]
 async fn check_names_a_pooler_and_its_mode() {
     let database = Database::new().await;
-    let told = check(&database.url);
-    assert!(!told.contains("pooler"), "{told}");
+    let error = check(&database.url);
+    assert!(!error.contains("pooler"), "{error}");
     for (mode, also) in [
         ("session", "pool needs 21 connections"),
         ("transaction", "query_timeout"),
@@ -53,12 +53,12 @@ async fn check_names_a_pooler_and_its_mode() {
         let Some(pooler) = Pooler::start(postgres(&database), &settings) else {
             return;
         };
-        let told = check(&at(&database, &pooler.address));
-        assert!(told.contains(&format!("in {mode} mode")), "{told}");
-        assert!(told.contains(also), "{told}");
+        let error = check(&at(&database, &pooler.address));
+        assert!(error.contains(&format!("in {mode} mode")), "{error}");
+        assert!(error.contains(also), "{error}");
         assert!(
-            told.contains("from the pooler to PostgreSQL: no TLS"),
-            "{told}"
+            error.contains("from the pooler to PostgreSQL: no TLS"),
+            "{error}"
         );
     }
 }
@@ -92,13 +92,13 @@ async fn a_pool_that_is_too_small_is_named_in_time() {
         .await;
         let began = Instant::now();
         let more = Put::bare(path(&["t"]), &[batch(&[("id", ints(&[1]))])]);
-        let told = server.client().await.put(more).await;
-        let told = Told::from(told.expect_err("the pool is full"));
-        assert_eq!(told.code, Code::Unavailable, "{}", told.message);
+        let error = server.client().await.put(more).await;
+        let error = Told::from(error.expect_err("the pool is full"));
+        assert_eq!(error.code, Code::Unavailable, "{}", error.message);
         assert!(
-            told.message.contains("a pooler in between"),
+            error.message.contains("behind a pooler"),
             "{}",
-            told.message
+            error.message
         );
         assert!(
             began.elapsed() < Duration::from_secs(8),
@@ -120,19 +120,19 @@ async fn a_stream_that_a_pooler_cuts_is_retryable_and_says_why() {
     let server = Pgflight::start_at(&at(&database, &pooler.address), &[]);
     let messages = Put::bare(path(&["t"]), &[batch(&[("id", ints(&[1]))])]).0;
     let endless = stream::iter(messages).chain(stream::pending());
-    let told = server.client().await.put_stream(endless).await;
-    let told = Told::from(told.expect_err("the pooler cuts it"));
-    assert_eq!(told.code, Code::Unavailable, "{}", told.message);
-    assert!(told.message.contains("query timeout"), "{}", told.message);
+    let error = server.client().await.put_stream(endless).await;
+    let error = Told::from(error.expect_err("the pooler cuts it"));
+    assert_eq!(error.code, Code::Unavailable, "{}", error.message);
+    assert!(error.message.contains("query timeout"), "{}", error.message);
     assert!(
-        told.message.contains("a pooler between"),
+        error.message.contains("the pooler that reports this"),
         "{}",
-        told.message
+        error.message
     );
 }
 
 #[tokio::test]
-async fn connections_that_nobody_uses_are_closed() {
+async fn idle_connections_are_closed() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (id int)").await;
     let options = ["--pool-idle-timeout", "1s", "--reaper-interval", "1h"];
@@ -162,11 +162,11 @@ async fn connections_that_nobody_uses_are_closed() {
     assert_eq!(database.text("SELECT count(*) FROM t").await, "2");
 }
 
-/// What a server says to PostgreSQL: one text for each message of one connection.
+/// A proxy that records what a server sends to PostgreSQL: one text for each message of one connection.
 struct Wire {
     address: String,
     said: Arc<std::sync::Mutex<Vec<Vec<String>>>>,
-    /// Holds back what PostgreSQL answers once a statement that begins like this was prepared.
+    /// Holds PostgreSQL's answers back once a statement of a COPY was prepared.
     hold: Arc<AtomicBool>,
     held: watch::Receiver<bool>,
 }
@@ -234,7 +234,7 @@ impl Wire {
     }
 }
 
-/// Cuts what a client says into messages (PostgreSQL manual, 55.7).
+/// Splits the bytes of a client into messages (PostgreSQL manual, 55.7).
 #[derive(Default)]
 struct Messages {
     bytes: Vec<u8>,
@@ -242,7 +242,7 @@ struct Messages {
 }
 
 impl Messages {
-    /// New messages: their type, and the texts in those that hold some.
+    /// Returns the new messages: their type and texts.
     fn take_in(&mut self, new: &[u8]) -> Vec<String> {
         self.bytes.extend_from_slice(new);
         let mut found = Vec::new();
@@ -256,7 +256,7 @@ impl Messages {
                 return found;
             }
             let message: Vec<u8> = self.bytes.drain(..head + length).collect();
-            // Whether TLS is to be had is asked before all else.
+            // The request for TLS comes before all else.
             if message[4..] == 80_877_103_u32.to_be_bytes() {
                 continue;
             }
@@ -264,7 +264,7 @@ impl Messages {
                 let kind = char::from(message[0]);
                 let body = String::from_utf8_lossy(&message[5..]);
                 match kind {
-                    // Name and statement; the kind of what is closed, and its name; a statement.
+                    // Parse: name and statement. Close: kind and name. Query: statement.
                     'P' => {
                         let mut texts = body.split('\0');
                         let (name, sql) = (texts.next().unwrap(), texts.next().unwrap());
@@ -280,7 +280,7 @@ impl Messages {
     }
 }
 
-/// Each name is that of a COPY, and is closed before its transaction ends. Returns how many there were.
+/// Checks that each name is that of a COPY, and is closed before its transaction ends. Returns the number of names.
 fn check_names(said: &[Vec<String>]) -> usize {
     let mut count = 0;
     for messages in said {
@@ -299,7 +299,7 @@ fn check_names(said: &[Vec<String>]) -> usize {
                     open = None;
                 }
                 if ends.iter().any(|end| sql.starts_with(end)) {
-                    assert_eq!(open, None, "a name is open when the server says {sql}");
+                    assert_eq!(open, None, "a name is open when the server sends {sql}");
                 }
             }
         }
@@ -307,7 +307,7 @@ fn check_names(said: &[Vec<String>]) -> usize {
     count
 }
 
-// The server starts while the wire is passed on.
+// The proxy must run while the server starts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_of_copies_are_closed_before_their_transactions_end() {
     let database = Database::new().await;
@@ -318,7 +318,7 @@ async fn names_of_copies_are_closed_before_their_transactions_end() {
     let server = Pgflight::start_at(&at(&database, &wire.address), &[]);
     let mut client = server.client().await;
     let rows = |values: &[i32]| batch(&[("id", ints(values))]);
-    // A COPY that ends well, and one that is refused in the middle.
+    // A COPY that succeeds, and one that is rejected in the middle.
     client
         .put(Put::bare(path(&["t"]), &[rows(&[1])]))
         .await
@@ -344,7 +344,7 @@ async fn names_of_copies_are_closed_before_their_transactions_end() {
         .unwrap();
     assert_eq!(check_names(&wire.said()), 5);
 
-    // A client that leaves in the middle of the COPY. A runtime of its own stands for its process.
+    // A client that disconnects in the middle of the COPY. A runtime of its own stands for its process.
     let messages = Put::bare(path(&["t"]), &[rows(&[7])]).0;
     let send = || {
         let process = tokio::runtime::Builder::new_multi_thread()
@@ -368,7 +368,7 @@ async fn names_of_copies_are_closed_before_their_transactions_end() {
     )
     .await;
 
-    // One that leaves before the name is known to be there.
+    // A client that disconnects before the statement is known to be prepared.
     wire.hold.store(true, Ordering::SeqCst);
     let process = send();
     let mut held = wire.held.clone();

@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL: every mode of libpq, with and without a reason to trust.
+//! TLS to PostgreSQL: every mode of libpq, with the right and a wrong authority.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use super::support::{
 
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// A PostgreSQL with TLS for the host `db.example`, and the authority it is from; `other` has another.
+/// A PostgreSQL with TLS for the host `db.example`, and its authority; `other` has another one.
 struct Secured {
     cluster: Cluster,
     certificates: Certificates,
@@ -30,7 +30,7 @@ impl Secured {
         if !database.was_built_with("TLS").await {
             return None;
         }
-        // PostgreSQL wants to own its key, so it writes it itself.
+        // PostgreSQL must own its key, so it writes the file itself.
         for (file, pem) in [
             ("server.crt", certificates.read("server.crt")),
             ("server.key", certificates.read("server.key")),
@@ -68,7 +68,7 @@ impl Secured {
         .await;
     }
 
-    /// What it says when it is asked for TLS.
+    /// Returns PostgreSQL's answer to a request for TLS.
     fn answer(&self) -> u8 {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port())).unwrap();
         stream.write_all(&SSL_REQUEST).unwrap();
@@ -90,7 +90,7 @@ impl Secured {
         )
     }
 
-    /// Whether a server so connected has TLS, or what it says why it does not start.
+    /// Checks whether a server with these options has TLS, or the error with which it does not start.
     async fn check(
         &self,
         database: &Database,
@@ -124,10 +124,10 @@ impl Secured {
                     .args(["migrate", "--postgres", &text])
                     .output()
                     .unwrap();
-                let said = String::from_utf8_lossy(&output.stderr);
+                let printed = String::from_utf8_lossy(&output.stderr);
                 assert!(
-                    !output.status.success() && said.contains(expected),
-                    "{host} {options}: {said}"
+                    !output.status.success() && printed.contains(expected),
+                    "{host} {options}: {printed}"
                 );
             }
         }
@@ -204,10 +204,10 @@ async fn postgresql_knows_us_by_our_certificate() {
             &database,
             "db.example",
             &stranger,
-            Err("not the key of sslcert"),
+            Err("sslkey does not match sslcert"),
         )
         .await;
-    // Over TLS only: what the test itself uses stays as it is.
+    // Over TLS only: the test itself connects without it.
     database
         .execute(&format!(
             "{hba} 'cat - pg_hba.conf > pg_hba.new && mv pg_hba.new pg_hba.conf'"
@@ -229,7 +229,7 @@ async fn postgresql_knows_us_by_our_certificate() {
 }
 
 #[tokio::test]
-async fn what_postgresql_says_before_it_goes_is_heard_through_tls() {
+async fn the_last_error_of_a_backend_is_reported_through_tls() {
     let Some(secured) = Secured::start().await else {
         return;
     };
@@ -251,6 +251,6 @@ async fn what_postgresql_says_before_it_goes_is_heard_through_tls() {
         .await;
     // The server may have noticed already and ended the stream.
     let _ = kill.send(());
-    let told = Told::from(running.await.unwrap().expect_err("the backend is gone"));
-    assert_eq!(told.details["sqlstate"], "57P01", "{}", told.message);
+    let error = Told::from(running.await.unwrap().expect_err("the backend is gone"));
+    assert_eq!(error.details["sqlstate"], "57P01", "{}", error.message);
 }

@@ -1,4 +1,4 @@
-//! What cannot go: the right kind, a message that names the place, and nothing in the table.
+//! Values, types and targets that cannot go: the kind, the place in the message, and nothing in the table.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ fn decimal(precision: u8, scale: i8, digits: i128) -> ArrayRef {
 }
 
 #[tokio::test]
-async fn a_value_or_type_that_cannot_go_names_its_place_and_leaves_nothing() {
+async fn a_value_or_type_that_cannot_go_names_its_place() {
     let database = Database::new().await;
     database
         .execute(
@@ -170,41 +170,46 @@ async fn a_value_or_type_that_cannot_go_names_its_place_and_leaves_nothing() {
     for (column, array, sqlstate, row, part) in cases {
         let what = format!("{column}: {part}");
         let put = Put::bare(path(&["t"]), &[batch(&[(column, array)])]);
-        let told = Told::from(client.put(put).await.expect_err(&what));
-        assert_eq!(told.code, Code::InvalidArgument, "{what}: {}", told.message);
-        assert!(told.message.contains(part), "{what}: {}", told.message);
-        assert!(!told.message.contains(secret), "{what}: {}", told.message);
+        let error = Told::from(client.put(put).await.expect_err(&what));
         assert_eq!(
-            told.details.get("sqlstate").map_or("", String::as_str),
+            error.code,
+            Code::InvalidArgument,
+            "{what}: {}",
+            error.message
+        );
+        assert!(error.message.contains(part), "{what}: {}", error.message);
+        assert!(!error.message.contains(secret), "{what}: {}", error.message);
+        assert_eq!(
+            error.details.get("sqlstate").map_or("", String::as_str),
             sqlstate,
             "{what}: {}",
-            told.message
+            error.message
         );
         assert_eq!(
-            told.details.get("row").map_or("", String::as_str),
+            error.details.get("row").map_or("", String::as_str),
             row,
             "{what}: {}",
-            told.message
+            error.message
         );
-        assert_eq!(told.details["retryable"], "false", "{what}");
+        assert_eq!(error.details["retryable"], "false", "{what}");
         assert!(
-            told.message.contains("t"),
+            error.message.contains("t"),
             "{what}: names the table: {}",
-            told.message
+            error.message
         );
         let reason = if sqlstate.is_empty() {
             "SCHEMA_MISMATCH"
         } else {
             "DATA_REJECTED"
         };
-        assert_eq!(told.reason, reason, "{what}");
+        assert_eq!(error.reason, reason, "{what}");
         assert_eq!(database.text("SELECT count(*) FROM t").await, "0", "{what}");
     }
     server.assert_unharmed("all of it").await;
 }
 
 #[tokio::test]
-async fn what_is_odd_lands_as_it_is_or_is_refused_by_name() {
+async fn what_is_odd_lands_as_it_is_or_is_rejected_by_name() {
     let database = Database::new().await;
     // Marks that turn the direction of what follows, letters that look alike, a line break, quotes.
     let names = ["a\"b", "a\nb", "\u{1f980}", "\u{202e}txet", "\u{0430}"];
@@ -223,7 +228,7 @@ async fn what_is_odd_lands_as_it_is_or_is_refused_by_name() {
     let one = || longs(&[Some(1)]);
     let float = |value| Arc::new(Float64Array::from(vec![value])) as ArrayRef;
     let doubled = r#"{"a": 1, "a": 2}"#;
-    // Column, data, and what is found, or a part of what is told.
+    // Column, data, and the value in the table, or a part of the error.
     let mut cases: Vec<(&str, &str, ArrayRef, Result<&str, &str>)> = vec![
         ("t", "f", float(f64::NAN), Ok("NaN")),
         ("t", "f", float(f64::NEG_INFINITY), Ok("-Infinity")),
@@ -278,15 +283,15 @@ async fn the_row_number_counts_from_the_start_of_the_stream() {
     let good = batch(&[("n", longs(&[Some(1); 1000]))]);
     let bad = batch(&[("n", longs(&[Some(1), Some(1), Some(i64::MAX)]))]);
     let put = Put::bare(path(&["t"]), &[good.clone(), good, bad]);
-    let told = Told::from(client.put(put).await.expect_err("too large"));
-    assert_eq!(told.details["row"], "2002", "{}", told.message);
-    assert_eq!(told.details["column"], "n");
-    assert!(told.message.contains("row 2002"), "{}", told.message);
+    let error = Told::from(client.put(put).await.expect_err("too large"));
+    assert_eq!(error.details["row"], "2002", "{}", error.message);
+    assert_eq!(error.details["column"], "n");
+    assert!(error.message.contains("row 2002"), "{}", error.message);
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }
 
 #[tokio::test]
-async fn a_target_that_is_no_table_for_data_is_refused_by_kind() {
+async fn a_target_that_is_not_for_data_is_rejected_by_kind() {
     let database = Database::new().await;
     database
         .execute(
@@ -304,26 +309,37 @@ async fn a_target_that_is_no_table_for_data_is_refused_by_kind() {
         (
             vec!["pg_catalog", "pg_class"],
             Code::PermissionDenied,
-            "not a table for data",
+            "is not for data [table pg_catalog.pg_class]",
         ),
         (vec!["nowhere"], Code::NotFound, "does not exist"),
-        (vec!["public", "T"], Code::NotFound, "there is public.t"),
-        (vec!["nowhere", "t"], Code::NotFound, "there is public.t"),
+        (
+            vec!["public", "T"],
+            Code::NotFound,
+            "there is a table public.t",
+        ),
+        (
+            vec!["nowhere", "t"],
+            Code::NotFound,
+            "there is a table public.t",
+        ),
         (vec!["a", "b", "c"], Code::NotFound, "no target"),
         (vec![], Code::InvalidArgument, "0 parts"),
         (vec![""], Code::InvalidArgument, "empty"),
     ];
     for (parts, code, part) in cases {
         let put = Put::bare(path(&parts), &[batch(&[("n", longs(&[Some(1)]))])]);
-        let status = client.put(put).await.expect_err(part);
-        assert_eq!(status.code(), code, "{parts:?}: {status}");
-        assert!(status.message().contains(part), "{parts:?}: {status}");
+        let error = Told::from(client.put(put).await.expect_err(part));
+        assert_eq!(error.code, code, "{parts:?}: {}", error.message);
+        assert!(error.message.contains(part), "{parts:?}: {}", error.message);
+        if part.starts_with("a ") || part.starts_with("an ") {
+            assert_eq!(error.details["table"], format!("public.{}", parts[0]));
+        }
     }
     server.assert_unharmed("all of it").await;
 }
 
 #[tokio::test]
-async fn a_stream_that_is_not_one_is_refused_and_the_server_lives() {
+async fn a_stream_that_is_not_one_is_rejected_and_the_server_lives() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n bigint)").await;
     let server = Pgflight::start(&database);

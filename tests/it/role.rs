@@ -1,4 +1,4 @@
-//! Rows that are written in a role of PostgreSQL's, by SET ROLE: its rights count, and not the server's.
+//! Rows that are written in a role of PostgreSQL, by SET ROLE: its rights count, and not the login's.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ fn rows() -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
 }
 
-/// Two roles: the server's, which is no superuser and a member of `writer`, and `writer`. Roles are the
-/// cluster's, and so each test has its own.
+/// Two roles: the login, which is not a superuser and a member of `writer`, and `writer`. Roles belong to the cluster,
+/// so each test has its own.
 pub(crate) struct World {
     pub(crate) database: Database,
     server: Pgflight,
@@ -96,10 +96,10 @@ async fn save(client: &mut Client, id: &str, spec: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn every_way_to_write_has_the_rights_of_the_role_and_leaves_the_ledger_to_the_server() {
+async fn every_way_to_write_uses_the_principals_role() {
     let world = World::new("ways", &[]).await;
     let mut client = world.client().await;
-    // Who wrote a row: the role that was current when its trigger ran.
+    // The role that wrote a row: the current one when its trigger ran.
     let watch = |table: &str| {
         format!(
             "CREATE TRIGGER watch AFTER INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION sales.watch()"
@@ -147,7 +147,7 @@ async fn every_way_to_write_has_the_rights_of_the_role_and_leaves_the_ledger_to_
     assert_eq!(
         database.text(owners).await,
         world.writer,
-        "its tables are its own"
+        "the role owns its tables"
     );
     assert_eq!(
         database.text("SELECT DISTINCT who FROM sales.seen").await,
@@ -162,7 +162,7 @@ async fn every_way_to_write_has_the_rights_of_the_role_and_leaves_the_ledger_to_
     assert_eq!(
         database.text(&reads).await,
         "false",
-        "the ledger is none of its business"
+        "the role cannot read the ledger"
     );
     let left = "SELECT count(*) FROM pg_tables WHERE tablename ~ '^(staging|_pgflight)_'";
     assert_eq!(database.text(left).await, "0");
@@ -176,7 +176,7 @@ async fn every_way_to_write_has_the_rights_of_the_role_and_leaves_the_ledger_to_
 }
 
 #[tokio::test]
-async fn what_the_role_may_not_do_is_refused_although_the_server_might() {
+async fn what_the_role_may_not_do_is_rejected() {
     let world = World::new("rights", &[]).await;
     let mut client = world.client().await;
     let spec = json!({"table": "sales.hidden", "mode": "MODE_APPEND"});
@@ -189,28 +189,30 @@ async fn what_the_role_may_not_do_is_refused_although_the_server_might() {
         .await
         .expect_err("writes");
     for status in [begun, put] {
-        let told = Told::from(status);
-        assert_eq!(told.code, Code::PermissionDenied, "{}", told.message);
+        let error = Told::from(status);
+        assert_eq!(error.code, Code::PermissionDenied, "{}", error.message);
         assert!(
-            told.message.contains(&format!("TO {}", world.writer)),
+            error.message.contains(&format!("TO {}", world.writer)),
             "{}",
-            told.message
+            error.message
         );
     }
     let revoke = format!("REVOKE {} FROM {}", world.writer, world.login);
     world.database.execute(&revoke).await;
     let spec = json!({"table": "sales.plain", "mode": "MODE_APPEND"});
-    let told = Told::from(
+    let error = Told::from(
         client
             .begin("v", spec, &rows())
             .await
             .expect_err("no member"),
     );
-    assert_eq!(told.code, Code::PermissionDenied, "{}", told.message);
+    assert_eq!(error.code, Code::PermissionDenied, "{}", error.message);
     assert!(
-        told.message.contains(&format!("GRANT {} TO", world.writer)),
+        error
+            .message
+            .contains(&format!("GRANT {} TO", world.writer)),
         "{}",
-        told.message
+        error.message
     );
     assert_eq!(
         world
@@ -222,12 +224,12 @@ async fn what_the_role_may_not_do_is_refused_although_the_server_might() {
     world.forget().await;
 }
 
-/// PostgreSQL answers such a COPY once more than the driver expects.
+/// PostgreSQL sends one more answer to such a COPY than the driver expects.
 #[tokio::test]
-async fn a_copy_that_may_not_begin_leaves_no_answer_that_the_next_stream_takes_for_its_own() {
+async fn a_copy_that_may_not_begin_leaves_no_stale_answer() {
     let world = World::new("begins", &["--max-copies", "1"]).await;
     let mut client = world.client().await;
-    // It may lock the table, and learns from the COPY that it may not fill this column.
+    // The role may lock the table. Only the COPY finds that it may not fill this column.
     let grant = format!(
         "ALTER TABLE sales.hidden ADD m int; GRANT SELECT, UPDATE, INSERT (m) ON sales.hidden TO {}",
         world.writer
@@ -247,16 +249,16 @@ async fn a_copy_that_may_not_begin_leaves_no_answer_that_the_next_stream_takes_f
     world.forget().await;
 }
 
-/// Of each table: how many transactions wrote it, whose it is, and how many rows are in it.
+/// Reads for a table: the number of transactions that wrote it, its owner, and the number of rows.
 const LANES: &str = "SELECT (SELECT count(DISTINCT xmin::text) FROM sales.{t}) || ' ' || tableowner || ' '
     || (SELECT count(*) FROM sales.{t}) FROM pg_tables WHERE schemaname = 'sales' AND tablename = '{t}'";
 const SHADOWS: &str = "SELECT count(*) FROM pg_class WHERE relname LIKE '\\_pgflight\\_%'";
 
 #[tokio::test]
-async fn a_stream_that_fans_out_has_the_rights_of_the_role_in_every_lane() {
+async fn a_stream_that_fans_out_uses_the_role_in_every_lane() {
     let world = World::new("lanes", &SOON).await;
     let (database, writer) = (&world.database, &world.writer);
-    // Who wrote a row: the role that was current when it was copied.
+    // The role that wrote a row: the current one when it was copied.
     database
         .execute(&format!(
             "CREATE TABLE sales.old (id int PRIMARY KEY, text text, who name DEFAULT current_user);
@@ -297,7 +299,7 @@ async fn a_stream_that_fans_out_has_the_rights_of_the_role_in_every_lane() {
 }
 
 #[tokio::test]
-async fn a_role_that_is_taken_away_before_a_stream_fans_out_ends_it_in_its_name() {
+async fn a_role_that_is_taken_away_ends_a_stream_that_fans_out() {
     let world = World::new("taken", &SOON).await;
     let (database, writer, login) = (&world.database, &world.writer, &world.login);
     let mut client = world.client().await;
@@ -317,17 +319,17 @@ async fn a_role_that_is_taken_away_before_a_stream_fans_out_ends_it_in_its_name(
         .execute(&format!("REVOKE {writer} FROM {login}"))
         .await;
     go_on.send(()).unwrap();
-    let told = Told::from(
+    let error = Told::from(
         running
             .await
             .unwrap()
             .expect_err("it is no member any more"),
     );
-    assert_eq!(told.code, Code::PermissionDenied, "{}", told.message);
+    assert_eq!(error.code, Code::PermissionDenied, "{}", error.message);
     assert!(
-        told.message.contains(&format!("GRANT {writer} TO")),
+        error.message.contains(&format!("GRANT {writer} TO")),
         "{}",
-        told.message
+        error.message
     );
     assert_eq!(
         database

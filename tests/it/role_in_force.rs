@@ -1,4 +1,4 @@
-//! The role that is in force at each moment of a write: the target's, the principal's, the login.
+//! The role in force at each moment of a write: the target's, the principal's, the login.
 
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ impl Target {
 }
 
 #[tokio::test]
-async fn a_targets_role_owns_what_is_made_and_the_login_what_is_prepared() {
+async fn a_targets_role_owns_tables_and_the_login_prepared_attempts() {
     let target = Target::new("").await;
     let options = ["--reaper-interval", "50ms", "--retention", "200ms"];
     let server = target.start(&options);
@@ -139,17 +139,20 @@ async fn a_role_that_cannot_be_taken_ends_the_start_with_what_to_do() {
     database
         .execute(&format!("REVOKE \"{role}\" FROM {login}"))
         .await;
-    let told = start();
-    assert!(told.contains(&format!("GRANT \"{role}\" TO")), "{told}");
+    let printed = start();
+    assert!(
+        printed.contains(&format!("GRANT \"{role}\" TO")),
+        "{printed}"
+    );
     database
         .execute(&format!(
             "DROP OWNED BY \"{role}\" CASCADE; ALTER ROLE \"{role}\" RENAME TO \"{role}x\""
         ))
         .await;
-    let told = start();
+    let printed = start();
     assert!(
-        told.contains(&format!("PostgreSQL has no role \"{role}\"")),
-        "{told}"
+        printed.contains(&format!("the configured role \"{role}\" does not exist")),
+        "{printed}"
     );
     database
         .execute(&format!("ALTER ROLE \"{role}x\" RENAME TO \"{role}\""))
@@ -157,7 +160,7 @@ async fn a_role_that_cannot_be_taken_ends_the_start_with_what_to_do() {
     target.forget().await;
 }
 
-/// What a trigger says of the role and the path holds for nothing that the server does after it.
+/// The role and path that a trigger sets do not apply to later statements of the server.
 #[tokio::test]
 async fn a_trigger_that_resets_the_role_does_not_change_who_writes() {
     let target = Target::new("").await;
@@ -268,7 +271,7 @@ async fn code_of_a_principals_table_never_runs_as_the_login() {
         let spec = json!({"table": format!("sales.{table}"), "mode": "MODE_APPEND"});
         client.put(Put::whole(write(spec), &[rows])).await.unwrap();
     }
-    // A table that is being made is the role's, which may put a trigger on it meanwhile.
+    // The role owns a table that is being created, and may add a trigger to it.
     let spec = json!({"table": "sales.made", "mode": "MODE_CREATE"});
     client.begin("made", spec, &numbers(&[])).await.unwrap();
     let shadow = r"SELECT oid::regclass FROM pg_class WHERE relname LIKE '\_pgflight\_%'";
@@ -300,7 +303,7 @@ async fn code_of_a_principals_table_never_runs_as_the_login() {
 }
 
 #[tokio::test]
-async fn a_read_only_setting_of_a_dba_refuses_every_door_and_says_so() {
+async fn a_read_only_setting_of_a_dba_rejects_every_write() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let options = ["--reaper-interval", "50ms", "--write-ttl", "100ms"];
@@ -333,16 +336,16 @@ async fn a_read_only_setting_of_a_dba_refuses_every_door_and_says_so() {
             client.plan(&[("n", column)], spec.clone()).await,
         ];
         for refused in refused {
-            let told = Told::from(refused.expect_err("is read-only"));
-            assert_eq!(told.code, Code::Unavailable, "{}", told.message);
+            let error = Told::from(refused.expect_err("is read-only"));
+            assert_eq!(error.code, Code::Unavailable, "{}", error.message);
             assert!(
-                told.message.contains("default_transaction_read_only"),
+                error.message.contains("default_transaction_read_only"),
                 "{}",
-                told.message
+                error.message
             );
-            assert_eq!(told.details["sqlstate"], "25006");
+            assert_eq!(error.details["sqlstate"], "25006");
         }
-        // What writes nothing is answered.
+        // Calls that write nothing succeed.
         assert_eq!(
             client.status("w").await.unwrap()["state"],
             "WRITE_STATE_OPEN"
@@ -358,7 +361,7 @@ async fn a_read_only_setting_of_a_dba_refuses_every_door_and_says_so() {
             "the reaper has been refused",
         )
         .await;
-        for (command, code, told) in [
+        for (command, code, error) in [
             ("migrate", 1, "default_transaction_read_only is on"),
             ("writes", 0, "open"),
             ("check", 1, "RESET default_transaction_read_only;"),
@@ -370,7 +373,7 @@ async fn a_read_only_setting_of_a_dba_refuses_every_door_and_says_so() {
                 .unwrap();
             let all = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
             assert_eq!(output.status.code(), Some(code), "{command}: {all}");
-            assert!(all.contains(told), "{command}: {all}");
+            assert!(all.contains(error), "{command}: {all}");
         }
     }
     assert_eq!(

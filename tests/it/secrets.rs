@@ -1,4 +1,4 @@
-//! The value of a cell is in no error, whatever PostgreSQL says of it.
+//! No error holds the value of a cell, whatever PostgreSQL reports.
 
 use std::sync::Arc;
 
@@ -15,15 +15,15 @@ fn text(value: &str) -> ArrayRef {
     Arc::new(StringArray::from(vec!["1", value]))
 }
 
-fn assert_silent(told: &Told, what: &str) {
-    let details: Vec<&str> = told.details.values().map(String::as_str).collect();
-    let all = format!("{} {}", told.message, details.join(" "));
+fn assert_silent(error: &Told, what: &str) {
+    let details: Vec<&str> = error.details.values().map(String::as_str).collect();
+    let all = format!("{} {}", error.message, details.join(" "));
     for part in [SECRET, "日", "0x", "e6", "\\u65e5"] {
         assert!(!all.contains(part), "{what}: {all}");
     }
 }
 
-/// Writes by one stream into `t`.
+/// Writes one stream into `t`, and returns the error.
 async fn refused(client: &mut Client, column: &str, array: ArrayRef) -> Told {
     let spec = json!({"table": "t", "mode": "MODE_APPEND"});
     let put = Put::whole(write(spec), &[batch(&[(column, array)])]);
@@ -31,7 +31,7 @@ async fn refused(client: &mut Client, column: &str, array: ArrayRef) -> Told {
 }
 
 #[tokio::test]
-async fn characters_that_latin1_lacks_are_told_by_their_place() {
+async fn characters_that_latin1_lacks_are_reported_by_place() {
     let database = Database::encoded("LATIN1").await;
     database
         .execute(
@@ -67,14 +67,14 @@ async fn characters_that_latin1_lacks_are_told_by_their_place() {
         ("p", pair),
         ("c", text(bad)),
     ] {
-        let told = refused(&mut client, column, array).await;
-        assert_silent(&told, column);
-        assert_eq!(told.reason, "DATA_REJECTED", "{column}: {}", told.message);
-        assert_eq!(told.details["sqlstate"], "22P05", "{column}");
-        assert!(told.message.contains("LATIN1 lacks"), "{}", told.message);
-        // Text that PostgreSQL casts lies in a table of another name, in the same column.
-        assert_eq!(told.details["row"], "1", "{column}: {}", told.message);
-        assert_eq!(told.details["column"], column);
+        let error = refused(&mut client, column, array).await;
+        assert_silent(&error, column);
+        assert_eq!(error.reason, "DATA_REJECTED", "{column}: {}", error.message);
+        assert_eq!(error.details["sqlstate"], "22P05", "{column}");
+        assert!(error.message.contains("LATIN1 lacks"), "{}", error.message);
+        // Text that PostgreSQL casts is in a table of another name, in the same column.
+        assert_eq!(error.details["row"], "1", "{column}: {}", error.message);
+        assert_eq!(error.details["column"], column);
     }
     // What LATIN1 has lands.
     let put = Put::bare(crate::support::path(&["t"]), &[batch(&[("s", text("é"))])]);
@@ -84,7 +84,7 @@ async fn characters_that_latin1_lacks_are_told_by_their_place() {
 }
 
 #[tokio::test]
-async fn an_attempt_tells_characters_that_latin1_lacks_by_place() {
+async fn an_attempt_reports_characters_that_latin1_lacks() {
     let database = Database::encoded("LATIN1").await;
     database.execute("CREATE TABLE t (s text)").await;
     let server = Pgflight::start(&database);
@@ -94,13 +94,13 @@ async fn an_attempt_tells_characters_that_latin1_lacks_by_place() {
         let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": publish});
         client.begin(publish, spec, &rows).await.unwrap();
         let put = Put::whole(attempt(publish, 0, "a"), std::slice::from_ref(&rows));
-        let told = Told::from(client.put(put).await.unwrap_err());
-        assert_silent(&told, publish);
+        let error = Told::from(client.put(put).await.unwrap_err());
+        assert_silent(&error, publish);
         assert_eq!(
-            ["row", "column"].map(|name| told.details[name].as_str()),
+            ["row", "column"].map(|name| error.details[name].as_str()),
             ["1", "s"],
             "{publish}: {}",
-            told.message
+            error.message
         );
     }
 }
@@ -118,13 +118,13 @@ async fn text_in_a_database_of_sql_ascii_lands_byte_by_byte() {
     let bytes = "SELECT encode(max(s)::bytea, 'hex') FROM t";
     assert_eq!(database.text(bytes).await, "e697a5");
     for (column, value) in [("v", "s3cret日"), ("n", "s3cret日")] {
-        let told = refused(&mut client, column, text(value)).await;
-        assert_silent(&told, column);
+        let error = refused(&mut client, column, text(value)).await;
+        assert_silent(&error, column);
     }
 }
 
 #[tokio::test]
-async fn what_types_and_triggers_say_of_a_value_is_not_passed_on() {
+async fn errors_of_types_and_triggers_hold_no_value() {
     let database = Database::new().await;
     database
         .execute(
@@ -195,18 +195,18 @@ async fn what_types_and_triggers_say_of_a_value_is_not_passed_on() {
         let spec = json!({"table": "t", "mode": "MODE_APPEND"});
         let rows = batch(&[(column, Arc::new(StringArray::from(vec![value.as_str()])))]);
         let status = client.put(Put::whole(write(spec), &[rows])).await;
-        let told = Told::from(status.expect_err(column));
-        assert_silent(&told, &format!("{column} {value}"));
-        assert_eq!(told.reason, "DATA_REJECTED", "{column}: {}", told.message);
+        let error = Told::from(status.expect_err(column));
+        assert_silent(&error, &format!("{column} {value}"));
+        assert_eq!(error.reason, "DATA_REJECTED", "{column}: {}", error.message);
     }
     for column in ["u", "x"] {
         let two: ArrayRef = Arc::new(StringArray::from(vec![SECRET, SECRET]));
-        let told = refused(&mut client, column, two).await;
-        assert_silent(&told, column);
+        let error = refused(&mut client, column, two).await;
+        assert_silent(&error, column);
         assert!(
-            told.message.contains(&format!("t_{column}_")),
+            error.message.contains(&format!("t_{column}_")),
             "{}",
-            told.message
+            error.message
         );
     }
     for asked in [
@@ -219,9 +219,9 @@ async fn what_types_and_triggers_say_of_a_value_is_not_passed_on() {
                 "DROP TRIGGER IF EXISTS asked ON t; CREATE TRIGGER asked BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION asked('{asked}')"
             ))
             .await;
-        let told = refused(&mut client, "s", text(SECRET)).await;
-        assert_silent(&told, asked);
-        // By way of a staging table, where PostgreSQL says no row.
+        let error = refused(&mut client, "s", text(SECRET)).await;
+        assert_silent(&error, asked);
+        // By way of a staging table, where PostgreSQL reports no row.
         let keys = text("7");
         let spec = json!({"table": "t", "mode": "MODE_INSERT_IF_ABSENT", "keys": ["u"]});
         let rows = batch(&[("u", keys), ("s", text(SECRET))]);
@@ -233,7 +233,7 @@ async fn what_types_and_triggers_say_of_a_value_is_not_passed_on() {
 }
 
 #[tokio::test]
-async fn what_a_function_of_the_owner_raises_is_passed_on() {
+async fn errors_raised_by_the_owners_function_are_passed_on() {
     let database = Database::new().await;
     database
         .execute(
@@ -256,7 +256,7 @@ async fn what_a_function_of_the_owner_raises_is_passed_on() {
         (3, "third: no"),
     ] {
         let numbers = arrow_array::PrimitiveArray::<Int32Type>::from(vec![number]);
-        let told = refused(&mut client, "n", Arc::new(numbers)).await;
-        assert!(told.message.contains(words), "{}", told.message);
+        let error = refused(&mut client, "n", Arc::new(numbers)).await;
+        assert!(error.message.contains(words), "{}", error.message);
     }
 }

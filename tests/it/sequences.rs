@@ -15,7 +15,7 @@ fn rows(ids: &[i32]) -> RecordBatch {
     batch(&[("id", ids.clone()), ("n", ids)])
 }
 
-/// What the next row of the table's own making is given.
+/// Returns the values of the next row whose columns the sequences fill.
 async fn next(database: &Database) -> String {
     database.execute("INSERT INTO t (made) VALUES (true)").await;
     let last = "SELECT id || ' ' || n FROM t WHERE made ORDER BY id DESC LIMIT 1";
@@ -27,7 +27,7 @@ async fn whole(client: &mut Client, ids: &[i32], spec: Value) -> Result<Value, t
 }
 
 #[tokio::test]
-async fn sequences_are_moved_on_when_that_is_asked_for_and_never_back() {
+async fn sequences_move_only_when_asked_and_never_back() {
     let database = Database::new().await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
@@ -39,7 +39,11 @@ async fn sequences_are_moved_on_when_that_is_asked_for_and_never_back() {
     assert!(warnings.contains("column id is given values"), "{warnings}");
     whole(&mut client, &[7], spec(false)).await.unwrap();
     database.execute("BEGIN").await;
-    assert_eq!(next(&database).await, "1 1", "nothing is moved unasked");
+    assert_eq!(
+        next(&database).await,
+        "1 1",
+        "nothing moves without the option"
+    );
     database.execute("ROLLBACK").await;
 
     database.execute(TABLE).await;
@@ -91,7 +95,7 @@ async fn sequences_that_may_not_be_moved_refuse_the_write() {
 }
 
 #[tokio::test]
-async fn generated_columns_of_the_data_are_refused_or_left_out_as_was_asked() {
+async fn generated_columns_are_rejected_or_left_out() {
     let database = Database::new().await;
     database
         .execute("CREATE TABLE t (id int, n int GENERATED ALWAYS AS (id * 2) STORED)")
@@ -106,8 +110,8 @@ async fn generated_columns_of_the_data_are_refused_or_left_out_as_was_asked() {
     let ids: ArrayRef = Arc::new(Int32Array::from(vec![3]));
     let columns = [("id", ids.clone()), ("n", ids)];
     let plan = client.plan(&columns, ignore.clone()).await.unwrap();
-    let told = plan["columns"][1]["encoding"].to_string();
-    assert!(told.contains("left out"), "{told}");
+    let error = plan["columns"][1]["encoding"].to_string();
+    assert!(error.contains("left out"), "{error}");
     whole(&mut client, &[3], ignore).await.unwrap();
     assert_eq!(database.text("SELECT n FROM t").await, "6");
 }

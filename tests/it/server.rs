@@ -347,7 +347,7 @@ async fn a_postgresql_that_comes_and_goes_is_unavailable_and_then_serves_again()
     let told = Told::from(client.status("w").await.expect_err("PostgreSQL is gone"));
     assert!(
         told.message
-            .contains("cannot connect to PostgreSQL at 127.0.0.1:"),
+            .contains("could not connect to PostgreSQL at 127.0.0.1:"),
         "{}",
         told.message
     );

@@ -1,4 +1,4 @@
-//! Settings of a role or a database do not change what a value becomes.
+//! Settings of a role or a database do not change the values that land.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{Database, Pgflight, Put, batch, write};
 
-/// Of each setting the value that changes what text means, or what our own SQL does.
+/// For each setting, the value that changes the meaning of text or of the server's SQL.
 const HOSTILE: [(&str, &str); 12] = [
     ("array_nulls", "off"),
     ("xmloption", "document"),
@@ -125,7 +125,7 @@ async fn check(scope: &str) {
             assert_eq!(landed, judged, "{scope} {mode} {sql_type}");
         }
     }
-    // Its own SQL: definitions that the catalog gives, names with quotes and backslashes, the ledger.
+    // The server's own SQL: definitions from the catalog, names with quotes and backslashes, the ledger.
     let swap =
         json!({"table": table, "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"});
     let numbers = batch(&arrays[..1]);

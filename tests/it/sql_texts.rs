@@ -1,7 +1,7 @@
 //! All SQL of the server names schemas: of operators, functions, types and tables.
 //!
-//! PostgreSQL looks up what has none by the search_path, where others may have made what fits better. This goes
-//! through the SQL in the source, also that which no other test runs.
+//! PostgreSQL resolves names without a schema by the search_path, where other roles may have objects that fit better.
+//! This test reads the SQL in the source, also SQL that no other test runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,22 +16,23 @@ enum Token {
     Value,
 }
 
-/// What looks up an operator without saying so.
+/// Keywords that resolve an operator implicitly.
 const HIDDEN_OPERATORS: [&str; 5] = ["LIKE", "ILIKE", "SIMILAR", "BETWEEN", "NULLIF"];
-/// Types that the grammar knows: no path leads elsewhere.
+/// Types of the grammar, which no path changes.
 const KEYWORD_TYPES: [&str; 6] = ["bigint", "int", "integer", "smallint", "boolean", "numeric"];
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => files(&path, found),
-            false => found.push(path),
+        if path.is_dir() {
+            files(&path, found);
+        } else {
+            found.push(path);
         }
     }
 }
 
-/// The string literals of a Rust source, without those of its tests.
+/// Returns the string literals of a Rust source, without those of its tests.
 fn literals(source: &str) -> Vec<String> {
     let source = source.split("#[cfg(test)]").next().unwrap();
     let mut found = Vec::new();
@@ -128,7 +129,7 @@ fn tokens(sql: &str) -> Vec<Token> {
     tokens
 }
 
-/// The tokens before a place, the nearest first, as text.
+/// Returns the tokens before a place as text, the nearest first.
 fn before(tokens: &[Token], at: usize) -> Vec<String> {
     let text = |token: &Token| match token {
         Token::Word(word) | Token::Operator(word) => word.clone(),
@@ -140,7 +141,7 @@ fn before(tokens: &[Token], at: usize) -> Vec<String> {
     found
 }
 
-/// What a text leaves to the search_path.
+/// Returns the names that a text leaves to the search_path.
 fn problems(sql: &str) -> Vec<String> {
     let tokens = tokens(sql);
     let mut found = Vec::new();
@@ -191,7 +192,7 @@ fn problems(sql: &str) -> Vec<String> {
             Token::Word(word)
                 if opens && before[0] != "." && word.chars().all(|c| !c.is_uppercase()) =>
             {
-                // The columns of an alias or of a WITH, and of a table that is made from checked names.
+                // The columns of an alias, of a WITH, or of a table that is created from checked names.
                 let is_alias = [")", "ORDINALITY", "WITH", "RECURSIVE", "AS"].contains(&before[0]);
                 let is_with = before[0] == "," && with_columns(&tokens[at + 1..]);
                 if !(is_alias || is_with || word.starts_with('{')) {
@@ -222,14 +223,14 @@ fn problems(sql: &str) -> Vec<String> {
     found
 }
 
-/// Whether a list in parentheses is followed by AS (…), as the columns of a WITH are.
+/// Returns whether AS (…) follows a list in parentheses, as it does the columns of a WITH.
 fn with_columns(tokens: &[Token]) -> bool {
     let end = tokens.iter().position(|token| *token == Token::Sign(')'));
     end.is_some_and(|end| tokens.get(end + 1) == Some(&Token::Word("AS".to_owned())))
 }
 
 #[test]
-fn what_leaves_a_name_to_the_path_is_found() {
+fn names_left_to_the_path_are_found() {
     let check = |sql: &str, expected: usize| {
         let found = problems(sql);
         assert_eq!(found.len(), expected, "{sql}: {found:?}");

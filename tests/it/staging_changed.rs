@@ -1,4 +1,5 @@
-//! Staging tables that others change between the attempts and the commit: nothing is published, and the write says so.
+//! Staging tables that other sessions change between the attempts and the commit: nothing is published, and the write
+//! reports it.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ fn rows(ids: &[i64]) -> RecordBatch {
     ])
 }
 
-/// The ways to publish that have a staging table, each with what is in the table t before.
+/// The ways to publish that have a staging table, each with the SQL that creates the table t.
 fn modes() -> [(Value, &'static str); 7] {
     const PLAIN: &str = "CREATE TABLE t (a int8, s text); INSERT INTO t VALUES (1, 'old')";
     const KEYED: &str =
@@ -43,7 +44,7 @@ fn modes() -> [(Value, &'static str); 7] {
     ]
 }
 
-/// What others do to a staging table, `{}`, and what the write says of it.
+/// Changes of a staging table, `{}`, and how the write reports them.
 const CHANGES: [(&str, &str); 8] = [
     ("ALTER TABLE {} DROP COLUMN s", "altered"),
     (
@@ -152,7 +153,7 @@ async fn a_staging_table_that_was_renamed_or_is_a_view_is_refused() {
 }
 
 #[tokio::test]
-async fn changes_that_keep_rows_and_columns_are_no_matter() {
+async fn changes_that_keep_rows_and_columns_are_allowed() {
     let (spec, table) = modes().into_iter().next().unwrap();
     for change in [
         "ANALYZE {}",

@@ -1,5 +1,5 @@
-//! Calls by those who have no business with a write: they cannot end what a server drives, and a list of receipts that
-//! is empty by mistake publishes nothing.
+//! Calls about a write of another client: they cannot end a write that a server drives, and a list of receipts that is
+//! empty by mistake publishes nothing.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::support::{Client, Database, Pgflight, Put, attempt, batch, wait_until
 
 const OPEN: &str = "SELECT write_id FROM pgflight.write WHERE state = 'open'";
 
-/// A stream over several connections that has sent its rows, and its end only after a word.
+/// A stream over several connections that has sent its rows, and sends its end after `go_on`.
 struct Held {
     database: Database,
     server: Pgflight,
@@ -124,7 +124,7 @@ async fn no_client_ends_or_feeds_a_stream_that_a_server_drives() {
 }
 
 #[tokio::test]
-async fn a_person_can_abort_a_stream_and_its_sender_is_told() {
+async fn aborting_a_stream_by_command_fails_its_sender() {
     let held = Held::new(swap()).await;
     let aborted = Pgflight::command()
         .args(["abort", &held.id, "--postgres", &held.database.url])
@@ -152,7 +152,7 @@ async fn begun(spec: &Value, table: &str) -> (Database, Pgflight, Client) {
 }
 
 #[tokio::test]
-async fn a_commit_without_receipts_of_recorded_attempts_needs_to_say_so() {
+async fn a_commit_without_receipts_needs_allow_no_receipts() {
     const PLAIN: &str = "CREATE TABLE t (n int); INSERT INTO t VALUES (1)";
     for (spec, table, after) in [
         (json!({"table": "t", "mode": "MODE_OVERWRITE"}), PLAIN, "0"),
@@ -195,7 +195,7 @@ async fn a_commit_without_receipts_of_recorded_attempts_needs_to_say_so() {
 }
 
 #[tokio::test]
-async fn a_commit_without_receipts_of_no_attempts_needs_no_word() {
+async fn a_commit_without_receipts_and_attempts_is_allowed() {
     let spec = json!({"table": "t", "mode": "MODE_OVERWRITE"});
     let (database, _server, mut client) = begun(&spec, "CREATE TABLE t AS SELECT 1 AS n").await;
     let status = client.commit("w", &[]).await.unwrap();

@@ -1,4 +1,4 @@
-//! Overwrite by swap: all rows are replaced, nothing else is, and nobody waits while they are written.
+//! Overwrite by swap: all rows are replaced, nothing else changes, and no session waits while they are written.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn swap(table: &str) -> Value {
     json!({"table": table, "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"})
 }
 
-/// One stream, or two attempts of which one is accepted and committed.
+/// Overwrites by one stream, or by two attempts of which one is committed.
 async fn overwrite(
     client: &mut Client,
     table: &str,
@@ -47,7 +47,7 @@ async fn overwrite(
     client.commit(id, &[receipt]).await.map(drop)
 }
 
-/// Everything about a table that is not its rows, by names alone.
+/// Reads everything about a table except its rows, by names.
 const FACTS: &str = r#"
     WITH t AS (SELECT * FROM pg_class WHERE oid = '"T"'::regclass)
     SELECT fact FROM (
@@ -211,13 +211,13 @@ async fn a_table_on_which_something_hangs_is_not_swapped() {
 }
 
 #[tokio::test]
-async fn what_becomes_wrong_before_the_commit_leaves_the_old_table() {
+async fn a_swap_that_fails_at_the_commit_leaves_the_old_table() {
     let cases: [(&str, &[i32], Code, &str); 7] = [
         (
             "SELECT",
             &[1, 1],
             Code::InvalidArgument,
-            "unique index \"t_pkey\"",
+            "a duplicate key violates a unique constraint [table public.t, constraint t_pkey",
         ),
         (
             "ALTER TABLE t ADD more int",
@@ -256,7 +256,7 @@ async fn what_becomes_wrong_before_the_commit_leaves_the_old_table() {
             "on view public.v",
         ),
     ];
-    for (sql, ids, code, told) in cases {
+    for (sql, ids, code, part) in cases {
         let (database, _server, mut client) =
             setup("CREATE TABLE t (id int PRIMARY KEY, \"Name\" text); INSERT INTO t VALUES (7)")
                 .await;
@@ -266,7 +266,7 @@ async fn what_becomes_wrong_before_the_commit_leaves_the_old_table() {
         database.execute(sql).await;
         let refused = client.commit("w", &[receipt]).await.expect_err(sql);
         assert_eq!(refused.code(), code, "{sql}: {refused}");
-        assert!(refused.message().contains(told), "{sql}: {refused}");
+        assert!(refused.message().contains(part), "{sql}: {refused}");
         client.abort("w").await.unwrap();
         assert_eq!(database.text("SELECT id FROM t").await, "7", "{sql}");
         let twins = r"SELECT relname FROM pg_class WHERE relname LIKE '\_pgflight\_%'";
@@ -275,25 +275,25 @@ async fn what_becomes_wrong_before_the_commit_leaves_the_old_table() {
 }
 
 #[tokio::test]
-async fn a_row_that_a_check_of_the_table_refuses_is_told_of_that_table() {
+async fn a_check_violation_names_the_target_and_not_its_twin() {
     let (database, _server, mut client) =
         setup("CREATE TABLE t (id int CHECK (id < 10), \"Name\" text)").await;
     client.begin("w", swap("t"), &rows(&[])).await.unwrap();
     let by_attempt = Put::whole(attempt("w", 0, "a"), &[rows(&[1, 10])]);
     let in_one_go = Put::whole(write(swap("t")), &[rows(&[1, 10])]);
     for put in [by_attempt, in_one_go] {
-        let told = Told::from(client.put(put).await.unwrap_err());
-        let part = "new row for relation \"t\" violates check constraint \"t_id_check\"";
-        assert!(told.message.contains(part), "{}", told.message);
-        assert!(!told.message.contains("_pgflight_"), "{}", told.message);
-        assert_eq!(told.details["table"], "public.t");
-        assert_eq!(told.details["row"], "1");
+        let error = Told::from(client.put(put).await.unwrap_err());
+        assert_eq!(error.reason, "DATA_REJECTED", "{}", error.message);
+        assert_eq!(error.details["constraint"], "t_id_check");
+        assert!(!error.message.contains("_pgflight_"), "{}", error.message);
+        assert_eq!(error.details["table"], "public.t");
+        assert_eq!(error.details["row"], "1");
     }
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }
 
 #[tokio::test]
-async fn rows_that_somebody_puts_into_the_table_in_the_making_are_not_published() {
+async fn rows_of_others_in_the_shadow_table_are_not_published() {
     for spec in [swap("t"), json!({"table": "new", "mode": "MODE_CREATE"})] {
         let (database, _server, mut client) = setup("CREATE TABLE t (id int, \"Name\" text)").await;
         client.begin("w", spec.clone(), &rows(&[])).await.unwrap();

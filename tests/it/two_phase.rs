@@ -1,4 +1,4 @@
-//! Appends in two phases: attempts wait in the table itself as prepared transactions.
+//! Appends in two phases: attempts wait as prepared transactions, with their rows in the target.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ async fn send(client: &mut Client, id: (&str, u32, &str), values: &[i32]) -> Val
 }
 
 #[tokio::test]
-async fn only_the_accepted_attempts_are_ever_seen_and_nothing_stays_prepared() {
+async fn only_accepted_attempts_become_visible() {
     let (database, _server, mut client) = setup("CREATE TABLE t (n int)", &[]).await;
     let begun = append("PUBLISH_UNSPECIFIED");
     client.begin("w", begun, &rows(&[])).await.unwrap();
@@ -130,7 +130,7 @@ async fn tables_that_prepared_transactions_do_not_suit_are_staged() {
 }
 
 #[tokio::test]
-async fn attempts_that_find_no_room_are_staged_and_all_are_published_together() {
+async fn attempts_without_a_slot_are_staged_and_published_together() {
     let cluster = Cluster::start_with(&["max_prepared_transactions=1"]);
     let database = Database::on(&cluster.url).await;
     database.execute("CREATE TABLE t (n int)").await;
@@ -151,7 +151,7 @@ async fn attempts_that_find_no_room_are_staged_and_all_are_published_together() 
 }
 
 #[tokio::test]
-async fn a_prepared_transaction_that_somebody_ended_is_said_to_be_lost() {
+async fn a_prepared_transaction_ended_by_hand_is_reported_lost() {
     let (database, _server, mut client) = setup("CREATE TABLE t (n int)", &[]).await;
     let spec = append("PUBLISH_TWO_PHASE");
     client.begin("w", spec, &rows(&[])).await.unwrap();
@@ -172,7 +172,7 @@ async fn a_prepared_transaction_that_somebody_ended_is_said_to_be_lost() {
 }
 
 #[tokio::test]
-async fn a_commit_does_not_wait_behind_those_who_wait_for_its_attempts() {
+async fn a_commit_does_not_wait_for_sessions_blocked_by_its_attempts() {
     let (database, _server, mut client) = setup("CREATE TABLE t (n int)", &[]).await;
     let spec = append("PUBLISH_TWO_PHASE");
     client.begin("w", spec, &rows(&[])).await.unwrap();

@@ -344,7 +344,7 @@ async fn strings_that_postgresql_is_to_cast_need_a_staging_table_and_are_never_s
         (
             &append,
             row("h", "secret secret"),
-            "PostgreSQL cannot read a string as the type of its column; look at the values for h::public.hstore",
+            "Hint: look at the values for h::public.hstore",
         ),
         (
             &append,
@@ -359,7 +359,7 @@ async fn strings_that_postgresql_is_to_cast_need_a_staging_table_and_are_never_s
         (
             &append,
             row("xy", "secret"),
-            "invalid input syntax for type point (22P02); look at the values for xy::point",
+            "look at the values for xy::point",
         ),
     ];
     for (spec, row, words) in cases {

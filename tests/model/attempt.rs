@@ -1,5 +1,5 @@
-//! An attempt, A0 to A6: `src/write/attempt.rs`, with the statements of `src/pg/ledger.rs` and the end
-//! of the stream as `src/write/pipeline.rs` takes it.
+//! An attempt, A0 to A6: `src/write/session/attempt.rs`, with the statements of `src/pg/ledger/` and the
+//! end of the stream as `src/write/stream/pipeline.rs` handles it.
 
 use crate::config::{Config, End, Fence, Publish};
 use crate::state::{AttemptStep, Call, RowLock, State, Write};
@@ -16,7 +16,7 @@ pub(crate) enum AttemptAction {
     A4Fence,
     A5Insert,
     A6Commit,
-    /// PostgreSQL has rolled back, and says so by its tag alone.
+    /// PostgreSQL has rolled back, and only its tag shows it.
     A6AnsweredRollback,
     ReadLedgerAgain,
     Reply,
@@ -25,7 +25,7 @@ pub(crate) enum AttemptAction {
     ServerDies,
 }
 
-/// What stream `number` can do now; a step that waits for a lock is not among it.
+/// Returns the steps that stream `number` can take now. A step that waits for a lock is not one of them.
 pub(crate) fn actions(
     config: &Config,
     state: &State,
@@ -109,9 +109,10 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: A
         Do::A3EndRecord => AttemptStep::Finished,
         Do::A3CutWithoutEndRecord => {
             state.attempts[number].cut = true;
-            match config.rules.needs_end_record {
-                true => AttemptStep::RolledBack,
-                false => AttemptStep::Finished,
+            if config.rules.needs_end_record {
+                AttemptStep::RolledBack
+            } else {
+                AttemptStep::Finished
             }
         }
         // `prepare_attempt`: the transaction is PostgreSQL's from now on.
@@ -124,7 +125,7 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: A
             AttemptStep::Fenced
         }
         Do::A4Fence => AttemptStep::ShutOut,
-        // `record_attempt`: INSERT, refused with 23505 where a twin was first.
+        // `record_attempt`: INSERT, rejected with 23505 if a twin was first.
         Do::A5Insert => match state.record_of(config, number) {
             Some(_) if config.rules.attempts_are_unique => AttemptStep::RolledBack,
             _ => AttemptStep::Inserted,
@@ -137,9 +138,10 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: A
         // `Transaction::end_with`.
         Do::A6AnsweredRollback => {
             state.rollbacks -= 1;
-            match config.rules.tag_is_read {
-                true => AttemptStep::RolledBack,
-                false => AttemptStep::Recorded,
+            if config.rules.tag_is_read {
+                AttemptStep::RolledBack
+            } else {
+                AttemptStep::Recorded
             }
         }
         // `write_attempt`: on any error the ledger is read once more.

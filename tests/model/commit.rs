@@ -1,5 +1,5 @@
-//! A commit, C1 to C7: `src/write/commit.rs`, with the statements of `src/pg/ledger.rs` and
-//! `src/pg/staging.rs`.
+//! A commit, C1 to C7: `src/write/session/commit.rs`, with the statements of `src/pg/ledger/` and
+//! `src/pg/publish/`.
 
 use crate::config::{Config, PARTITIONS, Publish, STRANGER};
 use crate::session;
@@ -14,14 +14,14 @@ pub(crate) enum CommitAction {
     C3CheckReceipts,
     /// Only where the table is adopted, which is why streams into it must end.
     C4EndCopies,
-    /// Nobody else uses the target here, so C4 is one step with C5.
+    /// No other session uses the target here, so C4 is one step with C5.
     C4C5Publish,
     /// PostgreSQL ends a deadlock: the call has the row and waits for the table, a stream has the
     /// table and waits for the row.
     LosesDeadlock,
     C6Update,
     C7Commit,
-    /// PostgreSQL has rolled back, and says so by its tag alone.
+    /// PostgreSQL has rolled back, and only its tag shows it.
     C7AnsweredRollback,
     AbortLostStaging,
     CommitThatAbort,
@@ -31,7 +31,7 @@ pub(crate) enum CommitAction {
     ServerDies,
 }
 
-/// What commit call `number` can do now; a step that waits for a lock is not among it.
+/// Returns the steps that commit call `number` can take now. A step that waits for a lock is not one of them.
 pub(crate) fn actions(
     config: &Config,
     state: &State,
@@ -125,11 +125,14 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
             CommitStep::Replying(Answer::Refused)
         }
         // `Chosen::from`, over what a new statement reads.
-        (Do::C3CheckReceipts, _) => match receipts_agree(config, state, number) {
-            true => CommitStep::Checked,
-            false => CommitStep::Replying(Answer::Differs),
-        },
-        // `adopt_shadow`: `end_copies_into`, which ends the sessions of whoever copies now.
+        (Do::C3CheckReceipts, _) => {
+            if receipts_agree(config, state, number) {
+                CommitStep::Checked
+            } else {
+                CommitStep::Replying(Answer::Differs)
+            }
+        }
+        // `keep_accepted`: `end_copies_into`, which ends the sessions that copy now.
         (Do::C4EndCopies, _) => {
             for attempt in state.attempts.iter_mut().filter(|one| one.has_copied()) {
                 attempt.step = AttemptStep::RolledBack;
@@ -139,9 +142,10 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
         (Do::LosesDeadlock, _) => CommitStep::Failed,
         // `adopt_shadow`: DELETE of what was not accepted, ALTER TABLE … RENAME.
         (Do::C4C5Publish, CommitStep::CopiesEnded) => {
-            CommitStep::Published(match config.rules.unaccepted_rows_go {
-                true => chosen(config, state, number).and(state.staged),
-                false => state.staged,
+            CommitStep::Published(if config.rules.unaccepted_rows_go {
+                chosen(config, state, number).and(state.staged)
+            } else {
+                state.staged
             })
         }
         // `publish`: INSERT … SELECT of the accepted rows, then the count.
@@ -156,9 +160,10 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
                 Publish::TwoPhase => state.prepared,
                 Publish::Copy | Publish::Adopt => state.staged,
             });
-            match published == chosen || !config.rules.counts_are_checked {
-                true => CommitStep::Published(published),
-                false => CommitStep::StagingLost,
+            if published == chosen || !config.rules.counts_are_checked {
+                CommitStep::Published(published)
+            } else {
+                CommitStep::StagingLost
             }
         }
         // `ledger::commit`: UPDATE … AND state = 'open' must hit the row, which C2 keeps locked.
@@ -182,9 +187,10 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
         // `Transaction::end_with`.
         (Do::C7AnsweredRollback, _) => {
             state.rollbacks -= 1;
-            match config.rules.tag_is_read {
-                true => CommitStep::Failed,
-                false => CommitStep::Replying(Answer::Committed),
+            if config.rules.tag_is_read {
+                CommitStep::Failed
+            } else {
+                CommitStep::Replying(Answer::Committed)
             }
         }
         // `try_commit`: a new transaction, `Writer::abort`.
@@ -202,7 +208,7 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
         }
         // `Writer::commit`: what worked is answered by what `status` reads.
         (Do::Reply, CommitStep::Replying(answer)) => {
-            CommitStep::Told(match (answer, state.write) {
+            CommitStep::Answered(match (answer, state.write) {
                 (Answer::Committed, Write::Open) => Answer::Open,
                 (Answer::Committed, Write::Aborted) => Answer::Aborted,
                 (Answer::Committed, Write::PreparedLost) => Answer::PreparedLost,

@@ -1,5 +1,5 @@
-//! What a search is about: which streams and calls there are, what may fail, and which rule of the
-//! protocol is left out on purpose.
+//! The configuration of a search: its streams and calls, the possible failures, and the rule of the protocol that is
+//! left out on purpose.
 
 /// Streams at most; a stream is named by its index.
 pub(crate) const STREAMS: usize = 5;
@@ -19,13 +19,13 @@ pub(crate) struct Config {
     pub(crate) retries: u8,
     /// How a commit brings the rows into the target.
     pub(crate) publish: Publish,
-    /// Whether somebody calls abort, at any time.
+    /// Whether a client calls abort, at any time.
     pub(crate) abort: bool,
     /// Whether the write may expire, at any time.
     pub(crate) expiry: bool,
     /// How often PostgreSQL crashes, which empties the unlogged staging table.
     pub(crate) postgres_crashes: u8,
-    /// How often PostgreSQL fails over to a standby that has not heard of the commit yet.
+    /// How often PostgreSQL fails over to a standby that lacks the commit.
     pub(crate) failovers: u8,
     /// How often PostgreSQL answers a COMMIT with the tag ROLLBACK.
     pub(crate) rollbacks: u8,
@@ -37,7 +37,7 @@ pub(crate) struct Config {
     pub(crate) rules: Rules,
 }
 
-/// Who makes a commit call without receipts, of a write that is not its own.
+/// The client that makes a commit call without receipts, for a write of another client.
 pub(crate) const STRANGER: usize = usize::MAX;
 
 /// One stream of an attempt.
@@ -91,13 +91,13 @@ pub(crate) struct Rules {
     pub(crate) unaccepted_rows_go: bool,
     /// C6, C7: what is accepted is decided and logged before the first prepared transaction is committed.
     pub(crate) decision_comes_first: bool,
-    /// Prepared transactions that nobody will accept are rolled back.
+    /// Prepared transactions that will not be accepted are rolled back.
     pub(crate) unwanted_are_rolled_back: bool,
     /// … and those of a decided write that were accepted are not.
     pub(crate) accepted_are_kept: bool,
     /// C7, A6: a COMMIT that is answered with ROLLBACK is none.
     pub(crate) tag_is_read: bool,
-    /// A commit without receipts of a write of another is refused.
+    /// A commit without receipts for a write of another client is rejected.
     pub(crate) strangers_are_refused: bool,
     /// A prepared transaction that is gone is looked up before the write is said to be committed.
     pub(crate) gone_are_looked_up: bool,
@@ -172,7 +172,7 @@ impl Stream {
 
 impl Config {
     /// One job: two partitions with two attempts each and the zombie; two commit calls on two
-    /// servers; nobody aborts.
+    /// servers; no abort.
     pub(crate) fn one_job() -> Self {
         Self {
             streams: vec![TRUNCATED, TRUNCATED_RETRY, FIRST, SPECULATIVE, ZOMBIE],

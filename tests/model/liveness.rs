@@ -1,4 +1,4 @@
-//! The rule that ends writes of dead drivers: heartbeats, the watch of the servers, and what goes away meanwhile.
+//! The rule that ends writes of dead drivers: heartbeats, the watch of the servers, and outages.
 //!
 //! Time passes in units, in each of which a heartbeat is due; one that failed is sent again at once. What runs does
 //! what is due before time goes on; what is away or stands still does nothing, for as long as it likes.
@@ -217,10 +217,10 @@ impl Model for World {
                 (true, false) => {}
             }
         }
-        match state.postgresql_is_up {
-            true if state.faults > 0 => actions.push(Action::StopPostgresql),
-            true => {}
-            false => actions.push(Action::StartPostgresql),
+        if !state.postgresql_is_up {
+            actions.push(Action::StartPostgresql);
+        } else if state.faults > 0 {
+            actions.push(Action::StopPostgresql);
         }
         if self.dies && state.drivers[0].died_at.is_none() {
             actions.push(Action::Die);
@@ -320,9 +320,10 @@ impl World {
         if self.rules.since_counts {
             since = since.max(state.since);
         }
-        let until = match self.rules.by_the_watch {
-            true => state.seen_at,
-            false => state.now,
+        let until = if self.rules.by_the_watch {
+            state.seen_at
+        } else {
+            state.now
         };
         since + TTL < until
     }
@@ -412,7 +413,7 @@ fn silence_up_to_now_ends_healthy_writes_after_a_standstill() {
 }
 
 #[test]
-fn a_limit_for_drivers_that_were_never_heard_ends_healthy_writes() {
+fn a_limit_for_silent_drivers_ends_healthy_writes() {
     let rules = Rules {
         only_heard: false,
         ..RULES
@@ -421,7 +422,7 @@ fn a_limit_for_drivers_that_were_never_heard_ends_healthy_writes() {
 }
 
 #[test]
-fn a_write_that_stays_the_first_drivers_ends_under_the_later_one() {
+fn a_write_kept_by_its_first_driver_ends_under_the_later_one() {
     let rules = Rules {
         later_driver: false,
         ..RULES
@@ -430,7 +431,7 @@ fn a_write_that_stays_the_first_drivers_ends_under_the_later_one() {
 }
 
 #[test]
-fn a_begin_that_is_no_heartbeat_ends_the_write_that_it_takes_over() {
+fn a_begin_that_is_no_heartbeat_ends_the_write_it_takes_over() {
     let rules = Rules {
         begin_is_heard: false,
         ..RULES

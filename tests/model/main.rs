@@ -53,7 +53,7 @@ fn one_job_with_all_its_streams_is_committed_once_and_whole() {
 }
 
 #[test]
-fn an_abort_at_any_time_ends_the_write_or_is_told_of_the_commit() {
+fn an_abort_at_any_time_ends_the_write_or_learns_of_the_commit() {
     let config = Config {
         streams: vec![TRUNCATED, TRUNCATED_RETRY, FIRST, ZOMBIE],
         abort: true,
@@ -63,7 +63,7 @@ fn an_abort_at_any_time_ends_the_write_or_is_told_of_the_commit() {
 }
 
 #[test]
-fn a_crash_of_postgresql_and_an_expiry_at_any_time_lose_no_promise() {
+fn a_crash_and_an_expiry_at_any_time_keep_every_promise() {
     let config = Config {
         streams: vec![TRUNCATED_RETRY, FIRST, ZOMBIE],
         abort: true,
@@ -75,7 +75,7 @@ fn a_crash_of_postgresql_and_an_expiry_at_any_time_lose_no_promise() {
 }
 
 #[test]
-fn a_failover_that_loses_a_commit_nobody_was_told_of_leaves_a_write_that_can_end() {
+fn after_a_failover_loses_a_commit_the_write_can_still_end() {
     search("failover", with_failover());
 }
 
@@ -101,7 +101,7 @@ fn with_adopted_table() -> Config {
 }
 
 #[test]
-fn attempts_that_wait_prepared_are_committed_once_or_rolled_back() {
+fn prepared_attempts_are_committed_once_or_rolled_back() {
     search("two phases", in_two_phases());
 }
 
@@ -117,7 +117,7 @@ fn in_two_phases() -> Config {
 }
 
 #[test]
-fn a_stream_that_is_sent_twice_is_prepared_twice_and_committed_once() {
+fn a_stream_sent_twice_is_prepared_twice_and_committed_once() {
     let config = Config {
         streams: vec![TRUNCATED_RETRY, FIRST, ZOMBIE],
         expiry: true,
@@ -143,7 +143,7 @@ fn with_rollbacks() -> Config {
 }
 
 #[test]
-fn a_write_whose_prepared_transactions_are_ended_by_hand_says_so() {
+fn prepared_transactions_ended_by_hand_are_reported() {
     search("ended by hand", ended_by_hand());
 }
 
@@ -186,7 +186,7 @@ fn calls_that_are_doubled_or_made_again_get_the_same_answers() {
 }
 
 #[test]
-fn two_drivers_with_lists_of_their_own_agree_on_how_the_write_ended() {
+fn two_drivers_agree_on_how_the_write_ended() {
     search("two drivers", two_drivers());
 }
 
@@ -207,7 +207,7 @@ fn two_drivers() -> Config {
 }
 
 #[test]
-fn a_driver_that_calls_more_often_than_servers_die_gets_its_commit() {
+fn a_driver_that_retries_often_enough_gets_its_commit() {
     let config = Config {
         streams: vec![TRUNCATED, TRUNCATED_RETRY, FIRST, ZOMBIE],
         server_crashes: Some(2),
@@ -218,7 +218,7 @@ fn a_driver_that_calls_more_often_than_servers_die_gets_its_commit() {
 }
 
 #[test]
-fn nobody_waits_for_ever_where_nothing_fails() {
+fn no_call_waits_for_ever_when_nothing_fails() {
     let config = Config {
         streams: vec![TRUNCATED_RETRY, FIRST, ZOMBIE],
         begins: 2,

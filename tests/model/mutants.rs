@@ -62,7 +62,7 @@ fn a_fence_for_key_share_does_not_wait_for_an_abort() {
 }
 
 #[test]
-fn without_the_count_a_commit_publishes_what_a_crash_has_emptied() {
+fn without_the_count_a_commit_misses_rows_lost_in_a_crash() {
     let config = Config {
         postgres_crashes: 1,
         ..one_job(Rules {
@@ -74,7 +74,7 @@ fn without_the_count_a_commit_publishes_what_a_crash_has_emptied() {
 }
 
 #[test]
-fn where_the_end_of_the_stream_is_enough_a_cancelled_stream_is_published() {
+fn without_the_end_record_a_cancelled_stream_is_published() {
     let rules = Rules {
         needs_end_record: false,
         ..PROTOCOL
@@ -83,7 +83,7 @@ fn where_the_end_of_the_stream_is_enough_a_cancelled_stream_is_published() {
 }
 
 #[test]
-fn where_the_first_recorded_attempt_wins_a_truncated_one_is_published() {
+fn if_the_first_record_wins_a_truncated_attempt_is_published() {
     let rules = Rules {
         drivers_list_decides: false,
         ..PROTOCOL
@@ -92,7 +92,7 @@ fn where_the_first_recorded_attempt_wins_a_truncated_one_is_published() {
 }
 
 #[test]
-fn without_uniqueness_a_stream_that_was_sent_twice_is_published_twice() {
+fn without_uniqueness_a_stream_sent_twice_is_published_twice() {
     let rules = Rules {
         attempts_are_unique: false,
         ..PROTOCOL
@@ -119,7 +119,7 @@ fn an_abort_without_the_lock_undoes_a_commit_in_the_ledger() {
 }
 
 #[test]
-fn where_lost_staging_is_told_without_asking_the_ledger_one_driver_is_told_a_lie() {
+fn without_reading_the_ledger_a_driver_gets_a_wrong_answer() {
     let config = Config {
         rules: Rules {
             lost_staging_reads_ledger: false,
@@ -131,7 +131,7 @@ fn where_lost_staging_is_told_without_asking_the_ledger_one_driver_is_told_a_lie
 }
 
 #[test]
-fn where_cleaning_does_not_ask_the_ledger_a_failover_ends_in_a_commit_of_nothing() {
+fn without_the_ledger_cleaning_and_a_failover_commit_nothing() {
     let config = Config {
         rules: Rules {
             cleaning_asks_ledger: false,
@@ -159,7 +159,7 @@ fn where_the_decision_comes_last_an_aborted_write_has_rows() {
 }
 
 #[test]
-fn where_unwanted_transactions_are_left_they_stay_prepared_for_ever() {
+fn without_the_rollback_unwanted_transactions_stay_prepared() {
     let rules = Rules {
         unwanted_are_rolled_back: false,
         ..PROTOCOL
@@ -168,7 +168,7 @@ fn where_unwanted_transactions_are_left_they_stay_prepared_for_ever() {
 }
 
 #[test]
-fn where_the_accepted_are_not_told_apart_a_committed_write_lacks_rows() {
+fn rolling_back_accepted_attempts_loses_rows() {
     let rules = Rules {
         accepted_are_kept: false,
         ..PROTOCOL
@@ -177,7 +177,7 @@ fn where_the_accepted_are_not_told_apart_a_committed_write_lacks_rows() {
 }
 
 #[test]
-fn where_a_table_is_adopted_as_it_is_a_truncated_attempt_is_published() {
+fn without_deleting_rows_a_truncated_attempt_is_published() {
     let config = Config {
         rules: Rules {
             unaccepted_rows_go: false,
@@ -213,7 +213,7 @@ fn where_gone_transactions_are_not_looked_up_rows_are_missing() {
 }
 
 #[test]
-fn where_commits_of_others_do_not_count_a_whole_write_is_called_lost() {
+fn not_counting_commits_by_hand_reports_a_whole_write_lost() {
     let config = Config {
         rules: Rules {
             commits_of_others_count: false,
@@ -225,7 +225,7 @@ fn where_commits_of_others_do_not_count_a_whole_write_is_called_lost() {
 }
 
 #[test]
-fn where_a_stranger_is_not_refused_a_write_is_committed_empty() {
+fn where_a_stranger_is_not_rejected_a_write_is_committed_empty() {
     let config = Config {
         rules: Rules {
             strangers_are_refused: false,

@@ -1,4 +1,4 @@
-//! What must hold in every state, and what must be possible in some.
+//! The invariants of every state, and the outcomes that some states must have.
 
 use stateright::{Model, Property};
 
@@ -13,7 +13,7 @@ pub(crate) const I1: &str =
 pub(crate) const I2: &str = "I2 a write that is not committed has no row in the target";
 pub(crate) const I3: &str = "I3 an acknowledged commit stays";
 pub(crate) const I4: &str = "I4 an acknowledged abort stays";
-pub(crate) const I5: &str = "I5 nobody is told of a commit where another is told of an abort";
+pub(crate) const I5: &str = "I5 no call reports a commit where another reports an abort";
 pub(crate) const I6: &str = "I6 an attempt has one record and gets one answer";
 pub(crate) const I7: &str =
     "I7 rows are staged if and only if they are recorded, but for a crash of PostgreSQL";
@@ -23,7 +23,7 @@ pub(crate) const I9: &str =
 pub(crate) const RECEIPTS: &str =
     "a receipt that was given is never said to differ from the ledger";
 pub(crate) const END: &str =
-    "where nothing more can happen nobody waits, and no write is left open or staged";
+    "when nothing more can happen, no call waits, and no write is left open or staged";
 
 type Condition = fn(&Protocol, &State) -> bool;
 
@@ -48,13 +48,13 @@ pub(crate) fn invariants() -> Vec<Property<Protocol>> {
             Write::Absent | Write::Open | Write::Aborted => state.target == [0; STREAMS],
         }),
         always(I3, |_, state| {
-            state.write == Write::Committed || !somebody_was_told(state, &[Answer::Committed])
+            state.write == Write::Committed || !was_answered(state, &[Answer::Committed])
         }),
         always(I4, |_, state| {
-            state.write == Write::Aborted || !somebody_was_told(state, ABORTED)
+            state.write == Write::Aborted || !was_answered(state, ABORTED)
         }),
         always(I5, |_, state| {
-            !somebody_was_told(state, &[Answer::Committed]) || !somebody_was_told(state, ABORTED)
+            !was_answered(state, &[Answer::Committed]) || !was_answered(state, ABORTED)
         }),
         always(I6, every_attempt_has_one_answer),
         always(I7, |model, state| {
@@ -79,12 +79,12 @@ pub(crate) fn invariants() -> Vec<Property<Protocol>> {
         always(I9, |model, state| {
             let lacks = state.decided.iter().any(|stream| state.target[stream] == 0);
             let is_said = state.write == Write::PreparedLost;
-            let told = somebody_was_told(state, &[Answer::PreparedLost]);
+            let answered = was_answered(state, &[Answer::PreparedLost]);
             let by_hand = state.by_hand < model.config.by_hand;
-            (!is_said || (lacks && by_hand)) && (!told || is_said)
+            (!is_said || (lacks && by_hand)) && (!answered || is_said)
         }),
         always(RECEIPTS, |_, state| {
-            !somebody_was_told(state, &[Answer::Differs])
+            !was_answered(state, &[Answer::Differs])
         }),
         always(END, everything_comes_to_its_end),
     ]
@@ -110,12 +110,12 @@ fn target_is_what_a_driver_accepted(model: &Protocol, state: &State) -> bool {
         })
 }
 
-pub(crate) fn somebody_was_told(state: &State, answers: &[Answer]) -> bool {
-    let by_commit = state
-        .commits
-        .iter()
-        .any(|commit| matches!(commit.step, CommitStep::Told(answer) if answers.contains(&answer)));
-    let by_abort = matches!(state.abort.step, AbortStep::Told(answer) if answers.contains(&answer));
+pub(crate) fn was_answered(state: &State, answers: &[Answer]) -> bool {
+    let by_commit = state.commits.iter().any(
+        |commit| matches!(commit.step, CommitStep::Answered(answer) if answers.contains(&answer)),
+    );
+    let by_abort =
+        matches!(state.abort.step, AbortStep::Answered(answer) if answers.contains(&answer));
     by_commit || by_abort
 }
 
@@ -160,7 +160,7 @@ fn everything_comes_to_its_end(model: &Protocol, state: &State) -> bool {
     let accepted = state.accepted[0].iter().all(Option::is_some);
     let well = match state.write {
         Write::Absent => true,
-        // Only a write that nobody ends and whose driver has nothing to commit, or has given up.
+        // Only a write that no call ends and whose driver has nothing to commit, or has given up.
         Write::Open => {
             let gives_up = model.config.server_crashes.is_none();
             !model.config.expiry && (!accepted || gives_up)
@@ -182,7 +182,8 @@ pub(crate) fn outcomes(model: &Protocol) -> Vec<Property<Protocol>> {
             "a commit answers what one before it did without a reply",
             |_, state| {
                 let is = |step| state.commits.iter().any(|commit| commit.step == step);
-                is(CommitStep::Lost(Answer::Committed)) && is(CommitStep::Told(Answer::Committed))
+                is(CommitStep::Lost(Answer::Committed))
+                    && is(CommitStep::Answered(Answer::Committed))
             },
         ),
         sometimes(
@@ -233,20 +234,20 @@ pub(crate) fn outcomes(model: &Protocol) -> Vec<Property<Protocol>> {
     }
     if config.expiry {
         outcomes.push(sometimes(
-            "a commit is told that the write has expired",
-            |_, state| state.expiry == Expiry::Done && somebody_was_told(state, &[Answer::Aborted]),
+            "a commit learns that the write has expired",
+            |_, state| state.expiry == Expiry::Done && was_answered(state, &[Answer::Aborted]),
         ));
     }
     if config.postgres_crashes > 0 && config.publish == Publish::Copy {
         outcomes.push(sometimes(
             "a commit refuses rows that were staged and are lost",
-            |_, state| somebody_was_told(state, &[Answer::StagingLost]),
+            |_, state| was_answered(state, &[Answer::StagingLost]),
         ));
     }
     if config.by_hand > 0 {
         outcomes.push(sometimes(
-            "a commit is told which rows were taken from it",
-            |_, state| somebody_was_told(state, &[Answer::PreparedLost]),
+            "a commit learns which of its rows are lost",
+            |_, state| was_answered(state, &[Answer::PreparedLost]),
         ));
     }
     if config.rollbacks > 0 {
@@ -254,13 +255,13 @@ pub(crate) fn outcomes(model: &Protocol) -> Vec<Property<Protocol>> {
             "a call whose COMMIT was rolled back works when it is made again",
             |model, state| {
                 state.rollbacks < model.config.rollbacks
-                    && somebody_was_told(state, &[Answer::Committed])
+                    && was_answered(state, &[Answer::Committed])
             },
         ));
     }
     if config.commits.contains(&STRANGER) {
         outcomes.push(sometimes("a stranger is refused", |_, state| {
-            somebody_was_told(state, &[Answer::Refused])
+            was_answered(state, &[Answer::Refused])
         }));
     }
     outcomes
@@ -269,16 +270,16 @@ pub(crate) fn outcomes(model: &Protocol) -> Vec<Property<Protocol>> {
 fn outcomes_of_abort() -> Vec<Property<Protocol>> {
     vec![
         sometimes(
-            "an abort after the commit is told of the commit",
-            |_, state| state.abort.step == AbortStep::Told(Answer::Committed),
+            "an abort after the commit learns of the commit",
+            |_, state| state.abort.step == AbortStep::Answered(Answer::Committed),
         ),
         sometimes(
-            "a commit after the abort is told of the abort",
+            "a commit after the abort learns of the abort",
             |_, state| {
                 state
                     .commits
                     .iter()
-                    .any(|commit| commit.step == CommitStep::Told(Answer::Aborted))
+                    .any(|commit| commit.step == CommitStep::Answered(Answer::Aborted))
             },
         ),
         sometimes("a begin after the abort is refused", |_, state| {

@@ -64,9 +64,9 @@ impl Model for Protocol {
         if matters && state.postgres_crashes > 0 {
             actions.push(Action::PostgresCrashes);
         }
-        // No promise is broken by losing what nobody has been told.
-        let told = properties::somebody_was_told(state, &[Answer::Committed]);
-        if state.failovers > 0 && state.write == Write::Committed && !told {
+        // Losing a commit that was never reported breaks no promise.
+        let answered = properties::was_answered(state, &[Answer::Committed]);
+        if state.failovers > 0 && state.write == Write::Committed && !answered {
             actions.push(Action::PostgresFailsOver);
         }
     }

@@ -1,5 +1,5 @@
-//! Begin and abort: `src/write/session.rs`, with the statements of `src/pg/ledger.rs`. Expiry and
-//! cleaning: `src/write/reaper.rs`, with those of `src/pg/reap.rs`, and `Writer::clean_up`.
+//! Begin and abort: `src/write/session/`, with the statements of `src/pg/ledger/`. Expiry and cleaning:
+//! `src/write/upkeep/reaper.rs`, with those of `src/pg/ledger/reap.rs`, and `Writer::clean_up`.
 
 use crate::config::Config;
 use crate::state::{
@@ -25,7 +25,7 @@ pub(crate) enum SessionAction {
     DropStaging,
 }
 
-/// What can be done now; a step that waits for a lock is not among it.
+/// Returns the possible steps. A step that waits for a lock is not one of them.
 pub(crate) fn actions(config: &Config, state: &State, mut add: impl FnMut(SessionAction)) {
     use SessionAction as Do;
     for number in 0..config.begins {
@@ -52,7 +52,7 @@ pub(crate) fn actions(config: &Config, state: &State, mut add: impl FnMut(Sessio
     if state.expiry == Expiry::Updated {
         add(Do::ExpiryCommits);
     }
-    // By whoever ended the write, or later by the reaper, with a short lock_timeout.
+    // By the call that ended the write, or later by the reaper, with a short lock_timeout.
     let ended = state.has_ended() || (!config.rules.cleaning_asks_ledger && is_remembered(state));
     if ended && state.staging && !state.staging_is_in_use() {
         add(Do::DropStaging);
@@ -131,20 +131,21 @@ pub(crate) fn apply(config: &Config, state: &mut State, action: SessionAction) {
         }
         Do::AbortAnsweredRollback => {
             state.rollbacks -= 1;
-            state.abort.step = match config.rules.tag_is_read {
-                true => AbortStep::Failed,
-                false => AbortStep::Replying,
+            state.abort.step = if config.rules.tag_is_read {
+                AbortStep::Failed
+            } else {
+                AbortStep::Replying
             };
         }
         // `Writer::abort`: the answer is what `find_status` reads.
         Do::AbortReply => {
             state.abort.step = match state.write {
-                Write::Committed => AbortStep::Told(Answer::Committed),
-                Write::PreparedLost => AbortStep::Told(Answer::PreparedLost),
+                Write::Committed => AbortStep::Answered(Answer::Committed),
+                Write::PreparedLost => AbortStep::Answered(Answer::PreparedLost),
                 Write::Aborted | Write::Absent | Write::Committing => {
-                    AbortStep::Told(Answer::Aborted)
+                    AbortStep::Answered(Answer::Aborted)
                 }
-                // It says that it is not known, and to abort again.
+                // The error says that the outcome is unknown, and to abort again.
                 Write::Open => AbortStep::Failed,
             };
         }

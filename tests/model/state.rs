@@ -40,8 +40,8 @@ pub(crate) struct State {
     pub(crate) staging: bool,
     /// The streams whose rows are in it. Unlogged, so a crash empties it.
     pub(crate) staged: Streams,
-    /// The streams whose transactions are prepared: their rows are in the target, seen by nobody, and a
-    /// crash leaves them.
+    /// The streams whose transactions are prepared: their rows are in the target, invisible, and survive
+    /// a crash.
     pub(crate) prepared: Streams,
     /// `pgflight.attempt.accepted`: the streams that are to be committed.
     pub(crate) decided: Streams,
@@ -110,7 +110,7 @@ pub(crate) enum AttemptStep {
     Idle,
     /// A0 is done.
     Admitted,
-    /// A2: rows go into the staging table, seen by nobody.
+    /// A2: rows go into the staging table, invisible.
     Copying,
     /// A3: the COPY is finished.
     Finished,
@@ -130,9 +130,9 @@ pub(crate) enum AttemptStep {
     Lost,
     /// The client has the receipt of this stream's or its twin's record.
     Receipt(usize),
-    /// The client was told that the write has ended.
+    /// The client learned that the write has ended.
     Refused,
-    /// The client was told nothing, or to try again.
+    /// The client got no answer, or a retryable error.
     Failed,
 }
 
@@ -149,11 +149,11 @@ pub(crate) enum CommitStep {
     Locked,
     /// C3: the receipts agree with the ledger.
     Checked,
-    /// C4, where the table is adopted: the streams into it are told to end.
+    /// C4, where the table is adopted: the streams into it are ended.
     CopiesEnded,
-    /// C5: these rows are in the target, seen by nobody.
+    /// C5: these rows are in the target, invisible.
     Published(Streams),
-    /// C6: the row says committed, seen by nobody.
+    /// C6: the row says committed, invisible.
     Updated(Streams),
     /// C5 found rows missing; rolled back, and the write is to be aborted.
     StagingLost,
@@ -161,7 +161,7 @@ pub(crate) enum CommitStep {
     AbortingLost(Upsert),
     Replying(Answer),
     Lost(Answer),
-    Told(Answer),
+    Answered(Answer),
     Failed,
 }
 
@@ -196,7 +196,7 @@ pub(crate) enum AbortStep {
     Upserted(Upsert),
     Replying,
     Lost,
-    Told(Answer),
+    Answered(Answer),
     Failed,
 }
 

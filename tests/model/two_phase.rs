@@ -1,6 +1,6 @@
-//! The end of prepared transactions: `src/write/two_phase.rs`, with the statements of
-//! `src/pg/prepared.rs`. Whoever comes by does it: the commit call, an abort that came late, the reaper of
-//! any server. Each step is one statement, and all of them can come at any time.
+//! The end of prepared transactions: `src/write/session/two_phase.rs`, with the statements of
+//! `src/pg/publish/prepared.rs`. The commit call, a late abort and the reaper of any server all do it. Each step is one
+//! statement, and all of them can come at any time.
 
 use crate::config::{Config, Publish};
 use crate::state::{CommitStep, State, Streams, Write};
@@ -10,7 +10,7 @@ pub(crate) enum TwoPhaseAction {
     CommitPrepared(usize),
     Finish,
     RollBackPrepared(usize),
-    /// A person does, who should not.
+    /// A person does it by hand, against the rules.
     CommitByHand(usize),
     RollBackByHand(usize),
 }
@@ -70,9 +70,10 @@ pub(crate) fn apply(config: &Config, state: &mut State, action: TwoPhaseAction) 
                 .decided
                 .iter()
                 .any(|stream| is_lost(config, state, stream));
-            state.write = match is_lost {
-                true => Write::PreparedLost,
-                false => Write::Committed,
+            state.write = if is_lost {
+                Write::PreparedLost
+            } else {
+                Write::Committed
             };
         }
         TwoPhaseAction::RollBackPrepared(stream) => state.prepared.remove(stream),

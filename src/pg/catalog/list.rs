@@ -1,4 +1,4 @@
-//! Many tables at once.
+//! Lists of tables.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use crate::error::Result;
 use crate::pg::transaction::Transaction;
 use crate::plan::{Column, Ident, QualifiedName, Relation};
 
-/// All tables that the current role may INSERT into and that `is_visible` says yes to, by name.
+/// Returns all tables that the current role may INSERT into and that `is_visible` accepts, sorted by name.
 ///
 /// # Errors
-/// What PostgreSQL or the connection said.
+/// Any error that PostgreSQL reports.
 pub async fn writable_relations(
     transaction: &Transaction,
     is_visible: impl Fn(&QualifiedName) -> bool,

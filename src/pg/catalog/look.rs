@@ -1,52 +1,38 @@
-//! One table as one look at the catalog finds it.
+//! One table, read by one query.
 
 use tokio_postgres::Row;
 
 use super::types::types;
 use crate::error::{Error, Result};
-use crate::pg::parameter::Parameter;
-use crate::pg::sql;
-use crate::pg::staging::SHADOW_PREFIX;
-use crate::pg::transaction::Transaction;
+use crate::pg::names::SHADOW_PREFIX;
+use crate::pg::sql::{self, TableLock};
+use crate::pg::transaction::{Parameter, Transaction};
 use crate::plan::{Column, Ident, PgType, QualifiedName, Relation, TableName};
 
-/// A table, with what the catalog says about writing into it.
+/// A table, with the properties that decide how rows can be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     /// Its name and columns.
     pub relation: Relation,
-    /// Why PostgreSQL refuses to COPY into it, although it takes INSERT.
+    /// The reason that PostgreSQL rejects COPY into it, although it takes INSERT.
     pub copy_obstacle: Option<String>,
     /// Whether it is a view.
     pub is_view: bool,
     /// Whether the current role has the rights of its owner.
     pub is_owned: bool,
-    /// The privileges that the current role has on it, or on a column of it where GRANT can give them so.
+    /// The privileges that the current role has on it, or on one of its columns where GRANT can give them so.
     privileges: Vec<String>,
-    /// The current role, quoted where SQL needs it.
+    /// The current role, quoted for SQL.
     role: String,
-    /// Changes with each change of its rows in `pg_class` and `pg_attribute`.
+    /// A text that changes with each change of its rows in `pg_class` and `pg_attribute`.
     version: String,
-}
-
-/// What a lock on a table is for, and so how strong it is (PostgreSQL manual, 13.3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TableLock {
-    /// ROW EXCLUSIVE, as INSERT takes it: keeps the columns as they are.
-    Insert,
-    /// SHARE UPDATE EXCLUSIVE: keeps the columns as they are; readers and writers go on.
-    Keep,
-    /// SHARE ROW EXCLUSIVE: blocks writers; readers go on.
-    Replace,
-    /// ACCESS EXCLUSIVE: blocks readers and writers.
-    Truncate,
 }
 
 impl Table {
     /// Checks that the current role has these privileges.
     ///
     /// # Errors
-    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) with the GRANT that is missing.
+    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) with the missing GRANT.
     pub fn check_privileges(&self, needed: &[&str]) -> Result<()> {
         let missing: Vec<&str> = needed
             .iter()
@@ -69,7 +55,7 @@ impl Table {
         .with_context(|context| context.sqlstate = Some("42501".to_owned())))
     }
 
-    /// Checks that the current role may do what only the owner of a table may: `what`, as in "add columns".
+    /// Checks that the current role has the rights of the owner. `what` says what for, as in "add columns".
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a view;
@@ -87,7 +73,7 @@ impl Table {
     }
 }
 
-/// Finds a table by its schema, or through the search_path. A table that `is_visible` rejects is not found.
+/// Finds a table by its schema, or by the search_path. Returns `None` for a table that `is_visible` rejects.
 ///
 /// # Errors
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for the tables of the system and of
@@ -114,10 +100,11 @@ pub async fn find_table(
     read(transaction, &row, name).await.map(Some)
 }
 
-/// Locks a table until the transaction ends, and looks again if it has changed since `table` was read.
+/// Locks a table until the transaction ends, and reads it again if it has changed since `table` was read.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when it was dropped, else as [`find_table`].
+/// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when it was dropped; otherwise as
+/// [`find_table`].
 pub async fn lock_table(transaction: &Transaction, table: Table, lock: TableLock) -> Result<Table> {
     let name = table.relation.name.clone();
     let row = lock_and_query(transaction, &name, lock, VERSION).await?;
@@ -149,7 +136,7 @@ pub async fn lock_named(
 /// Reads a staging table.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when it is gone: the write has ended.
+/// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when it does not exist: the write has ended.
 pub async fn staging_relation(
     transaction: &Transaction,
     staging: &QualifiedName,
@@ -157,7 +144,7 @@ pub async fn staging_relation(
     Ok(find_staging(transaction, staging).await?.relation)
 }
 
-/// Reads a staging table, with what the catalog says about writing into it.
+/// Reads a staging table, with the properties that decide how rows can be written.
 ///
 /// # Errors
 /// As [`staging_relation`].
@@ -191,7 +178,7 @@ async fn lock_and_query(
 }
 
 fn dropped(name: &QualifiedName) -> Error {
-    Error::not_found("the table was dropped in the meantime").with_table(name)
+    Error::not_found("the table was dropped by another session").with_table(name)
 }
 
 async fn read_locked(transaction: &Transaction, row: &Row, name: QualifiedName) -> Result<Table> {
@@ -199,7 +186,7 @@ async fn read_locked(transaction: &Transaction, row: &Row, name: QualifiedName) 
     read(transaction, row, name).await
 }
 
-/// Reads a row of [`LOOK`]. PostgreSQL is asked about the columns' types only where they are not its own.
+/// Reads a row of [`LOOK`]. Queries the types of the columns only if one of them is not built in.
 async fn read(transaction: &Transaction, row: &Row, name: QualifiedName) -> Result<Table> {
     let oid: u32 = row.get(0);
     let type_oids: Vec<u32> = array(row, 11);
@@ -240,7 +227,7 @@ async fn read(transaction: &Transaction, row: &Row, name: QualifiedName) -> Resu
     })
 }
 
-/// An array that is NULL where a table has no columns.
+/// Reads an array, which is NULL for a table without columns.
 fn array<'a, T>(row: &'a Row, index: usize) -> Vec<T>
 where
     Option<Vec<T>>: tokio_postgres::types::FromSql<'a>,
@@ -249,24 +236,24 @@ where
 }
 
 /// The `relkind` of a view.
-const VIEW: i8 = b'v' as i8;
+const VIEW: i8 = b'v'.cast_signed();
 
-/// Refuses the tables of the system and of pgflight, for every caller.
+/// Rejects the tables of the system and of pgflight.
 ///
 /// # Errors
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied).
 pub(in crate::pg) fn check_for_data(name: &QualifiedName) -> Result<()> {
-    match name.name.as_str().starts_with(SHADOW_PREFIX) {
-        true => Err(not_for_data(name)),
-        false => check_schema(name),
+    if name.name.as_str().starts_with(SHADOW_PREFIX) {
+        return Err(not_for_data(name));
     }
+    check_schema(name)
 }
 
 fn check_schema(name: &QualifiedName) -> Result<()> {
     match name.schema.as_str() {
         "information_schema" | "pgflight" => Err(not_for_data(name)),
-        // PostgreSQL reserves such names. A table in pg_temp would stay in one session of the pool, and hide all
-        // others of its name there.
+        // PostgreSQL reserves these names. A table in pg_temp would stay in one session of the pool, and hide all other
+        // tables of its name there.
         schema if schema.starts_with("pg_") => Err(not_for_data(name)),
         _ => Ok(()),
     }
@@ -298,9 +285,10 @@ pub(super) fn qualified_name(schema: String, name: String) -> Result<QualifiedNa
     })
 }
 
-/// `$1` is the schema, or NULL for the search_path, and `$2` the name. `pg_relation_is_updatable` has a bit for each
-/// command; that of INSERT is `1 << CMD_INSERT` (nodes/nodes.h), also where a view has an INSTEAD OF trigger for it.
+/// Reads a table. `$1` is the schema, or NULL for the search_path, and `$2` the name. `pg_relation_is_updatable` has a
+/// bit for each command; that of INSERT is `1 << CMD_INSERT` (nodes/nodes.h), also for a view with an INSTEAD OF
+/// trigger.
 const LOOK: &str = include_str!("look.sql");
 
-/// The OID of a table and its version, as [`LOOK`] has them.
+/// Reads the OID of a table and its version, as [`LOOK`] does.
 const VERSION: &str = include_str!("version.sql");

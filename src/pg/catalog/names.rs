@@ -5,10 +5,10 @@ use crate::error::{Error, Result};
 use crate::pg::transaction::Transaction;
 use crate::plan::{Ident, QualifiedName, TableName};
 
-/// Tables whose names differ in case alone, or that have the same name in another schema: the nearest first.
+/// Returns tables whose names differ only in case, and tables with the same name in another schema; the nearest first.
 ///
 /// # Errors
-/// What PostgreSQL or the connection said.
+/// Any error that PostgreSQL reports.
 pub async fn similar_relations(
     transaction: &Transaction,
     table: &TableName,
@@ -22,7 +22,7 @@ pub async fn similar_relations(
         .collect()
 }
 
-/// The schema that CREATE TABLE would use for a name without one.
+/// Returns the schema that CREATE TABLE uses for a name without one.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when the search_path has none.
@@ -32,9 +32,10 @@ async fn current_schema(transaction: &Transaction) -> Result<Ident> {
         .await?;
     match row.and_then(|row| row.get::<_, Option<String>>(0)) {
         Some(schema) => Ident::new(schema),
-        None => Err(Error::not_found(
-            "the search_path names no schema that exists; name the table as schema.table",
-        )),
+        None => Err(
+            Error::not_found("the search_path has no schema that exists")
+                .with_hint("name the table as schema.table"),
+        ),
     }
 }
 
@@ -47,11 +48,11 @@ const SIMILAR: &str = "
     ORDER BY pg_catalog.lower(n.nspname) OPERATOR(pg_catalog.=) pg_catalog.lower($1::pg_catalog.text)
              DESC NULLS LAST, 1, 2 LIMIT 100";
 
-/// PostGIS's type `geometry`, with its schema, where the database has that extension. Anybody can make a type of
-/// that name.
+/// Returns the name of PostGIS's type `geometry`, with its schema, if the database has the extension. Types of that
+/// name outside the extension do not count.
 ///
 /// # Errors
-/// What PostgreSQL or the connection said.
+/// Any error that PostgreSQL reports.
 pub async fn find_geometry(transaction: &Transaction) -> Result<Option<String>> {
     let row = transaction.query_opt(GEOMETRY, &[]).await?;
     Ok(row.map(|row| row.get(0)))
@@ -68,12 +69,12 @@ const GEOMETRY: &str = "
     WHERE e.extname OPERATOR(pg_catalog.=) 'postgis' AND t.typname OPERATOR(pg_catalog.=) 'geometry'
       AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')";
 
-/// The full name that a new table would get.
+/// Returns the full name of a new table.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when no schema was named and the
-/// search_path has none; [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) where
-/// nobody may make tables.
+/// search_path has none; [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) in the schemas of
+/// the system and of pgflight.
 pub async fn qualify(transaction: &Transaction, table: &TableName) -> Result<QualifiedName> {
     let schema: Ident = match &table.schema {
         Some(schema) => schema.clone(),

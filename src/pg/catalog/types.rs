@@ -1,4 +1,4 @@
-//! The types of columns, with what they are made of.
+//! The types of columns, and the types that they consist of.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 use crate::pg::transaction::Transaction;
 use crate::plan::{Attribute, PgType, PgTypeKind};
 
-/// What the catalog says of types.
+/// The catalog's rows about types.
 pub(super) struct Types {
     by_oid: HashMap<u32, Row>,
-    /// Of composite types, by their relation.
+    /// The attributes of composite types, by their relation.
     attributes: HashMap<u32, Vec<Row>>,
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn types(transaction: &Transaction, relations: &[u32]) -> Resul
 }
 
 impl Types {
-    /// A type with all that it is made of. PostgreSQL lets no type contain itself.
+    /// Builds a type with the types that it consists of. No type of PostgreSQL can contain itself.
     pub(super) fn resolve(&self, oid: u32) -> Result<PgType> {
         let row = self
             .by_oid
@@ -78,9 +78,8 @@ impl Types {
     }
 }
 
-/// A base type, by the C function that receives its binary form: `citext`, which has a name of its
-/// own for that of `text`, is text.
-/// A type without a receive function has no binary form.
+/// Returns the kind of a base type, by the C function that receives its binary form. `citext` uses the function of
+/// `text`, and so is text. A type without a receive function has no binary form.
 fn base_type(receive: Option<&str>, fraction_digits: Option<i32>) -> PgTypeKind {
     use PgTypeKind as K;
     match receive.unwrap_or_default() {
@@ -130,10 +129,10 @@ fn base_type(receive: Option<&str>, fraction_digits: Option<i32>) -> PgTypeKind 
     }
 }
 
-/// The types of the columns and of what they are made of: domains, arrays, composites, ranges.
+/// Reads the types of columns and the types that they consist of: domains, arrays, composites, ranges.
 ///
 /// An array type is the one that its element names as its array. The multirange of a range is in a column that
-/// PostgreSQL has from 14 on, hence by way of a document.
+/// PostgreSQL has from 14 on, so it is read by way of jsonb.
 const TYPES: &str = "
     WITH RECURSIVE used(oid) AS (
         SELECT a.atttypid FROM pg_catalog.pg_attribute a
@@ -173,7 +172,7 @@ const TYPES: &str = "
     LEFT JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.typreceive::pg_catalog.oid
     LEFT JOIN pg_catalog.pg_type e ON e.oid OPERATOR(pg_catalog.=) t.typelem";
 
-/// The attributes of composite types, by the relations that stand for these types.
+/// Reads the attributes of composite types, by their relations.
 const ATTRIBUTES: &str = "
     SELECT a.attrelid, a.attname::pg_catalog.text, a.atttypid, a.atttypmod
     FROM pg_catalog.pg_attribute a

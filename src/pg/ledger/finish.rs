@@ -1,4 +1,4 @@
-//! The end of a write that was decided: committed, or lacking what another session took from it.
+//! The end of a decided write: committed, or without rows that another session rolled back.
 
 use tokio_postgres::Row;
 
@@ -6,29 +6,28 @@ use super::record::{from_bigint, to_bigint};
 use crate::error::Result;
 use crate::pg::transaction::Transaction;
 
-/// How far a decided write is.
+/// The progress of a decided write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finished {
-    /// It has ended, now or before.
+    /// It has ended, now or earlier.
     Yes,
-    /// A prepared transaction of it has not ended.
+    /// One of its prepared transactions has not ended.
     NotYet,
-    /// It has ended now, and this is lost.
+    /// It has ended now, and rows are lost. The text says which.
     Lost(String),
 }
 
-/// How many lost partitions are named.
+/// Number of lost partitions that the reason names.
 const MOST_NAMED: usize = 20;
 
-/// Marks a decided write as committed, or as `prepared_lost`, once none of the prepared transactions of its accepted
-/// attempts is left.
+/// Marks a decided write as committed, or as `prepared_lost`, when no prepared transaction of its accepted attempts is
+/// left.
 ///
-/// One that is gone was committed, by this server, another one or a person, or it was rolled back by hand. PostgreSQL
-/// knows which by its id. It forgets that when the id is very old; what it does not know counts as lost, since nothing
-/// says that the rows are there.
+/// A prepared transaction that is gone was committed, by a server or by hand, or rolled back by hand. PostgreSQL knows
+/// which by its id, unless the id is very old. An unknown one counts as lost, since nothing proves that its rows exist.
 ///
 /// # Errors
-/// What PostgreSQL said.
+/// Any error that PostgreSQL reports.
 pub async fn finish_commit(transaction: &Transaction, write_id: &str) -> Result<Finished> {
     let locked = transaction
         .query_opt(
@@ -126,13 +125,13 @@ struct Accepted {
     fate: Fate,
 }
 
-/// What became of a prepared transaction.
+/// The end of a prepared transaction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// It is prepared, or another session is busy with it.
+    /// It is still prepared, or another session is ending it.
     Open,
     Committed,
-    /// Rolled back, or PostgreSQL no longer knows.
+    /// Rolled back, or PostgreSQL has forgotten it.
     Lost,
 }
 
@@ -142,7 +141,7 @@ impl Accepted {
         let fate = match (is_prepared, row.get::<_, Option<&str>>(6)) {
             (_, Some("committed")) => Fate::Committed,
             (true, _) | (false, Some("in progress")) => Fate::Open,
-            // A server before version 4 of the ledger recorded it, and by its rule what is gone was committed.
+            // Without a recorded id, a transaction that is gone counts as committed.
             (false, _) if !is_known => Fate::Committed,
             (false, _) => Fate::Lost,
         };
@@ -156,8 +155,9 @@ impl Accepted {
     }
 }
 
-/// What is prepared is read before the status of a transaction: one that another server commits in between is then
-/// seen as committed. An id that PostgreSQL has yet to give out, as after a restore from a dump, would be an error.
+/// Reads the accepted attempts. The prepared transactions are read before the status of a transaction: one that another
+/// server commits in between then counts as committed. An id that PostgreSQL has not assigned yet, as after a restore
+/// from a dump, would be an error.
 const ACCEPTED: &str = "
     WITH prepared AS MATERIALIZED (
         SELECT gid FROM pg_catalog.pg_prepared_xacts

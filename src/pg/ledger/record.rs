@@ -1,82 +1,78 @@
-//! What the ledger's rows hold: writes and attempts, as they are written there and read.
+//! The records of the ledger: writes and attempts, as they are written and read.
 
 use tokio_postgres::Row;
 
 use crate::error::{Error, Result};
 use crate::plan::{Ident, QualifiedName};
 
-/// What the ids of writes begin with that a server makes of a stream; nobody else's do.
-pub const STREAM_PREFIX: &str = "stream:";
-
-/// Where a write stands. Committed, aborted and prepared_lost are for ever.
+/// The state of a write. Committed, aborted and prepared_lost are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteState {
-    /// Attempts are taken.
+    /// It accepts attempts.
     Open,
-    /// It is decided that its rows are in the target; the last of them are being made visible.
+    /// Its commit is decided. The last prepared transactions are being committed.
     Committing,
     /// Its rows are in the target.
     Committed,
-    /// None of its rows are, nor will be.
+    /// None of its rows are in the target, nor will be.
     Aborted,
-    /// It was decided that its rows are in the target, and some are lost: another session had ended prepared
-    /// transactions that held them.
+    /// Its commit was decided, and some rows are lost: another session had ended prepared transactions that held them.
     PreparedLost,
 }
 
 /// How the staged rows reach the target when the write commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Publish {
-    /// Added to what is there.
+    /// Inserts them.
     Append,
-    /// Added to what is there by each attempt, in a transaction that is prepared and that the commit
-    /// commits; staged, where there is no room to prepare.
+    /// Each attempt copies its rows into the target in a prepared transaction, which the commit commits. An attempt
+    /// without a slot to prepare is staged.
     TwoPhase,
-    /// After TRUNCATE.
+    /// Inserts them after TRUNCATE.
     Truncate,
-    /// After DELETE of all rows.
+    /// Inserts them after DELETE of all rows.
     Delete,
-    /// Filled beside the target, which it then replaces.
+    /// Replaces the target by a table that is filled beside it.
     Swap,
-    /// Filled beside the target, then given its name.
+    /// Renames a table that is filled beside the target.
     Create,
-    /// Changing the rows with the same keys, as the spec says.
+    /// Changes the rows with the same keys, as the spec says.
     Merge,
-    /// Not by the commit: attempts went straight into the target.
+    /// Does nothing in the commit: attempts copy straight into the target.
     Direct,
-    /// Not at all: the table was there and the caller wanted it left alone.
+    /// Does nothing at all: the table existed, and the client wanted it left alone.
     Nothing,
 }
 
-/// The batch of a streaming query that a write is.
+/// The place of a write among the batches of a streaming query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchPlace {
     /// The output of the query.
     pub sink_id: String,
-    /// Which of the sink's queries, counted from 0.
+    /// The number of the query at the sink, from 0.
     pub run: i32,
-    /// Which batch of the query.
+    /// The number of the batch.
     pub batch: i64,
 }
 
-/// What begin records.
+/// The record of a new write.
 #[derive(Debug)]
 pub struct NewWrite {
-    /// Unique, made by the caller.
+    /// The id, unique, chosen by the client.
     pub write_id: String,
     /// The specification in a form that is equal for equal writes.
     pub spec: String,
-    /// Names and types of the data's columns, in a form that is equal for equal data.
+    /// The names and types of the data's columns, in a form that is equal for equal data.
     pub columns: String,
     /// The target, which may not exist yet.
     pub target: QualifiedName,
     /// The target's OID when it exists.
     pub target_oid: Option<u32>,
-    /// The staging table; none when nothing will be written.
+    /// The staging table; `None` when nothing will be written.
     pub staging: Option<QualifiedName>,
-    /// How it will be published.
+    /// The way to publish.
     pub publish: Publish,
-    /// Whose it is; none where nobody is asked.
+    /// The owning principal; `None` without authentication.
     pub principal: Option<String>,
     /// The driver that sends heartbeats for it.
     pub driver: Option<String>,
@@ -84,16 +80,16 @@ pub struct NewWrite {
     pub batch: Option<BatchPlace>,
 }
 
-/// A write as the ledger has it.
+/// A write in the ledger.
 #[derive(Debug, Clone)]
 pub struct LedgerWrite {
-    /// Unique, made by the caller.
+    /// The id, unique, chosen by the client.
     pub write_id: String,
-    /// Whose it is; none where nobody was asked.
+    /// The owning principal; `None` without authentication.
     pub principal: Option<String>,
-    /// As recorded by begin.
+    /// The specification, as begin recorded it.
     pub spec: String,
-    /// As recorded by begin.
+    /// The columns, as begin recorded them.
     pub columns: String,
     /// The target; `None` in a tombstone that an abort left before any begin.
     pub target: Option<QualifiedName>,
@@ -101,25 +97,25 @@ pub struct LedgerWrite {
     pub target_oid: Option<u32>,
     /// The staging table.
     pub staging: Option<QualifiedName>,
-    /// The staging table's OID at begin; `None` when a server before version 4 of the ledger made it.
+    /// The staging table's OID at begin.
     pub staging_oid: Option<u32>,
-    /// Its columns then.
+    /// The staging table's columns at begin.
     pub staging_columns: Option<String>,
-    /// How it is published.
+    /// The way to publish.
     pub publish: Publish,
-    /// Where it stands.
+    /// The state.
     pub state: WriteState,
-    /// Why it was aborted, or what was special about its end.
+    /// The reason that it was aborted, or a remark about its end.
     pub reason: String,
-    /// Rows published.
+    /// Number of rows published.
     pub row_count: u64,
-    /// Bytes of COPY that were published.
+    /// Number of bytes of COPY published.
     pub byte_count: u64,
-    /// Attempts published: one per partition.
+    /// Number of attempts published: one per partition.
     pub attempt_count: u32,
-    /// When it was begun, by the database's clock, for people.
+    /// The time of begin by the database's clock, for display.
     pub created_at: String,
-    /// When it ended; empty while it is open.
+    /// The time of its end; empty while it is open.
     pub finished_at: String,
     /// The driver that sends heartbeats for it.
     pub driver: Option<String>,
@@ -127,45 +123,44 @@ pub struct LedgerWrite {
     pub batch: Option<BatchPlace>,
 }
 
-/// A finished stream as the ledger has it.
+/// An attempt in the ledger: a finished stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// Unique within the write.
+    /// The id, unique within the write.
     pub attempt_id: String,
-    /// Which part of the write.
+    /// The partition of the write.
     pub partition_id: u32,
-    /// Rows staged.
+    /// Number of rows.
     pub row_count: u64,
-    /// Bytes of COPY that PostgreSQL received.
+    /// Number of bytes of COPY that PostgreSQL received.
     pub byte_count: u64,
     /// The `xmin` of its rows.
     pub xact_id: String,
     /// The prepared transaction that holds its rows; `None` when they are staged.
     pub gid: Option<String>,
-    /// The id of that transaction, with its epoch; `None` as well when a server before version 4 of the ledger
-    /// recorded it.
+    /// The id of that transaction, with its epoch.
     pub prepared_xact_id: Option<String>,
-    /// Whether it was accepted, and another session had ended that transaction without its rows.
+    /// Whether it was accepted, and another session had rolled that transaction back.
     pub lost: bool,
 }
 
-/// What a commit publishes.
+/// The decision of a commit.
 #[derive(Debug, Default)]
 pub struct Decision<'a> {
-    /// Rows of the accepted attempts.
+    /// Number of rows of the accepted attempts.
     pub row_count: u64,
-    /// Their bytes of COPY.
+    /// Number of their bytes of COPY.
     pub byte_count: u64,
-    /// How many they are.
+    /// Number of accepted attempts.
     pub attempt_count: u32,
-    /// Those of them that wait as prepared transactions.
+    /// The prepared transactions of accepted attempts.
     pub gids: &'a [String],
-    /// What was special about it.
+    /// A remark about the commit.
     pub reason: &'a str,
 }
 
 impl Publish {
-    /// As the ledger has it.
+    /// Returns the name in the ledger.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Append => "append",
@@ -195,13 +190,14 @@ impl Publish {
         .into_iter()
         .find(|publish| publish.as_str() == text)
         .ok_or_else(|| {
-            Error::internal("the ledger holds a way to publish that this pgflight does not know: a newer one wrote it, and is needed to go on")
+            Error::internal("the ledger holds a way to publish that this pgflight does not know")
+                .with_hint(NEWER_HINT)
         })
     }
 }
 
 impl WriteState {
-    /// All of them, as they are counted.
+    /// All states, in the order in which they are counted.
     pub(super) const ALL: [Self; 5] = [
         Self::Open,
         Self::Committing,
@@ -210,7 +206,7 @@ impl WriteState {
         Self::PreparedLost,
     ];
 
-    /// Whether it was decided that its rows are published, and nothing can change that.
+    /// Returns whether the commit is decided, which nothing can undo.
     pub fn is_decided(self) -> bool {
         match self {
             Self::Committing | Self::Committed | Self::PreparedLost => true,
@@ -218,7 +214,7 @@ impl WriteState {
         }
     }
 
-    /// As the ledger has it.
+    /// Returns the name in the ledger.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -232,19 +228,24 @@ impl WriteState {
     pub(in crate::pg) fn parse(text: &str) -> Result<Self> {
         let mut all = Self::ALL.into_iter();
         all.find(|state| state.as_str() == text).ok_or_else(|| {
-            Error::internal("the ledger holds a state that this pgflight does not know: a newer one wrote it, and is needed to go on")
+            Error::internal("the ledger holds a state that this pgflight does not know")
+                .with_hint(NEWER_HINT)
         })
     }
 }
 
-/// Of a write, in the order that [`read_write`] takes them in.
-pub(super) const WRITE_COLUMNS: &str = "write_id, spec, target_schema, target_name, target_oid, staging_name, publish, state,
-    reason, row_count, byte_count, attempt_count, staging_schema, 
-    (created_at AT TIME ZONE 'UTC')::pg_catalog.text OPERATOR(pg_catalog.||) 'Z',
-    (finished_at AT TIME ZONE 'UTC')::pg_catalog.text OPERATOR(pg_catalog.||) 'Z', columns, principal, staging_oid, staging_columns, driver, sink_id,
-    sink_run, sink_batch";
+/// The hint for a value that only a newer version knows.
+const NEWER_HINT: &str = "use the newer pgflight that wrote it";
 
-/// A write, of a row with [`WRITE_COLUMNS`].
+/// The columns of a write, in the order of [`read_write`].
+pub(super) const WRITE_COLUMNS: &str = "
+    write_id, spec, target_schema, target_name, target_oid, staging_name, publish, state,
+    reason, row_count, byte_count, attempt_count, staging_schema,
+    (created_at AT TIME ZONE 'UTC')::pg_catalog.text OPERATOR(pg_catalog.||) 'Z',
+    (finished_at AT TIME ZONE 'UTC')::pg_catalog.text OPERATOR(pg_catalog.||) 'Z', columns, principal,
+    staging_oid, staging_columns, driver, sink_id, sink_run, sink_batch";
+
+/// Reads a write from a row with [`WRITE_COLUMNS`].
 pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
     let name = |schema: &str, name: String| -> Result<QualifiedName> {
         Ok(QualifiedName {
@@ -291,12 +292,12 @@ pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
     })
 }
 
-/// Of an attempt, in the order that [`read_attempt`] takes them in.
+/// The columns of an attempt, in the order of [`read_attempt`].
 pub(super) const ATTEMPT_COLUMNS: &str =
     "attempt_id, partition_id, row_count, byte_count, xact_id::pg_catalog.text,
     gid, prepared_xact_id::pg_catalog.text, lost";
 
-/// A finished stream, of a row with [`ATTEMPT_COLUMNS`].
+/// Reads an attempt from a row with [`ATTEMPT_COLUMNS`].
 pub(super) fn read_attempt(row: &Row) -> Attempt {
     Attempt {
         attempt_id: row.get(0),
@@ -310,12 +311,12 @@ pub(super) fn read_attempt(row: &Row) -> Attempt {
     }
 }
 
-/// PostgreSQL's bigint has no unsigned twin; counts stay far below its end.
+/// Converts a count for PostgreSQL, which has no unsigned bigint. Counts stay far below its limit.
 pub(super) fn to_bigint(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// The way back.
+/// Converts a count of PostgreSQL.
 pub(in crate::pg) fn from_bigint(count: i64) -> u64 {
     u64::try_from(count).unwrap_or(0)
 }

@@ -11,7 +11,7 @@ use crate::failpoint::{Failpoint, reach};
 use crate::metrics::{self, Activity};
 use crate::pg::{
     Attempt, LedgerWrite, Publish, TableLock, Transaction, WriteState, assume_role_to_fill,
-    find_attempt, record_attempt, reserve_place, staging_change, staging_relation,
+    find_attempt, record_attempt, reserve_slot, staging_change, staging_relation,
 };
 use crate::plan::Relation;
 use crate::write::plan::decide::encode_plan;
@@ -96,7 +96,7 @@ impl Writer {
         let stream = incoming.stream;
         let meter = self.attempt_meter(&id.write_id).await?;
         let transaction = self.begin_data(&id.write_id, stream).await?;
-        let two_phase = write.publish == Publish::TwoPhase && reserve_place(&transaction).await?;
+        let two_phase = write.publish == Publish::TwoPhase && reserve_slot(&transaction).await?;
         let relation = open_relation(&transaction, write, two_phase).await?;
         // Messages speak of the target, which the caller knows.
         let mut named = relation.clone();

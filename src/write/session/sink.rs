@@ -225,12 +225,12 @@ mod tests {
             (
                 sink("q", Some(5)),
                 batch("past", 0, true),
-                Err("was replaced by query q"),
+                Err("took its place"),
             ),
             (
                 sink("q", Some(5)),
                 batch("", 6, false),
-                Err("names no query"),
+                Err("does not say which query"),
             ),
             (sink("", Some(5)), batch("", 5, false), Ok(("", 0, Some(5)))),
             (
@@ -257,10 +257,10 @@ mod tests {
                     let is = (&*sink.query_id, sink.run, sink.last_batch);
                     assert_eq!(is, (query_id, run, last_batch), "{shown}");
                 }
-                (Err(refusal), Err(part)) => {
-                    let report = refusal.report().to_string();
-                    assert!(report.contains(part), "{shown}: {report}");
-                }
+                (Err(refusal), Err(part)) => assert!(
+                    refusal.report().to_string().contains(part),
+                    "{shown}: {refusal}"
+                ),
                 (is, _) => panic!("{shown}: {is:?}"),
             }
         }
@@ -272,7 +272,10 @@ mod tests {
         admit(&mut sink, &batch("r", 0, true)).unwrap();
         let refusal = admit(&mut sink, &batch("q", 6, true)).unwrap_err();
         assert!(
-            refusal.to_string().contains("was replaced by query r"),
+            refusal
+                .report()
+                .to_string()
+                .contains("query r took its place"),
             "{refusal}"
         );
         admit(&mut sink, &batch("r", 1, true)).unwrap();
@@ -289,7 +292,10 @@ mod tests {
         admit(&mut named(Some(5)), &batch("q", 5, false)).unwrap();
         let refusal = admit(&mut named(Some(5)), &batch("q", 0, false)).unwrap_err();
         assert!(
-            refusal.to_string().contains("batch 5 was committed last"),
+            refusal
+                .report()
+                .to_string()
+                .contains("batch 5 was committed last"),
             "{refusal}"
         );
         let mut adopted = named(Some(5));

@@ -66,7 +66,7 @@ impl Lane {
     }
 
     async fn failed(&mut self) -> Error {
-        let error = self.sink.failed().await;
+        let error = self.sink.wait_error().await;
         self.row_map.localize(error)
     }
 

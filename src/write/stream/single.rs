@@ -307,7 +307,7 @@ impl Writer {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
             let asked = async {
-                let transaction = self.pool.begin_look().await?;
+                let transaction = self.pool.begin_read().await?;
                 let outcome = transaction.was_committed(xact_id).await;
                 transaction.rollback().await;
                 outcome

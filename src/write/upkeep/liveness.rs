@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::reaper::ReaperConfig;
 use crate::error::Result;
-use crate::pg::{has_schema, hear_driver, hear_driver_again, keep_watch};
+use crate::pg::{has_schema, record_heartbeat, record_watch, renew_heartbeat};
 use crate::write::writer::Writer;
 
 /// How often a driver is to send a heartbeat, where its writes are aborted after a silence of `driver_ttl`:
@@ -70,7 +70,7 @@ impl Writer {
             transaction.rollback().await;
             return Ok(Vec::new());
         }
-        let open = hear_driver(&transaction, self.caller.name(), driver).await?;
+        let open = record_heartbeat(&transaction, self.caller.name(), driver).await?;
         transaction.commit().await.into_result()?;
         Ok(open)
     }
@@ -79,7 +79,7 @@ impl Writer {
     /// been begun long ago.
     pub(crate) async fn heartbeat_again(&self, driver: &str) -> Result<()> {
         let transaction = self.pool.begin_liveness().await?;
-        hear_driver_again(&transaction, self.caller.name(), driver).await?;
+        renew_heartbeat(&transaction, self.caller.name(), driver).await?;
         transaction.commit().await.into_result()
     }
 
@@ -87,14 +87,14 @@ impl Writer {
     ///
     /// # Errors
     /// What PostgreSQL said.
-    pub(crate) async fn keep_watch(&self, config: &ReaperConfig) -> Result<()> {
+    pub(crate) async fn record_watch(&self, config: &ReaperConfig) -> Result<()> {
         let transaction = self.pool.begin_liveness().await?;
         if !has_schema(&transaction).await? {
             transaction.rollback().await;
             return Ok(());
         }
         let streaming = self.streaming.write_ids();
-        keep_watch(&transaction, config.gap(), &streaming).await?;
+        record_watch(&transaction, config.gap(), &streaming).await?;
         transaction.commit().await.into_result()
     }
 }

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Result;
 use crate::metrics::{self, Reaping};
 use crate::pg::{
-    committing_writes, drop_staging_of, ended_with_staging, expire_drivers, expire_writes,
-    forget_signs, forget_writes, has_schema,
+    committing_writes, delete_ended_writes, delete_stale_signs, drop_staging_of,
+    ended_with_staging, expire_drivers, expire_writes, has_schema,
 };
 use crate::write::writer::Writer;
 
@@ -76,7 +76,7 @@ impl Writer {
     ) {
         while let Some(current) = next_round(stop, &mut config, ReaperConfig::watch_interval).await
         {
-            if let Err(error) = self.keep_watch(&current).await {
+            if let Err(error) = self.record_watch(&current).await {
                 tracing::debug!(%error, "the watch is not kept now");
             }
         }
@@ -154,8 +154,8 @@ impl Writer {
         }
         count(Reaping::Dropped, reaped.dropped);
         let transaction = self.pool.begin_control().await?;
-        reaped.forgotten = forget_writes(&transaction, config.retention).await?;
-        forget_signs(&transaction, config.retention).await?;
+        reaped.forgotten = delete_ended_writes(&transaction, config.retention).await?;
+        delete_stale_signs(&transaction, config.retention).await?;
         transaction.commit().await.into_result()?;
         metrics::count_reaped(Reaping::Forgotten, reaped.forgotten);
         Ok(reaped)
@@ -164,7 +164,7 @@ impl Writer {
     /// Drops the staging table of a write that has ended; waits only a moment for whoever uses it.
     pub(crate) async fn drop_staging(&self, write_id: &str) -> Result<bool> {
         let transaction = self.pool.begin_control().await?;
-        transaction.wait_no_longer_for_locks().await?;
+        transaction.limit_lock_waits().await?;
         let dropped = drop_staging_of(&transaction, write_id).await?;
         transaction.commit().await.into_result()?;
         Ok(dropped)

@@ -1,0 +1,158 @@
+//! The comparison of keys: by the unique index on them, or else by their type.
+//!
+//! Both have an operator class, which only a superuser can create. The operator `=` without a schema would be resolved
+//! by the search_path, where any role that may create objects could have its own.
+
+use super::look::Table;
+use crate::error::{Error, Result};
+use crate::pg::sql::{Equality, Keys};
+use crate::pg::transaction::{Parameter, Transaction};
+use crate::plan::{Ident, Relation};
+
+impl Keys {
+    /// Checks that ON CONFLICT can use these keys.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a view;
+    /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) with the SQL that creates the index.
+    pub fn check_unique_index(&self, table: &Table) -> Result<()> {
+        if self.has_unique_index {
+            return Ok(());
+        }
+        let name = &table.relation.name;
+        if table.is_view {
+            return Err(Error::unsupported("a view has no unique index")
+                .with_hint(
+                    "write to the table behind the view, or use update_only or delete_by_key",
+                )
+                .with_table(name));
+        }
+        let keys: Vec<String> = (self.equalities.iter())
+            .map(|equality| equality.key.to_string())
+            .collect();
+        let keys = keys.join(", ");
+        Err(
+            Error::schema_mismatch(format!("the table has no unique index on exactly ({keys})"))
+                .with_hint("create the index, or name other keys")
+                .with_fix_sql(format!("CREATE UNIQUE INDEX ON {name} ({keys});"))
+                .with_table(name),
+        )
+    }
+}
+
+/// Reads how the keys of a table are compared. `order_by` sorts rows with the same keys, so it must be comparable too.
+///
+/// # Errors
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) for a type without a btree operator
+/// class, as json has none.
+pub async fn find_keys(
+    transaction: &Transaction,
+    target: &Relation,
+    keys: &[Ident],
+    order_by: Option<&Ident>,
+) -> Result<Keys> {
+    let names: Vec<&str> = keys.iter().map(Ident::as_str).collect();
+    let parameters: [&dyn Parameter; 3] = [&target.oid, &names, &order_by.map(Ident::as_str)];
+    let rows = transaction.query(KEYS, &parameters).await?;
+    let named: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    let missing = keys.iter().chain(order_by);
+    for (index, column) in missing.enumerate() {
+        if !named.contains(&column.as_str()) {
+            let what = if index < keys.len() {
+                "key"
+            } else {
+                "order_by"
+            };
+            return Err(Error::schema_mismatch(format!(
+                "values of the {what} column cannot be compared, by its type"
+            ))
+            .with_hint("name other columns, or change the column's type, as from json to jsonb")
+            .with_table(&target.name)
+            .with_column(column.as_str()));
+        }
+    }
+    let mut equalities = Vec::with_capacity(keys.len());
+    for row in rows.iter().take(keys.len()) {
+        equalities.push(Equality {
+            key: Ident::new(row.get::<_, String>(0))?,
+            operator: row.get(1),
+            operand: row.get(2),
+        });
+    }
+    Ok(Keys {
+        equalities,
+        has_unique_index: rows.first().is_some_and(|row| row.get(3)),
+    })
+}
+
+/// Reads the comparisons. The default class of a type is the one that `GetDefaultOpClass` (commands/indexcmds.c) finds:
+/// that of the type itself, or else of a binary-coercible type, a preferred one first, or of all arrays, enums and so
+/// on.
+const KEYS: &str = "
+    WITH RECURSIVE keys AS (
+        SELECT k.name, k.number, a.attnum, a.atttypid
+        FROM pg_catalog.unnest(pg_catalog.array_append($2::pg_catalog.text[], $3::pg_catalog.text))
+             WITH ORDINALITY k(name, number)
+        JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) $1
+         AND a.attname OPERATOR(pg_catalog.=) k.name AND NOT a.attisdropped),
+    resolved(number, type) AS (
+        SELECT number, atttypid FROM keys
+      UNION ALL
+        SELECT r.number, t.typbasetype FROM resolved r
+        JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) r.type AND t.typtype OPERATOR(pg_catalog.=) 'd'),
+    unique_index AS (
+        SELECT i.indexrelid, i.indkey::pg_catalog.int2[] AS numbers, i.indclass::pg_catalog.oid[] AS classes
+        FROM pg_catalog.pg_index i
+        WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
+          AND i.indpred IS NULL AND i.indexprs IS NULL
+          AND (SELECT pg_catalog.array_agg(n ORDER BY n)
+               FROM pg_catalog.unnest((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1]) n)
+              OPERATOR(pg_catalog.=) (
+                  SELECT pg_catalog.array_agg(attnum ORDER BY attnum) FROM keys
+                  WHERE number OPERATOR(pg_catalog.<=) pg_catalog.cardinality($2::pg_catalog.text[]))
+        ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1),
+    indexed AS (
+        SELECT c.attnum, c.class FROM unique_index u
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(u.numbers), pg_catalog.unnest(u.classes)) c(attnum, class))
+    SELECT k.name,
+           pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname),
+           CASE WHEN p.typtype OPERATOR(pg_catalog.<>) 'p'
+                THEN CASE WHEN p.oid OPERATOR(pg_catalog.<>) k.atttypid
+                          THEN pg_catalog.format('%I.%I', pn.nspname, p.typname) END
+                WHEN t.oid OPERATOR(pg_catalog.<>) k.atttypid
+                THEN pg_catalog.format('%I.%I', tn.nspname, t.typname) END,
+           EXISTS (SELECT FROM unique_index)
+    FROM keys k
+    JOIN resolved r ON r.number OPERATOR(pg_catalog.=) k.number
+    JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) r.type AND t.typtype OPERATOR(pg_catalog.<>) 'd'
+    JOIN pg_catalog.pg_namespace tn ON tn.oid OPERATOR(pg_catalog.=) t.typnamespace
+    JOIN pg_catalog.pg_opclass c ON c.oid OPERATOR(pg_catalog.=) COALESCE(
+        (SELECT i.class FROM indexed i WHERE i.attnum OPERATOR(pg_catalog.=) k.attnum),
+        (SELECT d.oid FROM pg_catalog.pg_opclass d
+         JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) d.opcmethod
+          AND m.amname OPERATOR(pg_catalog.=) 'btree'
+         JOIN pg_catalog.pg_type dt ON dt.oid OPERATOR(pg_catalog.=) d.opcintype
+         WHERE d.opcdefault
+           AND (d.opcintype OPERATOR(pg_catalog.=) t.oid
+                OR EXISTS (SELECT FROM pg_catalog.pg_cast x
+                           WHERE x.castsource OPERATOR(pg_catalog.=) t.oid
+                             AND x.casttarget OPERATOR(pg_catalog.=) d.opcintype
+                             AND x.castmethod OPERATOR(pg_catalog.=) 'b'
+                             AND x.castcontext OPERATOR(pg_catalog.=) 'i')
+                OR dt.typnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace::pg_catalog.oid
+               AND dt.typname OPERATOR(pg_catalog.=)
+                   CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'e' THEN 'anyenum'
+                        WHEN t.typtype OPERATOR(pg_catalog.=) 'r' THEN 'anyrange'
+                        WHEN t.typtype OPERATOR(pg_catalog.=) 'm' THEN 'anymultirange'
+                        WHEN t.typtype OPERATOR(pg_catalog.=) 'c' THEN 'record'
+                        WHEN t.typlen OPERATOR(pg_catalog.=) -1
+                             AND t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN 'anyarray' END)
+         ORDER BY d.opcintype OPERATOR(pg_catalog.=) t.oid DESC, dt.typispreferred DESC, d.opcintype LIMIT 1))
+    JOIN pg_catalog.pg_amop a ON a.amopfamily OPERATOR(pg_catalog.=) c.opcfamily
+     AND a.amoplefttype OPERATOR(pg_catalog.=) c.opcintype AND a.amoprighttype OPERATOR(pg_catalog.=) c.opcintype
+     AND a.amopstrategy OPERATOR(pg_catalog.=) 3
+    JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) a.amopopr
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace
+    JOIN pg_catalog.pg_type p ON p.oid OPERATOR(pg_catalog.=) o.oprleft
+    JOIN pg_catalog.pg_namespace pn ON pn.oid OPERATOR(pg_catalog.=) p.typnamespace
+    ORDER BY k.number";

@@ -1,0 +1,133 @@
+//! An open connection: the driver's client, the task that drives it, and what the tap read from PostgreSQL.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Statement};
+
+use super::sqlstate::{ServerError, from_postgres};
+use super::tap::{Handshake, Replies};
+use crate::error::{Error, Result};
+
+/// How long a dropped connection may take to flush and close, before its task is aborted.
+const FLUSH_GRACE: Duration = Duration::from_secs(2);
+
+/// A connection.
+///
+/// Dropping it closes it in order. Where PostgreSQL no longer reads, the socket is closed after two seconds. Either
+/// way PostgreSQL rolls back the open transaction.
+pub(in crate::pg) struct Connection {
+    pub(super) client: Client,
+    pub(super) task: Option<JoinHandle<()>>,
+    pub(super) replies: Replies,
+    pub(super) handshake: Arc<Handshake>,
+    pub(super) checks_client: bool,
+    pub(super) answer_timeout: Duration,
+    /// Whether a statement may have got a name that nothing will close.
+    pub(super) has_stray_name: AtomicBool,
+}
+
+impl Connection {
+    /// Returns the driver's client, which runs statements.
+    pub(in crate::pg) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Returns whether PostgreSQL can check, while a statement runs, that its client is still connected.
+    pub(in crate::pg) fn checks_client(&self) -> bool {
+        self.checks_client
+    }
+
+    /// Returns how long PostgreSQL may take to answer a statement that costs it nothing.
+    pub(in crate::pg) fn answer_timeout(&self) -> Duration {
+        self.answer_timeout
+    }
+
+    /// Prepares a named statement. The driver closes the name when the statement is dropped, in order with later
+    /// statements of this connection.
+    ///
+    /// Dropping the future may leave the name behind, see [`Connection::has_stray_name`].
+    ///
+    /// # Errors
+    /// Any error of PostgreSQL or of the connection.
+    pub(in crate::pg) async fn prepare(
+        &self,
+        sql: &str,
+    ) -> Result<Statement, tokio_postgres::Error> {
+        self.has_stray_name.store(true, Ordering::Relaxed);
+        let prepared = self.client.prepare(sql).await;
+        self.has_stray_name.store(false, Ordering::Relaxed);
+        prepared
+    }
+
+    /// Returns whether a statement may have a name that nothing will close, because [`Connection::prepare`] was
+    /// dropped.
+    pub(in crate::pg) fn has_stray_name(&self) -> bool {
+        self.has_stray_name.load(Ordering::Relaxed)
+    }
+
+    /// Records that all names are closed.
+    pub(in crate::pg) fn forget_stray_name(&self) {
+        self.has_stray_name.store(false, Ordering::Relaxed);
+    }
+
+    /// Returns the id of the process that answered the login. A pooler invents one.
+    pub(in crate::pg) fn process(&self) -> Option<i32> {
+        match self.handshake.process.load(Ordering::Relaxed) {
+            0 => None,
+            process => Some(process),
+        }
+    }
+
+    /// Forgets earlier errors, and returns a receiver of the first error that PostgreSQL reports from now on.
+    pub(in crate::pg) fn watch_errors(&self) -> watch::Receiver<Option<ServerError>> {
+        self.replies.first_error.send_replace(None);
+        self.replies.first_error.subscribe()
+    }
+
+    /// Runs one statement and returns the tag of PostgreSQL's answer, as in `COMMIT`; `None` when no tag came.
+    ///
+    /// # Errors
+    /// Any error of PostgreSQL or of the connection.
+    pub(in crate::pg) async fn run(
+        &self,
+        statement: &str,
+    ) -> Result<Option<String>, tokio_postgres::Error> {
+        self.replies.last_tag.send_replace(None);
+        self.client.batch_execute(statement).await?;
+        Ok(self.replies.last_tag.borrow().clone())
+    }
+
+    /// Converts an error of the driver. Where the driver only knows that the connection is closed, the error that
+    /// PostgreSQL reported before is returned.
+    pub(in crate::pg) fn explain(&self, error: &tokio_postgres::Error) -> Error {
+        let reported = match error.as_db_error() {
+            Some(_) => None,
+            None => self.reported_error(),
+        };
+        reported.unwrap_or_else(|| from_postgres(error))
+    }
+
+    fn reported_error(&self) -> Option<Error> {
+        let first = self.replies.first_error.borrow();
+        first.as_ref().map(ServerError::to_error)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // The client is dropped after this, upon which its task sends Terminate and ends.
+        if let Some(mut task) = self.task.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move {
+                if tokio::time::timeout(FLUSH_GRACE, &mut task).await.is_err() {
+                    task.abort();
+                }
+            });
+        }
+    }
+}

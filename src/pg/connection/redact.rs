@@ -1,0 +1,327 @@
+//! Removes the values of cells from PostgreSQL's messages.
+//!
+//! PostgreSQL puts values into messages (`invalid input syntax for type integer: "…"`), and so do the types of
+//! extensions. The language of a message depends on `lc_messages`, which the server's role may not be allowed to set.
+//! So a message about a value is passed on only if it begins like one that is known to be safe, and only up to the
+//! value. Other messages are replaced by the meaning of their SQLSTATE.
+
+/// Beginnings of messages of class 22 that name types, lengths and limits. The text after a colon is cut off.
+const SAFE: [&str; 49] = [
+    "Column has ",
+    "Geometry has ",
+    "Geometry type ",
+    "NUMERIC precision ",
+    "NUMERIC scale ",
+    "NaN not allowed in ",
+    "array size exceeds ",
+    "bigint out of range",
+    "bit string length ",
+    "bit string too long for type ",
+    "date out of range",
+    "date/time field value out of range",
+    "different vector dimensions ",
+    "division by zero",
+    "duplicate JSON object key value",
+    "expected ",
+    "incorrect binary data format",
+    "infinite value not allowed in ",
+    "integer out of range",
+    "interval field value out of range",
+    "interval out of range",
+    "invalid XML",
+    "invalid byte sequence for encoding ",
+    "invalid cidr value",
+    "invalid hexadecimal ",
+    "invalid input syntax for ",
+    "invalid input value for enum ",
+    "invalid octet value in ",
+    "invalid regular expression",
+    "invalid value for ",
+    "malformed array literal",
+    "malformed multirange literal",
+    "malformed range literal",
+    "malformed record literal",
+    "money out of range",
+    "null value not allowed",
+    "numeric field overflow",
+    "range lower bound must be ",
+    "smallint out of range",
+    "string too long ",
+    "time out of range",
+    "time zone displacement out of range",
+    "timestamp out of range",
+    "unexpected EOF in COPY data",
+    "unrecognized parameter ",
+    "unsupported Unicode escape sequence",
+    "value out of range",
+    "value overflows numeric format",
+    "value too long for type ",
+];
+
+/// Texts that follow a quoted value.
+const AFTER_VALUE: [&str; 3] = [
+    " is out of range for type ",
+    " is not a valid binary digit",
+    " is not a valid hexadecimal digit",
+];
+
+/// Quotation marks of the languages that PostgreSQL is translated into.
+const QUOTES: [char; 9] = ['"', '\'', '«', '»', '„', '“', '”', '‘', '’'];
+
+/// The SQLSTATE of `to_tsquery`, hstore, ltree and jsonpath for text that they cannot parse. The server's own SQL has
+/// no such errors.
+pub(super) const SYNTAX_ERROR: &str = "42601";
+
+/// Beginning of the message that a value is too long for an index. The name of the index follows.
+const INDEX_ROW: &str = "index row ";
+
+/// Removes the values from a message. `beside_rows` is true when PostgreSQL was working on rows, or was running a
+/// function of the table's owner.
+pub(super) fn redact(sqlstate: &str, message: &str, beside_rows: bool) -> String {
+    let class = sqlstate.get(..2).unwrap_or_default();
+    match class {
+        "22" => format!(
+            "PostgreSQL rejected a value: {}",
+            about_value(sqlstate, message)
+        ),
+        _ if sqlstate == SYNTAX_ERROR => {
+            let words = if message.starts_with("syntax error") {
+                without_quoted(message)
+            } else {
+                meaning(sqlstate).to_owned()
+            };
+            format!("PostgreSQL rejected a value: {words}")
+        }
+        _ if hides_name(sqlstate, beside_rows) => format!(
+            "PostgreSQL: a trigger, a default or a cast {}",
+            wrong_use(sqlstate)
+        ),
+        "0A" | "21" | "2F" | "34" | "38" | "39" | "3D" | "3F" | "54" | "F0" | "HV" | "XX"
+            if beside_rows && !message.starts_with(INDEX_ROW) =>
+        {
+            format!("PostgreSQL: {}", without_quoted(message))
+        }
+        _ if message.starts_with(INDEX_ROW) => {
+            let (words, _) = message.split_once(" for index ").unwrap_or((message, ""));
+            format!("PostgreSQL: {words}")
+        }
+        // A function of the table's owner raised it, with P0001 or a SQLSTATE of its own: the words are the owner's.
+        _ => format!("PostgreSQL: {message}"),
+    }
+}
+
+/// Returns whether [`redact`] leaves out the name that PostgreSQL did not find. A cast of text to regclass reports a
+/// missing table by the text, which is the value of a cell.
+pub(super) fn hides_name(sqlstate: &str, beside_rows: bool) -> bool {
+    beside_rows && sqlstate.starts_with("42") && sqlstate != "42501" && sqlstate != SYNTAX_ERROR
+}
+
+/// Returns the meaning of a SQLSTATE of class 23, for an error whose fields name the constraint or the column.
+pub(super) fn constraint_violation(sqlstate: &str) -> Option<&'static str> {
+    Some(match sqlstate {
+        "23502" => "a value is NULL, and the column is NOT NULL",
+        "23503" => "a row violates a foreign key",
+        "23505" => "a duplicate key violates a unique constraint",
+        "23514" => "a row violates a check constraint",
+        "23P01" => "a row violates an exclusion constraint",
+        _ => return None,
+    })
+}
+
+fn about_value(sqlstate: &str, message: &str) -> String {
+    if sqlstate == "22P05"
+        && let Some((_, rest)) = message.rsplit_once("has no equivalent in encoding \"")
+    {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let encoding: String = rest.chars().take_while(|c| is_name(*c)).collect();
+        return format!("text has a character that the database's encoding {encoding} lacks");
+    }
+    for text in AFTER_VALUE {
+        if let Some((_, rest)) = message.rsplit_once(&format!("\"{text}")) {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || " _()".contains(c);
+            let rest: String = rest.chars().take_while(|c| is_plain(*c)).collect();
+            return format!("value{text}{rest}");
+        }
+    }
+    // A storage option of CREATE TABLE.
+    if let Some((_, option)) = message.split_once(" out of bounds for option \"") {
+        let is_name = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+        let option: String = option.chars().take_while(is_name).collect();
+        return format!("the value of option {option} is out of its bounds");
+    }
+    if message.starts_with("Geometry SRID ") {
+        return "the SRID of a geometry differs from that of its column".to_owned();
+    }
+    if SAFE.iter().any(|start| message.starts_with(start)) {
+        cut(message).to_owned()
+    } else {
+        meaning(sqlstate).to_owned()
+    }
+}
+
+/// Returns the text before a colon, or before the place that a syntax error is near.
+fn cut(message: &str) -> &str {
+    let ends = [": ", "：", ", near \""];
+    let end = ends.iter().filter_map(|end| message.find(end)).min();
+    end.and_then(|end| message.get(..end)).unwrap_or(message)
+}
+
+/// Removes the quoted text from a message of any language. The quoted text may contain quotes, so everything from the
+/// first quote to the last is removed.
+fn without_quoted(message: &str) -> String {
+    let words = cut(message);
+    match (words.find(QUOTES), words.rfind(QUOTES)) {
+        (Some(first), Some(last)) => {
+            let after = words.get(last..).unwrap_or_default();
+            let after = after.trim_start_matches(QUOTES);
+            let before = words.get(..first).unwrap_or_default();
+            format!("{before}…{after}")
+        }
+        _ => words.to_owned(),
+    }
+}
+
+/// Returns what a trigger, a default or a cast does wrong, by a SQLSTATE of class 42 (PostgreSQL manual, appendix A).
+fn wrong_use(sqlstate: &str) -> &'static str {
+    match sqlstate {
+        "42P01" => "names a table that does not exist",
+        "42703" => "names a column that does not exist",
+        "42704" => "names a type or another object that does not exist",
+        "42883" => "names a function or an operator that does not exist",
+        "42804" | "42846" => "uses types that do not fit",
+        _ => "uses a wrong name or type",
+    }
+}
+
+/// Returns the meaning of a SQLSTATE (PostgreSQL manual, appendix A).
+fn meaning(sqlstate: &str) -> &'static str {
+    match sqlstate {
+        "22001" => "text is too long",
+        "22003" => "a number is out of range",
+        "22004" => "a NULL is not allowed here",
+        "22007" => "text is not a date or time",
+        "22008" => "a date or time is out of range",
+        "22009" => "a time zone displacement is out of range",
+        "2200L" | "2200M" | "2200N" | "2200S" | "2200T" => "text is not XML",
+        "22012" => "a number is divided by zero",
+        "22021" => "text is not valid in the database's encoding",
+        "22023" => "a value is not allowed",
+        "22026" => "a bit string has the wrong length",
+        "22030" => "a JSON object has a key twice",
+        "22P02" => "text is not valid for its type",
+        "22P03" => "the binary form of a value is not valid for its type",
+        "22P05" => "text has a character that the database's encoding lacks",
+        SYNTAX_ERROR => "the syntax of text is not valid for its type",
+        _ => "a value is not valid",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redact;
+
+    #[test]
+    fn messages_about_values_keep_types_and_lose_values() {
+        let check = |sqlstate, message, expected: &str| {
+            let text = redact(sqlstate, message, true);
+            let text = text.strip_prefix("PostgreSQL rejected a value: ").unwrap();
+            assert_eq!(text, expected, "{message}");
+        };
+        check(
+            "22P02",
+            "invalid input value for enum mood: \"s3cret\"",
+            "invalid input value for enum mood",
+        );
+        check("22003", "numeric field overflow", "numeric field overflow");
+        check(
+            "22003",
+            "\"1e50\" is out of range for type real",
+            "value is out of range for type real",
+        );
+        check(
+            "22003",
+            "value \"9\"9\" is out of range for type integer",
+            "value is out of range for type integer",
+        );
+        check(
+            "22P02",
+            "\"s\" is not a valid binary digit",
+            "value is not a valid binary digit",
+        );
+        check(
+            "22P05",
+            "character with byte sequence 0xe6 0x97 0xa5 in encoding \"UTF8\" has no equivalent in encoding \
+             \"LATIN1\"",
+            "text has a character that the database's encoding LATIN1 lacks",
+        );
+        check(
+            "22021",
+            "invalid byte sequence for encoding \"UTF8\": 0x73",
+            "invalid byte sequence for encoding \"UTF8\"",
+        );
+        check(
+            "22P02",
+            "cannot cast EAN13(s3cret) to ISBN for number: \"s3cret\"",
+            "text is not valid for its type",
+        );
+        check(
+            "22023",
+            "time zone \"s3cret\" not recognized",
+            "a value is not allowed",
+        );
+        check(
+            "42601",
+            "syntax error in hstore, near \"s3cret\" at position 3",
+            "syntax error in hstore",
+        );
+        check(
+            "42601",
+            "syntax error at or near \"s3\"cret\" of jsonpath input",
+            "syntax error at or near … of jsonpath input",
+        );
+        check(
+            "42601",
+            "invalid type name \"s3cret\"",
+            "the syntax of text is not valid for its type",
+        );
+    }
+
+    #[test]
+    fn messages_in_other_languages_are_replaced() {
+        let text = redact(
+            "22P02",
+            "ungültige Eingabesyntax für Typ integer: »s3cret«",
+            true,
+        );
+        assert_eq!(
+            text,
+            "PostgreSQL rejected a value: text is not valid for its type"
+        );
+        let text = redact("42P01", "Relation »s3cret« existiert nicht", true);
+        assert!(text.contains("names a table"), "{text}");
+        let text = redact("54000", "Wort ist zu lang in »s3cret«", true);
+        assert_eq!(text, "PostgreSQL: Wort ist zu lang in …");
+    }
+
+    #[test]
+    fn other_messages_are_passed_on_unless_rows_are_involved() {
+        let check = |sqlstate, message: &str, beside_rows, expected: &str| {
+            assert_eq!(
+                redact(sqlstate, message, beside_rows),
+                format!("PostgreSQL: {expected}")
+            );
+        };
+        let missing = "relation \"s3cret\" does not exist";
+        check("42P01", missing, false, missing);
+        let function = "function s3cret(text) does not exist";
+        check("42883", function, false, function);
+        let unnamed =
+            "a trigger, a default or a cast names a function or an operator that does not exist";
+        check("42883", function, true, unnamed);
+        check("P0001", "say \"why\": 7", true, "say \"why\": 7");
+        let word = "word is too long in tsquery: \"s3cret\"";
+        check("54000", word, true, "word is too long in tsquery");
+        let denied = "permission denied for table t";
+        check("42501", denied, true, denied);
+    }
+}

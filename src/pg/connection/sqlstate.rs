@@ -1,0 +1,275 @@
+//! Converts errors of PostgreSQL to our [`Error`]: the kind by exact SQLSTATE, then by class.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio_postgres::error::DbError;
+
+use super::redact::{SYNTAX_ERROR, constraint_violation, hides_name, redact};
+use super::tls::NoTlsOffered;
+use crate::error::{Error, ErrorKind, chain};
+use crate::pg::names::{SCHEMA, SHADOW_PREFIX};
+
+/// Converts an error of the driver.
+///
+/// PostgreSQL's DETAIL, HINT and CONTEXT may hold values of rows. So only the primary message, the names and the
+/// SQLSTATE are kept, and DETAIL if [`show_detail`] is on.
+pub(in crate::pg) fn from_postgres(error: &tokio_postgres::Error) -> Error {
+    if let Some(db) = error.as_db_error() {
+        return ServerError::from(db).to_error();
+    }
+    if error.is_closed() {
+        return Error::unavailable("PostgreSQL closed the connection")
+            .with_hint("try again: PostgreSQL was stopped, or the session was ended");
+    }
+    let text = chain(error);
+    let io_error =
+        std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    if io_error.is_none() && !text.contains("timed out") {
+        return Error::internal(format!("the PostgreSQL driver failed: {text}"));
+    }
+    let has_no_tls = io_error
+        .and_then(std::io::Error::get_ref)
+        .is_some_and(|inner| inner.is::<NoTlsOffered>());
+    let hint = if has_no_tls {
+        "turn PostgreSQL's setting ssl on"
+    } else {
+        "try again"
+    };
+    Error::unavailable(format!("the connection to PostgreSQL failed: {text}")).with_hint(hint)
+}
+
+/// Whether errors have PostgreSQL's DETAIL. Otherwise it is not read.
+static SHOW_DETAIL: AtomicBool = AtomicBool::new(false);
+
+/// Adds PostgreSQL's DETAIL to errors from now on. It holds values of rows, as in `Key (id)=(7) already exists.`
+/// Called once, when the process starts.
+pub fn show_detail(show: bool) {
+    SHOW_DETAIL.store(show, Ordering::Relaxed);
+}
+
+/// The fields of an ErrorResponse that are used here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::pg) struct ServerError {
+    pub(super) sqlstate: String,
+    pub(super) message: String,
+    /// Whether it ended the connection.
+    is_fatal: bool,
+    schema: Option<String>,
+    table: Option<String>,
+    column: Option<String>,
+    constraint: Option<String>,
+    /// The row of a COPY, and perhaps its values.
+    context: Option<String>,
+    /// Values of rows; `None` unless [`show_detail`] is on.
+    detail: Option<String>,
+}
+
+impl From<&DbError> for ServerError {
+    fn from(error: &DbError) -> Self {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Self {
+            sqlstate: error.code().code().to_owned(),
+            message: error.message().to_owned(),
+            is_fatal: error.severity() == FATAL,
+            schema: owned(error.schema()),
+            table: owned(error.table()),
+            column: owned(error.column()),
+            constraint: owned(error.constraint()),
+            context: owned(error.where_()),
+            detail: owned(error.detail()).filter(|_| SHOW_DETAIL.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+impl ServerError {
+    /// Parses the body of an ErrorResponse: fields of a letter and a text that ends in NUL (PostgreSQL manual, 55.8).
+    pub(in crate::pg) fn parse(body: &[u8]) -> Self {
+        let mut error = Self::default();
+        for field in body.split(|byte| *byte == 0) {
+            let Some((letter, text)) = field.split_first() else {
+                continue;
+            };
+            let text = String::from_utf8_lossy(text).into_owned();
+            match letter {
+                b'C' => error.sqlstate = text,
+                b'M' => error.message = text,
+                b'S' => error.is_fatal = text == FATAL,
+                b's' => error.schema = Some(text),
+                b't' => error.table = Some(text),
+                b'c' => error.column = Some(text),
+                b'n' => error.constraint = Some(text),
+                b'W' => error.context = Some(text),
+                b'D' if SHOW_DETAIL.load(Ordering::Relaxed) => error.detail = Some(text),
+                _ => {}
+            }
+        }
+        error
+    }
+
+    /// Returns what to do, by the SQLSTATE.
+    fn hint(&self) -> Option<&'static str> {
+        Some(match self.sqlstate.as_str() {
+            "55P03" => "end the transaction that holds the lock, or raise --lock-timeout",
+            PROTOCOL_VIOLATION if self.is_fatal => {
+                "look at the limits and timeouts of the pooler that reports this, and try again"
+            }
+            sqlstate if hides_name(sqlstate, self.is_beside_rows()) => {
+                "look for the name in PostgreSQL's log"
+            }
+            "22P05" => "replace such characters before writing, or write to a database in UTF8",
+            "23502" => "fill or filter the NULLs before writing",
+            _ => return None,
+        })
+    }
+
+    /// Returns whether PostgreSQL was working on rows or running a function of the table's owner. The server's own
+    /// statements have no context: it comes from a COPY, from functions and from documents.
+    fn is_beside_rows(&self) -> bool {
+        self.context.is_some()
+    }
+
+    /// Converts it, without values of rows unless [`show_detail`] is on. HINT is never read.
+    pub(in crate::pg) fn to_error(&self) -> Error {
+        let sqlstate = self.sqlstate.as_str();
+        let message = match constraint_violation(sqlstate) {
+            // Without the name, a function of the table's owner raised it: the words are the owner's.
+            Some(words) if self.constraint.is_some() || self.column.is_some() => words.to_owned(),
+            _ => redact(sqlstate, &self.message, self.is_beside_rows()),
+        };
+        let message = match &self.detail {
+            Some(detail) => format!("{message}; {detail}"),
+            None => message,
+        };
+        // Of two concurrent CREATE TABLE, one violates a unique index of the catalog.
+        let kind = match (sqlstate, self.schema.as_deref()) {
+            ("23505", Some("pg_catalog")) => ErrorKind::AlreadyExists,
+            (PROTOCOL_VIOLATION, _) if self.is_fatal => ErrorKind::Unavailable,
+            _ => kind(sqlstate),
+        };
+        let error = match self.hint() {
+            Some(hint) => Error::new(kind, message).with_hint(hint),
+            None => Error::new(kind, message),
+        };
+        error.with_context(|context| {
+            context.sqlstate = Some(sqlstate.to_owned());
+            context.column = self.column.clone();
+            // For other kinds, the place is only where the COPY was when the error came.
+            if kind == ErrorKind::DataRejected
+                && let Some((row, column)) = self.context.as_deref().and_then(copied_place)
+            {
+                context.row = row.checked_sub(1);
+                context.column = context.column.take().or(column);
+            }
+            context.constraint = self.constraint.clone();
+            // Tables of the catalog and staging tables mean nothing to the client, who knows the target.
+            context.table = match (&self.schema, &self.table) {
+                (Some(schema), _) if schema == "pg_catalog" || schema == SCHEMA => None,
+                (Some(schema), _) if schema.starts_with("pg_temp_") => None,
+                (Some(_), Some(table)) if table.starts_with(SHADOW_PREFIX) => None,
+                (Some(schema), Some(table)) => Some(format!("{schema}.{table}")),
+                _ => None,
+            };
+        })
+    }
+}
+
+/// Returns the line, counted from 1, and the column of an error in COPY. PostgreSQL has them in a line of the error's
+/// context (`CopyFromErrorCallback` in copyfrom.c). The rest of the context may hold values.
+fn copied_place(context: &str) -> Option<(u64, Option<String>)> {
+    // The last line belongs to the outermost statement. Earlier lines may quote statements with values.
+    let line = context
+        .lines()
+        .last()
+        .filter(|line| line.starts_with("COPY "))?;
+    let (_, rest) = line.split_once(", line ")?;
+    let (digits, rest) = rest.split_once(", column ").unwrap_or((rest, ""));
+    let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
+    Some((
+        digits.parse().ok()?,
+        (!rest.is_empty()).then(|| rest.to_owned()),
+    ))
+}
+
+/// The severity of an error that ends the connection, as PostgreSQL and pgbouncer write it.
+const FATAL: &str = "FATAL";
+
+/// The SQLSTATE of a receive function for bytes that are cut short, after which the connection still works. pgbouncer
+/// uses it for everything for which it closes a connection.
+const PROTOCOL_VIOLATION: &str = "08P01";
+
+/// Returns the kind of an error with this SQLSTATE (PostgreSQL manual, appendix A).
+fn kind(sqlstate: &str) -> ErrorKind {
+    match sqlstate {
+        "0A000" | "42809" => ErrorKind::Unsupported,
+        "3D000" | "3F000" | "42P01" => ErrorKind::NotFound,
+        "42P06" | "42P07" | "42710" => ErrorKind::AlreadyExists,
+        "42501" | "28000" | "28P01" => ErrorKind::PermissionDenied,
+        "42703" | "42704" | "42804" | "42701" | "42883" => ErrorKind::SchemaMismatch,
+        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" | "40001" | "40P01" | "55P03"
+        | "57014" => ErrorKind::Unavailable,
+        "P0001" | "44000" | PROTOCOL_VIOLATION | SYNTAX_ERROR => ErrorKind::DataRejected,
+        "2BP01" => ErrorKind::Conflict,
+        _ => match sqlstate.get(..2) {
+            Some("22" | "23" | "54") => ErrorKind::DataRejected,
+            Some("08" | "53") => ErrorKind::Unavailable,
+            _ => ErrorKind::Internal,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ServerError, copied_place, kind};
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn a_sqlstate_maps_to_a_kind_by_code_then_by_class() {
+        let check = |sqlstate, expected| assert_eq!(kind(sqlstate), expected, "{sqlstate}");
+        check("23505", ErrorKind::DataRejected);
+        check("22003", ErrorKind::DataRejected);
+        check("42P01", ErrorKind::NotFound);
+        check("53300", ErrorKind::Unavailable);
+        check("57P01", ErrorKind::Unavailable);
+        check("40001", ErrorKind::Unavailable);
+        check("42501", ErrorKind::PermissionDenied);
+        check("42809", ErrorKind::Unsupported);
+        check("42883", ErrorKind::SchemaMismatch);
+        check("XX000", ErrorKind::Internal);
+        check("", ErrorKind::Internal);
+    }
+
+    #[test]
+    fn a_fatal_error_of_a_pooler_is_retryable() {
+        for (severity, expected) in [
+            ("FATAL", ErrorKind::Unavailable),
+            ("ERROR", ErrorKind::DataRejected),
+        ] {
+            let body = format!("S{severity}\0C08P01\0Mquery_timeout\0\0");
+            let error = ServerError::parse(body.as_bytes()).to_error();
+            assert_eq!(error.kind(), expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn the_row_and_column_of_a_copy_error_come_from_its_context() {
+        let check = |context, expected: Option<(u64, Option<&str>)>| {
+            let place = copied_place(context);
+            let place = place
+                .as_ref()
+                .map(|(line, column)| (*line, column.as_deref()));
+            assert_eq!(place, expected, "{context}");
+        };
+        check("COPY trips, line 1", Some((1, None)));
+        check("COPY trips, line 42, column fare", Some((42, Some("fare"))));
+        check(
+            "PL/pgSQL function f() line 3 at RAISE\nCOPY t, line 7",
+            Some((7, None)),
+        );
+        check("PL/pgSQL function f() line 3 at RAISE", None);
+        check(
+            "SQL statement \"\nCOPY trips, line 1, column secret\"\nCOPY t, line 7",
+            Some((7, None)),
+        );
+        check("COPY trips", None);
+    }
+}

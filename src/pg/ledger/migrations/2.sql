@@ -1,0 +1,44 @@
+-- Version 2: signs of life that keep an open write alive, and the outputs of streaming queries.
+
+-- The driver that began the write; null: it gave no id, and sends no heartbeats.
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS driver pg_catalog.text;
+
+-- The last heartbeat of each driver. A table of its own: an UPDATE of the write's row would wait behind its commit.
+CREATE TABLE IF NOT EXISTS pgflight.heartbeat (
+    principal pg_catalog.text        NOT NULL,        -- '' without authentication
+    driver    pg_catalog.text        NOT NULL,        -- an id that the client makes, once for each process
+    heard_at  pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (principal, driver)
+);
+
+-- One row: since when a server has been able to receive heartbeats, without a gap.
+CREATE TABLE IF NOT EXISTS pgflight.watch (
+    only_row  boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
+    since     pg_catalog.timestamptz NOT NULL,
+    seen_at   pg_catalog.timestamptz NOT NULL
+);
+
+-- Writes with a stream at a server, waiting or running, and when the server last had one.
+CREATE TABLE IF NOT EXISTS pgflight.streaming (
+    write_id  pg_catalog.text        PRIMARY KEY,
+    seen_at   pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+
+-- Outputs of streaming queries. They are kept however long ago their last batch was.
+CREATE TABLE IF NOT EXISTS pgflight.sink (
+    principal  pg_catalog.text        NOT NULL,       -- '' without authentication
+    sink_id    pg_catalog.text        NOT NULL,
+    query_id   pg_catalog.text        NOT NULL,       -- the streaming query that may write; '' when no caller has named one
+    past_query_ids pg_catalog.text[]  NOT NULL DEFAULT '{}',  -- queries that it replaced, which may not write again
+    run        integer     NOT NULL DEFAULT 0,  -- how many queries were adopted after the first
+    last_batch bigint,                     -- of this query; null: none is committed yet
+    changed_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (principal, sink_id)
+);
+
+-- The batch that a write is, for the row of its sink.
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS sink_id pg_catalog.text;
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS sink_run integer;
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS sink_batch bigint;
+
+INSERT INTO pgflight.migration (version) VALUES (2) ON CONFLICT DO NOTHING;

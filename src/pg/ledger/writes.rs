@@ -1,0 +1,222 @@
+//! The rows of writes.
+
+use super::migration::explain_old;
+use super::record::{
+    Decision, LedgerWrite, NewWrite, WRITE_COLUMNS, WriteState, from_bigint, read_write, to_bigint,
+};
+use crate::error::{Error, Result};
+use crate::pg::transaction::Transaction;
+
+/// Records a new write. Returns false when its id exists already.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn begin(transaction: &Transaction, write: &NewWrite) -> Result<bool> {
+    let inserted = transaction
+        .execute(
+            "INSERT INTO pgflight.write
+                (write_id, spec, target_schema, target_name, target_oid, staging_schema,
+                 staging_name, publish, columns, principal, driver, sink_id, sink_run, sink_batch, state)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'open') ON CONFLICT DO NOTHING",
+            &[
+                &write.write_id,
+                &write.spec,
+                &write.target.schema.as_str(),
+                &write.target.name.as_str(),
+                &write.target_oid,
+                &write
+                    .staging
+                    .as_ref()
+                    .map(|staging| staging.schema.as_str()),
+                &write.staging.as_ref().map(|staging| staging.name.as_str()),
+                &write.publish.as_str(),
+                &write.columns,
+                &write.principal,
+                &write.driver,
+                &write.batch.as_ref().map(|batch| batch.sink_id.as_str()),
+                &write.batch.as_ref().map(|batch| batch.run),
+                &write.batch.as_ref().map(|batch| batch.batch),
+            ],
+        )
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// Counts the open writes of a principal. Other transactions that count them wait until this one ends.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn count_open_writes(transaction: &Transaction, principal: &str) -> Result<u64> {
+    transaction
+        .query_one(
+            "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(
+                 pg_catalog.concat('pgflight.principal:', $1::pg_catalog.text), 0))",
+            &[&principal],
+        )
+        .await?;
+    let statement = "
+        SELECT pg_catalog.count(*) FROM pgflight.write
+        WHERE state OPERATOR(pg_catalog.=) 'open' AND principal OPERATOR(pg_catalog.=) $1";
+    let row = transaction.query_one(statement, &[&principal]).await?;
+    Ok(from_bigint(row.get(0)))
+}
+
+/// Reads a write.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn find_write(transaction: &Transaction, write_id: &str) -> Result<Option<LedgerWrite>> {
+    select_write(transaction, write_id, "").await
+}
+
+/// Returns the writes that were begun last, newest first. The counts of an open write are those of its recorded
+/// attempts.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn recent_writes(transaction: &Transaction, limit: u32) -> Result<Vec<LedgerWrite>> {
+    let statement = format!(
+        "WITH recent AS (SELECT * FROM pgflight.write ORDER BY created_at DESC LIMIT $1)
+         SELECT {WRITE_COLUMNS} FROM (
+            SELECT w.write_id, w.spec, w.target_schema, w.target_name, w.target_oid, w.staging_schema,
+                w.staging_name, w.publish, w.state, w.reason, w.created_at, w.finished_at, w.columns, w.principal,
+                w.staging_oid, w.staging_columns,
+                w.driver, w.sink_id, w.sink_run, w.sink_batch,
+                w.row_count OPERATOR(pg_catalog.+) open.row_count AS row_count,
+                w.byte_count OPERATOR(pg_catalog.+) open.byte_count AS byte_count,
+                w.attempt_count OPERATOR(pg_catalog.+) open.attempt_count AS attempt_count
+            FROM recent w CROSS JOIN LATERAL (
+                SELECT COALESCE(pg_catalog.sum(row_count), 0)::bigint AS row_count,
+                    COALESCE(pg_catalog.sum(byte_count), 0)::bigint AS byte_count,
+                    pg_catalog.count(*)::integer AS attempt_count
+                FROM pgflight.attempt a
+                WHERE w.state OPERATOR(pg_catalog.=) 'open'
+                  AND a.write_id OPERATOR(pg_catalog.=) w.write_id) open) write
+         ORDER BY write.created_at DESC"
+    );
+    let rows = transaction.query(&statement, &[&i64::from(limit)]).await;
+    let rows = rows.map_err(explain_old)?;
+    rows.iter().map(read_write).collect()
+}
+
+/// Counts the writes in each state.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn count_writes(transaction: &Transaction) -> Result<Vec<(WriteState, u64)>> {
+    let counted = "SELECT state, pg_catalog.count(*) FROM pgflight.write GROUP BY state";
+    let rows = transaction.query(counted, &[]).await?;
+    let counted: Result<Vec<_>> = rows
+        .iter()
+        .map(|row| Ok((WriteState::parse(row.get(0))?, from_bigint(row.get(1)))))
+        .collect();
+    let counted = counted?;
+    let count = |state| counted.iter().find(|(counted, _)| *counted == state);
+    Ok(WriteState::ALL
+        .map(|state| (state, count(state).map_or(0, |(_, count)| *count)))
+        .to_vec())
+}
+
+/// Reads a write and locks its row: every other commit, abort and fence of it waits until this transaction ends.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn lock_write_for_publish(
+    transaction: &Transaction,
+    write_id: &str,
+) -> Result<Option<LedgerWrite>> {
+    select_write(transaction, write_id, "FOR UPDATE").await
+}
+
+/// Marks an open write as committed, with the counts of what it published. Marks it as committing while prepared
+/// transactions must still be committed.
+///
+/// # Errors
+/// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the write is not open, which
+/// [`lock_write_for_publish`] rules out.
+pub async fn commit(
+    transaction: &Transaction,
+    write_id: &str,
+    decision: &Decision<'_>,
+) -> Result<()> {
+    let updated = transaction
+        .execute(
+            "WITH accepted AS (
+                UPDATE pgflight.attempt SET accepted = true
+                WHERE write_id OPERATOR(pg_catalog.=) $1
+                  AND gid OPERATOR(pg_catalog.=) ANY ($6::pg_catalog.text[])
+                RETURNING 1)
+             UPDATE pgflight.write
+             SET state = CASE WHEN EXISTS (SELECT FROM accepted) THEN 'committing' ELSE 'committed' END,
+                 finished_at = CASE WHEN NOT EXISTS (SELECT FROM accepted) THEN pg_catalog.clock_timestamp() END,
+                 row_count = $2, byte_count = $3, attempt_count = $4, reason = $5
+             WHERE write_id OPERATOR(pg_catalog.=) $1 AND state OPERATOR(pg_catalog.=) 'open'",
+            &[
+                &write_id,
+                &to_bigint(decision.row_count),
+                &to_bigint(decision.byte_count),
+                &i32::try_from(decision.attempt_count).unwrap_or(i32::MAX),
+                &decision.reason,
+                &decision.gids,
+            ],
+        )
+        .await?;
+    match updated {
+        1 => Ok(()),
+        _ => Err(
+            Error::internal("the write was not open when it was published").with_write_id(write_id),
+        ),
+    }
+}
+
+/// Returns the writes that are decided and not finished: their servers died in between.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn committing_writes(transaction: &Transaction) -> Result<Vec<String>> {
+    let rows = transaction
+        .query(
+            "SELECT write_id FROM pgflight.write WHERE state OPERATOR(pg_catalog.=) 'committing'",
+            &[],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Aborts a write unless it has ended already. Records a tombstone when it was never begun, so that a late begin is
+/// rejected. [`find_write`] reads the state afterwards.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn abort(
+    transaction: &Transaction,
+    write_id: &str,
+    principal: Option<&str>,
+    reason: &str,
+) -> Result<()> {
+    transaction
+        .execute(
+            "INSERT INTO pgflight.write
+                (write_id, spec, target_schema, target_name, publish, state, reason, principal, finished_at)
+             VALUES ($1, '', '', '', 'nothing', 'aborted', $2, $3, pg_catalog.clock_timestamp())
+             ON CONFLICT (write_id) DO UPDATE
+                SET state = 'aborted', reason = EXCLUDED.reason, finished_at = EXCLUDED.finished_at
+                WHERE pgflight.write.state OPERATOR(pg_catalog.=) 'open'",
+            &[&write_id, &reason, &principal],
+        )
+        .await?;
+    Ok(())
+}
+
+async fn select_write(
+    transaction: &Transaction,
+    write_id: &str,
+    locking: &str,
+) -> Result<Option<LedgerWrite>> {
+    let statement = format!(
+        "SELECT {WRITE_COLUMNS} FROM pgflight.write WHERE write_id OPERATOR(pg_catalog.=) $1 {locking}"
+    );
+    let row = transaction.query_opt(&statement, &[&write_id]).await;
+    let row = row.map_err(explain_old)?;
+    row.as_ref().map(read_write).transpose()
+}

@@ -1,0 +1,105 @@
+//! The columns of a staging table: those of its target, or text where PostgreSQL casts on publish.
+
+use std::collections::HashMap;
+
+use crate::error::{Error, Result};
+use crate::pg::transaction::Transaction;
+use crate::plan::ddl::ColumnDefinition;
+use crate::plan::{
+    Column, ColumnPlan, EncodePlan, FieldPlan, Ident, PgType, QualifiedName, Relation,
+};
+
+/// Returns the definitions of these columns in the target, without defaults: type, collation and NOT NULL. A column
+/// that PostgreSQL casts on publish is text.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn definitions_of<'a>(
+    transaction: &Transaction,
+    target: &Relation,
+    columns: impl IntoIterator<Item = &'a ColumnPlan>,
+) -> Result<Vec<ColumnDefinition>> {
+    let plans: HashMap<&str, &FieldPlan> = columns
+        .into_iter()
+        .map(|column| (column.name.as_str(), &column.field))
+        .collect();
+    let names: Vec<&str> = plans.keys().copied().collect();
+    let rows = transaction
+        .query(
+            "SELECT attname::pg_catalog.text,
+                    pg_catalog.concat(
+                        pg_catalog.format_type(atttypid, atttypmod),
+                        (SELECT pg_catalog.format(' COLLATE %I.%I', n.nspname, c.collname)
+                         FROM pg_catalog.pg_collation c
+                         JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.collnamespace
+                         WHERE c.oid OPERATOR(pg_catalog.=) attcollation)),
+                    attnotnull
+             FROM pg_catalog.pg_attribute
+             WHERE attrelid OPERATOR(pg_catalog.=) $1 AND attnum OPERATOR(pg_catalog.>) 0
+               AND attname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.text[])
+             ORDER BY attnum",
+            &[&target.oid, &names],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let name = Ident::new(row.get::<_, String>(0))?;
+            let sql_type = match plans.get(name.as_str()) {
+                Some(FieldPlan::Cast { array: false }) => "text".to_owned(),
+                Some(FieldPlan::Cast { array: true }) => "text[]".to_owned(),
+                _ => row.get(1),
+            };
+            Ok(ColumnDefinition {
+                name,
+                sql_type,
+                not_null: row.get(2),
+            })
+        })
+        .collect()
+}
+
+/// Returns the table with the definitions of [`definitions_of`], which holds the rows of a plan until they are inserted
+/// into its target.
+///
+/// # Errors
+/// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when text is not a built-in type.
+pub fn staged_columns(
+    target: &Relation,
+    plan: &EncodePlan,
+    name: QualifiedName,
+) -> Result<Relation> {
+    let text =
+        |oid| PgType::builtin(oid).ok_or_else(|| Error::internal("text is not a built-in type"));
+    let mut columns = Vec::new();
+    for column in &target.columns {
+        let Some(planned) = plan
+            .columns()
+            .iter()
+            .find(|planned| planned.name == column.name)
+        else {
+            continue;
+        };
+        let (ty, typmod) = if let FieldPlan::Cast { array } = planned.field {
+            (text(if array { TEXT_ARRAY } else { TEXT })?, -1)
+        } else {
+            (column.ty.clone(), column.typmod)
+        };
+        columns.push(Column {
+            ty,
+            typmod,
+            has_default: false,
+            generated: false,
+            identity_always: false,
+            ..column.clone()
+        });
+    }
+    Ok(Relation {
+        oid: 0,
+        name,
+        columns,
+    })
+}
+
+/// The OIDs of text and of its arrays (catalog/pg_type.dat).
+const TEXT: u32 = 25;
+const TEXT_ARRAY: u32 = 1009;

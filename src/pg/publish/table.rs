@@ -1,0 +1,178 @@
+//! Whole tables: create, drop, add columns, add keys, remove all rows.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::pg::sql;
+use crate::pg::transaction::Transaction;
+use crate::plan::ddl::ColumnDefinition;
+use crate::plan::{Ident, QualifiedName, Relation, TableOptions};
+
+/// Creates a table.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`] when it exists; [`ErrorKind::SchemaMismatch`] for a type, a modifier or an option that
+/// PostgreSQL rejects; any other error that PostgreSQL reports.
+pub async fn create_table(
+    transaction: &Transaction,
+    table: &QualifiedName,
+    columns: &[ColumnDefinition],
+    options: &TableOptions,
+) -> Result<()> {
+    transaction
+        .define(&sql::create_table(table, columns, options))
+        .await
+        .map_err(|error| match error.context().sqlstate.clone() {
+            // An error about a type, a modifier or an option, and not about a row.
+            Some(sqlstate)
+                if sqlstate.starts_with("22") || ["42601", "42P16"].contains(&&*sqlstate) =>
+            {
+                let context = error.context().clone();
+                Error::new(
+                    ErrorKind::SchemaMismatch,
+                    "cannot create the table with these types and options",
+                )
+                .with_context(|own| *own = context)
+                .with_source(error)
+            }
+            _ => error,
+        })
+}
+
+/// Drops a table if it exists.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn drop_table(transaction: &Transaction, table: &QualifiedName) -> Result<()> {
+    transaction.define(&sql::drop_table(table)).await
+}
+
+/// Returns the SQL of [`create_table`].
+pub fn create_table_statement(
+    table: &QualifiedName,
+    columns: &[ColumnDefinition],
+    options: &TableOptions,
+) -> String {
+    sql::create_table(table, columns, options)
+}
+
+/// Adds columns to a table. Columns that another session has added are left as they are. Locks readers and writers out
+/// until the transaction ends, if there are columns to add.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`] when the current role does not own the table; any other error that PostgreSQL
+/// reports.
+pub async fn add_columns(
+    transaction: &Transaction,
+    table: &QualifiedName,
+    columns: &[ColumnDefinition],
+) -> Result<()> {
+    let Some(statement) = sql::add_columns(table, columns) else {
+        return Ok(());
+    };
+    transaction
+        .define(&statement)
+        .await
+        .map_err(|error| error.with_table(table))
+}
+
+/// Returns the SQL of [`add_columns`]; `None` without columns.
+pub fn add_columns_statement(
+    table: &QualifiedName,
+    columns: &[ColumnDefinition],
+) -> Option<String> {
+    sql::add_columns(table, columns)
+}
+
+/// Adds the primary key of a filled table. Does nothing without columns.
+///
+/// # Errors
+/// Any error that PostgreSQL reports for the rows or for the types of the columns.
+pub async fn add_primary_key(
+    transaction: &Transaction,
+    table: &QualifiedName,
+    keys: &[Ident],
+) -> Result<()> {
+    let Some(statement) = sql::add_primary_key(table, keys) else {
+        return Ok(());
+    };
+    transaction
+        .define(&statement)
+        .await
+        .map_err(|error| error.with_table(table))
+}
+
+/// Returns the SQL of [`add_primary_key`]; `None` without columns.
+pub fn add_primary_key_statement(table: &QualifiedName, keys: &[Ident]) -> Option<String> {
+    sql::add_primary_key(table, keys)
+}
+
+/// Checks on an empty table that its columns can be a primary key. The key is added when the table is filled: until
+/// then it also holds rows of attempts that will not be accepted.
+///
+/// # Errors
+/// Any error that PostgreSQL reports for the types of the columns.
+pub async fn check_primary_key(
+    transaction: &Transaction,
+    table: &QualifiedName,
+    keys: &[Ident],
+) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    transaction.define(&sql::try_primary_key(table, keys)).await
+}
+
+/// Returns the columns of a staging table that its target lacks, with their types and NOT NULL. Without a target: all.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn missing_columns(
+    transaction: &Transaction,
+    target_oid: Option<u32>,
+    staging: &Relation,
+) -> Result<Vec<ColumnDefinition>> {
+    let rows = transaction
+        .query(
+            "SELECT s.attname::pg_catalog.text, pg_catalog.format_type(s.atttypid, s.atttypmod), s.attnotnull
+             FROM pg_catalog.pg_attribute s
+             WHERE s.attrelid OPERATOR(pg_catalog.=) $1 AND s.attnum OPERATOR(pg_catalog.>) 0
+               AND NOT s.attisdropped
+               AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute t
+                               WHERE t.attrelid OPERATOR(pg_catalog.=) $2
+                                 AND t.attname OPERATOR(pg_catalog.=) s.attname AND NOT t.attisdropped)
+             ORDER BY s.attnum",
+            &[&staging.oid, &target_oid],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ColumnDefinition {
+                name: Ident::new(row.get::<_, String>(0))?,
+                sql_type: row.get(1),
+                not_null: row.get(2),
+            })
+        })
+        .collect()
+}
+
+/// Removes all rows by TRUNCATE. Locks readers and writers out until the transaction ends.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`] without the privilege; [`ErrorKind::Unsupported`] when a foreign key points to the
+/// table; any other error that PostgreSQL reports.
+pub async fn truncate(transaction: &Transaction, table: &QualifiedName) -> Result<()> {
+    transaction
+        .execute_all_on_rows(&sql::truncate(table))
+        .await
+        .map_err(|error| error.with_table(table))
+}
+
+/// Removes all rows by DELETE, without locking readers out.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn delete_all(transaction: &Transaction, table: &QualifiedName) -> Result<()> {
+    transaction
+        .execute_all_on_rows(&sql::delete_all(table))
+        .await
+        .map_err(|error| error.with_table(table))
+}

@@ -1,0 +1,170 @@
+//! SQL of the keyed modes, which change the rows of the target with the same keys.
+
+use serde::{Deserialize, Serialize};
+
+use super::list::list;
+use super::rows::{IS_ACCEPTED, overriding, selected};
+use crate::plan::{Ident, QualifiedName, Relation};
+
+/// The comparison of a key, as SQL that means the same under every search_path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::pg) struct Equality {
+    pub(in crate::pg) key: Ident,
+    /// The operator, with its schema.
+    pub(in crate::pg) operator: String,
+    /// The type that the operator takes, if PostgreSQL would convert the column to it. Without the cast, PostgreSQL
+    /// could choose an operator that fits the column's own type better.
+    pub(in crate::pg) operand: Option<String>,
+}
+
+impl Equality {
+    /// Returns the condition that the key is the same in rows of two tables with these aliases.
+    fn between(&self, left: &str, right: &str) -> String {
+        let operand = match &self.operand {
+            Some(operand) => format!("::{operand}"),
+            None => String::new(),
+        };
+        let (key, operator) = (&self.key, &self.operator);
+        format!("{left}.{key}{operand} {operator} {right}.{key}{operand}")
+    }
+}
+
+/// The keys of a table, and how PostgreSQL compares them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// The comparison of each key.
+    pub(in crate::pg) equalities: Vec<Equality>,
+    /// Whether the table has a unique index on exactly these keys that ON CONFLICT can use: valid, without a condition
+    /// or an expression, and checked row by row.
+    pub(in crate::pg) has_unique_index: bool,
+}
+
+/// The change to the rows that have the keys of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyedAction {
+    /// Updates rows that exist, and inserts the others.
+    Upsert,
+    /// Inserts rows that do not exist, and leaves the others alone.
+    InsertIfAbsent,
+    /// Updates rows that exist, and ignores the others.
+    UpdateOnly,
+    /// Deletes them.
+    DeleteByKey,
+}
+
+/// Staged rows, and how they change the target.
+pub struct Merge<'a> {
+    /// The target.
+    pub target: &'a Relation,
+    /// The staging table, with the columns of the data.
+    pub staging: &'a Relation,
+    /// The transactions whose rows count, as `xmin` has them.
+    pub xact_ids: &'a [String],
+    /// The change.
+    pub action: KeyedAction,
+    /// The columns that identify a row.
+    pub keys: &'a [Ident],
+    /// The comparison of the keys.
+    pub compared: &'a Keys,
+    /// The column whose greatest value decides which of several rows with the same keys counts.
+    pub order_by: Option<&'a Ident>,
+}
+
+impl KeyedAction {
+    /// Returns whether it needs a unique index on the keys, for ON CONFLICT.
+    pub fn needs_unique_index(self) -> bool {
+        match self {
+            Self::Upsert | Self::InsertIfAbsent => true,
+            Self::UpdateOnly | Self::DeleteByKey => false,
+        }
+    }
+}
+
+/// Counts the rows with NULL in a key, and the keys of several rows. The latter are not counted if `is_settled`, since
+/// an order then decides between them.
+pub(in crate::pg) fn count_bad_keys(
+    staging: &QualifiedName,
+    keys: &[Ident],
+    is_settled: bool,
+) -> String {
+    let is_null: Vec<String> = keys.iter().map(|key| format!("{key} IS NULL")).collect();
+    let is_null = is_null.join(" OR ");
+    let keys = list(keys);
+    let doubled = if is_settled {
+        "0::bigint".to_owned()
+    } else {
+        format!(
+            "(SELECT pg_catalog.count(*) FROM \
+              (SELECT FROM {staging} WHERE {IS_ACCEPTED} GROUP BY {keys} \
+               HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1) doubled)"
+        )
+    };
+    format!(
+        "SELECT (SELECT pg_catalog.count(*) FROM {staging} WHERE {IS_ACCEPTED} AND ({is_null})), {doubled}"
+    )
+}
+
+/// Returns the statement of a keyed mode. It changes rows in the order of their keys, so that two writes of the same
+/// rows wait for each other and do not deadlock, as far as the planner keeps the order.
+pub(in crate::pg) fn merge(merge: &Merge<'_>) -> String {
+    let (target, keys) = (&merge.target.name, list(merge.keys));
+    let names: Vec<&Ident> = merge
+        .staging
+        .columns
+        .iter()
+        .map(|column| &column.name)
+        .collect();
+    let others: Vec<&&Ident> = names
+        .iter()
+        .filter(|name| !merge.keys.contains(name))
+        .collect();
+    let columns = list(&names);
+    let (distinct, newest_first) = match merge.order_by {
+        Some(order_by) => (
+            format!("DISTINCT ON ({keys}) "),
+            format!(", {order_by} DESC NULLS LAST"),
+        ),
+        None => (String::new(), String::new()),
+    };
+    let rows = format!(
+        "SELECT {distinct}{} FROM {} WHERE {IS_ACCEPTED} ORDER BY {keys}{newest_first}",
+        list(selected(merge.target, merge.staging)),
+        merge.staging.name,
+    );
+    let same_keys = merge
+        .compared
+        .equalities
+        .iter()
+        .map(|equality| equality.between("t", "s"))
+        .collect::<Vec<_>>()
+        .join(" AND ");
+    let assign = |from: &str| {
+        let assignments: Vec<String> = others
+            .iter()
+            .map(|name| format!("{name} = {from}.{name}"))
+            .collect();
+        assignments.join(", ")
+    };
+    match merge.action {
+        KeyedAction::Upsert | KeyedAction::InsertIfAbsent => {
+            let on_conflict = if merge.action == KeyedAction::Upsert && !others.is_empty() {
+                format!("DO UPDATE SET {}", assign("EXCLUDED"))
+            } else {
+                "DO NOTHING".to_owned()
+            };
+            let overriding = overriding(&merge.target.columns, &names);
+            format!(
+                "INSERT INTO {target} ({columns}){overriding} {rows} ON CONFLICT ({keys}) {on_conflict}"
+            )
+        }
+        KeyedAction::UpdateOnly => {
+            format!(
+                "UPDATE {target} t SET {} FROM ({rows}) s WHERE {same_keys}",
+                assign("s")
+            )
+        }
+        KeyedAction::DeleteByKey => {
+            format!("DELETE FROM {target} t USING ({rows}) s WHERE {same_keys}")
+        }
+    }
+}

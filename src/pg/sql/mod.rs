@@ -1,0 +1,19 @@
+//! SQL that holds names. It is built here alone, from checked names, or by PostgreSQL's `format` in
+//! `publish/swap/`.
+
+mod keyed;
+mod list;
+mod rows;
+mod tables;
+
+pub(in crate::pg) use keyed::{Equality, count_bad_keys, merge};
+pub use keyed::{KeyedAction, Keys, Merge};
+pub(in crate::pg) use rows::{
+    casts, copy_in, count_accepted, count_accepted_and_all, delete_unaccepted, publish,
+};
+pub use tables::TableLock;
+pub(in crate::pg) use tables::{
+    add_columns, add_primary_key, analyze, create_staging, create_table, create_temporary,
+    delete_all, drop_table, grant_fill, grant_schema, lock_for_reading, lock_table, move_sequence,
+    rename_table, set_role, truncate, try_primary_key,
+};

@@ -1,0 +1,131 @@
+//! SQL about rows: COPY, and INSERT from staging.
+
+use super::list::list;
+use crate::plan::{Column, Ident, QualifiedName, Relation, is_cast};
+
+pub(in crate::pg) fn copy_in<'a>(
+    table: &QualifiedName,
+    columns: impl IntoIterator<Item = &'a Ident>,
+) -> String {
+    // COPY allows no empty list. Without columns there are no rows either.
+    match list(columns).as_str() {
+        "" => format!("COPY {table} FROM STDIN (FORMAT binary)"),
+        columns => format!("COPY {table} ({columns}) FROM STDIN (FORMAT binary)"),
+    }
+}
+
+/// Deletes the rows of attempts that the commit did not accept. `$1` as in [`publish`].
+pub(in crate::pg) fn delete_unaccepted(staging: &QualifiedName) -> String {
+    format!("DELETE FROM {staging} WHERE NOT ({IS_ACCEPTED})")
+}
+
+/// Inserts the rows of the accepted attempts. `$1` has their transaction ids as text: a row keeps the id of the
+/// transaction that wrote it in `xmin` (PostgreSQL manual, 5.6 System Columns).
+pub(in crate::pg) fn publish(target: &Relation, staging: &Relation) -> String {
+    let names: Vec<&Ident> = staging.columns.iter().map(|column| &column.name).collect();
+    let columns = list(&names);
+    format!(
+        "INSERT INTO {} ({columns}){} SELECT {} FROM {} WHERE {IS_ACCEPTED}",
+        target.name,
+        overriding(&target.columns, &names),
+        list(selected(target, staging)),
+        staging.name,
+    )
+}
+
+/// Returns the staged columns; those that are staged as text are cast to the types of the target. A type is named
+/// without its modifier: a cast would cut a value that is too long, and INSERT rejects it.
+pub(super) fn selected(target: &Relation, staging: &Relation) -> Vec<String> {
+    let columns = staging.columns.iter().map(|staged| {
+        let name = &staged.name;
+        match cast_to(target, staged) {
+            Some(column) => format!("{name}::{} AS {name}", with_schema(&column.ty.name)),
+            None => name.to_string(),
+        }
+    });
+    columns.collect()
+}
+
+/// Returns the casts from staging, for messages: `doc::tsvector`.
+pub(in crate::pg) fn casts(target: &Relation, staging: &Relation) -> Vec<String> {
+    let columns = staging.columns.iter();
+    let cast = columns.filter_map(|staged| {
+        let column = cast_to(target, staged)?;
+        Some(format!("{}::{}", column.name, column.ty.name))
+    });
+    cast.collect()
+}
+
+/// Returns the column that a staged column is cast to; `None` without a cast.
+fn cast_to<'a>(target: &'a Relation, staged: &Column) -> Option<&'a Column> {
+    let mut columns = target.columns.iter();
+    let column = columns.find(|column| column.name == staged.name)?;
+    is_cast(staged, column).then_some(column)
+}
+
+pub(in crate::pg) fn count_accepted(staging: &QualifiedName) -> String {
+    format!("SELECT pg_catalog.count(*) FROM {staging} WHERE {IS_ACCEPTED}")
+}
+
+/// Counts the rows of the accepted attempts, and all rows.
+pub(in crate::pg) fn count_accepted_and_all(staging: &QualifiedName) -> String {
+    format!(
+        "SELECT pg_catalog.count(*) FILTER (WHERE {IS_ACCEPTED}), pg_catalog.count(*) FROM {staging}"
+    )
+}
+
+/// The condition for rows of accepted attempts. `$1` as in [`publish`].
+pub(super) const IS_ACCEPTED: &str =
+    "xmin OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]::pg_catalog.xid[])";
+
+/// Returns the name of a type with its schema. With the path of the server's own statements, `format_type` omits the
+/// schema only for types of pg_catalog, and prints some of them as keywords.
+fn with_schema(name: &str) -> String {
+    const KEYWORDS: [&str; 9] = [
+        "bigint",
+        "bit",
+        "boolean",
+        "character",
+        "integer",
+        "interval",
+        "numeric",
+        "real",
+        "smallint",
+    ];
+    let element = name.trim_end_matches("[]");
+    if KEYWORDS.contains(&element) || element.contains(['.', ' ']) {
+        name.to_owned()
+    } else {
+        format!("pg_catalog.{name}")
+    }
+}
+
+/// Returns the clause that lets INSERT write a column that is GENERATED ALWAYS AS IDENTITY. COPY needs none.
+pub(super) fn overriding(target: &[Column], names: &[&Ident]) -> &'static str {
+    let identity = target
+        .iter()
+        .any(|column| column.identity_always && names.contains(&&column.name));
+    if identity {
+        " OVERRIDING SYSTEM VALUE"
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_schema;
+
+    #[test]
+    fn a_type_is_named_with_its_schema() {
+        let check = |printed, expected| assert_eq!(with_schema(printed), expected);
+        check("tsvector", "pg_catalog.tsvector");
+        check("\"char\"", "pg_catalog.\"char\"");
+        check("tsquery[]", "pg_catalog.tsquery[]");
+        check("integer[]", "integer[]");
+        check("timestamp without time zone", "timestamp without time zone");
+        check("character varying", "character varying");
+        check("public.hstore", "public.hstore");
+        check("\"My types\".\"Mood\"[]", "\"My types\".\"Mood\"[]");
+    }
+}

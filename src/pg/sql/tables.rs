@@ -1,0 +1,139 @@
+//! SQL about whole tables: definitions, locks, privileges.
+
+use super::list::list;
+use crate::plan::ddl::ColumnDefinition;
+use crate::plan::{Ident, QualifiedName, TableOptions};
+
+/// The purpose of a lock on a table, which decides its mode (PostgreSQL manual, 13.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableLock {
+    /// ROW EXCLUSIVE, the mode of INSERT: prevents changes to the columns.
+    Insert,
+    /// SHARE UPDATE EXCLUSIVE: prevents changes to the columns. Readers and writers go on.
+    Keep,
+    /// SHARE ROW EXCLUSIVE: blocks writers. Readers go on.
+    Replace,
+    /// ACCESS EXCLUSIVE: blocks readers and writers.
+    Truncate,
+}
+
+pub(in crate::pg) fn lock_table(table: &QualifiedName, lock: TableLock) -> String {
+    let mode = match lock {
+        TableLock::Insert => "ROW EXCLUSIVE",
+        TableLock::Keep => "SHARE UPDATE EXCLUSIVE",
+        TableLock::Replace => "SHARE ROW EXCLUSIVE",
+        TableLock::Truncate => "ACCESS EXCLUSIVE",
+    };
+    format!("LOCK TABLE ONLY {table} IN {mode} MODE")
+}
+
+/// Locks a table against ALTER and DROP, and nothing else.
+pub(in crate::pg) fn lock_for_reading(table: &QualifiedName) -> String {
+    format!("LOCK TABLE ONLY {table} IN ACCESS SHARE MODE")
+}
+
+pub(in crate::pg) fn truncate(table: &QualifiedName) -> String {
+    format!("TRUNCATE TABLE {table}")
+}
+
+pub(in crate::pg) fn delete_all(table: &QualifiedName) -> String {
+    format!("DELETE FROM {table}")
+}
+
+pub(in crate::pg) fn create_table(
+    table: &QualifiedName,
+    columns: &[ColumnDefinition],
+    options: &TableOptions,
+) -> String {
+    let columns = list(columns.iter().map(column_definition));
+    if options.is_empty() {
+        format!("CREATE TABLE {table} ({columns})")
+    } else {
+        format!("CREATE TABLE {table} ({columns}) {options}")
+    }
+}
+
+pub(in crate::pg) fn add_columns(
+    table: &QualifiedName,
+    columns: &[ColumnDefinition],
+) -> Option<String> {
+    let columns: Vec<String> = columns
+        .iter()
+        .map(|column| format!("ADD COLUMN IF NOT EXISTS {}", column_definition(column)))
+        .collect();
+    (!columns.is_empty()).then(|| format!("ALTER TABLE {table} {}", columns.join(", ")))
+}
+
+pub(in crate::pg) fn add_primary_key(table: &QualifiedName, keys: &[Ident]) -> Option<String> {
+    (!keys.is_empty()).then(|| format!("ALTER TABLE {table} ADD PRIMARY KEY ({})", list(keys)))
+}
+
+/// Adds a primary key and drops it again.
+pub(in crate::pg) fn try_primary_key(table: &QualifiedName, keys: &[Ident]) -> String {
+    format!(
+        "ALTER TABLE {table} ADD CONSTRAINT tried PRIMARY KEY ({}); ALTER TABLE {table} DROP CONSTRAINT tried",
+        list(keys)
+    )
+}
+
+/// Creates the table for rows that are not published yet: without WAL, and without vacuum, which would come too late.
+pub(in crate::pg) fn create_staging(table: &QualifiedName, columns: &[ColumnDefinition]) -> String {
+    format!(
+        "CREATE UNLOGGED TABLE {table} ({}) \
+         WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false)",
+        list(columns.iter().map(column_definition))
+    )
+}
+
+/// Creates the table for the rows of a single stream that cannot be copied straight into its target.
+pub(in crate::pg) fn create_temporary(table: &Ident, columns: &[ColumnDefinition]) -> String {
+    format!(
+        "CREATE TEMPORARY TABLE pg_temp.{table} ({}) ON COMMIT DROP",
+        list(columns.iter().map(column_definition))
+    )
+}
+
+fn column_definition(column: &ColumnDefinition) -> String {
+    let not_null = if column.not_null { " NOT NULL" } else { "" };
+    format!("{} {}{not_null}", column.name, column.sql_type)
+}
+
+pub(in crate::pg) fn rename_table(table: &QualifiedName, name: &Ident) -> String {
+    format!("ALTER TABLE {table} RENAME TO {name}")
+}
+
+/// Collects the planner's statistics.
+pub(in crate::pg) fn analyze(table: &QualifiedName) -> String {
+    format!("ANALYZE {table}")
+}
+
+pub(in crate::pg) fn set_role(role: &Ident) -> String {
+    format!("SET LOCAL ROLE {role}")
+}
+
+pub(in crate::pg) fn grant_schema(schema: &Ident, role: &Ident) -> String {
+    format!("GRANT USAGE ON SCHEMA {schema} TO {role}")
+}
+
+pub(in crate::pg) fn grant_fill(table: &QualifiedName, role: &Ident) -> String {
+    format!("GRANT SELECT, INSERT ON {table} TO {role}")
+}
+
+pub(in crate::pg) fn drop_table(table: &QualifiedName) -> String {
+    format!("DROP TABLE IF EXISTS {table}")
+}
+
+/// Moves a sequence to the greatest value of a column. `$1` is the OID of the sequence. An unused sequence has its
+/// first value as `last_value`.
+pub(in crate::pg) fn move_sequence(
+    table: &QualifiedName,
+    column: &Ident,
+    sequence: &QualifiedName,
+) -> String {
+    format!(
+        "SELECT pg_catalog.setval($1::pg_catalog.oid::pg_catalog.regclass, most) \
+         FROM (SELECT pg_catalog.max({column})::pg_catalog.int8 AS most FROM {table}) filled, {sequence} s \
+         WHERE most OPERATOR(pg_catalog.>) s.last_value \
+            OR most OPERATOR(pg_catalog.=) s.last_value AND NOT s.is_called"
+    )
+}

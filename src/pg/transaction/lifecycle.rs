@@ -1,0 +1,336 @@
+//! A transaction that owns its connection: its begin and its end.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use deadpool::managed::Object;
+use tokio::runtime::Handle;
+use tokio_postgres::error::{DbError, Severity};
+use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
+
+use super::access::Access;
+use super::roles::{self, Roles, State, may_not_act_as, not_in_force};
+use crate::error::{Error, Result};
+use crate::pg::connection::{Connection, Connector, NO_ANSWER_HINT, Turn};
+use crate::plan::Ident;
+
+/// How long PostgreSQL may take to roll back, before the connection is closed.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// An open transaction at READ COMMITTED.
+///
+/// Dropping it makes PostgreSQL roll back, a running COPY included, and then returns the connection to its pool. The
+/// connection is kept because a client that sends rejected data again and again would otherwise make PostgreSQL start
+/// a process each time, which costs more than the rest of the work. If PostgreSQL does not confirm the rollback within
+/// two seconds, the connection is closed, which rolls back as well.
+pub struct Transaction {
+    connection: Option<Object<Connector>>,
+    stall_timeout: Duration,
+    pub(super) roles: Roles,
+    access: Access,
+    state: Mutex<State>,
+    /// Passed on after the connection is back in its pool: fields are dropped last.
+    turn: Option<Turn>,
+}
+
+/// The outcome of a COMMIT.
+#[derive(Debug)]
+pub enum Outcome {
+    /// PostgreSQL reported that it is committed.
+    Committed,
+    /// PostgreSQL reported an error: nothing is committed.
+    RolledBack(Error),
+    /// The connection broke before the answer came. The ledger or `pg_xact_status` has the outcome. The error is
+    /// retryable only if the failed statement is.
+    Unknown(Error),
+}
+
+impl Outcome {
+    /// Converts it to a result, for calls that can be repeated whatever the outcome was.
+    ///
+    /// # Errors
+    /// The error that prevented the commit; [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when the
+    /// outcome is unknown.
+    pub fn into_result(self) -> Result<()> {
+        match self {
+            Self::Committed => Ok(()),
+            Self::RolledBack(error) => Err(error),
+            Self::Unknown(error) => Err(error
+                .into_retryable("it is not known whether PostgreSQL committed the transaction")
+                .with_hint("try again")),
+        }
+    }
+}
+
+/// The timeouts of a transaction.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pg) struct Limits {
+    /// How long its statements wait for another session's lock.
+    pub(in crate::pg) lock_timeout: Duration,
+    /// How long a COPY waits for PostgreSQL to take a chunk.
+    pub(in crate::pg) stall_timeout: Duration,
+}
+
+impl Transaction {
+    /// Begins a transaction on a connection, in the target's `role` if it has one.
+    ///
+    /// `session` names the session until the end. It comes from [`session_name`](crate::pg::names::session_name).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when PostgreSQL does not answer in time;
+    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the login may not use the role.
+    pub(in crate::pg) async fn begin(
+        connection: Object<Connector>,
+        role: Option<&Ident>,
+        session: Option<&str>,
+        limits: Limits,
+    ) -> Result<Self> {
+        // Errors of the transaction before do not concern this one.
+        drop(connection.watch_errors());
+        let mut transaction = Self {
+            connection: Some(connection),
+            stall_timeout: limits.stall_timeout,
+            roles: Roles::default(),
+            access: Access::ReadWrite,
+            state: Mutex::new(State::BEGUN),
+            turn: None,
+        };
+        let connection = transaction.connection()?;
+        let answer_timeout = connection.answer_timeout();
+        let batch = begin_batch(
+            role,
+            session,
+            limits.lock_timeout,
+            connection.checks_client(),
+        );
+        let asked = connection.client().simple_query(&batch);
+        let begun = tokio::time::timeout(answer_timeout, asked)
+            .await
+            .map_err(|_| {
+                Error::unavailable(format!(
+                    "PostgreSQL did not answer BEGIN within {}",
+                    humantime::format_duration(answer_timeout)
+                ))
+                .with_hint(NO_ANSWER_HINT)
+            })?;
+        let answers = begun.map_err(|error| match (connection.explain(&error), role) {
+            (error, Some(role)) => may_not_act_as(role, error),
+            (error, None) => error,
+        })?;
+        transaction.read_begin(&roles::rows(answers), role)?;
+        Ok(transaction)
+    }
+
+    /// Reads the roles and the access mode from the answers to [`roles::begin`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when another role than `role` is in
+    /// force.
+    fn read_begin(&mut self, answers: &[SimpleQueryRow], role: Option<&Ident>) -> Result<()> {
+        let name = |row: &SimpleQueryRow| Ident::new(row.get(0).unwrap_or_default());
+        let (Some(first), Some(last)) = (answers.first(), answers.last()) else {
+            return Err(Error::internal("PostgreSQL did not return its role"));
+        };
+        let found = name(last)?;
+        self.access = Access::from_settings(first.get(1), first.get(2));
+        let checked = match role {
+            Some(role) if *role != found => Err(not_in_force(role, found.as_str())),
+            _ => Ok(()),
+        };
+        self.roles.set_login(name(first)?, found);
+        checked
+    }
+
+    /// Holds a turn to copy until the connection is back in its pool.
+    pub(in crate::pg) fn in_turn(mut self, turn: Option<Turn>) -> Self {
+        self.turn = turn;
+        self
+    }
+
+    /// Takes the turn out, for the next transaction of the stream.
+    pub(in crate::pg) fn take_turn(&mut self) -> Option<Turn> {
+        self.turn.take()
+    }
+
+    /// Rejects a PostgreSQL that takes no writes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) with SQLSTATE 25006.
+    pub(in crate::pg) fn check_writable(&self) -> Result<()> {
+        self.access.check_writable()
+    }
+
+    /// Rejects a standby.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) with SQLSTATE 25006.
+    pub(crate) fn check_primary(&self) -> Result<()> {
+        self.access.check_primary()
+    }
+
+    pub(super) fn state(&self) -> State {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_state(&self, state: State) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Commits and returns the connection to its pool.
+    pub async fn commit(self) -> Outcome {
+        self.end_with("COMMIT").await
+    }
+
+    /// Ends the transaction with a statement that keeps its changes, and returns the connection to its pool.
+    pub(in crate::pg) async fn end_with(mut self, statement: &str) -> Outcome {
+        let Some(connection) = self.connection.take() else {
+            return Outcome::RolledBack(ended());
+        };
+        match connection.run(statement).await {
+            Ok(Some(tag)) if is_tag_of(&tag, statement) => Outcome::Committed,
+            Ok(Some(tag)) if tag == "ROLLBACK" => Outcome::RolledBack(
+                Error::unavailable(
+                    "PostgreSQL answered COMMIT with ROLLBACK: a statement of the transaction had failed, or \
+                     something between the server and PostgreSQL ended it",
+                )
+                .with_hint("try again: nothing of the transaction is kept"),
+            ),
+            Ok(_) => {
+                // The connection may be a step behind: the answer may belong to another statement.
+                drop(Object::take(connection));
+                Outcome::Unknown(Error::unavailable(
+                    "PostgreSQL gave no answer to COMMIT that the server understands",
+                ))
+            }
+            Err(error) => {
+                let is_rejected = error.as_db_error().is_some_and(is_about_the_transaction);
+                let error = connection.explain(&error);
+                drop(Object::take(connection));
+                if is_rejected {
+                    Outcome::RolledBack(error)
+                } else {
+                    Outcome::Unknown(error)
+                }
+            }
+        }
+    }
+
+    /// Rolls back and returns the connection to its pool. If that fails, the connection is closed, which rolls back as
+    /// well.
+    pub async fn rollback(mut self) {
+        if let Some(connection) = self.connection.take() {
+            roll_back(connection).await;
+        }
+    }
+
+    pub(in crate::pg) fn connection(&self) -> Result<&Connection> {
+        Ok(self.connection.as_ref().ok_or_else(ended)?)
+    }
+
+    pub(in crate::pg) fn stall_timeout(&self) -> Duration {
+        self.stall_timeout
+    }
+}
+
+/// Builds the statements that begin a transaction.
+fn begin_batch(
+    role: Option<&Ident>,
+    session: Option<&str>,
+    lock_timeout: Duration,
+    checks_client: bool,
+) -> String {
+    // The settings make strings that PostgreSQL casts mean the same in every database. A frozen server, or a host that
+    // vanished, must not hold locks for ever.
+    let named = match session {
+        Some(session) => format!("; SET LOCAL application_name = '{session}'"),
+        None => String::new(),
+    };
+    // Ends a commit whose client has left at once, instead of finishing it and rolling it back afterwards.
+    let check_client = if checks_client {
+        "SET LOCAL client_connection_check_interval = 5000; "
+    } else {
+        ""
+    };
+    format!(
+        "{}; \
+         SET LOCAL lock_timeout = {}; \
+         SET LOCAL DateStyle = 'ISO, YMD'; \
+         SET LOCAL IntervalStyle = 'postgres'; \
+         SET LOCAL array_nulls = on; \
+         SET LOCAL xmloption = content; \
+         SET LOCAL standard_conforming_strings = on; \
+         SET LOCAL quote_all_identifiers = off; \
+         SET LOCAL idle_in_transaction_session_timeout = 60000; \
+         {check_client}\
+         SET LOCAL tcp_keepalives_idle = 10; \
+         SET LOCAL tcp_keepalives_interval = 5; \
+         SET LOCAL tcp_keepalives_count = 3{named}",
+        roles::begin(role),
+        lock_timeout.as_millis()
+    )
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        let turn = self.turn.take();
+        match Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn(async move {
+                    roll_back(connection).await;
+                    drop(turn);
+                });
+            }
+            // Taken out of the pool, the client closes its connection when it is dropped.
+            Err(_) => drop(Object::take(connection)),
+        }
+    }
+}
+
+/// Rolls back and returns the connection to its pool. Closes it if PostgreSQL does not confirm in time.
+async fn roll_back(connection: Object<Connector>) {
+    // A COPY that was rejected or dropped before it began may have one more reply than the driver expects. The next
+    // user of the connection would then read a leftover reply as its own. Only this statement returns a row.
+    let close_names = if connection.has_stray_name() {
+        "DEALLOCATE ALL; "
+    } else {
+        ""
+    };
+    // One message, so that a pooler hands all of it to the same server.
+    let batch = format!("ROLLBACK; {close_names}SELECT 'rolled back'");
+    let asked = connection.client().simple_query(&batch);
+    let is_row = |answer: &SimpleQueryMessage| matches!(answer, SimpleQueryMessage::Row(_));
+    let is_in_step = match tokio::time::timeout(ROLLBACK_TIMEOUT, asked).await {
+        Ok(Ok(answers)) => answers.iter().any(is_row),
+        Ok(Err(_)) | Err(_) => false,
+    };
+    connection.forget_stray_name();
+    if !is_in_step {
+        // Taken out of the pool, the client closes its connection when it is dropped.
+        drop(Object::take(connection));
+    }
+}
+
+/// Returns whether an error at COMMIT means that the transaction failed. An error that ends the session does not, and
+/// neither does the error of a pooler that lost its server: poolers use these classes.
+fn is_about_the_transaction(error: &DbError) -> bool {
+    let class = error.code().code().get(..2);
+    let is_about_the_connection = matches!(class, Some("08" | "57" | "58" | "XX"));
+    let ends_the_session = matches!(
+        error.parsed_severity(),
+        Some(Severity::Fatal | Severity::Panic)
+    );
+    !is_about_the_connection && !ends_the_session
+}
+
+/// Returns whether a tag confirms a statement, as `PREPARE TRANSACTION` confirms `PREPARE TRANSACTION 'name'`.
+fn is_tag_of(tag: &str, statement: &str) -> bool {
+    let argument = statement.strip_prefix(tag);
+    argument.is_some_and(|argument| argument.is_empty() || argument.starts_with(" '"))
+}
+
+fn ended() -> Error {
+    Error::internal("the transaction has already ended")
+}

@@ -1,0 +1,13 @@
+//! A transaction: its connection, the roles and the search_path of its statements, and its end.
+
+mod access;
+mod acting;
+mod lifecycle;
+mod parameter;
+mod roles;
+mod statements;
+
+pub(in crate::pg) use lifecycle::Limits;
+pub use lifecycle::{Outcome, Transaction};
+pub(in crate::pg) use parameter::{Parameter, typed};
+pub(in crate::pg) use roles::{Path, rows};
