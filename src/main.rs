@@ -34,9 +34,9 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            cli::complain(&chain(&error));
+            cli::eprint(&chain(&error));
             if let Some(advice) = error.report().advice() {
-                cli::complain(&format!("hint: {advice}"));
+                cli::eprint(&format!("hint: {advice}"));
             }
             if error.kind() == ErrorKind::InvalidCommand {
                 ExitCode::from(USAGE)

@@ -30,7 +30,7 @@ impl Caller {
     }
 
     /// Whoever calls, where nobody is asked who it is; and whoever sits at the server's command line.
-    pub fn anybody() -> Self {
+    pub fn anonymous() -> Self {
         Self::default()
     }
 
@@ -131,7 +131,7 @@ impl Caller {
             .principal
             .iter()
             .flat_map(|principal| &principal.grants);
-        grants.filter(|grant| grant.holds_at(&self.target, self.is_default_target))
+        grants.filter(|grant| grant.applies_to(&self.target, self.is_default_target))
     }
 
     /// What is said of a table that the caller may not know of.

@@ -186,17 +186,17 @@ where
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    parsed(deserializer, |text| told(humantime::parse_duration(text)))
+    parsed(deserializer, |text| as_text(humantime::parse_duration(text)))
 }
 
 fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
-    parsed(deserializer, |text| told(humantime::parse_rfc3339(text)))
+    parsed(deserializer, |text| as_text(humantime::parse_rfc3339(text)))
 }
 
 fn optional_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
-    parsed(deserializer, |text| told(ByteSize::from_str(text))).map(Some)
+    parsed(deserializer, |text| as_text(ByteSize::from_str(text))).map(Some)
 }
 
-fn told<T, E: Display>(parsed: Result<T, E>) -> Result<T, String> {
+fn as_text<T, E: Display>(parsed: Result<T, E>) -> Result<T, String> {
     parsed.map_err(|error| error.to_string())
 }

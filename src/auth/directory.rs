@@ -58,7 +58,7 @@ impl Proof {
 pub enum Refusal {
     /// Nothing that tells who it is.
     #[error("who calls is not said; send `authorization: Bearer TOKEN`")]
-    Nobody,
+    MissingCredentials,
     /// A token of nobody.
     #[error("the token is not valid")]
     InvalidToken,
@@ -76,13 +76,13 @@ pub enum Refusal {
     NoPrincipal,
     /// More than one header, of which each tells another story.
     #[error("there is more than one authorization header")]
-    TwoHeaders,
+    DuplicateHeader,
     /// A handshake without a name.
     #[error("a handshake takes name and token: send `authorization: Basic …`")]
-    NoPassword,
+    MissingPassword,
     /// A name and a token for everybody to read.
     #[error("name and token are taken over TLS alone")]
-    PlainPassword,
+    PasswordWithoutTls,
     /// A name and a token that do not go together.
     #[error("name and token do not go together")]
     WrongPassword,
@@ -143,7 +143,7 @@ impl Directory {
     }
 
     /// Whether nobody is asked who it is.
-    pub fn is_open(&self) -> bool {
+    pub fn allows_anonymous(&self) -> bool {
         self.principals.is_empty()
     }
 

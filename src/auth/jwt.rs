@@ -94,16 +94,16 @@ impl Rules {
     /// Checks a configuration; adds what is wrong with it to `problems`.
     pub(super) fn new(config: &JwtConfig, problems: &mut Vec<Problem>) -> Self {
         ring_verifier::install();
-        let mut said = |wrong: bool, what: &str| {
+        let mut report = |wrong: bool, what: &str| {
             if wrong {
                 problems.push(Problem::of_jwt(what));
             }
         };
-        said(config.issuer.is_empty(), "issuer is empty");
+        report(config.issuer.is_empty(), "issuer is empty");
         let no_audience = config.audience.is_empty() || config.audience.contains(&String::new());
-        said(no_audience, "audience is empty");
-        said(config.algorithms.is_empty(), "algorithms is empty");
-        said(
+        report(no_audience, "audience is empty");
+        report(config.algorithms.is_empty(), "algorithms is empty");
+        report(
             config.keys_file.is_some() == config.keys_url.is_some(),
             "give keys_file or keys_url, one of them",
         );
@@ -111,7 +111,7 @@ impl Rules {
         let is_local = ["http://127.0.0.1:", "http://[::1]:", "http://localhost:"]
             .iter()
             .any(|local| url.starts_with(local));
-        said(
+        report(
             !url.starts_with("https://") && !is_local,
             "keys_url must begin with https://: who can change the keys can be anybody",
         );

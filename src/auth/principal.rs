@@ -89,10 +89,10 @@ pub struct Principal {
 impl Principal {
     /// Checks a configuration; adds what is wrong with it to `problems`.
     pub(super) fn new(name: &str, config: &PrincipalConfig, problems: &mut Vec<Problem>) -> Self {
-        let mut said = |what: String| problems.push(Problem::of_principal(name, what));
+        let mut report = |what: String| problems.push(Problem::of_principal(name, what));
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
         if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(is_plain) {
-            said(format!(
+            report(format!(
                 "a name has 1 to {MAX_NAME_BYTES} letters, digits, and characters of \"._@-\""
             ));
         }
@@ -105,7 +105,7 @@ impl Principal {
             match Digest::parse(digest) {
                 Some(digest) => tokens.push(Token { digest, expires }),
                 // It may be the token itself, which must not be shown.
-                None => said(
+                None => report(
                     "a token is not the digest of one: sha256: and 64 hexadecimal digits, as `pgflight token` prints \
                      them"
                         .to_owned(),
@@ -114,27 +114,27 @@ impl Principal {
         }
         let role = config.role.as_ref().and_then(|role| {
             let ident = Ident::new(role);
-            ident.map_err(|error| said(format!("role: {error}"))).ok()
+            ident.map_err(|error| report(format!("role: {error}"))).ok()
         });
         if config
             .max_bytes_per_second
             .is_some_and(|size| size.as_u64() == 0)
         {
-            said("max_bytes_per_second is 0, with which nothing is ever written".to_owned());
+            report("max_bytes_per_second is 0, with which nothing is ever written".to_owned());
         }
         if config.max_streams == Some(0) {
-            said("max_streams is 0, with which nothing is ever written".to_owned());
+            report("max_streams is 0, with which nothing is ever written".to_owned());
         }
         let volume = config.volume();
         for (option, most) in volume.options() {
             if most == Some(0) {
-                said(format!("{option} is 0, with which nothing is ever written"));
+                report(format!("{option} is 0, with which nothing is ever written"));
             }
         }
         let grants = config
             .grants
             .iter()
-            .map(|grant| Grant::new(grant, &mut said));
+            .map(|grant| Grant::new(grant, &mut report));
         Self {
             name: name.to_owned(),
             tokens,
@@ -172,7 +172,7 @@ pub(super) struct Grant {
 }
 
 impl Grant {
-    fn new(config: &GrantConfig, said: &mut impl FnMut(String)) -> Self {
+    fn new(config: &GrantConfig, report: &mut impl FnMut(String)) -> Self {
         let mut tables = Vec::new();
         for pattern in &config.tables {
             match TableName::parse(pattern) {
@@ -185,7 +185,7 @@ impl Grant {
                         WildMatch::new(name.as_str()),
                     ));
                 }
-                _ => said(format!(
+                _ => report(format!(
                     "{pattern:?} does not say which tables; write schema.table, such as \"sales.*\""
                 )),
             }
@@ -195,7 +195,7 @@ impl Grant {
             (config.modes.is_empty(), "modes"),
         ] {
             if empty {
-                said(format!("a grant without {what} grants nothing"));
+                report(format!("a grant without {what} grants nothing"));
             }
         }
         Self {
@@ -210,7 +210,7 @@ impl Grant {
     }
 
     /// Whether it is about a target, which may be the default one.
-    pub(super) fn holds_at(&self, target: &str, is_default: bool) -> bool {
+    pub(super) fn applies_to(&self, target: &str, is_default: bool) -> bool {
         match self.targets.is_empty() {
             true => is_default,
             false => self.targets.iter().any(|pattern| pattern.matches(target)),

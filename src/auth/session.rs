@@ -70,19 +70,19 @@ impl SessionKey {
             token_id,
             expires: seconds(expires),
         };
-        let said = serde_json::to_vec(&session)
+        let payload = serde_json::to_vec(&session)
             .map_err(|error| Error::internal("cannot write a session").with_source(error))?;
-        let said = BASE64_URL_SAFE_NO_PAD.encode(said);
-        let tag = BASE64_URL_SAFE_NO_PAD.encode(sign(&self.0, said.as_bytes()));
-        Ok(format!("{PREFIX}{said}.{tag}"))
+        let payload = BASE64_URL_SAFE_NO_PAD.encode(payload);
+        let tag = BASE64_URL_SAFE_NO_PAD.encode(sign(&self.0, payload.as_bytes()));
+        Ok(format!("{PREFIX}{payload}.{tag}"))
     }
 
     /// What a token says, if this key has signed it. Whether it has expired is for the caller to see.
     pub(super) fn read(&self, token: &str) -> Option<Session> {
-        let (said, tag) = token.strip_prefix(PREFIX)?.split_once('.')?;
+        let (payload, tag) = token.strip_prefix(PREFIX)?.split_once('.')?;
         let tag = BASE64_URL_SAFE_NO_PAD.decode(tag).ok()?;
-        verify(&self.0, said.as_bytes(), &tag).ok()?;
-        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(said).ok()?).ok()
+        verify(&self.0, payload.as_bytes(), &tag).ok()?;
+        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
     }
 }
 

@@ -8,7 +8,7 @@ use pgflight::pg::Pool;
 use pgflight::plan::TableName;
 use pgflight::write::{Expected, Finding, Verdict, Writer};
 
-use super::{START_TIMEOUT, say};
+use super::{START_TIMEOUT, print};
 
 /// Looks at the targets, and tells.
 pub(super) async fn check(options: Check) -> Result<ExitCode> {
@@ -23,7 +23,7 @@ pub(super) async fn check(options: Check) -> Result<ExitCode> {
     }
     let mut is_bad = false;
     for (name, target) in &targets {
-        say(&format!("target {name}: {}", target.connection));
+        print(&format!("target {name}: {}", target.connection));
         let findings = match findings(target, table.as_ref()).await {
             Ok(findings) => findings,
             Err(error) => vec![Finding {
@@ -34,7 +34,7 @@ pub(super) async fn check(options: Check) -> Result<ExitCode> {
         };
         for finding in &findings {
             is_bad |= finding.verdict == Verdict::Bad;
-            tell(finding);
+            report(finding);
         }
     }
     Ok(match is_bad {
@@ -57,14 +57,14 @@ async fn findings(target: &TargetConfig, table: Option<&TableName>) -> Result<Ve
     Ok(findings)
 }
 
-fn tell(finding: &Finding) {
+fn report(finding: &Finding) {
     let verdict = match finding.verdict {
         Verdict::Good => "ok",
         Verdict::Warning => "warning",
         Verdict::Bad => "FAILS",
     };
-    say(&format!("  {verdict:7}  {}", finding.text));
+    print(&format!("  {verdict:7}  {}", finding.text));
     for statement in &finding.fix_sql {
-        say(&format!("           {statement}"));
+        print(&format!("           {statement}"));
     }
 }

@@ -4,7 +4,7 @@
 //! again, and the commit publishes all or nothing.
 
 mod heartbeats;
-mod patience;
+mod retry;
 mod progress;
 
 use std::path::Path;
@@ -27,12 +27,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use self::heartbeats::Heartbeats;
-use self::patience::Patience;
+use self::retry::RetryPolicy;
 use self::progress::{FileProgress, Progress};
-use super::{complain, interrupts, say};
+use super::{eprint, interrupts, print};
 
 /// Reports a commit that takes longer.
-const TELL_AFTER: Duration = Duration::from_secs(1);
+const REPORT_AFTER: Duration = Duration::from_secs(1);
 /// Batches that are read ahead of the stream.
 const READ_AHEAD: usize = 2;
 
@@ -49,13 +49,13 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
         target: options.target.clone(),
         driver: uuid::Uuid::new_v4().to_string(),
     };
-    let patience = Patience(options.retry_timeout);
+    let policy = RetryPolicy(options.retry_timeout);
     let began = Instant::now();
     let spec = spec(&options);
     let begin = || client.begin(&write, spec.clone(), &schema);
-    let begun = patience.again("begin", complain, begin).await?;
+    let begun = policy.retry("begin", eprint, begin).await?;
     if begun.is_committed {
-        say(&format!(
+        print(&format!(
             "write {} was committed before{}, with {} rows in {}; nothing was sent",
             write.write_id,
             match &*begun.finished_at {
@@ -72,7 +72,7 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
         .map(|interval| Heartbeats::start(&client, &write, interval));
     let mut interrupts = interrupts()?;
     let sent = tokio::select! {
-        sent = send_all(&client, &write, &files, options.jobs, patience) => sent,
+        sent = send_all(&client, &write, &files, options.jobs, policy) => sent,
         _ = interrupts.recv() => Err(Error::cancelled("interrupted; nothing was written")),
     };
     let receipts = match sent {
@@ -85,11 +85,11 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
     };
     let committed = async {
         let commit = || client.commit(&write, &receipts);
-        let mut committing = pin!(patience.again("commit", complain, commit));
+        let mut committing = pin!(policy.retry("commit", eprint, commit));
         tokio::select! {
             done = &mut committing => done,
-            () = sleep(TELL_AFTER) => {
-                complain("all rows are sent; waiting for PostgreSQL to commit them");
+            () = sleep(REPORT_AFTER) => {
+                eprint("all rows are sent; waiting for PostgreSQL to commit them");
                 committing.await
             }
         }
@@ -98,13 +98,13 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
         done = committed => done,
         _ = interrupts.recv() => Err(Error::unavailable("interrupted while the rows are committed")),
     };
-    let done = done.map_err(|error| unsettled(error, &write.write_id))?;
-    tell(&done, files.len(), began.elapsed());
+    let done = done.map_err(|error| unknown_outcome(error, &write.write_id))?;
+    report(&done, files.len(), began.elapsed());
     Ok(ExitCode::SUCCESS)
 }
 
 /// Says of a commit that was not answered that nobody knows, and who will.
-fn unsettled(error: Error, write_id: &str) -> Error {
+fn unknown_outcome(error: Error, write_id: &str) -> Error {
     let error = error.with_write_id(write_id);
     // Whatever the last try was told, the answer to an earlier one may have been lost.
     match error.kind().is_retryable() {
@@ -180,12 +180,12 @@ async fn send_all(
     write: &RemoteWrite,
     files: &[RowFile],
     jobs: u8,
-    patience: Patience,
+    policy: RetryPolicy,
 ) -> Result<Vec<AttemptReceipt>> {
     let progress = Progress::new(files.iter().map(|file| file.byte_count));
     let numbered = (0..).zip(files.iter().zip(progress.files()));
     let sending = stream::iter(numbered)
-        .map(|(partition, (file, done))| send(client, write, partition, (file, done), patience))
+        .map(|(partition, (file, done))| send(client, write, partition, (file, done), policy))
         .buffer_unordered(jobs.into())
         .try_collect();
     let sent = tokio::select! {
@@ -202,9 +202,9 @@ async fn send(
     write: &RemoteWrite,
     partition: u32,
     (file, done): (&RowFile, &FileProgress),
-    patience: Patience,
+    policy: RetryPolicy,
 ) -> Result<AttemptReceipt> {
-    let tell = |message: &str| done.complain(message);
+    let report = |message: &str| done.eprint(message);
     let ready = AtomicBool::new(false);
     let attempt = || {
         done.reset();
@@ -220,7 +220,7 @@ async fn send(
         )
     };
     let name = file.path.display().to_string();
-    let sent = patience.again_from(&ready, &name, tell, attempt).await;
+    let sent = policy.retry_reset_by(&ready, &name, report, attempt).await;
     sent.map_err(|error| error.caused(name))
 }
 
@@ -250,8 +250,8 @@ fn read(
     })
 }
 
-fn tell(done: &RemoteStatus, file_count: usize, time: Duration) {
-    say(&format!(
+fn report(done: &RemoteStatus, file_count: usize, time: Duration) {
+    print(&format!(
         "{} rows of {file_count} file{} are in {} after {:.1} s",
         HumanCount(done.row_count),
         if file_count == 1 { "" } else { "s" },

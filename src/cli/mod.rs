@@ -44,19 +44,19 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode> {
 
 async fn migrate(options: Migrate) -> Result<()> {
     if options.print {
-        say(migration().trim_end());
+        print(migration().trim_end());
         return Ok(());
     }
     let (connection, writer) = connect(&options.destination).await?;
     writer.migrate().await?;
-    say(&format!("the ledger is in schema pgflight of {connection}"));
+    print(&format!("the ledger is in schema pgflight of {connection}"));
     Ok(())
 }
 
 fn token() -> Result<()> {
     let token = new_token()?;
-    say(&format!("token   {token}"));
-    say(&format!("digest  {}", digest_of(&token)));
+    print(&format!("token   {token}"));
+    print(&format!("digest  {}", digest_of(&token)));
     Ok(())
 }
 
@@ -77,7 +77,7 @@ fn interrupts() -> Result<Signal> {
 }
 
 /// Prints a line of what was asked for. Whoever read it may have seen enough, as `head` has: that is the end.
-fn say(line: &str) {
+fn print(line: &str) {
     if writeln!(io::stdout(), "{line}").is_err() {
         std::process::exit(1);
     }
@@ -88,6 +88,6 @@ fn say(line: &str) {
     clippy::print_stderr,
     reason = "the one line a person at the terminal is waiting for"
 )]
-pub(crate) fn complain(message: &str) {
+pub(crate) fn eprint(message: &str) {
     eprintln!("pgflight: {message}");
 }

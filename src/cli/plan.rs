@@ -8,7 +8,7 @@ use pgflight::config::Plan;
 use pgflight::error::{Error, Result};
 use pgflight::flight::{read_schema, write_spec_from_json};
 
-use super::{connect, say};
+use super::{connect, print};
 
 pub(super) async fn plan(options: Plan) -> Result<ExitCode> {
     let named = |error: &dyn Display| {
@@ -30,10 +30,10 @@ pub(super) async fn plan(options: Plan) -> Result<ExitCode> {
     let (_, writer) = connect(&options.destination).await?;
     let preview = writer.preview(&spec, &schema).await?;
     if options.json {
-        say(&serde_json::to_string(&preview)
+        print(&serde_json::to_string(&preview)
             .map_err(|error| Error::internal("cannot print the plan").with_source(error))?);
     } else {
-        say(preview.to_string().trim_end());
+        print(preview.to_string().trim_end());
     }
     Ok(match preview.is_accepted() {
         true => ExitCode::SUCCESS,

@@ -9,21 +9,21 @@ use tokio::sync::watch;
 
 /// The parts of a running server that take a changed configuration. Here is where another module's part is
 /// added: what is sent to it counts from then on.
-pub(super) struct Running {
+pub(super) struct Reload {
     pub(super) limits: watch::Sender<CallLimits>,
     pub(super) identity: Identity,
     pub(super) reaper: watch::Sender<ReaperConfig>,
     pub(super) targets: Targets,
 }
 
-impl Running {
+impl Reload {
     /// Reads the configuration again at every SIGHUP; does not complete. A configuration that does not hold
     /// together changes nothing.
     pub(super) async fn follow(self, mut hangups: Signal, options: Serve, mut current: Config) {
         while hangups.recv().await.is_some() {
             match Config::load(&options) {
                 Ok(new) => {
-                    tell(&current.changes(&new));
+                    log_changes(&current.changes(&new));
                     // What needs a restart is told again the next time: it is still to be done.
                     take_live(&mut current, &new);
                     self.apply(&current);
@@ -72,7 +72,7 @@ fn take_live(current: &mut Config, new: &Config) {
     }
 }
 
-fn tell(changes: &[Change]) {
+fn log_changes(changes: &[Change]) {
     let keys = |needs_restart: bool| {
         let changes = changes.iter().filter(|c| c.needs_restart == needs_restart);
         changes

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::START_TIMEOUT;
-use super::reload::Running;
+use super::reload::Reload;
 
 /// Serves until SIGTERM or Ctrl-C.
 pub(super) async fn serve(options: &Serve) -> Result<()> {
@@ -64,14 +64,14 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
         "listening on {}",
         server.address()
     );
-    let running = Running {
+    let reload = Reload {
         limits: server.limits(),
         identity,
         reaper,
         targets,
     };
-    beside.spawn(running.follow(hangups, options.clone(), config));
-    let served = Box::pin(server.serve(asked_to_end())).await;
+    beside.spawn(reload.follow(hangups, options.clone(), config));
+    let served = Box::pin(server.serve(shutdown_signal())).await;
     stop.cancel();
     // What they were about is another server's or the next start's.
     beside.abort_all();
@@ -154,7 +154,7 @@ async fn upgrade(name: &str, writer: &Writer) {
 }
 
 /// Completes at SIGTERM or SIGINT. A system without signals serves until it is killed.
-async fn asked_to_end() {
+async fn shutdown_signal() {
     match (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),

@@ -8,7 +8,7 @@ use pgflight::config::{Abort, Writes};
 use pgflight::error::Result;
 use pgflight::write::{LedgerWrite, WriteState, Writer};
 
-use super::{complain, connect, interrupts, say};
+use super::{eprint, connect, interrupts, print};
 
 /// Lists the writes of a database, once or again and again.
 pub(super) async fn list(options: Writes) -> Result<()> {
@@ -17,31 +17,31 @@ pub(super) async fn list(options: Writes) -> Result<()> {
         return watch(&writer, &options).await;
     }
     let writes = writer.writes(options.limit).await?;
-    table(&writes).iter().for_each(|line| say(line));
+    table(&writes).iter().for_each(|line| print(line));
     Ok(())
 }
 
 /// Lists them until Ctrl-C. A database that is away for a while ends nothing.
 async fn watch(writer: &Writer, options: &Writes) -> Result<()> {
     let is_terminal = user_attended() && !is_dumb();
-    let mut told: HashMap<String, [String; 8]> = HashMap::new();
+    let mut printed: HashMap<String, [String; 8]> = HashMap::new();
     let mut interrupts = interrupts()?;
     loop {
         match writer.writes(options.limit).await {
-            Ok(writes) if is_terminal => say(&screen(&fitted(&table(&writes)))),
-            Err(error) if is_terminal => say(&screen(&[error.to_string()])),
+            Ok(writes) if is_terminal => print(&screen(&fitted(&table(&writes)))),
+            Err(error) if is_terminal => print(&screen(&[error.to_string()])),
             Ok(writes) => {
                 // The oldest first, as they came.
                 for write in writes.iter().rev() {
                     let cells = cells(write);
-                    if told.get(&write.write_id) != Some(&cells) {
-                        say(&line(&cells));
-                        told.insert(write.write_id.clone(), cells);
+                    if printed.get(&write.write_id) != Some(&cells) {
+                        print(&line(&cells));
+                        printed.insert(write.write_id.clone(), cells);
                     }
                 }
-                told.retain(|id, _| writes.iter().any(|write| write.write_id == *id));
+                printed.retain(|id, _| writes.iter().any(|write| write.write_id == *id));
             }
-            Err(error) => complain(&error.to_string()),
+            Err(error) => eprint(&error.to_string()),
         }
         tokio::select! {
             () = tokio::time::sleep(options.interval) => {}
@@ -65,7 +65,7 @@ fn screen(lines: &[String]) -> String {
     format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\n"))
 }
 
-/// For whoever reads lines: only what is there, with its name where a number would say nothing.
+/// For whoever reads lines: only what is there, with its name where a number would print nothing.
 fn line(cells: &[String; 8]) -> String {
     let [id, state, table, rows, attempts, _, _, reason] = cells;
     let place = match table.as_str() {
@@ -126,13 +126,13 @@ pub(super) async fn abort(options: Abort) -> Result<ExitCode> {
     let (_, writer) = connect(&options.destination).await?;
     let status = writer.abort_any(&options.write_id, &options.reason).await?;
     if status.table.is_empty() {
-        say(&format!(
+        print(&format!(
             "{}: no such write was known; one of this name is refused from now on",
             status.write_id
         ));
         return Ok(ExitCode::FAILURE);
     }
-    say(&format!("{}: {}", status.write_id, status.state.as_str()));
+    print(&format!("{}: {}", status.write_id, status.state.as_str()));
     Ok(match status.state {
         WriteState::Aborted => ExitCode::SUCCESS,
         WriteState::Open

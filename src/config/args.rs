@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::load::Load;
-use super::serve::{Given, Serve};
+use super::serve::{ExplicitOptions, Serve};
 
 /// Lands Spark DataFrames and Arrow data in PostgreSQL through binary COPY, spoken to by Arrow Flight.
 #[derive(Debug, Parser)]
@@ -41,7 +41,7 @@ impl Cli {
         if let (Command::Serve(options), Some((_, matches))) =
             (&mut cli.command, matches.subcommand())
         {
-            options.given = Given::of(matches);
+            options.explicit = ExplicitOptions::of(matches);
         }
         Ok(cli)
     }

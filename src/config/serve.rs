@@ -27,9 +27,9 @@ Then, in Python:
 /// Options of `pgflight serve`.
 #[derive(Debug, Clone, Args)]
 pub struct Serve {
-    /// Which of them were given.
+    /// Which of them were explicit.
     #[arg(skip)]
-    pub given: Given,
+    pub explicit: ExplicitOptions,
 
     /// Configuration file in TOML: for several databases, and for whatever you would rather not write into
     /// flags. SIGHUP reads it again.
@@ -146,22 +146,22 @@ pub struct Serve {
     )]
     pub memory_limit: ByteSize,
 
-    /// Rows that one stream may bring; one with more is refused, and none of it is kept. No limit unless given.
+    /// Rows that one stream may bring; one with more is refused, and none of it is kept. No limit unless explicit.
     #[arg(long, env = "PGFLIGHT_MAX_ROWS_PER_STREAM", value_name = "N",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub max_rows_per_stream: Option<u64>,
 
-    /// Bytes that one stream may become, as COPY sends them to PostgreSQL. No limit unless given.
+    /// Bytes that one stream may become, as COPY sends them to PostgreSQL. No limit unless explicit.
     #[arg(long, env = "PGFLIGHT_MAX_BYTES_PER_STREAM", value_name = "SIZE")]
     pub max_bytes_per_stream: Option<ByteSize>,
 
     /// Rows that all recorded streams of one write may bring; a stream that brings more is refused. No limit
-    /// unless given.
+    /// unless explicit.
     #[arg(long, env = "PGFLIGHT_MAX_ROWS_PER_WRITE", value_name = "N",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub max_rows_per_write: Option<u64>,
 
-    /// Bytes that all recorded streams of one write may become. No limit unless given.
+    /// Bytes that all recorded streams of one write may become. No limit unless explicit.
     #[arg(long, env = "PGFLIGHT_MAX_BYTES_PER_WRITE", value_name = "SIZE")]
     pub max_bytes_per_write: Option<ByteSize>,
 
@@ -224,7 +224,7 @@ pub struct Serve {
     pub reaper_interval: Duration,
 
     /// Address for metrics, probes and the status page, over plain HTTP: /metrics, /healthz, /readyz and /.
-    /// Off unless given. Whoever reaches it reads the names of tables and writes; nobody changes anything.
+    /// Off unless explicit. Whoever reaches it reads the names of tables and writes; nobody changes anything.
     #[arg(long, env = "PGFLIGHT_METRICS_LISTEN", value_name = "HOST:PORT", value_parser = address)]
     pub metrics_listen: Option<SocketAddr>,
 
@@ -252,7 +252,7 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// What a server would take that was given no flags, with the environment of the process.
+    /// What a server would take that was explicit no flags, with the environment of the process.
     ///
     /// # Errors
     /// That a variable cannot be read.
@@ -266,12 +266,12 @@ impl Serve {
     }
 }
 
-/// Which options were given by flag or environment, rather than left to their defaults: those win over
+/// Which options were explicit by flag or environment, rather than left to their defaults: those win over
 /// the configuration file.
 #[derive(Debug, Clone, Default)]
-pub struct Given(HashSet<String>);
+pub struct ExplicitOptions(HashSet<String>);
 
-impl Given {
+impl ExplicitOptions {
     pub(super) fn of(matches: &ArgMatches) -> Self {
         let is_given = |id: &&clap::Id| {
             matches!(
@@ -279,11 +279,11 @@ impl Given {
                 Some(ValueSource::CommandLine | ValueSource::EnvVariable)
             )
         };
-        let given = matches.ids().filter(is_given);
-        Self(given.map(|id| id.as_str().to_owned()).collect())
+        let explicit = matches.ids().filter(is_given);
+        Self(explicit.map(|id| id.as_str().to_owned()).collect())
     }
 
-    /// Whether the option with this name of its field was given.
+    /// Whether the option with this name of its field was explicit.
     pub(super) fn has(&self, option: &str) -> bool {
         self.0.contains(option)
     }

@@ -18,7 +18,7 @@ use crate::error::{Error, Result, chain};
 use crate::pg::{ConnectionConfig, PasswordSource, PoolConfig, Timeouts};
 use crate::write::VolumeLimits;
 
-/// The target of a server that was given one database by flags or environment.
+/// The target of a server that was explicit one database by flags or environment.
 const ONLY_TARGET: &str = "default";
 /// A target's name stands in paths, messages and labels.
 const MAX_TARGET_NAME: usize = 63;
@@ -176,7 +176,7 @@ fn check_target_name(name: &str, span: &Range<usize>, problems: &mut Problems) {
 /// A flag wins over the target's own, that over the section of limits, which is in the options already.
 /// A command that is no server carries no rows and does not wait.
 fn pool_config(options: &Postgres, serve: Option<&Serve>, target: &TargetFile) -> PoolConfig {
-    let own = |option: &str| !serve.is_some_and(|serve| serve.given.has(option));
+    let own = |option: &str| !serve.is_some_and(|serve| serve.explicit.has(option));
     let lock_timeout = target.lock_timeout.filter(|_| own("lock_timeout"));
     let lock_timeout = lock_timeout.map_or(options.lock_timeout, |time| time.0);
     let Some(serve) = serve else {
@@ -216,7 +216,7 @@ fn volume(serve: Option<&Serve>, target: &TargetFile) -> VolumeLimits {
     let Some(serve) = serve else {
         return VolumeLimits::default();
     };
-    let own = |option: &str| !serve.given.has(option);
+    let own = |option: &str| !serve.explicit.has(option);
     let rows = |option: &str, of_target: Option<Number>, of_server: Option<u64>| {
         let of_target = of_target.filter(|_| own(option));
         of_target.map(|rows| rows.0).or(of_server)

@@ -12,7 +12,7 @@ use toml::Spanned;
 
 use super::file::File;
 use super::problems::Problems;
-use super::serve::{Given, Serve};
+use super::serve::{ExplicitOptions, Serve};
 use super::target::{TargetConfig, default_target, targets};
 use crate::auth::{
     Directory, GrantConfig, IdentityConfig, PrincipalConfig, TokenConfig, WriteMode,
@@ -22,7 +22,7 @@ use crate::flight::{CallLimits, ServerConfig, TlsFiles};
 use crate::telemetry::{LogFormat, check_filter};
 use crate::write::{Budget, BudgetConfig, FanOut, ReaperConfig, heartbeat_interval};
 
-/// Who calls with a token that was given by flag.
+/// Who calls with a token that was explicit by flag.
 const ONLY_PRINCIPAL: &str = "client";
 /// Room for three heartbeats, of which a driver sends one each second at most.
 const MIN_DRIVER_TTL: Duration = Duration::from_secs(3);
@@ -199,19 +199,19 @@ pub(super) fn read(path: Option<&Path>) -> Result<(File, Problems)> {
 
 /// Takes from the file what was not typed.
 pub(super) fn fill(options: &mut Serve, file: &File) {
-    fn put<T: Clone>(given: &Given, option: &str, value: &mut T, from_file: Option<T>) {
+    fn put<T: Clone>(explicit: &ExplicitOptions, option: &str, value: &mut T, from_file: Option<T>) {
         if let Some(from_file) = from_file
-            && !given.has(option)
+            && !explicit.has(option)
         {
             *value = from_file;
         }
     }
-    let given = &options.given;
+    let explicit = &options.explicit;
     let path =
         |path: &Option<Spanned<PathBuf>>| Some(path.as_ref().map(|path| path.get_ref().clone()));
     let server = &file.server;
     put(
-        given,
+        explicit,
         "listen",
         &mut options.listen,
         server.listen.map(|v| v.0),
@@ -225,9 +225,9 @@ pub(super) fn fill(options: &mut Serve, file: &File) {
             &server.tls_client_ca,
         ),
     ] {
-        put(given, option, value, path(from_file));
+        put(explicit, option, value, path(from_file));
     }
-    put(given, "insecure", &mut options.insecure, server.insecure);
+    put(explicit, "insecure", &mut options.insecure, server.insecure);
     let limits = &file.limits;
     for (option, value, from_file) in [
         (
@@ -284,7 +284,7 @@ pub(super) fn fill(options: &mut Serve, file: &File) {
             file.writes.reaper_interval,
         ),
     ] {
-        put(given, option, value, from_file.map(|v| v.0));
+        put(explicit, option, value, from_file.map(|v| v.0));
     }
     for (option, value, from_file) in [
         (
@@ -294,7 +294,7 @@ pub(super) fn fill(options: &mut Serve, file: &File) {
         ),
         ("fan_out", &mut options.fan_out, limits.fan_out.map(|v| v.0)),
     ] {
-        put(given, option, value, from_file);
+        put(explicit, option, value, from_file);
     }
     for (option, value, from_file) in [
         (
@@ -313,7 +313,7 @@ pub(super) fn fill(options: &mut Serve, file: &File) {
             limits.memory_limit,
         ),
     ] {
-        put(given, option, value, from_file.map(|v| v.0));
+        put(explicit, option, value, from_file.map(|v| v.0));
     }
     for (option, value, from_file) in [
         (
@@ -327,7 +327,7 @@ pub(super) fn fill(options: &mut Serve, file: &File) {
             limits.max_connections_per_peer,
         ),
     ] {
-        put(given, option, value, from_file.map(|v| v.0));
+        put(explicit, option, value, from_file.map(|v| v.0));
     }
     for (option, value, from_file) in [
         (
@@ -341,7 +341,7 @@ pub(super) fn fill(options: &mut Serve, file: &File) {
             limits.max_rows_per_write,
         ),
     ] {
-        put(given, option, value, from_file.map(|v| Some(v.0)));
+        put(explicit, option, value, from_file.map(|v| Some(v.0)));
     }
     for (option, value, from_file) in [
         (
@@ -355,31 +355,31 @@ pub(super) fn fill(options: &mut Serve, file: &File) {
             limits.max_bytes_per_write,
         ),
     ] {
-        put(given, option, value, from_file.map(|v| Some(v.0)));
+        put(explicit, option, value, from_file.map(|v| Some(v.0)));
     }
     let max_expansion = limits.max_expansion.map(|v| v.0);
     put(
-        given,
+        explicit,
         "max_expansion",
         &mut options.max_expansion,
         max_expansion,
     );
     put(
-        given,
+        explicit,
         "log_format",
         &mut options.log_format,
         file.log.format,
     );
-    put(given, "log", &mut options.log, file.log.filter.clone());
+    put(explicit, "log", &mut options.log, file.log.filter.clone());
     put(
-        given,
+        explicit,
         "show_detail",
         &mut options.show_detail,
         file.log.show_detail,
     );
     let metrics_listen = file.metrics.listen.map(|v| Some(v.0));
     put(
-        given,
+        explicit,
         "metrics_listen",
         &mut options.metrics_listen,
         metrics_listen,
@@ -443,7 +443,7 @@ fn tls_files(options: &Serve, file: &mut File, problems: &mut Problems) -> Optio
     let span = span
         .or(file.server.tls_client_ca.as_ref())
         .map(Spanned::span);
-    let mut complain = |text: String| match &span {
+    let mut report = |text: String| match &span {
         Some(span) => problems.at(span, text),
         None => problems.add(text),
     };
@@ -455,20 +455,20 @@ fn tls_files(options: &Serve, file: &mut File, problems: &mut Problems) -> Optio
                 client_authorities: options.tls_client_ca.clone(),
             };
             if let Err(error) = files.check() {
-                complain(chain(&error));
+                report(chain(&error));
             }
             Some(files)
         }
         (Some(_), None) => {
-            complain("tls_cert needs the private key: add tls_key (--tls-key)".to_owned());
+            report("tls_cert needs the private key: add tls_key (--tls-key)".to_owned());
             None
         }
         (None, Some(_)) => {
-            complain("tls_key needs its certificate: add tls_cert (--tls-cert)".to_owned());
+            report("tls_key needs its certificate: add tls_cert (--tls-cert)".to_owned());
             None
         }
         (None, None) if options.tls_client_ca.is_some() => {
-            complain(
+            report(
                 "tls_client_ca needs a certificate of the server: add tls_cert and tls_key (--tls-cert, \
                  --tls-key)"
                     .to_owned(),
@@ -479,7 +479,7 @@ fn tls_files(options: &Serve, file: &mut File, problems: &mut Problems) -> Optio
             None
         }
         (None, None) => {
-            complain(format!(
+            report(format!(
                 "--listen {} can be reached from other machines, and without TLS anybody in between \
                  reads and changes what is sent; give --tls-cert and --tls-key, or --insecure on a \
                  network that you trust (in the file: tls_cert, tls_key, insecure)",

@@ -3,7 +3,7 @@
 use arrow_flight::{Action, ActionType};
 use bytes::Bytes;
 
-use super::audit::Deed;
+use super::audit::AuditRecord;
 use super::command;
 use super::decode;
 use super::envelope::{self, Envelope, WireForm};
@@ -89,7 +89,7 @@ pub(super) fn list() -> Vec<ActionType> {
 
 /// What the server says of itself to every client.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Told {
+pub(super) struct ServerInfo {
     pub(super) max_message_bytes: u64,
     pub(super) heartbeat_seconds: u32,
 }
@@ -99,7 +99,7 @@ pub(super) async fn act(
     targets: &Targets,
     name: ActionName,
     action: Action,
-    told: Told,
+    info: ServerInfo,
     limits: Limits,
 ) -> Result<Bytes> {
     let envelope = Envelope::parse(&action.body)?;
@@ -111,8 +111,8 @@ pub(super) async fn act(
             return envelope::encode(
                 &v1::InfoResponse {
                     version,
-                    max_message_bytes: told.max_message_bytes,
-                    heartbeat_seconds: told.heartbeat_seconds,
+                    max_message_bytes: info.max_message_bytes,
+                    heartbeat_seconds: info.heartbeat_seconds,
                 },
                 form,
             );
@@ -125,11 +125,11 @@ pub(super) async fn act(
             let schema = decode::schema(&request.arrow_schema, limits)?;
             let (_, writer) = targets.find(&target)?;
             let caller = writer.caller();
-            let deed = Deed::new(caller, "begin");
-            let deed = deed.into_table(&spec.table, spec.mode.write_mode());
-            let (deed, named) = match named {
-                Named::Id(id) => (deed.of_write(&id), Named::Id(caller.ledger_id(&id))),
-                Named::Batch(batch) => (deed.of_write(&batch.name(0)), Named::Batch(batch)),
+            let record = AuditRecord::new(caller, "begin");
+            let record = record.into_table(&spec.table, spec.mode.write_mode());
+            let (record, named) = match named {
+                Named::Id(id) => (record.of_write(&id), Named::Id(caller.ledger_id(&id))),
+                Named::Batch(batch) => (record.of_write(&batch.name(0)), Named::Batch(batch)),
             };
             let begin = Begin {
                 named: &named,
@@ -138,7 +138,7 @@ pub(super) async fn act(
                 driver: driver.as_deref(),
             };
             let begun = writer.begin(&begin).await;
-            finished(caller, deed, begun)?
+            record_outcome(caller, record, begun)?
         }
         ActionName::Commit => {
             let request: v1::CommitRequest = envelope.accept_answers_in("receipts").decode()?;
@@ -149,21 +149,21 @@ pub(super) async fn act(
                 .map(|receipt| command::receipt(&write_id, receipt))
                 .collect::<Result<Vec<_>>>()?;
             let (_, writer) = targets.find(&request.target)?;
-            let deed = Deed::new(writer.caller(), "commit").of_write(&write_id);
+            let record = AuditRecord::new(writer.caller(), "commit").of_write(&write_id);
             let ledger_id = writer.caller().ledger_id(&write_id);
             let committed = writer
                 .commit(&ledger_id, &accepted, request.allow_no_receipts)
                 .await;
-            finished(writer.caller(), deed, committed)?
+            record_outcome(writer.caller(), record, committed)?
         }
         ActionName::Abort => {
             let request: v1::AbortRequest = envelope.decode()?;
             let write_id = command::write_id(request.write_id)?;
             let (_, writer) = targets.find(&request.target)?;
-            let deed = Deed::new(writer.caller(), "abort").of_write(&write_id);
+            let record = AuditRecord::new(writer.caller(), "abort").of_write(&write_id);
             let ledger_id = writer.caller().ledger_id(&write_id);
             let aborted = writer.abort(&ledger_id, &request.reason).await;
-            finished(writer.caller(), deed, aborted)?
+            record_outcome(writer.caller(), record, aborted)?
         }
         ActionName::Plan => {
             let request: v1::PlanRequest = envelope.decode()?;
@@ -192,30 +192,30 @@ pub(super) async fn act(
             let (_, writer) = targets.find(&request.target)?;
             let caller = writer.caller();
             let status = writer.status(&caller.ledger_id(&write_id)).await;
-            own(caller, status)?
+            for_caller(caller, status)?
         }
     };
-    write_status(status, told, form)
+    write_status(status, info, form)
 }
 
 /// Records what was done to a write, and tells it to its caller.
-fn finished(caller: &Caller, deed: Deed, status: Result<WriteStatus>) -> Result<WriteStatus> {
+fn record_outcome(caller: &Caller, record: AuditRecord, status: Result<WriteStatus>) -> Result<WriteStatus> {
     match &status {
-        Ok(status) => deed.done(
+        Ok(status) => record.succeeded(
             status.state.as_str(),
             &status.table,
             status.row_count,
             status.byte_count,
         ),
-        Err(error) => deed.failed(error),
+        Err(error) => record.failed(error),
     }
-    own(caller, status)
+    for_caller(caller, status)
 }
 
 /// A write under the name that its caller gave it.
-fn own(caller: &Caller, status: Result<WriteStatus>) -> Result<WriteStatus> {
+fn for_caller(caller: &Caller, status: Result<WriteStatus>) -> Result<WriteStatus> {
     status
-        .map_err(|error| in_words_of(caller, error))
+        .map_err(|error| with_callers_ids(caller, error))
         .map(|status| WriteStatus {
             write_id: caller.write_id(&status.write_id).to_owned(),
             ..status
@@ -223,7 +223,7 @@ fn own(caller: &Caller, status: Result<WriteStatus>) -> Result<WriteStatus> {
 }
 
 /// An error that names a write as its caller does.
-pub(super) fn in_words_of(caller: &Caller, error: Error) -> Error {
+pub(super) fn with_callers_ids(caller: &Caller, error: Error) -> Error {
     let Some(ledger_id) = error.context().write_id.clone() else {
         return error;
     };
@@ -255,7 +255,7 @@ fn rfc3339(time: &str) -> String {
     time.replacen(' ', "T", 1)
 }
 
-fn write_status(status: WriteStatus, told: Told, form: WireForm) -> Result<Bytes> {
+fn write_status(status: WriteStatus, info: ServerInfo, form: WireForm) -> Result<Bytes> {
     let state = match status.state {
         WriteState::Open => v1::WriteState::Open,
         WriteState::Committing => v1::WriteState::Committing,
@@ -284,8 +284,8 @@ fn write_status(status: WriteStatus, told: Told, form: WireForm) -> Result<Bytes
         byte_count: status.byte_count,
         attempt_count: status.attempt_count,
         reason: status.reason,
-        max_message_bytes: told.max_message_bytes,
-        heartbeat_seconds: told.heartbeat_seconds,
+        max_message_bytes: info.max_message_bytes,
+        heartbeat_seconds: info.heartbeat_seconds,
         finished_at: rfc3339(&status.finished_at),
         existed: status.existed,
         lost: status

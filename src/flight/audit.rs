@@ -6,14 +6,14 @@
 use crate::auth::{Caller, Proof, Refusal};
 use crate::error::Error;
 
-use super::door::Peer;
+use super::connections::Peer;
 use crate::write::AttemptId;
 
 /// By which a filter of the log takes these lines or leaves them out.
 const TARGET: &str = concat!(env!("CARGO_PKG_NAME"), "::audit");
 
 /// A call was found to be a principal's.
-pub(super) fn admitted(caller: &Caller, proof: Proof, call: &str) {
+pub(super) fn log_authenticated(caller: &Caller, proof: Proof, call: &str) {
     tracing::info!(
         target: TARGET, event = "authenticate", outcome = "admitted", principal = caller.name(),
         peer = caller.peer().map(tracing::field::display), proof = proof.as_str(), call,
@@ -21,7 +21,7 @@ pub(super) fn admitted(caller: &Caller, proof: Proof, call: &str) {
 }
 
 /// A call is nobody's.
-pub(super) fn refused(peer: &Peer, refusal: &Refusal, call: &str) {
+pub(super) fn log_rejected(peer: &Peer, refusal: &Refusal, call: &str) {
     tracing::info!(
         target: TARGET, event = "authenticate", outcome = "refused",
         peer = peer.address.map(tracing::field::display), reason = %refusal, call,
@@ -30,7 +30,7 @@ pub(super) fn refused(peer: &Peer, refusal: &Refusal, call: &str) {
 
 /// Something that is done to a write. Dropped before its end is recorded, it says so: the caller has left, or
 /// a time was over.
-pub(super) struct Deed {
+pub(super) struct AuditRecord {
     caller: Caller,
     event: &'static str,
     write_id: Option<String>,
@@ -38,10 +38,10 @@ pub(super) struct Deed {
     attempt_id: Option<String>,
     mode: Option<String>,
     table: Option<String>,
-    is_recorded: bool,
+    is_logged: bool,
 }
 
-impl Deed {
+impl AuditRecord {
     pub(super) fn new(caller: &Caller, event: &'static str) -> Self {
         Self {
             caller: caller.clone(),
@@ -51,7 +51,7 @@ impl Deed {
             attempt_id: None,
             mode: None,
             table: None,
-            is_recorded: false,
+            is_logged: false,
         }
     }
 
@@ -74,18 +74,18 @@ impl Deed {
     }
 
     /// It was done, to so many rows and bytes.
-    pub(super) fn done(mut self, outcome: &str, table: &str, rows: u64, bytes: u64) {
+    pub(super) fn succeeded(mut self, outcome: &str, table: &str, rows: u64, bytes: u64) {
         self.table = Some(table.to_owned());
-        self.record(outcome, Some((rows, bytes)), None);
+        self.log(outcome, Some((rows, bytes)), None);
     }
 
     /// It was refused or went wrong.
     pub(super) fn failed(mut self, error: &Error) {
-        self.record(error.kind().reason(), None, Some(error));
+        self.log(error.kind().reason(), None, Some(error));
     }
 
-    fn record(&mut self, outcome: &str, counts: Option<(u64, u64)>, error: Option<&Error>) {
-        self.is_recorded = true;
+    fn log(&mut self, outcome: &str, counts: Option<(u64, u64)>, error: Option<&Error>) {
+        self.is_logged = true;
         let context = error.map(Error::context);
         tracing::info!(
             target: TARGET, event = self.event, outcome, principal = self.caller.name(),
@@ -101,10 +101,10 @@ impl Deed {
     }
 }
 
-impl Drop for Deed {
+impl Drop for AuditRecord {
     fn drop(&mut self) {
-        if !self.is_recorded {
-            self.record("ended", None, None);
+        if !self.is_logged {
+            self.log("ended", None, None);
         }
     }
 }

@@ -15,7 +15,7 @@ use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 
 use super::audit;
-use super::door::Peer;
+use super::connections::Peer;
 use super::keys::Keys;
 use super::quota::Quotas;
 use super::status::to_status;
@@ -30,13 +30,13 @@ const AUTHORIZATION: &str = "authorization";
 /// Who callers are, as the configuration says now.
 #[derive(Clone)]
 pub struct Identity {
-    current: watch::Sender<Arc<Known>>,
+    current: watch::Sender<Arc<IdentityState>>,
     /// Signs sessions where no key is configured.
     own_key: SessionKey,
     quotas: Quotas,
 }
 
-struct Known {
+struct IdentityState {
     directory: Directory,
     sessions: SessionKey,
     keys: Keys,
@@ -53,9 +53,9 @@ impl Identity {
     /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) with all that is wrong with it.
     pub fn load(config: &IdentityConfig) -> Result<Self> {
         let own_key = SessionKey::random()?;
-        let known = Known::load(config, &own_key)?;
+        let state = IdentityState::load(config, &own_key)?;
         Ok(Self {
-            current: watch::Sender::new(Arc::new(known)),
+            current: watch::Sender::new(Arc::new(state)),
             own_key,
             quotas: Quotas::default(),
         })
@@ -66,8 +66,8 @@ impl Identity {
     /// # Errors
     /// As [`Identity::load`]; the one before is kept then.
     pub fn reload(&self, config: &IdentityConfig) -> Result<()> {
-        let known = Known::load(config, &self.own_key)?;
-        self.current.send_replace(Arc::new(known));
+        let state = IdentityState::load(config, &self.own_key)?;
+        self.current.send_replace(Arc::new(state));
         Ok(())
     }
 
@@ -86,46 +86,46 @@ impl Identity {
     }
 
     /// Finds out who calls and puts it beside the request.
-    async fn admit(&self, request: &mut http::Request<Body>) -> Result<(), Refusal> {
-        let known = Arc::clone(&self.current.borrow());
+    async fn authenticate_request(&self, request: &mut http::Request<Body>) -> Result<(), Refusal> {
+        let state = Arc::clone(&self.current.borrow());
         let peer = request
             .extensions()
             .get::<Peer>()
             .cloned()
             .unwrap_or_default();
-        if known.directory.is_open() {
-            let caller = Caller::anybody().from_peer(peer.address);
+        if state.directory.allows_anonymous() {
+            let caller = Caller::anonymous().from_peer(peer.address);
             request.extensions_mut().insert(caller);
             return Ok(());
         }
         let call = request.uri().path().to_owned();
-        let admitted = match call == HANDSHAKE {
-            true => known
+        let outcome = match call == HANDSHAKE {
+            true => state
                 .open_session(request.headers(), &peer)
                 .map(|(principal, token)| {
                     request.extensions_mut().insert(SessionToken(token));
                     (principal, Proof::Password)
                 }),
-            false => known.authenticate(request.headers(), &peer).await,
+            false => state.authenticate(request.headers(), &peer).await,
         };
-        match admitted {
+        match outcome {
             Ok((principal, proof)) => {
                 let quota = self.quotas.of(&principal);
                 let caller = Caller::new(principal).from_peer(peer.address);
-                audit::admitted(&caller, proof, &call);
+                audit::log_authenticated(&caller, proof, &call);
                 request.extensions_mut().insert(quota);
                 request.extensions_mut().insert(caller);
                 Ok(())
             }
             Err(refusal) => {
-                audit::refused(&peer, &refusal, &call);
+                audit::log_rejected(&peer, &refusal, &call);
                 Err(refusal)
             }
         }
     }
 }
 
-impl Known {
+impl IdentityState {
     fn load(config: &IdentityConfig, own_key: &SessionKey) -> Result<Self> {
         let directory = Directory::new(config).map_err(|problems| {
             let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
@@ -148,10 +148,10 @@ impl Known {
     ) -> Result<(Arc<Principal>, Proof), Refusal> {
         let credentials = match (header(headers)?, &peer.certificate) {
             (Some(header), _) => {
-                Credentials::Bearer(scheme(header, "bearer").ok_or(Refusal::Nobody)?)
+                Credentials::Bearer(scheme(header, "bearer").ok_or(Refusal::MissingCredentials)?)
             }
             (None, Some(certificate)) => Credentials::Certificate(certificate),
-            (None, None) => return Err(Refusal::Nobody),
+            (None, None) => return Err(Refusal::MissingCredentials),
         };
         let ask = || {
             let keys = self.keys.current();
@@ -159,7 +159,7 @@ impl Known {
                 .authenticate(credentials, &self.sessions, &keys, SystemTime::now())
         };
         match ask() {
-            Err(Refusal::UnknownKey) if self.keys.look_again().await => ask(),
+            Err(Refusal::UnknownKey) if self.keys.refetch().await => ask(),
             answer => answer,
         }
     }
@@ -169,10 +169,10 @@ impl Known {
         headers: &http::HeaderMap,
         peer: &Peer,
     ) -> Result<(Arc<Principal>, String), Refusal> {
-        let header = header(headers)?.ok_or(Refusal::NoPassword)?;
-        let encoded = scheme(header, "basic").ok_or(Refusal::NoPassword)?;
+        let header = header(headers)?.ok_or(Refusal::MissingPassword)?;
+        let encoded = scheme(header, "basic").ok_or(Refusal::MissingPassword)?;
         if !peer.is_secure {
-            return Err(Refusal::PlainPassword);
+            return Err(Refusal::PasswordWithoutTls);
         }
         let text = BASE64_STANDARD
             .decode(encoded)
@@ -201,7 +201,7 @@ fn header(headers: &http::HeaderMap) -> Result<Option<&str>, Refusal> {
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(value), None) => value.to_str().map(Some).map_err(|_| Refusal::InvalidToken),
-        (Some(_), Some(_)) => Err(Refusal::TwoHeaders),
+        (Some(_), Some(_)) => Err(Refusal::DuplicateHeader),
     }
 }
 
@@ -222,7 +222,7 @@ fn is_grpc(request: &http::Request<Body>) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
 }
 
-/// A service that only those may call who are known.
+/// A service that only those may call who are state.
 #[derive(Clone)]
 pub(super) struct Guarded<S> {
     pub(super) service: S,
@@ -260,7 +260,7 @@ where
                 *refused.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
                 return Ok(refused);
             }
-            match identity.admit(&mut request).await {
+            match identity.authenticate_request(&mut request).await {
                 Ok(()) => service.call(request).await,
                 Err(refusal) => Ok(to_status(&refusal.into()).into_http()),
             }

@@ -36,7 +36,7 @@ const MESSAGE_BYTES: usize = 1024 * 1024;
 pub struct ClientConfig {
     /// `grpc://host:port`, or `grpc+tls://host:port` with TLS.
     pub url: String,
-    /// Sent with every call as `authorization: Bearer …`.
+    /// OutgoingMessages with every call as `authorization: Bearer …`.
     pub token: Option<String>,
     /// The authorities to trust; needed with TLS.
     pub authorities: Option<Vec<u8>>,
@@ -172,7 +172,7 @@ impl Client {
             sink: None,
             driver: write.driver.clone(),
         };
-        self.act("begin", envelope::encode(&request, WireForm::Protobuf)?)
+        self.write_action("begin", envelope::encode(&request, WireForm::Protobuf)?)
             .await
     }
 
@@ -191,7 +191,7 @@ impl Client {
             target: write.target.clone(),
             allow_no_receipts: false,
         };
-        self.act("commit", envelope::encode(&request, WireForm::Protobuf)?)
+        self.write_action("commit", envelope::encode(&request, WireForm::Protobuf)?)
             .await
     }
 
@@ -205,7 +205,7 @@ impl Client {
             reason: reason.to_owned(),
             target: write.target.clone(),
         };
-        self.act("abort", envelope::encode(&request, WireForm::Protobuf)?)
+        self.write_action("abort", envelope::encode(&request, WireForm::Protobuf)?)
             .await
     }
 
@@ -219,7 +219,7 @@ impl Client {
             target: write.target.clone(),
         };
         let body = envelope::encode(&request, WireForm::Protobuf)?;
-        let v1::HeartbeatResponse { .. } = self.ask("heartbeat", body).await?;
+        let v1::HeartbeatResponse { .. } = self.call("heartbeat", body).await?;
         Ok(())
     }
 
@@ -245,7 +245,7 @@ impl Client {
             announce_ready: true,
         };
         let command = envelope::encode(&command, WireForm::Protobuf)?;
-        let (tell_ready, is_ready) = oneshot::channel();
+        let (signal_ready, is_ready) = oneshot::channel();
         let batches = async {
             // Without an answer the stream has ended, and takes no rows either.
             is_ready.await.ok();
@@ -259,7 +259,7 @@ impl Client {
             .with_flight_descriptor(Some(FlightDescriptor::new_cmd(command)))
             .build(batches);
         let failed = Arc::new(Mutex::new(None));
-        let messages = Sent {
+        let messages = OutgoingMessages {
             encoder,
             row_count: 0,
             batch_count: 0,
@@ -268,11 +268,11 @@ impl Client {
         let request = self.request(messages.into_stream());
         let answered = async {
             let mut answers = self.flight.clone().do_put(request).await?.into_inner();
-            let (mut last, mut tell_ready) = (None, Some(tell_ready));
+            let (mut last, mut signal_ready) = (None, Some(signal_ready));
             while let Some(answer) = answers.message().await? {
                 ready.store(true, Ordering::Relaxed);
-                if let Some(tell_ready) = tell_ready.take() {
-                    tell_ready.send(()).ok();
+                if let Some(signal_ready) = signal_ready.take() {
+                    signal_ready.send(()).ok();
                 }
                 last = Some(answer.app_metadata);
             }
@@ -288,8 +288,8 @@ impl Client {
         Ok(AttemptReceipt(Envelope::parse(&answer)?.decode()?))
     }
 
-    async fn act(&self, action: &str, body: Bytes) -> Result<RemoteStatus> {
-        let status: v1::WriteStatus = self.ask(action, body).await?;
+    async fn write_action(&self, action: &str, body: Bytes) -> Result<RemoteStatus> {
+        let status: v1::WriteStatus = self.call(action, body).await?;
         let interval = Duration::from_secs(status.heartbeat_seconds.into());
         Ok(RemoteStatus {
             is_committed: status.state() == v1::WriteState::Committed,
@@ -301,7 +301,7 @@ impl Client {
         })
     }
 
-    async fn ask<M>(&self, action: &str, body: Bytes) -> Result<M>
+    async fn call<M>(&self, action: &str, body: Bytes) -> Result<M>
     where
         M: prost::Message + prost::Name + Default + serde::de::DeserializeOwned,
     {
@@ -326,14 +326,14 @@ impl Client {
 }
 
 /// The messages of an attempt as they are sent, counted for the end record.
-struct Sent {
+struct OutgoingMessages {
     encoder: FlightDataEncoder,
     row_count: u64,
     batch_count: u64,
     failed: Arc<Mutex<Option<Error>>>,
 }
 
-impl Sent {
+impl OutgoingMessages {
     fn into_stream(self) -> impl Stream<Item = FlightData> + Send {
         stream::unfold(Some(self), |sent| async move {
             let mut sent = sent?;

@@ -25,14 +25,14 @@ pub(super) enum PutCommand {
     /// Append to this table and commit at the end of the stream.
     Table(TableName),
     /// A whole write.
-    Write(WriteSpec, Answering),
+    Write(WriteSpec, ResponseOptions),
     /// One attempt of a write that was begun.
-    Attempt(AttemptId, Answering),
+    Attempt(AttemptId, ResponseOptions),
 }
 
 /// What the client of a stream wants to be answered.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Answering {
+pub(super) struct ResponseOptions {
     /// The form of its command, and so of the answers.
     pub(super) form: WireForm,
     /// Whether it waits for a `Ready` before it sends rows.
@@ -54,20 +54,20 @@ pub(super) fn put_command(descriptor: Option<FlightDescriptor>) -> Result<(Strin
     let form = envelope.form();
     if envelope.is::<v1::WriteCommand>() {
         let command: v1::WriteCommand = envelope.decode()?;
-        let answering = Answering {
+        let options = ResponseOptions {
             form,
             announce_ready: command.announce_ready,
         };
         let (target, spec) = write_spec(command.spec)?;
-        Ok((target, PutCommand::Write(spec, answering)))
+        Ok((target, PutCommand::Write(spec, options)))
     } else if envelope.is::<v1::AttemptCommand>() {
         let command: v1::AttemptCommand = envelope.decode()?;
-        let answering = Answering {
+        let options = ResponseOptions {
             form,
             announce_ready: command.announce_ready,
         };
         let id = attempt_id(command.write_id, command.partition_id, command.attempt_id)?;
-        Ok((command.target, PutCommand::Attempt(id, answering)))
+        Ok((command.target, PutCommand::Attempt(id, options)))
     } else {
         Err(Error::invalid_command(format!(
             "{} does not begin a stream; a WriteCommand or an AttemptCommand does",

@@ -81,7 +81,7 @@ impl Decoder {
         stream::try_unfold((self, messages), |(mut decoder, mut messages)| async move {
             loop {
                 (decoder.decompressed, decoder.expanded) = (None, None);
-                let Some(data) = messages.message().await.map_err(|status| broken(&status))? else {
+                let Some(data) = messages.message().await.map_err(|status| transport_error(&status))? else {
                     return Ok(None);
                 };
                 if let Some(message) = decoder.next(data).await? {
@@ -146,7 +146,7 @@ impl Decoder {
                 };
                 let batch = self
                     .stream
-                    .work(Activity::Decode, || guarded("batch", read))?;
+                    .work(Activity::Decode, || catch_panics("batch", read))?;
                 self.stream.decoded(batch.num_rows());
                 self.row_count += u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
                 let expansion = expansion(&batch);
@@ -176,7 +176,7 @@ impl Decoder {
                         |error| undecodable_column(self.gate.column_of(batch.id()), &error),
                     )
                 };
-                let read = || guarded("dictionary", read);
+                let read = || catch_panics("dictionary", read);
                 self.stream.work(Activity::Decode, read).map(|()| None)
             }
             MessageHeader::Schema => Err(Error::invalid_command(
@@ -188,13 +188,13 @@ impl Decoder {
 }
 
 /// As often as this, the memory of a message covers what its rows become.
-const COVERED: u64 = 2;
+const COVERED_EXPANSION: u64 = 2;
 
 impl Decoder {
     /// Takes the memory in which a batch of so many bytes is encoded, where its message did not bring it.
     async fn expand(&self, memory: u64, byte_count: u64) -> Result<Option<Share>> {
         let most = self.limits.max_decoded_bytes;
-        let more = memory.saturating_sub(byte_count.saturating_mul(COVERED));
+        let more = memory.saturating_sub(byte_count.saturating_mul(COVERED_EXPANSION));
         if more > most {
             return Err(Error::invalid_command(format!(
                 "nested columns and dictionaries make a batch of {byte_count} bytes {more} bytes larger when it \
@@ -236,7 +236,7 @@ fn read_schema(header: &[u8], limits: Limits) -> Result<(Gate, Schema)> {
     let gate = Gate::new(schema, limits)?;
     Ok((
         gate,
-        guarded("schema", || {
+        catch_panics("schema", || {
             try_fb_to_schema(schema).map_err(|error| undecodable("schema", &error))
         })?,
     ))
@@ -253,7 +253,7 @@ pub(super) fn panics() -> u64 {
 
 /// The gate leaves nothing that arrow's reader is known to panic on. What is not known must end the
 /// stream and not the server, and be heard of.
-fn guarded<T>(what: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
+fn catch_panics<T>(what: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(read)) {
         Ok(read) => read,
         Err(_) => {
@@ -272,7 +272,7 @@ fn guarded<T>(what: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 /// The transport's own word on why no more comes.
-pub(super) fn broken(status: &Status) -> Error {
+pub(super) fn transport_error(status: &Status) -> Error {
     if status.code() == Code::DeadlineExceeded {
         return Error::timeout(format!(
             "{}; nothing of this stream is kept; see --idle-timeout",

@@ -18,9 +18,9 @@ const KEY_BYTES: u64 = 8;
 /// As long as a number or a time gets, as text.
 const SCALAR_BYTES: u64 = 40;
 /// Fewer bytes that a dictionary names are not counted.
-const MANY_BYTES: u64 = 64 << 20;
+const MIN_NAMED_BYTES: u64 = 64 << 20;
 /// Keys that are looked at together: each is made eight bytes for it.
-const AT_ONCE: usize = 64 * 1024;
+const KEYS_PER_STEP: usize = 64 * 1024;
 
 /// What encoding a batch takes for what is not in the batch as often as it is written.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,7 +54,7 @@ fn of_column(column: &ArrayRef) -> Expansion {
                 .saturating_add(longest);
             let is_plain = is_text(values.data_type()) && !values.is_empty();
             let named = match lengths(values) {
-                Some(length) if is_plain && rows.saturating_mul(longest) > MANY_BYTES => {
+                Some(length) if is_plain && rows.saturating_mul(longest) > MIN_NAMED_BYTES => {
                     named(column, length)
                 }
                 _ => 0,
@@ -121,9 +121,9 @@ fn written(array: &ArrayRef) -> u64 {
 
 /// The sum of the values that the keys of a dictionary name.
 fn named(array: &ArrayRef, length: impl Fn(usize) -> u64) -> u64 {
-    let starts = (0..array.len()).step_by(AT_ONCE);
+    let starts = (0..array.len()).step_by(KEYS_PER_STEP);
     starts.fold(0, |sum: u64, start| {
-        let some = array.slice(start, AT_ONCE.min(array.len() - start));
+        let some = array.slice(start, KEYS_PER_STEP.min(array.len() - start));
         let keys = some.as_any_dictionary_opt();
         let keys = keys.map_or_else(Vec::new, |some| some.normalized_keys());
         keys.into_iter()

@@ -38,12 +38,12 @@ pub(super) struct Fetched {
     url: String,
     agent: Agent,
     refresh: Duration,
-    held: Mutex<Held>,
+    cache: Mutex<KeyCache>,
     fetching: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
-struct Held {
+struct KeyCache {
     keys: Arc<KeySet>,
     fetched: Option<Instant>,
     tried: Option<Instant>,
@@ -71,7 +71,7 @@ impl Keys {
             url: config.keys_url.clone().unwrap_or_default(),
             agent: agent(config)?,
             refresh: config.keys_refresh.max(MIN_REFRESH),
-            held: Mutex::default(),
+            cache: Mutex::default(),
             fetching: tokio::sync::Mutex::default(),
         })))
     }
@@ -81,9 +81,9 @@ impl Keys {
         match self {
             Self::Fixed(keys) => Arc::clone(keys),
             Self::Fetched(fetched) => {
-                let held = fetched.held();
-                match held.fetched {
-                    Some(fetched) if fetched.elapsed() < MAX_AGE => Arc::clone(&held.keys),
+                let cache = fetched.cache();
+                match cache.fetched {
+                    Some(fetched) if fetched.elapsed() < MAX_AGE => Arc::clone(&cache.keys),
                     _ => Arc::default(),
                 }
             }
@@ -91,10 +91,10 @@ impl Keys {
     }
 
     /// Looks for a key that is not among them, unless that was done a moment ago; whether it was now.
-    pub(super) async fn look_again(&self) -> bool {
+    pub(super) async fn refetch(&self) -> bool {
         match self {
             Self::Fixed(_) => false,
-            Self::Fetched(fetched) => fetched.fetch_unless_just_done().await,
+            Self::Fetched(fetched) => fetched.fetch_unless_recent().await,
         }
     }
 
@@ -103,7 +103,7 @@ impl Keys {
         match self {
             Self::Fixed(_) => std::future::pending().await,
             Self::Fetched(fetched) => loop {
-                fetched.fetch_unless_just_done().await;
+                fetched.fetch_unless_recent().await;
                 tokio::time::sleep(fetched.refresh).await;
             },
         }
@@ -111,14 +111,14 @@ impl Keys {
 }
 
 impl Fetched {
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cache(&self) -> MutexGuard<'_, KeyCache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn fetch_unless_just_done(&self) -> bool {
+    async fn fetch_unless_recent(&self) -> bool {
         let asked = Instant::now();
         let _alone = self.fetching.lock().await;
-        let tried = self.held().tried;
+        let tried = self.cache().tried;
         let pause = self.refresh / PAUSES_PER_REFRESH;
         if tried.is_some_and(|tried| tried.elapsed() < pause) {
             // Who waited for somebody else's answer has it now.
@@ -127,12 +127,12 @@ impl Fetched {
         let (agent, url) = (self.agent.clone(), self.url.clone());
         let answer = tokio::task::spawn_blocking(move || fetch(&agent, &url)).await;
         let answer = answer.unwrap_or_else(|_| Err(Error::internal("the fetch was cancelled")));
-        let mut held = self.held();
-        held.tried = Some(Instant::now());
+        let mut cache = self.cache();
+        cache.tried = Some(Instant::now());
         match answer {
             Ok(keys) => {
-                held.keys = Arc::new(keys);
-                held.fetched = held.tried;
+                cache.keys = Arc::new(keys);
+                cache.fetched = cache.tried;
                 tracing::debug!(
                     url = self.url,
                     "the keys of the identity provider are fetched"

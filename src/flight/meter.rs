@@ -102,7 +102,7 @@ struct Delivery {
 /// The messages of a DoPut.
 pub(super) struct Messages {
     inbox: Inbox,
-    tickets: Streaming<FlightData>,
+    placeholders: Streaming<FlightData>,
     share: Option<Share>,
 }
 
@@ -112,7 +112,7 @@ impl Messages {
         let inbox = request.extensions().get::<Inbox>().cloned();
         Self {
             inbox: inbox.unwrap_or_default(),
-            tickets: request.into_inner(),
+            placeholders: request.into_inner(),
             share: None,
         }
     }
@@ -126,14 +126,14 @@ impl Messages {
     pub(super) async fn message(&mut self) -> Result<Option<FlightData>, Status> {
         self.share = None;
         let stream = self.stream();
-        let Some(ticket) = stream
-            .wait(Activity::Receive, self.tickets.message())
+        let Some(placeholder) = stream
+            .wait(Activity::Receive, self.placeholders.message())
             .await?
         else {
             return Ok(None);
         };
         let Some(Delivery { message, share }) = self.inbox.delivery().take() else {
-            return Ok(Some(ticket));
+            return Ok(Some(placeholder));
         };
         self.share = share;
         let message = FlightData::decode(message);
@@ -202,7 +202,7 @@ impl MeteredBody {
                     let quota = self.quota.clone();
                     Box::pin(async move {
                         if let Some(quota) = quota {
-                            quota.pace(byte_count).await;
+                            quota.wait_for_rate(byte_count).await;
                         }
                         budget.message(byte_count).await
                     })
@@ -226,7 +226,7 @@ impl MeteredBody {
     }
 
     /// Tells the stream's clock whether it is memory or the sender that is waited for.
-    fn waits_for_memory(&mut self, waits: bool) {
+    fn set_waiting_for_memory(&mut self, waits: bool) {
         if let Some(inbox) = &self.inbox
             && waits != self.is_short_of_memory
         {
@@ -265,7 +265,7 @@ impl http_body::Body for MeteredBody {
         loop {
             if let Some(waiting) = &mut this.waiting {
                 let share = waiting.as_mut().poll(cx);
-                this.waits_for_memory(share.is_pending());
+                this.set_waiting_for_memory(share.is_pending());
                 this.share = ready!(share);
                 this.waiting = None;
                 if let Some(inbox) = this.inbox.clone() {

@@ -7,7 +7,7 @@ mod client;
 mod columns;
 mod command;
 mod decode;
-mod door;
+mod connections;
 mod envelope;
 mod expansion;
 #[cfg(any(test, fuzzing))]

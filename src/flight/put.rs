@@ -11,10 +11,10 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::oneshot;
 use tonic::Status;
 
-use super::action::in_words_of;
-use super::audit::Deed;
-use super::command::{Answering, PutCommand, put_command};
-use super::decode::{Decoder, broken};
+use super::action::with_callers_ids;
+use super::audit::AuditRecord;
+use super::command::{ResponseOptions, PutCommand, put_command};
+use super::decode::{Decoder, transport_error};
 use super::envelope::{self, WireForm};
 use super::gate::{Limits, MAX_HEADER_BYTES};
 use super::meter::Messages;
@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Stream;
 use crate::proto::v1;
 use crate::write::{
-    AppendBy, AttemptId, Budget, EndOfStream, Incoming, Mode, Receipt, Targets, TellReady,
+    AppendBy, AttemptId, Budget, EndOfStream, Incoming, Mode, Receipt, Targets, ReadySignal,
     WriteSpec, Writer,
 };
 
@@ -37,7 +37,7 @@ pub(super) async fn put(
     ready: oneshot::Sender<PutResult>,
 ) -> Result<PutResult> {
     let stream = messages.stream();
-    let first = messages.message().await.map_err(|status| broken(&status))?;
+    let first = messages.message().await.map_err(|status| transport_error(&status))?;
     let mut first = first
         .ok_or_else(|| Error::invalid_command("the stream is empty: no descriptor, no schema"))?;
     let descriptor = first.flight_descriptor.take();
@@ -45,35 +45,35 @@ pub(super) async fn put(
     let (target, command) = put_command(descriptor)?;
     let (target, writer) = targets.find(&target)?;
     stream.set_target(target);
-    let mut deed = Deed::new(writer.caller(), "write");
+    let mut record = AuditRecord::new(writer.caller(), "write");
     match &command {
-        PutCommand::Table(table) => deed = deed.into_table(table, WriteMode::Append),
+        PutCommand::Table(table) => record = record.into_table(table, WriteMode::Append),
         PutCommand::Write(spec, _) => {
-            deed = deed.into_table(&spec.table, spec.mode.write_mode());
+            record = record.into_table(&spec.table, spec.mode.write_mode());
         }
-        PutCommand::Attempt(id, _) => deed = deed.of_attempt(id),
+        PutCommand::Attempt(id, _) => record = record.of_attempt(id),
     }
     let receipt = async {
         let decoder = Decoder::begin(&first, limits, budget, Arc::clone(&stream))?;
         check_first(&first, described)?;
-        land(&writer, command, decoder, messages, &stream, ready).await
+        receive(&writer, command, decoder, messages, &stream, ready).await
     };
     let receipt = receipt.await;
     match &receipt {
-        Ok((_, receipt)) => deed.done(
+        Ok((_, receipt)) => record.succeeded(
             if receipt.skipped { "skipped" } else { "done" },
             &receipt.table,
             receipt.row_count,
             receipt.byte_count,
         ),
-        Err(error) => deed.failed(error),
+        Err(error) => record.failed(error),
     }
     let ((attempt, form), receipt) = receipt?;
     answer(attempt, receipt, form)
 }
 
 /// Lands the stream; tells for which attempt, in which form to answer, and what was received.
-async fn land(
+async fn receive(
     writer: &Writer,
     command: PutCommand,
     decoder: Decoder,
@@ -103,22 +103,22 @@ async fn land(
                 messages,
                 end: EndOfStream::IsEnough,
                 stream,
-                tell_ready: None,
+                signal_ready: None,
             };
             let receipt = writer.write_stream(&spec, &schema, incoming).await?;
             Ok(((None, WireForm::Json), receipt))
         }
-        PutCommand::Write(spec, answering) => {
+        PutCommand::Write(spec, options) => {
             let incoming = Incoming {
                 messages,
                 end: EndOfStream::NeedsEndRecord,
                 stream,
-                tell_ready: tell_ready(answering, ready)?,
+                signal_ready: signal_ready(options, ready)?,
             };
             let receipt = writer.write_stream(&spec, &schema, incoming).await?;
-            Ok(((None, answering.form), receipt))
+            Ok(((None, options.form), receipt))
         }
-        PutCommand::Attempt(id, answering) => {
+        PutCommand::Attempt(id, options) => {
             let caller = writer.caller();
             let ledger_id = AttemptId {
                 write_id: caller.ledger_id(&id.write_id),
@@ -128,24 +128,24 @@ async fn land(
                 messages,
                 end: EndOfStream::NeedsEndRecord,
                 stream,
-                tell_ready: tell_ready(answering, ready)?,
+                signal_ready: signal_ready(options, ready)?,
             };
             let receipt = writer.write_attempt(&ledger_id, &schema, incoming).await;
-            let receipt = receipt.map_err(|error| in_words_of(caller, error))?;
-            Ok(((Some(id), answering.form), receipt))
+            let receipt = receipt.map_err(|error| with_callers_ids(caller, error))?;
+            Ok(((Some(id), options.form), receipt))
         }
     }
 }
 
 /// What sends a `Ready` when PostgreSQL takes rows; none for a client that does not wait for it.
-fn tell_ready(
-    answering: Answering,
+fn signal_ready(
+    options: ResponseOptions,
     ready: oneshot::Sender<PutResult>,
-) -> Result<Option<TellReady>> {
-    if !answering.announce_ready {
+) -> Result<Option<ReadySignal>> {
+    if !options.announce_ready {
         return Ok(None);
     }
-    let app_metadata = envelope::encode(&v1::Ready {}, answering.form)?;
+    let app_metadata = envelope::encode(&v1::Ready {}, options.form)?;
     Ok(Some(Box::new(move || {
         // A client that has left needs no answer.
         drop(ready.send(PutResult { app_metadata }));
@@ -153,17 +153,17 @@ fn tell_ready(
 }
 
 /// What a DoPut answers: what is sent through `ready`, if anything is, then how it ended. Dropping the answers
-/// drops the stream that is landing.
-pub(super) fn answers(
+/// drops the stream that is receiving.
+pub(super) fn responses(
     ready: oneshot::Receiver<PutResult>,
-    landing: BoxFuture<'static, Result<PutResult, Status>>,
+    receiving: BoxFuture<'static, Result<PutResult, Status>>,
 ) -> BoxStream<'static, Result<PutResult, Status>> {
     let first = async move {
-        let (mut ready, mut landing) = (ready, landing);
+        let (mut ready, mut receiving) = (ready, receiving);
         tokio::select! {
             biased;
-            Ok(told) = &mut ready => (Ok(told), Some(landing)),
-            outcome = &mut landing => match ready.try_recv() {
+            Ok(told) = &mut ready => (Ok(told), Some(receiving)),
+            outcome = &mut receiving => match ready.try_recv() {
                 // Both came at once.
                 Ok(told) => (Ok(told), Some(future::ready(outcome).boxed())),
                 Err(_) => (outcome, None),

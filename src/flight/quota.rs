@@ -24,7 +24,7 @@ pub(super) struct Quota {
     limits: Limits,
     streams: Arc<Semaphore>,
     /// When all bytes that were taken are paid for.
-    even: Mutex<Instant>,
+    paid_until: Mutex<Instant>,
 }
 
 impl Quotas {
@@ -51,7 +51,7 @@ impl Quota {
             name: name.to_owned(),
             limits,
             streams: Arc::new(Semaphore::new(streams.unwrap_or(Semaphore::MAX_PERMITS))),
-            even: Mutex::new(Instant::now()),
+            paid_until: Mutex::new(Instant::now()),
         }
     }
 
@@ -59,35 +59,35 @@ impl Quota {
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when none ended in time.
-    pub(super) async fn stream(&self, patience: Duration) -> Result<OwnedSemaphorePermit> {
+    pub(super) async fn acquire_stream(&self, timeout: Duration) -> Result<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.streams).acquire_owned();
-        match tokio::time::timeout(patience, permit).await {
+        match tokio::time::timeout(timeout, permit).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(Error::unavailable(format!(
                 "principal {} has as many streams as it may have, and none ended within {}; try again later",
                 self.name,
-                humantime::format_duration(patience)
+                humantime::format_duration(timeout)
             ))),
         }
     }
 
     /// Waits until so many more bytes may come.
-    pub(super) async fn pace(&self, byte_count: u64) {
+    pub(super) async fn wait_for_rate(&self, byte_count: u64) {
         let Some(rate) = self.limits.max_bytes_per_second else {
             return;
         };
-        let until = self.book(byte_count, rate, Instant::now());
+        let until = self.reserve(byte_count, rate, Instant::now());
         sleep_until(until).await;
     }
 
     /// Notes the bytes, and tells when they may come.
-    fn book(&self, byte_count: u64, rate: u64, now: Instant) -> Instant {
+    fn reserve(&self, byte_count: u64, rate: u64, now: Instant) -> Instant {
         let nanoseconds = u128::from(byte_count) * 1_000_000_000 / u128::from(rate.max(1));
         let cost = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
-        let mut even = self.even.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = (*even).max(now.checked_sub(BURST).unwrap_or(now));
-        *even = from.checked_add(cost).unwrap_or(from);
-        *even
+        let mut paid_until = self.paid_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = (*paid_until).max(now.checked_sub(BURST).unwrap_or(now));
+        *paid_until = from.checked_add(cost).unwrap_or(from);
+        *paid_until
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
         let due = |byte_count, seconds: u64| {
             let now = start + Duration::from_secs(seconds);
             quota
-                .book(byte_count, 100, now)
+                .reserve(byte_count, 100, now)
                 .saturating_duration_since(now)
                 .as_secs()
         };
@@ -134,10 +134,10 @@ mod tests {
             ..Limits::default()
         };
         let quota = Quota::new("etl", limits);
-        let patience = Duration::from_millis(1);
-        let first = quota.stream(patience).await.unwrap();
-        assert!(quota.stream(patience).await.is_err());
+        let timeout = Duration::from_millis(1);
+        let first = quota.acquire_stream(timeout).await.unwrap();
+        assert!(quota.acquire_stream(timeout).await.is_err());
         drop(first);
-        assert!(quota.stream(patience).await.is_ok());
+        assert!(quota.acquire_stream(timeout).await.is_ok());
     }
 }

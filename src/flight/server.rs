@@ -11,9 +11,9 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use super::auth::{Guarded, Identity};
-use super::door::Door;
+use super::connections::ConnectionLimit;
 use super::meter::{Meter, Metered};
-use super::service::{Life, Service};
+use super::service::{Lifecycle, Service};
 use super::tls::{Tls, TlsFiles};
 use crate::error::{Error, Result};
 use crate::metrics;
@@ -110,7 +110,7 @@ impl Server {
             max_message_bytes,
             budget,
             call_limits: limits.clone(),
-            life: Arc::new(Life::default()),
+            lifecycle: Arc::new(Lifecycle::default()),
         };
         Ok(Self {
             limits,
@@ -175,13 +175,13 @@ impl Server {
         // What senders may have under way that nobody has taken is back-pressure, and memory of ours. A
         // connection has room for two streams, so that one stalled COPY does not stop its other calls.
         let window = u32::try_from(self.service.budget.window_bytes()).unwrap_or(u32::MAX);
-        let door = Door::new(self.limits.clone());
+        let limit = ConnectionLimit::new(self.limits.clone());
         let incoming = TcpIncoming::from(self.listener)
             .with_nodelay(Some(true))
             .with_keepalive(Some(TCP_KEEPALIVE));
 
-        let life = Arc::clone(&self.service.life);
-        let drained = drain(signal, health, Arc::clone(&life), self.limits);
+        let lifecycle = Arc::clone(&self.service.lifecycle);
+        let drained = drain(signal, health, Arc::clone(&lifecycle), self.limits);
         let served = tonic::transport::Server::builder()
             .initial_stream_window_size(window)
             .initial_connection_window_size(window.saturating_mul(2))
@@ -197,13 +197,13 @@ impl Server {
             .add_service(flight)
             .add_service(health_service)
             .add_service(reflection)
-            .serve_with_incoming_shutdown(door.admit(incoming, self.tls.clone()), drained);
+            .serve_with_incoming_shutdown(limit.connections(incoming, self.tls.clone()), drained);
         tokio::select! {
             served = served => served.map_err(|error| Error::internal("the listener failed").with_source(error)),
             () = follow(self.tls) => Ok(()),
             () = identity.follow() => Ok(()),
             // A client that keeps its connection open must not keep the process.
-            () = async { life.stopping.cancelled().await; tokio::time::sleep(GOODBYE).await } => Ok(()),
+            () = async { lifecycle.stopping.cancelled().await; tokio::time::sleep(GOODBYE).await } => Ok(()),
         }
     }
 }
@@ -220,24 +220,24 @@ async fn follow(tls: Option<Tls>) {
 async fn drain(
     signal: impl Future<Output = ()>,
     health: HealthReporter,
-    life: Arc<Life>,
+    lifecycle: Arc<Lifecycle>,
     limits: watch::Sender<CallLimits>,
 ) {
     signal.await;
     let timeout = limits.borrow().drain_timeout;
-    tracing::info!(timeout = %humantime::format_duration(timeout), running = life.calls.len(), "draining");
+    tracing::info!(timeout = %humantime::format_duration(timeout), running = lifecycle.calls.len(), "draining");
     metrics::set_draining();
     set_health(&health, false).await;
-    life.draining.cancel();
-    life.calls.close();
-    match tokio::time::timeout(timeout, life.calls.wait()).await {
+    lifecycle.draining.cancel();
+    lifecycle.calls.close();
+    match tokio::time::timeout(timeout, lifecycle.calls.wait()).await {
         Ok(()) => tracing::info!("drained: every running stream has ended"),
         Err(_) => tracing::warn!(
-            ended = life.calls.len(),
+            ended = lifecycle.calls.len(),
             "drain timeout: the streams still running are ended"
         ),
     }
-    life.stopping.cancel();
+    lifecycle.stopping.cancel();
 }
 
 async fn set_health(health: &HealthReporter, serving: bool) {

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, field};
 
-use super::action::{self, ActionName, Told};
+use super::action::{self, ActionName, ServerInfo};
 use super::auth::SessionToken;
 use super::gate::Limits;
 use super::meter::Messages;
@@ -36,7 +36,7 @@ pub(super) struct Service {
     pub(super) max_message_bytes: u64,
     pub(super) budget: Budget,
     pub(super) call_limits: watch::Sender<CallLimits>,
-    pub(super) life: Arc<Life>,
+    pub(super) lifecycle: Arc<Lifecycle>,
 }
 
 impl Service {
@@ -47,9 +47,9 @@ impl Service {
     }
 
     /// What every client is told.
-    fn told(&self) -> Told {
+    fn info(&self) -> ServerInfo {
         let interval = self.call_limits.borrow().heartbeat_interval;
-        Told {
+        ServerInfo {
             max_message_bytes: self.max_message_bytes,
             heartbeat_seconds: u32::try_from(interval.as_secs()).unwrap_or(u32::MAX),
         }
@@ -69,7 +69,7 @@ impl Service {
 
 /// How the server's end reaches its calls.
 #[derive(Default)]
-pub(super) struct Life {
+pub(super) struct Lifecycle {
     /// Set once the server drains: new writes are refused.
     pub(super) draining: CancellationToken,
     /// Set when the grace is over: running streams end.
@@ -78,8 +78,8 @@ pub(super) struct Life {
     pub(super) calls: TaskTracker,
 }
 
-impl Life {
-    fn refuse_when_draining(&self) -> Result<()> {
+impl Lifecycle {
+    fn reject_when_draining(&self) -> Result<()> {
         match self.draining.is_cancelled() {
             true => Err(Error::unavailable(
                 "this server is shutting down; try again, here or at another replica",
@@ -89,7 +89,7 @@ impl Life {
     }
 }
 
-type Answer<T> = Result<Response<BoxStream<'static, Result<T, Status>>>, Status>;
+type StreamResponse<T> = Result<Response<BoxStream<'static, Result<T, Status>>>, Status>;
 
 #[tonic::async_trait]
 impl FlightService for Service {
@@ -101,9 +101,9 @@ impl FlightService for Service {
     type ListActionsStream = BoxStream<'static, Result<ActionType, Status>>;
     type DoExchangeStream = BoxStream<'static, Result<FlightData, Status>>;
 
-    async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Answer<PutResult> {
-        self.life
-            .refuse_when_draining()
+    async fn do_put(&self, request: Request<Streaming<FlightData>>) -> StreamResponse<PutResult> {
+        self.lifecycle
+            .reject_when_draining()
             .map_err(|error| log_to_status(&error, "DoPut"))?;
         let service = self.clone();
         let targets = self.targets(&request);
@@ -113,11 +113,11 @@ impl FlightService for Service {
         let stream = messages.stream();
         let span = stream.span().clone();
         telemetry::join(&span, &traceparent);
-        let (tell_ready, ready) = oneshot::channel();
+        let (signal_ready, ready) = oneshot::channel();
         // Inside the answers, so that a client who leaves drops the stream and with it the COPY.
-        let landing = async move {
-            let _running = service.life.calls.token();
-            let on_board = stream.run();
+        let receiving = async move {
+            let _running = service.lifecycle.calls.token();
+            let active = stream.register();
             let (limits, budget) = (service.limits(), service.budget.clone());
             let CallLimits {
                 stream_timeout,
@@ -127,13 +127,13 @@ impl FlightService for Service {
             let putting = async {
                 let _place = match quota {
                     Some(quota) => {
-                        let waiting = quota.stream(stream_wait);
+                        let waiting = quota.acquire_stream(stream_wait);
                         Some(stream.wait(Activity::Turn, waiting).await?)
                     }
                     None => None,
                 };
                 // Boxed, since the compiler follows futures within futures only so far.
-                let putting = put::put(&targets, limits, budget, messages, tell_ready);
+                let putting = put::put(&targets, limits, budget, messages, signal_ready);
                 putting.boxed().await
             };
             // Asked before the stream is dropped, and forgets what it did.
@@ -142,7 +142,7 @@ impl FlightService for Service {
                 stream.may_be_committed()
             };
             let stopping = async {
-                service.life.stopping.cancelled().await;
+                service.lifecycle.stopping.cancelled().await;
                 stream.may_be_committed()
             };
             let outcome = tokio::select! {
@@ -155,32 +155,32 @@ impl FlightService for Service {
                     "this server has shut down before the stream ended; nothing of it is kept; try again",
                 ))),
             };
-            on_board.end(match outcome {
-                Ok(_) => Outcome::Landed,
+            active.end(match outcome {
+                Ok(_) => Outcome::Succeeded,
                 Err(_) => Outcome::Failed,
             });
             outcome.map_err(|error| log_to_status(&error, "DoPut"))
         };
-        Ok(Response::new(put::answers(
+        Ok(Response::new(put::responses(
             ready,
-            landing.instrument(span).boxed(),
+            receiving.instrument(span).boxed(),
         )))
     }
 
-    async fn do_action(&self, request: Request<Action>) -> Answer<arrow_flight::Result> {
+    async fn do_action(&self, request: Request<Action>) -> StreamResponse<arrow_flight::Result> {
         let targets = self.targets(&request);
         let span = tracing::info_span!("action", action = field::Empty, trace_id = field::Empty);
         telemetry::join(&span, &traceparent(&request));
         let action = request.into_inner();
-        let _running = self.life.calls.token();
+        let _running = self.lifecycle.calls.token();
         let named = span.clone();
         let outcome = async {
             let name = ActionName::parse(&action.r#type)?;
             named.record("action", name.as_str());
             if name == ActionName::Begin {
-                self.life.refuse_when_draining()?;
+                self.lifecycle.reject_when_draining()?;
             }
-            action::act(&targets, name, action, self.told(), self.limits()).await
+            action::act(&targets, name, action, self.info(), self.limits()).await
         };
         let outcome = async {
             outcome
@@ -191,11 +191,11 @@ impl FlightService for Service {
         Ok(all(vec![arrow_flight::Result { body }]))
     }
 
-    async fn list_actions(&self, _request: Request<Empty>) -> Answer<ActionType> {
+    async fn list_actions(&self, _request: Request<Empty>) -> StreamResponse<ActionType> {
         Ok(all(action::list()))
     }
 
-    async fn list_flights(&self, request: Request<Criteria>) -> Answer<FlightInfo> {
+    async fn list_flights(&self, request: Request<Criteria>) -> StreamResponse<FlightInfo> {
         let outcome = match std::str::from_utf8(&request.get_ref().expression) {
             Ok(target) => info::flights(&self.targets(&request), target).await,
             Err(_) => Err(Error::invalid_command(
@@ -232,7 +232,7 @@ impl FlightService for Service {
     async fn handshake(
         &self,
         request: Request<Streaming<HandshakeRequest>>,
-    ) -> Answer<HandshakeResponse> {
+    ) -> StreamResponse<HandshakeResponse> {
         let Some(SessionToken(token)) = request.extensions().get::<SessionToken>() else {
             return Err(not_served("Handshake", "no login is needed"));
         };
@@ -255,14 +255,14 @@ impl FlightService for Service {
         Err(not_served("PollFlightInfo", "pgflight runs no queries"))
     }
 
-    async fn do_get(&self, _request: Request<Ticket>) -> Answer<FlightData> {
+    async fn do_get(&self, _request: Request<Ticket>) -> StreamResponse<FlightData> {
         Err(not_served(
             "DoGet",
             "pgflight writes; read with any PostgreSQL driver",
         ))
     }
 
-    async fn do_exchange(&self, _request: Request<Streaming<FlightData>>) -> Answer<FlightData> {
+    async fn do_exchange(&self, _request: Request<Streaming<FlightData>>) -> StreamResponse<FlightData> {
         Err(not_served("DoExchange", "send rows with DoPut"))
     }
 }

@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::pb;
 
 use crate::error::{Context, Error, ErrorKind};
-use crate::metrics::{self, Trouble};
+use crate::metrics::{self, RecentError};
 
 /// Longest message of a status, in bytes. gRPC C-core refuses header blocks beyond 8 to 16 KiB, and the message
 /// travels three times in them, twice in base64.
@@ -63,7 +63,7 @@ pub(super) fn log_to_status(error: &Error, call: &'static str) -> Status {
 /// What the status page shows of it.
 fn remember(error: &Error, call: &'static str) {
     let context = error.context().clone();
-    metrics::remember_trouble(Trouble {
+    metrics::remember_error(RecentError {
         at: SystemTime::now(),
         call,
         kind: error.kind().reason(),

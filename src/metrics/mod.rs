@@ -14,10 +14,10 @@ pub use history::{Minute, SAMPLE_INTERVAL, Sample, history, keep_history, last_m
 pub use reading::{Readings, TargetReadings, encode};
 pub use registry::{CONTENT_TYPE, Publishing, Reaping, Totals, is_draining};
 pub use registry::{
-    count_decode_panic, count_error, count_landed, count_published, count_reaped, observe_publish,
+    count_decode_panic, count_error, count_stored, count_published, count_reaped, observe_publish,
     observe_turn_wait, set_draining, totals,
 };
 pub use stream::{
-    Ended, Outcome, Running, Stream, StreamView, Trouble, active_count, active_streams,
-    ended_streams, remember_trouble, troubles,
+    FinishedStream, Outcome, ActiveStream, Stream, StreamView, RecentError, active_count, active_streams,
+    ended_streams, remember_error, recent_errors,
 };

@@ -223,7 +223,7 @@ impl Metrics {
         build_info
             .get_or_create(&[("version", env!("CARGO_PKG_VERSION"))])
             .set(1);
-        let outcomes = [Outcome::Landed, Outcome::Failed, Outcome::Left];
+        let outcomes = [Outcome::Succeeded, Outcome::Failed, Outcome::Disconnected];
         // Nobody writes to those that are not registered: such a stage has no rows or bytes of its own.
         let no_stage = Counter::default;
         Self {
@@ -270,11 +270,11 @@ impl Metrics {
     }
 
     pub(super) fn count_stream(&self, outcome: Outcome) {
-        let [landed, failed, left] = &self.streams;
+        let [succeeded, failed, disconnected] = &self.streams;
         match outcome {
-            Outcome::Landed => landed,
+            Outcome::Succeeded => succeeded,
             Outcome::Failed => failed,
-            Outcome::Left => left,
+            Outcome::Disconnected => disconnected,
         }
         .inc();
     }
@@ -364,7 +364,7 @@ pub fn observe_publish(way: &'static str, time: Duration) {
 }
 
 /// Counts what is stored for good: staged and recorded, or in its table.
-pub fn count_landed(row_count: u64, byte_count: u64) {
+pub fn count_stored(row_count: u64, byte_count: u64) {
     METRICS.rows.commit.inc_by(row_count);
     METRICS.bytes.commit.inc_by(byte_count);
 }
@@ -390,7 +390,7 @@ pub fn is_draining() -> bool {
 pub struct Totals {
     /// Rows made visible in their tables.
     pub published_row_count: u64,
-    /// Streams that landed: that were staged or committed.
+    /// Streams that succeeded: that were staged or committed.
     pub stream_count: u64,
     /// Their rows.
     pub row_count: u64,
@@ -408,10 +408,10 @@ pub struct Totals {
 pub fn totals() -> Totals {
     drop(super::stream::active_streams(usize::MAX));
     let metrics = &*METRICS;
-    let [landed, _, _] = &metrics.streams;
+    let [succeeded, _, _] = &metrics.streams;
     Totals {
         published_row_count: metrics.published_rows.get(),
-        stream_count: landed.get(),
+        stream_count: succeeded.get(),
         row_count: metrics.rows.commit.get(),
         byte_count: metrics.bytes.commit.get(),
         sent_row_count: metrics.rows.send.get(),

@@ -16,7 +16,7 @@ const REMEMBERED: usize = 50;
 
 /// One stream of rows: its clock, its counts, its spans.
 ///
-/// It does one [`Activity`] at a time. Made when a DoPut comes, ended by [`Running`].
+/// It does one [`Activity`] at a time. Made when a DoPut comes, ended by [`ActiveStream`].
 pub struct Stream {
     clock: Mutex<Clock>,
     about: Mutex<About>,
@@ -76,16 +76,16 @@ pub struct StreamView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Its rows are staged or committed.
-    Landed,
+    Succeeded,
     /// It was told an error.
     Failed,
     /// Its client left before it was told anything.
-    Left,
+    Disconnected,
 }
 
 /// A stream that has ended.
 #[derive(Debug, Clone)]
-pub struct Ended {
+pub struct FinishedStream {
     /// As it was in the end.
     pub stream: StreamView,
     /// How it ended.
@@ -97,7 +97,7 @@ pub struct Ended {
 /// An error that a caller was told: kinds, names and numbers, not its text, since that may repeat what a
 /// trigger of somebody else's says.
 #[derive(Debug, Clone)]
-pub struct Trouble {
+pub struct RecentError {
     /// When.
     pub at: SystemTime,
     /// The call: `DoPut`.
@@ -117,17 +117,17 @@ pub struct Trouble {
 }
 
 #[derive(Default)]
-struct Board {
+struct StreamRegistry {
     next: u64,
     active: BTreeMap<u64, Arc<Stream>>,
-    ended: VecDeque<Ended>,
-    troubles: VecDeque<Trouble>,
+    ended: VecDeque<FinishedStream>,
+    recent_errors: VecDeque<RecentError>,
 }
 
-static BOARD: LazyLock<Mutex<Board>> = LazyLock::new(Mutex::default);
+static STREAMS: LazyLock<Mutex<StreamRegistry>> = LazyLock::new(Mutex::default);
 
-fn board() -> MutexGuard<'static, Board> {
-    BOARD.lock().unwrap_or_else(PoisonError::into_inner)
+fn registry() -> MutexGuard<'static, StreamRegistry> {
+    STREAMS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Default for Stream {
@@ -155,17 +155,17 @@ impl Stream {
         Arc::default()
     }
 
-    /// Puts it on the board until the value is dropped.
-    pub fn run(self: &Arc<Self>) -> Running {
-        let mut board = board();
-        let number = board.next;
-        board.next += 1;
-        board.active.insert(number, Arc::clone(self));
+    /// Puts it on the registry until the value is dropped.
+    pub fn register(self: &Arc<Self>) -> ActiveStream {
+        let mut registry = registry();
+        let number = registry.next;
+        registry.next += 1;
+        registry.active.insert(number, Arc::clone(self));
         METRICS.streams_active.inc();
-        Running {
+        ActiveStream {
             stream: Arc::clone(self),
             number,
-            outcome: Outcome::Left,
+            outcome: Outcome::Disconnected,
         }
     }
 
@@ -228,19 +228,19 @@ impl Stream {
 
     /// Does something that takes no waiting, then what was done before.
     pub fn work<T>(&self, activity: Activity, work: impl FnOnce() -> T) -> T {
-        let _spell = self.spell(activity);
+        let _guard = self.begin(activity);
         self.stage_span(activity).in_scope(work)
     }
 
     /// Waits for something, then does what was done before.
     pub async fn wait<F: Future>(&self, activity: Activity, future: F) -> F::Output {
-        let _spell = self.spell(activity);
+        let _guard = self.begin(activity);
         let span = self.stage_span(activity).clone();
         future.instrument(span).await
     }
 
-    fn spell(&self, activity: Activity) -> Spell<'_> {
-        Spell {
+    fn begin(&self, activity: Activity) -> ActivityGuard<'_> {
+        ActivityGuard {
             stream: self,
             before: self.enter(activity),
         }
@@ -341,44 +341,44 @@ impl Clock {
 }
 
 /// Something a stream does for a while.
-struct Spell<'a> {
+struct ActivityGuard<'a> {
     stream: &'a Stream,
     before: Activity,
 }
 
-impl Drop for Spell<'_> {
+impl Drop for ActivityGuard<'_> {
     fn drop(&mut self) {
         self.stream.enter(self.before);
     }
 }
 
-/// A stream on the board. Dropped, it is taken off; unless [`Running::end`] was called, its client left.
-pub struct Running {
+/// A stream on the registry. Dropped, it is taken off; unless [`ActiveStream::end`] was called, its client left.
+pub struct ActiveStream {
     stream: Arc<Stream>,
     number: u64,
     outcome: Outcome,
 }
 
-impl Running {
+impl ActiveStream {
     /// Says how it ended.
     pub fn end(mut self, outcome: Outcome) {
         self.outcome = outcome;
     }
 }
 
-impl Drop for Running {
+impl Drop for ActiveStream {
     fn drop(&mut self) {
         let stream = self.stream.view();
         METRICS.streams_active.dec();
         METRICS.count_stream(self.outcome);
-        let mut board = board();
-        board.active.remove(&self.number);
-        let ended = Ended {
+        let mut registry = registry();
+        registry.active.remove(&self.number);
+        let ended = FinishedStream {
             stream,
             outcome: self.outcome,
             at: SystemTime::now(),
         };
-        remember(&mut board.ended, ended);
+        remember(&mut registry.ended, ended);
     }
 }
 
@@ -391,38 +391,38 @@ fn remember<T>(list: &mut VecDeque<T>, item: T) {
 
 /// How many streams run.
 pub fn active_count() -> usize {
-    board().active.len()
+    registry().active.len()
 }
 
 /// The streams that run, oldest first, at most so many. Their times are accounted for up to now.
 pub fn active_streams(limit: usize) -> Vec<StreamView> {
-    // Nobody may wait for a stream's clock while holding the board.
-    let streams: Vec<Arc<Stream>> = board().active.values().take(limit).cloned().collect();
+    // Nobody may wait for a stream's clock while holding the registry.
+    let streams: Vec<Arc<Stream>> = registry().active.values().take(limit).cloned().collect();
     streams.iter().map(|stream| stream.view()).collect()
 }
 
 /// Streams that have ended, the last one first.
-pub fn ended_streams() -> Vec<Ended> {
-    board().ended.iter().cloned().collect()
+pub fn ended_streams() -> Vec<FinishedStream> {
+    registry().ended.iter().cloned().collect()
 }
 
 /// Keeps an error for those who look later.
-pub fn remember_trouble(trouble: Trouble) {
-    remember(&mut board().troubles, trouble);
+pub fn remember_error(error: RecentError) {
+    remember(&mut registry().recent_errors, error);
 }
 
 /// Errors that callers were told, the last one first.
-pub fn troubles() -> Vec<Trouble> {
-    board().troubles.iter().cloned().collect()
+pub fn recent_errors() -> Vec<RecentError> {
+    registry().recent_errors.iter().cloned().collect()
 }
 
 impl Outcome {
     /// The value of the label `outcome`.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Landed => "landed",
+            Self::Succeeded => "succeeded",
             Self::Failed => "failed",
-            Self::Left => "left",
+            Self::Disconnected => "disconnected",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The port for those who look: metrics, probes and the status page, read-only, over plain HTTP.
 
-mod answers;
+mod routes;
 mod chart;
 mod ledger;
 mod page;

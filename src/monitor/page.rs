@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::chart::{bar, curve};
-use super::status::{EndedStream, Prepared, Status, Stream, Target, Trouble, Write as LedgerWrite};
+use super::status::{EndedStream, Prepared, Status, Stream, Target, RecentError, Write as LedgerWrite};
 use super::text::{Escaped, count, duration, percent, rate, size};
 
 /// Characters that always fit into a column of names, on a narrow screen as well.
@@ -211,7 +211,7 @@ fn ended(status: &Status) -> String {
 fn ended_stream(ended: &EndedStream) -> Vec<String> {
     let mut cells = common(&ended.stream);
     let kind = match ended.outcome {
-        "landed" => "good",
+        "succeeded" => "good",
         _ => "bad",
     };
     cells.push(format!(
@@ -311,7 +311,7 @@ fn prepared_transaction(prepared: &Prepared) -> Vec<String> {
 }
 
 fn errors(status: &Status) -> String {
-    let rows = status.errors.iter().map(trouble).collect();
+    let rows = status.errors.iter().map(error).collect();
     let table = table(
         "errors",
         &[
@@ -334,19 +334,19 @@ fn errors(status: &Status) -> String {
     format!("<section><h2>Errors that callers were told</h2>{table}{more}</section>")
 }
 
-fn trouble(trouble: &Trouble) -> Vec<String> {
+fn error(error: &RecentError) -> Vec<String> {
     vec![
-        format!("<time>{}</time>", Escaped(&trouble.at)),
-        pill("bad", trouble.kind),
-        code(&trouble.sqlstate),
-        trouble.call.to_owned(),
-        code(&trouble.write_id),
-        trouble
+        format!("<time>{}</time>", Escaped(&error.at)),
+        pill("bad", error.kind),
+        code(&error.sqlstate),
+        error.call.to_owned(),
+        code(&error.write_id),
+        error
             .partition_id
             .map(|id| id.to_string())
             .unwrap_or_default(),
-        code(&trouble.table),
-        code(&trouble.column),
+        code(&error.table),
+        code(&error.column),
     ]
 }
 

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::answers::Answers;
+use super::routes::Routes;
 use super::status::Status;
 use crate::error::{Error, Result};
 use crate::metrics;
@@ -29,7 +29,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long nothing is accepted after that failed.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// A listener that answers nobody yet.
+/// A listener that routes nobody yet.
 pub struct Monitor {
     listener: TcpListener,
     address: SocketAddr,
@@ -56,27 +56,27 @@ impl Monitor {
         self.address
     }
 
-    /// Answers until it is dropped, and with it every connection.
+    /// Routes until it is dropped, and with it every connection.
     pub async fn serve(self, targets: Targets, budget: Budget) {
-        let answers = Arc::new(Answers::new(&targets, budget));
-        tokio::join!(metrics::keep_history(), accept(self.listener, answers));
+        let routes = Arc::new(Routes::new(&targets, budget));
+        tokio::join!(metrics::keep_history(), accept(self.listener, routes));
     }
 }
 
-async fn accept(listener: TcpListener, answers: Arc<Answers>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+async fn accept(listener: TcpListener, routes: Arc<Routes>) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+        let Ok(permits) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, _)) => {
-                let answers = Arc::clone(&answers);
+                let routes = Arc::clone(&routes);
                 connections.spawn(async move {
-                    let _place = place;
-                    answer(stream, answers).await;
+                    let _place = permits;
+                    answer(stream, routes).await;
                 });
             }
             Err(error) => {
@@ -87,12 +87,12 @@ async fn accept(listener: TcpListener, answers: Arc<Answers>) {
     }
 }
 
-async fn answer(stream: TcpStream, answers: Arc<Answers>) {
+async fn answer(stream: TcpStream, routes: Arc<Routes>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answers = Arc::clone(&answers);
+        let routes = Arc::clone(&routes);
         async move {
             // No answer depends on the body, so none is read.
-            let answer = answers.to(request.method(), request.uri().path());
+            let answer = routes.respond(request.method(), request.uri().path());
             Ok::<_, Infallible>(answer.await)
         }
     });

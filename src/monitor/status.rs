@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::ledger::Look;
+use super::ledger::Snapshot;
 use super::text::{instant, time_of_database};
 use crate::metrics::{self, SIDES, Side, StreamView};
 use crate::write::{Budget, LedgerWrite, PreparedTransaction, WriteState, Writer};
@@ -45,7 +45,7 @@ pub(super) struct Status {
     pub(super) writes: Vec<Write>,
     pub(super) prepared_count: u64,
     pub(super) prepared: Vec<Prepared>,
-    pub(super) errors: Vec<Trouble>,
+    pub(super) errors: Vec<RecentError>,
 }
 
 #[derive(Serialize)]
@@ -138,7 +138,7 @@ pub(super) struct Prepared {
 }
 
 #[derive(Serialize)]
-pub(super) struct Trouble {
+pub(super) struct RecentError {
     pub(super) at: String,
     pub(super) call: &'static str,
     pub(super) kind: &'static str,
@@ -151,7 +151,7 @@ pub(super) struct Trouble {
 
 impl Status {
     /// Reads what this process knows, beside what was read in the ledger of each target.
-    pub(super) fn now(targets: &[(&str, &Writer, &Look)], budget: &Budget) -> Self {
+    pub(super) fn now(targets: &[(&str, &Writer, &Snapshot)], budget: &Budget) -> Self {
         let minute = metrics::last_minute();
         let history = metrics::history();
         let slow = minute.slow_side();
@@ -226,7 +226,7 @@ impl Status {
                     writes.map(|write| Write::new(name, write))
                 })
                 .collect(),
-            prepared_count: targets.iter().map(|(_, _, look)| look.prepared.count).sum(),
+            prepared_count: targets.iter().map(|(_, _, snapshot)| snapshot.prepared.count).sum(),
             prepared: targets
                 .iter()
                 .flat_map(|(name, _, ledger)| {
@@ -234,7 +234,7 @@ impl Status {
                     prepared.map(|prepared| Prepared::new(name, prepared))
                 })
                 .collect(),
-            errors: metrics::troubles().into_iter().map(Trouble::from).collect(),
+            errors: metrics::recent_errors().into_iter().map(RecentError::from).collect(),
         }
     }
 
@@ -245,7 +245,7 @@ impl Status {
 }
 
 impl Target {
-    fn new(name: &str, writer: &Writer, ledger: &Look) -> Self {
+    fn new(name: &str, writer: &Writer, ledger: &Snapshot) -> Self {
         Self {
             name: name.to_owned(),
             address: writer.address().to_owned(),
@@ -321,17 +321,17 @@ impl Prepared {
     }
 }
 
-impl From<metrics::Trouble> for Trouble {
-    fn from(trouble: metrics::Trouble) -> Self {
+impl From<metrics::RecentError> for RecentError {
+    fn from(error: metrics::RecentError) -> Self {
         Self {
-            at: instant(trouble.at),
-            call: trouble.call,
-            kind: trouble.kind,
-            sqlstate: trouble.sqlstate,
-            write_id: trouble.write_id,
-            partition_id: trouble.partition_id,
-            table: trouble.table,
-            column: trouble.column,
+            at: instant(error.at),
+            call: error.call,
+            kind: error.kind,
+            sqlstate: error.sqlstate,
+            write_id: error.write_id,
+            partition_id: error.partition_id,
+            table: error.table,
+            column: error.column,
         }
     }
 }

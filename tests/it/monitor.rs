@@ -224,7 +224,7 @@ async fn rows_are_counted_stage_by_stage_and_errors_by_their_kind() {
     }
     assert_eq!(count("pgflight_published_rows_total").await, 4.0);
     assert_eq!(
-        count("pgflight_streams_total{outcome=\"landed\"}").await,
+        count("pgflight_streams_total{outcome=\"succeeded\"}").await,
         1.0
     );
     assert_eq!(count("pgflight_streams_active").await, 0.0);

@@ -10,7 +10,7 @@ use indicatif::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::cli::complain;
+use crate::cli::eprint;
 
 const REDRAWN: Duration = Duration::from_millis(200);
 const LINES_APART: Duration = Duration::from_secs(5);
@@ -37,10 +37,10 @@ impl FileProgress {
     }
 
     /// Tells a person what went wrong, above the bar.
-    pub(super) fn complain(&self, message: &str) {
+    pub(super) fn eprint(&self, message: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| complain(message)),
-            None => complain(message),
+            Some(bar) => bar.suspend(|| eprint(message)),
+            None => eprint(message),
         }
     }
 }
@@ -96,7 +96,7 @@ impl Progress {
                 None => {
                     sleep(LINES_APART).await;
                     let percent = self.bytes() * 100 / self.byte_count.max(1);
-                    complain(&format!("{percent} %  {}", self.words(usize::MAX)));
+                    eprint(&format!("{percent} %  {}", self.words(usize::MAX)));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The door: how many connections there may be, in all and from one address.
+//! The limit: how many connections there may be, in all and from one address.
 
 use std::collections::HashMap;
 use std::io;
@@ -25,46 +25,46 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// Counts connections; those beyond a limit are closed at once.
 #[derive(Debug, Clone)]
-pub(super) struct Door {
+pub(super) struct ConnectionLimit {
     call_limits: watch::Sender<CallLimits>,
-    inside: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-impl Door {
+impl ConnectionLimit {
     pub(super) fn new(call_limits: watch::Sender<CallLimits>) -> Self {
         Self {
             call_limits,
-            inside: Arc::default(),
+            counts: Arc::default(),
         }
     }
 
     /// The connections that are let in, secured where there is TLS. One that takes long to agree on it
     /// keeps nobody else waiting.
-    pub(super) fn admit(
+    pub(super) fn connections(
         self,
         incoming: TcpIncoming,
         tls: Option<Tls>,
-    ) -> impl Stream<Item = io::Result<Guest>> {
+    ) -> impl Stream<Item = io::Result<Connection>> {
         let max_handshakes = self.call_limits.borrow().max_connections;
-        let guests = self.let_all_in(incoming);
-        let secured = guests.map(move |guest| {
+        let connections = self.accept_all(incoming);
+        let secured = connections.map(move |connection| {
             let tls = tls.clone();
             async move {
                 match tls {
-                    Some(tls) => guest.secure(&tls).await.map(Ok),
-                    None => Some(Ok(guest)),
+                    Some(tls) => connection.secure(&tls).await.map(Ok),
+                    None => Some(Ok(connection)),
                 }
             }
         });
         secured.buffer_unordered(max_handshakes).filter_map(ready)
     }
 
-    fn let_all_in(self, incoming: TcpIncoming) -> impl Stream<Item = Guest> {
+    fn accept_all(self, incoming: TcpIncoming) -> impl Stream<Item = Connection> {
         incoming.filter_map(move |accepted| {
-            let door = self.clone();
+            let limit = self.clone();
             async move {
                 match accepted {
-                    Ok(stream) => door.let_in(stream),
+                    Ok(stream) => limit.accept(stream),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept connections");
                         tokio::time::sleep(BACK_OFF).await;
@@ -75,50 +75,50 @@ impl Door {
         })
     }
 
-    fn let_in(&self, stream: TcpStream) -> Option<Guest> {
+    fn accept(&self, stream: TcpStream) -> Option<Connection> {
         let peer = stream.peer_addr().ok()?.ip();
-        let mut inside = self.inside();
+        let mut counts = self.counts();
         let limits = self.call_limits.borrow().clone();
-        let all: usize = inside.values().sum();
-        let own = inside.entry(peer).or_default();
+        let all: usize = counts.values().sum();
+        let own = counts.entry(peer).or_default();
         if all >= limits.max_connections || *own >= limits.max_connections_per_peer {
             tracing::debug!(%peer, all, own, "a connection beyond the limits is refused");
             return None;
         }
         *own += 1;
-        drop(inside);
-        let door = self.clone();
-        Some(Guest {
+        drop(counts);
+        let limit = self.clone();
+        Some(Connection {
             stream: Either::Left(stream),
-            place: Place { peer, door },
+            permit: ConnectionPermit { peer, limit },
         })
     }
 
-    fn inside(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A connection that counts until it is dropped.
-pub(super) struct Guest {
+pub(super) struct Connection {
     stream: Either<TcpStream, TlsStream<TcpStream>>,
-    place: Place,
+    permit: ConnectionPermit,
 }
 
-impl Guest {
-    /// Agrees on TLS with a guest that has just come; none when that failed.
+impl Connection {
+    /// Agrees on TLS with a connection that has just come; none when that failed.
     pub(super) async fn secure(self, tls: &Tls) -> Option<Self> {
         let Either::Left(stream) = self.stream else {
             return Some(self);
         };
-        let place = self.place;
+        let permit = self.permit;
         match tls.accept(stream).await {
             Ok(stream) => Some(Self {
                 stream: Either::Right(stream),
-                place,
+                permit,
             }),
             Err(error) => {
-                tracing::debug!(peer = %place.peer, %error, "a connection without agreement on TLS is closed");
+                tracing::debug!(peer = %permit.peer, %error, "a connection without agreement on TLS is closed");
                 None
             }
         }
@@ -126,18 +126,18 @@ impl Guest {
 }
 
 /// What a connection takes of the limits.
-struct Place {
+struct ConnectionPermit {
     peer: IpAddr,
-    door: Door,
+    limit: ConnectionLimit,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut inside = self.door.inside();
-        if let Some(own) = inside.get_mut(&self.peer) {
+        let mut counts = self.limit.counts();
+        if let Some(own) = counts.get_mut(&self.peer) {
             *own = own.saturating_sub(1);
             if *own == 0 {
-                inside.remove(&self.peer);
+                counts.remove(&self.peer);
             }
         }
     }
@@ -154,7 +154,7 @@ pub(super) struct Peer {
     pub(super) certificate: Option<Arc<[u8]>>,
 }
 
-impl Connected for Guest {
+impl Connected for Connection {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {
@@ -176,7 +176,7 @@ impl Connected for Guest {
     }
 }
 
-impl AsyncRead for Guest {
+impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -186,7 +186,7 @@ impl AsyncRead for Guest {
     }
 }
 
-impl AsyncWrite for Guest {
+impl AsyncWrite for Connection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -7,54 +7,54 @@ use pgflight::error::Result;
 use tokio::time::{Instant, sleep};
 
 /// Tries before it gives up, when they take long: each may wait for a turn to copy.
-const TRIES: u32 = 6;
+const MAX_TRIES: u32 = 6;
 /// The first pause, and the longest: each is twice as long as the one before. Up to as much again is added.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// For how long the server or PostgreSQL may be away.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience(pub(super) Duration);
+pub(super) struct RetryPolicy(pub(super) Duration);
 
-impl Patience {
+impl RetryPolicy {
     /// Does something again while the server says that this may help, and reports each failure.
     ///
     /// # Errors
     /// The last failure, or one that is not retryable.
-    pub(super) async fn again<T>(
+    pub(super) async fn retry<T>(
         self,
         what: &str,
-        tell: impl Fn(&str),
-        act: impl AsyncFnMut() -> Result<T>,
+        report: impl Fn(&str),
+        operation: impl AsyncFnMut() -> Result<T>,
     ) -> Result<T> {
-        self.again_from(&AtomicBool::new(false), what, tell, act)
+        self.retry_reset_by(&AtomicBool::new(false), what, report, operation)
             .await
     }
 
-    /// As [`Patience::again`]. An act that sets `ready` reached PostgreSQL: the time in which it was away ends,
+    /// As [`RetryPolicy::retry`]. An operation that sets `ready` reached PostgreSQL: the time in which it was away ends,
     /// and such acts are repeated a few times only.
     ///
     /// # Errors
-    /// As [`Patience::again`].
-    pub(super) async fn again_from<T>(
+    /// As [`RetryPolicy::retry`].
+    pub(super) async fn retry_reset_by<T>(
         self,
         ready: &AtomicBool,
         what: &str,
-        tell: impl Fn(&str),
-        mut act: impl AsyncFnMut() -> Result<T>,
+        report: impl Fn(&str),
+        mut operation: impl AsyncFnMut() -> Result<T>,
     ) -> Result<T> {
-        let mut waiting = Waiting::new(self);
+        let mut backoff = Backoff::new(self);
         loop {
             let began = Instant::now();
-            let error = match act().await {
+            let error = match operation().await {
                 Err(error) if error.kind().is_retryable() => error,
                 done => return done,
             };
             let was_ready = ready.swap(false, Ordering::Relaxed);
-            let Some(pause) = waiting.pause(began, Instant::now(), was_ready) else {
+            let Some(pause) = backoff.pause(began, Instant::now(), was_ready) else {
                 return Err(error);
             };
-            tell(&format!("{what}: {error}; trying again"));
+            report(&format!("{what}: {error}; trying again"));
             // Clients that failed together do not come back together.
             let jitter = f64::from(uuid::Uuid::new_v4().as_bytes()[15]) / 255.0;
             sleep(pause + pause.mul_f64(jitter)).await;
@@ -63,8 +63,8 @@ impl Patience {
 }
 
 /// What came of the tries so far.
-struct Waiting {
-    patience: Duration,
+struct Backoff {
+    timeout: Duration,
     /// Tries that reached PostgreSQL.
     ready_tries: u32,
     /// Tries since the last of those.
@@ -76,10 +76,10 @@ struct Waiting {
     paused: Duration,
 }
 
-impl Waiting {
-    fn new(Patience(patience): Patience) -> Self {
+impl Backoff {
+    fn new(RetryPolicy(timeout): RetryPolicy) -> Self {
         Self {
-            patience,
+            timeout,
             ready_tries: 0,
             tries: 0,
             away_since: None,
@@ -99,9 +99,9 @@ impl Waiting {
         let away_since = *self
             .away_since
             .get_or_insert(if was_ready { ended } else { began });
-        let is_long = ended.duration_since(away_since) >= self.patience;
-        let is_over = self.paused >= self.patience || is_long && self.tries >= TRIES;
-        if is_over || self.ready_tries >= TRIES {
+        let has_timed_out = ended.duration_since(away_since) >= self.timeout;
+        let is_over = self.paused >= self.timeout || has_timed_out && self.tries >= MAX_TRIES;
+        if is_over || self.ready_tries >= MAX_TRIES {
             return None;
         }
         let pause = self.pause;
@@ -117,18 +117,18 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{Patience, TRIES, Waiting};
+    use super::{RetryPolicy, MAX_TRIES, Backoff};
 
     /// Tries that each take so long: how many there are, and how long they and the pauses take in all.
-    fn tried(patience: u64, each: Duration, was_ready: bool) -> (u32, Duration) {
+    fn tried(timeout: u64, each: Duration, was_ready: bool) -> (u32, Duration) {
         let first = Instant::now();
-        let mut waiting = Waiting::new(Patience(Duration::from_secs(patience)));
+        let mut backoff = Backoff::new(RetryPolicy(Duration::from_secs(timeout)));
         let (mut count, mut now) = (0, first);
         loop {
             count += 1;
             let began = now;
             now += each;
-            match waiting.pause(began, now, was_ready) {
+            match backoff.pause(began, now, was_ready) {
                 Some(pause) => now += pause,
                 None => return (count, now - first),
             }
@@ -146,12 +146,12 @@ mod tests {
 
     #[test]
     fn tries_that_reach_postgresql_are_counted() {
-        assert_eq!(tried(60, Duration::ZERO, true).0, TRIES);
-        assert_eq!(tried(60, Duration::from_secs(600), true).0, TRIES);
+        assert_eq!(tried(60, Duration::ZERO, true).0, MAX_TRIES);
+        assert_eq!(tried(60, Duration::from_secs(600), true).0, MAX_TRIES);
     }
 
     #[test]
     fn slow_failures_get_as_many_tries_as_fast_ones() {
-        assert_eq!(tried(60, Duration::from_secs(600), false).0, TRIES);
+        assert_eq!(tried(60, Duration::from_secs(600), false).0, MAX_TRIES);
     }
 }

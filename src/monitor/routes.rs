@@ -7,7 +7,7 @@ use http_body_util::Full;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
 use hyper::{Method, Response, StatusCode};
 
-use super::ledger::{Ledger, Look};
+use super::ledger::{Ledger, Snapshot};
 use super::page;
 use super::status::Status;
 use crate::metrics::{self, Readings, TargetReadings};
@@ -29,7 +29,7 @@ const ICON: &str = include_str!("icon.svg");
 const SCRIPT: &str = include_str!("page.js");
 
 /// Knows everything that can be asked for.
-pub(super) struct Answers {
+pub(super) struct Routes {
     targets: Vec<Target>,
     budget: Budget,
 }
@@ -43,7 +43,7 @@ struct Target {
     ledger: Ledger,
 }
 
-impl Answers {
+impl Routes {
     pub(super) fn new(targets: &Targets, budget: Budget) -> Self {
         let default = targets.find("").ok().map(|(name, _)| name);
         let targets = targets
@@ -58,8 +58,8 @@ impl Answers {
         Self { targets, budget }
     }
 
-    /// Answers a request.
-    pub(super) async fn to(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    /// Routes a request.
+    pub(super) async fn respond(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered\n");
             let allowed = hyper::header::HeaderValue::from_static("GET, HEAD");
@@ -93,9 +93,9 @@ impl Answers {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
         }
         // Without a default, one that answers is something to serve.
-        let looks = self.look().await;
-        let mut looks = looks.iter().filter(|(target, _)| target.is_default);
-        match looks.any(|(_, look)| look.is_reachable) {
+        let snapshots = self.snapshot().await;
+        let mut snapshots = snapshots.iter().filter(|(target, _)| target.is_default);
+        match snapshots.any(|(_, snapshot)| snapshot.is_reachable) {
             true => plain(StatusCode::OK, "ready\n"),
             false => plain(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -105,16 +105,16 @@ impl Answers {
     }
 
     /// Asks all ledgers at once: one that does not answer must not hold up the others.
-    async fn look(&self) -> Vec<(&Target, Arc<Look>)> {
-        let looks = self.targets.iter().map(|target| async move {
-            let look = target.ledger.look().await;
-            (target, look)
+    async fn snapshot(&self) -> Vec<(&Target, Arc<Snapshot>)> {
+        let snapshots = self.targets.iter().map(|target| async move {
+            let snapshot = target.ledger.snapshot().await;
+            (target, snapshot)
         });
-        futures_util::future::join_all(looks).await
+        futures_util::future::join_all(snapshots).await
     }
 
     async fn readings(&self) -> Readings {
-        let targets = self.look().await.into_iter().map(|(target, ledger)| {
+        let targets = self.snapshot().await.into_iter().map(|(target, ledger)| {
             let usage = target.writer.usage();
             let pools = usage.pools.iter();
             let counts = ledger.counts.iter();
@@ -139,10 +139,10 @@ impl Answers {
     }
 
     async fn status(&self) -> Status {
-        let looks = self.look().await;
-        let targets: Vec<_> = looks
+        let snapshots = self.snapshot().await;
+        let targets: Vec<_> = snapshots
             .iter()
-            .map(|(target, look)| (target.name.as_str(), &target.writer, &**look))
+            .map(|(target, snapshot)| (target.name.as_str(), &target.writer, &**snapshot))
             .collect();
         Status::now(&targets, &self.budget)
     }
