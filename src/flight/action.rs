@@ -42,10 +42,8 @@ impl ActionName {
             .find(|action| action.as_str() == name)
             .ok_or_else(|| {
                 let known: Vec<&str> = Self::ALL.into_iter().map(Self::as_str).collect();
-                Error::unsupported(format!(
-                    "there is no action {name:?}; there are {}",
-                    known.join(", ")
-                ))
+                Error::unsupported(format!("unknown action {name:?}"))
+                    .with_hint(format!("call one of {}", known.join(", ")))
             })
     }
 
@@ -175,9 +173,8 @@ pub(super) async fn act(
         ActionName::Heartbeat => {
             let request: v1::HeartbeatRequest = envelope.decode()?;
             let driver = command::driver(request.driver)?.ok_or_else(|| {
-                Error::invalid_command(
-                    "the heartbeat names no driver; give the id that begin was given",
-                )
+                Error::invalid_command("the heartbeat names no driver")
+                    .with_hint("send the driver's id that the write was begun with")
             })?;
             let (_, writer) = targets.find(&request.target)?;
             let open = writer.heartbeat(&driver).await?;

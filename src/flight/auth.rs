@@ -187,8 +187,13 @@ impl IdentityState {
 
 fn session_key(path: &Path) -> Result<SessionKey> {
     let named = |error: Error| {
-        Error::invalid_command(format!("cannot use {} as session_key_file", path.display()))
-            .with_source(error)
+        let message = format!("cannot use {} as session_key_file", path.display());
+        let hint = error.hint().map(str::to_owned);
+        let error = Error::invalid_command(message).with_source(error);
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
     };
     let bytes =
         std::fs::read(path).map_err(|error| named(Error::invalid_command(error.to_string())))?;

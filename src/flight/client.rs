@@ -13,15 +13,16 @@ use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
+use prost::Message;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
-use tonic_types::StatusExt;
+use tonic_types::{StatusExt, pb};
 
 use super::envelope::{self, Envelope, WireForm};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::proto::v1;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -98,25 +99,24 @@ impl Client {
     /// [`ErrorKind::Unavailable`] when nobody answers there.
     pub async fn connect(config: ClientConfig) -> Result<Self> {
         let unusable = |what: &str| {
-            Error::invalid_command(format!(
-                "the server's address {:?} {what}; write grpc://host:port, or grpc+tls://host:port",
-                config.url
-            ))
+            Error::invalid_command(format!("the server's address {:?} {what}", config.url))
+                .with_hint("write grpc://host:port, or grpc+tls://host:port")
         };
         let (scheme, address) = match config.url.split_once("://") {
             Some(("grpc" | "grpc+tcp", address)) => ("http", address),
             Some(("grpc+tls", address)) => ("https", address),
-            Some(_) => return Err(unusable("has another scheme")),
+            Some(_) => return Err(unusable("has an unknown scheme")),
             None => ("http", config.url.as_str()),
         };
         let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
-            .map_err(|_| unusable("cannot be read"))?
+            .map_err(|_| unusable("is not a URL"))?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT);
         if scheme == "https" {
             let authorities = config.authorities.ok_or_else(|| {
-                Error::invalid_command("grpc+tls:// needs the authorities to trust: --tls-ca FILE")
+                Error::invalid_command("grpc+tls:// needs the authorities to trust")
+                    .with_hint("name a file of certificates with --tls-ca")
             })?;
             let authorities = Certificate::from_pem(authorities);
             let mut tls = ClientTlsConfig::new().ca_certificate(authorities);
@@ -124,21 +124,23 @@ impl Client {
                 tls = tls.identity(Identity::from_pem(certificate, key));
             }
             endpoint = endpoint.tls_config(tls).map_err(|error| {
-                Error::invalid_command("the files of TLS cannot be used").with_source(error)
+                Error::invalid_command("cannot use the TLS files").with_source(error)
             })?;
         }
         let authorization = match &config.token {
             Some(token) => {
                 let mut value: MetadataValue<Ascii> = format!("Bearer {token}")
                     .parse()
-                    .map_err(|_| Error::invalid_command("the token holds what no token may"))?;
+                    .map_err(|_| {
+                        Error::invalid_command("the token holds a character that no header may hold")
+                    })?;
                 value.set_sensitive(true);
                 Some(value)
             }
             None => None,
         };
         let channel = endpoint.connect().await.map_err(|error| {
-            Error::unavailable(format!("no pgflight answers at {}", config.url)).with_source(error)
+            Error::unavailable(format!("could not connect to {}", config.url)).with_source(error)
         })?;
         Ok(Self {
             flight: FlightServiceClient::new(channel),
@@ -160,10 +162,10 @@ impl Client {
             spec.insert("target".to_owned(), write.target.clone().into());
         }
         let spec: v1::WriteSpec = serde_json::from_value(Value::Object(spec))
-            .map_err(|error| Error::invalid_command(format!("the spec cannot be read: {error}")))?;
+            .map_err(|error| Error::invalid_command("cannot read the spec").with_source(error))?;
         let schema = SchemaAsIpc::new(schema, &Default::default()).try_into();
         let arrow_flight::SchemaResult { schema } = schema.map_err(|error| {
-            Error::invalid_command("the schema cannot be sent").with_source(error)
+            Error::invalid_command("cannot encode the schema").with_source(error)
         })?;
         let request = v1::BeginRequest {
             write_id: write.write_id.clone(),
@@ -383,34 +385,58 @@ impl OutgoingMessages {
         let error = if let FlightError::ExternalError(error) = error {
             match error.downcast::<Error>() {
                 Ok(error) => *error,
-                Err(error) => Error::internal("a batch cannot be sent").with_source(error),
+                Err(error) => Error::internal("cannot send a batch").with_source(error),
             }
         } else {
-            Error::invalid_command("a batch cannot be sent").with_source(error)
+            Error::invalid_command("cannot send a batch").with_source(error)
         };
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 }
 
-/// An error as the server told it.
+/// Reads the server's error: kind, fact, place and hint from the details, or else what the status has.
 fn from_status(status: &Status) -> Error {
-    let reason = status.get_details_error_info().map(|info| info.reason);
-    let kind = reason.as_deref().and_then(ErrorKind::from_reason);
-    // Without a reason it is not pgflight that speaks, but what lies between us.
-    let broken = [
-        Code::Unavailable,
-        Code::Unknown,
-        Code::Internal,
-        Code::Cancelled,
-    ];
-    if kind.is_none() && broken.contains(&status.code()) {
-        return Error::unavailable(format!(
-            "the connection to the server broke, or is no gRPC, as where only one side speaks TLS ({})",
-            status.message()
-        ));
+    let Some(info) = status.get_details_error_info() else {
+        return without_details(status);
+    };
+    let Some(kind) = ErrorKind::from_reason(&info.reason) else {
+        return without_details(status);
+    };
+    let details = pb::Status::decode(status.details()).map(|details| details.message);
+    let fact = details.ok().filter(|fact| !fact.is_empty());
+    let mut metadata = info.metadata;
+    let mut take = |key: &str| metadata.remove(key);
+    let hint = take("hint");
+    let context = Context {
+        table: take("table"),
+        column: take("column"),
+        row: take("row").and_then(|row| row.parse().ok()),
+        constraint: take("constraint"),
+        sqlstate: take("sqlstate"),
+        write_id: take("write_id"),
+        partition_id: take("partition").and_then(|id| id.parse().ok()),
+        decided: take("decided").is_some(),
+    };
+    let error = Error::new(kind, fact.unwrap_or_else(|| status.message().to_owned()))
+        .with_context(|own| *own = context);
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
     }
-    Error::new(
-        kind.unwrap_or(ErrorKind::Internal),
-        status.message().to_owned(),
-    )
+}
+
+/// The error of a status that pgflight did not make, but a proxy, the network or the gRPC library.
+fn without_details(status: &Status) -> Error {
+    let is_transport = matches!(
+        status.code(),
+        Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled
+    );
+    if is_transport {
+        return Error::unavailable(format!(
+            "the connection to the server broke or is not gRPC: {}",
+            status.message()
+        ))
+        .with_hint("check that both sides use TLS, or neither does");
+    }
+    Error::internal(status.message().to_owned())
 }

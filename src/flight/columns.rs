@@ -109,11 +109,7 @@ impl Received<'_> {
         let strings = blobs.into_iter().zip(self.first_row..).map(|(blob, row)| {
             let text = blob.map(std::str::from_utf8).transpose();
             text.map_err(|_| {
-                not_utf8(
-                    &format!("value at row {row} of column {column:?} is"),
-                    column,
-                )
-                .with_row(row)
+                not_utf8(column).with_row(row)
             })
         });
         strings.collect()
@@ -135,30 +131,24 @@ fn same_as_binary(data_type: &DataType) -> Option<DataType> {
 pub(super) fn undecodable_column(column: &str, error: &ArrowError) -> Error {
     let text = error.to_string();
     if text.contains("UTF") {
-        return not_utf8(&format!("column {column:?} holds text that is"), column);
+        return not_utf8(column);
     }
-    let error = match text.contains("Value at position") {
-        true => Error::invalid_command(format!(
-            "column {column:?} has an index that its dictionary does not have, or no dictionary came"
-        )),
-        false => Error::invalid_command(format!(
-            "column {column:?} of an Arrow message cannot be decoded: {text}"
-        )),
+    let error = if text.contains("Value at position") {
+        Error::invalid_command("an index is not in its dictionary, or no dictionary was sent")
+    } else {
+        Error::invalid_command(format!("cannot decode an Arrow message: {text}"))
     };
     error.with_column(column)
 }
 
-fn not_utf8(what: &str, column: &str) -> Error {
-    Error::data_rejected(format!(
-        "{what} not UTF-8; filter such values before writing, or send the column as binary"
-    ))
-    .with_column(column)
-    .with_context(|context| context.sqlstate = Some("22021".to_owned()))
+fn not_utf8(column: &str) -> Error {
+    Error::data_rejected("text is not UTF-8")
+        .with_hint("filter such values before writing, or send the column as binary")
+        .with_column(column)
+        .with_context(|context| context.sqlstate = Some("22021".to_owned()))
 }
 
 /// As [`undecodable_column`], where no column is known.
 pub(super) fn undecodable(what: &str, error: &ArrowError) -> Error {
-    Error::invalid_command(format!(
-        "the Arrow {what} message cannot be decoded: {error}"
-    ))
+    Error::invalid_command(format!("cannot decode the Arrow {what} message: {error}"))
 }

@@ -42,9 +42,10 @@ pub(super) struct ResponseOptions {
 /// Reads the descriptor of a DoPut: the target it names, empty for none, and what it is to do there.
 pub(super) fn put_command(descriptor: Option<FlightDescriptor>) -> Result<(String, PutCommand)> {
     let Some(descriptor) = descriptor else {
-        return Err(Error::invalid_command(
-            "the first message of the stream has no descriptor; give a path [\"schema\", \"table\"] or a command",
-        ));
+        return Err(
+            Error::invalid_command("the first message of the stream has no descriptor")
+                .with_hint("send a path [\"schema\", \"table\"] or a command"),
+        );
     };
     if descriptor.r#type != i32::from(DescriptorType::Cmd) {
         let (target, table) = path(descriptor)?;
@@ -69,20 +70,21 @@ pub(super) fn put_command(descriptor: Option<FlightDescriptor>) -> Result<(Strin
         let id = attempt_id(command.write_id, command.partition_id, command.attempt_id)?;
         Ok((command.target, PutCommand::Attempt(id, options)))
     } else {
-        Err(Error::invalid_command(format!(
-            "{} does not begin a stream; a WriteCommand or an AttemptCommand does",
-            envelope.name()
-        )))
+        Err(
+            Error::invalid_command(format!("{} does not begin a stream", envelope.name()))
+                .with_hint("send a WriteCommand or an AttemptCommand"),
+        )
     }
 }
 
 /// Reads a descriptor that can only name a table: the target it names, empty for none, and the table.
 pub(super) fn path(descriptor: FlightDescriptor) -> Result<(String, TableName)> {
     if descriptor.r#type != i32::from(DescriptorType::Path) {
-        return Err(Error::invalid_command(
-            "the descriptor names no table; give a path [\"table\"], [\"schema\", \"table\"] or \
-             [\"target\", \"schema\", \"table\"]",
-        ));
+        return Err(
+            Error::invalid_command("the descriptor names no table").with_hint(
+                "send a path [\"table\"], [\"schema\", \"table\"] or [\"target\", \"schema\", \"table\"]",
+            ),
+        );
     }
     let mut parts = descriptor.path;
     // A table has two parts at most, so that a third can only be the target. Then the schema has its place
@@ -115,9 +117,10 @@ pub(super) fn named(write_id: String, sink: Option<v1::SinkBatch>) -> Result<Nam
         return Ok(Named::Id(self::write_id(write_id)?));
     };
     if !write_id.is_empty() {
-        return Err(Error::invalid_command(
-            "the command has both write_id and sink; the server names the write of a batch: leave write_id empty",
-        ));
+        return Err(
+            Error::invalid_command("the command has both write_id and sink")
+                .with_hint("leave write_id empty: the server names the write of a batch"),
+        );
     }
     let sink_id = sink.sink_id;
     if sink_id.is_empty() || sink_id.len() > MAX_SINK_BYTES || sink_id.contains('\0') {
@@ -125,18 +128,19 @@ pub(super) fn named(write_id: String, sink: Option<v1::SinkBatch>) -> Result<Nam
             "sink_id must have 1 to {MAX_SINK_BYTES} bytes and no NUL"
         )));
     }
-    let query_id = match sink.query_id.is_empty() {
-        true if sink.resume => {
-            return Err(Error::invalid_command(
-                "resume adopts a query, and the command has no query_id; name the query, or use another sink_id",
-            ));
-        }
-        true => String::new(),
-        false => checked_id("query_id", sink.query_id)?,
+    if sink.query_id.is_empty() && sink.resume {
+        return Err(
+            Error::invalid_command("resume adopts a query, and the command has no query_id")
+                .with_hint("name the query, or use another sink_id"),
+        );
+    }
+    let query_id = if sink.query_id.is_empty() {
+        String::new()
+    } else {
+        checked_id("query_id", sink.query_id)?
     };
-    let batch_id = i64::try_from(sink.batch_id).map_err(|_| {
-        Error::invalid_command("batch_id is too large for a batch of a streaming query")
-    })?;
+    let batch_id = i64::try_from(sink.batch_id)
+        .map_err(|_| Error::invalid_command("batch_id is larger than a bigint"))?;
     Ok(Named::Batch(SinkBatch {
         sink_id,
         query_id,
@@ -147,19 +151,19 @@ pub(super) fn named(write_id: String, sink: Option<v1::SinkBatch>) -> Result<Nam
 
 /// Reads the id of a driver; none where it is empty.
 pub(super) fn driver(id: String) -> Result<Option<String>> {
-    match id.is_empty() {
-        true => Ok(None),
-        false => checked_id("driver", id).map(Some),
+    if id.is_empty() {
+        return Ok(None);
     }
+    checked_id("driver", id).map(Some)
 }
 
 /// Reads what a receipt says about its attempt: which one, and its rows.
 pub(super) fn receipt(write_id: &str, receipt: v1::Receipt) -> Result<(AttemptId, u64)> {
     if receipt.write_id != write_id {
-        return Err(Error::invalid_command(format!(
-            "a receipt of write {:?} was given to commit write {write_id:?}",
-            receipt.write_id
-        )));
+        return Err(
+            Error::invalid_command(format!("a receipt is of write {:?}", receipt.write_id))
+                .with_write_id(write_id),
+        );
     }
     Ok((
         attempt_id(receipt.write_id, receipt.partition_id, receipt.attempt_id)?,
@@ -171,7 +175,7 @@ pub(super) fn receipt(write_id: &str, receipt: v1::Receipt) -> Result<(AttemptId
 /// would ignore.
 pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSpec)> {
     let spec = spec.ok_or_else(|| {
-        Error::invalid_command("the command has no spec: table and mode are missing")
+        Error::invalid_command("the command has no spec").with_hint("send a table and a mode")
     })?;
     let if_exists =
         v1::IfExists::try_from(spec.if_exists).map_err(|_| unknown("if_exists", spec.if_exists))?;
@@ -208,9 +212,12 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
         if is_set && !modes.contains(&wire_mode) {
             let names: Vec<&str> = modes.iter().map(v1::Mode::as_str_name).collect();
             return Err(Error::invalid_command(format!(
-                "{option} goes with {} and has no meaning with {}",
-                names.join(", "),
+                "{option} has no meaning with {}",
                 wire_mode.as_str_name()
+            ))
+            .with_hint(format!(
+                "leave it out, or use it with {}",
+                names.join(", ")
             )));
         }
     }
@@ -231,28 +238,29 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
         spec.create_if_missing || [v1::Mode::Create, v1::Mode::Overwrite].contains(&wire_mode);
     let is_keyed = KEYED_MODES.contains(&wire_mode);
     if !definition.primary_key.is_empty() && (is_keyed || !makes_tables) {
-        return Err(Error::invalid_command(match is_keyed {
-            true => {
-                "the keys are the primary key of a table that this mode makes: leave primary_key out"
-            }
-            false => "primary_key says how a table is made, and this mode makes none",
-        }));
+        let message = if is_keyed {
+            "primary_key has no meaning with a keyed mode, whose keys are the primary key"
+        } else {
+            "primary_key has no meaning with a mode that creates no table"
+        };
+        return Err(Error::invalid_command(message).with_hint("leave primary_key out"));
     }
     if publish == v1::Publish::Direct && spec.create_if_missing {
-        return Err(Error::invalid_command(
-            "publish direct needs a table that exists: leave create_if_missing out",
-        ));
+        return Err(
+            Error::invalid_command("publish direct needs a table that exists")
+                .with_hint("leave create_if_missing out"),
+        );
     }
     if !definition.options.is_empty() && !makes_tables {
         return Err(Error::invalid_command(
-            "options of the table definition say how a table is made, and this mode makes none",
-        ));
+            "options of the table definition have no meaning with a mode that creates no table",
+        )
+        .with_hint("leave the options out"));
     }
     let mode = match wire_mode {
         v1::Mode::Unspecified => {
-            return Err(Error::invalid_command(
-                "the spec has no mode, such as MODE_APPEND",
-            ));
+            return Err(Error::invalid_command("the spec has no mode")
+                .with_hint("send a mode, such as MODE_APPEND"));
         }
         v1::Mode::Append => Mode::Append {
             create_if_missing: spec.create_if_missing,
@@ -330,9 +338,10 @@ fn conversion(asked: v1::Conversion) -> Result<Conversion> {
     let form = v1::Form::try_from(asked.form).map_err(|_| unknown("form", asked.form))?;
     let unit = v1::Unit::try_from(asked.unit).map_err(|_| unknown("unit", asked.unit))?;
     if !asked.nul_replacement.is_empty() && nul != v1::Nul::Replace {
-        return Err(Error::invalid_command(
-            "nul_replacement goes with nul replace",
-        ));
+        return Err(
+            Error::invalid_command("nul_replacement has no meaning without nul replace")
+                .with_hint("set nul to NUL_REPLACE, or leave nul_replacement out"),
+        );
     }
     Ok(Conversion {
         rounding: match rounding {
@@ -394,9 +403,8 @@ fn keyed(action: KeyedAction, spec: &v1::WriteSpec) -> Result<Mode> {
         .as_ref()
         .is_some_and(|order_by| keys.contains(order_by))
     {
-        return Err(Error::invalid_command(
-            "order_by must name a column that is not a key",
-        ));
+        return Err(Error::invalid_command("order_by names a key")
+            .with_hint("name a column that is not a key"));
     }
     Ok(Mode::Keyed {
         action,
@@ -413,9 +421,10 @@ fn distinct_names(field: &str, names: Vec<String>) -> Result<Vec<Ident>> {
         .collect::<Result<Vec<_>>>()?;
     let distinct: HashSet<&Ident> = names.iter().collect();
     if names.is_empty() || distinct.len() < names.len() {
-        return Err(Error::invalid_command(format!(
-            "{field} must name the columns that identify a row, each once"
-        )));
+        return Err(
+            Error::invalid_command(format!("{field} is empty or names a column twice"))
+                .with_hint("name the columns that identify a row, each once"),
+        );
     }
     Ok(names)
 }
@@ -438,7 +447,5 @@ fn checked_id(field: &str, id: String) -> Result<String> {
 }
 
 fn unknown(field: &str, value: i32) -> Error {
-    Error::invalid_command(format!(
-        "{field} has a value that this server does not know: {value}"
-    ))
+    Error::invalid_command(format!("{field} has the unknown value {value}"))
 }

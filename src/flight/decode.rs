@@ -99,7 +99,7 @@ impl Decoder {
         }
         if data.app_metadata.len() > MAX_HEADER_BYTES {
             return Err(Error::invalid_command(format!(
-                "a message has {} bytes of metadata; at most {MAX_HEADER_BYTES} are taken",
+                "a message has {} bytes of metadata, more than the limit of {MAX_HEADER_BYTES}",
                 data.app_metadata.len()
             )));
         }
@@ -198,8 +198,9 @@ impl Decoder {
         if more > most {
             return Err(Error::invalid_command(format!(
                 "nested columns and dictionaries make a batch of {byte_count} bytes {more} bytes larger when it \
-                 is written; at most {most} are taken: send fewer rows in a batch"
-            )));
+                 is encoded, more than the limit of {most}"
+            ))
+            .with_hint("send fewer rows in a batch"));
         }
         match &self.decompressed {
             _ if more == 0 => Ok(None),
@@ -223,7 +224,7 @@ pub(super) fn schema(bytes: &[u8], limits: Limits) -> Result<Schema> {
         .split_first_chunk::<4>()
         .and_then(|(length, rest)| rest.get(..usize::try_from(i32::from_le_bytes(*length)).ok()?));
     let header = header.ok_or_else(|| {
-        Error::invalid_command("arrow_schema is cut short: it is shorter than it says")
+        Error::invalid_command("arrow_schema is shorter than the length that it begins with")
     })?;
     Ok(read_schema(header, limits)?.1)
 }
@@ -274,25 +275,25 @@ fn catch_panics<T>(what: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
 /// The transport's own word on why no more comes.
 pub(super) fn transport_error(status: &Status) -> Error {
     if status.code() == Code::DeadlineExceeded {
-        return Error::timeout(format!(
-            "{}; nothing of this stream is kept; see --idle-timeout",
-            status.message()
-        ));
+        return Error::timeout(status.message().to_owned())
+            .with_hint("send the stream again, or raise --idle-timeout");
     }
     if status.code() == Code::InvalidArgument {
         return Error::invalid_command(status.message().to_owned());
     }
     if status.code() == Code::Unavailable {
-        return Error::unavailable(status.message().to_owned());
+        return Error::unavailable(status.message().to_owned())
+            .with_hint("try again later, or raise --memory-limit");
     }
     if matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted) {
         return Error::invalid_command(format!(
-            "a message is larger than the server takes ({}); slice batches to stay below --max-message-size",
+            "a message is larger than the server's limit: {}",
             status.message()
-        ));
+        ))
+        .with_hint("send smaller batches, or raise --max-message-size");
     }
     Error::cancelled(format!(
-        "the sender's connection broke ({}); nothing of this stream is kept",
+        "the client's connection broke: {}",
         status.message()
     ))
 }

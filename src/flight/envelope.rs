@@ -34,14 +34,15 @@ impl Envelope {
     /// Reads the type. An object in JSON begins with a brace, a protobuf `Any` never does: its
     /// first byte is the tag of field 1.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
-        let expected = "write a google.protobuf.Any with a message of pgflight.v1 in it, or its JSON form: \
-                        {\"@type\": \"type.googleapis.com/pgflight.v1.…\", …}";
+        let hint = "send a google.protobuf.Any with a message of pgflight.v1 in it, or its JSON form: \
+                    {\"@type\": \"type.googleapis.com/pgflight.v1.…\", …}";
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             let any = prost_types::Any::decode(bytes)
                 .ok()
                 .filter(|any| any.type_url.contains('/'))
                 .ok_or_else(|| {
-                    Error::invalid_command(format!("the command cannot be read; {expected}"))
+                    Error::invalid_command("the command is not a google.protobuf.Any")
+                        .with_hint(hint)
                 })?;
             let name = any
                 .type_url
@@ -55,9 +56,9 @@ impl Envelope {
             });
         }
         let mut fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| {
-            Error::invalid_command(format!(
-                "the command is not valid JSON ({error}); {expected}"
-            ))
+            Error::invalid_command("the command is not valid JSON")
+                .with_hint(hint)
+                .with_source(error)
         })?;
         match fields.remove("@type") {
             Some(Value::String(url)) => {
@@ -67,9 +68,7 @@ impl Envelope {
                     body: Body::Json(fields),
                 })
             }
-            _ => Err(Error::invalid_command(format!(
-                "the command has no \"@type\"; {expected}"
-            ))),
+            _ => Err(Error::invalid_command("the command has no \"@type\"").with_hint(hint)),
         }
     }
 
@@ -104,19 +103,18 @@ impl Envelope {
     /// Reads the fields.
     pub(super) fn decode<M: Message + Name + Default + DeserializeOwned>(self) -> Result<M> {
         if !self.is::<M>() {
-            return Err(Error::invalid_command(format!(
-                "a {} was sent where a {} is expected",
-                self.name,
-                M::full_name()
-            )));
+            return Err(
+                Error::invalid_command(format!("unexpected message {}", self.name))
+                    .with_hint(format!("send a {}", M::full_name())),
+            );
         }
+        let unreadable = || Error::invalid_command(format!("cannot read the {}", self.name));
         match self.body {
-            Body::Protobuf(bytes) => M::decode(bytes.as_slice()).map_err(|error| {
-                Error::invalid_command(format!("the {} cannot be read: {error}", self.name))
-            }),
-            Body::Json(fields) => serde_json::from_value(Value::Object(fields)).map_err(|error| {
-                Error::invalid_command(format!("the {} cannot be read: {error}", self.name))
-            }),
+            Body::Protobuf(bytes) => {
+                M::decode(bytes.as_slice()).map_err(|error| unreadable().with_source(error))
+            }
+            Body::Json(fields) => serde_json::from_value(Value::Object(fields))
+                .map_err(|error| unreadable().with_source(error)),
         }
     }
 }
@@ -133,7 +131,7 @@ pub(super) fn encode<M: Message + Name + Serialize>(message: &M, form: WireForm)
             Ok(any.encode_to_vec().into())
         }
         WireForm::Json => {
-            let failed = |error| Error::internal("an answer cannot be written").with_source(error);
+            let failed = |error| Error::internal("cannot write an answer").with_source(error);
             let mut value = serde_json::to_value(message).map_err(failed)?;
             if let Value::Object(fields) = &mut value {
                 fields.insert("@type".to_owned(), Value::String(type_url));

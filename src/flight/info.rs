@@ -59,5 +59,5 @@ fn describe(target: Option<&str>, relation: &Relation) -> Result<FlightInfo> {
 fn ipc_schema(schema: &Schema) -> Result<IpcMessage> {
     SchemaAsIpc::new(schema, &IpcWriteOptions::default())
         .try_into()
-        .map_err(|error: ArrowError| Error::internal("cannot write the schema").with_source(error))
+        .map_err(|error: ArrowError| Error::internal("cannot encode the schema").with_source(error))
 }

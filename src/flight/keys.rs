@@ -126,7 +126,8 @@ impl Fetched {
         }
         let (agent, url) = (self.agent.clone(), self.url.clone());
         let answer = tokio::task::spawn_blocking(move || fetch(&agent, &url)).await;
-        let answer = answer.unwrap_or_else(|_| Err(Error::internal("the fetch was cancelled")));
+        let answer =
+            answer.unwrap_or_else(|_| Err(Error::internal("the fetch of the keys was cancelled")));
         let mut cache = self.cache();
         cache.tried = Some(Instant::now());
         match answer {
@@ -176,11 +177,12 @@ fn agent(config: &JwtConfig) -> Result<Agent> {
 }
 
 fn fetch(agent: &Agent, url: &str) -> Result<KeySet> {
-    let failed = |error: ureq::Error| Error::unavailable("no answer of use").with_source(error);
+    let failed =
+        |error: ureq::Error| Error::unavailable("could not fetch the key set").with_source(error);
     let mut answer = agent.get(url).call().map_err(failed)?;
     if answer.status() != 200 {
         return Err(Error::unavailable(format!(
-            "the answer is {}",
+            "the identity provider answered with status {}",
             answer.status()
         )));
     }

@@ -138,7 +138,9 @@ impl Messages {
         self.share = share;
         let message = FlightData::decode(message);
         message.map(Some).map_err(|error| {
-            Status::invalid_argument(format!("a message of the stream is no FlightData: {error}"))
+            Status::invalid_argument(format!(
+                "a message of the stream is not FlightData: {error}"
+            ))
         })
     }
 }

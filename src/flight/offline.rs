@@ -29,7 +29,7 @@ pub fn read_schema(source: impl Read) -> Result<Schema> {
     source
         .take(MAX_SCHEMA_BYTES)
         .read_to_end(&mut bytes)
-        .map_err(|error| Error::invalid_command(format!("it cannot be read: {error}")))?;
+        .map_err(|error| Error::invalid_command("cannot read the schema").with_source(error))?;
     let message = match bytes.strip_prefix(FILE_MAGIC) {
         Some(padded) => {
             let padding = padded.iter().take_while(|byte| **byte == 0).count();
@@ -43,9 +43,9 @@ pub fn read_schema(source: impl Read) -> Result<Schema> {
         max_dictionary_bytes: 0,
     };
     decode::schema(message, limits).map_err(|error| {
-        Error::invalid_command(format!(
-            "no Arrow schema is at its head ({error}); an Arrow IPC file, stream or schema is needed"
-        ))
+        Error::invalid_command("the file does not begin with an Arrow schema")
+            .with_hint("name an Arrow IPC file, stream or schema message")
+            .with_source(error)
     })
 }
 
@@ -56,11 +56,10 @@ pub fn read_schema(source: impl Read) -> Result<Schema> {
 /// are not known, and for options that the mode has no use for.
 pub fn write_spec_from_json(fields: Map<String, Value>) -> Result<WriteSpec> {
     let spec: v1::WriteSpec = serde_json::from_value(Value::Object(fields))
-        .map_err(|error| Error::invalid_command(format!("the spec cannot be read: {error}")))?;
+        .map_err(|error| Error::invalid_command("cannot read the spec").with_source(error))?;
     match command::write_spec(Some(spec))? {
         (target, spec) if target.is_empty() => Ok(spec),
-        _ => Err(Error::invalid_command(
-            "name the target by --target, not in the spec",
-        )),
+        _ => Err(Error::invalid_command("the spec names a target")
+            .with_hint("name the target with --target")),
     }
 }

@@ -38,8 +38,9 @@ pub(super) async fn put(
 ) -> Result<PutResult> {
     let stream = messages.stream();
     let first = messages.message().await.map_err(|status| transport_error(&status))?;
-    let mut first = first
-        .ok_or_else(|| Error::invalid_command("the stream is empty: no descriptor, no schema"))?;
+    let mut first = first.ok_or_else(|| {
+        Error::invalid_command("the stream is empty").with_hint("send a descriptor and a schema")
+    })?;
     let descriptor = first.flight_descriptor.take();
     let described = descriptor.as_ref().map_or(0, prost::Message::encoded_len);
     let (target, command) = put_command(descriptor)?;
@@ -178,9 +179,11 @@ pub(super) fn responses(
 /// The first message is held while the stream waits for its turn: it may hold nothing but what it is for.
 fn check_first(first: &FlightData, described: usize) -> Result<()> {
     if described + first.app_metadata.len() > MAX_HEADER_BYTES || !first.data_body.is_empty() {
-        return Err(Error::invalid_command(format!(
-            "the first message of a stream takes a descriptor of at most {MAX_HEADER_BYTES} bytes and a \
-             schema, and no rows"
+        return Err(Error::invalid_command(
+            "the first message of the stream is too large or carries rows",
+        )
+        .with_hint(format!(
+            "send a descriptor and metadata of at most {MAX_HEADER_BYTES} bytes, a schema, and no rows"
         )));
     }
     Ok(())

@@ -64,10 +64,11 @@ impl Quota {
         match tokio::time::timeout(timeout, permit).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(Error::unavailable(format!(
-                "principal {} has as many streams as it may have, and none ended within {}; try again later",
+                "principal {} is at its limit of streams, and none ended within {}",
                 self.name,
                 humantime::format_duration(timeout)
-            ))),
+            ))
+            .with_hint("try again later, or raise max_streams of the principal")),
         }
     }
 

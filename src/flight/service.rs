@@ -80,12 +80,11 @@ pub(super) struct Lifecycle {
 
 impl Lifecycle {
     fn reject_when_draining(&self) -> Result<()> {
-        match self.draining.is_cancelled() {
-            true => Err(Error::unavailable(
-                "this server is shutting down; try again, here or at another replica",
-            )),
-            false => Ok(()),
+        if self.draining.is_cancelled() {
+            return Err(Error::unavailable("the server is shutting down")
+                .with_hint("try again, here or at another replica"));
         }
+        Ok(())
     }
 }
 
@@ -148,12 +147,14 @@ impl FlightService for Service {
             let outcome = tokio::select! {
                 outcome = putting => outcome,
                 in_doubt = too_long => Err(cut_off(in_doubt, Error::timeout(format!(
-                    "the stream has taken more than {}; nothing of it is kept; see --stream-timeout",
+                    "the stream took longer than {} and was rolled back",
                     humantime::format_duration(stream_timeout)
-                )))),
+                ))
+                .with_hint("send fewer rows in a stream, or raise --stream-timeout"))),
                 in_doubt = stopping => Err(cut_off(in_doubt, Error::unavailable(
-                    "this server has shut down before the stream ended; nothing of it is kept; try again",
-                ))),
+                    "the server shut down before the stream ended and rolled it back",
+                )
+                .with_hint("send the stream again"))),
             };
             active.end(match outcome {
                 Ok(_) => Outcome::Succeeded,
@@ -198,9 +199,10 @@ impl FlightService for Service {
     async fn list_flights(&self, request: Request<Criteria>) -> StreamResponse<FlightInfo> {
         let outcome = match std::str::from_utf8(&request.get_ref().expression) {
             Ok(target) => info::flights(&self.targets(&request), target).await,
-            Err(_) => Err(Error::invalid_command(
-                "ListFlights takes the name of a target as its criteria, or nothing",
-            )),
+            Err(_) => Err(
+                Error::invalid_command("the criteria of ListFlights are not UTF-8")
+                    .with_hint("send the name of a target, or no criteria"),
+            ),
         };
         outcome
             .map(all)
@@ -234,12 +236,12 @@ impl FlightService for Service {
         request: Request<Streaming<HandshakeRequest>>,
     ) -> StreamResponse<HandshakeResponse> {
         let Some(SessionToken(token)) = request.extensions().get::<SessionToken>() else {
-            return Err(not_served("Handshake", "no login is needed"));
+            return Err(not_served("Handshake", "call without a handshake"));
         };
         let mut answer = all(Vec::new());
         let header = format!("Bearer {token}").parse().map_err(|_| {
             log_to_status(
-                &Error::internal("a session token is no header"),
+                &Error::internal("the session token is not a valid header value"),
                 "Handshake",
             )
         })?;
@@ -252,13 +254,16 @@ impl FlightService for Service {
         &self,
         _request: Request<FlightDescriptor>,
     ) -> Result<Response<PollInfo>, Status> {
-        Err(not_served("PollFlightInfo", "pgflight runs no queries"))
+        Err(not_served(
+            "PollFlightInfo",
+            "query with any PostgreSQL driver",
+        ))
     }
 
     async fn do_get(&self, _request: Request<Ticket>) -> StreamResponse<FlightData> {
         Err(not_served(
             "DoGet",
-            "pgflight writes; read with any PostgreSQL driver",
+            "read with any PostgreSQL driver",
         ))
     }
 
@@ -281,20 +286,18 @@ fn traceparent<T>(request: &Request<T>) -> String {
 /// The error for the sender of a stream that this server ends. It does not say of a stream that commits that nothing
 /// is kept.
 fn cut_off(in_doubt: bool, error: Error) -> Error {
-    match in_doubt {
-        false => error,
-        // Not retryable: a retry could bring the rows a second time.
-        true => Error::internal(
-            "this server ended the stream during its COMMIT, and it is not known whether the rows are in the \
-             table; look there before you send them again",
-        )
-        .with_source(error),
+    if !in_doubt {
+        return error;
     }
+    // Not retryable: a retry could write the rows a second time.
+    Error::internal(
+        "the server ended the stream during COMMIT, and it is not known whether the rows are in the table",
+    )
+    .with_hint("look for the rows in the table before sending them again")
+    .with_source(error)
 }
 
-fn not_served(call: &'static str, instead: &str) -> Status {
-    log_to_status(
-        &Error::unsupported(format!("{call} is not served: {instead}")),
-        call,
-    )
+fn not_served(call: &'static str, hint: &'static str) -> Status {
+    let error = Error::unsupported(format!("{call} is not served")).with_hint(hint);
+    log_to_status(&error, call)
 }

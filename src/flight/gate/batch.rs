@@ -67,9 +67,10 @@ pub(super) fn check(
     if value_count > most {
         return Err(Error::invalid_command(format!(
             "a batch has {value_count} values in {} bytes; at most {MAX_VALUES_WITHOUT_BYTES} values may take \
-             no bytes: send fewer rows in a batch",
+             no bytes",
             walk.decoded_bytes
-        )));
+        ))
+        .with_hint("send fewer rows in a batch"));
     }
     Ok(walk.decoded_bytes)
 }
@@ -174,8 +175,9 @@ impl<'a, B: Iterator<Item = &'a Buffer>> Walk<'a, B> {
         )?;
         if self.codec.is_some() {
             return Err(Error::schema_mismatch(
-                "string or binary views in a compressed batch are not taken; send it uncompressed, or cast                  the column to string or binary",
-            ));
+                "string or binary views in a compressed batch are not supported",
+            )
+            .with_hint("send the batch uncompressed, or cast the column to string or binary"));
         }
         let rows = usize::try_from(length).unwrap_or(usize::MAX);
         let shown = views
@@ -189,9 +191,10 @@ impl<'a, B: Iterator<Item = &'a Buffer>> Walk<'a, B> {
             });
         if shown > self.limits.max_decoded_bytes {
             return Err(Error::invalid_command(format!(
-                "the views of a batch show {shown} bytes; at most {} are taken: send fewer rows in a batch",
+                "the views of a batch show {shown} bytes, more than the limit of {}",
                 self.limits.max_decoded_bytes
-            )));
+            ))
+            .with_hint("send fewer rows in a batch"));
         }
         Ok(())
     }
@@ -206,7 +209,7 @@ impl<'a, B: Iterator<Item = &'a Buffer>> Walk<'a, B> {
             .and_then(|place| Some((place.clone(), self.body.get(place)?)))
             .ok_or_else(|| {
                 Error::invalid_command(format!(
-                    "a buffer is said to have {} bytes at {} of a body of {}",
+                    "a buffer claims {} bytes at offset {} of a body of {}",
                     buffer.length(),
                     buffer.offset(),
                     self.body.len()
@@ -223,9 +226,10 @@ impl<'a, B: Iterator<Item = &'a Buffer>> Walk<'a, B> {
         self.decoded_bytes = self.decoded_bytes.saturating_add(byte_count);
         if self.decoded_bytes > self.limits.max_decoded_bytes {
             return Err(Error::invalid_command(format!(
-                "a batch has more than {} bytes when decompressed: send fewer rows in a batch",
+                "a batch has more than {} bytes when decompressed",
                 self.limits.max_decoded_bytes
-            )));
+            ))
+            .with_hint("send fewer rows in a batch"));
         }
         Ok(Placed { stored, byte_count })
     }
@@ -244,8 +248,9 @@ fn check_apart(places: &mut [Range<usize>]) -> Result<()> {
     match shared {
         None => Ok(()),
         Some(at) => Err(Error::invalid_command(format!(
-            "two buffers of a batch share the byte at {at} of its body; write each buffer once"
-        ))),
+            "two buffers of a batch share the byte at {at} of its body"
+        ))
+        .with_hint("write each buffer once")),
     }
 }
 
@@ -258,7 +263,7 @@ fn decoded_size(codec: Codec, stored: &[u8]) -> Result<u64> {
     };
     let Some((prefix, compressed)) = stored.split_first_chunk::<PREFIX_BYTES>() else {
         return unsound(format!(
-            "has {} bytes, too few for its length",
+            "has {} bytes, too few for its length prefix",
             stored.len()
         ));
     };
@@ -271,12 +276,12 @@ fn decoded_size(codec: Codec, stored: &[u8]) -> Result<u64> {
             if codec == Codec::Lz4 && length > size(compressed).saturating_mul(MAX_LZ4_RATIO) =>
         {
             unsound(format!(
-                "of {} bytes says that it becomes {length}, more than LZ4 can",
+                "of {} bytes claims to decompress to {length}, more than LZ4 can",
                 compressed.len()
             ))
         }
         Ok(length) => Ok(length),
-        Err(_) => unsound(format!("says that it becomes {length} bytes")),
+        Err(_) => unsound(format!("claims to decompress to {length} bytes")),
     }
 }
 
@@ -284,9 +289,10 @@ fn codec(codec: CompressionType) -> Result<Codec> {
     match codec {
         CompressionType::LZ4_FRAME => Ok(Codec::Lz4),
         CompressionType::ZSTD => Ok(Codec::Zstd),
-        _ => Err(Error::invalid_command(
-            "a batch is compressed by an unknown codec; LZ4 and ZSTD are taken",
-        )),
+        _ => Err(
+            Error::invalid_command("a batch is compressed with an unknown codec")
+                .with_hint("compress with LZ4 or ZSTD"),
+        ),
     }
 }
 
@@ -297,7 +303,7 @@ fn length(array: &FieldNode) -> Result<u64> {
     ) {
         (Ok(length), Ok(nulls)) if nulls <= length => Ok(length),
         _ => Err(Error::invalid_command(format!(
-            "an array is said to have {} values and {} NULLs",
+            "an array claims {} values and {} NULLs",
             array.length(),
             array.null_count()
         ))),

@@ -51,7 +51,7 @@ struct Dictionary {
 pub(super) fn message(header: &[u8]) -> Result<Message<'_>> {
     if header.len() > MAX_HEADER_BYTES {
         return Err(Error::invalid_command(format!(
-            "the header of an Arrow message has {} bytes; at most {MAX_HEADER_BYTES} are taken",
+            "the header of an Arrow message has {} bytes, more than the limit of {MAX_HEADER_BYTES}",
             header.len()
         )));
     }
@@ -88,9 +88,8 @@ impl Gate {
     pub(super) fn check_batch(&self, batch: RecordBatch<'_>, body: &[u8]) -> Result<u64> {
         let byte_count = batch::check(&self.columns, batch, body, self.limits)?;
         if self.columns.is_empty() && batch.length() > 0 {
-            return Err(Error::schema_mismatch(
-                "the data has rows but no columns; select the columns to write",
-            ));
+            return Err(Error::schema_mismatch("the data has rows but no columns")
+                .with_hint("select the columns to write"));
         }
         Ok(byte_count)
     }
@@ -114,9 +113,7 @@ impl Gate {
         let id = batch.id();
         let held: u64 = self.dictionaries.values().map(|held| held.byte_count).sum();
         let dictionary = self.dictionaries.get_mut(&id).ok_or_else(|| {
-            Error::invalid_command(format!(
-                "a dictionary came with id {id}, which no column has"
-            ))
+            Error::invalid_command(format!("no column has a dictionary with id {id}"))
         })?;
         let data = batch.data().ok_or_else(malformed)?;
         let byte_count = batch::check(&dictionary.values, data, body, self.limits)?;
@@ -132,10 +129,11 @@ impl Gate {
             .saturating_add(dictionary.byte_count);
         if held > self.limits.max_dictionary_bytes || self.delta_count > MAX_DICTIONARY_DELTAS {
             return Err(Error::invalid_command(format!(
-                "the dictionaries of the stream hold {held} bytes after {} deltas; at most {} bytes and \
-                 {MAX_DICTIONARY_DELTAS} deltas are taken: send such columns as plain values",
+                "the dictionaries of the stream hold {held} bytes after {} deltas, more than the limit of {} bytes \
+                 or {MAX_DICTIONARY_DELTAS} deltas",
                 self.delta_count, self.limits.max_dictionary_bytes
-            )));
+            ))
+            .with_hint("send such columns as plain values"));
         }
         Ok(byte_count)
     }

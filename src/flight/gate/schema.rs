@@ -26,9 +26,10 @@ type Layouts = (Vec<Node>, HashMap<i64, Vec<Node>>);
 /// Walks a schema.
 pub(super) fn walk(schema: arrow_ipc::Schema<'_>) -> Result<Layouts> {
     if schema.endianness() != Endianness::Little {
-        return Err(Error::invalid_command(
-            "the schema says that the data is big-endian; send it little-endian",
-        ));
+        return Err(
+            Error::invalid_command("the schema declares big-endian data")
+                .with_hint("send little-endian data"),
+        );
     }
     let fields = schema.fields().ok_or_else(malformed)?;
     if fields.len() > MAX_COLUMNS {
@@ -68,8 +69,9 @@ impl Walk {
             {
                 return Err(Error::invalid_command(format!(
                     "the metadata of the schema has more than {MAX_METADATA_BYTES} bytes or \
-                     {MAX_METADATA_ENTRIES} entries; pgflight makes no use of it, leave it out"
-                )));
+                     {MAX_METADATA_ENTRIES} entries"
+                ))
+                .with_hint("leave metadata out that is not for pgflight"));
             }
         }
         Ok(())
@@ -95,9 +97,10 @@ impl Walk {
             return self.add_plain(field, column, depth, nodes);
         };
         if self.in_dictionary {
-            return Err(Error::schema_mismatch(
-                "a dictionary within a dictionary is not taken; send plain values",
-            ));
+            return Err(
+                Error::schema_mismatch("a dictionary within a dictionary is not supported")
+                    .with_hint("send plain values"),
+            );
         }
         let keys = dictionary.indexType().ok_or_else(malformed)?;
         nodes.push(Node {
@@ -202,8 +205,10 @@ fn layout(field: Field<'_>) -> Result<Layout> {
                 || !(-max_precision..=max_precision).contains(&scale)
             {
                 return Err(Error::invalid_command(format!(
-                    "a decimal of {bits} bits has precision {precision} and scale {scale}; it can have 1 to \
-                     {max_precision} digits and as many decimal places"
+                    "a decimal of {bits} bits has precision {precision} and scale {scale}"
+                ))
+                .with_hint(format!(
+                    "use a precision from 1 to {max_precision} and a scale from -{max_precision} to {max_precision}"
                 )));
             }
             fixed(bits)
@@ -224,9 +229,10 @@ fn layout(field: Field<'_>) -> Result<Layout> {
         Type::LargeBinary | Type::LargeUtf8 => Ok(Layout::Bytes { width: 8 }),
         Type::BinaryView | Type::Utf8View => Ok(Layout::Views),
         other => Err(Error::schema_mismatch(format!(
-            "Arrow's type {} is not taken; cast the column to a plain type",
+            "the Arrow type {} is not supported",
             other.variant_name().unwrap_or("unknown")
-        ))),
+        ))
+        .with_hint("cast the column to a plain type")),
     }
 }
 
@@ -241,7 +247,7 @@ fn positive(what: &str, size: i32) -> Result<u64> {
     match u64::try_from(size) {
         Ok(size) if size > 0 => Ok(size),
         _ => Err(Error::invalid_command(format!(
-            "{what} has size {size}; it must be above 0"
+            "{what} has size {size}, which is not above 0"
         ))),
     }
 }
@@ -257,7 +263,8 @@ fn check_zone(zone: Option<&str>) -> Result<()> {
     if zone.is_none_or(is_sound) {
         return Ok(());
     }
-    Err(Error::invalid_command(
-        "the time zone of a timestamp is neither a name such as Europe/Rome nor an offset such as +01:00",
-    ))
+    Err(
+        Error::invalid_command("the time zone of a timestamp is not valid")
+            .with_hint("use a name such as Europe/Rome, or an offset such as +01:00"),
+    )
 }
