@@ -55,7 +55,7 @@ impl RowFile {
             let mut file = File::open(path)?;
             let byte_count = file.metadata()?.len();
             if byte_count == 0 {
-                return Err(ArrowError::ParseError("it is empty".to_owned()));
+                return Err(ArrowError::ParseError("the file is empty".to_owned()));
             }
             let mut head = Vec::new();
             file.by_ref().take(8).read_to_end(&mut head)?;
@@ -148,14 +148,15 @@ fn schema(file: File, format: Format) -> Result<SchemaRef, ArrowError> {
     })
 }
 
-/// Neither names values: a message of the CSV reader may.
+/// The error for a file that cannot be read. It leaves out the CSV reader's message, which may hold values.
 fn unreadable(path: &Path, error: &ArrowError) -> Error {
-    let what = if matches!(error, ArrowError::CsvError(_)) {
-        "it is no CSV with a line of names and the same number of fields in each line".to_owned()
-    } else {
-        chain(error)
-    };
-    Error::invalid_command(format!("{} cannot be read: {what}", path.display()))
+    let path = path.display();
+    if matches!(error, ArrowError::CsvError(_)) {
+        return Error::invalid_command(format!("cannot read {path} as CSV")).with_hint(
+            "begin the file with a line of names, and give each line the same number of fields",
+        );
+    }
+    Error::invalid_command(format!("cannot read {path}: {}", chain(error)))
 }
 
 /// A file that tells how far it was read.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind as ClapErrorKind;
 use pgflight::config::Cli;
-use pgflight::error::{Error, ErrorKind, chain};
+use pgflight::error::{Error, ErrorKind};
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
@@ -29,15 +29,12 @@ fn main() -> ExitCode {
         }
     };
     let outcome = tokio::runtime::Runtime::new()
-        .map_err(|error| Error::internal("cannot start the runtime").with_source(error))
+        .map_err(|error| Error::internal("could not start the runtime").with_source(error))
         .and_then(|runtime| runtime.block_on(cli::run(cli.command)));
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            cli::eprint(&chain(&error));
-            if let Some(advice) = error.report().advice() {
-                cli::eprint(&format!("hint: {advice}"));
-            }
+            cli::eprint_error(&error);
             if error.kind() == ErrorKind::InvalidCommand {
                 ExitCode::from(USAGE)
             } else {

@@ -49,8 +49,6 @@ pub(crate) fn authorities(path: &Path) -> Result<Arc<RootCertStore>> {
 }
 
 fn unreadable(path: &Path, expected: &str) -> Error {
-    Error::invalid_command(format!(
-        "cannot read {} as PEM: expected {expected}",
-        path.display()
-    ))
+    Error::invalid_command(format!("cannot read {} as PEM", path.display()))
+        .with_hint(format!("name a file with {expected}"))
 }

@@ -120,9 +120,7 @@ impl Caller {
         if self.principal.is_none() || self.grants().any(may) {
             return Ok(());
         }
-        Err(self
-            .denied(format!("{table} in mode {mode}"))
-            .with_table(table))
+        Err(self.denied_in_mode(mode).with_table(table))
     }
 
     /// The grants that hold at its target.
@@ -134,11 +132,21 @@ impl Caller {
         grants.filter(|grant| grant.applies_to(&self.target, self.is_default_target))
     }
 
-    /// What is said of a table that the caller may not know of.
+    /// Returns the error for a table that the caller may not know of. It is the same whether the table exists or
+    /// not.
     pub fn denied(&self, table: impl fmt::Display) -> Error {
+        self.permission_error("").with_table(table)
+    }
+
+    fn denied_in_mode(&self, mode: WriteMode) -> Error {
+        self.permission_error(&format!(" in mode {mode}"))
+    }
+
+    fn permission_error(&self, mode: &str) -> Error {
         Error::permission_denied(format!(
-            "principal {} may not write {table}; a grant in the server's configuration would let it",
+            "principal {} may not write to the table{mode}",
             self.name().unwrap_or_default()
         ))
+        .with_hint("add a grant for the table to the principal in the server's configuration")
     }
 }

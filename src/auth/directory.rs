@@ -53,39 +53,57 @@ impl Proof {
     }
 }
 
-/// Why credentials are not taken. Says nothing of what they were.
+/// The reason that credentials were rejected. It holds nothing of the credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Nothing that tells who it is.
-    #[error("who calls is not said; send `authorization: Bearer TOKEN`")]
+    /// The call has no credentials.
+    #[error("missing credentials")]
     MissingCredentials,
-    /// A token of nobody.
+    /// The token matches no principal.
     #[error("the token is not valid")]
     InvalidToken,
-    /// A token that was valid.
+    /// The token was valid and has expired.
     #[error("the token has expired")]
     Expired,
-    /// A JWT that something is wrong with.
+    /// The JWT breaks a rule.
     #[error("the token is not valid: {0}")]
     Jwt(&'static str),
-    /// A JWT that is signed by a key that is not known.
-    #[error("the token is signed by a key that is not known")]
+    /// The JWT is signed with an unknown key.
+    #[error("the token is signed with an unknown key")]
     UnknownKey,
-    /// Of a JWT that is right, or a certificate.
+    /// The JWT or the certificate is valid and belongs to no principal.
     #[error("no principal has this name")]
     NoPrincipal,
-    /// More than one header, of which each tells another story.
-    #[error("there is more than one authorization header")]
+    /// The call has more than one authorization header.
+    #[error("the call has more than one authorization header")]
     DuplicateHeader,
-    /// A handshake without a name.
-    #[error("a handshake takes name and token: send `authorization: Basic …`")]
+    /// The handshake has no name and token.
+    #[error("the handshake has no name and token")]
     MissingPassword,
-    /// A name and a token for everybody to read.
-    #[error("name and token are taken over TLS alone")]
+    /// The handshake sent name and token without TLS.
+    #[error("name and token were sent without TLS")]
     PasswordWithoutTls,
-    /// A name and a token that do not go together.
-    #[error("name and token do not go together")]
+    /// Name and token do not match.
+    #[error("name and token do not match")]
     WrongPassword,
+}
+
+impl Refusal {
+    /// Returns what the caller can do about it.
+    pub fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::MissingCredentials => Some("send `authorization: Bearer TOKEN`"),
+            Self::DuplicateHeader => Some("send one authorization header"),
+            Self::MissingPassword => Some("send `authorization: Basic …` with name and token"),
+            Self::PasswordWithoutTls => Some("connect with TLS"),
+            Self::Expired => Some("get a new token"),
+            Self::InvalidToken
+            | Self::Jwt(_)
+            | Self::UnknownKey
+            | Self::NoPrincipal
+            | Self::WrongPassword => None,
+        }
+    }
 }
 
 /// All principals.
@@ -106,9 +124,10 @@ impl Directory {
         let mut problems = Vec::new();
         let jwt = auth.jwt.as_ref().map(|jwt| Rules::new(jwt, &mut problems));
         if principals.is_empty() && jwt.is_some() {
-            problems.push(Problem::of_jwt(
-                "there are no principals whose tokens could be taken",
-            ));
+            problems.push(
+                Problem::of_jwt("there is no principal for a token to belong to")
+                    .with_hint("add a section [principals.NAME] with jwt_subjects"),
+            );
         }
         if jwt.is_none() {
             let with_subjects = |config: &PrincipalConfig| !config.jwt_subjects.is_empty();
@@ -116,10 +135,10 @@ impl Directory {
                 .iter()
                 .filter(|(_, config)| with_subjects(config))
             {
-                problems.push(Problem::of_principal(
-                    name,
-                    "jwt_subjects need a section auth.jwt",
-                ));
+                problems.push(
+                    Problem::of_principal(name, "jwt_subjects needs a section auth.jwt")
+                        .with_hint("add the section [auth.jwt]"),
+                );
             }
         }
         let read: BTreeMap<_, _> = principals
@@ -132,14 +151,14 @@ impl Directory {
             })
             .collect();
         check_distinct(&read, &mut problems);
-        match problems.is_empty() {
-            true => Ok(Self {
-                principals: read,
-                jwt,
-                session_ttl: auth.session_ttl,
-            }),
-            false => Err(problems),
+        if !problems.is_empty() {
+            return Err(problems);
         }
+        Ok(Self {
+            principals: read,
+            jwt,
+            session_ttl: auth.session_ttl,
+        })
     }
 
     /// Whether nobody is asked who it is.
@@ -254,7 +273,7 @@ fn check_distinct(principals: &BTreeMap<String, Arc<Principal>>, problems: &mut 
         let subjects = principal
             .jwt_subjects
             .iter()
-            .map(|s| ("subject of JWTs", s.clone()));
+            .map(|s| ("JWT subject", s.clone()));
         let certificates = principal
             .certificates
             .iter()
@@ -262,12 +281,14 @@ fn check_distinct(principals: &BTreeMap<String, Arc<Principal>>, problems: &mut 
         for credential in tokens.chain(subjects).chain(certificates) {
             let what = credential.0;
             if let Some(other) = seen.insert(credential, name) {
-                let message = if other == name {
-                    format!("a {what} is listed twice")
+                let problem = if other == name {
+                    Problem::of_principal(name, format!("a {what} is listed twice"))
                 } else {
-                    format!("a {what} is also listed for principal {other}; give each its own")
+                    let message = format!("a {what} is also listed for principal {other}");
+                    Problem::of_principal(name, message)
+                        .with_hint(format!("give each principal its own {what}"))
                 };
-                problems.push(Problem::of_principal(name, message));
+                problems.push(problem);
             }
         }
     }
@@ -275,6 +296,10 @@ fn check_distinct(principals: &BTreeMap<String, Arc<Principal>>, problems: &mut 
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
-        Error::unauthenticated(refusal.to_string())
+        let error = Error::unauthenticated(refusal.to_string());
+        match refusal.hint() {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
     }
 }

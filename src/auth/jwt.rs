@@ -94,37 +94,44 @@ impl Rules {
     /// Checks a configuration; adds what is wrong with it to `problems`.
     pub(super) fn new(config: &JwtConfig, problems: &mut Vec<Problem>) -> Self {
         ring_verifier::install();
-        let mut report = |wrong: bool, what: &str| {
-            if wrong {
-                problems.push(Problem::of_jwt(what));
-            }
-        };
-        report(config.issuer.is_empty(), "issuer is empty");
         let no_audience = config.audience.is_empty() || config.audience.contains(&String::new());
-        report(no_audience, "audience is empty");
-        report(config.algorithms.is_empty(), "algorithms is empty");
-        report(
-            config.keys_file.is_some() == config.keys_url.is_some(),
-            "give keys_file or keys_url, one of them",
-        );
+        for (is_empty, key) in [
+            (config.issuer.is_empty(), "issuer"),
+            (no_audience, "audience"),
+            (config.algorithms.is_empty(), "algorithms"),
+        ] {
+            if is_empty {
+                problems.push(Problem::of_jwt(format!("{key} is empty")));
+            }
+        }
+        match (&config.keys_file, &config.keys_url) {
+            (Some(_), Some(_)) => problems.push(
+                Problem::of_jwt("both keys_file and keys_url are set").with_hint("keep one of them"),
+            ),
+            (None, None) => problems.push(
+                Problem::of_jwt("neither keys_file nor keys_url is set").with_hint("set one of them"),
+            ),
+            (Some(_), None) | (None, Some(_)) => {}
+        }
         let url = config.keys_url.as_deref().unwrap_or("https://");
         let is_local = ["http://127.0.0.1:", "http://[::1]:", "http://localhost:"]
             .iter()
             .any(|local| url.starts_with(local));
-        report(
-            !url.starts_with("https://") && !is_local,
-            "keys_url must begin with https://: who can change the keys can be anybody",
-        );
+        // Whoever changes the keys on their way can sign as any principal.
+        if !url.starts_with("https://") && !is_local {
+            problems.push(Problem::of_jwt("keys_url does not begin with https://"));
+        }
         let algorithms = config.algorithms.iter().filter_map(|name| {
-            let algorithm = name.parse().ok();
-            let taken = algorithm.filter(|a: &Algorithm| !name.starts_with("HS") && !format!("{a:?}").is_empty());
-            if taken.is_none() {
-                problems.push(Problem::of_jwt(format!(
-                    "algorithm {name:?} is not taken; RS256, RS384, RS512, PS256, PS384, PS512, ES256, \
-                     ES384 and EdDSA are"
-                )));
+            let algorithm: Option<Algorithm> = name.parse().ok();
+            let supported = algorithm.filter(|_| !name.starts_with("HS"));
+            if supported.is_none() {
+                problems.push(
+                    Problem::of_jwt(format!("algorithm {name:?} is not supported")).with_hint(
+                        "use RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA",
+                    ),
+                );
             }
-            taken
+            supported
         });
         let algorithms = algorithms.collect();
         Self {
@@ -144,12 +151,12 @@ impl Rules {
         let header = decode_header(token).map_err(|_| Refusal::InvalidToken)?;
         if !self.algorithms.contains(&header.alg) {
             return Err(Refusal::Jwt(
-                "it is signed by an algorithm that is not taken",
+                "its signature algorithm is not accepted",
             ));
         }
         // RFC 7515, 4.1.11: what must be understood and is not is a reason to refuse.
         if header.crit.is_some() {
-            return Err(Refusal::Jwt("it asks for what is not known here"));
+            return Err(Refusal::Jwt("it has an unknown critical header"));
         }
         let key_id = header.kid.as_deref();
         if key_id.is_some_and(|id| id.len() > MAX_KEY_ID_BYTES) {
@@ -172,7 +179,7 @@ impl Rules {
         }
         match claims.get(&self.claim) {
             Some(Value::String(subject)) => Ok(subject.clone()),
-            _ => Err(Refusal::Jwt("it does not say whose it is")),
+            _ => Err(Refusal::Jwt("it lacks the claim that names its subject")),
         }
     }
 }

@@ -89,12 +89,14 @@ pub struct Principal {
 impl Principal {
     /// Checks a configuration; adds what is wrong with it to `problems`.
     pub(super) fn new(name: &str, config: &PrincipalConfig, problems: &mut Vec<Problem>) -> Self {
-        let mut report = |what: String| problems.push(Problem::of_principal(name, what));
+        let problem = |message: String| Problem::of_principal(name, message);
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
         if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(is_plain) {
-            report(format!(
-                "a name has 1 to {MAX_NAME_BYTES} letters, digits, and characters of \"._@-\""
-            ));
+            problems.push(
+                problem("the name is not valid".to_owned()).with_hint(format!(
+                    "use 1 to {MAX_NAME_BYTES} ASCII letters, digits, and characters of \"._@-\""
+                )),
+            );
         }
         let mut tokens = Vec::new();
         for token in &config.tokens {
@@ -105,47 +107,46 @@ impl Principal {
             match Digest::parse(digest) {
                 Some(digest) => tokens.push(Token { digest, expires }),
                 // It may be the token itself, which must not be shown.
-                None => report(
-                    "a token is not the digest of one: sha256: and 64 hexadecimal digits, as `pgflight token` prints \
-                     them"
-                        .to_owned(),
+                None => problems.push(
+                    problem("a token is not a digest of a token".to_owned()).with_hint(
+                        "write sha256: and 64 hexadecimal digits, as `pgflight token` prints them",
+                    ),
                 ),
             }
         }
         let role = config.role.as_ref().and_then(|role| {
             let ident = Ident::new(role);
-            ident.map_err(|error| report(format!("role: {error}"))).ok()
+            ident
+                .map_err(|error| problems.push(problem(format!("role: {error}"))))
+                .ok()
         });
-        if config
-            .max_bytes_per_second
-            .is_some_and(|size| size.as_u64() == 0)
-        {
-            report("max_bytes_per_second is 0, with which nothing is ever written".to_owned());
-        }
-        if config.max_streams == Some(0) {
-            report("max_streams is 0, with which nothing is ever written".to_owned());
-        }
         let volume = config.volume();
-        for (option, most) in volume.options() {
-            if most == Some(0) {
-                report(format!("{option} is 0, with which nothing is ever written"));
+        let rate = config.max_bytes_per_second.map(|size| size.as_u64());
+        let limits = [
+            ("max_bytes_per_second", rate),
+            ("max_streams", config.max_streams.map(u64::from)),
+        ];
+        for (option, limit) in limits.into_iter().chain(volume.options()) {
+            if limit == Some(0) {
+                problems.push(problem(format!("{option} is not greater than 0")));
             }
         }
         let grants = config
             .grants
             .iter()
-            .map(|grant| Grant::new(grant, &mut report));
+            .map(|grant| Grant::new(name, grant, problems))
+            .collect();
         Self {
             name: name.to_owned(),
             tokens,
             jwt_subjects: config.jwt_subjects.iter().cloned().collect(),
             certificates: config.certificates.iter().cloned().collect(),
-            grants: grants.collect(),
+            grants,
             role,
             limits: Limits {
                 max_streams: config.max_streams,
                 max_open_writes: config.max_open_writes,
-                max_bytes_per_second: config.max_bytes_per_second.map(|size| size.as_u64()),
+                max_bytes_per_second: rate,
                 volume,
             },
         }
@@ -172,7 +173,7 @@ pub(super) struct Grant {
 }
 
 impl Grant {
-    fn new(config: &GrantConfig, report: &mut impl FnMut(String)) -> Self {
+    fn new(principal: &str, config: &GrantConfig, problems: &mut Vec<Problem>) -> Self {
         let mut tables = Vec::new();
         for pattern in &config.tables {
             match TableName::parse(pattern) {
@@ -185,9 +186,13 @@ impl Grant {
                         WildMatch::new(name.as_str()),
                     ));
                 }
-                _ => report(format!(
-                    "{pattern:?} does not say which tables; write schema.table, such as \"sales.*\""
-                )),
+                _ => problems.push(
+                    Problem::of_principal(
+                        principal,
+                        format!("{pattern:?} is not a pattern for tables"),
+                    )
+                    .with_hint("write schema.table, such as \"sales.*\""),
+                ),
             }
         }
         for (empty, what) in [
@@ -195,7 +200,8 @@ impl Grant {
             (config.modes.is_empty(), "modes"),
         ] {
             if empty {
-                report(format!("a grant without {what} grants nothing"));
+                let message = format!("a grant without {what} grants nothing");
+                problems.push(Problem::of_principal(principal, message));
             }
         }
         Self {
@@ -211,10 +217,10 @@ impl Grant {
 
     /// Whether it is about a target, which may be the default one.
     pub(super) fn applies_to(&self, target: &str, is_default: bool) -> bool {
-        match self.targets.is_empty() {
-            true => is_default,
-            false => self.targets.iter().any(|pattern| pattern.matches(target)),
+        if self.targets.is_empty() {
+            return is_default;
         }
+        self.targets.iter().any(|pattern| pattern.matches(target))
     }
 
     pub(super) fn covers(&self, table: &QualifiedName) -> bool {

@@ -39,10 +39,10 @@ impl SessionKey {
     pub fn new(bytes: &[u8]) -> Result<Self> {
         if bytes.len() < MIN_KEY_BYTES {
             return Err(Error::invalid_command(format!(
-                "the session key has {} bytes and needs at least {MIN_KEY_BYTES}; \
-                 `openssl rand -base64 48` makes one",
+                "the session key has {} bytes and needs at least {MIN_KEY_BYTES}",
                 bytes.len()
-            )));
+            ))
+            .with_hint("make one with `openssl rand -base64 48`"));
         }
         Ok(Self(Key::new(HMAC_SHA256, bytes)))
     }
@@ -55,7 +55,7 @@ impl SessionKey {
         let mut bytes = [0; MIN_KEY_BYTES];
         SystemRandom::new()
             .fill(&mut bytes)
-            .map_err(|_| Error::internal("the system gives no random numbers"))?;
+            .map_err(|_| Error::internal("could not read random numbers from the system"))?;
         Self::new(&bytes)
     }
 
@@ -71,7 +71,7 @@ impl SessionKey {
             expires: seconds(expires),
         };
         let payload = serde_json::to_vec(&session)
-            .map_err(|error| Error::internal("cannot write a session").with_source(error))?;
+            .map_err(|error| Error::internal("cannot encode a session").with_source(error))?;
         let payload = BASE64_URL_SAFE_NO_PAD.encode(payload);
         let tag = BASE64_URL_SAFE_NO_PAD.encode(sign(&self.0, payload.as_bytes()));
         Ok(format!("{PREFIX}{payload}.{tag}"))

@@ -26,7 +26,7 @@ pub fn new_token() -> Result<String> {
     let mut bytes = [0; RANDOM_BYTES];
     SystemRandom::new()
         .fill(&mut bytes)
-        .map_err(|_| Error::internal("the system gives no random numbers"))?;
+        .map_err(|_| Error::internal("could not read random numbers from the system"))?;
     Ok(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes)))
 }
 

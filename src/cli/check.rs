@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use pgflight::config::{Check, TargetConfig, load_targets};
-use pgflight::error::{Error, Result, chain};
+use pgflight::error::{Error, Result};
 use pgflight::pg::Pool;
 use pgflight::plan::TableName;
 use pgflight::write::{Expected, Finding, Verdict, Writer};
@@ -16,10 +16,11 @@ pub(super) async fn check(options: Check) -> Result<ExitCode> {
     let targets = load_targets(&options.destination)?;
     if table.is_some() && targets.len() > 1 {
         let names: Vec<&str> = targets.keys().map(String::as_str).collect();
-        return Err(Error::invalid_command(format!(
-            "--table is in one target: choose it by --target: {}",
-            names.join(", ")
-        )));
+        return Err(
+            Error::invalid_command("--table needs one target, and the file has several").with_hint(
+                format!("choose one with --target: {}", names.join(", ")),
+            ),
+        );
     }
     let mut is_bad = false;
     for (name, target) in &targets {
@@ -28,7 +29,7 @@ pub(super) async fn check(options: Check) -> Result<ExitCode> {
             Ok(findings) => findings,
             Err(error) => vec![Finding {
                 verdict: Verdict::Bad,
-                text: chain(&error),
+                text: error.report().to_string(),
                 fix_sql: Vec::new(),
             }],
         };
@@ -37,9 +38,10 @@ pub(super) async fn check(options: Check) -> Result<ExitCode> {
             report(finding);
         }
     }
-    Ok(match is_bad {
-        true => ExitCode::FAILURE,
-        false => ExitCode::SUCCESS,
+    Ok(if is_bad {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
     })
 }
 

@@ -26,7 +26,7 @@ pub(super) fn man(options: &Man) -> Result<()> {
             print(&page)
         }
         Some(directory) => clap_mangen::generate_to(Cli::command(), directory).map_err(|error| {
-            let text = format!("cannot write into {}", directory.display());
+            let text = format!("cannot write to {}", directory.display());
             Error::invalid_command(text).with_source(error)
         }),
     }

@@ -40,7 +40,7 @@ const READ_AHEAD: usize = 2;
 pub(super) async fn load(options: Load) -> Result<ExitCode> {
     let files = open(&options)?;
     let Some(schema) = files.first().map(|file| Arc::clone(&file.schema)) else {
-        return Err(Error::invalid_command("no file is named"));
+        return Err(Error::invalid_command("the command names no file"));
     };
     let client = Client::connect(client_config(&options)?).await?;
     let write_id = options.write_id.clone();
@@ -73,7 +73,7 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
     let mut interrupts = interrupts()?;
     let sent = tokio::select! {
         sent = send_all(&client, &write, &files, options.jobs, policy) => sent,
-        _ = interrupts.recv() => Err(Error::cancelled("interrupted; nothing was written")),
+        _ = interrupts.recv() => Err(Error::cancelled("interrupted before the commit: no rows were written")),
     };
     let receipts = match sent {
         Ok(receipts) => receipts,
@@ -96,7 +96,7 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
     };
     let done = tokio::select! {
         done = committed => done,
-        _ = interrupts.recv() => Err(Error::unavailable("interrupted while the rows are committed")),
+        _ = interrupts.recv() => Err(Error::unavailable("interrupted during the commit")),
     };
     let done = done.map_err(|error| unknown_outcome(error, &write.write_id))?;
     report(&done, files.len(), began.elapsed());
@@ -107,20 +107,20 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
 fn unknown_outcome(error: Error, write_id: &str) -> Error {
     let error = error.with_write_id(write_id);
     // Whatever the last try was told, the answer to an earlier one may have been lost.
-    match error.kind().is_retryable() {
-        false => error,
-        true => error
-            .caused("it is not known whether the rows are in")
-            .with_hint(format!(
-                "load them again with --write-id {write_id}, which writes nothing twice"
-            )),
+    if !error.kind().is_retryable() {
+        return error;
     }
+    error
+        .caused("it is not known whether the rows are in the table")
+        .with_hint(format!(
+            "load them again with --write-id {write_id}, which writes nothing twice"
+        ))
 }
 
 /// Reads the heads of all files, which must hold the same columns.
 fn open(options: &Load) -> Result<Vec<RowFile>> {
     let delimiter = u8::try_from(options.delimiter)
-        .map_err(|_| Error::invalid_command("--delimiter takes one character of ASCII"))?;
+        .map_err(|_| Error::invalid_command("--delimiter is not an ASCII character"))?;
     let mut files: Vec<RowFile> = Vec::new();
     for path in &options.files {
         let file = RowFile::open(path, delimiter)?;
@@ -128,7 +128,7 @@ fn open(options: &Load) -> Result<Vec<RowFile>> {
             && columns(&first.schema) != columns(&file.schema)
         {
             return Err(Error::invalid_command(format!(
-                "{} has other columns than {}: {} instead of {}",
+                "the columns of {} differ from those of {}: {} instead of {}",
                 path.display(),
                 first.path.display(),
                 columns(&file.schema),
@@ -149,7 +149,9 @@ fn columns(schema: &Schema) -> String {
 fn client_config(options: &Load) -> Result<ClientConfig> {
     let read = |path: &Path| {
         std::fs::read(path)
-            .map_err(|error| Error::invalid_command(format!("{}: {error}", path.display())))
+            .map_err(|error| {
+                Error::invalid_command(format!("cannot read {}", path.display())).with_source(error)
+            })
     };
     let identity = match (&options.tls_cert, &options.tls_key) {
         (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
@@ -190,7 +192,7 @@ async fn send_all(
         .try_collect();
     let sent = tokio::select! {
         sent = sending => sent,
-        () = progress.show() => Err(Error::internal("the progress has ended")),
+        () = progress.show() => Err(Error::internal("the progress bar ended before the load")),
     };
     progress.end();
     sent

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use pgflight::auth::{digest_of, new_token};
 use pgflight::config::{Command, Destination, Migrate, TargetConfig, load_target};
-use pgflight::error::{Error, Result};
+use pgflight::error::{Error, Result, chain};
 use pgflight::pg::{ConnectionConfig, Pool, migration};
 use pgflight::write::Writer;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -73,7 +73,7 @@ async fn connect(destination: &Destination) -> Result<(ConnectionConfig, Writer)
 /// Ctrl-C, listened for from now on: one that comes while something else is done counts as well.
 fn interrupts() -> Result<Signal> {
     signal(SignalKind::interrupt())
-        .map_err(|error| Error::internal("Ctrl-C cannot be listened for").with_source(error))
+        .map_err(|error| Error::internal("cannot listen for SIGINT").with_source(error))
 }
 
 /// Prints a line of what was asked for. Whoever read it may have seen enough, as `head` has: that is the end.
@@ -83,11 +83,28 @@ fn print(line: &str) {
     }
 }
 
-/// Tells a person at the terminal what went wrong.
+/// Prints a line about progress or a failure to standard error.
 #[expect(
     clippy::print_stderr,
     reason = "the one line a person at the terminal is waiting for"
 )]
 pub(crate) fn eprint(message: &str) {
     eprintln!("pgflight: {message}");
+}
+
+/// Prints an error and its place on one line, and its hint on the next.
+#[expect(
+    clippy::print_stderr,
+    reason = "the one line a person at the terminal is waiting for"
+)]
+pub(crate) fn eprint_error(error: &Error) {
+    let (fact, place) = (chain(error), error.report().place());
+    if place.is_empty() {
+        eprint(&fact);
+    } else {
+        eprint(&format!("{fact} [{place}]"));
+    }
+    if let Some(hint) = error.report().advice() {
+        eprintln!("hint: {hint}");
+    }
 }

@@ -29,7 +29,7 @@ async fn watch(writer: &Writer, options: &Writes) -> Result<()> {
     loop {
         match writer.writes(options.limit).await {
             Ok(writes) if is_terminal => print(&screen(&fitted(&table(&writes)))),
-            Err(error) if is_terminal => print(&screen(&[error.to_string()])),
+            Err(error) if is_terminal => print(&screen(&[error.report().to_string()])),
             Ok(writes) => {
                 // The oldest first, as they came.
                 for write in writes.iter().rev() {
@@ -41,7 +41,7 @@ async fn watch(writer: &Writer, options: &Writes) -> Result<()> {
                 }
                 printed.retain(|id, _| writes.iter().any(|write| write.write_id == *id));
             }
-            Err(error) => eprint(&error.to_string()),
+            Err(error) => eprint(&error.report().to_string()),
         }
         tokio::select! {
             () = tokio::time::sleep(options.interval) => {}

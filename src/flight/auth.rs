@@ -20,7 +20,7 @@ use super::keys::Keys;
 use super::quota::Quotas;
 use super::status::to_status;
 use crate::auth::{
-    Caller, Credentials, Directory, IdentityConfig, Principal, Problem, Proof, Refusal, SessionKey,
+    Caller, Credentials, Directory, IdentityConfig, Principal, Proof, Refusal, SessionKey,
 };
 use crate::error::{Error, Result};
 
@@ -128,7 +128,8 @@ impl Identity {
 impl IdentityState {
     fn load(config: &IdentityConfig, own_key: &SessionKey) -> Result<Self> {
         let directory = Directory::new(config).map_err(|problems| {
-            let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+            let lines = problems.into_iter().map(Error::from);
+            let lines: Vec<_> = lines.map(|error| error.report().to_string()).collect();
             Error::invalid_command(lines.join("\n"))
         })?;
         Ok(Self {
@@ -187,13 +188,10 @@ impl IdentityState {
 
 fn session_key(path: &Path) -> Result<SessionKey> {
     let named = |error: Error| {
-        let message = format!("cannot use {} as session_key_file", path.display());
-        let hint = error.hint().map(str::to_owned);
-        let error = Error::invalid_command(message).with_source(error);
-        match hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        }
+        error.caused(format!(
+            "cannot use {} as session_key_file",
+            path.display()
+        ))
     };
     let bytes =
         std::fs::read(path).map_err(|error| named(Error::invalid_command(error.to_string())))?;

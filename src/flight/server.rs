@@ -98,7 +98,9 @@ impl Server {
         targets: Targets,
     ) -> Result<Self> {
         let failed = |error: std::io::Error| {
-            Error::unavailable(format!("cannot listen on {}", config.listen)).with_source(error)
+            Error::unavailable(format!("could not listen on {}", config.listen))
+                .with_hint("give another address with --listen")
+                .with_source(error)
         };
         let tls = config.tls.clone().map(Tls::load).transpose()?;
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
@@ -148,7 +150,7 @@ impl Server {
             reflection = reflection.register_encoded_file_descriptor_set(descriptors);
         }
         let reflection = reflection.build_v1().map_err(|error| {
-            Error::internal("the descriptors for reflection are broken").with_source(error)
+            Error::internal("cannot read the descriptors for reflection").with_source(error)
         })?;
         let flight = FlightServiceServer::new(self.service.clone()).max_decoding_message_size(
             usize::try_from(self.service.max_message_bytes).unwrap_or(usize::MAX),

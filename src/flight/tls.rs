@@ -43,7 +43,7 @@ impl TlsFiles {
 
     fn load(&self) -> Result<Arc<ServerConfig>> {
         let unusable = |error: rustls::Error| {
-            let text = format!("{} cannot be used", self.certificate.display());
+            let text = format!("cannot use {}", self.certificate.display());
             Error::invalid_command(text).with_source(error)
         };
         let builder = ServerConfig::builder_with_provider(provider())
@@ -55,7 +55,7 @@ impl TlsFiles {
                 let verifier =
                     WebPkiClientVerifier::builder_with_provider(authorities(path)?, provider());
                 let verifier = verifier.build().map_err(|error| {
-                    let text = format!("{} cannot be used", path.display());
+                    let text = format!("cannot use {}", path.display());
                     Error::invalid_command(text).with_source(error)
                 })?;
                 builder.with_client_cert_verifier(verifier)

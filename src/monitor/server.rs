@@ -42,7 +42,8 @@ impl Monitor {
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when it cannot be bound.
     pub async fn bind(listen: SocketAddr) -> Result<Self> {
         let failed = |error: std::io::Error| {
-            Error::unavailable(format!("cannot listen on {listen} (--metrics-listen)"))
+            Error::unavailable(format!("could not listen on {listen}"))
+                .with_hint("give another address with --metrics-listen")
                 .with_source(error)
         };
         Status::started();

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pgflight::error::Result;
+use pgflight::error::{Result, chain};
 use tokio::time::{Instant, sleep};
 
 /// Tries before it gives up, when they take long: each may wait for a turn to copy.
@@ -54,7 +54,7 @@ impl RetryPolicy {
             let Some(pause) = backoff.pause(began, Instant::now(), was_ready) else {
                 return Err(error);
             };
-            report(&format!("{what}: {error}; trying again"));
+            report(&format!("{what}: {}; trying again", chain(&error)));
             // Clients that failed together do not come back together.
             let jitter = f64::from(uuid::Uuid::new_v4().as_bytes()[15]) / 255.0;
             sleep(pause + pause.mul_f64(jitter)).await;
