@@ -1,4 +1,4 @@
-//! The `pgflight` command: what was asked for, and its exit status.
+//! The `pgflight` command: parses the command line, runs the subcommand and sets the exit status.
 
 mod cli;
 
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => {
-            // A closed terminal is no reason to fail.
+            // A closed terminal does not change the exit status.
             error.print().ok();
             let asked_for = matches!(
                 error.kind(),

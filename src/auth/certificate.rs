@@ -1,15 +1,15 @@
-//! The names that a client's certificate gives its holder.
+//! The names in a client's certificate.
 
 use x509_parser::extensions::GeneralName;
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-/// The names of a certificate in DER as a configuration writes them: the subject (`CN=etl, O=Example`), and
-/// of the alternative names `URI:…` and `DNS:…`. None when it cannot be read.
+/// Returns the names of a certificate in DER as a configuration writes them: the subject (`CN=etl, O=Example`), and
+/// the alternative names `URI:…` and `DNS:…`. Returns none when the certificate cannot be read.
 ///
-/// A comma, a plus or a backslash within a value has a backslash before it, as in RFC 4514: who may choose the
-/// text of one part of his subject would else choose the others with it.
+/// A comma, a plus or a backslash within a value is escaped with a backslash, as in RFC 4514: otherwise a client that
+/// controls one part of its subject could forge the others.
 pub(super) fn names(der: &[u8]) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else {
         return Vec::new();
@@ -27,7 +27,7 @@ pub(super) fn names(der: &[u8]) -> Vec<String> {
     names
 }
 
-/// None where a value is no text.
+/// Returns `None` when a value is not text.
 fn subject(name: &X509Name<'_>) -> Option<String> {
     let parts = name.iter_rdn().map(|part| {
         let attributes: Option<Vec<String>> = part.iter().map(attribute).collect();

@@ -1,4 +1,4 @@
-//! All principals, and whose credentials are whose.
+//! Finds the principal that credentials belong to.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,35 +13,35 @@ use super::session::{self, SessionKey};
 use super::token::{Digest, Token};
 use crate::error::{Error, Result};
 
-/// No token that anybody makes is longer.
+/// The length limit of a token.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// What a call brings to tell who it is of.
+/// The credentials of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credentials<'a> {
     /// `authorization: Bearer …`.
     Bearer(&'a str),
-    /// The certificate of its connection, in DER, which an authority has signed that the listener trusts.
+    /// The certificate of the connection in DER, verified by the listener.
     Certificate(&'a [u8]),
 }
 
-/// How a principal was known.
+/// The kind of credentials that authenticated a principal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// By a static token.
+    /// A static token.
     Token,
-    /// By a session token.
+    /// A session token.
     Session,
-    /// By a JWT.
+    /// A JWT.
     Jwt,
-    /// By a certificate.
+    /// A certificate.
     Certificate,
-    /// By name and token, in a handshake.
+    /// Name and token, in a handshake.
     Password,
 }
 
 impl Proof {
-    /// A word for it.
+    /// Returns its name in the audit log.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Token => "token",
@@ -106,7 +106,7 @@ impl Refusal {
     }
 }
 
-/// All principals.
+/// All principals of a configuration.
 #[derive(Debug, Default)]
 pub struct Directory {
     principals: BTreeMap<String, Arc<Principal>>,
@@ -118,7 +118,7 @@ impl Directory {
     /// Reads a configuration.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// Every problem of the configuration.
     pub fn new(config: &IdentityConfig) -> Result<Self, Vec<Problem>> {
         let IdentityConfig { auth, principals } = config;
         let mut problems = Vec::new();
@@ -161,15 +161,15 @@ impl Directory {
         })
     }
 
-    /// Whether nobody is asked who it is.
+    /// Whether calls need no credentials, since no principal is configured.
     pub fn allows_anonymous(&self) -> bool {
         self.principals.is_empty()
     }
 
-    /// Whose call it is.
+    /// Returns the principal that the credentials belong to.
     ///
     /// # Errors
-    /// Why it is nobody's.
+    /// The reason the credentials were rejected.
     pub fn authenticate(
         &self,
         credentials: Credentials<'_>,
@@ -217,10 +217,10 @@ impl Directory {
         Ok((Arc::clone(principal), proof))
     }
 
-    /// A session token for a principal that gives its name and one of its tokens.
+    /// Issues a session token to a principal that sends its name and one of its tokens.
     ///
     /// # Errors
-    /// Why it gets none.
+    /// The reason the name and token were rejected.
     pub fn open_session(
         &self,
         name: &str,
@@ -238,7 +238,7 @@ impl Directory {
         if token.has_expired(now) {
             return Err(Refusal::Expired);
         }
-        // A session does not outlive its token anyway; told so, a client comes back in time.
+        // The session ends with its token. An end that says so makes the client renew it in time.
         let end = now + self.session_ttl;
         let end = token.expires.map_or(end, |expires| expires.min(end));
         let issued = sessions.issue(name, token.digest.id(), end);
@@ -246,7 +246,7 @@ impl Directory {
         Ok((Arc::clone(principal), issued))
     }
 
-    /// Looks at every token, so that the time it takes tells nothing.
+    /// Compares every token, so that the time reveals nothing about them.
     fn by_token(&self, token: &str) -> Option<(&Arc<Principal>, &Token)> {
         let digest = Digest::of(token);
         let mut found = None;
@@ -261,7 +261,7 @@ impl Directory {
     }
 }
 
-/// A token, subject or certificate that two principals claim would be one's by chance.
+/// Rejects a token, subject or certificate that is listed twice, since it would identify a principal by chance.
 fn check_distinct(principals: &BTreeMap<String, Arc<Principal>>, problems: &mut Vec<Problem>) {
     let mut seen = BTreeMap::new();
     for principal in principals.values() {

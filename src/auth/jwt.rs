@@ -1,4 +1,4 @@
-//! JWTs of an identity provider: signed by a key of its set, for us, by it, and not too old.
+//! Checks JWTs of an identity provider: signature, issuer, audience and times.
 
 use std::time::Duration;
 
@@ -12,22 +12,21 @@ use super::problem::Problem;
 use super::ring_verifier;
 use crate::error::{Error, Result};
 
-/// More keys than any provider has at a time.
+/// The number of keys in a set.
 const MAX_KEYS: usize = 100;
-/// A provider's name for a key; a longer one is nobody's.
+/// The length limit of a key's name.
 const MAX_KEY_ID_BYTES: usize = 256;
 
-/// The public keys of a provider, by their names.
+/// The public keys of a provider by their names.
 #[derive(Debug, Clone, Default)]
 pub struct KeySet(Vec<(Option<String>, Option<Algorithm>, DecodingKey)>);
 
 impl KeySet {
-    /// Reads a JWK set (RFC 7517). Keys that are not for signatures, or of a kind that is not known, are
-    /// left out.
+    /// Parses a JWK set (RFC 7517). Skips keys of an unknown kind and keys that are not for signatures.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when it is none, or has no
-    /// key of use.
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when the text is not a JWK set or has no
+    /// usable key.
     pub fn parse(text: &str) -> Result<Self> {
         let set: JwkSet = serde_json::from_str(text).map_err(|error| {
             Error::invalid_command("the key set is not a JWK set").with_source(error)
@@ -61,7 +60,7 @@ impl KeySet {
         Ok(Self(keys))
     }
 
-    /// The key of a token: by its name, or the only one there is.
+    /// Finds the key of a token: by its name, or the only key of the set.
     fn find(
         &self,
         key_id: Option<&str>,
@@ -80,7 +79,7 @@ fn is_symmetric(algorithm: &jsonwebtoken::jwk::KeyAlgorithm) -> bool {
     algorithm.to_string().starts_with("HS")
 }
 
-/// What a token must say.
+/// The rules that a token must satisfy.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     issuer: String,
@@ -91,7 +90,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Checks a configuration; adds what is wrong with it to `problems`.
+    /// Reads a configuration and adds its problems to `problems`.
     pub(super) fn new(config: &JwtConfig, problems: &mut Vec<Problem>) -> Self {
         ring_verifier::install();
         let no_audience = config.audience.is_empty() || config.audience.contains(&String::new());
@@ -117,7 +116,7 @@ impl Rules {
         let is_local = ["http://127.0.0.1:", "http://[::1]:", "http://localhost:"]
             .iter()
             .any(|local| url.starts_with(local));
-        // Whoever changes the keys on their way can sign as any principal.
+        // An attacker who changes the keys on the way can sign as any principal.
         if !url.starts_with("https://") && !is_local {
             problems.push(Problem::of_jwt("keys_url does not begin with https://"));
         }
@@ -143,10 +142,10 @@ impl Rules {
         }
     }
 
-    /// The value of the claim that names the caller.
+    /// Checks a token and returns the claim that names the caller.
     ///
     /// # Errors
-    /// [`Refusal::UnknownKey`] when another key set may know the key, else what is wrong with it.
+    /// [`Refusal::UnknownKey`] when a newer key set may have the key, else the reason the token was rejected.
     pub(super) fn subject(&self, token: &str, keys: &KeySet) -> Result<String, Refusal> {
         let header = decode_header(token).map_err(|_| Refusal::InvalidToken)?;
         if !self.algorithms.contains(&header.alg) {
@@ -154,7 +153,7 @@ impl Rules {
                 "its signature algorithm is not accepted",
             ));
         }
-        // RFC 7515, 4.1.11: what must be understood and is not is a reason to refuse.
+        // RFC 7515, 4.1.11: a critical header that is not understood makes the token invalid.
         if header.crit.is_some() {
             return Err(Refusal::Jwt("it has an unknown critical header"));
         }
@@ -173,9 +172,9 @@ impl Rules {
         validation.validate_nbf = true;
         validation.leeway = self.leeway.as_secs();
         let claims: Map<String, Value> = decode(token, key, &validation).map_err(refusal)?.claims;
-        // The library is content with a list in which ours is one of several.
+        // The library also accepts a list that contains the issuer.
         if !claims.get("iss").is_some_and(Value::is_string) {
-            return Err(Refusal::Jwt("it is of another issuer"));
+            return Err(Refusal::Jwt("it is from another issuer"));
         }
         match claims.get(&self.claim) {
             Some(Value::String(subject)) => Ok(subject.clone()),
@@ -186,14 +185,14 @@ impl Rules {
 
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "what the library finds wrong otherwise is told as one thing"
+    reason = "the library's other errors are reported as one"
 )]
 fn refusal(error: jsonwebtoken::errors::Error) -> Refusal {
     use jsonwebtoken::errors::ErrorKind as E;
     match error.kind() {
         E::ExpiredSignature => Refusal::Expired,
         E::ImmatureSignature => Refusal::Jwt("it is not valid yet"),
-        E::InvalidIssuer => Refusal::Jwt("it is of another issuer"),
+        E::InvalidIssuer => Refusal::Jwt("it is from another issuer"),
         E::InvalidAudience => Refusal::Jwt("it is for another audience"),
         E::MissingRequiredClaim(_) => Refusal::Jwt("it lacks exp, iss or aud"),
         _ => Refusal::InvalidToken,

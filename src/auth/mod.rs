@@ -1,4 +1,4 @@
-//! Who a caller is and what it may do: pure decisions, from a configuration and a caller's credentials.
+//! Authentication and permissions: pure decisions from a configuration and a caller's credentials.
 
 mod caller;
 mod certificate;

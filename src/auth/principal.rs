@@ -1,4 +1,4 @@
-//! A principal and what it may do.
+//! A principal and its permissions.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,30 +12,31 @@ use super::token::{Digest, Token};
 use super::volume::Volume;
 use crate::plan::{Ident, QualifiedName, TableName};
 
-/// Names stand in the ledger, in logs and before write ids.
+/// The length limit of a name, which stands in the ledger, in logs and before write ids.
 const MAX_NAME_BYTES: usize = 63;
-/// What can be done with a table; the modes of a write, in the words of the protocol.
+
+/// A mode of a write, named as in the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WriteMode {
-    /// Rows are added.
+    /// Adds rows.
     Append,
-    /// The table is made, or gets columns that it lacks.
+    /// Creates the table, or adds columns to it.
     Create,
-    /// All rows are replaced.
+    /// Replaces all rows.
     Overwrite,
-    /// Rows are changed or added by their keys.
+    /// Updates or inserts rows by key.
     Upsert,
-    /// Rows are added unless their keys are there.
+    /// Inserts rows whose keys are not in the table.
     InsertIfAbsent,
-    /// Rows are changed by their keys.
+    /// Updates rows by key.
     UpdateOnly,
-    /// Rows are removed by their keys.
+    /// Deletes rows by key.
     DeleteByKey,
 }
 
 impl WriteMode {
-    /// All of them.
+    /// All modes.
     pub const ALL: [Self; 7] = [
         Self::Append,
         Self::Create,
@@ -61,20 +62,20 @@ impl fmt::Display for WriteMode {
     }
 }
 
-/// What a principal may take of the server.
+/// The limits of a principal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// DoPut streams at once.
+    /// Concurrent DoPut streams.
     pub max_streams: Option<u32>,
-    /// Open writes of many partitions at once.
+    /// Open writes of many partitions.
     pub max_open_writes: Option<u32>,
-    /// Bytes of rows a second.
+    /// Bytes of rows per second.
     pub max_bytes_per_second: Option<u64>,
     /// Rows and bytes of one stream and of one write.
     pub volume: Volume,
 }
 
-/// Somebody who may call.
+/// A principal: an identity that calls authenticate as.
 #[derive(Debug)]
 pub struct Principal {
     name: String,
@@ -87,7 +88,7 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Checks a configuration; adds what is wrong with it to `problems`.
+    /// Reads a configuration and adds its problems to `problems`.
     pub(super) fn new(name: &str, config: &PrincipalConfig, problems: &mut Vec<Problem>) -> Self {
         let problem = |message: String| Problem::of_principal(name, message);
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
@@ -106,7 +107,7 @@ impl Principal {
             };
             match Digest::parse(digest) {
                 Some(digest) => tokens.push(Token { digest, expires }),
-                // It may be the token itself, which must not be shown.
+                // The text may be the token itself, which no message may show.
                 None => problems.push(
                     problem("a token is not a digest of a token".to_owned()).with_hint(
                         "write sha256: and 64 hexadecimal digits, as `pgflight token` prints them",
@@ -152,21 +153,21 @@ impl Principal {
         }
     }
 
-    /// Its name in the configuration.
+    /// Returns its name in the configuration.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it may take of the server.
+    /// Returns its limits.
     pub fn limits(&self) -> Limits {
         self.limits
     }
 }
 
-/// Tables and what may be done with them.
+/// The permission for some modes on some tables.
 #[derive(Debug)]
 pub(super) struct Grant {
-    /// Without any, the default one.
+    /// Patterns of targets; without any, the default target.
     targets: Vec<WildMatch>,
     tables: Vec<(WildMatch, WildMatch)>,
     pub(super) modes: HashSet<WriteMode>,
@@ -215,7 +216,7 @@ impl Grant {
         }
     }
 
-    /// Whether it is about a target, which may be the default one.
+    /// Whether the grant applies to a target, which may be the default one.
     pub(super) fn applies_to(&self, target: &str, is_default: bool) -> bool {
         if self.targets.is_empty() {
             return is_default;

@@ -1,4 +1,4 @@
-//! The signatures of JWTs, checked by ring: the one implementation of cryptography that is used.
+//! Verifies the signatures of JWTs with ring, the only cryptography library of this crate.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result};
@@ -6,9 +6,9 @@ use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use ring::signature as rs;
 use signature::Verifier;
 
-/// Makes jsonwebtoken use ring, for the whole process; again does nothing.
+/// Makes jsonwebtoken use ring in the whole process. Later calls do nothing.
 pub(super) fn install() {
-    // Who comes second finds the same one there.
+    // A second call fails, since the provider is already set.
     PROVIDER.install_default().ok();
 }
 
@@ -29,7 +29,7 @@ enum Method {
     Other(&'static dyn rs::VerificationAlgorithm),
 }
 
-/// Algorithms of public keys; a shared secret would let every server that checks tokens make them.
+/// Returns the verifier of a public-key algorithm. With a shared secret, every server could also sign tokens.
 fn method(algorithm: Algorithm) -> Result<Method> {
     Ok(match algorithm {
         Algorithm::RS256 => Method::Rsa(&rs::RSA_PKCS1_2048_8192_SHA256),
@@ -66,7 +66,7 @@ impl Verifier<Vec<u8>> for RingVerifier {
             (Method::Other(algorithm), DecodingKeyKind::SecretOrDer(key)) => {
                 rs::UnparsedPublicKey::new(*algorithm, key).verify(message, signature)
             }
-            // A key of another kind than the algorithm's.
+            // The key is not of the algorithm's kind.
             _ => return Err(signature::Error::new()),
         };
         verified.map_err(|_| signature::Error::new())

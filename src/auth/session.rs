@@ -1,4 +1,4 @@
-//! Session tokens: what the handshake answers. Signed, so that any replica with the same key takes them.
+//! Session tokens, which the handshake returns. They are signed, so every replica with the same key accepts them.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,28 +11,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// What session tokens begin with.
+/// The prefix of session tokens.
 pub(super) const PREFIX: &str = "pgfs_";
-/// As long as what HMAC-SHA-256 makes (RFC 2104, 3): a shorter key is weaker.
+/// The length of an HMAC-SHA-256 (RFC 2104, 3): a shorter key is weaker.
 const MIN_KEY_BYTES: usize = 32;
 
-/// Signs session tokens and knows those it has signed.
+/// The key that signs session tokens.
 #[derive(Clone)]
 pub struct SessionKey(Key);
 
-/// What a session token says.
+/// The content of a session token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Session {
-    /// Whose it is.
+    /// The principal's name.
     pub(super) principal: String,
-    /// The static token it stands on: when that is taken away, this goes too.
+    /// The static token that opened the session. Removing that token ends the session.
     pub(super) token_id: String,
-    /// Seconds since 1970.
+    /// The end of the session, in seconds since 1970.
     pub(super) expires: u64,
 }
 
 impl SessionKey {
-    /// A key that all replicas share, from a file: at least 32 bytes.
+    /// Returns the key that all replicas share; it has at least 32 bytes.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when it is shorter.
@@ -47,10 +47,10 @@ impl SessionKey {
         Ok(Self(Key::new(HMAC_SHA256, bytes)))
     }
 
-    /// A key of this process alone.
+    /// Makes a key for this process.
     ///
     /// # Errors
-    /// That the system has no random numbers.
+    /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the system has no random numbers.
     pub fn random() -> Result<Self> {
         let mut bytes = [0; MIN_KEY_BYTES];
         SystemRandom::new()
@@ -77,7 +77,7 @@ impl SessionKey {
         Ok(format!("{PREFIX}{payload}.{tag}"))
     }
 
-    /// What a token says, if this key has signed it. Whether it has expired is for the caller to see.
+    /// Reads a token that this key has signed, expired or not.
     pub(super) fn read(&self, token: &str) -> Option<Session> {
         let (payload, tag) = token.strip_prefix(PREFIX)?.split_once('.')?;
         let tag = BASE64_URL_SAFE_NO_PAD.decode(tag).ok()?;
@@ -111,7 +111,7 @@ mod tests {
     use super::SessionKey;
 
     #[test]
-    fn a_session_token_is_read_by_every_holder_of_the_key_and_changed_by_none_other() {
+    fn session_tokens_are_read_with_the_key_and_cannot_be_changed() {
         let (ours, same) = (
             SessionKey::new(&[7; 32]).unwrap(),
             SessionKey::new(&[7; 32]).unwrap(),
@@ -128,7 +128,7 @@ mod tests {
             let mut changed = token.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            // The last digit of base64 holds bits that are not looked at.
+            // The last base64 digit has bits that the decoder ignores.
             assert!(
                 at + 1 == token.len() || ours.read(&changed).is_none(),
                 "{at}"

@@ -1,4 +1,4 @@
-//! Static tokens: made here, known to the configuration by their SHA-256 digest alone.
+//! Static tokens. The configuration holds only their SHA-256 digests.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -11,17 +11,17 @@ use subtle::ConstantTimeEq;
 
 use crate::error::{Error, Result};
 
-/// What tokens begin with, so that scanners for secrets can know them.
+/// The prefix of tokens, by which scanners for secrets recognise them.
 const PREFIX: &str = "pgf_";
-/// Bytes of chance in a token: guessing one takes 2^255 tries on average.
+/// Random bytes in a token: guessing one takes 2^255 tries on average.
 const RANDOM_BYTES: usize = 32;
-/// What a digest begins with, wherever it is written.
+/// The prefix of a digest.
 const DIGEST_PREFIX: &str = "sha256:";
 
 /// Makes a token of 256 random bits.
 ///
 /// # Errors
-/// That the system has no random numbers.
+/// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the system has no random numbers.
 pub fn new_token() -> Result<String> {
     let mut bytes = [0; RANDOM_BYTES];
     SystemRandom::new()
@@ -30,7 +30,7 @@ pub fn new_token() -> Result<String> {
     Ok(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes)))
 }
 
-/// What the configuration holds of a token: `sha256:` and 64 hexadecimal digits.
+/// Returns the digest of a token for the configuration: `sha256:` and 64 hexadecimal digits.
 pub fn digest_of(token: &str) -> String {
     Digest::of(token).to_string()
 }
@@ -62,12 +62,12 @@ impl Digest {
         Some(Self(bytes))
     }
 
-    /// Compares in a time that does not depend on where they differ.
+    /// Compares in constant time.
     pub(super) fn is(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 
-    /// Names the token in tickets that stand on it; tells nobody what it is.
+    /// Returns an id for the token that reveals nothing about it.
     pub(super) fn id(&self) -> String {
         self.0.iter().take(8).map(|b| format!("{b:02x}")).collect()
     }
@@ -98,7 +98,7 @@ mod tests {
     use super::{Digest, digest_of, new_token};
 
     #[test]
-    fn a_token_is_known_by_its_digest_and_by_nothing_else() {
+    fn only_its_own_digest_matches_a_token() {
         let (token, other) = (new_token().unwrap(), new_token().unwrap());
         assert_ne!(token, other);
         assert_eq!(token.len(), 47);

@@ -1,4 +1,4 @@
-//! `pgflight check`: what works in each target and what will not.
+//! `pgflight check`: reports what works in each target and what fails.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use pgflight::write::{Expected, Finding, Verdict, Writer};
 
 use super::{START_TIMEOUT, print};
 
-/// Looks at the targets, and tells.
+/// Checks the targets and prints the findings.
 pub(super) async fn check(options: Check) -> Result<ExitCode> {
     let table = options.table.as_deref().map(TableName::parse).transpose()?;
     let targets = load_targets(&options.destination)?;

@@ -1,4 +1,4 @@
-//! `pgflight config`: what is wrong with a file, and what a file can hold.
+//! `pgflight config`: checks a configuration file, or prints an example.
 
 use pgflight::config::{Config, ConfigCommand, example};
 use pgflight::error::Result;
@@ -12,7 +12,7 @@ pub(super) fn config(command: ConfigCommand) -> Result<()> {
             let config = Config::load_file(&options.file)?;
             let targets: Vec<&str> = config.targets.keys().map(String::as_str).collect();
             print(&format!(
-                "{} holds together; targets: {}. `pgflight check` connects to them.",
+                "{} is valid; targets: {}. `pgflight check` connects to them.",
                 options.file.display(),
                 targets.join(", ")
             ));

@@ -1,7 +1,7 @@
-//! `pgflight load`: files of rows into a table through a running server, all of them or none.
+//! `pgflight load`: loads files of rows into a table through a running server, all or none.
 //!
-//! Each file is an attempt of one write, so that several are sent at once, one whose stream breaks is sent
-//! again, and the commit publishes all or nothing.
+//! Each file is an attempt of one write. So several are sent at a time, a file whose stream breaks is sent again, and
+//! the commit publishes all or nothing.
 
 mod heartbeats;
 mod retry;
@@ -78,7 +78,7 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
     let receipts = match sent {
         Ok(receipts) => receipts,
         Err(error) => {
-            // Best effort: what is left ends when no heartbeat was heard for the server's --driver-ttl.
+            // Best effort: otherwise the server aborts the write when its --driver-ttl has passed.
             client.abort(&write, "pgflight load failed").await.ok();
             return Err(error);
         }
@@ -103,10 +103,10 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says of a commit that was not answered that nobody knows, and who will.
+/// Reports that the commit's outcome is unknown, and how to find it out.
 fn unknown_outcome(error: Error, write_id: &str) -> Error {
     let error = error.with_write_id(write_id);
-    // Whatever the last try was told, the answer to an earlier one may have been lost.
+    // The answer to an earlier try may have been lost, whatever the last try returned.
     if !error.kind().is_retryable() {
         return error;
     }
@@ -117,7 +117,7 @@ fn unknown_outcome(error: Error, write_id: &str) -> Error {
         ))
 }
 
-/// Reads the heads of all files, which must hold the same columns.
+/// Reads the heads of all files, which must have the same columns.
 fn open(options: &Load) -> Result<Vec<RowFile>> {
     let delimiter = u8::try_from(options.delimiter)
         .map_err(|_| Error::invalid_command("--delimiter is not an ASCII character"))?;
@@ -176,7 +176,7 @@ fn spec(options: &Load) -> Map<String, Value> {
     fields
 }
 
-/// Sends every file, some at once, and shows how far it is.
+/// Sends every file, `jobs` at a time, and shows the progress.
 async fn send_all(
     client: &Client,
     write: &RemoteWrite,
@@ -198,7 +198,7 @@ async fn send_all(
     sent
 }
 
-/// Sends a file, from its beginning again when its stream broke and another may do better.
+/// Sends a file, and sends it again from the beginning after a retryable error.
 async fn send(
     client: &Client,
     write: &RemoteWrite,
@@ -226,7 +226,7 @@ async fn send(
     sent.map_err(|error| error.caused(name))
 }
 
-/// The batches of a file, read by a thread that may wait for the disk.
+/// Returns the batches of a file, read by a thread that may block on the disk.
 fn read(
     file: RowFile,
     done: FileProgress,
@@ -239,7 +239,7 @@ fn read(
         };
         for batch in batches {
             let count = batch.as_ref().map_or(0, RecordBatch::num_rows);
-            // The stream has ended: nobody wants more.
+            // The stream has ended.
             if sender.blocking_send(batch).is_err() {
                 return;
             }
@@ -254,7 +254,7 @@ fn read(
 
 fn report(done: &RemoteStatus, file_count: usize, time: Duration) {
     print(&format!(
-        "{} rows of {file_count} file{} are in {} after {:.1} s",
+        "loaded {} rows of {file_count} file{} into {} in {:.1} s",
         HumanCount(done.row_count),
         if file_count == 1 { "" } else { "s" },
         done.table,

@@ -1,4 +1,4 @@
-//! The subcommands, a file each; what they print, and where.
+//! The subcommands, one file each, and how they print.
 
 mod check;
 mod config;
@@ -20,10 +20,10 @@ use pgflight::pg::{ConnectionConfig, Pool, migration};
 use pgflight::write::Writer;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// How long PostgreSQL may take to answer when a command or the server starts.
+/// The time for PostgreSQL to answer when a command or the server starts.
 const START_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Carries out a subcommand, and gives the exit status.
+/// Runs a subcommand and returns the exit status.
 pub(crate) async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Serve(options) => serve::serve(&options).await.map(|()| ExitCode::SUCCESS),
@@ -60,7 +60,7 @@ fn token() -> Result<()> {
     Ok(())
 }
 
-/// Connects to the database that a command is about.
+/// Connects to the database of a command.
 async fn connect(destination: &Destination) -> Result<(ConnectionConfig, Writer)> {
     let TargetConfig {
         connection, pool, ..
@@ -70,13 +70,13 @@ async fn connect(destination: &Destination) -> Result<(ConnectionConfig, Writer)
     Ok((connection, writer))
 }
 
-/// Ctrl-C, listened for from now on: one that comes while something else is done counts as well.
+/// Listens for Ctrl-C from now on, also while the command does something else.
 fn interrupts() -> Result<Signal> {
     signal(SignalKind::interrupt())
         .map_err(|error| Error::internal("cannot listen for SIGINT").with_source(error))
 }
 
-/// Prints a line of what was asked for. Whoever read it may have seen enough, as `head` has: that is the end.
+/// Prints a line to standard output. Exits when the reader closed the pipe, as `head` does.
 fn print(line: &str) {
     if writeln!(io::stdout(), "{line}").is_err() {
         std::process::exit(1);

@@ -1,4 +1,4 @@
-//! `pgflight plan`: what a write would do.
+//! `pgflight plan`: prints what a write would do.
 
 use std::fs::File;
 use std::process::ExitCode;

@@ -1,7 +1,6 @@
-//! The audit log: a line for each decision about a caller, and for each thing that is done to a write.
+//! The audit log: a line for each authentication and for each change of a write.
 //!
-//! They name tables, columns' constraints and counts, and
-//! never a value or a secret.
+//! The lines name tables, constraints and counts, and never a value or a secret.
 
 use crate::auth::{Caller, Proof, Refusal};
 use crate::error::Error;
@@ -9,10 +8,10 @@ use crate::error::Error;
 use super::connections::Peer;
 use crate::write::AttemptId;
 
-/// By which a filter of the log takes these lines or leaves them out.
+/// The `tracing` target of these lines, for filters of the log.
 const TARGET: &str = concat!(env!("CARGO_PKG_NAME"), "::audit");
 
-/// A call was found to be a principal's.
+/// Logs an authenticated call.
 pub(super) fn log_authenticated(caller: &Caller, proof: Proof, call: &str) {
     tracing::info!(
         target: TARGET, event = "authenticate", outcome = "admitted", principal = caller.name(),
@@ -20,7 +19,7 @@ pub(super) fn log_authenticated(caller: &Caller, proof: Proof, call: &str) {
     );
 }
 
-/// A call is nobody's.
+/// Logs a rejected call.
 pub(super) fn log_rejected(peer: &Peer, refusal: &Refusal, call: &str) {
     tracing::info!(
         target: TARGET, event = "authenticate", outcome = "refused",
@@ -28,8 +27,8 @@ pub(super) fn log_rejected(peer: &Peer, refusal: &Refusal, call: &str) {
     );
 }
 
-/// Something that is done to a write. Dropped before its end is recorded, it says so: the caller has left, or
-/// a time was over.
+/// A change of a write, logged when it ends. A record that is dropped without an outcome logs `ended`: the caller
+/// disconnected, or a timeout passed.
 pub(super) struct AuditRecord {
     caller: Caller,
     event: &'static str,
@@ -73,13 +72,13 @@ impl AuditRecord {
         self
     }
 
-    /// It was done, to so many rows and bytes.
+    /// Logs the success, with the number of rows and bytes.
     pub(super) fn succeeded(mut self, outcome: &str, table: &str, rows: u64, bytes: u64) {
         self.table = Some(table.to_owned());
         self.log(outcome, Some((rows, bytes)), None);
     }
 
-    /// It was refused or went wrong.
+    /// Logs the failure.
     pub(super) fn failed(mut self, error: &Error) {
         self.log(error.kind().reason(), None, Some(error));
     }

@@ -1,4 +1,4 @@
-//! Who calls: asked of the headers and of the connection, before anything of the body is read.
+//! Authenticates calls by their headers and their connection, before any of the body is read.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -27,11 +27,11 @@ use crate::error::{Error, Result};
 const HANDSHAKE: &str = "/arrow.flight.protocol.FlightService/Handshake";
 const AUTHORIZATION: &str = "authorization";
 
-/// Who callers are, as the configuration says now.
+/// The principals and the keys that calls are authenticated with. Clones share one state.
 #[derive(Clone)]
 pub struct Identity {
     current: watch::Sender<Arc<IdentityState>>,
-    /// Signs sessions where no key is configured.
+    /// Signs sessions when no key is configured.
     own_key: SessionKey,
     quotas: Quotas,
 }
@@ -42,15 +42,15 @@ struct IdentityState {
     keys: Keys,
 }
 
-/// What the handshake answers to who has told its name and token.
+/// The session token that the handshake returns.
 #[derive(Clone)]
 pub(super) struct SessionToken(pub(super) String);
 
 impl Identity {
-    /// Reads a configuration, and the files that it names.
+    /// Reads a configuration and the files that it names.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) with all that is wrong with it.
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) with every problem, each on a line.
     pub fn load(config: &IdentityConfig) -> Result<Self> {
         let own_key = SessionKey::random()?;
         let state = IdentityState::load(config, &own_key)?;
@@ -61,17 +61,17 @@ impl Identity {
         })
     }
 
-    /// Replaces it: calls that come after are held to the new one, streams that run go on.
+    /// Replaces the configuration for later calls. Running streams go on.
     ///
     /// # Errors
-    /// As [`Identity::load`]; the one before is kept then.
+    /// The errors of [`Identity::load`]; the current configuration then stays.
     pub fn reload(&self, config: &IdentityConfig) -> Result<()> {
         let state = IdentityState::load(config, &self.own_key)?;
         self.current.send_replace(Arc::new(state));
         Ok(())
     }
 
-    /// Keeps fetched keys fresh; never completes.
+    /// Fetches the identity provider's keys again and again; never completes.
     pub(super) async fn follow(&self) {
         let mut changes = self.current.subscribe();
         loop {
@@ -85,7 +85,7 @@ impl Identity {
         }
     }
 
-    /// Finds out who calls and puts it beside the request.
+    /// Authenticates a request and adds the caller to its extensions.
     async fn authenticate_request(&self, request: &mut http::Request<Body>) -> Result<(), Refusal> {
         let state = Arc::clone(&self.current.borrow());
         let peer = request
@@ -99,14 +99,14 @@ impl Identity {
             return Ok(());
         }
         let call = request.uri().path().to_owned();
-        let outcome = match call == HANDSHAKE {
-            true => state
-                .open_session(request.headers(), &peer)
-                .map(|(principal, token)| {
-                    request.extensions_mut().insert(SessionToken(token));
-                    (principal, Proof::Password)
-                }),
-            false => state.authenticate(request.headers(), &peer).await,
+        let outcome = if call == HANDSHAKE {
+            let session = state.open_session(request.headers(), &peer);
+            session.map(|(principal, token)| {
+                request.extensions_mut().insert(SessionToken(token));
+                (principal, Proof::Password)
+            })
+        } else {
+            state.authenticate(request.headers(), &peer).await
         };
         match outcome {
             Ok((principal, proof)) => {
@@ -154,14 +154,14 @@ impl IdentityState {
             (None, Some(certificate)) => Credentials::Certificate(certificate),
             (None, None) => return Err(Refusal::MissingCredentials),
         };
-        let ask = || {
+        let authenticate = || {
             let keys = self.keys.current();
             self.directory
                 .authenticate(credentials, &self.sessions, &keys, SystemTime::now())
         };
-        match ask() {
-            Err(Refusal::UnknownKey) if self.keys.refetch().await => ask(),
-            answer => answer,
+        match authenticate() {
+            Err(Refusal::UnknownKey) if self.keys.refetch().await => authenticate(),
+            outcome => outcome,
         }
     }
 
@@ -198,7 +198,7 @@ fn session_key(path: &Path) -> Result<SessionKey> {
     SessionKey::new(bytes.trim_ascii()).map_err(named)
 }
 
-/// The one header that says who calls.
+/// Returns the one authorization header, if there is one.
 fn header(headers: &http::HeaderMap) -> Result<Option<&str>, Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
@@ -208,13 +208,13 @@ fn header(headers: &http::HeaderMap) -> Result<Option<&str>, Refusal> {
     }
 }
 
-/// What follows the name of a scheme, which is written in any case (RFC 9110, 11.1).
+/// Returns what follows the name of a scheme, which is case-insensitive (RFC 9110, 11.1).
 fn scheme<'a>(header: &'a str, name: &str) -> Option<&'a str> {
     let (scheme, rest) = header.split_once(' ')?;
     scheme.eq_ignore_ascii_case(name).then(|| rest.trim())
 }
 
-/// Whether a call says that it is gRPC (gRPC over HTTP/2, "Content-Type"), and not a dialect of it.
+/// Whether the content type is gRPC's (gRPC over HTTP/2, "Content-Type"), and not that of gRPC-Web.
 fn is_grpc(request: &http::Request<Body>) -> bool {
     let named = request.headers().get(http::header::CONTENT_TYPE);
     let named = named
@@ -225,7 +225,7 @@ fn is_grpc(request: &http::Request<Body>) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
 }
 
-/// A service that only those may call who are state.
+/// Rejects unauthenticated calls before they reach the inner service.
 #[derive(Clone)]
 pub(super) struct Guarded<S> {
     pub(super) service: S,
@@ -253,7 +253,7 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        // The one that said it is ready is taken, and its clone is left to say so again.
+        // The service that `poll_ready` found ready takes the call; its clone takes its place.
         let clone = self.service.clone();
         let mut service = std::mem::replace(&mut self.service, clone);
         let identity = self.identity.clone();

@@ -1,4 +1,4 @@
-//! The other end of the wire: what `pgflight load` sends to a running server.
+//! The client that `pgflight load` sends its rows with.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,22 +26,22 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::proto::v1;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// A server that vanished is noticed within the sum of both.
+/// The client notices a vanished server within the sum of both.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Batches are cut to messages of about so many bytes, far below what any server takes.
+/// The approximate size of a message, far below the limit of any server.
 const MESSAGE_BYTES: usize = 1024 * 1024;
 
-/// How to reach a server. Files of TLS are given as what they hold, in PEM.
+/// The address of a server and the client's credentials. TLS files are given by their content, in PEM.
 #[derive(Clone, Default)]
 pub struct ClientConfig {
     /// `grpc://host:port`, or `grpc+tls://host:port` with TLS.
     pub url: String,
-    /// OutgoingMessages with every call as `authorization: Bearer …`.
+    /// The token of every call: `authorization: Bearer …`.
     pub token: Option<String>,
-    /// The authorities to trust; needed with TLS.
+    /// The authorities to trust; required with TLS.
     pub authorities: Option<Vec<u8>>,
-    /// A certificate of the client's own, and its key.
+    /// The client's certificate and its key.
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -52,51 +52,51 @@ pub struct Client {
     authorization: Option<MetadataValue<Ascii>>,
 }
 
-/// A finished attempt, to be handed to [`Client::commit`].
+/// The receipt of a finished attempt, for [`Client::commit`].
 #[derive(Debug, Clone)]
 pub struct AttemptReceipt(v1::Receipt);
 
 impl AttemptReceipt {
-    /// Rows that were staged.
+    /// Returns the number of staged rows.
     pub fn row_count(&self) -> u64 {
         self.0.row_count
     }
 }
 
-/// Where a write stands.
+/// The status of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteStatus {
     /// Whether its rows are in the table.
     pub is_committed: bool,
     /// The table, quoted where SQL needs it.
     pub table: String,
-    /// Rows of it.
+    /// Its number of rows.
     pub row_count: u64,
-    /// Bytes of COPY.
+    /// Its bytes of COPY.
     pub byte_count: u64,
-    /// When it ended, as RFC 3339; empty while it is open.
+    /// When it ended, in RFC 3339; empty while it is open.
     pub finished_at: String,
-    /// Between two heartbeats of its driver; none where the server takes none.
+    /// The interval between two heartbeats of its driver; `None` if the server takes none.
     pub heartbeat_interval: Option<Duration>,
 }
 
-/// A write of many partitions, as its calls name it.
+/// The names that the calls of a write of many partitions carry.
 #[derive(Debug, Clone)]
 pub struct RemoteWrite {
-    /// Unique, made by the caller.
+    /// The write's id, made by the caller and unique.
     pub write_id: String,
     /// The server's target; empty for its default.
     pub target: String,
-    /// Who sends its heartbeats, by an id of its own.
+    /// The id of the driver, which sends the heartbeats.
     pub driver: String,
 }
 
 impl Client {
-    /// Connects.
+    /// Connects to a server.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidCommand`] when the address or the files of TLS cannot be used,
-    /// [`ErrorKind::Unavailable`] when nobody answers there.
+    /// [`ErrorKind::InvalidCommand`] when the address or the TLS files cannot be used, [`ErrorKind::Unavailable`] when
+    /// no server answers.
     pub async fn connect(config: ClientConfig) -> Result<Self> {
         let unusable = |what: &str| {
             Error::invalid_command(format!("the server's address {:?} {what}", config.url))
@@ -148,10 +148,10 @@ impl Client {
         })
     }
 
-    /// Opens a write; `spec` holds the fields of a `WriteSpec` in its JSON form.
+    /// Begins a write; `spec` holds the fields of a `WriteSpec` in its JSON form.
     ///
     /// # Errors
-    /// What the server said; [`ErrorKind::InvalidCommand`] for a spec that cannot be read.
+    /// Any error that the server reports; [`ErrorKind::InvalidCommand`] for a spec that cannot be read.
     pub async fn begin(
         &self,
         write: &RemoteWrite,
@@ -178,10 +178,10 @@ impl Client {
             .await
     }
 
-    /// Publishes what these attempts have staged, and nothing else.
+    /// Publishes the rows of these attempts and of no others.
     ///
     /// # Errors
-    /// What the server said.
+    /// Any error that the server reports.
     pub async fn commit(
         &self,
         write: &RemoteWrite,
@@ -197,10 +197,10 @@ impl Client {
             .await
     }
 
-    /// Ends a write without publishing anything.
+    /// Aborts a write; none of its rows are published.
     ///
     /// # Errors
-    /// What the server said.
+    /// Any error that the server reports.
     pub async fn abort(&self, write: &RemoteWrite, reason: &str) -> Result<RemoteStatus> {
         let request = v1::AbortRequest {
             write_id: write.write_id.clone(),
@@ -211,10 +211,10 @@ impl Client {
             .await
     }
 
-    /// Says that the driver of a write is alive.
+    /// Sends a heartbeat of the write's driver.
     ///
     /// # Errors
-    /// What the server said.
+    /// Any error that the server reports.
     pub async fn heartbeat(&self, write: &RemoteWrite) -> Result<()> {
         let request = v1::HeartbeatRequest {
             driver: write.driver.clone(),
@@ -225,11 +225,11 @@ impl Client {
         Ok(())
     }
 
-    /// Sends an attempt: the schema at once, and the rows when the server is ready, which sets `ready`. An error
-    /// among the batches ends the stream without its end record, so that the server keeps nothing.
+    /// Sends an attempt: the schema at once, and the rows when the server is ready, which sets `ready`. An error among
+    /// the batches ends the stream without its end record, so the server rolls it back.
     ///
     /// # Errors
-    /// The first error among the batches, else what the server answered.
+    /// The first error among the batches, else any error that the server reports.
     pub async fn attempt(
         &self,
         write: &RemoteWrite,
@@ -249,7 +249,7 @@ impl Client {
         let command = envelope::encode(&command, WireForm::Protobuf)?;
         let (signal_ready, is_ready) = oneshot::channel();
         let batches = async {
-            // Without an answer the stream has ended, and takes no rows either.
+            // If the server never gets ready, the stream has ended and takes no rows.
             is_ready.await.ok();
             batches
         };
@@ -327,7 +327,7 @@ impl Client {
     }
 }
 
-/// The messages of an attempt as they are sent, counted for the end record.
+/// The messages of an attempt, counted for the end record as they are sent.
 struct OutgoingMessages {
     encoder: FlightDataEncoder,
     row_count: u64,
@@ -359,7 +359,7 @@ impl OutgoingMessages {
         })
     }
 
-    /// The encoder cuts batches, so that they are counted as they go out.
+    /// Counts a message. The encoder splits batches, so they are counted as they are sent.
     fn count(&mut self, message: &FlightData) {
         let header = arrow_ipc::root_as_message(&message.data_header).ok();
         let batch = header.and_then(|header| header.header_as_record_batch());

@@ -1,5 +1,5 @@
-//! A batch that Arrow's reader refuses as a whole: which column it refuses, and strings whose NULLs hide what
-//! is no text, which Arrow allows and its reader does not.
+//! Reads a batch that Arrow's reader rejects as a whole column by column, to name the column at fault and to accept
+//! strings with invalid UTF-8 behind NULLs, which the Arrow format allows and the reader does not.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,23 +15,23 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 
 use crate::error::{Error, Result};
 
-/// A batch of rows as it came.
+/// A batch of rows as the client sent it.
 pub(super) struct Received<'a> {
     pub(super) body: &'a Buffer,
     pub(super) batch: arrow_ipc::RecordBatch<'a>,
     pub(super) schema: &'a SchemaRef,
     pub(super) dictionaries: &'a HashMap<i64, ArrayRef>,
     pub(super) version: MetadataVersion,
-    /// The number of its first row within the stream.
+    /// The number of its first row in the stream.
     pub(super) first_row: u64,
 }
 
 impl Received<'_> {
-    /// Reads the batch, at once or else column by column.
+    /// Decodes the batch at once, or column by column when that fails.
     ///
     /// # Errors
     /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) for text that is not UTF-8, else
-    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand), with the column.
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand); both name the column.
     pub(super) fn read(&self) -> Result<RecordBatch> {
         let refused = match self.decode(self.schema, None) {
             Ok(batch) => return Ok(batch),
@@ -85,7 +85,7 @@ impl Received<'_> {
         }
     }
 
-    /// Binary as the text that it is wherever it is not NULL.
+    /// Turns binary into text, leaving out what is behind NULLs.
     fn texts(&self, blobs: &ArrayRef, column: &str) -> Result<ArrayRef> {
         if let Some(blobs) = blobs.as_binary_opt::<i32>() {
             return Ok(Arc::new(StringArray::from(self.strings(blobs, column)?)));
@@ -116,7 +116,7 @@ impl Received<'_> {
     }
 }
 
-/// The type of binary that lies in the same buffers as this type of text.
+/// Returns the binary type with the same buffers as a text type.
 #[expect(clippy::wildcard_enum_match_arm, reason = "only text is of interest")]
 fn same_as_binary(data_type: &DataType) -> Option<DataType> {
     match data_type {
@@ -127,7 +127,8 @@ fn same_as_binary(data_type: &DataType) -> Option<DataType> {
     }
 }
 
-/// Arrow's word on what it cannot read, of which it quotes no value but the index into a dictionary.
+/// Returns the error for a column that Arrow cannot read. Arrow's own messages hold no value but the index into a
+/// dictionary.
 pub(super) fn undecodable_column(column: &str, error: &ArrowError) -> Error {
     let text = error.to_string();
     if text.contains("UTF") {
@@ -148,7 +149,7 @@ fn not_utf8(column: &str) -> Error {
         .with_context(|context| context.sqlstate = Some("22021".to_owned()))
 }
 
-/// As [`undecodable_column`], where no column is known.
+/// Returns the error for a message that Arrow cannot read, where the column is unknown.
 pub(super) fn undecodable(what: &str, error: &ArrowError) -> Error {
     Error::invalid_command(format!("cannot decode the Arrow {what} message: {error}"))
 }

@@ -1,4 +1,4 @@
-//! From what arrives in descriptors and actions to typed commands: parsed once, valid from then on.
+//! Parses descriptors and actions into typed, valid commands.
 
 use std::collections::HashSet;
 
@@ -14,32 +14,32 @@ use crate::write::{
     OverwriteWith, Rounding, SchemaEvolution, SinkBatch, Unit, WriteSpec,
 };
 
-/// Ids are keys of the ledger and stand in logs: long enough for any job's name, no longer.
+/// The length limit of ids, which are keys of the ledger and stand in logs.
 const MAX_ID_BYTES: usize = 128;
-/// With the number of a batch it is an id.
+/// The length limit of a sink id, which becomes a write id with the number of a batch.
 const MAX_SINK_BYTES: usize = 100;
 
-/// What a DoPut is to do.
+/// The command of a DoPut.
 #[derive(Debug)]
 pub(super) enum PutCommand {
-    /// Append to this table and commit at the end of the stream.
+    /// Append to the table and commit at the end of the stream.
     Table(TableName),
-    /// A whole write.
+    /// A write of one stream.
     Write(WriteSpec, ResponseOptions),
-    /// One attempt of a write that was begun.
+    /// One attempt of a write of many partitions.
     Attempt(AttemptId, ResponseOptions),
 }
 
-/// What the client of a stream wants to be answered.
+/// How the client of a stream wants to be answered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ResponseOptions {
-    /// The form of its command, and so of the answers.
+    /// The form of its command and of the answers.
     pub(super) form: WireForm,
-    /// Whether it waits for a `Ready` before it sends rows.
+    /// Whether the client waits for a `Ready` before it sends rows.
     pub(super) announce_ready: bool,
 }
 
-/// Reads the descriptor of a DoPut: the target it names, empty for none, and what it is to do there.
+/// Parses the descriptor of a DoPut into the name of the target (empty: the default) and the command.
 pub(super) fn put_command(descriptor: Option<FlightDescriptor>) -> Result<(String, PutCommand)> {
     let Some(descriptor) = descriptor else {
         return Err(
@@ -77,7 +77,7 @@ pub(super) fn put_command(descriptor: Option<FlightDescriptor>) -> Result<(Strin
     }
 }
 
-/// Reads a descriptor that can only name a table: the target it names, empty for none, and the table.
+/// Parses a path descriptor into the name of the target (empty: the default) and the table.
 pub(super) fn path(descriptor: FlightDescriptor) -> Result<(String, TableName)> {
     if descriptor.r#type != i32::from(DescriptorType::Path) {
         return Err(
@@ -87,8 +87,7 @@ pub(super) fn path(descriptor: FlightDescriptor) -> Result<(String, TableName)> 
         );
     }
     let mut parts = descriptor.path;
-    // A table has two parts at most, so that a third can only be the target. Then the schema has its place
-    // also where it is not said.
+    // A table has at most two parts, so the first of three is the target, and the schema may be empty.
     let mut target = String::new();
     if parts.len() == 3 {
         target = parts.remove(0);
@@ -97,7 +96,7 @@ pub(super) fn path(descriptor: FlightDescriptor) -> Result<(String, TableName)> 
     Ok((target, TableName::from_parts(parts)?))
 }
 
-/// Reads an end record from the metadata of a message without rows.
+/// Parses an end record from the metadata of a message without rows.
 pub(super) fn end_record(app_metadata: &[u8]) -> Result<EndRecord> {
     let record: v1::EndRecord = Envelope::parse(app_metadata)?.decode()?;
     Ok(EndRecord {
@@ -111,7 +110,7 @@ pub(super) fn write_id(id: String) -> Result<String> {
     checked_id("write_id", id)
 }
 
-/// Reads how a write is named: by an id, or by the batch of a streaming query that it is.
+/// Parses the name of a write: an id, or the batch of a streaming query.
 pub(super) fn named(write_id: String, sink: Option<v1::SinkBatch>) -> Result<Named> {
     let Some(sink) = sink else {
         return Ok(Named::Id(self::write_id(write_id)?));
@@ -149,7 +148,7 @@ pub(super) fn named(write_id: String, sink: Option<v1::SinkBatch>) -> Result<Nam
     }))
 }
 
-/// Reads the id of a driver; none where it is empty.
+/// Parses the id of a driver; an empty id is `None`.
 pub(super) fn driver(id: String) -> Result<Option<String>> {
     if id.is_empty() {
         return Ok(None);
@@ -157,7 +156,7 @@ pub(super) fn driver(id: String) -> Result<Option<String>> {
     checked_id("driver", id).map(Some)
 }
 
-/// Reads what a receipt says about its attempt: which one, and its rows.
+/// Parses a receipt into the attempt and its number of rows.
 pub(super) fn receipt(write_id: &str, receipt: v1::Receipt) -> Result<(AttemptId, u64)> {
     if receipt.write_id != write_id {
         return Err(
@@ -171,8 +170,8 @@ pub(super) fn receipt(write_id: &str, receipt: v1::Receipt) -> Result<(AttemptId
     ))
 }
 
-/// Reads where rows go and how: the target, empty for none, and the rest. Refuses an option that the mode
-/// would ignore.
+/// Parses a spec into the name of the target (empty: the default) and the rest. Rejects an option that the mode would
+/// ignore.
 pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSpec)> {
     let spec = spec.ok_or_else(|| {
         Error::invalid_command("the command has no spec").with_hint("send a table and a mode")

@@ -1,4 +1,4 @@
-//! The limit: how many connections there may be, in all and from one address.
+//! Accepts connections: at most a number in all and from one address, with TLS where it is configured.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,10 +20,10 @@ use tonic::transport::server::{Connected, TcpIncoming};
 use super::server::CallLimits;
 use super::tls::Tls;
 
-/// How long nothing is accepted after that failed, as it does when the process has no files left.
+/// The pause after a failed accept, as when the process has no file descriptors left.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Counts connections; those beyond a limit are closed at once.
+/// Counts connections by address and closes those beyond a limit at once.
 #[derive(Debug, Clone)]
 pub(super) struct ConnectionLimit {
     call_limits: watch::Sender<CallLimits>,
@@ -38,8 +38,7 @@ impl ConnectionLimit {
         }
     }
 
-    /// The connections that are let in, secured where there is TLS. One that takes long to agree on it
-    /// keeps nobody else waiting.
+    /// Accepts connections within the limits and performs the TLS handshake, concurrently for all.
     pub(super) fn connections(
         self,
         incoming: TcpIncoming,
@@ -82,7 +81,7 @@ impl ConnectionLimit {
         let all: usize = counts.values().sum();
         let own = counts.entry(peer).or_default();
         if all >= limits.max_connections || *own >= limits.max_connections_per_peer {
-            tracing::debug!(%peer, all, own, "a connection beyond the limits is refused");
+            tracing::debug!(%peer, all, own, "closed a connection beyond the limits");
             return None;
         }
         *own += 1;
@@ -99,14 +98,14 @@ impl ConnectionLimit {
     }
 }
 
-/// A connection that counts until it is dropped.
+/// A connection that counts against the limits until it is dropped.
 pub(super) struct Connection {
     stream: Either<TcpStream, TlsStream<TcpStream>>,
     permit: ConnectionPermit,
 }
 
 impl Connection {
-    /// Agrees on TLS with a connection that has just come; none when that failed.
+    /// Performs the TLS handshake; returns `None` when it failed.
     pub(super) async fn secure(self, tls: &Tls) -> Option<Self> {
         let Either::Left(stream) = self.stream else {
             return Some(self);
@@ -118,14 +117,14 @@ impl Connection {
                 permit,
             }),
             Err(error) => {
-                tracing::debug!(peer = %permit.peer, %error, "a connection without agreement on TLS is closed");
+                tracing::debug!(peer = %permit.peer, %error, "closed a connection: the TLS handshake failed");
                 None
             }
         }
     }
 }
 
-/// What a connection takes of the limits.
+/// The share of the limits that a connection holds. Dropping it gives the share back.
 struct ConnectionPermit {
     peer: IpAddr,
     limit: ConnectionLimit,
@@ -143,14 +142,14 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// What a connection tells about who is at its other end.
+/// The other end of a connection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Peer {
-    /// Where it is.
+    /// Its address.
     pub(super) address: Option<SocketAddr>,
-    /// Whether nobody in between can read what is said.
+    /// Whether the connection is encrypted.
     pub(super) is_secure: bool,
-    /// Its certificate in DER, which an authority of ours has signed.
+    /// Its certificate in DER, verified against the configured authorities.
     pub(super) certificate: Option<Arc<[u8]>>,
 }
 

@@ -1,4 +1,4 @@
-//! Stage decode: the messages of a DoPut become batches and the end record.
+//! The stage *decode*: turns the messages of a DoPut into batches and the end record.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,8 +24,8 @@ use crate::error::{Error, Result};
 use crate::metrics::{self, Activity, Stream as Flow};
 use crate::write::{Budget, Share, Size, StreamMessage};
 
-/// Reads a stream whose schema has been read. The dictionaries live here, since arrow-flight's own
-/// decoder fails on a message that has nothing but metadata, and restarts on a second schema.
+/// Decodes a stream after its schema. It keeps the dictionaries itself, since arrow-flight's decoder fails on a
+/// message with nothing but metadata and restarts on a second schema.
 pub(super) struct Decoder {
     schema: SchemaRef,
     gate: Gate,
@@ -33,13 +33,13 @@ pub(super) struct Decoder {
     dictionaries: HashMap<i64, ArrayRef>,
     budget: Budget,
     stream: Arc<Flow>,
-    /// For what they hold, by id; a delta adds to it.
+    /// Memory of the dictionaries, by id; a delta adds a share.
     dictionary_shares: HashMap<i64, Vec<Share>>,
-    /// For what the last message decompressed to; its rows are with PostgreSQL when the next is read.
+    /// Memory of the last decompressed message. PostgreSQL has its rows when the next message is read.
     decompressed: Option<Share>,
-    /// For what its rows become while they are encoded.
+    /// Memory for the rows of the last message while they are encoded.
     expanded: Option<Share>,
-    /// Rows that have been read.
+    /// Rows decoded so far.
     row_count: u64,
     /// Bytes of dictionaries since the last batch.
     dictionary_bytes: u64,
@@ -73,7 +73,7 @@ impl Decoder {
         Arc::clone(&self.schema)
     }
 
-    /// The rest of the stream, decoded message by message as it is polled.
+    /// Returns the rest of the stream, decoded message by message as it is polled.
     pub(super) fn decode(
         self,
         messages: Messages,
@@ -104,12 +104,11 @@ impl Decoder {
             )));
         }
         if data.data_header.is_empty() {
-            return match data.app_metadata.is_empty() {
-                true => Ok(None),
-                false => Ok(Some(StreamMessage::End(command::end_record(
-                    &data.app_metadata,
-                )?))),
-            };
+            if data.app_metadata.is_empty() {
+                return Ok(None);
+            }
+            let record = command::end_record(&data.app_metadata)?;
+            return Ok(Some(StreamMessage::End(record)));
         }
         Ok(match self.read(&data).await? {
             Some((batch, _)) if batch.num_rows() == 0 && !data.app_metadata.is_empty() => {
@@ -133,8 +132,8 @@ impl Decoder {
                 }
                 let read = || {
                     let received = Received {
-                        // Shared, not copied. Protobuf lays the body at any address; the reader copies those
-                        // buffers that need an alignment and do not have it, which text never does.
+                        // Shared, not copied. The reader copies only the buffers that need an alignment and do not
+                        // have it, since protobuf puts the body at any address. Text needs none.
                         body: &Buffer::from(data.data_body.clone()),
                         batch,
                         schema: &self.schema,
@@ -170,7 +169,7 @@ impl Decoder {
                 let dictionaries = &mut self.dictionaries;
                 let read = || {
                     let version = message.version();
-                    // A copy, since it outlives the message.
+                    // A copy, since the dictionary outlives the message.
                     let body = Buffer::from(data.data_body.as_ref());
                     read_dictionary(&body, batch, &self.schema, dictionaries, &version).map_err(
                         |error| undecodable_column(self.gate.column_of(batch.id()), &error),
@@ -187,11 +186,11 @@ impl Decoder {
     }
 }
 
-/// As often as this, the memory of a message covers what its rows become.
+/// A message's share of memory covers encoded output up to this multiple of its size.
 const COVERED_EXPANSION: u64 = 2;
 
 impl Decoder {
-    /// Takes the memory in which a batch of so many bytes is encoded, where its message did not bring it.
+    /// Takes the memory that encoding a batch of `byte_count` bytes needs beyond the share of its message.
     async fn expand(&self, memory: u64, byte_count: u64) -> Result<Option<Share>> {
         let most = self.limits.max_decoded_bytes;
         let more = memory.saturating_sub(byte_count.saturating_mul(COVERED_EXPANSION));
@@ -213,8 +212,8 @@ impl Decoder {
     }
 }
 
-/// Reads an encapsulated IPC schema message, as an action carries it: perhaps `FF FF FF FF`, four bytes
-/// of length, the message (Arrow columnar format, "Encapsulated message format").
+/// Reads an encapsulated IPC schema message: an optional `FF FF FF FF`, four bytes of length, the message (Arrow
+/// columnar format, "Encapsulated message format").
 pub(super) fn schema(bytes: &[u8], limits: Limits) -> Result<Schema> {
     if bytes.is_empty() {
         return Err(Error::invalid_command("the command has no arrow_schema"));
@@ -243,17 +242,17 @@ fn read_schema(header: &[u8], limits: Limits) -> Result<(Gate, Schema)> {
     ))
 }
 
-/// Panics of the decoder since the process began: to stay at 0.
+/// Panics of the decoder since the process started. The gate is meant to keep it at 0.
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// How often the decoder has panicked.
+/// Returns how often the decoder has panicked.
 #[cfg(any(test, fuzzing))]
 pub(super) fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
-/// The gate leaves nothing that arrow's reader is known to panic on. What is not known must end the
-/// stream and not the server, and be heard of.
+/// Turns a panic of arrow's reader into an error, and reports it. The gate rejects everything that the reader is
+/// known to panic on; an unknown cause must end the stream and not the server.
 fn catch_panics<T>(what: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(read)) {
         Ok(read) => read,
@@ -263,7 +262,7 @@ fn catch_panics<T>(what: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
             tracing::error!(
                 what,
                 decode_panics,
-                "the Arrow decoder panicked: please report what was sent"
+                "the Arrow decoder panicked: please report the data that was sent"
             );
             Err(Error::invalid_command(format!(
                 "the Arrow {what} message is malformed"
@@ -272,7 +271,7 @@ fn catch_panics<T>(what: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
     }
 }
 
-/// The transport's own word on why no more comes.
+/// Maps a transport error to the reason that the stream ended.
 pub(super) fn transport_error(status: &Status) -> Error {
     if status.code() == Code::DeadlineExceeded {
         return Error::timeout(status.message().to_owned())
@@ -324,7 +323,7 @@ mod tests {
         max_dictionary_bytes: 1 << 20,
     };
 
-    /// A stream of every layout of buffers, without and with compression.
+    /// Makes a stream with every layout of buffers.
     fn stream_of_all_layouts(compression: Option<CompressionType>) -> Vec<FlightData> {
         let ints = Int32Array::from(vec![Some(1), None, Some(3)]);
         let item = Arc::new(Field::new("item", DataType::Int32, true));
@@ -400,7 +399,7 @@ mod tests {
         messages
     }
 
-    /// Decodes a stream whole; gives its rows.
+    /// Decodes a whole stream and returns its number of rows.
     fn decode(messages: &[FlightData]) -> crate::error::Result<usize> {
         let (first, rest) = messages.split_first().unwrap();
         let budget = BudgetConfig {
@@ -421,9 +420,9 @@ mod tests {
         Ok(rows)
     }
 
-    /// The gate is to leave nothing for `catch_unwind`. `PGFLIGHT_MUTATIONS` sets how many are tried.
+    /// The gate must leave nothing for `catch_unwind`. `PGFLIGHT_MUTATIONS` sets the number of tries.
     #[test]
-    fn no_change_of_a_few_bytes_makes_the_decoder_panic() {
+    fn changed_bytes_never_make_the_decoder_panic() {
         let streams = [
             None,
             Some(CompressionType::LZ4_FRAME),
@@ -447,7 +446,7 @@ mod tests {
             let mut changed = bytes.to_vec();
             for _ in 0..random.usize(1..4) {
                 let at = random.usize(..changed.len());
-                // Lengths and offsets are changed as a whole as well as byte by byte.
+                // Changes whole lengths and offsets as well as single bytes.
                 match changed.get_mut(at..at + 8) {
                     Some(eight) if random.bool() => {
                         let value: i64 = match random.u8(..4) {

@@ -1,4 +1,4 @@
-//! A message in either of its wire forms: protobuf `Any`, or the canonical JSON form of that `Any`.
+//! A message in one of its two wire forms: a protobuf `Any`, or the canonical JSON form of that `Any`.
 
 use bytes::Bytes;
 use prost::{Message, Name};
@@ -8,14 +8,14 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-/// How a message was written, and so how its answer is.
+/// The form of a message and of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WireForm {
     Protobuf,
     Json,
 }
 
-/// A message whose type is known and whose fields are not yet.
+/// A message whose type is parsed and whose fields are not.
 #[derive(Debug)]
 pub(super) struct Envelope {
     name: String,
@@ -31,8 +31,7 @@ enum Body {
 const TYPE_PREFIX: &str = "type.googleapis.com/";
 
 impl Envelope {
-    /// Reads the type. An object in JSON begins with a brace, a protobuf `Any` never does: its
-    /// first byte is the tag of field 1.
+    /// Parses the type. A JSON object begins with a brace; a protobuf `Any` begins with the tag of field 1.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
         let hint = "send a google.protobuf.Any with a message of pgflight.v1 in it, or its JSON form: \
                     {\"@type\": \"type.googleapis.com/pgflight.v1.…\", …}";
@@ -87,8 +86,8 @@ impl Envelope {
         &self.name
     }
 
-    /// Takes the messages of a repeated field as answers gave them: in JSON with their "@type",
-    /// which the canonical form has on the outermost message alone.
+    /// Accepts the messages of a repeated field as the server's answers had them: in JSON with an "@type", which the
+    /// canonical form has on the outermost message only.
     pub(super) fn accept_answers_in(mut self, field: &str) -> Self {
         if let Body::Json(fields) = &mut self.body
             && let Some(Value::Array(messages)) = fields.get_mut(field)
@@ -100,7 +99,7 @@ impl Envelope {
         self
     }
 
-    /// Reads the fields.
+    /// Parses the fields.
     pub(super) fn decode<M: Message + Name + Default + DeserializeOwned>(self) -> Result<M> {
         if !self.is::<M>() {
             return Err(
@@ -119,7 +118,7 @@ impl Envelope {
     }
 }
 
-/// Writes a message in the form of the question it answers.
+/// Encodes a message in the form of the request that it answers.
 pub(super) fn encode<M: Message + Name + Serialize>(message: &M, form: WireForm) -> Result<Bytes> {
     let type_url = format!("{TYPE_PREFIX}{}", M::full_name());
     match form {

@@ -1,33 +1,33 @@
-//! What rows become beyond the bytes that they bring: a value that many keys name, a flag of one bit, a NULL
-//! of none, the names of fields that JSON says again for every row.
+//! Estimates how much larger a batch gets when it is encoded: a dictionary value that many keys refer to, a flag of
+//! one bit, a NULL without bytes, the names of fields that JSON repeats for every row.
 //!
-//! Columns of plain values are encoded a chunk at a time, and take what they bring or a little more. What is
-//! nested is made into JSON, or into one field, as a whole: here a small message can become as large as it likes.
+//! Columns of plain values are encoded a chunk at a time and take about the memory of the batch. Nested columns are
+//! encoded as a whole, so a small message can grow without limit.
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 
-/// An element of an array in binary COPY, or `false,` in JSON.
+/// The size of an array element in binary COPY, or of `false,` in JSON.
 const FLAG_BYTES: u64 = 6;
-/// A name in JSON has quotes, a colon and a comma; a field of a composite, type and length.
+/// The overhead of a field: quotes, a colon and a comma in JSON; type and length in a composite.
 const FIELD_BYTES: u64 = 8;
-/// What the encoder remembers of each row: where the value is that was made for it, or its key.
+/// The memory that the encoder keeps for each row: the place of its value, or its key.
 const ROW_BYTES: u64 = 32;
 const KEY_BYTES: u64 = 8;
-/// As long as a number or a time gets, as text.
+/// The longest text of a number or a time.
 const SCALAR_BYTES: u64 = 40;
-/// Fewer bytes that a dictionary names are not counted.
+/// Dictionary columns whose values come to fewer bytes are not counted.
 const MIN_NAMED_BYTES: u64 = 64 << 20;
-/// Keys that are looked at together: each is made eight bytes for it.
+/// Keys normalized at a time, at eight bytes each.
 const KEYS_PER_STEP: usize = 64 * 1024;
 
-/// What encoding a batch takes for what is not in the batch as often as it is written.
+/// The expansion of a batch.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Expansion {
-    /// Bytes of memory.
+    /// Bytes of memory that encoding needs beyond the batch itself.
     pub(super) memory: u64,
-    /// Bytes of text and binary that columns of dictionaries name, where they are many.
+    /// Bytes of text and binary that the keys of dictionary columns refer to, for large columns.
     pub(super) named: u64,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn expansion(batch: &RecordBatch) -> Expansion {
 fn of_column(column: &ArrayRef) -> Expansion {
     let rows = bytes(column.len());
     match column.as_any_dictionary_opt() {
-        // Its values are encoded once; a row is at least as long as the longest.
+        // The encoder encodes each value once, and reserves the longest value for a row.
         Some(dictionary) => {
             let values = dictionary.values();
             let longest = longest(values);
@@ -71,7 +71,7 @@ fn of_column(column: &ArrayRef) -> Expansion {
     }
 }
 
-/// Whether values are written as long as they are.
+/// Whether values keep their length when they are encoded.
 fn is_text(data_type: &DataType) -> bool {
     matches!(
         data_type,
@@ -85,7 +85,7 @@ fn is_text(data_type: &DataType) -> bool {
     )
 }
 
-/// What values within others become beyond their own bytes.
+/// Returns the bytes that nested values take beyond their own.
 fn written(array: &ArrayRef) -> u64 {
     let count = bytes(array.len());
     if let Some(dictionary) = array.as_any_dictionary_opt() {
@@ -119,7 +119,7 @@ fn written(array: &ArrayRef) -> u64 {
     }
 }
 
-/// The sum of the values that the keys of a dictionary name.
+/// Returns the sum of the lengths of the values that the keys of a dictionary refer to.
 fn named(array: &ArrayRef, length: impl Fn(usize) -> u64) -> u64 {
     let starts = (0..array.len()).step_by(KEYS_PER_STEP);
     starts.fold(0, |sum: u64, start| {
@@ -135,7 +135,7 @@ fn sum_written(sum: u64, array: &ArrayRef) -> u64 {
     sum.saturating_add(written(array))
 }
 
-/// At most as long as this is a value of a dictionary, once it is written.
+/// Returns an upper limit for the encoded length of a dictionary's value.
 fn longest(values: &ArrayRef) -> u64 {
     match lengths(values) {
         Some(length) => (0..values.len()).map(length).max().unwrap_or(0),
@@ -143,7 +143,7 @@ fn longest(values: &ArrayRef) -> u64 {
     }
 }
 
-/// How long each value is; none where values hold others.
+/// Returns a function for the length of each value; `None` for nested values.
 fn lengths(values: &ArrayRef) -> Option<Box<dyn Fn(usize) -> u64 + '_>> {
     if let Some(text) = values.as_string_opt::<i32>() {
         Some(Box::new(|row| bytes(text.value(row).len())))

@@ -1,4 +1,4 @@
-//! Tables as Flight shows them: their Arrow schema, and the list of what one may write.
+//! The calls about tables: their Arrow schema, and the list of tables that the caller may write.
 
 use arrow_flight::{FlightDescriptor, FlightInfo, IpcMessage, SchemaAsIpc, SchemaResult};
 use arrow_ipc::writer::IpcWriteOptions;
@@ -10,7 +10,7 @@ use crate::plan::Relation;
 use crate::plan::arrow_schema::to_arrow_schema;
 use crate::write::Targets;
 
-/// The Arrow schema of a table; data of this schema can be written to it.
+/// Returns the Arrow schema of a table. Data with this schema can be written to the table.
 pub(super) async fn schema(
     targets: &Targets,
     descriptor: FlightDescriptor,
@@ -22,7 +22,7 @@ pub(super) async fn schema(
     })
 }
 
-/// One table.
+/// Returns the description of a table.
 pub(super) async fn flight(targets: &Targets, descriptor: FlightDescriptor) -> Result<FlightInfo> {
     let (target, table) = command::path(descriptor)?;
     let (target, writer) = targets.find(&target)?;
@@ -30,7 +30,7 @@ pub(super) async fn flight(targets: &Targets, descriptor: FlightDescriptor) -> R
     describe(target, &writer.relation(&table).await?)
 }
 
-/// All tables that may be written, of all targets or of the one that is named.
+/// Returns the tables that the caller may write, of the named target or of all.
 pub(super) async fn flights(targets: &Targets, named: &str) -> Result<Vec<FlightInfo>> {
     let chosen: Vec<_> = match named {
         "" => targets.iter().collect(),
@@ -46,8 +46,8 @@ pub(super) async fn flights(targets: &Targets, named: &str) -> Result<Vec<Flight
     Ok(flights)
 }
 
-/// There is nothing to get, only to put: no endpoints, and sizes unknown. The path names the target
-/// where there are several.
+/// Describes a table without endpoints, since the server serves no rows. The path names the target if there are
+/// several.
 fn describe(target: Option<&str>, relation: &Relation) -> Result<FlightInfo> {
     let parts = [relation.name.schema.as_str(), relation.name.name.as_str()];
     let path = target.into_iter().chain(parts).map(str::to_owned).collect();

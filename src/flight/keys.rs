@@ -1,4 +1,4 @@
-//! The keys of an identity provider: from a file, or fetched and kept fresh within bounds.
+//! The keys of an identity provider: read from a file, or fetched and refreshed at a bounded rate.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,29 +11,27 @@ use crate::auth::{JwtConfig, KeySet};
 use crate::error::{Error, Result, chain};
 use crate::tls::{certificates, provider};
 
-/// For a whole answer; a call may be waiting for it.
+/// The time for a whole answer; a call may be waiting for it.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
-/// More than any provider's set takes.
+/// Larger than any provider's key set.
 const MAX_SET_BYTES: u64 = 1 << 20;
-/// The shortest time between two fetches that a configuration can ask for.
+/// The shortest interval between two fetches that a configuration can set.
 const MIN_REFRESH: Duration = Duration::from_secs(1);
-/// A key that is not known makes the set be fetched again, whoever asks, but not within this part of the time
-/// between two fetches.
+/// A token with an unknown key triggers a fetch, at most this often per refresh interval.
 const PAUSES_PER_REFRESH: u32 = 10;
-/// Keys that could not be fetched again for so long are no longer believed: the provider may have withdrawn
-/// them.
+/// Keys older than this are no longer accepted: the provider may have withdrawn them.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
-/// Where the keys come from.
+/// The source of the keys.
 #[derive(Clone)]
 pub(super) enum Keys {
-    /// They do not change until the configuration is read again.
+    /// Keys from a file, which change when the configuration is read again.
     Fixed(Arc<KeySet>),
-    /// They are fetched.
+    /// Keys from a URL.
     Fetched(Arc<Fetched>),
 }
 
-/// A set of keys at a URL.
+/// A key set at a URL.
 pub(super) struct Fetched {
     url: String,
     agent: Agent,
@@ -50,7 +48,7 @@ struct KeyCache {
 }
 
 impl Keys {
-    /// Reads the file, or prepares to fetch.
+    /// Reads the key file, or prepares to fetch the keys.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when a file cannot be used.
@@ -76,7 +74,7 @@ impl Keys {
         })))
     }
 
-    /// The keys as they are now.
+    /// Returns the current keys; none when they are too old.
     pub(super) fn current(&self) -> Arc<KeySet> {
         match self {
             Self::Fixed(keys) => Arc::clone(keys),
@@ -90,7 +88,7 @@ impl Keys {
         }
     }
 
-    /// Looks for a key that is not among them, unless that was done a moment ago; whether it was now.
+    /// Fetches the keys again, unless they were fetched a moment ago. Returns whether there is a new answer.
     pub(super) async fn refetch(&self) -> bool {
         match self {
             Self::Fixed(_) => false,
@@ -98,7 +96,7 @@ impl Keys {
         }
     }
 
-    /// Fetches them again and again; never completes.
+    /// Fetches the keys at every refresh interval; never completes.
     pub(super) async fn follow(&self) {
         match self {
             Self::Fixed(_) => std::future::pending().await,
@@ -121,7 +119,7 @@ impl Fetched {
         let tried = self.cache().tried;
         let pause = self.refresh / PAUSES_PER_REFRESH;
         if tried.is_some_and(|tried| tried.elapsed() < pause) {
-            // Who waited for somebody else's answer has it now.
+            // Another call fetched the keys while this one waited for the lock.
             return tried.is_some_and(|tried| tried >= asked);
         }
         let (agent, url) = (self.agent.clone(), self.url.clone());
@@ -134,17 +132,14 @@ impl Fetched {
             Ok(keys) => {
                 cache.keys = Arc::new(keys);
                 cache.fetched = cache.tried;
-                tracing::debug!(
-                    url = self.url,
-                    "the keys of the identity provider are fetched"
-                );
+                tracing::debug!(url = self.url, "fetched the identity provider's keys");
                 true
             }
             Err(error) => {
                 tracing::error!(
                     url = self.url,
                     error = chain(&error),
-                    "the keys of the identity provider cannot be fetched; those before are kept for a day"
+                    "could not fetch the identity provider's keys; the current keys stay valid for a day"
                 );
                 false
             }
@@ -155,7 +150,7 @@ impl Fetched {
 fn agent(config: &JwtConfig) -> Result<Agent> {
     let roots = match &config.keys_ca {
         Some(path) => certificates(path)?,
-        // What of them cannot be read is not trusted.
+        // Certificates that cannot be read are not trusted.
         None => rustls_native_certs::load_native_certs().certs,
     };
     let roots: Vec<_> = roots
@@ -168,7 +163,7 @@ fn agent(config: &JwtConfig) -> Result<Agent> {
         .build();
     let agent = Agent::config_builder()
         .timeout_global(Some(FETCH_TIMEOUT))
-        // What is asked for is believed; it must come from where it was asked.
+        // The keys must come from the configured URL.
         .max_redirects(0)
         .tls_config(tls)
         .user_agent(concat!("pgflight/", env!("CARGO_PKG_VERSION")))

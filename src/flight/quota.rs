@@ -1,4 +1,4 @@
-//! What each principal takes of this server: streams at once, bytes a second. Who wants more waits.
+//! Quotas of principals on this server: concurrent streams and bytes per second. A call beyond a quota waits.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,25 +10,25 @@ use tokio::time::{Instant, sleep_until};
 use crate::auth::{Limits, Principal};
 use crate::error::{Error, Result};
 
-/// How far a principal may be ahead of its rate before it waits, so that a pause between two messages is not
-/// lost to it.
+/// How far a principal may be ahead of its rate before it waits, so that it does not lose a pause between two
+/// messages.
 const BURST: Duration = Duration::from_secs(1);
 
-/// The quotas of all principals that have called.
+/// The quotas of the principals that have called.
 #[derive(Clone, Default)]
 pub(super) struct Quotas(Arc<Mutex<HashMap<String, Arc<Quota>>>>);
 
-/// The quota of one.
+/// The quota of a principal.
 pub(super) struct Quota {
     name: String,
     limits: Limits,
     streams: Arc<Semaphore>,
-    /// When all bytes that were taken are paid for.
+    /// When the rate has caught up with the bytes so far.
     paid_until: Mutex<Instant>,
 }
 
 impl Quotas {
-    /// The quota of a principal. One whose limits were changed begins anew, and what runs goes on.
+    /// Returns the quota of a principal. Changed limits make a new quota; running streams keep the old one.
     pub(super) fn of(&self, principal: &Principal) -> Arc<Quota> {
         let mut quotas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match quotas.get(principal.name()) {
@@ -55,10 +55,10 @@ impl Quota {
         }
     }
 
-    /// Waits until one more stream may run; it counts until the permit is dropped.
+    /// Waits until another stream may run. The stream counts until its permit is dropped.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when none ended in time.
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when no stream ended within `timeout`.
     pub(super) async fn acquire_stream(&self, timeout: Duration) -> Result<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.streams).acquire_owned();
         match tokio::time::timeout(timeout, permit).await {
@@ -72,7 +72,7 @@ impl Quota {
         }
     }
 
-    /// Waits until so many more bytes may come.
+    /// Waits until the rate allows `byte_count` more bytes.
     pub(super) async fn wait_for_rate(&self, byte_count: u64) {
         let Some(rate) = self.limits.max_bytes_per_second else {
             return;
@@ -81,7 +81,7 @@ impl Quota {
         sleep_until(until).await;
     }
 
-    /// Notes the bytes, and tells when they may come.
+    /// Reserves the bytes, and returns when the rate allows them.
     fn reserve(&self, byte_count: u64, rate: u64, now: Instant) -> Instant {
         let nanoseconds = u128::from(byte_count) * 1_000_000_000 / u128::from(rate.max(1));
         let cost = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
@@ -102,7 +102,7 @@ mod tests {
     use crate::auth::Limits;
 
     #[tokio::test]
-    async fn bytes_come_at_their_rate_after_a_burst_of_a_second() {
+    async fn bytes_keep_to_the_rate_after_a_burst_of_a_second() {
         let limits = Limits {
             max_bytes_per_second: Some(100),
             ..Limits::default()
@@ -116,20 +116,16 @@ mod tests {
                 .saturating_duration_since(now)
                 .as_secs()
         };
-        assert_eq!(due(100, 0), 0, "a second's worth is there");
+        assert_eq!(due(100, 0), 0, "a burst of one second");
         assert_eq!(due(100, 0), 1);
         assert_eq!(due(300, 0), 4);
-        assert_eq!(due(0, 3), 1, "it waits as long as others took");
-        assert_eq!(
-            due(100, 10),
-            0,
-            "what was not taken for long is a second's worth"
-        );
+        assert_eq!(due(0, 3), 1, "what was reserved before is still due");
+        assert_eq!(due(100, 10), 0, "a long pause saves one second");
         assert_eq!(due(100, 10), 1);
     }
 
     #[tokio::test]
-    async fn streams_beyond_the_limit_wait_for_one_that_ends() {
+    async fn streams_beyond_the_limit_wait() {
         let limits = Limits {
             max_streams: Some(1),
             ..Limits::default()

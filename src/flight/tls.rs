@@ -1,4 +1,4 @@
-//! TLS of the listener, with certificates that may be exchanged while it serves.
+//! TLS of the listener, with certificates that are read again when their files change.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,28 +15,28 @@ use tokio_rustls::server::TlsStream;
 use crate::error::{Error, Result, chain};
 use crate::tls::{authorities, certificates, private_key, provider};
 
-/// How long a client may take to agree on TLS before its connection is closed.
+/// The time for a TLS handshake before the connection is closed.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often the files are looked at.
+/// The interval between two checks of the files.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The files that TLS is made of, all in PEM.
+/// The TLS files, all in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The server's certificate, followed by those between it and its authority.
+    /// The server's certificate, followed by the intermediate certificates.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-    /// The authorities of clients; when given, a client needs a certificate of theirs.
+    /// The authorities of clients. If set, a client needs a certificate from one of them.
     pub client_authorities: Option<PathBuf>,
 }
 
 impl TlsFiles {
-    /// Says what is wrong with them, if anything is.
+    /// Checks that the files can be used.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when one cannot be read or
-    /// they do not belong together.
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when a file cannot be read or the key
+    /// does not match the certificate.
     pub fn check(&self) -> Result<()> {
         self.load().map(|_| ())
     }
@@ -64,12 +64,12 @@ impl TlsFiles {
         let mut config = builder
             .with_single_cert(certificates(&self.certificate)?, private_key(&self.key)?)
             .map_err(unusable)?;
-        // gRPC's clients go no further unless this is agreed on.
+        // gRPC clients require this protocol.
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Arc::new(config))
     }
 
-    /// What changes when one of them does.
+    /// Returns the modification times and sizes, which change when a file does.
     fn stamps(&self) -> Vec<Option<(SystemTime, u64)>> {
         let stamp = |path: &Path| {
             let metadata = std::fs::metadata(path).ok()?;
@@ -88,11 +88,11 @@ impl TlsFiles {
     }
 }
 
-/// Secures connections with what the files hold now.
+/// Performs TLS handshakes with the current certificates. Clones share them.
 #[derive(Clone)]
 pub(super) struct Tls {
     files: TlsFiles,
-    /// As they were before they were read first: what changes from then on is noticed.
+    /// The state of the files before they were first read.
     loaded: Vec<Option<(SystemTime, u64)>>,
     current: watch::Sender<Arc<ServerConfig>>,
 }
@@ -101,8 +101,7 @@ impl Tls {
     /// Reads the files.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when one cannot be read or
-    /// they do not belong together.
+    /// The errors of [`TlsFiles::check`].
     pub(super) fn load(files: TlsFiles) -> Result<Self> {
         let loaded = files.stamps();
         let current = watch::Sender::new(files.load()?);
@@ -113,16 +112,16 @@ impl Tls {
         })
     }
 
-    /// Agrees on TLS with a client.
+    /// Performs the handshake with a client.
     ///
     /// # Errors
-    /// That it could not be agreed on, or took too long.
+    /// The error of a handshake that failed or took longer than [`HANDSHAKE_TIMEOUT`].
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.current.borrow()));
         tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await?
     }
 
-    /// Reads the files again whenever they change, for connections that come after; never completes.
+    /// Reads the files again whenever they change, for later connections; never completes.
     pub(super) async fn follow(&self) {
         let mut seen = self.loaded.clone();
         loop {
@@ -131,8 +130,8 @@ impl Tls {
         }
     }
 
-    /// Files that are being written, or do not belong together yet, leave things as they are until they
-    /// change again.
+    /// Reads changed files. Files that cannot be used, such as half-written ones, leave the current certificates in
+    /// place until the files change again.
     fn reload(&self, seen: &mut Vec<Option<(SystemTime, u64)>>) {
         let stamps = self.files.stamps();
         if stamps == *seen {
@@ -142,13 +141,11 @@ impl Tls {
         match self.files.load() {
             Ok(config) => {
                 self.current.send_replace(config);
-                tracing::info!(
-                    "the certificates of the listener have changed and are used from now on"
-                );
+                tracing::info!("read the listener's changed certificates");
             }
             Err(error) => tracing::error!(
                 error = chain(&error),
-                "the changed certificates of the listener cannot be used; those before are kept"
+                "cannot use the listener's changed certificates; the current ones stay in use"
             ),
         }
     }

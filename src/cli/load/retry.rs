@@ -1,4 +1,4 @@
-//! How often and how long `load` tries again what the server or PostgreSQL cannot take now.
+//! Retries operations of `load` while the server or PostgreSQL is unavailable.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -6,21 +6,21 @@ use std::time::Duration;
 use pgflight::error::{Result, chain};
 use tokio::time::{Instant, sleep};
 
-/// Tries before it gives up, when they take long: each may wait for a turn to copy.
+/// The number of tries when they take long, since each may wait for a turn to copy.
 const MAX_TRIES: u32 = 6;
-/// The first pause, and the longest: each is twice as long as the one before. Up to as much again is added.
+/// The first and the longest pause. Each pause is twice the one before, plus a random time of at most its length.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// For how long the server or PostgreSQL may be away.
+/// How long the server or PostgreSQL may be unavailable.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RetryPolicy(pub(super) Duration);
 
 impl RetryPolicy {
-    /// Does something again while the server says that this may help, and reports each failure.
+    /// Repeats an operation while its errors are retryable, and reports each of them.
     ///
     /// # Errors
-    /// The last failure, or one that is not retryable.
+    /// The last error, or the first that is not retryable.
     pub(super) async fn retry<T>(
         self,
         what: &str,
@@ -31,11 +31,11 @@ impl RetryPolicy {
             .await
     }
 
-    /// As [`RetryPolicy::retry`]. An operation that sets `ready` reached PostgreSQL: the time in which it was away ends,
-    /// and such acts are repeated a few times only.
+    /// Repeats an operation as [`RetryPolicy::retry`] does. An operation that sets `ready` reached PostgreSQL: it resets
+    /// the time of the outage, and is repeated a few times only.
     ///
     /// # Errors
-    /// As [`RetryPolicy::retry`].
+    /// The errors of [`RetryPolicy::retry`].
     pub(super) async fn retry_reset_by<T>(
         self,
         ready: &AtomicBool,
@@ -55,24 +55,24 @@ impl RetryPolicy {
                 return Err(error);
             };
             report(&format!("{what}: {}; trying again", chain(&error)));
-            // Clients that failed together do not come back together.
+            // Spreads the retries of clients that failed together.
             let jitter = f64::from(uuid::Uuid::new_v4().as_bytes()[15]) / 255.0;
             sleep(pause + pause.mul_f64(jitter)).await;
         }
     }
 }
 
-/// What came of the tries so far.
+/// The tries so far.
 struct Backoff {
     timeout: Duration,
     /// Tries that reached PostgreSQL.
     ready_tries: u32,
-    /// Tries since the last of those.
+    /// Tries since the last that reached PostgreSQL.
     tries: u32,
     /// When the first of these began.
     away_since: Option<Instant>,
     pause: Duration,
-    /// All pauses since then.
+    /// The sum of all pauses since then.
     paused: Duration,
 }
 
@@ -88,7 +88,7 @@ impl Backoff {
         }
     }
 
-    /// After a try that failed: how long to wait before the next one; none when it is the last.
+    /// Returns the pause after a failed try; `None` if it was the last.
     fn pause(&mut self, began: Instant, ended: Instant, was_ready: bool) -> Option<Duration> {
         if was_ready {
             (self.tries, self.away_since) = (0, None);
@@ -119,7 +119,7 @@ mod tests {
 
     use super::{RetryPolicy, MAX_TRIES, Backoff};
 
-    /// Tries that each take so long: how many there are, and how long they and the pauses take in all.
+    /// Runs tries that each take `each`. Returns their number, and the time with all pauses.
     fn tried(timeout: u64, each: Duration, was_ready: bool) -> (u32, Duration) {
         let first = Instant::now();
         let mut backoff = Backoff::new(RetryPolicy(Duration::from_secs(timeout)));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_away_is_waited_for_as_long_as_asked() {
+    fn an_unavailable_server_is_retried_until_the_timeout() {
         let (_, waited) = tried(60, Duration::ZERO, false);
         assert!((60..75).contains(&waited.as_secs()), "{waited:?}");
         let (count, waited) = tried(1, Duration::ZERO, false);

@@ -1,4 +1,4 @@
-//! The walk of a batch: every node and buffer against the schema, the body and the limits.
+//! Checks every node and buffer of a batch against the schema, the body and the limits.
 
 use std::ops::Range;
 
@@ -8,21 +8,21 @@ use super::layout::{Layout, Node};
 use super::{Limits, malformed};
 use crate::error::{Error, Result};
 
-/// Values that a batch may have beyond those its bytes can hold: a column of nothing but NULL takes no
-/// bytes, and neither do structs. So a message of a hundred bytes makes 64 MiB of COPY at most.
+/// The number of values that may take no bytes, as in columns of NULLs and in structs. It keeps a message of a hundred
+/// bytes from becoming more than 64 MiB of COPY.
 const MAX_VALUES_WITHOUT_BYTES: u64 = 16 * 1024 * 1024;
-/// A byte holds eight booleans, and each may be in a struct.
+/// A byte holds eight booleans, and each may be inside a struct.
 const MAX_VALUES_PER_BYTE: u64 = 16;
-/// Before every compressed buffer stands its uncompressed length.
+/// The length of the prefix of a compressed buffer, which is its uncompressed length.
 const PREFIX_BYTES: usize = 8;
-/// The prefix of a buffer that is not compressed after all.
+/// The prefix of a buffer that is stored uncompressed.
 const NOT_COMPRESSED: i64 = -1;
-/// No byte of LZ4 stands for more bytes.
+/// The highest compression ratio of LZ4.
 const MAX_LZ4_RATIO: u64 = 255;
-/// A view: length, then the string itself, or prefix, buffer and offset.
+/// The size of a view: a length, and then the string or its prefix, buffer and offset.
 const VIEW_BYTES: usize = 16;
 
-/// Checks a batch of these nodes; gives its size in bytes once it is decompressed.
+/// Checks a batch of these nodes and returns its decompressed size in bytes.
 pub(super) fn check(
     nodes: &[Node],
     batch: RecordBatch<'_>,
@@ -81,22 +81,22 @@ enum Codec {
     Zstd,
 }
 
-/// What is left of the buffers of a batch, and what those before came to.
+/// The progress through the buffers of a batch.
 struct Walk<'a, B> {
     buffers: B,
     codec: Option<Codec>,
     body: &'a [u8],
-    /// Where in the body the buffers are that have any bytes.
+    /// The places in the body of the buffers that are not empty.
     places: Vec<Range<usize>>,
     decoded_bytes: u64,
     limits: Limits,
 }
 
-/// A buffer whose place is sound.
+/// A buffer that lies within the body.
 struct Placed<'a> {
-    /// As it is in the body.
+    /// Its bytes in the body.
     stored: &'a [u8],
-    /// Its length once it is decompressed.
+    /// Its decompressed length.
     byte_count: u64,
 }
 
@@ -119,8 +119,8 @@ impl<'a, B: Iterator<Item = &'a Buffer>> Walk<'a, B> {
             Layout::Null | Layout::Validity => {}
             Layout::Fixed { bits } => {
                 let values = self.next_buffer()?;
-                // Keys of dictionaries are read as a whole buffer of their width. Writers pad buffers to 8 or
-                // 64 bytes, which are whole values of these widths and of no others.
+                // Dictionary keys are read as a whole buffer of values of their width. Writers pad buffers to 8 or
+                // 64 bytes, a multiple of these widths only.
                 let width = if matches!(bits, 16 | 32 | 64) {
                     bits / 8
                 } else {
@@ -144,7 +144,7 @@ impl<'a, B: Iterator<Item = &'a Buffer>> Walk<'a, B> {
                 let count = view_buffer_counts
                     .next()
                     .ok_or_else(|| miscounted("buffers"))?;
-                // A count below zero or beyond what there is runs out of buffers.
+                // A count that is too large runs out of buffers.
                 let count = u64::try_from(count).map_err(|_| miscounted("buffers"))?;
                 for _ in 0..count {
                     self.next_buffer()?;
@@ -156,7 +156,7 @@ impl<'a, B: Iterator<Item = &'a Buffer>> Walk<'a, B> {
 
     fn check_offsets(&mut self, length: u64, width: u64) -> Result<()> {
         let offsets = self.next_buffer()?;
-        // Some writers send no offsets for no values.
+        // Some writers send no offsets for an empty array.
         let count = if length == 0 {
             0
         } else {
@@ -165,7 +165,7 @@ impl<'a, B: Iterator<Item = &'a Buffer>> Walk<'a, B> {
         needs("offsets", &offsets, count.saturating_mul(width), width)
     }
 
-    /// Many views may show the same bytes, and each is read: so what they show is counted.
+    /// Checks the sum of the lengths of all views, since many views may refer to the same bytes.
     fn check_views(&self, views: &Placed<'_>, length: u64) -> Result<()> {
         needs(
             "views",
@@ -215,7 +215,7 @@ impl<'a, B: Iterator<Item = &'a Buffer>> Walk<'a, B> {
                     self.body.len()
                 ))
             })?;
-        // Writers put buffers without bytes anywhere.
+        // Writers put empty buffers anywhere.
         if !place.is_empty() {
             self.places.push(place);
         }
@@ -235,9 +235,9 @@ impl<'a, B: Iterator<Item = &'a Buffer>> Walk<'a, B> {
     }
 }
 
-/// Refuses buffers of which one has bytes of another: a small body would be read as much more.
+/// Rejects overlapping buffers, with which a small body would be read as a large one.
 fn check_apart(places: &mut [Range<usize>]) -> Result<()> {
-    // Writers lay them one after another.
+    // Most writers put them one after another.
     if !places.is_sorted_by_key(|place| place.start) {
         places.sort_unstable_by_key(|place| place.start);
     }
@@ -254,7 +254,7 @@ fn check_apart(places: &mut [Range<usize>]) -> Result<()> {
     }
 }
 
-/// What a compressed buffer says that it becomes. The decoder reserves that much at once.
+/// Returns the decompressed size that a compressed buffer claims. The decoder allocates this much at once.
 fn decoded_size(codec: Codec, stored: &[u8]) -> Result<u64> {
     let unsound = |what: String| {
         Err(Error::invalid_command(format!(

@@ -1,12 +1,11 @@
-//! Which buffers an array has, by its type.
+//! The buffers of an array, by its type.
 
 use std::sync::Arc;
 
-/// One array of a batch: the nodes of a batch are those of its columns, each followed by those of its
-/// children.
+/// One array of a batch. The nodes of a batch are those of its columns, each followed by its children.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
-    /// The column it belongs to, for messages.
+    /// Its column, for errors.
     pub(super) column: Arc<str>,
     pub(super) layout: Layout,
 }
@@ -14,16 +13,16 @@ pub(super) struct Node {
 /// The buffers of an array in their order (Arrow columnar format, "Buffer Listing for Each Layout").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// None.
+    /// No buffers.
     Null,
-    /// Validity. Structs, lists of fixed size.
+    /// Validity: structs and lists of fixed size.
     Validity,
-    /// Validity, values of so many bits.
+    /// Validity and values of `bits` bits.
     Fixed { bits: u64 },
-    /// Validity, offsets of so many bytes. Lists and maps.
+    /// Validity and offsets of `width` bytes: lists and maps.
     Offsets { width: u64 },
-    /// Validity, offsets of so many bytes, bytes.
+    /// Validity, offsets of `width` bytes, and bytes.
     Bytes { width: u64 },
-    /// Validity, views of 16 bytes, and as many buffers of bytes as the batch says.
+    /// Validity, views of 16 bytes, and the number of buffers of bytes that the batch declares.
     Views,
 }

@@ -17,21 +17,21 @@ use arrow_ipc::{DictionaryBatch, Message, RecordBatch, root_as_message};
 use crate::error::{Error, Result};
 use layout::Node;
 
-/// A batch of 1,600 columns has a header of 100 KiB.
+/// The size limit of a header. A batch of 1,600 columns has a header of 100 KiB.
 pub(super) const MAX_HEADER_BYTES: usize = 1024 * 1024;
-/// Every delta copies the dictionary it adds to.
+/// The number of dictionary deltas in a stream. Every delta copies the dictionary that it extends.
 const MAX_DICTIONARY_DELTAS: u32 = 1000;
 
-/// What one message may become.
+/// The limits of decoded messages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Bytes of a batch once it is decompressed, and of all strings that its views show.
+    /// Bytes of a decompressed batch, and of all strings that its views refer to.
     pub max_decoded_bytes: u64,
-    /// Bytes of all dictionaries of a stream together.
+    /// Bytes of all dictionaries of a stream.
     pub max_dictionary_bytes: u64,
 }
 
-/// Knows the buffers that a stream's schema promises, and holds every message to it.
+/// Checks every message of a stream against the buffers that its schema declares.
 #[derive(Debug)]
 pub(super) struct Gate {
     columns: Vec<Node>,
@@ -43,11 +43,11 @@ pub(super) struct Gate {
 #[derive(Debug)]
 struct Dictionary {
     values: Vec<Node>,
-    /// What was sent of it and is held now.
+    /// The bytes of its values in memory.
     byte_count: u64,
 }
 
-/// Verifies that a header is an Arrow IPC message: tables and strings within it, a depth of at most 64.
+/// Verifies that a header is an Arrow IPC message: all its tables and strings lie within it, at most 64 deep.
 pub(super) fn message(header: &[u8]) -> Result<Message<'_>> {
     if header.len() > MAX_HEADER_BYTES {
         return Err(Error::invalid_command(format!(
@@ -59,10 +59,10 @@ pub(super) fn message(header: &[u8]) -> Result<Message<'_>> {
 }
 
 impl Gate {
-    /// Checks a schema and learns what its batches must look like.
+    /// Checks a schema and derives the buffers of its batches.
     ///
     /// # Errors
-    /// What of the schema is over a limit, or of a type that is never taken.
+    /// `InvalidCommand` for a schema over a limit, `SchemaMismatch` for a type that is never supported.
     pub(super) fn new(schema: arrow_ipc::Schema<'_>, limits: Limits) -> Result<Self> {
         let (columns, dictionaries) = schema::walk(schema)?;
         let dictionaries = dictionaries
@@ -80,11 +80,11 @@ impl Gate {
         })
     }
 
-    /// Checks a batch of rows against the schema, the body and the limits; gives the bytes it has once it
-    /// is decompressed.
+    /// Checks a batch of rows against the schema, the body and the limits. Returns its decompressed size in bytes.
     ///
     /// # Errors
-    /// What of it cannot be, or is too much.
+    /// `InvalidCommand` for a malformed batch or one over a limit; `SchemaMismatch` for views in a compressed batch and
+    /// for rows without columns.
     pub(super) fn check_batch(&self, batch: RecordBatch<'_>, body: &[u8]) -> Result<u64> {
         let byte_count = batch::check(&self.columns, batch, body, self.limits)?;
         if self.columns.is_empty() && batch.length() > 0 {
@@ -94,17 +94,18 @@ impl Gate {
         Ok(byte_count)
     }
 
-    /// The column that has the dictionary of this id; nothing where none has.
+    /// Returns the name of the column with this dictionary; empty if there is none.
     pub(super) fn column_of(&self, dictionary_id: i64) -> &str {
         let dictionary = self.dictionaries.get(&dictionary_id);
         let node = dictionary.and_then(|dictionary| dictionary.values.first());
         node.map_or("", |node| &node.column)
     }
 
-    /// Checks the values of a dictionary likewise, and what all dictionaries of the stream hold.
+    /// Checks the values of a dictionary, and the size of all dictionaries of the stream. Returns the decompressed size
+    /// of the values in bytes.
     ///
     /// # Errors
-    /// As [`Gate::check_batch`].
+    /// The errors of [`Gate::check_batch`].
     pub(super) fn check_dictionary(
         &mut self,
         batch: DictionaryBatch<'_>,
@@ -139,7 +140,7 @@ impl Gate {
     }
 }
 
-/// What is no Arrow IPC message at all.
+/// Returns the error for bytes that are not an Arrow IPC message.
 pub(super) fn malformed() -> Error {
     Error::invalid_command("a message of the stream is not an Arrow IPC message")
 }

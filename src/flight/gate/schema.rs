@@ -1,4 +1,4 @@
-//! The walk of a schema: its size, its types, and the buffers they promise.
+//! Checks the size and the types of a schema, and derives the buffers of its batches.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use crate::error::{Error, Result};
 
 /// `MaxTupleAttributeNumber` of PostgreSQL is 1664, and a table has at most 1600 columns.
 const MAX_COLUMNS: usize = 1600;
-/// Nested values become jsonb; deeper ones are a mistake.
+/// The depth of nested values, which become jsonb.
 const MAX_DEPTH: usize = 16;
 const MAX_FIELDS: usize = 10_000;
-/// pandas describes every column in some 250 bytes.
+/// The size limit of the metadata. pandas describes a column in about 250 bytes.
 const MAX_METADATA_BYTES: usize = 512 * 1024;
 const MAX_METADATA_ENTRIES: usize = 10_000;
-/// The longest name of the IANA database has 32.
+/// The length limit of a time zone. The longest name of the IANA database has 32 bytes.
 const MAX_ZONE_BYTES: usize = 64;
 
-/// What a schema promises: the nodes of its batches, and those of each dictionary by its id.
+/// The nodes of a schema's batches, and the nodes of each dictionary by its id.
 type Layouts = (Vec<Node>, HashMap<i64, Vec<Node>>);
 
-/// Walks a schema.
+/// Checks a schema and returns its nodes.
 pub(super) fn walk(schema: arrow_ipc::Schema<'_>) -> Result<Layouts> {
     if schema.endianness() != Endianness::Little {
         return Err(
@@ -77,8 +77,8 @@ impl Walk {
         Ok(())
     }
 
-    /// Adds a field and what is below it. A flatbuffer may hold one field and name it a million times,
-    /// so it is the visits that are counted.
+    /// Adds a field and its children. It counts visits, since a flatbuffer may hold one field and refer to it a million
+    /// times.
     fn add_field(
         &mut self,
         field: Field<'_>,
@@ -139,7 +139,7 @@ impl Walk {
             column: Arc::clone(column),
             layout,
         });
-        // What has no children by its type may name some; no array comes with them.
+        // A field may list children that its type does not have; the batches have no arrays for them.
         if !matches!(layout, Layout::Validity | Layout::Offsets { .. }) {
             return Ok(());
         }
@@ -151,7 +151,7 @@ impl Walk {
     }
 }
 
-/// The buffers of a type; refuses types that no column takes, and numbers in types that make no sense.
+/// Returns the buffers of a type. Rejects types that no column supports, and parameters out of range.
 fn layout(field: Field<'_>) -> Result<Layout> {
     let fixed = |bits| Ok(Layout::Fixed { bits });
     match field.type_type() {
@@ -252,7 +252,7 @@ fn positive(what: &str, size: i32) -> Result<u64> {
     }
 }
 
-/// The zone says no more than that values are in UTC; as text it may only be what a zone can look like.
+/// Checks the form of a time zone. Only its presence matters: the values are in UTC.
 fn check_zone(zone: Option<&str>) -> Result<()> {
     let is_sound = |zone: &str| {
         (1..=MAX_ZONE_BYTES).contains(&zone.len())
