@@ -1,7 +1,7 @@
-//! What is counted and timed, and what the streams of this process are doing right now.
+//! Metrics, and the current activity of this process's streams.
 //!
-//! One process serves once, so all of it is one value behind functions, as the log is. Nothing here is
-//! touched for a row: a batch, a chunk or a message costs a look at the clock and an addition.
+//! A process runs one server, so the metrics are one global value behind functions, as the log is. Nothing here is
+//! called for a row: a batch, a chunk or a message costs a read of the clock and an addition.
 
 mod activity;
 mod history;

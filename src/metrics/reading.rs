@@ -1,45 +1,45 @@
-//! What is read when somebody asks, and the text that Prometheus reads.
+//! The gauges that are read when metrics are requested, and the text for Prometheus.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::registry::{METRICS, totals};
 
-/// What others know and are asked for when metrics are read. Labels come from closed sets.
+/// The values that other modules provide when metrics are read. Labels come from closed sets.
 #[derive(Debug, Clone, Default)]
 pub struct Readings {
-    /// The databases that are written to.
+    /// The targets.
     pub targets: Vec<TargetReadings>,
-    /// Parts of the memory: name, bytes used, and how many there are.
+    /// Parts of the memory budget: name, bytes used, and the limit in bytes.
     pub memory: Vec<(&'static str, u64, u64)>,
 }
 
-/// What is known of a target.
+/// The values of a target.
 #[derive(Debug, Clone)]
 pub struct TargetReadings {
     /// Its name in the configuration.
     pub name: String,
     /// Streams that wait for their turn.
     pub turns_waiting: usize,
-    /// Pools of connections: name, busy, idle, and how many there may be.
+    /// Pools of connections: name, busy, idle, and the limit.
     pub pools: Vec<(&'static str, usize, usize, usize)>,
     /// Whether PostgreSQL answered.
     pub is_up: bool,
-    /// Writes in the ledger by state; none when they could not be counted.
+    /// Writes in the ledger by state; empty when they could not be counted.
     pub writes: Vec<(&'static str, u64)>,
     /// Prepared transactions of pgflight.
     pub prepared_count: u64,
-    /// How long the oldest of them has waited.
+    /// The age of the oldest prepared transaction.
     pub prepared_oldest: Duration,
 }
 
-/// All metrics in the text format of OpenMetrics.
+/// Encodes all metrics in the text format of OpenMetrics.
 ///
 /// # Errors
-/// That the library could not write them.
+/// An error of the library's encoder.
 pub fn encode(readings: &Readings) -> Result<String, fmt::Error> {
     let metrics = &*METRICS;
-    // Streams that hang must not hide what they wait for.
+    // Accounts for the time of running streams up to now, so that a hanging stream shows what it waits for.
     totals();
     for target in &readings.targets {
         set(target);

@@ -1,4 +1,4 @@
-//! What the ledger says, asked for at most every few seconds however many snapshot.
+//! Reads the ledger for the monitor, at most once every few seconds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,31 +9,31 @@ use tokio::time::{Instant, timeout};
 use crate::error::ErrorKind;
 use crate::write::{LedgerWrite, PreparedTransactions, WriteState, Writer};
 
-/// How old an answer may be.
+/// The age up to which an answer is used again.
 const FRESH: Duration = Duration::from_secs(2);
-/// How long PostgreSQL may take.
+/// The time for PostgreSQL to answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// Writes that are shown.
+/// The number of writes that are shown.
 const SHOWN: u32 = 30;
 
-/// What was read.
+/// The content of a target's ledger at a moment.
 pub(super) struct Snapshot {
-    /// Whether PostgreSQL answered, be it with an error.
+    /// Whether PostgreSQL answered, even with an error.
     pub(super) is_reachable: bool,
-    /// What kind of error it was.
+    /// The kind of the error.
     pub(super) problem: Option<&'static str>,
-    /// The writes that were begun last.
+    /// The writes that began last.
     pub(super) writes: Vec<LedgerWrite>,
-    /// How many there are.
+    /// The number of writes by state.
     pub(super) counts: Vec<(WriteState, u64)>,
-    /// What waits as prepared transactions.
+    /// The prepared transactions of pgflight.
     pub(super) prepared: PreparedTransactions,
 }
 
-/// Asks PostgreSQL about all writes, those of other servers included.
+/// Reads the writes of a target, including those of other servers.
 pub(super) struct Ledger {
     writer: Writer,
-    /// Locked while PostgreSQL is asked: who comes meanwhile gets the same answer.
+    /// Locked while PostgreSQL is queried, so that concurrent requests share the answer.
     last: Mutex<Option<(Instant, Arc<Snapshot>)>>,
 }
 

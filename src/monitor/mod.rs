@@ -1,4 +1,4 @@
-//! The port for those who look: metrics, probes and the status page, read-only, over plain HTTP.
+//! The monitoring port: metrics, probes and the status page, read-only, over plain HTTP.
 
 mod routes;
 mod chart;

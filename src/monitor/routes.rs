@@ -1,4 +1,4 @@
-//! What is answered to whom: one match over the paths.
+//! Routes requests by path.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 const JSON: &str = "application/json";
 
-/// Besides what comes from here, nothing is loaded, sent or framed.
+/// Allows nothing but this server's own resources.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -28,16 +28,16 @@ const STYLE: &str = include_str!("page.css");
 const ICON: &str = include_str!("icon.svg");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Knows everything that can be asked for.
+/// Answers requests with the state of the server and its targets.
 pub(super) struct Routes {
     targets: Vec<Target>,
     budget: Budget,
 }
 
-/// A database that is written to.
+/// A target of the server.
 struct Target {
     name: String,
-    /// Whether commands that name none mean it.
+    /// Whether the target is the default one.
     is_default: bool,
     writer: Writer,
     ledger: Ledger,
@@ -61,7 +61,7 @@ impl Routes {
     /// Routes a request.
     pub(super) async fn respond(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered\n");
+            let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
             let allowed = hyper::header::HeaderValue::from_static("GET, HEAD");
             answer.headers_mut().insert(ALLOW, allowed);
             return answer;
@@ -83,7 +83,7 @@ impl Routes {
             "/readyz" => self.readiness().await,
             _ => plain(
                 StatusCode::NOT_FOUND,
-                "there are /, /status.json, /metrics, /healthz and /readyz\n",
+                "not found; use /, /status.json, /metrics, /healthz or /readyz\n",
             ),
         }
     }
@@ -92,19 +92,19 @@ impl Routes {
         if metrics::is_draining() {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
         }
-        // Without a default, one that answers is something to serve.
+        // Without a default target, one target that answers is enough.
         let snapshots = self.snapshot().await;
         let mut snapshots = snapshots.iter().filter(|(target, _)| target.is_default);
-        match snapshots.any(|(_, snapshot)| snapshot.is_reachable) {
-            true => plain(StatusCode::OK, "ready\n"),
-            false => plain(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "PostgreSQL does not answer\n",
-            ),
+        if snapshots.any(|(_, snapshot)| snapshot.is_reachable) {
+            return plain(StatusCode::OK, "ready\n");
         }
+        plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "PostgreSQL does not answer\n",
+        )
     }
 
-    /// Asks all ledgers at once: one that does not answer must not hold up the others.
+    /// Reads all ledgers concurrently, so that one that does not answer does not delay the others.
     async fn snapshot(&self) -> Vec<(&Target, Arc<Snapshot>)> {
         let snapshots = self.targets.iter().map(|target| async move {
             let snapshot = target.ledger.snapshot().await;
@@ -155,7 +155,7 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
 fn failed() -> Response<Full<Bytes>> {
     plain(
         StatusCode::INTERNAL_SERVER_ERROR,
-        "this cannot be written down\n",
+        "the answer could not be encoded\n",
     )
 }
 

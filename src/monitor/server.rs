@@ -1,4 +1,4 @@
-//! The listener: few connections, short requests, and nobody may change anything.
+//! The listener of the monitor: few connections and short, read-only requests.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,16 +20,16 @@ use crate::error::{Error, Result};
 use crate::metrics;
 use crate::write::{Budget, Targets};
 
-/// Connections at once; more wait to be accepted.
+/// The limit of connections; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 32;
-/// How long a request may take to come whole, and its answer to go out.
+/// The time to receive the head of a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may stay open, so that those who do nothing make room.
+/// The time that a connection may stay open, so that idle ones make room.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long nothing is accepted after that failed.
+/// The pause after a failed accept.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// A listener that routes nobody yet.
+/// A listener that does not serve yet.
 pub struct Monitor {
     listener: TcpListener,
     address: SocketAddr,
@@ -52,12 +52,12 @@ impl Monitor {
         Ok(Self { listener, address })
     }
 
-    /// The address it listens on, with the port that was picked.
+    /// Returns the address it listens on, with the port that was picked.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Routes until it is dropped, and with it every connection.
+    /// Serves until the future is dropped, which closes every connection.
     pub async fn serve(self, targets: Targets, budget: Budget) {
         let routes = Arc::new(Routes::new(&targets, budget));
         tokio::join!(metrics::keep_history(), accept(self.listener, routes));
@@ -92,7 +92,7 @@ async fn answer(stream: TcpStream, routes: Arc<Routes>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let routes = Arc::clone(&routes);
         async move {
-            // No answer depends on the body, so none is read.
+            // No answer depends on a request's body, so it is not read.
             let answer = routes.respond(request.method(), request.uri().path());
             Ok::<_, Infallible>(answer.await)
         }
@@ -104,7 +104,7 @@ async fn answer(stream: TcpStream, routes: Arc<Routes>) {
         .serve_connection(TokioIo::new(stream), service);
     match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a connection for metrics has ended"),
-        Err(_) => tracing::debug!("a connection for metrics was open for too long"),
+        Ok(Err(error)) => tracing::debug!(%error, "a connection for metrics ended"),
+        Err(_) => tracing::debug!("closed a connection for metrics after its time limit"),
     }
 }
