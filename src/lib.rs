@@ -4,6 +4,7 @@
 //! programs can use them to turn Arrow data into COPY bytes.
 
 pub mod auth;
+pub mod client;
 pub mod config;
 pub mod encode;
 pub mod error;

@@ -5,9 +5,9 @@ use futures_util::FutureExt;
 use prost::Message;
 
 use super::command;
-use super::decode::{self, Decoder, panics};
-use super::envelope::Envelope;
-use super::gate::Limits;
+use super::command::envelope::Envelope;
+use super::ingress::decode::{self, Decoder, panics};
+use super::ingress::gate::Limits;
 use crate::metrics::Stream;
 use crate::proto::v1;
 use crate::write::{Budget, BudgetConfig};

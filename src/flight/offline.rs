@@ -6,8 +6,8 @@ use arrow_schema::Schema;
 use serde_json::{Map, Value};
 
 use super::command;
-use super::decode;
-use super::gate::Limits;
+use super::ingress::decode;
+use super::ingress::gate::Limits;
 use crate::error::{Error, Result};
 use crate::proto::v1;
 use crate::write::WriteSpec;

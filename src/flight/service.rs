@@ -1,4 +1,4 @@
-//! The Flight service: thin, every call goes to its own file.
+//! The Flight service: passes every call to its own file.
 
 use std::sync::Arc;
 
@@ -10,43 +10,43 @@ use arrow_flight::{
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{oneshot, watch};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, field};
 
-use super::action::{self, ActionName, ServerInfo};
-use super::auth::SessionToken;
-use super::gate::Limits;
-use super::meter::Messages;
-use super::quota::Quota;
-use super::server::CallLimits;
+use super::access::auth::SessionToken;
+use super::access::quota::Quota;
+use super::ingress::gate::Limits;
+use super::ingress::meter::Messages;
+use super::lifecycle::Lifecycle;
+use super::limits::CallLimits;
+use super::rpc::action;
+use super::rpc::action_name::{self, ActionName};
+use super::rpc::server_info::ServerInfo;
+use super::rpc::stream_guard::StreamGuard;
+use super::rpc::{info, put};
 use super::status::log_to_status;
-use super::{info, put};
 use crate::auth::Caller;
 use crate::error::{Error, Result};
-use crate::metrics::{Activity, Outcome};
 use crate::telemetry;
 use crate::write::{Budget, Targets};
 
-/// What all calls share.
+/// The state that all calls share.
 #[derive(Clone)]
-pub(super) struct Service {
-    pub(super) targets: Targets,
-    pub(super) max_message_bytes: u64,
-    pub(super) budget: Budget,
-    pub(super) call_limits: watch::Sender<CallLimits>,
-    pub(super) lifecycle: Arc<Lifecycle>,
+pub(crate) struct Service {
+    pub(crate) targets: Targets,
+    pub(crate) max_message_bytes: u64,
+    pub(crate) budget: Budget,
+    pub(crate) call_limits: watch::Sender<CallLimits>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
 }
 
 impl Service {
-    /// What a call may reach, and who makes it.
+    /// Returns the targets on behalf of the caller of a request.
     fn targets<T>(&self, request: &Request<T>) -> Targets {
         let caller = request.extensions().get::<Caller>().cloned();
         self.targets.on_behalf_of(caller.unwrap_or_default())
     }
 
-    /// What every client is told.
     fn info(&self) -> ServerInfo {
         let interval = self.call_limits.borrow().heartbeat_interval;
         ServerInfo {
@@ -55,36 +55,15 @@ impl Service {
         }
     }
 
-    /// What a message may become: Arrow data compresses to a quarter or so, and what claims to be far
-    /// denser is sent in smaller batches.
+    /// Returns the limits of decoded messages. Arrow data compresses to about a quarter; clients send denser data in
+    /// smaller batches.
     fn limits(&self) -> Limits {
-        let most = self.max_message_bytes.saturating_mul(4);
+        let max_decoded_bytes = self.max_message_bytes.saturating_mul(4);
         Limits {
-            max_decoded_bytes: most.min(self.budget.max_decompressed_bytes()),
-            // So that one stream cannot hold all there is.
+            max_decoded_bytes: max_decoded_bytes.min(self.budget.max_decompressed_bytes()),
+            // Half, so that one stream cannot take all memory for dictionaries.
             max_dictionary_bytes: self.budget.max_dictionary_bytes() / 2,
         }
-    }
-}
-
-/// How the server's end reaches its calls.
-#[derive(Default)]
-pub(super) struct Lifecycle {
-    /// Set once the server drains: new writes are refused.
-    pub(super) draining: CancellationToken,
-    /// Set when the grace is over: running streams end.
-    pub(super) stopping: CancellationToken,
-    /// Counts the running streams and actions.
-    pub(super) calls: TaskTracker,
-}
-
-impl Lifecycle {
-    fn reject_when_draining(&self) -> Result<()> {
-        if self.draining.is_cancelled() {
-            return Err(Error::unavailable("the server is shutting down")
-                .with_hint("try again, here or at another replica"));
-        }
-        Ok(())
     }
 }
 
@@ -101,71 +80,30 @@ impl FlightService for Service {
     type DoExchangeStream = BoxStream<'static, Result<FlightData, Status>>;
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> StreamResponse<PutResult> {
-        self.lifecycle
-            .reject_when_draining()
-            .map_err(|error| log_to_status(&error, "DoPut"))?;
-        let service = self.clone();
+        let draining = self.lifecycle.reject_when_draining();
+        draining.map_err(|error| log_to_status(&error, "DoPut"))?;
         let targets = self.targets(&request);
-        let quota = request.extensions().get::<Arc<Quota>>().cloned();
+        let (limits, budget) = (self.limits(), self.budget.clone());
+        let guard = StreamGuard {
+            quota: request.extensions().get::<Arc<Quota>>().cloned(),
+            call_limits: self.call_limits.clone(),
+            lifecycle: Arc::clone(&self.lifecycle),
+        };
         let traceparent = traceparent(&request);
         let messages = Messages::new(request);
         let stream = messages.stream();
         let span = stream.span().clone();
         telemetry::join(&span, &traceparent);
-        let (signal_ready, ready) = oneshot::channel();
-        // Inside the answers, so that a client who leaves drops the stream and with it the COPY.
+        let (ready_sender, ready) = oneshot::channel();
+        // Runs inside the responses, so that a client that disconnects drops the stream and with it the COPY.
         let receiving = async move {
-            let _running = service.lifecycle.calls.token();
-            let active = stream.register();
-            let (limits, budget) = (service.limits(), service.budget.clone());
-            let CallLimits {
-                stream_timeout,
-                stream_wait,
-                ..
-            } = *service.call_limits.borrow();
-            let putting = async {
-                let _place = match quota {
-                    Some(quota) => {
-                        let waiting = quota.acquire_stream(stream_wait);
-                        Some(stream.wait(Activity::Turn, waiting).await?)
-                    }
-                    None => None,
-                };
-                // Boxed, since the compiler follows futures within futures only so far.
-                let putting = put::put(&targets, limits, budget, messages, signal_ready);
-                putting.boxed().await
-            };
-            // Asked before the stream is dropped, and forgets what it did.
-            let too_long = async {
-                tokio::time::sleep(stream_timeout).await;
-                stream.may_be_committed()
-            };
-            let stopping = async {
-                service.lifecycle.stopping.cancelled().await;
-                stream.may_be_committed()
-            };
-            let outcome = tokio::select! {
-                outcome = putting => outcome,
-                in_doubt = too_long => Err(cut_off(in_doubt, Error::timeout(format!(
-                    "the stream took longer than {} and was rolled back",
-                    humantime::format_duration(stream_timeout)
-                ))
-                .with_hint("send fewer rows in a stream, or raise --stream-timeout"))),
-                in_doubt = stopping => Err(cut_off(in_doubt, Error::unavailable(
-                    "the server shut down before the stream ended and rolled it back",
-                )
-                .with_hint("send the stream again"))),
-            };
-            active.end(match outcome {
-                Ok(_) => Outcome::Succeeded,
-                Err(_) => Outcome::Failed,
-            });
-            outcome.map_err(|error| log_to_status(&error, "DoPut"))
+            // Boxed, since the compiler limits the depth of nested futures.
+            let put = put::put(&targets, limits, budget, messages, ready_sender).boxed();
+            let received = guard.run(&stream, put).await;
+            received.map_err(|error| log_to_status(&error, "DoPut"))
         };
-        Ok(Response::new(put::responses(
-            ready,
-            receiving.instrument(span).boxed(),
-        )))
+        let receiving = receiving.instrument(span).boxed();
+        Ok(Response::new(put::responses(ready, receiving)))
     }
 
     async fn do_action(&self, request: Request<Action>) -> StreamResponse<arrow_flight::Result> {
@@ -173,27 +111,25 @@ impl FlightService for Service {
         let span = tracing::info_span!("action", action = field::Empty, trace_id = field::Empty);
         telemetry::join(&span, &traceparent(&request));
         let action = request.into_inner();
-        let _running = self.lifecycle.calls.token();
-        let named = span.clone();
-        let outcome = async {
+        let _call = self.lifecycle.calls.token();
+        let run = async {
             let name = ActionName::parse(&action.r#type)?;
-            named.record("action", name.as_str());
+            span.record("action", name.as_str());
             if name == ActionName::Begin {
                 self.lifecycle.reject_when_draining()?;
             }
-            action::act(&targets, name, action, self.info(), self.limits()).await
+            action::run(&targets, name, action, self.info(), self.limits()).await
         };
-        let outcome = async {
-            outcome
-                .await
-                .map_err(|error| log_to_status(&error, "DoAction"))
+        let logged = async {
+            let outcome = run.await;
+            outcome.map_err(|error| log_to_status(&error, "DoAction"))
         };
-        let body = outcome.instrument(span).await?;
+        let body = logged.instrument(span.clone()).await?;
         Ok(all(vec![arrow_flight::Result { body }]))
     }
 
     async fn list_actions(&self, _request: Request<Empty>) -> StreamResponse<ActionType> {
-        Ok(all(action::list()))
+        Ok(all(action_name::list()))
     }
 
     async fn list_flights(&self, request: Request<Criteria>) -> StreamResponse<FlightInfo> {
@@ -240,12 +176,10 @@ impl FlightService for Service {
         };
         let mut answer = all(Vec::new());
         let header = format!("Bearer {token}").parse().map_err(|_| {
-            log_to_status(
-                &Error::internal("the session token is not a valid header value"),
-                "Handshake",
-            )
+            let error = Error::internal("the session token is not a valid header value");
+            log_to_status(&error, "Handshake")
         })?;
-        // Where Arrow's clients look for it.
+        // Arrow's clients read the token from this header.
         answer.metadata_mut().insert("authorization", header);
         Ok(answer)
     }
@@ -261,13 +195,13 @@ impl FlightService for Service {
     }
 
     async fn do_get(&self, _request: Request<Ticket>) -> StreamResponse<FlightData> {
-        Err(not_served(
-            "DoGet",
-            "read with any PostgreSQL driver",
-        ))
+        Err(not_served("DoGet", "read with any PostgreSQL driver"))
     }
 
-    async fn do_exchange(&self, _request: Request<Streaming<FlightData>>) -> StreamResponse<FlightData> {
+    async fn do_exchange(
+        &self,
+        _request: Request<Streaming<FlightData>>,
+    ) -> StreamResponse<FlightData> {
         Err(not_served("DoExchange", "send rows with DoPut"))
     }
 }
@@ -276,25 +210,11 @@ fn all<T: Send + 'static>(items: Vec<T>) -> Response<BoxStream<'static, Result<T
     Response::new(stream::iter(items).map(Ok).boxed())
 }
 
-/// The trace that a caller is part of, if he says so.
+/// Returns the caller's `traceparent` header; empty if there is none.
 fn traceparent<T>(request: &Request<T>) -> String {
     let header = request.metadata().get("traceparent");
     let header = header.and_then(|header| header.to_str().ok());
     header.unwrap_or_default().to_owned()
-}
-
-/// The error for the sender of a stream that this server ends. It does not say of a stream that commits that nothing
-/// is kept.
-fn cut_off(in_doubt: bool, error: Error) -> Error {
-    if !in_doubt {
-        return error;
-    }
-    // Not retryable: a retry could write the rows a second time.
-    Error::internal(
-        "the server ended the stream during COMMIT, and it is not known whether the rows are in the table",
-    )
-    .with_hint("look for the rows in the table before sending them again")
-    .with_source(error)
 }
 
 fn not_served(call: &'static str, hint: &'static str) -> Status {

@@ -22,7 +22,7 @@ const MAX_HINT_BYTES: usize = 512;
 /// `FlightError` with these details as `extra_info`. Without `x-arrow-status: 5` (`StatusCode::IOError`) the client
 /// turns several codes into plain `ArrowInvalid` or `KeyError` and drops the details
 /// (`cpp/src/arrow/flight/transport/grpc/util_internal.cc`).
-pub(super) fn to_status(error: &Error) -> Status {
+pub(crate) fn to_status(error: &Error) -> Status {
     let code = code(error.kind());
     let message = message(error);
     let mut trailers = MetadataMap::new();
@@ -46,7 +46,7 @@ pub(super) fn to_status(error: &Error) -> Status {
 }
 
 /// Logs an error, at level `error` if it is internal, and turns it into a status.
-pub(super) fn log_to_status(error: &Error, call: &'static str) -> Status {
+pub(crate) fn log_to_status(error: &Error, call: &'static str) -> Status {
     let context = error.context();
     let (kind, sqlstate, write_id) = (error.kind().reason(), &context.sqlstate, &context.write_id);
     metrics::count_error(kind);

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module, the modules of ours it may name, the guarded crates it may name.
-const LAYERS: [(&str, &[&str], &[&str]); 16] = [
+const LAYERS: [(&str, &[&str], &[&str]); 17] = [
     ("main", &["cli", "config", "error"], &["tokio"]),
     (
         "cli",
         &[
             "auth",
+            "client",
             "config",
             "error",
             "files",
@@ -29,6 +30,11 @@ const LAYERS: [(&str, &[&str], &[&str]); 16] = [
         &[],
     ),
     ("telemetry", &[], &[]),
+    (
+        "client",
+        &["error", "flight", "proto"],
+        &["tonic", "arrow_flight", "prost", "tokio"],
+    ),
     (
         "flight",
         &[

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pgflight::flight::{Client, RemoteWrite};
+use pgflight::client::{Client, RemoteWrite};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -17,8 +17,9 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tonic::transport::server::{Connected, TcpIncoming};
 
-use super::server::CallLimits;
 use super::tls::Tls;
+use crate::flight::limits::CallLimits;
+use crate::flight::peer::Peer;
 
 /// The pause after a failed accept, as when the process has no file descriptors left.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -140,17 +141,6 @@ impl Drop for ConnectionPermit {
             }
         }
     }
-}
-
-/// The other end of a connection.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Peer {
-    /// Its address.
-    pub(super) address: Option<SocketAddr>,
-    /// Whether the connection is encrypted.
-    pub(super) is_secure: bool,
-    /// Its certificate in DER, verified against the configured authorities.
-    pub(super) certificate: Option<Arc<[u8]>>,
 }
 
 impl Connected for Connection {

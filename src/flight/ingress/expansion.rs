@@ -24,14 +24,14 @@ const KEYS_PER_STEP: usize = 64 * 1024;
 
 /// The expansion of a batch.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Expansion {
+pub(crate) struct Expansion {
     /// Bytes of memory that encoding needs beyond the batch itself.
-    pub(super) memory: u64,
+    pub(crate) memory: u64,
     /// Bytes of text and binary that the keys of dictionary columns refer to, for large columns.
-    pub(super) named: u64,
+    pub(crate) named: u64,
 }
 
-pub(super) fn expansion(batch: &RecordBatch) -> Expansion {
+pub(crate) fn expansion(batch: &RecordBatch) -> Expansion {
     let mut all = Expansion::default();
     for column in batch.columns() {
         let of_column = of_column(column);

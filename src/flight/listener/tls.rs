@@ -90,7 +90,7 @@ impl TlsFiles {
 
 /// Performs TLS handshakes with the current certificates. Clones share them.
 #[derive(Clone)]
-pub(super) struct Tls {
+pub(crate) struct Tls {
     files: TlsFiles,
     /// The state of the files before they were first read.
     loaded: Vec<Option<(SystemTime, u64)>>,
@@ -102,7 +102,7 @@ impl Tls {
     ///
     /// # Errors
     /// The errors of [`TlsFiles::check`].
-    pub(super) fn load(files: TlsFiles) -> Result<Self> {
+    pub(crate) fn load(files: TlsFiles) -> Result<Self> {
         let loaded = files.stamps();
         let current = watch::Sender::new(files.load()?);
         Ok(Self {
@@ -116,13 +116,13 @@ impl Tls {
     ///
     /// # Errors
     /// The error of a handshake that failed or took longer than [`HANDSHAKE_TIMEOUT`].
-    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.current.borrow()));
         tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await?
     }
 
     /// Reads the files again whenever they change, for later connections; never completes.
-    pub(super) async fn follow(&self) {
+    pub(crate) async fn follow(&self) {
         let mut seen = self.loaded.clone();
         loop {
             tokio::time::sleep(RELOAD_INTERVAL).await;

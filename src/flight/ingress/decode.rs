@@ -16,17 +16,17 @@ use futures_util::stream::{self, Stream};
 use tonic::{Code, Status};
 
 use super::columns::{Received, undecodable, undecodable_column};
-use super::command;
 use super::expansion::expansion;
 use super::gate::{self, Gate, Limits, MAX_HEADER_BYTES, malformed};
 use super::meter::Messages;
 use crate::error::{Error, Result};
+use crate::flight::command;
 use crate::metrics::{self, Activity, Stream as Flow};
 use crate::write::{Budget, Share, Size, StreamMessage};
 
 /// Decodes a stream after its schema. It keeps the dictionaries itself, since arrow-flight's decoder fails on a
 /// message with nothing but metadata and restarts on a second schema.
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     schema: SchemaRef,
     gate: Gate,
     limits: Limits,
@@ -47,7 +47,7 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// Begins with the first message, which must hold the schema.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         first: &FlightData,
         limits: Limits,
         budget: Budget,
@@ -69,12 +69,12 @@ impl Decoder {
         })
     }
 
-    pub(super) fn schema(&self) -> SchemaRef {
+    pub(crate) fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
     /// Returns the rest of the stream, decoded message by message as it is polled.
-    pub(super) fn decode(
+    pub(crate) fn decode(
         self,
         messages: Messages,
     ) -> impl Stream<Item = Result<StreamMessage>> + Send {
@@ -91,7 +91,7 @@ impl Decoder {
         })
     }
 
-    pub(super) async fn next(&mut self, data: FlightData) -> Result<Option<StreamMessage>> {
+    pub(crate) async fn next(&mut self, data: FlightData) -> Result<Option<StreamMessage>> {
         if data.flight_descriptor.is_some() {
             return Err(Error::invalid_command(
                 "a second descriptor came in the middle of the stream",
@@ -214,7 +214,7 @@ impl Decoder {
 
 /// Reads an encapsulated IPC schema message: an optional `FF FF FF FF`, four bytes of length, the message (Arrow
 /// columnar format, "Encapsulated message format").
-pub(super) fn schema(bytes: &[u8], limits: Limits) -> Result<Schema> {
+pub(crate) fn schema(bytes: &[u8], limits: Limits) -> Result<Schema> {
     if bytes.is_empty() {
         return Err(Error::invalid_command("the command has no arrow_schema"));
     }
@@ -247,7 +247,7 @@ static PANICS: AtomicU64 = AtomicU64::new(0);
 
 /// Returns how often the decoder has panicked.
 #[cfg(any(test, fuzzing))]
-pub(super) fn panics() -> u64 {
+pub(crate) fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
@@ -272,7 +272,7 @@ fn catch_panics<T>(what: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 /// Maps a transport error to the reason that the stream ended.
-pub(super) fn transport_error(status: &Status) -> Error {
+pub(crate) fn transport_error(status: &Status) -> Error {
     if status.code() == Code::DeadlineExceeded {
         return Error::timeout(status.message().to_owned())
             .with_hint("send the stream again, or raise --idle-timeout");

@@ -4,14 +4,14 @@ use arrow_flight::{FlightDescriptor, FlightInfo, IpcMessage, SchemaAsIpc, Schema
 use arrow_ipc::writer::IpcWriteOptions;
 use arrow_schema::{ArrowError, Schema};
 
-use super::command;
 use crate::error::{Error, Result};
+use crate::flight::command;
 use crate::plan::Relation;
 use crate::plan::arrow_schema::to_arrow_schema;
 use crate::write::Targets;
 
 /// Returns the Arrow schema of a table. Data with this schema can be written to the table.
-pub(super) async fn schema(
+pub(crate) async fn schema(
     targets: &Targets,
     descriptor: FlightDescriptor,
 ) -> Result<SchemaResult> {
@@ -23,7 +23,7 @@ pub(super) async fn schema(
 }
 
 /// Returns the description of a table.
-pub(super) async fn flight(targets: &Targets, descriptor: FlightDescriptor) -> Result<FlightInfo> {
+pub(crate) async fn flight(targets: &Targets, descriptor: FlightDescriptor) -> Result<FlightInfo> {
     let (target, table) = command::path(descriptor)?;
     let (target, writer) = targets.find(&target)?;
     let target = (!targets.is_alone()).then_some(target);
@@ -31,7 +31,7 @@ pub(super) async fn flight(targets: &Targets, descriptor: FlightDescriptor) -> R
 }
 
 /// Returns the tables that the caller may write, of the named target or of all.
-pub(super) async fn flights(targets: &Targets, named: &str) -> Result<Vec<FlightInfo>> {
+pub(crate) async fn flights(targets: &Targets, named: &str) -> Result<Vec<FlightInfo>> {
     let chosen: Vec<_> = match named {
         "" => targets.iter().collect(),
         name => vec![targets.find(name)?],

@@ -21,8 +21,8 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Code, Request, Status};
 use tonic_types::{StatusExt, pb};
 
-use super::envelope::{self, Envelope, WireForm};
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::flight::command::envelope::{self, Envelope, WireForm};
 use crate::proto::v1;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);

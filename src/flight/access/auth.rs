@@ -15,14 +15,14 @@ use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 
 use super::audit;
-use super::connections::Peer;
 use super::keys::Keys;
 use super::quota::Quotas;
-use super::status::to_status;
 use crate::auth::{
     Caller, Credentials, Directory, IdentityConfig, Principal, Proof, Refusal, SessionKey,
 };
 use crate::error::{Error, Result};
+use crate::flight::peer::Peer;
+use crate::flight::status::to_status;
 
 const HANDSHAKE: &str = "/arrow.flight.protocol.FlightService/Handshake";
 const AUTHORIZATION: &str = "authorization";
@@ -44,7 +44,7 @@ struct IdentityState {
 
 /// The session token that the handshake returns.
 #[derive(Clone)]
-pub(super) struct SessionToken(pub(super) String);
+pub(crate) struct SessionToken(pub(crate) String);
 
 impl Identity {
     /// Reads a configuration and the files that it names.
@@ -72,7 +72,7 @@ impl Identity {
     }
 
     /// Fetches the identity provider's keys again and again; never completes.
-    pub(super) async fn follow(&self) {
+    pub(crate) async fn follow(&self) {
         let mut changes = self.current.subscribe();
         loop {
             let keys = changes.borrow_and_update().keys.clone();
@@ -227,9 +227,9 @@ fn is_grpc(request: &http::Request<Body>) -> bool {
 
 /// Rejects unauthenticated calls before they reach the inner service.
 #[derive(Clone)]
-pub(super) struct Guarded<S> {
-    pub(super) service: S,
-    pub(super) identity: Identity,
+pub(crate) struct Guarded<S> {
+    pub(crate) service: S,
+    pub(crate) identity: Identity,
 }
 
 impl<S: NamedService> NamedService for Guarded<S> {

@@ -16,14 +16,14 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use crate::error::{Error, Result};
 
 /// A batch of rows as the client sent it.
-pub(super) struct Received<'a> {
-    pub(super) body: &'a Buffer,
-    pub(super) batch: arrow_ipc::RecordBatch<'a>,
-    pub(super) schema: &'a SchemaRef,
-    pub(super) dictionaries: &'a HashMap<i64, ArrayRef>,
-    pub(super) version: MetadataVersion,
+pub(crate) struct Received<'a> {
+    pub(crate) body: &'a Buffer,
+    pub(crate) batch: arrow_ipc::RecordBatch<'a>,
+    pub(crate) schema: &'a SchemaRef,
+    pub(crate) dictionaries: &'a HashMap<i64, ArrayRef>,
+    pub(crate) version: MetadataVersion,
     /// The number of its first row in the stream.
-    pub(super) first_row: u64,
+    pub(crate) first_row: u64,
 }
 
 impl Received<'_> {
@@ -32,7 +32,7 @@ impl Received<'_> {
     /// # Errors
     /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) for text that is not UTF-8, else
     /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand); both name the column.
-    pub(super) fn read(&self) -> Result<RecordBatch> {
+    pub(crate) fn read(&self) -> Result<RecordBatch> {
         let refused = match self.decode(self.schema, None) {
             Ok(batch) => return Ok(batch),
             Err(error) => error,
@@ -129,7 +129,7 @@ fn same_as_binary(data_type: &DataType) -> Option<DataType> {
 
 /// Returns the error for a column that Arrow cannot read. Arrow's own messages hold no value but the index into a
 /// dictionary.
-pub(super) fn undecodable_column(column: &str, error: &ArrowError) -> Error {
+pub(crate) fn undecodable_column(column: &str, error: &ArrowError) -> Error {
     let text = error.to_string();
     if text.contains("UTF") {
         return not_utf8(column);
@@ -150,6 +150,6 @@ fn not_utf8(column: &str) -> Error {
 }
 
 /// Returns the error for a message that Arrow cannot read, where the column is unknown.
-pub(super) fn undecodable(what: &str, error: &ArrowError) -> Error {
+pub(crate) fn undecodable(what: &str, error: &ArrowError) -> Error {
     Error::invalid_command(format!("cannot decode the Arrow {what} message: {error}"))
 }

@@ -1,4 +1,4 @@
-//! The listener: limits set on purpose, health, reflection, and a drain before the end.
+//! The gRPC server: explicit limits, health, reflection, and a drain before the end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,70 +10,52 @@ use tokio::sync::watch;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::server::{HealthReporter, health_reporter};
 
-use super::auth::{Guarded, Identity};
 use super::connections::ConnectionLimit;
-use super::meter::{Meter, Metered};
-use super::service::{Lifecycle, Service};
 use super::tls::{Tls, TlsFiles};
 use crate::error::{Error, Result};
+use crate::flight::access::auth::{Guarded, Identity};
+use crate::flight::ingress::meter::{Meter, Metered};
+use crate::flight::lifecycle::Lifecycle;
+use crate::flight::limits::CallLimits;
+use crate::flight::service::Service;
 use crate::metrics;
 use crate::proto::DESCRIPTOR_SETS;
 use crate::write::{Budget, Targets};
 
-/// tonic passes its unset option on as "no limit"; Spark's workers need one each.
+/// The limit of concurrent calls on a connection, which tonic leaves unlimited. A Spark worker needs one each.
 const MAX_CONCURRENT_STREAMS: u32 = 32;
-/// What a frame may hold at least and at most here; HTTP/2 itself allows 16 KiB to 16 MiB (RFC 9113, 6.5.2).
+/// The bounds of the frame size; HTTP/2 allows 16 KiB to 16 MiB (RFC 9113, 6.5.2).
 const MIN_FRAME_BYTES: u32 = 16 * 1024;
 const MAX_FRAME_BYTES: u32 = 1024 * 1024;
-/// Bounds memory against a peer that opens and resets streams (RUSTSEC-2024-0003); tonic's unset
-/// option means no limit.
+/// Bounds the memory for a peer that opens and resets streams (RUSTSEC-2024-0003), which tonic leaves unlimited.
 const MAX_LOCAL_ERROR_RESET_STREAMS: usize = 1024;
-/// Resets of streams that nobody has looked at yet, before the connection is closed (CVE-2023-44487).
+/// The limit of pending stream resets before the connection is closed (CVE-2023-44487).
 const MAX_PENDING_RESET_STREAMS: usize = 20;
 const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
-/// A dead executor is noticed within the sum of both.
+/// The server notices a dead client within the sum of both.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Below the idle limits of NAT gateways and network load balancers.
+/// Shorter than the idle limits of NAT gateways and network load balancers.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
-/// How long answers may still be on their way after the last call has ended.
-const GOODBYE: Duration = Duration::from_secs(2);
+/// The time to send the last answers after the last call has ended.
+const FLUSH_GRACE: Duration = Duration::from_secs(2);
 
-/// How the server listens and ends.
+/// The configuration of the server.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Where to listen; port 0 picks a free one.
+    /// The address to listen on; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// What TLS is made of; without it, connections are plain.
+    /// The TLS files; without them, connections are not encrypted.
     pub tls: Option<TlsFiles>,
-    /// Largest gRPC message taken, in bytes.
+    /// The size limit of a gRPC message, in bytes.
     pub max_message_bytes: usize,
-    /// After so long a connection takes no more calls, and ends with those it has.
+    /// The age at which a connection takes no more calls and closes after its last one.
     pub max_connection_age: Duration,
-    /// What calls and connections may take.
+    /// The limits of calls and connections.
     pub limits: CallLimits,
 }
 
-/// What calls and connections may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallLimits {
-    /// How long the sender of a stream may take for one message.
-    pub idle_timeout: Duration,
-    /// How long a stream may take in all.
-    pub stream_timeout: Duration,
-    /// How long a stream waits for another of its principal to end.
-    pub stream_wait: Duration,
-    /// Connections at once; more are closed as they come.
-    pub max_connections: usize,
-    /// Connections at once from one address.
-    pub max_connections_per_peer: usize,
-    /// How long running streams may go on after the signal to end.
-    pub drain_timeout: Duration,
-    /// How often drivers are to send a heartbeat.
-    pub heartbeat_interval: Duration,
-}
-
-/// A server that listens already but serves nobody yet.
+/// A server that is bound to its address and does not serve yet.
 pub struct Server {
     limits: watch::Sender<CallLimits>,
     listener: TcpListener,
@@ -88,9 +70,8 @@ impl Server {
     /// Reads the certificates and binds the address.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when the certificates cannot
-    /// be used, [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when the address cannot
-    /// be bound.
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when the certificates cannot be used,
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when the address cannot be bound.
     pub async fn bind(
         config: ServerConfig,
         identity: Identity,
@@ -125,23 +106,21 @@ impl Server {
         })
     }
 
-    /// The address it listens on, with the port that was picked.
+    /// Returns the address it listens on, with the port that was picked.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Changes what calls and connections may take while it serves: what is sent to it counts for streams,
-    /// messages and connections from then on.
+    /// Returns a sender for new limits, which apply to later streams, messages and connections.
     pub fn limits(&self) -> watch::Sender<CallLimits> {
         self.limits.clone()
     }
 
-    /// Serves until `signal` completes, then drains: new writes are refused as UNAVAILABLE, running
-    /// streams and their commits go on for at most the drain timeout, what is left is ended, and
-    /// nothing of it is kept.
+    /// Serves until `signal` completes, then drains: the server rejects new writes as UNAVAILABLE, lets running streams
+    /// and their commits finish within the drain timeout, and then ends the rest and rolls it back.
     ///
     /// # Errors
-    /// That the listener failed.
+    /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the listener fails.
     pub async fn serve(self, signal: impl Future<Output = ()> + Send) -> Result<()> {
         let (health, health_service) = health_reporter();
         set_health(&health, true).await;
@@ -165,7 +144,6 @@ impl Server {
             },
         };
         let identity = self.identity;
-        // Whether the server is alive, anybody may ask.
         let flight = Guarded {
             service: flight,
             identity: identity.clone(),
@@ -174,8 +152,8 @@ impl Server {
             service: reflection,
             identity: identity.clone(),
         };
-        // What senders may have under way that nobody has taken is back-pressure, and memory of ours. A
-        // connection has room for two streams, so that one stalled COPY does not stop its other calls.
+        // The window is the memory for data that no call has read yet, and so the back-pressure. A connection has room
+        // for two streams, so that one stalled COPY does not stop its other calls.
         let window = u32::try_from(self.service.budget.window_bytes()).unwrap_or(u32::MAX);
         let limit = ConnectionLimit::new(self.limits.clone());
         let incoming = TcpIncoming::from(self.listener)
@@ -187,7 +165,7 @@ impl Server {
         let served = tonic::transport::Server::builder()
             .initial_stream_window_size(window)
             .initial_connection_window_size(window.saturating_mul(2))
-            // By default a frame is 16 KiB, and so is what is read from the socket at a time.
+            // The default frame of 16 KiB would also be the size of a read from the socket.
             .max_frame_size(Some(window.clamp(MIN_FRAME_BYTES, MAX_FRAME_BYTES)))
             .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
             .http2_max_local_error_reset_streams(Some(MAX_LOCAL_ERROR_RESET_STREAMS))
@@ -204,13 +182,13 @@ impl Server {
             served = served => served.map_err(|error| Error::internal("the listener failed").with_source(error)),
             () = follow(self.tls) => Ok(()),
             () = identity.follow() => Ok(()),
-            // A client that keeps its connection open must not keep the process.
-            () = async { lifecycle.stopping.cancelled().await; tokio::time::sleep(GOODBYE).await } => Ok(()),
+            // Ends the process even if a client keeps its connection open.
+            () = async { lifecycle.stopping.cancelled().await; tokio::time::sleep(FLUSH_GRACE).await } => Ok(()),
         }
     }
 }
 
-/// Keeps certificates up to date; never completes.
+/// Reloads changed certificates; never completes.
 async fn follow(tls: Option<Tls>) {
     match tls {
         Some(tls) => tls.follow().await,
@@ -218,7 +196,7 @@ async fn follow(tls: Option<Tls>) {
     }
 }
 
-/// Completes when no call runs any more or the grace is over.
+/// Completes when the last call has ended or the drain timeout has passed.
 async fn drain(
     signal: impl Future<Output = ()>,
     health: HealthReporter,
@@ -236,18 +214,19 @@ async fn drain(
         Ok(()) => tracing::info!("drained: every running stream has ended"),
         Err(_) => tracing::warn!(
             ended = lifecycle.calls.len(),
-            "drain timeout: the streams still running are ended"
+            "drain timeout: ending the streams that still run"
         ),
     }
     lifecycle.stopping.cancel();
 }
 
 async fn set_health(health: &HealthReporter, serving: bool) {
-    let status = match serving {
-        true => tonic_health::ServingStatus::Serving,
-        false => tonic_health::ServingStatus::NotServing,
+    let status = if serving {
+        tonic_health::ServingStatus::Serving
+    } else {
+        tonic_health::ServingStatus::NotServing
     };
-    // The empty name stands for the server as a whole.
+    // The empty name stands for the whole server.
     for service in ["", "arrow.flight.protocol.FlightService"] {
         health.set_service_status(service, status).await;
     }

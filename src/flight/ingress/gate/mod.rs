@@ -18,13 +18,13 @@ use crate::error::{Error, Result};
 use layout::Node;
 
 /// The size limit of a header. A batch of 1,600 columns has a header of 100 KiB.
-pub(super) const MAX_HEADER_BYTES: usize = 1024 * 1024;
+pub(crate) const MAX_HEADER_BYTES: usize = 1024 * 1024;
 /// The number of dictionary deltas in a stream. Every delta copies the dictionary that it extends.
 const MAX_DICTIONARY_DELTAS: u32 = 1000;
 
 /// The limits of decoded messages.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Bytes of a decompressed batch, and of all strings that its views refer to.
     pub max_decoded_bytes: u64,
     /// Bytes of all dictionaries of a stream.
@@ -33,7 +33,7 @@ pub(super) struct Limits {
 
 /// Checks every message of a stream against the buffers that its schema declares.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     columns: Vec<Node>,
     dictionaries: HashMap<i64, Dictionary>,
     limits: Limits,
@@ -48,7 +48,7 @@ struct Dictionary {
 }
 
 /// Verifies that a header is an Arrow IPC message: all its tables and strings lie within it, at most 64 deep.
-pub(super) fn message(header: &[u8]) -> Result<Message<'_>> {
+pub(crate) fn message(header: &[u8]) -> Result<Message<'_>> {
     if header.len() > MAX_HEADER_BYTES {
         return Err(Error::invalid_command(format!(
             "the header of an Arrow message has {} bytes, more than the limit of {MAX_HEADER_BYTES}",
@@ -63,7 +63,7 @@ impl Gate {
     ///
     /// # Errors
     /// `InvalidCommand` for a schema over a limit, `SchemaMismatch` for a type that is never supported.
-    pub(super) fn new(schema: arrow_ipc::Schema<'_>, limits: Limits) -> Result<Self> {
+    pub(crate) fn new(schema: arrow_ipc::Schema<'_>, limits: Limits) -> Result<Self> {
         let (columns, dictionaries) = schema::walk(schema)?;
         let dictionaries = dictionaries
             .into_iter()
@@ -85,7 +85,7 @@ impl Gate {
     /// # Errors
     /// `InvalidCommand` for a malformed batch or one over a limit; `SchemaMismatch` for views in a compressed batch and
     /// for rows without columns.
-    pub(super) fn check_batch(&self, batch: RecordBatch<'_>, body: &[u8]) -> Result<u64> {
+    pub(crate) fn check_batch(&self, batch: RecordBatch<'_>, body: &[u8]) -> Result<u64> {
         let byte_count = batch::check(&self.columns, batch, body, self.limits)?;
         if self.columns.is_empty() && batch.length() > 0 {
             return Err(Error::schema_mismatch("the data has rows but no columns")
@@ -95,7 +95,7 @@ impl Gate {
     }
 
     /// Returns the name of the column with this dictionary; empty if there is none.
-    pub(super) fn column_of(&self, dictionary_id: i64) -> &str {
+    pub(crate) fn column_of(&self, dictionary_id: i64) -> &str {
         let dictionary = self.dictionaries.get(&dictionary_id);
         let node = dictionary.and_then(|dictionary| dictionary.values.first());
         node.map_or("", |node| &node.column)
@@ -106,7 +106,7 @@ impl Gate {
     ///
     /// # Errors
     /// The errors of [`Gate::check_batch`].
-    pub(super) fn check_dictionary(
+    pub(crate) fn check_dictionary(
         &mut self,
         batch: DictionaryBatch<'_>,
         body: &[u8],
@@ -141,6 +141,6 @@ impl Gate {
 }
 
 /// Returns the error for bytes that are not an Arrow IPC message.
-pub(super) fn malformed() -> Error {
+pub(crate) fn malformed() -> Error {
     Error::invalid_command("a message of the stream is not an Arrow IPC message")
 }

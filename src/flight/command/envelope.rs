@@ -10,14 +10,14 @@ use crate::error::{Error, Result};
 
 /// The form of a message and of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WireForm {
+pub(crate) enum WireForm {
     Protobuf,
     Json,
 }
 
 /// A message whose type is parsed and whose fields are not.
 #[derive(Debug)]
-pub(super) struct Envelope {
+pub(crate) struct Envelope {
     name: String,
     body: Body,
 }
@@ -32,7 +32,7 @@ const TYPE_PREFIX: &str = "type.googleapis.com/";
 
 impl Envelope {
     /// Parses the type. A JSON object begins with a brace; a protobuf `Any` begins with the tag of field 1.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
         let hint = "send a google.protobuf.Any with a message of pgflight.v1 in it, or its JSON form: \
                     {\"@type\": \"type.googleapis.com/pgflight.v1.…\", …}";
         if bytes.trim_ascii_start().first() != Some(&b'{') {
@@ -71,24 +71,24 @@ impl Envelope {
         }
     }
 
-    pub(super) fn form(&self) -> WireForm {
+    pub(crate) fn form(&self) -> WireForm {
         match self.body {
             Body::Protobuf(_) => WireForm::Protobuf,
             Body::Json(_) => WireForm::Json,
         }
     }
 
-    pub(super) fn is<M: Name>(&self) -> bool {
+    pub(crate) fn is<M: Name>(&self) -> bool {
         self.name == M::full_name()
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Accepts the messages of a repeated field as the server's answers had them: in JSON with an "@type", which the
     /// canonical form has on the outermost message only.
-    pub(super) fn accept_answers_in(mut self, field: &str) -> Self {
+    pub(crate) fn accept_answers_in(mut self, field: &str) -> Self {
         if let Body::Json(fields) = &mut self.body
             && let Some(Value::Array(messages)) = fields.get_mut(field)
         {
@@ -100,7 +100,7 @@ impl Envelope {
     }
 
     /// Parses the fields.
-    pub(super) fn decode<M: Message + Name + Default + DeserializeOwned>(self) -> Result<M> {
+    pub(crate) fn decode<M: Message + Name + Default + DeserializeOwned>(self) -> Result<M> {
         if !self.is::<M>() {
             return Err(
                 Error::invalid_command(format!("unexpected message {}", self.name))
@@ -119,7 +119,7 @@ impl Envelope {
 }
 
 /// Encodes a message in the form of the request that it answers.
-pub(super) fn encode<M: Message + Name + Serialize>(message: &M, form: WireForm) -> Result<Bytes> {
+pub(crate) fn encode<M: Message + Name + Serialize>(message: &M, form: WireForm) -> Result<Bytes> {
     let type_url = format!("{TYPE_PREFIX}{}", M::full_name());
     match form {
         WireForm::Protobuf => {

@@ -5,14 +5,14 @@
 use crate::auth::{Caller, Proof, Refusal};
 use crate::error::Error;
 
-use super::connections::Peer;
+use crate::flight::peer::Peer;
 use crate::write::AttemptId;
 
 /// The `tracing` target of these lines, for filters of the log.
 const TARGET: &str = concat!(env!("CARGO_PKG_NAME"), "::audit");
 
 /// Logs an authenticated call.
-pub(super) fn log_authenticated(caller: &Caller, proof: Proof, call: &str) {
+pub(crate) fn log_authenticated(caller: &Caller, proof: Proof, call: &str) {
     tracing::info!(
         target: TARGET, event = "authenticate", outcome = "admitted", principal = caller.name(),
         peer = caller.peer().map(tracing::field::display), proof = proof.as_str(), call,
@@ -20,7 +20,7 @@ pub(super) fn log_authenticated(caller: &Caller, proof: Proof, call: &str) {
 }
 
 /// Logs a rejected call.
-pub(super) fn log_rejected(peer: &Peer, refusal: &Refusal, call: &str) {
+pub(crate) fn log_rejected(peer: &Peer, refusal: &Refusal, call: &str) {
     tracing::info!(
         target: TARGET, event = "authenticate", outcome = "refused",
         peer = peer.address.map(tracing::field::display), reason = %refusal, call,
@@ -29,7 +29,7 @@ pub(super) fn log_rejected(peer: &Peer, refusal: &Refusal, call: &str) {
 
 /// A change of a write, logged when it ends. A record that is dropped without an outcome logs `ended`: the caller
 /// disconnected, or a timeout passed.
-pub(super) struct AuditRecord {
+pub(crate) struct AuditRecord {
     caller: Caller,
     event: &'static str,
     write_id: Option<String>,
@@ -41,7 +41,7 @@ pub(super) struct AuditRecord {
 }
 
 impl AuditRecord {
-    pub(super) fn new(caller: &Caller, event: &'static str) -> Self {
+    pub(crate) fn new(caller: &Caller, event: &'static str) -> Self {
         Self {
             caller: caller.clone(),
             event,
@@ -54,32 +54,32 @@ impl AuditRecord {
         }
     }
 
-    pub(super) fn of_write(mut self, write_id: &str) -> Self {
+    pub(crate) fn of_write(mut self, write_id: &str) -> Self {
         self.write_id = Some(write_id.to_owned());
         self
     }
 
-    pub(super) fn of_attempt(mut self, id: &AttemptId) -> Self {
+    pub(crate) fn of_attempt(mut self, id: &AttemptId) -> Self {
         self.event = "attempt";
         self.partition = Some(id.partition_id);
         self.attempt_id = Some(id.attempt_id.clone());
         self.of_write(&id.write_id)
     }
 
-    pub(super) fn into_table(mut self, table: impl ToString, mode: impl ToString) -> Self {
+    pub(crate) fn into_table(mut self, table: impl ToString, mode: impl ToString) -> Self {
         self.table = Some(table.to_string());
         self.mode = Some(mode.to_string());
         self
     }
 
     /// Logs the success, with the number of rows and bytes.
-    pub(super) fn succeeded(mut self, outcome: &str, table: &str, rows: u64, bytes: u64) {
+    pub(crate) fn succeeded(mut self, outcome: &str, table: &str, rows: u64, bytes: u64) {
         self.table = Some(table.to_owned());
         self.log(outcome, Some((rows, bytes)), None);
     }
 
     /// Logs the failure.
-    pub(super) fn failed(mut self, error: &Error) {
+    pub(crate) fn failed(mut self, error: &Error) {
         self.log(error.kind().reason(), None, Some(error));
     }
 

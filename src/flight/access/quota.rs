@@ -16,10 +16,10 @@ const BURST: Duration = Duration::from_secs(1);
 
 /// The quotas of the principals that have called.
 #[derive(Clone, Default)]
-pub(super) struct Quotas(Arc<Mutex<HashMap<String, Arc<Quota>>>>);
+pub(crate) struct Quotas(Arc<Mutex<HashMap<String, Arc<Quota>>>>);
 
 /// The quota of a principal.
-pub(super) struct Quota {
+pub(crate) struct Quota {
     name: String,
     limits: Limits,
     streams: Arc<Semaphore>,
@@ -29,7 +29,7 @@ pub(super) struct Quota {
 
 impl Quotas {
     /// Returns the quota of a principal. Changed limits make a new quota; running streams keep the old one.
-    pub(super) fn of(&self, principal: &Principal) -> Arc<Quota> {
+    pub(crate) fn of(&self, principal: &Principal) -> Arc<Quota> {
         let mut quotas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match quotas.get(principal.name()) {
             Some(quota) if quota.limits == principal.limits() => Arc::clone(quota),
@@ -59,7 +59,7 @@ impl Quota {
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when no stream ended within `timeout`.
-    pub(super) async fn acquire_stream(&self, timeout: Duration) -> Result<OwnedSemaphorePermit> {
+    pub(crate) async fn acquire_stream(&self, timeout: Duration) -> Result<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.streams).acquire_owned();
         match tokio::time::timeout(timeout, permit).await {
             Ok(Ok(permit)) => Ok(permit),
@@ -73,7 +73,7 @@ impl Quota {
     }
 
     /// Waits until the rate allows `byte_count` more bytes.
-    pub(super) async fn wait_for_rate(&self, byte_count: u64) {
+    pub(crate) async fn wait_for_rate(&self, byte_count: u64) {
         let Some(rate) = self.limits.max_bytes_per_second else {
             return;
         };

@@ -24,7 +24,7 @@ const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// The source of the keys.
 #[derive(Clone)]
-pub(super) enum Keys {
+pub(crate) enum Keys {
     /// Keys from a file, which change when the configuration is read again.
     Fixed(Arc<KeySet>),
     /// Keys from a URL.
@@ -32,7 +32,7 @@ pub(super) enum Keys {
 }
 
 /// A key set at a URL.
-pub(super) struct Fetched {
+pub(crate) struct Fetched {
     url: String,
     agent: Agent,
     refresh: Duration,
@@ -52,7 +52,7 @@ impl Keys {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when a file cannot be used.
-    pub(super) fn load(config: Option<&JwtConfig>) -> Result<Self> {
+    pub(crate) fn load(config: Option<&JwtConfig>) -> Result<Self> {
         let Some(config) = config else {
             return Ok(Self::Fixed(Arc::default()));
         };
@@ -75,7 +75,7 @@ impl Keys {
     }
 
     /// Returns the current keys; none when they are too old.
-    pub(super) fn current(&self) -> Arc<KeySet> {
+    pub(crate) fn current(&self) -> Arc<KeySet> {
         match self {
             Self::Fixed(keys) => Arc::clone(keys),
             Self::Fetched(fetched) => {
@@ -89,7 +89,7 @@ impl Keys {
     }
 
     /// Fetches the keys again, unless they were fetched a moment ago. Returns whether there is a new answer.
-    pub(super) async fn refetch(&self) -> bool {
+    pub(crate) async fn refetch(&self) -> bool {
         match self {
             Self::Fixed(_) => false,
             Self::Fetched(fetched) => fetched.fetch_unless_recent().await,
@@ -97,7 +97,7 @@ impl Keys {
     }
 
     /// Fetches the keys at every refresh interval; never completes.
-    pub(super) async fn follow(&self) {
+    pub(crate) async fn follow(&self) {
         match self {
             Self::Fixed(_) => std::future::pending().await,
             Self::Fetched(fetched) => loop {
