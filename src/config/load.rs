@@ -1,491 +1,190 @@
-//! From what was typed and what the file says to one configuration that holds together.
+//! Combines flags, environment, file and defaults into one valid configuration.
 //!
-//! A flag or its environment variable wins over the file, the file over the default. All problems are
-//! found before any is told.
+//! A flag or its environment variable wins over the file, and the file over the default. All problems are reported
+//! together.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use toml::Spanned;
-
+use super::cli::destination::Destination;
+use super::cli::serve::{Serve, ServeOptions};
 use super::file::File;
 use super::problems::Problems;
-use super::serve::{ExplicitOptions, Serve};
-use super::target::{TargetConfig, default_target, targets};
-use crate::auth::{
-    Directory, GrantConfig, IdentityConfig, PrincipalConfig, TokenConfig, WriteMode,
-};
-use crate::error::{Error, Result, chain};
-use crate::flight::{CallLimits, ServerConfig, TlsFiles};
-use crate::telemetry::{LogFormat, check_filter};
-use crate::write::{Budget, BudgetConfig, FanOut, ReaperConfig, heartbeat_interval};
+use super::section::identity;
+use super::section::log::LogConfig;
+use super::section::target::{self, CommonLimits, ONLY_TARGET, TargetConfig};
+use super::value::{Located, required};
+use crate::auth::IdentityConfig;
+use crate::error::{Error, Result};
+use crate::flight::ServerConfig;
+use crate::write::{Budget, BudgetConfig, FanOut, ReaperConfig};
 
-/// Who calls with a token that was explicit by flag.
-const ONLY_PRINCIPAL: &str = "client";
-/// Room for three heartbeats, of which a driver sends one each second at most.
-const MIN_DRIVER_TTL: Duration = Duration::from_secs(3);
-
-/// All that a server is told, each part as the module takes it that it is for.
+/// The configuration of a server, each part in the form that its module takes.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The listener.
     pub server: ServerConfig,
-    /// Who may call, and what.
+    /// The principals.
     pub identity: IdentityConfig,
-    /// How the memory is shared.
+    /// The memory budget.
     pub budget: BudgetConfig,
-    /// When the reaper comes and what it takes.
+    /// The reaper.
     pub reaper: ReaperConfig,
-    /// What is logged, and how.
+    /// The log.
     pub log: LogConfig,
-    /// Where metrics are served, if at all.
+    /// The address of the monitoring port, if there is one.
     pub metrics_listen: Option<SocketAddr>,
-    /// The databases, by name; at least one.
+    /// The targets by name; at least one.
     pub targets: BTreeMap<String, TargetConfig>,
-    /// The target of a write that names none; none when there are several and none was chosen.
+    /// The target of writes that name none; `None` with several targets and no choice.
     pub default_target: Option<String>,
-    /// When a stream takes more connections, and how many.
+    /// The fan-out of streams.
     pub fan_out: FanOut,
 }
 
-/// What is logged, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogConfig {
-    /// How lines look.
-    pub format: LogFormat,
-    /// A level or directives.
-    pub filter: String,
-    /// Whether PostgreSQL's DETAIL is told, which holds values of rows.
-    pub show_detail: bool,
-}
-
 impl Config {
-    /// Puts together what was typed and what the file says that it names.
+    /// Loads the configuration from the options of `pgflight serve` and the file that they name.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) with every problem, each on
-    /// a line of its own and with its line in the file.
-    pub fn load(options: &Serve) -> Result<Self> {
-        let (mut file, mut problems) = read(options.config.as_deref())?;
-        let mut options = options.clone();
-        fill(&mut options, &file);
-        let targets = targets(
-            &options.postgres,
-            Some(&options),
-            &file.targets,
-            &mut problems,
-        );
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) with every problem, each on a line and with
+    /// its line in the file.
+    pub fn load(serve: &Serve) -> Result<Self> {
+        let (file, mut problems) = File::read(serve.options.config.as_deref())?;
+        let ServeOptions {
+            config: _,
+            server,
+            postgres,
+            token_digest,
+            limits,
+            writes,
+            metrics,
+            log,
+        } = effective(serve, &file);
+        let common = CommonLimits::Server {
+            explicit: &serve.explicit.limits,
+            effective: &limits,
+        };
+        let targets = target::build(&postgres.postgres, common, &file.targets, &mut problems)?;
         let default_target = default_target(&file, &mut problems);
-        let log = LogConfig {
-            format: options.log_format,
-            filter: options.log.clone(),
-            show_detail: options.show_detail,
-        };
-        if let Err(problem) = check_filter(&log.filter) {
-            problems.add(format!(
-                "--log (in the file log.filter) {:?} cannot be read: {problem}",
-                log.filter
-            ));
-        }
+        let log = log.build(&mut problems)?;
         let max_copies = targets.values().map(|target| target.pool.max_copies);
-        let budget = BudgetConfig {
-            memory_limit: options.memory_limit.as_u64(),
-            max_message_bytes: options.max_message_size.as_u64(),
-            max_copies: max_copies.fold(0, |sum, count| sum + count as u64),
-            max_connections: options.max_connections.into(),
-        };
+        let budget = limits.budget(max_copies.fold(0, |sum, count| sum + count as u64))?;
         if let Err(error) = Budget::new(&budget) {
-            problems.add(error.to_string());
+            problems.add(error);
         }
-        let server = ServerConfig {
-            listen: options.listen,
-            tls: tls_files(&options, &mut file, &mut problems),
-            max_message_bytes: usize::try_from(options.max_message_size.as_u64())
-                .unwrap_or(usize::MAX),
-            max_connection_age: options.max_connection_age,
-            limits: CallLimits {
-                idle_timeout: options.idle_timeout,
-                stream_timeout: options.stream_timeout,
-                stream_wait: options.copy_wait,
-                max_connections: options.max_connections.into(),
-                max_connections_per_peer: options.max_connections_per_peer.into(),
-                drain_timeout: options.drain_timeout,
-                heartbeat_interval: heartbeat_interval(options.driver_ttl),
-            },
-        };
-        let identity = identity(&options, &file, &mut problems);
-        if options.metrics_listen == Some(options.listen) && options.listen.port() != 0 {
-            problems.add(format!(
-                "--listen and --metrics-listen (in the file server.listen and metrics.listen) are both {}; \
-                 give one of them another port",
-                options.listen
-            ));
-        }
-        if options.driver_ttl < MIN_DRIVER_TTL {
-            problems.add(format!(
-                "--driver-ttl (in the file writes.driver_ttl) is {}; it takes {} at least, since drivers send a \
-                 heartbeat each second at most",
-                humantime::format_duration(options.driver_ttl),
-                humantime::format_duration(MIN_DRIVER_TTL)
-            ));
-        }
+        let server = server.build(&limits, &writes, &mut problems)?;
+        let identity = identity::build(&file.auth, &file.principals, &token_digest, &mut problems);
+        let metrics_listen = metrics.build(server.listen, &mut problems);
+        let reaper = writes.build(&mut problems)?;
         problems.into_result()?;
         Ok(Self {
             server,
             identity,
             budget,
-            reaper: ReaperConfig {
-                interval: options.reaper_interval,
-                write_ttl: options.write_ttl,
-                prepared_ttl: options.prepared_ttl,
-                driver_ttl: options.driver_ttl,
-                retention: options.retention,
-            },
+            reaper,
             log,
-            metrics_listen: options.metrics_listen,
+            metrics_listen,
             targets,
             default_target,
-            fan_out: FanOut {
-                lanes: options.fan_out.into(),
-                after_bytes: options.fan_out_after.as_u64(),
-            },
+            fan_out: limits.fan_out()?,
         })
     }
 
-    /// What a server would be told that is started with this file and the environment.
+    /// Loads the configuration of a server that is started with this file and the environment of the process.
     ///
     /// # Errors
-    /// As [`Config::load`], and for what the environment says and cannot be read.
+    /// The errors of [`Config::load`]; [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for a
+    /// variable that cannot be parsed.
     pub fn load_file(path: &Path) -> Result<Self> {
-        let mut options = Serve::default_options()?;
-        options.config = Some(path.to_owned());
-        Self::load(&options)
+        let mut serve = Serve::from_environment()?;
+        serve.options.config = Some(path.to_owned());
+        Self::load(&serve)
     }
 }
 
-/// Reads the file, if one is named.
-pub(super) fn read(path: Option<&Path>) -> Result<(File, Problems)> {
-    let Some(path) = path else {
-        return Ok((File::default(), Problems::without_file()));
+/// Takes each option from flags or environment, else from the file, else from the defaults.
+fn effective(serve: &Serve, file: &File) -> ServeOptions {
+    let (explicit, all) = (serve.explicit.clone(), serve.options.clone());
+    ServeOptions {
+        server: explicit.server.or(file.server.clone()).or(all.server),
+        limits: explicit.limits.or(file.limits.clone()).or(all.limits),
+        writes: explicit.writes.or(file.writes.clone()).or(all.writes),
+        metrics: explicit.metrics.or(file.metrics.clone()).or(all.metrics),
+        log: explicit.log.or(file.log.clone()).or(all.log),
+        config: all.config,
+        postgres: all.postgres,
+        token_digest: all.token_digest,
+    }
+}
+
+/// Loads the targets of a command with the limits of a server: the named target, or all.
+///
+/// # Errors
+/// The errors of [`load_target`].
+pub fn load_targets(options: &Destination) -> Result<BTreeMap<String, TargetConfig>> {
+    let (file, mut problems) = File::read(options.config.as_deref())?;
+    let mut serve = Serve::from_environment()?;
+    serve.set_postgres(options.postgres.clone());
+    let ServeOptions {
+        postgres, limits, ..
+    } = effective(&serve, &file);
+    let common = CommonLimits::Server {
+        explicit: &serve.explicit.limits,
+        effective: &limits,
     };
-    let bytes = std::fs::read(path).map_err(|error| {
-        Error::invalid_command(format!("cannot read {}: {error}", path.display()))
+    let mut targets = target::build(&postgres.postgres, common, &file.targets, &mut problems)?;
+    problems.into_result()?;
+    match &options.target {
+        None => Ok(targets),
+        Some(name) => match targets.remove_entry(name) {
+            Some(found) => Ok(BTreeMap::from([found])),
+            None => Err(unknown_target(name, &targets)),
+        },
+    }
+}
+
+/// Loads the target of a command: the named one, or the default.
+///
+/// # Errors
+/// The errors of [`Config::load`] about targets; [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) for an
+/// unknown target.
+pub fn load_target(options: &Destination) -> Result<TargetConfig> {
+    let (file, mut problems) = File::read(options.config.as_deref())?;
+    let lock_timeout = required(options.postgres.lock_timeout, "lock_timeout")?.0;
+    let common = CommonLimits::Command { lock_timeout };
+    let postgres = &options.postgres.postgres;
+    let mut targets = target::build(postgres, common, &file.targets, &mut problems)?;
+    let default = default_target(&file, &mut problems);
+    problems.into_result()?;
+    let name = options.target.clone().or(default).ok_or_else(|| {
+        let names = targets.keys().cloned().collect::<Vec<_>>().join(", ");
+        Error::invalid_command("the file has several targets and no default")
+            .with_hint(format!("choose one with --target: {names}"))
     })?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let before = error
-            .as_bytes()
-            .iter()
-            .take(error.utf8_error().valid_up_to());
-        let line = before.filter(|byte| **byte == b'\n').count() + 1;
-        let path = path.display();
-        Error::invalid_command(format!(
-            "{path}, line {line}: not UTF-8; save the file as UTF-8"
-        ))
-    })?;
-    let mut problems = Problems::of_file(path, &text);
-    let mut file = File::parse(&text, &mut problems);
-    // What is beside the file is named without its folder.
-    let folder = path.parent().unwrap_or(Path::new(""));
-    for path in file.paths_mut() {
-        *path.get_mut() = folder.join(path.get_ref());
-    }
-    for path in file.auth.paths_mut() {
-        *path = folder.join(&*path);
-    }
-    Ok((file, problems))
+    let found = targets.remove(&name);
+    found.ok_or_else(|| unknown_target(&name, &targets))
 }
 
-/// Takes from the file what was not typed.
-pub(super) fn fill(options: &mut Serve, file: &File) {
-    fn put<T: Clone>(explicit: &ExplicitOptions, option: &str, value: &mut T, from_file: Option<T>) {
-        if let Some(from_file) = from_file
-            && !explicit.has(option)
-        {
-            *value = from_file;
-        }
-    }
-    let explicit = &options.explicit;
-    let path =
-        |path: &Option<Spanned<PathBuf>>| Some(path.as_ref().map(|path| path.get_ref().clone()));
-    let server = &file.server;
-    put(
-        explicit,
-        "listen",
-        &mut options.listen,
-        server.listen.map(|v| v.0),
-    );
-    for (option, value, from_file) in [
-        ("tls_cert", &mut options.tls_cert, &server.tls_cert),
-        ("tls_key", &mut options.tls_key, &server.tls_key),
-        (
-            "tls_client_ca",
-            &mut options.tls_client_ca,
-            &server.tls_client_ca,
-        ),
-    ] {
-        put(explicit, option, value, path(from_file));
-    }
-    put(explicit, "insecure", &mut options.insecure, server.insecure);
-    let limits = &file.limits;
-    for (option, value, from_file) in [
-        (
-            "max_connection_age",
-            &mut options.max_connection_age,
-            server.max_connection_age,
-        ),
-        (
-            "drain_timeout",
-            &mut options.drain_timeout,
-            server.drain_timeout,
-        ),
-        ("copy_wait", &mut options.copy_wait, limits.copy_wait),
-        (
-            "copy_stall_timeout",
-            &mut options.copy_stall_timeout,
-            limits.copy_stall_timeout,
-        ),
-        (
-            "pool_idle_timeout",
-            &mut options.pool_idle_timeout,
-            limits.pool_idle_timeout,
-        ),
-        (
-            "lock_timeout",
-            &mut options.postgres.lock_timeout,
-            limits.lock_timeout,
-        ),
-        (
-            "idle_timeout",
-            &mut options.idle_timeout,
-            limits.idle_timeout,
-        ),
-        (
-            "stream_timeout",
-            &mut options.stream_timeout,
-            limits.stream_timeout,
-        ),
-        ("write_ttl", &mut options.write_ttl, file.writes.write_ttl),
-        (
-            "prepared_ttl",
-            &mut options.prepared_ttl,
-            file.writes.prepared_ttl,
-        ),
-        (
-            "driver_ttl",
-            &mut options.driver_ttl,
-            file.writes.driver_ttl,
-        ),
-        ("retention", &mut options.retention, file.writes.retention),
-        (
-            "reaper_interval",
-            &mut options.reaper_interval,
-            file.writes.reaper_interval,
-        ),
-    ] {
-        put(explicit, option, value, from_file.map(|v| v.0));
-    }
-    for (option, value, from_file) in [
-        (
-            "max_copies",
-            &mut options.max_copies,
-            limits.max_copies.map(|v| v.0),
-        ),
-        ("fan_out", &mut options.fan_out, limits.fan_out.map(|v| v.0)),
-    ] {
-        put(explicit, option, value, from_file);
-    }
-    for (option, value, from_file) in [
-        (
-            "fan_out_after",
-            &mut options.fan_out_after,
-            limits.fan_out_after,
-        ),
-        (
-            "max_message_size",
-            &mut options.max_message_size,
-            limits.max_message_size,
-        ),
-        (
-            "memory_limit",
-            &mut options.memory_limit,
-            limits.memory_limit,
-        ),
-    ] {
-        put(explicit, option, value, from_file.map(|v| v.0));
-    }
-    for (option, value, from_file) in [
-        (
-            "max_connections",
-            &mut options.max_connections,
-            limits.max_connections,
-        ),
-        (
-            "max_connections_per_peer",
-            &mut options.max_connections_per_peer,
-            limits.max_connections_per_peer,
-        ),
-    ] {
-        put(explicit, option, value, from_file.map(|v| v.0));
-    }
-    for (option, value, from_file) in [
-        (
-            "max_rows_per_stream",
-            &mut options.max_rows_per_stream,
-            limits.max_rows_per_stream,
-        ),
-        (
-            "max_rows_per_write",
-            &mut options.max_rows_per_write,
-            limits.max_rows_per_write,
-        ),
-    ] {
-        put(explicit, option, value, from_file.map(|v| Some(v.0)));
-    }
-    for (option, value, from_file) in [
-        (
-            "max_bytes_per_stream",
-            &mut options.max_bytes_per_stream,
-            limits.max_bytes_per_stream,
-        ),
-        (
-            "max_bytes_per_write",
-            &mut options.max_bytes_per_write,
-            limits.max_bytes_per_write,
-        ),
-    ] {
-        put(explicit, option, value, from_file.map(|v| Some(v.0)));
-    }
-    let max_expansion = limits.max_expansion.map(|v| v.0);
-    put(
-        explicit,
-        "max_expansion",
-        &mut options.max_expansion,
-        max_expansion,
-    );
-    put(
-        explicit,
-        "log_format",
-        &mut options.log_format,
-        file.log.format,
-    );
-    put(explicit, "log", &mut options.log, file.log.filter.clone());
-    put(
-        explicit,
-        "show_detail",
-        &mut options.show_detail,
-        file.log.show_detail,
-    );
-    let metrics_listen = file.metrics.listen.map(|v| Some(v.0));
-    put(
-        explicit,
-        "metrics_listen",
-        &mut options.metrics_listen,
-        metrics_listen,
-    );
+fn unknown_target(name: &str, targets: &BTreeMap<String, TargetConfig>) -> Error {
+    let names: Vec<&str> = targets.keys().map(String::as_str).collect();
+    Error::not_found(format!("unknown target {name:?}"))
+        .with_hint(format!("choose one of {}", names.join(", ")))
 }
 
-/// The principals of the file, and the one that is known by flags alone.
-fn identity(options: &Serve, file: &File, problems: &mut Problems) -> IdentityConfig {
-    let mut principals: BTreeMap<String, PrincipalConfig> = BTreeMap::new();
-    for (name, principal) in &file.principals {
-        principals.insert(name.clone(), principal.get_ref().clone());
+/// Returns the name of the default target, if there is one.
+fn default_target(file: &File, problems: &mut Problems) -> Option<String> {
+    if let Some(Located { value, span }) = &file.server.default_target {
+        if !file.targets.contains_key(value) {
+            let message = format!("the file has no section [targets.{value}]");
+            problems.add_at(span.as_ref(), Error::invalid_command(message));
+            return None;
+        }
+        return Some(value.clone());
     }
-    if !options.token_digest.is_empty() {
-        let everything = GrantConfig {
-            targets: vec!["*".to_owned()],
-            tables: vec!["*.*".to_owned()],
-            modes: WriteMode::ALL.to_vec(),
-        };
-        let client = PrincipalConfig {
-            tokens: options
-                .token_digest
-                .iter()
-                .cloned()
-                .map(TokenConfig::Digest)
-                .collect(),
-            grants: vec![everything],
-            ..PrincipalConfig::default()
-        };
-        if principals
-            .insert(ONLY_PRINCIPAL.to_owned(), client)
-            .is_some()
-        {
-            problems.add(format!(
-                "--token-digest makes a principal {ONLY_PRINCIPAL:?}, and the file has one of that name"
-            ));
-        }
-    }
-    let identity = IdentityConfig {
-        auth: file.auth.clone(),
-        principals,
-    };
-    if let Err(found) = Directory::new(&identity) {
-        for problem in found {
-            let section = problem.principal.as_ref();
-            match section.and_then(|name| file.principals.get(name)) {
-                Some(principal) => problems.at(&principal.span(), problem.to_string()),
-                None => problems.add(problem.to_string()),
-            }
-        }
-    }
-    identity
-}
-
-/// What TLS is made of. Without it, only this machine is listened to, unless told otherwise.
-fn tls_files(options: &Serve, file: &mut File, problems: &mut Problems) -> Option<TlsFiles> {
-    let span = file
-        .server
-        .tls_cert
-        .as_ref()
-        .or(file.server.tls_key.as_ref());
-    let span = span
-        .or(file.server.tls_client_ca.as_ref())
-        .map(Spanned::span);
-    let mut report = |text: String| match &span {
-        Some(span) => problems.at(span, text),
-        None => problems.add(text),
-    };
-    match (&options.tls_cert, &options.tls_key) {
-        (Some(certificate), Some(key)) => {
-            let files = TlsFiles {
-                certificate: certificate.clone(),
-                key: key.clone(),
-                client_authorities: options.tls_client_ca.clone(),
-            };
-            if let Err(error) = files.check() {
-                report(chain(&error));
-            }
-            Some(files)
-        }
-        (Some(_), None) => {
-            report("tls_cert needs the private key: add tls_key (--tls-key)".to_owned());
-            None
-        }
-        (None, Some(_)) => {
-            report("tls_key needs its certificate: add tls_cert (--tls-cert)".to_owned());
-            None
-        }
-        (None, None) if options.tls_client_ca.is_some() => {
-            report(
-                "tls_client_ca needs a certificate of the server: add tls_cert and tls_key (--tls-cert, \
-                 --tls-key)"
-                    .to_owned(),
-            );
-            None
-        }
-        (None, None) if options.insecure || options.listen.ip().to_canonical().is_loopback() => {
-            None
-        }
-        (None, None) => {
-            report(format!(
-                "--listen {} can be reached from other machines, and without TLS anybody in between \
-                 reads and changes what is sent; give --tls-cert and --tls-key, or --insecure on a \
-                 network that you trust (in the file: tls_cert, tls_key, insecure)",
-                options.listen
-            ));
-            None
-        }
+    match file.targets.len() {
+        0 => Some(ONLY_TARGET.to_owned()),
+        1 => file.targets.keys().next().cloned(),
+        _ => None,
     }
 }

@@ -354,7 +354,6 @@ impl Drop for ActivityGuard<'_> {
 
 /// A registered stream. Dropping it removes the stream from the registry; without [`ActiveStream::end`] the outcome is
 /// [`Outcome::Disconnected`].
-/// [`Outcome::Disconnected`].
 pub struct ActiveStream {
     stream: Arc<Stream>,
     number: u64,

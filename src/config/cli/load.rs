@@ -1,4 +1,4 @@
-//! What the command line says to `pgflight load`.
+//! The options of `pgflight load`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,44 +15,44 @@ Examples:
 /// Options of `pgflight load`.
 #[derive(Debug, Args)]
 pub struct Load {
-    /// Parquet, Arrow IPC (file or stream), or CSV with a line of names. What a file is, its first bytes say.
+    /// Parquet, Arrow IPC (file or stream), or CSV with a line of names. The first bytes decide the format.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 
-    /// The table: name or schema.name, in double quotes what holds a dot or a double quote.
+    /// Table: name or schema.name. Put a name with a dot or a double quote in double quotes.
     #[arg(long, value_name = "TABLE")]
     pub to: String,
 
-    /// What the write does with the table.
+    /// Mode of the write.
     #[arg(long, value_name = "MODE", default_value = "append",
           value_parser = ["append", "create", "overwrite", "upsert", "insert_if_absent", "update_only", "delete_by_key"])]
     pub mode: String,
 
-    /// The columns that identify a row, in keyed modes.
+    /// Columns that identify a row, in keyed modes.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub keys: Vec<String>,
 
     /// Other fields of the protocol's WriteSpec, in JSON.
-    #[arg(long, value_name = "JSON", default_value = "{}", value_parser = super::args::object, hide_default_value = true)]
+    #[arg(long, value_name = "JSON", default_value = "{}", value_parser = crate::config::value::object, hide_default_value = true)]
     pub spec: Map<String, Value>,
 
-    /// A name for this load: when it is run again under it and was committed, nothing is written twice.
+    /// Name of this load. If a load with this name is already committed, nothing is written again.
     #[arg(long, value_name = "NAME")]
     pub write_id: Option<String>,
 
-    /// Files that are sent at once, each by a stream of its own.
+    /// Number of files that are sent at a time, each in its own stream.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub jobs: u8,
 
-    /// How long a call or a file is tried again while the server or PostgreSQL is away.
+    /// Time for which a call or a file is retried while the server or PostgreSQL is unavailable.
     #[arg(long, env = "PGFLIGHT_RETRY_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub retry_timeout: Duration,
 
-    /// What parts the fields of CSV.
+    /// Separator of CSV fields.
     #[arg(long, value_name = "CHARACTER", default_value = ",")]
     pub delimiter: char,
 
-    /// The running server: grpc://host:port, or grpc+tls://host:port with TLS.
+    /// Server: grpc://host:port, or grpc+tls://host:port with TLS.
     #[arg(
         long,
         env = "PGFLIGHT_URL",
@@ -61,7 +61,7 @@ pub struct Load {
     )]
     pub server: String,
 
-    /// The server's target, where it has several and this is not its default.
+    /// Target of the server. Without it, the server's default.
     #[arg(
         long,
         value_name = "NAME",
@@ -70,8 +70,7 @@ pub struct Load {
     )]
     pub target: String,
 
-    /// Sent with every call as a bearer token. Give it by its variable, where other users of the machine do
-    /// not see it.
+    /// Bearer token of every call. Give it with the variable, since other users of the machine can see the command line.
     #[arg(
         long,
         env = "PGFLIGHT_TOKEN",
@@ -80,15 +79,15 @@ pub struct Load {
     )]
     pub token: Option<String>,
 
-    /// Authorities in PEM that the server's certificate is checked against.
+    /// Authorities in PEM that verify the server's certificate.
     #[arg(long, env = "PGFLIGHT_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
 
-    /// Certificate in PEM of this client, where the server asks for one.
+    /// Certificate of this client in PEM, if the server requires one.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
 
-    /// Private key of that certificate, in PEM.
+    /// Private key of that certificate in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 }

@@ -1,4 +1,8 @@
-//! What the command line and the environment say.
+//! The command line and the environment.
+
+pub(super) mod destination;
+mod load;
+pub(super) mod serve;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,10 +10,13 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use super::load::Load;
-use super::serve::{ExplicitOptions, Serve};
+use super::value::object;
+use crate::error::{Error, Result};
+pub use destination::{Destination, Postgres};
+pub use load::Load;
+pub use serve::Serve;
 
-/// Lands Spark DataFrames and Arrow data in PostgreSQL through binary COPY, spoken to by Arrow Flight.
+/// Writes Spark DataFrames and Arrow data to PostgreSQL through binary COPY, over Arrow Flight.
 #[derive(Debug, Parser)]
 #[command(
     name = "pgflight",
@@ -18,101 +25,115 @@ use super::serve::{ExplicitOptions, Serve};
     subcommand_required = true
 )]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
 
 impl Cli {
-    /// Reads the command line and the environment of the process.
+    /// Parses the command line and the environment of the process.
     ///
     /// # Errors
-    /// What to print: why it cannot be read, or the help or version that was asked for.
-    pub fn read() -> Result<Self, clap::Error> {
+    /// The text to print: the error, or the requested help or version.
+    pub fn read() -> std::result::Result<Self, clap::Error> {
         Self::read_from(std::env::args_os())
     }
 
-    /// Reads these arguments, of which the first is the program's name, and the environment.
+    /// Parses these arguments, the first of which is the program's name, and the environment.
     pub(super) fn read_from<T: Into<OsString> + Clone>(
         arguments: impl IntoIterator<Item = T>,
-    ) -> Result<Self, clap::Error> {
+    ) -> std::result::Result<Self, clap::Error> {
         let matches = Self::command().try_get_matches_from(arguments)?;
         let mut cli = Self::from_arg_matches(&matches)?;
         if let (Command::Serve(options), Some((_, matches))) =
             (&mut cli.command, matches.subcommand())
         {
-            options.explicit = ExplicitOptions::of(matches);
+            options.set_explicit(matches)?;
         }
         Ok(cli)
     }
 }
 
-/// What pgflight can be asked to do.
+impl Serve {
+    /// Returns the options of a server without flags, with the environment of the process.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for a variable that cannot be parsed.
+    pub(super) fn from_environment() -> Result<Self> {
+        let cli = Cli::read_from(["pgflight", "serve"])
+            .map_err(|error| Error::invalid_command(error.to_string()))?;
+        match cli.command {
+            Command::Serve(serve) => Ok(*serve),
+            _ => Err(Error::internal("`serve` was parsed as another command")),
+        }
+    }
+}
+
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve Arrow Flight until SIGTERM or Ctrl-C.
     ///
-    /// Clients send rows to it; it writes them to PostgreSQL. It keeps no state of its own: run as many as
-    /// you like beside each other.
+    /// Clients send rows, and the server writes them to PostgreSQL. It keeps no state of its own: run any number of
+    /// replicas.
     ///
-    /// What a flag or its environment variable says wins over the file that --config names, and that over
-    /// the default. Several databases behind one server take a file; see pgflight config example.
+    /// A flag or its environment variable wins over the file that --config names, and the file wins over the default.
+    /// A server with several databases needs a file; see pgflight config example.
     ///
     /// Exit status: 0 after a drain, 1 when it could not start or serve, 64 for bad usage.
-    #[command(after_help = super::serve::EXAMPLES)]
+    #[command(after_help = serve::EXAMPLES)]
     Serve(Box<Serve>),
 
     /// Check a configuration file, or print an example of one.
     #[command(subcommand)]
     Config(ConfigCommand),
 
-    /// Look at each target and tell what works there and what will not, with the SQL that would mend it.
+    /// Check each target, and report what works and what fails, with the SQL that fixes it.
     ///
-    /// Nothing is changed. Exit status: 0 when writes would work, 1 when something will not, 64 for bad
-    /// usage.
+    /// Changes nothing. Exit status: 0 when writes would work, 1 when something would fail, 64 for bad usage.
     Check(Check),
 
-    /// Make the ledger: the schema `pgflight`, where the state of writes is kept.
+    /// Create the ledger: the schema `pgflight`, which holds the state of writes.
     ///
-    /// The server does it by itself when it first needs it, if its role may. Safe to run again.
+    /// The server creates it when it first needs it, if its role may. Safe to run again.
     Migrate(Migrate),
 
-    /// Tell what a write would do with data of a schema, column by column, and write nothing.
+    /// Show what a write would do with data of a schema, column by column. Writes nothing.
     ///
-    /// Says how each column is encoded or why it is refused, what else happens (triggers, casts, values
-    /// that may be changed), and the SQL that would make the table. A table that would be made is made,
-    /// looked at and rolled back. Exit status: 0 when the write would be accepted, 1 when it would be
-    /// refused, 64 for bad usage.
+    /// Shows how each column is encoded or why it is rejected, what else happens (triggers, casts, changed values), and
+    /// the SQL that would create the table. To check a table that does not exist, it creates the table and rolls back.
+    /// Exit status: 0 when the write would be accepted, 1 when it would be rejected, 64 for bad usage.
     #[command(after_help = PLAN_EXAMPLES)]
     Plan(Plan),
 
     /// Make a token for clients, and print it with its digest.
     ///
-    /// The token is for the client, who shows it, and for nobody else; the digest is for the server: by
-    /// --token-digest, or among the tokens of a principal in its configuration file. The token cannot be got
-    /// back from it.
+    /// Give the token to the client only, and the digest to the server: with --token-digest, or among the tokens of a
+    /// principal in its configuration file. The digest does not reveal the token.
     Token,
 
-    /// Load files of rows into a table through a running server, all of them or none.
+    /// Load files of rows into a table through a running server, all or none.
     ///
-    /// Parquet, Arrow IPC and CSV; fields of CSV are read as the table's columns need them, empty ones as
-    /// NULL. On a terminal a bar shows how far it is, elsewhere a line now and then. Exit status: 0 when all
-    /// rows are in the table, 1 when none are (or the last line says that it is unknown), 64 for bad usage.
-    #[command(after_help = super::load::EXAMPLES)]
+    /// Reads Parquet, Arrow IPC and CSV. Fields of CSV are converted to the types of the table's columns; an empty field
+    /// is NULL. Shows a progress bar on a terminal, else a line every few seconds. Exit status: 0 when all rows are in the
+    /// table, 1 when none are (or the error says that it is unknown), 64 for bad usage.
+    #[command(after_help = load::EXAMPLES)]
     Load(Box<Load>),
 
     /// List writes of many partitions and their state, newest first.
     ///
-    /// open: attempts are taken; committing: decided, the last rows are being made visible; committed: the rows are in the table; aborted: none are, nor will be; prepared_lost: decided, and another session had rolled back prepared transactions with rows of it, as the reason says.
-    /// Writes are forgotten when the server's --retention has passed since their end.
+    /// open: takes attempts; committing: decided, and the last rows become visible; committed: the rows are in the table;
+    /// aborted: no rows are in the table; prepared_lost: decided, but another session rolled back prepared transactions
+    /// with some of the rows, as the reason says. The ledger forgets a write when the server's --retention has passed
+    /// since its end.
     Writes(Writes),
 
-    /// End a write without publishing anything.
+    /// Abort a write without publishing anything.
     ///
-    /// Its streams are refused from then on and what they staged is removed. A write that is
-    /// committed stays so. An id that is not known yet is refused from now on, so look at how it is
-    /// spelled. A write whose id begins with stream: is a stream over several connections, which its server then
-    /// ends: its sender is told. Exit status: 0 when the write is aborted now, 1 when it is committed or was not known.
+    /// The server rejects further streams of the write and removes its staged rows. A committed write stays committed. An
+    /// unknown id is rejected from now on, so check its spelling. A write whose id begins with stream: is a stream over
+    /// several connections; its server ends it with an error. Exit status: 0 when the write is aborted, 1 when it is
+    /// committed or was unknown.
     Abort(Abort),
 
     /// Print completions of the command line for a shell.
@@ -135,7 +156,7 @@ Examples:
   pgflight plan --table public.trips --mode upsert --keys id trips.arrow
   pgflight plan --table new --mode create --spec '{\"tableDefinition\": {\"columnTypes\": {\"fare\": \"numeric(12,2)\"}}}' trips.arrow
 
-Where the file comes from, in Python:
+Make the file in Python:
   pathlib.Path(\"trips.arrow\").write_bytes(table.schema.serialize())";
 
 /// Options of `pgflight completions`.
@@ -149,20 +170,20 @@ pub struct Completions {
 /// Options of `pgflight man`.
 #[derive(Debug, Args)]
 pub struct Man {
-    /// A directory for a page of every subcommand; without one, the page of pgflight itself is printed.
+    /// Directory for the pages of all subcommands. Without it, the page of pgflight is printed.
     #[arg(value_name = "DIR")]
     pub directory: Option<PathBuf>,
 }
 
-/// What can be asked about configuration files.
+/// The subcommands about configuration files.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say everything that is wrong with a file, with the lines, and connect to nothing.
+    /// Check a file, and report all problems with their lines. Connects to nothing.
     ///
-    /// Exit status: 0 when a server would start with it, 64 when not.
+    /// Exit status: 0 when the file is valid, 64 when not.
     Check(ConfigCheck),
 
-    /// Print a file with everything that can be set, commented, each at its default.
+    /// Print a commented file with every key at its default.
     Example,
 }
 
@@ -174,52 +195,14 @@ pub struct ConfigCheck {
     pub file: PathBuf,
 }
 
-/// Which database a command is about.
-#[derive(Debug, Clone, Args)]
-pub struct Destination {
-    /// Configuration file of a server, for its targets.
-    #[arg(long, env = "PGFLIGHT_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-
-    /// Target of the file, where it has several and the default is not meant.
-    #[arg(long, value_name = "NAME", requires = "config")]
-    pub target: Option<String>,
-
-    /// Where PostgreSQL is, without a file.
-    #[command(flatten)]
-    pub postgres: Postgres,
-}
-
-/// How to reach PostgreSQL.
-#[derive(Debug, Clone, Args)]
-pub struct Postgres {
-    /// PostgreSQL to write to: a URL or key=value text. What it leaves out comes from PGHOST, PGPORT,
-    /// PGUSER, PGPASSWORD, PGDATABASE and libpq's other variables. Give the password by PGPASSWORD
-    /// rather than here, where other users of the machine can see it. TLS is as sslmode says: add
-    /// sslmode=verify-full and sslrootcert=FILE where the network is not yours.
-    #[arg(
-        long,
-        env = "PGFLIGHT_POSTGRES",
-        value_name = "URL",
-        default_value = "",
-        hide_env_values = true,
-        hide_default_value = true
-    )]
-    pub postgres: String,
-
-    /// How long a statement waits for a lock that somebody else holds on the table.
-    #[arg(long, env = "PGFLIGHT_LOCK_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
-    pub lock_timeout: Duration,
-}
-
 /// Options of `pgflight check`.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// A table to look at, too, and at what each mode finds in it: name or schema.name.
+    /// Table to check as well, for each mode: name or schema.name.
     #[arg(long, value_name = "TABLE")]
     pub table: Option<String>,
 
-    /// The targets; with a file and without --target, all of them.
+    /// The targets: with a file and without --target, all.
     #[command(flatten)]
     pub destination: Destination,
 }
@@ -227,11 +210,11 @@ pub struct Check {
 /// Options of `pgflight migrate`.
 #[derive(Debug, Args)]
 pub struct Migrate {
-    /// Print the SQL instead of running it, for a DBA to read and run as the server's role.
+    /// Print the SQL instead of running it, for a DBA to run as the server's role.
     #[arg(long)]
     pub print: bool,
 
-    /// Where the ledger goes.
+    /// The database of the ledger.
     #[command(flatten)]
     pub destination: Destination,
 }
@@ -239,21 +222,20 @@ pub struct Migrate {
 /// Options of `pgflight plan`.
 #[derive(Debug, Args)]
 pub struct Plan {
-    /// Where the schema is: an Arrow IPC file, stream or schema message; - is standard input. Rows that
-    /// follow are not read.
+    /// File with the schema: an Arrow IPC file, stream or schema message; - is standard input. Rows are not read.
     #[arg(value_name = "SCHEMA_FILE")]
     pub schema: PathBuf,
 
-    /// The table: name or schema.name, in double quotes what holds a dot or a double quote.
+    /// Table: name or schema.name. Put a name with a dot or a double quote in double quotes.
     #[arg(long, value_name = "TABLE")]
     pub table: String,
 
-    /// What the write would do with the table.
+    /// Mode of the write.
     #[arg(long, value_name = "MODE", default_value = "append",
           value_parser = ["append", "create", "overwrite", "upsert", "insert_if_absent", "update_only", "delete_by_key"])]
     pub mode: String,
 
-    /// The columns that identify a row, in keyed modes.
+    /// Columns that identify a row, in keyed modes.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub keys: Vec<String>,
 
@@ -265,31 +247,27 @@ pub struct Plan {
     #[arg(long)]
     pub json: bool,
 
-    /// Where the table is.
+    /// The database of the table.
     #[command(flatten)]
     pub destination: Destination,
-}
-
-pub(super) fn object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 /// Options of `pgflight writes`.
 #[derive(Debug, Args)]
 pub struct Writes {
-    /// How many, counted from the newest.
+    /// Number of writes, from the newest.
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: u32,
 
-    /// Go on until Ctrl-C: drawn anew on a terminal, elsewhere a line for each write that has changed.
+    /// Repeat until Ctrl-C: redraw on a terminal, else print a line for each changed write.
     #[arg(long)]
     pub watch: bool,
 
-    /// How often the ledger is asked, with --watch.
+    /// Interval between two reads of the ledger, with --watch.
     #[arg(long, value_name = "TIME", default_value = "2s", requires = "watch", value_parser = humantime::parse_duration)]
     pub interval: Duration,
 
-    /// Where the ledger is.
+    /// The database of the ledger.
     #[command(flatten)]
     pub destination: Destination,
 }
@@ -297,15 +275,15 @@ pub struct Writes {
 /// Options of `pgflight abort`.
 #[derive(Debug, Args)]
 pub struct Abort {
-    /// The write, as `pgflight writes` names it.
+    /// Id of the write, as `pgflight writes` shows it.
     #[arg(value_name = "WRITE_ID")]
     pub write_id: String,
 
-    /// Kept in the ledger for whoever asks why.
+    /// Reason, kept in the ledger.
     #[arg(long, value_name = "TEXT", default_value = "aborted by hand")]
     pub reason: String,
 
-    /// Where the ledger is.
+    /// The database of the ledger.
     #[command(flatten)]
     pub destination: Destination,
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::{Arg, CommandFactory};
 
 use super::{OPTIONS, load};
-use crate::config::args::Cli;
+use crate::config::cli::Cli;
 use crate::config::example;
 
 const INTRODUCTION: &str = "\
