@@ -346,17 +346,17 @@ fn the_example_has_every_key_at_its_default() {
 }
 
 fn check(text: &str, expected: &[&str]) {
-    let told = load(text, &[]).expect_err(text);
-    let lines: Vec<&str> = told.lines().collect();
+    let reported = load(text, &[]).expect_err(text);
+    let lines: Vec<&str> = reported.lines().collect();
     let lines = match lines.as_slice() {
         [_, rest @ ..] if !rest.is_empty() => rest,
         lines => lines,
     };
-    assert_eq!(lines.len(), expected.len(), "{told}");
+    assert_eq!(lines.len(), expected.len(), "{reported}");
     for (line, expected) in lines.iter().zip(expected) {
         assert!(line.contains(expected), "{expected:?} is not in {line:?}");
     }
-    assert!(!told.contains("s3cret"), "{told}");
+    assert!(!reported.contains("s3cret"), "{reported}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 use tonic::{Code, Status};
 
-use super::support::{Client, Put, Told, attempt, batch};
+use super::support::{Client, Put, CallError, attempt, batch};
 use super::world::World;
 
 /// What one save writes: rows (part, seq, payload), the payload made from the other two.
@@ -198,7 +198,7 @@ impl Job {
         world: &World,
         mut rng: Rng,
         mut call: impl AsyncFnMut(&mut Client) -> Result<Value, Status>,
-    ) -> Result<Value, Told> {
+    ) -> Result<Value, CallError> {
         let began = Instant::now();
         while began.elapsed() < PATIENCE_IN_ALL {
             match self.try_once(world, &mut rng, &mut call).await {
@@ -233,7 +233,7 @@ impl Job {
 
 /// What the server says when no retry can help; nothing when one can. An error of the transport
 /// speaks for itself.
-fn not_retryable(status: &Status) -> Option<Told> {
+fn not_retryable(status: &Status) -> Option<CallError> {
     if status.details().is_empty() {
         let of_transport = matches!(
             status.code(),
@@ -242,7 +242,7 @@ fn not_retryable(status: &Status) -> Option<Told> {
         assert!(of_transport, "{status}");
         return None;
     }
-    let told = Told::from(status.clone());
+    let told = CallError::from(status.clone());
     (told.details["retryable"] != "true").then_some(told)
 }
 

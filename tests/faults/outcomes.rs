@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tonic::Status;
 
 use super::proxy::{COMMIT, Proxy, Trap, Weather};
-use super::support::{Client, Database, Pgflight, Put, Told, attempt, batch, wait_until, write};
+use super::support::{Client, Database, Pgflight, Put, CallError, attempt, batch, wait_until, write};
 
 /// A server that issues no COMMIT but those of its calls, behind a proxy.
 struct Place {
@@ -83,8 +83,8 @@ fn overwrite(with: &str) -> Value {
 }
 
 /// The error says that the caller can ask again.
-fn assert_retryable(answer: Result<Value, Status>, what: &str) -> Told {
-    let told = Told::from(answer.expect_err(what));
+fn assert_retryable(answer: Result<Value, Status>, what: &str) -> CallError {
+    let told = CallError::from(answer.expect_err(what));
     assert_eq!(told.reason, "UNAVAILABLE", "{what}: {}", told.message);
     assert_eq!(told.details["retryable"], "true", "{what}");
     told
@@ -345,7 +345,7 @@ async fn a_stream_learns_how_its_commit_ended_when_postgresql_is_back() {
 async fn a_stream_in_doubt_is_told_to_look_and_not_to_send_again() {
     let away = Duration::from_secs(75);
     let (answer, found) = stream_while_away(Trap::GoAway(away), away).await;
-    let told = Told::from(answer.expect_err("PostgreSQL cannot be asked"));
+    let told = CallError::from(answer.expect_err("PostgreSQL cannot be asked"));
     assert_eq!(told.details["retryable"], "false", "{}", told.message);
     assert!(
         told.message

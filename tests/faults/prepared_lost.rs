@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use super::support::{Client, Database, Pgflight, Put, Told, attempt, batch, wait_until};
+use super::support::{Client, Database, Pgflight, Put, CallError, attempt, batch, wait_until};
 
 const PREPARED: &str = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
 
@@ -67,7 +67,7 @@ async fn by_hand(database: &Database, how: &str, partitions: &[i32]) {
 }
 
 fn assert_lost(answer: Result<Value, Status>, named: &[&str]) {
-    let told = Told::from(answer.expect_err("rows are lost"));
+    let told = CallError::from(answer.expect_err("rows are lost"));
     assert_eq!(told.code, Code::DataLoss, "{}", told.message);
     assert_eq!(told.reason, "PREPARED_LOST");
     assert_eq!(told.details["retryable"], "false");

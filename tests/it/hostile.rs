@@ -26,7 +26,7 @@ use http_body_util::{BodyExt, Full};
 use tonic::codegen::{Service, http};
 use tonic::{Code, Status};
 
-use crate::support::{Database, Pgflight, Put, Told, batch, path};
+use crate::support::{Database, Pgflight, Put, CallError, batch, path};
 
 const GIB: i64 = 1 << 30;
 const LZ4: CompressionType = CompressionType::LZ4_FRAME;
@@ -236,14 +236,14 @@ pub fn samples() -> Vec<(&'static str, Vec<FlightData>)> {
 async fn check(cases: Vec<(&str, Vec<FlightData>, &str)>) {
     let database = Database::new().await;
     database.execute(TABLE).await;
-    // What it is told to do with, and no more: beyond, the system gives it none and it aborts.
+    // What it is reported to do with, and no more: beyond, the system gives it none and it aborts.
     let server = Pgflight::start_below(&database, LIMIT, &SMALL);
     let mut client = server.client().await;
     for (what, messages, part) in cases {
         let status = client.put(Put(messages)).await.expect_err(what);
         assert_eq!(status.code(), Code::InvalidArgument, "{what}: {status}");
         assert!(status.message().contains(part), "{what}: {status}");
-        assert_eq!(Told::from(status).details["retryable"], "false", "{what}");
+        assert_eq!(CallError::from(status).details["retryable"], "false", "{what}");
         assert!(!server.has_panicked(), "{what}");
     }
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
@@ -254,7 +254,7 @@ async fn check(cases: Vec<(&str, Vec<FlightData>, &str)>) {
 }
 
 #[tokio::test]
-async fn a_schema_over_a_limit_or_of_a_type_that_is_not_taken_is_refused() {
+async fn schemas_over_a_limit_and_unsupported_types_are_rejected() {
     let one = |data_type| schema_message(&columns(&[("n", data_type)]));
     let ends = Arc::new(Field::new("run_ends", D::Int32, false));
     let unions = UnionFields::try_new([0], [Field::new("x", D::Int32, true)]).unwrap();
@@ -389,7 +389,7 @@ fn random_bytes(seed: u64) -> impl Iterator<Item = u8> {
 }
 
 #[tokio::test]
-async fn a_header_that_is_cut_anywhere_or_random_is_refused() {
+async fn cut_and_random_headers_are_rejected() {
     let rows = batch(&[("n", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)]);
     let good = Put::bare(path(&["t"]), &[rows]).0;
     let cut = |message: usize, end: usize| {
@@ -417,7 +417,7 @@ async fn a_header_that_is_cut_anywhere_or_random_is_refused() {
 }
 
 #[tokio::test]
-async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused() {
+async fn malformed_and_oversized_batches_are_rejected() {
     let eight = &[7_u8; 8];
     let long = |raw: Raw| (columns(&[("n", D::Int64)]), raw);
     let two = |raw: Raw| (columns(&[("n", D::Int64), ("m", D::Int64)]), raw);
@@ -818,7 +818,7 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
 }
 
 #[tokio::test]
-async fn dictionaries_that_are_unknown_unsound_or_endless_are_refused() {
+async fn unknown_malformed_and_endless_dictionaries_are_rejected() {
     let keys = Int32Array::from(vec![0, 1]);
     let values = Arc::new(StringArray::from(vec!["a", "b"]));
     let rows = batch(&[(
@@ -934,7 +934,7 @@ async fn messages(rows: RecordBatch, codec: Option<CompressionType>) -> Vec<Flig
 }
 
 #[tokio::test]
-async fn what_becomes_far_more_than_it_brings_is_refused_before_it_does() {
+async fn decompression_bombs_are_rejected_before_they_expand() {
     const MANY: usize = 60_000_000;
     let zeros = || Arc::new(Int64Array::from(vec![0; 32 << 20])) as ArrayRef;
     // One value of a mebibyte that as many keys name as one likes.
@@ -1002,7 +1002,7 @@ async fn what_becomes_far_more_than_it_brings_is_refused_before_it_does() {
 }
 
 #[tokio::test]
-async fn what_becomes_more_than_it_brings_and_is_no_harm_lands() {
+async fn moderate_expansion_is_accepted() {
     let database = Database::new().await;
     database.execute(TABLE).await;
     let server = Pgflight::start_below(&database, LIMIT, &SMALL);
@@ -1021,7 +1021,7 @@ async fn what_becomes_more_than_it_brings_and_is_no_harm_lands() {
 }
 
 #[tokio::test]
-async fn a_million_batches_of_a_row_leave_nothing_behind_in_memory() {
+async fn a_million_batches_of_one_row_leak_no_memory() {
     const BATCHES: usize = 1_000_000;
     let database = Database::new().await;
     database.execute("CREATE UNLOGGED TABLE t (n int)").await;
@@ -1045,7 +1045,7 @@ async fn a_million_batches_of_a_row_leave_nothing_behind_in_memory() {
 }
 
 #[tokio::test]
-async fn a_compressed_grpc_message_is_refused_whatever_it_says_of_itself() {
+async fn compressed_grpc_messages_are_rejected() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start(&database);
@@ -1090,7 +1090,7 @@ async fn a_compressed_grpc_message_is_refused_whatever_it_says_of_itself() {
 }
 
 #[tokio::test]
-async fn compressed_batches_land_as_what_they_were() {
+async fn compressed_batches_keep_their_values() {
     let database = Database::new().await;
     database.execute(TABLE).await;
     let server = Pgflight::start(&database);

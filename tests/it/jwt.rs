@@ -97,8 +97,8 @@ async fn server(keys: &str) -> (Database, Pgflight, File) {
     (database, server, file)
 }
 
-async fn code(nobody: &Client, token: &str) -> Code {
-    match nobody
+async fn code(anonymous: &Client, token: &str) -> Code {
+    match anonymous
         .bearing(token)
         .act("info", "InfoRequest", json!({}))
         .await
@@ -112,11 +112,11 @@ async fn code(nobody: &Client, token: &str) -> Code {
 }
 
 #[tokio::test]
-async fn a_token_is_believed_only_when_all_of_it_is_right() {
+async fn a_jwt_is_accepted_only_if_all_of_it_is_valid() {
     let (one, two, stranger) = (Key::new("one"), Key::new("two"), Key::new("one"));
     let keys = File::new(&set(&[&one, &two]));
     let (_database, server, _file) = server(&format!("keys_file = '{}'", keys.name())).await;
-    let nobody = server.client().await;
+    let anonymous = server.client().await;
     let none = format!(
         "{}.",
         said(&json!({"alg": "none", "kid": "one"}), &claims())
@@ -154,15 +154,15 @@ async fn a_token_is_believed_only_when_all_of_it_is_right() {
             false,
         ),
         ("for others", one.token(&with("aud", json!("web"))), false),
-        ("for nobody", one.token(&without("aud")), false),
+        ("without audience", one.token(&without("aud")), false),
         (
             "of another issuer",
             one.token(&with("iss", json!("https://evil.example"))),
             false,
         ),
         ("of no issuer", one.token(&without("iss")), false),
-        ("of nobody whom we know", other.clone(), false),
-        ("of nobody", one.token(&without("sub")), false),
+        ("of an unknown subject", other.clone(), false),
+        ("without subject", one.token(&without("sub")), false),
         (
             "of a subject that is no text",
             one.token(&with("sub", json!(["spark"]))),
@@ -288,7 +288,7 @@ async fn a_token_is_believed_only_when_all_of_it_is_right() {
         } else {
             Code::Unauthenticated
         };
-        assert_eq!(code(&nobody, &token).await, expected, "{what}");
+        assert_eq!(code(&anonymous, &token).await, expected, "{what}");
     }
     server.assert_unharmed("all of it").await;
 }
@@ -320,15 +320,15 @@ fn serve(text: Arc<Mutex<String>>) -> (String, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn keys_are_fetched_again_when_they_change_and_no_flood_of_names_makes_it_more_often() {
+async fn unknown_keys_refetch_the_set_at_a_bounded_rate() {
     let (old, new) = (Key::new("old"), Key::new("new"));
     let text = Arc::new(Mutex::new(set(&[&old])));
     let (url, asked) = serve(Arc::clone(&text));
     let began = Instant::now();
     let (_database, server, _file) =
         server(&format!("keys_url = '{url}'\nkeys_refresh = '3s'")).await;
-    let nobody = server.client().await;
-    let taken = async |token: String| code(&nobody, &token).await == Code::Ok;
+    let anonymous = server.client().await;
+    let taken = async |token: String| code(&anonymous, &token).await == Code::Ok;
     wait_until(
         async || taken(old.token(&claims())).await,
         "the keys are there",

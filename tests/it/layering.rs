@@ -94,7 +94,7 @@ const GUARDED: [&str; 7] = [
 ];
 
 #[test]
-fn every_module_imports_only_what_the_architecture_allows() {
+fn modules_import_only_what_the_architecture_allows() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     collect(&source, &mut files);

@@ -51,7 +51,7 @@ async fn call(server: &Pgflight, tls: Option<ClientTlsConfig>) -> Result<Client,
 }
 
 #[tokio::test]
-async fn who_does_not_trust_the_server_or_is_not_trusted_by_it_is_not_served() {
+async fn tls_rejects_untrusted_clients_and_servers() {
     let database = Database::new().await;
     let (ours, others) = (Certificates::new(), Certificates::new());
     ours.sign("server", "127.0.0.1");
@@ -94,7 +94,7 @@ async fn who_does_not_trust_the_server_or_is_not_trusted_by_it_is_not_served() {
 }
 
 #[tokio::test]
-async fn a_changed_certificate_is_used_for_connections_that_come_after() {
+async fn later_connections_use_a_changed_certificate() {
     let database = Database::new().await;
     let (first, second) = (Certificates::new(), Certificates::new());
     first.sign("server", "127.0.0.1");
@@ -116,7 +116,7 @@ async fn a_changed_certificate_is_used_for_connections_that_come_after() {
 }
 
 #[tokio::test]
-async fn who_does_not_agree_on_tls_in_time_is_closed_and_keeps_nobody_waiting() {
+async fn slow_tls_handshakes_are_closed_and_delay_no_others() {
     let database = Database::new().await;
     let ours = Certificates::new();
     ours.sign("server", "127.0.0.1");

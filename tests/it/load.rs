@@ -133,7 +133,7 @@ async fn arrow_files_and_streams_land_whole() {
 }
 
 #[tokio::test]
-async fn csv_files_land_as_the_columns_need_them() {
+async fn csv_fields_are_converted_to_the_columns_types() {
     check("csv").await;
 }
 
@@ -192,7 +192,7 @@ async fn pass_on(mut client: TcpStream, to: String, sent: Arc<AtomicUsize>) -> i
 }
 
 #[tokio::test]
-async fn a_commit_that_the_server_did_not_live_to_answer_is_asked_for_again() {
+async fn an_unanswered_commit_is_retried() {
     let database = Database::new().await;
     database.execute(TABLE).await;
     let folder = Folder::new();
@@ -221,7 +221,7 @@ async fn a_commit_that_the_server_did_not_live_to_answer_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn who_interrupts_a_commit_is_told_that_nobody_knows_and_how_to_ask() {
+async fn interrupting_a_commit_reports_an_unknown_outcome() {
     let database = Database::new().await;
     database.execute(TABLE).await;
     let folder = Folder::new();
@@ -276,11 +276,11 @@ async fn one_bad_file_among_good_ones_leaves_nothing() {
         (&gone, 64, "gone.csv cannot be read"),
         (&other, 64, "other.csv has other columns"),
     ];
-    for (file, code, told) in cases {
+    for (file, code, reported) in cases {
         let output = load(&url, &["--to", "trips", &good, file]);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(code), "{file}: {said}");
-        assert!(said.contains(told), "{file}: {said}");
+        assert!(said.contains(reported), "{file}: {said}");
         assert!(!said.contains("s3cret"), "{said}");
         assert_eq!(database.text("SELECT count(*) FROM trips").await, "0");
     }
@@ -289,7 +289,7 @@ async fn one_bad_file_among_good_ones_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_named_load_is_done_once_and_keys_and_modes_mean_what_they_do_elsewhere() {
+async fn a_named_load_runs_once_and_takes_keys_and_modes() {
     let (database, _server, url, folder) = setup().await;
     let file = folder.write("t.parquet", &trips(0..100));
     let named = ["--to", "trips", "--write-id", "january", &file];
@@ -325,7 +325,7 @@ async fn a_named_load_is_done_once_and_keys_and_modes_mean_what_they_do_elsewher
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_tls_is_loaded_into_by_whom_it_lets_in() {
+async fn load_works_with_tls_and_client_certificates() {
     let database = Database::new().await;
     database.execute(TABLE).await;
     let (certificates, others) = (Certificates::new(), Certificates::new());
@@ -438,7 +438,7 @@ async fn a_load_sends_no_rows_before_postgresql_takes_them() {
 }
 
 #[tokio::test]
-async fn a_load_goes_on_after_postgresql_was_away() {
+async fn a_load_continues_after_an_outage_of_postgresql() {
     let cluster = Cluster::start();
     let database = Database::on(&cluster.url).await;
     database.execute(TABLE).await;

@@ -109,7 +109,7 @@ fn listed_in(text: &str) -> Listed {
 }
 
 #[tokio::test]
-async fn the_metrics_are_those_that_the_docs_list_with_the_questions_they_answer() {
+async fn the_docs_list_all_metrics_with_their_help_text() {
     let (_database, server) = serve("CREATE TABLE t (n int)", &[]).await;
     let mut client = server.client().await;
     // Families whose labels come with what happens: an error, a publication.
@@ -156,7 +156,7 @@ fn deployed(extension: &str, folder: &str) -> String {
 }
 
 #[test]
-fn dashboard_and_alerts_name_only_metrics_that_there_are_and_every_alert_has_its_entry_in_the_runbook()
+fn dashboards_use_existing_metrics_and_alerts_have_entries()
  {
     let listed = listed_in_docs();
     let mut known: BTreeSet<String> = BTreeSet::new();
@@ -265,7 +265,7 @@ async fn rows_are_counted_stage_by_stage_and_errors_by_their_kind() {
 }
 
 #[tokio::test]
-async fn writes_are_counted_by_state_and_shown_with_the_rows_that_wait() {
+async fn writes_are_counted_by_state_and_shown_with_staged_rows() {
     let (_database, server) = serve("CREATE TABLE t (n int)", &[]).await;
     let mut client = server.client().await;
     let spec = json!({"table": "t", "mode": "MODE_APPEND"});
@@ -319,7 +319,7 @@ enum Sends {
     ARowNowAndThen,
 }
 
-/// A stream into t that goes on until it is told to end.
+/// A stream into t that goes on until it is reported to end.
 fn endless(
     server: &Pgflight,
     sends: Sends,
@@ -391,8 +391,8 @@ async fn check(sql: &str, options: &[&str], streams: &[Sends], side: &str, activ
     }
     let mut landed = 0;
     for (running, sends) in running.into_iter().zip(streams) {
-        let told = running.await.unwrap().unwrap();
-        let count: usize = told["rowCount"].as_str().unwrap().parse().unwrap();
+        let reported = running.await.unwrap().unwrap();
+        let count: usize = reported["rowCount"].as_str().unwrap().parse().unwrap();
         match sends {
             Batches(batches) => assert_eq!(count, batches * 100),
             ARowNowAndThen => assert!(count > 0),
@@ -415,7 +415,7 @@ fn stalled_by(wait: &str, level: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgresql_is_named_while_somebody_holds_a_lock() {
+async fn postgresql_is_slow_while_another_session_holds_a_lock() {
     let sql = stalled_by("pg_advisory_xact_lock_shared(7)", "STATEMENT");
     let activity = "waits for PostgreSQL to take rows";
     check(
@@ -429,7 +429,7 @@ async fn postgresql_is_named_while_somebody_holds_a_lock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgresql_is_named_while_somebody_else_has_locked_the_table() {
+async fn postgresql_is_slow_while_the_table_is_locked() {
     // What the table was made in ends first.
     let sql = "CREATE TABLE t (b bytea); COMMIT; BEGIN; LOCK TABLE t IN SHARE MODE";
     let options = ["--lock-timeout", "5m"];
@@ -438,7 +438,7 @@ async fn postgresql_is_named_while_somebody_else_has_locked_the_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgresql_is_named_while_somebody_has_locked_what_a_trigger_writes_to() {
+async fn postgresql_is_slow_while_a_triggers_table_is_locked() {
     let sql = "CREATE TABLE t (b bytea); CREATE TABLE audit (size bigint);
         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
             'BEGIN INSERT INTO audit VALUES (length(NEW.b)); RETURN NEW; END';
@@ -450,14 +450,14 @@ async fn postgresql_is_named_while_somebody_has_locked_what_a_trigger_writes_to(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgresql_is_named_while_a_trigger_of_the_table_is_slow() {
+async fn postgresql_is_slow_while_a_trigger_is_slow() {
     let sql = stalled_by("pg_sleep(0.003)", "ROW");
     let activity = "waits for PostgreSQL to take rows";
     check(&sql, &[], &[Batches(16)], "postgresql", activity).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_client_is_named_while_it_sends_nothing() {
+async fn the_client_is_slow_while_it_sends_nothing() {
     check(
         "CREATE TABLE t (b bytea)",
         &[],
@@ -469,7 +469,7 @@ async fn the_client_is_named_while_it_sends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_client_is_named_while_it_sends_a_row_now_and_then() {
+async fn the_client_is_slow_while_it_sends_a_row_now_and_then() {
     let sql = "CREATE TABLE t (b bytea)";
     let streams = [ARowNowAndThen; 2];
     check(sql, &[], &streams, "client", "waits for its client").await;
@@ -490,7 +490,7 @@ async fn the_turn_is_named_while_others_copy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_turns_are_waited_for_the_page_tells_whom_those_wait_for_that_have_one() {
+async fn status_page_shows_what_copying_streams_wait_for() {
     let (database, server) = serve("CREATE TABLE t (b bytea)", &["--max-copies", "1"]).await;
     let running: Vec<_> = (0..4).map(|_| endless(&server, Batches(1))).collect();
     wait_until(
@@ -536,7 +536,7 @@ async fn memory_is_named_while_others_hold_it() {
 }
 
 #[tokio::test]
-async fn probes_tell_a_server_that_cannot_serve_from_one_that_is_gone() {
+async fn probes_distinguish_not_ready_from_dead() {
     let cluster = Cluster::start();
     let database = Database::on(&cluster.url).await;
     database.execute("CREATE TABLE t (b bytea)").await;
@@ -568,7 +568,7 @@ async fn probes_tell_a_server_that_cannot_serve_from_one_that_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_drains_is_not_ready_and_shows_what_still_runs() {
+async fn a_draining_server_is_not_ready_and_shows_its_streams() {
     let (database, mut server) = serve("CREATE TABLE t (b bytea)", &[]).await;
     let (running, end) = endless(&server, Batches(1));
     wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
@@ -593,7 +593,7 @@ async fn a_server_that_drains_is_not_ready_and_shows_what_still_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_of_postgresql_and_lines_of_the_log_name_write_partition_and_attempt() {
+async fn sessions_and_log_lines_name_write_and_attempt() {
     let (database, server) = serve("CREATE TABLE t (n int)", &["--log-format", "json"]).await;
     let mut client = server.client().await;
     let id = "a write's \\ name, longer than what PostgreSQL keeps: œuvre";
@@ -641,7 +641,7 @@ async fn sessions_of_postgresql_and_lines_of_the_log_name_write_partition_and_at
 }
 
 #[tokio::test]
-async fn nothing_but_reading_is_answered_and_only_what_is_there() {
+async fn the_monitor_answers_only_get_and_known_paths() {
     let (_database, server) = serve("SELECT", &[]).await;
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         let answer = request(&server.monitor, method, "/").await;

@@ -24,8 +24,8 @@ fn rows(values: &[i32]) -> RecordBatch {
 fn browse(url: &str, scripts: bool, options: &[&str]) -> (String, String) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/chromium");
     let found = Command::new(script).output().unwrap();
-    let told = String::from_utf8_lossy(&found.stderr);
-    assert!(found.status.success(), "{told}");
+    let reported = String::from_utf8_lossy(&found.stderr);
+    assert!(found.status.success(), "{reported}");
     let chromium = String::from_utf8(found.stdout).unwrap();
     let profile = std::env::temp_dir().join(format!("pgflight-chromium-{}", uuid::Uuid::new_v4()));
     let preferences = json!({"profile": {"default_content_setting_values": {
@@ -55,13 +55,13 @@ fn browse(url: &str, scripts: bool, options: &[&str]) -> (String, String) {
         .args(["--dump-dom", url]);
     let output = command.output().unwrap();
     let _ = std::fs::remove_dir_all(profile);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{told}");
-    (String::from_utf8(output.stdout).unwrap(), told)
+    let reported = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{reported}");
+    (String::from_utf8(output.stdout).unwrap(), reported)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_shows_a_write_under_way_without_scripts_and_live_with_them() {
+async fn a_browser_shows_a_running_write_with_and_without_scripts() {
     let database = Database::new().await;
     database.execute("CREATE TABLE \"<i>t</i>\" (n int)").await;
     let server = Pgflight::start_with(&database, &["--metrics-listen", "127.0.0.1:0"]);
@@ -107,7 +107,7 @@ async fn a_browser_shows_a_write_under_way_without_scripts_and_live_with_them() 
     let without = browse(&url, false, &[]);
     // Time runs ahead in the browser, and waits for answers.
     let with = browse(&url, true, &["--virtual-time-budget=7000"]);
-    for (dom, told) in [&without, &with] {
+    for (dom, reported) in [&without, &with] {
         for part in [
             "waits for its client",
             ">5,678<",
@@ -124,8 +124,8 @@ async fn a_browser_shows_a_write_under_way_without_scripts_and_live_with_them() 
         }
         assert!(!dom.contains("<b id=\"hit\""), "{dom}");
         // What the page itself gives rise to, not what ails the browser.
-        let mut told = told.lines().filter(|line| line.contains(":CONSOLE"));
-        assert_eq!(told.next(), None, "the browser complains of the page");
+        let mut reported = reported.lines().filter(|line| line.contains(":CONSOLE"));
+        assert_eq!(reported.next(), None, "the browser complains of the page");
     }
     let (without, with) = (without.0, with.0);
     assert!(

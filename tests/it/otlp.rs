@@ -93,7 +93,7 @@ impl UnaryService<ExportRequest> for Keep {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_is_a_span_of_its_callers_trace_with_a_span_for_each_stage() {
+async fn a_stream_joins_its_callers_trace_with_a_span_per_stage() {
     let collector = Collector::default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());

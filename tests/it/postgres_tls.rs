@@ -8,7 +8,7 @@ use arrow_array::{ArrayRef, Int32Array};
 use futures_util::{StreamExt, stream};
 
 use super::support::{
-    COPIES, COPYING, Certificates, Cluster, Database, Pgflight, Put, Told, batch, path, wait_until,
+    COPIES, COPYING, Certificates, Cluster, Database, Pgflight, Put, CallError, batch, path, wait_until,
 };
 
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -251,6 +251,6 @@ async fn what_postgresql_says_before_it_goes_is_heard_through_tls() {
         .await;
     // The server may have noticed already and ended the stream.
     let _ = kill.send(());
-    let told = Told::from(running.await.unwrap().expect_err("the backend is gone"));
+    let told = CallError::from(running.await.unwrap().expect_err("the backend is gone"));
     assert_eq!(told.details["sqlstate"], "57P01", "{}", told.message);
 }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tonic::{Status, Streaming};
 
 use crate::support::{
-    COPIES, Client, Database, Pgflight, Put, Told, batch, json as message, wait_until,
+    COPIES, Client, Database, Pgflight, Put, CallError, batch, json as message, wait_until,
 };
 
 const READY: &str = "type.googleapis.com/pgflight.v1.Ready";
@@ -53,10 +53,10 @@ impl Held {
     async fn open(client: &mut Client, descriptor: FlightDescriptor) -> Self {
         let Put(mut messages) = Put::whole(descriptor, &[rows(3)]);
         let rest: Vec<FlightData> = messages.drain(1..).collect();
-        let (go_on, told) = oneshot::channel();
-        let rest = stream::once(told).flat_map(move |told| {
+        let (go_on, reported) = oneshot::channel();
+        let rest = stream::once(reported).flat_map(move |reported| {
             // Nothing more where the test has dropped its end.
-            stream::iter(if told.is_ok() {
+            stream::iter(if reported.is_ok() {
                 rest.clone()
             } else {
                 Vec::new()
@@ -161,7 +161,7 @@ async fn a_stream_that_does_not_ask_has_one_answer() {
 }
 
 #[tokio::test]
-async fn a_recorded_attempt_has_its_receipt_and_no_ready() {
+async fn a_recorded_attempt_gets_a_receipt_and_no_ready() {
     let (_database, _server, mut client) = setup("CREATE TABLE t (id int8)", &[]).await;
     let spec = json!({"table": "t", "mode": "MODE_APPEND"});
     client.begin("w", spec, &rows(3)).await.unwrap();
@@ -176,7 +176,7 @@ async fn a_recorded_attempt_has_its_receipt_and_no_ready() {
 }
 
 #[tokio::test]
-async fn a_table_left_alone_has_its_receipt_and_no_ready() {
+async fn a_skipped_table_gets_a_receipt_and_no_ready() {
     let (_database, _server, mut client) = setup("CREATE TABLE t (id int8)", &[]).await;
     let spec = json!({"table": "t", "mode": "MODE_CREATE", "ifExists": "IF_EXISTS_IGNORE"});
     let mut held = Held::open(&mut client, write(spec)).await;
@@ -185,11 +185,11 @@ async fn a_table_left_alone_has_its_receipt_and_no_ready() {
 }
 
 #[tokio::test]
-async fn a_refused_stream_has_its_error_and_no_ready() {
+async fn a_rejected_stream_gets_its_error_and_no_ready() {
     let (_database, _server, mut client) = setup("CREATE TABLE t (other int8)", &[]).await;
     let mut held = Held::open(&mut client, append()).await;
-    let told = Told::from(held.answer().await.expect_err("there is no column id"));
-    assert_eq!(told.reason, "SCHEMA_MISMATCH");
+    let reported = CallError::from(held.answer().await.expect_err("there is no column id"));
+    assert_eq!(reported.reason, "SCHEMA_MISMATCH");
 }
 
 #[tokio::test]
@@ -237,30 +237,30 @@ const SLOW_COMMIT: &str = "CREATE TABLE t (id int8); CREATE FUNCTION slow() RETU
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.id = 0) EXECUTE FUNCTION slow()";
 
 #[tokio::test]
-async fn a_write_that_is_cut_off_in_its_commit_is_in_doubt() {
+async fn a_write_ended_during_commit_has_an_unknown_outcome() {
     let options = ["--stream-timeout", "2s"];
     let (_database, _server, mut client) = setup(SLOW_COMMIT, &options).await;
     let mut held = Held::open(&mut client, append()).await;
     held.expect_ready().await;
     held.go_on.send(()).unwrap();
-    let told = Told::from(held.answers.message().await.expect_err("it takes too long"));
-    assert_eq!(told.reason, "INTERNAL", "{}", told.message);
-    assert_eq!(told.details["retryable"], "false");
-    assert!(told.message.contains("not known"), "{}", told.message);
+    let reported = CallError::from(held.answers.message().await.expect_err("it takes too long"));
+    assert_eq!(reported.reason, "INTERNAL", "{}", reported.message);
+    assert_eq!(reported.details["retryable"], "false");
+    assert!(reported.message.contains("not known"), "{}", reported.message);
 }
 
 #[tokio::test]
-async fn a_write_that_is_cut_off_before_its_commit_keeps_nothing() {
+async fn a_write_ended_before_commit_is_rolled_back() {
     let options = ["--stream-timeout", "2s"];
     let (database, _server, mut client) = setup("CREATE TABLE t (id int8)", &options).await;
     let mut held = Held::open(&mut client, append()).await;
     held.expect_ready().await;
-    let told = Told::from(held.answer().await.expect_err("it takes too long"));
-    assert_eq!(told.reason, "TIMEOUT", "{}", told.message);
+    let reported = CallError::from(held.answer().await.expect_err("it takes too long"));
+    assert_eq!(reported.reason, "TIMEOUT", "{}", reported.message);
     assert!(
-        told.message.contains("nothing of it is kept"),
+        reported.message.contains("nothing of it is kept"),
         "{}",
-        told.message
+        reported.message
     );
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }

@@ -16,7 +16,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::{Database, Pgflight, Put, Told, batch, end_record, path, write};
+use crate::support::{Database, Pgflight, Put, CallError, batch, end_record, path, write};
 
 fn longs(values: &[Option<i64>]) -> ArrayRef {
     Arc::new(Int64Array::from(values.to_vec()))
@@ -170,7 +170,7 @@ async fn a_value_or_type_that_cannot_go_names_its_place_and_leaves_nothing() {
     for (column, array, sqlstate, row, part) in cases {
         let what = format!("{column}: {part}");
         let put = Put::bare(path(&["t"]), &[batch(&[(column, array)])]);
-        let told = Told::from(client.put(put).await.expect_err(&what));
+        let told = CallError::from(client.put(put).await.expect_err(&what));
         assert_eq!(told.code, Code::InvalidArgument, "{what}: {}", told.message);
         assert!(told.message.contains(part), "{what}: {}", told.message);
         assert!(!told.message.contains(secret), "{what}: {}", told.message);
@@ -278,7 +278,7 @@ async fn the_row_number_counts_from_the_start_of_the_stream() {
     let good = batch(&[("n", longs(&[Some(1); 1000]))]);
     let bad = batch(&[("n", longs(&[Some(1), Some(1), Some(i64::MAX)]))]);
     let put = Put::bare(path(&["t"]), &[good.clone(), good, bad]);
-    let told = Told::from(client.put(put).await.expect_err("too large"));
+    let told = CallError::from(client.put(put).await.expect_err("too large"));
     assert_eq!(told.details["row"], "2002", "{}", told.message);
     assert_eq!(told.details["column"], "n");
     assert!(told.message.contains("row 2002"), "{}", told.message);

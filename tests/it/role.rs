@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::fan_out::{SOON, batches};
 use crate::support::{
-    COPIES, Client, Database, File, Pgflight, Put, Told, attempt, batch, wait_until, write,
+    COPIES, Client, Database, File, Pgflight, Put, CallError, attempt, batch, wait_until, write,
 };
 
 fn rows() -> RecordBatch {
@@ -189,7 +189,7 @@ async fn what_the_role_may_not_do_is_refused_although_the_server_might() {
         .await
         .expect_err("writes");
     for status in [begun, put] {
-        let told = Told::from(status);
+        let told = CallError::from(status);
         assert_eq!(told.code, Code::PermissionDenied, "{}", told.message);
         assert!(
             told.message.contains(&format!("TO {}", world.writer)),
@@ -200,7 +200,7 @@ async fn what_the_role_may_not_do_is_refused_although_the_server_might() {
     let revoke = format!("REVOKE {} FROM {}", world.writer, world.login);
     world.database.execute(&revoke).await;
     let spec = json!({"table": "sales.plain", "mode": "MODE_APPEND"});
-    let told = Told::from(
+    let told = CallError::from(
         client
             .begin("v", spec, &rows())
             .await
@@ -317,7 +317,7 @@ async fn a_role_that_is_taken_away_before_a_stream_fans_out_ends_it_in_its_name(
         .execute(&format!("REVOKE {writer} FROM {login}"))
         .await;
     go_on.send(()).unwrap();
-    let told = Told::from(
+    let told = CallError::from(
         running
             .await
             .unwrap()

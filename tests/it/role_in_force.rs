@@ -7,7 +7,7 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::role::World;
-use crate::support::{Database, File, Pgflight, Put, Told, attempt, batch, wait_until, write};
+use crate::support::{Database, File, Pgflight, Put, CallError, attempt, batch, wait_until, write};
 
 fn numbers(values: &[i32]) -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(values.to_vec())) as ArrayRef)])
@@ -333,7 +333,7 @@ async fn a_read_only_setting_of_a_dba_refuses_every_door_and_says_so() {
             client.plan(&[("n", column)], spec.clone()).await,
         ];
         for refused in refused {
-            let told = Told::from(refused.expect_err("is read-only"));
+            let told = CallError::from(refused.expect_err("is read-only"));
             assert_eq!(told.code, Code::Unavailable, "{}", told.message);
             assert!(
                 told.message.contains("default_transaction_read_only"),

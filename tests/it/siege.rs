@@ -117,7 +117,7 @@ const EXACT: &str = "SELECT count(*) || ':' || count(DISTINCT id) || ':'
     FROM good";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sound_write_lands_to_the_row_while_all_that_is_hostile_goes_on_beside_it() {
+async fn a_write_succeeds_amid_hostile_clients() {
     let database = Database::new().await;
     database.execute(hostile::TABLE).await;
     database

@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use crate::support::{Client, Database, Pgflight, Put, Told, attempt, batch, write};
+use crate::support::{Client, Database, Pgflight, Put, CallError, attempt, batch, write};
 
 async fn setup(sql: &str) -> (Database, Pgflight, Client) {
     let database = Database::new().await;
@@ -282,7 +282,7 @@ async fn a_row_that_a_check_of_the_table_refuses_is_told_of_that_table() {
     let by_attempt = Put::whole(attempt("w", 0, "a"), &[rows(&[1, 10])]);
     let in_one_go = Put::whole(write(swap("t")), &[rows(&[1, 10])]);
     for put in [by_attempt, in_one_go] {
-        let told = Told::from(client.put(put).await.unwrap_err());
+        let told = CallError::from(client.put(put).await.unwrap_err());
         let part = "new row for relation \"t\" violates check constraint \"t_id_check\"";
         assert!(told.message.contains(part), "{}", told.message);
         assert!(!told.message.contains("_pgflight_"), "{}", told.message);

@@ -1,4 +1,4 @@
-//! What Arrow's reader cannot make sense of is told by its column, and by its row where it has one.
+//! What Arrow's reader cannot make sense of is reported by its column, and by its row where it has one.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_schema::Field;
 use futures_util::{StreamExt, stream};
 
-use crate::support::{Database, Pgflight, Put, Told, batch, path};
+use crate::support::{Database, Pgflight, Put, CallError, batch, path};
 
 /// Rows whose column is sent as what it is, under the schema of the other, which lies in the same buffers.
 fn disguised(column: &str, batches: &[ArrayRef], as_it_were: ArrayRef) -> Put {
@@ -26,7 +26,7 @@ fn disguised(column: &str, batches: &[ArrayRef], as_it_were: ArrayRef) -> Put {
 }
 
 #[tokio::test]
-async fn text_that_is_none_is_told_by_its_place_and_below_a_null_it_is_nothing() {
+async fn invalid_utf8_is_rejected_by_place_and_ignored_below_null() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (s text, l text[])").await;
     let server = Pgflight::start(&database);
@@ -74,14 +74,14 @@ async fn text_that_is_none_is_told_by_its_place_and_below_a_null_it_is_nothing()
         assert_eq!(landed, "a,null,été", "{name}");
         database.execute("TRUNCATE t").await;
         let put = disguised("s", &[hidden, bad], text);
-        let told = Told::from(client.put(put).await.expect_err(&name));
-        assert_eq!(told.reason, "DATA_REJECTED", "{}", told.message);
+        let reported = CallError::from(client.put(put).await.expect_err(&name));
+        assert_eq!(reported.reason, "DATA_REJECTED", "{}", reported.message);
         assert!(
-            told.message.contains("row 4 of column \"s\" is not UTF-8"),
+            reported.message.contains("row 4 of column \"s\" is not UTF-8"),
             "{}",
-            told.message
+            reported.message
         );
-        let place = ["row", "column", "sqlstate"].map(|name| told.details[name].as_str());
+        let place = ["row", "column", "sqlstate"].map(|name| reported.details[name].as_str());
         assert_eq!(place, ["4", "s", "22021"], "{name}");
     }
     let list = |items: ArrayRef| -> ArrayRef {
@@ -95,19 +95,19 @@ async fn text_that_is_none_is_told_by_its_place_and_below_a_null_it_is_nothing()
     };
     let bad = list(Arc::new(BinaryArray::from_vec(values.to_vec())));
     let text = list(Arc::new(StringArray::from(vec![""])));
-    let told = Told::from(client.put(disguised("l", &[bad], text)).await.unwrap_err());
+    let reported = CallError::from(client.put(disguised("l", &[bad], text)).await.unwrap_err());
     assert!(
-        told.message
+        reported.message
             .contains("column \"l\" holds text that is not UTF-8"),
         "{}",
-        told.message
+        reported.message
     );
-    assert_eq!(told.details["column"], "l");
+    assert_eq!(reported.details["column"], "l");
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }
 
 #[tokio::test]
-async fn an_index_beyond_its_dictionary_is_told_by_its_column_alone() {
+async fn an_index_beyond_its_dictionary_names_only_the_column() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (s text)").await;
     let server = Pgflight::start(&database);
@@ -128,12 +128,12 @@ async fn an_index_beyond_its_dictionary_is_told_by_its_column_alone() {
     };
     let mut longer = messages(4322, 4321).await;
     longer[1] = messages(2, 1).await[1].clone();
-    let told = Told::from(client.put(Put(longer)).await.unwrap_err());
+    let reported = CallError::from(client.put(Put(longer)).await.unwrap_err());
     assert!(
-        told.message.contains("column \"s\" has an index"),
+        reported.message.contains("column \"s\" has an index"),
         "{}",
-        told.message
+        reported.message
     );
-    assert!(!told.message.contains("4321"), "{}", told.message);
-    assert_eq!(told.details["column"], "s");
+    assert!(!reported.message.contains("4321"), "{}", reported.message);
+    assert_eq!(reported.details["column"], "s");
 }

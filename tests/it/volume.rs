@@ -16,7 +16,7 @@ use tonic::Status;
 
 use crate::fan_out::{SOON, batches};
 use crate::support::{
-    Client, Database, File, Pgflight, Put, Told, attempt, batch, end_record, wait_until, write,
+    Client, Database, File, Pgflight, Put, CallError, attempt, batch, end_record, wait_until, write,
 };
 
 fn rows(count: i32) -> RecordBatch {
@@ -36,14 +36,14 @@ async fn put(client: &mut Client, to: FlightDescriptor, count: i32) -> Result<Va
 
 /// It is over a limit of this option, and trying again is of no use.
 fn assert_over(status: Status, option: &str) {
-    let told = Told::from(status);
-    assert_eq!(told.reason, "DATA_REJECTED", "{}", told.message);
-    assert_eq!(told.details["retryable"], "false", "{}", told.message);
-    assert!(told.message.contains(option), "{}", told.message);
+    let reported = CallError::from(status);
+    assert_eq!(reported.reason, "DATA_REJECTED", "{}", reported.message);
+    assert_eq!(reported.details["retryable"], "false", "{}", reported.message);
+    assert!(reported.message.contains(option), "{}", reported.message);
 }
 
 #[tokio::test]
-async fn a_stream_over_its_limits_leaves_nothing() {
+async fn a_stream_over_its_limits_is_rolled_back() {
     let database = Database::new().await;
     database
         .execute("CREATE TABLE t (n int); CREATE TABLE k (n int PRIMARY KEY)")
@@ -144,7 +144,7 @@ async fn a_write_over_its_limit_takes_no_more_attempts() {
 }
 
 #[tokio::test]
-async fn bytes_of_a_write_are_those_that_its_receipts_say() {
+async fn bytes_of_a_write_equal_those_of_its_receipts() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     // A row is two bytes, four of length, four of the number; before the first are 19, after the last 2.
@@ -161,7 +161,7 @@ async fn bytes_of_a_write_are_those_that_its_receipts_say() {
 }
 
 #[tokio::test]
-async fn limits_of_a_principal_and_a_target_hold_together() {
+async fn limits_of_principal_and_target_both_apply() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let grants = "grants = [{ tables = ['*.*'], modes = ['append'] }]";
@@ -180,8 +180,8 @@ async fn limits_of_a_principal_and_a_target_hold_together() {
     };
     let file = File::new(&text(100));
     let server = Pgflight::start_at("", &["--config", file.name()]);
-    let nobody = server.client().await;
-    let (mut small, mut large) = (nobody.bearing("small"), nobody.bearing("large"));
+    let anonymous = server.client().await;
+    let (mut small, mut large) = (anonymous.bearing("small"), anonymous.bearing("large"));
     put(&mut small, write(append()), 10).await.unwrap();
     let over = put(&mut small, write(append()), 11).await.unwrap_err();
     assert!(
@@ -251,7 +251,7 @@ async fn dictionary(to: FlightDescriptor, values: ArrayRef, keys: usize) -> Put 
 }
 
 #[tokio::test]
-async fn a_value_that_a_million_keys_name_is_refused_before_it_is_sent() {
+async fn oversized_dictionary_expansion_is_rejected_before_sending() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (s text)").await;
     let server = Pgflight::start(&database);

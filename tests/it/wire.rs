@@ -33,7 +33,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&head[..], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A header as a literal that nobody remembers (RFC 7541, 6.2.2).
+/// A header as a literal without indexing (RFC 7541, 6.2.2).
 fn header(name: &str, value: &str) -> Vec<u8> {
     let text = |text: &str| {
         let mut bytes = Vec::new();
@@ -241,7 +241,7 @@ pub fn nuisances() -> Vec<Nuisance> {
 }
 
 #[tokio::test]
-async fn headers_beyond_their_limit_are_refused_however_they_come() {
+async fn oversized_headers_are_rejected() {
     let long = [put(), header("x-long", &"x".repeat(64 << 10))].concat();
     let many: Vec<u8> = (0..10_000)
         .flat_map(|n| header(&format!("x-{n}"), "y"))
@@ -281,7 +281,7 @@ async fn headers_beyond_their_limit_are_refused_however_they_come() {
 }
 
 #[tokio::test]
-async fn floods_of_frames_that_cost_nothing_to_send_end_the_connection_or_nothing() {
+async fn floods_of_cheap_frames_do_no_harm() {
     check(&[], "calls that are reset at once", |server| {
         let wire = Wire::open(server);
         let rapid = |n: u32| {
@@ -331,7 +331,7 @@ async fn floods_of_frames_that_cost_nothing_to_send_end_the_connection_or_nothin
 }
 
 #[tokio::test]
-async fn who_sends_a_message_too_slowly_is_told_so_however_little_comes() {
+async fn slow_senders_time_out() {
     // Of a message of a hundred bytes: its length, and then nothing, or byte by byte for ever.
     let begun = [0, 0, 0, 0, 100];
     for (what, pause) in [
@@ -421,7 +421,7 @@ async fn what_is_no_grpc_over_http_2_is_not_served() {
 }
 
 #[tokio::test]
-async fn a_connection_that_has_grown_old_is_told_to_go() {
+async fn old_connections_are_closed() {
     check(
         &["--max-connection-age", "300ms"],
         "an old connection",
@@ -435,7 +435,7 @@ async fn a_connection_that_has_grown_old_is_told_to_go() {
 }
 
 #[tokio::test]
-async fn hundreds_of_connections_that_say_nothing_take_no_more_than_their_places() {
+async fn silent_connections_stay_within_the_limits() {
     let options = [
         "--max-connections",
         "60",
@@ -456,9 +456,9 @@ async fn hundreds_of_connections_that_say_nothing_take_no_more_than_their_places
 }
 
 /// A host that is gone, or stands still, says nothing, and its connection stays as it is: whether anybody is
-/// there is asked by PING (RFC 9113, 6.7), which a living peer answers without being told to.
+/// there is asked by PING (RFC 9113, 6.7), which a living peer answers without being reported to.
 #[tokio::test]
-async fn a_peer_that_no_longer_answers_is_let_go_with_all_that_it_held() {
+async fn a_dead_peer_is_closed_and_its_memory_freed() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start(&database);
@@ -493,7 +493,7 @@ async fn a_peer_that_no_longer_answers_is_let_go_with_all_that_it_held() {
 }
 
 #[tokio::test]
-async fn a_server_without_files_left_waits_and_serves_again_when_there_are_some() {
+async fn a_server_recovers_when_it_ran_out_of_files() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start_limited(&database, "--nofile=64", &[]);

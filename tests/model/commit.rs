@@ -202,7 +202,7 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
         }
         // `Writer::commit`: what worked is answered by what `status` reads.
         (Do::Reply, CommitStep::Replying(answer)) => {
-            CommitStep::Told(match (answer, state.write) {
+            CommitStep::CallError(match (answer, state.write) {
                 (Answer::Committed, Write::Open) => Answer::Open,
                 (Answer::Committed, Write::Aborted) => Answer::Aborted,
                 (Answer::Committed, Write::PreparedLost) => Answer::PreparedLost,

@@ -114,8 +114,8 @@ pub(crate) fn somebody_was_told(state: &State, answers: &[Answer]) -> bool {
     let by_commit = state
         .commits
         .iter()
-        .any(|commit| matches!(commit.step, CommitStep::Told(answer) if answers.contains(&answer)));
-    let by_abort = matches!(state.abort.step, AbortStep::Told(answer) if answers.contains(&answer));
+        .any(|commit| matches!(commit.step, CommitStep::CallError(answer) if answers.contains(&answer)));
+    let by_abort = matches!(state.abort.step, AbortStep::CallError(answer) if answers.contains(&answer));
     by_commit || by_abort
 }
 
@@ -182,7 +182,7 @@ pub(crate) fn outcomes(model: &Protocol) -> Vec<Property<Protocol>> {
             "a commit answers what one before it did without a reply",
             |_, state| {
                 let is = |step| state.commits.iter().any(|commit| commit.step == step);
-                is(CommitStep::Lost(Answer::Committed)) && is(CommitStep::Told(Answer::Committed))
+                is(CommitStep::Lost(Answer::Committed)) && is(CommitStep::CallError(Answer::Committed))
             },
         ),
         sometimes(
@@ -270,7 +270,7 @@ fn outcomes_of_abort() -> Vec<Property<Protocol>> {
     vec![
         sometimes(
             "an abort after the commit is told of the commit",
-            |_, state| state.abort.step == AbortStep::Told(Answer::Committed),
+            |_, state| state.abort.step == AbortStep::CallError(Answer::Committed),
         ),
         sometimes(
             "a commit after the abort is told of the abort",
@@ -278,7 +278,7 @@ fn outcomes_of_abort() -> Vec<Property<Protocol>> {
                 state
                     .commits
                     .iter()
-                    .any(|commit| commit.step == CommitStep::Told(Answer::Aborted))
+                    .any(|commit| commit.step == CommitStep::CallError(Answer::Aborted))
             },
         ),
         sometimes("a begin after the abort is refused", |_, state| {

@@ -139,10 +139,10 @@ pub(crate) fn apply(config: &Config, state: &mut State, action: SessionAction) {
         // `Writer::abort`: the answer is what `find_status` reads.
         Do::AbortReply => {
             state.abort.step = match state.write {
-                Write::Committed => AbortStep::Told(Answer::Committed),
-                Write::PreparedLost => AbortStep::Told(Answer::PreparedLost),
+                Write::Committed => AbortStep::CallError(Answer::Committed),
+                Write::PreparedLost => AbortStep::CallError(Answer::PreparedLost),
                 Write::Aborted | Write::Absent | Write::Committing => {
-                    AbortStep::Told(Answer::Aborted)
+                    AbortStep::CallError(Answer::Aborted)
                 }
                 // It says that it is not known, and to abort again.
                 Write::Open => AbortStep::Failed,

@@ -161,7 +161,7 @@ pub(crate) enum CommitStep {
     AbortingLost(Upsert),
     Replying(Answer),
     Lost(Answer),
-    Told(Answer),
+    CallError(Answer),
     Failed,
 }
 
@@ -196,7 +196,7 @@ pub(crate) enum AbortStep {
     Upserted(Upsert),
     Replying,
     Lost,
-    Told(Answer),
+    CallError(Answer),
     Failed,
 }
 

@@ -257,14 +257,14 @@ pub fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {
 }
 
 /// What a status tells: its code, its message, and the details that travel beside.
-pub struct Told {
+pub struct CallError {
     pub code: Code,
     pub message: String,
     pub reason: String,
     pub details: BTreeMap<String, String>,
 }
 
-impl From<Status> for Told {
+impl From<Status> for CallError {
     fn from(status: Status) -> Self {
         use tonic_types::StatusExt;
         let info = status

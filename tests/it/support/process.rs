@@ -41,7 +41,7 @@ impl Pgflight {
         Self::start_to_fail(url, options, None)
     }
 
-    /// Starts a server that is told of its databases by a file.
+    /// Starts a server that is reported of its databases by a file.
     pub fn start_with_file(file: &Path, options: &[&str]) -> Self {
         let options = [&["--config", file.to_str().unwrap()], options].concat();
         Self::start_at("", &options)
@@ -164,7 +164,7 @@ impl Pgflight {
         digits.parse::<u64>().unwrap() * 1024
     }
 
-    /// Fails unless it lives, serves whoever comes, has not panicked, and holds about what it held at first.
+    /// Fails unless the server runs, serves clients, has not panicked, and uses about the memory that it had at first.
     pub async fn assert_unharmed(&self, what: &str) {
         assert!(!self.has_panicked(), "{what}");
         let mut health = HealthClient::new(self.client().await.channel);
