@@ -1,4 +1,4 @@
-//! Commands that say what no command may: names, types, ids and options made to reach further than they go.
+//! Hostile commands: names, types, ids and options that try to reach beyond their scope.
 
 use std::sync::Arc;
 
@@ -185,7 +185,7 @@ async fn invalid_ids_are_rejected_and_forged_ids_are_unknown() {
         json!(null),
     ] {
         match number(none.clone()).await {
-            // The field's default value, as JSON writes it.
+            // The JSON form leaves default values out.
             Ok(receipt) => assert_eq!((&none, receipt.get("partitionId")), (&json!(null), None)),
             Err(status) => assert_eq!(status.code(), Code::InvalidArgument, "{none}: {status}"),
         }

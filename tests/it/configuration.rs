@@ -1,4 +1,4 @@
-//! The configuration file at work: several databases behind one server, and what is reported before a start.
+//! The configuration file: several databases behind one server, and problems reported before the start.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ async fn rows_go_to_the_named_target_or_to_the_default() {
         ("0,1,3,5".into(), "2,4,6".into())
     );
 
-    // A write of many partitions says it with each of its calls.
+    // Each call of a write of many partitions names the target.
     let schema = rows(&[]);
     client.begin("w", spec("second"), &schema).await.unwrap();
     let attempt = json!({"@type": "type.googleapis.com/pgflight.v1.AttemptCommand",
@@ -320,7 +320,7 @@ async fn sighup_applies_changes_and_names_those_that_need_a_restart() {
         .expect_err("took too long");
     assert_eq!(reported.code(), Code::DeadlineExceeded, "{reported}");
 
-    // A file that cannot be used changes nothing, whatever is wrong with it.
+    // An invalid file changes nothing.
     std::fs::write(&file.0, b"[limits]\n# caf\xe9\n").unwrap();
     hang_up(", line 2: not UTF-8; save the file as UTF-8").await;
     std::fs::remove_file(&file.0).unwrap();
@@ -333,7 +333,7 @@ async fn sighup_applies_changes_and_names_those_that_need_a_restart() {
     reload(&text, "changed now: limits.stream_timeout").await;
     let running = tokio::spawn(async move { client.put_stream(messages()).await });
     wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
-    // A turn of the reaper's clock, and a lock that is waited for no longer than the target says.
+    // The reaper uses its new interval, and a lock wait ends after the target's new timeout.
     let changed = format!("{text}lock_timeout = '20ms'\n[writes]\nreaper_interval = '10ms'\n");
     reload(
         &changed,

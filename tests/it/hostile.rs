@@ -1,5 +1,5 @@
-//! Messages made to crash the decoder, or to take more than they bring: refused by name, the server
-//! lives, nothing lands.
+//! Messages that try to crash the decoder or to exhaust memory: the server rejects them with a precise error,
+//! keeps running, and writes no rows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ const GIB: i64 = 1 << 30;
 const LZ4: CompressionType = CompressionType::LZ4_FRAME;
 const ZSTD: CompressionType = CompressionType::ZSTD;
 
-/// A batch as its header describes it, true or not.
+/// A batch with any header, valid or not.
 #[derive(Clone, Default)]
 struct Raw {
     rows: i64,
@@ -143,7 +143,7 @@ fn schema_message(schema: &Schema) -> FlightData {
     message
 }
 
-/// A schema in which each struct holds one and the same child many times: small, and huge when walked.
+/// A schema whose structs share their children: small as bytes, and huge when it is walked.
 fn schema_of_shared_structs(depth: usize, children: usize) -> FlightData {
     let mut fbb = FlatBufferBuilder::new();
     let name = fbb.create_string("c");
@@ -204,7 +204,7 @@ fn prefixed(length: i64, compressed: &[u8]) -> Vec<u8> {
 pub const TABLE: &str = "CREATE TABLE t (n bigint, m bigint, s text, j jsonb, a int[], d numeric, ts timestamptz, b bool[], ss text[])";
 const LIMIT: u64 = 768 << 20;
 const SMALL: [&str; 4] = ["--memory-limit", "768MiB", "--max-copies", "4"];
-/// Some of what is refused here, for others to send.
+/// Some of the rejected messages, for other tests.
 pub fn samples() -> Vec<(&'static str, Vec<FlightData>)> {
     let of = |schema: Schema, raw: Raw| vec![schema_message(&schema), raw.batch()];
     let long = || columns(&[("n", D::Int64)]);
@@ -232,11 +232,11 @@ pub fn samples() -> Vec<(&'static str, Vec<FlightData>)> {
     ]
 }
 
-/// Sends streams that must all be refused, and then one that must not.
+/// Sends streams that must all be rejected, and then a valid one.
 async fn check(cases: Vec<(&str, Vec<FlightData>, &str)>) {
     let database = Database::new().await;
     database.execute(TABLE).await;
-    // What it is reported to do with, and no more: beyond, the system gives it none and it aborts.
+    // The memory limit that the server is configured with; beyond it, an allocation fails and the process aborts.
     let server = Pgflight::start_below(&database, LIMIT, &SMALL);
     let mut client = server.client().await;
     for (what, messages, part) in cases {
@@ -377,7 +377,7 @@ async fn schemas_over_a_limit_and_unsupported_types_are_rejected() {
     check(cases.collect()).await;
 }
 
-/// Always the same, by Marsaglia's xorshift of 64 bits.
+/// Reproducible random numbers: Marsaglia's xorshift of 64 bits.
 fn random_bytes(seed: u64) -> impl Iterator<Item = u8> {
     let mut state = seed;
     std::iter::repeat_with(move || {
@@ -399,7 +399,7 @@ async fn cut_and_random_headers_are_rejected() {
     };
     let mut cases = Vec::new();
     for message in [0, 1] {
-        // A message without a header is none, and the last bytes are padding.
+        // An empty header is no message, and the last bytes are padding.
         for end in 1..good[message].data_header.len() - 8 {
             cases.push(("cut", cut(message, end), ""));
         }
@@ -431,7 +431,7 @@ async fn malformed_and_oversized_batches_are_rejected() {
         let body = prefixed(prefix, &[0; 56]);
         raw(1, &[(0, 0), (0, 64)], &body).codec(codec)
     };
-    // Every view shows all of a buffer of 1 MiB: its length, its first four bytes, buffer 0, offset 0.
+    // Every view refers to a whole buffer of 1 MiB: its length, its first four bytes, buffer 0, offset 0.
     let one_view = [(1_i32 << 20).to_le_bytes(), *b"aaaa", [0; 4], [0; 4]].concat();
     let long_view = |length: i32, prefix| [length.to_le_bytes(), prefix, [0; 4], [0; 4]].concat();
     let short_view = |bytes: [u8; 2]| [&[2, 0, 0, 0, bytes[0], bytes[1]][..], &[0; 10]].concat();
@@ -917,7 +917,7 @@ async fn unknown_malformed_and_endless_dictionaries_are_rejected() {
     check(cases).await;
 }
 
-/// The messages of a batch as it is, with its dictionaries, compressed or not.
+/// The messages of a batch with its dictionaries, compressed or not.
 async fn messages(rows: RecordBatch, codec: Option<CompressionType>) -> Vec<FlightData> {
     let options = IpcWriteOptions::default()
         .try_with_compression(codec)
@@ -937,7 +937,7 @@ async fn messages(rows: RecordBatch, codec: Option<CompressionType>) -> Vec<Flig
 async fn decompression_bombs_are_rejected_before_they_expand() {
     const MANY: usize = 60_000_000;
     let zeros = || Arc::new(Int64Array::from(vec![0; 32 << 20])) as ArrayRef;
-    // One value of a mebibyte that as many keys name as one likes.
+    // One value of a mebibyte that any number of keys refer to.
     let long = || Arc::new(StringArray::from(vec!["x".repeat(1 << 20)])) as ArrayRef;
     let named = |count: usize| {
         let keys = Int8Array::from(vec![0; count]);

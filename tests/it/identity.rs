@@ -1,4 +1,4 @@
-//! Who calls: what is believed, what is not, and that nothing is done for who is not known.
+//! Authentication: accepted and rejected credentials, and no service for unauthenticated calls.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn rows() -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
 }
 
-/// A server whose one principal `etl` may write everything and is known as the lines of TOML say.
+/// A server whose only principal `etl` may write everything; the lines of TOML are its credentials.
 async fn server_of(etl: &str, more: &str, options: &[&str]) -> (Database, Pgflight, File) {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
@@ -79,7 +79,7 @@ async fn unauthenticated_calls_reach_only_health() {
     ];
     for (what, values) in cases {
         let mut client = anonymous.authorized(values);
-        // The body never ends: what is answered is answered to the headers.
+        // The body never ends, so the answer is to the headers.
         let messages = stream::iter(Put::bare(path(&["t"]), &[rows()]).0).chain(stream::pending());
         let refused = client.put_stream(messages).await.expect_err(what);
         is_unauthenticated(what, refused, &token);
@@ -94,7 +94,7 @@ async fn unauthenticated_calls_reach_only_health() {
             flight.list_actions(Empty {}).await.err(),
             flight.get_schema(path(&["t"])).await.err(),
             flight.get_flight_info(path(&["t"])).await.err(),
-            // In plain text, whatever it says.
+            // Without TLS, any credentials are rejected.
             flight.handshake(Request::new(stream::empty())).await.err(),
         ];
         for refused in refused {
@@ -103,7 +103,7 @@ async fn unauthenticated_calls_reach_only_health() {
     }
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
     server.assert_unharmed("all of it").await;
-    // The name of a scheme is written in any case, that of a header in lower case alone (RFC 9113, 8.2).
+    // The name of a scheme is case-insensitive; that of a header is lower case (RFC 9113, 8.2).
     let mut any_case = anonymous.authorized(&[&format!("bEARER  {token}")]);
     any_case
         .act("info", "InfoRequest", json!({}))
@@ -147,7 +147,7 @@ async fn a_token_made_by_the_command_authenticates() {
     is_unauthenticated("the digest", refused, &token);
 }
 
-/// Connects by TLS, with the certificate of a client if there is one.
+/// Connects with TLS, and with a client certificate if there is one.
 async fn connect_by_tls(
     server: &Pgflight,
     certificates: &Certificates,
@@ -165,7 +165,7 @@ async fn connect_by_tls(
     Client::over(channel)
 }
 
-/// The token that a handshake answers to name and token.
+/// Opens a session with name and token, and returns its token.
 async fn shake_hands(client: &Client, name: &str, token: &str) -> Result<String, Status> {
     let said = format!(
         "Basic {}",
@@ -264,7 +264,7 @@ async fn certificate_names_authenticate_a_client() {
             vec![(name.clone(), "loader"), (house.clone(), "Example")],
         ),
         ("comma", vec![(name.clone(), "a, b+c")]),
-        // Says in one part what is asked of two, and the other way round.
+        // One part of the subject holds the text of two, and the other way round.
         ("spoofed", vec![(name.clone(), "loader, O=Example")]),
         ("escaped", vec![(name.clone(), "loader\\, O=Example")]),
         ("split", vec![(name.clone(), "a"), (name, "b+c")]),
@@ -310,7 +310,7 @@ async fn certificate_names_authenticate_a_client() {
         .await
         .expect_err("unknown");
     is_unauthenticated("an unknown certificate", refused, &token);
-    // What a call says itself counts before what its connection says.
+    // The credentials of the call win over those of the connection.
     other.bearing(&token).put(put()).await.unwrap();
     let etl = connect_by_tls(&server, &certificates, Some("etl")).await;
     let refused = etl
@@ -346,7 +346,7 @@ async fn sighup_applies_changes_of_principals() {
     client.put(put("u")).await.unwrap();
     let refused = client.put(put("t")).await.expect_err("no longer");
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
-    // What does not hold together changes nothing.
+    // An invalid configuration changes nothing.
     reloaded(&text.replace("sha256:", "sha257:")).await;
     client.put(put("u")).await.unwrap();
     reloaded(&text.replace(&digest_of(&token), &digest_of("another"))).await;

@@ -1,4 +1,4 @@
-//! JWTs of an identity provider: believed when its key has signed them for us, and not otherwise.
+//! JWTs of an identity provider: accepted only when its key signed them for this server.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -46,7 +46,7 @@ impl Key {
         format!("{said}.{}", BASE64URL.encode(signature))
     }
 
-    /// What it signs by itself.
+    /// Signs a token with the key's own algorithm.
     fn token(&self, claims: &Value) -> String {
         self.sign(&json!({"alg": "ES256", "kid": self.id}), claims)
     }
@@ -69,7 +69,7 @@ fn in_seconds(seconds: i64) -> i64 {
     i64::try_from(now).unwrap() + seconds
 }
 
-/// Right in every way.
+/// Valid claims.
 fn claims() -> Value {
     json!({"iss": "https://id.example", "aud": "pgflight", "sub": "spark", "exp": in_seconds(600)})
 }
@@ -121,7 +121,7 @@ async fn a_jwt_is_accepted_only_if_all_of_it_is_valid() {
         "{}.",
         said(&json!({"alg": "none", "kid": "one"}), &claims())
     );
-    // Signed with the public key, as if it were a secret that both sides share.
+    // Signed with the public key as if it were a shared secret.
     let header = json!({"alg": "HS256", "kid": "one"});
     let secret = hmac::Key::new(hmac::HMAC_SHA256, one.pair.public_key().as_ref());
     let shared = said(&header, &claims());
@@ -293,7 +293,7 @@ async fn a_jwt_is_accepted_only_if_all_of_it_is_valid() {
     server.assert_unharmed("all of it").await;
 }
 
-/// Serves a text by HTTP, again and again, and counts how often.
+/// Serves a text over HTTP and counts the requests.
 fn serve(text: Arc<Mutex<String>>) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/keys", listener.local_addr().unwrap());
@@ -341,7 +341,7 @@ async fn unknown_keys_refetch_the_set_at_a_bounded_rate() {
         "the new key is known",
     )
     .await;
-    // A provider that is away, or says what is no key set, takes nothing from those who are known.
+    // A provider that is away, or sends no key set, does not invalidate the known keys.
     for broken in ["", "{}", "no JSON"] {
         *text.lock().unwrap() = broken.to_owned();
         let before = asked.load(Ordering::SeqCst);
@@ -360,7 +360,7 @@ async fn unknown_keys_refetch_the_set_at_a_bounded_rate() {
         let unknown = json!({"alg": "ES256", "kid": format!("flood {number}")});
         assert!(!taken(old.sign(&unknown, &claims())).await);
     }
-    // Ten times in the three seconds at most.
+    // At most ten times in the three seconds.
     let most = began.elapsed().as_millis() / 300 + 2;
     let asked = asked.load(Ordering::SeqCst);
     assert!(

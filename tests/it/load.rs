@@ -1,4 +1,4 @@
-//! `pgflight load`: files through a running server, all or nothing.
+//! `pgflight load`: loads files through a running server, all or nothing.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::support::{Certificates, Cluster, Database, Pgflight, batch, wait_unti
 
 const TABLE: &str = "CREATE TABLE trips (id bigint PRIMARY KEY, fare double precision, note text)";
 
-/// A folder of files; removed with its value.
+/// A folder of files, removed when it is dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -31,7 +31,7 @@ impl Folder {
         self.0.join(name).to_str().unwrap().to_owned()
     }
 
-    /// Writes rows in the format that the ending names.
+    /// Writes rows in the format of the file's extension.
     fn write(&self, name: &str, rows: &RecordBatch) -> String {
         let path = self.path(name);
         let file = std::fs::File::create(&path).unwrap();
@@ -98,7 +98,7 @@ async fn setup() -> (Database, Pgflight, String, Folder) {
     (database, server, url, Folder::new())
 }
 
-/// Three files of a format land as one write, with what PostgreSQL makes of their values.
+/// Loads three files of a format as one write, and compares the values in PostgreSQL.
 async fn check(ending: &str) {
     let (database, _server, url, folder) = setup().await;
     let files = [0..20_000, 20_000..20_001, 20_001..30_000];
@@ -137,7 +137,7 @@ async fn csv_fields_are_converted_to_the_columns_types() {
     check("csv").await;
 }
 
-/// An address that leads to whichever server is named at the time, and counts the bytes that clients send there.
+/// A relay to a server that the test can exchange; it counts the bytes that clients send.
 struct Relay {
     address: String,
     to: Arc<Mutex<String>>,
@@ -420,7 +420,7 @@ async fn a_load_sends_no_rows_before_postgresql_takes_them() {
     let database = Database::new().await;
     database.execute(TABLE).await;
     let folder = Folder::new();
-    // More than a stream takes before its reader reads.
+    // More data than a stream buffers before PostgreSQL reads.
     let file = folder.write("trips.csv", &trips(0..1_000_000));
     let server = Pgflight::start_with(&database, &["--lock-timeout", "5m"]);
     let relay = Relay::to(&server).await;

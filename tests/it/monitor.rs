@@ -1,4 +1,4 @@
-//! The port for metrics: what is counted, what the probes say, and whether the slow side is named.
+//! The monitoring port: metrics, probes, and the side that streams wait for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -39,10 +39,10 @@ async fn serve(sql: &str, options: &[&str]) -> (Database, Pgflight) {
     (database, server)
 }
 
-/// Name, type, labels and question of each metric.
+/// Name, type, labels and help text of each metric.
 type Listed = BTreeSet<(String, String, String, String)>;
 
-/// What `docs/metrics.md` lists.
+/// The metrics that `docs/metrics.md` lists.
 fn listed_in_docs() -> Listed {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
     let page = std::fs::read_to_string(page).unwrap();
@@ -63,7 +63,7 @@ fn listed_in_docs() -> Listed {
     .collect()
 }
 
-/// What a server shows. The label `le` of histograms goes without saying.
+/// The metrics that a server shows, without the label `le` of histograms.
 fn listed_in(text: &str) -> Listed {
     let mut questions = BTreeMap::new();
     let mut kinds = BTreeMap::new();
@@ -112,7 +112,7 @@ fn listed_in(text: &str) -> Listed {
 async fn the_docs_list_all_metrics_with_their_help_text() {
     let (_database, server) = serve("CREATE TABLE t (n int)", &[]).await;
     let mut client = server.client().await;
-    // Families whose labels come with what happens: an error, a publication.
+    // Families that get their labels with the first event: an error, a publication.
     let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
     client.begin("w", spec, &numbers(&[])).await.unwrap();
     let put = Put::whole(attempt("w", 0, "a"), &[numbers(&[1])]);
@@ -185,7 +185,7 @@ fn dashboards_use_existing_metrics_and_alerts_have_entries()
     let runbook =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md"))
             .unwrap();
-    // What it looks for may be how several names begin.
+    // The pattern may be the prefix of several names.
     for (at, _) in runbook.match_indices("pgflight_") {
         let is_name = |c: &char| c.is_ascii_lowercase() || *c == '_';
         let name: String = runbook[at..].chars().take_while(is_name).collect();
@@ -287,7 +287,7 @@ async fn writes_are_counted_by_state_and_shown_with_staged_rows() {
             .unwrap();
         (write["state"].clone(), write["row_count"].clone())
     };
-    // The ledger is asked at most every two seconds.
+    // The server reads the ledger at most every two seconds.
     wait_until(
         async || {
             let writes = status(&server.monitor).await["writes"].clone();
@@ -310,16 +310,16 @@ async fn writes_are_counted_by_state_and_shown_with_staged_rows() {
     }
 }
 
-/// What a client of a test sends.
+/// What a test's client sends.
 #[derive(Clone, Copy)]
 enum Sends {
-    /// So many batches of 1 MiB as fast as it can, then nothing.
+    /// This number of batches of 1 MiB at full speed, then nothing.
     Batches(usize),
     /// A row of 10 KiB now and then.
     ARowNowAndThen,
 }
 
-/// A stream into t that goes on until it is reported to end.
+/// A stream into t that goes on until the test ends it.
 fn endless(
     server: &Pgflight,
     sends: Sends,
@@ -359,7 +359,7 @@ fn slowest(metrics: &str) -> String {
     slowest.0.to_owned()
 }
 
-/// Has streams run into a table, and asks until page and metrics name the side.
+/// Runs streams into a table until page and metrics name the side.
 async fn check(sql: &str, options: &[&str], streams: &[Sends], side: &str, activity: &str) {
     let (database, server) = serve(sql, options).await;
     let running: Vec<_> = streams
@@ -381,7 +381,7 @@ async fn check(sql: &str, options: &[&str], streams: &[Sends], side: &str, activ
     )
     .await;
 
-    // Whatever holds them.
+    // Ends whatever holds them.
     database
         .execute("SELECT pg_advisory_unlock_all(); COMMIT")
         .await;
@@ -403,7 +403,7 @@ async fn check(sql: &str, options: &[&str], streams: &[Sends], side: &str, activ
     assert_eq!(count, landed.to_string());
 }
 
-/// A table whose rows wait for this.
+/// A table whose trigger runs this for every row.
 fn stalled_by(wait: &str, level: &str) -> String {
     format!(
         "CREATE TABLE t (b bytea);
@@ -430,7 +430,7 @@ async fn postgresql_is_slow_while_another_session_holds_a_lock() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql_is_slow_while_the_table_is_locked() {
-    // What the table was made in ends first.
+    // The transaction that created the table ends first.
     let sql = "CREATE TABLE t (b bytea); COMMIT; BEGIN; LOCK TABLE t IN SHARE MODE";
     let options = ["--lock-timeout", "5m"];
     let activity = "waits for PostgreSQL to open the table";

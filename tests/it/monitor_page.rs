@@ -13,14 +13,14 @@ use crate::support::{
     COPIES, Database, Pgflight, Put, attempt, batch, get, path, status, wait_until,
 };
 
-/// A name that would be markup and a script if it were let.
+/// A name that would be markup with a script if it were not escaped.
 const NAME: &str = "</code><script>document.title='hit'</script><b id=\"hit\">";
 
 fn rows(values: &[i32]) -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(values.to_vec())) as ArrayRef)])
 }
 
-/// What a browser makes of a page in the end, and what it complains of.
+/// The DOM that a browser ends up with, and its console output.
 fn browse(url: &str, scripts: bool, options: &[&str]) -> (String, String) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/chromium");
     let found = Command::new(script).output().unwrap();
@@ -43,7 +43,7 @@ fn browse(url: &str, scripts: bool, options: &[&str]) -> (String, String) {
         ])
         .args([
             "--no-first-run",
-            // It asks for nothing but this page.
+            // Requests are blocked except for this page.
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
@@ -87,7 +87,7 @@ async fn a_browser_shows_a_running_write_with_and_without_scripts() {
         "its rows are with PostgreSQL",
     )
     .await;
-    // To open the table may have taken long as well, but its client takes longer with every moment.
+    // Opening the table may have taken long as well, but the client takes longer all the time.
     wait_until(
         async || {
             let page = get(address, "/").await.body;
@@ -97,7 +97,7 @@ async fn a_browser_shows_a_running_write_with_and_without_scripts() {
     )
     .await;
 
-    // The whole of a name that its column cuts short.
+    // The full text of a name that its column cuts.
     let page = get(address, "/").await.body;
     let whole =
         "<code title=\"&lt;/code&gt;&lt;script&gt;document.title=&#39;hit&#39;&lt;/script&gt;";
@@ -105,7 +105,7 @@ async fn a_browser_shows_a_running_write_with_and_without_scripts() {
 
     let url = format!("http://{address}/");
     let without = browse(&url, false, &[]);
-    // Time runs ahead in the browser, and waits for answers.
+    // The browser runs with virtual time, which waits for answers.
     let with = browse(&url, true, &["--virtual-time-budget=7000"]);
     for (dom, reported) in [&without, &with] {
         for part in [
@@ -123,7 +123,7 @@ async fn a_browser_shows_a_running_write_with_and_without_scripts() {
             assert!(dom.contains(part), "no {part} in {dom}");
         }
         assert!(!dom.contains("<b id=\"hit\""), "{dom}");
-        // What the page itself gives rise to, not what ails the browser.
+        // The messages of the page, not those of the browser.
         let mut reported = reported.lines().filter(|line| line.contains(":CONSOLE"));
         assert_eq!(reported.next(), None, "the browser complains of the page");
     }

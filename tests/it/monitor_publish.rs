@@ -1,4 +1,4 @@
-//! While rows are moved into their table no stream runs, and PostgreSQL is the slow one.
+//! While a commit publishes rows no stream runs, and PostgreSQL is the slow side.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a principal may know of, whose a write is, and how much a principal may take.
+//! Permissions of principals: visible tables, their own writes, and their limits.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ fn rows() -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
 }
 
-/// A server with principals whose tokens are their names. The names of files and databases are put in.
+/// A server with principals whose tokens are their names.
 async fn server(principals: &[(&str, &str)], sql: &str) -> (Database, Pgflight, File) {
     let database = Database::new().await;
     database.execute(sql).await;
@@ -58,7 +58,7 @@ async fn hidden_tables_look_like_missing_tables() {
             .expect_err("refused");
         (status.code(), status.message().to_owned())
     };
-    // Named with the schema, and found through the search_path: hr.pay is there, hr.nought and nought are not.
+    // Named with the schema, and found through the search_path: hr.pay exists, hr.nought and nought do not.
     for (hidden, missing) in [
         (path(&["hr", "pay"]), path(&["hr", "nought"])),
         (path(&["pay"]), path(&["nought"])),
@@ -112,7 +112,7 @@ async fn hidden_tables_look_like_missing_tables() {
         );
         assert!(!status.message().contains("int"), "{status}");
     }
-    // A table of one's own is made where another one of that name, which one may not know of, is in the way.
+    // A principal can create a table although a hidden one with this name comes first in the search_path.
     let create = write(json!({"table": "pay", "mode": "MODE_CREATE"}));
     clerk.put(Put::whole(create, &[rows()])).await.unwrap();
     assert_eq!(database.text("SELECT count(*) FROM sales.pay").await, "1");
@@ -220,7 +220,7 @@ async fn write_ids_are_scoped_to_the_principal() {
             "{field}: as of one that was never begun"
         );
     }
-    // And a name that bob has used up is still free to ana, and the other way round.
+    // An id that bob has used is still free for ana, and the other way round.
     assert_eq!(ana.status("w").await.unwrap()["state"], "WRITE_STATE_OPEN");
     bob.begin("x", spec(), &rows()).await.unwrap();
     ana.begin("x", spec(), &rows()).await.unwrap();
@@ -263,7 +263,7 @@ async fn a_table_moved_out_of_a_grant_gets_no_more_rows() {
             let put = Put::whole(attempt(id, 0, "before"), &[rows()]);
             receipts.push(clerk.put(put).await.unwrap());
         }
-        // And another one comes to where it was, whose name is still in the grant.
+        // Another table takes its name, which the grant still covers.
         let moves = "INSERT INTO sales.orders VALUES (7); ALTER TABLE sales.orders SET SCHEMA hr;
              CREATE TABLE sales.orders (n int PRIMARY KEY)";
         database.execute(moves).await;
@@ -274,7 +274,7 @@ async fn a_table_moved_out_of_a_grant_gets_no_more_rows() {
         let found = "SELECT (SELECT string_agg(n::text, ',') FROM hr.orders) || ':' || (SELECT count(*) FROM sales.orders)";
         let found = database.text(found).await;
         if id == "direct" {
-            // What is written there is written under a name that it may write.
+            // The rows go to a table whose name the grant covers.
             assert!(
                 ["7:0", "7:1"].contains(&found.as_str()),
                 "{id}: {found} {committed:?}"

@@ -1,4 +1,4 @@
-//! One-stream writes: where the rows land, in which columns, and that all of them do or none.
+//! Writes of one stream: tables, columns, and all rows or none.
 
 use std::sync::Arc;
 
@@ -282,7 +282,7 @@ async fn a_client_that_dies_in_mid_stream_leaves_nothing() {
     let (database, server, _client) = setup(TRIPS).await;
     let rows: Vec<RecordBatch> = (0..20).map(|n| batch(&[("id", ints(&[n]))])).collect();
     let messages = Put::bare(path(&["trips"]), &rows).0;
-    // A runtime of its own stands for a process: with it, all its connections are gone at once.
+    // A runtime of its own stands for a process: dropping it closes all its connections at once.
     let process = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -324,7 +324,7 @@ async fn no_rows_and_no_columns_are_fine() {
         "an empty overwrite empties the table"
     );
 
-    // No columns, and so no rows: what an empty frame may be.
+    // No columns and so no rows, as an empty DataFrame may be.
     database
         .execute("CREATE TABLE plain (v int); INSERT INTO plain VALUES (1)")
         .await;
@@ -340,7 +340,7 @@ async fn no_rows_and_no_columns_are_fine() {
     assert!(status.message().contains("no columns"), "{status}");
     assert_eq!(database.text("SELECT count(*) FROM plain").await, "0");
 
-    // A partition without a row, or even a batch, is recorded as any other.
+    // A partition without rows or even batches is recorded like any other.
     let none = batch(&[("id", ints(&[]))]);
     let spec = json!({"table": "trips", "mode": "MODE_APPEND"});
     client.begin("w", spec, &none).await.unwrap();

@@ -1,4 +1,4 @@
-//! `Ready`: a client learns that its rows can be taken before it sends any.
+//! `Ready`: a client learns that PostgreSQL takes rows before it sends any.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ async fn setup(sql: &str, options: &[&str]) -> (Database, Pgflight, Client) {
     (database, server, client)
 }
 
-/// A stream that has sent its schema, and sends its rows on a signal.
+/// A stream that has sent its schema and sends its rows on a signal.
 struct Held {
     answers: Streaming<PutResult>,
     go_on: oneshot::Sender<()>,
@@ -55,7 +55,7 @@ impl Held {
         let rest: Vec<FlightData> = messages.drain(1..).collect();
         let (go_on, reported) = oneshot::channel();
         let rest = stream::once(reported).flat_map(move |reported| {
-            // Nothing more where the test has dropped its end.
+            // Ends when the test has dropped its sender.
             stream::iter(if reported.is_ok() {
                 rest.clone()
             } else {
@@ -82,7 +82,7 @@ impl Held {
         );
     }
 
-    /// Sends the rows; gives the receipt, after which nothing comes.
+    /// Sends the rows and returns the receipt, which is the last answer.
     async fn finish(mut self) -> Value {
         self.go_on.send(()).unwrap();
         let receipt = self.answers.message().await.unwrap().unwrap();
@@ -168,7 +168,7 @@ async fn a_recorded_attempt_gets_a_receipt_and_no_ready() {
     let mut first = Held::open(&mut client, attempt("w", "a")).await;
     first.expect_ready().await;
     let receipt = first.finish().await;
-    // It sends no rows, and is answered all the same.
+    // The client sends no rows and still gets an answer.
     let mut again = Held::open(&mut client, attempt("w", "a")).await;
     assert_eq!(again.answer().await.unwrap().unwrap(), receipt);
     assert_eq!(again.answer().await.unwrap(), None);
@@ -210,7 +210,7 @@ async fn a_stream_that_waits_for_its_turn_is_not_ready() {
 #[tokio::test]
 async fn a_client_that_leaves_after_ready_ends_the_copy() {
     let (database, server, _client) = setup("CREATE TABLE t (id int8)", &[]).await;
-    // A runtime of its own stands for a process: with it, all its connections are gone at once.
+    // A runtime of its own stands for a process: dropping it closes all its connections at once.
     let process = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -231,7 +231,7 @@ async fn a_client_that_leaves_after_ready_ends_the_copy() {
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }
 
-/// A trigger that stops the transaction in its COMMIT, for longer than a stream may take.
+/// A trigger that blocks the COMMIT for longer than the stream timeout.
 const SLOW_COMMIT: &str = "CREATE TABLE t (id int8); CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
     'BEGIN PERFORM pg_sleep(5); RETURN NULL; END'; CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON t \
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.id = 0) EXECUTE FUNCTION slow()";

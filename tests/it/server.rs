@@ -1,4 +1,4 @@
-//! The server as a process: its command line, its start, what it serves beside writes, its end.
+//! The server as a process: its command line, its start, its calls besides writes, and its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -258,7 +258,7 @@ async fn sigterm_refuses_new_writes_finishes_running_ones_and_exits_with_0() {
     let mut client = server.client().await;
     let rows = || batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
 
-    // A stream that goes on until this test lets it end.
+    // A stream that goes on until the test ends it.
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let messages = stream::iter(Put::bare(path(&["t"]), &[rows()]).0);
     let messages = messages.chain(stream::once(ended).filter_map(|_| async { None }));
@@ -268,7 +268,7 @@ async fn sigterm_refuses_new_writes_finishes_running_ones_and_exits_with_0() {
 
     server.signal("TERM");
     let refused = loop {
-        // Until the signal has arrived, the server takes what it is given.
+        // Until the signal has arrived, the server accepts new writes.
         if let Err(status) = client.put(Put::bare(path(&["t"]), &[rows()])).await {
             break CallError::from(status);
         }
@@ -325,7 +325,7 @@ async fn writes_work_again_after_an_outage_of_postgresql() {
         .await
         .unwrap();
 
-    // All sessions end, as in a restart or failover: what the pool holds is of no use any more.
+    // All sessions end, as in a restart or failover, so the pool's connections are broken.
     database
         .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgflight' AND datname = current_database()")
         .await;
@@ -370,7 +370,7 @@ async fn a_killed_backend_makes_the_stream_retryable() {
     database
         .execute(&format!("SELECT pg_terminate_backend(pid) FROM {COPYING}"))
         .await;
-    // The server may have noticed already and ended the stream.
+    // The server may already have ended the stream.
     let _ = kill.send(());
     let reported = CallError::from(running.await.unwrap().expect_err("the backend is gone"));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What is written down: a line for everything that is decided or done, and in none of it a secret or a value.
+//! The log: a line for every decision and change, without secrets and values.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn configuration() -> File {
     ))
 }
 
-/// The database with a password in its address, which PostgreSQL here does not ask for.
+/// The database's address with a password, which PostgreSQL here does not check.
 fn with_password(database: &Database) -> String {
     database
         .url
@@ -153,7 +153,7 @@ async fn no_secret_and_no_value_is_ever_shown() {
         ))
         .await;
     let file = configuration();
-    // All that can be said is said.
+    // The log shows everything, with the filter at its most verbose.
     let options = [
         "--config",
         file.name(),
@@ -180,7 +180,7 @@ async fn no_secret_and_no_value_is_ever_shown() {
             .await
             .expect_err("two"),
     );
-    // A key that is there, and a label that is none: PostgreSQL shows both in what it says.
+    // A duplicate key and an invalid label, which PostgreSQL shows in its messages.
     reported.push(
         etl.put(Put::bare(path(&["t"]), &[rows(CELL)]))
             .await

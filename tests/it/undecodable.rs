@@ -1,4 +1,4 @@
-//! What Arrow's reader cannot make sense of is reported by its column, and by its row where it has one.
+//! Data that Arrow's reader rejects is reported with its column, and with its row if it has one.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::support::{Database, Pgflight, Put, CallError, batch, path};
 
-/// Rows whose column is sent as what it is, under the schema of the other, which lies in the same buffers.
+/// Rows whose column is sent under the schema of another type with the same buffers.
 fn disguised(column: &str, batches: &[ArrayRef], as_it_were: ArrayRef) -> Put {
     let rows: Vec<_> = batches
         .iter()
@@ -41,7 +41,7 @@ async fn invalid_utf8_is_rejected_by_place_and_ignored_below_null() {
     let (offsets, bytes, _) = binary.clone().into_parts();
     let (large_offsets, large_bytes, _) = large.clone().into_parts();
     let (shown, buffers, _) = views.clone().into_parts();
-    // Of each: with a NULL in the middle, without one, and what it is taken for.
+    // For each type: with a NULL in the middle, without one, and the declared type.
     let layouts: [(ArrayRef, ArrayRef, ArrayRef); 3] = [
         (
             Arc::new(BinaryArray::new(offsets, bytes, Some(present()))),

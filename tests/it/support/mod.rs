@@ -1,4 +1,4 @@
-//! What the tests share: a database of their own, the server as a process, a client.
+//! Shared by the tests: databases, the server as a process, and a client.
 
 mod certificates;
 mod client;
@@ -16,7 +16,7 @@ pub use monitor::{get, metric, request, status};
 pub use pooler::Pooler;
 pub use process::Pgflight;
 
-/// Asks again and again; fails when it takes implausibly long.
+/// Waits until a condition holds; fails after an implausibly long time.
 pub async fn wait_until(mut done: impl AsyncFnMut() -> bool, what: &str) {
     let limit = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while !done().await {
