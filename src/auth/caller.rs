@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::principal::{Grant, Limits, Principal, WriteMode};
+use super::mode::WriteMode;
+use super::principal::{Grant, Limits, Principal};
 use crate::error::{Error, Result};
 use crate::plan::{Ident, QualifiedName};
 

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer};
 
-use super::principal::WriteMode;
+use super::mode::WriteMode;
 use super::volume::Volume;
 
 /// The principals and how they authenticate.
@@ -187,7 +187,9 @@ where
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    parsed(deserializer, |text| as_text(humantime::parse_duration(text)))
+    parsed(deserializer, |text| {
+        as_text(humantime::parse_duration(text))
+    })
 }
 
 fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {

@@ -14,7 +14,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn of_principal(name: &str, message: impl Into<String>) -> Self {
+    pub(in crate::auth) fn of_principal(name: &str, message: impl Into<String>) -> Self {
         Self {
             principal: Some(name.to_owned()),
             message: message.into(),
@@ -22,7 +22,7 @@ impl Problem {
         }
     }
 
-    pub(super) fn of_jwt(message: impl Into<String>) -> Self {
+    pub(in crate::auth) fn of_jwt(message: impl Into<String>) -> Self {
         Self {
             principal: None,
             message: message.into(),
@@ -30,7 +30,7 @@ impl Problem {
         }
     }
 
-    pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub(in crate::auth) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }

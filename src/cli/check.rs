@@ -17,9 +17,8 @@ pub(super) async fn check(options: Check) -> Result<ExitCode> {
     if table.is_some() && targets.len() > 1 {
         let names: Vec<&str> = targets.keys().map(String::as_str).collect();
         return Err(
-            Error::invalid_command("--table needs one target, and the file has several").with_hint(
-                format!("choose one with --target: {}", names.join(", ")),
-            ),
+            Error::invalid_command("--table needs one target, and the file has several")
+                .with_hint(format!("choose one with --target: {}", names.join(", "))),
         );
     }
     let mut is_bad = false;

@@ -4,8 +4,8 @@
 //! the commit publishes all or nothing.
 
 mod heartbeats;
-mod retry;
 mod progress;
+mod retry;
 
 use std::path::Path;
 use std::pin::pin;
@@ -27,8 +27,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use self::heartbeats::Heartbeats;
-use self::retry::RetryPolicy;
 use self::progress::{FileProgress, Progress};
+use self::retry::RetryPolicy;
 use super::{eprint, interrupts, print};
 
 /// Reports a commit that takes longer.
@@ -148,10 +148,9 @@ fn columns(schema: &Schema) -> String {
 
 fn client_config(options: &Load) -> Result<ClientConfig> {
     let read = |path: &Path| {
-        std::fs::read(path)
-            .map_err(|error| {
-                Error::invalid_command(format!("cannot read {}", path.display())).with_source(error)
-            })
+        std::fs::read(path).map_err(|error| {
+            Error::invalid_command(format!("cannot read {}", path.display())).with_source(error)
+        })
     };
     let identity = match (&options.tls_cert, &options.tls_key) {
         (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),

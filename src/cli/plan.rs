@@ -14,9 +14,8 @@ pub(super) async fn plan(options: Plan) -> Result<ExitCode> {
     let schema = if options.schema.as_os_str() == "-" {
         read_schema(std::io::stdin())
     } else {
-        let file = File::open(&options.schema).map_err(|error| {
-            Error::invalid_command(unreadable.clone()).with_source(error)
-        })?;
+        let file = File::open(&options.schema)
+            .map_err(|error| Error::invalid_command(unreadable.clone()).with_source(error))?;
         read_schema(file)
     };
     let schema = schema.map_err(|error| error.caused(unreadable))?;
@@ -31,8 +30,10 @@ pub(super) async fn plan(options: Plan) -> Result<ExitCode> {
     let (_, writer) = connect(&options.destination).await?;
     let preview = writer.preview(&spec, &schema).await?;
     if options.json {
-        print(&serde_json::to_string(&preview)
-            .map_err(|error| Error::internal("cannot encode the plan").with_source(error))?);
+        print(
+            &serde_json::to_string(&preview)
+                .map_err(|error| Error::internal("cannot encode the plan").with_source(error))?,
+        );
     } else {
         print(preview.to_string().trim_end());
     }

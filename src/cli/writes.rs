@@ -8,7 +8,7 @@ use pgflight::config::{Abort, Writes};
 use pgflight::error::Result;
 use pgflight::write::{LedgerWrite, WriteState, Writer};
 
-use super::{eprint, connect, interrupts, print};
+use super::{connect, eprint, interrupts, print};
 
 /// Lists the writes of a database, once or with `--watch` again and again.
 pub(super) async fn list(options: Writes) -> Result<()> {

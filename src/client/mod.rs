@@ -129,10 +129,11 @@ impl Client {
         }
         let authorization = match &config.token {
             Some(token) => {
-                let mut value: MetadataValue<Ascii> = format!("Bearer {token}")
-                    .parse()
-                    .map_err(|_| {
-                        Error::invalid_command("the token holds a character that no header may hold")
+                let mut value: MetadataValue<Ascii> =
+                    format!("Bearer {token}").parse().map_err(|_| {
+                        Error::invalid_command(
+                            "the token holds a character that no header may hold",
+                        )
                     })?;
                 value.set_sensitive(true);
                 Some(value)

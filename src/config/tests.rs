@@ -400,7 +400,10 @@ fn all_problems_are_reported_with_lines_and_without_values() {
     );
     check(
         "[server]\ndefault_target = 'x'\nlisten = '0.0.0.0:1'\n[targets.a]\npostgres = 'host=h'",
-        &["--insecure", "FILE, line 2: the file has no section [targets.x]"],
+        &[
+            "--insecure",
+            "FILE, line 2: the file has no section [targets.x]",
+        ],
     );
     check(
         "[limits]\nmemory_limit = '32MiB'\n[log]\nfilter = '=,='",

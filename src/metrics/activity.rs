@@ -1,4 +1,5 @@
-//! The activities of a stream. A stream does one at a time, so their times add up to its lifetime.
+//! The activities of a stream and its outcome. A stream does one activity at a time, so their times add up to its
+//! lifetime.
 
 use Activity::{Commit, Decode, Encode, Gate, Memory, Open, Plan, Receive, Send, Turn};
 
@@ -144,6 +145,28 @@ impl Side {
                 "PostgreSQL is slow: streams mostly wait for it. Check locks, triggers, indexes, the disk, and \
                  whether a pooler in between has run out of connections."
             }
+        }
+    }
+}
+
+/// How a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its rows are staged or committed.
+    Succeeded,
+    /// Its client got an error.
+    Failed,
+    /// Its client disconnected before the answer.
+    Disconnected,
+}
+
+impl Outcome {
+    /// Returns the value of the label `outcome`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Disconnected => "disconnected",
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::activity::{SIDES, Side};
-use super::registry::{Totals, totals};
+use super::reading::{Totals, totals};
 
 /// The interval between two samples.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);

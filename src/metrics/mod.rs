@@ -9,15 +9,15 @@ mod reading;
 mod registry;
 mod stream;
 
-pub use activity::{Activity, SIDES, STAGES, Side};
+pub use activity::{Activity, Outcome, SIDES, STAGES, Side};
 pub use history::{Minute, SAMPLE_INTERVAL, Sample, history, keep_history, last_minute, to_f64};
-pub use reading::{Readings, TargetReadings, encode};
-pub use registry::{CONTENT_TYPE, Publishing, Reaping, Totals, is_draining};
+pub use reading::{Readings, TargetReadings, Totals, encode, totals};
+pub use registry::{CONTENT_TYPE, Publishing, Reaping, is_draining};
 pub use registry::{
-    count_decode_panic, count_error, count_stored, count_published, count_reaped, observe_publish,
-    observe_turn_wait, set_draining, totals,
+    count_decode_panic, count_error, count_published, count_reaped, count_stored, observe_publish,
+    observe_turn_wait, set_draining,
 };
 pub use stream::{
-    FinishedStream, Outcome, ActiveStream, Stream, StreamView, RecentError, active_count, active_streams,
-    ended_streams, remember_error, recent_errors,
+    ActiveStream, FinishedStream, RecentError, Stream, StreamView, active_count, active_streams,
+    ended_streams, recent_errors, remember_error,
 };

@@ -1,9 +1,11 @@
-//! The gauges that are read when metrics are requested, and the text for Prometheus.
+//! Reads the metrics: the text for Prometheus, and the totals of this process.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::registry::{METRICS, totals};
+use super::activity::SIDES;
+use super::registry::METRICS;
+use super::stream::active_streams;
 
 /// The values that other modules provide when metrics are read. Labels come from closed sets.
 #[derive(Debug, Clone, Default)]
@@ -91,4 +93,40 @@ fn set(target: &TargetReadings) {
 
 fn gauge<T: TryInto<i64>>(count: T) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
+}
+
+/// The totals of this process.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Totals {
+    /// Rows made visible in their tables.
+    pub published_row_count: u64,
+    /// Streams that succeeded: their rows are staged or committed.
+    pub stream_count: u64,
+    /// Their rows.
+    pub row_count: u64,
+    /// Their bytes of COPY.
+    pub byte_count: u64,
+    /// Rows that PostgreSQL has received, of any stream.
+    pub sent_row_count: u64,
+    /// Bytes of COPY that PostgreSQL has received.
+    pub sent_byte_count: u64,
+    /// Seconds of streams by the side they waited for, in the order of [`SIDES`].
+    pub side_seconds: [f64; SIDES.len()],
+}
+
+/// Returns the totals of this process, with the time of running streams up to now.
+pub fn totals() -> Totals {
+    // Reading the streams accounts for their time.
+    drop(active_streams(usize::MAX));
+    let metrics = &*METRICS;
+    let [succeeded, _, _] = &metrics.streams;
+    Totals {
+        published_row_count: metrics.published_rows.get(),
+        stream_count: succeeded.get(),
+        row_count: metrics.rows.commit.get(),
+        byte_count: metrics.bytes.commit.get(),
+        sent_row_count: metrics.rows.send.get(),
+        sent_byte_count: metrics.bytes.send.get(),
+        side_seconds: std::array::from_fn(|side| metrics.side_seconds[side].get()),
+    }
 }

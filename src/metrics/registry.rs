@@ -10,8 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::activity::{SIDES, STAGES, Side};
-use super::stream::Outcome;
+use super::activity::{Outcome, SIDES, STAGES, Side};
 
 /// The content type of [`encode`](super::encode) (OpenMetrics 1.0.0, "Protocol Negotiation").
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -158,7 +157,7 @@ pub(super) struct Metrics {
     pub(super) rows: ByStage,
     pub(super) bytes: ByStage,
     pub(super) streams_active: Gauge,
-    streams: [Counter; 3],
+    pub(super) streams: [Counter; 3],
     turn_wait_seconds: Histogram,
     pub(super) turns_waiting: Family<Labels<1>, Gauge>,
     pub(super) connections: Family<Labels<3>, Gauge>,
@@ -170,7 +169,7 @@ pub(super) struct Metrics {
     pub(super) prepared_oldest: Family<Labels<1>, Gauge<f64, AtomicU64>>,
     publishing: Gauge,
     publish_seconds: Family<Label, Histogram, fn() -> Histogram>,
-    published_rows: Counter,
+    pub(super) published_rows: Counter,
     reaped: ByLabel<Counter>,
     errors: ByLabel<Counter>,
     decode_panics: Counter,
@@ -383,39 +382,4 @@ pub fn set_draining() {
 /// Whether the server is shutting down.
 pub fn is_draining() -> bool {
     IS_DRAINING.load(Ordering::Relaxed)
-}
-
-/// The totals of this process.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Totals {
-    /// Rows made visible in their tables.
-    pub published_row_count: u64,
-    /// Streams that succeeded: their rows are staged or committed.
-    pub stream_count: u64,
-    /// Their rows.
-    pub row_count: u64,
-    /// Their bytes of COPY.
-    pub byte_count: u64,
-    /// Rows that PostgreSQL has received, of any stream.
-    pub sent_row_count: u64,
-    /// Bytes of COPY that PostgreSQL has received.
-    pub sent_byte_count: u64,
-    /// Seconds of streams by the side they waited for, in the order of [`SIDES`].
-    pub side_seconds: [f64; SIDES.len()],
-}
-
-/// Returns the totals of this process, with the time of running streams up to now.
-pub fn totals() -> Totals {
-    drop(super::stream::active_streams(usize::MAX));
-    let metrics = &*METRICS;
-    let [succeeded, _, _] = &metrics.streams;
-    Totals {
-        published_row_count: metrics.published_rows.get(),
-        stream_count: succeeded.get(),
-        row_count: metrics.rows.commit.get(),
-        byte_count: metrics.bytes.commit.get(),
-        sent_row_count: metrics.rows.send.get(),
-        sent_byte_count: metrics.bytes.send.get(),
-        side_seconds: std::array::from_fn(|side| metrics.side_seconds[side].get()),
-    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field};
 
-use super::activity::{Activity, SIDES, STAGES, Side};
+use super::activity::{Activity, Outcome, SIDES, STAGES, Side};
 use super::registry::{METRICS, index_of_side, index_of_stage};
 
 /// The number of finished streams, and of errors, that are kept.
@@ -70,17 +70,6 @@ pub struct StreamView {
     pub age: Duration,
     /// Its time by side, in the order of [`SIDES`].
     pub sides: [Duration; SIDES.len()],
-}
-
-/// How a stream ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Its rows are staged or committed.
-    Succeeded,
-    /// Its client got an error.
-    Failed,
-    /// Its client disconnected before the answer.
-    Disconnected,
 }
 
 /// A finished stream.
@@ -415,17 +404,6 @@ pub fn remember_error(error: RecentError) {
 /// Returns the errors that callers got, the last one first.
 pub fn recent_errors() -> Vec<RecentError> {
     registry().recent_errors.iter().cloned().collect()
-}
-
-impl Outcome {
-    /// Returns the value of the label `outcome`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Disconnected => "disconnected",
-        }
-    }
 }
 
 impl StreamView {

@@ -1,9 +1,9 @@
 //! The monitoring port: metrics, probes and the status page, read-only, over plain HTTP.
 
-mod routes;
 mod chart;
 mod ledger;
 mod page;
+mod routes;
 mod server;
 mod status;
 mod text;

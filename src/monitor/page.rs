@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::chart::{bar, curve};
-use super::status::{EndedStream, Prepared, Status, Stream, Target, RecentError, Write as LedgerWrite};
+use super::status::{
+    EndedStream, Prepared, RecentError, Status, Stream, Target, Write as LedgerWrite,
+};
 use super::text::{Escaped, count, duration, percent, rate, size};
 
 /// The number of characters that fit into a column of names, also on a narrow screen.

@@ -227,7 +227,10 @@ impl Status {
                     writes.map(|write| Write::new(name, write))
                 })
                 .collect(),
-            prepared_count: targets.iter().map(|(_, _, snapshot)| snapshot.prepared.count).sum(),
+            prepared_count: targets
+                .iter()
+                .map(|(_, _, snapshot)| snapshot.prepared.count)
+                .sum(),
             prepared: targets
                 .iter()
                 .flat_map(|(name, _, ledger)| {
@@ -235,7 +238,10 @@ impl Status {
                     prepared.map(|prepared| Prepared::new(name, prepared))
                 })
                 .collect(),
-            errors: metrics::recent_errors().into_iter().map(RecentError::from).collect(),
+            errors: metrics::recent_errors()
+                .into_iter()
+                .map(RecentError::from)
+                .collect(),
         }
     }
 

@@ -33,7 +33,7 @@ pub use budget::{Budget, BudgetConfig, Share};
 pub use check::{Expected, Finding, Verdict};
 pub use fan_out::FanOut;
 pub use liveness::heartbeat_interval;
-pub use pipeline::{EndOfStream, EndRecord, Incoming, StreamMessage, ReadySignal};
+pub use pipeline::{EndOfStream, EndRecord, Incoming, ReadySignal, StreamMessage};
 pub use preview::{Preview, PreviewedColumn};
 pub use reaper::{Reaped, ReaperConfig};
 pub use session::{Begin, WriteStatus};

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 use tonic::{Code, Status};
 
-use super::support::{Client, Put, CallError, attempt, batch};
+use super::support::{CallError, Client, Put, attempt, batch};
 use super::world::World;
 
 /// What one save writes: rows (part, seq, payload), the payload made from the other two.

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use tonic::Status;
 
 use super::proxy::{COMMIT, Proxy, Trap, Weather};
-use super::support::{Client, Database, Pgflight, Put, CallError, attempt, batch, wait_until, write};
+use super::support::{
+    CallError, Client, Database, Pgflight, Put, attempt, batch, wait_until, write,
+};
 
 /// A server that issues no COMMIT but those of its calls, behind a proxy.
 struct Place {

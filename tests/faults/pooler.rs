@@ -14,7 +14,7 @@ use tonic::Code;
 
 use super::job::{BeforeCommit, End, Job, rows};
 use super::oracle::{self, BEFORE, Mode};
-use super::support::{Client, Database, Put, CallError, write};
+use super::support::{CallError, Client, Database, Put, write};
 use super::world::World;
 
 /// How long it goes on unless `PGFLIGHT_SOAK` says.

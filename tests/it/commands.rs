@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::support::{Database, Pgflight, Put, CallError, attempt, batch, path, write};
+use crate::support::{CallError, Database, Pgflight, Put, attempt, batch, path, write};
 
 fn rows() -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::{
-    COPIES, Client, Database, File, Pgflight, Put, CallError, metric, path, wait_until, write,
+    COPIES, CallError, Client, Database, File, Pgflight, Put, metric, path, wait_until, write,
 };
 
 fn rows(values: &[i32]) -> RecordBatch {
@@ -165,7 +165,11 @@ async fn the_server_starts_if_one_target_can_be_reached() {
     client.put(put).await.unwrap();
     let reported = refused(&mut client, path(&["gone", "public", "t"])).await;
     assert_eq!(reported.code, Code::Unavailable);
-    assert!(reported.message.contains("127.0.0.1:1"), "{}", reported.message);
+    assert!(
+        reported.message.contains("127.0.0.1:1"),
+        "{}",
+        reported.message
+    );
 
     let file = File::new(gone);
     let mut command = Pgflight::command();
@@ -342,6 +346,10 @@ async fn sighup_applies_changes_and_names_those_that_need_a_restart() {
     .await;
     let overwrite = json!({"table": "t", "mode": "MODE_OVERWRITE"});
     let reported = refused(&mut server.client().await, write(overwrite)).await;
-    assert_eq!(reported.details["sqlstate"], "55P03", "{}", reported.message);
+    assert_eq!(
+        reported.details["sqlstate"], "55P03",
+        "{}",
+        reported.message
+    );
     running.abort();
 }

@@ -9,7 +9,7 @@ use arrow_array::{FixedSizeBinaryArray, Float16Array, StringArray, StructArray};
 use arrow_schema::{DataType, Field, Fields, Schema};
 use serde_json::json;
 
-use crate::support::{Database, Pgflight, Put, CallError, batch, write};
+use crate::support::{CallError, Database, Pgflight, Put, batch, write};
 
 fn text(value: &str) -> ArrayRef {
     Arc::new(StringArray::from(vec![value]))

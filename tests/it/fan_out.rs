@@ -9,7 +9,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
-use crate::support::{COPIES, Client, Database, Pgflight, Put, CallError, batch, wait_until, write};
+use crate::support::{
+    COPIES, CallError, Client, Database, Pgflight, Put, batch, wait_until, write,
+};
 
 /// Three connections, soon.
 pub(crate) const SOON: [&str; 4] = ["--fan-out", "3", "--fan-out-after", "1MiB"];

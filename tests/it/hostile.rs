@@ -26,7 +26,7 @@ use http_body_util::{BodyExt, Full};
 use tonic::codegen::{Service, http};
 use tonic::{Code, Status};
 
-use crate::support::{Database, Pgflight, Put, CallError, batch, path};
+use crate::support::{CallError, Database, Pgflight, Put, batch, path};
 
 const GIB: i64 = 1 << 30;
 const LZ4: CompressionType = CompressionType::LZ4_FRAME;
@@ -243,7 +243,11 @@ async fn check(cases: Vec<(&str, Vec<FlightData>, &str)>) {
         let status = client.put(Put(messages)).await.expect_err(what);
         assert_eq!(status.code(), Code::InvalidArgument, "{what}: {status}");
         assert!(status.message().contains(part), "{what}: {status}");
-        assert_eq!(CallError::from(status).details["retryable"], "false", "{what}");
+        assert_eq!(
+            CallError::from(status).details["retryable"],
+            "false",
+            "{what}"
+        );
         assert!(!server.has_panicked(), "{what}");
     }
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");

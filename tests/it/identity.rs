@@ -12,7 +12,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
 
 use crate::support::{
-    Certificates, Client, Database, File, Pgflight, Put, CallError, batch, path, wait_until,
+    CallError, Certificates, Client, Database, File, Pgflight, Put, batch, path, wait_until,
 };
 
 fn rows() -> RecordBatch {
@@ -72,10 +72,7 @@ async fn unauthenticated_calls_reach_only_health() {
         ("no scheme", &[&token]),
         ("another scheme", &[&format!("Digest {token}")]),
         ("an empty token", &["Bearer "]),
-        (
-            "a forged session",
-            &["Bearer pgfs_eyJwIjoiZXRsIn0.AAAA"],
-        ),
+        ("a forged session", &["Bearer pgfs_eyJwIjoiZXRsIn0.AAAA"]),
     ];
     for (what, values) in cases {
         let mut client = anonymous.authorized(values);
@@ -304,11 +301,7 @@ async fn certificate_names_authenticate_a_client() {
         client.put(put()).await.expect(name);
     }
     let other = connect_by_tls(&server, &certificates, Some("other")).await;
-    let refused = other
-        .authorized(&[])
-        .put(put())
-        .await
-        .expect_err("unknown");
+    let refused = other.authorized(&[]).put(put()).await.expect_err("unknown");
     is_unauthenticated("an unknown certificate", refused, &token);
     // The credentials of the call win over those of the connection.
     other.bearing(&token).put(put()).await.unwrap();

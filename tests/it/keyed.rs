@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use serde_json::{Value, json};
 use tonic::Status;
 
-use crate::support::{Client, Database, Pgflight, Put, CallError, attempt, batch, write};
+use crate::support::{CallError, Client, Database, Pgflight, Put, attempt, batch, write};
 
 const BEFORE: &str = "DROP TABLE IF EXISTS t; CREATE TABLE t (id int, part int, name text, note text DEFAULT 'new', v int);
                       CREATE UNIQUE INDEX ON t (part, id);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tonic::Status;
 
 use crate::keyed::{ints, many, rows};
-use crate::support::{Client, Database, Pgflight, Put, CallError, attempt, batch, write};
+use crate::support::{CallError, Client, Database, Pgflight, Put, attempt, batch, write};
 
 /// The name of every table but the ledger's.
 const TABLES: &str = "SELECT coalesce(string_agg(relname, ' ' ORDER BY relname), '') FROM pg_class \

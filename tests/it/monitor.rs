@@ -156,8 +156,7 @@ fn deployed(extension: &str, folder: &str) -> String {
 }
 
 #[test]
-fn dashboards_use_existing_metrics_and_alerts_have_entries()
- {
+fn dashboards_use_existing_metrics_and_alerts_have_entries() {
     let listed = listed_in_docs();
     let mut known: BTreeSet<String> = BTreeSet::new();
     for (name, kind, ..) in &listed {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int32Array, RecordBatch};
 use tonic::Code;
 
-use crate::support::{Cluster, Database, Pgflight, Put, CallError, path, wait_until};
+use crate::support::{CallError, Cluster, Database, Pgflight, Put, path, wait_until};
 
 /// A PostgreSQL that asks `loader` for a password, and a folder for what a test writes.
 struct Guarded {

@@ -9,7 +9,9 @@ use pgflight::auth::digest_of;
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::{Client, Database, File, Pgflight, Put, CallError, attempt, batch, path, write};
+use crate::support::{
+    CallError, Client, Database, File, Pgflight, Put, attempt, batch, path, write,
+};
 
 fn rows() -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
@@ -310,7 +312,11 @@ async fn open_writes_beyond_the_limit_are_rejected() {
             .expect_err("the third"),
     );
     assert_eq!(reported.code, Code::Unavailable, "{}", reported.message);
-    assert!(reported.message.contains("2 open writes"), "{}", reported.message);
+    assert!(
+        reported.message.contains("2 open writes"),
+        "{}",
+        reported.message
+    );
     many.begin("c", spec(), &rows()).await.unwrap();
     few.abort("a").await.unwrap();
     few.begin("c", spec(), &rows()).await.unwrap();

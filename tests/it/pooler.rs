@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use tonic::Code;
 
 use crate::support::{
-    COPIES, Client, Database, Pgflight, Pooler, Put, CallError, attempt, batch, path, wait_until, write,
+    COPIES, CallError, Client, Database, Pgflight, Pooler, Put, attempt, batch, path, wait_until,
+    write,
 };
 
 fn ints(values: &[i32]) -> ArrayRef {

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tonic::{Status, Streaming};
 
 use crate::support::{
-    COPIES, Client, Database, Pgflight, Put, CallError, batch, json as message, wait_until,
+    COPIES, CallError, Client, Database, Pgflight, Put, batch, json as message, wait_until,
 };
 
 const READY: &str = "type.googleapis.com/pgflight.v1.Ready";
@@ -246,7 +246,11 @@ async fn a_write_ended_during_commit_has_an_unknown_outcome() {
     let reported = CallError::from(held.answers.message().await.expect_err("it takes too long"));
     assert_eq!(reported.reason, "INTERNAL", "{}", reported.message);
     assert_eq!(reported.details["retryable"], "false");
-    assert!(reported.message.contains("not known"), "{}", reported.message);
+    assert!(
+        reported.message.contains("not known"),
+        "{}",
+        reported.message
+    );
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::support::{Database, Pgflight, Put, CallError, attempt, batch};
+use crate::support::{CallError, Database, Pgflight, Put, attempt, batch};
 
 fn rows(values: &[i32]) -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(values.to_vec())) as ArrayRef)])

@@ -16,7 +16,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::{Database, Pgflight, Put, CallError, batch, end_record, path, write};
+use crate::support::{CallError, Database, Pgflight, Put, batch, end_record, path, write};
 
 fn longs(values: &[Option<i64>]) -> ArrayRef {
     Arc::new(Int64Array::from(values.to_vec()))

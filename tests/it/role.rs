@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::fan_out::{SOON, batches};
 use crate::support::{
-    COPIES, Client, Database, File, Pgflight, Put, CallError, attempt, batch, wait_until, write,
+    COPIES, CallError, Client, Database, File, Pgflight, Put, attempt, batch, wait_until, write,
 };
 
 fn rows() -> RecordBatch {

@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, Int32Array, ListArray, StringArray, StructArray};
 use arrow_schema::Field;
 use serde_json::json;
 
-use crate::support::{Client, Database, Pgflight, Put, CallError, attempt, batch, write};
+use crate::support::{CallError, Client, Database, Pgflight, Put, attempt, batch, write};
 
 const SECRET: &str = "s3cret";
 

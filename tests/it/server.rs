@@ -11,7 +11,7 @@ use serde_json::json;
 use tonic::{Code, Request};
 
 use crate::support::{
-    COPIES, COPYING, Cluster, Database, Pgflight, Put, CallError, batch, path, wait_until,
+    COPIES, COPYING, CallError, Cluster, Database, Pgflight, Put, batch, path, wait_until,
 };
 
 #[test]
@@ -346,7 +346,8 @@ async fn writes_work_again_after_an_outage_of_postgresql() {
     assert_eq!(reported.details["retryable"], "true");
     let reported = CallError::from(client.status("w").await.expect_err("PostgreSQL is gone"));
     assert!(
-        reported.message
+        reported
+            .message
             .contains("cannot connect to PostgreSQL at 127.0.0.1:"),
         "{}",
         reported.message
@@ -379,7 +380,11 @@ async fn a_killed_backend_makes_the_stream_retryable() {
         "{}",
         reported.message
     );
-    assert_eq!(reported.details["sqlstate"], "57P01", "{}", reported.message);
+    assert_eq!(
+        reported.details["sqlstate"], "57P01",
+        "{}",
+        reported.message
+    );
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }
 

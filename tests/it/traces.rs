@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tonic::Status;
 
 use crate::support::{
-    Database, File, Pgflight, Put, CallError, attempt, batch, get, path, wait_until, write,
+    CallError, Database, File, Pgflight, Put, attempt, batch, get, path, wait_until, write,
 };
 
 const TOKEN: &str = "pgf_planted-token-7f3a";
@@ -217,7 +217,8 @@ async fn no_secret_and_no_value_is_ever_shown() {
     let mut shown = server.log();
     shown.extend(reported.iter().map(|status| format!("{status:?}")));
     shown.extend(
-        reported.into_iter()
+        reported
+            .into_iter()
             .flat_map(|status| CallError::from(status).details.into_values()),
     );
     for page in ["/", "/metrics", "/status.json"] {

@@ -12,7 +12,7 @@ use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_schema::Field;
 use futures_util::{StreamExt, stream};
 
-use crate::support::{Database, Pgflight, Put, CallError, batch, path};
+use crate::support::{CallError, Database, Pgflight, Put, batch, path};
 
 /// Rows whose column is sent under the schema of another type with the same buffers.
 fn disguised(column: &str, batches: &[ArrayRef], as_it_were: ArrayRef) -> Put {
@@ -77,7 +77,9 @@ async fn invalid_utf8_is_rejected_by_place_and_ignored_below_null() {
         let reported = CallError::from(client.put(put).await.expect_err(&name));
         assert_eq!(reported.reason, "DATA_REJECTED", "{}", reported.message);
         assert!(
-            reported.message.contains("row 4 of column \"s\" is not UTF-8"),
+            reported
+                .message
+                .contains("row 4 of column \"s\" is not UTF-8"),
             "{}",
             reported.message
         );
@@ -97,7 +99,8 @@ async fn invalid_utf8_is_rejected_by_place_and_ignored_below_null() {
     let text = list(Arc::new(StringArray::from(vec![""])));
     let reported = CallError::from(client.put(disguised("l", &[bad], text)).await.unwrap_err());
     assert!(
-        reported.message
+        reported
+            .message
             .contains("column \"l\" holds text that is not UTF-8"),
         "{}",
         reported.message

@@ -11,7 +11,7 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::support::{
-    COPIES, COPYING, Client, Database, Pgflight, Put, CallError, attempt, batch, end_record, path,
+    COPIES, COPYING, CallError, Client, Database, Pgflight, Put, attempt, batch, end_record, path,
     wait_until, write,
 };
 

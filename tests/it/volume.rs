@@ -16,7 +16,7 @@ use tonic::Status;
 
 use crate::fan_out::{SOON, batches};
 use crate::support::{
-    Client, Database, File, Pgflight, Put, CallError, attempt, batch, end_record, wait_until, write,
+    CallError, Client, Database, File, Pgflight, Put, attempt, batch, end_record, wait_until, write,
 };
 
 fn rows(count: i32) -> RecordBatch {
@@ -38,7 +38,11 @@ async fn put(client: &mut Client, to: FlightDescriptor, count: i32) -> Result<Va
 fn assert_over(status: Status, option: &str) {
     let reported = CallError::from(status);
     assert_eq!(reported.reason, "DATA_REJECTED", "{}", reported.message);
-    assert_eq!(reported.details["retryable"], "false", "{}", reported.message);
+    assert_eq!(
+        reported.details["retryable"], "false",
+        "{}",
+        reported.message
+    );
     assert!(reported.message.contains(option), "{}", reported.message);
 }
 

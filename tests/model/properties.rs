@@ -111,11 +111,11 @@ fn target_is_what_a_driver_accepted(model: &Protocol, state: &State) -> bool {
 }
 
 pub(crate) fn somebody_was_told(state: &State, answers: &[Answer]) -> bool {
-    let by_commit = state
-        .commits
-        .iter()
-        .any(|commit| matches!(commit.step, CommitStep::CallError(answer) if answers.contains(&answer)));
-    let by_abort = matches!(state.abort.step, AbortStep::CallError(answer) if answers.contains(&answer));
+    let by_commit = state.commits.iter().any(
+        |commit| matches!(commit.step, CommitStep::CallError(answer) if answers.contains(&answer)),
+    );
+    let by_abort =
+        matches!(state.abort.step, AbortStep::CallError(answer) if answers.contains(&answer));
     by_commit || by_abort
 }
 
@@ -182,7 +182,8 @@ pub(crate) fn outcomes(model: &Protocol) -> Vec<Property<Protocol>> {
             "a commit answers what one before it did without a reply",
             |_, state| {
                 let is = |step| state.commits.iter().any(|commit| commit.step == step);
-                is(CommitStep::Lost(Answer::Committed)) && is(CommitStep::CallError(Answer::Committed))
+                is(CommitStep::Lost(Answer::Committed))
+                    && is(CommitStep::CallError(Answer::Committed))
             },
         ),
         sometimes(

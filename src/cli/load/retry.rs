@@ -117,7 +117,7 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{RetryPolicy, MAX_TRIES, Backoff};
+    use super::{Backoff, MAX_TRIES, RetryPolicy};
 
     /// Runs tries that each take `each`. Returns their number, and the time with all pauses.
     fn tried(timeout: u64, each: Duration, was_ready: bool) -> (u32, Duration) {

@@ -165,7 +165,9 @@ impl ServerOptions {
                 let is_local = listen.ip().to_canonical().is_loopback();
                 if !is_local && self.insecure != Some(true) {
                     report(
-                        &format!("--listen {listen} without TLS accepts connections from other machines"),
+                        &format!(
+                            "--listen {listen} without TLS accepts connections from other machines"
+                        ),
                         "give --tls-cert and --tls-key, or --insecure on a trusted network (in the file: \
                          tls_cert, tls_key, insecure)",
                     );

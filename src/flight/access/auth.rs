@@ -187,12 +187,8 @@ impl IdentityState {
 }
 
 fn session_key(path: &Path) -> Result<SessionKey> {
-    let named = |error: Error| {
-        error.caused(format!(
-            "cannot use {} as session_key_file",
-            path.display()
-        ))
-    };
+    let named =
+        |error: Error| error.caused(format!("cannot use {} as session_key_file", path.display()));
     let bytes =
         std::fs::read(path).map_err(|error| named(Error::invalid_command(error.to_string())))?;
     SessionKey::new(bytes.trim_ascii()).map_err(named)

@@ -85,7 +85,10 @@ impl Quota {
     fn reserve(&self, byte_count: u64, rate: u64, now: Instant) -> Instant {
         let nanoseconds = u128::from(byte_count) * 1_000_000_000 / u128::from(rate.max(1));
         let cost = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
-        let mut paid_until = self.paid_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paid_until = self
+            .paid_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let from = (*paid_until).max(now.checked_sub(BURST).unwrap_or(now));
         *paid_until = from.checked_add(cost).unwrap_or(from);
         *paid_until

@@ -6,13 +6,13 @@ use crate::write::{Conversion, Form, Overflow, Rounding, Unit};
 
 /// Parses the conversions of a column.
 pub(super) fn conversion(requested: v1::Conversion) -> Result<Conversion> {
-    let rounding =
-        v1::Rounding::try_from(requested.rounding).map_err(|_| unknown("rounding", requested.rounding))?;
+    let rounding = v1::Rounding::try_from(requested.rounding)
+        .map_err(|_| unknown("rounding", requested.rounding))?;
     let nul = v1::Nul::try_from(requested.nul).map_err(|_| unknown("nul", requested.nul))?;
-    let overflow =
-        v1::Overflow::try_from(requested.overflow).map_err(|_| unknown("overflow", requested.overflow))?;
-    let too_long =
-        v1::TooLong::try_from(requested.too_long).map_err(|_| unknown("too_long", requested.too_long))?;
+    let overflow = v1::Overflow::try_from(requested.overflow)
+        .map_err(|_| unknown("overflow", requested.overflow))?;
+    let too_long = v1::TooLong::try_from(requested.too_long)
+        .map_err(|_| unknown("too_long", requested.too_long))?;
     let form = v1::Form::try_from(requested.form).map_err(|_| unknown("form", requested.form))?;
     let unit = v1::Unit::try_from(requested.unit).map_err(|_| unknown("unit", requested.unit))?;
     if !requested.nul_replacement.is_empty() && nul != v1::Nul::Replace {

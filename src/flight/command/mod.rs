@@ -129,10 +129,10 @@ pub(crate) fn named(write_id: String, sink: Option<v1::SinkBatch>) -> Result<Nam
         )));
     }
     if sink.query_id.is_empty() && sink.resume {
-        return Err(
-            Error::invalid_command("resume adopts a query, and the command has no query_id")
-                .with_hint("name the query, or use another sink_id"),
-        );
+        return Err(Error::invalid_command(
+            "resume adopts a query, and the command has no query_id",
+        )
+        .with_hint("name the query, or use another sink_id"));
     }
     let query_id = if sink.query_id.is_empty() {
         String::new()
@@ -160,10 +160,11 @@ pub(crate) fn driver(id: String) -> Result<Option<String>> {
 /// Parses a receipt into the attempt and its number of rows.
 pub(crate) fn receipt(write_id: &str, receipt: v1::Receipt) -> Result<(AttemptId, u64)> {
     if receipt.write_id != write_id {
-        return Err(
-            Error::invalid_command(format!("a receipt is of write {:?}", receipt.write_id))
-                .with_write_id(write_id),
-        );
+        return Err(Error::invalid_command(format!(
+            "a receipt is of write {:?}",
+            receipt.write_id
+        ))
+        .with_write_id(write_id));
     }
     Ok((
         attempt_id(receipt.write_id, receipt.partition_id, receipt.attempt_id)?,

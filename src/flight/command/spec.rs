@@ -151,10 +151,7 @@ fn check_options(spec: &v1::WriteSpec, choices: Choices) -> Result<()> {
         ),
         (
             "publish direct or two_phase",
-            matches!(
-                choices.publish,
-                v1::Publish::Direct | v1::Publish::TwoPhase
-            ),
+            matches!(choices.publish, v1::Publish::Direct | v1::Publish::TwoPhase),
             &[v1::Mode::Append],
         ),
         ("keys", !spec.keys.is_empty(), &KEYED_MODES),
@@ -187,8 +184,8 @@ fn check_options(spec: &v1::WriteSpec, choices: Choices) -> Result<()> {
 
 /// Rejects parts of a table definition that have no meaning with the mode.
 fn check_definition(spec: &v1::WriteSpec, choices: Choices) -> Result<()> {
-    let creates_tables = spec.create_if_missing
-        || matches!(choices.mode, v1::Mode::Create | v1::Mode::Overwrite);
+    let creates_tables =
+        spec.create_if_missing || matches!(choices.mode, v1::Mode::Create | v1::Mode::Overwrite);
     let (has_primary_key, has_options) = match &spec.table_definition {
         Some(definition) => (
             !definition.primary_key.is_empty(),

@@ -108,9 +108,7 @@ impl Received<'_> {
     ) -> Result<Vec<Option<&'a str>>> {
         let strings = blobs.into_iter().zip(self.first_row..).map(|(blob, row)| {
             let text = blob.map(std::str::from_utf8).transpose();
-            text.map_err(|_| {
-                not_utf8(column).with_row(row)
-            })
+            text.map_err(|_| not_utf8(column).with_row(row))
         });
         strings.collect()
     }

@@ -81,7 +81,11 @@ impl Decoder {
         stream::try_unfold((self, messages), |(mut decoder, mut messages)| async move {
             loop {
                 (decoder.decompressed, decoder.expanded) = (None, None);
-                let Some(data) = messages.message().await.map_err(|status| transport_error(&status))? else {
+                let Some(data) = messages
+                    .message()
+                    .await
+                    .map_err(|status| transport_error(&status))?
+                else {
                     return Ok(None);
                 };
                 if let Some(message) = decoder.next(data).await? {

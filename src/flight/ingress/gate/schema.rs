@@ -97,10 +97,10 @@ impl Walk {
             return self.add_plain(field, column, depth, nodes);
         };
         if self.in_dictionary {
-            return Err(
-                Error::schema_mismatch("a dictionary within a dictionary is not supported")
-                    .with_hint("send plain values"),
-            );
+            return Err(Error::schema_mismatch(
+                "a dictionary within a dictionary is not supported",
+            )
+            .with_hint("send plain values"));
         }
         let keys = dictionary.indexType().ok_or_else(malformed)?;
         nodes.push(Node {

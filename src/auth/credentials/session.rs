@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// The prefix of session tokens.
-pub(super) const PREFIX: &str = "pgfs_";
+pub(in crate::auth) const PREFIX: &str = "pgfs_";
 /// The length of an HMAC-SHA-256 (RFC 2104, 3): a shorter key is weaker.
 const MIN_KEY_BYTES: usize = 32;
 
@@ -22,13 +22,13 @@ pub struct SessionKey(Key);
 
 /// The content of a session token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Session {
+pub(in crate::auth) struct Session {
     /// The principal's name.
-    pub(super) principal: String,
+    pub(in crate::auth) principal: String,
     /// The static token that opened the session. Removing that token ends the session.
-    pub(super) token_id: String,
+    pub(in crate::auth) token_id: String,
     /// The end of the session, in seconds since 1970.
-    pub(super) expires: u64,
+    pub(in crate::auth) expires: u64,
 }
 
 impl SessionKey {
@@ -59,7 +59,7 @@ impl SessionKey {
         Self::new(&bytes)
     }
 
-    pub(super) fn issue(
+    pub(in crate::auth) fn issue(
         &self,
         principal: &str,
         token_id: String,
@@ -78,7 +78,7 @@ impl SessionKey {
     }
 
     /// Reads a token that this key has signed, expired or not.
-    pub(super) fn read(&self, token: &str) -> Option<Session> {
+    pub(in crate::auth) fn read(&self, token: &str) -> Option<Session> {
         let (payload, tag) = token.strip_prefix(PREFIX)?.split_once('.')?;
         let tag = BASE64_URL_SAFE_NO_PAD.decode(tag).ok()?;
         verify(&self.0, payload.as_bytes(), &tag).ok()?;
@@ -93,7 +93,7 @@ impl fmt::Debug for SessionKey {
 }
 
 impl Session {
-    pub(super) fn has_expired(&self, now: SystemTime) -> bool {
+    pub(in crate::auth) fn has_expired(&self, now: SystemTime) -> bool {
         self.expires <= seconds(now)
     }
 }

@@ -6,10 +6,10 @@ use jsonwebtoken::jwk::{JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
-use super::config::JwtConfig;
-use super::directory::Refusal;
-use super::problem::Problem;
 use super::ring_verifier;
+use crate::auth::config::JwtConfig;
+use crate::auth::problem::Problem;
+use crate::auth::refusal::Refusal;
 use crate::error::{Error, Result};
 
 /// The number of keys in a set.
@@ -81,7 +81,7 @@ fn is_symmetric(algorithm: &jsonwebtoken::jwk::KeyAlgorithm) -> bool {
 
 /// The rules that a token must satisfy.
 #[derive(Debug, Clone)]
-pub(super) struct Rules {
+pub(in crate::auth) struct Rules {
     issuer: String,
     audience: Vec<String>,
     algorithms: Vec<Algorithm>,
@@ -91,7 +91,7 @@ pub(super) struct Rules {
 
 impl Rules {
     /// Reads a configuration and adds its problems to `problems`.
-    pub(super) fn new(config: &JwtConfig, problems: &mut Vec<Problem>) -> Self {
+    pub(in crate::auth) fn new(config: &JwtConfig, problems: &mut Vec<Problem>) -> Self {
         ring_verifier::install();
         let no_audience = config.audience.is_empty() || config.audience.contains(&String::new());
         for (is_empty, key) in [
@@ -105,10 +105,12 @@ impl Rules {
         }
         match (&config.keys_file, &config.keys_url) {
             (Some(_), Some(_)) => problems.push(
-                Problem::of_jwt("both keys_file and keys_url are set").with_hint("keep one of them"),
+                Problem::of_jwt("both keys_file and keys_url are set")
+                    .with_hint("keep one of them"),
             ),
             (None, None) => problems.push(
-                Problem::of_jwt("neither keys_file nor keys_url is set").with_hint("set one of them"),
+                Problem::of_jwt("neither keys_file nor keys_url is set")
+                    .with_hint("set one of them"),
             ),
             (Some(_), None) | (None, Some(_)) => {}
         }
@@ -146,12 +148,10 @@ impl Rules {
     ///
     /// # Errors
     /// [`Refusal::UnknownKey`] when a newer key set may have the key, else the reason the token was rejected.
-    pub(super) fn subject(&self, token: &str, keys: &KeySet) -> Result<String, Refusal> {
+    pub(in crate::auth) fn subject(&self, token: &str, keys: &KeySet) -> Result<String, Refusal> {
         let header = decode_header(token).map_err(|_| Refusal::InvalidToken)?;
         if !self.algorithms.contains(&header.alg) {
-            return Err(Refusal::Jwt(
-                "its signature algorithm is not accepted",
-            ));
+            return Err(Refusal::Jwt("its signature algorithm is not accepted"));
         }
         // RFC 7515, 4.1.11: a critical header that is not understood makes the token invalid.
         if header.crit.is_some() {

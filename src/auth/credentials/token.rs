@@ -37,16 +37,16 @@ pub fn digest_of(token: &str) -> String {
 
 /// The SHA-256 digest of a token.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Digest([u8; 32]);
+pub(in crate::auth) struct Digest([u8; 32]);
 
 impl Digest {
-    pub(super) fn of(token: &str) -> Self {
+    pub(in crate::auth) fn of(token: &str) -> Self {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         Self(bytes)
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(in crate::auth) fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix(DIGEST_PREFIX)?.as_bytes();
         let mut bytes = [0; 32];
         if digits.len() != 2 * bytes.len() {
@@ -63,12 +63,12 @@ impl Digest {
     }
 
     /// Compares in constant time.
-    pub(super) fn is(&self, other: &Self) -> bool {
+    pub(in crate::auth) fn is(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 
     /// Returns an id for the token that reveals nothing about it.
-    pub(super) fn id(&self) -> String {
+    pub(in crate::auth) fn id(&self) -> String {
         self.0.iter().take(8).map(|b| format!("{b:02x}")).collect()
     }
 }
@@ -82,13 +82,13 @@ impl fmt::Display for Digest {
 
 /// A token of a principal.
 #[derive(Debug, Clone)]
-pub(super) struct Token {
-    pub(super) digest: Digest,
-    pub(super) expires: Option<SystemTime>,
+pub(in crate::auth) struct Token {
+    pub(in crate::auth) digest: Digest,
+    pub(in crate::auth) expires: Option<SystemTime>,
 }
 
 impl Token {
-    pub(super) fn has_expired(&self, now: SystemTime) -> bool {
+    pub(in crate::auth) fn has_expired(&self, now: SystemTime) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
 }

@@ -10,7 +10,7 @@ use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 ///
 /// A comma, a plus or a backslash within a value is escaped with a backslash, as in RFC 4514: otherwise a client that
 /// controls one part of its subject could forge the others.
-pub(super) fn names(der: &[u8]) -> Vec<String> {
+pub(in crate::auth) fn names(der: &[u8]) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else {
         return Vec::new();
     };
