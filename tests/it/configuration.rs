@@ -108,7 +108,7 @@ async fn an_unknown_target_is_rejected_with_the_known_names() {
         let reported = refused(&mut client, descriptor).await;
         assert_eq!(reported.code, Code::NotFound);
         assert!(
-            reported.message.contains("\"third\"; it has first, second"),
+            reported.message.contains("\"third\". Hint: name one of first, second"),
             "{}",
             reported.message
         );
@@ -205,7 +205,7 @@ async fn the_other_commands_take_a_target_of_the_file() {
     let (code, reported) = run(&["writes", "--target", "third"]);
     assert_eq!(code, Some(1));
     assert!(
-        reported.contains("\"third\"; there are: first, second"),
+        reported.contains("\"third\"\nhint: choose one of first, second"),
         "{reported}"
     );
     assert_eq!(run(&["abort", "w", "--target", "second"]).0, Some(1));

@@ -238,7 +238,7 @@ async fn keys_that_cannot_tell_rows_apart_are_refused_and_change_nothing() {
             "MODE_APPEND",
             json!({}),
             &good,
-            "keys goes with MODE_UPSERT",
+            "keys has no meaning with",
             "INVALID_COMMAND",
         ),
         (

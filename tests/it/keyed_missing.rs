@@ -136,7 +136,7 @@ async fn what_is_refused_makes_no_table() {
             "MODE_UPDATE_ONLY",
             json!({}),
             good(),
-            "create_if_missing goes with MODE_APPEND",
+            "create_if_missing has no meaning with",
         ),
     ];
     for (mode, more, rows, part) in cases {

@@ -146,7 +146,7 @@ async fn a_server_that_may_not_change_an_old_ledger_says_who_must() {
         let status = client.status("old").await.expect_err("the ledger is old");
         assert!(status.message().contains("`pgflight migrate`"), "{status}");
         let page = get(&server.monitor, "/").await.body;
-        assert!(page.contains("the ledger cannot be read: INTERNAL; pgflight check tells why"));
+        assert!(page.contains("cannot read the ledger: INTERNAL; run pgflight check"));
         // Writes of one stream need no ledger.
         let put = Put::whole(crate::support::write(append()), &[rows()]);
         client.put(put).await.unwrap();

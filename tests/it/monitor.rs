@@ -496,7 +496,7 @@ async fn status_page_shows_what_copying_streams_wait_for() {
         async || {
             let page = get(&server.monitor, "/").await.body;
             page.contains("data-side=\"turn\"")
-                && page.contains("those that have it mostly wait for their clients")
+                && page.contains("copying streams mostly wait for their clients")
         },
         "the page tells of the turn and of the client",
     )

@@ -262,7 +262,7 @@ async fn a_write_ended_before_commit_is_rolled_back() {
     let reported = CallError::from(held.answer().await.expect_err("it takes too long"));
     assert_eq!(reported.reason, "TIMEOUT", "{}", reported.message);
     assert!(
-        reported.message.contains("nothing of it is kept"),
+        reported.message.contains("was rolled back"),
         "{}",
         reported.message
     );

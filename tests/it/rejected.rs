@@ -368,7 +368,7 @@ async fn a_stream_that_is_not_one_is_refused_and_the_server_lives() {
         (good().and(end_record(2, 1)), "says 2 rows"),
         (described("{"), "not valid JSON"),
         (described("{}"), "@type"),
-        (described("\u{1}\u{2}"), "cannot be read"),
+        (described("\u{1}\u{2}"), "not a google.protobuf.Any"),
         (
             described(r#"{"@type": "type.googleapis.com/pgflight.v1.Receipt"}"#),
             "does not begin a stream",
@@ -386,7 +386,7 @@ async fn a_stream_that_is_not_one_is_refused_and_the_server_lives() {
                 write(json!({"table": "t", "mode": "MODE_APPEND", "ifExists": "IF_EXISTS_FAIL"})),
                 &[batch(&[("n", longs(&[Some(1)]))])],
             ),
-            "goes with MODE_CREATE",
+            "use it with MODE_CREATE",
         ),
     ];
     for (put, part) in cases {

@@ -501,7 +501,7 @@ async fn the_plan_is_told_on_the_command_line_from_a_file_a_stream_or_a_schema()
             &file,
             &["--table", "t", "--keys", "id"],
             64,
-            "keys goes with",
+            "keys has no meaning with",
         ),
         (
             &file,
