@@ -31,9 +31,9 @@ use self::progress::{FileProgress, Progress};
 use self::retry::RetryPolicy;
 use super::{eprint, interrupts, print};
 
-/// Reports a commit that takes longer.
+/// The time after which a running commit is reported.
 const REPORT_AFTER: Duration = Duration::from_secs(1);
-/// Batches that are read ahead of the stream.
+/// The number of batches that are read ahead of the stream.
 const READ_AHEAD: usize = 2;
 
 /// Loads all files.

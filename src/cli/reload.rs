@@ -1,7 +1,6 @@
 //! SIGHUP: reads the configuration again and applies the changes to the running components.
 
 use pgflight::config::{Change, Config, Serve};
-use pgflight::error::chain;
 use pgflight::flight::{CallLimits, Identity};
 use pgflight::write::{ReaperConfig, Targets};
 use tokio::signal::unix::Signal;
@@ -28,7 +27,7 @@ impl Reload {
                 }
                 Err(error) => tracing::error!(
                     "the configuration was read again and is invalid; the current one stays in use: {}",
-                    chain(&error)
+                    error.report()
                 ),
             }
         }
@@ -39,7 +38,7 @@ impl Reload {
         // Reloaded in any case, since the files that the section names may have changed.
         if let Err(error) = self.identity.reload(&config.identity) {
             tracing::error!(
-                error = chain(&error),
+                error = %error.report(),
                 "cannot reload the principals; the current ones stay in use"
             );
         }

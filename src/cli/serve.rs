@@ -116,7 +116,7 @@ async fn connect(config: &Config) -> Result<Targets> {
             Ok((_, Ok(()))) => reachable += 1,
             Ok((_, Err(error))) if targets.is_alone() => return Err(error),
             Ok((name, Err(error))) => {
-                tracing::warn!(target_name = name, %error, "could not reach a target");
+                tracing::warn!(target_name = name, error = %error.report(), "could not reach a target");
                 last = Some(error);
             }
             Err(error) => {
@@ -148,7 +148,7 @@ async fn upgrade(name: &str, writer: &Writer) {
             "the ledger is newer than this server"
         ),
         Err(error) => {
-            tracing::warn!(target_name = name, %error, "could not upgrade the ledger from an older version");
+            tracing::warn!(target_name = name, error = %error.report(), "could not upgrade the ledger from an older version");
         }
     }
 }

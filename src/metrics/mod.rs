@@ -19,5 +19,5 @@ pub use registry::{
 };
 pub use stream::{
     ActiveStream, FinishedStream, RecentError, Stream, StreamView, active_count, active_streams,
-    ended_streams, recent_errors, remember_error,
+    finished_streams, recent_errors, remember_error,
 };

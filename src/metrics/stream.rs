@@ -109,7 +109,7 @@ pub struct RecentError {
 struct StreamRegistry {
     next: u64,
     active: BTreeMap<u64, Arc<Stream>>,
-    ended: VecDeque<FinishedStream>,
+    finished: VecDeque<FinishedStream>,
     recent_errors: VecDeque<RecentError>,
 }
 
@@ -368,7 +368,7 @@ impl Drop for ActiveStream {
             outcome: self.outcome,
             at: SystemTime::now(),
         };
-        remember(&mut registry.ended, ended);
+        remember(&mut registry.finished, ended);
     }
 }
 
@@ -392,8 +392,8 @@ pub fn active_streams(limit: usize) -> Vec<StreamView> {
 }
 
 /// Returns the finished streams, the last one first.
-pub fn ended_streams() -> Vec<FinishedStream> {
-    registry().ended.iter().cloned().collect()
+pub fn finished_streams() -> Vec<FinishedStream> {
+    registry().finished.iter().cloned().collect()
 }
 
 /// Keeps an error for the status page.

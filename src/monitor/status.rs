@@ -212,7 +212,7 @@ impl Status {
                 .into_iter()
                 .map(Stream::from)
                 .collect(),
-            ended_streams: metrics::ended_streams()
+            ended_streams: metrics::finished_streams()
                 .into_iter()
                 .map(|ended| EndedStream {
                     outcome: ended.outcome.name(),

@@ -108,7 +108,9 @@ async fn an_unknown_target_is_rejected_with_the_known_names() {
         let reported = refused(&mut client, descriptor).await;
         assert_eq!(reported.code, Code::NotFound);
         assert!(
-            reported.message.contains("\"third\". Hint: name one of first, second"),
+            reported
+                .message
+                .contains("\"third\". Hint: name one of first, second"),
             "{}",
             reported.message
         );
@@ -310,10 +312,10 @@ async fn sighup_applies_changes_and_names_those_that_need_a_restart() {
          postgres = 'host=127.0.0.1 port=1'\n"
     );
     // The flag still wins over the file's idle_timeout.
-    reload(&changed, "changed now: limits.stream_timeout").await;
+    reload(&changed, "applied: limits.stream_timeout").await;
     reload(
         &changed,
-        "only by a restart: limits.memory_limit, server.default_target, targets.more",
+        "need a restart: limits.memory_limit, server.default_target, targets.more",
     )
     .await;
     let put = client.put_stream(messages());
@@ -326,15 +328,15 @@ async fn sighup_applies_changes_and_names_those_that_need_a_restart() {
 
     // An invalid file changes nothing.
     std::fs::write(&file.0, b"[limits]\n# caf\xe9\n").unwrap();
-    hang_up(", line 2: not UTF-8; save the file as UTF-8").await;
+    hang_up(", line 2: not UTF-8. Hint: save the file as UTF-8").await;
     std::fs::remove_file(&file.0).unwrap();
-    hang_up("is not used; the one before is kept: cannot read ").await;
+    hang_up("the current one stays in use: cannot read ").await;
     reload(
         &format!("{text}stream_timeout = 5"),
         "line 4: limits.stream_timeout: invalid type: integer `5`",
     )
     .await;
-    reload(&text, "changed now: limits.stream_timeout").await;
+    reload(&text, "applied: limits.stream_timeout").await;
     let running = tokio::spawn(async move { client.put_stream(messages()).await });
     wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
     // The reaper uses its new interval, and a lock wait ends after the target's new timeout.

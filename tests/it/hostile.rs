@@ -748,11 +748,7 @@ async fn malformed_and_oversized_batches_are_rejected() {
             "when decompressed",
         ),
         ("ZSTD to -2", long(lying(ZSTD, -2)), "decompress to -2"),
-        (
-            "ZSTD that is none",
-            long(lying(ZSTD, 8)),
-            "cannot decode",
-        ),
+        ("ZSTD that is none", long(lying(ZSTD, 8)), "cannot decode"),
         (
             "buffer too short for its prefix",
             long(raw(1, &[(0, 0), (0, 3)], eight).codec(ZSTD)),

@@ -112,7 +112,7 @@ async fn a_server_brings_an_old_ledger_up_to_date_when_it_starts() {
         let server = Pgflight::start(&database);
         assert_eq!(version_of(&database).await, OURS.to_string());
         let log = server.log().join("\n");
-        assert!(log.contains("the ledger was brought up to date"), "{log}");
+        assert!(log.contains("upgraded the ledger"), "{log}");
         let mut client = server.client().await;
         client.begin("new", append(), &rows()).await.unwrap();
         let put = Put::whole(attempt("new", 0, "a"), &[rows()]);
@@ -138,7 +138,10 @@ async fn a_server_that_may_not_change_an_old_ledger_says_who_must() {
         );
         let server = Pgflight::start_at(&url, &["--metrics-listen", "127.0.0.1:0"]);
         let log = server.log().join("\n");
-        assert!(log.contains("of an older version and stays so"), "{log}");
+        assert!(
+            log.contains("could not upgrade the ledger from an older version"),
+            "{log}"
+        );
         let mut client = server.client().await;
         let begun = client.begin("new", append(), &rows()).await;
         let begun = begun.expect_err("the ledger is old").message().to_owned();

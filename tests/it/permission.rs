@@ -85,7 +85,10 @@ async fn hidden_tables_look_like_missing_tables() {
     assert!(!message.contains("hr"), "{message}");
     let (code, message) = reported(path(&["sales", "Orders"])).await;
     assert_eq!(code, Code::NotFound);
-    assert!(message.contains("there is a table sales.orders"), "{message}");
+    assert!(
+        message.contains("there is a table sales.orders"),
+        "{message}"
+    );
 
     let flights = clerk
         .flight

@@ -129,7 +129,9 @@ async fn an_index_beyond_its_dictionary_names_only_the_column() {
     longer[1] = messages(2, 1).await[1].clone();
     let reported = CallError::from(client.put(Put(longer)).await.unwrap_err());
     assert!(
-        reported.message.contains("an index is not in its dictionary"),
+        reported
+            .message
+            .contains("an index is not in its dictionary"),
         "{}",
         reported.message
     );

@@ -255,9 +255,9 @@ where
         let identity = self.identity.clone();
         Box::pin(async move {
             if !is_grpc(&request) {
-                let mut refused = http::Response::new(Body::empty());
-                *refused.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
-                return Ok(refused);
+                let mut response = http::Response::new(Body::empty());
+                *response.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                return Ok(response);
             }
             match identity.authenticate_request(&mut request).await {
                 Ok(()) => service.call(request).await,

@@ -33,7 +33,7 @@ impl Received<'_> {
     /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) for text that is not UTF-8, else
     /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand); both name the column.
     pub(crate) fn read(&self) -> Result<RecordBatch> {
-        let refused = match self.decode(self.schema, None) {
+        let batch_error = match self.decode(self.schema, None) {
             Ok(batch) => return Ok(batch),
             Err(error) => error,
         };
@@ -43,7 +43,7 @@ impl Received<'_> {
         let row_count = usize::try_from(self.batch.length()).ok();
         let options = RecordBatchOptions::new().with_row_count(row_count);
         RecordBatch::try_new_with_options(Arc::clone(self.schema), columns, &options)
-            .map_err(|_| undecodable("batch", &refused))
+            .map_err(|_| undecodable("batch", &batch_error))
     }
 
     fn decode(
@@ -68,12 +68,12 @@ impl Received<'_> {
             Ok(Arc::clone(batch.column(0)))
         };
         let field = self.schema.field(index);
-        let refused = match alone(self.schema) {
+        let column_error = match alone(self.schema) {
             Ok(column) => return Ok(column),
             Err(error) => undecodable_column(field.name(), &error),
         };
         let Some(binary) = same_as_binary(field.data_type()) else {
-            return Err(refused);
+            return Err(column_error);
         };
         let mut fields: Vec<Arc<Field>> = self.schema.fields().to_vec();
         if let Some(field) = fields.get_mut(index) {
@@ -81,7 +81,7 @@ impl Received<'_> {
         }
         match alone(&Arc::new(Schema::new(fields))) {
             Ok(blobs) => self.texts(&blobs, field.name()),
-            Err(_) => Err(refused),
+            Err(_) => Err(column_error),
         }
     }
 

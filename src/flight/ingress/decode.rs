@@ -438,7 +438,7 @@ mod tests {
         }
         let tries = std::env::var("PGFLIGHT_MUTATIONS").map_or(20_000, |n| n.parse().unwrap());
         let mut random = fastrand::Rng::with_seed(1);
-        let mut refused = 0;
+        let mut rejected = 0;
         for _ in 0..tries {
             let mut messages = streams[random.usize(..streams.len())].clone();
             let message = random.usize(..messages.len());
@@ -465,9 +465,9 @@ mod tests {
                 }
             }
             *bytes = changed.into();
-            refused += usize::from(decode(&messages).is_err());
+            rejected += usize::from(decode(&messages).is_err());
             assert_eq!(PANICS.load(Ordering::Relaxed), 0, "{messages:?}");
         }
-        assert!(refused > tries / 4, "{refused} of {tries} refused");
+        assert!(rejected > tries / 4, "{rejected} of {tries} rejected");
     }
 }

@@ -1,10 +1,9 @@
-//! The gate before Arrow's decoder: nothing passes whose offsets, counts or sizes would make the decoder
-//! panic, abort, or take more memory than the message is worth.
+//! The gate before Arrow's decoder. It rejects offsets, counts and sizes that would make the decoder panic, abort, or
+//! take far more memory than the message.
 //!
-//! arrow-ipc checks what is in the buffers (UTF-8, offsets of strings and lists, dictionary keys), but it
-//! slices the body at offsets as they come and reserves what a compressed buffer says it will become.
-//! Here the verified flatbuffer of each message is walked first, at a cost that grows with the number of
-//! buffers and not with their size.
+//! arrow-ipc checks the content of buffers (UTF-8, offsets of strings and lists, dictionary keys). But it slices the body
+//! at unchecked offsets, and allocates the size that a compressed buffer claims. So the gate walks the verified
+//! flatbuffer of each message first, at a cost that grows with the number of buffers and not with their size.
 
 mod batch;
 mod layout;
