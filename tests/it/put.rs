@@ -259,7 +259,7 @@ async fn a_missing_or_wrong_end_record_rolls_the_stream_back() {
         (bare().and(end_record(3, 2)), "says 3 rows in 2 batches"),
         (
             bare().and(end_record(3, 1)).and(end_record(3, 1)),
-            "goes on after its end record",
+            "continues after its end record",
         ),
     ];
     for (put, expected) in cases {

@@ -493,10 +493,10 @@ async fn the_plan_is_told_on_the_command_line_from_a_file_a_stream_or_a_schema()
             &b"id,fare\n1,2\n"[..],
             &["--table", "t"][..],
             64,
-            "data.arrow: no Arrow schema",
+            "data.arrow: the file does not begin with an Arrow schema",
         ),
-        (b"", &["--table", "t"], 64, "no Arrow schema"),
-        (&file, &["--table", "gone"], 1, "table gone does not exist"),
+        (b"", &["--table", "t"], 64, "with an Arrow schema"),
+        (&file, &["--table", "gone"], 1, "the table does not exist"),
         (
             &file,
             &["--table", "t", "--keys", "id"],
