@@ -1,27 +1,30 @@
 //! The client that `pgflight load` sends its rows with.
 
+mod error;
+mod outgoing;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use arrow_flight::encode::{FlightDataEncoder, FlightDataEncoderBuilder};
+use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
-use arrow_flight::{Action, FlightData, FlightDescriptor, SchemaAsIpc};
+use arrow_flight::{Action, FlightDescriptor, SchemaAsIpc};
 use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
-use prost::Message;
+use futures_util::stream::{Stream, TryStreamExt};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-use tonic::{Code, Request, Status};
-use tonic_types::{StatusExt, pb};
+use tonic::{Request, Status};
 
-use crate::error::{Context, Error, ErrorKind, Result};
+use self::error::from_status;
+use self::outgoing::OutgoingMessages;
+use crate::error::{Error, Result};
 use crate::flight::command::envelope::{self, Envelope, WireForm};
 use crate::proto::v1;
 
@@ -95,8 +98,8 @@ impl Client {
     /// Connects to a server.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidCommand`] when the address or the TLS files cannot be used, [`ErrorKind::Unavailable`] when
-    /// no server answers.
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when the address or the TLS files cannot be
+    /// used, [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when no server answers.
     pub async fn connect(config: ClientConfig) -> Result<Self> {
         let unusable = |what: &str| {
             Error::invalid_command(format!("the server's address {:?} {what}", config.url))
@@ -152,7 +155,8 @@ impl Client {
     /// Begins a write; `spec` holds the fields of a `WriteSpec` in its JSON form.
     ///
     /// # Errors
-    /// Any error that the server reports; [`ErrorKind::InvalidCommand`] for a spec that cannot be read.
+    /// Any error that the server reports; [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for a
+    /// spec that cannot be read.
     pub async fn begin(
         &self,
         write: &RemoteWrite,
@@ -262,12 +266,7 @@ impl Client {
             .with_flight_descriptor(Some(FlightDescriptor::new_cmd(command)))
             .build(batches);
         let failed = Arc::new(Mutex::new(None));
-        let messages = OutgoingMessages {
-            encoder,
-            row_count: 0,
-            batch_count: 0,
-            failed: Arc::clone(&failed),
-        };
+        let messages = OutgoingMessages::new(encoder, Arc::clone(&failed));
         let request = self.request(messages.into_stream());
         let answered = async {
             let mut answers = self.flight.clone().do_put(request).await?.into_inner();
@@ -326,118 +325,4 @@ impl Client {
         }
         request
     }
-}
-
-/// The messages of an attempt, counted for the end record as they are sent.
-struct OutgoingMessages {
-    encoder: FlightDataEncoder,
-    row_count: u64,
-    batch_count: u64,
-    failed: Arc<Mutex<Option<Error>>>,
-}
-
-impl OutgoingMessages {
-    fn into_stream(self) -> impl Stream<Item = FlightData> + Send {
-        stream::unfold(Some(self), |sent| async move {
-            let mut sent = sent?;
-            match sent.encoder.next().await {
-                Some(Ok(message)) => {
-                    sent.count(&message);
-                    Some((message, Some(sent)))
-                }
-                Some(Err(error)) => {
-                    sent.fail(error);
-                    None
-                }
-                None => match sent.end() {
-                    Ok(message) => Some((message, None)),
-                    Err(error) => {
-                        sent.fail(FlightError::ExternalError(Box::new(error)));
-                        None
-                    }
-                },
-            }
-        })
-    }
-
-    /// Counts a message. The encoder splits batches, so they are counted as they are sent.
-    fn count(&mut self, message: &FlightData) {
-        let header = arrow_ipc::root_as_message(&message.data_header).ok();
-        let batch = header.and_then(|header| header.header_as_record_batch());
-        let rows = batch.map_or(0, |batch| batch.length());
-        if let Ok(rows @ 1..) = u64::try_from(rows) {
-            self.row_count += rows;
-            self.batch_count += 1;
-        }
-    }
-
-    fn end(&self) -> Result<FlightData> {
-        let record = v1::EndRecord {
-            row_count: self.row_count,
-            batch_count: self.batch_count,
-        };
-        Ok(FlightData {
-            app_metadata: envelope::encode(&record, WireForm::Protobuf)?,
-            ..FlightData::default()
-        })
-    }
-
-    fn fail(&self, error: FlightError) {
-        let error = if let FlightError::ExternalError(error) = error {
-            match error.downcast::<Error>() {
-                Ok(error) => *error,
-                Err(error) => Error::internal("cannot send a batch").with_source(error),
-            }
-        } else {
-            Error::invalid_command("cannot send a batch").with_source(error)
-        };
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-    }
-}
-
-/// Reads the server's error: kind, fact, place and hint from the details, or else what the status has.
-fn from_status(status: &Status) -> Error {
-    let Some(info) = status.get_details_error_info() else {
-        return without_details(status);
-    };
-    let Some(kind) = ErrorKind::from_reason(&info.reason) else {
-        return without_details(status);
-    };
-    let details = pb::Status::decode(status.details()).map(|details| details.message);
-    let fact = details.ok().filter(|fact| !fact.is_empty());
-    let mut metadata = info.metadata;
-    let mut take = |key: &str| metadata.remove(key);
-    let hint = take("hint");
-    let context = Context {
-        table: take("table"),
-        column: take("column"),
-        row: take("row").and_then(|row| row.parse().ok()),
-        constraint: take("constraint"),
-        sqlstate: take("sqlstate"),
-        write_id: take("write_id"),
-        partition_id: take("partition").and_then(|id| id.parse().ok()),
-        decided: take("decided").is_some(),
-    };
-    let error = Error::new(kind, fact.unwrap_or_else(|| status.message().to_owned()))
-        .with_context(|own| *own = context);
-    match hint {
-        Some(hint) => error.with_hint(hint),
-        None => error,
-    }
-}
-
-/// The error of a status that pgflight did not make, but a proxy, the network or the gRPC library.
-fn without_details(status: &Status) -> Error {
-    let is_transport = matches!(
-        status.code(),
-        Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled
-    );
-    if is_transport {
-        return Error::unavailable(format!(
-            "the connection to the server broke or is not gRPC: {}",
-            status.message()
-        ))
-        .with_hint("check that both sides use TLS, or neither does");
-    }
-    Error::internal(status.message().to_owned())
 }

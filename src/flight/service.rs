@@ -124,7 +124,8 @@ impl FlightService for Service {
             let outcome = run.await;
             outcome.map_err(|error| log_to_status(&error, "DoAction"))
         };
-        let body = logged.instrument(span.clone()).await?;
+        // Boxed, since the future of a commit is large.
+        let body = Box::pin(logged.instrument(span.clone())).await?;
         Ok(all(vec![arrow_flight::Result { body }]))
     }
 

@@ -62,10 +62,10 @@ impl Serve {
     pub(super) fn from_environment() -> Result<Self> {
         let cli = Cli::read_from(["pgflight", "serve"])
             .map_err(|error| Error::invalid_command(error.to_string()))?;
-        match cli.command {
-            Command::Serve(serve) => Ok(*serve),
-            _ => Err(Error::internal("`serve` was parsed as another command")),
-        }
+        let Command::Serve(serve) = cli.command else {
+            return Err(Error::internal("`serve` was parsed as another command"));
+        };
+        Ok(*serve)
     }
 }
 

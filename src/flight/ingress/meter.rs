@@ -164,6 +164,9 @@ struct MeteredBody {
     is_waiting_for_memory: bool,
 }
 
+/// What the meter passes on when the body has no more data: its trailers, an error, or its end.
+type BodyEnd = Option<Result<Frame<Bytes>, Status>>;
+
 /// The progress through the messages of a body.
 enum State {
     /// Reads the prefix of a message.
@@ -218,10 +221,7 @@ impl MeteredBody {
     }
 
     /// Reads more bytes of the body into `pending`. `Ready(Err(…))` holds what ends the body or passes through.
-    fn poll_body(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Option<Result<Frame<Bytes>, Status>>>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyEnd>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(match frame.into_data() {
                 Ok(data) => {

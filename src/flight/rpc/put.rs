@@ -63,7 +63,8 @@ pub(crate) async fn put(
             stream: &stream,
             ready,
         };
-        upload.receive(command).await
+        // Boxed, since the future is large.
+        Box::pin(upload.receive(command)).await
     };
     let received = received.await;
     match &received {
@@ -134,7 +135,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                 Ok(Received {
                     attempt: None,
                     form: WireForm::Json,
-                    receipt: received.await?,
+                    receipt: Box::pin(received).await?,
                 })
             }
             PutCommand::Write(spec, options) => {
@@ -148,7 +149,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                 Ok(Received {
                     attempt: None,
                     form: options.form,
-                    receipt: received.await?,
+                    receipt: Box::pin(received).await?,
                 })
             }
             PutCommand::Attempt(id, options) => {
@@ -164,7 +165,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                     signal_ready: ready_signal(options, self.ready)?,
                 };
                 let received = self.writer.write_attempt(&ledger_id, self.schema, incoming);
-                let receipt = received.await;
+                let receipt = Box::pin(received).await;
                 Ok(Received {
                     attempt: Some(id),
                     form: options.form,
