@@ -1,12 +1,12 @@
-//! Places where a test can stop the server, to kill it there; nothing without the feature
+//! Places where a test can stop the server in order to kill it there. They do nothing without the feature
 //! `failpoints`.
 
-/// The places, in the order of the steps of the write protocol.
+/// The places, in the order of the write protocol's steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failpoint {
     /// The write is recorded, its transaction not committed.
     BeginBeforeCommit,
-    /// The write is committed, nobody has been told.
+    /// The write is committed, the client has no answer.
     BeginAfterCommit,
     /// The COPY is open, no row sent.
     AttemptBeforeRows,
@@ -20,7 +20,7 @@ pub enum Failpoint {
     AttemptAfterPrepare,
     /// The attempt is recorded, its transaction not committed.
     AttemptBeforeCommit,
-    /// The attempt is committed, nobody has been told.
+    /// The attempt is committed, the client has no answer.
     AttemptAfterCommit,
     /// The write's row is not locked.
     CommitBeforeLock,
@@ -30,14 +30,14 @@ pub enum Failpoint {
     CommitAfterPublish,
     /// The write is marked, the transaction not committed.
     CommitBeforeCommit,
-    /// The write is committed, or decided; nobody has been told.
+    /// The write is committed, or decided; the client has no answer.
     CommitAfterCommit,
     /// Only with prepared transactions: all are committed, the write is not marked.
     CommitBeforeFinish,
 }
 
 impl Failpoint {
-    /// All of them.
+    /// All failpoints.
     pub const ALL: [Self; 15] = [
         Self::BeginBeforeCommit,
         Self::BeginAfterCommit,
@@ -57,10 +57,10 @@ impl Failpoint {
     ];
 }
 
-/// Stops here for ever, the first time, when `PGFLIGHT_FAILPOINT` names this place; says so on
-/// standard error first, so that a test knows when to kill.
+/// Blocks forever, the first time, if `PGFLIGHT_FAILPOINT` names this place. Prints a line to standard error first, so
+/// that a test knows when to kill the server.
 #[cfg(feature = "failpoints")]
-#[expect(clippy::print_stderr, reason = "what the test waits for")]
+#[expect(clippy::print_stderr, reason = "the line that the test waits for")]
 pub(crate) async fn reach(point: Failpoint) {
     use std::sync::atomic::{AtomicBool, Ordering};
     static REACHED: AtomicBool = AtomicBool::new(false);

@@ -1,4 +1,4 @@
-//! Files of rows: Parquet, Arrow IPC and CSV, read as batches, with how far the reading is.
+//! Reads files of rows (Parquet, Arrow IPC and CSV) as batches, and reports the progress.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -14,12 +14,12 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::error::{Error, Result, chain};
 
 const BATCH_ROWS: usize = 8192;
-/// What Parquet and Arrow IPC files begin with; Arrow streams begin with a length.
+/// The bytes that Parquet and Arrow IPC files begin with. Arrow streams begin with a marker before a length.
 const PARQUET_MAGIC: &[u8] = b"PAR1";
 const ARROW_MAGIC: &[u8] = b"ARROW1";
 const ARROW_STREAM: &[u8] = &[0xff; 4];
 
-/// How rows are written in a file.
+/// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Parquet,
@@ -28,14 +28,14 @@ enum Format {
     Csv { delimiter: u8 },
 }
 
-/// A file of rows whose head has been read.
+/// A file of rows with its schema.
 #[derive(Debug, Clone)]
 pub struct RowFile {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// Its columns. Those of CSV are text, which the server encodes for the column's real type.
+    /// Its columns. Those of CSV are text, which the server encodes for the type of the table's column.
     pub schema: SchemaRef,
-    /// How long it is.
+    /// Its size in bytes.
     pub byte_count: u64,
     format: Format,
 }
@@ -44,18 +44,18 @@ pub struct RowFile {
 pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
 impl RowFile {
-    /// Reads the head of a file. What it is, its first bytes say; what is neither Parquet nor Arrow is CSV
-    /// with a line of names, its fields parted by `delimiter`.
+    /// Reads the head of a file, whose first bytes say its format. A file that is neither Parquet nor Arrow is CSV with a
+    /// line of names and the separator `delimiter`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand), with the name of the file,
-    /// when it cannot be read.
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand), with the path, when the file cannot be
+    /// read.
     pub fn open(path: &Path, delimiter: u8) -> Result<Self> {
         let read = || -> Result<Self, ArrowError> {
             let mut file = File::open(path)?;
             let byte_count = file.metadata()?.len();
             if byte_count == 0 {
-                return Err(ArrowError::ParseError("it is empty".to_owned()));
+                return Err(ArrowError::ParseError("the file is empty".to_owned()));
             }
             let mut head = Vec::new();
             file.by_ref().take(8).read_to_end(&mut head)?;
@@ -79,10 +79,10 @@ impl RowFile {
         read().map_err(|error| unreadable(path, &error))
     }
 
-    /// Reads its batches. `done` is told how many of its bytes have been read.
+    /// Reads the batches. `done` holds the number of bytes read so far.
     ///
     /// # Errors
-    /// As [`RowFile::open`], here and among the batches.
+    /// The errors of [`RowFile::open`], here and among the batches.
     pub fn read(&self, done: Arc<AtomicU64>) -> Result<Batches> {
         let path = self.path.clone();
         let batches = self
@@ -103,7 +103,7 @@ impl RowFile {
             let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
             let batches = builder.with_batch_size(BATCH_ROWS).build()?;
             let (all, mut read) = (self.byte_count, 0);
-            // Columns are read here and there; rows tell better how far it is.
+            // The reader jumps between columns, so the share of rows is the better measure.
             return Ok(Box::new(batches.inspect(move |batch| {
                 let count = batch.as_ref().map_or(0, RecordBatch::num_rows);
                 read += u64::try_from(count).unwrap_or(u64::MAX);
@@ -148,17 +148,18 @@ fn schema(file: File, format: Format) -> Result<SchemaRef, ArrowError> {
     })
 }
 
-/// Neither names values: a message of the CSV reader may.
+/// The error for a file that cannot be read. It leaves out the CSV reader's message, which may hold values.
 fn unreadable(path: &Path, error: &ArrowError) -> Error {
-    let what = if matches!(error, ArrowError::CsvError(_)) {
-        "it is no CSV with a line of names and the same number of fields in each line".to_owned()
-    } else {
-        chain(error)
-    };
-    Error::invalid_command(format!("{} cannot be read: {what}", path.display()))
+    let path = path.display();
+    if matches!(error, ArrowError::CsvError(_)) {
+        return Error::invalid_command(format!("cannot read {path} as CSV")).with_hint(
+            "begin the file with a line of names, and give each line the same number of fields",
+        );
+    }
+    Error::invalid_command(format!("cannot read {path}: {}", chain(error)))
 }
 
-/// A file that tells how far it was read.
+/// A file that counts the bytes read.
 struct Watched {
     file: File,
     done: Arc<AtomicU64>,

@@ -1,9 +1,10 @@
-//! Lands Apache Arrow data in PostgreSQL through binary COPY.
+//! Writes Apache Arrow data to PostgreSQL through binary COPY.
 //!
-//! The binary `pgflight` is an Arrow Flight server made of these modules; [`plan`] and [`encode`] do
-//! no I/O and serve anybody who wants Arrow as COPY bytes.
+//! The binary `pgflight` is an Arrow Flight server made of these modules. [`plan`] and [`encode`] do no I/O; other
+//! programs can use them to turn Arrow data into COPY bytes.
 
 pub mod auth;
+pub mod client;
 pub mod config;
 pub mod encode;
 pub mod error;

@@ -1,4 +1,4 @@
-//! The `pgflight` command: what was asked for, and its exit status.
+//! The `pgflight` command: parses the command line, runs the subcommand and sets the exit status.
 
 mod cli;
 
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind as ClapErrorKind;
 use pgflight::config::Cli;
-use pgflight::error::{Error, ErrorKind, chain};
+use pgflight::error::{Error, ErrorKind};
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => {
-            // A closed terminal is no reason to fail.
+            // A closed terminal does not change the exit status.
             error.print().ok();
             let asked_for = matches!(
                 error.kind(),
@@ -29,15 +29,12 @@ fn main() -> ExitCode {
         }
     };
     let outcome = tokio::runtime::Runtime::new()
-        .map_err(|error| Error::internal("cannot start the runtime").with_source(error))
+        .map_err(|error| Error::internal("could not start the runtime").with_source(error))
         .and_then(|runtime| runtime.block_on(cli::run(cli.command)));
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            cli::complain(&chain(&error));
-            if let Some(advice) = error.report().advice() {
-                cli::complain(&format!("hint: {advice}"));
-            }
+            cli::eprint_error(&error);
             if error.kind() == ErrorKind::InvalidCommand {
                 ExitCode::from(USAGE)
             } else {

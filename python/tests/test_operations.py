@@ -189,7 +189,7 @@ def test_the_page_leads_from_the_package_to_a_service_and_through_what_befalls_i
             assert trips.execute("SELECT * FROM trips").fetchall() == [(1, 7.5), (2, 9.0)]
             assert trips.execute("SELECT * FROM pg_prepared_xacts").fetchall() == []
     assert "row_count=2" in done.stdout
-    assert "changed now: limits.stream_timeout" in done.stdout
+    assert "applied: limits.stream_timeout" in done.stdout
     assert "FAILS" not in done.stdout
     # The new version serves, and what was left is ended.
     assert "pgflight 99.0" in done.stdout

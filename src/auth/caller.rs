@@ -1,17 +1,18 @@
-//! Who makes a call, as what, and what it may do.
+//! The caller of an RPC, and its permissions.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::principal::{Grant, Limits, Principal, WriteMode};
+use super::mode::WriteMode;
+use super::principal::{Grant, Limits, Principal};
 use crate::error::{Error, Result};
 use crate::plan::{Ident, QualifiedName};
 
-/// Between a principal and its write ids, in the ledger.
+/// Separates a principal from its write ids in the ledger.
 const SEPARATOR: char = '/';
 
-/// Who makes a call, and at which target. Everybody may do everything where no principals are configured.
+/// The caller of an RPC, at a target. Without configured principals every caller may do everything.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     principal: Option<Arc<Principal>>,
@@ -21,7 +22,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A principal.
+    /// Returns the caller for a principal.
     pub fn new(principal: Arc<Principal>) -> Self {
         Self {
             principal: Some(principal),
@@ -29,55 +30,54 @@ impl Caller {
         }
     }
 
-    /// Whoever calls, where nobody is asked who it is; and whoever sits at the server's command line.
-    pub fn anybody() -> Self {
+    /// Returns the caller without a principal, for servers without principals and for the command line.
+    pub fn anonymous() -> Self {
         Self::default()
     }
 
-    /// From this address.
+    /// Sets the address of the caller.
     pub fn from_peer(mut self, peer: Option<SocketAddr>) -> Self {
         self.peer = peer;
         self
     }
 
-    /// At this target, which may be the one that a grant means which names none.
+    /// Sets the target of the call. Grants that name no target apply to the default one.
     pub fn at(mut self, target: &str, is_default: bool) -> Self {
         self.target = target.into();
         self.is_default_target = is_default;
         self
     }
 
-    /// The principal's name.
+    /// Returns the principal's name.
     pub fn name(&self) -> Option<&str> {
         self.principal.as_ref().map(|principal| principal.name())
     }
 
-    /// Where the call came from.
+    /// Returns the address of the caller.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 
-    /// The target that the call is about.
+    /// Returns the target of the call.
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// The role in which rows are written.
+    /// Returns the database role that writes the rows.
     pub fn role(&self) -> Option<&Ident> {
         self.principal
             .as_ref()
             .and_then(|principal| principal.role.as_ref())
     }
 
-    /// What it may take of the server.
+    /// Returns the limits of the principal.
     pub fn limits(&self) -> Limits {
         self.principal
             .as_ref()
             .map_or_else(Limits::default, |principal| principal.limits)
     }
 
-    /// The name that the ledger gives a write of this caller: each principal has its own, so that nobody
-    /// meets, sees or takes another's.
+    /// Returns the ledger's id for a write of this caller. It begins with the principal, so principals share no ids.
     pub fn ledger_id(&self, write_id: &str) -> String {
         match self.name() {
             Some(name) => format!("{name}{SEPARATOR}{write_id}"),
@@ -85,33 +85,33 @@ impl Caller {
         }
     }
 
-    /// The name that this caller gave a write of the ledger.
+    /// Returns the caller's id for a write in the ledger.
     pub fn write_id<'a>(&self, ledger_id: &'a str) -> &'a str {
         let own = self.name().and_then(|name| ledger_id.strip_prefix(name));
         own.and_then(|rest| rest.strip_prefix(SEPARATOR))
             .unwrap_or(ledger_id)
     }
 
-    /// Whether a write that the ledger says is of `principal` is this caller's.
+    /// Whether a write that the ledger records for `principal` belongs to this caller.
     pub fn owns(&self, principal: Option<&str>) -> bool {
         self.principal.is_none() || principal == self.name()
     }
 
-    /// Whether it may do anything at its target.
+    /// Whether the caller has any permission at its target.
     pub fn may_use_target(&self) -> bool {
         self.principal.is_none() || self.grants().next().is_some()
     }
 
-    /// Whether it may do anything with a table, and so know of it.
+    /// Whether the caller has any permission for a table, and so may know that it exists.
     pub fn may_see(&self, table: &QualifiedName) -> bool {
         self.principal.is_none() || self.grants().any(|grant| grant.covers(table))
     }
 
-    /// Checks that it may do this with a table, which need not be there.
+    /// Checks the permission for a table, which need not exist.
     ///
     /// # Errors
-    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied), which is the same
-    /// whether there is such a table or not.
+    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied), the same whether the table exists or
+    /// not.
     pub fn check(&self, table: &QualifiedName, mode: WriteMode) -> Result<()> {
         if !self.may_see(table) {
             return Err(self.denied(table));
@@ -120,25 +120,33 @@ impl Caller {
         if self.principal.is_none() || self.grants().any(may) {
             return Ok(());
         }
-        Err(self
-            .denied(format!("{table} in mode {mode}"))
-            .with_table(table))
+        Err(self.denied_in_mode(mode).with_table(table))
     }
 
-    /// The grants that hold at its target.
+    /// The grants that apply to its target.
     fn grants(&self) -> impl Iterator<Item = &Grant> {
         let grants = self
             .principal
             .iter()
             .flat_map(|principal| &principal.grants);
-        grants.filter(|grant| grant.holds_at(&self.target, self.is_default_target))
+        grants.filter(|grant| grant.applies_to(&self.target, self.is_default_target))
     }
 
-    /// What is said of a table that the caller may not know of.
+    /// Returns the error for a table that the caller may not know of. It is the same whether the table exists or
+    /// not.
     pub fn denied(&self, table: impl fmt::Display) -> Error {
+        self.permission_error("").with_table(table)
+    }
+
+    fn denied_in_mode(&self, mode: WriteMode) -> Error {
+        self.permission_error(&format!(" in mode {mode}"))
+    }
+
+    fn permission_error(&self, mode: &str) -> Error {
         Error::permission_denied(format!(
-            "principal {} may not write {table}; a grant in the server's configuration would let it",
+            "principal {} may not write to the table{mode}",
             self.name().unwrap_or_default()
         ))
+        .with_hint("add a grant for the table to the principal in the server's configuration")
     }
 }

@@ -1,4 +1,4 @@
-//! What a configuration says about callers, as it is written.
+//! The sections `[auth]` and `[principals.NAME]` of a configuration file.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -9,26 +9,26 @@ use std::time::{Duration, SystemTime};
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer};
 
-use super::principal::WriteMode;
+use super::mode::WriteMode;
 use super::volume::Volume;
 
-/// Who may call, and what.
+/// The principals and how they authenticate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IdentityConfig {
-    /// How callers are known.
+    /// How callers authenticate.
     pub auth: AuthConfig,
-    /// Who they are, by name. Without any, nobody is asked.
+    /// The principals by name. Without any, calls need no credentials.
     pub principals: BTreeMap<String, PrincipalConfig>,
 }
 
-/// How callers are known, beside their static tokens.
+/// How callers authenticate besides static tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthConfig {
-    /// The key that signs session tokens, at least 32 bytes; the same file for all replicas. Without one,
-    /// each process makes its own, and takes no session of another.
+    /// The key that signs session tokens, at least 32 bytes; the same file for all replicas. Without one, each process
+    /// makes its own and rejects the sessions of other replicas.
     pub session_key_file: Option<PathBuf>,
-    /// How long a session token is good for.
+    /// The lifetime of a session token.
     #[serde(deserialize_with = "duration")]
     pub session_ttl: Duration,
     /// JWTs of an identity provider.
@@ -36,7 +36,7 @@ pub struct AuthConfig {
 }
 
 impl AuthConfig {
-    /// The files that it names.
+    /// Returns the files that the section names.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let jwt = self.jwt.as_mut();
         let of_jwt = jwt
@@ -56,30 +56,30 @@ impl Default for AuthConfig {
     }
 }
 
-/// Which JWTs are believed.
+/// The JWTs that are accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwtConfig {
-    /// What `iss` must be.
+    /// The value of `iss`.
     pub issuer: String,
-    /// One of which `aud` must be.
+    /// The accepted values of `aud`.
     pub audience: Vec<String>,
-    /// The algorithms that are taken; none of shared secrets.
+    /// The accepted algorithms; none with shared secrets.
     #[serde(default = "algorithms")]
     pub algorithms: Vec<String>,
-    /// The claim that is looked for in the principals' `jwt_subjects`.
+    /// The claim that is compared with the principals' `jwt_subjects`.
     #[serde(default = "claim")]
     pub claim: String,
-    /// How far clocks may differ.
+    /// The accepted difference between clocks.
     #[serde(default = "leeway", deserialize_with = "duration")]
     pub leeway: Duration,
     /// A file with the provider's JWK set; read again with the configuration.
     pub keys_file: Option<PathBuf>,
-    /// Where the provider's JWK set is fetched, by https.
+    /// The https URL of the provider's JWK set.
     pub keys_url: Option<String>,
-    /// Authorities in PEM for `keys_url`, instead of the well-known ones.
+    /// Authorities in PEM for `keys_url`, instead of the system's.
     pub keys_ca: Option<PathBuf>,
-    /// How often the set is fetched again.
+    /// The interval between two fetches of the set.
     #[serde(default = "refresh", deserialize_with = "duration")]
     pub keys_refresh: Duration,
 }
@@ -100,35 +100,36 @@ fn refresh() -> Duration {
     Duration::from_secs(300)
 }
 
-/// Somebody who may call: how it is known, and what it may do.
+/// A principal: its credentials and its permissions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrincipalConfig {
-    /// Digests of its tokens; several, so that a new one can come before the old one goes.
+    /// Digests of its tokens; several, so that a new token can be added before the old one is removed.
     pub tokens: Vec<TokenConfig>,
-    /// Whose JWTs are its.
+    /// JWT subjects that authenticate as this principal.
     pub jwt_subjects: Vec<String>,
-    /// Names in certificates that are its: `CN=etl, O=Example`, `URI:spiffe://example/etl`, `DNS:etl.example`.
+    /// Certificate names that authenticate as this principal: `CN=etl, O=Example`, `URI:spiffe://example/etl`,
+    /// `DNS:etl.example`.
     pub certificates: Vec<String>,
-    /// What it may write. Without any, nothing.
+    /// The tables that it may write; none without grants.
     pub grants: Vec<GrantConfig>,
-    /// The role of PostgreSQL in which its rows are written, by SET ROLE.
+    /// The PostgreSQL role that writes its rows, set with SET ROLE.
     pub role: Option<String>,
-    /// DoPut streams at once, of this server; more wait.
+    /// Concurrent DoPut streams on one server; more wait.
     pub max_streams: Option<u32>,
-    /// Open writes of many partitions at once, of the database; more are refused as UNAVAILABLE.
+    /// Open writes of many partitions in a database; more are rejected as UNAVAILABLE.
     pub max_open_writes: Option<u32>,
-    /// Bytes of rows a second, of this server; a stream waits.
+    /// Bytes of rows per second on one server; streams wait.
     #[serde(deserialize_with = "optional_size")]
     pub max_bytes_per_second: Option<ByteSize>,
-    /// Rows of one stream; one with more is refused.
+    /// Rows of one stream; a stream with more is rejected.
     pub max_rows_per_stream: Option<u64>,
-    /// Bytes of one stream, as COPY sends them to PostgreSQL; one with more is refused.
+    /// Bytes of COPY of one stream; a stream with more is rejected.
     #[serde(deserialize_with = "optional_size")]
     pub max_bytes_per_stream: Option<ByteSize>,
-    /// Rows of all recorded streams of a write; a stream that brings more is refused.
+    /// Rows of all recorded streams of a write; a stream beyond it is rejected.
     pub max_rows_per_write: Option<u64>,
-    /// Bytes of all recorded streams of a write; a stream that brings more is refused.
+    /// Bytes of COPY of all recorded streams of a write; a stream beyond it is rejected.
     #[serde(deserialize_with = "optional_size")]
     pub max_bytes_per_write: Option<ByteSize>,
 }
@@ -145,16 +146,16 @@ impl PrincipalConfig {
     }
 }
 
-/// A token: its digest, or that and when it is no longer taken.
+/// The digest of a token, with or without an expiry.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(
     untagged,
     expecting = "a token is \"sha256:…\" or { digest = \"sha256:…\", expires = \"2027-01-31T00:00:00Z\" }"
 )]
 pub enum TokenConfig {
-    /// For ever.
+    /// A token that does not expire.
     Digest(String),
-    /// Until then.
+    /// A token that expires.
     Expiring {
         /// `sha256:` and 64 hexadecimal digits, as `pgflight token` prints them.
         digest: String,
@@ -164,16 +165,16 @@ pub enum TokenConfig {
     },
 }
 
-/// Tables and what may be done with them.
+/// The permission for some modes on some tables.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GrantConfig {
-    /// The targets it holds for, by name or with `*`; without it, the default one.
+    /// The targets, by name or with `*`; without any, the default one.
     #[serde(default)]
     pub targets: Vec<String>,
-    /// `schema.table`; `*` stands for any characters, `?` for one, in either part.
+    /// Patterns `schema.table`; in each part `*` matches any characters and `?` matches one.
     pub tables: Vec<String>,
-    /// What may be done.
+    /// The permitted modes.
     pub modes: Vec<WriteMode>,
 }
 
@@ -186,17 +187,19 @@ where
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    parsed(deserializer, |text| told(humantime::parse_duration(text)))
+    parsed(deserializer, |text| {
+        as_text(humantime::parse_duration(text))
+    })
 }
 
 fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
-    parsed(deserializer, |text| told(humantime::parse_rfc3339(text)))
+    parsed(deserializer, |text| as_text(humantime::parse_rfc3339(text)))
 }
 
 fn optional_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
-    parsed(deserializer, |text| told(ByteSize::from_str(text))).map(Some)
+    parsed(deserializer, |text| as_text(ByteSize::from_str(text))).map(Some)
 }
 
-fn told<T, E: Display>(parsed: Result<T, E>) -> Result<T, String> {
+fn as_text<T, E: Display>(parsed: Result<T, E>) -> Result<T, String> {
     parsed.map_err(|error| error.to_string())
 }

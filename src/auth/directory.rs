@@ -1,47 +1,47 @@
-//! All principals, and whose credentials are whose.
+//! Finds the principal that credentials belong to.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::certificate;
 use super::config::{IdentityConfig, PrincipalConfig};
-use super::jwt::{KeySet, Rules};
+use super::credentials::certificate;
+use super::credentials::jwt::{KeySet, Rules};
+use super::credentials::session::{self, SessionKey};
+use super::credentials::token::{Digest, Token};
 use super::principal::Principal;
 use super::problem::Problem;
-use super::session::{self, SessionKey};
-use super::token::{Digest, Token};
-use crate::error::{Error, Result};
+use super::refusal::Refusal;
 
-/// No token that anybody makes is longer.
+/// The length limit of a token.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// What a call brings to tell who it is of.
+/// The credentials of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credentials<'a> {
     /// `authorization: Bearer …`.
     Bearer(&'a str),
-    /// The certificate of its connection, in DER, which an authority has signed that the listener trusts.
+    /// The certificate of the connection in DER, verified by the listener.
     Certificate(&'a [u8]),
 }
 
-/// How a principal was known.
+/// The kind of credentials that authenticated a principal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// By a static token.
+    /// A static token.
     Token,
-    /// By a session token.
+    /// A session token.
     Session,
-    /// By a JWT.
+    /// A JWT.
     Jwt,
-    /// By a certificate.
+    /// A certificate.
     Certificate,
-    /// By name and token, in a handshake.
+    /// Name and token, in a handshake.
     Password,
 }
 
 impl Proof {
-    /// A word for it.
+    /// Returns its name in the audit log.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Token => "token",
@@ -53,42 +53,7 @@ impl Proof {
     }
 }
 
-/// Why credentials are not taken. Says nothing of what they were.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Nothing that tells who it is.
-    #[error("who calls is not said; send `authorization: Bearer TOKEN`")]
-    Nobody,
-    /// A token of nobody.
-    #[error("the token is not valid")]
-    InvalidToken,
-    /// A token that was valid.
-    #[error("the token has expired")]
-    Expired,
-    /// A JWT that something is wrong with.
-    #[error("the token is not valid: {0}")]
-    Jwt(&'static str),
-    /// A JWT that is signed by a key that is not known.
-    #[error("the token is signed by a key that is not known")]
-    UnknownKey,
-    /// Of a JWT that is right, or a certificate.
-    #[error("no principal has this name")]
-    NoPrincipal,
-    /// More than one header, of which each tells another story.
-    #[error("there is more than one authorization header")]
-    TwoHeaders,
-    /// A handshake without a name.
-    #[error("a handshake takes name and token: send `authorization: Basic …`")]
-    NoPassword,
-    /// A name and a token for everybody to read.
-    #[error("name and token are taken over TLS alone")]
-    PlainPassword,
-    /// A name and a token that do not go together.
-    #[error("name and token do not go together")]
-    WrongPassword,
-}
-
-/// All principals.
+/// All principals of a configuration.
 #[derive(Debug, Default)]
 pub struct Directory {
     principals: BTreeMap<String, Arc<Principal>>,
@@ -100,15 +65,16 @@ impl Directory {
     /// Reads a configuration.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// Every problem of the configuration.
     pub fn new(config: &IdentityConfig) -> Result<Self, Vec<Problem>> {
         let IdentityConfig { auth, principals } = config;
         let mut problems = Vec::new();
         let jwt = auth.jwt.as_ref().map(|jwt| Rules::new(jwt, &mut problems));
         if principals.is_empty() && jwt.is_some() {
-            problems.push(Problem::of_jwt(
-                "there are no principals whose tokens could be taken",
-            ));
+            problems.push(
+                Problem::of_jwt("there is no principal for a token to belong to")
+                    .with_hint("add a section [principals.NAME] with jwt_subjects"),
+            );
         }
         if jwt.is_none() {
             let with_subjects = |config: &PrincipalConfig| !config.jwt_subjects.is_empty();
@@ -116,10 +82,10 @@ impl Directory {
                 .iter()
                 .filter(|(_, config)| with_subjects(config))
             {
-                problems.push(Problem::of_principal(
-                    name,
-                    "jwt_subjects need a section auth.jwt",
-                ));
+                problems.push(
+                    Problem::of_principal(name, "jwt_subjects needs a section auth.jwt")
+                        .with_hint("add the section [auth.jwt]"),
+                );
             }
         }
         let read: BTreeMap<_, _> = principals
@@ -132,25 +98,25 @@ impl Directory {
             })
             .collect();
         check_distinct(&read, &mut problems);
-        match problems.is_empty() {
-            true => Ok(Self {
-                principals: read,
-                jwt,
-                session_ttl: auth.session_ttl,
-            }),
-            false => Err(problems),
+        if !problems.is_empty() {
+            return Err(problems);
         }
+        Ok(Self {
+            principals: read,
+            jwt,
+            session_ttl: auth.session_ttl,
+        })
     }
 
-    /// Whether nobody is asked who it is.
-    pub fn is_open(&self) -> bool {
+    /// Whether calls need no credentials, since no principal is configured.
+    pub fn allows_anonymous(&self) -> bool {
         self.principals.is_empty()
     }
 
-    /// Whose call it is.
+    /// Returns the principal that the credentials belong to.
     ///
     /// # Errors
-    /// Why it is nobody's.
+    /// The reason the credentials were rejected.
     pub fn authenticate(
         &self,
         credentials: Credentials<'_>,
@@ -198,10 +164,10 @@ impl Directory {
         Ok((Arc::clone(principal), proof))
     }
 
-    /// A session token for a principal that gives its name and one of its tokens.
+    /// Issues a session token to a principal that sends its name and one of its tokens.
     ///
     /// # Errors
-    /// Why it gets none.
+    /// The reason the name and token were rejected.
     pub fn open_session(
         &self,
         name: &str,
@@ -219,7 +185,7 @@ impl Directory {
         if token.has_expired(now) {
             return Err(Refusal::Expired);
         }
-        // A session does not outlive its token anyway; told so, a client comes back in time.
+        // The session ends with its token. An end that says so makes the client renew it in time.
         let end = now + self.session_ttl;
         let end = token.expires.map_or(end, |expires| expires.min(end));
         let issued = sessions.issue(name, token.digest.id(), end);
@@ -227,7 +193,7 @@ impl Directory {
         Ok((Arc::clone(principal), issued))
     }
 
-    /// Looks at every token, so that the time it takes tells nothing.
+    /// Compares every token, so that the time reveals nothing about them.
     fn by_token(&self, token: &str) -> Option<(&Arc<Principal>, &Token)> {
         let digest = Digest::of(token);
         let mut found = None;
@@ -242,7 +208,7 @@ impl Directory {
     }
 }
 
-/// A token, subject or certificate that two principals claim would be one's by chance.
+/// Rejects a token, subject or certificate that is listed twice, since it would identify a principal by chance.
 fn check_distinct(principals: &BTreeMap<String, Arc<Principal>>, problems: &mut Vec<Problem>) {
     let mut seen = BTreeMap::new();
     for principal in principals.values() {
@@ -254,7 +220,7 @@ fn check_distinct(principals: &BTreeMap<String, Arc<Principal>>, problems: &mut 
         let subjects = principal
             .jwt_subjects
             .iter()
-            .map(|s| ("subject of JWTs", s.clone()));
+            .map(|s| ("JWT subject", s.clone()));
         let certificates = principal
             .certificates
             .iter()
@@ -262,19 +228,15 @@ fn check_distinct(principals: &BTreeMap<String, Arc<Principal>>, problems: &mut 
         for credential in tokens.chain(subjects).chain(certificates) {
             let what = credential.0;
             if let Some(other) = seen.insert(credential, name) {
-                let message = if other == name {
-                    format!("a {what} is listed twice")
+                let problem = if other == name {
+                    Problem::of_principal(name, format!("a {what} is listed twice"))
                 } else {
-                    format!("a {what} is also listed for principal {other}; give each its own")
+                    let message = format!("a {what} is also listed for principal {other}");
+                    Problem::of_principal(name, message)
+                        .with_hint(format!("give each principal its own {what}"))
                 };
-                problems.push(Problem::of_principal(name, message));
+                problems.push(problem);
             }
         }
-    }
-}
-
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        Error::unauthenticated(refusal.to_string())
     }
 }

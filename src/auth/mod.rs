@@ -1,25 +1,25 @@
-//! Who a caller is and what it may do: pure decisions, from a configuration and a caller's credentials.
+//! Authentication and permissions: pure decisions from a configuration and a caller's credentials.
 
 mod caller;
-mod certificate;
 mod config;
+mod credentials;
 mod directory;
-mod jwt;
+mod mode;
 mod principal;
 mod problem;
-mod ring_verifier;
-mod session;
-mod token;
+mod refusal;
 mod volume;
 
 pub use caller::Caller;
 pub use config::{
     AuthConfig, GrantConfig, IdentityConfig, JwtConfig, PrincipalConfig, TokenConfig,
 };
-pub use directory::{Credentials, Directory, Proof, Refusal};
-pub use jwt::KeySet;
-pub use principal::{Limits, Principal, WriteMode};
+pub use credentials::jwt::KeySet;
+pub use credentials::session::SessionKey;
+pub use credentials::token::{digest_of, new_token};
+pub use directory::{Credentials, Directory, Proof};
+pub use mode::WriteMode;
+pub use principal::{Limits, Principal};
 pub use problem::Problem;
-pub use session::SessionKey;
-pub use token::{digest_of, new_token};
+pub use refusal::Refusal;
 pub use volume::Volume;

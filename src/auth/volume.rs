@@ -1,20 +1,20 @@
-//! How much may be written.
+//! The limits of how much is written.
 
-/// The most that one stream and one write may hold; none where there is no limit.
+/// The limits of one stream and of one write; `None` for no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Volume {
     /// Rows of a stream.
     pub max_rows_per_stream: Option<u64>,
-    /// Bytes of a stream, as COPY sends them to PostgreSQL.
+    /// Bytes of COPY of a stream.
     pub max_bytes_per_stream: Option<u64>,
     /// Rows of all recorded streams of a write.
     pub max_rows_per_write: Option<u64>,
-    /// Bytes of all recorded streams of a write, as COPY sends them to PostgreSQL.
+    /// Bytes of COPY of all recorded streams of a write.
     pub max_bytes_per_write: Option<u64>,
 }
 
 impl Volume {
-    /// Every limit, with the name of its option.
+    /// Returns every limit with the name of its option.
     pub fn options(&self) -> [(&'static str, Option<u64>); 4] {
         let Self {
             max_rows_per_stream,

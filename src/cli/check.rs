@@ -1,45 +1,46 @@
-//! `pgflight check`: what works in each target and what will not.
+//! `pgflight check`: reports what works in each target and what fails.
 
 use std::process::ExitCode;
 
 use pgflight::config::{Check, TargetConfig, load_targets};
-use pgflight::error::{Error, Result, chain};
+use pgflight::error::{Error, Result};
 use pgflight::pg::Pool;
 use pgflight::plan::TableName;
 use pgflight::write::{Expected, Finding, Verdict, Writer};
 
-use super::{START_TIMEOUT, say};
+use super::{START_TIMEOUT, print};
 
-/// Looks at the targets, and tells.
+/// Checks the targets and prints the findings.
 pub(super) async fn check(options: Check) -> Result<ExitCode> {
     let table = options.table.as_deref().map(TableName::parse).transpose()?;
     let targets = load_targets(&options.destination)?;
     if table.is_some() && targets.len() > 1 {
         let names: Vec<&str> = targets.keys().map(String::as_str).collect();
-        return Err(Error::invalid_command(format!(
-            "--table is in one target: choose it by --target: {}",
-            names.join(", ")
-        )));
+        return Err(
+            Error::invalid_command("--table needs one target, and the file has several")
+                .with_hint(format!("choose one with --target: {}", names.join(", "))),
+        );
     }
     let mut is_bad = false;
     for (name, target) in &targets {
-        say(&format!("target {name}: {}", target.connection));
+        print(&format!("target {name}: {}", target.connection));
         let findings = match findings(target, table.as_ref()).await {
             Ok(findings) => findings,
             Err(error) => vec![Finding {
                 verdict: Verdict::Bad,
-                text: chain(&error),
+                text: error.report().to_string(),
                 fix_sql: Vec::new(),
             }],
         };
         for finding in &findings {
             is_bad |= finding.verdict == Verdict::Bad;
-            tell(finding);
+            report(finding);
         }
     }
-    Ok(match is_bad {
-        true => ExitCode::FAILURE,
-        false => ExitCode::SUCCESS,
+    Ok(if is_bad {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
     })
 }
 
@@ -57,14 +58,14 @@ async fn findings(target: &TargetConfig, table: Option<&TableName>) -> Result<Ve
     Ok(findings)
 }
 
-fn tell(finding: &Finding) {
+fn report(finding: &Finding) {
     let verdict = match finding.verdict {
         Verdict::Good => "ok",
         Verdict::Warning => "warning",
         Verdict::Bad => "FAILS",
     };
-    say(&format!("  {verdict:7}  {}", finding.text));
+    print(&format!("  {verdict:7}  {}", finding.text));
     for statement in &finding.fix_sql {
-        say(&format!("           {statement}"));
+        print(&format!("           {statement}"));
     }
 }

@@ -1,4 +1,4 @@
-//! What is made of the command line's own description: completions for shells, manual pages.
+//! Generates shell completions and manual pages from the definition of the command line.
 
 use std::io::{self, Write};
 
@@ -6,14 +6,14 @@ use clap::CommandFactory;
 use pgflight::config::{Cli, Completions, Man};
 use pgflight::error::{Error, Result};
 
-/// Prints completions.
+/// Prints completions for a shell.
 pub(super) fn completions(options: &Completions) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut Cli::command(), "pgflight", &mut script);
     print(&script)
 }
 
-/// Prints the manual page, or writes all of them.
+/// Prints the manual page, or writes the pages of all subcommands.
 pub(super) fn man(options: &Man) -> Result<()> {
     match &options.directory {
         None => {
@@ -26,7 +26,7 @@ pub(super) fn man(options: &Man) -> Result<()> {
             print(&page)
         }
         Some(directory) => clap_mangen::generate_to(Cli::command(), directory).map_err(|error| {
-            let text = format!("cannot write into {}", directory.display());
+            let text = format!("cannot write to {}", directory.display());
             Error::invalid_command(text).with_source(error)
         }),
     }
@@ -34,7 +34,7 @@ pub(super) fn man(options: &Man) -> Result<()> {
 
 fn print(bytes: &[u8]) -> Result<()> {
     match io::stdout().write_all(bytes) {
-        // `pgflight man | head` has seen enough.
+        // The reader closed the pipe, as `head` does.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Error::internal("cannot print").with_source(error))
         }

@@ -1,11 +1,11 @@
-//! `pgflight load`: files of rows into a table through a running server, all of them or none.
+//! `pgflight load`: loads files of rows into a table through a running server, all or none.
 //!
-//! Each file is an attempt of one write, so that several are sent at once, one whose stream breaks is sent
-//! again, and the commit publishes all or nothing.
+//! Each file is an attempt of one write. So several are sent at a time, a file whose stream breaks is sent again, and
+//! the commit publishes all or nothing.
 
 mod heartbeats;
-mod patience;
 mod progress;
+mod retry;
 
 use std::path::Path;
 use std::pin::pin;
@@ -18,29 +18,29 @@ use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use indicatif::HumanCount;
+use pgflight::client::{AttemptReceipt, Client, ClientConfig, RemoteStatus, RemoteWrite};
 use pgflight::config::Load;
 use pgflight::error::{Error, Result};
 use pgflight::files::RowFile;
-use pgflight::flight::{AttemptReceipt, Client, ClientConfig, RemoteStatus, RemoteWrite};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use self::heartbeats::Heartbeats;
-use self::patience::Patience;
 use self::progress::{FileProgress, Progress};
-use super::{complain, interrupts, say};
+use self::retry::RetryPolicy;
+use super::{eprint, interrupts, print};
 
-/// Reports a commit that takes longer.
-const TELL_AFTER: Duration = Duration::from_secs(1);
-/// Batches that are read ahead of the stream.
+/// The time after which a running commit is reported.
+const REPORT_AFTER: Duration = Duration::from_secs(1);
+/// The number of batches that are read ahead of the stream.
 const READ_AHEAD: usize = 2;
 
 /// Loads all files.
 pub(super) async fn load(options: Load) -> Result<ExitCode> {
     let files = open(&options)?;
     let Some(schema) = files.first().map(|file| Arc::clone(&file.schema)) else {
-        return Err(Error::invalid_command("no file is named"));
+        return Err(Error::invalid_command("the command names no file"));
     };
     let client = Client::connect(client_config(&options)?).await?;
     let write_id = options.write_id.clone();
@@ -49,13 +49,13 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
         target: options.target.clone(),
         driver: uuid::Uuid::new_v4().to_string(),
     };
-    let patience = Patience(options.retry_timeout);
+    let policy = RetryPolicy(options.retry_timeout);
     let began = Instant::now();
     let spec = spec(&options);
     let begin = || client.begin(&write, spec.clone(), &schema);
-    let begun = patience.again("begin", complain, begin).await?;
+    let begun = policy.retry("begin", eprint, begin).await?;
     if begun.is_committed {
-        say(&format!(
+        print(&format!(
             "write {} was committed before{}, with {} rows in {}; nothing was sent",
             write.write_id,
             match &*begun.finished_at {
@@ -72,55 +72,55 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
         .map(|interval| Heartbeats::start(&client, &write, interval));
     let mut interrupts = interrupts()?;
     let sent = tokio::select! {
-        sent = send_all(&client, &write, &files, options.jobs, patience) => sent,
-        _ = interrupts.recv() => Err(Error::cancelled("interrupted; nothing was written")),
+        sent = send_all(&client, &write, &files, options.jobs, policy) => sent,
+        _ = interrupts.recv() => Err(Error::cancelled("interrupted before the commit: no rows were written")),
     };
     let receipts = match sent {
         Ok(receipts) => receipts,
         Err(error) => {
-            // Best effort: what is left ends when no heartbeat was heard for the server's --driver-ttl.
+            // Best effort: otherwise the server aborts the write when its --driver-ttl has passed.
             client.abort(&write, "pgflight load failed").await.ok();
             return Err(error);
         }
     };
     let committed = async {
         let commit = || client.commit(&write, &receipts);
-        let mut committing = pin!(patience.again("commit", complain, commit));
+        let mut committing = pin!(policy.retry("commit", eprint, commit));
         tokio::select! {
             done = &mut committing => done,
-            () = sleep(TELL_AFTER) => {
-                complain("all rows are sent; waiting for PostgreSQL to commit them");
+            () = sleep(REPORT_AFTER) => {
+                eprint("all rows are sent; waiting for PostgreSQL to commit them");
                 committing.await
             }
         }
     };
     let done = tokio::select! {
         done = committed => done,
-        _ = interrupts.recv() => Err(Error::unavailable("interrupted while the rows are committed")),
+        _ = interrupts.recv() => Err(Error::unavailable("interrupted during the commit")),
     };
-    let done = done.map_err(|error| unsettled(error, &write.write_id))?;
-    tell(&done, files.len(), began.elapsed());
+    let done = done.map_err(|error| unknown_outcome(error, &write.write_id))?;
+    report(&done, files.len(), began.elapsed());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says of a commit that was not answered that nobody knows, and who will.
-fn unsettled(error: Error, write_id: &str) -> Error {
+/// Reports that the commit's outcome is unknown, and how to find it out.
+fn unknown_outcome(error: Error, write_id: &str) -> Error {
     let error = error.with_write_id(write_id);
-    // Whatever the last try was told, the answer to an earlier one may have been lost.
-    match error.kind().is_retryable() {
-        false => error,
-        true => error
-            .caused("it is not known whether the rows are in")
-            .with_hint(format!(
-                "load them again with --write-id {write_id}, which writes nothing twice"
-            )),
+    // The answer to an earlier try may have been lost, whatever the last try returned.
+    if !error.kind().is_retryable() {
+        return error;
     }
+    error
+        .caused("it is not known whether the rows are in the table")
+        .with_hint(format!(
+            "load them again with --write-id {write_id}, which writes nothing twice"
+        ))
 }
 
-/// Reads the heads of all files, which must hold the same columns.
+/// Reads the heads of all files, which must have the same columns.
 fn open(options: &Load) -> Result<Vec<RowFile>> {
     let delimiter = u8::try_from(options.delimiter)
-        .map_err(|_| Error::invalid_command("--delimiter takes one character of ASCII"))?;
+        .map_err(|_| Error::invalid_command("--delimiter is not an ASCII character"))?;
     let mut files: Vec<RowFile> = Vec::new();
     for path in &options.files {
         let file = RowFile::open(path, delimiter)?;
@@ -128,7 +128,7 @@ fn open(options: &Load) -> Result<Vec<RowFile>> {
             && columns(&first.schema) != columns(&file.schema)
         {
             return Err(Error::invalid_command(format!(
-                "{} has other columns than {}: {} instead of {}",
+                "the columns of {} differ from those of {}: {} instead of {}",
                 path.display(),
                 first.path.display(),
                 columns(&file.schema),
@@ -148,8 +148,9 @@ fn columns(schema: &Schema) -> String {
 
 fn client_config(options: &Load) -> Result<ClientConfig> {
     let read = |path: &Path| {
-        std::fs::read(path)
-            .map_err(|error| Error::invalid_command(format!("{}: {error}", path.display())))
+        std::fs::read(path).map_err(|error| {
+            Error::invalid_command(format!("cannot read {}", path.display())).with_source(error)
+        })
     };
     let identity = match (&options.tls_cert, &options.tls_key) {
         (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
@@ -174,37 +175,37 @@ fn spec(options: &Load) -> Map<String, Value> {
     fields
 }
 
-/// Sends every file, some at once, and shows how far it is.
+/// Sends every file, `jobs` at a time, and shows the progress.
 async fn send_all(
     client: &Client,
     write: &RemoteWrite,
     files: &[RowFile],
     jobs: u8,
-    patience: Patience,
+    policy: RetryPolicy,
 ) -> Result<Vec<AttemptReceipt>> {
     let progress = Progress::new(files.iter().map(|file| file.byte_count));
     let numbered = (0..).zip(files.iter().zip(progress.files()));
     let sending = stream::iter(numbered)
-        .map(|(partition, (file, done))| send(client, write, partition, (file, done), patience))
+        .map(|(partition, (file, done))| send(client, write, partition, (file, done), policy))
         .buffer_unordered(jobs.into())
         .try_collect();
     let sent = tokio::select! {
         sent = sending => sent,
-        () = progress.show() => Err(Error::internal("the progress has ended")),
+        () = progress.show() => Err(Error::internal("the progress bar ended before the load")),
     };
     progress.end();
     sent
 }
 
-/// Sends a file, from its beginning again when its stream broke and another may do better.
+/// Sends a file, and sends it again from the beginning after a retryable error.
 async fn send(
     client: &Client,
     write: &RemoteWrite,
     partition: u32,
     (file, done): (&RowFile, &FileProgress),
-    patience: Patience,
+    policy: RetryPolicy,
 ) -> Result<AttemptReceipt> {
-    let tell = |message: &str| done.complain(message);
+    let report = |message: &str| done.eprint(message);
     let ready = AtomicBool::new(false);
     let attempt = || {
         done.reset();
@@ -220,11 +221,11 @@ async fn send(
         )
     };
     let name = file.path.display().to_string();
-    let sent = patience.again_from(&ready, &name, tell, attempt).await;
+    let sent = policy.retry_reset_by(&ready, &name, report, attempt).await;
     sent.map_err(|error| error.caused(name))
 }
 
-/// The batches of a file, read by a thread that may wait for the disk.
+/// Returns the batches of a file, read by a thread that may block on the disk.
 fn read(
     file: RowFile,
     done: FileProgress,
@@ -237,7 +238,7 @@ fn read(
         };
         for batch in batches {
             let count = batch.as_ref().map_or(0, RecordBatch::num_rows);
-            // The stream has ended: nobody wants more.
+            // The stream has ended.
             if sender.blocking_send(batch).is_err() {
                 return;
             }
@@ -250,9 +251,9 @@ fn read(
     })
 }
 
-fn tell(done: &RemoteStatus, file_count: usize, time: Duration) {
-    say(&format!(
-        "{} rows of {file_count} file{} are in {} after {:.1} s",
+fn report(done: &RemoteStatus, file_count: usize, time: Duration) {
+    print(&format!(
+        "loaded {} rows of {file_count} file{} into {} in {:.1} s",
         HumanCount(done.row_count),
         if file_count == 1 { "" } else { "s" },
         done.table,

@@ -1,4 +1,4 @@
-//! The subcommands, a file each; what they print, and where.
+//! The subcommands, one file each, and how they print.
 
 mod check;
 mod config;
@@ -15,15 +15,15 @@ use std::time::Duration;
 
 use pgflight::auth::{digest_of, new_token};
 use pgflight::config::{Command, Destination, Migrate, TargetConfig, load_target};
-use pgflight::error::{Error, Result};
+use pgflight::error::{Error, Result, chain};
 use pgflight::pg::{ConnectionConfig, Pool, migration};
 use pgflight::write::Writer;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// How long PostgreSQL may take to answer when a command or the server starts.
+/// The time for PostgreSQL to answer when a command or the server starts.
 const START_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Carries out a subcommand, and gives the exit status.
+/// Runs a subcommand and returns the exit status.
 pub(crate) async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Serve(options) => serve::serve(&options).await.map(|()| ExitCode::SUCCESS),
@@ -44,23 +44,23 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode> {
 
 async fn migrate(options: Migrate) -> Result<()> {
     if options.print {
-        say(migration().trim_end());
+        print(migration().trim_end());
         return Ok(());
     }
     let (connection, writer) = connect(&options.destination).await?;
     writer.migrate().await?;
-    say(&format!("the ledger is in schema pgflight of {connection}"));
+    print(&format!("the ledger is in schema pgflight of {connection}"));
     Ok(())
 }
 
 fn token() -> Result<()> {
     let token = new_token()?;
-    say(&format!("token   {token}"));
-    say(&format!("digest  {}", digest_of(&token)));
+    print(&format!("token   {token}"));
+    print(&format!("digest  {}", digest_of(&token)));
     Ok(())
 }
 
-/// Connects to the database that a command is about.
+/// Connects to the database of a command.
 async fn connect(destination: &Destination) -> Result<(ConnectionConfig, Writer)> {
     let TargetConfig {
         connection, pool, ..
@@ -70,24 +70,41 @@ async fn connect(destination: &Destination) -> Result<(ConnectionConfig, Writer)
     Ok((connection, writer))
 }
 
-/// Ctrl-C, listened for from now on: one that comes while something else is done counts as well.
+/// Listens for Ctrl-C from now on, also while the command does something else.
 fn interrupts() -> Result<Signal> {
     signal(SignalKind::interrupt())
-        .map_err(|error| Error::internal("Ctrl-C cannot be listened for").with_source(error))
+        .map_err(|error| Error::internal("cannot listen for SIGINT").with_source(error))
 }
 
-/// Prints a line of what was asked for. Whoever read it may have seen enough, as `head` has: that is the end.
-fn say(line: &str) {
+/// Prints a line to standard output. Exits when the reader closed the pipe, as `head` does.
+fn print(line: &str) {
     if writeln!(io::stdout(), "{line}").is_err() {
         std::process::exit(1);
     }
 }
 
-/// Tells a person at the terminal what went wrong.
+/// Prints a line about progress or a failure to standard error.
 #[expect(
     clippy::print_stderr,
     reason = "the one line a person at the terminal is waiting for"
 )]
-pub(crate) fn complain(message: &str) {
+pub(crate) fn eprint(message: &str) {
     eprintln!("pgflight: {message}");
+}
+
+/// Prints an error and its place on one line, and its hint on the next.
+#[expect(
+    clippy::print_stderr,
+    reason = "the one line a person at the terminal is waiting for"
+)]
+pub(crate) fn eprint_error(error: &Error) {
+    let (fact, place) = (chain(error), error.report().place());
+    if place.is_empty() {
+        eprint(&fact);
+    } else {
+        eprint(&format!("{fact} [{place}]"));
+    }
+    if let Some(hint) = error.report().advice() {
+        eprintln!("hint: {hint}");
+    }
 }

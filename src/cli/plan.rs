@@ -1,6 +1,5 @@
-//! `pgflight plan`: what a write would do.
+//! `pgflight plan`: prints what a write would do.
 
-use std::fmt::Display;
 use std::fs::File;
 use std::process::ExitCode;
 
@@ -8,17 +7,18 @@ use pgflight::config::Plan;
 use pgflight::error::{Error, Result};
 use pgflight::flight::{read_schema, write_spec_from_json};
 
-use super::{connect, say};
+use super::{connect, print};
 
 pub(super) async fn plan(options: Plan) -> Result<ExitCode> {
-    let named = |error: &dyn Display| {
-        Error::invalid_command(format!("{}: {error}", options.schema.display()))
+    let unreadable = format!("cannot read a schema from {}", options.schema.display());
+    let schema = if options.schema.as_os_str() == "-" {
+        read_schema(std::io::stdin())
+    } else {
+        let file = File::open(&options.schema)
+            .map_err(|error| Error::invalid_command(unreadable.clone()).with_source(error))?;
+        read_schema(file)
     };
-    let schema = match options.schema.as_os_str().to_str() {
-        Some("-") => read_schema(std::io::stdin()),
-        _ => read_schema(File::open(&options.schema).map_err(|error| named(&error))?),
-    };
-    let schema = schema.map_err(|error| named(&error))?;
+    let schema = schema.map_err(|error| error.caused(unreadable))?;
     let mut fields = options.spec;
     let mode = format!("MODE_{}", options.mode.to_ascii_uppercase());
     fields.insert("table".to_owned(), options.table.into());
@@ -30,13 +30,16 @@ pub(super) async fn plan(options: Plan) -> Result<ExitCode> {
     let (_, writer) = connect(&options.destination).await?;
     let preview = writer.preview(&spec, &schema).await?;
     if options.json {
-        say(&serde_json::to_string(&preview)
-            .map_err(|error| Error::internal("cannot print the plan").with_source(error))?);
+        print(
+            &serde_json::to_string(&preview)
+                .map_err(|error| Error::internal("cannot encode the plan").with_source(error))?,
+        );
     } else {
-        say(preview.to_string().trim_end());
+        print(preview.to_string().trim_end());
     }
-    Ok(match preview.is_accepted() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    Ok(if preview.is_accepted() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }

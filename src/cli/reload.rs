@@ -1,36 +1,33 @@
-//! SIGHUP: reads the configuration again and hands what changed to whom it is for.
+//! SIGHUP: reads the configuration again and applies the changes to the running components.
 
 use pgflight::config::{Change, Config, Serve};
-use pgflight::error::chain;
 use pgflight::flight::{CallLimits, Identity};
 use pgflight::write::{ReaperConfig, Targets};
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
-/// The parts of a running server that take a changed configuration. Here is where another module's part is
-/// added: what is sent to it counts from then on.
-pub(super) struct Running {
+/// The components of a running server that take a changed configuration.
+pub(super) struct Reload {
     pub(super) limits: watch::Sender<CallLimits>,
     pub(super) identity: Identity,
     pub(super) reaper: watch::Sender<ReaperConfig>,
     pub(super) targets: Targets,
 }
 
-impl Running {
-    /// Reads the configuration again at every SIGHUP; does not complete. A configuration that does not hold
-    /// together changes nothing.
+impl Reload {
+    /// Reads the configuration again at every SIGHUP; never completes. An invalid configuration changes nothing.
     pub(super) async fn follow(self, mut hangups: Signal, options: Serve, mut current: Config) {
         while hangups.recv().await.is_some() {
             match Config::load(&options) {
                 Ok(new) => {
-                    tell(&current.changes(&new));
-                    // What needs a restart is told again the next time: it is still to be done.
+                    log_changes(&current.changes(&new));
+                    // Changes that need a restart stay different, so the next reload logs them again.
                     take_live(&mut current, &new);
                     self.apply(&current);
                 }
                 Err(error) => tracing::error!(
-                    "the configuration was read again and is not used; the one before is kept: {}",
-                    chain(&error)
+                    "the configuration was read again and is invalid; the current one stays in use: {}",
+                    error.report()
                 ),
             }
         }
@@ -38,11 +35,11 @@ impl Running {
 
     fn apply(&self, config: &Config) {
         self.limits.send_replace(config.server.limits.clone());
-        // Also when only the files that it names have changed.
+        // Reloaded in any case, since the files that the section names may have changed.
         if let Err(error) = self.identity.reload(&config.identity) {
             tracing::error!(
-                error = chain(&error),
-                "who may call cannot be read again; what was before is kept"
+                error = %error.report(),
+                "cannot reload the principals; the current ones stay in use"
             );
         }
         self.reaper.send_replace(config.reaper.clone());
@@ -55,7 +52,7 @@ impl Running {
     }
 }
 
-/// Remembers what the server has taken.
+/// Copies the parts of the new configuration that the server has applied.
 fn take_live(current: &mut Config, new: &Config) {
     let max_connections = current.server.limits.max_connections;
     current.server.limits = CallLimits {
@@ -72,7 +69,7 @@ fn take_live(current: &mut Config, new: &Config) {
     }
 }
 
-fn tell(changes: &[Change]) {
+fn log_changes(changes: &[Change]) {
     let keys = |needs_restart: bool| {
         let changes = changes.iter().filter(|c| c.needs_restart == needs_restart);
         changes
@@ -82,10 +79,10 @@ fn tell(changes: &[Change]) {
     };
     let (live, fixed) = (keys(false), keys(true));
     if !live.is_empty() {
-        tracing::info!("the configuration was read again; changed now: {live}");
+        tracing::info!("the configuration was read again; applied: {live}");
     }
     if !fixed.is_empty() {
-        tracing::warn!("the configuration was read again; changed only by a restart: {fixed}");
+        tracing::warn!("the configuration was read again; these changes need a restart: {fixed}");
     }
     if changes.is_empty() {
         tracing::info!("the configuration was read again; nothing has changed");

@@ -1,4 +1,4 @@
-//! `pgflight serve`: from a configuration to a server that runs until it is told to end.
+//! `pgflight serve`: runs a server until SIGTERM or Ctrl-C.
 
 use std::collections::BTreeMap;
 
@@ -16,16 +16,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::START_TIMEOUT;
-use super::reload::Running;
+use super::reload::Reload;
 
 /// Serves until SIGTERM or Ctrl-C.
 pub(super) async fn serve(options: &Serve) -> Result<()> {
     let config = Config::load(options)?;
-    // From here on SIGHUP ends nothing.
+    // From here on SIGHUP no longer ends the process.
     let hangups = signal(SignalKind::hangup())
         .map_err(|error| Error::internal("cannot listen for SIGHUP").with_source(error))?;
     let telemetry = telemetry::start(config.log.format, &config.log.filter)
-        .map_err(|problem| Error::internal(format!("cannot start logging: {problem}")))?;
+        .map_err(|problem| Error::internal(format!("could not start logging: {problem}")))?;
     show_detail(config.log.show_detail);
     let budget = Budget::new(&config.budget)?;
     let targets = connect(&config).await?;
@@ -49,7 +49,7 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
         beside.spawn(async move { writer.reap_until(stop, config).await });
     }
     for (name, target) in &config.targets {
-        tracing::info!(target_name = name, postgres = %target.connection, "writes to");
+        tracing::info!(target_name = name, postgres = %target.connection, "writing to a target");
     }
     let mut monitoring = JoinSet::new();
     if let Some(monitor) = monitor {
@@ -64,16 +64,16 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
         "listening on {}",
         server.address()
     );
-    let running = Running {
+    let reload = Reload {
         limits: server.limits(),
         identity,
         reaper,
         targets,
     };
-    beside.spawn(running.follow(hangups, options.clone(), config));
-    let served = Box::pin(server.serve(asked_to_end())).await;
+    beside.spawn(reload.follow(hangups, options.clone(), config));
+    let served = Box::pin(server.serve(shutdown_signal())).await;
     stop.cancel();
-    // What they were about is another server's or the next start's.
+    // Another server, or this one after its restart, finishes their work.
     beside.abort_all();
     monitoring.abort_all();
     let totals = metrics::totals();
@@ -87,8 +87,8 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
     served
 }
 
-/// Makes the pools, and a connection to each target to know that there can be any. One of several targets
-/// may be out of reach: the others are served, and it is when it comes back.
+/// Makes the pools and checks a connection to each target. If some of several targets cannot be reached, the server
+/// serves the others, and these when they are back.
 async fn connect(config: &Config) -> Result<Targets> {
     let mut writers = BTreeMap::new();
     for (name, target) in &config.targets {
@@ -116,7 +116,7 @@ async fn connect(config: &Config) -> Result<Targets> {
             Ok((_, Ok(()))) => reachable += 1,
             Ok((_, Err(error))) if targets.is_alone() => return Err(error),
             Ok((name, Err(error))) => {
-                tracing::warn!(target_name = name, %error, "a target cannot be reached now");
+                tracing::warn!(target_name = name, error = %error.report(), "could not reach a target");
                 last = Some(error);
             }
             Err(error) => {
@@ -130,7 +130,7 @@ async fn connect(config: &Config) -> Result<Targets> {
     }
 }
 
-/// Brings the ledger of a target up to date. Where it cannot be, writes of one stream work all the same.
+/// Upgrades the ledger of a target. Without the upgrade, writes of one stream still work.
 async fn upgrade(name: &str, writer: &Writer) {
     let ours = LedgerVersion::OURS;
     match writer.upgrade().await {
@@ -139,22 +139,22 @@ async fn upgrade(name: &str, writer: &Writer) {
             target_name = name,
             from = version,
             to = ours,
-            "the ledger was brought up to date"
+            "upgraded the ledger"
         ),
         Ok(LedgerVersion::Newer(version)) => tracing::warn!(
             target_name = name,
             version,
             ours,
-            "the ledger is newer than this server, which goes on with what it knows of it"
+            "the ledger is newer than this server"
         ),
         Err(error) => {
-            tracing::warn!(target_name = name, %error, "the ledger is of an older version and stays so");
+            tracing::warn!(target_name = name, error = %error.report(), "could not upgrade the ledger from an older version");
         }
     }
 }
 
 /// Completes at SIGTERM or SIGINT. A system without signals serves until it is killed.
-async fn asked_to_end() {
+async fn shutdown_signal() {
     match (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),

@@ -1,4 +1,4 @@
-//! `pgflight writes` and `pgflight abort`: what the ledger knows, and how to end what nobody ends.
+//! `pgflight writes` and `pgflight abort`: list the writes of the ledger, and abort one.
 
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -8,40 +8,40 @@ use pgflight::config::{Abort, Writes};
 use pgflight::error::Result;
 use pgflight::write::{LedgerWrite, WriteState, Writer};
 
-use super::{complain, connect, interrupts, say};
+use super::{connect, eprint, interrupts, print};
 
-/// Lists the writes of a database, once or again and again.
+/// Lists the writes of a database, once or with `--watch` again and again.
 pub(super) async fn list(options: Writes) -> Result<()> {
     let (_, writer) = connect(&options.destination).await?;
     if options.watch {
         return watch(&writer, &options).await;
     }
     let writes = writer.writes(options.limit).await?;
-    table(&writes).iter().for_each(|line| say(line));
+    table(&writes).iter().for_each(|line| print(line));
     Ok(())
 }
 
-/// Lists them until Ctrl-C. A database that is away for a while ends nothing.
+/// Lists the writes until Ctrl-C, also through an outage of the database.
 async fn watch(writer: &Writer, options: &Writes) -> Result<()> {
     let is_terminal = user_attended() && !is_dumb();
-    let mut told: HashMap<String, [String; 8]> = HashMap::new();
+    let mut printed: HashMap<String, [String; 8]> = HashMap::new();
     let mut interrupts = interrupts()?;
     loop {
         match writer.writes(options.limit).await {
-            Ok(writes) if is_terminal => say(&screen(&fitted(&table(&writes)))),
-            Err(error) if is_terminal => say(&screen(&[error.to_string()])),
+            Ok(writes) if is_terminal => print(&screen(&fitted(&table(&writes)))),
+            Err(error) if is_terminal => print(&screen(&[error.report().to_string()])),
             Ok(writes) => {
-                // The oldest first, as they came.
+                // The oldest first.
                 for write in writes.iter().rev() {
                     let cells = cells(write);
-                    if told.get(&write.write_id) != Some(&cells) {
-                        say(&line(&cells));
-                        told.insert(write.write_id.clone(), cells);
+                    if printed.get(&write.write_id) != Some(&cells) {
+                        print(&line(&cells));
+                        printed.insert(write.write_id.clone(), cells);
                     }
                 }
-                told.retain(|id, _| writes.iter().any(|write| write.write_id == *id));
+                printed.retain(|id, _| writes.iter().any(|write| write.write_id == *id));
             }
-            Err(error) => complain(&error.to_string()),
+            Err(error) => eprint(&error.report().to_string()),
         }
         tokio::select! {
             () = tokio::time::sleep(options.interval) => {}
@@ -50,8 +50,8 @@ async fn watch(writer: &Writer, options: &Writes) -> Result<()> {
     }
 }
 
-/// As much as the terminal has room for: a line that wraps, or one too many, would make it scroll, and what was
-/// drawn before would stay. The last line is the cursor's.
+/// Cuts the lines to the size of the terminal. A line that wraps, or one too many, would scroll and leave the lines
+/// drawn before. The last line is for the cursor.
 fn fitted(lines: &[String]) -> Vec<String> {
     let (rows, columns) = Term::stdout().size();
     let lines = lines.iter().take(usize::from(rows.max(2)) - 1);
@@ -59,13 +59,13 @@ fn fitted(lines: &[String]) -> Vec<String> {
     lines.map(cut).collect()
 }
 
-/// What replaces all that a terminal shows (ECMA-48: cursor to the first place, erase to the end of each
-/// line, then to the end of the page).
+/// Returns the text that replaces the terminal's content (ECMA-48: move the cursor home, erase to the end of each line,
+/// then to the end of the page).
 fn screen(lines: &[String]) -> String {
     format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\n"))
 }
 
-/// For whoever reads lines: only what is there, with its name where a number would say nothing.
+/// Returns the line of a write, for output that is not a terminal.
 fn line(cells: &[String; 8]) -> String {
     let [id, state, table, rows, attempts, _, _, reason] = cells;
     let place = match table.as_str() {
@@ -79,7 +79,7 @@ fn line(cells: &[String; 8]) -> String {
     }
 }
 
-/// The writes in columns, below their headings.
+/// Returns the writes in columns below their headings.
 fn table(writes: &[LedgerWrite]) -> Vec<String> {
     let heading = [
         "WRITE", "STATE", "TABLE", "ROWS", "ATTEMPTS", "BEGUN", "ENDED", "REASON",
@@ -121,18 +121,18 @@ fn cells(write: &LedgerWrite) -> [String; 8] {
     ]
 }
 
-/// Ends a write.
+/// Aborts a write.
 pub(super) async fn abort(options: Abort) -> Result<ExitCode> {
     let (_, writer) = connect(&options.destination).await?;
     let status = writer.abort_any(&options.write_id, &options.reason).await?;
     if status.table.is_empty() {
-        say(&format!(
-            "{}: no such write was known; one of this name is refused from now on",
+        print(&format!(
+            "{}: unknown write; a write with this id is rejected from now on",
             status.write_id
         ));
         return Ok(ExitCode::FAILURE);
     }
-    say(&format!("{}: {}", status.write_id, status.state.as_str()));
+    print(&format!("{}: {}", status.write_id, status.state.as_str()));
     Ok(match status.state {
         WriteState::Aborted => ExitCode::SUCCESS,
         WriteState::Open

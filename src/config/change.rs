@@ -1,20 +1,21 @@
-//! What differs between two configurations, and what of it a running server can take.
+//! The differences between two configurations, and which of them a running server can apply.
 
 use std::collections::BTreeSet;
 
-use super::target::TargetConfig;
-use super::validate::{Config, LogConfig};
+use super::load::Config;
+use super::section::log::LogConfig;
+use super::section::target::TargetConfig;
 use crate::auth::IdentityConfig;
 use crate::flight::{CallLimits, ServerConfig};
 use crate::pg::{PoolConfig, Timeouts};
 use crate::write::{BudgetConfig, FanOut, ReaperConfig, VolumeLimits};
 
-/// A key of the file whose value is another.
+/// A key of the file whose value differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// `limits.idle_timeout`.
+    /// The key: `limits.idle_timeout`.
     pub key: String,
-    /// A running server cannot take it.
+    /// Whether the change needs a restart.
     pub needs_restart: bool,
 }
 
@@ -40,7 +41,8 @@ impl Changes {
 }
 
 impl Config {
-    /// What `new` says otherwise. Everything is taken apart by name, so that nothing new is forgotten.
+    /// Lists the differences from `self` to `new`. It destructures every struct, so that a new field does not compile until
+    /// it is handled here.
     pub fn changes(&self, new: &Self) -> Vec<Change> {
         let mut changes = Changes::default();
         let Self {
@@ -59,7 +61,7 @@ impl Config {
         let BudgetConfig {
             memory_limit,
             max_message_bytes,
-            // Those of the targets, and of the listener.
+            // Compared with the targets and the listener.
             max_copies: _,
             max_connections: _,
         } = budget;
@@ -103,7 +105,7 @@ fn change_server(changes: &mut Changes, old: &ServerConfig, new: &ServerConfig) 
     let ServerConfig {
         listen,
         tls,
-        // In the budget as well.
+        // Compared with the budget.
         max_message_bytes: _,
         max_connection_age,
         limits,
@@ -119,14 +121,14 @@ fn change_server(changes: &mut Changes, old: &ServerConfig, new: &ServerConfig) 
         max_connections,
         max_connections_per_peer,
         drain_timeout,
-        // A part of writes.driver_ttl.
+        // Follows from writes.driver_ttl.
         heartbeat_interval: _,
     } = limits;
     let new = &new.limits;
     changes.live("limits.idle_timeout", idle_timeout, &new.idle_timeout);
     changes.live("limits.stream_timeout", stream_timeout, &new.stream_timeout);
     changes.live("limits.copy_wait", stream_wait, &new.stream_wait);
-    // The windows of connections are cut from the memory at the start.
+    // The memory for the connections' windows is reserved at the start.
     changes.fixed(
         "limits.max_connections",
         max_connections,
@@ -173,14 +175,14 @@ fn change_target(changes: &mut Changes, name: &str, old: &TargetConfig, new: &Ta
         volume,
     } = old;
     let key = |key: &str| format!("targets.{name}.{key}");
-    // With its password's source and its role.
+    // Includes the source of the password and the role.
     changes.fixed(&key("postgres"), connection, &new.connection);
     let PoolConfig {
         max_copies,
         control_connections: _,
         timeouts,
     } = pool;
-    // What a COPY holds is cut from the memory at the start.
+    // The memory for COPYs is reserved at the start.
     changes.fixed(&key("max_copies"), max_copies, &new.pool.max_copies);
     let Timeouts {
         wait_timeout,

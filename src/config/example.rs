@@ -1,6 +1,6 @@
-//! A configuration file with everything in it, for `pgflight config example`.
+//! An example of a configuration file, for `pgflight config example`.
 
-/// A commented file: each key at its default, or at an example where there is none.
+/// Returns a commented file with each key at its default, or at an example if it has none.
 pub fn example() -> &'static str {
     include_str!("example.toml")
 }

@@ -1,20 +1,26 @@
-//! Everything that is wrong with a configuration, told at once and with the lines.
+//! Collects the problems of a configuration, to report all of them at once with their lines.
 
-use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// What is wrong, as far as it was found.
+/// The problems found so far.
 #[derive(Debug)]
 pub(super) struct Problems {
     file: Option<(PathBuf, String)>,
-    found: Vec<(usize, String)>,
+    found: Vec<Problem>,
+}
+
+#[derive(Debug)]
+struct Problem {
+    /// From 1; `None` for a problem without a line.
+    line: Option<usize>,
+    error: Error,
 }
 
 impl Problems {
-    /// Of flags and environment alone.
+    /// Collects problems of flags and environment.
     pub(super) fn without_file() -> Self {
         Self {
             file: None,
@@ -22,7 +28,7 @@ impl Problems {
         }
     }
 
-    /// Of a file with this text, too.
+    /// Collects problems of flags, environment and a file with this text.
     pub(super) fn of_file(path: &Path, text: &str) -> Self {
         Self {
             file: Some((path.to_owned(), text.to_owned())),
@@ -30,40 +36,58 @@ impl Problems {
         }
     }
 
-    /// Adds one at a place of the file, in bytes.
-    pub(super) fn at(&mut self, span: &Range<usize>, problem: impl Into<String>) {
+    /// Adds a problem at a place of the file, in bytes.
+    pub(super) fn at(&mut self, span: &Range<usize>, error: Error) {
         let text = self.file.as_ref().map_or("", |(_, text)| text);
         let before = text.as_bytes().iter().take(span.start);
         let line = before.filter(|byte| **byte == b'\n').count() + 1;
-        self.found.push((line, problem.into()));
+        let line = Some(line);
+        self.found.push(Problem { line, error });
     }
 
-    /// Adds one that no line is to blame for.
-    pub(super) fn add(&mut self, problem: impl Into<String>) {
-        self.found.push((0, problem.into()));
+    /// Adds a problem at its place of the file, if it has one.
+    pub(super) fn add_at(&mut self, span: Option<&Range<usize>>, error: Error) {
+        match span {
+            Some(span) => self.at(span, error),
+            None => self.add(error),
+        }
     }
 
-    /// Nothing when there are none, else an error that names them all, those of no line first.
+    /// Adds a problem without a line.
+    pub(super) fn add(&mut self, error: Error) {
+        let line = None;
+        self.found.push(Problem { line, error });
+    }
+
+    /// Fails if there are problems.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) with every problem on a line, those
+    /// without a line number first.
     pub(super) fn into_result(mut self) -> Result<(), Error> {
-        self.found.sort();
-        let place = |line: usize| match &self.file {
-            Some((path, _)) if line > 0 => format!("{}, line {line}: ", path.display()),
+        self.found.sort_by_key(|problem| problem.line);
+        let place = |problem: &Problem| match (&self.file, problem.line) {
+            (Some((path, _)), Some(line)) => format!("{}, line {line}: ", path.display()),
             _ => String::new(),
         };
-        let mut lines = self
-            .found
-            .iter()
-            .map(|(line, problem)| format!("{}{problem}", place(*line)));
-        match (lines.next(), self.found.len()) {
-            (None, _) => Ok(()),
-            (Some(only), 1) => Err(Error::invalid_command(only)),
-            (Some(first), count) => {
-                let mut text = format!("the configuration has {count} problems\n  {first}");
-                for line in lines {
-                    // Writing to a String cannot fail.
-                    write!(text, "\n  {line}").ok();
-                }
-                Err(Error::invalid_command(text))
+        match &*self.found {
+            [] => Ok(()),
+            [only] => {
+                let report = only.error.report();
+                let message = format!("{}{}", place(only), report.fact());
+                let error = Error::invalid_command(message);
+                Err(match report.advice() {
+                    Some(hint) => error.with_hint(hint),
+                    None => error,
+                })
+            }
+            all => {
+                let lines = all
+                    .iter()
+                    .map(|problem| format!("\n  {}{}", place(problem), problem.error.report()));
+                let message = format!("the configuration has {} problems", all.len());
+                let message = lines.fold(message, |message, line| message + &line);
+                Err(Error::invalid_command(message))
             }
         }
     }

@@ -1,18 +1,17 @@
-//! Which of flag, file and default wins, and how problems are told.
+//! The precedence of flag, file and default, and the report of problems.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::CommandFactory;
 
-use super::args::{Cli, Command};
-use super::serve::Serve;
-use super::validate::Config;
+use super::cli::{Cli, Command, Serve};
+use super::load::Config;
 use super::{example, file::File, problems::Problems};
 
 mod page;
 
-/// A file of its own for a test, removed with its value.
+/// A temporary file, removed when it is dropped.
 struct TemporaryFile(PathBuf);
 
 impl TemporaryFile {
@@ -45,8 +44,8 @@ fn load(text: &str, arguments: &[&str]) -> Result<Config, String> {
     Config::load(&options).map_err(|error| error.to_string().replace(&path, "FILE"))
 }
 
-/// Section and key of the file, the option, and two values that are not the default, as the file and as the
-/// command line have them.
+/// Section and key of the file, the flag, and two values that are not the default: one for the file and one for the
+/// command line.
 const OPTIONS: [(&str, &str, &str, &str, &str); 38] = [
     (
         "server",
@@ -215,7 +214,7 @@ const OPTIONS: [(&str, &str, &str, &str, &str); 38] = [
 ];
 
 #[test]
-fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+fn flags_win_over_the_file_and_the_file_over_defaults() {
     let shown = |text: &str, arguments: &[&str]| {
         let text = match text.contains("[targets.default]") {
             true => text.replace(
@@ -233,7 +232,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
             .into_iter()
             .filter(|part| !part.is_empty())
             .collect();
-        // What `insecure` permits is seen nowhere else.
+        // `insecure` has an effect only with such an address.
         let (text, listen): (_, &[&str]) = match key {
             "insecure" => (text, &["--listen", "0.0.0.0:1"]),
             _ => (text, &[]),
@@ -247,7 +246,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
 }
 
 #[test]
-fn every_option_of_the_server_has_a_key_in_the_file() {
+fn every_server_option_has_a_key_in_the_file() {
     let command = Cli::command();
     let serve = command.find_subcommand("serve").unwrap();
     let options: BTreeSet<String> = serve
@@ -255,7 +254,7 @@ fn every_option_of_the_server_has_a_key_in_the_file() {
         .filter_map(|argument| argument.get_long())
         .map(|name| format!("--{name}"))
         .collect();
-    // Those of TLS need files; tests of the listener have them. The first of the others names the file.
+    // Options that other tests cover, or that have no key.
     let elsewhere = [
         "--config",
         "--postgres",
@@ -271,7 +270,7 @@ fn every_option_of_the_server_has_a_key_in_the_file() {
 }
 
 #[test]
-fn the_example_holds_every_key_at_its_default() {
+fn the_example_has_every_key_at_its_default() {
     let all: String = example()
         .lines()
         .map(|line| {
@@ -281,7 +280,7 @@ fn the_example_holds_every_key_at_its_default() {
             format!("{}\n", is_key.unwrap_or(line))
         })
         .collect();
-    // Whole sections that are examples stand behind a space.
+    // Sections that are examples have a space after the #.
     let is_plain = |c: char| c.is_ascii_lowercase() || c == '_';
     let whole: String = all
         .lines()
@@ -296,7 +295,7 @@ fn the_example_holds_every_key_at_its_default() {
     let mut problems = Problems::without_file();
     File::parse(&whole, &mut problems);
     problems.into_result().unwrap();
-    // What is missing in the example is named by the error about a key that is unknown.
+    // The error about an unknown key lists all keys of a section.
     for section in [
         "server",
         "limits",
@@ -312,7 +311,7 @@ fn the_example_holds_every_key_at_its_default() {
         let start = format!("[{section}]\n");
         let (_, rest) = whole.split_once(&start).unwrap();
         let body = rest.split_once("\n[").map_or(rest, |(body, _)| body);
-        // A section may lack what it needs as well.
+        // The file may have other problems as well.
         let unknown = error
             .lines()
             .find(|line| line.contains("unknown field `x`"));
@@ -326,7 +325,7 @@ fn the_example_holds_every_key_at_its_default() {
             assert!(is_there, "{section}.{key} is not in the example");
         }
     }
-    // Without the examples of what has no default, nothing differs from it.
+    // Without the examples of keys that have no default, every value is the default.
     let without = [
         "tls_",
         "default_target",
@@ -347,21 +346,21 @@ fn the_example_holds_every_key_at_its_default() {
 }
 
 fn check(text: &str, expected: &[&str]) {
-    let told = load(text, &[]).expect_err(text);
-    let lines: Vec<&str> = told.lines().collect();
+    let reported = load(text, &[]).expect_err(text);
+    let lines: Vec<&str> = reported.lines().collect();
     let lines = match lines.as_slice() {
         [_, rest @ ..] if !rest.is_empty() => rest,
         lines => lines,
     };
-    assert_eq!(lines.len(), expected.len(), "{told}");
+    assert_eq!(lines.len(), expected.len(), "{reported}");
     for (line, expected) in lines.iter().zip(expected) {
         assert!(line.contains(expected), "{expected:?} is not in {line:?}");
     }
-    assert!(!told.contains("s3cret"), "{told}");
+    assert!(!reported.contains("s3cret"), "{reported}");
 }
 
 #[test]
-fn every_problem_of_a_file_is_told_with_its_line_and_without_values() {
+fn all_problems_are_reported_with_lines_and_without_values() {
     check(
         "[server]
          lisen = '0.0.0.0:1'
@@ -394,14 +393,17 @@ fn every_problem_of_a_file_is_told_with_its_line_and_without_values() {
             "FILE, line 12: unknown field `password`",
             "FILE, line 13: targets.a.max_copies: invalid type: a text, expected a whole number",
             "FILE, line 15: target b: sslmode=verify-full needs the authorities",
-            "FILE, line 16: target \"c d\" has a name",
-            "FILE, line 16: target c d does not say where it is",
+            "FILE, line 16: target \"c d\" has an invalid name",
+            "FILE, line 16: target c d has no postgres",
             "FILE, line 18: unknown field `nonsense`",
         ],
     );
     check(
         "[server]\ndefault_target = 'x'\nlisten = '0.0.0.0:1'\n[targets.a]\npostgres = 'host=h'",
-        &["--insecure", "FILE, line 2: there is no [targets.x]"],
+        &[
+            "--insecure",
+            "FILE, line 2: the file has no section [targets.x]",
+        ],
     );
     check(
         "[limits]\nmemory_limit = '32MiB'\n[log]\nfilter = '=,='",
@@ -411,11 +413,11 @@ fn every_problem_of_a_file_is_told_with_its_line_and_without_values() {
     check(
         "[targets.a]\npostgres = 'host=h'\n[targets.a]\npostgres = 'host=h'",
         &[
-            "FILE, line 3: not TOML: duplicate key a; it may stand here once",
+            "FILE, line 3: not TOML: duplicate key a",
             "FILE, line 4: not TOML: duplicate key postgres",
         ],
     );
-    // Keys of every level, values of every kind.
+    // Keys of every level and values of every kind.
     let postgres = "[targets.a]\npostgres = 'host=h'\n";
     check(
         &format!(
@@ -457,7 +459,7 @@ fn every_problem_of_a_file_is_told_with_its_line_and_without_values() {
             "FILE, line 12: log.filter: invalid type: integer `3`, expected a text in quotes",
             "FILE, line 14: auth.jwt: invalid type: integer `3`, expected a section",
             "FILE, line 15: unknown field `fob`, expected one of `session_key_file`",
-            "FILE, line 16: principals.a: a token is not the digest of one",
+            "FILE, line 16: principals.a: a token is not a digest of a token",
             "FILE, line 18: unknown field `token`, expected one of `tokens`",
             "FILE, line 19: principals.a.grants: unknown variant `apend`, expected one of `append`",
             "FILE, line 21: principals.b.tokens: invalid type: a text, expected a list",
@@ -475,7 +477,7 @@ fn every_problem_of_a_file_is_told_with_its_line_and_without_values() {
         &format!(
             "[principals.a]\ntokens = ['sha256:{digest}']\n[principals.b]\ntokens = ['sha256:{digest}']"
         ),
-        &["FILE, line 3: principals.b: a token is there that a has as well"],
+        &["FILE, line 3: principals.b: a token is also listed for principal a"],
     );
     check(
         "[server]\nlisten = '127.0.0.1:1'\n[metrics]\nlisten = '127.0.0.1:1'",
@@ -483,7 +485,7 @@ fn every_problem_of_a_file_is_told_with_its_line_and_without_values() {
             "--listen and --metrics-listen (in the file server.listen and metrics.listen) are both 127.0.0.1:1",
         ],
     );
-    // As other systems write files.
+    // A byte order mark and line ends of other systems.
     check(
         "\u{feff}[server]\r\nlisen = 1\r\n",
         &["FILE, line 2: unknown field `lisen`"],

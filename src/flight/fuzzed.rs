@@ -1,13 +1,13 @@
-//! What strangers send, as bytes: the fuzz targets' way in, and that of the test which runs their seeds.
+//! The entry points of the fuzz targets, and a test that runs their seeds.
 
 use arrow_flight::{FlightData, FlightDescriptor};
 use futures_util::FutureExt;
 use prost::Message;
 
 use super::command;
-use super::decode::{self, Decoder, panics};
-use super::envelope::Envelope;
-use super::gate::Limits;
+use super::command::envelope::Envelope;
+use super::ingress::decode::{self, Decoder, panics};
+use super::ingress::gate::Limits;
 use crate::metrics::Stream;
 use crate::proto::v1;
 use crate::write::{Budget, BudgetConfig};
@@ -16,10 +16,10 @@ const LIMITS: Limits = Limits {
     max_decoded_bytes: 1 << 20,
     max_dictionary_bytes: 1 << 20,
 };
-/// Beyond it, a lie about lengths would show as memory.
+/// The memory limit, beyond which a false length would show.
 const MEMORY_LIMIT: u64 = 256 << 20;
 
-/// A command in one of its places, which the first byte chooses. Whatever it is, it is read or refused.
+/// Parses a command in one of its places, which the first byte selects.
 pub fn read_command(input: &[u8]) {
     let Some((place, bytes)) = input.split_first() else {
         return;
@@ -55,10 +55,10 @@ pub fn read_command(input: &[u8]) {
     }
 }
 
-/// A stream of rows: messages of `FlightData`, each behind its length in four bytes, as gRPC frames them.
+/// Decodes a stream of `FlightData` messages, each after its length in four bytes, as gRPC frames them.
 ///
 /// # Panics
-/// When the decoder panicked, which the gate is to leave no reason for.
+/// When the decoder panicked, which the gate is meant to prevent.
 pub fn read_stream(input: &[u8]) {
     let before = panics();
     read_messages(input);
@@ -83,7 +83,7 @@ fn read_messages(mut input: &[u8]) -> Option<()> {
     let budget = Budget::new(&budget).ok()?;
     let mut decoder = Decoder::begin(&first, LIMITS, budget, Stream::new()).ok()?;
     while let Some(message) = next() {
-        // Memory is given back with each message, so that there is always some.
+        // Each message gives its memory back, so there is always enough.
         decoder.next(message).now_or_never()?.ok()?;
     }
     Some(())
@@ -95,7 +95,7 @@ mod tests {
 
     use super::{read_command, read_stream};
 
-    /// As cargo-fuzz would, without what it learns on the way: bytes are changed, cut out, doubled, put in.
+    /// Changes, removes, repeats or inserts bytes at random, as cargo-fuzz does without coverage.
     fn change(seed: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
         let mut bytes = seed.to_vec();
         for _ in 0..random.usize(1..6) {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_of_the_fuzz_targets_and_what_is_like_them_are_read_or_refused() {
+    fn fuzz_seeds_and_their_mutations_do_not_panic() {
         check("command", read_command);
         check("stream", read_stream);
     }

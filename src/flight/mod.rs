@@ -1,31 +1,21 @@
-//! The Flight edge: the only place that names `tonic`, `arrow_flight` and `prost`.
+//! The Arrow Flight server: the only modules besides `client` that name `tonic`, `arrow_flight` and `prost`.
 
-mod action;
-mod audit;
-mod auth;
-mod client;
-mod columns;
-mod command;
-mod decode;
-mod door;
-mod envelope;
-mod expansion;
+mod access;
+pub(crate) mod command;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
-mod gate;
-mod info;
-mod keys;
-mod meter;
+mod ingress;
+mod lifecycle;
+mod limits;
+mod listener;
 mod offline;
-mod put;
-mod quota;
-mod server;
+mod peer;
+mod rpc;
 mod service;
 mod status;
-mod tls;
 
-pub use auth::Identity;
-pub use client::{AttemptReceipt, Client, ClientConfig, RemoteStatus, RemoteWrite};
+pub use access::auth::Identity;
+pub use limits::CallLimits;
+pub use listener::server::{Server, ServerConfig};
+pub use listener::tls::TlsFiles;
 pub use offline::{read_schema, write_spec_from_json};
-pub use server::{CallLimits, Server, ServerConfig};
-pub use tls::TlsFiles;

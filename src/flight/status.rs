@@ -1,4 +1,4 @@
-//! The one place where an [`Error`] becomes a gRPC status.
+//! Turns an [`Error`] into a gRPC status. No other file does.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -8,21 +8,21 @@ use tonic::{Code, Status};
 use tonic_types::pb;
 
 use crate::error::{Context, Error, ErrorKind};
-use crate::metrics::{self, Trouble};
+use crate::metrics::{self, RecentError};
 
-/// Longest message of a status, in bytes. gRPC C-core refuses header blocks beyond 8 to 16 KiB, and the message
-/// travels three times in them, twice in base64.
+/// The length limit of a status message, in bytes. gRPC C-core rejects header blocks beyond 8 to 16 KiB, and they hold
+/// the message three times, twice in base64.
 const MAX_MESSAGE_BYTES: usize = 1536;
-/// Longest hint beside it.
+/// The length limit of the hint in the details.
 const MAX_HINT_BYTES: usize = 512;
 
-/// Turns an error into a status that pyarrow shows whole.
+/// Returns a status that pyarrow shows with its details.
 ///
-/// Besides code and message it carries `google.rpc.ErrorInfo`, and the trailers with which Arrow's
-/// C++ client raises a `FlightError` whose `extra_info` are those details: without
-/// `x-arrow-status: 5` (`StatusCode::IOError`) it turns several codes into plain `ArrowInvalid` or
-/// `KeyError` and drops them (`cpp/src/arrow/flight/transport/grpc/util_internal.cc`).
-pub(super) fn to_status(error: &Error) -> Status {
+/// Besides code and message it carries `google.rpc.ErrorInfo` and the trailers that make Arrow's C++ client raise a
+/// `FlightError` with these details as `extra_info`. Without `x-arrow-status: 5` (`StatusCode::IOError`) the client
+/// turns several codes into plain `ArrowInvalid` or `KeyError` and drops the details
+/// (`cpp/src/arrow/flight/transport/grpc/util_internal.cc`).
+pub(crate) fn to_status(error: &Error) -> Status {
     let code = code(error.kind());
     let message = message(error);
     let mut trailers = MetadataMap::new();
@@ -45,8 +45,8 @@ pub(super) fn to_status(error: &Error) -> Status {
     )
 }
 
-/// Logs an error as loud as it deserves and turns it into a status.
-pub(super) fn log_to_status(error: &Error, call: &'static str) -> Status {
+/// Logs an error, at level `error` if it is internal, and turns it into a status.
+pub(crate) fn log_to_status(error: &Error, call: &'static str) -> Status {
     let context = error.context();
     let (kind, sqlstate, write_id) = (error.kind().reason(), &context.sqlstate, &context.write_id);
     metrics::count_error(kind);
@@ -60,10 +60,10 @@ pub(super) fn log_to_status(error: &Error, call: &'static str) -> Status {
     to_status(error)
 }
 
-/// What the status page shows of it.
+/// Keeps the error for the status page.
 fn remember(error: &Error, call: &'static str) {
     let context = error.context().clone();
-    metrics::remember_trouble(Trouble {
+    metrics::remember_error(RecentError {
         at: SystemTime::now(),
         call,
         kind: error.kind().reason(),

@@ -1,36 +1,37 @@
-//! What a stream can be doing: one thing at a time, so that the times of all add up to its life.
+//! The activities of a stream and its outcome. A stream does one activity at a time, so their times add up to its
+//! lifetime.
 
 use Activity::{Commit, Decode, Encode, Gate, Memory, Open, Plan, Receive, Send, Turn};
 
-/// What a stream of rows is doing, or waiting for.
+/// The work that a stream does, or what it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activity {
-    /// Waiting for the client's next message, or putting it together from its frames.
+    /// Waits for the client's next message, or assembles it from frames.
     Receive,
-    /// Waiting for memory before a message is taken or decompressed.
+    /// Waits for memory before it receives or decompresses a message.
     Memory,
-    /// Waiting for its turn to copy.
+    /// Waits for its turn to copy.
     Turn,
-    /// Asking PostgreSQL for a transaction, the table, a lock, the COPY.
+    /// Waits for PostgreSQL to begin a transaction, look up the table, lock it and begin the COPY.
     Open,
-    /// Planning how columns are encoded.
+    /// Plans how columns are encoded.
     Plan,
-    /// Looking at where a message's buffers are.
+    /// Checks a message's buffers.
     Gate,
-    /// Making a batch of a message.
+    /// Decodes a message into a batch.
     Decode,
-    /// Making COPY bytes of a batch.
+    /// Encodes a batch into COPY bytes.
     Encode,
-    /// Waiting for PostgreSQL to take COPY bytes.
+    /// Waits for PostgreSQL to take COPY bytes.
     Send,
-    /// Waiting for PostgreSQL to end the COPY, record the attempt, publish, commit.
+    /// Waits for PostgreSQL to end the COPY, record the attempt, publish and commit.
     Commit,
 }
 
-/// Who keeps a stream from going on.
+/// The side that a stream waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// Its client, or the network between.
+    /// The client, or the network.
     Client,
     /// Other streams, which hold the memory.
     Memory,
@@ -42,7 +43,7 @@ pub enum Side {
     Postgresql,
 }
 
-/// All sides, in the order of a stream's way.
+/// All sides, in the order in which a stream meets them.
 pub const SIDES: [Side; 5] = [
     Side::Client,
     Side::Memory,
@@ -62,7 +63,7 @@ impl Activity {
         Receive, Memory, Turn, Open, Plan, Gate, Decode, Encode, Send, Commit,
     ];
 
-    /// The stage of the pipeline it belongs to: one of [`STAGES`].
+    /// Returns the stage of the pipeline: one of [`STAGES`].
     pub fn stage(self) -> &'static str {
         match self {
             Receive | Memory => "meter",
@@ -77,7 +78,7 @@ impl Activity {
         }
     }
 
-    /// Who is waited for meanwhile.
+    /// Returns the side that the stream waits for.
     pub fn side(self) -> Side {
         match self {
             Receive => Side::Client,
@@ -88,8 +89,8 @@ impl Activity {
         }
     }
 
-    /// What a stream does meanwhile, for people: it "waits for its client".
-    pub fn words(self) -> &'static str {
+    /// Returns a description that follows "the stream": "waits for its client".
+    pub fn description(self) -> &'static str {
         match self {
             Receive => "waits for its client",
             Memory => "waits for memory",
@@ -105,7 +106,7 @@ impl Activity {
 }
 
 impl Side {
-    /// The value of the label `side`.
+    /// Returns the value of the label `side`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Client => "client",
@@ -116,34 +117,56 @@ impl Side {
         }
     }
 
-    /// What it means that most time goes here, and what helps. `next` is the side of those that need not wait for
-    /// their turn: why it comes late.
+    /// Explains that streams mostly wait for this side, and what helps. `next` is the side that the copying streams
+    /// mostly wait for.
     pub fn verdict(self, next: Option<Self>) -> &'static str {
         match self {
             Self::Turn if next == Some(Self::Client) => {
-                "Streams mostly wait for their turn to copy, and those that have it mostly wait for their clients: \
-                 more turns would help, and so would a job that sends faster."
+                "Streams mostly wait for their turn to copy, and copying streams mostly wait for their clients. \
+                 Raise --max-copies, or make the job send faster."
             }
             Self::Client => {
-                "The clients are the slow side: streams mostly wait for rows. Look at the job that sends them, \
-                 and at the network."
+                "The clients are slow: streams mostly wait for rows. Check the job that sends them, and the \
+                 network."
             }
             Self::Memory => {
-                "Memory is the slow side: streams mostly wait for their share. Raise --memory-limit, or send \
-                 smaller batches."
+                "Memory is short: streams mostly wait for their share. Raise --memory-limit, or send smaller \
+                 batches."
             }
             Self::Turn => {
-                "Streams mostly wait for their turn to copy. If PostgreSQL can take more at once, raise \
+                "Streams mostly wait for their turn to copy. If PostgreSQL can take more streams at a time, raise \
                  --max-copies."
             }
             Self::Pgflight => {
-                "pgflight is the slow side: streams mostly wait for rows to be decoded and encoded. Give it \
+                "pgflight is slow: streams mostly wait while rows are decoded and encoded. Give it more \
                  processors, or add replicas."
             }
             Self::Postgresql => {
-                "PostgreSQL is the slow side: streams mostly wait for it. Look for locks, triggers, indexes, \
-                 the disk, and a pooler in between that has no connection left."
+                "PostgreSQL is slow: streams mostly wait for it. Check locks, triggers, indexes, the disk, and \
+                 whether a pooler in between has run out of connections."
             }
+        }
+    }
+}
+
+/// How a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its rows are staged or committed.
+    Succeeded,
+    /// Its client got an error.
+    Failed,
+    /// Its client disconnected before the answer.
+    Disconnected,
+}
+
+impl Outcome {
+    /// Returns the value of the label `outcome`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Disconnected => "disconnected",
         }
     }
 }

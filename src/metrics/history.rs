@@ -1,4 +1,4 @@
-//! The last minutes, sample by sample: what the curve is drawn from, and who was slow.
+//! Samples of the last ten minutes, for the status page's curve and its slowest side.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,15 +7,15 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::activity::{SIDES, Side};
-use super::registry::{Totals, totals};
+use super::reading::{Totals, totals};
 
-/// How far samples are apart.
+/// The interval between two samples.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
-/// Ten minutes.
-const KEPT: usize = 600;
+/// The number of samples: ten minutes.
+const MAX_SAMPLES: usize = 600;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What went through in the time before a sample.
+/// The rates in the interval before a sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
     /// Rows per second that PostgreSQL took.
@@ -24,7 +24,7 @@ pub struct Sample {
     pub bytes_per_second: f64,
 }
 
-/// Where the time of all streams went in the last minute.
+/// The shares of the streams' time in the last minute.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Minute {
     /// Shares by side, in the order of [`SIDES`]; together 1, or 0 without streams.
@@ -73,18 +73,18 @@ fn add_sample() {
             bytes_per_second: 0.0,
         },
     };
-    if points.len() == KEPT {
+    if points.len() == MAX_SAMPLES {
         points.pop_front();
     }
     points.push_back(Point { at, totals, sample });
 }
 
-/// The samples of the last ten minutes, oldest first.
+/// Returns the samples of the last ten minutes, oldest first.
 pub fn history() -> Vec<Sample> {
     points().iter().map(|point| point.sample).collect()
 }
 
-/// Where the time of the streams went in the last minute.
+/// Returns the shares of the streams' time in the last minute.
 pub fn last_minute() -> Minute {
     let (now, totals) = (Instant::now(), totals());
     let points = points();
@@ -102,12 +102,12 @@ pub fn last_minute() -> Minute {
 }
 
 impl Minute {
-    /// The side that most of the time went to, and its share; none when no stream ran.
+    /// Returns the side that streams waited for most, and its share; `None` when no stream ran.
     pub fn slow_side(&self) -> Option<(Side, f64)> {
         self.slowest_of(|_| true)
     }
 
-    /// The same of streams that have their turn.
+    /// Returns the side that copying streams waited for most.
     pub fn slow_side_of_copies(&self) -> Option<Side> {
         let slowest = self.slowest_of(|side| side != Side::Turn);
         slowest.map(|(side, _)| side)
@@ -121,10 +121,10 @@ impl Minute {
     }
 }
 
-/// A count as a number to divide by.
+/// Converts a count for a division.
 #[expect(
     clippy::cast_precision_loss,
-    reason = "a rate for people; exact up to 2⁵³"
+    reason = "the result is shown to people; it is exact up to 2⁵³"
 )]
 pub fn to_f64(count: u64) -> f64 {
     count as f64

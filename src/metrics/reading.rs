@@ -1,45 +1,47 @@
-//! What is read when somebody asks, and the text that Prometheus reads.
+//! Reads the metrics: the text for Prometheus, and the totals of this process.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::registry::{METRICS, totals};
+use super::activity::SIDES;
+use super::registry::METRICS;
+use super::stream::active_streams;
 
-/// What others know and are asked for when metrics are read. Labels come from closed sets.
+/// The values that other modules provide when metrics are read. Labels come from closed sets.
 #[derive(Debug, Clone, Default)]
 pub struct Readings {
-    /// The databases that are written to.
+    /// The targets.
     pub targets: Vec<TargetReadings>,
-    /// Parts of the memory: name, bytes used, and how many there are.
+    /// Parts of the memory budget: name, bytes used, and the limit in bytes.
     pub memory: Vec<(&'static str, u64, u64)>,
 }
 
-/// What is known of a target.
+/// The values of a target.
 #[derive(Debug, Clone)]
 pub struct TargetReadings {
     /// Its name in the configuration.
     pub name: String,
     /// Streams that wait for their turn.
     pub turns_waiting: usize,
-    /// Pools of connections: name, busy, idle, and how many there may be.
+    /// Pools of connections: name, busy, idle, and the limit.
     pub pools: Vec<(&'static str, usize, usize, usize)>,
     /// Whether PostgreSQL answered.
     pub is_up: bool,
-    /// Writes in the ledger by state; none when they could not be counted.
+    /// Writes in the ledger by state; empty when they could not be counted.
     pub writes: Vec<(&'static str, u64)>,
     /// Prepared transactions of pgflight.
     pub prepared_count: u64,
-    /// How long the oldest of them has waited.
+    /// The age of the oldest prepared transaction.
     pub prepared_oldest: Duration,
 }
 
-/// All metrics in the text format of OpenMetrics.
+/// Encodes all metrics in the text format of OpenMetrics.
 ///
 /// # Errors
-/// That the library could not write them.
+/// An error of the library's encoder.
 pub fn encode(readings: &Readings) -> Result<String, fmt::Error> {
     let metrics = &*METRICS;
-    // Streams that hang must not hide what they wait for.
+    // Accounts for the time of running streams up to now, so that a hanging stream shows what it waits for.
     totals();
     for target in &readings.targets {
         set(target);
@@ -91,4 +93,40 @@ fn set(target: &TargetReadings) {
 
 fn gauge<T: TryInto<i64>>(count: T) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
+}
+
+/// The totals of this process.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Totals {
+    /// Rows made visible in their tables.
+    pub published_row_count: u64,
+    /// Streams that succeeded: their rows are staged or committed.
+    pub stream_count: u64,
+    /// Their rows.
+    pub row_count: u64,
+    /// Their bytes of COPY.
+    pub byte_count: u64,
+    /// Rows that PostgreSQL has received, of any stream.
+    pub sent_row_count: u64,
+    /// Bytes of COPY that PostgreSQL has received.
+    pub sent_byte_count: u64,
+    /// Seconds of streams by the side they waited for, in the order of [`SIDES`].
+    pub side_seconds: [f64; SIDES.len()],
+}
+
+/// Returns the totals of this process, with the time of running streams up to now.
+pub fn totals() -> Totals {
+    // Reading the streams accounts for their time.
+    drop(active_streams(usize::MAX));
+    let metrics = &*METRICS;
+    let [succeeded, _, _] = &metrics.streams;
+    Totals {
+        published_row_count: metrics.published_rows.get(),
+        stream_count: succeeded.get(),
+        row_count: metrics.rows.commit.get(),
+        byte_count: metrics.bytes.commit.get(),
+        sent_row_count: metrics.rows.send.get(),
+        sent_byte_count: metrics.bytes.send.get(),
+        side_seconds: std::array::from_fn(|side| metrics.side_seconds[side].get()),
+    }
 }

@@ -1,4 +1,4 @@
-//! Every metric: its name, the question it answers, its labels. `docs/metrics.md` lists them.
+//! All metrics: name, help text and labels. `docs/metrics.md` lists them.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,115 +10,114 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::activity::{SIDES, STAGES, Side};
-use super::stream::Outcome;
+use super::activity::{Outcome, SIDES, STAGES, Side};
 
-/// The text that [`encode`](super::encode) gives (OpenMetrics 1.0.0, "Protocol Negotiation").
+/// The content type of [`encode`](super::encode) (OpenMetrics 1.0.0, "Protocol Negotiation").
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A name, and the question that the metric answers.
+/// The name and the help text of a metric.
 struct Metric(&'static str, &'static str);
 
 const STAGE_SECONDS: Metric = Metric(
     "pgflight_stage_seconds_total",
-    "In which stage of the pipeline do streams spend their time?",
+    "Time streams spend in each stage of the pipeline, in seconds",
 );
 const STAGE_ROWS: Metric = Metric(
     "pgflight_stage_rows_total",
-    "How many rows have come out of a stage?",
+    "Rows that have passed each stage",
 );
 const STAGE_BYTES: Metric = Metric(
     "pgflight_stage_bytes_total",
-    "How many bytes have come out of a stage?",
+    "Bytes that have passed each stage",
 );
 const STREAM_SECONDS: Metric = Metric(
     "pgflight_stream_seconds_total",
-    "Whom do streams wait for: which side is the slow one?",
+    "Time streams spend waiting, by the side they wait for, in seconds",
 );
-const STREAMS_ACTIVE: Metric = Metric("pgflight_streams_active", "How many streams run?");
-const STREAMS: Metric = Metric("pgflight_streams_total", "How did streams end?");
+const STREAMS_ACTIVE: Metric = Metric("pgflight_streams_active", "Running streams");
+const STREAMS: Metric = Metric("pgflight_streams_total", "Finished streams, by outcome");
 const TURN_WAIT_SECONDS: Metric = Metric(
     "pgflight_turn_wait_seconds",
-    "How long did streams wait for their turn to copy?",
+    "Time streams waited for their turn to copy, in seconds",
 );
 const TURNS_WAITING: Metric = Metric(
     "pgflight_turns_waiting",
-    "How many streams wait for their turn to copy?",
+    "Streams that wait for their turn to copy",
 );
 const CONNECTIONS: Metric = Metric(
     "pgflight_connections",
-    "How many connections to PostgreSQL are busy, and how many idle?",
+    "Busy and idle connections to PostgreSQL",
 );
 const CONNECTIONS_LIMIT: Metric = Metric(
     "pgflight_connections_limit",
-    "How many connections to PostgreSQL may there be?",
+    "The limit of connections to PostgreSQL",
 );
 const MEMORY_USED_BYTES: Metric = Metric(
     "pgflight_memory_used_bytes",
-    "How much of its memory is each part of the budget using?",
+    "Memory that each part of the budget uses, in bytes",
 );
 const MEMORY_LIMIT_BYTES: Metric = Metric(
     "pgflight_memory_limit_bytes",
-    "How much memory may each part of the budget use?",
+    "The memory limit of each part of the budget, in bytes",
 );
 const WRITES: Metric = Metric(
     "pgflight_writes",
-    "How many writes of many partitions does the ledger hold, by state?",
+    "Writes of many partitions in the ledger, by state",
 );
 const PREPARED_TRANSACTIONS: Metric = Metric(
     "pgflight_prepared_transactions",
-    "How many prepared transactions of pgflight are there?",
+    "Prepared transactions of pgflight",
 );
 const PREPARED_OLDEST_SECONDS: Metric = Metric(
     "pgflight_prepared_oldest_seconds",
-    "How long has the oldest prepared transaction of pgflight waited?",
+    "Age of the oldest prepared transaction of pgflight, in seconds",
 );
 const PUBLISHING: Metric = Metric(
     "pgflight_publishing",
-    "How many writes is this server publishing right now?",
+    "Writes that this server is publishing now",
 );
 const PUBLISH_SECONDS: Metric = Metric(
     "pgflight_publish_seconds",
-    "How long did commits take to publish a write, by the way it is published?",
+    "Time commits took to publish a write, by publish method, in seconds",
 );
 const PUBLISHED_ROWS: Metric = Metric(
     "pgflight_published_rows_total",
-    "How many rows has this server made visible in their tables?",
+    "Rows that this server has made visible in their tables",
 );
-const REAPED: Metric = Metric("pgflight_reaped_total", "What did the reaper have to do?");
+const REAPED: Metric = Metric("pgflight_reaped_total", "Actions of the reaper");
 const ERRORS: Metric = Metric(
     "pgflight_errors_total",
-    "What kinds of errors were callers told?",
+    "Errors returned to callers, by kind",
 );
 const DECODE_PANICS: Metric = Metric(
     "pgflight_decode_panics_total",
-    "Has a message got past the gate that makes the decoder panic? Must stay 0",
+    "Panics of the Arrow decoder; must stay 0",
 );
 const POSTGRESQL_UP: Metric = Metric(
     "pgflight_postgresql_up",
-    "Did PostgreSQL answer when it was last asked?",
+    "Whether PostgreSQL answered the last check",
 );
-const DRAINING: Metric = Metric("pgflight_draining", "Is this server shutting down?");
-const BUILD_INFO: Metric = Metric("pgflight_build_info", "Which version is this?");
+const DRAINING: Metric = Metric("pgflight_draining", "Whether this server is shutting down");
+const BUILD_INFO: Metric = Metric("pgflight_build_info", "The version of this server");
 
 type Label = [(&'static str, &'static str); 1];
 type ByLabel<M> = Family<Label, M>;
-/// With the name of a target, which the configuration gives.
+/// Labels with the name of a target, which comes from the configuration.
 pub(super) type Labels<const N: usize> = [(&'static str, String); N];
 type Seconds = Counter<f64, AtomicU64>;
 
-/// What the reaper does.
+/// An action of the reaper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reaping {
-    /// An open write of which nothing was heard was aborted.
+    /// Aborted an open write without a sign of life.
     Expired,
-    /// A commit that was decided was finished.
+    /// Finished a decided commit.
     Finished,
-    /// A staging table was dropped.
+    /// Dropped a staging table.
     Dropped,
-    /// A write that had ended was forgotten.
+    /// Deleted the record of an ended write.
     Forgotten,
-    /// A round was interrupted by an error.
+    /// Stopped a round at an error.
     Interrupted,
 }
 
@@ -142,7 +141,7 @@ impl Reaping {
     }
 }
 
-/// Rows or bytes by stage; not every stage has its own.
+/// Counters of rows or bytes by stage; not every stage has both.
 pub(super) struct ByStage {
     pub(super) meter: Counter,
     pub(super) decode: Counter,
@@ -158,7 +157,7 @@ pub(super) struct Metrics {
     pub(super) rows: ByStage,
     pub(super) bytes: ByStage,
     pub(super) streams_active: Gauge,
-    streams: [Counter; 3],
+    pub(super) streams: [Counter; 3],
     turn_wait_seconds: Histogram,
     pub(super) turns_waiting: Family<Labels<1>, Gauge>,
     pub(super) connections: Family<Labels<3>, Gauge>,
@@ -170,7 +169,7 @@ pub(super) struct Metrics {
     pub(super) prepared_oldest: Family<Labels<1>, Gauge<f64, AtomicU64>>,
     publishing: Gauge,
     publish_seconds: Family<Label, Histogram, fn() -> Histogram>,
-    published_rows: Counter,
+    pub(super) published_rows: Counter,
     reaped: ByLabel<Counter>,
     errors: ByLabel<Counter>,
     decode_panics: Counter,
@@ -181,7 +180,7 @@ pub(super) struct Metrics {
 pub(super) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 static IS_DRAINING: AtomicBool = AtomicBool::new(false);
 
-/// Bounds of waits, in seconds: a moment to an hour.
+/// Histogram buckets for waits, in seconds: from a millisecond to an hour.
 fn waits() -> Histogram {
     Histogram::new([
         0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0,
@@ -223,8 +222,8 @@ impl Metrics {
         build_info
             .get_or_create(&[("version", env!("CARGO_PKG_VERSION"))])
             .set(1);
-        let outcomes = [Outcome::Landed, Outcome::Failed, Outcome::Left];
-        // Nobody writes to those that are not registered: such a stage has no rows or bytes of its own.
+        let outcomes = [Outcome::Succeeded, Outcome::Failed, Outcome::Disconnected];
+        // A counter that is not registered, for stages that have no rows or no bytes of their own.
         let no_stage = Counter::default;
         Self {
             registry,
@@ -270,11 +269,11 @@ impl Metrics {
     }
 
     pub(super) fn count_stream(&self, outcome: Outcome) {
-        let [landed, failed, left] = &self.streams;
+        let [succeeded, failed, disconnected] = &self.streams;
         match outcome {
-            Outcome::Landed => landed,
+            Outcome::Succeeded => succeeded,
             Outcome::Failed => failed,
-            Outcome::Left => left,
+            Outcome::Disconnected => disconnected,
         }
         .inc();
     }
@@ -298,7 +297,7 @@ fn register(
     Metric(name, question): Metric,
     value: impl prometheus_client::registry::Metric,
 ) {
-    // The library writes the ending of counters itself, and a full stop after the help.
+    // The library adds the suffix of counters and a full stop after the help text.
     registry.register(name.trim_end_matches("_total"), question, value);
 }
 
@@ -310,7 +309,7 @@ pub(super) fn index_of_side(side: Side) -> usize {
     SIDES.iter().position(|other| *other == side).unwrap_or(0)
 }
 
-/// Counts an error that a caller was told, by its kind: one of a closed set.
+/// Counts an error returned to a caller, by its kind, which is from a closed set.
 pub fn count_error(kind: &'static str) {
     METRICS.errors.get_or_create(&[("kind", kind)]).inc();
 }
@@ -320,7 +319,7 @@ pub fn count_decode_panic() {
     METRICS.decode_panics.inc();
 }
 
-/// Counts what the reaper did.
+/// Counts an action of the reaper.
 pub fn count_reaped(reaping: Reaping, count: u64) {
     METRICS
         .reaped
@@ -328,22 +327,22 @@ pub fn count_reaped(reaping: Reaping, count: u64) {
         .inc_by(count);
 }
 
-/// Notes how long a stream waited for its turn to copy.
+/// Records how long a stream waited for its turn to copy.
 pub fn observe_turn_wait(time: Duration) {
     METRICS.turn_wait_seconds.observe(time.as_secs_f64());
 }
 
-/// A write that is being published, for as long as this is held.
+/// Counts a write as being published until it is dropped.
 pub struct Publishing(());
 
 impl Publishing {
-    /// Counts one more.
+    /// Counts one more write.
     pub fn begin() -> Self {
         METRICS.publishing.inc();
         Self(())
     }
 
-    /// How many there are.
+    /// Returns the number of writes that are being published.
     pub fn count() -> u64 {
         u64::try_from(METRICS.publishing.get()).unwrap_or(0)
     }
@@ -355,7 +354,7 @@ impl Drop for Publishing {
     }
 }
 
-/// Notes how long it took to publish a write, by the way it is published: one of a closed set.
+/// Records how long it took to publish a write, by the method, which is from a closed set.
 pub fn observe_publish(way: &'static str, time: Duration) {
     METRICS
         .publish_seconds
@@ -363,8 +362,8 @@ pub fn observe_publish(way: &'static str, time: Duration) {
         .observe(time.as_secs_f64());
 }
 
-/// Counts what is stored for good: staged and recorded, or in its table.
-pub fn count_landed(row_count: u64, byte_count: u64) {
+/// Counts rows and bytes that are committed to their table, or staged and recorded.
+pub fn count_stored(row_count: u64, byte_count: u64) {
     METRICS.rows.commit.inc_by(row_count);
     METRICS.bytes.commit.inc_by(byte_count);
 }
@@ -374,48 +373,13 @@ pub fn count_published(row_count: u64) {
     METRICS.published_rows.inc_by(row_count);
 }
 
-/// Says that the server shuts down.
+/// Marks the server as shutting down.
 pub fn set_draining() {
     METRICS.draining.set(1);
     IS_DRAINING.store(true, Ordering::Relaxed);
 }
 
-/// Whether the server shuts down.
+/// Whether the server is shutting down.
 pub fn is_draining() -> bool {
     IS_DRAINING.load(Ordering::Relaxed)
-}
-
-/// What has come through this process.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Totals {
-    /// Rows made visible in their tables.
-    pub published_row_count: u64,
-    /// Streams that landed: that were staged or committed.
-    pub stream_count: u64,
-    /// Their rows.
-    pub row_count: u64,
-    /// Their bytes of COPY.
-    pub byte_count: u64,
-    /// Rows that PostgreSQL has taken, of any stream.
-    pub sent_row_count: u64,
-    /// Bytes of COPY that it has taken.
-    pub sent_byte_count: u64,
-    /// Seconds of streams by whom they waited for, in the order of [`SIDES`].
-    pub side_seconds: [f64; SIDES.len()],
-}
-
-/// What has come through this process. Streams that run are accounted for up to now.
-pub fn totals() -> Totals {
-    drop(super::stream::active_streams(usize::MAX));
-    let metrics = &*METRICS;
-    let [landed, _, _] = &metrics.streams;
-    Totals {
-        published_row_count: metrics.published_rows.get(),
-        stream_count: landed.get(),
-        row_count: metrics.rows.commit.get(),
-        byte_count: metrics.bytes.commit.get(),
-        sent_row_count: metrics.rows.send.get(),
-        sent_byte_count: metrics.bytes.send.get(),
-        side_seconds: std::array::from_fn(|side| metrics.side_seconds[side].get()),
-    }
 }

@@ -1,4 +1,4 @@
-//! The streams of this process: what each is doing and has done, and the last that ended.
+//! The streams of this process: the active ones with their clocks and counts, and the last finished ones.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,15 +8,15 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field};
 
-use super::activity::{Activity, SIDES, STAGES, Side};
+use super::activity::{Activity, Outcome, SIDES, STAGES, Side};
 use super::registry::{METRICS, index_of_side, index_of_stage};
 
-/// How many streams that have ended are remembered, and how many errors.
-const REMEMBERED: usize = 50;
+/// The number of finished streams, and of errors, that are kept.
+const MAX_KEPT: usize = 50;
 
-/// One stream of rows: its clock, its counts, its spans.
+/// One stream of rows: its clock, its counts and its spans.
 ///
-/// It does one [`Activity`] at a time. Made when a DoPut comes, ended by [`Running`].
+/// It does one [`Activity`] at a time. A DoPut makes it; dropping its [`ActiveStream`] ends it.
 pub struct Stream {
     clock: Mutex<Clock>,
     about: Mutex<About>,
@@ -30,12 +30,12 @@ struct Clock {
     activity: Activity,
     /// When the activity began.
     began: Instant,
-    /// Until when time is accounted for.
+    /// The time up to which the sides are accounted for.
     counted: Instant,
     sides: [Duration; SIDES.len()],
 }
 
-/// What a stream is about, as far as it is known yet.
+/// The write and the table of a stream, as far as they are known yet.
 #[derive(Debug, Clone, Default)]
 struct About {
     target: String,
@@ -45,66 +45,55 @@ struct About {
     table: String,
 }
 
-/// A stream as it stands.
+/// The state of a stream at a moment.
 #[derive(Debug, Clone)]
 pub struct StreamView {
     /// The target, by its name in the configuration.
     pub target: String,
-    /// The write it belongs to; empty until that is known.
+    /// The write; empty until it is known.
     pub write_id: String,
-    /// The partition it carries.
+    /// The partition.
     pub partition_id: u32,
     /// The attempt; empty in a write of one stream.
     pub attempt_id: String,
-    /// The table, quoted where SQL needs it; empty until that is known.
+    /// The table, quoted where SQL needs it; empty until it is known.
     pub table: String,
-    /// Rows that PostgreSQL has taken.
+    /// Rows that PostgreSQL has received.
     pub row_count: u64,
-    /// Bytes of COPY that it has taken.
+    /// Bytes of COPY that PostgreSQL has received.
     pub byte_count: u64,
-    /// What it is doing.
+    /// The current activity.
     pub activity: Activity,
-    /// Since when it is doing that.
+    /// The time since the activity began.
     pub activity_age: Duration,
-    /// Since when it runs.
+    /// The time since the stream began.
     pub age: Duration,
-    /// Where its time went, in the order of [`SIDES`].
+    /// Its time by side, in the order of [`SIDES`].
     pub sides: [Duration; SIDES.len()],
 }
 
-/// How a stream ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Its rows are staged or committed.
-    Landed,
-    /// It was told an error.
-    Failed,
-    /// Its client left before it was told anything.
-    Left,
-}
-
-/// A stream that has ended.
+/// A finished stream.
 #[derive(Debug, Clone)]
-pub struct Ended {
-    /// As it was in the end.
+pub struct FinishedStream {
+    /// Its state at the end.
     pub stream: StreamView,
     /// How it ended.
     pub outcome: Outcome,
-    /// When.
+    /// When it ended.
     pub at: SystemTime,
 }
 
-/// An error that a caller was told: kinds, names and numbers, not its text, since that may repeat what a
-/// trigger of somebody else's says.
+/// An error that a caller got: kinds, names and numbers. It leaves out the message, which may repeat the text of a
+/// user's trigger.
 #[derive(Debug, Clone)]
-pub struct Trouble {
-    /// When.
+pub struct RecentError {
+    /// When it happened.
     pub at: SystemTime,
     /// The call: `DoPut`.
     pub call: &'static str,
     /// The kind: `UNAVAILABLE`.
     pub kind: &'static str,
-    /// What PostgreSQL called it.
+    /// PostgreSQL's SQLSTATE.
     pub sqlstate: String,
     /// The write.
     pub write_id: String,
@@ -117,17 +106,17 @@ pub struct Trouble {
 }
 
 #[derive(Default)]
-struct Board {
+struct StreamRegistry {
     next: u64,
     active: BTreeMap<u64, Arc<Stream>>,
-    ended: VecDeque<Ended>,
-    troubles: VecDeque<Trouble>,
+    finished: VecDeque<FinishedStream>,
+    recent_errors: VecDeque<RecentError>,
 }
 
-static BOARD: LazyLock<Mutex<Board>> = LazyLock::new(Mutex::default);
+static STREAMS: LazyLock<Mutex<StreamRegistry>> = LazyLock::new(Mutex::default);
 
-fn board() -> MutexGuard<'static, Board> {
-    BOARD.lock().unwrap_or_else(PoisonError::into_inner)
+fn registry() -> MutexGuard<'static, StreamRegistry> {
+    STREAMS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Default for Stream {
@@ -150,26 +139,26 @@ impl Default for Stream {
 }
 
 impl Stream {
-    /// A stream that waits for its first message.
+    /// Makes a stream that waits for its first message.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// Puts it on the board until the value is dropped.
-    pub fn run(self: &Arc<Self>) -> Running {
-        let mut board = board();
-        let number = board.next;
-        board.next += 1;
-        board.active.insert(number, Arc::clone(self));
+    /// Registers the stream until the guard is dropped.
+    pub fn register(self: &Arc<Self>) -> ActiveStream {
+        let mut registry = registry();
+        let number = registry.next;
+        registry.next += 1;
+        registry.active.insert(number, Arc::clone(self));
         METRICS.streams_active.inc();
-        Running {
+        ActiveStream {
             stream: Arc::clone(self),
             number,
-            outcome: Outcome::Left,
+            outcome: Outcome::Disconnected,
         }
     }
 
-    /// The span of the whole stream, whose fields are filled when they are known.
+    /// Returns the span of the whole stream, whose fields are set when they are known.
     pub fn span(&self) -> &Span {
         self.span.get_or_init(|| {
             tracing::info_span!(
@@ -182,7 +171,7 @@ impl Stream {
         })
     }
 
-    /// Says whose rows they are.
+    /// Sets the write, the partition and the attempt.
     pub fn identify(&self, write_id: &str, partition_id: u32, attempt_id: &str) {
         let span = self.span();
         span.record("write_id", write_id);
@@ -196,28 +185,28 @@ impl Stream {
         attempt_id.clone_into(&mut about.attempt_id);
     }
 
-    /// Says to which database they go.
+    /// Sets the target.
     pub fn set_target(&self, target: &str) {
         target.clone_into(&mut self.about().target);
     }
 
-    /// Says to which table they go.
+    /// Sets the table.
     pub fn set_table(&self, table: String) {
         self.about().table = table;
     }
 
-    /// The partition, for whoever names a session after it.
+    /// Returns the partition, for the names of sessions.
     pub fn partition_id(&self) -> u32 {
         self.about().partition_id
     }
 
-    /// Whether it is a write of its own that commits its rows at this moment.
+    /// Whether the stream is a write of its own that is committing its rows.
     pub fn may_be_committed(&self) -> bool {
         let is_committing = self.clock().activity == Activity::Commit;
         is_committing && self.about().attempt_id.is_empty()
     }
 
-    /// Begins to do something else; gives what was done before.
+    /// Switches to an activity and returns the one before.
     pub fn enter(&self, activity: Activity) -> Activity {
         let now = Instant::now();
         let mut clock = self.clock();
@@ -226,27 +215,27 @@ impl Stream {
         std::mem::replace(&mut clock.activity, activity)
     }
 
-    /// Does something that takes no waiting, then what was done before.
+    /// Runs `work` as an activity, then switches back.
     pub fn work<T>(&self, activity: Activity, work: impl FnOnce() -> T) -> T {
-        let _spell = self.spell(activity);
+        let _guard = self.begin(activity);
         self.stage_span(activity).in_scope(work)
     }
 
-    /// Waits for something, then does what was done before.
+    /// Awaits `future` as an activity, then switches back.
     pub async fn wait<F: Future>(&self, activity: Activity, future: F) -> F::Output {
-        let _spell = self.spell(activity);
+        let _guard = self.begin(activity);
         let span = self.stage_span(activity).clone();
         future.instrument(span).await
     }
 
-    fn spell(&self, activity: Activity) -> Spell<'_> {
-        Spell {
+    fn begin(&self, activity: Activity) -> ActivityGuard<'_> {
+        ActivityGuard {
             stream: self,
             before: self.enter(activity),
         }
     }
 
-    /// One span for each stage, entered as often as the stage is.
+    /// Returns the span of the stage, which is entered every time the stage is.
     fn stage_span(&self, activity: Activity) -> &Span {
         let stage = activity.stage();
         self.spans[index_of_stage(stage)].get_or_init(|| {
@@ -268,22 +257,22 @@ impl Stream {
         })
     }
 
-    /// Counts a message that has come.
+    /// Counts a received message.
     pub fn received(&self, byte_count: usize) {
         METRICS.bytes.meter.inc_by(to_u64(byte_count));
     }
 
-    /// Counts a batch that was decoded.
+    /// Counts a decoded batch.
     pub fn decoded(&self, row_count: usize) {
         METRICS.rows.decode.inc_by(to_u64(row_count));
     }
 
-    /// Counts a batch that was encoded.
+    /// Counts an encoded batch.
     pub fn encoded(&self, row_count: usize) {
         METRICS.rows.encode.inc_by(to_u64(row_count));
     }
 
-    /// Counts a chunk that was encoded and that PostgreSQL has taken.
+    /// Counts an encoded chunk that PostgreSQL has received.
     pub fn sent(&self, byte_count: usize) {
         let byte_count = to_u64(byte_count);
         METRICS.bytes.encode.inc_by(byte_count);
@@ -291,7 +280,7 @@ impl Stream {
         self.byte_count.fetch_add(byte_count, Ordering::Relaxed);
     }
 
-    /// Counts a batch of which PostgreSQL has taken the last chunk.
+    /// Counts a batch whose last chunk PostgreSQL has received.
     pub fn sent_batch(&self, row_count: usize) {
         let row_count = to_u64(row_count);
         METRICS.rows.send.inc_by(row_count);
@@ -328,7 +317,7 @@ impl Stream {
 }
 
 impl Clock {
-    /// Puts the time since the last time to the account of what was done meanwhile.
+    /// Adds the time since the last call to the current activity.
     fn account(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.counted);
         self.counted = now;
@@ -340,95 +329,85 @@ impl Clock {
     }
 }
 
-/// Something a stream does for a while.
-struct Spell<'a> {
+/// An activity that ends when the guard is dropped; the stream then goes back to the one before.
+struct ActivityGuard<'a> {
     stream: &'a Stream,
     before: Activity,
 }
 
-impl Drop for Spell<'_> {
+impl Drop for ActivityGuard<'_> {
     fn drop(&mut self) {
         self.stream.enter(self.before);
     }
 }
 
-/// A stream on the board. Dropped, it is taken off; unless [`Running::end`] was called, its client left.
-pub struct Running {
+/// A registered stream. Dropping it removes the stream from the registry; without [`ActiveStream::end`] the outcome is
+/// [`Outcome::Disconnected`].
+pub struct ActiveStream {
     stream: Arc<Stream>,
     number: u64,
     outcome: Outcome,
 }
 
-impl Running {
-    /// Says how it ended.
+impl ActiveStream {
+    /// Ends the stream with an outcome.
     pub fn end(mut self, outcome: Outcome) {
         self.outcome = outcome;
     }
 }
 
-impl Drop for Running {
+impl Drop for ActiveStream {
     fn drop(&mut self) {
         let stream = self.stream.view();
         METRICS.streams_active.dec();
         METRICS.count_stream(self.outcome);
-        let mut board = board();
-        board.active.remove(&self.number);
-        let ended = Ended {
+        let mut registry = registry();
+        registry.active.remove(&self.number);
+        let ended = FinishedStream {
             stream,
             outcome: self.outcome,
             at: SystemTime::now(),
         };
-        remember(&mut board.ended, ended);
+        remember(&mut registry.finished, ended);
     }
 }
 
 fn remember<T>(list: &mut VecDeque<T>, item: T) {
-    if list.len() == REMEMBERED {
+    if list.len() == MAX_KEPT {
         list.pop_back();
     }
     list.push_front(item);
 }
 
-/// How many streams run.
+/// Returns the number of running streams.
 pub fn active_count() -> usize {
-    board().active.len()
+    registry().active.len()
 }
 
-/// The streams that run, oldest first, at most so many. Their times are accounted for up to now.
+/// Returns at most `limit` running streams, oldest first, with their times up to now.
 pub fn active_streams(limit: usize) -> Vec<StreamView> {
-    // Nobody may wait for a stream's clock while holding the board.
-    let streams: Vec<Arc<Stream>> = board().active.values().take(limit).cloned().collect();
+    // Collected first, so that the registry is not locked while a stream's clock is.
+    let streams: Vec<Arc<Stream>> = registry().active.values().take(limit).cloned().collect();
     streams.iter().map(|stream| stream.view()).collect()
 }
 
-/// Streams that have ended, the last one first.
-pub fn ended_streams() -> Vec<Ended> {
-    board().ended.iter().cloned().collect()
+/// Returns the finished streams, the last one first.
+pub fn finished_streams() -> Vec<FinishedStream> {
+    registry().finished.iter().cloned().collect()
 }
 
-/// Keeps an error for those who look later.
-pub fn remember_trouble(trouble: Trouble) {
-    remember(&mut board().troubles, trouble);
+/// Keeps an error for the status page.
+pub fn remember_error(error: RecentError) {
+    remember(&mut registry().recent_errors, error);
 }
 
-/// Errors that callers were told, the last one first.
-pub fn troubles() -> Vec<Trouble> {
-    board().troubles.iter().cloned().collect()
-}
-
-impl Outcome {
-    /// The value of the label `outcome`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Landed => "landed",
-            Self::Failed => "failed",
-            Self::Left => "left",
-        }
-    }
+/// Returns the errors that callers got, the last one first.
+pub fn recent_errors() -> Vec<RecentError> {
+    registry().recent_errors.iter().cloned().collect()
 }
 
 impl StreamView {
-    /// The side that took most of its time.
+    /// Returns the side that took most of its time.
     pub fn slow_side(&self) -> Option<Side> {
         let longest = SIDES
             .into_iter()

@@ -1,4 +1,4 @@
-//! Pictures in SVG: the curve of rows per second, and the bar of who is waited for.
+//! SVG charts: the curve of rows per second, and the bar of the sides that streams wait for.
 
 use std::fmt::Write;
 
@@ -7,12 +7,12 @@ use super::text::{percent, rate};
 
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 180.0;
-/// Samples that the width has room for: ten minutes.
+/// The number of samples in the width: ten minutes.
 const SAMPLES: usize = 600;
-/// Batches come in bursts; the mean of so many seconds makes a curve of them.
+/// The seconds that the curve averages over, since batches arrive in bursts.
 const SMOOTHED: usize = 5;
 
-/// The curve of the last ten minutes, now at the right.
+/// Draws the curve of the last ten minutes, with the present at the right.
 pub(super) fn curve(rows_per_second: &[f64]) -> String {
     let points = smooth(rows_per_second);
     let top = round_up(points.iter().copied().fold(0.0, f64::max));
@@ -22,12 +22,13 @@ pub(super) fn curve(rows_per_second: &[f64]) -> String {
     for (number, value) in points.iter().enumerate() {
         let x = first + index(number) * step;
         let y = HEIGHT - value / top * HEIGHT;
-        // What is written to a String arrives.
+        // Writing to a String cannot fail.
         write!(line, "{}{x:.1} {y:.1}", if number == 0 { "M" } else { "L" }).ok();
     }
-    let area = match points.is_empty() {
-        true => String::new(),
-        false => format!("{line}L{WIDTH} {HEIGHT}L{first:.1} {HEIGHT}Z"),
+    let area = if points.is_empty() {
+        String::new()
+    } else {
+        format!("{line}L{WIDTH} {HEIGHT}L{first:.1} {HEIGHT}Z")
     };
     let mut grid = String::new();
     for minute in 1..10_u8 {
@@ -45,7 +46,7 @@ pub(super) fn curve(rows_per_second: &[f64]) -> String {
     )
 }
 
-/// A bar with a piece for each side.
+/// Draws a bar with a piece for each side.
 pub(super) fn bar(shares: &[Share]) -> String {
     let mut pieces = String::new();
     let mut legend = String::new();
@@ -79,7 +80,7 @@ fn smooth(samples: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// The next of 1, 2, 5, 10, 20, 50, … that is not smaller.
+/// Rounds up to one of 1, 2, 5, 10, 20, 50, ….
 fn round_up(number: f64) -> f64 {
     let mut power = 1.0;
     loop {
@@ -101,7 +102,7 @@ mod tests {
     use super::{curve, round_up};
 
     #[test]
-    fn the_top_of_the_curve_is_a_round_number_that_holds_it() {
+    fn the_top_of_the_curve_is_rounded_up() {
         assert_eq!(
             [0.0, 1.5, 42.0, 1_200_000.0].map(round_up),
             [1.0, 2.0, 50.0, 2e6]

@@ -1,4 +1,4 @@
-//! What the ledger says, asked for at most every few seconds however many look.
+//! Reads the ledger for the monitor, at most once every few seconds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,32 +9,32 @@ use tokio::time::{Instant, timeout};
 use crate::error::ErrorKind;
 use crate::write::{LedgerWrite, PreparedTransactions, WriteState, Writer};
 
-/// How old an answer may be.
+/// The age up to which an answer is used again.
 const FRESH: Duration = Duration::from_secs(2);
-/// How long PostgreSQL may take.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// Writes that are shown.
+/// The time for PostgreSQL to answer.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// The number of writes that are shown.
 const SHOWN: u32 = 30;
 
-/// What was read.
-pub(super) struct Look {
-    /// Whether PostgreSQL answered, be it with an error.
+/// The content of a target's ledger at a moment.
+pub(super) struct Snapshot {
+    /// Whether PostgreSQL answered, even with an error.
     pub(super) is_reachable: bool,
-    /// What kind of error it was.
+    /// The kind of the error.
     pub(super) problem: Option<&'static str>,
-    /// The writes that were begun last.
+    /// The writes that began last.
     pub(super) writes: Vec<LedgerWrite>,
-    /// How many there are.
+    /// The number of writes by state.
     pub(super) counts: Vec<(WriteState, u64)>,
-    /// What waits as prepared transactions.
+    /// The prepared transactions of pgflight.
     pub(super) prepared: PreparedTransactions,
 }
 
-/// Asks PostgreSQL about all writes, those of other servers included.
+/// Reads the writes of a target, including those of other servers.
 pub(super) struct Ledger {
     writer: Writer,
-    /// Locked while PostgreSQL is asked: who comes meanwhile gets the same answer.
-    last: Mutex<Option<(Instant, Arc<Look>)>>,
+    /// Locked while PostgreSQL is queried, so that concurrent requests share the answer.
+    last: Mutex<Option<(Instant, Arc<Snapshot>)>>,
 }
 
 impl Ledger {
@@ -43,29 +43,29 @@ impl Ledger {
         Self { writer, last }
     }
 
-    pub(super) async fn look(&self) -> Arc<Look> {
+    pub(super) async fn snapshot(&self) -> Arc<Snapshot> {
         let mut last = self.last.lock().await;
-        if let Some((at, look)) = &*last
+        if let Some((at, snapshot)) = &*last
             && at.elapsed() < FRESH
         {
-            return Arc::clone(look);
+            return Arc::clone(snapshot);
         }
-        let look = match timeout(PATIENCE, self.writer.overview(SHOWN)).await {
-            Ok(Ok(overview)) => Look {
+        let snapshot = match timeout(TIMEOUT, self.writer.overview(SHOWN)).await {
+            Ok(Ok(overview)) => Snapshot {
                 is_reachable: true,
                 problem: None,
                 writes: overview.writes,
                 counts: overview.counts,
                 prepared: overview.prepared,
             },
-            Ok(Err(error)) => Look {
+            Ok(Err(error)) => Snapshot {
                 is_reachable: error.kind() != ErrorKind::Unavailable,
                 problem: Some(error.kind().reason()),
                 writes: Vec::new(),
                 counts: Vec::new(),
                 prepared: PreparedTransactions::default(),
             },
-            Err(_) => Look {
+            Err(_) => Snapshot {
                 is_reachable: false,
                 problem: Some(ErrorKind::Timeout.reason()),
                 writes: Vec::new(),
@@ -73,8 +73,8 @@ impl Ledger {
                 prepared: PreparedTransactions::default(),
             },
         };
-        let look = Arc::new(look);
-        *last = Some((Instant::now(), Arc::clone(&look)));
-        look
+        let snapshot = Arc::new(snapshot);
+        *last = Some((Instant::now(), Arc::clone(&snapshot)));
+        snapshot
     }
 }

@@ -1,9 +1,9 @@
-//! The port for those who look: metrics, probes and the status page, read-only, over plain HTTP.
+//! The monitoring port: metrics, probes and the status page, read-only, over plain HTTP.
 
-mod answers;
 mod chart;
 mod ledger;
 mod page;
+mod routes;
 mod server;
 mod status;
 mod text;

@@ -7,7 +7,7 @@ const stale = document.getElementById("stale");
 
 async function refresh() {
   try {
-    // Nobody looks, or somebody marks what they want to copy.
+    // The page is hidden, or the user has selected text.
     if (!document.hidden && getSelection().isCollapsed) {
       const answer = await fetch("/", { cache: "no-store" });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");

@@ -1,15 +1,17 @@
-//! The page: everything is drawn here, so that it needs no script; with one, it is fetched again and again.
+//! The status page, rendered as HTML here so that it needs no script. With scripts, the browser refreshes it.
 
 use std::fmt::Write;
 
 use super::chart::{bar, curve};
-use super::status::{EndedStream, Prepared, Status, Stream, Target, Trouble, Write as LedgerWrite};
+use super::status::{
+    EndedStream, Prepared, RecentError, Status, Stream, Target, Write as LedgerWrite,
+};
 use super::text::{Escaped, count, duration, percent, rate, size};
 
-/// Characters that always fit into a column of names, on a narrow screen as well.
+/// The number of characters that fit into a column of names, also on a narrow screen.
 const SHORT: usize = 15;
 
-/// The page for how things stand.
+/// Renders the page for a status.
 pub(super) fn page(status: &Status) -> String {
     let mut html = String::with_capacity(32 * 1024);
     html.push_str(HEAD);
@@ -42,21 +44,22 @@ const HEAD: &str = r#"<!doctype html>
 <noscript><meta http-equiv="refresh" content="5"></noscript>
 </head>
 <body>
-<p id="stale" hidden>This server does not answer any more: what is below is old.</p>
+<p id="stale" hidden>This server does not answer any more; the page below is old.</p>
 <main>
 "#;
 
 const FOOT: &str = r#"</main>
 <footer><a href="/status.json">status.json</a> <a href="/metrics">metrics</a>
-<span>Streams and the curve are this server's, writes are those of all servers on its database.</span></footer>
+<span>Streams and the curve are of this server; writes are of all servers of the database.</span></footer>
 </body>
 </html>
 "#;
 
 fn head(status: &Status) -> String {
-    let serving = match status.is_draining {
-        true => pill("warn", "draining"),
-        false => pill("good", "serving"),
+    let serving = if status.is_draining {
+        pill("warn", "draining")
+    } else {
+        pill("good", "serving")
     };
     let targets: String = status.targets.iter().map(target).collect();
     format!(
@@ -73,7 +76,7 @@ fn target(target: &Target) -> String {
         (true, None) => pill("good", "PostgreSQL answers"),
         (true, Some(problem)) => pill(
             "bad",
-            &format!("the ledger cannot be read: {problem}; pgflight check tells why"),
+            &format!("cannot read the ledger: {problem}; run pgflight check"),
         ),
         (false, _) => pill("bad", "PostgreSQL does not answer"),
     };
@@ -97,14 +100,14 @@ fn verdict(status: &Status) -> String {
         None => ("idle", "No stream ran in the last minute.", String::new()),
     };
     format!(
-        "<section class=\"verdict {side}\" id=\"bottleneck\" data-side=\"{side}\"><h2>Who is slow</h2>\
+        "<section class=\"verdict {side}\" id=\"bottleneck\" data-side=\"{side}\"><h2>What is slow</h2>\
          <p class=\"words\">{words}</p><p class=\"share\">{share}</p>{bar}</section>",
         bar = bar(&status.shares),
     )
 }
 
 fn figures(status: &Status) -> String {
-    // The last second alone jumps too much to be read.
+    // The value of a single second jumps too much.
     let recent = status.rows_per_second.len().saturating_sub(5);
     let recent = &status.rows_per_second[recent..];
     let now =
@@ -173,7 +176,7 @@ fn streams(status: &Status) -> String {
         0 => String::new(),
         more => format!("<p>and {more} more</p>"),
     };
-    format!("<section><h2>Streams under way</h2>{table}{more}</section>")
+    format!("<section><h2>Running streams</h2>{table}{more}</section>")
 }
 
 fn stream(stream: &Stream) -> Vec<String> {
@@ -205,13 +208,13 @@ fn ended(status: &Status) -> String {
         rows,
         "None yet.",
     );
-    format!("<section><h2>Streams that ended</h2>{table}</section>")
+    format!("<section><h2>Finished streams</h2>{table}</section>")
 }
 
 fn ended_stream(ended: &EndedStream) -> Vec<String> {
     let mut cells = common(&ended.stream);
     let kind = match ended.outcome {
-        "landed" => "good",
+        "succeeded" => "good",
         _ => "bad",
     };
     cells.push(format!(
@@ -250,7 +253,7 @@ fn writes(status: &Status) -> String {
             "ended",
         ],
         rows,
-        "The ledger holds no write.",
+        "The ledger has no writes.",
     );
     format!("<section><h2>Writes of many partitions</h2>{table}</section>")
 }
@@ -273,7 +276,7 @@ fn write(write: &LedgerWrite) -> Vec<String> {
     ]
 }
 
-/// Nothing where nothing is prepared, as in most databases at most times.
+/// Renders the prepared transactions; nothing if there are none.
 fn prepared(status: &Status) -> String {
     if status.prepared.is_empty() {
         return String::new();
@@ -281,13 +284,13 @@ fn prepared(status: &Status) -> String {
     let rows = status.prepared.iter().map(prepared_transaction).collect();
     let table = table(
         "prepared",
-        &["write", "state", "#waits for", "prepared", "name"],
+        &["write", "state", "#age", "prepared", "name"],
         rows,
         "",
     );
     format!(
-        "<section><h2>Prepared transactions</h2><p class=\"quiet\">{} in all. Each holds rows of an attempt, and a \
-         lock on its table, until its write ends.</p>{table}</section>",
+        "<section><h2>Prepared transactions</h2><p class=\"quiet\">{} in all. Each holds rows of an attempt and a \
+         lock on its table until its write ends.</p>{table}</section>",
         count(status.prepared_count)
     )
 }
@@ -311,7 +314,7 @@ fn prepared_transaction(prepared: &Prepared) -> Vec<String> {
 }
 
 fn errors(status: &Status) -> String {
-    let rows = status.errors.iter().map(trouble).collect();
+    let rows = status.errors.iter().map(error).collect();
     let table = table(
         "errors",
         &[
@@ -325,39 +328,43 @@ fn errors(status: &Status) -> String {
             "column",
         ],
         rows,
-        "None since this server started.",
+        "None since the server started.",
     );
-    let more = match status.errors.is_empty() {
-        true => "",
-        false => "<p class=\"quiet\">The log has their text.</p>",
+    let more = if status.errors.is_empty() {
+        ""
+    } else {
+        "<p class=\"quiet\">The log has their text.</p>"
     };
-    format!("<section><h2>Errors that callers were told</h2>{table}{more}</section>")
+    format!("<section><h2>Errors returned to callers</h2>{table}{more}</section>")
 }
 
-fn trouble(trouble: &Trouble) -> Vec<String> {
+fn error(error: &RecentError) -> Vec<String> {
     vec![
-        format!("<time>{}</time>", Escaped(&trouble.at)),
-        pill("bad", trouble.kind),
-        code(&trouble.sqlstate),
-        trouble.call.to_owned(),
-        code(&trouble.write_id),
-        trouble
+        format!("<time>{}</time>", Escaped(&error.at)),
+        pill("bad", error.kind),
+        code(&error.sqlstate),
+        error.call.to_owned(),
+        code(&error.write_id),
+        error
             .partition_id
             .map(|id| id.to_string())
             .unwrap_or_default(),
-        code(&trouble.table),
-        code(&trouble.column),
+        code(&error.table),
+        code(&error.column),
     ]
 }
 
-/// A table of cells that are HTML already. Columns whose heading begins with # hold numbers.
+/// Renders a table. The cells are HTML already; columns whose heading begins with # hold numbers.
 fn table(id: &str, headings: &[&str], rows: Vec<Vec<String>>, none: &str) -> String {
     if rows.is_empty() {
         return format!("<p class=\"quiet\" id=\"{id}\">{none}</p>");
     }
-    let class = |column: usize| match headings[column].starts_with('#') {
-        true => " class=\"number\"",
-        false => "",
+    let class = |column: usize| {
+        if headings[column].starts_with('#') {
+            " class=\"number\""
+        } else {
+            ""
+        }
     };
     let mut html = format!("<div class=\"scroll\"><table id=\"{id}\"><thead><tr>");
     for (column, heading) in headings.iter().enumerate() {
@@ -380,7 +387,7 @@ fn pill(kind: &str, text: &str) -> String {
     format!("<span class=\"pill {kind}\">{}</span>", Escaped(text))
 }
 
-/// A name. What is too long for its column is shown whole where one points at it.
+/// Renders a name. A name that is too long for its column has a tooltip.
 fn code(text: &str) -> String {
     match text.chars().count() {
         0 => String::new(),
@@ -389,7 +396,7 @@ fn code(text: &str) -> String {
     }
 }
 
-/// A table, and its target where that was given a name.
+/// Renders a table with its target, if the target has a name.
 fn place(target: &str, table: &str) -> String {
     match target {
         "" | "default" => code(table),

@@ -1,4 +1,4 @@
-//! The listener: few connections, short requests, and nobody may change anything.
+//! The listener of the monitor: few connections and short, read-only requests.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -14,22 +14,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::answers::Answers;
+use super::routes::Routes;
 use super::status::Status;
 use crate::error::{Error, Result};
 use crate::metrics;
 use crate::write::{Budget, Targets};
 
-/// Connections at once; more wait to be accepted.
+/// The limit of connections; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 32;
-/// How long a request may take to come whole, and its answer to go out.
+/// The time to receive the head of a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may stay open, so that those who do nothing make room.
+/// The time that a connection may stay open, so that idle ones make room.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long nothing is accepted after that failed.
+/// The pause after a failed accept.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// A listener that answers nobody yet.
+/// A listener that does not serve yet.
 pub struct Monitor {
     listener: TcpListener,
     address: SocketAddr,
@@ -42,7 +42,8 @@ impl Monitor {
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when it cannot be bound.
     pub async fn bind(listen: SocketAddr) -> Result<Self> {
         let failed = |error: std::io::Error| {
-            Error::unavailable(format!("cannot listen on {listen} (--metrics-listen)"))
+            Error::unavailable(format!("could not listen on {listen}"))
+                .with_hint("give another address with --metrics-listen")
                 .with_source(error)
         };
         Status::started();
@@ -51,32 +52,32 @@ impl Monitor {
         Ok(Self { listener, address })
     }
 
-    /// The address it listens on, with the port that was picked.
+    /// Returns the address it listens on, with the port that was picked.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers until it is dropped, and with it every connection.
+    /// Serves until the future is dropped, which closes every connection.
     pub async fn serve(self, targets: Targets, budget: Budget) {
-        let answers = Arc::new(Answers::new(&targets, budget));
-        tokio::join!(metrics::keep_history(), accept(self.listener, answers));
+        let routes = Arc::new(Routes::new(&targets, budget));
+        tokio::join!(metrics::keep_history(), accept(self.listener, routes));
     }
 }
 
-async fn accept(listener: TcpListener, answers: Arc<Answers>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+async fn accept(listener: TcpListener, routes: Arc<Routes>) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+        let Ok(permits) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, _)) => {
-                let answers = Arc::clone(&answers);
+                let routes = Arc::clone(&routes);
                 connections.spawn(async move {
-                    let _place = place;
-                    answer(stream, answers).await;
+                    let _place = permits;
+                    answer(stream, routes).await;
                 });
             }
             Err(error) => {
@@ -87,12 +88,12 @@ async fn accept(listener: TcpListener, answers: Arc<Answers>) {
     }
 }
 
-async fn answer(stream: TcpStream, answers: Arc<Answers>) {
+async fn answer(stream: TcpStream, routes: Arc<Routes>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answers = Arc::clone(&answers);
+        let routes = Arc::clone(&routes);
         async move {
-            // No answer depends on the body, so none is read.
-            let answer = answers.to(request.method(), request.uri().path());
+            // No answer depends on a request's body, so it is not read.
+            let answer = routes.respond(request.method(), request.uri().path());
             Ok::<_, Infallible>(answer.await)
         }
     });
@@ -103,7 +104,7 @@ async fn answer(stream: TcpStream, answers: Arc<Answers>) {
         .serve_connection(TokioIo::new(stream), service);
     match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a connection for metrics has ended"),
-        Err(_) => tracing::debug!("a connection for metrics was open for too long"),
+        Ok(Err(error)) => tracing::debug!(%error, "a connection for metrics ended"),
+        Err(_) => tracing::debug!("closed a connection for metrics after its time limit"),
     }
 }

@@ -1,4 +1,4 @@
-//! How things stand, as `/status.json` tells it and the page draws it.
+//! The status of the server, for `/status.json` and the page.
 
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
@@ -6,22 +6,22 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::ledger::Look;
+use super::ledger::Snapshot;
 use super::text::{instant, time_of_database};
 use crate::metrics::{self, SIDES, Side, StreamView};
 use crate::write::{Budget, LedgerWrite, PreparedTransaction, WriteState, Writer};
 
-/// Streams that are shown; the rest are counted.
+/// The number of streams that are shown; the rest are counted.
 const SHOWN: usize = 200;
 
-/// What is slow when all rows are here and a commit is not over.
-const PUBLISHES: &str = "PostgreSQL is publishing what was staged: moving, merging or checking rows. \
-    pg_stat_activity has the session, named after the write.";
+/// The explanation while no stream runs and a commit is under way.
+const PUBLISHES: &str = "PostgreSQL is publishing staged rows: it moves, merges or checks them. \
+    pg_stat_activity shows the session, named after the write.";
 
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Everything that the page shows. Of errors and of ends of writes, kinds and names, never the text: that
-/// may repeat what a job or a trigger said.
+/// Everything that the page shows. Errors and ended writes appear by kind and name, without their text, which may repeat
+/// that of a job or a trigger.
 #[derive(Serialize)]
 pub(super) struct Status {
     pub(super) version: &'static str,
@@ -29,10 +29,10 @@ pub(super) struct Status {
     pub(super) uptime_seconds: u64,
     pub(super) is_draining: bool,
     pub(super) targets: Vec<Target>,
-    /// Where the time of this server's streams went in the last minute; none without streams.
+    /// The side that this server's streams waited for most in the last minute; `None` without streams.
     pub(super) bottleneck: Option<Bottleneck>,
     pub(super) shares: Vec<Share>,
-    /// Each second of the last ten minutes, oldest first.
+    /// One value per second of the last ten minutes, oldest first.
     pub(super) rows_per_second: Vec<f64>,
     pub(super) bytes_per_second: f64,
     pub(super) published_row_count: u64,
@@ -45,7 +45,7 @@ pub(super) struct Status {
     pub(super) writes: Vec<Write>,
     pub(super) prepared_count: u64,
     pub(super) prepared: Vec<Prepared>,
-    pub(super) errors: Vec<Trouble>,
+    pub(super) errors: Vec<RecentError>,
 }
 
 #[derive(Serialize)]
@@ -53,7 +53,7 @@ pub(super) struct Target {
     pub(super) name: String,
     pub(super) address: String,
     pub(super) is_reachable: bool,
-    /// Why the ledger could not be read.
+    /// The kind of the error that reading the ledger gave.
     pub(super) problem: Option<&'static str>,
     pub(super) write_counts: Vec<WriteCount>,
 }
@@ -88,10 +88,10 @@ pub(super) struct Stream {
     pub(super) row_count: u64,
     pub(super) byte_count: u64,
     pub(super) seconds: f64,
-    /// Since it began.
+    /// The rate since the stream began.
     pub(super) rows_per_second: f64,
     pub(super) stage: &'static str,
-    /// What it does, in words.
+    /// The current activity, in words.
     pub(super) activity: &'static str,
     pub(super) activity_seconds: f64,
     /// The side that took most of its time so far.
@@ -125,20 +125,20 @@ pub(super) struct Write {
     pub(super) ended_at: String,
 }
 
-/// An attempt that waits as a prepared transaction, and holds its locks.
+/// An attempt that is a prepared transaction, which holds its locks.
 #[derive(Serialize)]
 pub(super) struct Prepared {
     pub(super) target: String,
     pub(super) gid: String,
     pub(super) write_id: String,
-    /// Of the write; empty when the ledger knows none.
+    /// The state of the write; empty when the ledger has no such write.
     pub(super) state: &'static str,
     pub(super) prepared_at: String,
     pub(super) seconds: f64,
 }
 
 #[derive(Serialize)]
-pub(super) struct Trouble {
+pub(super) struct RecentError {
     pub(super) at: String,
     pub(super) call: &'static str,
     pub(super) kind: &'static str,
@@ -150,8 +150,8 @@ pub(super) struct Trouble {
 }
 
 impl Status {
-    /// Reads what this process knows, beside what was read in the ledger of each target.
-    pub(super) fn now(targets: &[(&str, &Writer, &Look)], budget: &Budget) -> Self {
+    /// Collects the status of this process and the snapshots of the targets' ledgers.
+    pub(super) fn now(targets: &[(&str, &Writer, &Snapshot)], budget: &Budget) -> Self {
         let minute = metrics::last_minute();
         let history = metrics::history();
         let slow = minute.slow_side();
@@ -166,17 +166,18 @@ impl Status {
                 .iter()
                 .map(|(name, writer, ledger)| Target::new(name, writer, ledger))
                 .collect(),
-            bottleneck: match is_publishing {
-                true => Some(Bottleneck {
+            bottleneck: if is_publishing {
+                Some(Bottleneck {
                     side: Side::Postgresql.name(),
                     share: 1.0,
                     words: PUBLISHES,
-                }),
-                false => slow.map(|(side, share)| Bottleneck {
+                })
+            } else {
+                slow.map(|(side, share)| Bottleneck {
                     side: side.name(),
                     share,
                     words: side.verdict(minute.slow_side_of_copies()),
-                }),
+                })
             },
             shares: SIDES
                 .into_iter()
@@ -211,7 +212,7 @@ impl Status {
                 .into_iter()
                 .map(Stream::from)
                 .collect(),
-            ended_streams: metrics::ended_streams()
+            ended_streams: metrics::finished_streams()
                 .into_iter()
                 .map(|ended| EndedStream {
                     outcome: ended.outcome.name(),
@@ -226,7 +227,10 @@ impl Status {
                     writes.map(|write| Write::new(name, write))
                 })
                 .collect(),
-            prepared_count: targets.iter().map(|(_, _, look)| look.prepared.count).sum(),
+            prepared_count: targets
+                .iter()
+                .map(|(_, _, snapshot)| snapshot.prepared.count)
+                .sum(),
             prepared: targets
                 .iter()
                 .flat_map(|(name, _, ledger)| {
@@ -234,18 +238,21 @@ impl Status {
                     prepared.map(|prepared| Prepared::new(name, prepared))
                 })
                 .collect(),
-            errors: metrics::troubles().into_iter().map(Trouble::from).collect(),
+            errors: metrics::recent_errors()
+                .into_iter()
+                .map(RecentError::from)
+                .collect(),
         }
     }
 
-    /// Begins to count how long the process runs.
+    /// Starts the clock of the uptime.
     pub(super) fn started() {
         LazyLock::force(&STARTED);
     }
 }
 
 impl Target {
-    fn new(name: &str, writer: &Writer, ledger: &Look) -> Self {
+    fn new(name: &str, writer: &Writer, ledger: &Snapshot) -> Self {
         Self {
             name: name.to_owned(),
             address: writer.address().to_owned(),
@@ -266,15 +273,16 @@ impl Target {
 impl From<StreamView> for Stream {
     fn from(stream: StreamView) -> Self {
         let seconds = stream.age.as_secs_f64();
-        let rows_per_second = match stream.age > Duration::from_millis(1) {
-            true => metrics::to_f64(stream.row_count) / seconds,
-            false => 0.0,
+        let rows_per_second = if stream.age > Duration::from_millis(1) {
+            metrics::to_f64(stream.row_count) / seconds
+        } else {
+            0.0
         };
         Self {
             rows_per_second,
             seconds,
             stage: stream.activity.stage(),
-            activity: stream.activity.words(),
+            activity: stream.activity.description(),
             activity_seconds: stream.activity_age.as_secs_f64(),
             slow_side: stream.slow_side().map(Side::name),
             target: stream.target,
@@ -321,17 +329,17 @@ impl Prepared {
     }
 }
 
-impl From<metrics::Trouble> for Trouble {
-    fn from(trouble: metrics::Trouble) -> Self {
+impl From<metrics::RecentError> for RecentError {
+    fn from(error: metrics::RecentError) -> Self {
         Self {
-            at: instant(trouble.at),
-            call: trouble.call,
-            kind: trouble.kind,
-            sqlstate: trouble.sqlstate,
-            write_id: trouble.write_id,
-            partition_id: trouble.partition_id,
-            table: trouble.table,
-            column: trouble.column,
+            at: instant(error.at),
+            call: error.call,
+            kind: error.kind,
+            sqlstate: error.sqlstate,
+            write_id: error.write_id,
+            partition_id: error.partition_id,
+            table: error.table,
+            column: error.column,
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Numbers, sizes and times for people, and text that cannot become markup.
+//! Formats numbers, sizes and times for people, and escapes text for HTML.
 
 use std::fmt::{self, Display, Write};
 use std::time::SystemTime;
 
-/// Text of others inside HTML.
+/// Escapes text for HTML.
 pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl Display for Escaped<'_> {
@@ -22,19 +22,19 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// `2013-01-31T22:05:09Z`.
+/// Formats a time: `2013-01-31T22:05:09Z`.
 pub(super) fn instant(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// A time as the ledger has it, to the second: `2013-01-31 22:05:09Z`.
+/// Cuts a time of the ledger to the second: `2013-01-31 22:05:09Z`.
 pub(super) fn time_of_database(text: &str) -> String {
     let (time, rest) = text.split_once('.').unwrap_or((text, ""));
     let zone = rest.trim_start_matches(|c: char| c.is_ascii_digit());
     format!("{time}{zone}")
 }
 
-/// `1,234,567`.
+/// Formats a count: `1,234,567`.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -47,12 +47,12 @@ pub(super) fn count(number: u64) -> String {
     text
 }
 
-/// A number of things per second, without a fraction that nobody reads.
+/// Formats a rate without a fraction.
 pub(super) fn rate(number: f64) -> String {
     count(whole(number))
 }
 
-/// `1.5 MiB`.
+/// Formats a size: `1.5 MiB`.
 pub(super) fn size(bytes: f64) -> String {
     let mut value = bytes;
     let mut units = ["B", "KiB", "MiB", "GiB", "TiB"].into_iter();
@@ -70,7 +70,7 @@ pub(super) fn size(bytes: f64) -> String {
     }
 }
 
-/// `850 ms`, `12 s`, `3 min 4 s`, `2 h 5 min`.
+/// Formats a duration: `850 ms`, `12 s`, `3 min 4 s`, `2 h 5 min`.
 pub(super) fn duration(seconds: f64) -> String {
     if seconds < 1.0 {
         return format!("{} ms", whole(seconds * 1000.0));
@@ -84,7 +84,7 @@ pub(super) fn duration(seconds: f64) -> String {
     }
 }
 
-/// `42 %`.
+/// Formats a share: `42 %`.
 pub(super) fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
@@ -92,7 +92,7 @@ pub(super) fn percent(share: f64) -> String {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a figure for people, of what is not negative"
+    reason = "the number is not negative, and shown to people"
 )]
 fn whole(number: f64) -> u64 {
     number.round() as u64
@@ -103,7 +103,7 @@ mod tests {
     use super::{Escaped, count, duration, size, time_of_database};
 
     #[test]
-    fn figures_read_as_people_write_them() {
+    fn figures_are_formatted_for_people() {
         assert_eq!(
             [0, 999, 1000, 1_234_567].map(count).join(" "),
             "0 999 1,000 1,234,567"
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_others_stays_text() {
+    fn html_in_text_is_escaped() {
         let text = Escaped("<b title=\"a\" id='b'>&</b>").to_string();
         assert_eq!(
             text,

@@ -10,7 +10,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, registry};
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -20,23 +20,23 @@ pub enum LogFormat {
     Json,
 }
 
-/// Says what is wrong with a filter, if anything is.
+/// Checks a filter of the log.
 ///
 /// # Errors
-/// A text for people.
+/// The problem, as text.
 pub fn check_filter(filter: &str) -> Result<(), String> {
     let read = EnvFilter::try_new(filter);
     read.map(|_| ()).map_err(|error| error.to_string())
 }
 
-/// What has to be told that the process ends.
+/// The running telemetry, to be ended with [`Telemetry::end`].
 pub struct Telemetry {
     #[cfg(feature = "otlp")]
     exporter: Option<otlp::Exporter>,
 }
 
 impl Telemetry {
-    /// Sends what is left to send. Blocks for a moment.
+    /// Sends the remaining spans. Blocks for a moment.
     pub fn end(self) {
         #[cfg(feature = "otlp")]
         if let Some(exporter) = self.exporter {
@@ -45,12 +45,12 @@ impl Telemetry {
     }
 }
 
-/// Starts logging and, where the environment names a collector, tracing; once per process, inside the runtime.
+/// Starts logging and, if the environment names a collector, tracing. Call it once per process, inside the runtime.
 ///
 /// `filter` is a level or directives as `tracing_subscriber` reads them: `info`, `pgflight=debug`.
 ///
 /// # Errors
-/// A text that says what is wrong with the filter, or with the variables of OTLP.
+/// The problem with the filter or with the variables of OTLP, as text.
 pub fn start(format: LogFormat, filter: &str) -> Result<Telemetry, String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
     let lines = fmt::layer().with_writer(io::stderr);
@@ -77,8 +77,8 @@ pub fn start(format: LogFormat, filter: &str) -> Result<Telemetry, String> {
     })
 }
 
-/// Makes a span part of its caller's trace: `traceparent` is a header as W3C's Trace Context has it (3.2).
-/// One that is not is left alone. The span has a field `trace_id`, and was not entered yet.
+/// Makes a span part of its caller's trace. `traceparent` is a header of W3C's Trace Context (3.2); an invalid one is
+/// ignored. The span needs a field `trace_id` and must not have been entered yet.
 pub fn join(span: &Span, traceparent: &str) {
     let Some(trace_id) = trace_id(traceparent) else {
         return;
@@ -88,7 +88,7 @@ pub fn join(span: &Span, traceparent: &str) {
     otlp::join(span, traceparent);
 }
 
-/// The second of a header's four parts, when all are what they should be.
+/// Returns the trace id, the second of a header's four parts, if the header is valid.
 fn trace_id(traceparent: &str) -> Option<&str> {
     let parts: Vec<&str> = traceparent.split('-').collect();
     let [version, trace, parent, flags] = parts[..] else {
@@ -108,7 +108,7 @@ mod tests {
     use super::trace_id;
 
     #[test]
-    fn a_trace_is_joined_when_its_header_is_what_the_standard_says() {
+    fn only_a_valid_traceparent_joins_a_trace() {
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
         let header = format!("00-{trace}-00f067aa0ba902b7-01");
         assert_eq!(trace_id(&header), Some(trace));

@@ -1,4 +1,4 @@
-//! Traces by OTLP, where the feature `otlp` is on and the environment names a collector.
+//! Exports traces by OTLP, with the feature `otlp`, if the environment names a collector.
 
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::TracerProvider;
@@ -18,14 +18,14 @@ const ENDPOINTS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
 ];
 
-/// What sends spans; [`Exporter::end`] sends the last.
+/// Sends spans; [`Exporter::end`] sends the last.
 pub(super) struct Exporter(SdkTracerProvider);
 
 impl Exporter {
-    /// One, if the environment names a collector. Must be called inside the runtime.
+    /// Returns an exporter if the environment names a collector. Call it inside the runtime.
     ///
     /// # Errors
-    /// A text that says what is wrong with the variables.
+    /// The problem with the variables, as text.
     pub(super) fn from_environment() -> Result<Option<Self>, String> {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         if !ENDPOINTS.iter().any(|name| is_set(name)) {
@@ -40,7 +40,7 @@ impl Exporter {
         Ok(Some(Self(provider.build())))
     }
 
-    /// What hands our spans over: those of stages as well, whatever is logged.
+    /// Returns the layer that exports this crate's spans, those of stages included, whatever the log's filter.
     pub(super) fn layer<S>(&self) -> impl Layer<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -51,10 +51,10 @@ impl Exporter {
             .with_filter(ours)
     }
 
-    /// Sends what is left.
+    /// Sends the remaining spans.
     pub(super) fn end(&self) {
         if let Err(error) = self.0.shutdown() {
-            tracing::warn!(%error, "the last spans were not sent");
+            tracing::warn!(%error, "could not send the last spans");
         }
     }
 }
@@ -65,6 +65,6 @@ pub(super) fn join(span: &Span, traceparent: &str) {
     let carrier = std::collections::HashMap::from(carrier);
     let context = TraceContextPropagator::new().extract(&carrier);
     if let Err(error) = span.set_parent(context) {
-        tracing::debug!(%error, "a span does not join its caller's trace");
+        tracing::debug!(%error, "could not join a span to its caller's trace");
     }
 }

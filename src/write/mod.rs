@@ -22,7 +22,7 @@ pub use spec::{
     Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,
 };
 pub use stream::fan_out::FanOut;
-pub use stream::pipeline::{EndOfStream, EndRecord, Incoming, StreamMessage, TellReady};
+pub use stream::pipeline::{EndOfStream, EndRecord, Incoming, ReadySignal, StreamMessage};
 pub use stream::volume::{Size, VolumeLimits};
 pub use targets::Targets;
 pub use upkeep::liveness::heartbeat_interval;

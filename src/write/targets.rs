@@ -21,7 +21,7 @@ impl Targets {
         Self {
             writers: Arc::new(writers),
             default,
-            caller: Caller::anybody(),
+            caller: Caller::anonymous(),
         }
     }
 

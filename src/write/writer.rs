@@ -48,7 +48,7 @@ impl Writer {
             pool,
             fan_out: FanOut::default(),
             volume: watch::Sender::new(VolumeLimits::default()),
-            caller: Caller::anybody(),
+            caller: Caller::anonymous(),
             streaming: Streaming::default(),
         }
     }

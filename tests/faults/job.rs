@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 use tonic::{Code, Status};
 
-use super::support::{Client, Put, Told, attempt, batch};
+use super::support::{Client, Put, CallError, attempt, batch};
 use super::world::World;
 
 /// The rows of one save: (part, seq, payload), the payload made from the other two.
@@ -197,7 +197,7 @@ impl Job {
         world: &World,
         mut rng: Rng,
         mut call: impl AsyncFnMut(&mut Client) -> Result<Value, Status>,
-    ) -> Result<Value, Told> {
+    ) -> Result<Value, CallError> {
         let began = Instant::now();
         while began.elapsed() < PATIENCE_IN_ALL {
             match self.try_once(world, &mut rng, &mut call).await {
@@ -231,7 +231,7 @@ impl Job {
 }
 
 /// Returns the server's error if it is not retryable. An error of the transport is retryable.
-fn not_retryable(status: &Status) -> Option<Told> {
+fn not_retryable(status: &Status) -> Option<CallError> {
     if status.details().is_empty() {
         let of_transport = matches!(
             status.code(),
@@ -240,7 +240,7 @@ fn not_retryable(status: &Status) -> Option<Told> {
         assert!(of_transport, "{status}");
         return None;
     }
-    let error = Told::from(status.clone());
+    let error = CallError::from(status.clone());
     (error.details["retryable"] != "true").then_some(error)
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tonic::Status;
 
 use super::proxy::{COMMIT, Proxy, Trap, Weather};
-use super::support::{Client, Database, Pgflight, Put, Told, attempt, batch, wait_until, write};
+use super::support::{Client, Database, Pgflight, Put, CallError, attempt, batch, wait_until, write};
 
 /// A server behind a proxy that sends no COMMIT except those of its calls.
 struct Place {
@@ -83,8 +83,8 @@ fn overwrite(with: &str) -> Value {
 }
 
 /// Checks that the error is retryable.
-fn assert_retryable(answer: Result<Value, Status>, what: &str) -> Told {
-    let error = Told::from(answer.expect_err(what));
+fn assert_retryable(answer: Result<Value, Status>, what: &str) -> CallError {
+    let error = CallError::from(answer.expect_err(what));
     assert_eq!(error.reason, "UNAVAILABLE", "{what}: {}", error.message);
     assert_eq!(error.details["retryable"], "true", "{what}");
     error
@@ -356,7 +356,7 @@ async fn a_stream_learns_how_its_commit_ended_when_postgresql_is_back() {
 async fn a_stream_in_doubt_is_not_retryable() {
     let away = Duration::from_secs(75);
     let (answer, found) = stream_while_away(Trap::GoAway(away), away).await;
-    let error = Told::from(answer.expect_err("PostgreSQL cannot be asked"));
+    let error = CallError::from(answer.expect_err("PostgreSQL cannot be asked"));
     assert_eq!(error.details["retryable"], "false", "{}", error.message);
     assert!(
         error

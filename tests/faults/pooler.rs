@@ -14,7 +14,7 @@ use tonic::Code;
 
 use super::job::{BeforeCommit, End, Job, rows};
 use super::oracle::{self, BEFORE, Mode};
-use super::support::{Client, Database, Put, Told, write};
+use super::support::{CallError, Client, Database, Put, write};
 use super::world::World;
 
 /// How long the run takes without `PGFLIGHT_SOAK`.
@@ -223,12 +223,12 @@ async fn put(
     let answer = client.put(Put::whole(write(spec), batches)).await;
     answer.map_err(|status| {
         assert_ne!(status.code(), Code::Internal, "{table}: {status}");
-        let Told {
+        let CallError {
             reason,
             message,
             details,
             ..
-        } = Told::from(status);
+        } = CallError::from(status);
         let sqlstate = details.get("sqlstate").map_or("", String::as_str);
         format!("{reason} {sqlstate}: {message}")
     })

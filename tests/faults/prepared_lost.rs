@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use super::support::{Client, Database, Pgflight, Put, Told, attempt, batch, wait_until};
+use super::support::{Client, Database, Pgflight, Put, CallError, attempt, batch, wait_until};
 
 const PREPARED: &str = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
 
@@ -67,7 +67,7 @@ async fn by_hand(database: &Database, how: &str, partitions: &[i32]) {
 }
 
 fn assert_lost(answer: Result<Value, Status>, named: &[&str]) {
-    let error = Told::from(answer.expect_err("rows are lost"));
+    let error = CallError::from(answer.expect_err("rows are lost"));
     assert_eq!(error.code, Code::DataLoss, "{}", error.message);
     assert_eq!(error.reason, "PREPARED_LOST");
     assert_eq!(error.details["retryable"], "false");

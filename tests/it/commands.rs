@@ -1,4 +1,4 @@
-//! Commands that say what no command may: names, types, ids and options made to reach further than they go.
+//! Hostile commands: names, types, ids and options that try to reach beyond their scope.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::support::{Database, Pgflight, Put, Told, attempt, batch, path, write};
+use crate::support::{CallError, Database, Pgflight, Put, attempt, batch, path, write};
 
 fn rows() -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
@@ -78,7 +78,7 @@ async fn a_name_is_a_name_and_never_sql() {
 }
 
 #[tokio::test]
-async fn an_option_that_is_not_known_too_large_or_sql_is_refused() {
+async fn unknown_oversized_and_sql_options_are_rejected() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start(&database);
@@ -149,7 +149,7 @@ async fn an_option_that_is_not_known_too_large_or_sql_is_refused() {
 }
 
 #[tokio::test]
-async fn ids_that_are_none_are_refused_and_forged_ones_are_unknown() {
+async fn invalid_ids_are_rejected_and_forged_ids_are_unknown() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start(&database);
@@ -185,13 +185,13 @@ async fn ids_that_are_none_are_refused_and_forged_ones_are_unknown() {
         json!(null),
     ] {
         match number(none.clone()).await {
-            // The field's default value, as JSON writes it.
+            // The JSON form leaves default values out.
             Ok(receipt) => assert_eq!((&none, receipt.get("partitionId")), (&json!(null), None)),
             Err(status) => assert_eq!(status.code(), Code::InvalidArgument, "{none}: {status}"),
         }
     }
     let largest = number(json!(u32::MAX)).await.unwrap();
-    // A receipt that says otherwise than the ledger, or is of nobody, publishes nothing.
+    // A receipt that differs from the ledger, or that is unknown, publishes nothing.
     let forge = |field: &str, value: Value| {
         let mut receipt = largest.clone();
         receipt[field] = value;
@@ -220,7 +220,7 @@ async fn ids_that_are_none_are_refused_and_forged_ones_are_unknown() {
 }
 
 #[tokio::test]
-async fn actions_of_a_mebibyte_of_anything_are_refused() {
+async fn actions_with_a_mebibyte_of_garbage_are_rejected() {
     let database = Database::new().await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
@@ -240,14 +240,14 @@ async fn actions_of_a_mebibyte_of_anything_are_refused() {
                 .act_bytes(action, body.clone())
                 .await
                 .expect_err(what);
-            let told = Told::from(status);
+            let reported = CallError::from(status);
             assert_eq!(
-                told.code,
+                reported.code,
                 Code::InvalidArgument,
                 "{action} {what}: {}",
-                told.message
+                reported.message
             );
-            assert!(told.message.len() < 4096, "{action} {what}");
+            assert!(reported.message.len() < 4096, "{action} {what}");
         }
     }
     server.assert_unharmed("all of it").await;

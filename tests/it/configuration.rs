@@ -1,4 +1,4 @@
-//! The configuration file at work: several databases behind one server, and what is told before a start.
+//! The configuration file: several databases behind one server, and problems reported before the start.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::{
-    COPIES, Client, Database, File, Pgflight, Put, Told, metric, path, wait_until, write,
+    COPIES, CallError, Client, Database, File, Pgflight, Put, metric, path, wait_until, write,
 };
 
 fn rows(values: &[i32]) -> RecordBatch {
@@ -35,13 +35,13 @@ async fn two() -> (Database, Database, File) {
     (first, second, file)
 }
 
-async fn refused(client: &mut Client, descriptor: FlightDescriptor) -> Told {
+async fn refused(client: &mut Client, descriptor: FlightDescriptor) -> CallError {
     let put = Put::whole(descriptor, &[rows(&[1])]);
-    Told::from(client.put(put).await.expect_err("refused"))
+    CallError::from(client.put(put).await.expect_err("refused"))
 }
 
 #[tokio::test]
-async fn rows_go_to_the_target_that_a_command_names_and_else_to_the_default() {
+async fn rows_go_to_the_named_target_or_to_the_default() {
     let (first, second, file) = two().await;
     let server = Pgflight::start_with_file(&file.0, &[]);
     let mut client = server.client().await;
@@ -66,7 +66,7 @@ async fn rows_go_to_the_target_that_a_command_names_and_else_to_the_default() {
         ("0,1,3,5".into(), "2,4,6".into())
     );
 
-    // A write of many partitions says it with each of its calls.
+    // Each call of a write of many partitions names the target.
     let schema = rows(&[]);
     client.begin("w", spec("second"), &schema).await.unwrap();
     let attempt = json!({"@type": "type.googleapis.com/pgflight.v1.AttemptCommand",
@@ -99,34 +99,36 @@ async fn rows_go_to_the_target_that_a_command_names_and_else_to_the_default() {
 }
 
 #[tokio::test]
-async fn a_target_that_is_none_is_refused_with_the_names_of_those_that_are() {
+async fn an_unknown_target_is_rejected_with_the_known_names() {
     let (_first, _second, file) = two().await;
     let server = Pgflight::start_with_file(&file.0, &[]);
     let mut client = server.client().await;
     let spec = json!({"target": "third", "table": "t", "mode": "MODE_APPEND"});
     for descriptor in [path(&["third", "public", "t"]), write(spec)] {
-        let told = refused(&mut client, descriptor).await;
-        assert_eq!(told.code, Code::NotFound);
+        let reported = refused(&mut client, descriptor).await;
+        assert_eq!(reported.code, Code::NotFound);
         assert!(
-            told.message.contains("\"third\"; it has first, second"),
+            reported
+                .message
+                .contains("\"third\". Hint: name one of first, second"),
             "{}",
-            told.message
+            reported.message
         );
     }
     let text = std::fs::read_to_string(&file.0).unwrap();
     let without_default = File::new(&text.replace("default_target = 'first'", ""));
     let server = Pgflight::start_with_file(&without_default.0, &[]);
-    let told = refused(&mut server.client().await, path(&["t"])).await;
-    assert_eq!(told.code, Code::InvalidArgument);
+    let reported = refused(&mut server.client().await, path(&["t"])).await;
+    assert_eq!(reported.code, Code::InvalidArgument);
     assert!(
-        told.message.contains("name one of first, second"),
+        reported.message.contains("name one of first, second"),
         "{}",
-        told.message
+        reported.message
     );
 }
 
 #[tokio::test]
-async fn tables_are_listed_with_their_target_and_of_one_target_when_it_is_asked_for() {
+async fn tables_are_listed_by_target() {
     let (_first, _second, file) = two().await;
     let server = Pgflight::start_with_file(&file.0, &[]);
     let mut client = server.client().await;
@@ -151,7 +153,7 @@ async fn tables_are_listed_with_their_target_and_of_one_target_when_it_is_asked_
 }
 
 #[tokio::test]
-async fn one_of_several_targets_may_be_out_of_reach_at_the_start_and_not_all() {
+async fn the_server_starts_if_one_target_can_be_reached() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let gone = "[targets.gone]\npostgres = 'postgres://u:s3cret@127.0.0.1:1/x'\n";
@@ -163,9 +165,13 @@ async fn one_of_several_targets_may_be_out_of_reach_at_the_start_and_not_all() {
     let mut client = server.client().await;
     let put = Put::whole(path(&["here", "public", "t"]), &[rows(&[1])]);
     client.put(put).await.unwrap();
-    let told = refused(&mut client, path(&["gone", "public", "t"])).await;
-    assert_eq!(told.code, Code::Unavailable);
-    assert!(told.message.contains("127.0.0.1:1"), "{}", told.message);
+    let reported = refused(&mut client, path(&["gone", "public", "t"])).await;
+    assert_eq!(reported.code, Code::Unavailable);
+    assert!(
+        reported.message.contains("127.0.0.1:1"),
+        "{}",
+        reported.message
+    );
 
     let file = File::new(gone);
     let mut command = Pgflight::command();
@@ -173,11 +179,11 @@ async fn one_of_several_targets_may_be_out_of_reach_at_the_start_and_not_all() {
         .args(["serve", "--listen", "127.0.0.1:0", "--config"])
         .arg(&file.0);
     let output = command.output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    let reported = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{reported}");
     assert!(
-        told.contains("127.0.0.1:1") && !told.contains("s3cret"),
-        "{told}"
+        reported.contains("127.0.0.1:1") && !reported.contains("s3cret"),
+        "{reported}"
     );
 }
 
@@ -192,17 +198,17 @@ async fn the_other_commands_take_a_target_of_the_file() {
             .arg(&file.0)
             .output()
             .unwrap();
-        let told = [output.stdout, output.stderr].concat();
-        (output.status.code(), String::from_utf8(told).unwrap())
+        let reported = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(reported).unwrap())
     };
     assert_eq!(run(&["migrate", "--target", "second"]).0, Some(0));
     let there = "SELECT count(*) FROM pg_namespace WHERE nspname = 'pgflight'";
     assert_eq!(second.text(there).await, "1");
-    let (code, told) = run(&["writes", "--target", "third"]);
+    let (code, reported) = run(&["writes", "--target", "third"]);
     assert_eq!(code, Some(1));
     assert!(
-        told.contains("\"third\"; there are: first, second"),
-        "{told}"
+        reported.contains("\"third\"\nhint: choose one of first, second"),
+        "{reported}"
     );
     assert_eq!(run(&["abort", "w", "--target", "second"]).0, Some(1));
     assert!(
@@ -214,7 +220,7 @@ async fn the_other_commands_take_a_target_of_the_file() {
 }
 
 #[test]
-fn a_file_is_checked_without_a_server_and_the_example_is_a_file() {
+fn config_check_needs_no_server_and_accepts_the_example() {
     let check = |text: &str, code: i32, part: &str| {
         let file = File::new(text);
         let mut command = Pgflight::command();
@@ -223,9 +229,9 @@ fn a_file_is_checked_without_a_server_and_the_example_is_a_file() {
             .arg(&file.0)
             .output()
             .unwrap();
-        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{told}");
-        assert!(told.contains(part), "{told}");
+        let reported = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{reported}");
+        assert!(reported.contains(part), "{reported}");
     };
     let output = Pgflight::command()
         .args(["config", "example"])
@@ -275,7 +281,7 @@ async fn a_variable_wins_over_the_file_and_a_flag_over_both() {
 }
 
 #[tokio::test]
-async fn sighup_takes_what_can_change_and_names_what_cannot() {
+async fn sighup_applies_changes_and_names_those_that_need_a_restart() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let text = format!("[targets.only]\npostgres = '{}'\n[limits]\n", database.url);
@@ -306,34 +312,34 @@ async fn sighup_takes_what_can_change_and_names_what_cannot() {
          postgres = 'host=127.0.0.1 port=1'\n"
     );
     // The flag still wins over the file's idle_timeout.
-    reload(&changed, "changed now: limits.stream_timeout").await;
+    reload(&changed, "applied: limits.stream_timeout").await;
     reload(
         &changed,
-        "only by a restart: limits.memory_limit, server.default_target, targets.more",
+        "need a restart: limits.memory_limit, server.default_target, targets.more",
     )
     .await;
     let put = client.put_stream(messages());
     let limit = std::time::Duration::from_secs(20);
     let put = tokio::time::timeout(limit, put).await;
-    let told = put
+    let reported = put
         .expect("the stream is ended")
         .expect_err("took too long");
-    assert_eq!(told.code(), Code::DeadlineExceeded, "{told}");
+    assert_eq!(reported.code(), Code::DeadlineExceeded, "{reported}");
 
-    // A file that cannot be used changes nothing, whatever is wrong with it.
+    // An invalid file changes nothing.
     std::fs::write(&file.0, b"[limits]\n# caf\xe9\n").unwrap();
-    hang_up(", line 2: not UTF-8; save the file as UTF-8").await;
+    hang_up(", line 2: not UTF-8. Hint: save the file as UTF-8").await;
     std::fs::remove_file(&file.0).unwrap();
-    hang_up("is not used; the one before is kept: cannot read ").await;
+    hang_up("the current one stays in use: cannot read ").await;
     reload(
         &format!("{text}stream_timeout = 5"),
         "line 4: limits.stream_timeout: invalid type: integer `5`",
     )
     .await;
-    reload(&text, "changed now: limits.stream_timeout").await;
+    reload(&text, "applied: limits.stream_timeout").await;
     let running = tokio::spawn(async move { client.put_stream(messages()).await });
     wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
-    // A turn of the reaper's clock, and a lock that is waited for no longer than the target says.
+    // The reaper uses its new interval, and a lock wait ends after the target's new timeout.
     let changed = format!("{text}lock_timeout = '20ms'\n[writes]\nreaper_interval = '10ms'\n");
     reload(
         &changed,
@@ -341,7 +347,11 @@ async fn sighup_takes_what_can_change_and_names_what_cannot() {
     )
     .await;
     let overwrite = json!({"table": "t", "mode": "MODE_OVERWRITE"});
-    let told = refused(&mut server.client().await, write(overwrite)).await;
-    assert_eq!(told.details["sqlstate"], "55P03", "{}", told.message);
+    let reported = refused(&mut server.client().await, write(overwrite)).await;
+    assert_eq!(
+        reported.details["sqlstate"], "55P03",
+        "{}",
+        reported.message
+    );
     running.abort();
 }

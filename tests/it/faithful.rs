@@ -9,7 +9,7 @@ use arrow_array::{FixedSizeBinaryArray, Float16Array, StringArray, StructArray};
 use arrow_schema::{DataType, Field, Fields, Schema};
 use serde_json::json;
 
-use crate::support::{Database, Pgflight, Put, Told, batch, write};
+use crate::support::{CallError, Database, Pgflight, Put, batch, write};
 
 fn text(value: &str) -> ArrayRef {
     Arc::new(StringArray::from(vec![value]))
@@ -205,7 +205,7 @@ async fn nothing_is_changed_or_told_of_a_value_that_was_not_asked_for() {
                 assert_eq!(database.text("SELECT c::text FROM t").await, text, "{told}");
             }
             Err(part) => {
-                let refused = Told::from(sent.expect_err(&told));
+                let refused = CallError::from(sent.expect_err(&told));
                 assert!(
                     refused.message.contains(part),
                     "{told}: {}",
@@ -255,7 +255,7 @@ async fn what_is_marked_within_a_document_is_what_it_is() {
     assert_eq!(database.text(same).await, "true");
     for broken in ["1, \"yes\": false", "", "{", "'a'"] {
         let refused = client.put(Put::whole(spec(), &[document(broken)])).await;
-        let told = Told::from(refused.expect_err(broken));
+        let told = CallError::from(refused.expect_err(broken));
         assert!(
             told.message.contains("arrow.json that is not JSON"),
             "{}",
@@ -309,7 +309,7 @@ async fn a_table_that_cannot_be_made_is_nobodys_row_and_a_plan_says_what_a_write
         let spec = json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"columnTypes": {"c": sql_type}}});
         let rows = batch(&[("c", text("x"))]);
         let put = Put::whole(write(spec.clone()), &[rows]);
-        let told = Told::from(client.put(put).await.expect_err(sql_type));
+        let told = CallError::from(client.put(put).await.expect_err(sql_type));
         assert_eq!(told.reason, "SCHEMA_MISMATCH", "{}", told.message);
         assert!(
             told.message.to_lowercase().contains(part),

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
 use crate::support::{
-    COPIES, Client, Database, Pgflight, Put, Told, batch, metric, wait_until, write,
+    COPIES, Client, Database, Pgflight, Put, CallError, batch, metric, wait_until, write,
 };
 
 /// Three connections, soon.
@@ -180,7 +180,7 @@ async fn a_stream_that_fails_late_names_its_row_and_leaves_nothing() {
         ),
     ];
     for (put, code, row, words) in cases {
-        let told = Told::from(client.put(put).await.expect_err(words));
+        let told = CallError::from(client.put(put).await.expect_err(words));
         assert_eq!(told.code, code, "{}", told.message);
         assert!(told.message.contains(words), "{}", told.message);
         assert_eq!(

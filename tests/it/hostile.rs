@@ -1,5 +1,5 @@
-//! Messages made to crash the decoder, or to take more than they bring: refused by name, the server
-//! lives, nothing lands.
+//! Messages that try to crash the decoder or to exhaust memory: the server rejects them with a precise error,
+//! keeps running, and writes no rows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,13 +26,13 @@ use http_body_util::{BodyExt, Full};
 use tonic::codegen::{Service, http};
 use tonic::{Code, Status};
 
-use crate::support::{Database, Pgflight, Put, Told, batch, path};
+use crate::support::{CallError, Database, Pgflight, Put, batch, path};
 
 const GIB: i64 = 1 << 30;
 const LZ4: CompressionType = CompressionType::LZ4_FRAME;
 const ZSTD: CompressionType = CompressionType::ZSTD;
 
-/// A batch as its header describes it, true or not.
+/// A batch with any header, valid or not.
 #[derive(Clone, Default)]
 struct Raw {
     rows: i64,
@@ -143,7 +143,7 @@ fn schema_message(schema: &Schema) -> FlightData {
     message
 }
 
-/// A schema in which each struct holds one and the same child many times: small, and huge when walked.
+/// A schema whose structs share their children: small as bytes, and huge when it is walked.
 fn schema_of_shared_structs(depth: usize, children: usize) -> FlightData {
     let mut fbb = FlatBufferBuilder::new();
     let name = fbb.create_string("c");
@@ -204,7 +204,7 @@ fn prefixed(length: i64, compressed: &[u8]) -> Vec<u8> {
 pub const TABLE: &str = "CREATE TABLE t (n bigint, m bigint, s text, j jsonb, a int[], d numeric, ts timestamptz, b bool[], ss text[])";
 const LIMIT: u64 = 768 << 20;
 const SMALL: [&str; 4] = ["--memory-limit", "768MiB", "--max-copies", "4"];
-/// Some of what is refused here, for others to send.
+/// Some of the rejected messages, for other tests.
 pub fn samples() -> Vec<(&'static str, Vec<FlightData>)> {
     let of = |schema: Schema, raw: Raw| vec![schema_message(&schema), raw.batch()];
     let long = || columns(&[("n", D::Int64)]);
@@ -232,18 +232,22 @@ pub fn samples() -> Vec<(&'static str, Vec<FlightData>)> {
     ]
 }
 
-/// Sends streams that must all be refused, and then one that must not.
+/// Sends streams that must all be rejected, and then a valid one.
 async fn check(cases: Vec<(&str, Vec<FlightData>, &str)>) {
     let database = Database::new().await;
     database.execute(TABLE).await;
-    // What it is told to do with, and no more: beyond, the system gives it none and it aborts.
+    // The memory limit that the server is configured with; beyond it, an allocation fails and the process aborts.
     let server = Pgflight::start_below(&database, LIMIT, &SMALL);
     let mut client = server.client().await;
     for (what, messages, part) in cases {
         let status = client.put(Put(messages)).await.expect_err(what);
         assert_eq!(status.code(), Code::InvalidArgument, "{what}: {status}");
         assert!(status.message().contains(part), "{what}: {status}");
-        assert_eq!(Told::from(status).details["retryable"], "false", "{what}");
+        assert_eq!(
+            CallError::from(status).details["retryable"],
+            "false",
+            "{what}"
+        );
         assert!(!server.has_panicked(), "{what}");
     }
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
@@ -254,7 +258,7 @@ async fn check(cases: Vec<(&str, Vec<FlightData>, &str)>) {
 }
 
 #[tokio::test]
-async fn a_schema_over_a_limit_or_of_a_type_that_is_not_taken_is_refused() {
+async fn schemas_over_a_limit_and_unsupported_types_are_rejected() {
     let one = |data_type| schema_message(&columns(&[("n", data_type)]));
     let ends = Arc::new(Field::new("run_ends", D::Int32, false));
     let unions = UnionFields::try_new([0], [Field::new("x", D::Int32, true)]).unwrap();
@@ -273,22 +277,22 @@ async fn a_schema_over_a_limit_or_of_a_type_that_is_not_taken_is_refused() {
         (
             "run ends",
             one(D::RunEndEncoded(ends, list_of(D::Int32))),
-            "RunEndEncoded is not taken",
+            "type RunEndEncoded is not supported",
         ),
         (
             "dense union",
             one(D::Union(unions.clone(), UnionMode::Dense)),
-            "Union is not taken",
+            "type Union is not supported",
         ),
         (
             "sparse union",
             one(D::Union(unions, UnionMode::Sparse)),
-            "Union is not taken",
+            "type Union is not supported",
         ),
         (
             "list view",
             one(D::ListView(list_of(D::Int32))),
-            "ListView is not taken",
+            "type ListView is not supported",
         ),
         ("binary of -1", one(D::FixedSizeBinary(-1)), "size -1"),
         ("binary of 0", one(D::FixedSizeBinary(0)), "size 0"),
@@ -339,7 +343,7 @@ async fn a_schema_over_a_limit_or_of_a_type_that_is_not_taken_is_refused() {
         (
             "metadata over all",
             with_metadata(vec![("k".into(), "x".repeat(1 << 20))]),
-            "at most 1048576",
+            "limit of 1048576",
         ),
         (
             "many metadata",
@@ -377,7 +381,7 @@ async fn a_schema_over_a_limit_or_of_a_type_that_is_not_taken_is_refused() {
     check(cases.collect()).await;
 }
 
-/// Always the same, by Marsaglia's xorshift of 64 bits.
+/// Reproducible random numbers: Marsaglia's xorshift of 64 bits.
 fn random_bytes(seed: u64) -> impl Iterator<Item = u8> {
     let mut state = seed;
     std::iter::repeat_with(move || {
@@ -389,7 +393,7 @@ fn random_bytes(seed: u64) -> impl Iterator<Item = u8> {
 }
 
 #[tokio::test]
-async fn a_header_that_is_cut_anywhere_or_random_is_refused() {
+async fn cut_and_random_headers_are_rejected() {
     let rows = batch(&[("n", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)]);
     let good = Put::bare(path(&["t"]), &[rows]).0;
     let cut = |message: usize, end: usize| {
@@ -399,7 +403,7 @@ async fn a_header_that_is_cut_anywhere_or_random_is_refused() {
     };
     let mut cases = Vec::new();
     for message in [0, 1] {
-        // A message without a header is none, and the last bytes are padding.
+        // An empty header is no message, and the last bytes are padding.
         for end in 1..good[message].data_header.len() - 8 {
             cases.push(("cut", cut(message, end), ""));
         }
@@ -417,7 +421,7 @@ async fn a_header_that_is_cut_anywhere_or_random_is_refused() {
 }
 
 #[tokio::test]
-async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused() {
+async fn malformed_and_oversized_batches_are_rejected() {
     let eight = &[7_u8; 8];
     let long = |raw: Raw| (columns(&[("n", D::Int64)]), raw);
     let two = |raw: Raw| (columns(&[("n", D::Int64), ("m", D::Int64)]), raw);
@@ -431,7 +435,7 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
         let body = prefixed(prefix, &[0; 56]);
         raw(1, &[(0, 0), (0, 64)], &body).codec(codec)
     };
-    // Every view shows all of a buffer of 1 MiB: its length, its first four bytes, buffer 0, offset 0.
+    // Every view refers to a whole buffer of 1 MiB: its length, its first four bytes, buffer 0, offset 0.
     let one_view = [(1_i32 << 20).to_le_bytes(), *b"aaaa", [0; 4], [0; 4]].concat();
     let long_view = |length: i32, prefix| [length.to_le_bytes(), prefix, [0; 4], [0; 4]].concat();
     let short_view = |bytes: [u8; 2]| [&[2, 0, 0, 0, bytes[0], bytes[1]][..], &[0; 10]].concat();
@@ -460,17 +464,17 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
         (
             "buffer past the body",
             long(raw(1, &[(0, 0), (64, 8)], eight)),
-            "8 bytes at 64",
+            "8 bytes at offset 64",
         ),
         (
             "buffer longer than the body",
             long(raw(1, &[(0, 0), (0, 16)], eight)),
-            "16 bytes at 0",
+            "16 bytes at offset 0",
         ),
         (
             "negative offset",
             long(raw(1, &[(0, 0), (-8, 8)], eight)),
-            "at -8",
+            "at offset -8",
         ),
         (
             "negative length",
@@ -505,7 +509,7 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
         (
             "node of other rows",
             long(raw(2, &[(0, 0), (0, 8)], eight).nodes(&[(1, 0)])),
-            "cannot be decoded",
+            "cannot decode",
         ),
         (
             "negative NULLs",
@@ -528,7 +532,7 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
                 nodes: vec![(1, 1), (1, 0)],
                 ..raw(1, &[(0, 8), (8, 8), (0, 0), (16, 8)], &[255; 24])
             }),
-            "cannot be decoded",
+            "cannot decode",
         ),
         (
             "no node",
@@ -604,17 +608,17 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
         (
             "offsets past the text",
             text(text_of(&[0, 9], b"abc")),
-            "cannot be decoded",
+            "cannot decode",
         ),
         (
             "offsets that decrease",
             text(text_of(&[0, 3, 1, 3], b"abc")),
-            "cannot be decoded",
+            "cannot decode",
         ),
         (
             "negative offsets",
             text(text_of(&[-1, 3], b"abc")),
-            "cannot be decoded",
+            "cannot decode",
         ),
         (
             "text that is no UTF-8",
@@ -648,7 +652,7 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
                 )
                 .views(&[1]),
             ),
-            "cannot be decoded",
+            "cannot decode",
         ),
         (
             "lists that go back",
@@ -661,7 +665,7 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
                 )
                 .nodes(&[(2, 0), (2, 0)]),
             ),
-            "cannot be decoded",
+            "cannot decode",
         ),
         (
             "lists past their values",
@@ -670,7 +674,7 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
                 raw(1, &[(0, 0), (0, 8), (0, 0), (8, 8)], &little(&[0, 9, 7, 7]))
                     .nodes(&[(1, 0), (2, 0)]),
             ),
-            "cannot be decoded",
+            "cannot decode",
         ),
         (
             "views that share",
@@ -700,7 +704,7 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
         (
             "view into no buffer",
             view(raw(1, &[(0, 0), (0, 16)], &one_view).views(&[0])),
-            "cannot be decoded",
+            "cannot decode",
         ),
         (
             "compressed views",
@@ -726,8 +730,8 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
             long(lying(LZ4, i64::MAX)),
             "more than LZ4 can",
         ),
-        ("LZ4 to -2", long(lying(LZ4, -2)), "becomes -2"),
-        ("LZ4 that is none", long(lying(LZ4, 8)), "cannot be decoded"),
+        ("LZ4 to -2", long(lying(LZ4, -2)), "decompress to -2"),
+        ("LZ4 that is none", long(lying(LZ4, 8)), "cannot decode"),
         (
             "ZSTD to 1 TiB",
             long(lying(ZSTD, 1024 * GIB)),
@@ -743,12 +747,8 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
             long(lying(ZSTD, GIB / 2)),
             "when decompressed",
         ),
-        ("ZSTD to -2", long(lying(ZSTD, -2)), "becomes -2"),
-        (
-            "ZSTD that is none",
-            long(lying(ZSTD, 8)),
-            "cannot be decoded",
-        ),
+        ("ZSTD to -2", long(lying(ZSTD, -2)), "decompress to -2"),
+        ("ZSTD that is none", long(lying(ZSTD, 8)), "cannot decode"),
         (
             "buffer too short for its prefix",
             long(raw(1, &[(0, 0), (0, 3)], eight).codec(ZSTD)),
@@ -800,7 +800,7 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
                 columns(&[("a", lists(3))]),
                 raw(2, &[(0, 0), (0, 0), (0, 4)], eight).nodes(&[(2, 0), (1, 0)]),
             ),
-            "cannot be decoded",
+            "cannot decode",
         ),
         (
             "struct longer than its child",
@@ -808,7 +808,7 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
                 columns(&[("j", int_pair())]),
                 raw(2, &[(0, 0), (0, 0), (0, 4)], eight).nodes(&[(2, 0), (1, 0)]),
             ),
-            "cannot be decoded",
+            "cannot decode",
         ),
     ];
     let cases = cases.into_iter().map(|(what, (schema, raw), part)| {
@@ -818,7 +818,7 @@ async fn a_batch_that_does_not_fit_its_schema_its_body_or_the_limits_is_refused(
 }
 
 #[tokio::test]
-async fn dictionaries_that_are_unknown_unsound_or_endless_are_refused() {
+async fn unknown_malformed_and_endless_dictionaries_are_rejected() {
     let keys = Int32Array::from(vec![0, 1]);
     let values = Arc::new(StringArray::from(vec!["a", "b"]));
     let rows = batch(&[(
@@ -862,17 +862,17 @@ async fn dictionaries_that_are_unknown_unsound_or_endless_are_refused() {
         (
             "delta of nothing",
             vec![schema.clone(), values(&[0, 1], b"x").dictionary(0, true)],
-            "cannot be decoded",
+            "cannot decode",
         ),
         (
             "missing dictionary",
             vec![schema.clone(), rows.clone()],
-            "an index that its dictionary does not have",
+            "an index is not in its dictionary",
         ),
         (
             "key beyond the values",
             vec![schema.clone(), dictionary.clone(), keys_beyond.batch()],
-            "an index that its dictionary does not have",
+            "an index is not in its dictionary",
         ),
         (
             "keys of odd length",
@@ -917,7 +917,7 @@ async fn dictionaries_that_are_unknown_unsound_or_endless_are_refused() {
     check(cases).await;
 }
 
-/// The messages of a batch as it is, with its dictionaries, compressed or not.
+/// The messages of a batch with its dictionaries, compressed or not.
 async fn messages(rows: RecordBatch, codec: Option<CompressionType>) -> Vec<FlightData> {
     let options = IpcWriteOptions::default()
         .try_with_compression(codec)
@@ -934,10 +934,10 @@ async fn messages(rows: RecordBatch, codec: Option<CompressionType>) -> Vec<Flig
 }
 
 #[tokio::test]
-async fn what_becomes_far_more_than_it_brings_is_refused_before_it_does() {
+async fn decompression_bombs_are_rejected_before_they_expand() {
     const MANY: usize = 60_000_000;
     let zeros = || Arc::new(Int64Array::from(vec![0; 32 << 20])) as ArrayRef;
-    // One value of a mebibyte that as many keys name as one likes.
+    // One value of a mebibyte that any number of keys refer to.
     let long = || Arc::new(StringArray::from(vec!["x".repeat(1 << 20)])) as ArrayRef;
     let named = |count: usize| {
         let keys = Int8Array::from(vec![0; count]);
@@ -1002,7 +1002,7 @@ async fn what_becomes_far_more_than_it_brings_is_refused_before_it_does() {
 }
 
 #[tokio::test]
-async fn what_becomes_more_than_it_brings_and_is_no_harm_lands() {
+async fn moderate_expansion_is_accepted() {
     let database = Database::new().await;
     database.execute(TABLE).await;
     let server = Pgflight::start_below(&database, LIMIT, &SMALL);
@@ -1021,7 +1021,7 @@ async fn what_becomes_more_than_it_brings_and_is_no_harm_lands() {
 }
 
 #[tokio::test]
-async fn a_million_batches_of_a_row_leave_nothing_behind_in_memory() {
+async fn a_million_batches_of_one_row_leak_no_memory() {
     const BATCHES: usize = 1_000_000;
     let database = Database::new().await;
     database.execute("CREATE UNLOGGED TABLE t (n int)").await;
@@ -1045,7 +1045,7 @@ async fn a_million_batches_of_a_row_leave_nothing_behind_in_memory() {
 }
 
 #[tokio::test]
-async fn a_compressed_grpc_message_is_refused_whatever_it_says_of_itself() {
+async fn compressed_grpc_messages_are_rejected() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start(&database);
@@ -1090,7 +1090,7 @@ async fn a_compressed_grpc_message_is_refused_whatever_it_says_of_itself() {
 }
 
 #[tokio::test]
-async fn compressed_batches_land_as_what_they_were() {
+async fn compressed_batches_keep_their_values() {
     let database = Database::new().await;
     database.execute(TABLE).await;
     let server = Pgflight::start(&database);

@@ -1,4 +1,4 @@
-//! Who calls: what is believed, what is not, and that nothing is done for who is not known.
+//! Authentication: accepted and rejected credentials, and no service for unauthenticated calls.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
 
 use crate::support::{
-    Certificates, Client, Database, File, Pgflight, Put, Told, batch, path, wait_until,
+    CallError, Certificates, Client, Database, File, Pgflight, Put, batch, path, wait_until,
 };
 
 fn rows() -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
 }
 
-/// A server whose one principal `etl` may write everything and is known as the lines of TOML say.
+/// A server whose only principal `etl` may write everything; the lines of TOML are its credentials.
 async fn server_of(etl: &str, more: &str, options: &[&str]) -> (Database, Pgflight, File) {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
@@ -35,13 +35,13 @@ async fn server_of(etl: &str, more: &str, options: &[&str]) -> (Database, Pgflig
 fn is_unauthenticated(what: &str, status: Status, secret: &str) {
     assert_eq!(status.code(), Code::Unauthenticated, "{what}: {status}");
     assert!(!status.message().contains(secret), "{what}: {status}");
-    let told = Told::from(status);
-    assert_eq!(told.reason, "UNAUTHENTICATED", "{what}");
-    assert_eq!(told.details["retryable"], "false", "{what}");
+    let reported = CallError::from(status);
+    assert_eq!(reported.reason, "UNAUTHENTICATED", "{what}");
+    assert_eq!(reported.details["retryable"], "false", "{what}");
 }
 
 #[tokio::test]
-async fn who_does_not_say_who_it_is_or_says_what_is_not_true_is_served_nothing_but_health() {
+async fn unauthenticated_calls_reach_only_health() {
     let (token, old) = (new_token().unwrap(), new_token().unwrap());
     let tokens = format!(
         "tokens = ['{}', {{ digest = '{}', expires = '2020-01-01T00:00:00Z' }}]",
@@ -49,7 +49,7 @@ async fn who_does_not_say_who_it_is_or_says_what_is_not_true_is_served_nothing_b
         digest_of(&old)
     );
     let (database, server, _file) = server_of(&tokens, "", &[]).await;
-    let nobody = server.client().await;
+    let anonymous = server.client().await;
     let bearer = format!("Bearer {token}");
     let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("etl:{token}")));
     let huge = format!("Bearer {}", "x".repeat(10_000));
@@ -72,14 +72,11 @@ async fn who_does_not_say_who_it_is_or_says_what_is_not_true_is_served_nothing_b
         ("no scheme", &[&token]),
         ("another scheme", &[&format!("Digest {token}")]),
         ("an empty token", &["Bearer "]),
-        (
-            "a session that nobody opened",
-            &["Bearer pgfs_eyJwIjoiZXRsIn0.AAAA"],
-        ),
+        ("a forged session", &["Bearer pgfs_eyJwIjoiZXRsIn0.AAAA"]),
     ];
     for (what, values) in cases {
-        let mut client = nobody.authorized(values);
-        // The body never ends: what is answered is answered to the headers.
+        let mut client = anonymous.authorized(values);
+        // The body never ends, so the answer is to the headers.
         let messages = stream::iter(Put::bare(path(&["t"]), &[rows()]).0).chain(stream::pending());
         let refused = client.put_stream(messages).await.expect_err(what);
         is_unauthenticated(what, refused, &token);
@@ -94,7 +91,7 @@ async fn who_does_not_say_who_it_is_or_says_what_is_not_true_is_served_nothing_b
             flight.list_actions(Empty {}).await.err(),
             flight.get_schema(path(&["t"])).await.err(),
             flight.get_flight_info(path(&["t"])).await.err(),
-            // In plain text, whatever it says.
+            // Without TLS, any credentials are rejected.
             flight.handshake(Request::new(stream::empty())).await.err(),
         ];
         for refused in refused {
@@ -103,17 +100,17 @@ async fn who_does_not_say_who_it_is_or_says_what_is_not_true_is_served_nothing_b
     }
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
     server.assert_unharmed("all of it").await;
-    // The name of a scheme is written in any case, that of a header in lower case alone (RFC 9113, 8.2).
-    let mut any_case = nobody.authorized(&[&format!("bEARER  {token}")]);
+    // The name of a scheme is case-insensitive; that of a header is lower case (RFC 9113, 8.2).
+    let mut any_case = anonymous.authorized(&[&format!("bEARER  {token}")]);
     any_case
         .act("info", "InfoRequest", json!({}))
         .await
         .unwrap();
-    let mut known = nobody.bearing(&token);
+    let mut known = anonymous.bearing(&token);
     known.put(Put::bare(path(&["t"]), &[rows()])).await.unwrap();
     assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
 
-    let channel = nobody.channel.clone();
+    let channel = anonymous.channel.clone();
     let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
     let asked = tonic_health::pb::HealthCheckRequest::default();
     assert_eq!(health.check(asked).await.unwrap().into_inner().status, 1);
@@ -124,7 +121,7 @@ async fn who_does_not_say_who_it_is_or_says_what_is_not_true_is_served_nothing_b
 }
 
 #[tokio::test]
-async fn a_token_that_was_made_by_the_command_is_known_by_its_digest() {
+async fn a_token_made_by_the_command_authenticates() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let printed = Pgflight::command().arg("token").output().unwrap();
@@ -136,10 +133,10 @@ async fn a_token_that_was_made_by_the_command_is_known_by_its_digest() {
     };
     let (token, digest) = (after("token"), after("digest"));
     let server = Pgflight::start_with(&database, &["--token-digest", &digest]);
-    let nobody = server.client().await;
+    let anonymous = server.client().await;
     let put = || Put::bare(path(&["t"]), &[rows()]);
-    nobody.bearing(&token).put(put()).await.unwrap();
-    let refused = nobody
+    anonymous.bearing(&token).put(put()).await.unwrap();
+    let refused = anonymous
         .bearing(&digest)
         .put(put())
         .await
@@ -147,7 +144,7 @@ async fn a_token_that_was_made_by_the_command_is_known_by_its_digest() {
     is_unauthenticated("the digest", refused, &token);
 }
 
-/// Connects by TLS, with the certificate of a client if there is one.
+/// Connects with TLS, and with a client certificate if there is one.
 async fn connect_by_tls(
     server: &Pgflight,
     certificates: &Certificates,
@@ -165,7 +162,7 @@ async fn connect_by_tls(
     Client::over(channel)
 }
 
-/// The token that a handshake answers to name and token.
+/// Opens a session with name and token, and returns its token.
 async fn shake_hands(client: &Client, name: &str, token: &str) -> Result<String, Status> {
     let said = format!(
         "Basic {}",
@@ -182,7 +179,7 @@ async fn shake_hands(client: &Client, name: &str, token: &str) -> Result<String,
 }
 
 #[tokio::test]
-async fn a_handshake_gives_a_session_that_every_replica_with_the_key_takes_until_it_expires() {
+async fn sessions_are_valid_on_all_replicas_until_they_expire() {
     let certificates = Certificates::new();
     certificates.sign("server", "127.0.0.1");
     let (certificate, key) = (
@@ -251,7 +248,7 @@ async fn a_handshake_gives_a_session_that_every_replica_with_the_key_takes_until
 }
 
 #[tokio::test]
-async fn a_client_is_known_by_the_names_of_its_certificate() {
+async fn certificate_names_authenticate_a_client() {
     let certificates = Certificates::new();
     certificates.sign("server", "127.0.0.1");
     certificates.sign("etl", "etl.example");
@@ -264,7 +261,7 @@ async fn a_client_is_known_by_the_names_of_its_certificate() {
             vec![(name.clone(), "loader"), (house.clone(), "Example")],
         ),
         ("comma", vec![(name.clone(), "a, b+c")]),
-        // Says in one part what is asked of two, and the other way round.
+        // One part of the subject holds the text of two, and the other way round.
         ("spoofed", vec![(name.clone(), "loader, O=Example")]),
         ("escaped", vec![(name.clone(), "loader\\, O=Example")]),
         ("split", vec![(name.clone(), "a"), (name, "b+c")]),
@@ -304,13 +301,9 @@ async fn a_client_is_known_by_the_names_of_its_certificate() {
         client.put(put()).await.expect(name);
     }
     let other = connect_by_tls(&server, &certificates, Some("other")).await;
-    let refused = other
-        .authorized(&[])
-        .put(put())
-        .await
-        .expect_err("of nobody");
-    is_unauthenticated("a certificate of nobody", refused, &token);
-    // What a call says itself counts before what its connection says.
+    let refused = other.authorized(&[]).put(put()).await.expect_err("unknown");
+    is_unauthenticated("an unknown certificate", refused, &token);
+    // The credentials of the call win over those of the connection.
     other.bearing(&token).put(put()).await.unwrap();
     let etl = connect_by_tls(&server, &certificates, Some("etl")).await;
     let refused = etl
@@ -322,7 +315,7 @@ async fn a_client_is_known_by_the_names_of_its_certificate() {
 }
 
 #[tokio::test]
-async fn a_principal_that_is_taken_away_or_changed_is_so_after_sighup_and_no_restart() {
+async fn sighup_applies_changes_of_principals() {
     let token = new_token().unwrap();
     let etl = format!("tokens = ['{}']", digest_of(&token));
     let (database, server, file) = server_of(&etl, "", &[]).await;
@@ -346,11 +339,11 @@ async fn a_principal_that_is_taken_away_or_changed_is_so_after_sighup_and_no_res
     client.put(put("u")).await.unwrap();
     let refused = client.put(put("t")).await.expect_err("no longer");
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
-    // What does not hold together changes nothing.
+    // An invalid configuration changes nothing.
     reloaded(&text.replace("sha256:", "sha257:")).await;
     client.put(put("u")).await.unwrap();
     reloaded(&text.replace(&digest_of(&token), &digest_of("another"))).await;
-    let refused = client.put(put("u")).await.expect_err("of nobody");
+    let refused = client.put(put("u")).await.expect_err("unknown");
     is_unauthenticated("a token that was taken away", refused, &token);
     assert!(server.log().iter().all(|line| !line.contains(&token)));
 }

@@ -1,4 +1,4 @@
-//! JWTs of an identity provider: believed when its key has signed them for us, and not otherwise.
+//! JWTs of an identity provider: accepted only when its key signed them for this server.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -46,7 +46,7 @@ impl Key {
         format!("{said}.{}", BASE64URL.encode(signature))
     }
 
-    /// What it signs by itself.
+    /// Signs a token with the key's own algorithm.
     fn token(&self, claims: &Value) -> String {
         self.sign(&json!({"alg": "ES256", "kid": self.id}), claims)
     }
@@ -69,7 +69,7 @@ fn in_seconds(seconds: i64) -> i64 {
     i64::try_from(now).unwrap() + seconds
 }
 
-/// Right in every way.
+/// Valid claims.
 fn claims() -> Value {
     json!({"iss": "https://id.example", "aud": "pgflight", "sub": "spark", "exp": in_seconds(600)})
 }
@@ -97,8 +97,8 @@ async fn server(keys: &str) -> (Database, Pgflight, File) {
     (database, server, file)
 }
 
-async fn code(nobody: &Client, token: &str) -> Code {
-    match nobody
+async fn code(anonymous: &Client, token: &str) -> Code {
+    match anonymous
         .bearing(token)
         .act("info", "InfoRequest", json!({}))
         .await
@@ -112,16 +112,16 @@ async fn code(nobody: &Client, token: &str) -> Code {
 }
 
 #[tokio::test]
-async fn a_token_is_believed_only_when_all_of_it_is_right() {
+async fn a_jwt_is_accepted_only_if_all_of_it_is_valid() {
     let (one, two, stranger) = (Key::new("one"), Key::new("two"), Key::new("one"));
     let keys = File::new(&set(&[&one, &two]));
     let (_database, server, _file) = server(&format!("keys_file = '{}'", keys.name())).await;
-    let nobody = server.client().await;
+    let anonymous = server.client().await;
     let none = format!(
         "{}.",
         said(&json!({"alg": "none", "kid": "one"}), &claims())
     );
-    // Signed with the public key, as if it were a secret that both sides share.
+    // Signed with the public key as if it were a shared secret.
     let header = json!({"alg": "HS256", "kid": "one"});
     let secret = hmac::Key::new(hmac::HMAC_SHA256, one.pair.public_key().as_ref());
     let shared = said(&header, &claims());
@@ -154,15 +154,15 @@ async fn a_token_is_believed_only_when_all_of_it_is_right() {
             false,
         ),
         ("for others", one.token(&with("aud", json!("web"))), false),
-        ("for nobody", one.token(&without("aud")), false),
+        ("without audience", one.token(&without("aud")), false),
         (
             "of another issuer",
             one.token(&with("iss", json!("https://evil.example"))),
             false,
         ),
         ("of no issuer", one.token(&without("iss")), false),
-        ("of nobody whom we know", other.clone(), false),
-        ("of nobody", one.token(&without("sub")), false),
+        ("of an unknown subject", other.clone(), false),
+        ("without subject", one.token(&without("sub")), false),
         (
             "of a subject that is no text",
             one.token(&with("sub", json!(["spark"]))),
@@ -288,12 +288,12 @@ async fn a_token_is_believed_only_when_all_of_it_is_right() {
         } else {
             Code::Unauthenticated
         };
-        assert_eq!(code(&nobody, &token).await, expected, "{what}");
+        assert_eq!(code(&anonymous, &token).await, expected, "{what}");
     }
     server.assert_unharmed("all of it").await;
 }
 
-/// Serves a text by HTTP, again and again, and counts how often.
+/// Serves a text over HTTP and counts the requests.
 fn serve(text: Arc<Mutex<String>>) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/keys", listener.local_addr().unwrap());
@@ -320,15 +320,15 @@ fn serve(text: Arc<Mutex<String>>) -> (String, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn keys_are_fetched_again_when_they_change_and_no_flood_of_names_makes_it_more_often() {
+async fn unknown_keys_refetch_the_set_at_a_bounded_rate() {
     let (old, new) = (Key::new("old"), Key::new("new"));
     let text = Arc::new(Mutex::new(set(&[&old])));
     let (url, asked) = serve(Arc::clone(&text));
     let began = Instant::now();
     let (_database, server, _file) =
         server(&format!("keys_url = '{url}'\nkeys_refresh = '3s'")).await;
-    let nobody = server.client().await;
-    let taken = async |token: String| code(&nobody, &token).await == Code::Ok;
+    let anonymous = server.client().await;
+    let taken = async |token: String| code(&anonymous, &token).await == Code::Ok;
     wait_until(
         async || taken(old.token(&claims())).await,
         "the keys are there",
@@ -341,7 +341,7 @@ async fn keys_are_fetched_again_when_they_change_and_no_flood_of_names_makes_it_
         "the new key is known",
     )
     .await;
-    // A provider that is away, or says what is no key set, takes nothing from those who are known.
+    // A provider that is away, or sends no key set, does not invalidate the known keys.
     for broken in ["", "{}", "no JSON"] {
         *text.lock().unwrap() = broken.to_owned();
         let before = asked.load(Ordering::SeqCst);
@@ -360,7 +360,7 @@ async fn keys_are_fetched_again_when_they_change_and_no_flood_of_names_makes_it_
         let unknown = json!({"alg": "ES256", "kid": format!("flood {number}")});
         assert!(!taken(old.sign(&unknown, &claims())).await);
     }
-    // Ten times in the three seconds at most.
+    // At most ten times in the three seconds.
     let most = began.elapsed().as_millis() / 300 + 2;
     let asked = asked.load(Ordering::SeqCst);
     assert!(

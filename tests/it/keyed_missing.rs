@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tonic::Status;
 
 use crate::keyed::{ints, many, rows};
-use crate::support::{Client, Database, Pgflight, Put, Told, attempt, batch, write};
+use crate::support::{CallError, Client, Database, Pgflight, Put, attempt, batch, write};
 
 /// The name of every table but the ledger's.
 const TABLES: &str = "SELECT coalesce(string_agg(relname, ' ' ORDER BY relname), '') FROM pg_class \
@@ -136,7 +136,7 @@ async fn what_is_refused_makes_no_table() {
             "MODE_UPDATE_ONLY",
             json!({}),
             good(),
-            "create_if_missing goes with MODE_APPEND",
+            "create_if_missing has no meaning with",
         ),
     ];
     for (mode, more, rows, part) in cases {
@@ -168,7 +168,7 @@ async fn a_table_that_somebody_made_meanwhile_is_left_to_them() {
     let put = Put::whole(attempt("w", 0, "a"), std::slice::from_ref(&rows));
     let receipt = client.put(put).await.unwrap();
     database.execute("CREATE TABLE t (mine int)").await;
-    let told = Told::from(client.commit("w", &[receipt]).await.unwrap_err());
+    let told = CallError::from(client.commit("w", &[receipt]).await.unwrap_err());
     assert_eq!(told.reason, "ALREADY_EXISTS", "{}", told.message);
     client.abort("w").await.unwrap();
     assert_eq!(database.text(TABLES).await, "t");

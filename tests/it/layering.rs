@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module, the modules of ours it may name, the guarded crates it may name.
-const LAYERS: [(&str, &[&str], &[&str]); 16] = [
+const LAYERS: [(&str, &[&str], &[&str]); 17] = [
     ("main", &["cli", "config", "error"], &["tokio"]),
     (
         "cli",
         &[
             "auth",
+            "client",
             "config",
             "error",
             "files",
@@ -29,6 +30,11 @@ const LAYERS: [(&str, &[&str], &[&str]); 16] = [
         &[],
     ),
     ("telemetry", &[], &[]),
+    (
+        "client",
+        &["error", "flight", "proto"],
+        &["tonic", "arrow_flight", "prost", "tokio"],
+    ),
     (
         "flight",
         &[
@@ -88,7 +94,7 @@ const GUARDED: [&str; 7] = [
 ];
 
 #[test]
-fn every_module_imports_only_what_the_architecture_allows() {
+fn modules_import_only_what_the_architecture_allows() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     collect(&source, &mut files);

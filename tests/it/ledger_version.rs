@@ -117,7 +117,7 @@ async fn a_server_migrates_an_old_ledger_when_it_starts() {
         let server = Pgflight::start(&database);
         assert_eq!(version_of(&database).await, OURS.to_string());
         let log = server.log().join("\n");
-        assert!(log.contains("the ledger was brought up to date"), "{log}");
+        assert!(log.contains("upgraded the ledger"), "{log}");
         let mut client = server.client().await;
         client.begin("new", append(), &rows()).await.unwrap();
         let put = Put::whole(attempt("new", 0, "a"), &[rows()]);
@@ -143,7 +143,10 @@ async fn a_server_that_may_not_change_an_old_ledger_says_who_must() {
         );
         let server = Pgflight::start_at(&url, &["--metrics-listen", "127.0.0.1:0"]);
         let log = server.log().join("\n");
-        assert!(log.contains("of an older version and stays so"), "{log}");
+        assert!(
+            log.contains("could not upgrade the ledger from an older version"),
+            "{log}"
+        );
         let mut client = server.client().await;
         let begun = client.begin("new", append(), &rows()).await;
         let begun = begun.expect_err("the ledger is old").message().to_owned();
@@ -151,7 +154,7 @@ async fn a_server_that_may_not_change_an_old_ledger_says_who_must() {
         let status = client.status("old").await.expect_err("the ledger is old");
         assert!(status.message().contains("`pgflight migrate`"), "{status}");
         let page = get(&server.monitor, "/").await.body;
-        assert!(page.contains("the ledger cannot be read: INTERNAL; pgflight check tells why"));
+        assert!(page.contains("cannot read the ledger: INTERNAL; run pgflight check"));
         // Writes of one stream need no ledger.
         let put = Put::whole(crate::support::write(append()), &[rows()]);
         client.put(put).await.unwrap();

@@ -1,4 +1,4 @@
-//! TLS of the listener: who is served over it, who is not, and certificates that change.
+//! TLS of the listener: trusted and untrusted clients, and changed certificates.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use super::support::{Certificates, Client, Database, Pgflight, wait_until};
 
-/// A server of a host, with options beside its certificate.
+/// A server with the certificate of a host, and further options.
 fn start(database: &Database, certificates: &Certificates, options: &[&str]) -> Pgflight {
     let (certificate, key) = (
         certificates.name("server.crt"),
@@ -19,7 +19,7 @@ fn start(database: &Database, certificates: &Certificates, options: &[&str]) -> 
     Pgflight::start_with(database, &[&tls, options].concat())
 }
 
-/// Trust in an authority, for the server that `start` makes.
+/// The client's TLS settings that trust an authority.
 fn trust(certificates: &Certificates) -> ClientTlsConfig {
     ClientTlsConfig::new().ca_certificate(Certificate::from_pem(certificates.read("ca.crt")))
 }
@@ -31,7 +31,7 @@ fn identity(certificates: &Certificates) -> Identity {
     )
 }
 
-/// Connects and makes a call, since a server tells of a certificate it does not like only then.
+/// Connects and makes a call, since a server rejects a certificate only then.
 async fn call(server: &Pgflight, tls: Option<ClientTlsConfig>) -> Result<Client, String> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", server.address)).unwrap();
@@ -51,7 +51,7 @@ async fn call(server: &Pgflight, tls: Option<ClientTlsConfig>) -> Result<Client,
 }
 
 #[tokio::test]
-async fn who_does_not_trust_the_server_or_is_not_trusted_by_it_is_not_served() {
+async fn tls_rejects_untrusted_clients_and_servers() {
     let database = Database::new().await;
     let (ours, others) = (Certificates::new(), Certificates::new());
     ours.sign("server", "127.0.0.1");
@@ -94,7 +94,7 @@ async fn who_does_not_trust_the_server_or_is_not_trusted_by_it_is_not_served() {
 }
 
 #[tokio::test]
-async fn a_changed_certificate_is_used_for_connections_that_come_after() {
+async fn later_connections_use_a_changed_certificate() {
     let database = Database::new().await;
     let (first, second) = (Certificates::new(), Certificates::new());
     first.sign("server", "127.0.0.1");
@@ -102,7 +102,7 @@ async fn a_changed_certificate_is_used_for_connections_that_come_after() {
     let server = start(&database, &first, &[]);
     let mut before = call(&server, Some(trust(&first))).await.unwrap();
 
-    // Until the key comes too, they do not belong together, and those before are kept.
+    // The old certificate stays in use until the matching key is there.
     std::fs::write(first.path("server.crt"), second.read("server.crt")).unwrap();
     call(&server, Some(trust(&first))).await.unwrap();
     std::fs::write(first.path("server.key"), second.read("server.key")).unwrap();
@@ -116,7 +116,7 @@ async fn a_changed_certificate_is_used_for_connections_that_come_after() {
 }
 
 #[tokio::test]
-async fn who_does_not_agree_on_tls_in_time_is_closed_and_keeps_nobody_waiting() {
+async fn slow_tls_handshakes_are_closed_and_delay_no_others() {
     let database = Database::new().await;
     let ours = Certificates::new();
     ours.sign("server", "127.0.0.1");

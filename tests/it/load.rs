@@ -1,4 +1,4 @@
-//! `pgflight load`: files through a running server, all or nothing.
+//! `pgflight load`: loads files through a running server, all or nothing.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::support::{Certificates, Cluster, Database, Pgflight, batch, wait_unti
 
 const TABLE: &str = "CREATE TABLE trips (id bigint PRIMARY KEY, fare double precision, note text)";
 
-/// A folder of files; removed with its value.
+/// A folder of files, removed when it is dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -31,7 +31,7 @@ impl Folder {
         self.0.join(name).to_str().unwrap().to_owned()
     }
 
-    /// Writes rows in the format that the ending names.
+    /// Writes rows in the format of the file's extension.
     fn write(&self, name: &str, rows: &RecordBatch) -> String {
         let path = self.path(name);
         let file = std::fs::File::create(&path).unwrap();
@@ -98,7 +98,7 @@ async fn setup() -> (Database, Pgflight, String, Folder) {
     (database, server, url, Folder::new())
 }
 
-/// Three files of a format land as one write, with what PostgreSQL makes of their values.
+/// Loads three files of a format as one write, and compares the values in PostgreSQL.
 async fn check(ending: &str) {
     let (database, _server, url, folder) = setup().await;
     let files = [0..20_000, 20_000..20_001, 20_001..30_000];
@@ -110,7 +110,7 @@ async fn check(ending: &str) {
     arguments.extend(files.iter().map(String::as_str));
     let output = load(&url, &arguments);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert!(stdout(&output).starts_with("30,000 rows of 3 files are in public.trips"));
+    assert!(stdout(&output).starts_with("loaded 30,000 rows of 3 files into public.trips in"));
     let sums = "SELECT (count(*), min(id), max(id), sum(fare), count(fare),
         count(*) FILTER (WHERE note = 'trip, \"' || id || '\"')) FROM trips";
     assert_eq!(
@@ -133,11 +133,11 @@ async fn arrow_files_and_streams_land_whole() {
 }
 
 #[tokio::test]
-async fn csv_files_land_as_the_columns_need_them() {
+async fn csv_fields_are_converted_to_the_columns_types() {
     check("csv").await;
 }
 
-/// An address that leads to whichever server is named at the time, and counts the bytes that clients send there.
+/// A relay to a server that the test can exchange; it counts the bytes that clients send.
 struct Relay {
     address: String,
     to: Arc<Mutex<String>>,
@@ -192,7 +192,7 @@ async fn pass_on(mut client: TcpStream, to: String, sent: Arc<AtomicUsize>) -> i
 }
 
 #[tokio::test]
-async fn a_commit_that_the_server_did_not_live_to_answer_is_asked_for_again() {
+async fn an_unanswered_commit_is_retried() {
     let database = Database::new().await;
     database.execute(TABLE).await;
     let folder = Folder::new();
@@ -221,7 +221,7 @@ async fn a_commit_that_the_server_did_not_live_to_answer_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn who_interrupts_a_commit_is_told_that_nobody_knows_and_how_to_ask() {
+async fn interrupting_a_commit_reports_an_unknown_outcome() {
     let database = Database::new().await;
     database.execute(TABLE).await;
     let folder = Folder::new();
@@ -271,16 +271,16 @@ async fn one_bad_file_among_good_ones_leaves_nothing() {
     std::fs::write(&empty, "").unwrap();
     let cases: [(&str, i32, &str); 5] = [
         (&bad, 1, "bad.csv: "),
-        (&empty, 64, "empty.csv cannot be read: "),
-        (&ragged, 64, "ragged.csv cannot be read"),
-        (&gone, 64, "gone.csv cannot be read"),
-        (&other, 64, "other.csv has other columns"),
+        (&empty, 64, "empty.csv: "),
+        (&ragged, 64, "ragged.csv as CSV"),
+        (&gone, 64, "gone.csv: "),
+        (&other, 64, "other.csv differ from those of"),
     ];
-    for (file, code, told) in cases {
+    for (file, code, reported) in cases {
         let output = load(&url, &["--to", "trips", &good, file]);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(code), "{file}: {said}");
-        assert!(said.contains(told), "{file}: {said}");
+        assert!(said.contains(reported), "{file}: {said}");
         assert!(!said.contains("s3cret"), "{said}");
         assert_eq!(database.text("SELECT count(*) FROM trips").await, "0");
     }
@@ -289,7 +289,7 @@ async fn one_bad_file_among_good_ones_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_named_load_is_done_once_and_keys_and_modes_mean_what_they_do_elsewhere() {
+async fn a_named_load_runs_once_and_takes_keys_and_modes() {
     let (database, _server, url, folder) = setup().await;
     let file = folder.write("t.parquet", &trips(0..100));
     let named = ["--to", "trips", "--write-id", "january", &file];
@@ -325,7 +325,7 @@ async fn a_named_load_is_done_once_and_keys_and_modes_mean_what_they_do_elsewher
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_tls_is_loaded_into_by_whom_it_lets_in() {
+async fn load_works_with_tls_and_client_certificates() {
     let database = Database::new().await;
     database.execute(TABLE).await;
     let (certificates, others) = (Certificates::new(), Certificates::new());
@@ -420,7 +420,7 @@ async fn a_load_sends_no_rows_before_postgresql_takes_them() {
     let database = Database::new().await;
     database.execute(TABLE).await;
     let folder = Folder::new();
-    // More than a stream takes before its reader reads.
+    // More data than a stream buffers before PostgreSQL reads.
     let file = folder.write("trips.csv", &trips(0..1_000_000));
     let server = Pgflight::start_with(&database, &["--lock-timeout", "5m"]);
     let relay = Relay::to(&server).await;
@@ -438,7 +438,7 @@ async fn a_load_sends_no_rows_before_postgresql_takes_them() {
 }
 
 #[tokio::test]
-async fn a_load_goes_on_after_postgresql_was_away() {
+async fn a_load_continues_after_an_outage_of_postgresql() {
     let cluster = Cluster::start();
     let database = Database::on(&cluster.url).await;
     database.execute(TABLE).await;

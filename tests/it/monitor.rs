@@ -1,4 +1,4 @@
-//! The port for metrics: what is counted, what the probes say, and whether the slow side is named.
+//! The monitoring port: metrics, probes, and the side that streams wait for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -39,10 +39,10 @@ async fn serve(sql: &str, options: &[&str]) -> (Database, Pgflight) {
     (database, server)
 }
 
-/// Name, type, labels and question of each metric.
+/// Name, type, labels and help text of each metric.
 type Listed = BTreeSet<(String, String, String, String)>;
 
-/// What `docs/metrics.md` lists.
+/// The metrics that `docs/metrics.md` lists.
 fn listed_in_docs() -> Listed {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
     let page = std::fs::read_to_string(page).unwrap();
@@ -63,7 +63,7 @@ fn listed_in_docs() -> Listed {
     .collect()
 }
 
-/// What a server shows. The label `le` of histograms goes without saying.
+/// The metrics that a server shows, without the label `le` of histograms.
 fn listed_in(text: &str) -> Listed {
     let mut questions = BTreeMap::new();
     let mut kinds = BTreeMap::new();
@@ -109,10 +109,10 @@ fn listed_in(text: &str) -> Listed {
 }
 
 #[tokio::test]
-async fn the_metrics_are_those_that_the_docs_list_with_the_questions_they_answer() {
+async fn the_docs_list_all_metrics_with_their_help_text() {
     let (_database, server) = serve("CREATE TABLE t (n int)", &[]).await;
     let mut client = server.client().await;
-    // Families whose labels come with what happens: an error, a publication.
+    // Families that get their labels with the first event: an error, a publication.
     let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
     client.begin("w", spec, &numbers(&[])).await.unwrap();
     let put = Put::whole(attempt("w", 0, "a"), &[numbers(&[1])]);
@@ -156,8 +156,7 @@ fn deployed(extension: &str, folder: &str) -> String {
 }
 
 #[test]
-fn dashboard_and_alerts_name_only_metrics_that_there_are_and_every_alert_has_its_entry_in_the_runbook()
- {
+fn dashboards_use_existing_metrics_and_alerts_have_entries() {
     let listed = listed_in_docs();
     let mut known: BTreeSet<String> = BTreeSet::new();
     for (name, kind, ..) in &listed {
@@ -185,7 +184,7 @@ fn dashboard_and_alerts_name_only_metrics_that_there_are_and_every_alert_has_its
     let runbook =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md"))
             .unwrap();
-    // What it looks for may be how several names begin.
+    // The pattern may be the prefix of several names.
     for (at, _) in runbook.match_indices("pgflight_") {
         let is_name = |c: &char| c.is_ascii_lowercase() || *c == '_';
         let name: String = runbook[at..].chars().take_while(is_name).collect();
@@ -224,7 +223,7 @@ async fn rows_are_counted_stage_by_stage_and_errors_by_their_kind() {
     }
     assert_eq!(count("pgflight_published_rows_total").await, 4.0);
     assert_eq!(
-        count("pgflight_streams_total{outcome=\"landed\"}").await,
+        count("pgflight_streams_total{outcome=\"succeeded\"}").await,
         1.0
     );
     assert_eq!(count("pgflight_streams_active").await, 0.0);
@@ -265,7 +264,7 @@ async fn rows_are_counted_stage_by_stage_and_errors_by_their_kind() {
 }
 
 #[tokio::test]
-async fn writes_are_counted_by_state_and_shown_with_the_rows_that_wait() {
+async fn writes_are_counted_by_state_and_shown_with_staged_rows() {
     let (_database, server) = serve("CREATE TABLE t (n int)", &[]).await;
     let mut client = server.client().await;
     let spec = json!({"table": "t", "mode": "MODE_APPEND"});
@@ -287,7 +286,7 @@ async fn writes_are_counted_by_state_and_shown_with_the_rows_that_wait() {
             .unwrap();
         (write["state"].clone(), write["row_count"].clone())
     };
-    // The ledger is asked at most every two seconds.
+    // The server reads the ledger at most every two seconds.
     wait_until(
         async || {
             let writes = status(&server.monitor).await["writes"].clone();
@@ -310,16 +309,16 @@ async fn writes_are_counted_by_state_and_shown_with_the_rows_that_wait() {
     }
 }
 
-/// What a client of a test sends.
+/// What a test's client sends.
 #[derive(Clone, Copy)]
 enum Sends {
-    /// So many batches of 1 MiB as fast as it can, then nothing.
+    /// This number of batches of 1 MiB at full speed, then nothing.
     Batches(usize),
     /// A row of 10 KiB now and then.
     ARowNowAndThen,
 }
 
-/// A stream into t that goes on until it is told to end.
+/// A stream into t that goes on until the test ends it.
 fn endless(
     server: &Pgflight,
     sends: Sends,
@@ -359,7 +358,7 @@ fn slowest(metrics: &str) -> String {
     slowest.0.to_owned()
 }
 
-/// Has streams run into a table, and asks until page and metrics name the side.
+/// Runs streams into a table until page and metrics name the side.
 async fn check(sql: &str, options: &[&str], streams: &[Sends], side: &str, activity: &str) {
     let (database, server) = serve(sql, options).await;
     let running: Vec<_> = streams
@@ -381,7 +380,7 @@ async fn check(sql: &str, options: &[&str], streams: &[Sends], side: &str, activ
     )
     .await;
 
-    // Whatever holds them.
+    // Ends whatever holds them.
     database
         .execute("SELECT pg_advisory_unlock_all(); COMMIT")
         .await;
@@ -391,8 +390,8 @@ async fn check(sql: &str, options: &[&str], streams: &[Sends], side: &str, activ
     }
     let mut landed = 0;
     for (running, sends) in running.into_iter().zip(streams) {
-        let told = running.await.unwrap().unwrap();
-        let count: usize = told["rowCount"].as_str().unwrap().parse().unwrap();
+        let reported = running.await.unwrap().unwrap();
+        let count: usize = reported["rowCount"].as_str().unwrap().parse().unwrap();
         match sends {
             Batches(batches) => assert_eq!(count, batches * 100),
             ARowNowAndThen => assert!(count > 0),
@@ -403,7 +402,7 @@ async fn check(sql: &str, options: &[&str], streams: &[Sends], side: &str, activ
     assert_eq!(count, landed.to_string());
 }
 
-/// A table whose rows wait for this.
+/// A table whose trigger runs this for every row.
 fn stalled_by(wait: &str, level: &str) -> String {
     format!(
         "CREATE TABLE t (b bytea);
@@ -415,7 +414,7 @@ fn stalled_by(wait: &str, level: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgresql_is_named_while_somebody_holds_a_lock() {
+async fn postgresql_is_slow_while_another_session_holds_a_lock() {
     let sql = stalled_by("pg_advisory_xact_lock_shared(7)", "STATEMENT");
     let activity = "waits for PostgreSQL to take rows";
     check(
@@ -429,8 +428,8 @@ async fn postgresql_is_named_while_somebody_holds_a_lock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgresql_is_named_while_somebody_else_has_locked_the_table() {
-    // What the table was made in ends first.
+async fn postgresql_is_slow_while_the_table_is_locked() {
+    // The transaction that created the table ends first.
     let sql = "CREATE TABLE t (b bytea); COMMIT; BEGIN; LOCK TABLE t IN SHARE MODE";
     let options = ["--lock-timeout", "5m"];
     let activity = "waits for PostgreSQL to open the table";
@@ -438,7 +437,7 @@ async fn postgresql_is_named_while_somebody_else_has_locked_the_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgresql_is_named_while_somebody_has_locked_what_a_trigger_writes_to() {
+async fn postgresql_is_slow_while_a_triggers_table_is_locked() {
     let sql = "CREATE TABLE t (b bytea); CREATE TABLE audit (size bigint);
         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
             'BEGIN INSERT INTO audit VALUES (length(NEW.b)); RETURN NEW; END';
@@ -450,14 +449,14 @@ async fn postgresql_is_named_while_somebody_has_locked_what_a_trigger_writes_to(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgresql_is_named_while_a_trigger_of_the_table_is_slow() {
+async fn postgresql_is_slow_while_a_trigger_is_slow() {
     let sql = stalled_by("pg_sleep(0.003)", "ROW");
     let activity = "waits for PostgreSQL to take rows";
     check(&sql, &[], &[Batches(16)], "postgresql", activity).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_client_is_named_while_it_sends_nothing() {
+async fn the_client_is_slow_while_it_sends_nothing() {
     check(
         "CREATE TABLE t (b bytea)",
         &[],
@@ -469,7 +468,7 @@ async fn the_client_is_named_while_it_sends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_client_is_named_while_it_sends_a_row_now_and_then() {
+async fn the_client_is_slow_while_it_sends_a_row_now_and_then() {
     let sql = "CREATE TABLE t (b bytea)";
     let streams = [ARowNowAndThen; 2];
     check(sql, &[], &streams, "client", "waits for its client").await;
@@ -490,14 +489,14 @@ async fn the_turn_is_named_while_others_copy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_turns_are_waited_for_the_page_tells_whom_those_wait_for_that_have_one() {
+async fn status_page_shows_what_copying_streams_wait_for() {
     let (database, server) = serve("CREATE TABLE t (b bytea)", &["--max-copies", "1"]).await;
     let running: Vec<_> = (0..4).map(|_| endless(&server, Batches(1))).collect();
     wait_until(
         async || {
             let page = get(&server.monitor, "/").await.body;
             page.contains("data-side=\"turn\"")
-                && page.contains("those that have it mostly wait for their clients")
+                && page.contains("copying streams mostly wait for their clients")
         },
         "the page tells of the turn and of the client",
     )
@@ -536,7 +535,7 @@ async fn memory_is_named_while_others_hold_it() {
 }
 
 #[tokio::test]
-async fn probes_tell_a_server_that_cannot_serve_from_one_that_is_gone() {
+async fn probes_distinguish_not_ready_from_dead() {
     let cluster = Cluster::start();
     let database = Database::on(&cluster.url).await;
     database.execute("CREATE TABLE t (b bytea)").await;
@@ -568,7 +567,7 @@ async fn probes_tell_a_server_that_cannot_serve_from_one_that_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_drains_is_not_ready_and_shows_what_still_runs() {
+async fn a_draining_server_is_not_ready_and_shows_its_streams() {
     let (database, mut server) = serve("CREATE TABLE t (b bytea)", &[]).await;
     let (running, end) = endless(&server, Batches(1));
     wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
@@ -593,7 +592,7 @@ async fn a_server_that_drains_is_not_ready_and_shows_what_still_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_of_postgresql_and_lines_of_the_log_name_write_partition_and_attempt() {
+async fn sessions_and_log_lines_name_write_and_attempt() {
     let (database, server) = serve("CREATE TABLE t (n int)", &["--log-format", "json"]).await;
     let mut client = server.client().await;
     let id = "a write's \\ name, longer than what PostgreSQL keeps: œuvre";
@@ -641,7 +640,7 @@ async fn sessions_of_postgresql_and_lines_of_the_log_name_write_partition_and_at
 }
 
 #[tokio::test]
-async fn nothing_but_reading_is_answered_and_only_what_is_there() {
+async fn the_monitor_answers_only_get_and_known_paths() {
     let (_database, server) = serve("SELECT", &[]).await;
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         let answer = request(&server.monitor, method, "/").await;

@@ -13,19 +13,19 @@ use crate::support::{
     COPIES, Database, Pgflight, Put, attempt, batch, get, path, status, wait_until,
 };
 
-/// A name that would be markup and a script if it were let.
+/// A name that would be markup with a script if it were not escaped.
 const NAME: &str = "</code><script>document.title='hit'</script><b id=\"hit\">";
 
 fn rows(values: &[i32]) -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(values.to_vec())) as ArrayRef)])
 }
 
-/// What a browser makes of a page in the end, and what it complains of.
+/// The DOM that a browser ends up with, and its console output.
 fn browse(url: &str, scripts: bool, options: &[&str]) -> (String, String) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/chromium");
     let found = Command::new(script).output().unwrap();
-    let told = String::from_utf8_lossy(&found.stderr);
-    assert!(found.status.success(), "{told}");
+    let reported = String::from_utf8_lossy(&found.stderr);
+    assert!(found.status.success(), "{reported}");
     let chromium = String::from_utf8(found.stdout).unwrap();
     let profile = std::env::temp_dir().join(format!("pgflight-chromium-{}", uuid::Uuid::new_v4()));
     let preferences = json!({"profile": {"default_content_setting_values": {
@@ -43,7 +43,7 @@ fn browse(url: &str, scripts: bool, options: &[&str]) -> (String, String) {
         ])
         .args([
             "--no-first-run",
-            // It asks for nothing but this page.
+            // Requests are blocked except for this page.
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
@@ -55,13 +55,13 @@ fn browse(url: &str, scripts: bool, options: &[&str]) -> (String, String) {
         .args(["--dump-dom", url]);
     let output = command.output().unwrap();
     let _ = std::fs::remove_dir_all(profile);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{told}");
-    (String::from_utf8(output.stdout).unwrap(), told)
+    let reported = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{reported}");
+    (String::from_utf8(output.stdout).unwrap(), reported)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_shows_a_write_under_way_without_scripts_and_live_with_them() {
+async fn a_browser_shows_a_running_write_with_and_without_scripts() {
     let database = Database::new().await;
     database.execute("CREATE TABLE \"<i>t</i>\" (n int)").await;
     let server = Pgflight::start_with(&database, &["--metrics-listen", "127.0.0.1:0"]);
@@ -87,7 +87,7 @@ async fn a_browser_shows_a_write_under_way_without_scripts_and_live_with_them() 
         "its rows are with PostgreSQL",
     )
     .await;
-    // To open the table may have taken long as well, but its client takes longer with every moment.
+    // Opening the table may have taken long as well, but the client takes longer all the time.
     wait_until(
         async || {
             let page = get(address, "/").await.body;
@@ -97,7 +97,7 @@ async fn a_browser_shows_a_write_under_way_without_scripts_and_live_with_them() 
     )
     .await;
 
-    // The whole of a name that its column cuts short.
+    // The full text of a name that its column cuts.
     let page = get(address, "/").await.body;
     let whole =
         "<code title=\"&lt;/code&gt;&lt;script&gt;document.title=&#39;hit&#39;&lt;/script&gt;";
@@ -105,9 +105,9 @@ async fn a_browser_shows_a_write_under_way_without_scripts_and_live_with_them() 
 
     let url = format!("http://{address}/");
     let without = browse(&url, false, &[]);
-    // Time runs ahead in the browser, and waits for answers.
+    // The browser runs with virtual time, which waits for answers.
     let with = browse(&url, true, &["--virtual-time-budget=7000"]);
-    for (dom, told) in [&without, &with] {
+    for (dom, reported) in [&without, &with] {
         for part in [
             "waits for its client",
             ">5,678<",
@@ -123,9 +123,9 @@ async fn a_browser_shows_a_write_under_way_without_scripts_and_live_with_them() 
             assert!(dom.contains(part), "no {part} in {dom}");
         }
         assert!(!dom.contains("<b id=\"hit\""), "{dom}");
-        // What the page itself gives rise to, not what ails the browser.
-        let mut told = told.lines().filter(|line| line.contains(":CONSOLE"));
-        assert_eq!(told.next(), None, "the browser complains of the page");
+        // The messages of the page, not those of the browser.
+        let mut reported = reported.lines().filter(|line| line.contains(":CONSOLE"));
+        assert_eq!(reported.next(), None, "the browser complains of the page");
     }
     let (without, with) = (without.0, with.0);
     assert!(

@@ -1,4 +1,4 @@
-//! While rows are moved into their table no stream runs, and PostgreSQL is the slow one.
+//! While a commit publishes rows no stream runs, and PostgreSQL is the slow side.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ async fn postgresql_is_named_while_it_publishes() {
     assert_eq!(seen["publishing_count"], 1);
     let page = get(&server.monitor, "/").await.body;
     assert!(
-        page.contains("PostgreSQL is publishing what was staged"),
+        page.contains("PostgreSQL is publishing staged rows"),
         "{page}"
     );
     database.execute("COMMIT").await;

@@ -1,4 +1,4 @@
-//! Traces as a collector gets them, by OTLP.
+//! Traces as a collector receives them, by OTLP.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tonic_prost::ProstCodec;
 
 use crate::support::{Database, Pgflight, Put, batch, path, wait_until};
 
-/// The parts of `opentelemetry.proto.collector.trace.v1` and `opentelemetry.proto.trace.v1` that are looked at.
+/// The parts of `opentelemetry.proto.collector.trace.v1` and `opentelemetry.proto.trace.v1` that the test reads.
 #[derive(Clone, PartialEq, prost::Message)]
 struct ExportRequest {
     #[prost(message, repeated, tag = "1")]
@@ -49,7 +49,7 @@ struct SentSpan {
 #[derive(Clone, PartialEq, prost::Message)]
 struct ExportResponse {}
 
-/// A collector that keeps what it gets.
+/// A collector that keeps the spans that it receives.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<SentSpan>>>);
 
@@ -93,7 +93,7 @@ impl UnaryService<ExportRequest> for Keep {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_is_a_span_of_its_callers_trace_with_a_span_for_each_stage() {
+async fn a_stream_joins_its_callers_trace_with_a_span_per_stage() {
     let collector = Collector::default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -117,7 +117,7 @@ async fn a_stream_is_a_span_of_its_callers_trace_with_a_span_for_each_stage() {
     let mut answers = client.flight.do_put(request).await.unwrap().into_inner();
     while answers.message().await.unwrap().is_some() {}
     drop(client);
-    // What is left is sent when it ends.
+    // The server sends the remaining spans when it ends.
     server.signal("TERM");
     assert!(server.wait(Duration::from_secs(20)).success());
     let spans = || collector.0.lock().unwrap().clone();

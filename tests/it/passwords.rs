@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int32Array, RecordBatch};
 use tonic::Code;
 
-use crate::support::{Cluster, Database, Pgflight, Put, Told, path, wait_until};
+use crate::support::{CallError, Cluster, Database, Pgflight, Put, path, wait_until};
 
 /// A PostgreSQL that asks `loader` for a password, and a folder for the files of a test.
 struct Guarded {
@@ -117,7 +117,7 @@ impl Drop for Guarded {
     }
 }
 
-async fn put(server: &Pgflight, number: i32) -> Result<(), Told> {
+async fn put(server: &Pgflight, number: i32) -> Result<(), CallError> {
     let numbers = Arc::new(Int32Array::from(vec![number])) as ArrayRef;
     let rows = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
     let put = Put::whole(path(&["t"]), &[rows]);
@@ -127,7 +127,7 @@ async fn put(server: &Pgflight, number: i32) -> Result<(), Told> {
         .put(put)
         .await
         .map(|_| ())
-        .map_err(Told::from)
+        .map_err(CallError::from)
 }
 
 fn assert_hidden(server: &Pgflight) {

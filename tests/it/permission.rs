@@ -1,4 +1,4 @@
-//! What a principal may know of, whose a write is, and how much a principal may take.
+//! Permissions of principals: visible tables, their own writes, and their limits.
 
 use std::sync::Arc;
 
@@ -9,13 +9,15 @@ use pgflight::auth::digest_of;
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::{Client, Database, File, Pgflight, Put, Told, attempt, batch, path, write};
+use crate::support::{
+    CallError, Client, Database, File, Pgflight, Put, attempt, batch, path, write,
+};
 
 fn rows() -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
 }
 
-/// A server with principals whose tokens are their names. The names of files and databases are put in.
+/// A server with principals whose tokens are their names.
 async fn server(principals: &[(&str, &str)], sql: &str) -> (Database, Pgflight, File) {
     let database = Database::new().await;
     database.execute(sql).await;
@@ -30,8 +32,8 @@ async fn server(principals: &[(&str, &str)], sql: &str) -> (Database, Pgflight, 
 }
 
 async fn clients<const N: usize>(server: &Pgflight, names: [&str; N]) -> [Client; N] {
-    let nobody = server.client().await;
-    names.map(|name| nobody.bearing(name))
+    let anonymous = server.client().await;
+    names.map(|name| anonymous.bearing(name))
 }
 
 const TABLES: &str = "CREATE SCHEMA sales; CREATE SCHEMA hr;
@@ -39,7 +41,7 @@ const TABLES: &str = "CREATE SCHEMA sales; CREATE SCHEMA hr;
     CREATE TABLE hr.pay (n int PRIMARY KEY); CREATE TABLE public.orders (n int PRIMARY KEY)";
 
 #[tokio::test]
-async fn a_table_that_one_may_not_know_of_is_as_one_that_is_not_there() {
+async fn hidden_tables_look_like_missing_tables() {
     let grants = "grants = [{ tables = ['sales.*'], modes = ['append', 'create'] }]";
     let sql = format!("{TABLES}; ALTER DATABASE {{name}} SET search_path = sales, hr, public");
     let database = Database::new().await;
@@ -51,14 +53,14 @@ async fn a_table_that_one_may_not_know_of_is_as_one_that_is_not_there() {
     ));
     let server = Pgflight::start_with(&database, &["--config", file.name()]);
     let [mut clerk] = clients(&server, ["clerk"]).await;
-    let mut told = async |descriptor| {
+    let mut reported = async |descriptor| {
         let status = clerk
             .put(Put::bare(descriptor, &[rows()]))
             .await
             .expect_err("refused");
         (status.code(), status.message().to_owned())
     };
-    // Named with the schema, and found through the search_path: hr.pay is there, hr.nought and nought are not.
+    // Named with the schema, and found through the search_path: hr.pay exists, hr.nought and nought do not.
     for (hidden, missing) in [
         (path(&["hr", "pay"]), path(&["hr", "nought"])),
         (path(&["pay"]), path(&["nought"])),
@@ -72,18 +74,21 @@ async fn a_table_that_one_may_not_know_of_is_as_one_that_is_not_there() {
     ] {
         let names = |descriptor: &arrow_flight::FlightDescriptor| descriptor.path.join(".");
         let (a, b) = (names(&hidden), names(&missing));
-        let (hidden, missing) = (told(hidden).await, told(missing).await);
+        let (hidden, missing) = (reported(hidden).await, reported(missing).await);
         assert_eq!(hidden.0, missing.0, "{hidden:?} {missing:?}");
         assert_eq!(hidden.1.replace(&a, "X"), missing.1.replace(&b, "X"));
         assert!(!hidden.1.contains("hr.pay") || a == "hr.pay", "{hidden:?}");
     }
-    // Of one's own, one may know that it is not there, and of nobody else's that was perhaps meant.
-    let (code, message) = told(path(&["sales", "Pay"])).await;
+    // The error names similar tables only if the caller may know of them.
+    let (code, message) = reported(path(&["sales", "Pay"])).await;
     assert_eq!(code, Code::NotFound, "{message}");
     assert!(!message.contains("hr"), "{message}");
-    let (code, message) = told(path(&["sales", "Orders"])).await;
+    let (code, message) = reported(path(&["sales", "Orders"])).await;
     assert_eq!(code, Code::NotFound);
-    assert!(message.contains("there is sales.orders"), "{message}");
+    assert!(
+        message.contains("there is a table sales.orders"),
+        "{message}"
+    );
 
     let flights = clerk
         .flight
@@ -110,9 +115,9 @@ async fn a_table_that_one_may_not_know_of_is_as_one_that_is_not_there() {
             [Code::PermissionDenied, Code::NotFound].contains(&status.code()),
             "{status}"
         );
-        assert!(!status.message().contains("int"), "{status}");
+        assert!(!status.message().contains(" int"), "{status}");
     }
-    // A table of one's own is made where another one of that name, which one may not know of, is in the way.
+    // A principal can create a table although a hidden one with this name comes first in the search_path.
     let create = write(json!({"table": "pay", "mode": "MODE_CREATE"}));
     clerk.put(Put::whole(create, &[rows()])).await.unwrap();
     assert_eq!(database.text("SELECT count(*) FROM sales.pay").await, "1");
@@ -120,7 +125,7 @@ async fn a_table_that_one_may_not_know_of_is_as_one_that_is_not_there() {
 }
 
 #[tokio::test]
-async fn nobody_writes_what_is_the_systems_or_the_ledgers() {
+async fn system_and_ledger_tables_cannot_be_written() {
     let grants = "grants = [{ tables = ['*.*'], modes = ['append', 'create', 'overwrite'] }]";
     let sql = "CREATE TABLE t (n int); CREATE EXTENSION postgres_fdw;
         CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw; CREATE FOREIGN TABLE away (n int) SERVER far";
@@ -167,7 +172,7 @@ async fn nobody_writes_what_is_the_systems_or_the_ledgers() {
 }
 
 #[tokio::test]
-async fn a_write_is_its_principals_and_nobody_elses() {
+async fn write_ids_are_scoped_to_the_principal() {
     let grants = "grants = [{ tables = ['*.*'], modes = ['append'] }]";
     let (database, server, _file) = server(
         &[("ana", grants), ("bob", grants)],
@@ -185,7 +190,7 @@ async fn a_write_is_its_principals_and_nobody_elses() {
     let receipt = ana.put(send("w", 0)).await.unwrap();
     assert_eq!(receipt["writeId"], "w");
 
-    // To anybody else it is as one that nobody began.
+    // For other principals the write does not exist.
     for id in ["w", "ana/w", "nought"] {
         for status in [
             bob.put(send(id, 1)).await.expect_err("feeds"),
@@ -196,7 +201,7 @@ async fn a_write_is_its_principals_and_nobody_elses() {
             assert!(!status.message().contains("open"), "{status}");
             assert!(!status.message().contains("bob/"), "{status}");
             assert_eq!(
-                Told::from(status)
+                CallError::from(status)
                     .details
                     .get("write_id")
                     .map(String::as_str),
@@ -220,7 +225,7 @@ async fn a_write_is_its_principals_and_nobody_elses() {
             "{field}: as of one that was never begun"
         );
     }
-    // And a name that bob has used up is still free to ana, and the other way round.
+    // An id that bob has used is still free for ana, and the other way round.
     assert_eq!(ana.status("w").await.unwrap()["state"], "WRITE_STATE_OPEN");
     bob.begin("x", spec(), &rows()).await.unwrap();
     ana.begin("x", spec(), &rows()).await.unwrap();
@@ -239,7 +244,7 @@ async fn a_write_is_its_principals_and_nobody_elses() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_moved_out_of_a_grant_gets_no_more_rows_of_a_write_that_was_begun_before() {
+async fn a_table_moved_out_of_a_grant_gets_no_more_rows() {
     let grants = "grants = [{ tables = ['sales.*'], modes = ['append', 'overwrite', 'upsert'] }]";
     let (database, server, _file) = server(&[("clerk", grants)], TABLES).await;
     let [mut clerk] = clients(&server, ["clerk"]).await;
@@ -263,7 +268,7 @@ async fn a_table_that_is_moved_out_of_a_grant_gets_no_more_rows_of_a_write_that_
             let put = Put::whole(attempt(id, 0, "before"), &[rows()]);
             receipts.push(clerk.put(put).await.unwrap());
         }
-        // And another one comes to where it was, whose name is still in the grant.
+        // Another table takes its name, which the grant still covers.
         let moves = "INSERT INTO sales.orders VALUES (7); ALTER TABLE sales.orders SET SCHEMA hr;
              CREATE TABLE sales.orders (n int PRIMARY KEY)";
         database.execute(moves).await;
@@ -274,7 +279,7 @@ async fn a_table_that_is_moved_out_of_a_grant_gets_no_more_rows_of_a_write_that_
         let found = "SELECT (SELECT string_agg(n::text, ',') FROM hr.orders) || ':' || (SELECT count(*) FROM sales.orders)";
         let found = database.text(found).await;
         if id == "direct" {
-            // What is written there is written under a name that it may write.
+            // The rows go to a table whose name the grant covers.
             assert!(
                 ["7:0", "7:1"].contains(&found.as_str()),
                 "{id}: {found} {committed:?}"
@@ -290,7 +295,7 @@ async fn a_table_that_is_moved_out_of_a_grant_gets_no_more_rows_of_a_write_that_
 }
 
 #[tokio::test]
-async fn open_writes_beyond_the_limit_are_refused_until_one_has_ended() {
+async fn open_writes_beyond_the_limit_are_rejected() {
     let grants = "grants = [{ tables = ['*.*'], modes = ['append'] }]";
     let few = format!("{grants}\nmax_open_writes = 2");
     let (_database, server, _file) =
@@ -304,20 +309,24 @@ async fn open_writes_beyond_the_limit_are_refused_until_one_has_ended() {
     few.begin("a", spec(), &rows())
         .await
         .expect("it is open already");
-    let told = Told::from(
+    let reported = CallError::from(
         few.begin("c", spec(), &rows())
             .await
             .expect_err("the third"),
     );
-    assert_eq!(told.code, Code::Unavailable, "{}", told.message);
-    assert!(told.message.contains("2 open writes"), "{}", told.message);
+    assert_eq!(reported.code, Code::Unavailable, "{}", reported.message);
+    assert!(
+        reported.message.contains("2 open writes"),
+        "{}",
+        reported.message
+    );
     many.begin("c", spec(), &rows()).await.unwrap();
     few.abort("a").await.unwrap();
     few.begin("c", spec(), &rows()).await.unwrap();
 }
 
 #[tokio::test]
-async fn streams_of_a_principal_beyond_its_limit_wait_for_one_that_ends() {
+async fn streams_beyond_a_principals_limit_wait() {
     let grants = "max_streams = 1\ngrants = [{ tables = ['*.*'], modes = ['append'] }]";
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
@@ -337,8 +346,8 @@ async fn streams_of_a_principal_beyond_its_limit_wait_for_one_that_ends() {
     let copies = async || database.text(crate::support::COPIES).await == "1";
     crate::support::wait_until(copies, "the COPY runs").await;
     let put = || Put::bare(path(&["t"]), &[rows()]);
-    let told = Told::from(second.put(put()).await.expect_err("one runs"));
-    assert_eq!(told.code, Code::Unavailable, "{}", told.message);
+    let reported = CallError::from(second.put(put()).await.expect_err("one runs"));
+    assert_eq!(reported.code, Code::Unavailable, "{}", reported.message);
     end.send(()).unwrap();
     running.await.unwrap().unwrap();
     second.put(put()).await.unwrap();

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tonic::Code;
 
 use crate::support::{
-    COPIES, Client, Database, Pgflight, Pooler, Put, Told, attempt, batch, path, wait_until, write,
+    COPIES, Client, Database, Pgflight, Pooler, Put, CallError, attempt, batch, path, wait_until, write,
 };
 
 fn ints(values: &[i32]) -> ArrayRef {
@@ -93,7 +93,7 @@ async fn a_pool_that_is_too_small_is_named_in_time() {
         let began = Instant::now();
         let more = Put::bare(path(&["t"]), &[batch(&[("id", ints(&[1]))])]);
         let error = server.client().await.put(more).await;
-        let error = Told::from(error.expect_err("the pool is full"));
+        let error = CallError::from(error.expect_err("the pool is full"));
         assert_eq!(error.code, Code::Unavailable, "{}", error.message);
         assert!(
             error.message.contains("behind a pooler"),
@@ -121,7 +121,7 @@ async fn a_stream_that_a_pooler_cuts_is_retryable_and_says_why() {
     let messages = Put::bare(path(&["t"]), &[batch(&[("id", ints(&[1]))])]).0;
     let endless = stream::iter(messages).chain(stream::pending());
     let error = server.client().await.put_stream(endless).await;
-    let error = Told::from(error.expect_err("the pooler cuts it"));
+    let error = CallError::from(error.expect_err("the pooler cuts it"));
     assert_eq!(error.code, Code::Unavailable, "{}", error.message);
     assert!(error.message.contains("query timeout"), "{}", error.message);
     assert!(

@@ -8,7 +8,7 @@ use arrow_array::{ArrayRef, Int32Array};
 use futures_util::{StreamExt, stream};
 
 use super::support::{
-    COPIES, COPYING, Certificates, Cluster, Database, Pgflight, Put, Told, batch, path, wait_until,
+    COPIES, COPYING, Certificates, Cluster, Database, Pgflight, Put, CallError, batch, path, wait_until,
 };
 
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -251,6 +251,6 @@ async fn the_last_error_of_a_backend_is_reported_through_tls() {
         .await;
     // The server may have noticed already and ended the stream.
     let _ = kill.send(());
-    let error = Told::from(running.await.unwrap().expect_err("the backend is gone"));
+    let error = CallError::from(running.await.unwrap().expect_err("the backend is gone"));
     assert_eq!(error.details["sqlstate"], "57P01", "{}", error.message);
 }

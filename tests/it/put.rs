@@ -1,4 +1,4 @@
-//! One-stream writes: where the rows land, in which columns, and that all of them do or none.
+//! Writes of one stream: tables, columns, and all rows or none.
 
 use std::sync::Arc;
 
@@ -31,10 +31,10 @@ fn texts(values: &[&str]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
 }
 
-const TRIPS: &str = "CREATE TABLE trips (id int PRIMARY KEY, name text DEFAULT 'nobody', at date DEFAULT '2013-01-01')";
+const TRIPS: &str = "CREATE TABLE trips (id int PRIMARY KEY, name text DEFAULT 'unknown', at date DEFAULT '2013-01-01')";
 
 #[tokio::test]
-async fn columns_are_matched_by_name_in_any_order_and_defaults_fill_the_rest() {
+async fn columns_match_by_name_and_defaults_fill_the_rest() {
     let (database, _server, mut client) = setup(TRIPS).await;
     let rows = batch(&[("name", texts(&["a", "b"])), ("id", ints(&[1, 2]))]);
     let receipt = client
@@ -57,7 +57,7 @@ async fn columns_are_matched_by_name_in_any_order_and_defaults_fill_the_rest() {
         .unwrap();
     assert_eq!(
         database.text("SELECT name FROM trips WHERE id = 3").await,
-        "nobody"
+        "unknown"
     );
 }
 
@@ -81,7 +81,7 @@ async fn names_keep_their_case_and_may_hold_anything() {
 }
 
 #[tokio::test]
-async fn every_mode_does_what_it_says_and_nothing_else() {
+async fn every_mode_has_exactly_its_effect() {
     let (database, _server, mut client) =
         setup("CREATE TABLE old (id int); INSERT INTO old VALUES (7), (8)").await;
     database.execute("CREATE VIEW v AS SELECT * FROM old").await;
@@ -173,7 +173,7 @@ async fn every_mode_does_what_it_says_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_table_is_made_from_the_arrow_schema_with_the_types_that_are_asked_for() {
+async fn create_takes_types_from_the_schema_and_the_request() {
     let (database, _server, mut client) = setup("").await;
     let rows = batch(&[("id", ints(&[1])), ("Code", texts(&["ab"]))]);
     let spec = json!({"table": "made", "mode": "MODE_CREATE",
@@ -247,7 +247,7 @@ async fn protobuf_and_json_say_the_same() {
 }
 
 #[tokio::test]
-async fn a_command_whose_end_record_is_missing_or_wrong_keeps_nothing() {
+async fn a_missing_or_wrong_end_record_rolls_the_stream_back() {
     let (database, server, mut client) = setup(TRIPS).await;
     let spec = || write(json!({"table": "trips", "mode": "MODE_APPEND"}));
     let rows = batch(&[("id", ints(&[1, 2, 3]))]);
@@ -259,7 +259,7 @@ async fn a_command_whose_end_record_is_missing_or_wrong_keeps_nothing() {
         (bare().and(end_record(3, 2)), "says 3 rows in 2 batches"),
         (
             bare().and(end_record(3, 1)).and(end_record(3, 1)),
-            "goes on after its end record",
+            "continues after its end record",
         ),
     ];
     for (put, expected) in cases {
@@ -278,11 +278,11 @@ async fn a_command_whose_end_record_is_missing_or_wrong_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_that_dies_in_mid_stream_leaves_nothing_behind() {
+async fn a_client_that_dies_in_mid_stream_leaves_nothing() {
     let (database, server, _client) = setup(TRIPS).await;
     let rows: Vec<RecordBatch> = (0..20).map(|n| batch(&[("id", ints(&[n]))])).collect();
     let messages = Put::bare(path(&["trips"]), &rows).0;
-    // A runtime of its own stands for a process: with it, all its connections are gone at once.
+    // A runtime of its own stands for a process: dropping it closes all its connections at once.
     let process = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -324,7 +324,7 @@ async fn no_rows_and_no_columns_are_fine() {
         "an empty overwrite empties the table"
     );
 
-    // No columns, and so no rows: what an empty frame may be.
+    // No columns and so no rows, as an empty DataFrame may be.
     database
         .execute("CREATE TABLE plain (v int); INSERT INTO plain VALUES (1)")
         .await;
@@ -340,7 +340,7 @@ async fn no_rows_and_no_columns_are_fine() {
     assert!(status.message().contains("no columns"), "{status}");
     assert_eq!(database.text("SELECT count(*) FROM plain").await, "0");
 
-    // A partition without a row, or even a batch, is recorded as any other.
+    // A partition without rows or even batches is recorded like any other.
     let none = batch(&[("id", ints(&[]))]);
     let spec = json!({"table": "trips", "mode": "MODE_APPEND"});
     client.begin("w", spec, &none).await.unwrap();
@@ -360,7 +360,7 @@ async fn no_rows_and_no_columns_are_fine() {
 }
 
 #[tokio::test]
-async fn batches_beyond_grpcs_usual_limit_pass_and_those_beyond_ours_are_refused() {
+async fn messages_are_limited_by_max_message_size() {
     let (database, server, mut client) = setup("CREATE TABLE wide (v text)").await;
     let long = "x".repeat(1024);
     let rows = batch(&[("v", texts(&vec![long.as_str(); 20 * 1024]))]);
@@ -387,7 +387,7 @@ async fn batches_beyond_grpcs_usual_limit_pass_and_those_beyond_ours_are_refused
 }
 
 #[tokio::test]
-async fn a_thousand_columns_land_each_in_its_place() {
+async fn a_thousand_columns_are_written_in_order() {
     let names: Vec<String> = (0..1000).map(|n| format!("c{n}")).collect();
     let columns: Vec<String> = names.iter().map(|name| format!("{name} bigint")).collect();
     let (database, _server, mut client) =
@@ -418,7 +418,7 @@ async fn a_thousand_columns_land_each_in_its_place() {
 }
 
 #[tokio::test]
-async fn rows_that_a_trigger_leaves_out_are_the_triggers_decision() {
+async fn a_trigger_may_skip_rows() {
     let (database, _server, mut client) = setup(
         "CREATE TABLE odd (id int);
          CREATE FUNCTION odd_only() RETURNS trigger LANGUAGE plpgsql AS
@@ -438,7 +438,7 @@ async fn rows_that_a_trigger_leaves_out_are_the_triggers_decision() {
 }
 
 #[tokio::test]
-async fn writes_that_make_the_same_table_at_once_all_get_in() {
+async fn concurrent_writes_that_create_a_table_all_succeed() {
     let (database, server, _client) = setup("").await;
     let spec = json!({"table": "fresh", "mode": "MODE_APPEND", "createIfMissing": true});
     let writes = (0..6).map(|n| {

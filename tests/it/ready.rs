@@ -1,4 +1,4 @@
-//! `Ready`: a client learns that its rows can be taken before it sends any.
+//! `Ready`: a client learns that PostgreSQL takes rows before it sends any.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tonic::{Status, Streaming};
 
 use crate::support::{
-    COPIES, Client, Database, Pgflight, Put, Told, batch, json as message, wait_until,
+    COPIES, CallError, Client, Database, Pgflight, Put, batch, json as message, wait_until,
 };
 
 const READY: &str = "type.googleapis.com/pgflight.v1.Ready";
@@ -43,7 +43,7 @@ async fn setup(sql: &str, options: &[&str]) -> (Database, Pgflight, Client) {
     (database, server, client)
 }
 
-/// A stream that has sent its schema, and sends its rows on a signal.
+/// A stream that has sent its schema and sends its rows on a signal.
 struct Held {
     answers: Streaming<PutResult>,
     go_on: oneshot::Sender<()>,
@@ -53,10 +53,10 @@ impl Held {
     async fn open(client: &mut Client, descriptor: FlightDescriptor) -> Self {
         let Put(mut messages) = Put::whole(descriptor, &[rows(3)]);
         let rest: Vec<FlightData> = messages.drain(1..).collect();
-        let (go_on, told) = oneshot::channel();
-        let rest = stream::once(told).flat_map(move |told| {
-            // Nothing more where the test has dropped its end.
-            stream::iter(if told.is_ok() {
+        let (go_on, reported) = oneshot::channel();
+        let rest = stream::once(reported).flat_map(move |reported| {
+            // Ends when the test has dropped its sender.
+            stream::iter(if reported.is_ok() {
                 rest.clone()
             } else {
                 Vec::new()
@@ -82,7 +82,7 @@ impl Held {
         );
     }
 
-    /// Sends the rows; gives the receipt, after which nothing comes.
+    /// Sends the rows and returns the receipt, which is the last answer.
     async fn finish(mut self) -> Value {
         self.go_on.send(()).unwrap();
         let receipt = self.answers.message().await.unwrap().unwrap();
@@ -161,14 +161,14 @@ async fn a_stream_that_does_not_ask_has_one_answer() {
 }
 
 #[tokio::test]
-async fn a_recorded_attempt_has_its_receipt_and_no_ready() {
+async fn a_recorded_attempt_gets_a_receipt_and_no_ready() {
     let (_database, _server, mut client) = setup("CREATE TABLE t (id int8)", &[]).await;
     let spec = json!({"table": "t", "mode": "MODE_APPEND"});
     client.begin("w", spec, &rows(3)).await.unwrap();
     let mut first = Held::open(&mut client, attempt("w", "a")).await;
     first.expect_ready().await;
     let receipt = first.finish().await;
-    // It sends no rows, and is answered all the same.
+    // The client sends no rows and still gets an answer.
     let mut again = Held::open(&mut client, attempt("w", "a")).await;
     assert_eq!(again.answer().await.unwrap().unwrap(), receipt);
     assert_eq!(again.answer().await.unwrap(), None);
@@ -176,7 +176,7 @@ async fn a_recorded_attempt_has_its_receipt_and_no_ready() {
 }
 
 #[tokio::test]
-async fn a_table_left_alone_has_its_receipt_and_no_ready() {
+async fn a_skipped_table_gets_a_receipt_and_no_ready() {
     let (_database, _server, mut client) = setup("CREATE TABLE t (id int8)", &[]).await;
     let spec = json!({"table": "t", "mode": "MODE_CREATE", "ifExists": "IF_EXISTS_IGNORE"});
     let mut held = Held::open(&mut client, write(spec)).await;
@@ -185,11 +185,11 @@ async fn a_table_left_alone_has_its_receipt_and_no_ready() {
 }
 
 #[tokio::test]
-async fn a_refused_stream_has_its_error_and_no_ready() {
+async fn a_rejected_stream_gets_its_error_and_no_ready() {
     let (_database, _server, mut client) = setup("CREATE TABLE t (other int8)", &[]).await;
     let mut held = Held::open(&mut client, append()).await;
-    let told = Told::from(held.answer().await.expect_err("there is no column id"));
-    assert_eq!(told.reason, "SCHEMA_MISMATCH");
+    let reported = CallError::from(held.answer().await.expect_err("there is no column id"));
+    assert_eq!(reported.reason, "SCHEMA_MISMATCH");
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn a_stream_that_waits_for_its_turn_is_not_ready() {
 #[tokio::test]
 async fn a_client_that_leaves_after_ready_ends_the_copy() {
     let (database, server, _client) = setup("CREATE TABLE t (id int8)", &[]).await;
-    // A runtime of its own stands for a process: with it, all its connections are gone at once.
+    // A runtime of its own stands for a process: dropping it closes all its connections at once.
     let process = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -231,36 +231,40 @@ async fn a_client_that_leaves_after_ready_ends_the_copy() {
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }
 
-/// A trigger that stops the transaction in its COMMIT, for longer than a stream may take.
+/// A trigger that blocks the COMMIT for longer than the stream timeout.
 const SLOW_COMMIT: &str = "CREATE TABLE t (id int8); CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
     'BEGIN PERFORM pg_sleep(5); RETURN NULL; END'; CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON t \
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.id = 0) EXECUTE FUNCTION slow()";
 
 #[tokio::test]
-async fn a_write_that_is_cut_off_in_its_commit_is_in_doubt() {
+async fn a_write_ended_during_commit_has_an_unknown_outcome() {
     let options = ["--stream-timeout", "2s"];
     let (_database, _server, mut client) = setup(SLOW_COMMIT, &options).await;
     let mut held = Held::open(&mut client, append()).await;
     held.expect_ready().await;
     held.go_on.send(()).unwrap();
-    let told = Told::from(held.answers.message().await.expect_err("it takes too long"));
-    assert_eq!(told.reason, "INTERNAL", "{}", told.message);
-    assert_eq!(told.details["retryable"], "false");
-    assert!(told.message.contains("not known"), "{}", told.message);
+    let reported = CallError::from(held.answers.message().await.expect_err("it takes too long"));
+    assert_eq!(reported.reason, "INTERNAL", "{}", reported.message);
+    assert_eq!(reported.details["retryable"], "false");
+    assert!(
+        reported.message.contains("not known"),
+        "{}",
+        reported.message
+    );
 }
 
 #[tokio::test]
-async fn a_write_that_is_cut_off_before_its_commit_keeps_nothing() {
+async fn a_write_ended_before_commit_is_rolled_back() {
     let options = ["--stream-timeout", "2s"];
     let (database, _server, mut client) = setup("CREATE TABLE t (id int8)", &options).await;
     let mut held = Held::open(&mut client, append()).await;
     held.expect_ready().await;
-    let told = Told::from(held.answer().await.expect_err("it takes too long"));
-    assert_eq!(told.reason, "TIMEOUT", "{}", told.message);
+    let reported = CallError::from(held.answer().await.expect_err("it takes too long"));
+    assert_eq!(reported.reason, "TIMEOUT", "{}", reported.message);
     assert!(
-        told.message.contains("nothing of it is kept"),
+        reported.message.contains("was rolled back"),
         "{}",
-        told.message
+        reported.message
     );
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }

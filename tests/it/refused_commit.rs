@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::support::{Database, Pgflight, Put, Told, attempt, batch};
+use crate::support::{CallError, Database, Pgflight, Put, attempt, batch};
 
 fn rows(values: &[i32]) -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(values.to_vec())) as ArrayRef)])
@@ -50,7 +50,7 @@ async fn check(case: Case) {
     }
     let other = Database::connect(&database.url).await;
     other.batch_execute(case.between).await.unwrap();
-    let told = Told::from(client.commit("w", &receipts).await.expect_err(name));
+    let told = CallError::from(client.commit("w", &receipts).await.expect_err(name));
     assert_eq!(told.code, case.code, "{name}: {}", told.message);
     assert_eq!(
         told.details["sqlstate"], case.sqlstate,
@@ -221,7 +221,7 @@ async fn a_postgresql_without_a_free_connection_is_unavailable_and_then_serves()
         .unwrap();
     let put = || Put::whole(attempt("w", 0, "a"), &[rows(&[1])]);
     let taken = Database::connect(&url).await;
-    let told = Told::from(client.put(put()).await.expect_err("no connection is free"));
+    let told = CallError::from(client.put(put()).await.expect_err("no connection is free"));
     assert_eq!(told.code, Code::Unavailable, "{}", told.message);
     assert_eq!(told.details["sqlstate"], "53300", "{}", told.message);
     drop(taken);

@@ -16,7 +16,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::{Database, Pgflight, Put, Told, batch, end_record, path, write};
+use crate::support::{Database, Pgflight, Put, CallError, batch, end_record, path, write};
 
 fn longs(values: &[Option<i64>]) -> ArrayRef {
     Arc::new(Int64Array::from(values.to_vec()))
@@ -170,7 +170,7 @@ async fn a_value_or_type_that_cannot_go_names_its_place() {
     for (column, array, sqlstate, row, part) in cases {
         let what = format!("{column}: {part}");
         let put = Put::bare(path(&["t"]), &[batch(&[(column, array)])]);
-        let error = Told::from(client.put(put).await.expect_err(&what));
+        let error = CallError::from(client.put(put).await.expect_err(&what));
         assert_eq!(
             error.code,
             Code::InvalidArgument,
@@ -283,7 +283,7 @@ async fn the_row_number_counts_from_the_start_of_the_stream() {
     let good = batch(&[("n", longs(&[Some(1); 1000]))]);
     let bad = batch(&[("n", longs(&[Some(1), Some(1), Some(i64::MAX)]))]);
     let put = Put::bare(path(&["t"]), &[good.clone(), good, bad]);
-    let error = Told::from(client.put(put).await.expect_err("too large"));
+    let error = CallError::from(client.put(put).await.expect_err("too large"));
     assert_eq!(error.details["row"], "2002", "{}", error.message);
     assert_eq!(error.details["column"], "n");
     assert!(error.message.contains("row 2002"), "{}", error.message);
@@ -328,7 +328,7 @@ async fn a_target_that_is_not_for_data_is_rejected_by_kind() {
     ];
     for (parts, code, part) in cases {
         let put = Put::bare(path(&parts), &[batch(&[("n", longs(&[Some(1)]))])]);
-        let error = Told::from(client.put(put).await.expect_err(part));
+        let error = CallError::from(client.put(put).await.expect_err(part));
         assert_eq!(error.code, code, "{parts:?}: {}", error.message);
         assert!(error.message.contains(part), "{parts:?}: {}", error.message);
         if part.starts_with("a ") || part.starts_with("an ") {

@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::fan_out::{SOON, batches};
 use crate::support::{
-    COPIES, Client, Database, File, Pgflight, Put, Told, attempt, batch, wait_until, write,
+    COPIES, Client, Database, File, Pgflight, Put, CallError, attempt, batch, wait_until, write,
 };
 
 fn rows() -> RecordBatch {
@@ -189,7 +189,7 @@ async fn what_the_role_may_not_do_is_rejected() {
         .await
         .expect_err("writes");
     for status in [begun, put] {
-        let error = Told::from(status);
+        let error = CallError::from(status);
         assert_eq!(error.code, Code::PermissionDenied, "{}", error.message);
         assert!(
             error.message.contains(&format!("TO {}", world.writer)),
@@ -200,7 +200,7 @@ async fn what_the_role_may_not_do_is_rejected() {
     let revoke = format!("REVOKE {} FROM {}", world.writer, world.login);
     world.database.execute(&revoke).await;
     let spec = json!({"table": "sales.plain", "mode": "MODE_APPEND"});
-    let error = Told::from(
+    let error = CallError::from(
         client
             .begin("v", spec, &rows())
             .await
@@ -319,7 +319,7 @@ async fn a_role_that_is_taken_away_ends_a_stream_that_fans_out() {
         .execute(&format!("REVOKE {writer} FROM {login}"))
         .await;
     go_on.send(()).unwrap();
-    let error = Told::from(
+    let error = CallError::from(
         running
             .await
             .unwrap()

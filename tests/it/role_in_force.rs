@@ -7,7 +7,7 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::role::World;
-use crate::support::{Database, File, Pgflight, Put, Told, attempt, batch, wait_until, write};
+use crate::support::{Database, File, Pgflight, Put, CallError, attempt, batch, wait_until, write};
 
 fn numbers(values: &[i32]) -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(values.to_vec())) as ArrayRef)])
@@ -336,7 +336,7 @@ async fn a_read_only_setting_of_a_dba_rejects_every_write() {
             client.plan(&[("n", column)], spec.clone()).await,
         ];
         for refused in refused {
-            let error = Told::from(refused.expect_err("is read-only"));
+            let error = CallError::from(refused.expect_err("is read-only"));
             assert_eq!(error.code, Code::Unavailable, "{}", error.message);
             assert!(
                 error.message.contains("default_transaction_read_only"),

@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, Int32Array, ListArray, StringArray, StructArray};
 use arrow_schema::Field;
 use serde_json::json;
 
-use crate::support::{Client, Database, Pgflight, Put, Told, attempt, batch, write};
+use crate::support::{Client, Database, Pgflight, Put, CallError, attempt, batch, write};
 
 const SECRET: &str = "s3cret";
 
@@ -15,7 +15,7 @@ fn text(value: &str) -> ArrayRef {
     Arc::new(StringArray::from(vec!["1", value]))
 }
 
-fn assert_silent(error: &Told, what: &str) {
+fn assert_silent(error: &CallError, what: &str) {
     let details: Vec<&str> = error.details.values().map(String::as_str).collect();
     let all = format!("{} {}", error.message, details.join(" "));
     for part in [SECRET, "日", "0x", "e6", "\\u65e5"] {
@@ -24,10 +24,10 @@ fn assert_silent(error: &Told, what: &str) {
 }
 
 /// Writes one stream into `t`, and returns the error.
-async fn refused(client: &mut Client, column: &str, array: ArrayRef) -> Told {
+async fn refused(client: &mut Client, column: &str, array: ArrayRef) -> CallError {
     let spec = json!({"table": "t", "mode": "MODE_APPEND"});
     let put = Put::whole(write(spec), &[batch(&[(column, array)])]);
-    Told::from(client.put(put).await.expect_err(column))
+    CallError::from(client.put(put).await.expect_err(column))
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn an_attempt_reports_characters_that_latin1_lacks() {
         let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": publish});
         client.begin(publish, spec, &rows).await.unwrap();
         let put = Put::whole(attempt(publish, 0, "a"), std::slice::from_ref(&rows));
-        let error = Told::from(client.put(put).await.unwrap_err());
+        let error = CallError::from(client.put(put).await.unwrap_err());
         assert_silent(&error, publish);
         assert_eq!(
             ["row", "column"].map(|name| error.details[name].as_str()),
@@ -195,7 +195,7 @@ async fn errors_of_types_and_triggers_hold_no_value() {
         let spec = json!({"table": "t", "mode": "MODE_APPEND"});
         let rows = batch(&[(column, Arc::new(StringArray::from(vec![value.as_str()])))]);
         let status = client.put(Put::whole(write(spec), &[rows])).await;
-        let error = Told::from(status.expect_err(column));
+        let error = CallError::from(status.expect_err(column));
         assert_silent(&error, &format!("{column} {value}"));
         assert_eq!(error.reason, "DATA_REJECTED", "{column}: {}", error.message);
     }
@@ -226,7 +226,7 @@ async fn errors_of_types_and_triggers_hold_no_value() {
         let spec = json!({"table": "t", "mode": "MODE_INSERT_IF_ABSENT", "keys": ["u"]});
         let rows = batch(&[("u", keys), ("s", text(SECRET))]);
         let status = client.put(Put::whole(write(spec), &[rows])).await;
-        assert_silent(&Told::from(status.expect_err(asked)), asked);
+        assert_silent(&CallError::from(status.expect_err(asked)), asked);
     }
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
     server.assert_unharmed("all of it").await;

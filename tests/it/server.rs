@@ -1,4 +1,4 @@
-//! The server as a process: its command line, its start, what it serves beside writes, its end.
+//! The server as a process: its command line, its start, its calls besides writes, and its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use serde_json::json;
 use tonic::{Code, Request};
 
 use crate::support::{
-    COPIES, COPYING, Cluster, Database, Pgflight, Put, Told, batch, path, wait_until,
+    COPIES, COPYING, CallError, Cluster, Database, Pgflight, Put, batch, path, wait_until,
 };
 
 #[test]
-fn help_names_an_environment_variable_for_every_option() {
+fn help_shows_an_environment_variable_for_every_option() {
     let output = Pgflight::command()
         .args(["serve", "--help"])
         .output()
@@ -75,15 +75,15 @@ fn bad_usage_ends_with_64_and_names_what_is_wrong() {
     ];
     for (arguments, part) in cases {
         let output = Pgflight::command().args(arguments).output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {told}");
-        assert!(told.contains(part), "{arguments:?}: {told}");
-        assert!(!told.contains("s3cret"), "{told}");
+        let reported = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {reported}");
+        assert!(reported.contains(part), "{arguments:?}: {reported}");
+        assert!(!reported.contains("s3cret"), "{reported}");
     }
 }
 
 #[test]
-fn a_postgresql_that_cannot_be_reached_ends_the_start_with_1_and_is_named() {
+fn an_unreachable_postgresql_fails_the_start() {
     let database_that_is_none = "postgres://ana:s3cret@127.0.0.1:1/trips";
     let output = Pgflight::command()
         .args([
@@ -95,14 +95,14 @@ fn a_postgresql_that_cannot_be_reached_ends_the_start_with_1_and_is_named() {
         ])
         .output()
         .unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("127.0.0.1:1"), "{told}");
-    assert!(!told.contains("s3cret"), "{told}");
+    let reported = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{reported}");
+    assert!(reported.contains("127.0.0.1:1"), "{reported}");
+    assert!(!reported.contains("s3cret"), "{reported}");
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_ends_the_start_with_1_and_is_named() {
+async fn a_taken_address_fails_the_start() {
     let database = Database::new().await;
     let server = Pgflight::start(&database);
     let output = Pgflight::command()
@@ -115,9 +115,9 @@ async fn an_address_that_is_taken_ends_the_start_with_1_and_is_named() {
         ])
         .output()
         .unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains(&server.address), "{told}");
+    let reported = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{reported}");
+    assert!(reported.contains(&server.address), "{reported}");
 }
 
 #[tokio::test]
@@ -258,7 +258,7 @@ async fn sigterm_refuses_new_writes_finishes_running_ones_and_exits_with_0() {
     let mut client = server.client().await;
     let rows = || batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
 
-    // A stream that goes on until this test lets it end.
+    // A stream that goes on until the test ends it.
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let messages = stream::iter(Put::bare(path(&["t"]), &[rows()]).0);
     let messages = messages.chain(stream::once(ended).filter_map(|_| async { None }));
@@ -268,9 +268,9 @@ async fn sigterm_refuses_new_writes_finishes_running_ones_and_exits_with_0() {
 
     server.signal("TERM");
     let refused = loop {
-        // Until the signal has arrived, the server takes what it is given.
+        // Until the signal has arrived, the server accepts new writes.
         if let Err(status) = client.put(Put::bare(path(&["t"]), &[rows()])).await {
-            break Told::from(status);
+            break CallError::from(status);
         }
     };
     assert_eq!(
@@ -296,7 +296,7 @@ async fn sigterm_refuses_new_writes_finishes_running_ones_and_exits_with_0() {
 }
 
 #[tokio::test]
-async fn a_stream_that_outlasts_the_drain_timeout_is_ended_and_keeps_nothing() {
+async fn a_stream_beyond_the_drain_timeout_is_rolled_back() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let mut server = Pgflight::start_with(&database, &["--drain-timeout", "200ms"]);
@@ -313,7 +313,7 @@ async fn a_stream_that_outlasts_the_drain_timeout_is_ended_and_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn a_postgresql_that_comes_and_goes_is_unavailable_and_then_serves_again() {
+async fn writes_work_again_after_an_outage_of_postgresql() {
     let cluster = Cluster::start();
     let database = Database::on(&cluster.url).await;
     database.execute("CREATE TABLE t (n int)").await;
@@ -325,7 +325,7 @@ async fn a_postgresql_that_comes_and_goes_is_unavailable_and_then_serves_again()
         .await
         .unwrap();
 
-    // All sessions end, as in a restart or failover: what the pool holds is of no use any more.
+    // All sessions end, as in a restart or failover, so the pool's connections are broken.
     database
         .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgflight' AND datname = current_database()")
         .await;
@@ -336,25 +336,26 @@ async fn a_postgresql_that_comes_and_goes_is_unavailable_and_then_serves_again()
     assert_eq!(database.text("SELECT count(*) FROM t").await, "2");
 
     cluster.stop();
-    let told = Told::from(
+    let reported = CallError::from(
         client
             .put(Put::bare(path(&["t"]), &[rows()]))
             .await
             .expect_err("PostgreSQL is gone"),
     );
-    assert_eq!(told.code, Code::Unavailable, "{}", told.message);
-    assert_eq!(told.details["retryable"], "true");
-    let told = Told::from(client.status("w").await.expect_err("PostgreSQL is gone"));
+    assert_eq!(reported.code, Code::Unavailable, "{}", reported.message);
+    assert_eq!(reported.details["retryable"], "true");
+    let reported = CallError::from(client.status("w").await.expect_err("PostgreSQL is gone"));
     assert!(
-        told.message
+        reported
+            .message
             .contains("could not connect to PostgreSQL at 127.0.0.1:"),
         "{}",
-        told.message
+        reported.message
     );
 }
 
 #[tokio::test]
-async fn a_backend_that_is_killed_in_mid_stream_makes_the_stream_retryable_and_leaves_nothing() {
+async fn a_killed_backend_makes_the_stream_retryable() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start(&database);
@@ -370,16 +371,20 @@ async fn a_backend_that_is_killed_in_mid_stream_makes_the_stream_retryable_and_l
     database
         .execute(&format!("SELECT pg_terminate_backend(pid) FROM {COPYING}"))
         .await;
-    // The server may have noticed already and ended the stream.
+    // The server may already have ended the stream.
     let _ = kill.send(());
-    let told = Told::from(running.await.unwrap().expect_err("the backend is gone"));
+    let reported = CallError::from(running.await.unwrap().expect_err("the backend is gone"));
     assert_eq!(
-        (told.code, told.details["retryable"].as_str()),
+        (reported.code, reported.details["retryable"].as_str()),
         (Code::Unavailable, "true"),
         "{}",
-        told.message
+        reported.message
     );
-    assert_eq!(told.details["sqlstate"], "57P01", "{}", told.message);
+    assert_eq!(
+        reported.details["sqlstate"], "57P01",
+        "{}",
+        reported.message
+    );
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }
 

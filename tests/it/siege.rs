@@ -1,4 +1,4 @@
-//! All that is hostile at once, beside a sound write: it lands to the row, and nothing else does.
+//! All hostile clients at once beside a valid write: exactly its rows are written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use crate::{hostile, wire};
 const BATCHES: i64 = 40;
 const BATCH_ROWS: i64 = 1000;
 
-/// What is sent over and over.
+/// The attacks that are sent over and over.
 #[derive(Clone)]
 enum Sent {
     Stream(Vec<FlightData>),
@@ -35,7 +35,7 @@ impl Sent {
     }
 }
 
-/// Those who attack, until it is over; each counts how often it has come round.
+/// The attackers, each with the number of its finished rounds. They run until dropped.
 #[derive(Default)]
 struct Siege {
     is_over: Arc<AtomicBool>,
@@ -50,7 +50,7 @@ impl Siege {
         (Arc::clone(&self.is_over), round)
     }
 
-    /// By a client of Flight, which must be refused with this code each time.
+    /// Calls of a Flight client, which must fail with this code.
     async fn call(&mut self, server: &Pgflight, what: &'static str, sent: Sent, code: Code) {
         let (is_over, round) = self.join(what);
         let mut client = server.client().await.bearing("token");
@@ -63,7 +63,7 @@ impl Siege {
         });
     }
 
-    /// By bytes that are no call.
+    /// Bytes that are not a call.
     fn pester(&mut self, server: &Pgflight, (what, harm): wire::Nuisance) {
         let (is_over, round) = self.join(what);
         let address = server.address.clone();
@@ -75,7 +75,7 @@ impl Siege {
         });
     }
 
-    /// Waits until each has come round once more.
+    /// Waits until each attacker has finished another round.
     async fn goes_on(&self) {
         let counts = || {
             self.rounds
@@ -84,7 +84,7 @@ impl Siege {
         };
         let before: Vec<usize> = counts().collect();
         for ((what, round), before) in self.rounds.iter().zip(before) {
-            // One that has begun before may end now: two more are one that was made meanwhile.
+            // A round that began before may end now, so one of two further rounds is new.
             let more = async || round.load(Ordering::SeqCst) >= before + 2;
             wait_until(more, what).await;
         }
@@ -110,14 +110,14 @@ fn rows(number: i64) -> RecordBatch {
     ])
 }
 
-/// Whether the table holds the rows of all batches, each once, as they were.
+/// Whether the table holds the rows of all batches, each once and unchanged.
 const EXACT: &str = "SELECT count(*) || ':' || count(DISTINCT id) || ':'
     || (md5(string_agg(id || ' ' || s, ',' ORDER BY id)) =
         (SELECT md5(string_agg(n || ' row ' || n, ',' ORDER BY n)) FROM generate_series(0, 39999) n))
     FROM good";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sound_write_lands_to_the_row_while_all_that_is_hostile_goes_on_beside_it() {
+async fn a_write_succeeds_amid_hostile_clients() {
     let database = Database::new().await;
     database.execute(hostile::TABLE).await;
     database
@@ -171,7 +171,7 @@ async fn a_sound_write_lands_to_the_row_while_all_that_is_hostile_goes_on_beside
     }
     siege.goes_on().await;
 
-    // One stream, half of which is sent when everybody has come round once more.
+    // One stream, whose second half is sent after another round of all attackers.
     let spec = |mode: &str| json!({"table": "good", "mode": mode});
     let batches: Vec<RecordBatch> = (0..BATCHES).map(rows).collect();
     let mut messages = Put::whole(write(spec("MODE_APPEND")), &batches).0;
@@ -187,7 +187,7 @@ async fn a_sound_write_lands_to_the_row_while_all_that_is_hostile_goes_on_beside
     assert_eq!(receipt["rowCount"], "40000");
     assert_eq!(database.text(EXACT).await, "40000:40000:true");
 
-    // Four partitions in place of them.
+    // Four partitions replace the rows.
     client
         .begin("w", spec("MODE_OVERWRITE"), &rows(0))
         .await

@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use crate::support::{Client, Database, Pgflight, Put, Told, attempt, batch, write};
+use crate::support::{Client, Database, Pgflight, Put, CallError, attempt, batch, write};
 
 async fn setup(sql: &str) -> (Database, Pgflight, Client) {
     let database = Database::new().await;
@@ -282,7 +282,7 @@ async fn a_check_violation_names_the_target_and_not_its_twin() {
     let by_attempt = Put::whole(attempt("w", 0, "a"), &[rows(&[1, 10])]);
     let in_one_go = Put::whole(write(swap("t")), &[rows(&[1, 10])]);
     for put in [by_attempt, in_one_go] {
-        let error = Told::from(client.put(put).await.unwrap_err());
+        let error = CallError::from(client.put(put).await.unwrap_err());
         assert_eq!(error.reason, "DATA_REJECTED", "{}", error.message);
         assert_eq!(error.details["constraint"], "t_id_check");
         assert!(!error.message.contains("_pgflight_"), "{}", error.message);

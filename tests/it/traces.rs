@@ -1,4 +1,4 @@
-//! What is written down: a line for everything that is decided or done, and in none of it a secret or a value.
+//! The log: a line for every decision and change, without secrets and values.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tonic::Status;
 
 use crate::support::{
-    Database, File, Pgflight, Put, Told, attempt, batch, get, path, wait_until, write,
+    CallError, Database, File, Pgflight, Put, attempt, batch, get, path, wait_until, write,
 };
 
 const TOKEN: &str = "pgf_planted-token-7f3a";
@@ -30,7 +30,7 @@ fn configuration() -> File {
     ))
 }
 
-/// The database with a password in its address, which PostgreSQL here does not ask for.
+/// The database's address with a password, which PostgreSQL here does not check.
 fn with_password(database: &Database) -> String {
     database
         .url
@@ -38,7 +38,7 @@ fn with_password(database: &Database) -> String {
 }
 
 #[tokio::test]
-async fn everything_that_is_decided_or_done_is_one_line_of_the_audit_log() {
+async fn the_audit_log_has_a_line_per_decision_and_change() {
     let database = Database::new().await;
     database
         .execute("CREATE TABLE t (n int, s text); CREATE TABLE u (n int)")
@@ -46,14 +46,14 @@ async fn everything_that_is_decided_or_done_is_one_line_of_the_audit_log() {
     let file = configuration();
     let options = ["--config", file.name(), "--log-format", "json"];
     let server = Pgflight::start_with(&database, &options);
-    let nobody = server.client().await;
-    let mut etl = nobody.bearing(TOKEN);
+    let anonymous = server.client().await;
+    let mut etl = anonymous.bearing(TOKEN);
     let spec = || json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
-    nobody
+    anonymous
         .bearing(WRONG)
         .status("w")
         .await
-        .expect_err("of nobody");
+        .expect_err("anonymous");
     etl.begin("w", spec(), &rows("a")).await.unwrap();
     let receipt = etl
         .put(Put::whole(attempt("w", 3, "first"), &[rows("a")]))
@@ -153,7 +153,7 @@ async fn no_secret_and_no_value_is_ever_shown() {
         ))
         .await;
     let file = configuration();
-    // All that can be said is said.
+    // The log shows everything, with the filter at its most verbose.
     let options = [
         "--config",
         file.name(),
@@ -163,36 +163,36 @@ async fn no_secret_and_no_value_is_ever_shown() {
         "127.0.0.1:0",
     ];
     let server = Pgflight::start_at(&with_password(&database), &options);
-    let nobody = server.client().await;
-    let mut etl = nobody.bearing(TOKEN);
-    let mut told: Vec<Status> = Vec::new();
-    told.push(
-        nobody
+    let anonymous = server.client().await;
+    let mut etl = anonymous.bearing(TOKEN);
+    let mut reported: Vec<Status> = Vec::new();
+    reported.push(
+        anonymous
             .bearing(WRONG)
             .put(Put::bare(path(&["t"]), &[rows(CELL)]))
             .await
-            .expect_err("of nobody"),
+            .expect_err("anonymous"),
     );
-    told.push(
-        nobody
+    reported.push(
+        anonymous
             .authorized(&[&format!("Bearer {TOKEN}"), "x"])
             .status("w")
             .await
             .expect_err("two"),
     );
-    // A key that is there, and a label that is none: PostgreSQL shows both in what it says.
-    told.push(
+    // A duplicate key and an invalid label, which PostgreSQL shows in its messages.
+    reported.push(
         etl.put(Put::bare(path(&["t"]), &[rows(CELL)]))
             .await
             .expect_err("there already"),
     );
-    told.push(
+    reported.push(
         etl.put(Put::bare(path(&["e"]), &[rows(CELL)]))
             .await
             .expect_err("no label"),
     );
     let text: ArrayRef = Arc::new(StringArray::from(vec![CELL]));
-    told.push(
+    reported.push(
         etl.put(Put::bare(path(&["t"]), &[batch(&[("n", text)])]))
             .await
             .expect_err("no number"),
@@ -203,7 +203,7 @@ async fn no_secret_and_no_value_is_ever_shown() {
         .put(Put::whole(attempt("w", 0, "a"), &[rows(CELL)]))
         .await
         .unwrap();
-    told.push(
+    reported.push(
         etl.commit("w", &[receipt])
             .await
             .expect_err("there already"),
@@ -215,10 +215,11 @@ async fn no_secret_and_no_value_is_ever_shown() {
     let _ = etl.status("w").await;
     wait_until(async || server.log().len() > 50, "there is much to look at").await;
     let mut shown = server.log();
-    shown.extend(told.iter().map(|status| format!("{status:?}")));
+    shown.extend(reported.iter().map(|status| format!("{status:?}")));
     shown.extend(
-        told.into_iter()
-            .flat_map(|status| Told::from(status).details.into_values()),
+        reported
+            .into_iter()
+            .flat_map(|status| CallError::from(status).details.into_values()),
     );
     for page in ["/", "/metrics", "/status.json"] {
         let answer = get(&server.monitor, page).await;
@@ -243,7 +244,7 @@ async fn no_secret_and_no_value_is_ever_shown() {
 }
 
 #[tokio::test]
-async fn the_detail_that_postgresql_gives_is_told_only_where_that_is_wanted() {
+async fn postgresql_detail_is_shown_only_on_request() {
     let database = Database::new().await;
     database
         .execute("CREATE TABLE t (n int PRIMARY KEY, s text); INSERT INTO t VALUES (1, 'x')")

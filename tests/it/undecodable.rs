@@ -1,4 +1,4 @@
-//! What Arrow's reader cannot make sense of is told by its column, and by its row where it has one.
+//! Data that Arrow's reader rejects is reported with its column, and with its row if it has one.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_schema::Field;
 use futures_util::{StreamExt, stream};
 
-use crate::support::{Database, Pgflight, Put, Told, batch, path};
+use crate::support::{CallError, Database, Pgflight, Put, batch, path};
 
-/// Rows whose column is sent as what it is, under the schema of the other, which lies in the same buffers.
+/// Rows whose column is sent under the schema of another type with the same buffers.
 fn disguised(column: &str, batches: &[ArrayRef], as_it_were: ArrayRef) -> Put {
     let rows: Vec<_> = batches
         .iter()
@@ -26,7 +26,7 @@ fn disguised(column: &str, batches: &[ArrayRef], as_it_were: ArrayRef) -> Put {
 }
 
 #[tokio::test]
-async fn text_that_is_none_is_told_by_its_place_and_below_a_null_it_is_nothing() {
+async fn invalid_utf8_is_rejected_by_place_and_ignored_below_null() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (s text, l text[])").await;
     let server = Pgflight::start(&database);
@@ -41,7 +41,7 @@ async fn text_that_is_none_is_told_by_its_place_and_below_a_null_it_is_nothing()
     let (offsets, bytes, _) = binary.clone().into_parts();
     let (large_offsets, large_bytes, _) = large.clone().into_parts();
     let (shown, buffers, _) = views.clone().into_parts();
-    // Of each: with a NULL in the middle, without one, and what it is taken for.
+    // For each type: with a NULL in the middle, without one, and the declared type.
     let layouts: [(ArrayRef, ArrayRef, ArrayRef); 3] = [
         (
             Arc::new(BinaryArray::new(offsets, bytes, Some(present()))),
@@ -74,14 +74,14 @@ async fn text_that_is_none_is_told_by_its_place_and_below_a_null_it_is_nothing()
         assert_eq!(landed, "a,null,été", "{name}");
         database.execute("TRUNCATE t").await;
         let put = disguised("s", &[hidden, bad], text);
-        let told = Told::from(client.put(put).await.expect_err(&name));
-        assert_eq!(told.reason, "DATA_REJECTED", "{}", told.message);
+        let reported = CallError::from(client.put(put).await.expect_err(&name));
+        assert_eq!(reported.reason, "DATA_REJECTED", "{}", reported.message);
         assert!(
-            told.message.contains("row 4 of column \"s\" is not UTF-8"),
+            reported.message.starts_with("text is not UTF-8"),
             "{}",
-            told.message
+            reported.message
         );
-        let place = ["row", "column", "sqlstate"].map(|name| told.details[name].as_str());
+        let place = ["row", "column", "sqlstate"].map(|name| reported.details[name].as_str());
         assert_eq!(place, ["4", "s", "22021"], "{name}");
     }
     let list = |items: ArrayRef| -> ArrayRef {
@@ -95,19 +95,18 @@ async fn text_that_is_none_is_told_by_its_place_and_below_a_null_it_is_nothing()
     };
     let bad = list(Arc::new(BinaryArray::from_vec(values.to_vec())));
     let text = list(Arc::new(StringArray::from(vec![""])));
-    let told = Told::from(client.put(disguised("l", &[bad], text)).await.unwrap_err());
+    let reported = CallError::from(client.put(disguised("l", &[bad], text)).await.unwrap_err());
     assert!(
-        told.message
-            .contains("column \"l\" holds text that is not UTF-8"),
+        reported.message.starts_with("text is not UTF-8"),
         "{}",
-        told.message
+        reported.message
     );
-    assert_eq!(told.details["column"], "l");
+    assert_eq!(reported.details["column"], "l");
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }
 
 #[tokio::test]
-async fn an_index_beyond_its_dictionary_is_told_by_its_column_alone() {
+async fn an_index_beyond_its_dictionary_names_only_the_column() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (s text)").await;
     let server = Pgflight::start(&database);
@@ -128,12 +127,14 @@ async fn an_index_beyond_its_dictionary_is_told_by_its_column_alone() {
     };
     let mut longer = messages(4322, 4321).await;
     longer[1] = messages(2, 1).await[1].clone();
-    let told = Told::from(client.put(Put(longer)).await.unwrap_err());
+    let reported = CallError::from(client.put(Put(longer)).await.unwrap_err());
     assert!(
-        told.message.contains("column \"s\" has an index"),
+        reported
+            .message
+            .contains("an index is not in its dictionary"),
         "{}",
-        told.message
+        reported.message
     );
-    assert!(!told.message.contains("4321"), "{}", told.message);
-    assert_eq!(told.details["column"], "s");
+    assert!(!reported.message.contains("4321"), "{}", reported.message);
+    assert_eq!(reported.details["column"], "s");
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::support::{
-    COPIES, COPYING, Client, Database, Pgflight, Put, Told, attempt, batch, end_record, path,
+    COPIES, COPYING, CallError, Client, Database, Pgflight, Put, attempt, batch, end_record, path,
     wait_until, write,
 };
 
@@ -52,7 +52,7 @@ async fn an_error_in_the_first_row_ends_the_stream_soon() {
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
     let (messages, taken) = long_stream(vec![-1], 300);
-    let told = Told::from(
+    let told = CallError::from(
         client
             .put_stream(messages)
             .await
@@ -90,7 +90,7 @@ async fn a_copy_that_postgresql_no_longer_takes_is_ended() {
     let backend = database.text(&format!("SELECT pid FROM {COPYING}")).await;
     signal(&backend, "STOP");
     go_on.send(()).unwrap();
-    let told = Told::from(running.await.unwrap().expect_err("PostgreSQL stands still"));
+    let told = CallError::from(running.await.unwrap().expect_err("PostgreSQL stands still"));
     signal(&backend, "CONT");
     assert_eq!(told.code, Code::Unavailable, "{}", told.message);
     assert!(
@@ -250,7 +250,7 @@ async fn a_stream_that_waits_too_long_for_its_turn_is_told_to_try_again() {
     wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
     let (messages, _) = long_stream(vec![1], 1);
     let mut client = server.client().await;
-    let told = Told::from(client.put_stream(messages).await.expect_err("no turn"));
+    let told = CallError::from(client.put_stream(messages).await.expect_err("no turn"));
     assert_eq!(told.code, Code::Unavailable, "{}", told.message);
     assert!(told.message.contains("--max-copies"), "{}", told.message);
     database.execute("SELECT pg_advisory_unlock(7)").await;
@@ -269,7 +269,7 @@ async fn a_sender_that_sends_no_more_is_not_waited_for() {
         let mut client = server.client().await;
         let (messages, _) = long_stream(vec![1], 1);
         let endless = messages.chain(stream::pending());
-        let told = Told::from(client.put_stream(endless).await.expect_err(part));
+        let told = CallError::from(client.put_stream(endless).await.expect_err(part));
         assert_eq!(told.code, Code::DeadlineExceeded, "{}", told.message);
         assert!(told.message.contains(option), "{}", told.message);
         assert_eq!(database.text("SELECT count(*) FROM t").await, "0");

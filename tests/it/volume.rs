@@ -1,4 +1,4 @@
-//! Rows and bytes of a stream and of a write are limited, and what is over a limit never gets to PostgreSQL.
+//! Limits of rows and bytes of a stream and of a write. Rows beyond a limit never reach PostgreSQL.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use tonic::Status;
 
 use crate::fan_out::{SOON, batches};
 use crate::support::{
-    Client, Database, File, Pgflight, Put, Told, attempt, batch, end_record, wait_until, write,
+    CallError, Client, Database, File, Pgflight, Put, attempt, batch, end_record, wait_until, write,
 };
 
 fn rows(count: i32) -> RecordBatch {
@@ -34,16 +34,20 @@ async fn put(client: &mut Client, to: FlightDescriptor, count: i32) -> Result<Va
     client.put(Put::whole(to, &[rows(count)])).await
 }
 
-/// It is over a limit of this option, and trying again is of no use.
+/// Checks that a call failed at the limit of this option, and is not retryable.
 fn assert_over(status: Status, option: &str) {
-    let told = Told::from(status);
-    assert_eq!(told.reason, "DATA_REJECTED", "{}", told.message);
-    assert_eq!(told.details["retryable"], "false", "{}", told.message);
-    assert!(told.message.contains(option), "{}", told.message);
+    let reported = CallError::from(status);
+    assert_eq!(reported.reason, "DATA_REJECTED", "{}", reported.message);
+    assert_eq!(
+        reported.details["retryable"], "false",
+        "{}",
+        reported.message
+    );
+    assert!(reported.message.contains(option), "{}", reported.message);
 }
 
 #[tokio::test]
-async fn a_stream_over_its_limits_leaves_nothing() {
+async fn a_stream_over_its_limits_is_rolled_back() {
     let database = Database::new().await;
     database
         .execute("CREATE TABLE t (n int); CREATE TABLE k (n int PRIMARY KEY)")
@@ -63,7 +67,7 @@ async fn a_stream_over_its_limits_leaves_nothing() {
     for spec in [append(), upsert, create, swap] {
         let over = put(&mut client, write(spec.clone()), 1001).await;
         assert_over(over.unwrap_err(), "max_rows_per_stream");
-        // In batches that are small by themselves.
+        // In batches that are each below the limit.
         let parts: Vec<_> = (0..11).map(|_| rows(100)).collect();
         let over = client.put(Put::whole(write(spec), &parts)).await;
         assert_over(over.unwrap_err(), "max_rows_per_stream");
@@ -99,7 +103,7 @@ async fn a_write_over_its_limit_takes_no_more_attempts() {
         let first = put(&mut client, attempt(publish, 0, "a"), 100)
             .await
             .unwrap();
-        // All at once and over two servers: the ledger has room for one more.
+        // Concurrently over two servers: the limit leaves room for one more.
         let mut clients = Vec::new();
         for partition in 1..=6 {
             let server = if partition % 2 == 0 { &server } else { &other };
@@ -117,7 +121,7 @@ async fn a_write_over_its_limit_takes_no_more_attempts() {
             }
         }
         assert_eq!(receipts.len(), 2, "{publish}");
-        // What is recorded already is answered again, and a smaller attempt still fits.
+        // A recorded attempt gets its answer again, and a smaller attempt still fits.
         put(&mut client, attempt(publish, 0, "a"), 100)
             .await
             .unwrap();
@@ -144,10 +148,10 @@ async fn a_write_over_its_limit_takes_no_more_attempts() {
 }
 
 #[tokio::test]
-async fn bytes_of_a_write_are_those_that_its_receipts_say() {
+async fn bytes_of_a_write_equal_those_of_its_receipts() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
-    // A row is two bytes, four of length, four of the number; before the first are 19, after the last 2.
+    // A row has two bytes, four of length and four of the number; 19 bytes come before the first and 2 after the last.
     let bytes = (2 * (19 + 100 * 10 + 2)).to_string();
     let server = Pgflight::start_with(&database, &["--max-bytes-per-write", &bytes]);
     let mut client = server.client().await;
@@ -161,7 +165,7 @@ async fn bytes_of_a_write_are_those_that_its_receipts_say() {
 }
 
 #[tokio::test]
-async fn limits_of_a_principal_and_a_target_hold_together() {
+async fn limits_of_principal_and_target_both_apply() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let grants = "grants = [{ tables = ['*.*'], modes = ['append'] }]";
@@ -180,8 +184,8 @@ async fn limits_of_a_principal_and_a_target_hold_together() {
     };
     let file = File::new(&text(100));
     let server = Pgflight::start_at("", &["--config", file.name()]);
-    let nobody = server.client().await;
-    let (mut small, mut large) = (nobody.bearing("small"), nobody.bearing("large"));
+    let anonymous = server.client().await;
+    let (mut small, mut large) = (anonymous.bearing("small"), anonymous.bearing("large"));
     put(&mut small, write(append()), 10).await.unwrap();
     let over = put(&mut small, write(append()), 11).await.unwrap_err();
     assert!(
@@ -233,7 +237,7 @@ async fn a_stream_that_fans_out_is_counted_as_one() {
     assert_eq!(database.text(made).await, "0");
 }
 
-/// A dictionary of these values, sent as one, of which keys name the last.
+/// A dictionary of these values, whose keys all refer to the last.
 async fn dictionary(to: FlightDescriptor, values: ArrayRef, keys: usize) -> Put {
     let last = i32::try_from(values.len()).unwrap() - 1;
     let keys_of = Int32Array::from(vec![last; keys]);
@@ -251,7 +255,7 @@ async fn dictionary(to: FlightDescriptor, values: ArrayRef, keys: usize) -> Put 
 }
 
 #[tokio::test]
-async fn a_value_that_a_million_keys_name_is_refused_before_it_is_sent() {
+async fn oversized_dictionary_expansion_is_rejected_before_sending() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (s text)").await;
     let server = Pgflight::start(&database);
@@ -275,7 +279,7 @@ async fn a_value_that_a_million_keys_name_is_refused_before_it_is_sent() {
         database.text("SELECT pg_table_size('t') < 65536").await,
         "true"
     );
-    // What repeats as honest data does lands.
+    // Data that repeats as real data does is written.
     let word: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(100)]));
     let honest = dictionary(write(append()), word, 100_000).await;
     client.put(honest).await.unwrap();

@@ -1,5 +1,5 @@
-//! Bytes that no client of ours sends: frames made to keep the server busy or to fill it, and what is no gRPC
-//! at all. What is sent ends soon, the server serves others meanwhile, and its memory is what it was.
+//! Hostile bytes: frames that keep the server busy or fill its memory, and bytes that are not gRPC.
+//! The connections end soon, the server serves others meanwhile, and its memory does not grow.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -24,7 +24,7 @@ const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
-/// More than this, and something was kept of what was sent.
+/// A larger growth means that the server kept data.
 const MAX_GROWTH: u64 = 48 << 20;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -33,7 +33,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&head[..], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A header as a literal that nobody remembers (RFC 7541, 6.2.2).
+/// A header as a literal without indexing (RFC 7541, 6.2.2).
 fn header(name: &str, value: &str) -> Vec<u8> {
     let text = |text: &str| {
         let mut bytes = Vec::new();
@@ -76,7 +76,7 @@ fn put() -> Vec<u8> {
 /// A connection of bytes.
 struct Wire(TcpStream);
 
-/// What came back before it was closed or nothing more came.
+/// The answer up to the close or to a pause.
 #[derive(Debug, Default)]
 struct Heard {
     kinds: Vec<u8>,
@@ -98,7 +98,7 @@ impl Wire {
         wire
     }
 
-    /// Without a word.
+    /// Opens a connection and sends nothing.
     fn bare(address: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         let limit = Some(Duration::from_secs(20));
@@ -107,12 +107,12 @@ impl Wire {
         Self(stream)
     }
 
-    /// Sends as long as the other side takes it; whether it took all.
+    /// Sends as long as the server reads; returns whether it read everything.
     fn send(&self, bytes: &[u8]) -> bool {
         (&self.0).write_all(bytes).is_ok()
     }
 
-    /// Reads until the connection is closed, or a GOAWAY or so many frames of calls have come, or nothing has
+    /// Reads until the connection is closed, a GOAWAY or a number of frames of calls has arrived, or nothing arrives
     /// for a while.
     fn hear(&self, patience: Duration) -> Heard {
         self.0.set_read_timeout(Some(patience)).unwrap();
@@ -147,7 +147,7 @@ impl Heard {
         self.closed || self.kinds.contains(&GOAWAY) || self.resets > 0
     }
 
-    /// Whether an answer has this status, as HPACK writes it: with Huffman's code for these three digits.
+    /// Whether an answer has this status, in HPACK's Huffman code of the three digits.
     fn has_status(&self, status: u16) -> bool {
         let code: &[u8] = match status {
             415 => &[0x83, 0x68, 0x2d, 0xff],
@@ -162,7 +162,7 @@ impl Heard {
     }
 }
 
-/// Does something to a server, which must then serve as before and hold no more than before.
+/// Runs an attack on a server, which must then serve as before with no more memory.
 async fn check(options: &[&str], what: &str, harm: impl FnOnce(&Pgflight)) {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
@@ -197,7 +197,7 @@ async fn check(options: &[&str], what: &str, harm: impl FnOnce(&Pgflight)) {
 
 const SOON: Duration = Duration::from_secs(2);
 
-/// A name, and what is done at an address.
+/// The name of an attack, and the attack on an address.
 pub type Nuisance = (&'static str, fn(&str));
 
 fn flood(address: &str, piece: &[u8]) {
@@ -206,7 +206,7 @@ fn flood(address: &str, piece: &[u8]) {
     wire.send(&piece.repeat(1000));
 }
 
-/// Some of what is sent here, for others to send: each on a connection of its own, and no answer is waited for.
+/// Some of the attacks for other tests, each on a connection of its own and without waiting for an answer.
 pub fn nuisances() -> Vec<Nuisance> {
     vec![
         ("resets", |address| {
@@ -241,7 +241,7 @@ pub fn nuisances() -> Vec<Nuisance> {
 }
 
 #[tokio::test]
-async fn headers_beyond_their_limit_are_refused_however_they_come() {
+async fn oversized_headers_are_rejected() {
     let long = [put(), header("x-long", &"x".repeat(64 << 10))].concat();
     let many: Vec<u8> = (0..10_000)
         .flat_map(|n| header(&format!("x-{n}"), "y"))
@@ -281,7 +281,7 @@ async fn headers_beyond_their_limit_are_refused_however_they_come() {
 }
 
 #[tokio::test]
-async fn floods_of_frames_that_cost_nothing_to_send_end_the_connection_or_nothing() {
+async fn floods_of_cheap_frames_do_no_harm() {
     check(&[], "calls that are reset at once", |server| {
         let wire = Wire::open(server);
         let rapid = |n: u32| {
@@ -321,7 +321,7 @@ async fn floods_of_frames_that_cost_nothing_to_send_end_the_connection_or_nothin
     for (what, kind, payload) in [("pings", PING, &[0; 8][..]), ("settings", SETTINGS, &[])] {
         check(&[], what, |server| {
             let wire = Wire::open(server);
-            // Nothing of the answers is read.
+            // The client reads no answers.
             let thousand = frame(kind, 0, 0, payload).repeat(1000);
             wire.0.set_write_timeout(Some(SOON)).unwrap();
             let _ = (0..1000).take_while(|_| wire.send(&thousand)).count();
@@ -331,8 +331,8 @@ async fn floods_of_frames_that_cost_nothing_to_send_end_the_connection_or_nothin
 }
 
 #[tokio::test]
-async fn who_sends_a_message_too_slowly_is_told_so_however_little_comes() {
-    // Of a message of a hundred bytes: its length, and then nothing, or byte by byte for ever.
+async fn slow_senders_time_out() {
+    // The length of a message of a hundred bytes, and then nothing, or single bytes forever.
     let begun = [0, 0, 0, 0, 100];
     for (what, pause) in [
         ("nothing", None),
@@ -404,7 +404,7 @@ async fn what_is_no_grpc_over_http_2_is_not_served() {
         })
         .await;
     }
-    // The same call as gRPC is served.
+    // The same call with gRPC's content type is served.
     check(&[], "gRPC", |server| {
         let wire = Wire::open(server);
         wire.send(&frame(
@@ -421,7 +421,7 @@ async fn what_is_no_grpc_over_http_2_is_not_served() {
 }
 
 #[tokio::test]
-async fn a_connection_that_has_grown_old_is_told_to_go() {
+async fn old_connections_are_closed() {
     check(
         &["--max-connection-age", "300ms"],
         "an old connection",
@@ -435,7 +435,7 @@ async fn a_connection_that_has_grown_old_is_told_to_go() {
 }
 
 #[tokio::test]
-async fn hundreds_of_connections_that_say_nothing_take_no_more_than_their_places() {
+async fn silent_connections_stay_within_the_limits() {
     let options = [
         "--max-connections",
         "60",
@@ -443,7 +443,7 @@ async fn hundreds_of_connections_that_say_nothing_take_no_more_than_their_places
         "50",
     ];
     check(&options, "idle connections", |server| {
-        // Two are the test's own clients, or will be.
+        // Two are for the test's own clients.
         let guests: Vec<Wire> = (0..1000).map(|_| Wire::bare(&server.address)).collect();
         let inside = guests.iter().filter(|guest| {
             let heard = guest.hear(Duration::from_millis(10));
@@ -455,10 +455,10 @@ async fn hundreds_of_connections_that_say_nothing_take_no_more_than_their_places
     .await;
 }
 
-/// A host that is gone, or stands still, says nothing, and its connection stays as it is: whether anybody is
-/// there is asked by PING (RFC 9113, 6.7), which a living peer answers without being told to.
+/// A host that is gone or hangs sends nothing, and its connection stays open. The server finds out with a
+/// PING (RFC 9113, 6.7), which every live peer answers.
 #[tokio::test]
-async fn a_peer_that_no_longer_answers_is_let_go_with_all_that_it_held() {
+async fn a_dead_peer_is_closed_and_its_memory_freed() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start(&database);
@@ -472,7 +472,7 @@ async fn a_peer_that_no_longer_answers_is_let_go_with_all_that_it_held() {
         assert!(wire.send(&frame(DATA, 0, 1, &[&[0], &length[..], &message].concat())));
     }
     wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
-    // A client that lives and has nothing to say is asked as well, and stays.
+    // A live, idle client gets a PING as well, and stays.
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let living = stream::iter(messages).chain(stream::once(ended).filter_map(|_| async { None }));
     let mut client = server.client().await;
@@ -493,7 +493,7 @@ async fn a_peer_that_no_longer_answers_is_let_go_with_all_that_it_held() {
 }
 
 #[tokio::test]
-async fn a_server_without_files_left_waits_and_serves_again_when_there_are_some() {
+async fn a_server_recovers_when_it_ran_out_of_files() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start_limited(&database, "--nofile=64", &[]);
@@ -501,7 +501,7 @@ async fn a_server_without_files_left_waits_and_serves_again_when_there_are_some(
     let put = || Put::bare(path(&["t"]), std::slice::from_ref(&rows));
     let mut client = server.client().await;
     client.put(put()).await.unwrap();
-    // More than there are files, and fewer than the system keeps waiting.
+    // More connections than files, and fewer than the backlog.
     let guests: Vec<Wire> = (0..90).map(|_| Wire::open(&server)).collect();
     let complains = |line: &String| line.contains("cannot accept connections");
     let complaints = || server.log().iter().filter(|line| complains(line)).count();

@@ -1,19 +1,19 @@
-//! The heartbeats of `load`: while they come, the server keeps its write open.
+//! The heartbeats of `load`, which keep its write open.
 
 use std::time::Duration;
 
-use pgflight::flight::{Client, RemoteWrite};
+use pgflight::client::{Client, RemoteWrite};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-/// After a heartbeat that failed, the next one comes sooner.
+/// The longest pause after a failed heartbeat.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Sends heartbeats until it is dropped.
 pub(super) struct Heartbeats(JoinHandle<()>);
 
 impl Heartbeats {
-    /// Begins at once.
+    /// Starts sending, the first one at once.
     pub(super) fn start(client: &Client, write: &RemoteWrite, interval: Duration) -> Self {
         let (client, write) = (client.clone(), write.clone());
         Self(tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! How far a load is: a bar on a terminal that can draw one, a line now and then elsewhere.
+//! The progress of a load: a bar on a terminal that can draw one, else a line every few seconds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,42 +10,42 @@ use indicatif::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::cli::complain;
+use crate::cli::eprint;
 
 const REDRAWN: Duration = Duration::from_millis(200);
 const LINES_APART: Duration = Duration::from_secs(5);
-/// Sooner, a rate says nothing of the time that is left.
+/// The time before the first estimate, since an earlier rate is too inaccurate.
 const FIRST_ESTIMATE: Duration = Duration::from_secs(1);
 const BAR: &str = "{wide_bar} {percent:>3} %\n{msg}";
 
-/// How far one file is.
+/// The progress of one file.
 #[derive(Clone, Default)]
 pub(super) struct FileProgress {
-    /// Bytes of the file that were read.
+    /// Bytes read from the file.
     pub(super) bytes: Arc<AtomicU64>,
-    /// Rows that were handed to its stream.
+    /// Rows passed to its stream.
     pub(super) rows: Arc<AtomicU64>,
-    /// That of all files.
+    /// The bar of all files.
     bar: Option<ProgressBar>,
 }
 
 impl FileProgress {
-    /// Begins again.
+    /// Resets the counts, for another try.
     pub(super) fn reset(&self) {
         self.bytes.store(0, Ordering::Relaxed);
         self.rows.store(0, Ordering::Relaxed);
     }
 
-    /// Tells a person what went wrong, above the bar.
-    pub(super) fn complain(&self, message: &str) {
+    /// Prints a message above the bar.
+    pub(super) fn eprint(&self, message: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| complain(message)),
-            None => complain(message),
+            Some(bar) => bar.suspend(|| eprint(message)),
+            None => eprint(message),
         }
     }
 }
 
-/// How far all files are.
+/// The progress of all files.
 pub(super) struct Progress {
     files: Vec<FileProgress>,
     byte_count: u64,
@@ -54,7 +54,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Of files of these sizes.
+    /// Starts the progress of files of these sizes, in bytes.
     pub(super) fn new(sizes: impl Iterator<Item = u64> + Clone) -> Self {
         let byte_count = sizes.clone().sum();
         let target = ProgressDrawTarget::stderr();
@@ -63,7 +63,7 @@ impl Progress {
             Ok(style) => bar.with_style(style.progress_chars("━╸ ")),
             Err(_) => bar,
         };
-        // Nor can a terminal that cannot move back (TERM=dumb) show one.
+        // Also hidden on a terminal that cannot move the cursor back (TERM=dumb).
         let bar = (!bar.is_hidden()).then_some(bar);
         Self {
             files: sizes
@@ -78,12 +78,12 @@ impl Progress {
         }
     }
 
-    /// Each file's, in their order.
+    /// Returns the progress of each file, in their order.
     pub(super) fn files(&self) -> &[FileProgress] {
         &self.files
     }
 
-    /// Shows it for as long as it is polled.
+    /// Shows the progress for as long as it is polled.
     pub(super) async fn show(&self) {
         loop {
             match &self.bar {
@@ -96,13 +96,13 @@ impl Progress {
                 None => {
                     sleep(LINES_APART).await;
                     let percent = self.bytes() * 100 / self.byte_count.max(1);
-                    complain(&format!("{percent} %  {}", self.words(usize::MAX)));
+                    eprint(&format!("{percent} %  {}", self.words(usize::MAX)));
                 }
             }
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn end(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -114,8 +114,8 @@ impl Progress {
         bytes.map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 
-    /// `12 seconds left, 250,000 rows/s, 1,234,567 rows, 12.34 MiB of 45.67 MiB`, as much of it as fits into so
-    /// many columns: half a number would be a wrong one.
+    /// Returns `12 seconds left, 250,000 rows/s, 1,234,567 rows, 12.34 MiB of 45.67 MiB`, without the parts that do not
+    /// fit into `columns`.
     fn words(&self, columns: usize) -> String {
         let rows = self.files.iter().map(|file| &file.rows);
         let rows: u64 = rows.map(|rows| rows.load(Ordering::Relaxed)).sum();
@@ -141,16 +141,16 @@ impl Progress {
     }
 }
 
-/// How long the rest will take at the speed of what was read so far, as far as that can be told.
+/// Estimates the remaining time from the speed so far; `None` while there is too little to go by.
 fn time_left(done: u64, all: u64, elapsed: Duration) -> Option<String> {
     if done == 0 || elapsed < FIRST_ESTIMATE {
         return None;
     }
     if done >= all {
-        return Some("all is read".to_owned());
+        return Some("all files are read".to_owned());
     }
     let left = per(all - done, u128::from(done), elapsed.as_millis());
-    // Rounded up: nothing is left when all is done.
+    // Rounded up, so that 0 seconds means the end.
     let left = Duration::from_secs(left.div_ceil(1000));
     Some(format!("{} left", HumanDuration(left)))
 }

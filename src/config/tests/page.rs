@@ -1,4 +1,4 @@
-//! `docs/configuration.md` is what the code says: made from it, and held to it.
+//! Generates `docs/configuration.md` from the code, and checks that the page is up to date.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,95 +7,91 @@ use std::path::Path;
 use clap::{Arg, CommandFactory};
 
 use super::{OPTIONS, load};
-use crate::config::args::Cli;
+use crate::config::cli::Cli;
 use crate::config::example;
 
 const INTRODUCTION: &str = "\
 # Configuration
 
-`pgflight serve` is told what to do by flags, by environment variables, and by a file that `--config` (or
-`PGFLIGHT_CONFIG`) names. A flag wins over its variable, that over the file, and the file over the default.
-For one database, flags and variables are enough; several take the file.
+`pgflight serve` takes its options from flags, environment variables, and a file that `--config` (or
+`PGFLIGHT_CONFIG`) names. A flag wins over its variable, the variable over the file, and the file over the default.
+Flags and variables are enough for one database; several need the file.
 
-The file is TOML. Durations are written as `\"30s\"`, `\"5m\"` or `\"1h 30m\"`, sizes as `\"64MiB\"`; names of
-files are taken from the folder of the file, except in connection texts. A key that is not known is refused.
+The file is TOML. Durations are written as `\"30s\"`, `\"5m\"` or `\"1h 30m\"`, sizes as `\"64MiB\"`. Paths are relative
+to the folder of the file, except in connection texts. An unknown key is an error.
 
-- `pgflight config example` prints a file with everything in it.
-- `pgflight config check FILE` says all that is wrong with one, with the lines, and connects to nothing. Exit
-  status 0 or 64.
-- `pgflight check --config FILE` connects to each target and says what works there and what will not, with the
-  SQL that would mend it. Exit status 0 or 1.
+- `pgflight config example` prints a file with every key.
+- `pgflight config check FILE` reports all problems of a file with their lines, and connects to nothing. Exit status 0
+  or 64.
+- `pgflight check --config FILE` connects to each target and reports what works and what fails, with the SQL that fixes
+  it. Exit status 0 or 1.
 
-This page is made from the code, and a test holds it to that.
+This page is generated from the code, and a test checks that it is up to date.
 ";
 
 const RELOAD: &str = "\
-## While it runs
+## Reload
 
-SIGHUP (`systemctl reload pgflight`) reads the file again. Options that the table marks with *yes* change for
-streams, connections and transactions that begin from then on; the log names what has changed, and what takes
-a restart. A file that does not hold together changes nothing, and the log says all that is wrong with it.
-Certificates are read again by themselves when their files change.
+SIGHUP (`systemctl reload pgflight`) reads the file again. Options with *yes* in the table change for streams,
+connections and transactions that begin afterwards. The log names the changes, and those that need a restart. An invalid
+file changes nothing, and the log reports all its problems. Certificates are read again when their files change.
 
-A restart loses nothing: SIGTERM refuses new writes and finishes running ones, for as long as `--drain-timeout`
-says; see [operations](operations.md).
+A restart loses nothing: after SIGTERM the server rejects new writes and finishes running ones within `--drain-timeout`;
+see [operations](operations.md).
 ";
 
 const PRINCIPALS: &str = "\
 ## Principals
 
-A principal is somebody who may call, known by a token, a JWT or a certificate, and what they may write. Once there
-is one, whoever is none is refused. [security.md](security.md) says how callers are known and what a grant allows,
-[operations.md](operations.md) makes one, and the file below has every key. `--token-digest` makes one without a
-file, who may write what the server's role may.
+A principal is an identity with permissions. Calls authenticate as a principal with a token, a JWT or a certificate.
+With any principal configured, other calls are rejected. [security.md](security.md) describes authentication and
+grants, [operations.md](operations.md) creates a principal, and the file below has every key. `--token-digest` defines a
+principal without a file, which may write what the server's role may.
 ";
 
 const TARGETS: &str = "\
 ## Targets
 
-A target is a database, with a name of your own: up to 63 ASCII letters, digits, `_` and `-`. Clients name it
-(`target=` in Python, option `target` in Spark); those who do not get `server.default_target`, or the target
-that is the only one. Without a `[targets]` section there is one, called `default`, of `--postgres` and libpq's
-variables.
+A target is a database with a name that you choose: up to 63 ASCII letters, digits, `_` and `-`. Clients name it
+(`target=` in Python, option `target` in Spark). Without a name they get `server.default_target`, or the only target.
+Without a `[targets]` section there is one target, called `default`, from `--postgres` and libpq's variables.
 
-**Where it is** is said by `postgres`, a URL or key=value text as libpq takes it. What a single target leaves
-out comes from `PGHOST`, `PGPASSWORD` and the like; where there are several, those variables count for none.
-`--postgres` replaces the text of a single target.
+**Address.** `postgres` is a URL or key=value text as libpq takes it. `PGHOST`, `PGPASSWORD` and libpq's other variables
+complete a single target, and do not apply to several. `--postgres` replaces the text of a single target.
 
-**Its password** comes from one of these, and is in no error and no log:
+**Password.** It comes from one of these sources, and no error or log shows it:
 
-| key | is asked |
+| key | read |
 | --- | --- |
-| `password_env`: a variable's name | for every connection; it cannot change while the server runs |
-| `password_file`: a file, without the line end at its end | for every connection, so that it may be exchanged |
-| `password_command`: a program and its arguments, without a shell | when nine tenths of `password_lifetime` (15m, as AWS's IAM has it) have passed since it last ran, and when PostgreSQL refuses what it printed |
+| `password_env`: the name of a variable | for every connection; it cannot change while the server runs |
+| `password_file`: a file, without the line end at its end | for every connection, so the file can be replaced |
+| `password_command`: a program and its arguments, run without a shell | when nine tenths of `password_lifetime` (15m, as for AWS IAM) have passed since the last run, and when PostgreSQL rejects the password |
 | in `postgres`, or `PGPASSWORD` | once, at the start |
 
-What a command writes to standard error is thrown away. When it fails, streams are told to try again, and
-the log says why.
+The server discards what a command writes to standard error. When the command fails, clients get a retryable error, and
+the log has the reason.
 
-**Its role**, `role`, is taken in each transaction by `SET LOCAL ROLE`: rights are those of the role, and what is
-made belongs to it, the ledger and staging tables included. The login has to be a member of it (`GRANT etl TO loader`),
-and needs no rights of its own; it may be NOINHERIT. A principal's `role` counts in its place for what the principal does
-to tables; the login has to be a member of that one as well. Prepared transactions belong to the login, since PostgreSQL
-lets no other role end them: all servers of a database log in as the same role.
+**Role.** The server sets `role` in each transaction with `SET LOCAL ROLE`. The permissions are those of the role, and
+the role owns what the server creates, the ledger and staging tables included. The login must be a member of the role
+(`GRANT etl TO loader`), needs no permissions of its own, and may be NOINHERIT. For a principal's tables, the principal's
+`role` takes its place; the login must be a member of that role as well. Prepared transactions belong to the login,
+since PostgreSQL lets no other role finish them: all servers of a database log in as the same role.
 
-A ledger that was made before stays whose it is. One that the target's role made, by whichever version, goes on as it
-is. One that the login made before the target had a role needs a new owner or grants for the role:
-`pgflight check` prints them.
+An existing ledger keeps its owner. A ledger that the target's role created works with any version. A ledger that the
+login created before the target had a role needs a new owner, or grants for the role: `pgflight check` prints them.
 
-The role is set by SQL because poolers refuse or drop what is asked for at the start of a connection. `options` in
-`postgres` and `PGOPTIONS` are sent there, as you give them: pgbouncer refuses them, or drops them where
+The server sets the role with SQL, because poolers reject or drop options at the start of a connection. It sends
+`options` in `postgres` and `PGOPTIONS` at the start, as you give them: pgbouncer rejects them, or drops them if
 `ignore_startup_parameters` names them. Use `ALTER ROLE … SET` instead.
 
-**Its limits** are its own where it has some, else those of `[limits]`. A flag wins over both.
+**Limits.** A target's own limits win over those of `[limits]`. A flag wins over both.
 
-**One that cannot be reached** when the server starts ends the start if there is no other that can. Else the
-server says so, serves the others, and serves this one as soon as it is back.
+**Outages.** If no target can be reached at the start, the start fails. If some can, the server logs the others, and
+serves them as soon as they are back.
 ";
 
 #[test]
-fn the_page_says_what_the_code_says() {
+fn the_configuration_page_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
     let page = page();
     if std::env::var_os("PGFLIGHT_UPDATE").is_some() {
@@ -104,15 +100,15 @@ fn the_page_says_what_the_code_says() {
     let there = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         there == page,
-        "docs/configuration.md is not what the code says; make it anew: PGFLIGHT_UPDATE=1 cargo test \
-         the_page_says_what_the_code_says"
+        "docs/configuration.md is out of date; generate it: PGFLIGHT_UPDATE=1 cargo test \
+         the_configuration_page_is_up_to_date"
     );
 }
 
 fn page() -> String {
     let mut page = format!("{INTRODUCTION}\n## Options of the server\n\n");
     page.push_str(
-        "*Reload*: whether SIGHUP changes it.\n\n\
+        "*Reload*: whether SIGHUP applies a change.\n\n\
          | option | variable | key of the file | default | reload | meaning |\n\
          | --- | --- | --- | --- | --- | --- |\n",
     );
@@ -149,7 +145,7 @@ fn page() -> String {
     page
 }
 
-/// Key to section, of the example.
+/// Returns the section of each key in the example.
 fn keys() -> BTreeMap<&'static str, &'static str> {
     let mut section = "";
     let mut keys = BTreeMap::new();
@@ -159,17 +155,17 @@ fn keys() -> BTreeMap<&'static str, &'static str> {
         }
         let key = line.trim_start_matches('#').split_once(" = ");
         if let Some((key, _)) = key.filter(|_| !line.starts_with("# ")) {
-            // The server's own come before those of a target that have the same name.
+            // Keys of the server come before a target's keys of the same name.
             keys.entry(key).or_insert(section);
         }
     }
     keys
 }
 
-/// The key that stands for an option; none for those that say where the file or the database is.
+/// Returns the key of an option; `None` for options without one.
 fn key_of(option: &str, keys: &BTreeMap<&str, &str>) -> Option<String> {
     let (section, key) = match option {
-        // Tokens stand with their principals.
+        // The file has tokens in the sections of principals.
         "config" | "token_digest" => return None,
         "postgres" => ("targets.NAME", "postgres"),
         "log" => ("log", "filter"),
@@ -185,7 +181,7 @@ fn key_of(option: &str, keys: &BTreeMap<&str, &str>) -> Option<String> {
     Some(format!("{section}.{key}"))
 }
 
-/// Whether a running server takes another value of an option.
+/// Whether a running server applies a change of an option.
 fn is_live(long: &str) -> bool {
     let found = OPTIONS.iter().find(|(section, _, flag, ..)| {
         flag.strip_prefix("--") == Some(long) && !section.starts_with("targets")

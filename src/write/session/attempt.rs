@@ -128,7 +128,7 @@ impl Writer {
         if !recorded {
             return Err(ended());
         }
-        metrics::count_landed(attempt.row_count, attempt.byte_count);
+        metrics::count_stored(attempt.row_count, attempt.byte_count);
         reach(Failpoint::AttemptAfterCommit).await;
         Ok(attempt)
     }
@@ -191,7 +191,7 @@ pub(crate) async fn record(
     }
     reach(Failpoint::AttemptBeforeCommit).await;
     transaction.commit().await.into_result()?;
-    metrics::count_landed(attempt.row_count, attempt.byte_count);
+    metrics::count_stored(attempt.row_count, attempt.byte_count);
     reach(Failpoint::AttemptAfterCommit).await;
     Ok(attempt)
 }

@@ -225,12 +225,12 @@ mod tests {
             (
                 sink("q", Some(5)),
                 batch("past", 0, true),
-                Err("took its place"),
+                Err("was replaced by query q"),
             ),
             (
                 sink("q", Some(5)),
                 batch("", 6, false),
-                Err("does not say which query"),
+                Err("names no query"),
             ),
             (sink("", Some(5)), batch("", 5, false), Ok(("", 0, Some(5)))),
             (

@@ -177,7 +177,7 @@ impl Writer {
         record_attempt(&transaction, write_id, &first).await?;
         reach(Failpoint::BeginBeforeCommit).await;
         let mut transactions = vec![self.pool.commit_and_begin(write_id, transaction).await?];
-        metrics::count_landed(first.row_count, first.byte_count);
+        metrics::count_stored(first.row_count, first.byte_count);
         reach(Failpoint::BeginAfterCommit).await;
         transactions.extend(more);
         // The table belongs to the role that the first one made it in.

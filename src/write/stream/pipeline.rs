@@ -76,7 +76,7 @@ pub(crate) enum Progress {
 }
 
 /// Tells the client that PostgreSQL takes its rows.
-pub type TellReady = Box<dyn FnOnce() + Send>;
+pub type ReadySignal = Box<dyn FnOnce() + Send>;
 
 /// What a client sends, and what is told of it meanwhile.
 pub struct Incoming<'a, S> {
@@ -88,7 +88,7 @@ pub struct Incoming<'a, S> {
     pub stream: &'a Flow,
     /// Called once PostgreSQL takes rows, and never where they are not needed. None: the client does not wait
     /// for it, and sends its rows at once.
-    pub tell_ready: Option<TellReady>,
+    pub signal_ready: Option<ReadySignal>,
 }
 
 impl<S> Incoming<'_, S>
@@ -102,7 +102,7 @@ where
     /// # Errors
     /// What the stream had to say.
     pub(crate) async fn drain(mut self) -> Result<()> {
-        if self.tell_ready.is_some() {
+        if self.signal_ready.is_some() {
             return Ok(());
         }
         self.stream.enter(Activity::Receive);
@@ -163,8 +163,8 @@ where
     ) -> Result<Progress> {
         reach(Failpoint::AttemptBeforeRows).await;
         // The COPY is open.
-        if let Some(tell_ready) = self.incoming.tell_ready.take() {
-            tell_ready();
+        if let Some(signal_ready) = self.incoming.signal_ready.take() {
+            signal_ready();
         }
         // The stream of messages says itself what it waits for.
         self.incoming.stream.enter(Activity::Receive);

@@ -276,7 +276,7 @@ impl Writer {
 
     async fn commit_stream(&self, transaction: Transaction, loaded: &Loaded) -> Result<()> {
         self.try_commit_stream(transaction).await?;
-        metrics::count_landed(loaded.row_count, loaded.byte_count);
+        metrics::count_stored(loaded.row_count, loaded.byte_count);
         metrics::count_published(loaded.row_count);
         Ok(())
     }

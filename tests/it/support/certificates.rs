@@ -1,17 +1,17 @@
-//! Certificates made for a test: an authority, and what it signs.
+//! Certificates for a test: an authority, and the certificates that it signs.
 
 use std::path::PathBuf;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-/// A folder of certificates in PEM; removed with its value.
+/// A folder of certificates in PEM, removed when it is dropped.
 pub struct Certificates {
     folder: PathBuf,
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Certificates {
-    /// With an authority of its own, in `ca.crt`.
+    /// Makes a folder with an authority, in `ca.crt`.
     pub fn new() -> Self {
         let name = format!("pgflight-tls-{}", uuid::Uuid::new_v4());
         let folder = std::env::temp_dir().join(&name);
@@ -30,7 +30,7 @@ impl Certificates {
         self.sign_as(name, host, &[(DnType::CommonName, host)]);
     }
 
-    /// As [`Certificates::sign`], with this subject.
+    /// Makes a certificate as [`Certificates::sign`] does, with this subject.
     pub fn sign_as(&self, name: &str, host: &str, subject: &[(DnType, &str)]) {
         let key = KeyPair::generate().unwrap();
         let mut parameters = CertificateParams::new([host.to_owned()]).unwrap();
@@ -46,7 +46,7 @@ impl Certificates {
         self.folder.join(file)
     }
 
-    /// As an option takes it.
+    /// The path of a file, for an option.
     pub fn name(&self, file: &str) -> String {
         self.path(file).to_str().unwrap().to_owned()
     }

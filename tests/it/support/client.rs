@@ -1,4 +1,4 @@
-//! A Flight client that sends just what a test wants sent.
+//! A Flight client that sends any messages, valid or not.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Client {
     pub channel: Channel,
 }
 
-/// Headers that go with every call.
+/// The headers of every call.
 #[derive(Clone, Default)]
 pub struct Headers(Vec<(&'static str, String)>);
 
@@ -36,7 +36,7 @@ impl Interceptor for Headers {
     }
 }
 
-/// A stream to be sent: its messages, one by one.
+/// The messages of a stream.
 #[derive(Clone)]
 pub struct Put(pub Vec<FlightData>);
 
@@ -54,17 +54,17 @@ impl Client {
         Ok(Self::over(channel))
     }
 
-    /// Over a connection that is there.
+    /// Makes a client on an existing connection.
     pub fn over(channel: Channel) -> Self {
         Self::saying(channel, &[])
     }
 
-    /// The same connection, with these values of the header `authorization`.
+    /// Returns a client on the same connection with these values of the header `authorization`.
     pub fn authorized(&self, values: &[&str]) -> Self {
         Self::saying(self.channel.clone(), values)
     }
 
-    /// The same connection, with a token.
+    /// Returns a client on the same connection with a token.
     pub fn bearing(&self, token: &str) -> Self {
         self.authorized(&[&format!("Bearer {token}")])
     }
@@ -79,7 +79,7 @@ impl Client {
         Self { flight, channel }
     }
 
-    /// Sends a stream and gives its receipt.
+    /// Sends a stream and returns its receipt.
     pub async fn put(&mut self, put: Put) -> Result<Value, Status> {
         self.put_stream(stream::iter(put.0)).await
     }
@@ -97,7 +97,7 @@ impl Client {
         Ok(receipts.remove(0))
     }
 
-    /// Carries out an action in JSON.
+    /// Runs an action in JSON.
     pub async fn act(
         &mut self,
         action: &str,
@@ -128,7 +128,7 @@ impl Client {
             .map(|result| result.body)
     }
 
-    /// What a write of these columns would do.
+    /// Plans a write of these columns.
     pub async fn plan(
         &mut self,
         columns: &[(&str, ArrayRef)],
@@ -149,7 +149,7 @@ impl Client {
             .await
     }
 
-    /// Begins with these fields and the schema of the rows.
+    /// Begins a write with these fields and the schema of the rows.
     pub async fn begin_with(
         &mut self,
         mut fields: Value,
@@ -159,7 +159,7 @@ impl Client {
         self.act("begin", "BeginRequest", fields).await
     }
 
-    /// Sends a heartbeat, and gives the ids of the driver's open writes.
+    /// Sends a heartbeat and returns the ids of the driver's open writes.
     pub async fn heartbeat(&mut self, driver: &str) -> Result<Vec<String>, Status> {
         let answer = self
             .act("heartbeat", "HeartbeatRequest", json!({"driver": driver}))
@@ -256,15 +256,15 @@ pub fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable(columns).unwrap()
 }
 
-/// What a status tells: its code, its message, and the details that travel beside.
-pub struct Told {
+/// An error of a call: the code and the message of its status, and the details beside them.
+pub struct CallError {
     pub code: Code,
     pub message: String,
     pub reason: String,
     pub details: BTreeMap<String, String>,
 }
 
-impl From<Status> for Told {
+impl From<Status> for CallError {
     fn from(status: Status) -> Self {
         use tonic_types::StatusExt;
         let info = status

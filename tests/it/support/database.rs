@@ -1,4 +1,4 @@
-//! PostgreSQL for tests: a database each, on a cluster that is there, or a cluster of their own.
+//! PostgreSQL for tests: a database per test on a running cluster, or a cluster of its own.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -15,11 +15,11 @@ use tokio_postgres::{Client, NoTls};
 pub const COPYING: &str = "pg_stat_activity
     WHERE datname = current_database() AND state = 'active' AND query LIKE 'COPY %'";
 
-/// How many they are.
+/// Counts these sessions.
 pub const COPIES: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND state = 'active' AND query LIKE 'COPY %'";
 
-/// Says that a part of a test was left out and why, also to the file that PGFLIGHT_TEST_LEFT_OUT names.
+/// Reports that a part of a test is skipped and why, also in the file that PGFLIGHT_TEST_LEFT_OUT names.
 pub fn left_out(why: &str) {
     eprintln!("left out: {why}");
     let Ok(file) = std::env::var("PGFLIGHT_TEST_LEFT_OUT") else {
@@ -31,12 +31,12 @@ pub fn left_out(why: &str) {
         .create(true)
         .open(file)
         .unwrap();
-    // One write, so that tests that run at once do not mix their lines.
+    // One write, so that concurrent tests do not mix their lines.
     file.write_all(format!("{test}: {why}\n").as_bytes())
         .unwrap();
 }
 
-/// A fresh database; dropped with its value.
+/// A new database, dropped with the value.
 pub struct Database {
     pub url: String,
     server_url: String,
@@ -57,7 +57,7 @@ impl Database {
         Self::made(server_url, "").await
     }
 
-    /// In an encoding of its own.
+    /// Creates a database with this encoding.
     pub async fn encoded(encoding: &str) -> Self {
         let server_url = std::env::var("PGFLIGHT_TEST_URL").unwrap();
         let options =
@@ -88,7 +88,7 @@ impl Database {
         }
     }
 
-    /// A session of its own, for statements that wait.
+    /// Opens another session, for statements that wait.
     pub async fn connect(url: &str) -> Client {
         connect(url).await
     }
@@ -115,18 +115,18 @@ impl Database {
             .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
-    /// Its URL for another role.
+    /// The URL with another role.
     pub fn url_as(&self, role: &str) -> String {
         let (scheme, rest) = self.url.split_once("://").unwrap();
         let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
         format!("{scheme}://{role}@{place}")
     }
 
-    /// Whether PostgreSQL was built with TLS, ICU or libxml, as this SQL tells; where it was not, that is said.
+    /// Whether PostgreSQL was built with TLS, ICU or libxml, as this SQL shows; reports it if not.
     pub async fn was_built_with(&self, what: &str) -> bool {
         let sql = match what {
             "TLS" => "SELECT current_setting('ssl_library') <> ''",
-            // Imported by initdb with ICU alone; `unicode` is in the catalog without it too.
+            // initdb imports this collation only with ICU; `unicode` is in the catalog in any case.
             "ICU" => "SELECT EXISTS (SELECT FROM pg_collation WHERE collname = 'en-x-icu')",
             "libxml" => {
                 "SELECT setting LIKE '%--with-libxml%' FROM pg_config() WHERE name = 'CONFIGURE'"
@@ -140,7 +140,7 @@ impl Database {
         was
     }
 
-    /// Whether PostgreSQL is of this major version or a later one; where it is not, that is said.
+    /// Whether PostgreSQL has at least this major version; reports it if not.
     pub async fn is_at_least(&self, major: u32, for_what: &str) -> bool {
         let number = self
             .text("SELECT current_setting('server_version_num')")
@@ -185,7 +185,7 @@ impl Drop for Database {
                 {
                     tokio::spawn(connection);
                     roll_back_prepared(&client, &server_url, &name).await;
-                    // FORCE ends the sessions of servers that are still on their way out.
+                    // FORCE ends the sessions of servers that are still shutting down.
                     let _ = client
                         .batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)"))
                         .await;
@@ -196,7 +196,7 @@ impl Drop for Database {
     }
 }
 
-/// The URL of a database on a server that is named by the URL of another.
+/// Replaces the database in a URL.
 fn on_server(server_url: &str, name: &str) -> String {
     let (base, _) = server_url
         .rsplit_once('/')
@@ -204,7 +204,7 @@ fn on_server(server_url: &str, name: &str) -> String {
     format!("{base}/{name}")
 }
 
-/// A database with prepared transactions cannot be dropped, and a test that fails may leave some.
+/// Rolls back prepared transactions, which a failed test may leave and which block DROP DATABASE.
 async fn roll_back_prepared(server: &Client, server_url: &str, name: &str) {
     let select = "SELECT gid FROM pg_prepared_xacts WHERE database = $1";
     let rows = server.query(select, &[&name]).await.unwrap_or_default();
@@ -222,7 +222,7 @@ async fn roll_back_prepared(server: &Client, server_url: &str, name: &str) {
     }
 }
 
-/// A cluster of a test's own, to be stopped and started as it likes.
+/// A cluster for one test, which can stop and start it.
 pub struct Cluster {
     folder: PathBuf,
     pub url: String,
@@ -233,7 +233,7 @@ impl Cluster {
         Self::start_with(&[])
     }
 
-    /// With settings, each as `name=value`.
+    /// Starts a cluster with settings, each as `name=value`.
     pub fn start_with(settings: &[&str]) -> Self {
         let mut start = script();
         start.arg("start");
@@ -243,14 +243,14 @@ impl Cluster {
         Self::make(start)
     }
 
-    /// A standby of this one, which is stopped for a moment to be copied.
+    /// Starts a standby; this cluster stops for a moment to be copied.
     pub fn standby(&self) -> Self {
         let mut standby = script();
         standby.arg("standby").arg(&self.folder);
         Self::make(standby)
     }
 
-    /// By a command that takes a new folder and prints a URL.
+    /// Starts a cluster with a command that takes a new folder and prints a URL.
     fn make(mut command: Command) -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
@@ -266,12 +266,12 @@ impl Cluster {
         Self { folder, url }
     }
 
-    /// Ends it as a crash would, and starts it again at the same address.
+    /// Crashes the cluster and starts it again at the same address.
     pub fn crash(&self) {
         self.run("crash");
     }
 
-    /// Ends it as a crash would.
+    /// Crashes the cluster.
     pub fn halt(&self) {
         self.run("halt");
     }

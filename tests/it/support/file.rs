@@ -1,8 +1,8 @@
-//! A file made for a test.
+//! A temporary file.
 
 use std::path::PathBuf;
 
-/// A file with a text of the test's; removed with its value.
+/// A temporary file with this text, removed when it is dropped.
 pub struct File(pub PathBuf);
 
 impl File {
@@ -13,7 +13,7 @@ impl File {
         Self(path)
     }
 
-    /// As an option or a configuration takes it.
+    /// The path of the file, for an option or a configuration.
     pub fn name(&self) -> &str {
         self.0.to_str().unwrap()
     }

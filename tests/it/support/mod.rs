@@ -1,4 +1,4 @@
-//! What the tests share: a database of their own, the server as a process, a client.
+//! Shared by the tests: databases, the server as a process, and a client.
 
 mod certificates;
 mod client;
@@ -9,14 +9,14 @@ mod pooler;
 mod process;
 
 pub use certificates::Certificates;
-pub use client::{Client, Put, Told, attempt, batch, end_record, json, path, write};
+pub use client::{CallError, Client, Put, attempt, batch, end_record, json, path, write};
 pub use database::{COPIES, COPYING, Cluster, Database, left_out};
 pub use file::File;
 pub use monitor::{get, metric, request, status};
 pub use pooler::Pooler;
 pub use process::Pgflight;
 
-/// Asks again and again; fails when it takes implausibly long.
+/// Waits until a condition holds; fails after an implausibly long time.
 pub async fn wait_until(mut done: impl AsyncFnMut() -> bool, what: &str) {
     let limit = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while !done().await {

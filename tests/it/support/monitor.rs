@@ -1,4 +1,4 @@
-//! What the port for metrics answers.
+//! Requests to the monitoring port.
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 pub struct Answer {
     pub code: u16,
-    /// In lower case.
+    /// The head of the answer in lower case.
     pub head: String,
     pub body: String,
 }
@@ -29,12 +29,12 @@ pub async fn request(address: &str, method: &str, path: &str) -> Answer {
     }
 }
 
-/// How things stand.
+/// Reads the status.
 pub async fn status(address: &str) -> Value {
     serde_json::from_str(&get(address, "/status.json").await.body).unwrap()
 }
 
-/// The value of a metric, named as in the text: `pgflight_streams_total{outcome="landed"}`.
+/// Reads the value of a metric, named as in the text: `pgflight_streams_total{outcome="succeeded"}`.
 pub async fn metric(address: &str, name: &str) -> f64 {
     let text = get(address, "/metrics").await.body;
     let line = text

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use super::left_out;
 
-/// A pgbouncer of a test's own, on a port of its own.
+/// A pgbouncer for one test, on its own port.
 pub struct Pooler {
     pub address: String,
     child: Child,
     folder: PathBuf,
 }
 
-/// Users of the system that pgbouncer may run as: it refuses to run as root.
+/// System users that pgbouncer may run as, since it does not run as root.
 const USERS: [&str; 2] = ["postgres", "nobody"];
 
 impl Pooler {
@@ -29,7 +29,7 @@ impl Pooler {
         let folder = std::env::temp_dir().join(format!("pgflight-pooler-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&folder).unwrap();
         std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o777)).unwrap();
-        // The port may be taken by the time pgbouncer listens.
+        // Another process may take the port before pgbouncer listens.
         for _ in 0..5 {
             let port = free_port();
             let child = run(&program, &folder, postgres, port, settings);
@@ -60,7 +60,7 @@ impl Pooler {
         false
     }
 
-    /// What pgbouncer has written so far.
+    /// The output of pgbouncer so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
@@ -90,7 +90,7 @@ fn free_port() -> u16 {
 fn run(program: &Path, folder: &Path, postgres: &str, port: u16, settings: &[&str]) -> Child {
     let (host, server_port) = postgres.rsplit_once(':').unwrap();
     let users = folder.join("users");
-    // Anybody may log in; each role has to be named.
+    // Every listed role may log in.
     let roles = ["postgres", "loader"].map(|role| format!("\"{role}\" \"\"\n"));
     std::fs::write(&users, roles.concat()).unwrap();
     let mut text = format!(

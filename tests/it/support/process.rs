@@ -1,4 +1,4 @@
-//! The server as a child process on a port of its own.
+//! The server as a child process on its own port.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -13,18 +13,18 @@ use tonic_health::pb::health_client::HealthClient;
 use super::client::Client;
 use super::database::Database;
 
-/// More memory than this beyond what it began with, and something was kept of what was refused.
+/// A larger growth of memory means that the server kept rejected data.
 const MAX_GROWTH: u64 = 100 << 20;
 
 pub struct Pgflight {
     child: Child,
     pub address: String,
-    /// Where metrics and the status page are, if they were asked for.
+    /// The address of the monitoring port, if there is one.
     pub monitor: String,
     log: Arc<Mutex<Vec<String>>>,
     failed: Arc<AtomicBool>,
     panicked: Arc<AtomicBool>,
-    /// Resident bytes when it began to listen.
+    /// Resident bytes when the server began to listen.
     first_memory: u64,
 }
 
@@ -41,32 +41,32 @@ impl Pgflight {
         Self::start_to_fail(url, options, None)
     }
 
-    /// Starts a server that is told of its databases by a file.
+    /// Starts a server with a configuration file.
     pub fn start_with_file(file: &Path, options: &[&str]) -> Self {
         let options = [&["--config", file.to_str().unwrap()], options].concat();
         Self::start_at("", &options)
     }
 
-    /// Starts a server with these variables in its environment.
+    /// Starts a server with these environment variables.
     pub fn start_in(url: &str, variables: &[(&str, &str)], options: &[&str]) -> Self {
         let mut command = Self::command();
         command.envs(variables.iter().copied());
         Self::start_by(command, url, options, None)
     }
 
-    /// Starts a server to which the system gives so much memory and no more (RLIMIT_DATA).
+    /// Starts a server with a memory limit of the system (RLIMIT_DATA).
     pub fn start_below(database: &Database, bytes: u64, options: &[&str]) -> Self {
         Self::start_limited(database, &format!("--data={bytes}"), options)
     }
 
-    /// Starts a server with a limit of the system's, as prlimit takes it.
+    /// Starts a server with a limit of the system, in the form of prlimit's options.
     pub fn start_limited(database: &Database, limit: &str, options: &[&str]) -> Self {
         let mut command = Command::new("prlimit");
         command.arg(limit).arg(env!("CARGO_BIN_EXE_pgflight"));
         Self::start_by(command, &database.url, options, None)
     }
 
-    /// Starts a server that stops for ever at a failpoint.
+    /// Starts a server that blocks at a failpoint.
     pub fn start_to_fail(url: &str, options: &[&str], failpoint: Option<&str>) -> Self {
         Self::start_by(Self::command(), url, options, failpoint)
     }
@@ -96,7 +96,7 @@ impl Pgflight {
         let has_panicked = Arc::clone(&panicked);
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                // cargo shows it when the test fails.
+                // cargo shows this output when the test fails.
                 eprintln!("{line}");
                 if line.starts_with("failpoint ") {
                     has_failed.store(true, Ordering::SeqCst);
@@ -130,7 +130,7 @@ impl Pgflight {
         server
     }
 
-    /// The binary with an environment that names no PostgreSQL.
+    /// Returns the binary's command with an environment that names no PostgreSQL.
     pub fn command() -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pgflight"));
         for (name, _) in std::env::vars() {
@@ -141,22 +141,22 @@ impl Pgflight {
         command
     }
 
-    /// Whether it has stopped at its failpoint.
+    /// Whether the server has reached its failpoint.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::SeqCst)
     }
 
-    /// Whether it has written of a panic, which it may have survived.
+    /// Whether the server has logged a panic.
     pub fn has_panicked(&self) -> bool {
         self.panicked.load(Ordering::SeqCst)
     }
 
-    /// What it has written so far.
+    /// The output so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
 
-    /// A figure of `/proc/…/status` that is given in kB, in bytes.
+    /// Reads a figure of `/proc/…/status`, in bytes.
     pub fn memory(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
@@ -164,7 +164,7 @@ impl Pgflight {
         digits.parse::<u64>().unwrap() * 1024
     }
 
-    /// Fails unless it lives, serves whoever comes, has not panicked, and holds about what it held at first.
+    /// Fails unless the server runs, serves clients, has not panicked, and uses about the memory that it had at first.
     pub async fn assert_unharmed(&self, what: &str) {
         assert!(!self.has_panicked(), "{what}");
         let mut health = HealthClient::new(self.client().await.channel);

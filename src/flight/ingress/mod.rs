@@ -1,0 +1,7 @@
+//! The way in: HTTP/2 frames become metered messages, and these become checked batches.
+
+mod columns;
+pub(crate) mod decode;
+mod expansion;
+pub(crate) mod gate;
+pub(crate) mod meter;

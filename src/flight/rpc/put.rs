@@ -1,0 +1,256 @@
+//! DoPut: the command from the descriptor, the stream into the table, and a receipt back. A client that asks for it
+//! gets a `Ready` before the receipt, when PostgreSQL takes rows.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use arrow_flight::{FlightData, PutResult};
+use futures_util::future::{self, BoxFuture};
+use futures_util::stream::{self, BoxStream, Stream};
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::oneshot;
+use tonic::Status;
+
+use super::action::with_callers_ids;
+use crate::auth::{Caller, WriteMode};
+use crate::error::{Error, Result};
+use crate::flight::access::audit::AuditRecord;
+use crate::flight::command::envelope::{self, WireForm};
+use crate::flight::command::{PutCommand, ResponseOptions, put_command};
+use crate::flight::ingress::decode::{Decoder, transport_error};
+use crate::flight::ingress::gate::{Limits, MAX_HEADER_BYTES};
+use crate::flight::ingress::meter::Messages;
+use crate::metrics;
+use crate::plan::TableName;
+use crate::proto::v1;
+use crate::write::{
+    AppendBy, AttemptId, Budget, EndOfStream, Incoming, Mode, ReadySignal, Receipt, StreamMessage,
+    Targets, WriteSpec, Writer,
+};
+
+/// Runs a whole DoPut and returns its receipt. Sends a `Ready` through `ready` if the command asks for it. Dropping the
+/// future rolls the stream back.
+///
+/// # Errors
+/// `InvalidCommand` for a first message that cannot be used, and any error of the stream or of PostgreSQL.
+pub(crate) async fn put(
+    targets: &Targets,
+    limits: Limits,
+    budget: Budget,
+    mut messages: Messages,
+    ready: oneshot::Sender<PutResult>,
+) -> Result<PutResult> {
+    let stream = messages.stream();
+    let first = messages.message().await;
+    let first = first.map_err(|status| transport_error(&status))?;
+    let mut first = first.ok_or_else(|| {
+        Error::invalid_command("the stream is empty").with_hint("send a descriptor and a schema")
+    })?;
+    let descriptor = first.flight_descriptor.take();
+    let descriptor_bytes = descriptor.as_ref().map_or(0, prost::Message::encoded_len);
+    let (target, command) = put_command(descriptor)?;
+    let (target, writer) = targets.find(&target)?;
+    stream.set_target(target);
+    let record = audit_record(writer.caller(), &command);
+    let received = async {
+        let decoder = Decoder::begin(&first, limits, budget, Arc::clone(&stream))?;
+        check_first(&first, descriptor_bytes)?;
+        let schema = decoder.schema();
+        let upload = Upload {
+            writer: &writer,
+            schema: &schema,
+            messages: decoder.decode(messages),
+            stream: &stream,
+            ready,
+        };
+        // Boxed, since the future is large.
+        Box::pin(upload.receive(command)).await
+    };
+    let received = received.await;
+    match &received {
+        Ok(Received { receipt, .. }) => record.succeeded(
+            if receipt.skipped { "skipped" } else { "done" },
+            &receipt.table,
+            receipt.row_count,
+            receipt.byte_count,
+        ),
+        Err(error) => record.failed(error),
+    }
+    put_result(received?)
+}
+
+fn audit_record(caller: &Caller, command: &PutCommand) -> AuditRecord {
+    let record = AuditRecord::new(caller, "write");
+    match command {
+        PutCommand::Table(table) => record.into_table(table, WriteMode::Append),
+        PutCommand::Write(spec, _) => record.into_table(&spec.table, spec.mode.write_mode()),
+        PutCommand::Attempt(id, _) => record.of_attempt(id),
+    }
+}
+
+/// Checks the first message, which stays in memory while the stream waits for its turn.
+fn check_first(first: &FlightData, descriptor_bytes: usize) -> Result<()> {
+    let byte_count = descriptor_bytes + first.app_metadata.len();
+    if byte_count <= MAX_HEADER_BYTES && first.data_body.is_empty() {
+        return Ok(());
+    }
+    Err(
+        Error::invalid_command("the first message of the stream is too large or carries rows")
+            .with_hint(format!(
+                "send a descriptor and metadata of at most {MAX_HEADER_BYTES} bytes, a schema, and no rows"
+            )),
+    )
+}
+
+/// A stream of rows after its first message.
+struct Upload<'a, M> {
+    writer: &'a Writer,
+    schema: &'a arrow_schema::SchemaRef,
+    messages: M,
+    stream: &'a Arc<metrics::Stream>,
+    ready: oneshot::Sender<PutResult>,
+}
+
+/// The outcome of a stream that succeeded.
+struct Received {
+    /// The attempt, as its caller names it; `None` for a write of one stream.
+    attempt: Option<AttemptId>,
+    form: WireForm,
+    receipt: Receipt,
+}
+
+impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
+    async fn receive(self, command: PutCommand) -> Result<Received> {
+        let messages = pin!(self.messages);
+        match command {
+            PutCommand::Table(table) => {
+                let incoming = Incoming {
+                    messages,
+                    end: EndOfStream::IsEnough,
+                    stream: self.stream,
+                    signal_ready: None,
+                };
+                let spec = append_to(table);
+                let received = self.writer.write_stream(&spec, self.schema, incoming);
+                Ok(Received {
+                    attempt: None,
+                    form: WireForm::Json,
+                    receipt: Box::pin(received).await?,
+                })
+            }
+            PutCommand::Write(spec, options) => {
+                let incoming = Incoming {
+                    messages,
+                    end: EndOfStream::NeedsEndRecord,
+                    stream: self.stream,
+                    signal_ready: ready_signal(options, self.ready)?,
+                };
+                let received = self.writer.write_stream(&spec, self.schema, incoming);
+                Ok(Received {
+                    attempt: None,
+                    form: options.form,
+                    receipt: Box::pin(received).await?,
+                })
+            }
+            PutCommand::Attempt(id, options) => {
+                let caller = self.writer.caller();
+                let ledger_id = AttemptId {
+                    write_id: caller.ledger_id(&id.write_id),
+                    ..id.clone()
+                };
+                let incoming = Incoming {
+                    messages,
+                    end: EndOfStream::NeedsEndRecord,
+                    stream: self.stream,
+                    signal_ready: ready_signal(options, self.ready)?,
+                };
+                let received = self.writer.write_attempt(&ledger_id, self.schema, incoming);
+                let receipt = Box::pin(received).await;
+                Ok(Received {
+                    attempt: Some(id),
+                    form: options.form,
+                    receipt: receipt.map_err(|error| with_callers_ids(caller, error))?,
+                })
+            }
+        }
+    }
+}
+
+/// Returns the spec of a stream whose descriptor is a path.
+fn append_to(table: TableName) -> WriteSpec {
+    WriteSpec {
+        table,
+        mode: Mode::Append {
+            create_if_missing: false,
+            publish: AppendBy::Best,
+        },
+        column_types: Default::default(),
+        conversions: Default::default(),
+        schema_evolution: Default::default(),
+        sync_sequences: false,
+        primary_key: Default::default(),
+        table_options: Default::default(),
+    }
+}
+
+/// Returns the function that sends a `Ready`; `None` if the client does not wait for it.
+fn ready_signal(
+    options: ResponseOptions,
+    ready: oneshot::Sender<PutResult>,
+) -> Result<Option<ReadySignal>> {
+    if !options.announce_ready {
+        return Ok(None);
+    }
+    let app_metadata = envelope::encode(&v1::Ready {}, options.form)?;
+    Ok(Some(Box::new(move || {
+        // Fails when the client has disconnected.
+        drop(ready.send(PutResult { app_metadata }));
+    })))
+}
+
+/// Returns the responses of a DoPut: the one sent through `ready`, if any, and then the outcome of `receiving`. Dropping
+/// the responses drops `receiving`.
+pub(crate) fn responses(
+    ready: oneshot::Receiver<PutResult>,
+    receiving: BoxFuture<'static, Result<PutResult, Status>>,
+) -> BoxStream<'static, Result<PutResult, Status>> {
+    let first = async move {
+        let (mut ready, mut receiving) = (ready, receiving);
+        tokio::select! {
+            biased;
+            Ok(sent) = &mut ready => (Ok(sent), Some(receiving)),
+            outcome = &mut receiving => match ready.try_recv() {
+                // Both completed in the same poll.
+                Ok(sent) => (Ok(sent), Some(future::ready(outcome).boxed())),
+                Err(_) => (outcome, None),
+            },
+        }
+    };
+    stream::once(first)
+        .flat_map(|(first, rest)| stream::iter([first]).chain(stream::iter(rest).then(|rest| rest)))
+        .boxed()
+}
+
+fn put_result(received: Received) -> Result<PutResult> {
+    let Received {
+        attempt,
+        form,
+        receipt,
+    } = received;
+    let (write_id, partition_id, attempt_id) = match attempt {
+        Some(id) => (id.write_id, id.partition_id, id.attempt_id),
+        None => Default::default(),
+    };
+    let receipt = v1::Receipt {
+        write_id,
+        partition_id,
+        attempt_id,
+        row_count: receipt.row_count,
+        byte_count: receipt.byte_count,
+        table: receipt.table,
+        skipped: receipt.skipped,
+    };
+    Ok(PutResult {
+        app_metadata: envelope::encode(&receipt, form)?,
+    })
+}
