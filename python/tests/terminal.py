@@ -43,7 +43,7 @@ class Command:
         self._reader.start()
 
     def _read(self, source: int) -> None:
-        # A terminal that nobody writes to any more fails (EIO), a pipe ends.
+        # A terminal without a writer fails (EIO), a pipe ends.
         try:
             while read := os.read(source, 4096):
                 self._told += read
@@ -52,12 +52,12 @@ class Command:
         os.close(source)
 
     @property
-    def told(self) -> str:
+    def output(self) -> str:
         """What it has written so far."""
         return self._told.decode(errors="ignore")
 
     def end(self) -> str:
         """Waits for a good end; all that it has written."""
-        assert self.process.wait(60) == 0, self.told
+        assert self.process.wait(60) == 0, self.output
         self._reader.join(10)
-        return self.told
+        return self.output

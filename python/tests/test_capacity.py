@@ -33,7 +33,7 @@ def _measured() -> dict[int, tuple[float, float]]:
     return {int(n): (float(a.replace(",", "")), float(b.replace(",", ""))) for n, a, b in rows}
 
 
-def test_the_page_has_what_the_model_says_and_both_are_near_what_was_measured() -> None:
+def test_model_matches_the_page_and_the_measured_rates() -> None:
     table = _measured()
     assert {1, 2} <= table.keys()
     for streams, (measured, modelled) in table.items():
@@ -58,9 +58,7 @@ def test_the_examples_on_the_page_are_those_of_the_model() -> None:
         ({"disk": 1e6, "replicas": 1, "replica_network": 100}, "server's network"),
     ],
 )
-def test_what_is_scarcest_bounds_the_load_and_more_of_it_helps(
-    change: dict[str, Any], bound: str
-) -> None:
+def test_the_scarcest_resource_bounds_the_load(change: dict[str, Any], bound: str) -> None:
     load = dataclasses.replace(capacity.LARGE, **change)
     outcome = capacity.simulate(load)
     assert max(outcome.bounds, key=outcome.bounds.get) == bound

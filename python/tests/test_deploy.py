@@ -81,9 +81,7 @@ def root(package: Path) -> Iterator[Root]:
     shutil.rmtree(root.path)
 
 
-def test_the_package_installs_what_it_names_and_is_upgraded_and_purged(
-    package: Path, root: Root
-) -> None:
+def test_the_package_installs_upgrades_and_purges(package: Path, root: Root) -> None:
     command = root.path / "usr/bin/pgflight"
     assert run(command, "--version").startswith("pgflight ")
     config = root.path / "etc/pgflight/pgflight.toml"
@@ -120,10 +118,10 @@ def test_systemd_takes_the_unit_and_finds_it_hardened(root: Root) -> None:
     local = root.path / "pgflight.service"
     text = unit.read_text()
     local.write_text(text.replace("=/usr/bin/pgflight", f"={root.path}/usr/bin/pgflight"))
-    told = subprocess.run(
+    done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(local)], capture_output=True, text=True
     )
-    assert "pgflight" not in told.stderr, told.stderr
+    assert "pgflight" not in done.stderr, done.stderr
     # From 0 (safest) to 10 (unsafe), times ten. It listens and calls, which costs it two points.
     options = ["--offline=true", "--no-pager", "--threshold=20"]
     run("systemd-analyze", "security", *options, local)
@@ -183,7 +181,7 @@ def container(deployment: Any) -> Any:
     return only
 
 
-def test_the_manifests_are_what_kubernetes_takes() -> None:
+def test_kubernetes_accepts_the_manifests() -> None:
     found = manifests()
     assert set(found) == {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}
     # The overlay replaces the probes.
@@ -203,7 +201,7 @@ def test_the_manifests_are_what_kubernetes_takes() -> None:
         kubernetes_validate.validate(broken, KUBERNETES_VERSION, strict=True)
 
 
-def test_the_manifests_agree_with_each_other_and_with_the_configuration() -> None:
+def test_manifests_agree_with_each_other_and_the_config() -> None:
     found = manifests()
     pods = found["Deployment"]["spec"]["template"]
     labels = pods["metadata"]["labels"]
@@ -251,7 +249,7 @@ def test_the_configurations_of_the_manifests_hold_together(overlay: str, tmp_pat
 # ── the image ────────────────────────────────────────────────────────────────
 
 
-def test_the_image_is_made_of_what_the_server_is_built_of_and_is_not_root(tmp_path: Path) -> None:
+def test_the_image_holds_the_build_inputs_and_is_not_root(tmp_path: Path) -> None:
     dockerfile = (DEPLOY / "docker/Dockerfile").read_text()
     final = dockerfile.rpartition("\nFROM ")[2]
     user = re.search(r"(?m)^USER ([1-9]\d*):([1-9]\d*)$", final)

@@ -63,7 +63,7 @@ def start(server: Server, end: str, publish: str = "two_phase") -> subprocess.Po
 
 @pytest.mark.parametrize("publish", ["staged", "two_phase"])
 @pytest.mark.parametrize("end", ENDS)
-def test_a_process_that_leaves_aborts_its_writes(
+def test_a_process_that_ends_aborts_its_writes(
     server: Server, database: Database, end: str, publish: str
 ) -> None:
     database.run("CREATE TABLE t (id int8)")
@@ -77,7 +77,7 @@ def test_a_process_that_leaves_aborts_its_writes(
     assert process.returncode in (expected[end], 130 if end == "interrupted" else expected[end])
 
 
-def test_a_process_that_was_killed_is_missed(hearing: Server, database: Database) -> None:
+def test_a_killed_process_loses_its_write(hearing: Server, database: Database) -> None:
     process = start(hearing, "time.sleep(600)")
     wait_until(lambda: database.value("SELECT count(*) FROM pgflight.heartbeat") == 1)
     process.kill()
@@ -86,7 +86,7 @@ def test_a_process_that_was_killed_is_missed(hearing: Server, database: Database
     wait_until(lambda: leftovers(database) == 0, 30)
 
 
-def test_a_process_that_lives_keeps_its_write(hearing: Server, database: Database) -> None:
+def test_a_living_process_keeps_its_write(hearing: Server, database: Database) -> None:
     process = start(hearing, "time.sleep(10); write.commit([receipt]); print('done', flush=True)")
     out, said = process.communicate(timeout=60)
     assert out == "done\n", said
@@ -128,9 +128,9 @@ def child():
     try:
         client.status("w")
     except pgflight.Unsupported as error:
-        print(error.message, flush=True)
-    # Neither does it end what its parent has begun.
-    pgflight.driver._leave()
+        print(error.message, error.hint, flush=True)
+    # It does not abort its parent's write either.
+    pgflight.driver._abort_open()
 
 process = multiprocessing.get_context("fork").Process(target=child)
 process.start()
@@ -140,13 +140,13 @@ print(write.commit([receipt]).state, flush=True)
 """
 
 
-def test_a_forked_child_is_told_and_harms_nothing(server: Server, database: Database) -> None:
+def test_a_forked_child_fails_and_harms_nothing(server: Server, database: Database) -> None:
     database.run("CREATE TABLE t (id int8)")
     process = start(server, FORK)
     out, said = process.communicate(timeout=60)
-    told, code, committed = out.splitlines()
-    assert "this process was forked" in told
-    assert "spawn" in told
+    error, code, committed = out.splitlines()
+    assert "a process that was forked" in error
+    assert "spawn" in error
     assert (code, committed) == ("0", "committed"), said
     assert database.count("t") == 3
 

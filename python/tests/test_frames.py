@@ -80,7 +80,7 @@ def test_every_kind_of_table_lands_as_it_is(
         ),
     ],
 )
-def test_flights_land_as_postgresql_reads_them_whatever_library_has(
+def test_flights_of_each_library_equal_postgresqls_own(
     read: Callable[[str], Any], client: pgflight.Client, database: Database
 ) -> None:
     text = flights_csv()
@@ -154,7 +154,7 @@ def test_polars_types_keep_their_values(client: pgflight.Client, database: Datab
         (pl.LazyFrame({"n": [1]}), "collect"),
     ],
 )
-def test_what_is_no_table_is_refused_by_its_name(data: Any, says: str) -> None:
+def test_data_that_is_no_table_is_rejected_by_its_type(data: Any, says: str) -> None:
     with pytest.raises(TypeError, match=says):
         frame(data)
 

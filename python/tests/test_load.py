@@ -38,25 +38,25 @@ def test_progress_fits_what_it_is_shown_on(
         )
         wait_until(lambda: database.rows(WAITING), 30)
         if is_drawn:
-            wait_until(lambda: "rows/s" in load.told)
+            wait_until(lambda: "rows/s" in load.output)
         # Its stream breaks, and the file is sent again.
         database.run(f"SELECT pg_terminate_backend(pid) FROM ({WAITING}) waiting")
-        wait_until(lambda: "trying again" in load.told)
+        wait_until(lambda: "trying again" in load.output)
         wait_until(lambda: database.rows(WAITING), 30)
-        wait_until(lambda: " left" in load.told, 30)
+        wait_until(lambda: " left" in load.output, 30)
         holder.rollback()
-    told = load.end()
+    printed = load.end()
     assert database.count("trips") == ROWS
     # What is written in one place after the other; a terminal wraps it where it is full.
-    pieces = [piece for piece in re.split(r"[\r\n]+", CONTROL.sub("\r", told)) if piece.strip()]
+    pieces = [piece for piece in re.split(r"[\r\n]+", CONTROL.sub("\r", printed)) if piece.strip()]
     # Lines of their own, also while a bar is there.
     complaint = rf"pgflight: {re.escape(str(file))}: .*; trying again"
-    assert sum(bool(re.fullmatch(complaint, piece)) for piece in pieces) == 1, told
-    assert f"{ROWS:,} rows of 1 file are in public.trips" in pieces[-1], told
+    assert sum(bool(re.fullmatch(complaint, piece)) for piece in pieces) == 1, printed
+    assert f"{ROWS:,} rows of 1 file are in public.trips" in pieces[-1], printed
     if not is_drawn:
-        assert not CONTROL.search(told), told
+        assert not CONTROL.search(printed), printed
         line = r"pgflight: \d+ %  .* left, .* rows/s, .* rows, .* of .*MiB"
-        assert any(re.fullmatch(line, piece) for piece in pieces), told
+        assert any(re.fullmatch(line, piece) for piece in pieces), printed
         return
     assert columns is not None
     frames = [piece for piece in pieces if "trips" not in piece]

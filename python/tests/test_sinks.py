@@ -10,7 +10,7 @@ import pytest
 from conftest import Database, Server
 
 import pgflight
-from pgflight import command, streaming
+from pgflight import streaming
 from pgflight.connection import Endpoint
 from pgflight.distributed import DistributedWrite
 from pgflight.streaming import sink_batch
@@ -24,9 +24,8 @@ def table(database: Database) -> None:
 
 
 def begin(server: Server, query: Optional[str], batch: int, resume: bool = False) -> Any:
-    spec = command.write_spec("t", "append")
     sink = sink_batch("trips", query, batch, resume)
-    return DistributedWrite.begin(Endpoint.parse(server.url), spec, BATCH.schema, sink=sink)
+    return DistributedWrite.begin(Endpoint.parse(server.url), "t", BATCH.schema, sink=sink)
 
 
 def put(server: Server, query: Optional[str], batch: int, resume: bool = False) -> Any:
@@ -76,21 +75,21 @@ def test_a_batch_that_was_aborted_is_written_under_its_next_name(
     assert database.count("t") == 3
 
 
-def test_a_query_that_is_not_known_is_told_apart_by_numbers(
+def test_batches_of_an_unknown_query_differ_by_number(
     server: Server, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streaming, "_warned", set())
-    with pytest.warns(pgflight.PgFlightWarning, match="does not say which query") as told:  # noqa: PT031
+    with pytest.warns(pgflight.PgFlightWarning, match="does not say which query") as warned:  # noqa: PT031
         put(server, None, 0)
         put(server, "", 1)
         put(server, None, 1)
     # Once, however many batches there are.
-    assert len(told) == 1
+    assert len(warned) == 1
     assert database.count("t") == 6
 
 
-def test_a_query_that_is_not_known_adopts_nothing() -> None:
-    with pytest.raises(pgflight.InvalidCommand, match="does not say which query"):
+def test_an_unknown_query_adopts_nothing() -> None:
+    with pytest.raises(pgflight.InvalidCommand, match="needs the id of the query"):
         sink_batch("trips", None, 0, True)
 
 

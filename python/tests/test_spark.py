@@ -43,7 +43,7 @@ def test_the_result_says_what_was_written(
 
 
 @pytest.mark.parametrize(("if_exists", "rows"), [("append", 11), ("ignore", 1)])
-def test_create_of_a_table_that_is_there_does_what_was_said(
+def test_create_of_an_existing_table_follows_if_exists(
     spark: SparkSession, server: Server, database: Database, if_exists: str, rows: int
 ) -> None:
     database.run("CREATE TABLE t (id int8); INSERT INTO t VALUES (-1)")
@@ -63,7 +63,7 @@ def test_a_write_id_cannot_be_used_for_another_table(spark: SparkSession, server
     assert refused.value.write_id == "w-1"
 
 
-def test_a_task_that_pgflight_refused_has_sparks_exception_as_its_cause(
+def test_a_rejected_task_keeps_sparks_exception_as_its_cause(
     spark: SparkSession, server: Server, database: Database
 ) -> None:
     database.run("CREATE TABLE t (id int2)")

@@ -138,7 +138,7 @@ def replicas(database: Database) -> Iterator[List[Replica]]:
             print("".join(life.log))
 
 
-def test_a_job_goes_on_while_each_server_is_drained_and_restarted_twice(
+def test_a_job_survives_rolling_restarts(
     spark: SparkSession, database: Database, replicas: List[Replica], tmp_path: Path
 ) -> None:
     database.run("CREATE TABLE t (id int8)")
@@ -168,7 +168,7 @@ def test_a_job_goes_on_while_each_server_is_drained_and_restarted_twice(
             for replica in replicas:
                 try:
                     status = replica.status()
-                # Nobody answers while it is restarted, or not to the end.
+                # No server answers, or none completely, while it restarts.
                 except (OSError, http.client.HTTPException):
                     continue
                 for write in status["writes"]:
