@@ -180,7 +180,9 @@ def clock(seconds: float) -> str:
 
 def main() -> None:
     """Prints the examples, or the outcome for the given arguments."""
-    parser = argparse.ArgumentParser(description="Computes how long a load takes and what limits it.")
+    parser = argparse.ArgumentParser(
+        description="Computes how long a load takes and what limits it."
+    )
     for field in dataclasses.fields(Deployment):
         default = field.default
         kind = str if isinstance(default, str) else type(default)

@@ -83,7 +83,7 @@ class Wire:
                     length, kind, flags = int.from_bytes(data[:3], "big"), data[3], data[4]
                     data = data[9 + length :]
                     if kind == _GOAWAY:
-                        return "told to go"
+                        return "goaway"
                     answered += kind == _RESET or (kind == _HEADERS and bool(flags & _END_STREAM))
         except TimeoutError:
             return "no answer"
@@ -222,7 +222,7 @@ def data(stream: int, payload: bytes) -> bytes:
 
 
 def header(name: str, value: str) -> bytes:
-    """A header that nobody remembers (RFC 7541, 6.2.2)."""
+    """Returns a header without indexing (RFC 7541, 6.2.2)."""
 
     def text(words: str) -> bytes:
         length, rest = len(words), b""

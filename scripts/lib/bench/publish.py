@@ -1,4 +1,4 @@
-"""What the promises cost: the ways to publish an append beside each other, and an upsert."""
+"""Measures the cost of the promises: the ways to publish an append, and an upsert."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pgflight.connection import Endpoint
 from pgflight.distributed import DistributedWrite
 
 _PARTITIONS = (1, 2, 4)
-#: Mode, and how it is published; direct, which promises nothing, is what the others are held to.
+#: Mode, and way to publish. The others are compared with direct, which promises nothing.
 _WAYS: dict[str, dict[str, str]] = {
     "direct": {"mode": "append", "publish": "direct"},
     "two_phase": {"mode": "append", "publish": "two_phase"},
@@ -62,7 +62,7 @@ def _appends(bench: Bench, shape_name: str, scale: float, rounds: int) -> list[d
 
 
 def _upserts(bench: Bench, scale: float, rounds: int) -> list[dict[str, Any]]:
-    """As many rows as the table has, half of them with keys that are there."""
+    """Returns as many rows as the table has, half of them with existing keys."""
     size = int(_KEYED_ROWS * scale)
     keys = np.random.default_rng(7).permutation(size) + size // 2
     table = pa.table({"id": keys, "value": keys * 2.0, "name": [f"row {n}" for n in keys]})
@@ -104,11 +104,11 @@ def _expect_keyed(bench: Bench, name: str, size: int) -> None:
     old = size // 2 if name == "upsert" else 0
     right = f"id >= {size // 2} AND value = id * 2 AND name = 'row ' || id"
     untouched = f"id < {size // 2} AND value = -1 AND name = 'old'"
-    found = bench.database.one(
+    found = bench.database.row(
         f"SELECT count(*) FILTER (WHERE {right}), count(*) FILTER (WHERE {untouched}), count(*) FROM {TARGET}"
     )
     if found != (size, old, size + old):
-        raise RuntimeError(f"{name}: {found} landed")
+        raise RuntimeError(f"{name}: the table has {found}")
 
 
 def _write(server: Server, table: pa.Table, count: int, **spec: Any) -> float:

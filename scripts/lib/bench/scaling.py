@@ -1,4 +1,4 @@
-"""How throughput, CPU and memory grow: with streams, with their length, with what is published."""
+"""Measures how throughput, CPU and memory grow with the number and length of streams and with published rows."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def scaling(bench: Bench, shape_name: str, scale: float) -> dict[str, list[dict[
 def _streams(
     bench: Bench, shape: Shape, files: Files, table: pa.Table, count: int
 ) -> dict[str, Any]:
-    """The same rows over so many streams, each a transaction of its own."""
+    """Writes the same rows over several streams, each in its own transaction."""
     bench.database.new_target(shape, there=True)
     rows = table.num_rows
     parts = [part(table, n, count) for n in range(count)]
-    # Each point has a server of its own: what one has held before, its allocator may keep.
+    # Each point has its own server, since the allocator keeps memory of earlier points.
     with bench.server() as server:
         taken = _watch(bench, server, lambda: _each(parts, lambda part: _send(server, [part])))
     expect(bench, shape, bench.database.expected(shape, files.row_count))
@@ -59,7 +59,7 @@ def _length(bench: Bench, shape: Shape, table: pa.Table, times: int) -> dict[str
         taken = _watch(bench, server, lambda: _send(server, [table] * times))
     landed = bench.database.landed(shape)[0]
     if landed != times * table.num_rows:
-        raise RuntimeError(f"{landed} rows landed")
+        raise RuntimeError(f"the table has {landed} rows")
     tell(f"  {landed:,} rows in one stream: {taken['server MiB']:.0f} MiB")
     return {"rows": landed, **taken}
 
@@ -72,7 +72,7 @@ def _publish(bench: Bench, shape: Shape, table: pa.Table, share: float) -> dict[
         staged, published = _staged(server, rows)
     landed = bench.database.landed(shape)[0]
     if landed != rows.num_rows:
-        raise RuntimeError(f"{landed} rows landed")
+        raise RuntimeError(f"the table has {landed} rows")
     tell(f"  {landed:,} rows staged, published in {published:.2f} s")
     return {"rows": landed, "seconds to stage": staged, "seconds to publish": published}
 
@@ -133,7 +133,7 @@ def _watch(bench: Bench, server: Server, run: Callable[[], None]) -> dict[str, f
 
 
 def expect(bench: Bench, shape: Shape, expected: tuple[int, str]) -> None:
-    """Holds what landed to the reference."""
+    """Compares the written rows with the reference."""
     landed = bench.database.landed(shape)
     if landed != expected:
-        raise RuntimeError(f"{landed} landed, not {expected}")
+        raise RuntimeError(f"the table has {landed} instead of {expected}")

@@ -148,7 +148,7 @@ def _new_table(bench: Bench, has_key: bool) -> None:
 
 
 def _expect(bench: Bench, case: Case, writes: int) -> None:
-    landed = bench.database.one(f"SELECT count(*) FROM {_TABLE}")[0]
+    landed = bench.database.row(f"SELECT count(*) FROM {_TABLE}")[0]
     expected = case.row_count * (1 if case.has_key else writes)
     if landed != expected:
         raise RuntimeError(f"{case.name}: {landed} rows are in the table instead of {expected}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from bench.worker import Job
+    from bench.job import Job
 
 Run = Callable[[], None]
 
