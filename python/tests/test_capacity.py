@@ -1,4 +1,4 @@
-"""The capacity model of docs/performance.md, held to what was measured and to what must be."""
+"""The capacity model of docs/performance.md, compared with measurements and with simple bounds."""
 
 import dataclasses
 import importlib.util
@@ -17,7 +17,7 @@ def _model() -> Any:
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
-    # Its dataclasses look their module up.
+    # Dataclasses look up their module.
     sys.modules["capacity"] = module
     spec.loader.exec_module(module)
     return module
@@ -27,7 +27,7 @@ capacity = _model()
 
 
 def _measured() -> dict[int, tuple[float, float]]:
-    """Streams and rows a second, from the table of the page."""
+    """Returns streams and rows a second from the table of the page."""
     page = (DOCS / "performance.md").read_text()
     rows = re.findall(r"^\| (\d+) \| ([\d,]+) \| ([\d,]+) \|", page, re.MULTILINE)
     return {int(n): (float(a.replace(",", "")), float(b.replace(",", ""))) for n, a, b in rows}

@@ -1,4 +1,4 @@
-"""The client without Spark: modes, results, streams, and questions to the server."""
+"""The client without Spark: modes, results, streams, and queries to the server."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_names_keep_their_case_and_quotes(client: pgflight.Client, database: Dat
 
 
 def test_batches_larger_than_a_message_are_cut(client: pgflight.Client, database: Database) -> None:
-    # 100 MB in one batch; one row alone is larger than a batch is cut to.
+    # 100 MB in one batch; one row is larger than the limit to which batches are cut.
     text = ["x" * 1000] * 90_000 + ["y" * 10_000_000]
     batch = pa.RecordBatch.from_pydict({"n": pa.array(range(len(text))), "s": pa.array(text)})
     assert client.write(batch, "t", mode="create").row_count == len(text)
@@ -223,7 +223,7 @@ def test_a_generators_error_is_raised_unchanged_and_nothing_kept(
         client.write(batches(), table)
     assert raised.value is mine
     assert database.count("t") == 0
-    # And the client is as good as new.
+    # The client still works.
     assert client.write(THREE, table).row_count == 3
 
 
@@ -288,7 +288,7 @@ def test_a_terminal_has_one_live_line() -> None:
     assert terminal.getvalue().count("\n") == 1
 
 
-# ── questions ────────────────────────────────────────────────────────────────
+# ── queries ──────────────────────────────────────────────────────────────────
 
 
 def test_a_tables_schema_has_arrow_types(client: pgflight.Client, database: Database) -> None:
@@ -339,7 +339,7 @@ def test_a_client_can_be_closed_twice(server: Server) -> None:
 
 @pytest.fixture
 def narrow(database: Database) -> Iterator[pgflight.Client]:
-    """A client of a server that takes 1 MiB at most."""
+    """A client of a server that accepts at most 1 MiB."""
     server = Server(database.url, "--max-message-size", "1MiB")
     with pgflight.connect(server.url) as client:
         yield client

@@ -1,4 +1,4 @@
-"""Values that cannot be converted to Arrow: their place is named, and they are not."""
+"""Values that cannot be converted to Arrow: errors name their place and never show them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECRET = "hunter2"
 
 
 def refused(data: Any) -> pgflight.PgFlightError:
-    """What is said of data that cannot be read; no trace of it holds the value."""
+    """Returns the error for data that cannot be converted, after checking that it never shows the value."""
     with pytest.raises(pgflight.PgFlightError) as raised:
         list(frame(data).batches)
     error = raised.value
@@ -104,7 +104,7 @@ def reading(text: bytes) -> pa.RecordBatchReader:
 
 
 class Streaming:
-    """Another library's data, by its C stream alone."""
+    """Data of another library that offers only the C stream."""
 
     def __init__(self, reader: pa.RecordBatchReader) -> None:
         self._reader = reader

@@ -1,4 +1,4 @@
-"""What is in `deploy/`: the Debian package, its service, the image and the Kubernetes manifests."""
+"""The contents of `deploy/`: the Debian package, its service, the image and the Kubernetes manifests."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ import pgflight
 
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
-#: What the manifests are held to; probes by gRPC are older, and so is all else in them.
+#: The version for the schemas. All features in the manifests are older.
 KUBERNETES_VERSION = "1.31"
 
 
 def run(*command: Any, **options: Any) -> str:
-    """Runs a command that must end well, and gives what it printed."""
+    """Runs a command that must succeed, and returns its output."""
     done = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, **options
     )
@@ -43,10 +43,10 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Root:
-    """A root directory of the test's own, with the package's files in it."""
+    """A temporary root directory with the package's files."""
 
     def __init__(self, package: Path) -> None:
-        # Not pytest's directory, which is closed to the service's user.
+        # Not pytest's directory, which the service's user cannot enter.
         self.path = Path(tempfile.mkdtemp(prefix="pgflight-root-"))
         self.path.chmod(0o755)
         self.is_installed = os.geteuid() == 0
@@ -56,7 +56,7 @@ class Root:
             (self.path / "var/lib/dpkg/status").touch()
             self.dpkg("--install", package)
         else:
-            # Only root can make users and give them files.
+            # Only root can create users and give them files.
             run("dpkg-deb", "--extract", package, self.path)
 
     def dpkg(self, *arguments: Any) -> str:
@@ -65,7 +65,7 @@ class Root:
         return run("dpkg", f"--root={self.path}", log, *options, *arguments)
 
     def ids(self) -> List[int]:
-        """Of the service's user: its number and its group's. Ours, where there is none."""
+        """Returns the ids of the service's user and group; those of this process without one."""
         if not self.is_installed:
             return [os.geteuid(), os.getegid()]
         passwd = (self.path / "etc/passwd").read_text()
@@ -101,7 +101,7 @@ def test_the_package_installs_upgrades_and_purges(package: Path, root: Root) -> 
     if not root.is_installed:
         return
     assert config.stat().st_gid == root.ids()[1], "the service may read its configuration"
-    # What the administrator wrote stays; a purge leaves nothing but the user.
+    # An upgrade keeps the administrator's changes; a purge leaves only the user.
     config.write_text(config.read_text().replace("db.example", "db.mine"))
     root.dpkg("--install", package)
     assert "db.mine" in config.read_text()
@@ -114,7 +114,7 @@ def test_the_package_installs_upgrades_and_purges(package: Path, root: Root) -> 
 
 def test_systemd_takes_the_unit_and_finds_it_hardened(root: Root) -> None:
     unit = root.path / "usr/lib/systemd/system/pgflight.service"
-    # What the unit runs is looked for where it would be.
+    # The program of the unit is looked up at its path.
     local = root.path / "pgflight.service"
     text = unit.read_text()
     local.write_text(text.replace("=/usr/bin/pgflight", f"={root.path}/usr/bin/pgflight"))
@@ -122,7 +122,7 @@ def test_systemd_takes_the_unit_and_finds_it_hardened(root: Root) -> None:
         ["systemd-analyze", "verify", "--man=no", str(local)], capture_output=True, text=True
     )
     assert "pgflight" not in done.stderr, done.stderr
-    # From 0 (safest) to 10 (unsafe), times ten. It listens and calls, which costs it two points.
+    # From 0 (safest) to 10 (unsafe), times ten. Network access costs two points.
     options = ["--offline=true", "--no-pager", "--threshold=20"]
     run("systemd-analyze", "security", *options, local)
     drain = duration(run(binary(), "config", "example"), "drain_timeout")
@@ -170,7 +170,7 @@ def become(user: int, group: int) -> None:
 
 
 def manifests() -> Dict[str, Any]:
-    """Kind to manifest, of the base."""
+    """Maps kind to manifest of the base."""
     listed = yaml.safe_load((KUBERNETES / "base/kustomization.yaml").read_text())["resources"]
     loaded = [yaml.safe_load((KUBERNETES / "base" / name).read_text()) for name in listed]
     return {manifest["kind"]: manifest for manifest in loaded}
@@ -257,7 +257,7 @@ def test_the_image_holds_the_build_inputs_and_is_not_root(tmp_path: Path) -> Non
     assert f"useradd --uid {user[1]} --gid {user[2]} " in final
     assert f"groupadd --gid {user[2]} " in final
     assert not re.search(r"(?m)^ADD |curl|wget", dockerfile), "packages come by name alone"
-    # The context that .dockerignore leaves is a package that cargo takes.
+    # The build context, without what .dockerignore excludes, is a valid cargo package.
     ignore = (DEPLOY / "docker/Dockerfile.dockerignore").read_text()
     for name in re.findall(r"(?m)^!(\S+)$", ignore):
         source = ROOT / name
@@ -273,7 +273,7 @@ def setting(unit: str, name: str) -> str:
 
 
 def duration(config: str, key: str) -> int:
-    """Seconds of a key that is written in seconds."""
+    """Reads the seconds of a key that is written in seconds."""
     found = re.search(rf'(?m)^#?{key} = "(\d+)s"', config)
     assert found, key
     return int(found[1])

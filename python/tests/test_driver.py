@@ -1,4 +1,4 @@
-"""A process that begins writes: what keeps them alive, and what becomes of them when it leaves."""
+"""A process that begins writes: its heartbeats keep them alive, and it aborts them when it ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ receipt = write.attempt(0, "a", [batch])
 print("begun", flush=True)
 """
 
-#: How the program goes on, and how it ends.
+#: What the program does after it has begun a write.
 ENDS = {
     "returns": "",
     "exits": "sys.exit(3)",
@@ -34,7 +34,7 @@ ENDS = {
 
 @pytest.fixture
 def hearing(database: Database) -> Iterator[Server]:
-    """A server that aborts a write seconds after its driver was heard last."""
+    """A server that aborts a write seconds after the last heartbeat of its driver."""
     database.run("CREATE TABLE t (id int8)")
     server = Server(database.url, "--driver-ttl", "3s", "--reaper-interval", "200ms")
     yield server
@@ -73,7 +73,7 @@ def test_a_process_that_ends_aborts_its_writes(
     assert leftovers(database) == 0
     assert "write w is aborted" in said
     expected = {"returns": 0, "exits": 3, "raises": 1, "interrupted": -2, "terminated": -15}
-    # Python has 130 for what an interrupt ended, or dies by it.
+    # Python exits with 130 after an interrupt, or dies by the signal.
     assert process.returncode in (expected[end], 130 if end == "interrupted" else expected[end])
 
 
@@ -106,7 +106,7 @@ def test_a_write_may_outlive_its_process(hearing: Server, database: Database) ->
     program = BEGIN.replace("publish=", "keep_alive=False, publish=")
     process = in_process(program, hearing.url, "staged")
     process.communicate(timeout=60)
-    # Longer than a driver may be silent.
+    # Longer than --driver-ttl.
     time.sleep(5)
     assert state(database)[0] == "open"
 
@@ -175,7 +175,7 @@ def test_heartbeats_go_on_while_servers_are_away(database: Database) -> None:
     server = Server(database.url, *options)
     process = start(server, "time.sleep(15); write.commit([receipt])")
     server.stop()
-    # Longer than a driver may be silent: no server was there to hear it.
+    # Longer than --driver-ttl, while no server could receive heartbeats.
     time.sleep(6)
     again = Server(database.url, *options, port=int(server.url.rsplit(":", 1)[1]))
     _, said = process.communicate(timeout=60)

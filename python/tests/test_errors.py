@@ -28,7 +28,7 @@ def check(
     retryable: bool = False,
     says: str = "",
 ) -> pgflight.PgFlightError:
-    """Writes and expects to be refused, with exactly these particulars."""
+    """Writes, and expects an error with exactly these details."""
     with pytest.raises(pgflight.PgFlightError) as raised:
         write()
     refusal = raised.value
@@ -208,7 +208,7 @@ def test_a_table_that_the_role_may_not_write_is_denied(database: Database, postg
         database.run(f"DROP ROLE {role}")
 
 
-# ── what looks dangerous and must work ───────────────────────────────────────
+# ── names that look dangerous and must work ──────────────────────────────────
 
 
 def test_a_batch_of_more_than_five_mebibytes_works(
@@ -294,7 +294,7 @@ COPYING = "FROM pg_stat_activity WHERE datname = current_database() AND query IL
 
 
 def endless(meanwhile: Callable[[], Any]) -> Iterator[pa.RecordBatch]:
-    """Some batches, then something happens, then batches for as long as anybody takes them."""
+    """Yields some batches, calls `meanwhile`, then yields batches without end."""
     batch = pa.RecordBatch.from_pydict({"n": ints(*range(100_000))})
     for _ in range(10):
         yield batch

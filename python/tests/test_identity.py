@@ -1,4 +1,4 @@
-"""Who calls: tokens, files of tokens, sessions, and that none of them is ever shown."""
+"""Authentication: tokens, token files and sessions, none of which is ever shown."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_wrong_credentials_are_rejected(
 def test_a_new_token_in_the_file_is_used(guarded: Server, tmp_path: Path) -> None:
     file = tmp_path / "token"
     endpoint = Endpoint.parse(guarded.url, None, tmp_path / "ours.ca", token_file=file)
-    # It is the file that travels to a task, and not what is in it.
+    # The name of the file travels to a task, and not its content.
     endpoint = pickle.loads(pickle.dumps(endpoint))
     with pytest.raises(pgflight.InvalidCommand, match="cannot read the token"):
         endpoint.connect()

@@ -18,7 +18,7 @@ from typing import List
 import psycopg
 from conftest import ROOT, binary, own_postgres
 
-#: Makes the copy, and runs the commands in it.
+#: Makes the overlay, and runs the commands in it.
 ENTER = r"""
 place=$1 commands=$2
 mount -t tmpfs tmpfs "$place"
@@ -31,7 +31,7 @@ for there in /proc /dev "$ROOT" "$(dirname "$commands")"; do
 done
 echo "127.0.0.1 flight.example" >>"$place/root/etc/hosts"
 install -m 755 "$(dirname "$commands")"/{sudo,systemctl,journalctl} "$place/root/usr/bin/"
-# What the package looks for before it calls systemctl.
+# The package checks for this directory before it calls systemctl.
 mkdir -p "$place/root/run/systemd/system"
 cd "$(dirname "$commands")"
 exec chroot "$place/root" /usr/bin/env -C "$PWD" bash -euo pipefail "$commands"
@@ -213,7 +213,7 @@ def free_port() -> int:
 
 
 def namespaces() -> List[str]:
-    """What gives a process mounts of its own, and where we may not, users of its own as well."""
+    """Returns a command that gives a process its own mounts, and its own users if this is not root."""
     mounts = ["unshare", "--mount", "--fork"]
     if subprocess.run([*mounts, "true"], capture_output=True).returncode == 0:
         return mounts

@@ -1,4 +1,4 @@
-"""Calls that wait for servers and for PostgreSQL, and what they do not do meanwhile."""
+"""Calls that wait while servers or PostgreSQL are away."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def count(cluster: Cluster) -> int:
 
 
 def while_away(cluster: Cluster, call: Callable[[], Any]) -> Any:
-    """What a call gives that is made while PostgreSQL is away."""
+    """Returns the result of a call that is made while PostgreSQL is away."""
     cluster.halt()
     with ThreadPoolExecutor(1) as pool:
         called = pool.submit(call)
@@ -73,7 +73,7 @@ def while_away(cluster: Cluster, call: Callable[[], Any]) -> Any:
 def test_a_write_waits_for_postgresql(cluster: Cluster, cluster_server: Server) -> None:
     with pgflight.connect(cluster_server.url) as client:
         assert while_away(cluster, lambda: client.write(FRAME, "t")).row_count == 1000
-        # Also once its connections are made.
+        # Also when its connections are open.
         assert while_away(cluster, lambda: client.write(FRAME, "t")).row_count == 1000
     assert count(cluster) == 2000
 
@@ -82,7 +82,7 @@ def test_each_step_of_a_write_waits_for_postgresql(
     cluster: Cluster, cluster_server: Server
 ) -> None:
     endpoint = Endpoint.parse(cluster_server.url)
-    # What is staged is lost when PostgreSQL crashes, and what is prepared is kept.
+    # A crash of PostgreSQL loses staged rows and keeps prepared transactions.
     options = WriteOptions(publish="two_phase")
     write = while_away(
         cluster, lambda: DistributedWrite.begin(endpoint, "t", BATCH.schema, options)
@@ -111,7 +111,7 @@ def test_rows_stay_with_their_sender_until_they_can_be_taken(
     with ThreadPoolExecutor(1) as pool:
         written = pool.submit(write)
         time.sleep(2)
-        # The first says which schema they have, and is kept.
+        # The client takes the first batch for its schema, and keeps it.
         assert taken == [0]
         cluster.restart()
         assert written.result(60).row_count == 5000
@@ -183,11 +183,11 @@ def test_errors_that_are_not_retryable_are_raised_at_once(client: pgflight.Clien
 
 
 def killing(database: Database, batches: int) -> Iterator[pa.RecordBatch]:
-    """Batches, after the first of which PostgreSQL's session is ended, once."""
+    """Yields batches, and ends PostgreSQL's session once, after the first."""
     yield BATCH
     wait_until(lambda: database.value(COPIES) == 1)
     assert database.value(KILL) == 1
-    # PostgreSQL's end has to reach the client before it has all rows.
+    # The error must reach the client before it has sent all rows.
     wait_until(lambda: database.value(COPIES) == 0)
     time.sleep(0.5)
     for _ in range(batches - 1):
@@ -210,7 +210,7 @@ def test_rows_in_memory_are_sent_again(client: pgflight.Client, database: Databa
     table = pa.Table.from_batches([BATCH] * 100)
     assert client.write(table, "t", progress=kill_once).row_count == 100_000
     assert database.count("t") == 100_000
-    # What was sent in vain is not counted.
+    # Rows of the failed stream do not count.
     assert reports[-1].row_count == 100_000
 
 
@@ -239,7 +239,7 @@ def test_an_attempt_whose_receipt_is_lost_is_found(server: Server, database: Dat
     whole = Endpoint.parse(server.url)
     write = DistributedWrite.begin(whole, "t", BATCH.schema)
     with losing_replies_to(b"EndRecord", server, b"Receipt") as url:
-        # Its second try does not get as far as an end record: the attempt is recorded.
+        # The second try sends no end record, since the attempt is recorded.
         broken = DistributedWrite.of(Endpoint.parse(url), write.write_id, BATCH.schema)
         receipt = broken.attempt(0, "a", [BATCH])
     assert database.value("SELECT count(*) FROM pgflight.attempt") == 1
@@ -247,7 +247,7 @@ def test_an_attempt_whose_receipt_is_lost_is_found(server: Server, database: Dat
     assert database.count("t") == 1000
 
 
-# ── how long ─────────────────────────────────────────────────────────────────
+# ── times ────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ if sys.argv[2:] == ["commit"]:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A place for sockets of the test's own. This process is driver, and parent of planners."""
-    # The path of a socket is short.
+    """A directory for the sockets of the test. This process is the driver and the parent of planners."""
+    # The path of a socket must be short.
     place = tmp_path_factory.mktemp("p")
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     monkeypatch.setenv("TMPDIR", str(place))

@@ -1,4 +1,4 @@
-"""Sinks of streaming queries, and write ids that come again: without Spark."""
+"""Sinks of streaming queries and repeated write ids, without Spark."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def begin(server: Server, query: Optional[str], batch: int, resume: bool = False
 
 
 def put(server: Server, query: Optional[str], batch: int, resume: bool = False) -> Any:
-    """Writes a batch, or finds that it is there."""
+    """Writes a batch, unless it is already written."""
     write = begin(server, query, batch, resume)
     if write.is_committed:
         return write.status
@@ -49,14 +49,14 @@ def test_a_batch_of_another_query_is_refused(server: Server, database: Database)
     with pytest.raises(pgflight.Conflict, match="set resume to let this query take its place"):
         put(server, "another", 0)
     assert database.count("t") == 6
-    # The first one goes on.
+    # The first query still writes.
     assert put(server, "q", 2).row_count == 3
 
 
 def test_resume_adopts_a_query(server: Server, database: Database) -> None:
     put(server, "q", 0)
     assert put(server, "another", 0, resume=True).row_count == 3
-    # It changes nothing any more.
+    # A second time it changes nothing.
     assert put(server, "another", 0, resume=True).is_repeated
     assert put(server, "another", 1).row_count == 3
     assert database.count("t") == 9
@@ -83,7 +83,7 @@ def test_batches_of_an_unknown_query_differ_by_number(
         put(server, None, 0)
         put(server, "", 1)
         put(server, None, 1)
-    # Once, however many batches there are.
+    # One warning for all batches.
     assert len(warned) == 1
     assert database.count("t") == 6
 
@@ -97,7 +97,7 @@ def test_a_repeated_write_id_says_when_it_was_committed(server: Server, database
     with pgflight.connect(server.url) as client:
         first = client.begin("t", BATCH.schema, write_id="w")
         assert not first.status.is_repeated
-        # Taken up while it is open, it is no repetition.
+        # An open write that is continued is no repetition.
         again = client.begin("t", BATCH.schema, write_id="w")
         assert (again.status.existed, again.status.is_repeated) == (True, False)
         first.commit([first.attempt(0, "a", [BATCH])])

@@ -1,4 +1,4 @@
-"""`pgflight.write_dataframe`, on whichever PySpark is installed: 3.3 and later."""
+"""`pgflight.write_dataframe` on the installed PySpark, 3.3 or later."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_each_batch_of_a_stream_is_written_once(
 
 
 def run_stream(spark: SparkSession, server: Server, folder: Path, **options: Any) -> None:
-    """Writes all rows of `in`, with the checkpoint of this name, by way of foreachBatch."""
+    """Writes all rows of `in` through foreachBatch, with the checkpoint of this name."""
     checkpoint = options.pop("checkpoint")
     write = pgflight.foreach_batch(server.url, "t", sink_id="trips", **options)
     stream = (
@@ -134,7 +134,7 @@ def test_a_new_checkpoint_is_refused_or_adopted(
     database.run("CREATE TABLE t (id int8)")
     spark.range(0, 100, 1, 1).write.parquet(str(tmp_path / "in"))
     with warnings.catch_warnings():
-        # Spark says which query it is.
+        # Spark names the query.
         warnings.simplefilter("error", pgflight.PgFlightWarning)
         run_stream(spark, server, tmp_path, checkpoint="first")
         assert database.count("t") == 100

@@ -1,4 +1,4 @@
-"""What differs before PySpark 4.0; left out for later ones."""
+"""Differences before PySpark 4.0; skipped for later versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`df.write.format("pgflight")`: needs PySpark 4.0 or later, and is left out for older ones."""
+"""`df.write.format("pgflight")` on PySpark 4.0 or later; skipped for older versions."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_abort_after_a_lost_reply_reports_the_commit(
         write = DistributedWrite.begin(endpoint, "t", rows.schema, write_id="w")
         writer = PgFlightWriter(write)
         messages: List[Any] = [AttemptReceipt(write.attempt(0, "a", [rows]))]
-        # What Spark does with a writer whose commit raises.
+        # Spark does this with a writer whose commit raises.
         with pytest.raises(pgflight.Unavailable, match="could not learn whether"):
             writer.commit(messages)
         writer.abort(messages)
@@ -78,7 +78,7 @@ def test_a_repeated_write_id_is_logged(
 ) -> None:
     database.run("CREATE TABLE t (id int8)")
     options = {"url": server.url, "dbtable": "t", "writeid": "w"}
-    # What Spark does in its planner.
+    # Spark does this in its planner.
     df = spark.range(3)
     df.write.format("pgflight").mode("append").options(**options).save()
     assert not PgFlightDataSource(options).writer(df.schema, False).commit([])
@@ -208,7 +208,7 @@ def test_a_replayed_stream_writes_each_batch_once(
     run()
     assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(1000, 1000)]
     writes = database.value("SELECT count(*) FROM pgflight.write")
-    # As after a crash between the commit of the last batch and Spark's note of it.
+    # Like a crash between the commit of the last batch and Spark's record of it.
     last = max(
         (tmp_path / "checkpoint" / "commits").glob("[0-9]*"), key=lambda path: int(path.name)
     )
