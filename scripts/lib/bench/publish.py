@@ -33,7 +33,7 @@ _KEYED_ROWS = 1_000_000
 def publish(
     bench: Bench, shape_name: str, scale: float, rounds: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """Every way for every number of partitions, in turns; then the upsert."""
+    """Measures every way for every number of partitions, in turns; then the upsert."""
     return {
         "Appending, by way to publish": _appends(bench, shape_name, scale, rounds),
         "Upsert": _upserts(bench, scale, rounds),
@@ -100,7 +100,7 @@ def _upserts(bench: Bench, scale: float, rounds: int) -> list[dict[str, Any]]:
 
 
 def _expect_keyed(bench: Bench, name: str, size: int) -> None:
-    """Every key once; what was there and did not come is as it was."""
+    """Checks that every key is there once, and that rows whose keys did not come are unchanged."""
     old = size // 2 if name == "upsert" else 0
     right = f"id >= {size // 2} AND value = id * 2 AND name = 'row ' || id"
     untouched = f"id < {size // 2} AND value = -1 AND name = 'old'"
@@ -112,7 +112,7 @@ def _expect_keyed(bench: Bench, name: str, size: int) -> None:
 
 
 def _write(server: Server, table: pa.Table, count: int, **spec: Any) -> float:
-    """Seconds from begin to the end of the commit, every partition in a thread of its own."""
+    """Returns the seconds from begin to the end of the commit, with a thread for each partition."""
     started = time.perf_counter()
     write = DistributedWrite.begin(
         Endpoint.parse(server.url), command.write_spec(TARGET, **spec), table.schema

@@ -24,7 +24,7 @@ _MIB = 1 << 20
 
 
 def scaling(bench: Bench, shape_name: str, scale: float) -> dict[str, list[dict[str, Any]]]:
-    """All curves of one shape, each a list of points."""
+    """Returns all curves of one shape, each a list of points."""
     shape = SHAPES[shape_name]
     files = bench.files(shape, scale)
     table = files.table()
@@ -53,7 +53,7 @@ def _streams(
 
 
 def _length(bench: Bench, shape: Shape, table: pa.Table, times: int) -> dict[str, Any]:
-    """One stream that brings all rows several times over."""
+    """Writes one stream that has all rows several times."""
     bench.database.new_target(shape, there=True)
     with bench.server() as server:
         taken = _watch(bench, server, lambda: _send(server, [table] * times))
@@ -65,7 +65,7 @@ def _length(bench: Bench, shape: Shape, table: pa.Table, times: int) -> dict[str
 
 
 def _publish(bench: Bench, shape: Shape, table: pa.Table, share: float) -> dict[str, Any]:
-    """A write of two partitions into a table that is there: what its commit takes."""
+    """Measures the commit of a write of two partitions into an existing table."""
     bench.database.new_target(shape, there=True)
     rows = table.slice(0, int(table.num_rows * share))
     with bench.server() as server:
@@ -78,7 +78,7 @@ def _publish(bench: Bench, shape: Shape, table: pa.Table, share: float) -> dict[
 
 
 def _staged(server: Server, rows: pa.Table) -> tuple[float, float]:
-    """Seconds to stage two halves at once, and to publish them."""
+    """Returns the seconds to stage two halves concurrently, and to publish them."""
     endpoint = Endpoint.parse(server.url)
     spec = command.write_spec(TARGET, "append", publish="staged")
     write = DistributedWrite.begin(endpoint, spec, rows.schema)
@@ -110,13 +110,13 @@ def _each(parts: list[pa.Table], send: Callable[[pa.Table], None]) -> None:
 
 
 def part(table: pa.Table, number: int, count: int) -> pa.Table:
-    """One of so many equal parts."""
+    """Returns one of several equal parts."""
     start, end = (table.num_rows * n // count for n in (number, number + 1))
     return table.slice(start, end - start)
 
 
 def _watch(bench: Bench, server: Server, run: Callable[[], None]) -> dict[str, float]:
-    """Seconds, CPU and the most memory that the server held above what it began with."""
+    """Returns seconds, CPU, and the server's peak of memory above its start."""
     watched = (server.pid, bench.postmaster)
     before = [processes.cpu_seconds(pid) for pid in watched]
     mine, started = time.process_time(), time.perf_counter()

@@ -27,7 +27,7 @@ _PATHS = ("/metrics", "/", "/metrics")
 def telemetry(
     bench: Bench, baseline: Path | None, shape_name: str, scale: float, rounds: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """Writes in turns through each server; `baseline` is a pgflight from before, if one is given."""
+    """Writes in turns through each server. `baseline` is an older pgflight, if given."""
     shape = SHAPES[shape_name]
     files = bench.files(shape, scale)
     table = files.table()
@@ -68,7 +68,7 @@ def telemetry(
 
 
 def _write(server: Server, table: pa.Table) -> tuple[float, float]:
-    """Seconds, and seconds of the server's processor time."""
+    """Returns seconds, and seconds of the server's processor time."""
     with _looked_at(server.monitor):
         used, started = processes.cpu_seconds(server.pid), time.perf_counter()
         with pgflight.connect(server.url) as client:
