@@ -88,7 +88,7 @@ class WriteOptions:
             missing table. The keyed modes compare the columns in `keys`: `upsert` replaces the rows with the same
             keys and adds the others, `insert_if_absent` only adds, `update_only` only changes, `delete_by_key` only
             removes.
-        keys: The columns that identify a row. Keyed modes require them, and other modes refuse them. The data must
+        keys: The columns that identify a row. Keyed modes require them, and other modes reject them. The data must
             have these columns, and none of their values may be NULL.
         order_by: In keyed modes, the column that decides between rows of the data with the same keys: the row with
             the greatest value counts. Without it, such rows are an error.
@@ -102,11 +102,11 @@ class WriteOptions:
         column_types: PostgreSQL types of columns that the write makes, by column. The other columns get the type
             that follows from the data.
         primary_key: The columns of the primary key of a table that the write makes; none by default. Keyed modes
-            refuse it.
+            reject it.
         table_options: Storage parameters and tablespace of a table that the write makes, as SQL.
-        schema_evolution: What happens to columns of the data that the table lacks. `refuse` (default) the write;
-            `add_columns` to the table together with the rows, for which the server's role must own the table;
-            `ignore` them.
+        schema_evolution: What happens to columns of the data that the table lacks. `refuse` (default) rejects the
+            write. `add_columns` adds them to the table together with the rows; the server's role must own the table.
+            `ignore` leaves them out.
         conversions: What may be changed in values that do not fit their column, by column: `rounding`, `zone`, `nul`,
             `overflow` and others, which docs/types.md explains. By default such values are rejected, and nothing is
             written.
