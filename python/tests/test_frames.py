@@ -80,7 +80,7 @@ def test_every_kind_of_table_lands_as_it_is(
         ),
     ],
 )
-def test_flights_of_each_library_equal_postgresqls_own(
+def test_flights_land_as_postgresql_reads_them_by_library(
     read: Callable[[str], Any], client: pgflight.Client, database: Database
 ) -> None:
     text = flights_csv()
