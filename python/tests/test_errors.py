@@ -286,7 +286,7 @@ def test_a_postgresql_that_was_stopped_is_unavailable() -> None:
 
 
 def test_a_server_that_does_not_find_postgresql_does_not_start(closed_port: int) -> None:
-    with pytest.raises(RuntimeError, match="cannot connect to PostgreSQL"):
+    with pytest.raises(RuntimeError, match="connect to PostgreSQL"):
         Server(f"postgres://postgres@127.0.0.1:{closed_port}/postgres")
 
 

@@ -117,7 +117,7 @@ def test_a_commit_without_receipts_must_be_allowed(server: Server, database: Dat
 
 
 def test_clients_cannot_end_the_write_of_a_stream(server: Server, database: Database) -> None:
-    says = "the server that receives it ends it"
+    says = "the server that receives"
     stream = "stream:00000000-0000-0000-0000-000000000000"
     write = DistributedWrite.of(Endpoint.parse(server.url), stream, BATCH.schema)
     with pytest.raises(pgflight.InvalidCommand, match=says):

@@ -29,7 +29,7 @@ def test_a_write_goes_to_its_target_or_the_default(
         client.write(ROWS, "t")
         client.write(ROWS, "public.t", target="other")
         client.write(ROWS, "t", target="other")
-        with pytest.raises(pgflight.NotFound, match="it has first, other"):
+        with pytest.raises(pgflight.NotFound, match="first, other"):
             client.write(ROWS, "t", target="third")
         assert client.plan(ROWS.schema, "s", target="other")
     assert (database.count("t"), other.count("t")) == (2, 4)
