@@ -19,8 +19,8 @@ from pgflight.patience import DEFAULT_SECONDS, Patience, seconds_of
 #: Default message limit of a gRPC server, in bytes.
 DEFAULT_MESSAGE_BYTES = 4 * 1024 * 1024
 
-# Keepalive detects a server that vanished, and keeps idle connections open through NAT and load balancers during a long
-# COPY or commit. The cap on the reconnect backoff (2 minutes in gRPC) lets retries of an action find a restarted server.
+# Keepalive detects a server that vanished, and keeps idle connections open through NAT and load balancers during a
+# long COPY or commit. The cap on the reconnect backoff (2 minutes in gRPC) lets retries of an action find a restarted server.
 _CHANNEL_OPTIONS: List[Tuple[str, Union[int, str]]] = [
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),

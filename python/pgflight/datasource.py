@@ -142,8 +142,8 @@ class AttemptReceipt(WriterCommitMessage):
 class PgFlightStreamWriter(_StreamArrowWriter):
     """The output of a stream.
 
-    Spark makes a new one for every commit and abort, so all state travels in the messages. Each task begins the write of
-    its batch: the first task creates it, the others find it.
+    Spark makes a new one for every commit and abort, so all state travels in the messages. Each task begins the write
+    of its batch: the first task creates it, the others find it.
     """
 
     def __init__(self, options: spark_options.SparkOptions, schema: Any):

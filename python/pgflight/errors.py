@@ -206,7 +206,7 @@ class Internal(PgFlightError):
 
 
 class OutcomeUnknown(PgFlightError):
-    """The client sent all rows of a write of one stream and got no answer: it cannot know whether they are in the table.
+    """The client sent all rows of a write of one stream and got no answer, so it cannot know whether they are there.
 
     Sending them again could write them twice. `DistributedWrite` and saves from Spark cannot end this way.
     """

@@ -1,9 +1,9 @@
 """The connection between Spark's planner and the user's own process.
 
-A data source of Spark 4 begins and commits in Python processes that Spark starts beside its JVM and that end at once, so
-they cannot keep a write alive. Therefore `pgflight.register` lets the user's process listen at a socket that is named
-after the JVM's process id, in a directory that no other user can enter. A planner connects to the socket of its own JVM.
-Without a socket (on Spark Connect, or if `register` was not called) a write has no driver, and servers end it by their
+A data source of Spark 4 begins and commits in Python processes that Spark starts beside its JVM and that end at once,
+so they cannot keep a write alive. Therefore `pgflight.register` lets the user's process listen at a socket that is
+named after the JVM's process id, in a directory that no other user can enter. A planner connects to the socket of its
+own JVM. Without a socket (on Spark Connect, or if `register` was not called) a write has no driver, and servers end it by their
 TTL.
 """
 
@@ -31,7 +31,7 @@ from pgflight.options import WriteOptions
 #: Seconds that a planner waits for an answer of the user's process, which may be suspended.
 _ANSWER_SECONDS = 2.0
 
-#: How many ancestors a planner looks at. It is a child of Spark's daemon of Python workers, which is a child of the JVM.
+#: How many ancestors a planner checks. It is a child of Spark's daemon of Python workers, a child of the JVM.
 _MAX_ANCESTORS = 4
 
 

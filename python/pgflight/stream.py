@@ -131,8 +131,8 @@ class _Stream:
         self._empty: Optional[pa.RecordBatch] = None
         self._end_sent = False
         self._writer, self._reader = connection.put(descriptor, schema)
-        # Reads from the start. When a write fails, this shows whether the server has ended the stream. And pyarrow drops
-        # an answer that arrives while no thread reads.
+        # Reads from the start. When a write fails, this shows whether the server has ended the stream. And pyarrow
+        # drops an answer that arrives while no thread reads.
         self._answers: List[bytes] = []
         self._has_answer = threading.Event()
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -232,7 +232,7 @@ class _Stream:
         return receipt
 
     def _failure(self, error: BaseException) -> PgFlightError:
-        """Returns the error of a stream. A failed write only shows that the stream is closed; its end has the reason."""
+        """Returns the error of a stream: a failed write only shows that it is closed, and its end has the reason."""
         if not errors.has_details(error):
             self._listener.join(_END_SECONDS)
             if self._listener.is_alive():
