@@ -167,7 +167,7 @@ def test_a_batch_that_failed_is_written_when_it_comes_again(
 def test_a_stream_must_be_named_and_names_its_writes_itself() -> None:
     with pytest.raises(pgflight.InvalidCommand, match="sink_id"):
         pgflight.foreach_batch("grpc://h:1", "t", sink_id="")
-    with pytest.raises(pgflight.InvalidCommand, match="leave it out"):
+    with pytest.raises(pgflight.InvalidCommand, match="leave write_id out"):
         pgflight.foreach_batch("grpc://h:1", "t", sink_id="s", write_id="w")
 
 
