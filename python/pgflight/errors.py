@@ -1,8 +1,7 @@
-"""One exception tree, and the way from what pyarrow raises to it.
+"""The exceptions of the client, and the conversion of pyarrow's exceptions into them.
 
-The server says what went wrong in a `google.rpc.ErrorInfo`; pyarrow hands its bytes over as
-`extra_info`. Where they are missing (no server, a proxy, a lost connection) the class and the text
-of pyarrow's exception have to do.
+The server describes an error in a `google.rpc.ErrorInfo`, whose bytes pyarrow passes on as `extra_info`. Without them
+(no server, a proxy, a lost connection) the class and the text of pyarrow's exception decide.
 """
 
 from __future__ import annotations
@@ -14,30 +13,31 @@ from typing import Any, Dict, Iterator, Optional, Tuple, Type, Union
 import pyarrow as pa
 from pyarrow import flight
 
-#: What a call through pyarrow.flight raises. `OSError` is here because pyarrow raises a lost
-#: connection as one where Arrow's C++ side had no Flight status at hand.
+#: The exceptions of calls through pyarrow.flight. pyarrow raises a lost connection as `OSError` where Arrow's C++ code
+#: has no Flight status.
 TRANSPORT_ERRORS = (pa.ArrowException, OSError)
 
 
 class PgFlightError(Exception):
-    """Something that pgflight refused or could not do.
+    """The base of all errors that pgflight reports.
 
-    The first line of `str(error)` is the message, the second lists in square brackets whatever of the
-    attributes is known, and the third is the hint.
+    The first line of `str(error)` is the message. The second line lists, in square brackets, the attributes that are
+    known. The third line is the hint.
 
     Attributes:
         message: What went wrong: one fact.
-        hint: What to do about it; None where nothing is known.
+        hint: What to do about it; None if nothing is known.
         reason: The kind of error in capitals, as the server names it: `DATA_REJECTED`.
-        sqlstate: PostgreSQL's five-character code, where PostgreSQL was asked.
+        sqlstate: PostgreSQL's five-character code, if PostgreSQL reported the error.
         table: The table, quoted where SQL needs it.
         column: The column, as the data or the catalog names it.
-        row: Number of the row within its stream, from 0. A stream is one `Client.write`, or one
-            attempt of one Spark partition.
+        row: The number of the row within its stream, from 0. A stream is one `Client.write`, or one attempt of one
+            Spark partition.
         constraint: The constraint that PostgreSQL named.
-        write_id: The write that it belongs to.
-        retryable: Whether the same call may succeed later, unchanged.
-        decided: Whether it is decided that the write is committed, and the same call gives its result later.
+        write_id: The write that the error belongs to.
+        retryable: Whether the same call may succeed later.
+        decided: Whether the commit of the write is decided, so that the same call returns its result later.
+        tried_seconds: For how long the client tried the call again before it gave up; None if it did not.
     """
 
     reason: str = "INTERNAL"
@@ -57,6 +57,7 @@ class PgFlightError(Exception):
         reason: Optional[str] = None,
         write_id: Optional[str] = None,
         decided: bool = False,
+        tried_seconds: Optional[float] = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -68,28 +69,48 @@ class PgFlightError(Exception):
         self.constraint = constraint
         self.write_id = write_id
         self.decided = decided
+        self.tried_seconds = tried_seconds
         self.reason = reason or type(self).reason
         self.retryable = type(self).retryable if retryable is None else retryable
 
     def __str__(self) -> str:
         details = "".join(
             f" {name}={json.dumps(value)}"
-            for name, value in self._details().items()
+            for name, value in self._shown_details().items()
             if value is not None
         )
-        # The details are what `from_text` reads back out of a failed Spark job.
+        # `from_text` reads the details back from the text of a failed Spark job.
         hint = f"\nHint: {self.hint}" if self.hint else ""
         return f"{self.message}\n[{self.reason}{details}]{hint}"
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        # Exceptions are pickled by their positional arguments; ours are by name, and Spark's
-        # workers pickle what they raise.
-        state = dict(self._details(), reason=self.reason, retryable=self.retryable)
-        state.update(decided=self.decided, hint=self.hint)
-        more = {"lost": self.lost} if isinstance(self, PreparedLost) else {}
-        return (_rebuild, (type(self), self.message, state, more))
+        # Python pickles an exception by its positional arguments, and these are keywords. Spark's workers pickle what
+        # they raise.
+        return (_rebuild, (type(self), self.message, self._keywords(), self._more()))
 
-    def _details(self) -> Dict[str, Union[str, int, None]]:
+    def caused(self, message: str, hint: str) -> PgFlightError:
+        """Returns an error of the same kind whose message says what failed because of this one."""
+        keywords = dict(self._keywords(), hint=hint)
+        return _rebuild(type(self), f"{message}: {self.message}", keywords, self._more())
+
+    def _keywords(self) -> Dict[str, Any]:
+        """The keyword arguments that make an equal error."""
+        return dict(
+            self._details(),
+            reason=self.reason,
+            retryable=self.retryable,
+            decided=self.decided,
+            hint=self.hint,
+        )
+
+    def _more(self) -> Dict[str, Any]:
+        """Attributes that are set after construction."""
+        return {}
+
+    def _shown_details(self) -> Dict[str, Union[str, int, float, None]]:
+        return self._details()
+
+    def _details(self) -> Dict[str, Union[str, int, float, None]]:
         return {
             "sqlstate": self.sqlstate,
             "table": self.table,
@@ -97,11 +118,12 @@ class PgFlightError(Exception):
             "row": self.row,
             "constraint": self.constraint,
             "write_id": self.write_id,
+            "tried_seconds": self.tried_seconds,
         }
 
 
 class PgFlightWarning(UserWarning):
-    """Something that is done, and may not be what was meant."""
+    """A call that succeeded and may not have done what the caller meant."""
 
 
 class InvalidCommand(PgFlightError):
@@ -117,49 +139,49 @@ class SchemaMismatch(PgFlightError):
 
 
 class DataRejected(PgFlightError):
-    """A value that its column cannot take: out of range, NULL, a violated constraint."""
+    """A value does not fit its column: out of range, NULL, a violated constraint."""
 
     reason = "DATA_REJECTED"
 
 
 class Unsupported(PgFlightError):
-    """A type, option or call that is not served."""
+    """A type, option or call that is not supported."""
 
     reason = "UNSUPPORTED"
 
 
 class NotFound(PgFlightError):
-    """A table, schema, database or write that is not there."""
+    """A table, schema, database or write does not exist."""
 
     reason = "NOT_FOUND"
 
 
 class AlreadyExists(PgFlightError):
-    """A table that is already there, or a write id that was used for something else."""
+    """A table exists already, or a write id is used for another write."""
 
     reason = "ALREADY_EXISTS"
 
 
 class Conflict(PgFlightError):
-    """A write that is already aborted, or was committed otherwise."""
+    """A write is already aborted, or was committed with other receipts."""
 
     reason = "CONFLICT"
 
 
 class Unauthenticated(PgFlightError):
-    """The server does not know who is calling: a missing or wrong token."""
+    """The token is missing or wrong."""
 
     reason = "UNAUTHENTICATED"
 
 
 class PermissionDenied(PgFlightError):
-    """The caller, or the server's database role, may not do this."""
+    """The caller or the server's database role lacks a permission."""
 
     reason = "PERMISSION_DENIED"
 
 
 class Unavailable(PgFlightError):
-    """The server is away or busy, or PostgreSQL is out of its reach: worth a retry."""
+    """The server is away or busy, or it cannot reach PostgreSQL. A retry may succeed."""
 
     reason = "UNAVAILABLE"
     retryable = True
@@ -184,30 +206,37 @@ class Internal(PgFlightError):
 
 
 class OutcomeUnknown(PgFlightError):
-    """All rows of a write of one stream were sent, and no answer came: they are in the table or not.
+    """The client sent all rows of a write of one stream and got no answer, so it cannot know whether they are there.
 
-    Sending them again could bring them twice. `DistributedWrite` and Spark's saves cannot end so.
+    Sending them again could write them twice. `DistributedWrite` and saves from Spark cannot end this way.
     """
 
     reason = "OUTCOME_UNKNOWN"
 
 
 class PreparedLost(PgFlightError):
-    """A commit was decided, and another session had ended prepared transactions with some of its rows.
+    """A commit was decided, and another session had ended prepared transactions that held some of its rows.
 
     The other rows are in the table.
 
     Attributes:
-        lost: The partitions whose rows are missing, each with its number of rows; empty when the server
-            could not be asked for them.
+        lost: The partitions whose rows are missing, each with its number of rows; empty if the client could not ask
+            the server for them.
     """
 
     reason = "PREPARED_LOST"
     lost: Tuple[Tuple[int, int], ...] = ()
 
+    def _more(self) -> Dict[str, Any]:
+        return {"lost": self.lost}
+
+    def _shown_details(self) -> Dict[str, Union[str, int, float, None]]:
+        lost = ", ".join(f"{count} rows of partition {part}" for part, count in self.lost)
+        return {**self._details(), "lost": lost or None}
+
 
 class ReceiptMissing(PgFlightError):
-    """The stream ended without a receipt for all its rows: nothing proves that they were kept."""
+    """The stream ended without a receipt for all its rows, so nothing proves that the server kept them."""
 
     reason = "RECEIPT_MISSING"
 
@@ -234,7 +263,7 @@ _BY_REASON: Dict[str, Type[PgFlightError]] = {
     )
 }
 
-# Order matters: a class stands before its bases.
+# A class comes before its bases.
 _BY_CLASS: Tuple[Tuple[Type[BaseException], Type[PgFlightError]], ...] = (
     (flight.FlightUnavailableError, Unavailable),
     (flight.FlightUnauthenticatedError, Unauthenticated),
@@ -244,18 +273,18 @@ _BY_CLASS: Tuple[Tuple[Type[BaseException], Type[PgFlightError]], ...] = (
     (pa.ArrowNotImplementedError, Unsupported),
     (pa.ArrowKeyError, NotFound),
     (pa.ArrowInvalid, InvalidCommand),
-    # Without a Flight status it is the connection that broke (apache/arrow issue 43374).
+    # An OSError without a Flight status is a broken connection (apache/arrow issue 43374).
     (OSError, Unavailable),
 )
 
 
 def from_transport(error: BaseException, url: str, details: bytes = b"") -> PgFlightError:
-    """Turns what pyarrow raised into the exception that says it.
+    """Converts an exception of pyarrow.
 
     Args:
         error: One of `TRANSPORT_ERRORS`.
-        url: The server's address, for the message when nobody answers there.
-        details: The details of the call's status, where pyarrow's exception has none.
+        url: The server's address, for the message when no server answers there.
+        details: The details of the call's status, if pyarrow's exception has none.
 
     Returns:
         The exception to raise.
@@ -267,12 +296,12 @@ def from_transport(error: BaseException, url: str, details: bytes = b"") -> PgFl
         return _from_metadata(reason, fact or message, metadata)
     kind = next((ours for theirs, ours in _BY_CLASS if isinstance(error, theirs)), Internal)
     if kind is Unavailable:
-        message = _unreachable(message, url)
+        return _unreachable(message, url)
     return kind(message or "the server gave no reason")
 
 
 def has_details(error: BaseException) -> bool:
-    """Whether the server itself said what went wrong."""
+    """Whether the server described the error itself."""
     return error_info(getattr(error, "extra_info", None) or b"") is not None
 
 
@@ -280,28 +309,29 @@ def from_text(text: str) -> Optional[PgFlightError]:
     """Finds the exception of a task in the text of a failed Spark job.
 
     Args:
-        text: What Spark raised on the driver, as a string: it quotes the task's traceback.
+        text: The text of Spark's exception on the driver, which quotes the task's traceback.
 
     Returns:
-        The exception as the task raised it, or None when the job failed of something else.
+        The exception as the task raised it, or None when the job failed for another reason.
     """
     raised = list(_IN_TRACEBACK.finditer(text))
     if not raised:
         return None
     found = raised[-1]  # Those before it are its causes.
     details = {name: json.loads(value) for name, value in _DETAIL.findall(found["details"])}
+    details.pop("lost", None)  # It is text; the driver asks the server.
     kind = _BY_REASON.get(found["reason"], PgFlightError)
     return kind(found["message"], reason=found["reason"], hint=found["hint"], **details)
 
 
-_DETAIL = re.compile(r' (\w+)=("(?:[^"\\]|\\.)*"|\d+)')
+_DETAIL = re.compile(r' (\w+)=("(?:[^"\\]|\\.)*"|[\d.]+)')
 _IN_TRACEBACK = re.compile(
     r"^pgflight\.errors\.\w+: (?P<message>(?:(?!^pgflight\.errors\.).)*?)"
-    r'\n\[(?P<reason>[A-Z_]+)(?P<details>(?: \w+=(?:"(?:[^"\\]|\\.)*"|\d+))*)\](?:\nHint: (?P<hint>[^\n]+))?',
+    r'\n\[(?P<reason>[A-Z_]+)(?P<details>(?: \w+=(?:"(?:[^"\\]|\\.)*"|[\d.]+))*)\](?:\nHint: (?P<hint>[^\n]+))?',
     re.MULTILINE | re.DOTALL,
 )
 
-# What pyarrow puts around the server's words.
+# The text that pyarrow puts around the server's message.
 _PREFIX = re.compile(r"^(?:Flight|gRPC) returned [\w -]+ error, with message: ", re.IGNORECASE)
 _DEBUG = re.compile(r"\.? *gRPC client debug context: .*", re.DOTALL)
 _CONTEXT = re.compile(r"\.? *Client context: .*", re.DOTALL)
@@ -309,7 +339,7 @@ _DETAIL_SUFFIX = re.compile(r"\. Detail: (?:[\w:]+|Python exception: .*)\s*$", r
 
 
 def clean_message(text: str) -> str:
-    """The server's words alone, without what gRPC and pyarrow put around them."""
+    """Removes what gRPC and pyarrow put around the server's message."""
     for noise in (_DEBUG, _CONTEXT, _DETAIL_SUFFIX, _PREFIX):
         text = noise.sub("", text)
     return text.strip()
@@ -322,7 +352,7 @@ def error_info(extra_info: bytes) -> Optional[Tuple[str, str, Dict[str, str]]]:
         extra_info: Bytes of the Status, as pyarrow gives them.
 
     Returns:
-        Reason, message and metadata, or None when there is no ErrorInfo of pgflight's in it.
+        Reason, message and metadata, or None if it holds no ErrorInfo of pgflight.
     """
     try:
         # Status.message = 2, .details = 3, Any.type_url = 1, Any.value = 2
@@ -335,12 +365,12 @@ def error_info(extra_info: bytes) -> Optional[Tuple[str, str, Dict[str, str]]]:
                 entries = {_text(entry, 1): _text(entry, 2) for entry in _all(info, 3)}
                 return _text(info, 1), _text(extra_info, 2), entries
     except (ValueError, IndexError):
-        pass  # Not ours: some other server's or proxy's bytes.
+        pass  # Another server or a proxy made these bytes.
     return None
 
 
 def _all(message: bytes, number: int) -> Iterator[bytes]:
-    """The length-delimited fields of one number in a protobuf message."""
+    """Yields the length-delimited fields with this number in a protobuf message."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -396,15 +426,18 @@ def _from_metadata(reason: str, message: str, metadata: Dict[str, str]) -> PgFli
     )
 
 
-#: What gRPC says, in one release or another, where no connection can be made.
-_NOBODY = ("failed to connect", "dns resolution failed", "errors resolving")
+#: gRPC's messages, in one release or another, when it cannot connect.
+_CANNOT_CONNECT = ("failed to connect", "dns resolution failed", "errors resolving")
 
 
-def _unreachable(message: str, url: str) -> str:
-    if any(words in message.lower() for words in _NOBODY):
+def _unreachable(message: str, url: str) -> Unavailable:
+    if any(words in message.lower() for words in _CANNOT_CONNECT):
         cause = message.rsplit(": ", 1)[-1]
-        return f"no pgflight server answers at {url} ({cause}): is `pgflight serve` running there?"
-    return f"lost the pgflight server at {url}: {message}"
+        return Unavailable(
+            f"could not connect to a pgflight server at {url}: {cause}",
+            hint="check the address, and that `pgflight serve` runs there",
+        )
+    return Unavailable(f"lost the connection to the pgflight server at {url}: {message}")
 
 
 def _rebuild(

@@ -1,4 +1,4 @@
-"""Whatever holds a table, as a schema and batches."""
+"""Reads a schema and batches from tables, frames and iterables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 from pgflight import convert
 from pgflight.errors import SchemaMismatch
 
-#: Extension types that the server knows.
+#: Extension types that the server supports.
 _EXTENSION_TYPES = (
     "arrow.uuid",
     "arrow.json",
@@ -29,22 +29,22 @@ class Frame(NamedTuple):
 
 
 def frame(data: Any) -> Frame:
-    """Reads a schema and batches out of what a user hands over.
+    """Reads a schema and batches from a user's data.
 
     Args:
         data: A pyarrow Table, RecordBatch, RecordBatchReader, Dataset or Scanner; a pandas or
             polars DataFrame; an iterable of RecordBatches; anything else that has
-            `__arrow_c_stream__` or `__arrow_c_array__`. The index of a pandas DataFrame is left
-            out: `reset_index()` makes it a column.
+            `__arrow_c_stream__` or `__arrow_c_array__`. The index of a pandas DataFrame is not written;
+            `reset_index()` makes it a column.
 
     Raises:
         TypeError: for anything else.
         SchemaMismatch: for a column of Python objects or of an unknown extension type.
-        DataRejected: for a value that cannot be converted to Arrow; its row and column are named, and
-            the value is not.
+        DataRejected: for a value that cannot be converted to Arrow. The error names its row and column, and never
+            the value.
         ValueError: for an iterable without a batch, which has no schema.
     """
-    return _plain(_known(_read(data)))
+    return _plain(_supported(_read(data)))
 
 
 def _read(data: Any) -> Frame:
@@ -76,8 +76,8 @@ def _pandas(data: Any) -> Frame:
     if not hasattr(data, "columns"):
         raise TypeError("cannot write a pandas Series: make it a DataFrame by to_frame()")
     table = convert.table_of_pandas(data)
-    # Arrow describes the whole frame for pandas' use in the schema: of no use to PostgreSQL, and
-    # long where there are many columns.
+    # Arrow describes the frame for pandas in the schema's metadata. PostgreSQL has no use for it, and it is long for
+    # many columns.
     return _read(table.replace_schema_metadata(None))
 
 
@@ -86,9 +86,10 @@ def _polars(data: Any) -> Frame:
         raise TypeError(f"cannot write a {_name(data)}: collect() it first")
     objects = [n for n, kind in getattr(data, "schema", {}).items() if str(kind) == "Object"]
     if objects:
-        # polars hands these to Arrow as the addresses of Python objects.
+        # polars passes these to Arrow as the addresses of Python objects.
         raise SchemaMismatch(
-            f"column {objects[0]!r} holds Python objects: turn it into a plain type first",
+            "a column of Python objects cannot be written",
+            hint="convert the column to a plain type",
             column=objects[0],
         )
     table = convert.table_of_polars(data)
@@ -116,24 +117,23 @@ def _iterable(batches: Iterator[Any]) -> Frame:
     return Frame(first.schema, all_of_them())
 
 
-def _known(read: Frame) -> Frame:
-    """Refuses extension types whose storage does not mean what they mean, such as pandas' Period."""
+def _supported(read: Frame) -> Frame:
+    """Rejects extension types whose storage has another meaning than their values, such as pandas' Period."""
     for field in read.schema:
         kind = getattr(field.type, "extension_name", None)
         if kind is not None and kind not in _EXTENSION_TYPES:
             raise SchemaMismatch(
-                f"column {field.name!r} has the extension type {kind}, which pgflight does not know: "
-                "turn it into a plain type first",
+                f"the extension type {kind} is not supported",
+                hint="convert the column to a plain type",
                 column=field.name,
             )
     return read
 
 
 def _plain(viewed: Frame) -> Frame:
-    """Turns string and binary views into their plain forms.
+    """Converts string and binary views to plain types.
 
-    A slice of views keeps all bytes that the whole array points at, so a large batch could not be
-    cut into messages.
+    A slice of views keeps all bytes of the whole array, so a large batch could not be cut into messages.
     """
     views = {}
     for name, plain in (("string_view", pa.large_string()), ("binary_view", pa.large_binary())):

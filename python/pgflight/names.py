@@ -1,4 +1,4 @@
-"""Table names as users write them, and as a Flight path has them."""
+"""Table names, as users write them and as the parts of a Flight path."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from pgflight.errors import InvalidCommand
 
 _PART = re.compile(r'"((?:[^"]|"")*)"|([^".]+)')
 
+_HINT = (
+    "write name or schema.name, with double quotes around a name that holds a dot or a double quote"
+)
+
 
 def split(table: str) -> Tuple[str, ...]:
-    """The parts of `name` or `schema.name`, without the double quotes that may stand around them.
+    """Returns the parts of `name` or `schema.name`, without the double quotes around them.
 
     Raises:
         InvalidCommand: when a part is empty or a double quote has no end.
@@ -20,22 +24,19 @@ def split(table: str) -> Tuple[str, ...]:
     while True:
         found = _PART.match(table, at)
         if not found:
-            raise InvalidCommand(
-                f"{table!r} is no table: write name or schema.name, with double quotes around a "
-                "name that holds a dot or a double quote"
-            )
+            raise InvalidCommand(f"{table!r} is not a table name", hint=_HINT)
         quoted, plain = found.groups()
         parts.append(plain if quoted is None else quoted.replace('""', '"'))
         at = found.end()
         if at == len(table):
             return tuple(parts)
         if table[at] != ".":
-            raise InvalidCommand(f"{table!r} is no table: after a name stands a dot or nothing")
+            raise InvalidCommand(f"{table!r} is not a table name", hint=_HINT)
         at += 1
 
 
 def join(parts: Iterable[str]) -> str:
-    """The parts as one name, as `split` reads it."""
+    """Joins the parts into one name that `split` reads."""
     return ".".join(
         '"' + part.replace('"', '""') + '"' if "." in part or '"' in part else part
         for part in parts

@@ -1,4 +1,4 @@
-"""How long a call waits for servers and for PostgreSQL."""
+"""Retries of a call while servers or PostgreSQL are away."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from typing import Optional, Union
 
 from pgflight.errors import InvalidCommand, PgFlightError
 
-#: Seconds for which a call is tried again, unless the caller says otherwise: longer than a restart of PostgreSQL or
-#: of a server takes.
+#: Seconds for which a call is tried again by default: longer than a restart of PostgreSQL or of a server.
 DEFAULT_SECONDS = 60.0
 
 _FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
+_MAX_PAUSE = 5.0
 
 #: Seconds after which the log says that a call is waiting.
 _SILENT_SECONDS = 2.0
@@ -36,15 +35,15 @@ _log = logging.getLogger("pgflight")
 
 
 class Patience:
-    """Tries a call again after errors that are retryable, until its time is over.
+    """Decides whether a call is tried again after a retryable error, until its time is over.
 
-    The time runs from the first error on. A pause between two tries is twice the pause before, up to five seconds;
-    up to half of it is left out by chance, so that many clients do not come back in step.
+    The time runs from the first error. Each pause is twice the pause before, up to five seconds, and shortened at
+    random by up to half, so that clients do not come back in step.
     """
 
     def __init__(self, seconds: float) -> None:
         """Args:
-        seconds: For how long to try again; 0: not at all.
+        seconds: How long to try again; 0 does not.
         """
         self._seconds = seconds
         self._began: Optional[float] = None
@@ -52,9 +51,9 @@ class Patience:
         self._has_said = False
 
     def allows(self, error: PgFlightError) -> bool:
-        """Waits for the next try. False: there is none, and the error is to be raised.
+        """Waits for the next try. Returns False if there is none, so that the caller raises the error.
 
-        An error that is raised because the time is over says for how long the call was tried.
+        If the time is over, the error's `tried_seconds` is set.
         """
         if not error.retryable or self._seconds <= 0:
             return False
@@ -63,22 +62,23 @@ class Patience:
             self._began = now
         left = self._began + self._seconds - now
         if left <= 0:
-            error.message += f"; tried again for {now - self._began:.1f} s (see retry_timeout)"
+            error.tried_seconds = round(now - self._began, 1)
+            error.hint = error.hint or "raise retry_timeout to wait longer"
             return False
         if not self._has_said and now - self._began >= _SILENT_SECONDS:
             self._has_said = True
             _log.warning("pgflight tries again for up to %g s: %s", self._seconds, error.message)
         time.sleep(min(self._pause * random.uniform(0.5, 1.0), left))
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        self._pause = min(self._pause * 2, _MAX_PAUSE)
         return True
 
 
 def seconds_of(timeout: Union[None, int, float, str], name: str = "retry_timeout") -> float:
-    """Reads how long to try again.
+    """Reads a time.
 
     Args:
-        timeout: Seconds; or text with units: "90", "90s", "2min", "1m 30s", "500ms". None: the default.
-        name: What the caller's option is called, for the error.
+        timeout: Seconds; or text with units: "90", "90s", "2min", "1m 30s", "500ms". None is the default.
+        name: The name of the caller's option, for the error.
 
     Raises:
         InvalidCommand: for anything else.
@@ -92,7 +92,7 @@ def seconds_of(timeout: Union[None, int, float, str], name: str = "retry_timeout
         seconds = float(timeout)
     if not math.isfinite(seconds) or seconds < 0:
         raise InvalidCommand(
-            f"{name} must be a time that is not negative, in seconds or as in '90s' or '2min'"
+            f"{name} is not a time", hint="set it in seconds, or as in '90s' or '2min'"
         )
     return seconds
 

@@ -1,9 +1,10 @@
-"""How Spark's planner and the user's own process find each other.
+"""The connection between Spark's planner and the user's own process.
 
-A data source of Spark 4 begins and commits in Python processes that Spark starts beside its JVM and that end at once.
-They cannot keep a write alive. So `pgflight.register` lets the user's process listen at a socket that is named by the
-JVM's process id, in a directory that no other user can enter; a planner looks for the socket of its own JVM. Where
-there is none (Spark Connect, or `register` was not called) a write has no driver, and servers end it by their TTL.
+A data source of Spark 4 begins and commits in Python processes that Spark starts beside its JVM and that end at once,
+so they cannot keep a write alive. Therefore `pgflight.register` lets the user's process listen at a socket that is
+named after the JVM's process id, in a directory that no other user can enter. A planner connects to the socket of its
+own JVM. Without a socket (on Spark Connect, or if `register` was not called) a write has no driver, and servers end it by their
+TTL.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import threading
 import time
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import pyarrow as pa
 
@@ -25,16 +26,17 @@ from pgflight import driver
 from pgflight.connection import Endpoint
 from pgflight.distributed import DistributedWrite
 from pgflight.driver import Place
+from pgflight.options import WriteOptions
 
-#: Seconds that a planner waits for an answer of the user's process, which may be stopped.
+#: Seconds that a planner waits for an answer of the user's process, which may be suspended.
 _ANSWER_SECONDS = 2.0
 
-#: A planner is a child of Spark's daemon of Python workers, which is one of the JVM.
-_MOST_ANCESTORS = 4
+#: How many ancestors a planner checks. It is a child of Spark's daemon of Python workers, a child of the JVM.
+_MAX_ANCESTORS = 4
 
 
 class _Begun(NamedTuple):
-    """A write that a planner has begun under the driver's id."""
+    """A planner has begun this write under the driver's id."""
 
     place: Place
     write_id: str
@@ -42,14 +44,14 @@ class _Begun(NamedTuple):
 
 
 class _Ended(NamedTuple):
-    """A write that a planner has ended."""
+    """A planner has ended this write."""
 
     place: Place
     write_id: str
 
 
-#: Asks for the driver's id alone.
-_WHO = None
+#: The message that asks for the driver's id.
+_ASK_ID = None
 
 _listening: Optional[int] = None
 
@@ -66,8 +68,8 @@ def listen(jvm: int) -> None:
         return
     path = directory / f"{jvm}.sock"
     with contextlib.suppress(FileNotFoundError):
-        path.unlink()  # Of an earlier process with this id.
-    # It is removed when this process ends.
+        path.unlink()  # An earlier process had this id.
+    # The listener removes the socket when this process ends.
     listener = Listener(str(path), "AF_UNIX", backlog=16)
     _listening = jvm
     driver.end_on_sigterm()
@@ -75,7 +77,7 @@ def listen(jvm: int) -> None:
 
 
 def process_of_jvm(spark: Any) -> Optional[int]:
-    """The process of a session's JVM. None on Spark Connect, whose planners run elsewhere."""
+    """Returns the process id of a session's JVM; None on Spark Connect, whose planners run elsewhere."""
     if type(spark).__module__.startswith("pyspark.sql.connect"):
         return None
     from py4j.protocol import Py4JError
@@ -83,22 +85,26 @@ def process_of_jvm(spark: Any) -> Optional[int]:
     try:
         return int(spark._jvm.java.lang.ProcessHandle.current().pid())
     except Py4JError:
-        return None  # Where programs may not call into the JVM as they like.
+        return None  # The cluster restricts calls into the JVM.
 
 
 def begin(
-    endpoint: Endpoint, spec: Mapping[str, Any], schema: pa.Schema, write_id: Optional[str]
+    endpoint: Endpoint,
+    table: str,
+    schema: pa.Schema,
+    options: WriteOptions,
+    write_id: Optional[str],
 ) -> DistributedWrite:
-    """As `DistributedWrite.begin`, in a planner: the user's process keeps the write alive, if it listens."""
-    driver_id = _ask(_WHO) or ""
-    write = DistributedWrite.begin(endpoint, spec, schema, write_id, driver=driver_id)
+    """Begins a write in a planner. The user's process keeps it alive, if it listens."""
+    driver_id = _ask(_ASK_ID) or ""
+    write = DistributedWrite.begin(endpoint, table, schema, options, write_id, driver=driver_id)
     if driver_id and write.needs_heartbeats:
         _ask(_Begun(write.place, write.write_id, write.status.heartbeat_seconds))
     return write
 
 
 def end(write: DistributedWrite) -> None:
-    """Says that the write has ended."""
+    """Reports to the user's process that the write has ended."""
     _ask(_Ended(write.place, write.write_id))
 
 
@@ -113,12 +119,12 @@ def _serve(listener: Listener, jvm: int) -> None:
                     driver.this_driver().ended(*message)
                 connection.send(driver.this_driver().id)
         except (OSError, EOFError):
-            # A planner may leave at any moment; a process may have no room for another file.
+            # A planner may end at any moment, and the process may have no file descriptor left.
             time.sleep(0.05)
 
 
 def _ask(message: Any) -> Optional[str]:
-    """Tells the user's process something; the driver's id, or None where it does not listen."""
+    """Sends a message to the user's process. Returns the driver's id, or None if that process does not listen."""
     with contextlib.suppress(OSError, EOFError):
         path = _path_of_ancestor()
         if path is not None:
@@ -131,7 +137,7 @@ def _ask(message: Any) -> Optional[str]:
 
 
 def _directory() -> Optional[Path]:
-    """Where the sockets are: a directory of this user's alone. None where there are no such sockets."""
+    """Returns the directory of the sockets, which only this user can enter; None without such sockets."""
     if os.name != "posix":
         return None
     path = Path(tempfile.gettempdir()) / f"pgflight-{os.getuid()}"
@@ -144,7 +150,7 @@ def _directory() -> Optional[Path]:
 
 def _path_of_ancestor() -> Optional[Path]:
     directory, process = _directory(), os.getppid()
-    for _ in range(_MOST_ANCESTORS):
+    for _ in range(_MAX_ANCESTORS):
         if directory is None or process <= 1:
             return None
         path = directory / f"{process}.sock"
@@ -155,9 +161,9 @@ def _path_of_ancestor() -> Optional[Path]:
 
 
 def _parent_of(process: int) -> int:
-    """0 where it cannot be told."""
+    """Returns the id of the parent process; 0 if it is unknown."""
     try:
-        # The name before it, in parentheses, may hold anything.
+        # The process name before it, in parentheses, may hold any character.
         return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
     except (OSError, ValueError, IndexError):
         pass

@@ -1,4 +1,4 @@
-"""Tells a person how a write is coming along."""
+"""Reports the progress of a write to a person."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import sys
 import time
 from typing import Callable, NamedTuple, Optional, TextIO, Union
 
-#: Seconds between two updates of the live line, and between two lines where there is no terminal.
+#: Seconds between two updates of the live line on a terminal, and between two lines elsewhere.
 _TERMINAL_INTERVAL = 0.2
 _LINE_INTERVAL = 10.0
 
 
 class Progress(NamedTuple):
-    """How far a write is.
+    """The progress of a write.
 
     Attributes:
         row_count: Rows sent so far.
@@ -26,7 +26,7 @@ class Progress(NamedTuple):
 
 
 class Reporter:
-    """Counts what is sent and tells about it now and then."""
+    """Counts what is sent, and reports it at intervals."""
 
     def __init__(
         self,
@@ -35,10 +35,10 @@ class Reporter:
         out: Optional[TextIO] = None,
     ) -> None:
         """Args:
-        table: Named in the lines.
-        report: True: lines on `out`. A callable: called instead, after every piece that was sent
-            and once at the end.
-        out: Standard error unless given.
+        table: The table that the lines name.
+        report: True prints lines to `out`. A callable is called instead, after each piece that was sent and once at
+            the end.
+        out: Standard error by default.
         """
         self._table = table
         self._callback = report if callable(report) else None
@@ -47,7 +47,7 @@ class Reporter:
         self._interval = _TERMINAL_INTERVAL if self._live else _LINE_INTERVAL
         self._row_count = 0
         self._byte_count = 0
-        self._started = self._told = time.monotonic()
+        self._started = self._reported = time.monotonic()
         self._width = 0
 
     def sent(self, row_count: int, byte_count: int) -> None:
@@ -57,16 +57,16 @@ class Reporter:
         now = time.monotonic()
         if self._callback is not None:
             self._callback(self._progress(now))
-        elif now - self._told >= self._interval:
-            self._told = now
+        elif now - self._reported >= self._interval:
+            self._reported = now
             self._show(self._line(now), end="" if self._live else "\n")
 
     def again(self) -> None:
-        """What was sent was not kept, and is sent again."""
+        """Starts from 0, since everything is sent again."""
         self._row_count = self._byte_count = 0
 
     def finished(self) -> None:
-        """The write is committed."""
+        """Reports that the write is committed."""
         now = time.monotonic()
         if self._callback is not None:
             self._callback(self._progress(now))
@@ -74,7 +74,7 @@ class Reporter:
             self._show(f"{self._line(now)}, committed", end="\n")
 
     def failed(self) -> None:
-        """The write failed: leaves the live line to what is printed next."""
+        """Ends the live line after a failure, so that the next output begins on its own line."""
         if self._live and self._width:
             self._out.write("\n")
 
@@ -90,7 +90,7 @@ class Reporter:
 
     def _show(self, line: str, end: str) -> None:
         if self._live:
-            # Blanks wipe what a longer line left behind.
+            # Blanks overwrite the rest of a longer line.
             padded = line.ljust(self._width)
             self._width = len(line)
             self._out.write(f"\r{padded}{end}")

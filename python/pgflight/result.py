@@ -1,4 +1,4 @@
-"""What a write returns."""
+"""The results of a write."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class WriteResult:
         table: The table as the catalog has it, quoted where SQL needs it.
         row_count: Rows that the write put into the table.
         byte_count: Bytes of binary COPY that PostgreSQL received for them.
-        seconds: Wall-clock time that the call took here.
+        seconds: Wall-clock time of the call.
         write_id: The id of a write of many partitions; None for a write of one stream.
-        already_committed_at: When an earlier call committed the write, in UTC as RFC 3339 has it; this call has
-            written nothing then. None: this call has written the rows.
+        already_committed_at: When an earlier call committed the write, in UTC as RFC 3339 has it; this call wrote
+            nothing then. None if this call wrote the rows.
     """
 
     table: str
@@ -38,14 +38,14 @@ class WriteResult:
 
 @dataclass(frozen=True)
 class PlannedColumn:
-    """What would happen to one column of the data.
+    """The plan for one column of the data.
 
     Attributes:
         name: Its name.
         arrow_type: Its Arrow type.
         postgresql_type: The column's type; empty where the table has no such column.
         encoding: How values would be written.
-        problem: Why the column would be refused; empty when it would not.
+        problem: Why the server would reject the column; empty if it would not.
     """
 
     name: str
@@ -57,14 +57,14 @@ class PlannedColumn:
 
 @dataclass(frozen=True)
 class WritePlan:
-    """What a write would do.
+    """The plan of a write.
 
     Attributes:
         table: The table, quoted where SQL needs it.
         columns: One for each column of the data.
-        problems: Why the write would be refused as a whole; of a column it is said there.
-        warnings: What happens beside the plain writing of values: triggers, row-level security,
-            values that may be changed since that was asked for, columns that PostgreSQL casts.
+        problems: Why the server would reject the whole write. Problems of a column are in the column.
+        warnings: What happens besides writing the values: triggers, row-level security, conversions that may change
+            values, columns that PostgreSQL casts.
         statements: SQL that would make the table.
     """
 
@@ -76,7 +76,7 @@ class WritePlan:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> WritePlan:
-        """Reads the server's answer, where a field that has its default may be absent."""
+        """Reads the server's answer, which leaves out fields that have their default."""
         names = ("name", "arrowType", "postgresqlType", "encoding", "problem")
         return cls(
             table=fields.get("table", ""),
@@ -90,17 +90,17 @@ class WritePlan:
         )
 
     def __bool__(self) -> bool:
-        """Whether the write would be accepted, as far as its schema says."""
+        """Whether the server would accept the write, judging by its schema."""
         return not self.problems and not any(column.problem for column in self.columns)
 
     def __str__(self) -> str:
-        """For people, like EXPLAIN."""
+        """Formats the plan for people, like EXPLAIN."""
         lines = [self.table]
         for column in self.columns:
             pair = f"{column.arrow_type} -> {column.postgresql_type or 'nothing'}"
-            outcome = f"REFUSED: {column.problem}" if column.problem else column.encoding
+            outcome = f"REJECTED: {column.problem}" if column.problem else column.encoding
             lines.append(f"  {column.name}: {pair} {outcome}")
-        lines.extend(f"refused: {problem}" for problem in self.problems)
+        lines.extend(f"rejected: {problem}" for problem in self.problems)
         lines.extend(f"warning: {warning}" for warning in self.warnings)
         lines.extend(f"{statement};" for statement in self.statements)
         return "\n".join(lines)
@@ -108,24 +108,24 @@ class WritePlan:
 
 @dataclass(frozen=True)
 class WriteStatus:
-    """What the server's ledger says of a write of many partitions.
+    """The state of a write of many partitions in the server's ledger.
 
     Attributes:
         write_id: The id that the write was begun with.
-        state: "open", "committed" or "aborted"; "committing" for a moment, when it is decided that it
-            is committed and the last rows are being made visible; "prepared_lost" when it was decided and
-            another session had ended prepared transactions that held some of the rows.
+        state: "open", "committed" or "aborted". "committing" for a moment, while the commit is decided and the server
+            makes the last rows visible. "prepared_lost" if the commit was decided and another session had ended
+            prepared transactions that held some of the rows.
         table: The table as the catalog has it, quoted where SQL needs it.
-        mode: "append", "create" or "overwrite".
-        row_count: Committed: rows published. Open: rows in the recorded attempts so far.
+        mode: The mode, as `WriteOptions` has it.
+        row_count: Rows that were published; of an open write, the rows of the recorded attempts so far.
         byte_count: The same in bytes of binary COPY.
         attempt_count: Recorded attempts.
-        reason: Aborted: why.
-        max_message_bytes: Largest message that the server takes, in bytes; 0 when it did not say.
-        heartbeat_seconds: Seconds between two heartbeats of a driver; 0: the server takes none.
+        reason: Why the write was aborted; empty otherwise.
+        max_message_bytes: Largest message that the server accepts, in bytes; 0 if it did not say.
+        heartbeat_seconds: Seconds between two heartbeats of a driver; 0 if the server takes none.
         finished_at: When the write ended, in UTC as RFC 3339 has it; empty while it is open.
-        existed: Answer to begin: the write was there before.
-        lost: Prepared_lost: the partitions whose rows are missing, each with its number of rows.
+        existed: In the answer to begin, whether the write existed before.
+        lost: In state "prepared_lost", the partitions whose rows are missing, each with its number of rows.
     """
 
     write_id: str
@@ -144,7 +144,7 @@ class WriteStatus:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> WriteStatus:
-        """Reads the server's answer, where a field that has its default may be absent."""
+        """Reads the server's answer, which leaves out fields that have their default."""
         state = fields.get("state", "")
         return cls(
             write_id=fields.get("writeId", ""),
@@ -167,15 +167,15 @@ class WriteStatus:
 
     @property
     def is_repeated(self) -> bool:
-        """Answer to begin: an earlier call has committed this very write."""
+        """Whether, in the answer to begin, an earlier call had committed this write."""
         return self.existed and self.state == "committed"
 
     @property
     def repeated_line(self) -> str:
-        """Says that the write `is_repeated`."""
+        """A line for people about a write that `is_repeated`."""
         return f"write {self.write_id!r} was already committed at {self.finished_at}; nothing was written"
 
     def result(self, seconds: float) -> WriteResult:
-        """The result of a committed write that took `seconds` here."""
+        """Returns the result of a committed write whose call took `seconds`."""
         at = self.finished_at if self.is_repeated else None
         return WriteResult(self.table, self.row_count, self.byte_count, seconds, self.write_id, at)

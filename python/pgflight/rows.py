@@ -1,4 +1,4 @@
-"""The rows of a stream, which may have to be sent again."""
+"""The rows of a stream, which can be sent again while none is lost."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pyarrow as pa
 
 
 class Rows:
-    """Batches of one schema that can be sent again from their start as long as none is lost.
+    """Batches of one schema, which can be sent again from the start while none is lost.
 
-    The first batch of an iterator is taken at once and kept. It says which schema the batches really have: Spark labels
-    timestamps with the session's time zone, which the driver's side of a data source cannot see. And a task that has
-    its first batch has something to send, so that no COPY waits for a task that still computes. A stream that fails
-    before the second batch is taken can be sent again; memory for one batch is needed in any case.
+    The first batch of an iterator is taken at once and kept, for three reasons. It has the batches' true schema: Spark
+    labels timestamps with the session's time zone, which the driver's side of a data source does not know. A task that
+    has its first batch has something to send, so no COPY waits for a task that still computes. And a stream that fails
+    before the second batch is taken can be sent again.
     """
 
     def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
         """Args:
-        batches: A list, which can always be sent again, or an iterator.
+        batches: A list, which can always be sent again; or an iterator.
 
         Raises:
             Exception: whatever an iterator raises.
@@ -35,16 +35,16 @@ class Rows:
 
     @property
     def schema(self) -> Optional[pa.Schema]:
-        """The schema of the first batch; None when there is none."""
+        """The schema of the first batch; None without batches."""
         return self._kept[0].schema if self._kept else None
 
     @property
     def is_whole(self) -> bool:
-        """Whether iterating again gives all batches."""
+        """Whether another iteration yields all batches."""
         return self._is_whole
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """All batches, from the first on. At most once, unless it `is_whole` afterwards."""
+        """Yields all batches from the first on. A second iteration needs `is_whole`."""
         yield from self._kept
         for batch in self._rest:
             self._is_whole = False

@@ -1,4 +1,4 @@
-"""Options of the Spark data source: those of Spark's JDBC source where they mean the same."""
+"""Options of the Spark data source. They have the names of Spark's JDBC source where they mean the same."""
 
 from __future__ import annotations
 
@@ -6,55 +6,103 @@ import difflib
 import json
 import warnings
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from pgflight import command
 from pgflight.connection import Endpoint
 from pgflight.errors import InvalidCommand
+from pgflight.options import IF_EXISTS, KEYED_MODES, OVERWRITE_WITH, SPARK_NAMES, WriteOptions
 from pgflight.patience import seconds_of
-from pgflight.spark_schema import match_columns
 
-#: Options that are read, as users write them; Spark hands them over in lower case.
-_KNOWN = (
-    "url",
-    "dbtable",
-    "path",
-    "truncate",
-    "overwriteWith",
-    "createTable",
-    "ifExists",
-    "createTableColumnTypes",
-    "createTableOptions",
-    "primaryKey",
-    "writeMode",
-    "keys",
-    "orderBy",
-    "publish",
-    "conversions",
-    "schemaEvolution",
-    "syncSequences",
-    "target",
-    "writeId",
-    "sinkId",
-    "resume",
-    "retryTimeout",
-    "token",
-    "tokenFile",
-    "tlsRootCerts",
+
+class Option(NamedTuple):
+    """An option of the data source that is no field of `WriteOptions`.
+
+    Attributes:
+        spark: Its name, as users write it. Spark passes names in lower case.
+        python: The argument of the same meaning of `write_dataframe` or `foreach_batch`.
+        meaning: What it means.
+    """
+
+    spark: str
+    python: str
+    meaning: str
+
+
+#: The options beside those of `WriteOptions`, in the order of `docs/spark.md`.
+OTHER_OPTIONS = (
+    Option(
+        "url",
+        "url",
+        "The server: `grpc://host:port`, or `grpc+tls://host:port` with TLS. Required.",
+    ),
+    Option(
+        "dbtable",
+        "table",
+        "The table, as `name` or `schema.name`. Names keep their case; a part with a dot in it goes in double quotes. "
+        "Required.",
+    ),
+    Option("path", "table", 'The same: `save("public.trips")` sets it.'),
+    Option(
+        "truncate",
+        "overwrite_with",
+        "As in JDBC. `true` is `overwriteWith=truncate`; `false` is an error, since pgflight never drops a table to "
+        "overwrite it.",
+    ),
+    Option(
+        "writeId",
+        "write_id",
+        "A name for this save. A job that runs again under the name of a committed save writes nothing, for as long "
+        "as the server's `--retention` (7 days). The driver's log, and the warning and the result of "
+        "`write_dataframe`, say so.",
+    ),
+    Option(
+        "sinkId",
+        "sink_id",
+        "The name of a stream's output, the same for as long as its checkpoint lives.",
+    ),
+    Option(
+        "resume",
+        "resume",
+        "Whether this query, with its new checkpoint, replaces the query that wrote to the sink before.",
+    ),
+    Option(
+        "retryTimeout",
+        "retry_timeout",
+        "How long driver and tasks wait while servers or PostgreSQL are away: `90s`, `2min`; 60 seconds by default.",
+    ),
+    Option(
+        "token",
+        "token",
+        "The token. It travels to the tasks with the options. Without `token` and `tokenFile`, the driver's "
+        "`PGFLIGHT_TOKEN`.",
+    ),
+    Option(
+        "tokenFile",
+        "token_file",
+        "A file that holds the token. Driver and tasks read it where they run.",
+    ),
+    Option(
+        "tlsRootCerts",
+        "tls_root_certs",
+        "The path, on the driver, of a file with PEM certificates to trust.",
+    ),
 )
 
-_READING = "it is for reading"
+_KNOWN = (*SPARK_NAMES.values(), *(option.spark for option in OTHER_OPTIONS))
 
-#: JDBC options that a write does not need: accepted, so that a job can be moved by changing its
-#: format and url, and warned about, so that nobody believes that they do something.
+_READING = "it is for reading"
+_COPY = "rows are streamed through COPY, not sent in batches of statements"
+
+#: JDBC options that a write does not need. They are accepted, so that a job moves by changing its format and url, and
+#: give a warning, so that users know that they have no effect.
 _NOT_NEEDED = {
     "driver": "no JDBC driver is involved",
-    "batchsize": "rows are streamed through COPY, not sent in batches of statements",
-    "rewritebatchedinserts": "rows are streamed through COPY, not sent in batches of statements",
+    "batchsize": _COPY,
+    "rewritebatchedinserts": _COPY,
     "isolationlevel": "the write is one transaction, whatever its number of partitions",
     "querytimeout": "timeouts are set on the server",
     "numpartitions": (
-        "a data source cannot change the number of partitions: call df.coalesce(n) before writing"
+        "a data source cannot change the number of partitions; call df.coalesce(n) before writing"
     ),
     "stringtype": "text is converted to the type of its column",
     "fetchsize": _READING,
@@ -69,65 +117,33 @@ _NOT_NEEDED = {
     "pushdowntablesample": _READING,
 }
 
-_CREDENTIALS = "the pgflight server holds the database's credentials: leave it out"
+_CREDENTIALS = "leave it out: the pgflight server holds the database's credentials"
+_QUERY = "name a table in dbtable: only a table can be written"
 
-#: JDBC options that would change what is written if they were heeded: refused.
-_REFUSED = {
+#: JDBC options that would change what is written. They are rejected with this hint.
+_REJECTED = {
     "user": _CREDENTIALS,
     "password": _CREDENTIALS,
     "keytab": _CREDENTIALS,
     "principal": _CREDENTIALS,
     "connectionprovider": _CREDENTIALS,
-    "query": "only a table can be written: name it in 'dbtable'",
-    "cascadetruncate": "tables that refer to the table are never truncated along with it",
-    "sessioninitstatement": "sessions are set up on the server",
-    "preparequery": "only a table can be written: name it in 'dbtable'",
+    "query": _QUERY,
+    "preparequery": _QUERY,
+    "cascadetruncate": "leave it out: tables that refer to the table are never truncated with it",
+    "sessioninitstatement": "leave it out: the server sets up its sessions",
 }
 
 
 @dataclass(frozen=True)
 class SparkOptions:
-    """What the options of one save mean."""
+    """The options of one save."""
 
     endpoint: Endpoint
     table: str
-    mode: str
-    if_exists: Optional[str]
-    overwrite_with: Optional[str]
-    create_if_missing: bool
-    column_types: Dict[str, str]
-    primary_key: List[str]
-    table_options: Optional[str]
-    keys: List[str]
-    order_by: Optional[str]
-    publish: Optional[str]
-    conversions: Dict[str, Dict[str, Any]]
-    schema_evolution: Optional[str]
-    sync_sequences: bool
-    target: Optional[str]
+    write: WriteOptions
     write_id: Optional[str]
     sink_id: Optional[str]
     resume: bool
-
-    def spec(self, names: Sequence[str]) -> Dict[str, Any]:
-        """The `WriteSpec`, with columns spelled as the frame's columns of these names are."""
-        return command.write_spec(
-            self.table,
-            self.mode,
-            if_exists=self.if_exists,
-            overwrite_with=self.overwrite_with,
-            create_if_missing=self.create_if_missing,
-            column_types=match_columns(self.column_types, names),
-            primary_key=self.primary_key,
-            table_options=self.table_options,
-            keys=self.keys,
-            order_by=self.order_by,
-            publish=self.publish,
-            conversions=match_columns(self.conversions, names),
-            schema_evolution=self.schema_evolution,
-            sync_sequences=self.sync_sequences,
-            target=self.target,
-        )
 
 
 def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
@@ -138,46 +154,36 @@ def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
         overwrite: Whether the save mode is overwrite; append otherwise.
 
     Raises:
-        InvalidCommand: for an option that is missing, unknown, refused or at odds with another.
-            Values of unknown options are never repeated: they may be secrets.
+        InvalidCommand: for an option that is missing, unknown, rejected or contradicts another. It never holds the
+            value of an unknown option, which may be a secret.
 
     Warns:
         UserWarning: for every option that is accepted and has no effect.
     """
     given = {name.lower(): value for name, value in options.items()}
     _check_names(given)
-    mode, if_exists, create_if_missing = _making(given, overwrite)
-    overwrite_with = _overwrite_with(given) if overwrite else None
-    types = parse_column_types(given.get("createtablecolumntypes", ""))
-    adds = given.get("schemaevolution") == "add_columns"
-    if types and mode == "append" and not create_if_missing and not adds:
-        raise InvalidCommand(
-            "createTableColumnTypes has an effect only where the table is made, and append makes "
-            "none: add option createTable=true, or leave it out"
-        )
+    fields: Dict[str, Any] = {}
+    for field, spark in SPARK_NAMES.items():
+        value = given.get(spark.lower())
+        if value is not None:
+            fields[field] = _READERS.get(field, _text)(spark, value)
+    mode, if_exists, create_if_missing = _mode(fields, overwrite)
+    fields.update(
+        mode=mode,
+        if_exists=if_exists,
+        create_if_missing=create_if_missing,
+        overwrite_with=_overwrite_with(fields, _flag(given, "truncate"), overwrite),
+    )
     return SparkOptions(
         endpoint=Endpoint.parse(
-            _required(given, "url", "the pgflight server's address, as in grpc://host:8815"),
+            _required(given, "url", "grpc://host:8815"),
             given.get("token"),
             given.get("tlsrootcerts"),
             token_file=given.get("tokenfile"),
-            retry_timeout=seconds_of(given.get("retrytimeout"), "option 'retryTimeout'"),
+            retry_timeout=seconds_of(given.get("retrytimeout"), "option retryTimeout"),
         ),
         table=_table(given),
-        mode=mode,
-        if_exists=if_exists,
-        overwrite_with=overwrite_with,
-        create_if_missing=create_if_missing,
-        column_types=types,
-        primary_key=_names(given.get("primarykey", "")),
-        table_options=given.get("createtableoptions"),
-        keys=_names(given.get("keys", "")),
-        order_by=given.get("orderby"),
-        publish=given.get("publish"),
-        conversions=_conversions(given.get("conversions", "{}")),
-        schema_evolution=given.get("schemaevolution"),
-        sync_sequences=_flag(given, "syncSequences") or False,
-        target=given.get("target"),
+        write=WriteOptions(**fields),
         write_id=given.get("writeid"),
         sink_id=given.get("sinkid"),
         resume=_flag(given, "resume") or False,
@@ -188,11 +194,11 @@ def parse_column_types(text: str) -> Dict[str, str]:
     """Reads Spark's `name VARCHAR(64), fare DECIMAL(10,2)`.
 
     Args:
-        text: Columns separated by commas; a comma within parentheses or quotes belongs to the
-            type or the name. Names may stand in back quotes or double quotes, doubled within.
+        text: Columns separated by commas; a comma within parentheses or quotes belongs to the type or the name. Names
+            may stand in back quotes or double quotes, doubled within.
 
     Returns:
-        Column name to type; the type as it stands, for PostgreSQL to read.
+        Column name to type. PostgreSQL reads the type.
 
     Raises:
         InvalidCommand: when a column has no type or comes twice.
@@ -201,117 +207,165 @@ def parse_column_types(text: str) -> Dict[str, str]:
     for part in _split(text):
         name, kind = _name_and_type(part)
         if name in types:
-            raise InvalidCommand(f"createTableColumnTypes names column {name!r} twice", column=name)
+            raise InvalidCommand("createTableColumnTypes names a column twice", column=name)
         types[name] = kind
     return types
-
-
-def _conversions(text: str) -> Dict[str, Dict[str, Any]]:
-    try:
-        conversions = json.loads(text)
-    except ValueError:
-        conversions = None
-    if not isinstance(conversions, dict):
-        raise InvalidCommand(
-            "option 'conversions' must be JSON, as in "
-            '{"at": {"rounding": "floor", "zone": "UTC"}, "note": {"nul": "remove"}}'
-        )
-    return conversions
 
 
 def _check_names(given: Mapping[str, str]) -> None:
     known = {name.lower(): name for name in _KNOWN}
     for name in given:
-        if name in _REFUSED and given[name].lower() != "false":
-            raise InvalidCommand(f"option {name!r} is not taken: {_REFUSED[name]}")
-        if name in _REFUSED or name in known:
+        if name in _REJECTED and given[name].lower() != "false":
+            raise InvalidCommand(f"option {name!r} is not supported", hint=_REJECTED[name])
+        if name in _REJECTED or name in known:
             continue
         if name in _NOT_NEEDED:
             why = _NOT_NEEDED[name]
             warnings.warn(f"pgflight: option {name!r} has no effect: {why}", stacklevel=4)
             continue
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {known[near[0]]!r}?" if near else f"known are {', '.join(_KNOWN)}"
-        raise InvalidCommand(f"option {name!r} is not known: {hint}")
+        hint = f"did you mean {known[near[0]]!r}?" if near else f"use one of {', '.join(_KNOWN)}"
+        raise InvalidCommand(f"option {name!r} is unknown", hint=hint)
 
 
-def _making(given: Mapping[str, str], overwrite: bool) -> Tuple[str, Optional[str], bool]:
-    """Mode, if_exists and create_if_missing: Spark itself knows only append and overwrite."""
-    create_table = _flag(given, "createTable")
-    write_mode = given.get("writemode")
+def _mode(fields: Mapping[str, Any], overwrite: bool) -> Tuple[str, Optional[str], bool]:
+    """Returns mode, if_exists and create_if_missing. Spark itself knows only append and overwrite."""
+    write_mode, if_exists = fields.get("mode"), fields.get("if_exists")
+    create_table = fields.get("create_if_missing")
     if write_mode is not None:
-        write_mode = write_mode.lower()
-        if write_mode not in command.KEYED_MODES:
-            raise InvalidCommand(f"option 'writeMode' must be {', '.join(command.KEYED_MODES)}")
-        if "ifexists" in given:
-            raise InvalidCommand("options 'writeMode' and 'ifExists' contradict each other")
+        if write_mode not in KEYED_MODES:
+            raise InvalidCommand(
+                f"option writeMode is {write_mode!r}, which is unknown",
+                hint=f"use one of {', '.join(KEYED_MODES)}",
+            )
+        if if_exists is not None:
+            raise InvalidCommand("options writeMode and ifExists contradict each other")
         if overwrite:
-            raise InvalidCommand("option 'writeMode' contradicts mode 'overwrite': use 'append'")
+            raise InvalidCommand(
+                "option writeMode contradicts mode 'overwrite'", hint="use mode 'append'"
+            )
         return write_mode, None, bool(create_table)
-    if_exists = given.get("ifexists")
-    if if_exists is not None:
-        if_exists = if_exists.lower()
-        if if_exists not in command.IF_EXISTS:
-            raise InvalidCommand("option 'ifExists' must be fail, append or ignore")
+    if if_exists is not None and if_exists not in IF_EXISTS:
+        raise InvalidCommand(
+            f"option ifExists is {if_exists!r}, which is unknown",
+            hint=f"use one of {', '.join(IF_EXISTS)}",
+        )
     if overwrite:
         if if_exists is not None:
-            raise InvalidCommand("option 'ifExists' contradicts mode 'overwrite': use 'append'")
+            raise InvalidCommand(
+                "option ifExists contradicts mode 'overwrite'", hint="use mode 'append'"
+            )
         if create_table is False:
-            raise InvalidCommand("mode 'overwrite' makes a missing table: createTable=false is not")
+            raise InvalidCommand(
+                "createTable=false contradicts mode 'overwrite', which makes a missing table"
+            )
         return "overwrite", None, False
     if if_exists is not None:
-        # What .mode("error") and .mode("ignore") are elsewhere; Spark refuses them for Python data
-        # sources, so the mode is append and the option says the rest.
+        # Spark rejects .mode("error") and .mode("ignore") for Python data sources, so this option replaces them.
         if create_table is False:
-            raise InvalidCommand("option 'ifExists' makes the table: createTable=false is not")
+            raise InvalidCommand("createTable=false contradicts ifExists, which makes the table")
         return "create", if_exists, False
     return "append", None, bool(create_table)
 
 
-def _overwrite_with(given: Mapping[str, str]) -> Optional[str]:
-    truncate = _flag(given, "truncate")
+def _overwrite_with(
+    fields: Mapping[str, Any], truncate: Optional[bool], overwrite: bool
+) -> Optional[str]:
+    if not overwrite:
+        return None
     if truncate is False:
         raise InvalidCommand(
-            "truncate=false asks to drop the table and make it anew, which would lose its indexes, "
-            "grants and views: pgflight never does; leave it out, or say overwriteWith=delete or swap"
+            "truncate=false asks to drop the table, which would lose its indexes, grants and views",
+            hint="leave it out, or set overwriteWith to delete or swap",
         )
-    how = given.get("overwritewith")
-    if how is not None:
-        how = how.lower()
-        if how not in command.OVERWRITE_WITH:
-            raise InvalidCommand("option 'overwriteWith' must be truncate, delete or swap")
-        if truncate and how != "truncate":
-            raise InvalidCommand("options 'truncate' and 'overwriteWith' contradict each other")
-    return how or "truncate"
+    how: str = fields.get("overwrite_with") or "truncate"
+    if how not in OVERWRITE_WITH:
+        raise InvalidCommand(
+            f"option overwriteWith is {how!r}, which is unknown",
+            hint=f"use one of {', '.join(OVERWRITE_WITH)}",
+        )
+    if truncate and how != "truncate":
+        raise InvalidCommand("options truncate and overwriteWith contradict each other")
+    return how
 
 
 def _table(given: Mapping[str, str]) -> str:
     table, path = given.get("dbtable"), given.get("path")
     if table and path and table != path:
-        raise InvalidCommand("the table is named twice: in option 'dbtable' and in save()")
-    if not table and not path:
-        return _required(given, "dbtable", "the table to write to, as in public.trips")
-    return table or path or ""
+        raise InvalidCommand(
+            "option dbtable and save() name two tables", hint="name the table in one of them"
+        )
+    return table or path or _required(given, "dbtable", "public.trips")
 
 
-def _required(given: Mapping[str, str], name: str, what: str) -> str:
+def _required(given: Mapping[str, str], name: str, example: str) -> str:
     value = given.get(name)
     if not value:
-        raise InvalidCommand(f"option {name!r} is missing: {what}")
+        raise InvalidCommand(f"option {name!r} is missing", hint=f"set it, as in {example}")
     return value
 
 
 def _flag(given: Mapping[str, str], name: str) -> Optional[bool]:
     value = given.get(name.lower())
-    if value is None:
-        return None
+    return None if value is None else _boolean(name, value)
+
+
+def _text(name: str, value: str) -> str:
+    return value
+
+
+def _word(name: str, value: str) -> str:
+    return value.lower()
+
+
+def _boolean(name: str, value: str) -> bool:
     if value.lower() not in ("true", "false"):
-        raise InvalidCommand(f"option {name!r} must be true or false")
+        raise InvalidCommand(f"option {name!r} is neither true nor false")
     return value.lower() == "true"
 
 
+def _names(name: str, value: str) -> List[str]:
+    """Reads column names separated by commas, quoted as in createTableColumnTypes."""
+    names = []
+    for part in _split(value):
+        quoted = len(part) > 1 and part[0] in '`"' and part[-1] == part[0]
+        names.append(part[1:-1].replace(part[0] * 2, part[0]) if quoted else part)
+    return names
+
+
+def _types(name: str, value: str) -> Dict[str, str]:
+    return parse_column_types(value)
+
+
+def _conversions(name: str, value: str) -> Dict[str, Dict[str, Any]]:
+    try:
+        conversions = json.loads(value)
+    except ValueError:
+        conversions = None
+    if not isinstance(conversions, dict):
+        raise InvalidCommand(
+            "option conversions is not a JSON object",
+            hint='write it as {"at": {"rounding": "floor", "zone": "UTC"}, "note": {"nul": "remove"}}',
+        )
+    return conversions
+
+
+#: The readers of the fields of `WriteOptions` that are not plain text.
+_READERS: Dict[str, Callable[[str, str], Any]] = {
+    "mode": _word,
+    "if_exists": _word,
+    "overwrite_with": _word,
+    "create_if_missing": _boolean,
+    "sync_sequences": _boolean,
+    "keys": _names,
+    "primary_key": _names,
+    "column_types": _types,
+    "conversions": _conversions,
+}
+
+
 def _split(text: str) -> List[str]:
-    """Splits at the commas that stand outside parentheses and quotes."""
+    """Splits at the commas outside parentheses and quotes."""
     parts, part, depth, quote = [], "", 0, ""
     for letter in text:
         if quote:
@@ -326,24 +380,15 @@ def _split(text: str) -> List[str]:
             continue
         part += letter
     if quote or depth:
-        raise InvalidCommand("an option has a quote or parenthesis without its end")
+        raise InvalidCommand("an option has an open quote or parenthesis without its end")
     return [p.strip() for p in [*parts, part] if p.strip()]
-
-
-def _names(text: str) -> List[str]:
-    """Reads column names separated by commas, quoted as in createTableColumnTypes."""
-    names = []
-    for part in _split(text):
-        quoted = len(part) > 1 and part[0] in '`"' and part[-1] == part[0]
-        names.append(part[1:-1].replace(part[0] * 2, part[0]) if quoted else part)
-    return names
 
 
 def _name_and_type(part: str) -> Tuple[str, str]:
     quote = part[0]
     if quote in '`"':
         end = 1
-        # A doubled quote stands for one, within the name.
+        # A doubled quote within the name stands for one quote.
         while part[end] != quote or part[end + 1 : end + 2] == quote:
             end += 2 if part[end] == quote else 1
         name, kind = part[1:end].replace(quote * 2, quote), part[end + 1 :].strip()
@@ -351,5 +396,5 @@ def _name_and_type(part: str) -> Tuple[str, str]:
         name, _, kind = part.replace("\t", " ").partition(" ")
         kind = kind.strip()
     if not name or not kind:
-        raise InvalidCommand(f"createTableColumnTypes has no type for {name or part!r}")
+        raise InvalidCommand("createTableColumnTypes has no type for a column", column=name or part)
     return name, kind

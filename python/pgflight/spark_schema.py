@@ -1,12 +1,12 @@
-"""Spark's schema as the Arrow schema that Spark's own batches will have.
+"""Converts Spark's schema into the Arrow schema of Spark's batches.
 
-PySpark has a conversion of its own, but it is private, has changed its signature in nearly every
-release, refuses in 3.3 what the JVM side sends, and knows nothing of the types that the JVM side
-refuses only after the job has started.
+PySpark's own conversion is private and changes its signature in nearly every release. In 3.3 it rejects types that the
+JVM sends, and it accepts types that the JVM rejects after the job has started.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections import Counter
 from typing import Any, Dict, Mapping, TypeVar
@@ -14,10 +14,11 @@ from typing import Any, Dict, Mapping, TypeVar
 import pyarrow as pa
 
 from pgflight.errors import InvalidCommand, Unsupported
+from pgflight.options import WriteOptions
 
 _Given = TypeVar("_Given")
 
-# By name: not every release has every class.
+# By name, since not every release has every class.
 _PLAIN = {
     "NullType": pa.null(),
     "BooleanType": pa.bool_(),
@@ -34,10 +35,10 @@ _PLAIN = {
 }
 _TEXT = ("StringType", "CharType", "VarcharType")
 
-_ADVICE = {
-    "YearMonthIntervalType": "Spark cannot send it as Arrow: cast it to string or to a number",
-    "CalendarIntervalType": "cast it to string, or use a day-time interval",
-    "VariantType": "PostgreSQL has no such type: use to_json(column), which lands in jsonb",
+_HINTS = {
+    "YearMonthIntervalType": "cast the column to string or to a number",
+    "CalendarIntervalType": "cast the column to string, or use a day-time interval",
+    "VariantType": "write to_json(column) into a jsonb column",
 }
 
 
@@ -51,12 +52,13 @@ def arrow_schema(schema: Any, *, time_zone: str = "UTC", large_types: bool = Fal
 
     Raises:
         InvalidCommand: when two columns have the same name.
-        Unsupported: for a type that cannot be sent, naming the column and what to do.
+        Unsupported: for a type that Spark cannot send or PostgreSQL lacks. It names the column.
     """
     doubled = [name for name, count in Counter(schema.names).items() if count > 1]
     if doubled:
         raise InvalidCommand(
-            f"the frame has more than one column {doubled[0]!r}: rename or drop one of them",
+            "the frame has two columns of the same name",
+            hint="rename or drop one of them",
             column=doubled[0],
         )
 
@@ -86,11 +88,11 @@ def arrow_schema(schema: Any, *, time_zone: str = "UTC", large_types: bool = Fal
             return pa.struct(
                 pa.field(f.name, convert(f.dataType, column), f.nullable) for f in spark_type
             )
-        if hasattr(spark_type, "sqlType"):  # a user-defined type is sent as what it stands for
+        if hasattr(spark_type, "sqlType"):  # Spark sends a user-defined type as this type.
             return convert(spark_type.sqlType(), column)
         raise Unsupported(
-            f"column {column!r} has Spark's type {spark_type.simpleString()}: "
-            + _ADVICE.get(name, "cast it to string"),
+            f"Spark's type {spark_type.simpleString()} cannot be written",
+            hint=_HINTS.get(name, "cast the column to string"),
             column=column,
         )
 
@@ -98,7 +100,7 @@ def arrow_schema(schema: Any, *, time_zone: str = "UTC", large_types: bool = Fal
 
 
 def has_day_time_interval(schema: pa.Schema) -> bool:
-    """Whether a column is, or holds, a duration."""
+    """Whether a column is a duration or contains one."""
 
     def inside(kind: pa.DataType) -> bool:
         if pa.types.is_duration(kind):
@@ -108,18 +110,26 @@ def has_day_time_interval(schema: pa.Schema) -> bool:
     return any(inside(field.type) for field in schema)
 
 
-def match_columns(given: Mapping[str, _Given], names: Any) -> Dict[str, _Given]:
-    """Spells the keys of `given` as the frame spells its columns.
+def matching(options: WriteOptions, names: Any) -> WriteOptions:
+    """Returns options whose `column_types` and `conversions` spell columns as the frame does.
 
-    Spark resolves names without regard to case, so that users write them in any.
+    Spark ignores the case of column names, so users may write them in any case.
 
     Args:
-        given: Column name to what is said of it: a PostgreSQL type, a conversion.
+        options: The options, as a user wrote them.
         names: The frame's column names.
 
     Raises:
-        InvalidCommand: for a name that is no column of the frame, or could be two.
+        InvalidCommand: for a name that is no column of the frame, or matches two.
     """
+    return dataclasses.replace(
+        options,
+        column_types=_match(options.column_types or {}, names),
+        conversions=_match(options.conversions or {}, names),
+    )
+
+
+def _match(given: Mapping[str, _Given], names: Any) -> Dict[str, _Given]:
     matched = {}
     for wanted, value in given.items():
         alike = [n for n in names if n == wanted] or [
@@ -127,10 +137,11 @@ def match_columns(given: Mapping[str, _Given], names: Any) -> Dict[str, _Given]:
         ]
         if len(alike) != 1:
             near = difflib.get_close_matches(wanted, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near and not alike else ""
-            what = "could be two columns" if alike else "is no column of the frame"
+            fault = "matches two columns" if alike else "matches no column"
             raise InvalidCommand(
-                f"a type or conversion is given for {wanted!r}, which {what}{hint}", column=wanted
+                f"the name in a column type or conversion {fault} of the frame",
+                hint=f"did you mean {near[0]!r}?" if near and not alike else None,
+                column=wanted,
             )
         matched[alike[0]] = value
     return matched

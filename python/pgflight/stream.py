@@ -1,4 +1,4 @@
-"""Sends one stream: when the server is ready the rows, then the end record; gives back the receipt."""
+"""Sends one stream: the rows once the server is ready, then the end record. Returns the receipt."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ from pgflight.errors import (
 from pgflight.patience import Patience
 from pgflight.rows import Rows
 
-#: Largest batch that is sent, in bytes, where the server takes as much: large enough for speed,
-#: small enough that a message does not hold up its connection or the server's memory.
+#: Largest batch that is sent, in bytes, if the server accepts it: large enough for speed, small enough not to block its
+#: connection or fill the server's memory.
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 
-#: Left free of a message for what is not the batch: descriptor, headers, gRPC's framing.
+#: Bytes of a message that are kept free for what is not the batch: descriptor, headers, gRPC's framing.
 _HEADROOM_BYTES = 64 * 1024
 
-#: How long the end of a stream may take to arrive after a write has failed because of it.
+#: Seconds that the end of a stream may take to arrive after a write has failed because of it.
 _END_SECONDS = 5.0
+
+_NOT_WRITTEN = "treat the rows as not written"
+_ONE_SCHEMA = "give all batches the schema of the first"
 
 
 def send(
@@ -46,29 +49,28 @@ def send(
 ) -> Dict[str, Any]:
     """Sends one stream and returns its receipt.
 
-    No row is sent before the server says that PostgreSQL takes rows. After an error that is retryable the stream is
-    sent again, for as long as the connection's `retry_seconds` and while `rows` still has all its batches.
+    It sends no row before the server says that PostgreSQL takes rows. After a retryable error it sends the stream
+    again, for up to the connection's `retry_seconds` and while `rows` still has all its batches.
 
     Args:
-        connection: A connection of its own or shared; calls on it may run beside the stream. It is
-            renewed before the stream is sent again.
-        descriptor: The command, as `pgflight.command` makes it: one that asks for a `Ready`.
+        connection: The connection; other calls may use it at the same time. It is renewed before the stream is sent
+            again.
+        descriptor: The command, as `pgflight.command` makes it, with `announce_ready`.
         schema: The schema of the stream.
-        rows: What to send, all of one schema. Batches without rows are left out.
-        max_message_bytes: Largest message that the server takes, in bytes.
-        is_write: Whether the stream commits its rows itself: then it is never sent again when it is not
-            known whether it did.
-        on_sent: Called after each piece that was sent, with its rows and its bytes.
+        rows: The rows, all of one schema. Batches without rows are not sent.
+        max_message_bytes: Largest message that the server accepts, in bytes.
+        is_write: Whether the stream commits its rows itself. Such a stream is never sent again when the client cannot
+            know whether it was committed.
+        on_sent: Called after each piece that was sent, with its rows and bytes.
         on_again: Called before the stream is sent again.
 
     Returns:
-        The fields of the receipt, which confirms every row that was sent, or says that the write
-        was `skipped`.
+        The fields of the receipt. It confirms every row that was sent, or says that the write was `skipped`.
 
     Raises:
-        OutcomeUnknown: `is_write`, and the connection was lost between the end record and the receipt.
-        PgFlightError: when the server refused or was lost. Nothing of the stream is kept then.
-        Exception: whatever `rows` raised, as it is. Nothing of the stream is kept.
+        OutcomeUnknown: for `is_write`, when the connection was lost between the end record and the receipt.
+        PgFlightError: when the server rejected the stream or was lost. Nothing of the stream is kept then.
+        Exception: whatever `rows` raised, unchanged. Nothing of the stream is kept then.
     """
     patience = Patience(connection.retry_seconds)
     while True:
@@ -104,8 +106,8 @@ def _send_once(
                     on_sent(*size)
         return stream.finish()
     except BaseException:
-        # No end record: so the server keeps nothing. pyarrow's `with writer` would do the same,
-        # but raise what closing raised in place of what went wrong.
+        # Without an end record the server keeps nothing. pyarrow's `with writer` would do the same, but raise the
+        # error of closing in place of this one.
         stream.close_quietly()
         raise
 
@@ -129,15 +131,15 @@ class _Stream:
         self._empty: Optional[pa.RecordBatch] = None
         self._end_sent = False
         self._writer, self._reader = connection.put(descriptor, schema)
-        # Read from the start: when a write fails, this tells a stream that the server has ended from
-        # one that is sound, and pyarrow drops an answer that nobody was reading for by then.
+        # Reads from the start. When a write fails, this shows whether the server has ended the stream. And pyarrow
+        # drops an answer that arrives while no thread reads.
         self._answers: List[bytes] = []
         self._has_answer = threading.Event()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
     def wait_until_ready(self) -> Optional[Dict[str, Any]]:
-        """Waits until PostgreSQL takes rows; gives the receipt where the server needs none."""
+        """Waits until PostgreSQL takes rows. Returns the receipt if the server needs no rows."""
         self._has_answer.wait()
         if self._answers and command.is_ready(self._answers[0]):
             self._answers.pop(0)
@@ -152,7 +154,7 @@ class _Stream:
         raise self._early_end()
 
     def write(self, batch: pa.RecordBatch) -> Iterator[Any]:
-        """Sends a batch in pieces; yields rows and bytes of each piece after it was sent."""
+        """Sends a batch in pieces. Yields the rows and bytes of each piece after it was sent."""
         self._check_schema(batch)
         if self._empty is None:
             self._empty = batch.slice(0, 0)
@@ -164,7 +166,7 @@ class _Stream:
             try:
                 self._writer.write_batch(piece)
             except flight.FlightWriteSizeExceededError:
-                # Raised before anything was sent.
+                # pyarrow raises this before it sends anything.
                 waiting.extend(reversed(self._halves(piece)))
                 continue
             except errors.TRANSPORT_ERRORS as error:
@@ -187,10 +189,10 @@ class _Stream:
         return self._checked(receipts)
 
     def close_quietly(self) -> None:
-        # There is an exception under way that says more than what closing raises.
+        # The exception that is being handled says more than the error of closing.
         with contextlib.suppress(*errors.TRANSPORT_ERRORS):
             self._writer.done_writing()
-        # A server that waits for a turn to copy does not see this end yet.
+        # A server whose stream waits for a turn to copy does not see this end yet.
         self._listener.join(_END_SECONDS)
         if not self._listener.is_alive():
             with contextlib.suppress(*errors.TRANSPORT_ERRORS):
@@ -206,34 +208,35 @@ class _Stream:
             self._has_answer.set()
 
     def _receipts(self) -> List[Dict[str, Any]]:
-        """Waits for the server's end of the stream: what it answered; raises what it raised."""
-        # Closing with a read under way would be refused.
+        """Waits until the server ends the stream. Returns its answers, or raises its error."""
+        # pyarrow cannot close while a read is under way.
         self._listener.join()
-        # A refusal shows here alone: to `read` it looks like the end of the stream.
+        # Only this raises the server's error: to `read` it looks like the end of the stream.
         self._writer.close()
         return [command.parse(answer) for answer in self._answers]
 
     def _checked(self, receipts: List[Dict[str, Any]]) -> Dict[str, Any]:
         if len(receipts) != 1:
             raise ReceiptMissing(
-                f"the server at {self._url} ended the stream with {len(receipts)} receipts "
-                f"instead of one for the {self._row_count} rows sent: they do not count as written"
+                f"the server at {self._url} sent {len(receipts)} receipts instead of one for {self._row_count} rows",
+                hint=_NOT_WRITTEN,
             )
         receipt = receipts[0]
         confirmed = int(receipt.get("rowCount", 0))
         if confirmed != self._row_count and not receipt.get("skipped"):
             raise ReceiptMissing(
                 f"the server's receipt is for {confirmed} rows, but {self._row_count} were sent",
+                hint=_NOT_WRITTEN,
                 table=receipt.get("table"),
             )
         return receipt
 
     def _failure(self, error: BaseException) -> PgFlightError:
-        """What went wrong: writing may only say that the stream is closed; its end says why."""
+        """Returns the error of a stream: a failed write only shows that it is closed, and its end has the reason."""
         if not errors.has_details(error):
             self._listener.join(_END_SECONDS)
             if self._listener.is_alive():
-                # The stream is sound: it is pyarrow that could not write this batch.
+                # The stream still runs, so pyarrow itself could not write this batch.
                 return errors.from_transport(error, self._url)
             try:
                 self._receipts()
@@ -244,15 +247,15 @@ class _Stream:
         failure = errors.from_transport(error, self._url)
         if self._is_write and self._end_sent and not errors.has_details(error):
             return OutcomeUnknown(
-                f"{failure.message}; all rows had been sent, so they may be in the table or not: "
-                "look before sending them again"
+                f"lost the connection after all rows were sent: {failure.message}",
+                hint="look whether the rows are in the table before sending them again",
             )
         return failure
 
     def _early_end(self) -> PgFlightError:
         return ReceiptMissing(
-            f"the server at {self._url} ended the stream early and gave no reason; "
-            f"the {self._row_count} rows sent so far do not count as written"
+            f"the server at {self._url} ended the stream after {self._row_count} rows and gave no reason",
+            hint=_NOT_WRITTEN,
         )
 
     def _check_schema(self, batch: pa.RecordBatch) -> None:
@@ -264,19 +267,21 @@ class _Stream:
                 found = theirs.field(number) if number < len(theirs) else "missing"
                 raise SchemaMismatch(
                     f"batch {self._batch_count} has another schema than the stream: "
-                    f"column {number} is {found}, not {field}",
+                    f"field {number} is {found}, not {field}",
+                    hint=_ONE_SCHEMA,
                     column=field.name,
                 )
         raise SchemaMismatch(
-            f"batch {self._batch_count} has {len(theirs)} columns, but the stream {len(ours)}"
+            f"batch {self._batch_count} has {len(theirs)} columns, but the stream has {len(ours)}",
+            hint=_ONE_SCHEMA,
         )
 
     def _halves(self, piece: pa.RecordBatch) -> List[pa.RecordBatch]:
         if piece.num_rows == 1:
             raise DataRejected(
-                f"a row of {message_bytes(piece)} bytes does not fit into the "
-                f"{self._max_message_bytes} bytes of a message that the server takes: "
-                "raise the server's message limit",
+                f"a row of {message_bytes(piece)} bytes exceeds the server's limit of "
+                f"{self._max_message_bytes} bytes for a message",
+                hint="raise the server's --max-message-size",
                 row=self._row_count,
             )
         half = piece.num_rows // 2
@@ -292,20 +297,20 @@ def pieces(batch: pa.RecordBatch, limit: int) -> Iterator[pa.RecordBatch]:
     count = min(math.ceil(size / limit), batch.num_rows)
     rows = math.ceil(batch.num_rows / count)
     for start in range(0, batch.num_rows, rows):
-        # Rows differ in size, so a piece may still be too large: again.
+        # Rows differ in size, so a piece may still be too large.
         yield from pieces(batch.slice(start, rows), limit)
 
 
 def message_bytes(batch: pa.RecordBatch) -> int:
-    """Size of a batch as it is sent, in bytes.
+    """Returns the size of a batch as it is sent, in bytes.
 
-    `nbytes` would count a shared dictionary anew in every slice, so that no slice were ever small
-    enough; this one is exact, and was also the faster of the two when measured.
+    `nbytes` counts a shared dictionary in every slice, so no slice would ever be small enough. This size is exact, and
+    it was also faster when measured.
     """
     return pa.ipc.get_record_batch_size(batch)
 
 
 def empty_batch(schema: pa.Schema) -> pa.RecordBatch:
-    """A batch of no rows."""
-    # Not `schema.empty_table()`, which makes no extension types or dictionaries within others.
+    """Returns a batch without rows."""
+    # `schema.empty_table()` fails for extension types and dictionaries within other types.
     return pa.RecordBatch.from_arrays([pa.nulls(0, type_) for type_ in schema.types], schema=schema)

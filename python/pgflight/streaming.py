@@ -1,4 +1,4 @@
-"""Structured Streaming through foreachBatch, on every Spark: each batch is written exactly once."""
+"""Structured Streaming through `foreachBatch`, on every Spark: each batch is written exactly once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, Callable, Dict, Optional, Set, Union
 from pgflight import command
 from pgflight.connection import Endpoint
 from pgflight.errors import InvalidCommand, PgFlightWarning
+from pgflight.options import WriteOptions, collect
 from pgflight.spark import write_frame
 
-#: Sinks of which it was said that their query is not known.
+#: Sinks that a warning was given for.
 _warned: Set[str] = set()
 
 
@@ -21,61 +22,67 @@ def foreach_batch(
     *,
     sink_id: str,
     resume: bool = False,
-    mode: str = "append",
+    mode: Optional[str] = None,
+    options: Optional[WriteOptions] = None,
     token: Optional[str] = None,
     token_file: Union[str, Path, None] = None,
     tls_root_certs: Union[bytes, str, Path, None] = None,
     retry_timeout: Union[None, int, float, str] = None,
-    **options: Any,
+    **keywords: Any,
 ) -> Callable[[Any, int], None]:
     """Makes the function for `df.writeStream.foreachBatch(…)`.
 
-    Spark runs a batch again after a failure or a restart. The write of a batch is named by the sink
-    and the number of the batch, so that a batch that was committed is recognised and not written
-    twice::
+    Spark runs a batch again after a failure or a restart. The write of a batch is named after the sink and the
+    batch's number, so that the server recognises a committed batch and does not write it twice::
 
         (df.writeStream
             .foreachBatch(pgflight.foreach_batch(url, "public.trips", sink_id="trips-v1"))
             .option("checkpointLocation", "s3://…/trips-v1")
             .start())
 
-    A new checkpoint is another query, which counts its batches from 0 again. The server remembers which query
-    writes to a sink, and refuses the batches of another one: they would be taken for batches that are there.
+    A query with a new checkpoint counts its batches from 0 again. The server remembers which query writes to a sink and
+    rejects the batches of another query, since it would mistake them for batches that it has written.
 
     Args:
         url: The pgflight server, as the executors reach it.
         table: As in `write_dataframe`.
-        sink_id: Names this stream's output for as long as its checkpoint lives. At most 100 bytes.
-        resume: Let the query take the place of the one that wrote to the sink before, as after its
-            checkpoint was lost: all its batches are new ones, whatever their number.
+        sink_id: The name of this stream's output, the same for as long as its checkpoint lives. At most 100 bytes.
+        resume: Whether this query replaces the one that wrote to the sink before, for example after its checkpoint
+            was lost. All its batches are new then.
         mode: As in `write_dataframe`.
+        options: As in `write_dataframe`.
         token: As in `write_dataframe`.
         token_file: As in `write_dataframe`.
         tls_root_certs: As in `write_dataframe`.
         retry_timeout: As in `write_dataframe`.
-        options: The other arguments of `write_dataframe`, without `write_id`.
+        keywords: As in `write_dataframe`.
 
     Returns:
         A function of a frame and a batch number. It raises `Conflict` for a batch of another query.
 
     Raises:
-        InvalidCommand: without a `sink_id`, or with a `write_id`.
+        InvalidCommand: without a `sink_id`, with a `write_id`, and for wrong options.
 
     Warns:
-        PgFlightWarning: once, where Spark does not say which query it is, as on Spark Connect: then batches are
+        PgFlightWarning: once per sink, when Spark does not name the query, as on Spark Connect. Batches are then
             identified by their number alone, and a new checkpoint needs a new `sink_id`.
     """
     if not sink_id or len(sink_id.encode()) > 100:
-        raise InvalidCommand("sink_id must name the stream's output, in at most 100 bytes")
-    if "write_id" in options:
-        raise InvalidCommand("foreach_batch makes the write_id of each batch: leave it out")
+        raise InvalidCommand(
+            "sink_id is empty or longer than 100 bytes", hint="name the stream's output with it"
+        )
+    if "write_id" in keywords:
+        raise InvalidCommand(
+            "foreach_batch names the write of each batch itself", hint="leave write_id out"
+        )
+    asked = collect(options, mode, keywords)
     endpoint = Endpoint.parse(
         url, token, tls_root_certs, token_file=token_file, retry_timeout=retry_timeout
     )
 
     def write(df: Any, batch_id: int) -> None:
         sink = sink_batch(sink_id, _query_id(df.sparkSession), batch_id, resume)
-        write_frame(df, endpoint, table, mode, sink=sink, **options)
+        write_frame(df, endpoint, table, asked, sink=sink)
 
     return write
 
@@ -83,20 +90,21 @@ def foreach_batch(
 def sink_batch(
     sink_id: str, query_id: Optional[str], batch_id: int, resume: bool
 ) -> Dict[str, Any]:
-    """A `SinkBatch`; warns, once for a sink, where the query is not known.
+    """Returns a `SinkBatch`. Warns once per sink when the query is unknown.
 
     Raises:
-        InvalidCommand: for `resume` without a query.
+        InvalidCommand: for `resume` when the query is unknown.
     """
     if not query_id:
         if resume:
             raise InvalidCommand(
-                "resume adopts a query, and Spark does not say which query this is: use another sink_id"
+                "resume needs the id of the query, which Spark does not give here",
+                hint="use another sink_id",
             )
         if sink_id not in _warned:
             _warned.add(sink_id)
             warnings.warn(
-                f"Spark does not say which query writes to sink {sink_id!r}: its batches are identified by "
+                f"Spark does not say which query writes to sink {sink_id!r}. Its batches are identified by "
                 "their number alone, and a new checkpoint needs a new sink_id",
                 PgFlightWarning,
                 stacklevel=3,
@@ -105,7 +113,7 @@ def sink_batch(
 
 
 def _query_id(spark: Any) -> Optional[str]:
-    """The id of the streaming query whose batch this thread handles."""
+    """Returns the id of the streaming query whose batch this thread handles."""
     if type(spark).__module__.startswith("pyspark.sql.connect"):
         return None
     query_id: Optional[str] = spark.sparkContext.getLocalProperty("sql.streaming.queryId")

@@ -1,15 +1,13 @@
-"""A PostgreSQL, a database and a pgflight server for each test. Nothing here is a stand-in.
+"""A PostgreSQL, a database and a pgflight server for each test, all of them real.
 
-PGFLIGHT_TEST_URL   superuser URL of a server to use (postgres://…); unless set, a throw-away
-                    cluster is started
-PGFLIGHT_BIN        the server's binary; unless set, the debug build of this checkout
+PGFLIGHT_TEST_URL   superuser URL of a server to use (postgres://…); by default a throw-away cluster is started
+PGFLIGHT_BIN        the server's binary; by default the debug build of this checkout
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -18,128 +16,57 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Iterator
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+import running
 
 import pgflight
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Database:
+class Database(running.Database):
     """A database of the test's own."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._connection = psycopg.connect(url, autocommit=True)
-
-    def run(self, sql: str, *arguments: Any) -> None:
-        """Runs a statement."""
-        self._connection.execute(sql, arguments or None)
-
-    def rows(self, sql: str, *arguments: Any) -> List[Tuple[Any, ...]]:
-        """The rows of a query."""
-        return self._connection.execute(sql, arguments or None).fetchall()
-
-    def value(self, sql: str, *arguments: Any) -> Any:
-        """The first column of the only row of a query."""
-        (row,) = self.rows(sql, *arguments)
-        return row[0]
-
     def count(self, table: str) -> int:
-        return self.value(f"SELECT count(*) FROM {table}")
-
-    def copy_csv(self, table: str, text: str, *, null: str) -> None:
-        """Lets PostgreSQL itself read a CSV with a header."""
-        options = f"(FORMAT csv, HEADER, NULL '{null}')"
-        statement = f"COPY {table} FROM STDIN {options}"
-        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(text)
-
-    def close(self) -> None:
-        self._connection.close()
+        """Returns the number of rows of a table."""
+        return int(self.value(f"SELECT count(*) FROM {table}"))
 
 
-class Server:
-    """A pgflight server in a process of its own."""
+class Server(running.Server):
+    """A pgflight server with the binary under test."""
 
-    url: str
-
-    def __init__(self, database_url: str, *arguments: str, port: int = 0) -> None:
-        address = f"127.0.0.1:{port}"
-        self._process = subprocess.Popen(
-            [binary(), "serve", "--listen", address, "--postgres", database_url, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "NO_COLOR": "1"},
-            text=True,
-        )
-        self.log: List[str] = []
-        self._address: Optional[str] = None
-        self._listening = threading.Event()
-        threading.Thread(target=self._read_log, daemon=True).start()
-        if not self._listening.wait(30) or self._address is None:
-            self.stop()
-            raise RuntimeError("pgflight did not start:\n" + "".join(self.log))
-        self.url = f"grpc://{self._address}"
-
-    def _read_log(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.log.append(line)
-            found = re.search(r"listening.*?(127\.0\.0\.1:\d+)", line)
-            if found and self._address is None:
-                self._address = found[1]
-                self._listening.set()
-        self._listening.set()  # It ended; nobody need wait any longer.
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.stop()
-
-    def stop(self, *, kill: bool = False) -> None:
-        """Ends it: by SIGTERM, or as a crash would."""
-        if kill:
-            self._process.kill()
-        else:
-            self._process.terminate()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+    def __init__(self, database_url: str, *options: str, port: int = 0) -> None:
+        super().__init__(binary(), database_url, *options, port=port)
 
 
 def binary() -> str:
     path = Path(os.environ.get("PGFLIGHT_BIN") or ROOT / "target/debug/pgflight")
     if not path.exists():
-        raise RuntimeError(f"there is no {path}: build it by `cargo build`, or set PGFLIGHT_BIN")
+        raise RuntimeError(f"found no {path}; build it by `cargo build`, or set PGFLIGHT_BIN")
     return str(path)
 
 
 class Cluster:
-    """A throw-away PostgreSQL of a test's own, which can be away for a while."""
+    """A throw-away PostgreSQL for one test, which the test can stop and start."""
 
     def __init__(self) -> None:
         self._directory = tempfile.mkdtemp(prefix="pgflight-test-")
         self.url = self._run("start").strip()
 
     def halt(self) -> None:
-        """Ends it as a crash would."""
+        """Kills it as a crash would."""
         self._run("halt")
 
     def restart(self) -> None:
-        """Starts it again at its port, also where it was halted."""
+        """Starts it again at its port, also after `halt`."""
         self._run("crash")
 
     def stop(self) -> None:
-        """Ends it for good. Doing it again does nothing."""
+        """Stops it and deletes its files. A second call does nothing."""
         if Path(self._directory).exists():
             self._run("stop")
 
@@ -150,7 +77,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def own_postgres() -> Iterator[Cluster]:
-    """A throw-away cluster."""
+    """Starts a throw-away cluster and stops it at the end."""
     cluster = Cluster()
     try:
         yield cluster
@@ -160,7 +87,7 @@ def own_postgres() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """Superuser URL of a PostgreSQL server."""
+    """The superuser URL of a PostgreSQL server."""
     given = os.environ.get("PGFLIGHT_TEST_URL")
     if given:
         yield given
@@ -171,7 +98,7 @@ def postgres() -> Iterator[str]:
 
 @contextlib.contextmanager
 def new_database(postgres: str) -> Iterator[Database]:
-    """A new, empty database on a server."""
+    """Creates an empty database on a server, and drops it at the end."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(postgres, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}")
@@ -217,7 +144,7 @@ def server(database: Database) -> Iterator[Server]:
     server = Server(database.url)
     yield server
     server.stop()
-    # Shown by pytest when the test failed.
+    # pytest shows this when the test fails.
     sys.stdout.write("".join(server.log))
 
 
@@ -229,10 +156,10 @@ def client(server: Server) -> Iterator[pgflight.Client]:
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[Any]:
-    """A Spark of two cores that runs a failed task again, far from UTC."""
+    """A Spark with two cores that runs a failed task again, in a time zone far from UTC."""
     from pyspark.sql import SparkSession
 
-    # The executors, and the driver's worker that begins and commits, run this very Python.
+    # The executors, and the driver's worker that begins and commits, run this Python.
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     # They import pgflight from this checkout, installed or not.
@@ -257,9 +184,9 @@ def spark() -> Iterator[Any]:
 
 @contextlib.contextmanager
 def losing_replies_to(request: bytes, server: Server, reply: bytes = b"") -> Iterator[str]:
-    """A way to the server on which calls with these bytes arrive and are never answered; its URL.
+    """Yields the URL of a proxy that passes on calls with these bytes and never returns their answers.
 
-    With `reply`, the connection is cut in place of the first answer that holds these bytes.
+    With `reply`, it cuts the connection in place of the first answer that holds these bytes.
     """
     upstream = urlsplit(server.url)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -271,7 +198,7 @@ def losing_replies_to(request: bytes, server: Server, reply: bytes = b"") -> Ite
                     lost.set()
                 is_reply = source.getpeername()[1] == upstream.port and reply in data
                 if is_reply and lost.is_set():
-                    # The server has answered, and so has done what it was asked for.
+                    # The server has answered, so it has done its work.
                     break
                 sink.sendall(data)
         for end in (source, sink):
@@ -294,7 +221,7 @@ def losing_replies_to(request: bytes, server: Server, reply: bytes = b"") -> Ite
 
 
 def in_process(program: str, *arguments: str) -> subprocess.Popen[str]:
-    """Runs a Python program that imports pgflight from this checkout, in a group of processes of its own."""
+    """Runs a Python program that imports pgflight from this checkout, in its own process group."""
     path = os.pathsep.join(filter(None, [str(ROOT / "python"), os.environ.get("PYTHONPATH", "")]))
     return subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
@@ -307,8 +234,8 @@ def in_process(program: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
-    """Waits for something that another process does."""
+    """Waits until a condition holds that another process brings about."""
     give_up = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < give_up, "waited in vain"
+        assert time.monotonic() < give_up, "the condition does not hold in time"
         time.sleep(0.02)

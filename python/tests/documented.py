@@ -1,4 +1,4 @@
-"""The Python blocks of README and docs, to be run as a reader would run them."""
+"""The Python blocks of README and docs, which tests run as a reader would."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Block(NamedTuple):
 
     @property
     def needs(self) -> str:
-        """What it runs on: `nothing`, `spark`, or `spark4`."""
+        """The environment that it needs: `nothing`, `spark`, or `spark4`."""
         if re.search(r'format\("pgflight"\)|\bpgflight\.register\b', self.code):
             return "spark4"
         return "spark" if re.search(r"\b(df|spark)\b", self.code) else "nothing"
 
     def run(self, server: Server, database: Database, folder: Any, **names: Any) -> None:
-        """Runs it against a server and a folder that are there."""
+        """Runs it with a server and a folder that exist."""
         if 'mode="create"' not in self.code:
             database.run("CREATE TABLE public.trips (id int8, fare float8)")
         code = re.sub(r"grpc(\+tls)?://[\w.]+:8815", server.url, self.code)
@@ -38,13 +38,13 @@ class Block(NamedTuple):
         for query in space["spark"].streams.active if "spark" in space else ():
             query.processAllAvailable()
             query.stop()
-        # Some write the rows twice, in two ways.
+        # Some blocks write the rows twice, in two ways.
         written = database.rows("SELECT count(*), count(DISTINCT id) FROM public.trips")
         assert written in [[(ROWS, ROWS)], [(2 * ROWS, ROWS)]], self.place
 
 
 def trips(spark: Any, block: Block, folder: Any) -> Any:
-    """The rows as the kind of frame that the block is about."""
+    """Returns the rows as the kind of frame that the block needs."""
     path = str(folder / "input")
     spark.createDataFrame(TRIPS.to_pandas()).repartition(3).write.parquet(path)
     reader = spark.readStream if ".writeStream" in block.code else spark.read
@@ -52,7 +52,7 @@ def trips(spark: Any, block: Block, folder: Any) -> Any:
 
 
 def blocks(needs: str) -> Iterator[Block]:
-    """All blocks that need just this."""
+    """Yields all blocks that need exactly this."""
     for page in PAGES:
         text = page.read_text()
         for found in re.finditer(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):

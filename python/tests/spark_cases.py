@@ -1,4 +1,4 @@
-"""What holds for every way to write a Spark frame; collected through the classes that inherit it."""
+"""Tests of every way to write a Spark frame. Classes that inherit them run them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ import pgflight
 
 
 class SparkCases:
-    """Subclasses say how a frame is written, and how a refusal reaches the caller."""
+    """Subclasses define how a frame is written and how an error reaches the caller."""
 
     def save(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> None:
         """Writes a frame, with the options of `write_dataframe`."""
         raise NotImplementedError
 
     def refusal(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> Any:
-        """Writes a frame that must be refused, and gives pgflight's exception."""
+        """Writes a frame that must be rejected, and returns pgflight's exception."""
         raise NotImplementedError
 
     # ── rows ─────────────────────────────────────────────────────────────────
@@ -38,7 +38,7 @@ class SparkCases:
         self, spark: SparkSession, server: Server, database: Database
     ) -> None:
         database.run("CREATE TABLE t (name text, id int8)")
-        # The table has the columns in another order: they are matched by name.
+        # The table has the columns in another order, since they are matched by name.
         df = spark.range(0, 100_000, 1, 7).selectExpr("id", "concat('row ', id) AS name")
         self.save(df, server, "public.t", "append")
         assert database.rows("SELECT count(*), count(DISTINCT id), sum(id) FROM t") == [
@@ -207,11 +207,11 @@ class SparkCases:
         self.save(attempts(spark, fail_in_python_at=45_000), server, "t", "append")
         assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(120_000, 120_000)]
 
-    def test_a_task_that_spark_cuts_short_without_a_word_leaves_each_row_once(
+    def test_a_task_cut_short_by_spark_writes_each_row_once(
         self, spark: SparkSession, server: Server, database: Database
     ) -> None:
-        # The failure is on the JVM's side of the task. Spark 4 just ends the rows there, as if they
-        # were all: the first attempt is complete in everybody's eyes but Spark's.
+        # The task fails in the JVM. Spark 4 then ends the rows without an error, so the first attempt looks complete to
+        # all but Spark.
         database.run("CREATE TABLE t (id int8)")
         df = attempts(spark).selectExpr(
             "if(id = 45000 AND attempt = 0, raise_error('the file is cut short'), id) AS id"
@@ -219,7 +219,7 @@ class SparkCases:
         self.save(df, server, "t", "append")
         assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(120_000, 120_000)]
 
-    def test_a_job_whose_python_workers_are_killed_leaves_each_row_once(
+    def test_a_job_with_killed_workers_writes_each_row_once(
         self, spark: SparkSession, server: Server, database: Database, tmp_path: Path
     ) -> None:
         database.run("CREATE TABLE t (id int8)")
@@ -232,7 +232,7 @@ class SparkCases:
                 time.sleep(0.01)
 
         def kill_workers() -> int:
-            # All streams are open, and none can end before the marker is there.
+            # All streams are open, and none can end before the marker exists.
             copies = "SELECT count(*) FROM pg_stat_progress_copy WHERE datname = current_database()"
             wait_until(lambda: database.value(copies) == 2, 60)
             workers = python_workers(spark)
@@ -262,7 +262,7 @@ class SparkCases:
         with pgflight.connect(server.url) as client:
             assert client.status("doomed").state == "aborted"
 
-    def test_what_a_task_was_refused_names_the_column(
+    def test_a_tasks_error_names_the_column(
         self, spark: SparkSession, server: Server, database: Database
     ) -> None:
         database.run("CREATE TABLE t (id int4)")
@@ -272,7 +272,7 @@ class SparkCases:
         assert found == ("DATA_REJECTED", "22003", "id", 27)
         assert database.count("t") == 0
 
-    # ── what is refused before the first task ────────────────────────────────
+    # ── errors before the first task ─────────────────────────────────────────
 
     @pytest.mark.parametrize(
         ("ddl", "mode", "reason", "column"),
@@ -283,7 +283,7 @@ class SparkCases:
             ("id bytea", "append", "SCHEMA_MISMATCH", "id"),
         ],
     )
-    def test_a_mistake_is_told_before_the_first_task(
+    def test_a_mistake_is_reported_before_the_first_task(
         self,
         spark: SparkSession,
         server: Server,
@@ -310,19 +310,23 @@ class SparkCases:
     @pytest.mark.parametrize(
         ("select", "reason", "says"),
         [
-            ("1 AS a, 2 AS a", "INVALID_COMMAND", "more than one column 'a'"),
-            ("interval '1' month AS m", "UNSUPPORTED", "column 'm' has Spark's type interval"),
-            ("array(interval '1' year) AS y", "UNSUPPORTED", "cast it to string or to a number"),
+            ("1 AS a, 2 AS a", "INVALID_COMMAND", "two columns of the same name"),
+            ("interval '1' month AS m", "UNSUPPORTED", "Spark's type interval"),
+            (
+                "array(interval '1' year) AS y",
+                "UNSUPPORTED",
+                "cast the column to string or to a number",
+            ),
         ],
     )
-    def test_what_spark_cannot_send_is_refused(
+    def test_types_that_spark_cannot_send_are_rejected(
         self, spark: SparkSession, server: Server, select: str, reason: str, says: str
     ) -> None:
         refusal = self.refusal(spark.sql(f"SELECT {select}"), server, "t", "overwrite")
         assert refusal.reason == reason
-        assert says in refusal.message
+        assert says in str(refusal)
 
-    def test_a_missing_server_is_told_with_its_address(
+    def test_a_missing_server_is_reported_with_its_address(
         self, spark: SparkSession, server: Server
     ) -> None:
         server.stop()

@@ -1,4 +1,4 @@
-"""A command of pgflight as a person starts it: at a terminal of some size, or with pipes."""
+"""Runs a command of pgflight at a terminal of some size, or with pipes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any, Optional
 
 from conftest import binary
 
-#: Sequences that move or erase, by ECMA-48; they take no room on the screen.
+#: Control sequences of ECMA-48, which take no room on the screen.
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Command:
-    """Runs, at a terminal of so many columns, or with pipes where it has none."""
+    """A running command: at a terminal with the given columns, or with pipes without any."""
 
     def __init__(
         self, *arguments: Any, columns: Optional[int] = None, rows: int = 24, term: str = "xterm"
@@ -43,7 +43,7 @@ class Command:
         self._reader.start()
 
     def _read(self, source: int) -> None:
-        # A terminal that nobody writes to any more fails (EIO), a pipe ends.
+        # A terminal without a writer fails (EIO), a pipe ends.
         try:
             while read := os.read(source, 4096):
                 self._told += read
@@ -52,12 +52,12 @@ class Command:
         os.close(source)
 
     @property
-    def told(self) -> str:
-        """What it has written so far."""
+    def output(self) -> str:
+        """Its output so far."""
         return self._told.decode(errors="ignore")
 
     def end(self) -> str:
-        """Waits for a good end; all that it has written."""
-        assert self.process.wait(60) == 0, self.told
+        """Waits for its success, and returns all its output."""
+        assert self.process.wait(60) == 0, self.output
         self._reader.join(10)
-        return self.told
+        return self.output

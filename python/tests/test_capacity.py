@@ -1,4 +1,4 @@
-"""The capacity model of docs/performance.md, held to what was measured and to what must be."""
+"""The capacity model of docs/performance.md, compared with measurements and with simple bounds."""
 
 import dataclasses
 import importlib.util
@@ -17,7 +17,7 @@ def _model() -> Any:
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
-    # Its dataclasses look their module up.
+    # Dataclasses look up their module.
     sys.modules["capacity"] = module
     spec.loader.exec_module(module)
     return module
@@ -27,13 +27,13 @@ capacity = _model()
 
 
 def _measured() -> dict[int, tuple[float, float]]:
-    """Streams and rows a second, from the table of the page."""
+    """Returns streams and rows a second from the table of the page."""
     page = (DOCS / "performance.md").read_text()
     rows = re.findall(r"^\| (\d+) \| ([\d,]+) \| ([\d,]+) \|", page, re.MULTILINE)
     return {int(n): (float(a.replace(",", "")), float(b.replace(",", ""))) for n, a, b in rows}
 
 
-def test_the_page_has_what_the_model_says_and_both_are_near_what_was_measured() -> None:
+def test_model_matches_the_page_and_the_measured_rates() -> None:
     table = _measured()
     assert {1, 2} <= table.keys()
     for streams, (measured, modelled) in table.items():
@@ -58,9 +58,7 @@ def test_the_examples_on_the_page_are_those_of_the_model() -> None:
         ({"disk": 1e6, "replicas": 1, "replica_network": 100}, "server's network"),
     ],
 )
-def test_what_is_scarcest_bounds_the_load_and_more_of_it_helps(
-    change: dict[str, Any], bound: str
-) -> None:
+def test_the_scarcest_resource_bounds_the_load(change: dict[str, Any], bound: str) -> None:
     load = dataclasses.replace(capacity.LARGE, **change)
     outcome = capacity.simulate(load)
     assert max(outcome.bounds, key=outcome.bounds.get) == bound

@@ -1,4 +1,4 @@
-"""Bodies that pyarrow compresses, as any Flight client may send them."""
+"""Bodies that pyarrow compresses, as any Flight client may send."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TABLE = pa.table(
         "s": pa.array([None if n % 7 == 0 else f"row {n}" for n in range(ROWS)]),
         "d": pa.array([f"word {n % 5}" for n in range(ROWS)]).dictionary_encode(),
         "a": pa.array([[n, None, -n] for n in range(ROWS)]),
-        # Too short to become smaller, and so not compressed after all.
+        # Too short to become smaller, and so not compressed.
         "b": pa.array([n % 2 == 0 for n in range(ROWS)]),
     }
 )

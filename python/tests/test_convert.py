@@ -1,4 +1,4 @@
-"""Values that cannot be converted to Arrow: their place is named, and they are not."""
+"""Values that cannot be converted to Arrow: errors name their place and never show them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECRET = "hunter2"
 
 
 def refused(data: Any) -> pgflight.PgFlightError:
-    """What is said of data that cannot be read; no trace of it holds the value."""
+    """Returns the error for data that cannot be converted, after checking that it never shows the value."""
     with pytest.raises(pgflight.PgFlightError) as raised:
         list(frame(data).batches)
     error = raised.value
@@ -60,7 +60,6 @@ def test_a_value_of_pandas_that_differs_is_found_by_its_row(values: list, row: i
     data = pd.DataFrame({"id": range(len(values)), "note": pd.Series(values, dtype=object)})
     error = refused(data)
     assert (type(error), error.column, error.row) == (pgflight.DataRejected, "note", row)
-    assert f"row {row} of column 'note'" in error.message
 
 
 def test_a_row_is_found_in_a_long_column() -> None:
@@ -84,10 +83,10 @@ def test_a_column_of_pandas_that_arrow_lacks_is_named(column: Any) -> None:
     assert error.column == "c"
 
 
-def test_columns_of_one_name_are_refused_by_it() -> None:
+def test_two_columns_of_one_name_are_rejected() -> None:
     error = refused(pd.DataFrame([[1, SECRET]], columns=["a", "a"]))
     assert error.column == "a"
-    assert "more than one column 'a'" in error.message
+    assert "two columns of the same name" in error.message
 
 
 def test_a_column_of_polars_that_arrow_lacks_is_named() -> None:
@@ -105,7 +104,7 @@ def reading(text: bytes) -> pa.RecordBatchReader:
 
 
 class Streaming:
-    """Another library's data, by its C stream alone."""
+    """Data of another library that offers only the C stream."""
 
     def __init__(self, reader: pa.RecordBatchReader) -> None:
         self._reader = reader
@@ -118,10 +117,10 @@ class Streaming:
 def test_a_reader_that_fails_shows_no_value(wrap: Any) -> None:
     error = refused(wrap(reading(b"a\n" + b"1\n" * 20 + SECRET.encode() + b"\n")))
     assert type(error) is pgflight.DataRejected
-    assert "the data's own reader failed" in error.message
+    assert "the reader of the data failed" in error.message
 
 
-def test_what_a_program_raises_itself_is_left_as_it_is() -> None:
+def test_a_programs_own_error_is_raised_unchanged() -> None:
     def batches() -> Iterator[pa.RecordBatch]:
         yield pa.record_batch({"a": [1]})
         raise KeyError("mine")

@@ -1,4 +1,4 @@
-"""What is in `deploy/`: the Debian package, its service, the image and the Kubernetes manifests."""
+"""The contents of `deploy/`: the Debian package, its service, the image and the Kubernetes manifests."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ import pgflight
 
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
-#: What the manifests are held to; probes by gRPC are older, and so is all else in them.
+#: The version for the schemas. All features in the manifests are older.
 KUBERNETES_VERSION = "1.31"
 
 
 def run(*command: Any, **options: Any) -> str:
-    """Runs a command that must end well, and gives what it printed."""
+    """Runs a command that must succeed, and returns its output."""
     done = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, **options
     )
@@ -43,10 +43,10 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Root:
-    """A root directory of the test's own, with the package's files in it."""
+    """A temporary root directory with the package's files."""
 
     def __init__(self, package: Path) -> None:
-        # Not pytest's directory, which is closed to the service's user.
+        # Not pytest's directory, which the service's user cannot enter.
         self.path = Path(tempfile.mkdtemp(prefix="pgflight-root-"))
         self.path.chmod(0o755)
         self.is_installed = os.geteuid() == 0
@@ -56,7 +56,7 @@ class Root:
             (self.path / "var/lib/dpkg/status").touch()
             self.dpkg("--install", package)
         else:
-            # Only root can make users and give them files.
+            # Only root can create users and give them files.
             run("dpkg-deb", "--extract", package, self.path)
 
     def dpkg(self, *arguments: Any) -> str:
@@ -65,7 +65,7 @@ class Root:
         return run("dpkg", f"--root={self.path}", log, *options, *arguments)
 
     def ids(self) -> List[int]:
-        """Of the service's user: its number and its group's. Ours, where there is none."""
+        """Returns the ids of the service's user and group; those of this process without one."""
         if not self.is_installed:
             return [os.geteuid(), os.getegid()]
         passwd = (self.path / "etc/passwd").read_text()
@@ -81,9 +81,7 @@ def root(package: Path) -> Iterator[Root]:
     shutil.rmtree(root.path)
 
 
-def test_the_package_installs_what_it_names_and_is_upgraded_and_purged(
-    package: Path, root: Root
-) -> None:
+def test_the_package_installs_upgrades_and_purges(package: Path, root: Root) -> None:
     command = root.path / "usr/bin/pgflight"
     assert run(command, "--version").startswith("pgflight ")
     config = root.path / "etc/pgflight/pgflight.toml"
@@ -103,7 +101,7 @@ def test_the_package_installs_what_it_names_and_is_upgraded_and_purged(
     if not root.is_installed:
         return
     assert config.stat().st_gid == root.ids()[1], "the service may read its configuration"
-    # What the administrator wrote stays; a purge leaves nothing but the user.
+    # An upgrade keeps the administrator's changes; a purge leaves only the user.
     config.write_text(config.read_text().replace("db.example", "db.mine"))
     root.dpkg("--install", package)
     assert "db.mine" in config.read_text()
@@ -116,15 +114,15 @@ def test_the_package_installs_what_it_names_and_is_upgraded_and_purged(
 
 def test_systemd_takes_the_unit_and_finds_it_hardened(root: Root) -> None:
     unit = root.path / "usr/lib/systemd/system/pgflight.service"
-    # What the unit runs is looked for where it would be.
+    # The program of the unit is looked up at its path.
     local = root.path / "pgflight.service"
     text = unit.read_text()
     local.write_text(text.replace("=/usr/bin/pgflight", f"={root.path}/usr/bin/pgflight"))
-    told = subprocess.run(
+    done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(local)], capture_output=True, text=True
     )
-    assert "pgflight" not in told.stderr, told.stderr
-    # From 0 (safest) to 10 (unsafe), times ten. It listens and calls, which costs it two points.
+    assert "pgflight" not in done.stderr, done.stderr
+    # From 0 (safest) to 10 (unsafe), times ten. Network access costs two points.
     options = ["--offline=true", "--no-pager", "--threshold=20"]
     run("systemd-analyze", "security", *options, local)
     drain = duration(run(binary(), "config", "example"), "drain_timeout")
@@ -172,7 +170,7 @@ def become(user: int, group: int) -> None:
 
 
 def manifests() -> Dict[str, Any]:
-    """Kind to manifest, of the base."""
+    """Maps kind to manifest of the base."""
     listed = yaml.safe_load((KUBERNETES / "base/kustomization.yaml").read_text())["resources"]
     loaded = [yaml.safe_load((KUBERNETES / "base" / name).read_text()) for name in listed]
     return {manifest["kind"]: manifest for manifest in loaded}
@@ -183,7 +181,7 @@ def container(deployment: Any) -> Any:
     return only
 
 
-def test_the_manifests_are_what_kubernetes_takes() -> None:
+def test_kubernetes_accepts_the_manifests() -> None:
     found = manifests()
     assert set(found) == {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}
     # The overlay replaces the probes.
@@ -203,7 +201,7 @@ def test_the_manifests_are_what_kubernetes_takes() -> None:
         kubernetes_validate.validate(broken, KUBERNETES_VERSION, strict=True)
 
 
-def test_the_manifests_agree_with_each_other_and_with_the_configuration() -> None:
+def test_manifests_agree_with_each_other_and_the_config() -> None:
     found = manifests()
     pods = found["Deployment"]["spec"]["template"]
     labels = pods["metadata"]["labels"]
@@ -251,7 +249,7 @@ def test_the_configurations_of_the_manifests_hold_together(overlay: str, tmp_pat
 # ── the image ────────────────────────────────────────────────────────────────
 
 
-def test_the_image_is_made_of_what_the_server_is_built_of_and_is_not_root(tmp_path: Path) -> None:
+def test_the_image_holds_the_build_inputs_and_is_not_root(tmp_path: Path) -> None:
     dockerfile = (DEPLOY / "docker/Dockerfile").read_text()
     final = dockerfile.rpartition("\nFROM ")[2]
     user = re.search(r"(?m)^USER ([1-9]\d*):([1-9]\d*)$", final)
@@ -259,7 +257,7 @@ def test_the_image_is_made_of_what_the_server_is_built_of_and_is_not_root(tmp_pa
     assert f"useradd --uid {user[1]} --gid {user[2]} " in final
     assert f"groupadd --gid {user[2]} " in final
     assert not re.search(r"(?m)^ADD |curl|wget", dockerfile), "packages come by name alone"
-    # The context that .dockerignore leaves is a package that cargo takes.
+    # The build context, without what .dockerignore excludes, is a valid cargo package.
     ignore = (DEPLOY / "docker/Dockerfile.dockerignore").read_text()
     for name in re.findall(r"(?m)^!(\S+)$", ignore):
         source = ROOT / name
@@ -275,7 +273,7 @@ def setting(unit: str, name: str) -> str:
 
 
 def duration(config: str, key: str) -> int:
-    """Seconds of a key that is written in seconds."""
+    """Reads the seconds of a key that is written in seconds."""
     found = re.search(rf'(?m)^#?{key} = "(\d+)s"', config)
     assert found, key
     return int(found[1])

@@ -16,7 +16,7 @@ import pytest
 from conftest import Database, Server
 
 import pgflight
-from pgflight import command, distributed
+from pgflight import WriteOptions, distributed
 from pgflight.connection import Endpoint
 from pgflight.distributed import DistributedWrite
 
@@ -27,8 +27,8 @@ def begin(
     server: Server, retry_timeout: Optional[float] = None, **arguments: Any
 ) -> DistributedWrite:
     endpoint = Endpoint.parse(server.url, retry_timeout=retry_timeout)
-    spec = command.write_spec("t", "append", create_if_missing=True)
-    return DistributedWrite.begin(endpoint, spec, SCHEMA, **arguments)
+    options = WriteOptions(create_if_missing=True)
+    return DistributedWrite.begin(endpoint, "t", SCHEMA, options, **arguments)
 
 
 def attempt(write: DistributedWrite, partition: int, *ids: int) -> Dict[str, Any]:
@@ -40,7 +40,7 @@ def test_only_the_attempts_that_were_accepted_are_published(
     server: Server, database: Database
 ) -> None:
     write = begin(server)
-    attempt(write, 0, 1, 2)  # cut short, and nobody but the driver knows
+    attempt(write, 0, 1, 2)  # cut short, as only the driver knows
     accepted = [attempt(write, 0, 1, 2, 3), attempt(write, 1, 4)]
     attempt(write, 1, 4)  # a twin that was late
     status = write.commit(accepted)
@@ -65,9 +65,7 @@ def test_a_client_begins_what_other_processes_send(server: Server, database: Dat
     assert database.rows("SELECT id FROM t ORDER BY id") == [(0,), (1,), (2,), (3,)]
 
 
-def test_a_partition_without_rows_is_an_attempt_all_the_same(
-    server: Server, database: Database
-) -> None:
+def test_a_partition_without_rows_is_an_attempt(server: Server, database: Database) -> None:
     write = begin(server)
     assert write.commit([write.attempt(0, "task", []), attempt(write, 1, 7)]).row_count == 1
     assert database.rows("SELECT id FROM t") == [(7,)]
@@ -87,9 +85,7 @@ def test_every_step_may_be_repeated(server: Server, database: Database) -> None:
     assert database.count("t") == 1
 
 
-def test_an_abort_after_a_commit_says_that_the_write_is_committed(
-    server: Server, database: Database
-) -> None:
+def test_abort_after_a_commit_returns_committed(server: Server, database: Database) -> None:
     write = begin(server)
     write.commit([attempt(write, 0, 1)])
     assert write.abort("its answer was lost").state == "committed"
@@ -114,9 +110,7 @@ def test_an_aborted_write_takes_no_attempts_and_no_commit(
     assert database.count("t") == 0
 
 
-def test_a_receipt_that_the_server_does_not_know_publishes_nothing(
-    server: Server, database: Database
-) -> None:
+def test_an_unknown_receipt_publishes_nothing(server: Server, database: Database) -> None:
     database.run("CREATE TABLE t (id int8)")
     write = begin(server)
     receipt = attempt(write, 0, 1)
@@ -131,7 +125,7 @@ def test_a_receipt_that_the_server_does_not_know_publishes_nothing(
     assert write.commit([receipt]).row_count == 1
 
 
-def test_a_commit_waits_for_another_server_when_the_first_is_gone(
+def test_a_commit_waits_for_another_server(
     database: Database,
 ) -> None:
     server = Server(database.url)
@@ -150,31 +144,31 @@ def test_a_commit_waits_for_another_server_when_the_first_is_gone(
     assert database.count("t") == 1
 
 
-def test_a_commit_that_found_nobody_says_that_its_outcome_is_not_known(
+def test_a_commit_without_a_server_has_an_unknown_outcome(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "_LEAST_COMMIT_SECONDS", 0.5)
+    monkeypatch.setattr(distributed, "_MIN_COMMIT_SECONDS", 0.5)
     server = Server(database.url)
     write = begin(server, 0, write_id="w")
     receipt = attempt(write, 0, 1)
     server.stop()
-    with pytest.raises(pgflight.Unavailable, match="not known whether write 'w' was committed"):
+    with pytest.raises(pgflight.Unavailable, match="could not learn whether"):
         write.commit([receipt])
 
 
-def test_a_commit_that_a_lock_refused_says_so_too(
+def test_a_commit_behind_a_lock_has_an_unknown_outcome(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The lock may be that of an earlier try, whose answer was lost and which is in when it is through.
-    monkeypatch.setattr(distributed, "_LEAST_COMMIT_SECONDS", 0.5)
+    # An earlier try, whose answer was lost, may hold the lock and may still commit.
+    monkeypatch.setattr(distributed, "_MIN_COMMIT_SECONDS", 0.5)
     database.run("CREATE TABLE t (id int8)")
     server = Server(database.url, "--lock-timeout", "200ms")
-    spec = command.write_spec("t", "append", publish="staged")
-    write = DistributedWrite.begin(Endpoint.parse(server.url, retry_timeout=0), spec, SCHEMA, "w")
+    endpoint = Endpoint.parse(server.url, retry_timeout=0)
+    write = DistributedWrite.begin(endpoint, "t", SCHEMA, WriteOptions(publish="staged"), "w")
     receipt = attempt(write, 0, 1)
-    with psycopg.connect(database.url) as somebody:
-        somebody.execute("LOCK TABLE t")
-        with pytest.raises(pgflight.Unavailable, match="not known whether write 'w'") as refused:
+    with psycopg.connect(database.url) as other:
+        other.execute("LOCK TABLE t")
+        with pytest.raises(pgflight.Unavailable, match="could not learn whether") as refused:
             write.commit([receipt])
         assert refused.value.sqlstate == "55P03"
     assert write.commit([receipt]).row_count == 1
@@ -183,8 +177,7 @@ def test_a_commit_that_a_lock_refused_says_so_too(
 
 def test_a_write_can_be_pickled_for_its_tasks_and_shows_no_token(server: Server) -> None:
     endpoint = Endpoint.parse(server.url, token="hunter2")
-    spec = command.write_spec("t", "create")
-    write = DistributedWrite.begin(endpoint, spec, SCHEMA)
+    write = DistributedWrite.begin(endpoint, "t", SCHEMA, WriteOptions(mode="create"))
     task = pickle.loads(pickle.dumps(write))
     assert task == write
     assert task.endpoint.token == "hunter2"

@@ -1,4 +1,4 @@
-"""What README and docs show without Spark does what they say."""
+"""The examples without Spark in README and docs work."""
 
 from __future__ import annotations
 

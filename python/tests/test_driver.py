@@ -1,4 +1,4 @@
-"""A process that begins writes: what keeps them alive, and what becomes of them when it leaves."""
+"""A process that begins writes: its heartbeats keep them alive, and it aborts them when it ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ receipt = write.attempt(0, "a", [batch])
 print("begun", flush=True)
 """
 
-#: How the program goes on, and how it ends.
+#: What the program does after it has begun a write.
 ENDS = {
     "returns": "",
     "exits": "sys.exit(3)",
@@ -34,7 +34,7 @@ ENDS = {
 
 @pytest.fixture
 def hearing(database: Database) -> Iterator[Server]:
-    """A server that aborts a write seconds after its driver was heard last."""
+    """A server that aborts a write seconds after the last heartbeat of its driver."""
     database.run("CREATE TABLE t (id int8)")
     server = Server(database.url, "--driver-ttl", "3s", "--reaper-interval", "200ms")
     yield server
@@ -63,7 +63,7 @@ def start(server: Server, end: str, publish: str = "two_phase") -> subprocess.Po
 
 @pytest.mark.parametrize("publish", ["staged", "two_phase"])
 @pytest.mark.parametrize("end", ENDS)
-def test_a_process_that_leaves_aborts_its_writes(
+def test_a_process_that_ends_aborts_its_writes(
     server: Server, database: Database, end: str, publish: str
 ) -> None:
     database.run("CREATE TABLE t (id int8)")
@@ -73,11 +73,11 @@ def test_a_process_that_leaves_aborts_its_writes(
     assert leftovers(database) == 0
     assert "write w is aborted" in said
     expected = {"returns": 0, "exits": 3, "raises": 1, "interrupted": -2, "terminated": -15}
-    # Python has 130 for what an interrupt ended, or dies by it.
+    # Python exits with 130 after an interrupt, or dies by the signal.
     assert process.returncode in (expected[end], 130 if end == "interrupted" else expected[end])
 
 
-def test_a_process_that_was_killed_is_missed(hearing: Server, database: Database) -> None:
+def test_a_killed_process_loses_its_write(hearing: Server, database: Database) -> None:
     process = start(hearing, "time.sleep(600)")
     wait_until(lambda: database.value("SELECT count(*) FROM pgflight.heartbeat") == 1)
     process.kill()
@@ -86,7 +86,7 @@ def test_a_process_that_was_killed_is_missed(hearing: Server, database: Database
     wait_until(lambda: leftovers(database) == 0, 30)
 
 
-def test_a_process_that_lives_keeps_its_write(hearing: Server, database: Database) -> None:
+def test_a_living_process_keeps_its_write(hearing: Server, database: Database) -> None:
     process = start(hearing, "time.sleep(10); write.commit([receipt]); print('done', flush=True)")
     out, said = process.communicate(timeout=60)
     assert out == "done\n", said
@@ -106,7 +106,7 @@ def test_a_write_may_outlive_its_process(hearing: Server, database: Database) ->
     program = BEGIN.replace("publish=", "keep_alive=False, publish=")
     process = in_process(program, hearing.url, "staged")
     process.communicate(timeout=60)
-    # Longer than a driver may be silent.
+    # Longer than --driver-ttl.
     time.sleep(5)
     assert state(database)[0] == "open"
 
@@ -128,9 +128,9 @@ def child():
     try:
         client.status("w")
     except pgflight.Unsupported as error:
-        print(error.message, flush=True)
-    # Neither does it end what its parent has begun.
-    pgflight.driver._leave()
+        print(error.message, error.hint, flush=True)
+    # It does not abort its parent's write either.
+    pgflight.driver._abort_open()
 
 process = multiprocessing.get_context("fork").Process(target=child)
 process.start()
@@ -140,13 +140,13 @@ print(write.commit([receipt]).state, flush=True)
 """
 
 
-def test_a_forked_child_is_told_and_harms_nothing(server: Server, database: Database) -> None:
+def test_a_forked_child_fails_and_harms_nothing(server: Server, database: Database) -> None:
     database.run("CREATE TABLE t (id int8)")
     process = start(server, FORK)
     out, said = process.communicate(timeout=60)
-    told, code, committed = out.splitlines()
-    assert "this process was forked" in told
-    assert "spawn" in told
+    error, code, committed = out.splitlines()
+    assert "a process that was forked" in error
+    assert "spawn" in error
     assert (code, committed) == ("0", "committed"), said
     assert database.count("t") == 3
 
@@ -175,7 +175,7 @@ def test_heartbeats_go_on_while_servers_are_away(database: Database) -> None:
     server = Server(database.url, *options)
     process = start(server, "time.sleep(15); write.commit([receipt])")
     server.stop()
-    # Longer than a driver may be silent: no server was there to hear it.
+    # Longer than --driver-ttl, while no server could receive heartbeats.
     time.sleep(6)
     again = Server(database.url, *options, port=int(server.url.rsplit(":", 1)[1]))
     _, said = process.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""What goes wrong, and what is told about it."""
+"""Errors: their class, details and message."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check(
     retryable: bool = False,
     says: str = "",
 ) -> pgflight.PgFlightError:
-    """Writes and expects to be refused, with exactly these particulars."""
+    """Writes, and expects an error with exactly these details."""
     with pytest.raises(pgflight.PgFlightError) as raised:
         write()
     refusal = raised.value
@@ -48,7 +48,7 @@ def check(
 
 @dataclass
 class Refusal:
-    """A table, what is written to it, and what is told."""
+    """A table, the data written to it, and the expected error."""
 
     test: str
     ddl: str
@@ -135,7 +135,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.test)
-def test_nothing_is_kept_when_the_data_hold(
+def test_a_stalled_sender_keeps_nothing(
     refusal: Refusal, client: pgflight.Client, database: Database
 ) -> None:
     database.run(f"CREATE TABLE t ({refusal.ddl})")
@@ -167,7 +167,7 @@ def test_the_row_is_counted_over_the_whole_stream(
     assert database.count("t") == 0
 
 
-def test_no_value_is_told(client: pgflight.Client, database: Database) -> None:
+def test_no_value_is_shown(client: pgflight.Client, database: Database) -> None:
     database.run("CREATE TABLE t (s varchar(3) PRIMARY KEY)")
     for data in (["hunter2"], ["pw9", "pw9"]):
         with pytest.raises(pgflight.DataRejected) as refused:
@@ -208,7 +208,7 @@ def test_a_table_that_the_role_may_not_write_is_denied(database: Database, postg
         database.run(f"DROP ROLE {role}")
 
 
-# ── what looks dangerous and must work ───────────────────────────────────────
+# ── names that look dangerous and must work ──────────────────────────────────
 
 
 def test_a_batch_of_more_than_five_mebibytes_works(
@@ -249,13 +249,13 @@ def test_a_thousand_columns_work(client: pgflight.Client, database: Database) ->
 
 @pytest.fixture
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """A port without a listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return taken.getsockname()[1]
 
 
-def test_a_server_that_is_not_running_is_named_and_so_is_what_to_do(closed_port: int) -> None:
+def test_a_missing_server_is_named_with_a_hint(closed_port: int) -> None:
     url = f"grpc://127.0.0.1:{closed_port}"
     with pgflight.connect(url, retry_timeout=0) as client:
         for call in (
@@ -265,7 +265,7 @@ def test_a_server_that_is_not_running_is_named_and_so_is_what_to_do(closed_port:
             lambda: client.status("w"),
         ):
             refusal = check(call, pgflight.Unavailable, retryable=True, says=url)
-            assert "pgflight serve" in refusal.message
+            assert "pgflight serve" in (refusal.hint or "")
 
 
 def test_a_postgresql_that_was_stopped_is_unavailable() -> None:
@@ -286,7 +286,7 @@ def test_a_postgresql_that_was_stopped_is_unavailable() -> None:
 
 
 def test_a_server_that_does_not_find_postgresql_does_not_start(closed_port: int) -> None:
-    with pytest.raises(RuntimeError, match="could not connect to PostgreSQL"):
+    with pytest.raises(RuntimeError, match="connect to PostgreSQL"):
         Server(f"postgres://postgres@127.0.0.1:{closed_port}/postgres")
 
 
@@ -294,7 +294,7 @@ COPYING = "FROM pg_stat_activity WHERE datname = current_database() AND query IL
 
 
 def endless(meanwhile: Callable[[], Any]) -> Iterator[pa.RecordBatch]:
-    """Some batches, then something happens, then batches for as long as anybody takes them."""
+    """Yields some batches, calls `meanwhile`, then yields batches without end."""
     batch = pa.RecordBatch.from_pydict({"n": ints(*range(100_000))})
     for _ in range(10):
         yield batch
@@ -350,7 +350,7 @@ FULL = pgflight.DataRejected(
 )
 
 
-def test_an_exception_says_all_it_knows_on_its_second_line() -> None:
+def test_an_exception_lists_its_details_on_the_second_line() -> None:
     assert str(FULL) == (
         'value for "fare" is out of range\n'
         '[DATA_REJECTED sqlstate="22003" table="public.\\"T]\\"" column="fa\\"re" row=17'
@@ -421,7 +421,7 @@ def test_error_info_is_read_and_everything_else_is_not() -> None:
         ("PostgreSQL says: Detail: none", "PostgreSQL says: Detail: none"),
     ],
 )
-def test_the_words_around_the_servers_words_are_taken_off(text: str, message: str) -> None:
+def test_text_around_the_servers_message_is_removed(text: str, message: str) -> None:
     assert errors.clean_message(text) == message
 
 
@@ -442,7 +442,7 @@ def test_the_words_around_the_servers_words_are_taken_off(text: str, message: st
         (pa.ArrowException("odd"), pgflight.Internal),
     ],
 )
-def test_what_pyarrow_raises_has_a_class_of_ours(
+def test_each_pyarrow_error_has_a_pgflight_class(
     raised: Exception, error: Type[pgflight.PgFlightError]
 ) -> None:
     assert type(errors.from_transport(raised, "grpc://host:1")) is error

@@ -1,4 +1,4 @@
-"""What `Client.write` takes as data, held to what PostgreSQL then holds."""
+"""The data that `Client.write` takes, compared with what PostgreSQL then has."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROWS = [(1, "a"), (2, None), (3, "ç")]
 
 
 class Capsule:
-    """Any library's table: all that is known of it is the Arrow protocol."""
+    """A table of any library that offers only the Arrow protocol."""
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         return TABLE.__arrow_c_stream__(requested_schema)
@@ -80,7 +80,7 @@ def test_every_kind_of_table_lands_as_it_is(
         ),
     ],
 )
-def test_flights_land_as_postgresql_reads_them_whatever_library_has(
+def test_flights_land_as_postgresql_reads_them_by_library(
     read: Callable[[str], Any], client: pgflight.Client, database: Database
 ) -> None:
     text = flights_csv()
@@ -109,7 +109,7 @@ def test_pandas_types_keep_their_values(client: pgflight.Client, database: Datab
             "money": [Decimal("1.50"), Decimal("-2.25")],
         }
     )
-    # Where pandas counts in nanoseconds, what it holds is whole microseconds.
+    # If pandas counts in nanoseconds, the values are whole microseconds.
     client.write(df, "t", mode="create")
     berlin = datetime.timezone(datetime.timedelta(hours=1))
     assert database.rows("SELECT * FROM t ORDER BY maybe NULLS LAST") == [
@@ -154,7 +154,7 @@ def test_polars_types_keep_their_values(client: pgflight.Client, database: Datab
         (pl.LazyFrame({"n": [1]}), "collect"),
     ],
 )
-def test_what_is_no_table_is_refused_by_its_name(data: Any, says: str) -> None:
+def test_data_that_is_no_table_is_rejected_by_its_type(data: Any, says: str) -> None:
     with pytest.raises(TypeError, match=says):
         frame(data)
 

@@ -1,4 +1,4 @@
-"""Who calls: tokens, files of tokens, sessions, and that none of them is ever shown."""
+"""Authentication: tokens, token files and sessions, none of which is ever shown."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def connect(guarded: Server, tmp_path: Path) -> Callable[..., pgflight.Client]:
     return connect
 
 
-def test_whoever_says_who_it_is_writes_what_it_may(
+def test_each_credential_authenticates(
     connect: Callable[..., pgflight.Client],
     database: Database,
     tmp_path: Path,
@@ -76,7 +76,7 @@ def test_whoever_says_who_it_is_writes_what_it_may(
     assert (database.count("public.t"), database.count("public.u")) == (12, 0)
 
 
-def test_whoever_does_not_is_told_so_and_writes_nothing(
+def test_wrong_credentials_are_rejected(
     connect: Callable[..., pgflight.Client], database: Database
 ) -> None:
     batches = pa.Table.from_batches(ROWS.to_batches() * 1000)
@@ -94,14 +94,12 @@ def test_whoever_does_not_is_told_so_and_writes_nothing(
     assert database.count("public.t") == 0
 
 
-def test_a_token_that_is_exchanged_in_its_file_is_used_from_then_on(
-    guarded: Server, tmp_path: Path
-) -> None:
+def test_a_new_token_in_the_file_is_used(guarded: Server, tmp_path: Path) -> None:
     file = tmp_path / "token"
     endpoint = Endpoint.parse(guarded.url, None, tmp_path / "ours.ca", token_file=file)
-    # It is the file that travels to a task, and not what is in it.
+    # The name of the file travels to a task, and not its content.
     endpoint = pickle.loads(pickle.dumps(endpoint))
-    with pytest.raises(pgflight.InvalidCommand, match="cannot be read"):
+    with pytest.raises(pgflight.InvalidCommand, match="cannot read the token"):
         endpoint.connect()
     for token, served in (("old", False), (TOKEN, True)):
         file.write_text(token)
@@ -127,7 +125,7 @@ def test_arrows_own_client_shakes_hands(guarded: Server, tmp_path: Path) -> None
             client.authenticate_basic_token("etl", "x")
 
 
-def test_what_says_who_calls_is_said_once_and_never_shown() -> None:
+def test_credentials_are_given_once_and_never_shown() -> None:
     url = "grpc://host:8815"
     for wrong in (
         {"token": "a b"},

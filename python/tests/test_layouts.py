@@ -91,13 +91,13 @@ def test_slices_of_every_layout_land_as_their_values(
 ) -> None:
     table = pa.table(columns())
     if codec is not None:
-        table = table.drop(["view"])  # Views in compressed batches are refused.
+        table = table.drop(["view"])  # The server rejects views in compressed batches.
     for name in table.column_names:
         whole = table.select([name])
         for start, count in SLICES if codec is None else SLICES[1:4]:
             part = whole.slice(start, count)
             database.run("DROP TABLE IF EXISTS part, expected")
-            # Values one by one, in arrays of their own.
+            # Each value in an array of its own.
             column = pa.array(part.column(0).to_pylist(), whole.schema.field(0).type)
             copied = pa.table({name: column})
             with pgflight.connect(server.url) as client:
@@ -110,7 +110,7 @@ def test_slices_of_every_layout_land_as_their_values(
 
 
 def send(server: Server, table: pa.Table, codec: Optional[str]) -> None:
-    """Sends a table by pyarrow's own Flight, which cuts nothing up."""
+    """Sends a table by pyarrow's own Flight client, which does not cut batches."""
     options = flight.FlightCallOptions(write_options=pyarrow.ipc.IpcWriteOptions(compression=codec))
     descriptor = flight.FlightDescriptor.for_path("public", "part")
     with flight.connect(server.url) as connection:

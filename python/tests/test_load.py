@@ -1,4 +1,4 @@
-"""`pgflight load` as a person sees it: a bar that fits the terminal, lines where none can be drawn."""
+"""The output of `pgflight load`: a bar that fits the terminal, or lines without a terminal."""
 
 from __future__ import annotations
 
@@ -31,41 +31,41 @@ def test_progress_fits_what_it_is_shown_on(
     file.write_text("id,note\n" + "\n".join(lines) + "\n")
     is_drawn = columns is not None and term != "dumb"
     with psycopg.connect(database.url) as holder:
-        # It may be read, and rows have to wait.
+        # The table can be read, and rows must wait.
         holder.execute("LOCK TABLE trips IN SHARE MODE")
         load = Command(
             *("load", "--server", server.url, "--to", "trips", file), columns=columns, term=term
         )
         wait_until(lambda: database.rows(WAITING), 30)
         if is_drawn:
-            wait_until(lambda: "rows/s" in load.told)
-        # Its stream breaks, and the file is sent again.
+            wait_until(lambda: "rows/s" in load.output)
+        # The stream breaks, and the file is sent again.
         database.run(f"SELECT pg_terminate_backend(pid) FROM ({WAITING}) waiting")
-        wait_until(lambda: "trying again" in load.told)
+        wait_until(lambda: "trying again" in load.output)
         wait_until(lambda: database.rows(WAITING), 30)
-        wait_until(lambda: " left" in load.told, 30)
+        wait_until(lambda: " left" in load.output, 30)
         holder.rollback()
-    told = load.end()
+    printed = load.end()
     assert database.count("trips") == ROWS
-    # What is written in one place after the other; a terminal wraps it where it is full.
-    pieces = [piece for piece in re.split(r"[\r\n]+", CONTROL.sub("\r", told)) if piece.strip()]
-    # Lines of their own, also while a bar is there.
+    # The pieces between moves of the cursor; a full terminal wraps them.
+    pieces = [piece for piece in re.split(r"[\r\n]+", CONTROL.sub("\r", printed)) if piece.strip()]
+    # Messages have their own lines, also while there is a bar.
     complaint = rf"pgflight: {re.escape(str(file))}: .*; trying again"
-    assert sum(bool(re.fullmatch(complaint, piece)) for piece in pieces) == 1, told
-    assert f"{ROWS:,} rows of 1 file are in public.trips" in pieces[-1], told
+    assert sum(bool(re.fullmatch(complaint, piece)) for piece in pieces) == 1, printed
+    assert f"{ROWS:,} rows of 1 file are in public.trips" in pieces[-1], printed
     if not is_drawn:
-        assert not CONTROL.search(told), told
+        assert not CONTROL.search(printed), printed
         line = r"pgflight: \d+ %  .* left, .* rows/s, .* rows, .* of .*MiB"
-        assert any(re.fullmatch(line, piece) for piece in pieces), told
+        assert any(re.fullmatch(line, piece) for piece in pieces), printed
         return
     assert columns is not None
     frames = [piece for piece in pieces if "trips" not in piece]
     part = r"(\d+ \w+ left|all is read|[\d,]+ rows(/s)?|[\d.]+ \w+ of [\d.]+ MiB)"
     for frame in frames:
-        # Two full lines: no more is taken back when it is drawn again.
+        # At most two full lines, which a redraw can erase.
         assert len(frame) == 2 * columns, repr(frame)
         assert re.fullmatch(r"[━╸ ]+ +\d+ %", frame[:columns]), repr(frame)
-        # What does not fit is left out, never cut.
+        # A part that does not fit is omitted, never cut.
         assert re.fullmatch(rf"{part}(, {part})*", frame[columns:].rstrip()), repr(frame)
         assert "0 seconds left" not in re.sub(r"\d+0 seconds", "", frame)
     assert any(" left" in frame for frame in frames)

@@ -1,8 +1,8 @@
 """The commands of `docs/operations.md`, one after the other: from the package to a service, an upgrade, the runbook.
 
-The commands run on a copy of this machine's files that nothing is kept of: an overlay in a mount namespace.
-So the package is really installed, with its user, and everything is where the page says. What there is none
-of is systemd: a script does with the unit what `systemctl` would have it do.
+The commands run on an overlay of this machine's files, in a mount namespace, which is dropped afterwards. So the package
+is really installed, with its user, and every file is where the page says. Only systemd is replaced: a script does with
+the unit what `systemctl` would do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import List
 import psycopg
 from conftest import ROOT, binary, own_postgres
 
-#: Makes the copy, and runs the commands in it.
+#: Makes the overlay, and runs the commands in it.
 ENTER = r"""
 place=$1 commands=$2
 mount -t tmpfs tmpfs "$place"
@@ -31,13 +31,13 @@ for there in /proc /dev "$ROOT" "$(dirname "$commands")"; do
 done
 echo "127.0.0.1 flight.example" >>"$place/root/etc/hosts"
 install -m 755 "$(dirname "$commands")"/{sudo,systemctl,journalctl} "$place/root/usr/bin/"
-# What the package looks for before it calls systemctl.
+# The package checks for this directory before it calls systemctl.
 mkdir -p "$place/root/run/systemd/system"
 cd "$(dirname "$commands")"
 exec chroot "$place/root" /usr/bin/env -C "$PWD" bash -euo pipefail "$commands"
 """
 
-#: The test is root already. PostgreSQL is a cluster of the test's own, which nobody logs in to by user.
+#: The test is root already. PostgreSQL is a cluster of the test, which needs no system user.
 SUDO = r"""#!/bin/bash
 if [ "$1" = -u ]; then
     user=$2
@@ -89,7 +89,7 @@ JOURNALCTL = r"""#!/bin/bash -eu
 cat /var/log/pgflight.log.before /var/log/pgflight.log 2>/dev/null || cat /var/log/pgflight.log
 """
 
-#: What happens between the sections of the page: a new version is made, a job begins a write and is gone.
+#: Commands before some sections of the page: they make a new version, and begin a write whose job then ends.
 BEFORE = {
     "Restart and upgrade": r"""
 dpkg-deb --raw-extract pgflight_*.deb new
@@ -116,7 +116,7 @@ END
 """,
 }
 
-#: What somebody gets who has no token.
+#: A call without a token.
 STRANGER = r"""
 python3 - <<'END'
 import pgflight
@@ -130,7 +130,7 @@ END
 
 
 def commands() -> str:
-    """The blocks of the page, in order, each told before it is run, with what happens between them."""
+    """Returns a script of the page's blocks, in order, with `BEFORE` between them. It prints a number before each block."""
     page = (ROOT / "docs/operations.md").read_text()
     script = []
     for section in page.split("\n## ")[1:]:
@@ -140,7 +140,7 @@ def commands() -> str:
     return "\n".join(f"echo '── {number}'\n{block}" for number, block in enumerate(script))
 
 
-def test_the_page_leads_from_the_package_to_a_service_and_through_what_befalls_it(
+def test_every_command_of_the_operations_page_works(
     tmp_path: Path,
 ) -> None:
     package = [ROOT / "scripts/package", "--quick", "--binary", binary(), tmp_path]
@@ -156,13 +156,13 @@ def test_the_page_leads_from_the_package_to_a_service_and_through_what_befalls_i
         address = address.partition("/")[0]
         text = commands()
         assert text.count("\n") > 100, "the commands were found"
-        for told, used in [
+        for written, used in [
             ("db.example:5432", address),
             ("8815", str(free_port())),
             ("9187", str(free_port())),
         ]:
-            assert told in text
-            text = text.replace(told, used)
+            assert written in text
+            text = text.replace(written, used)
         script = tmp_path / "commands"
         stranger = STRANGER.replace("8815", re.findall(r"flight.example:(\d+)", text)[0])
         clean = "if dpkg --status pgflight &>/dev/null; then dpkg --purge pgflight; fi"
@@ -191,14 +191,14 @@ def test_the_page_leads_from_the_package_to_a_service_and_through_what_befalls_i
     assert "row_count=2" in done.stdout
     assert "applied: limits.stream_timeout" in done.stdout
     assert "FAILS" not in done.stdout
-    # The new version serves, and what was left is ended.
+    # The new version serves, and the open write is aborted.
     assert "pgflight 99.0" in done.stdout
     assert re.search(r"(?m)^etl/nightly-42 +open +public.trips", done.stdout)
     assert "etl/nightly-42: aborted" in done.stdout
     assert "Active: active" in done.stdout
     for metric in ("streams_total", "stream_seconds_total", "turns_waiting", "memory_used_bytes"):
         assert re.search(rf"(?m)^pgflight_{metric}\{{", done.stdout), metric
-    # Who has no token is told so, and the token is in nothing that the server says.
+    # A call without a token is rejected, and the log never holds the token.
     assert "Unauthenticated" in done.stdout
     secret = re.search(r"(?m)^token +(\S+)", done.stdout)
     assert secret
@@ -213,7 +213,7 @@ def free_port() -> int:
 
 
 def namespaces() -> List[str]:
-    """What gives a process mounts of its own, and where we may not, users of its own as well."""
+    """Returns a command that gives a process its own mounts, and its own users if this is not root."""
     mounts = ["unshare", "--mount", "--fork"]
     if subprocess.run([*mounts, "true"], capture_output=True).returncode == 0:
         return mounts

@@ -1,4 +1,4 @@
-"""How a planner of Spark's finds the user's process: without Spark, whose JVM a process of this test stands for."""
+"""A planner of Spark finds the user's process. There is no Spark: a process of the test stands for its JVM."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from pgflight import driver, planner
 PLANNER = """
 import sys
 import pyarrow as pa
-from pgflight import command, planner
+from pgflight import planner
 from pgflight.connection import Endpoint
+from pgflight.options import WriteOptions
 
 batch = pa.record_batch({"id": pa.array([1, 2, 3], pa.int64())})
-spec = command.write_spec("t", "append", publish="staged")
-write = planner.begin(Endpoint.parse(sys.argv[1]), spec, batch.schema, "w")
+options = WriteOptions(publish="staged")
+write = planner.begin(Endpoint.parse(sys.argv[1]), "t", batch.schema, options, "w")
 if sys.argv[2:] == ["commit"]:
     write.commit([write.attempt(0, "a", [batch])])
     planner.end(write)
@@ -32,8 +33,8 @@ if sys.argv[2:] == ["commit"]:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A place for sockets of the test's own. This process is driver, and parent of planners."""
-    # The path of a socket is short.
+    """A directory for the sockets of the test. This process is the driver and the parent of planners."""
+    # The path of a socket must be short.
     place = tmp_path_factory.mktemp("p")
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     monkeypatch.setenv("TMPDIR", str(place))
@@ -50,7 +51,7 @@ def plan(server: Server, *arguments: str) -> None:
     )
 
 
-def test_a_write_of_a_planner_has_the_users_process_as_its_driver(
+def test_the_users_process_drives_a_planners_write(
     here: Path, server: Server, database: Database
 ) -> None:
     database.run("CREATE TABLE t (id int8)")
@@ -59,7 +60,7 @@ def test_a_write_of_a_planner_has_the_users_process_as_its_driver(
     (found,) = database.rows("SELECT driver, state FROM pgflight.write")
     assert found == (driver.this_driver().id, "open")
     wait_until(lambda: database.value("SELECT count(*) FROM pgflight.heartbeat") == 1)
-    driver.this_driver().leave()
+    driver.this_driver().abort_open()
     assert database.value("SELECT state FROM pgflight.write") == "aborted"
 
 
@@ -69,7 +70,7 @@ def test_a_write_that_a_planner_committed_is_left_alone(
     database.run("CREATE TABLE t (id int8)")
     planner.listen(os.getpid())
     plan(server, "commit")
-    driver.this_driver().leave()
+    driver.this_driver().abort_open()
     assert database.value("SELECT state FROM pgflight.write") == "committed"
     assert caplog.text == ""
 

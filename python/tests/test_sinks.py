@@ -1,4 +1,4 @@
-"""Sinks of streaming queries, and write ids that come again: without Spark."""
+"""Sinks of streaming queries and repeated write ids, without Spark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from conftest import Database, Server
 
 import pgflight
-from pgflight import command, streaming
+from pgflight import streaming
 from pgflight.connection import Endpoint
 from pgflight.distributed import DistributedWrite
 from pgflight.streaming import sink_batch
@@ -24,13 +24,12 @@ def table(database: Database) -> None:
 
 
 def begin(server: Server, query: Optional[str], batch: int, resume: bool = False) -> Any:
-    spec = command.write_spec("t", "append")
     sink = sink_batch("trips", query, batch, resume)
-    return DistributedWrite.begin(Endpoint.parse(server.url), spec, BATCH.schema, sink=sink)
+    return DistributedWrite.begin(Endpoint.parse(server.url), "t", BATCH.schema, sink=sink)
 
 
 def put(server: Server, query: Optional[str], batch: int, resume: bool = False) -> Any:
-    """Writes a batch, or finds that it is there."""
+    """Writes a batch, unless it is already written."""
     write = begin(server, query, batch, resume)
     if write.is_committed:
         return write.status
@@ -47,17 +46,17 @@ def test_a_batch_is_written_once(server: Server, database: Database) -> None:
 def test_a_batch_of_another_query_is_refused(server: Server, database: Database) -> None:
     put(server, "q", 0)
     put(server, "q", 1)
-    with pytest.raises(pgflight.Conflict, match="set resume to let this query take its place"):
+    with pytest.raises(pgflight.Conflict, match="set resume to let this query"):
         put(server, "another", 0)
     assert database.count("t") == 6
-    # The first one goes on.
+    # The first query still writes.
     assert put(server, "q", 2).row_count == 3
 
 
 def test_resume_adopts_a_query(server: Server, database: Database) -> None:
     put(server, "q", 0)
     assert put(server, "another", 0, resume=True).row_count == 3
-    # It changes nothing any more.
+    # A second time it changes nothing.
     assert put(server, "another", 0, resume=True).is_repeated
     assert put(server, "another", 1).row_count == 3
     assert database.count("t") == 9
@@ -76,21 +75,21 @@ def test_a_batch_that_was_aborted_is_written_under_its_next_name(
     assert database.count("t") == 3
 
 
-def test_a_query_that_is_not_known_is_told_apart_by_numbers(
+def test_batches_of_an_unknown_query_differ_by_number(
     server: Server, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streaming, "_warned", set())
-    with pytest.warns(pgflight.PgFlightWarning, match="does not say which query") as told:  # noqa: PT031
+    with pytest.warns(pgflight.PgFlightWarning, match="does not say which query") as warned:  # noqa: PT031
         put(server, None, 0)
         put(server, "", 1)
         put(server, None, 1)
-    # Once, however many batches there are.
-    assert len(told) == 1
+    # One warning for all batches.
+    assert len(warned) == 1
     assert database.count("t") == 6
 
 
-def test_a_query_that_is_not_known_adopts_nothing() -> None:
-    with pytest.raises(pgflight.InvalidCommand, match="does not say which query"):
+def test_an_unknown_query_adopts_nothing() -> None:
+    with pytest.raises(pgflight.InvalidCommand, match="needs the id of the query"):
         sink_batch("trips", None, 0, True)
 
 
@@ -98,7 +97,7 @@ def test_a_repeated_write_id_says_when_it_was_committed(server: Server, database
     with pgflight.connect(server.url) as client:
         first = client.begin("t", BATCH.schema, write_id="w")
         assert not first.status.is_repeated
-        # Taken up while it is open, it is no repetition.
+        # An open write that is continued is no repetition.
         again = client.begin("t", BATCH.schema, write_id="w")
         assert (again.status.existed, again.status.is_repeated) == (True, False)
         first.commit([first.attempt(0, "a", [BATCH])])

@@ -1,4 +1,4 @@
-"""`pgflight.write_dataframe`, on whichever PySpark is installed: 3.3 and later."""
+"""`pgflight.write_dataframe` on the installed PySpark, 3.3 or later."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_result_says_what_was_written(
 
 
 @pytest.mark.parametrize(("if_exists", "rows"), [("append", 11), ("ignore", 1)])
-def test_create_of_a_table_that_is_there_does_what_was_said(
+def test_create_of_an_existing_table_follows_if_exists(
     spark: SparkSession, server: Server, database: Database, if_exists: str, rows: int
 ) -> None:
     database.run("CREATE TABLE t (id int8); INSERT INTO t VALUES (-1)")
@@ -63,7 +63,7 @@ def test_a_write_id_cannot_be_used_for_another_table(spark: SparkSession, server
     assert refused.value.write_id == "w-1"
 
 
-def test_a_task_that_pgflight_refused_has_sparks_exception_as_its_cause(
+def test_a_rejected_task_keeps_sparks_exception_as_its_cause(
     spark: SparkSession, server: Server, database: Database
 ) -> None:
     database.run("CREATE TABLE t (id int2)")
@@ -114,7 +114,7 @@ def test_each_batch_of_a_stream_is_written_once(
 
 
 def run_stream(spark: SparkSession, server: Server, folder: Path, **options: Any) -> None:
-    """Writes all rows of `in`, with the checkpoint of this name, by way of foreachBatch."""
+    """Writes all rows of `in` through foreachBatch, with the checkpoint of this name."""
     checkpoint = options.pop("checkpoint")
     write = pgflight.foreach_batch(server.url, "t", sink_id="trips", **options)
     stream = (
@@ -134,11 +134,11 @@ def test_a_new_checkpoint_is_refused_or_adopted(
     database.run("CREATE TABLE t (id int8)")
     spark.range(0, 100, 1, 1).write.parquet(str(tmp_path / "in"))
     with warnings.catch_warnings():
-        # Spark says which query it is.
+        # Spark names the query.
         warnings.simplefilter("error", pgflight.PgFlightWarning)
         run_stream(spark, server, tmp_path, checkpoint="first")
         assert database.count("t") == 100
-        with pytest.raises(Exception, match="set resume to let this query take its place"):
+        with pytest.raises(Exception, match="set resume to let this query"):
             run_stream(spark, server, tmp_path, checkpoint="second")
         assert database.count("t") == 100
         run_stream(spark, server, tmp_path, checkpoint="second", resume=True)
@@ -167,7 +167,7 @@ def test_a_batch_that_failed_is_written_when_it_comes_again(
 def test_a_stream_must_be_named_and_names_its_writes_itself() -> None:
     with pytest.raises(pgflight.InvalidCommand, match="sink_id"):
         pgflight.foreach_batch("grpc://h:1", "t", sink_id="")
-    with pytest.raises(pgflight.InvalidCommand, match="leave it out"):
+    with pytest.raises(pgflight.InvalidCommand, match="leave write_id out"):
         pgflight.foreach_batch("grpc://h:1", "t", sink_id="s", write_id="w")
 
 

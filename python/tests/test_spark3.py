@@ -1,4 +1,4 @@
-"""What differs before PySpark 4.0; left out for later ones."""
+"""Differences before PySpark 4.0; skipped for later versions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pgflight
 import pyspark_pgflight
 
 
-def test_registering_is_refused_with_what_to_do(spark: SparkSession) -> None:
+def test_register_is_rejected_with_a_hint(spark: SparkSession) -> None:
     with pytest.raises(pgflight.Unsupported, match=r"call pgflight.write_dataframe"):
         pgflight.register(spark)
 
 
-def test_the_module_that_spark_4_looks_for_can_be_imported_all_the_same() -> None:
+def test_the_spark_4_module_can_be_imported_on_spark_3() -> None:
     assert not hasattr(pyspark_pgflight, "DefaultSource")

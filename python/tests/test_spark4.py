@@ -1,4 +1,4 @@
-"""`df.write.format("pgflight")`: needs PySpark 4.0 or later, and is left out for older ones."""
+"""`df.write.format("pgflight")` on PySpark 4.0 or later; skipped for older versions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from pyspark.sql import DataFrame, SparkSession
 from spark_cases import SparkCases
 
 import pgflight
-from pgflight import command, distributed, errors
+from pgflight import distributed, errors
 from pgflight.connection import Endpoint
 from pgflight.datasource import AttemptReceipt, PgFlightDataSource, PgFlightWriter
 from pgflight.distributed import DistributedWrite
+from pgflight.options import SPARK_NAMES
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -30,7 +31,7 @@ def registered(spark: SparkSession) -> None:
 class TestDataSource(SparkCases):
     def save(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> None:
         if mode not in ("append", "overwrite"):
-            options["write_mode"], mode = mode, "append"
+            options["mode"], mode = mode, "append"
         writer = df.write.format("pgflight").mode(mode).option("url", server.url)
         for name, value in options.items():
             if name == "column_types":
@@ -48,37 +49,36 @@ class TestDataSource(SparkCases):
         return found
 
 
-def test_a_commit_whose_reply_is_lost_and_that_spark_aborts_is_said_to_be_committed(
+def test_abort_after_a_lost_reply_reports_the_commit(
     server: Server,
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     database.run("CREATE TABLE t (id int8)")
-    monkeypatch.setattr(distributed, "_LEAST_COMMIT_SECONDS", 0.5)
+    monkeypatch.setattr(distributed, "_MIN_COMMIT_SECONDS", 0.5)
     rows = pa.record_batch({"id": [1, 2, 3]})
     with losing_replies_to(b"CommitRequest", server) as url:
-        spec = command.write_spec("t", "append")
         endpoint = Endpoint.parse(url, retry_timeout=0)
-        write = DistributedWrite.begin(endpoint, spec, rows.schema, "w")
+        write = DistributedWrite.begin(endpoint, "t", rows.schema, write_id="w")
         writer = PgFlightWriter(write)
         messages: List[Any] = [AttemptReceipt(write.attempt(0, "a", [rows]))]
-        # What Spark does with a writer whose commit raises.
-        with pytest.raises(pgflight.Unavailable, match="not known whether write 'w' was committed"):
+        # Spark does this with a writer whose commit raises.
+        with pytest.raises(pgflight.Unavailable, match="could not learn whether"):
             writer.commit(messages)
         writer.abort(messages)
     said = capsys.readouterr().err
-    assert "write w was already committed" in said
+    assert "the answer to the commit of write w was lost; it is committed" in said
     assert "3 rows are in public.t" in said
     assert database.rows("SELECT id FROM t ORDER BY id") == [(1,), (2,), (3,)]
 
 
-def test_a_repeated_write_id_is_said_in_the_drivers_log(
+def test_a_repeated_write_id_is_logged(
     spark: SparkSession, server: Server, database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     database.run("CREATE TABLE t (id int8)")
     options = {"url": server.url, "dbtable": "t", "writeid": "w"}
-    # What Spark does in its planner.
+    # Spark does this in its planner.
     df = spark.range(3)
     df.write.format("pgflight").mode("append").options(**options).save()
     assert not PgFlightDataSource(options).writer(df.schema, False).commit([])
@@ -91,13 +91,13 @@ def test_a_repeated_write_id_is_said_in_the_drivers_log(
 @pytest.mark.parametrize("option", [("sinkid", "s"), ("resume", "true")])
 def test_options_of_streams_are_refused_for_a_save(spark: SparkSession, option: Any) -> None:
     options = {"url": "grpc://host:1", "dbtable": "t", option[0]: option[1]}
-    with pytest.raises(pgflight.InvalidCommand, match="are for streams"):
+    with pytest.raises(pgflight.InvalidCommand, match="no effect on a save"):
         PgFlightDataSource(options).writer(spark.range(1).schema, False)
 
 
 def test_resume_needs_a_sink(spark: SparkSession) -> None:
     options = {"url": "grpc://host:1", "dbtable": "t", "resume": "true"}
-    with pytest.raises(pgflight.InvalidCommand, match="name it by sinkId"):
+    with pytest.raises(pgflight.InvalidCommand, match="set without a sink"):
         PgFlightDataSource(options).streamWriter(spark.range(1).schema, False)
 
 
@@ -123,24 +123,14 @@ def test_a_stream_with_a_new_checkpoint_is_refused_or_adopted(
 
     run("first")
     assert database.count("t") == 100
-    with pytest.raises(Exception, match="set resume to let this query take its place"):
+    with pytest.raises(Exception, match="set resume to let this query"):
         run("second")
     assert database.count("t") == 100
     run("second", resume="true")
     assert database.count("t") == 200
 
 
-OPTIONS = {
-    "create_if_missing": "createTable",
-    "overwrite_with": "overwriteWith",
-    "column_types": "createTableColumnTypes",
-    "write_id": "writeId",
-    "write_mode": "writeMode",
-    "keys": "keys",
-    "publish": "publish",
-    "target": "target",
-    "retry_timeout": "retryTimeout",
-}
+OPTIONS = {**SPARK_NAMES, "write_id": "writeId", "retry_timeout": "retryTimeout"}
 
 
 def test_the_table_may_be_named_in_save(
@@ -152,7 +142,7 @@ def test_the_table_may_be_named_in_save(
 
 
 @pytest.mark.parametrize(("if_exists", "rows"), [("append", 11), ("ignore", 1)])
-def test_an_option_stands_for_the_save_modes_that_spark_refuses(
+def test_if_exists_replaces_sparks_save_modes(
     spark: SparkSession, server: Server, database: Database, if_exists: str, rows: int
 ) -> None:
     database.run("CREATE TABLE t (id int8); INSERT INTO t VALUES (-1)")
@@ -163,15 +153,13 @@ def test_an_option_stands_for_the_save_modes_that_spark_refuses(
     assert database.count("t") == rows
 
 
-def test_an_option_that_is_not_known_is_told_with_the_nearest(
-    spark: SparkSession, server: Server
-) -> None:
+def test_an_unknown_option_suggests_the_nearest(spark: SparkSession, server: Server) -> None:
     writer = spark.range(10).write.format("pgflight").mode("append").option("url", server.url)
     with pytest.raises(Exception, match="did you mean 'createTable'"):
         writer.option("createTabel", "true").save("t")
 
 
-def test_a_variant_is_refused_with_what_to_do(spark: SparkSession, server: Server) -> None:
+def test_a_variant_is_rejected_with_a_hint(spark: SparkSession, server: Server) -> None:
     df = spark.sql("SELECT parse_json('{}') AS v")
     with pytest.raises(pgflight.Unsupported, match=r"to_json\(column\)"):
         pgflight.write_dataframe(df, server.url, "t", "create")
@@ -182,8 +170,8 @@ def test_reading_is_pointed_to_jdbc(spark: SparkSession) -> None:
         spark.read.format("pgflight").load()
 
 
-def test_spark_finds_the_data_source_without_being_told(server: Server, database: Database) -> None:
-    # In a session of its own, since this one was told.
+def test_spark_finds_the_data_source_by_itself(server: Server, database: Database) -> None:
+    # In its own session, since this one has registered it.
     program = f"""
 from pyspark.sql import SparkSession
 spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
@@ -195,7 +183,7 @@ spark.stop()
     assert database.count("t") == 10
 
 
-def test_a_stream_writes_each_batch_once_also_when_it_is_replayed(
+def test_a_replayed_stream_writes_each_batch_once(
     spark: SparkSession, server: Server, database: Database, tmp_path: Path
 ) -> None:
     if not hasattr(pyspark.sql.datasource, "DataSourceStreamArrowWriter"):
@@ -220,7 +208,7 @@ def test_a_stream_writes_each_batch_once_also_when_it_is_replayed(
     run()
     assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(1000, 1000)]
     writes = database.value("SELECT count(*) FROM pgflight.write")
-    # As after a crash between the commit of the last batch and Spark's note of it.
+    # Like a crash between the commit of the last batch and Spark's record of it.
     last = max(
         (tmp_path / "checkpoint" / "commits").glob("[0-9]*"), key=lambda path: int(path.name)
     )

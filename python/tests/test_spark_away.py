@@ -1,4 +1,4 @@
-"""Spark jobs whose PostgreSQL, or all of whose servers, are away for seconds: on whichever PySpark is installed."""
+"""Spark jobs while PostgreSQL or all servers are away for seconds, on the installed PySpark."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BATCHES = 30
 ROWS_PER_BATCH = 500
 ROWS = PARTITIONS * BATCHES * ROWS_PER_BATCH
 
-#: Seconds for which PostgreSQL, or the server, is away: more than Spark needs to use up all tries of a task.
+#: Seconds for which PostgreSQL or the server is away: more than Spark needs to use up all tries of a task.
 AWAY = 5
 
 
@@ -39,7 +39,7 @@ def ask(cluster: Cluster, sql: str) -> Any:
 
 
 def slow_rows(spark: SparkSession) -> DataFrame:
-    """Rows that take some ten seconds to come, in more partitions than there are cores."""
+    """Rows that take some ten seconds to compute, in more partitions than cores."""
 
     def slowly(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         context = TaskContext.get()
@@ -68,7 +68,7 @@ def copies(cluster: Cluster) -> Callable[[], bool]:
 def test_a_job_goes_on_after_postgresql_was_away(
     spark: SparkSession, cluster: Cluster, moment: str
 ) -> None:
-    # What is staged is lost in a crash; what is prepared is kept.
+    # A crash loses staged rows and keeps prepared transactions.
     write = partial(pgflight.write_dataframe, publish="two_phase")
     with Server(cluster.url) as server, ThreadPoolExecutor(1) as pool:
         if moment == "before the first row":

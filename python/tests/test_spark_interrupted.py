@@ -1,4 +1,4 @@
-"""Spark jobs whose driver is interrupted or killed while rows are on their way: on whichever PySpark is installed."""
+"""Spark jobs whose driver is interrupted or killed while tasks send rows, on the installed PySpark."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ WAYS = ["write_dataframe", *(["save"] if IS_SPARK_4 else [])]
 
 @pytest.fixture
 def hearing(database: Database) -> Iterator[Server]:
-    """A server that aborts a write seconds after its driver was heard last."""
+    """A server that aborts a write seconds after the last heartbeat of its driver."""
     database.run("CREATE TABLE t (id int8, s text)")
     server = Server(database.url, "--driver-ttl", "10s", "--reaper-interval", "200ms")
     yield server
@@ -79,7 +79,7 @@ def test_a_job_that_is_interrupted_leaves_nothing(
             wait_until(lambda: database.value(beats) == 1)
         number = getattr(signal, ends_by.split()[0])
         if ends_by.endswith("to all"):
-            # As a terminal sends it.
+            # As a terminal does.
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
@@ -87,13 +87,13 @@ def test_a_job_that_is_interrupted_leaves_nothing(
         def is_aborted() -> Any:
             return database.rows("SELECT 1 FROM pgflight.write WHERE state = 'aborted'")
 
-        # By the driver itself within seconds; where it was killed, once it is missed.
+        # The driver itself aborts the write within seconds; if it was killed, the server does, later.
         wait_until(is_aborted, 40 if ends_by == "SIGKILL" else 20)
         wait_until(lambda: database.value(STAGING) == 0, 20)
-        # It ends by itself, and has its last words.
+        # The program ends by itself, after its last output.
         process.wait(120)
     finally:
-        # Spark's JVM and workers are in the process's group.
+        # Spark's JVM and workers are in the process group.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     _, said = process.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""A rolling restart in the middle of a Spark job: two servers behind one address, each restarted twice."""
+"""A rolling restart during a Spark job: two servers behind one address, each restarted twice."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROWS = PARTITIONS * BATCHES * ROWS_PER_BATCH
 
 
 class Replica:
-    """A server that comes back at the same ports."""
+    """A server that restarts at the same ports."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
@@ -45,7 +45,7 @@ class Replica:
         self.lives.append(Server(self._database_url, *options, port=self.port))
 
     def restart(self) -> None:
-        """Drains it, waits for its end, starts it and waits until it is ready."""
+        """Drains the server, waits for its end, starts it and waits until it is ready."""
         self.lives[-1].stop()
         self.start()
         wait_until(self.is_ready, 30)
@@ -68,14 +68,14 @@ class Replica:
         return status
 
     def published(self) -> int:
-        """Rows that this life of it has published, by its metrics."""
+        """Returns the rows that the server has published since its start, from its metrics."""
         found = re.search(r"^pgflight_published_rows_total (\d+)", self.get("/metrics")[1], re.M)
         assert found is not None
         return int(found[1])
 
 
 class Balancer:
-    """One address for several replicas: a new connection goes to the next that says it is ready."""
+    """One address for several replicas: a new connection goes to the next one that is ready."""
 
     def __init__(self, replicas: List[Replica]) -> None:
         self._replicas = replicas
@@ -111,7 +111,7 @@ class Balancer:
                     ends[source].sendall(data)
 
     def _connect(self) -> socket.socket:
-        """A connection to the next that is ready; to anyone, while none is."""
+        """Returns a connection to the next ready replica, or to any if none is ready."""
         count = len(self._replicas)
         self._next += 1
         order = [(self._next + step) % count for step in range(count)]
@@ -134,11 +134,11 @@ def replicas(database: Database) -> Iterator[List[Replica]]:
     for replica in replicas:
         replica.lives[-1].stop()
         for life in replica.lives:
-            # Shown by pytest when the test failed.
+            # pytest shows this when the test fails.
             print("".join(life.log))
 
 
-def test_a_job_goes_on_while_each_server_is_drained_and_restarted_twice(
+def test_a_job_survives_rolling_restarts(
     spark: SparkSession, database: Database, replicas: List[Replica], tmp_path: Path
 ) -> None:
     database.run("CREATE TABLE t (id int8)")
@@ -149,7 +149,7 @@ def test_a_job_goes_on_while_each_server_is_drained_and_restarted_twice(
         context = TaskContext.get()
         assert context is not None
         partition = context.partitionId()
-        # The last tasks are there to see the end of the last restart.
+        # The last tasks run until the end of the last restart.
         while partition >= PARTITIONS - 2 and not restarted.exists():
             time.sleep(0.1)
         first = partition * BATCHES * ROWS_PER_BATCH
@@ -162,13 +162,13 @@ def test_a_job_goes_on_while_each_server_is_drained_and_restarted_twice(
     done = threading.Event()
 
     def watch() -> None:
-        """What the pages say of the write is what the ledger held a moment before or holds now."""
+        """Checks that the pages show what the ledger held a moment ago or holds now."""
         recorded = "SELECT coalesce(sum(row_count), 0)::int8 FROM pgflight.attempt"
         while not done.wait(0.5):
             for replica in replicas:
                 try:
                     status = replica.status()
-                # Nobody answers while it is restarted, or not to the end.
+                # No server answers, or none completely, while it restarts.
                 except (OSError, http.client.HTTPException):
                     continue
                 for write in status["writes"]:

@@ -62,7 +62,7 @@ def test_the_client_travels_to_a_cluster_as_a_zip(
     environment.pop("PYTHONPATH", None)
     command = [str(home / "bin" / "spark-submit"), *options, str(job), server.url, str(ROWS)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    # What executors were given stays in Spark's own folder, whatever it is told.
+    # Spark keeps the executors' files in its own folder, whatever its settings say.
     shutil.rmtree(home / "work", ignore_errors=True)
     assert done.returncode == 0, done.stdout + done.stderr
     tables = ["by_function"] + ["by_source"] * (pyspark.__version__ >= "4")

@@ -14,7 +14,7 @@ def test_a_batch_that_fits_is_left_whole() -> None:
     assert [p.num_rows for p in pieces(WIDE, message_bytes(WIDE))] == [1000]
 
 
-def test_a_large_batch_is_cut_into_pieces_that_fit_and_are_the_same_rows() -> None:
+def test_a_large_batch_is_cut_into_pieces_that_fit() -> None:
     cut = list(pieces(WIDE, 64 * 1024))
     assert len(cut) > 10
     assert all(message_bytes(piece) <= 64 * 1024 for piece in cut)

@@ -9,7 +9,7 @@ import pytest
 from conftest import Database, Server
 
 import pgflight
-from pgflight import command
+from pgflight import WriteOptions
 from pgflight.connection import Endpoint
 from pgflight.distributed import DistributedWrite
 
@@ -22,14 +22,14 @@ def tables(database: Database, other: Database) -> None:
     other.run("CREATE TABLE t (n int8, only_here int8); CREATE TABLE s (n int8)")
 
 
-def test_a_write_goes_to_the_target_that_it_names_and_else_to_the_default(
+def test_a_write_goes_to_its_target_or_the_default(
     targets: Server, database: Database, other: Database
 ) -> None:
     with pgflight.connect(targets.url) as client:
         client.write(ROWS, "t")
         client.write(ROWS, "public.t", target="other")
         client.write(ROWS, "t", target="other")
-        with pytest.raises(pgflight.NotFound, match="it has first, other"):
+        with pytest.raises(pgflight.NotFound, match="first, other"):
             client.write(ROWS, "t", target="third")
         assert client.plan(ROWS.schema, "s", target="other")
     assert (database.count("t"), other.count("t")) == (2, 4)
@@ -44,12 +44,12 @@ def test_tables_are_those_of_the_target(targets: Server) -> None:
         assert client.table_schema("t").names == ["n"]
 
 
-def test_a_write_of_many_partitions_says_its_target_with_every_call(
+def test_every_call_of_a_distributed_write_names_its_target(
     targets: Server, other: Database
 ) -> None:
-    spec = command.write_spec("t", "append", target="other")
     endpoint = Endpoint.parse(targets.url)
-    write = DistributedWrite.begin(endpoint, spec, ROWS.schema, "w")
+    options = WriteOptions(target="other")
+    write = DistributedWrite.begin(endpoint, "t", ROWS.schema, options, "w")
     task = pickle.loads(pickle.dumps(write))
     receipt = task.attempt(0, "a", ROWS.to_batches())
     assert write.commit([receipt]).row_count == 2

@@ -30,7 +30,7 @@ def write(url: str, roots: Optional[Path]) -> None:
         client.write(ROWS, "public.t")
 
 
-def test_rows_arrive_over_tls_from_who_trusts_the_server_and_from_nobody_else(
+def test_only_clients_that_trust_the_server_write_over_tls(
     database: Database, tmp_path: Path
 ) -> None:
     database.run("CREATE TABLE public.t (n int)")

@@ -19,11 +19,11 @@ def test_watched_writes_fit_the_terminal(database: Database, rows: int, columns:
         rows=rows,
         columns=columns,
     )
-    wait_until(lambda: watched.told.count("\x1b[H") > 3)
+    wait_until(lambda: watched.output.count("\x1b[H") > 3)
     watched.process.send_signal(signal.SIGINT)
-    told = watched.end()
+    printed = watched.end()
     # The last may have been cut short.
-    screens = [CONTROL.sub("", screen) for screen in told.split("\x1b[H")[1:-1]]
+    screens = [CONTROL.sub("", screen) for screen in printed.split("\x1b[H")[1:-1]]
     for screen in screens:
         lines = screen.splitlines()
         assert lines[0].startswith("WRITE"), screen

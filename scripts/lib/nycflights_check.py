@@ -1,8 +1,8 @@
-"""Holds the landed tables to the CSV files they came from, without Spark, Arrow or pgflight.
+"""Compares the written tables with their CSV files, without Spark, Arrow or pgflight.
 
-Python's csv module reads the files, PostgreSQL reads the tables. Both sides write every row as the
-same text, take its md5 and add up the numbers: the sum does not depend on the order of the rows, and
-a lost, doubled or altered row changes it. Floating point numbers are compared by their bits.
+Python's csv module reads the files, and PostgreSQL reads the tables. Both sides write every row as the same text, hash it
+with md5 and add up the numbers. The sum does not depend on the order of the rows, and a lost, doubled or changed row
+changes it. Floating point numbers are compared by their bits.
 """
 
 from __future__ import annotations
@@ -18,75 +18,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import psycopg
+from nycflights_tables import TABLES
 from psycopg import sql
 
 MISSING = "NA"
 SEPARATOR = "\x1f"
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-
-# What each column must be in PostgreSQL, said here a second time and not taken from the job.
-TABLES = {
-    "airlines": {"carrier": "text", "name": "text"},
-    "airports": {
-        "faa": "text",
-        "name": "text",
-        "lat": "double precision",
-        "lon": "double precision",
-        "alt": "integer",
-        "tz": "integer",
-        "dst": "text",
-        "tzone": "text",
-    },
-    "planes": {
-        "tailnum": "text",
-        "year": "integer",
-        "type": "text",
-        "manufacturer": "text",
-        "model": "text",
-        "engines": "integer",
-        "seats": "integer",
-        "speed": "integer",
-        "engine": "text",
-    },
-    "weather": {
-        "origin": "text",
-        "year": "integer",
-        "month": "integer",
-        "day": "integer",
-        "hour": "integer",
-        "temp": "double precision",
-        "dewp": "double precision",
-        "humid": "double precision",
-        "wind_dir": "integer",
-        "wind_speed": "double precision",
-        "wind_gust": "double precision",
-        "precip": "double precision",
-        "pressure": "double precision",
-        "visib": "double precision",
-        "time_hour": "timestamp with time zone",
-    },
-    "flights": {
-        "year": "integer",
-        "month": "integer",
-        "day": "integer",
-        "dep_time": "integer",
-        "sched_dep_time": "integer",
-        "dep_delay": "double precision",
-        "arr_time": "integer",
-        "sched_arr_time": "integer",
-        "arr_delay": "double precision",
-        "carrier": "text",
-        "flight": "integer",
-        "tailnum": "text",
-        "origin": "text",
-        "dest": "text",
-        "air_time": "double precision",
-        "distance": "double precision",
-        "hour": "integer",
-        "minute": "integer",
-        "time_hour": "timestamp with time zone",
-    },
-}
 
 QUERY = """
     SELECT a.name AS airline,
@@ -107,13 +44,13 @@ def bits(text: str) -> str:
 
 
 def microseconds(text: str) -> str:
-    """A time like 2013-01-01T10:00:00Z; the fixed form is part of the check."""
+    """Converts a time like 2013-01-01T10:00:00Z; another form is an error."""
     moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
     return str(int((moment - EPOCH).total_seconds()) * 1_000_000)
 
 
 class Memo(dict[str, str]):
-    """Columns repeat themselves a lot; a dictionary is the fast way through 6 million values."""
+    """Caches a function of the values of a column, which repeat often."""
 
     def __init__(self, function: Callable[[str], str]) -> None:
         super().__init__()
@@ -125,7 +62,7 @@ class Memo(dict[str, str]):
         return value
 
 
-# For each PostgreSQL type: its canonical text in Python, and in SQL.
+# For each PostgreSQL type, its canonical text in Python and in SQL.
 CANONICAL: dict[str, tuple[Callable[[str], str], str]] = {
     "text": (str, "{}"),
     "integer": (lambda text: str(int(text)), "{}::text"),
@@ -142,7 +79,7 @@ def digest(row: str) -> int:
 
 
 def expected(path: Path, columns: dict[str, str]) -> tuple[int, int, list[int]]:
-    """Row count, checksum and NULLs per column, from the file."""
+    """Returns row count, checksum and NULLs per column of the file."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         header = next(rows)
@@ -164,7 +101,7 @@ def expected(path: Path, columns: dict[str, str]) -> tuple[int, int, list[int]]:
 def landed(
     connection: psycopg.Connection, schema: str, table: str, columns: dict[str, str]
 ) -> tuple[int, int, list[int]]:
-    """The same three, from the table."""
+    """Returns the same three of the table."""
     found = dict(
         connection.execute(
             "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute"
@@ -230,7 +167,7 @@ def main() -> None:
     parser.add_argument(
         "--postgres",
         default=os.environ.get("PGFLIGHT_POSTGRES"),
-        help="postgres:// URL; without it the variable PGFLIGHT_POSTGRES",
+        help="postgres:// URL; by default the variable PGFLIGHT_POSTGRES",
     )
     parser.add_argument("--data", type=Path)
     parser.add_argument("--schema", default="nycflights")

@@ -1,4 +1,4 @@
-"""The command line of `scripts/bench`, after it has made what this needs."""
+"""The command line of `scripts/bench`, which prepares what this needs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from bench.telemetry import telemetry
 
 
 def main() -> None:
-    """Runs the comparison or the curves, and says where the results are."""
+    """Runs a benchmark, and prints the results and their place."""
     arguments = _arguments()
     root = Path(os.environ["BENCH_ROOT"])
     out = arguments.out or root / "results"
     out.mkdir(parents=True, exist_ok=True)
     scale = arguments.scale or (0.1 if arguments.quick else 1.0)
     rounds = arguments.rounds or (1 if arguments.quick else 5)
-    # Before PostgreSQL has any work, so that a name that is not there costs nothing.
+    # Before any other work, so that an unknown name fails at once.
     asked = plan(arguments.only, arguments.shape, rounds, scale)
     database = Database(os.environ["PGFLIGHT_TEST_URL"])
     about = report.circumstances(database, shlex.join(["scripts/bench", *_words(arguments)]))
@@ -87,7 +87,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _words(arguments: argparse.Namespace) -> list[str]:
-    """The arguments that decide what was measured."""
+    """Returns the arguments that determine the measurement."""
     words = [arguments.what] if arguments.what != "compare" else []
     words += ["--quick"] if arguments.quick else []
     for name in ("rounds", "scale", "only", "shape"):

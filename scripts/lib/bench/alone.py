@@ -1,4 +1,4 @@
-"""What the server can do by itself: one stream into a PostgreSQL that swallows what it copies."""
+"""Measures the server alone: one stream, with a proxy that drops the rows before PostgreSQL."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from bench.compare import Bench, tell
 from bench.database import TARGET
+from bench.job import Job
 from bench.shapes import Shape
 from bench.swallow import Swallower
-from bench.worker import Job
 from bench.workers import Cost
 
 _MIB = 1 << 20
@@ -18,7 +18,7 @@ _MIB = 1 << 20
 def alone(
     bench: Bench, shapes: list[Shape], scale: float, rounds: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """A row for each shape, of medians."""
+    """Returns a row of medians for each shape."""
     return {"The server alone": [_shape(bench, shape, scale, rounds) for shape in shapes]}
 
 
@@ -44,7 +44,7 @@ def _shape(bench: Bench, shape: Shape, scale: float, rounds: int) -> dict[str, A
                 costs.append(worker.run(job, server, bench.postmaster))
             tell(f"  round {number + 1} {rows / costs[-1].seconds:,.0f} rows/s")
     if bench.database.landed(shape)[0]:
-        raise RuntimeError("rows came through to PostgreSQL")
+        raise RuntimeError("rows reached PostgreSQL")
     seconds = median(cost.seconds for cost in costs)
     return {
         "shape": shape.name,

@@ -1,4 +1,4 @@
-"""A hostile peer: one process that sends, again and again, what costs it little and a server much.
+"""A hostile peer: one process that keeps sending what is cheap for it and expensive for a server.
 
     python -m bench.attack HOST:PORT TABLE CALLS
 
@@ -25,7 +25,7 @@ import pyarrow as pa
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _CONTINUATION = 0, 1, 3, 4, 6, 7, 9
 _END_STREAM, _END_HEADERS = 1, 4
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-#: Connections that are held and fed a byte at a time.
+#: Connections that are kept open and sent a byte at a time.
 _SLOW = 50
 _PATIENCE = 5.0
 _SERVICE = "/arrow.flight.protocol.FlightService/"
@@ -55,7 +55,7 @@ def _wait(ended: threading.Event) -> None:
 
 
 class Wire:
-    """A connection that speaks HTTP/2 as far as it likes."""
+    """A connection that speaks as much HTTP/2 as an attack needs."""
 
     def __init__(self, place: tuple[str, int]) -> None:
         self._socket = socket.create_connection(place, _PATIENCE)
@@ -63,7 +63,7 @@ class Wire:
         self.send(_PREFACE + frame(_SETTINGS, 0, 0))
 
     def send(self, data: bytes) -> bool:
-        """Whether the server took it."""
+        """Returns whether the server accepted it."""
         try:
             self._socket.sendall(data)
         except OSError:
@@ -71,7 +71,7 @@ class Wire:
         return True
 
     def end(self, calls: int = 1) -> str:
-        """Waits until so many calls have been answered, and leaves; how the server ended them."""
+        """Waits until this many calls are answered, then disconnects. Returns how the server ended them."""
         data, answered = b"", 0
         try:
             while answered < calls:
@@ -83,7 +83,7 @@ class Wire:
                     length, kind, flags = int.from_bytes(data[:3], "big"), data[3], data[4]
                     data = data[9 + length :]
                     if kind == _GOAWAY:
-                        return "told to go"
+                        return "goaway"
                     answered += kind == _RESET or (kind == _HEADERS and bool(flags & _END_STREAM))
         except TimeoutError:
             return "no answer"
@@ -95,7 +95,7 @@ class Wire:
 
 
 class Peer:
-    """What it can do to a server."""
+    """The attacks on a server."""
 
     def __init__(self, place: tuple[str, int], table: str, calls: int, token: str) -> None:
         self._place = place
@@ -105,7 +105,7 @@ class Peer:
         self._streams = list(_bad_streams(table))
 
     def attacks(self) -> list[Callable[[], str]]:
-        """All of them, in some order."""
+        """Yields all attacks in some order."""
         attacks = [
             self._bad_rows,
             self._wrong_tokens,
@@ -122,7 +122,7 @@ class Peer:
         return attacks
 
     def be_slow(self, ended: threading.Event) -> None:
-        """Holds connections with a call each whose first message never comes whole."""
+        """Keeps connections open, each with a call whose first message never arrives completely."""
         wires = [Wire(self._place) for _ in range(_SLOW)]
         for wire in wires:
             wire.send(self._call(1, "DoPut") + frame(_DATA, 0, 1, struct.pack("!BI", 0, 1000)))
@@ -216,13 +216,13 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 
 
 def data(stream: int, payload: bytes) -> bytes:
-    """As many frames of data as it takes."""
+    """Returns a message in data frames."""
     pieces = range(0, len(payload), 16_000)
     return b"".join(frame(_DATA, 0, stream, payload[at : at + 16_000]) for at in pieces)
 
 
 def header(name: str, value: str) -> bytes:
-    """A header that nobody remembers (RFC 7541, 6.2.2)."""
+    """Returns a header without indexing (RFC 7541, 6.2.2)."""
 
     def text(words: str) -> bytes:
         length, rest = len(words), b""
@@ -253,16 +253,16 @@ def _varint(number: int) -> bytes:
 
 
 def _bad_streams(table: str) -> Iterator[bytes]:
-    """Streams of rows that no server takes, small to send."""
+    """Returns small streams of rows that a server must reject."""
     numbers = pa.record_batch({"n": pa.array(range(100), pa.int64())})
     schema, rows = _messages(numbers)
     for end in range(8, len(rows[0]) - 8, 8):
         yield _stream(table, schema, (rows[0][:end], rows[1]))
-    # Buffers past the body; a body that says it becomes a tebibyte.
+    # Buffers beyond the body; a body that claims to decompress to a tebibyte.
     yield _stream(table, schema, (rows[0], b""))
     schema, rows = _messages(numbers, "lz4")
     yield _stream(table, schema, (rows[0], struct.pack("<q", 1 << 40) + rows[1][8:]))
-    # A value of 64 KiB that a list names a million times.
+    # A value of 64 KiB that a list references a million times.
     keys = pa.array([0] * 1_000_000, pa.int8())
     items = pa.DictionaryArray.from_arrays(keys, pa.array(["x" * (64 << 10)]))
     lists = pa.ListArray.from_arrays(pa.array([0, len(keys)], pa.int32()), items)
@@ -272,7 +272,7 @@ def _bad_streams(table: str) -> Iterator[bytes]:
 
 
 def _messages(batch: pa.RecordBatch, codec: str | None = None) -> list[tuple[bytes, bytes]]:
-    """Header and body of each message of a stream."""
+    """Yields header and body of each message of a stream."""
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression=codec)
     with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:

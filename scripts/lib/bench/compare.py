@@ -1,4 +1,4 @@
-"""The comparison: rounds in which every way has its turn, so that all see the same machine."""
+"""Compares the ways of writing, in interleaved rounds so that all see the same machine."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
 
+from nycflights_tables import FLIGHTS_ROWS
+
 from bench.database import TARGET, Database
+from bench.job import Job
 from bench.server import Server
-from bench.shapes import FLIGHTS_ROWS, SHAPES, Files, Shape, prepare
+from bench.shapes import SHAPES, Files, Shape, prepare
 from bench.ways import WAYS, Way
-from bench.worker import Job
 from bench.workers import Cost, WayFailed, Worker
 
 
 @dataclasses.dataclass
 class Comparison:
-    """What became of every way on one shape."""
+    """The results of every way for one shape."""
 
     shape: str
     row_count: int
     copy_bytes: int
     costs: dict[str, list[Cost]]
-    #: Ways that could not run, or whose rows were not right, and why.
+    #: Ways that could not run or wrote wrong rows, with the reason.
     failed: dict[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is asked for."""
+    """The requested runs."""
 
     ways: list[Way]
     shapes: list[Shape]
@@ -40,7 +42,7 @@ class Plan:
 
 
 class Bench:
-    """What all runs share."""
+    """The parts that all runs share."""
 
     def __init__(self, database: Database, binary: Path, root: Path) -> None:
         self.database = database
@@ -50,8 +52,9 @@ class Bench:
         self._server_count = 0
 
     def server(self, *options: str, postgres: str = "", binary: Path | None = None) -> Server:
-        """A new server, to be ended by leaving it; on the benchmark's PostgreSQL and of its binary unless
-        told otherwise.
+        """Starts a server, which the caller ends as a context manager.
+
+        By default it uses the benchmark's PostgreSQL and binary.
         """
         self._server_count += 1
         log = self.root / f"pgflight-{self._server_count}.log"
@@ -66,7 +69,7 @@ class Bench:
         return files
 
     def worker(self) -> Worker:
-        """A process to run ways in."""
+        """Returns a process to run ways in."""
         return Worker(self.root / "worker.log")
 
     def run(self, worker: Worker, server: Server, way: Way, shape: Shape, files: Files) -> Cost:
@@ -98,7 +101,7 @@ class Bench:
 
 
 def compare(bench: Bench, plan: Plan) -> list[Comparison]:
-    """Runs everything that was asked for."""
+    """Runs all requested ways."""
     with bench.server() as server, ExitStack() as stack:
         # Spark starts once, and its first job is not counted.
         spark = None
@@ -159,14 +162,14 @@ def chosen(names: list[str], known: dict) -> list:
 
 
 def plan(only: list[str], shapes: list[str], rounds: int, scale: float) -> Plan:
-    """What the command line asks for; the floor is always there."""
+    """Returns the plan for the command line. It always contains the baseline."""
     ways = chosen(only, WAYS)
-    floor = next(iter(WAYS.values()))
-    if floor not in ways:
-        ways.insert(0, floor)
+    baseline = next(iter(WAYS.values()))
+    if baseline not in ways:
+        ways.insert(0, baseline)
     return Plan(ways, chosen(shapes, SHAPES), rounds, scale)
 
 
 def tell(words: str) -> None:
-    """Says how far it is."""
+    """Prints progress."""
     print(words, file=sys.stderr, flush=True)

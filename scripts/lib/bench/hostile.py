@@ -1,4 +1,4 @@
-"""A write of one stream by itself, and while a hostile peer attacks the same server."""
+"""Measures a write of one stream alone, and while a hostile peer attacks the same server."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from urllib.parse import urlsplit
 from bench import processes
 from bench.compare import Bench, tell
 from bench.database import TARGET
+from bench.job import Job
 from bench.scaling import expect
 from bench.server import Server
 from bench.shapes import SHAPES
-from bench.worker import Job
 from bench.workers import Cost
 
-#: Calls that the peer makes at once: one after another, and a flood.
+#: Concurrent calls of the peer: one at a time, and a flood.
 _CALLS = (1, 30)
-#: What the hostile peer would write.
+#: The table of the hostile peer.
 _TABLE = "bench_hostile"
 
 
 def hostile(
     bench: Bench, shape_name: str, scale: float, rounds: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """Writes in turns with and without the peer; holds what landed to PostgreSQL's own reading of it."""
+    """Writes in turns with and without the peer, and compares the rows with those that PostgreSQL itself read."""
     shape = SHAPES[shape_name]
     files = bench.files(shape, scale)
     expected = bench.database.expected(shape, files.row_count)
     bench.database.run(f"DROP TABLE IF EXISTS {_TABLE}")
     bench.database.run(f"CREATE TABLE {_TABLE} (n bigint, texts text[])")
-    # Both know the token: what a stranger can do ends at the first header.
+    # Both have the token, since the server rejects a stranger at the first header.
     token = os.environ["PGFLIGHT_TOKEN"] = f"pgf_{secrets.token_urlsafe(32)}"
     digest = f"sha256:{hashlib.sha256(token.encode()).hexdigest()}"
     costs: dict[int, list[tuple[Cost, float]]] = {calls: [] for calls in (0, *_CALLS)}
@@ -57,7 +57,7 @@ def hostile(
         )
         # The first round warms up.
         for number in range(-1, rounds):
-            # Whoever comes first in a round should not always be the same.
+            # The order changes from round to round.
             for calls in sorted(costs, reverse=number % 2 == 0):
                 bench.database.new_target(shape, there=True)
                 with _peer(server, calls, made[calls]) if calls else nullcontext() as peer:
@@ -68,8 +68,8 @@ def hostile(
                 if number >= 0:
                     costs[calls].append((cost, peer_cpu))
             tell(f"  round {number + 1} of {rounds}")
-    if bench.database.one(f"SELECT count(*) FROM {_TABLE}")[0]:
-        raise RuntimeError("rows of the hostile peer have landed")
+    if bench.database.row(f"SELECT count(*) FROM {_TABLE}")[0]:
+        raise RuntimeError("the table has rows of the hostile peer")
     rows = []
     for calls, taken in costs.items():
         pairs = zip(costs[0], taken)
@@ -110,10 +110,10 @@ def _peer(server: Server, calls: int, made: Counter[str]) -> Iterator[int]:
         if process.stdout is None or process.stdout.readline() != "ready\n":
             raise RuntimeError("the hostile peer did not start")
         yield process.pid
-        told, _ = process.communicate(timeout=60)
+        printed, _ = process.communicate(timeout=60)
         if process.returncode:
             raise RuntimeError("the hostile peer failed")
-        made.update(json.loads(told))
+        made.update(json.loads(printed))
     finally:
         process.kill()
         process.wait()

@@ -8,12 +8,12 @@ from pathlib import Path
 _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
-#: Whether anything can be measured here.
+#: Whether this system can be measured.
 AVAILABLE = (_PROC / "self" / "stat").exists()
 
 
 def tree(root: int) -> list[int]:
-    """A process and all that descend from it."""
+    """Returns a process and its descendants."""
     if not AVAILABLE:
         return []
     children: dict[int, list[int]] = {}
@@ -31,7 +31,7 @@ def tree(root: int) -> list[int]:
 
 
 def cpu_seconds(root: int) -> float:
-    """User and system time of a tree, with that of members that have ended."""
+    """Returns user and system time of a tree, including members that have ended."""
     ticks = 0
     for pid in tree(root):
         fields = _stat(pid)
@@ -41,17 +41,17 @@ def cpu_seconds(root: int) -> float:
 
 
 def memory_bytes(root: int) -> int:
-    """Resident memory of a tree now."""
+    """Returns the resident memory of a tree."""
     return sum(_status(pid, "VmRSS") for pid in tree(root))
 
 
 def peak_bytes(root: int) -> int:
-    """The sum of the most that each process of a tree held since `forget_peak`."""
+    """Returns the sum of the peaks of each process of a tree since `forget_peak`."""
     return sum(_status(pid, "VmHWM") for pid in tree(root))
 
 
 def forget_peak(root: int) -> None:
-    """Starts the peak of each process of a tree anew, where that is allowed."""
+    """Resets the peak of each process of a tree, if allowed."""
     for pid in tree(root):
         try:
             (_PROC / str(pid) / "clear_refs").write_text("5")
@@ -60,7 +60,7 @@ def forget_peak(root: int) -> None:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of stat that follow the name, which may hold anything."""
+    """Returns the fields of stat after the name, which may hold any character."""
     try:
         text = (_PROC / str(pid) / "stat").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""What the promises cost: the ways to publish an append beside each other, and an upsert."""
+"""Measures the cost of the promises: the ways to publish an append, and an upsert."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pgflight.connection import Endpoint
 from pgflight.distributed import DistributedWrite
 
 _PARTITIONS = (1, 2, 4)
-#: Mode, and how it is published; direct, which promises nothing, is what the others are held to.
+#: Mode, and way to publish. The others are compared with direct, which promises nothing.
 _WAYS: dict[str, dict[str, str]] = {
     "direct": {"mode": "append", "publish": "direct"},
     "two_phase": {"mode": "append", "publish": "two_phase"},
@@ -33,7 +33,7 @@ _KEYED_ROWS = 1_000_000
 def publish(
     bench: Bench, shape_name: str, scale: float, rounds: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """Every way for every number of partitions, in turns; then the upsert."""
+    """Measures every way for every number of partitions, in turns; then the upsert."""
     return {
         "Appending, by way to publish": _appends(bench, shape_name, scale, rounds),
         "Upsert": _upserts(bench, scale, rounds),
@@ -62,7 +62,7 @@ def _appends(bench: Bench, shape_name: str, scale: float, rounds: int) -> list[d
 
 
 def _upserts(bench: Bench, scale: float, rounds: int) -> list[dict[str, Any]]:
-    """As many rows as the table has, half of them with keys that are there."""
+    """Returns as many rows as the table has, half of them with existing keys."""
     size = int(_KEYED_ROWS * scale)
     keys = np.random.default_rng(7).permutation(size) + size // 2
     table = pa.table({"id": keys, "value": keys * 2.0, "name": [f"row {n}" for n in keys]})
@@ -100,19 +100,19 @@ def _upserts(bench: Bench, scale: float, rounds: int) -> list[dict[str, Any]]:
 
 
 def _expect_keyed(bench: Bench, name: str, size: int) -> None:
-    """Every key once; what was there and did not come is as it was."""
+    """Checks that every key is there once, and that rows whose keys did not come are unchanged."""
     old = size // 2 if name == "upsert" else 0
     right = f"id >= {size // 2} AND value = id * 2 AND name = 'row ' || id"
     untouched = f"id < {size // 2} AND value = -1 AND name = 'old'"
-    found = bench.database.one(
+    found = bench.database.row(
         f"SELECT count(*) FILTER (WHERE {right}), count(*) FILTER (WHERE {untouched}), count(*) FROM {TARGET}"
     )
     if found != (size, old, size + old):
-        raise RuntimeError(f"{name}: {found} landed")
+        raise RuntimeError(f"{name}: the table has {found}")
 
 
 def _write(server: Server, table: pa.Table, count: int, **spec: Any) -> float:
-    """Seconds from begin to the end of the commit, every partition in a thread of its own."""
+    """Returns the seconds from begin to the end of the commit, with a thread for each partition."""
     started = time.perf_counter()
     write = DistributedWrite.begin(
         Endpoint.parse(server.url), command.write_spec(TARGET, **spec), table.schema

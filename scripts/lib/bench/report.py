@@ -21,7 +21,7 @@ _MIB = 1 << 20
 
 
 def circumstances(database: Database, command: str) -> dict[str, Any]:
-    """What the figures depend on."""
+    """Returns the circumstances that the figures depend on."""
     return {
         "command": command,
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
@@ -32,14 +32,14 @@ def circumstances(database: Database, command: str) -> dict[str, Any]:
 
 
 def middle(costs: Iterable[Cost], field: str) -> float:
-    """The median of a field."""
+    """Returns the median of a field."""
     return median(getattr(cost, field) for cost in costs)
 
 
 def ratios(comparison: Comparison) -> dict[str, float]:
-    """The median time of each way, as a multiple of the floor's."""
-    floor = next(iter(WAYS))
-    base = middle(comparison.costs[floor], "seconds")
+    """Returns the median time of each way, as a multiple of the baseline's."""
+    baseline = next(iter(WAYS))
+    base = middle(comparison.costs[baseline], "seconds")
     return {name: middle(costs, "seconds") / base for name, costs in comparison.costs.items()}
 
 

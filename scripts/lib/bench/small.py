@@ -1,4 +1,4 @@
-"""Writes of a few rows, in turns with the same rows written by psycopg on an open connection."""
+"""Measures writes of a few rows, in turns with the same rows written by psycopg on an open connection."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from bench.server import Server
 
 _TABLE = "bench_small"
 _COLUMNS = "id, at, note"
-#: Clients at once, beside the single one that the ratios are of.
+#: Numbers of concurrent clients, beside the single one of the ratios.
 _CLIENTS = (8, 32)
-#: Every statement of these writes is committed with `synchronous_commit = on`, PostgreSQL's default.
+#: These writes use `synchronous_commit = on`, PostgreSQL's default.
 _WRITES = 2_000
 _PARTITIONS = 4
 
-#: A write of a few rows, on a connection that is open.
+#: Writes a few rows on an open connection.
 Write = Callable[[], None]
 #: Opens a connection to this URL, to write these rows.
 Way = Callable[[str, pa.Table], contextlib.AbstractContextManager[Write]]
@@ -37,7 +37,7 @@ class Case:
 
     name: str
     row_count: int
-    #: The largest ratio of the medians that is good enough.
+    #: The largest acceptable ratio of the medians.
     goal: float | None
     by_pgflight: Way
     by_hand: Way
@@ -70,7 +70,7 @@ def _alone(bench: Bench, servers: dict[str, Server], case: Case, count: int) -> 
             ways[name] = stack.enter_context(case.by_pgflight(server.url, rows))
         names = list(ways)
         for number in range(-20, count):
-            # No way always follows the same other.
+            # The order of the ways changes.
             first = number % len(names)
             for name in names[first:] + names[:first]:
                 started = time.perf_counter()
@@ -106,7 +106,7 @@ def _crowd(bench: Bench, server: Server, clients: int, count: int) -> dict[str, 
 
 
 def _at_once(way: Way, url: str, clients: int, count: int) -> tuple[list[float], float]:
-    """Seconds of each write by several clients at once, and of all together."""
+    """Returns the seconds of each write by several concurrent clients, and of all together."""
     rows = _rows(100)
     taken: list[float] = []
     ready = threading.Barrier(clients + 1)
@@ -148,7 +148,7 @@ def _new_table(bench: Bench, has_key: bool) -> None:
 
 
 def _expect(bench: Bench, case: Case, writes: int) -> None:
-    landed = bench.database.one(f"SELECT count(*) FROM {_TABLE}")[0]
+    landed = bench.database.row(f"SELECT count(*) FROM {_TABLE}")[0]
     expected = case.row_count * (1 if case.has_key else writes)
     if landed != expected:
         raise RuntimeError(f"{case.name}: {landed} rows are in the table instead of {expected}")

@@ -1,7 +1,7 @@
-"""PostgreSQL as fast as can be: a proxy before a real one, which keeps the rows of COPY to itself.
+"""A proxy before PostgreSQL that drops the rows of COPY, so that PostgreSQL costs nothing.
 
-Everything else goes through as it is, so a server meets a true catalog and true transactions. Of a COPY,
-PostgreSQL gets a header and a trailer, and so counts no rows.
+It passes on everything else, so a server has a real catalog and real transactions. PostgreSQL gets the header and the
+trailer of a COPY, and so counts no rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What metrics, tracing and the status page cost a write of one stream."""
+"""Measures what metrics, tracing and the status page cost a write of one stream."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from bench.scaling import expect
 from bench.server import Server
 from bench.shapes import SHAPES
 
-#: Somebody scrapes every second and has the page open, which asks every two: more than Prometheus does.
+#: A reader scrapes every second and has the page open, which reloads every two seconds: more than Prometheus does.
 _PATHS = ("/metrics", "/", "/metrics")
 
 
 def telemetry(
     bench: Bench, baseline: Path | None, shape_name: str, scale: float, rounds: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """Writes in turns through each server; `baseline` is a pgflight from before, if one is given."""
+    """Writes in turns through each server. `baseline` is an older pgflight, if given."""
     shape = SHAPES[shape_name]
     files = bench.files(shape, scale)
     table = files.table()
@@ -41,7 +41,7 @@ def telemetry(
         servers["looked at"] = stack.enter_context(watched)
         taken: dict[str, list[tuple[float, float]]] = {name: [] for name in servers}
         for number in range(-1, rounds):
-            # Whoever comes first in a round should not always be the same.
+            # The order changes from round to round.
             names = list(servers)[number % len(servers) :] + list(servers)[: number % len(servers)]
             for name in names:
                 bench.database.new_target(shape, there=True)
@@ -51,10 +51,10 @@ def telemetry(
                 if number >= 0:
                     taken[name].append(cost)
             tell(f"  round {number + 1} of {rounds}")
-    floor = next(iter(taken.values()))
+    first = next(iter(taken.values()))
     rows = []
     for name, costs in taken.items():
-        ratios = [mine[0] / theirs[0] for mine, theirs in zip(costs, floor)]
+        ratios = [mine[0] / theirs[0] for mine, theirs in zip(costs, first)]
         rows.append(
             {
                 "server": name,
@@ -68,7 +68,7 @@ def telemetry(
 
 
 def _write(server: Server, table: pa.Table) -> tuple[float, float]:
-    """Seconds, and seconds of the server's processor time."""
+    """Returns seconds, and seconds of the server's processor time."""
     with _looked_at(server.monitor):
         used, started = processes.cpu_seconds(server.pid), time.perf_counter()
         with pgflight.connect(server.url) as client:

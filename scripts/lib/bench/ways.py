@@ -1,4 +1,4 @@
-"""The ways that are compared: each prepares its rows, and returns what is to be timed."""
+"""The ways that are compared. Each prepares its rows and returns a function to time."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ import pyarrow as pa
 from pyarrow import csv
 
 from bench import ways_spark
-from bench.worker import Job
+from bench.job import Job
 
 Run = Callable[[], None]
 
 
 @dataclass(frozen=True)
 class Way:
-    """How rows get from here into a table."""
+    """A way to write rows into a table."""
 
     name: str
-    #: For a table's reader.
+    #: Its name in tables and pictures.
     title: str
     prepare: Callable[[Job], Run]
-    #: Connections, streams or partitions.
+    #: Number of connections, streams or partitions.
     width: int = 1
     #: Share of the rows that it writes; its times are scaled up.
     share: float = 1.0
-    #: Whether the table is there before.
+    #: Whether the table exists before.
     existing: bool = True
     #: Whether it runs in the Spark session that all such ways share.
     spark: bool = False
-    #: Whether rows land at all.
+    #: Whether it writes rows at all.
     lands: bool = True
-    #: What must be there for it, and is not; empty if nothing.
+    #: Returns what is missing to run it; empty if nothing.
     missing: Callable[[], str] = lambda: ""
 
 
@@ -270,7 +270,7 @@ def _spark(name: str, title: str, prepare: Callable[[Job], Run], **more) -> list
     ]
 
 
-#: The first one is the floor.
+#: The first one is the baseline.
 WAYS = {
     way.name: way
     for way in [

@@ -1,4 +1,4 @@
-"""The ways that begin in Spark. All read the same Parquet files, a file to each partition."""
+"""The ways that begin in Spark. All read the same Parquet files, one per partition."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from bench.worker import Job
+    from bench.job import Job
 
 Run = Callable[[], None]
 
@@ -47,7 +47,7 @@ def _frame(job: Job) -> Any:
 
 
 def _in_arrow(job: Job, consume: Callable[[Iterator[pa.RecordBatch]], None]) -> Run:
-    """Has each partition's batches consumed in Spark's Python processes."""
+    """Consumes each partition's batches in Spark's Python processes."""
     frame = _frame(job)
 
     def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -63,7 +63,7 @@ def _check(rows: list, job: Job) -> None:
 
 
 def nothing(job: Job) -> Run:
-    """What Spark itself costs: rows come into Python and are dropped."""
+    """The cost of Spark itself: rows reach Python and are dropped."""
 
     def consume(batches: Iterator[pa.RecordBatch]) -> None:
         for _ in batches:
@@ -115,7 +115,7 @@ def pg8000(job: Job) -> Run:
 
 
 def jdbc(job: Job) -> Run:
-    """Spark's own JDBC source, with what makes it fastest."""
+    """Spark's own JDBC source, with its fastest options."""
     from urllib.parse import urlsplit
 
     frame, parts = _frame(job), urlsplit(job.postgres)
@@ -138,12 +138,12 @@ def jdbc(job: Job) -> Run:
 
 
 def pgflight_create(job: Job) -> Run:
-    """Exactly once, into a table that is made."""
+    """Exactly once, into a new table."""
     return _pgflight(job, mode="create")
 
 
 def pgflight_append(job: Job) -> Run:
-    """Exactly once, into a table that is there."""
+    """Exactly once, into an existing table."""
     return _pgflight(job, mode="append")
 
 

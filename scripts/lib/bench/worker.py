@@ -1,9 +1,9 @@
-"""A process that carries out ways, so that what each costs can be told from the rest.
+"""A process that runs ways, so that the cost of each can be measured.
 
     python -m bench.worker
 
-One request as a line of JSON, `ready` when the way has its rows, `go`, and the result as a line of
-JSON; then the next request. Whatever libraries print goes to standard error.
+It reads a request as a line of JSON, answers `ready` when the way has its rows, waits for `go`, and answers the result as a
+line of JSON; then it reads the next request. The output of libraries goes to standard error.
 """
 
 from __future__ import annotations
@@ -13,41 +13,14 @@ import os
 import sys
 import time
 import traceback
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from bench.shapes import Files
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a way is asked to do."""
-
-    way: str
-    #: URL of PostgreSQL.
-    postgres: str
-    #: URL of pgflight.
-    pgflight: str
-    table: str
-    directory: str
-    row_count: int
-    #: Column names, in order, and their PostgreSQL types.
-    columns: dict[str, str]
-    #: Rows that this way writes: fewer where all would take too long.
-    used_rows: int
-    #: Streams, connections or partitions, where the way has several.
-    width: int
-
-    @property
-    def files(self) -> Files:
-        """The shape's files."""
-        return Files(Path(self.directory), self.row_count)
+from bench.job import Job
 
 
 def main() -> None:
     """Serves requests until standard input ends."""
-    # Spark and libpq write where they like; answers go out by a descriptor of their own.
+    # Spark and libpq may write to standard output, so answers use their own descriptor.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     for line in sys.stdin:
@@ -66,7 +39,7 @@ def _serve(job: Job, answers: Any) -> dict[str, Any]:
     run = ways.WAYS[job.way].prepare(job)
     print("ready", file=answers)
     if sys.stdin.readline().strip() != "go":
-        raise RuntimeError("told to go, in other words")
+        raise RuntimeError("the line after `ready` is not `go`")
     started = time.perf_counter()
     run()
     return {"seconds": time.perf_counter() - started}

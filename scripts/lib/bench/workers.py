@@ -1,4 +1,4 @@
-"""The other end of `bench.worker`: starts it, tells it what to do, and measures it meanwhile."""
+"""Starts `bench.worker`, sends it requests, and measures it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import processes
+from bench.job import Job
 from bench.server import Server
-from bench.worker import Job
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What one run took: seconds, and bytes above what the client held before it had anything to
-    do, and above what the server held when it was started.
-    """
+    """The cost of one run: seconds, and bytes above what the client held before it began and the server at its start."""
 
     seconds: float
     client_cpu: float
@@ -33,7 +31,7 @@ class WayFailed(Exception):
 
 
 class Worker:
-    """One process; ends when left."""
+    """A process that runs ways. A context manager ends it."""
 
     def __init__(self, log: Path) -> None:
         self._log = log.open("ab")
@@ -46,10 +44,10 @@ class Worker:
         )
 
     def run(self, job: Job, server: Server, postmaster: int) -> Cost:
-        """Lets the way write its rows, and measures from the moment on when it has them.
+        """Lets the way write its rows, and measures it from the moment when it has them.
 
         Raises:
-            WayFailed: with what the way said.
+            WayFailed: with the error of the way.
         """
         self._say(json.dumps(dataclasses.asdict(job)))
         answer = self._answer()

@@ -1,0 +1,239 @@
+"""The options of a write, in one list: every way to write takes them.
+
+The words of an option are the keys of a table here; the values are the names that the protocol has for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional, Sequence
+
+from pgflight import conversions
+from pgflight.errors import InvalidCommand
+
+KEYED_MODES = {
+    "upsert": "MODE_UPSERT",
+    "insert_if_absent": "MODE_INSERT_IF_ABSENT",
+    "update_only": "MODE_UPDATE_ONLY",
+    "delete_by_key": "MODE_DELETE_BY_KEY",
+}
+MODES = {
+    "append": "MODE_APPEND",
+    "create": "MODE_CREATE",
+    "overwrite": "MODE_OVERWRITE",
+    **KEYED_MODES,
+}
+IF_EXISTS = {
+    "fail": "IF_EXISTS_FAIL",
+    "append": "IF_EXISTS_APPEND",
+    "ignore": "IF_EXISTS_IGNORE",
+}
+OVERWRITE_WITH = {
+    "truncate": "OVERWRITE_WITH_TRUNCATE",
+    "delete": "OVERWRITE_WITH_DELETE",
+    "swap": "OVERWRITE_WITH_SWAP",
+}
+SCHEMA_EVOLUTION = {
+    "refuse": "SCHEMA_EVOLUTION_REFUSE",
+    "add_columns": "SCHEMA_EVOLUTION_ADD_COLUMNS",
+    "ignore": "SCHEMA_EVOLUTION_IGNORE",
+}
+PUBLISH = {
+    "staged": "PUBLISH_STAGED",
+    "two_phase": "PUBLISH_TWO_PHASE",
+    "direct": "PUBLISH_DIRECT",
+}
+
+#: The words of each option that may be left out.
+_WORDS = {
+    "if_exists": IF_EXISTS,
+    "overwrite_with": OVERWRITE_WITH,
+    "schema_evolution": SCHEMA_EVOLUTION,
+    "publish": PUBLISH,
+}
+
+#: Modes that make a missing table when `create_if_missing` is set.
+_MAKING_MODES = ("append", "upsert", "insert_if_absent")
+
+#: The name of each field of `WriteOptions` as an option of Spark's data source. Fields have the names that the
+#: messages of `proto/pgflight/v1` have for them, except `table_options`: `options` of `TableDefinition`.
+SPARK_NAMES = {
+    "mode": "writeMode",
+    "keys": "keys",
+    "order_by": "orderBy",
+    "if_exists": "ifExists",
+    "overwrite_with": "overwriteWith",
+    "create_if_missing": "createTable",
+    "column_types": "createTableColumnTypes",
+    "primary_key": "primaryKey",
+    "table_options": "createTableOptions",
+    "schema_evolution": "schemaEvolution",
+    "conversions": "conversions",
+    "sync_sequences": "syncSequences",
+    "publish": "publish",
+    "target": "target",
+}
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How a write puts rows into its table.
+
+    `Client.write`, `Client.begin`, `Client.plan`, `write_dataframe` and `foreach_batch` take the fields as keyword
+    arguments. `docs/spark.md` lists them with the names that they have in Spark's data source.
+
+    Attributes:
+        mode: What the write does; `append` by default. `append` adds rows to a table that exists. `create` makes the
+            table. `overwrite` replaces all rows and keeps the table with its grants, indexes and views; it makes a
+            missing table. The keyed modes compare the columns in `keys`: `upsert` replaces the rows with the same
+            keys and adds the others, `insert_if_absent` only adds, `update_only` only changes, `delete_by_key` only
+            removes.
+        keys: The columns that identify a row. Keyed modes require them, and other modes reject them. The data must
+            have these columns, and none of their values may be NULL.
+        order_by: In keyed modes, the column that decides between rows of the data with the same keys: the row with
+            the greatest value counts. Without it, such rows are an error.
+        if_exists: In mode `create`, what happens when the table exists: `fail` (default), `append`, or `ignore`,
+            which writes nothing.
+        overwrite_with: In mode `overwrite`, how the old rows go. `truncate` (default) is fast, and readers wait
+            until the commit. `delete` never blocks readers and leaves dead rows for vacuum. `swap` fills and indexes
+            another table, which then takes the place of the old one, so that readers wait for a moment only.
+        create_if_missing: Whether a missing table is made in the modes `append`, `upsert` and `insert_if_absent`; no
+            by default, so that a missing table is an error. In the keyed modes the keys become its primary key.
+        column_types: PostgreSQL types of columns that the write makes, by column. The other columns get the type
+            that follows from the data.
+        primary_key: The columns of the primary key of a table that the write makes; none by default. Keyed modes
+            reject it.
+        table_options: Storage parameters and tablespace of a table that the write makes, as SQL.
+        schema_evolution: What happens to columns of the data that the table lacks. `refuse` (default) rejects the
+            write. `add_columns` adds them to the table together with the rows; the server's role must own the table.
+            `ignore` leaves them out.
+        conversions: What may be changed in values that do not fit their column, by column: `rounding`, `zone`, `nul`,
+            `overflow` and others, which docs/types.md explains. By default such values are rejected, and nothing is
+            written.
+        sync_sequences: Whether the sequences of serial and identity columns move on to the greatest value in their
+            column when the rows are committed; no by default. Without it, a later INSERT may get a value that
+            exists.
+        publish: How an append of many partitions reaches the table. `staged` goes through a staging table, and all
+            rows become visible at one moment. `two_phase` writes each row once, into the table itself, and
+            partitions become visible within milliseconds of each other. By default `two_phase` where the table and
+            PostgreSQL's max_prepared_transactions allow it, else `staged`. `direct` makes the rows of each task
+            visible at once and **breaks the promise**: the rows of a task that failed later or ran twice stay.
+        target: The database, by its name in the server's configuration; the server's default if not set.
+
+    Raises:
+        InvalidCommand: for an unknown word, and for an option that has no effect in the mode.
+    """
+
+    mode: str = "append"
+    keys: Optional[Sequence[str]] = None
+    order_by: Optional[str] = None
+    if_exists: Optional[str] = None
+    overwrite_with: Optional[str] = None
+    create_if_missing: bool = False
+    column_types: Optional[Mapping[str, str]] = None
+    primary_key: Optional[Sequence[str]] = None
+    table_options: Optional[str] = None
+    schema_evolution: Optional[str] = None
+    conversions: Optional[Mapping[str, Mapping[str, Any]]] = None
+    sync_sequences: bool = False
+    publish: Optional[str] = None
+    target: Optional[str] = None
+
+    def __post_init__(self) -> None:
+        _check_word("mode", self.mode, MODES)
+        for name, words in _WORDS.items():
+            if getattr(self, name) is not None:
+                _check_word(name, getattr(self, name), words)
+        for name in ("keys", "primary_key"):
+            if isinstance(getattr(self, name), str):
+                raise InvalidCommand(
+                    f"{_shown(name)} is one string", hint="pass a list of names, as in ['id']"
+                )
+        self._check_modes()
+        for column, asked in (self.conversions or {}).items():
+            conversions.message(column, asked)
+
+    def _check_modes(self) -> None:
+        """Refuses an option that has no effect in the mode, rather than ignoring it."""
+        if self.if_exists is not None:
+            self._only_in("if_exists", "create")
+        if self.overwrite_with is not None:
+            self._only_in("overwrite_with", "overwrite")
+        if self.create_if_missing:
+            self._only_in("create_if_missing", *_MAKING_MODES)
+        if self.column_types and self.schema_evolution != "add_columns":
+            self._only_where_made("column_types")
+        if self.primary_key:
+            if self.mode in KEYED_MODES:
+                raise InvalidCommand(
+                    f"{_shown('primary_key')} is set, and the keys are the primary key",
+                    hint="leave it out",
+                )
+            self._only_where_made("primary_key")
+        if self.table_options:
+            self._only_where_made("table_options")
+        if self.keys:
+            self._only_in("keys", *KEYED_MODES)
+        elif self.mode in KEYED_MODES:
+            raise InvalidCommand(
+                f"mode {self.mode!r} needs keys", hint="set keys to the columns that identify a row"
+            )
+        if self.order_by is not None:
+            self._only_in("order_by", *KEYED_MODES)
+        if self.publish is not None and self.publish != "staged":
+            self._only_in("publish", "append")
+
+    def _only_in(self, name: str, *modes: str) -> None:
+        if self.mode not in modes:
+            raise InvalidCommand(
+                f"{_shown(name)} has no effect in mode {self.mode!r}",
+                hint=f"leave it out, or use mode {_list(modes)}",
+            )
+
+    def _only_where_made(self, name: str) -> None:
+        """Refuses what describes a new table where the write makes none."""
+        if self.mode in _MAKING_MODES and not self.create_if_missing:
+            raise InvalidCommand(
+                f"{_shown(name)} has no effect, since mode {self.mode!r} makes no table",
+                hint=f"leave it out, or set {_shown('create_if_missing')}",
+            )
+        self._only_in(name, "create", "overwrite", *_MAKING_MODES)
+
+
+def collect(
+    options: Optional[WriteOptions], mode: Optional[str], keywords: Mapping[str, Any]
+) -> WriteOptions:
+    """Returns the options that a caller gave as one value or as keyword arguments.
+
+    Raises:
+        InvalidCommand: when they are given in both ways, or contradict each other.
+        TypeError: for a keyword that is no option.
+    """
+    given: Dict[str, Any] = dict(keywords)
+    if mode is not None:
+        given["mode"] = mode
+    if options is None:
+        return WriteOptions(**given)
+    if given:
+        raise InvalidCommand(
+            f"{', '.join(given)} and options are both given", hint="set them in options alone"
+        )
+    return options
+
+
+def _check_word(name: str, value: Any, words: Mapping[str, str]) -> None:
+    if value not in words:
+        raise InvalidCommand(
+            f"{_shown(name)} is {value!r}, which is unknown", hint=f"use {_list(words)}"
+        )
+
+
+def _shown(name: str) -> str:
+    """An option's name in Python, and in Spark where it differs."""
+    spark = SPARK_NAMES[name]
+    return name if spark == name else f"{name} (Spark: {spark})"
+
+
+def _list(words: Any) -> str:
+    *most, last = [repr(word) for word in words]
+    return f"{', '.join(most)} or {last}" if most else last
