@@ -5,11 +5,10 @@ use std::ops::Range;
 use arrow_array::{Array, RecordBatch};
 use bytes::Bytes;
 
-use super::bind::bind;
+use super::bind::{bind, owned};
 use super::chunks::Chunks;
-use super::column::{Column, u32_size};
-use super::convert::{Policy, convert};
-use super::dictionary::owned;
+use super::column::{Column, Policy, u32_size};
+use super::convert::convert;
 use super::problem::{Problem, Rejected};
 use crate::error::{Error, Result};
 use crate::plan::EncodePlan;

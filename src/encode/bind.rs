@@ -5,19 +5,15 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types as t;
 use arrow_array::{Array, downcast_integer};
-use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, FieldRef};
 
-use super::column::{AllNull, Column};
-use super::convert::Policy;
+use super::column::{AllNull, BoxedColumn, Policy, fixed, keyed, run_values};
+use super::nested::{array, bits, composite, hstore, point, range, vector};
 use super::problem::Problem;
-use super::{
-    array, bits, composite, dictionary, fixed, hstore, json, money, numeric, parse, point, range,
-    temporal, varlen, vector,
-};
-use crate::plan::FieldPlan;
-
-pub(super) type BoxedColumn<'a> = Box<dyn Column + 'a>;
+use super::scalar::float_digits::of_half;
+use super::scalar::{boolean, bytes, integer, money, numeric, numeric_float, temporal, text};
+use super::text::{json, parse};
+use crate::plan::{FieldPlan, values_type};
 
 /// Finds the encoder for an array.
 ///
@@ -32,14 +28,14 @@ pub(super) fn bind<'a>(
 ) -> Result<BoxedColumn<'a>, Problem> {
     use FieldPlan as F;
     if matches!(array.data_type(), DataType::Dictionary(_, _)) {
-        return dictionary::dictionary(plan, array);
+        return dictionary(plan, array);
     }
     if matches!(array.data_type(), DataType::RunEndEncoded(_, _)) {
-        return dictionary::runs(plan, array);
+        return runs(plan, array);
     }
     if let Some(lists) = without_views(array.data_type()) {
         let lists = arrow_cast::cast(array, &lists).map_err(|_| Problem::Unplanned)?;
-        return dictionary::owned(plan, &lists, Policy::STRICT);
+        return owned(plan, &lists, Policy::STRICT);
     }
     if is_text(array.data_type()) && parse::is_parsed(plan) {
         return parse::texts(plan, array);
@@ -47,8 +43,8 @@ pub(super) fn bind<'a>(
     match plan {
         F::Null => Ok(Box::new(AllNull) as BoxedColumn<'a>),
         F::Bool => match array.as_boolean_opt() {
-            Some(array) => Ok(fixed::booleans(array)),
-            None => fixed::bytes_as_booleans(array),
+            Some(array) => Ok(boolean::booleans(array)),
+            None => boolean::bytes_as_booleans(array),
         },
         F::Int2
         | F::Int4
@@ -71,18 +67,21 @@ pub(super) fn bind<'a>(
             element_oid,
             dimensions,
             element,
-        } => array::lists(array, *dimensions, *element_oid, element),
+        } => array::lists(array, *dimensions, *element_oid, element, bind_whole),
         F::Json { binary } => json::documents(array, *binary),
         F::Money { fraction_digits } => money::amounts(array, *fraction_digits),
         F::Bits { length, exact } => bits::bits(array, *length, *exact),
-        F::Hstore => hstore::pairs(array),
+        F::Hstore => hstore::pairs(array, bind_text),
         F::Vector { dimensions, half } => vector::vectors(array, *dimensions, *half),
         F::Sparsevec { dimensions } => vector::sparse(array, *dimensions),
         F::Point => point::points(array),
-        F::Infinite(finite) => temporal::with_infinities(array, finite),
-        F::Composite { fields } => composite::structs(array, fields),
-        F::Range { bound } => range::ranges(array, bound),
-        F::Multirange { bound } => range::multiranges(array, bound),
+        F::Infinite(finite) => {
+            let values = bind_whole(finite, array)?;
+            temporal::with_infinities(array, &*values, **finite == F::Date)
+        }
+        F::Composite { fields } => composite::structs(array, fields, bind_whole),
+        F::Range { bound } => range::ranges(array, bound, bind_whole),
+        F::Multirange { bound } => range::multiranges(array, bound, bind_whole),
         F::Geometry | F::Opaque => blob(&FieldPlan::Bytea, array),
         // Staging has a column of text for it, which has a plan of its own.
         F::Cast { .. } => Err(Problem::Unplanned),
@@ -102,6 +101,47 @@ pub(super) fn bind_whole<'a>(
     let mut column = bind(plan, array)?;
     column.prepare(0..array.len());
     Ok(column)
+}
+
+/// Binds keys or values of pairs, which are text or NULL in every row.
+fn bind_text(array: &dyn Array) -> Result<BoxedColumn<'_>, Problem> {
+    match values_type(array.data_type()) {
+        DataType::Null => bind_whole(&FieldPlan::Null, array),
+        _ => bind_whole(&FieldPlan::Text { max_chars: None }, array),
+    }
+}
+
+/// Binds a dictionary: each value that a row refers to is encoded once.
+fn dictionary<'a>(plan: &FieldPlan, array: &dyn Array) -> Result<BoxedColumn<'a>, Problem> {
+    let dictionary = array.as_any_dictionary_opt().ok_or(Problem::Unplanned)?;
+    let values = dictionary.values();
+    if values.is_empty() {
+        return Ok(Box::new(AllNull));
+    }
+    // A key may be NULL, and so may the value that it refers to.
+    let (keys, nulls) = (dictionary.normalized_keys(), array.logical_nulls());
+    let column = bind_whole(plan, values)?;
+    Ok(keyed(&*column, values.len(), keys, nulls, Policy::STRICT))
+}
+
+/// Binds runs, each of one value, which is encoded once.
+fn runs<'a>(plan: &FieldPlan, array: &dyn Array) -> Result<BoxedColumn<'a>, Problem> {
+    let (values, keys) = run_values(array).ok_or(Problem::Unplanned)?;
+    let (nulls, column) = (array.logical_nulls(), bind_whole(plan, values)?);
+    Ok(keyed(&*column, values.len(), keys, nulls, Policy::STRICT))
+}
+
+/// Binds an array that does not outlive this call, by encoding all of it.
+///
+/// A value that the column does not hold becomes NULL where `policy` is lenient.
+pub(super) fn owned<'a>(
+    plan: &FieldPlan,
+    array: &dyn Array,
+    policy: Policy,
+) -> Result<BoxedColumn<'a>, Problem> {
+    let (keys, nulls) = ((0..array.len()).collect(), array.logical_nulls());
+    let column = bind_whole(plan, array)?;
+    Ok(keyed(&*column, array.len(), keys, nulls, policy))
 }
 
 fn is_text(data_type: &DataType) -> bool {
@@ -144,46 +184,61 @@ fn without_views(data_type: &DataType) -> Option<DataType> {
     }
 }
 
-/// The NULLs of an array, when it has any.
-pub(super) fn valid(array: &dyn Array) -> Option<NullBuffer> {
-    array
-        .nulls()
-        .filter(|nulls| nulls.null_count() > 0)
-        .cloned()
-}
-
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "plan::mapping is the exhaustive table"
 )]
 fn number<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'a>, Problem> {
     macro_rules! integers {
-        ($type:ty) => {
-            fixed::integers::<$type>(plan, array.as_primitive())
-        };
+        ($type:ty) => {{
+            let array = array.as_primitive::<$type>();
+            match plan {
+                FieldPlan::Numeric { limit } => Ok(numeric::integers(array, *limit)),
+                _ => integer::integers(plan, array),
+            }
+        }};
+    }
+    macro_rules! decimals {
+        ($type:ty) => {{
+            let array = array.as_primitive::<$type>();
+            match plan {
+                FieldPlan::Numeric { limit } => numeric::decimals(array, *limit),
+                _ => integer::decimals(plan, array),
+            }
+        }};
     }
     downcast_integer! {
         array.data_type() => (integers),
         DataType::Float16 => {
             let array = array.as_primitive::<t::Float16Type>();
             match plan {
-                FieldPlan::Float4 => Ok(fixed::fixed(array, |v| Ok(v.to_f32().to_be_bytes()))),
-                FieldPlan::Numeric { .. } => fixed::floats(plan, array, super::float_digits::of_half),
-                _ => fixed::floats(plan, array, |v| v.to_f32()),
+                FieldPlan::Float4 => Ok(fixed(array, |v| Ok(v.to_f32().to_be_bytes()))),
+                FieldPlan::Float8 => Ok(boolean::doubles(array, |v| v.to_f64())),
+                FieldPlan::Numeric { limit } => Ok(numeric_float::floats(array, *limit, of_half)),
+                _ => Err(Problem::Unplanned),
             }
         }
         DataType::Float32 => {
             let array = array.as_primitive::<t::Float32Type>();
             match plan {
-                FieldPlan::Float4 => Ok(fixed::fixed(array, |v| Ok(v.to_be_bytes()))),
-                _ => fixed::floats(plan, array, |v| v),
+                FieldPlan::Float4 => Ok(fixed(array, |v| Ok(v.to_be_bytes()))),
+                FieldPlan::Float8 => Ok(boolean::doubles(array, f64::from)),
+                FieldPlan::Numeric { limit } => Ok(numeric_float::floats(array, *limit, |v| v)),
+                _ => Err(Problem::Unplanned),
             }
         }
-        DataType::Float64 => fixed::floats(plan, array.as_primitive::<t::Float64Type>(), |v| v),
-        DataType::Decimal32(_, _) => numeric::decimals::<t::Decimal32Type>(plan, array.as_primitive()),
-        DataType::Decimal64(_, _) => numeric::decimals::<t::Decimal64Type>(plan, array.as_primitive()),
-        DataType::Decimal128(_, _) => numeric::decimals::<t::Decimal128Type>(plan, array.as_primitive()),
-        DataType::Decimal256(_, _) => numeric::decimals::<t::Decimal256Type>(plan, array.as_primitive()),
+        DataType::Float64 => {
+            let array = array.as_primitive::<t::Float64Type>();
+            match plan {
+                FieldPlan::Float8 => Ok(boolean::doubles(array, |v| v)),
+                FieldPlan::Numeric { limit } => Ok(numeric_float::floats(array, *limit, |v| v)),
+                _ => Err(Problem::Unplanned),
+            }
+        }
+        DataType::Decimal32(_, _) => decimals!(t::Decimal32Type),
+        DataType::Decimal64(_, _) => decimals!(t::Decimal64Type),
+        DataType::Decimal128(_, _) => decimals!(t::Decimal128Type),
+        DataType::Decimal256(_, _) => decimals!(t::Decimal256Type),
         _ => Err(Problem::Unplanned),
     }
 }
@@ -194,13 +249,13 @@ fn number<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'
 )]
 fn blob<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'a>, Problem> {
     match array.data_type() {
-        DataType::Utf8 => varlen::text(plan, array.as_string::<i32>()),
-        DataType::LargeUtf8 => varlen::text(plan, array.as_string::<i64>()),
-        DataType::Utf8View => varlen::text(plan, array.as_string_view()),
-        DataType::Binary => varlen::binary(plan, array.as_binary::<i32>()),
-        DataType::LargeBinary => varlen::binary(plan, array.as_binary::<i64>()),
-        DataType::BinaryView => varlen::binary(plan, array.as_binary_view()),
-        DataType::FixedSizeBinary(_) => varlen::binary(plan, array.as_fixed_size_binary()),
+        DataType::Utf8 => text::text(plan, array.as_string::<i32>()),
+        DataType::LargeUtf8 => text::text(plan, array.as_string::<i64>()),
+        DataType::Utf8View => text::text(plan, array.as_string_view()),
+        DataType::Binary => bytes::binary(plan, array.as_binary::<i32>()),
+        DataType::LargeBinary => bytes::binary(plan, array.as_binary::<i64>()),
+        DataType::BinaryView => bytes::binary(plan, array.as_binary_view()),
+        DataType::FixedSizeBinary(_) => bytes::binary(plan, array.as_fixed_size_binary()),
         _ => Err(Problem::Unplanned),
     }
 }

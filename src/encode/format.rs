@@ -20,6 +20,12 @@ pub const EPOCH_DAYS: i32 = 10_957;
 /// [`EPOCH_DAYS`] in microseconds.
 pub const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * MICROS_PER_DAY;
 
+/// Seconds of a day without leap seconds.
+pub(crate) const SECONDS_PER_DAY: i64 = 86_400;
+
+/// [`SECONDS_PER_DAY`] in milliseconds.
+pub(crate) const MILLIS_PER_DAY: i64 = 1000 * SECONDS_PER_DAY;
+
 /// Microseconds of a day without leap seconds.
 pub const MICROS_PER_DAY: i64 = 86_400_000_000;
 
@@ -35,6 +41,9 @@ pub const MIN_TIMESTAMP: i64 = -211_813_488_000_000_000;
 
 /// The first timestamp there is not, 294277-01-01, in microseconds since 2000 (`END_TIMESTAMP`).
 pub const END_TIMESTAMP: i64 = 9_223_371_331_200_000_000;
+
+/// What begins a value of `jsonb` (`jsonb_recv`, jsonb.c).
+pub(crate) const JSONB_VERSION: u8 = 1;
 
 /// Bytes of a field, and of a tuple: PostgreSQL holds each in one allocation (`MaxAllocSize`,
 /// utils/memutils.h), from which its own header is taken.

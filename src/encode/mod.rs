@@ -86,35 +86,18 @@
 //! # }
 //! ```
 
-mod array;
 mod batch;
 mod bind;
-mod bits;
 mod chunks;
 mod column;
-mod composite;
 mod convert;
-mod dictionary;
-mod digits;
-mod fixed;
-mod float_digits;
 pub mod format;
-mod hstore;
-mod iso;
-mod json;
-mod money;
-mod numeric;
-mod parse;
-mod point;
-mod prepared;
+mod nested;
 mod problem;
-mod range;
-mod shortest;
-mod temporal;
+mod scalar;
 #[cfg(test)]
 mod tests;
-mod varlen;
-mod vector;
+mod text;
 
 pub use batch::BatchEncoder;
 pub use chunks::Chunks;

@@ -11,14 +11,15 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use uuid::Uuid;
 
-use super::{Policy, each_blob, each_text};
-use crate::encode::json;
-use crate::encode::parse::hexadecimal;
+use super::{each_blob, each_text};
+use crate::encode::column::Policy;
 use crate::encode::problem::{Problem, Rejected};
+use crate::encode::text::json;
+use crate::encode::text::parse::hexadecimal;
 use crate::plan::Form;
 
 /// Values of any type but text and binary; sixteen bytes are a UUID where that is said.
-pub(super) fn texts(array: &ArrayRef, uuid: bool, policy: Policy) -> Result<ArrayRef, Rejected> {
+pub(crate) fn texts(array: &ArrayRef, uuid: bool, policy: Policy) -> Result<ArrayRef, Rejected> {
     if let (true, Some(array)) = (uuid, array.as_fixed_size_binary_opt()) {
         return each_text(array, policy, |row, out| {
             let uuid = Uuid::from_slice(array.value(row)).map_err(|_| Problem::NotSixteenBytes)?;
@@ -30,7 +31,7 @@ pub(super) fn texts(array: &ArrayRef, uuid: bool, policy: Policy) -> Result<Arra
 }
 
 /// Booleans as the text of a bit.
-pub(super) fn bits(array: &ArrayRef, policy: Policy) -> Result<ArrayRef, Rejected> {
+pub(crate) fn bits(array: &ArrayRef, policy: Policy) -> Result<ArrayRef, Rejected> {
     let array = array.as_boolean_opt().ok_or(Problem::Unplanned.at(0))?;
     each_text(array, policy, |row, out| {
         out.push(if array.value(row) { b'1' } else { b'0' });
@@ -49,7 +50,7 @@ fn text(array: &ArrayRef) -> Result<ArrayRef, Rejected> {
 }
 
 /// Bytes as the text that they are, or are written as.
-pub(super) fn decode(array: &ArrayRef, form: Form, policy: Policy) -> Result<ArrayRef, Rejected> {
+pub(crate) fn decode(array: &ArrayRef, form: Form, policy: Policy) -> Result<ArrayRef, Rejected> {
     let array = binary(array)?;
     let blobs = array.as_binary::<i64>();
     each_text(blobs, policy, |row, out| {
@@ -75,7 +76,7 @@ pub(super) fn decode(array: &ArrayRef, form: Form, policy: Policy) -> Result<Arr
 }
 
 /// Bytes of an address as its text.
-pub(super) fn addresses(
+pub(crate) fn addresses(
     array: &ArrayRef,
     hardware: bool,
     policy: Policy,
@@ -101,7 +102,7 @@ pub(super) fn addresses(
 }
 
 /// Text as the bytes that it is, or that it writes.
-pub(super) fn encode(array: &ArrayRef, form: Form, policy: Policy) -> Result<ArrayRef, Rejected> {
+pub(crate) fn encode(array: &ArrayRef, form: Form, policy: Policy) -> Result<ArrayRef, Rejected> {
     let array = text(array)?;
     let texts = array.as_string::<i64>();
     each_blob(texts, policy, |row, out| {
@@ -123,7 +124,7 @@ pub(super) fn encode(array: &ArrayRef, form: Form, policy: Policy) -> Result<Arr
 }
 
 /// Text with something else for NUL characters.
-pub(super) fn replace_nul(
+pub(crate) fn replace_nul(
     array: &ArrayRef,
     replacement: &str,
     policy: Policy,
@@ -142,7 +143,7 @@ pub(super) fn replace_nul(
 }
 
 /// Text up to so many characters, or bytes of whole characters.
-pub(super) fn truncate(
+pub(crate) fn truncate(
     array: &ArrayRef,
     chars: Option<u32>,
     bytes: Option<u32>,
@@ -166,7 +167,7 @@ pub(super) fn truncate(
 }
 
 /// Well-known binary that names its spatial reference system, as PostGIS extends it.
-pub(super) fn with_srid(array: &ArrayRef, srid: u32, policy: Policy) -> Result<ArrayRef, Rejected> {
+pub(crate) fn with_srid(array: &ArrayRef, srid: u32, policy: Policy) -> Result<ArrayRef, Rejected> {
     /// `WKBSRIDFLAG` of PostGIS.
     const HAS_SRID: u32 = 0x2000_0000;
     let array = binary(array)?;

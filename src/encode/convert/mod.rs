@@ -15,43 +15,12 @@ use arrow_array::{
 use arrow_cast::cast;
 use arrow_schema::DataType;
 
-use super::problem::{Problem, Rejected};
-use crate::plan::{FieldPlan, Step};
-
-/// What becomes of values that a step cannot change.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Policy {
-    /// Whether they become NULL, where the column does not hold them.
-    pub(super) lenient: bool,
-    /// Whether the least and the greatest value of a type stay just that, as they stand for infinity.
-    infinite: bool,
-}
-
-impl Policy {
-    /// Every value is changed, or rejected.
-    pub(super) const STRICT: Self = Self {
-        lenient: false,
-        infinite: false,
-    };
-
-    pub(super) fn of(plan: &FieldPlan, steps: &[Step]) -> Self {
-        Self {
-            lenient: steps.contains(&Step::Null),
-            infinite: matches!(plan, FieldPlan::Infinite(_)),
-        }
-    }
-
-    /// A value that cannot be changed: NULL, or rejected.
-    fn without<T>(self, problem: Problem, row: usize) -> Result<Option<T>, Rejected> {
-        match self.lenient && problem.is_unheld() {
-            true => Ok(None),
-            false => Err(problem.at(row)),
-        }
-    }
-}
+use crate::encode::column::Policy;
+use crate::encode::problem::{Problem, Rejected};
+use crate::plan::Step;
 
 /// Carries out the steps one after another.
-pub(super) fn convert(
+pub(crate) fn convert(
     array: &ArrayRef,
     steps: &[Step],
     policy: Policy,

@@ -12,10 +12,11 @@ use arrow_buffer::i256;
 use arrow_cast::cast;
 use arrow_schema::{DECIMAL256_MAX_PRECISION, DataType};
 
-use super::{Policy, each};
-use crate::encode::float_digits::{Digital, decimal, of_half};
-use crate::encode::numeric::{Unscaled, largest};
+use super::each;
+use crate::encode::column::Policy;
 use crate::encode::problem::{Problem, Rejected};
+use crate::encode::scalar::float_digits::{Digital, decimal, of_half};
+use crate::encode::scalar::integer::{Unscaled, largest};
 use crate::plan::{Overflow, Rounding};
 
 /// Decimals of any width, or floats, to 256 bits and fewer digits after the point.
@@ -23,7 +24,7 @@ use crate::plan::{Overflow, Rounding};
     clippy::wildcard_enum_match_arm,
     reason = "plan::conversion is the exhaustive table"
 )]
-pub(super) fn rescale(
+pub(crate) fn rescale(
     array: &ArrayRef,
     scale: i8,
     rounding: Rounding,
@@ -130,7 +131,7 @@ fn divided(value: i256, decimals: i32, rounding: Rounding) -> Result<i256, Probl
     clippy::wildcard_enum_match_arm,
     reason = "plan::conversion is the exhaustive table"
 )]
-pub(super) fn fraction(
+pub(crate) fn fraction(
     array: &ArrayRef,
     scale: i32,
     rounding: Rounding,
@@ -185,7 +186,7 @@ pub(super) fn fraction(
     clippy::cast_precision_loss,
     reason = "rounding was asked for"
 )]
-pub(super) fn singles(
+pub(crate) fn singles(
     array: &ArrayRef,
     overflow: Option<Overflow>,
     policy: Policy,
@@ -210,7 +211,7 @@ pub(super) fn singles(
 
 /// The nearest doubles, which are as large as any decimal.
 #[expect(clippy::cast_precision_loss, reason = "rounding was asked for")]
-pub(super) fn doubles(array: &ArrayRef, policy: Policy) -> Result<ArrayRef, Rejected> {
+pub(crate) fn doubles(array: &ArrayRef, policy: Policy) -> Result<ArrayRef, Rejected> {
     floats::<t::Float64Type>(array, policy, |value| value as f64, Ok)
 }
 
@@ -261,7 +262,7 @@ where
 }
 
 /// 1 and 0 to booleans.
-pub(super) fn booleans(array: &ArrayRef, policy: Policy) -> Result<ArrayRef, Rejected> {
+pub(crate) fn booleans(array: &ArrayRef, policy: Policy) -> Result<ArrayRef, Rejected> {
     macro_rules! bits {
         ($type:ty) => {
             each::<$type, t::Int8Type>(array.as_primitive(), policy, |value| match value {
@@ -280,7 +281,7 @@ pub(super) fn booleans(array: &ArrayRef, policy: Policy) -> Result<ArrayRef, Rej
 }
 
 /// Numbers and times to what ends the column, or to the ends of their own type.
-pub(super) fn clamp(
+pub(crate) fn clamp(
     array: &ArrayRef,
     least: i256,
     most: i256,

@@ -10,9 +10,11 @@ use arrow_buffer::{IntervalDayTime, IntervalMonthDayNano};
 use arrow_cast::cast;
 use arrow_schema::{DECIMAL128_MAX_PRECISION, DataType, TimeUnit};
 
-use super::{Policy, each, each_text};
-use crate::encode::iso::{self, MILLIS_PER_DAY, SECONDS_PER_DAY, Ticks};
+use super::{each, each_text};
+use crate::encode::column::Policy;
+use crate::encode::format::{MILLIS_PER_DAY, SECONDS_PER_DAY};
 use crate::encode::problem::{Problem, Rejected};
+use crate::encode::text::iso::{self, Ticks};
 use crate::plan::Rounding;
 
 /// Calls a macro with the type of an array of timestamps, times or durations and its nanoseconds.
@@ -50,7 +52,7 @@ macro_rules! with_unit {
     clippy::wildcard_enum_match_arm,
     reason = "plan::conversion is the exhaustive table"
 )]
-pub(super) fn micros(
+pub(crate) fn micros(
     array: &ArrayRef,
     step: i64,
     rounding: Option<Rounding>,
@@ -124,7 +126,7 @@ fn intervals(
 }
 
 /// To decimals that count another unit, with as many digits after the point as that takes.
-pub(super) fn measure(
+pub(crate) fn measure(
     array: &ArrayRef,
     unit: TimeUnit,
     scale: i8,
@@ -145,7 +147,7 @@ pub(super) fn measure(
 }
 
 /// To integers that count another unit.
-pub(super) fn count(
+pub(crate) fn count(
     array: &ArrayRef,
     unit: TimeUnit,
     rounding: Option<Rounding>,
@@ -186,7 +188,7 @@ fn quotient(value: i128, step: i128, rounding: Rounding) -> i128 {
 }
 
 /// Integers of any size as counts of this type's unit.
-pub(super) fn from_integers(
+pub(crate) fn from_integers(
     array: &ArrayRef,
     data_type: &DataType,
     policy: Policy,
@@ -222,7 +224,7 @@ fn counted(counts: &Int64Array, data_type: &DataType) -> Result<ArrayRef, Reject
 }
 
 /// Dates to local timestamps.
-pub(super) fn midnights(array: &ArrayRef, policy: Policy) -> Result<ArrayRef, Rejected> {
+pub(crate) fn midnights(array: &ArrayRef, policy: Policy) -> Result<ArrayRef, Rejected> {
     let seconds = |days: i64| days.checked_mul(SECONDS_PER_DAY).ok_or(Problem::OutOfRange);
     let midnights = if let Some(days) = array.as_primitive_opt::<t::Date32Type>() {
         each::<_, t::TimestampSecondType>(days, policy, |days| seconds(days.into()))?
@@ -238,7 +240,7 @@ pub(super) fn midnights(array: &ArrayRef, policy: Policy) -> Result<ArrayRef, Re
 }
 
 /// Timestamps with a zone to local ones, or the reverse.
-pub(super) fn zone(
+pub(crate) fn zone(
     array: &ArrayRef,
     east: i64,
     zoned: bool,
@@ -264,7 +266,7 @@ pub(super) fn zone(
 }
 
 /// Times of day to text, with an offset from UTC.
-pub(super) fn offset(array: &ArrayRef, east: i64, policy: Policy) -> Result<ArrayRef, Rejected> {
+pub(crate) fn offset(array: &ArrayRef, east: i64, policy: Policy) -> Result<ArrayRef, Rejected> {
     let (DataType::Time32(unit) | DataType::Time64(unit)) = array.data_type() else {
         return Err(Problem::Unplanned.at(0));
     };
@@ -286,7 +288,7 @@ pub(super) fn offset(array: &ArrayRef, east: i64, policy: Policy) -> Result<Arra
 }
 
 /// Local timestamps to their dates, or to their times of day in the same unit.
-pub(super) fn part(array: &ArrayRef, date: bool, policy: Policy) -> Result<ArrayRef, Rejected> {
+pub(crate) fn part(array: &ArrayRef, date: bool, policy: Policy) -> Result<ArrayRef, Rejected> {
     let DataType::Timestamp(unit, _) = array.data_type() else {
         return Err(Problem::Unplanned.at(0));
     };
