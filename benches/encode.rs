@@ -1,7 +1,7 @@
 //! How fast batches become COPY bytes, beside memcpy of the same bytes and the pgpq crate.
 //!
 //! ```sh
-//! cargo bench --manifest-path benches/Cargo.toml --bench encode
+//! cargo bench --package pgflight-benches --bench encode
 //! ```
 //!
 //! Three tables, each a batch of 10,000 rows as Spark sends them: 19 columns like New York's taxi
@@ -23,10 +23,10 @@ use arrow_buffer::Buffer;
 use arrow_ipc::reader::read_record_batch;
 use arrow_ipc::root_as_message;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
+use arrow_pgcopy::Chunks;
+use arrow_pgcopy::EncodePlan;
 use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use pgflight::encode::Chunks;
-use pgflight::plan::EncodePlan;
 use pgflight_benches::{CHUNK, ROWS, Values};
 
 /// Bytes that no processor's caches hold.

@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail by panicking")]
 
-use pgflight::encode::{BatchEncoder, Chunks};
-use pgflight::plan::{Column, EncodePlan, Ident, PgType, PgTypeKind, QualifiedName, Relation};
+use arrow_pgcopy::{BatchEncoder, Chunks};
+use arrow_pgcopy::{Column, EncodePlan, Ident, PgType, PgTypeKind, QualifiedName, Relation};
 
 /// Rows of a batch, as Spark sends them.
 pub const ROWS: usize = 10_000;

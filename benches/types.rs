@@ -1,7 +1,7 @@
 //! What a column of each type costs, without NULLs, with a few, and with many.
 //!
 //! ```sh
-//! cargo bench --manifest-path benches/Cargo.toml --bench types
+//! cargo bench --package pgflight-benches --bench types
 //! ```
 //!
 //! A batch of 10,000 rows of one column; the rows per second include what each row costs apart from
@@ -20,9 +20,9 @@ use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray,
     Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
+use arrow_pgcopy::Chunks;
+use arrow_pgcopy::{EncodePlan, PgType, PgTypeKind as K};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use pgflight::encode::Chunks;
-use pgflight::plan::{EncodePlan, PgType, PgTypeKind as K};
 use pgflight_benches::{CHUNK, ROWS, Random};
 
 /// Name, PostgreSQL's type, and the values with so many NULLs in a hundred.

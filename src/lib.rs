@@ -1,11 +1,10 @@
 //! Lands Apache Arrow data in PostgreSQL through binary COPY.
 //!
-//! The binary `pgflight` is an Arrow Flight server made of these modules; [`plan`] and [`encode`] do
-//! no I/O and serve anybody who wants Arrow as COPY bytes.
+//! The binary `pgflight` is an Arrow Flight server made of these modules. The crate [`arrow_pgcopy`] turns batches
+//! into the bytes of COPY.
 
 pub mod auth;
 pub mod config;
-pub mod encode;
 pub mod error;
 pub mod failpoint;
 pub mod files;
@@ -13,7 +12,6 @@ pub mod flight;
 pub mod metrics;
 pub mod monitor;
 pub mod pg;
-pub mod plan;
 pub mod proto;
 pub mod telemetry;
 mod tls;

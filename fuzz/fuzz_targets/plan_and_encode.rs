@@ -7,9 +7,9 @@
 
 use libfuzzer_sys::fuzz_target;
 // What the shared files call the crate that they are in.
-use pgflight::{encode, error, plan};
+use arrow_pgcopy::*;
 
-#[path = "../../src/encode/tests/cases/mod.rs"]
+#[path = "../../crates/arrow-pgcopy/src/encode/tests/cases/mod.rs"]
 #[allow(
     dead_code,
     unused_imports,

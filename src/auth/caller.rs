@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::principal::{Grant, Limits, Principal, WriteMode};
 use crate::error::{Error, Result};
-use crate::plan::{Ident, QualifiedName};
+use arrow_pgcopy::{Ident, QualifiedName};
 
 /// Between a principal and its write ids, in the ledger.
 const SEPARATOR: char = '/';

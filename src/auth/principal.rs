@@ -10,7 +10,8 @@ use super::config::{GrantConfig, PrincipalConfig, TokenConfig};
 use super::problem::Problem;
 use super::token::{Digest, Token};
 use super::volume::Volume;
-use crate::plan::{Ident, QualifiedName, TableName};
+use arrow_pgcopy::table::TableName;
+use arrow_pgcopy::{Ident, QualifiedName};
 
 /// Names stand in the ledger, in logs and before write ids.
 const MAX_NAME_BYTES: usize = 63;

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arrow_array::RecordBatch;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow_flight::encode::{FlightDataEncoder, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{Action, FlightData, FlightDescriptor, SchemaAsIpc};
-use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
@@ -359,7 +359,7 @@ impl Sent {
 
     /// The encoder cuts batches, so that they are counted as they go out.
     fn count(&mut self, message: &FlightData) {
-        let header = arrow_ipc::root_as_message(&message.data_header).ok();
+        let header = arrow::ipc::root_as_message(&message.data_header).ok();
         let batch = header.and_then(|header| header.header_as_record_batch());
         let rows = batch.map_or(0, |batch| batch.length());
         if let Ok(rows @ 1..) = u64::try_from(rows) {

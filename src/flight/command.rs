@@ -7,12 +7,13 @@ use arrow_flight::flight_descriptor::DescriptorType;
 
 use super::envelope::{Envelope, WireForm};
 use crate::error::{Error, Result};
-use crate::plan::{Ident, TableName};
 use crate::proto::v1;
 use crate::write::{
     AppendBy, AttemptId, Conversion, EndRecord, Form, IfExists, KeyedAction, Mode, Named, Overflow,
     OverwriteWith, Rounding, SchemaEvolution, SinkBatch, Unit, WriteSpec,
 };
+use arrow_pgcopy::Ident;
+use arrow_pgcopy::table::TableName;
 
 /// Ids are keys of the ledger and stand in logs: long enough for any job's name, no longer.
 const MAX_ID_BYTES: usize = 128;
@@ -410,7 +411,7 @@ fn distinct_names(field: &str, names: Vec<String>) -> Result<Vec<Ident>> {
     let names = names
         .into_iter()
         .map(Ident::new)
-        .collect::<Result<Vec<_>>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
     let distinct: HashSet<&Ident> = names.iter().collect();
     if names.is_empty() || distinct.len() < names.len() {
         return Err(Error::invalid_command(format!(

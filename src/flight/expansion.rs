@@ -4,9 +4,9 @@
 //! Columns of plain values are encoded a chunk at a time, and take what they bring or a little more. What is
 //! nested is made into JSON, or into one field, as a whole: here a small message can become as large as it likes.
 
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::DataType;
+use arrow::array::AsArray;
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::DataType;
 
 /// An element of an array in binary COPY, or `false,` in JSON.
 const FLAG_BYTES: u64 = 6;

@@ -1,14 +1,15 @@
 //! Tables as Flight shows them: their Arrow schema, and the list of what one may write.
 
+use arrow::datatypes::Schema;
+use arrow::error::ArrowError;
+use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::{FlightDescriptor, FlightInfo, IpcMessage, SchemaAsIpc, SchemaResult};
-use arrow_ipc::writer::IpcWriteOptions;
-use arrow_schema::{ArrowError, Schema};
 
 use super::command;
 use crate::error::{Error, Result};
-use crate::plan::Relation;
-use crate::plan::arrow_schema::to_arrow_schema;
 use crate::write::Targets;
+use arrow_pgcopy::Relation;
+use arrow_pgcopy::schema::to_arrow_schema;
 
 /// The Arrow schema of a table; data of this schema can be written to it.
 pub(super) async fn schema(

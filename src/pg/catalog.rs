@@ -9,9 +9,8 @@ use super::sql;
 use super::staging::SHADOW_PREFIX;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
-use crate::plan::{
-    Attribute, Column, Ident, PgType, PgTypeKind, QualifiedName, Relation, TableName,
-};
+use arrow_pgcopy::table::{Attribute, TableName};
+use arrow_pgcopy::{Column, Ident, PgType, PgTypeKind, QualifiedName, Relation};
 
 /// Finds a table by its schema, or through the search_path; one that `is_visible` says no to is not there.
 ///
@@ -220,7 +219,7 @@ pub(super) async fn current_schema(transaction: &Transaction) -> Result<Ident> {
         .query_opt_by_path("SELECT pg_catalog.current_schema()::pg_catalog.text", &[])
         .await?;
     match row.and_then(|row| row.get::<_, Option<String>>(0)) {
-        Some(schema) => Ident::new(schema),
+        Some(schema) => Ok(Ident::new(schema)?),
         None => Err(Error::not_found(
             "the search_path names no schema that exists; name the table as schema.table",
         )),

@@ -13,7 +13,7 @@ use super::sql;
 use super::sqlstate::{Told, from_postgres};
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
-use crate::plan::{Ident, QualifiedName};
+use arrow_pgcopy::{Ident, QualifiedName};
 
 /// Takes the bytes of a binary COPY and hands them to PostgreSQL.
 ///

@@ -2,7 +2,7 @@
 
 use super::transaction::Transaction;
 use crate::error::Result;
-use crate::plan::Relation;
+use arrow_pgcopy::Relation;
 
 /// Words for each thing of a table that changes what a write does or costs: triggers, rules, row-level
 /// security, partitions, an identity that is written.

@@ -6,7 +6,7 @@
 use super::parameter::Parameter;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
-use crate::plan::{Ident, Relation};
+use arrow_pgcopy::{Ident, Relation};
 
 /// How a key is compared, as SQL that means the same under every path.
 #[derive(Debug, Clone, PartialEq, Eq)]

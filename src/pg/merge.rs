@@ -7,7 +7,7 @@ use super::sql;
 use super::staging::cast_failed;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
-use crate::plan::{Ident, Relation};
+use arrow_pgcopy::{Ident, Relation};
 
 /// What happens to the rows with the keys of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,7 +20,7 @@ use super::transaction::Transaction;
 use super::turns::{Turn, Turns};
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::metrics::{self, Activity, Stream};
-use crate::plan::Ident;
+use arrow_pgcopy::Ident;
 
 /// How many connections, and how long things may take.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::ledger::{WriteState, from_bigint};
 use super::pool::Session;
 use super::transaction::{Outcome, Transaction};
 use crate::error::{Error, Result};
-use crate::plan::Relation;
+use arrow_pgcopy::Relation;
 
 /// What the names of prepared transactions begin with.
 const PREFIX: &str = "pgflight:";

@@ -9,7 +9,7 @@ use super::migration::explain_old_tables;
 use super::staging::{drop_staging, end_copies_into};
 use super::transaction::Transaction;
 use crate::error::Result;
-use crate::plan::{Ident, QualifiedName};
+use arrow_pgcopy::{Ident, QualifiedName};
 
 /// A server that drives a write itself says soon that it has its stream: where it does not, it is dead.
 const STREAM_IDLE: Duration = Duration::from_secs(600);

@@ -18,7 +18,7 @@ use super::parameter::Parameter;
 use super::sql;
 use super::transaction::Transaction;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Ident, QualifiedName};
+use arrow_pgcopy::{Ident, QualifiedName};
 
 /// Where PostgreSQL looks for names without a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

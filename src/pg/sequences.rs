@@ -4,7 +4,7 @@ use super::parameter::Parameter;
 use super::sql;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
-use crate::plan::{Ident, QualifiedName, Relation};
+use arrow_pgcopy::{Ident, QualifiedName, Relation};
 
 /// Checks that the server's role may move the sequences of a table.
 ///

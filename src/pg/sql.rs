@@ -5,8 +5,10 @@ use std::fmt::Display;
 use super::catalog::TableLock;
 use super::equality::Equality;
 use super::merge::{KeyedAction, Merge};
-use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{Column, Ident, QualifiedName, Relation, TableOptions, is_cast};
+use arrow_pgcopy::mapping::is_cast;
+use arrow_pgcopy::schema::ColumnDefinition;
+use arrow_pgcopy::table::TableOptions;
+use arrow_pgcopy::{Column, Ident, QualifiedName, Relation};
 
 /// A list of names, quoted: `a, "B"`.
 fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {

@@ -9,8 +9,8 @@ use super::migration::{SCHEMA, lock_migration};
 use super::sql;
 use super::transaction::Transaction;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{ColumnPlan, FieldPlan, Ident, QualifiedName, Relation};
+use arrow_pgcopy::schema::ColumnDefinition;
+use arrow_pgcopy::{ColumnPlan, FieldPlan, Ident, QualifiedName, Relation};
 
 /// A name for a new staging table, never used before.
 ///

@@ -10,7 +10,7 @@ use super::sql;
 use super::table::check_owned;
 use super::transaction::Transaction;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{QualifiedName, Relation};
+use arrow_pgcopy::{QualifiedName, Relation};
 
 const OBSTACLES: &str = include_str!("swap/obstacles.sql");
 const TWIN: &str = include_str!("swap/twin.sql");

@@ -4,8 +4,9 @@ use super::catalog::{check_for_data, current_schema};
 use super::sql;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
-use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{Ident, QualifiedName, Relation, TableName, TableOptions};
+use arrow_pgcopy::schema::ColumnDefinition;
+use arrow_pgcopy::table::{TableName, TableOptions};
+use arrow_pgcopy::{Ident, QualifiedName, Relation};
 
 /// Makes a table.
 ///

@@ -14,7 +14,7 @@ use super::parameter::{Parameter, typed};
 use super::roles::{self, Path, Roles, Standing, may_not_act_as};
 use super::turns::Turn;
 use crate::error::{Error, Result};
-use crate::plan::Ident;
+use arrow_pgcopy::Ident;
 
 /// How long PostgreSQL may take to roll back, before its connection is closed.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -1,6 +1,6 @@
 //! One attempt of one partition: COPY into staging, fenced and recorded in the same transaction.
 
-use arrow_schema::Schema;
+use arrow::datatypes::Schema;
 use futures_util::Stream;
 
 use super::lanes::{Lane, Loaded};
@@ -18,7 +18,7 @@ use crate::pg::{
     Attempt, LedgerWrite, Publish, TableLock, Transaction, WriteState, assume_role_to_fill,
     find_attempt, record_attempt, reserve_place, staging_change, staging_relation,
 };
-use crate::plan::Relation;
+use arrow_pgcopy::Relation;
 
 impl Writer {
     /// Stages a stream as one attempt: when this returns `Ok`, the rows are stored and recorded,

@@ -7,7 +7,8 @@ use crate::pg::{
     check_swappable, copy_obstacle, find_pooler, find_relation, server_facts, side_effects,
     two_phase_obstacle, unique_keys,
 };
-use crate::plan::{Relation, TableName};
+use arrow_pgcopy::Relation;
+use arrow_pgcopy::table::TableName;
 
 /// The oldest PostgreSQL that is served, as `server_version_num` has it.
 const OLDEST_VERSION: i32 = 130_000;

@@ -20,7 +20,8 @@ use crate::pg::{
     keep_accepted, lock_relation, lock_staging, lock_write_for_publish, merge, missing_columns,
     publish_rows, staging_relation, swap_in, truncate,
 };
-use crate::plan::{QualifiedName, Relation, is_cast};
+use arrow_pgcopy::mapping::is_cast;
+use arrow_pgcopy::{QualifiedName, Relation};
 
 /// How often a commit is tried again after a deadlock or a serialization failure.
 const RETRIES: u32 = 5;

@@ -6,7 +6,7 @@
 //! out to further attempts. A new table has to be there for others before they can fill it, so it waits
 //! under another name until all is in it.
 
-use arrow_schema::Schema;
+use arrow::datatypes::Schema;
 use futures_util::Stream;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ use crate::pg::{
     NewWrite, Publish, STREAM_PREFIX, Transaction, begin, ensure_schema, make_shadow,
     new_shadow_name, record_attempt, record_staging,
 };
-use crate::plan::{QualifiedName, Relation};
+use arrow_pgcopy::{QualifiedName, Relation};
 
 /// How many connections one stream may have, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use super::spec::{SchemaEvolution, WriteSpec};
 use crate::auth::{Caller, WriteMode};
 use crate::error::{Error, Result};
 use crate::pg::{LedgerWrite, Transaction, find_relation, qualify, similar_relations};
-use crate::plan::{QualifiedName, Relation, TableName};
+use arrow_pgcopy::table::TableName;
+use arrow_pgcopy::{QualifiedName, Relation};
 
 /// Finds a table that the caller may know of. One that it may not is as one that is not there.
 ///

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use arrow_schema::Schema;
+use arrow::datatypes::Schema;
 use serde::Serialize;
 
 use super::evolution::left_out;
@@ -17,7 +17,7 @@ use crate::pg::{
     Transaction, add_columns_statement, add_primary_key, add_primary_key_statement, create_table,
     create_table_statement, find_relation, qualify, sequence_columns, side_effects,
 };
-use crate::plan::{EncodePlan, FieldPlan, Relation};
+use arrow_pgcopy::{EncodePlan, FieldPlan, Relation};
 
 /// What a write would do with data of a schema.
 ///

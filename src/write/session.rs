@@ -1,6 +1,6 @@
 //! The life of a write of many partitions: begun, then committed or aborted, and asked about.
 
-use arrow_schema::{DataType, Schema};
+use arrow::datatypes::{DataType, Schema};
 
 use super::evolution::check_not_cast;
 use super::outcome::{check_not_a_stream, prepared_lost, unsettled};
@@ -18,8 +18,8 @@ use crate::pg::{
     ensure_schema, find_write, let_role_fill, new_shadow_name, new_staging_name, qualify,
     record_staging, set_driver, staging_relation,
 };
-use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{QualifiedName, Relation};
+use arrow_pgcopy::schema::ColumnDefinition;
+use arrow_pgcopy::{QualifiedName, Relation};
 
 /// Where a write stands, as every call about it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]

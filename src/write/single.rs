@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use arrow_schema::Schema;
+use arrow::datatypes::Schema;
 use futures_util::Stream;
 use futures_util::future::try_join;
 use tokio::time::Instant;
@@ -23,7 +23,7 @@ use crate::pg::{
     create_table, create_temporary, create_twin, definitions_of, delete_all, lock_relation, merge,
     new_shadow_name, publish_rows, qualify, staging_relation, swap_in, truncate,
 };
-use crate::plan::{EncodePlan, Relation};
+use arrow_pgcopy::{EncodePlan, Relation};
 
 /// How long PostgreSQL is asked how a COMMIT ended: as long as it may take to come back.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);

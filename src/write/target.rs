@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use arrow_schema::Schema;
+use arrow::datatypes::Schema;
 
 use super::evolution::{to_add, with_columns, written};
 use super::permission::{check_existing, check_new, find_permitted, missing_table};
@@ -16,8 +16,8 @@ use crate::pg::{
     check_sequences, check_swappable, check_truncatable, check_unique_index, create_table,
     find_geometry, lock_relation, qualify, staging_relation, two_phase_obstacle,
 };
-use crate::plan::ddl::{ColumnDefinition, asks_for_geometry, column_definitions};
-use crate::plan::{EncodePlan, FieldPlan, Ident, QualifiedName, Relation};
+use arrow_pgcopy::schema::{ColumnDefinition, asks_for_geometry, column_definitions};
+use arrow_pgcopy::{EncodePlan, FieldPlan, Ident, QualifiedName, Relation};
 
 /// What a write finds.
 pub(super) enum Target {
@@ -160,7 +160,7 @@ async fn missing(
         false => None,
     };
     let mut columns = column_definitions(schema, &spec.column_types, geometry.as_deref())
-        .map_err(|error| error.with_table(&spec.table))?;
+        .map_err(|error| Error::from(error).with_table(&spec.table))?;
     for key in &spec.primary_key {
         let column = columns.iter_mut().find(|column| column.name == *key);
         let column = column.ok_or_else(|| {
@@ -237,8 +237,13 @@ pub(super) fn plan(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Re
             .to_mut()
             .retain(|name, _| schema.field_with_name(name).is_ok());
     }
-    let planned =
-        |relation: &Relation| EncodePlan::with_conversions(schema, relation, &conversions);
+    let planned = |relation: &Relation| -> Result<EncodePlan> {
+        Ok(EncodePlan::with_conversions(
+            schema,
+            relation,
+            &conversions,
+        )?)
+    };
     match &spec.mode {
         Mode::Keyed {
             action: KeyedAction::UpdateOnly | KeyedAction::DeleteByKey,

@@ -16,7 +16,8 @@ use crate::pg::{
     WriteState, count_writes, ensure_schema, has_schema, ledger_version, prepared_transactions,
     recent_writes, writable_relations,
 };
-use crate::plan::{Relation, TableName};
+use arrow_pgcopy::Relation;
+use arrow_pgcopy::table::TableName;
 
 /// Carries out writes on one PostgreSQL. Holds no state of its own: any other server on the same
 /// database answers as well.

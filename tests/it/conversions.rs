@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use arrow_array::*;
-use arrow_buffer::IntervalMonthDayNano;
+use arrow::array::*;
+use arrow::datatypes::IntervalMonthDayNano;
 use serde_json::{Value, json};
 
 use crate::random_types::put;

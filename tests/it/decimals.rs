@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::types::*;
-use arrow_array::{Array, ArrayRef, ArrowNativeTypeOp, Int32Array, PrimitiveArray, RecordBatch};
-use arrow_buffer::i256;
+use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, Int32Array, PrimitiveArray, RecordBatch};
+use arrow::datatypes::i256;
+use arrow::datatypes::*;
 use serde_json::json;
 
 use crate::support::{Client, Database, Pgflight, Put, batch, write};

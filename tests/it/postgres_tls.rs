@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int32Array};
+use arrow::array::{ArrayRef, Int32Array};
 use futures_util::{StreamExt, stream};
 
 use super::support::{

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use futures_util::{StreamExt, stream};
 use pgflight::auth::digest_of;
 use serde_json::{Value, json};

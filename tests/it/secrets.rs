@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::types::Int32Type;
-use arrow_array::{ArrayRef, Int32Array, ListArray, StringArray, StructArray};
-use arrow_schema::Field;
+use arrow::array::{ArrayRef, Int32Array, ListArray, StringArray, StructArray};
+use arrow::datatypes::Field;
+use arrow::datatypes::Int32Type;
 use serde_json::json;
 
 use crate::support::{Client, Database, Pgflight, Put, Told, attempt, batch, write};
@@ -45,7 +45,7 @@ async fn characters_that_latin1_lacks_are_told_by_their_place() {
     let document = format!("\"{bad}\"");
     let list: ArrayRef = {
         let item = Arc::new(Field::new("item", text("").data_type().clone(), true));
-        let offsets = arrow_buffer::OffsetBuffer::from_repeated_length(1, 2);
+        let offsets = arrow::buffer::OffsetBuffer::from_repeated_length(1, 2);
         Arc::new(ListArray::new(item, offsets, text(bad), None))
     };
     let pair: ArrayRef = {
@@ -255,7 +255,7 @@ async fn what_a_function_of_the_owner_raises_is_passed_on() {
         (2, "second: no"),
         (3, "third: no"),
     ] {
-        let numbers = arrow_array::PrimitiveArray::<Int32Type>::from(vec![number]);
+        let numbers = arrow::array::PrimitiveArray::<Int32Type>::from(vec![number]);
         let told = refused(&mut client, "n", Arc::new(numbers)).await;
         assert!(told.message.contains(words), "{}", told.message);
     }

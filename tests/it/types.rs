@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{ListBuilder, StringBuilder};
-use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
-use arrow_ipc::writer::{FileWriter, StreamWriter};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow::array::{ListBuilder, StringBuilder};
+use arrow::ipc::writer::{FileWriter, StreamWriter};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Database, Pgflight, Put, attempt, batch, write};
@@ -521,13 +521,13 @@ async fn types_by_oid_are_as_the_catalog_has_them() {
     let database = Database::new().await;
     let mut known = 0;
     for oid in 1..10_000 {
-        let Some(ty) = pgflight::plan::PgType::builtin(oid) else {
+        let Some(ty) = arrow_pgcopy::PgType::builtin(oid) else {
             continue;
         };
         known += 1;
         let name = format!("SELECT format_type({oid}, NULL)");
         assert_eq!(database.text(&name).await, ty.name, "{oid}");
-        if let pgflight::plan::PgTypeKind::Array(element) = ty.kind {
+        if let arrow_pgcopy::PgTypeKind::Array(element) = ty.kind {
             let element_oid = format!("SELECT typelem FROM pg_type WHERE oid = {oid}");
             assert_eq!(database.text(&element_oid).await, element.oid.to_string());
         }

@@ -12,7 +12,7 @@ mod schema;
 
 use std::collections::HashMap;
 
-use arrow_ipc::{DictionaryBatch, Message, RecordBatch, root_as_message};
+use arrow::ipc::{DictionaryBatch, Message, RecordBatch, root_as_message};
 
 use crate::error::{Error, Result};
 use layout::Node;
@@ -63,7 +63,7 @@ impl Gate {
     ///
     /// # Errors
     /// What of the schema is over a limit, or of a type that is never taken.
-    pub(super) fn new(schema: arrow_ipc::Schema<'_>, limits: Limits) -> Result<Self> {
+    pub(super) fn new(schema: arrow::ipc::Schema<'_>, limits: Limits) -> Result<Self> {
         let (columns, dictionaries) = schema::walk(schema)?;
         let dictionaries = dictionaries
             .into_iter()

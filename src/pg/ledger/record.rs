@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 
 use crate::error::{Error, Result};
-use crate::plan::{Ident, QualifiedName};
+use arrow_pgcopy::{Ident, QualifiedName};
 
 /// What the ids of writes begin with that a server makes of a stream; nobody else's do.
 pub const STREAM_PREFIX: &str = "stream:";

@@ -7,12 +7,13 @@ pub(crate) mod targets;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::{
+use arrow::array::{
     Array, ArrayRef, BinaryArray, Int32Array, RecordBatch, StringArray, UInt32Array,
 };
-use arrow_schema::{Field, Schema};
-use arrow_select::take::take;
-use pgflight::plan::{Conversion, Form, PgType, Rounding, Unit};
+use arrow::compute::take;
+use arrow::datatypes::{Field, Schema};
+use arrow_pgcopy::conversion::{Form, Rounding, Unit};
+use arrow_pgcopy::{Conversion, PgType};
 use serde_json::{Value, json};
 
 use self::sources::{Source, Values, sources, texts};

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::builder::{MapBuilder, StringBuilder};
-use arrow_array::*;
-use arrow_buffer::{IntervalDayTime, IntervalMonthDayNano, NullBuffer, OffsetBuffer};
-use arrow_cast::cast;
-use arrow_schema::{DataType, Field, Fields, IntervalUnit, TimeUnit};
+use arrow::array::*;
+use arrow::array::{MapBuilder, StringBuilder};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
+use arrow::datatypes::{IntervalDayTime, IntervalMonthDayNano};
 
 use crate::types::{CAST, Case, ENCODED};
 

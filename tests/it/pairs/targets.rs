@@ -1,11 +1,12 @@
 //! Every PostgreSQL type that the mapping knows, and what PostgreSQL itself makes of a value there.
 
-use pgflight::plan::{
-    Attribute, Column, Conversion, EncodePlan, Form, Ident, PgType, PgTypeKind, QualifiedName,
-    Relation, Rounding, Unit,
+use arrow_pgcopy::conversion::{Form, Rounding, Unit};
+use arrow_pgcopy::table::Attribute;
+use arrow_pgcopy::{
+    Column, Conversion, EncodePlan, Ident, PgType, PgTypeKind, QualifiedName, Relation,
 };
 
-use arrow_schema::{Field, Schema};
+use arrow::datatypes::{Field, Schema};
 
 use super::sources::{Source, Values};
 
