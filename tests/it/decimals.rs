@@ -89,7 +89,7 @@ async fn check(client: &mut Client, database: &Database, columns: Vec<Column>) -
 }
 
 #[tokio::test]
-async fn every_decimal_lands_as_postgresql_itself_reads_its_digits() {
+async fn decimals_land_as_postgresql_reads_their_digits() {
     let database = Database::new().await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;

@@ -288,7 +288,7 @@ fn golden() -> (usize, usize, usize) {
 }
 
 #[test]
-fn the_page_about_types_says_what_the_mapping_does() {
+fn the_types_page_matches_the_mapping() {
     let page = [INTRODUCTION, &table(), NOT_SUPPORTED, &proof()].concat();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/types.md");
     if env::var_os("PGFLIGHT_UPDATE").is_some() {

@@ -36,7 +36,7 @@ mod tests {
     use super::offset;
 
     #[test]
-    fn a_zone_is_utc_or_an_offset() {
+    fn zones_are_utc_or_an_offset() {
         let minutes = |zone| offset(zone).ok().map(|micros| micros / 60_000_000);
         assert_eq!(minutes("UTC"), Some(0));
         assert_eq!(minutes("+02:00"), Some(120));

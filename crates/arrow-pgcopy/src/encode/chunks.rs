@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chunk_that_was_dropped_is_written_over_and_one_that_is_held_is_not() {
+    fn buffers_of_dropped_chunks_are_reused() {
         let mut chunks = Chunks::new(64);
         let mut next = |bytes| {
             let buffer = chunks.take(bytes);

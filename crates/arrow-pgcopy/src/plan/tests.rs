@@ -1,4 +1,4 @@
-//! Tests of the plan: what is taken, what is refused, and in which words.
+//! Tests of the plan: accepted pairs, refused pairs, and messages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -148,7 +148,7 @@ const TEXT: &str = "bool int2 int4 int8 oid xid8 float4 float8 numeric text varc
 /// The columns that a list of numbers goes into.
 const LISTS: &str = "json jsonb int4s vector halfvec sparsevec";
 
-/// The names of all columns that take an Arrow type; every other refuses it and says what does.
+/// Checks that exactly these columns accept an Arrow type, and that all others refuse it by naming both types.
 fn check(data_type: DataType, expected: &str) {
     let relation = relation();
     let mut taken = Vec::new();
@@ -169,7 +169,7 @@ fn check(data_type: DataType, expected: &str) {
 }
 
 #[test]
-fn each_arrow_type_goes_where_no_value_changes() {
+fn each_arrow_type_is_accepted_where_no_value_changes() {
     use DataType as D;
     let numbers = "int2 int4 int8 oid xid8 float4 float8 numeric money";
     for integer in [
@@ -293,7 +293,7 @@ fn nested_types_go_into_arrays_and_json() {
 }
 
 #[test]
-fn nulls_go_anywhere() {
+fn null_columns_are_accepted_everywhere() {
     let all = relation()
         .columns
         .iter()
@@ -302,7 +302,7 @@ fn nulls_go_anywhere() {
     check(DataType::Null, &all.join(" "));
 }
 
-/// Expects a refusal with these words, about this column.
+/// Checks that a schema is refused with these words and this column.
 fn refuse(schema: Schema, relation: &Relation, column: &str, words: &str) {
     let error = EncodePlan::new(&schema, relation).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SchemaMismatch, "{error}");
@@ -311,7 +311,7 @@ fn refuse(schema: Schema, relation: &Relation, column: &str, words: &str) {
 }
 
 #[test]
-fn a_refusal_says_what_would_work() {
+fn refusals_have_hints() {
     use DataType as D;
     let relation = relation();
     let local = schema([("timestamptz", D::Timestamp(TimeUnit::Microsecond, None))]);
@@ -378,7 +378,7 @@ fn columns_are_matched_by_name() {
 }
 
 #[test]
-fn columns_that_must_or_must_not_be_written() {
+fn required_and_generated_columns_are_checked() {
     let int4 = || pg_type("integer", PgTypeKind::Int4);
     let strict = Column {
         nullable: false,
@@ -410,7 +410,7 @@ fn columns_that_must_or_must_not_be_written() {
 }
 
 #[test]
-fn a_plan_prints_like_explain() {
+fn plans_print_like_explain() {
     let mut relation = relation();
     for column in &mut relation.columns {
         match column.name.as_str() {
@@ -441,7 +441,7 @@ public.t: 3 columns
 }
 
 #[test]
-fn data_of_a_tables_own_schema_can_be_written_back() {
+fn a_tables_own_schema_can_be_written_back() {
     let mut relation = relation();
     relation
         .columns

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_has_the_type_that_holds_its_data() {
+    fn arrow_types_have_default_column_types() {
         let nullable = |data_type| Field::new("a", data_type, true);
         check(nullable(DataType::Utf8), Ok("text"));
         check(nullable(DataType::UInt64), Ok("numeric(20,0)"));
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn an_override_is_the_name_of_a_type_and_of_a_column() {
+    fn type_overrides_must_name_a_type_and_a_column() {
         let schema = Schema::new(vec![Field::new("a", DataType::Int8, false)]);
         let with = |name: &str, text: &str| {
             column_definitions(&schema, &[(name.to_owned(), text.to_owned())].into(), None)
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_clash_are_refused() {
+    fn clashing_names_are_rejected() {
         let field = |name: &str| Field::new(name, DataType::Int8, true);
         for other in ["a", "A"] {
             let schema = Schema::new(vec![field("a"), field(other)]);

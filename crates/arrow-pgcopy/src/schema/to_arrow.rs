@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_numeric_becomes_the_decimal_of_its_digits() {
+    fn numerics_become_decimals_of_the_same_digits() {
         check(10, 2, DataType::Decimal128(10, 2));
         check(3, -2, DataType::Decimal128(5, 0));
         check(2, 4, DataType::Decimal128(4, 4));

@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_name_keeps_its_case_and_is_quoted_where_sql_needs_it() {
+    fn table_names_keep_case_and_are_quoted_for_sql() {
         check("trips", Ok("trips"));
         check("public.trips_2013", Ok("public.trips_2013"));
         check("Public.Trips", Ok("\"Public\".\"Trips\""));
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_name_that_postgresql_could_not_hold_is_refused() {
+    fn table_names_that_postgresql_cannot_store_are_rejected() {
         check("", Err("is empty"));
         check("a..b", Err("3 parts"));
         check(".b", Err("is empty"));

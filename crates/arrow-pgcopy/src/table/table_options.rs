@@ -132,7 +132,7 @@ mod tests {
     use super::TableOptions;
 
     #[test]
-    fn parameters_and_a_tablespace_are_read_and_nothing_else() {
+    fn table_options_are_parameters_and_a_tablespace() {
         let check = |text: &str, expected: Option<&str>| {
             let read: Result<TableOptions, _> = text.parse();
             let read = read.map(|options| options.to_string());

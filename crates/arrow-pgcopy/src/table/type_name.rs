@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_type_is_taken_and_written_anew() {
+    fn type_names_are_parsed_and_printed_anew() {
         check("text", Some("text"));
         check("  NUMERIC( 10 , 2 ) ", Some("numeric(10,2)"));
         check("numeric(3,-2)", Some("numeric(3,-2)"));
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_else_sql_could_be_is_refused() {
+    fn text_that_is_not_a_type_name_is_rejected() {
         for text in [
             "",
             " ",

@@ -1,4 +1,4 @@
-//! What was asked to be changed in values, and nothing else.
+//! Conversions change what was asked for, and nothing else.
 
 mod ends;
 mod numbers;
@@ -62,7 +62,7 @@ fn numeric(precision: i32, scale: i32) -> i32 {
     (precision << 16 | scale) + 4
 }
 
-/// Expects the converted array to be encoded as the other is without a conversion, whole and sliced.
+/// Checks that the converted array encodes as the other one does without a conversion, whole and sliced.
 fn check(
     array: impl Array + 'static,
     asked: &Conversion,
@@ -124,7 +124,7 @@ fn zones_and_nul_characters() {
 }
 
 #[test]
-fn what_has_no_meaning_is_refused() {
+fn conversions_without_a_meaning_are_refused() {
     let refuse = |array: ArrayRef, kind: K, asked: Conversion, words: &str| {
         let error = converted(&array, kind, -1, asked).unwrap_err();
         assert!(format!("{error:#}").contains(words), "{error:#}");

@@ -1,9 +1,9 @@
-//! Random schemas, types and values through plan and encoder, judged by a parser that knows what
-//! PostgreSQL's receive functions read and nothing of the encoder.
+//! Random schemas, types and values through plan and encoder. The judge is a parser that is written from
+//! PostgreSQL's receive functions, and not from the encoder.
 //!
-//! A case is made of bytes, as a fuzzer makes it: `fuzz/` has one that is guided by coverage. Here, inputs
-//! that reach something new (a pair of types and what became of it) are kept and changed further.
-//! `PGFLIGHT_FUZZ_SECONDS` makes a run longer, `PGFLIGHT_SEED` repeats one.
+//! A case is made from bytes, as a fuzzer provides them; `fuzz/` runs the same cases guided by coverage. Here,
+//! inputs with a new outcome (a pair of types and its result) are kept and mutated. `PGFLIGHT_FUZZ_SECONDS` makes a
+//! run longer, `PGFLIGHT_SEED` repeats one.
 
 #![expect(
     clippy::disallowed_types,
@@ -21,7 +21,7 @@ use crate::table::{PgType, PgTypeKind as K};
 /// Bytes of an input: enough for a few columns of a few rows.
 const INPUT: usize = 2048;
 
-/// Changes some bytes of an input that reached something new, or makes one of its own.
+/// Mutates an input that reached something new, or makes a random one.
 fn next_input(rng: &mut fastrand::Rng, corpus: &[Vec<u8>]) -> Vec<u8> {
     if corpus.is_empty() || rng.u8(..) < 64 {
         return (0..INPUT).map(|_| rng.u8(..)).collect();
@@ -43,7 +43,7 @@ fn next_input(rng: &mut fastrand::Rng, corpus: &[Vec<u8>]) -> Vec<u8> {
     input
 }
 
-/// Inputs that a fuzzer found to reach different parts, each as long as all are here.
+/// The inputs that a fuzzer found to reach different parts, padded to the same length.
 fn seeds() -> Vec<Vec<u8>> {
     let folder = concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -59,7 +59,7 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn whatever_is_planned_and_encoded_can_be_received() {
+fn everything_encoded_can_be_received() {
     let number = |name: &str| {
         std::env::var(name)
             .ok()
@@ -71,7 +71,7 @@ fn whatever_is_planned_and_encoded_can_be_received() {
     let (mut corpus, mut reached) = (seeds(), HashSet::new());
     let (mut executions, mut cells) = (0_u64, 0);
     let started = Instant::now();
-    // A count rather than a time unless asked for: the same on any machine.
+    // A count, so that all machines run the same, unless a time is given.
     while limit.map_or(executions < 2000, |limit| started.elapsed() < limit) {
         let input = next_input(&mut rng, &corpus);
         let seen = catch_unwind(AssertUnwindSafe(|| run(&input)));
@@ -93,14 +93,14 @@ fn whatever_is_planned_and_encoded_can_be_received() {
     assert!(cells > 0, "nothing was written");
 }
 
-/// A column's type, for the judge's own test.
+/// Judges bytes for a column of this type.
 fn checked(kind: K, bytes: &[u8]) -> std::result::Result<(), String> {
     let ty: PgType = pg_type(kind);
     judge(&ty, -1, bytes)
 }
 
 #[test]
-fn the_judge_finds_what_could_not_be_received() {
+fn the_judge_rejects_invalid_bytes() {
     for (kind, good, bad) in [
         (K::Int4, &[0, 0, 0, 1][..], &[0, 0, 1][..]),
         (K::Bool, &[1], &[2]),
@@ -115,7 +115,7 @@ fn the_judge_finds_what_could_not_be_received() {
         (array_of(K::Int2), &[0; 12], &[0, 0, 0, 1]),
         (K::Enum(vec!["a".into()]), b"a", b"b"),
     ] {
-        // The element's OID, where there is one.
+        // Arrays contain the element's OID.
         let good = if let K::Array(element) = &kind {
             [&good[..8], &element.oid.to_be_bytes()].concat()
         } else {

@@ -11,7 +11,7 @@ use arrow_schema::Field;
 use super::copy;
 use crate::table::PgTypeKind;
 
-/// The document of each row, `None` for NULL.
+/// Returns the document of each row, `None` for NULL.
 fn render(array: ArrayRef, kind: PgTypeKind) -> Vec<Option<String>> {
     let bytes = copy(vec![(array, kind, -1)]).unwrap();
     let mut rest = &bytes[19..bytes.len() - 2];

@@ -1,4 +1,4 @@
-//! The same values in any layout that Arrow has for them are the same bytes.
+//! The same values encode to the same bytes in every Arrow layout.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::{array_of, column, copy, encode, relation};
 use crate::plan::EncodePlan;
 use crate::table::PgTypeKind as K;
 
-/// Encodes both into a column of the same type, whole and as a slice from the second row on.
+/// Checks that both arrays encode alike into a column of this type, whole and as a slice from the second row on.
 fn check(plain: impl Array + 'static, other: impl Array + 'static, kind: K) {
     let (plain, other): (ArrayRef, ArrayRef) = (Arc::new(plain), Arc::new(other));
     assert_eq!(plain.len(), other.len());
@@ -33,7 +33,7 @@ fn runs(ends: Vec<i32>, values: impl Array + 'static) -> RunArray<Int32Type> {
 }
 
 #[test]
-fn runs_are_their_values() {
+fn runs_count_as_their_values() {
     let texts = || StringArray::from(vec![Some("a"), None, Some("é")]);
     let plain = StringArray::from(vec![Some("a"), Some("a"), None, Some("é"), Some("é")]);
     check(plain.clone(), runs(vec![2, 3, 5], texts()), K::Text);
@@ -51,7 +51,7 @@ fn runs_are_their_values() {
 }
 
 #[test]
-fn runs_within_lists_and_structs_are_their_values() {
+fn runs_in_nested_values_count_as_their_values() {
     let items = Arc::new(runs(
         vec![2, 3, 5],
         Int32Array::from(vec![Some(7), None, Some(9)]),
@@ -83,7 +83,7 @@ fn runs_within_lists_and_structs_are_their_values() {
 }
 
 #[test]
-fn views_of_lists_are_lists() {
+fn list_views_count_as_lists() {
     let items = Arc::new(StringArray::from(vec![
         Some("a"),
         None,
@@ -91,7 +91,7 @@ fn views_of_lists_are_lists() {
         Some("d"),
     ]));
     let field = Arc::new(Field::new("item", items.data_type().clone(), true));
-    // Out of order, shared, with garbage under the NULL.
+    // The items are out of order and shared, and the NULL has some as well.
     let views = ListViewArray::new(
         field.clone(),
         ScalarBuffer::from(vec![2, 0, 1, 1, 4]),
@@ -130,7 +130,7 @@ fn views_of_lists_are_lists() {
 }
 
 #[test]
-fn dictionaries_of_lists_and_structs_are_their_values() {
+fn dictionaries_of_nested_values_count_as_their_values() {
     let lists = list(
         Arc::new(Int32Array::from(vec![1, 2, 3])),
         &[Some(2), None, Some(1)],
@@ -155,7 +155,7 @@ fn dictionaries_of_lists_and_structs_are_their_values() {
 }
 
 #[test]
-fn nulls_behind_a_dictionary_are_nulls() {
+fn null_values_of_a_dictionary_are_nulls() {
     let plain = Arc::new(NullArray::new(3));
     let keys = Int32Array::from(vec![Some(0), None, Some(0)]);
     let other = Arc::new(DictionaryArray::new(keys, Arc::new(NullArray::new(1))));
@@ -171,7 +171,7 @@ fn nulls_behind_a_dictionary_are_nulls() {
 }
 
 #[test]
-fn a_tensor_has_the_dimensions_of_its_shape_and_bool8_is_boolean() {
+fn tensors_keep_their_shape_and_bool8_is_boolean() {
     let field = |data_type: &DataType, name: &str, metadata: &str| {
         Field::new("c0", data_type.clone(), true).with_metadata(HashMap::from([
             ("ARROW:extension:name".to_owned(), name.to_owned()),
@@ -195,7 +195,7 @@ fn a_tensor_has_the_dimensions_of_its_shape_and_bool8_is_boolean() {
     let tensors: ArrayRef = Arc::new(tensors);
     let shaped = |metadata| field(tensors.data_type(), "arrow.fixed_shape_tensor", metadata);
     let rows = list(items(), &[Some(3); 6]);
-    // Under a NULL there are items as well.
+    // The NULL has items as well.
     let offsets = OffsetBuffer::from_lengths([2, 2, 2]);
     let row = Arc::new(Field::new("item", rows.data_type().clone(), true));
     let nulls = Some(NullBuffer::from(vec![true, false, true]));
@@ -225,7 +225,7 @@ fn a_tensor_has_the_dimensions_of_its_shape_and_bool8_is_boolean() {
 }
 
 #[test]
-fn a_union_is_the_value_that_it_has() {
+fn unions_are_rendered_as_their_value() {
     let members: Vec<ArrayRef> = vec![
         Arc::new(Int32Array::from(vec![Some(7), None])),
         Arc::new(StringArray::from(vec![Some("a"), Some("é")])),

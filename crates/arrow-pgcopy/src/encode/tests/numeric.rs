@@ -1,4 +1,4 @@
-//! Every small decimal against a reference that works on text.
+//! Every small decimal, compared to a reference that works on text.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::{batch, column, encode, relation};
 use crate::plan::EncodePlan;
 use crate::table::PgTypeKind;
 
-/// What `numeric_send` makes of a decimal, by moving characters around.
+/// The result of `numeric_send` for a decimal, by moving characters around.
 fn reference(value: i32, scale: i8) -> Vec<u8> {
     let shown = usize::try_from(scale.max(0)).unwrap();
     let zeros = usize::from(scale.min(0).unsigned_abs());
@@ -68,7 +68,7 @@ fn check(array: ArrayRef, values: &[i32], scale: i8) {
 fn every_decimal_of_up_to_four_digits_at_every_scale() {
     let values = (-9999..=9999).collect::<Vec<_>>();
     for scale in -5..=9 {
-        // Arrow wants a scale within the precision, which does not change the bytes.
+        // Arrow requires a scale within the precision, which does not change the bytes.
         let array = PrimitiveArray::<Decimal32Type>::from(values.clone());
         let array = array.with_precision_and_scale(9, scale).unwrap();
         check(Arc::new(array), &values, scale);

@@ -1,4 +1,4 @@
-//! What holds for any data, seen through a parser of COPY that knows nothing of the encoder.
+//! Properties of any data, checked with a parser of COPY that does not use the encoder.
 
 use std::sync::Arc;
 
@@ -104,7 +104,7 @@ fn plan(batch: &RecordBatch) -> EncodePlan {
 
 proptest! {
     #[test]
-    fn fields_are_what_and_where_they_should_be(rows in rows()) {
+    fn fields_have_the_expected_bytes_and_places(rows in rows()) {
         let batch = record_batch(&rows);
         let tuples = parse(&encode(&plan(&batch), &batch, 1 << 16).unwrap());
         prop_assert_eq!(tuples.len(), rows.len());
@@ -137,7 +137,7 @@ proptest! {
     }
 
     #[test]
-    fn a_slice_is_encoded_as_its_rows_are(rows in rows(), from in 0..40_usize, len in 0..40_usize) {
+    fn slices_encode_as_their_rows(rows in rows(), from in 0..40_usize, len in 0..40_usize) {
         let from = from.min(rows.len());
         let len = len.min(rows.len() - from);
         let batch = record_batch(&rows);
@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn a_chunk_is_as_large_as_asked_for_but_holds_a_row_at_least(
+    fn chunks_keep_the_target_size_or_hold_one_row(
         rows in rows(),
         target in 1..500_usize,
     ) {
@@ -163,7 +163,7 @@ proptest! {
             count += tuples.len();
             given.push((chunk.to_vec(), chunk));
         }
-        // Nothing was written over while somebody had it.
+        // No chunk was overwritten while it was held.
         prop_assert!(given.iter().all(|(then, now)| then == now));
         prop_assert_eq!(count, rows.len());
         prop_assert_eq!(encoder.next_chunk(&mut chunks).unwrap(), None);

@@ -1,4 +1,4 @@
-//! Values that cannot be written: which error, and where.
+//! Values that cannot be written, and the errors that they get.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::error::ErrorKind;
 use crate::plan::EncodePlan;
 use crate::table::{Attribute, Column, PgTypeKind as K};
 
-/// Expects the value of row 1 to be rejected with this state and words, and the rest to be taken.
+/// Checks that row 1 is rejected with this SQLSTATE and words, and that the others are accepted.
 pub(super) fn check(
     array: impl Array + 'static,
     kind: K,
@@ -40,7 +40,7 @@ pub(super) fn check(
 }
 
 #[test]
-fn numbers_out_of_range() {
+fn numbers_out_of_range_are_rejected() {
     let range = "is out of range for";
     check(
         Int64Array::from(vec![1, 1 << 31, 2]),
@@ -74,7 +74,7 @@ fn numbers_out_of_range() {
 }
 
 #[test]
-fn decimals_that_a_column_would_round_or_overflow() {
+fn decimals_too_fine_or_out_of_range_are_rejected() {
     let typmod = |precision: i32, scale: i32| (precision << 16 | scale & 0x7ff) + 4;
     let decimal = |values: Vec<i128>, scale| {
         Decimal128Array::from(values)
@@ -126,7 +126,7 @@ fn decimals_that_a_column_would_round_or_overflow() {
 }
 
 #[test]
-fn text_that_does_not_fit() {
+fn text_that_does_not_fit_is_rejected() {
     let text = |values: [&str; 3]| StringArray::from(values.to_vec());
     check(text(["a", "b\0", ""]), K::Text, -1, "22021", "NUL");
     check(text(["{}", "\0", "1"]), K::Jsonb, -1, "22021", "NUL");
@@ -166,7 +166,7 @@ fn text_that_does_not_fit() {
 }
 
 #[test]
-fn times_that_postgresql_does_not_have_or_would_round() {
+fn times_out_of_range_or_too_fine_are_rejected() {
     let (range, finer) = ("out of range", "finer fraction");
     check(
         Date32Array::from(vec![0, i32::MAX]),
@@ -269,7 +269,7 @@ fn nested_values() {
 }
 
 #[test]
-fn what_lies_in_the_slot_of_a_null_is_not_looked_at() {
+fn slots_of_nulls_are_ignored() {
     let values = Int64Array::new(vec![1, i64::MAX].into(), Some(vec![true, false].into()));
     copy(vec![(Arc::new(values), K::Int2, -1)]).unwrap();
     let values = Decimal128Array::new(vec![1, i128::MAX].into(), Some(vec![true, false].into()));
@@ -286,7 +286,7 @@ fn what_lies_in_the_slot_of_a_null_is_not_looked_at() {
 }
 
 #[test]
-fn a_null_in_a_column_without_nulls_is_rejected_with_its_row_in_the_stream() {
+fn nulls_in_not_null_columns_name_their_row_of_the_stream() {
     let values: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None]));
     let dictionary = DictionaryArray::<Int8Type>::new(
         Int8Array::from(vec![0, 1]),
@@ -306,7 +306,7 @@ fn a_null_in_a_column_without_nulls_is_rejected_with_its_row_in_the_stream() {
 }
 
 #[test]
-fn a_value_is_rejected_with_its_row_in_the_stream_wherever_it_is_in_the_batch() {
+fn rejected_values_name_their_row_of_the_stream() {
     for row in [0, 15, 16, 47, 99] {
         let values = (0..100).map(|i| if i == row { 1 << 31 } else { i });
         let batch = batch(vec![Arc::new(Int64Array::from_iter_values(values))]);
@@ -325,7 +325,7 @@ fn a_value_is_rejected_with_its_row_in_the_stream_wherever_it_is_in_the_batch() 
 }
 
 #[test]
-fn a_modifier_of_a_domain_holds() {
+fn modifiers_of_domains_apply() {
     let domain = K::Domain {
         base: Box::new(pg_type(K::Varchar)),
         typmod: 6,
@@ -344,7 +344,7 @@ fn a_modifier_of_a_domain_holds() {
 }
 
 #[test]
-fn another_batch_than_planned_is_a_bug() {
+fn a_batch_of_another_schema_is_an_internal_error() {
     let planned = batch(vec![Arc::new(Int32Array::from(vec![1]))]);
     let other = batch(vec![Arc::new(Int64Array::from(vec![1]))]);
     let relation = relation(vec![column("c0", K::Int4, -1)]);
@@ -358,7 +358,7 @@ fn another_batch_than_planned_is_a_bug() {
 }
 
 #[test]
-fn values_made_of_others() {
+fn nested_values_that_do_not_fit_are_rejected() {
     let of = |kind| Box::new(pg_type(kind));
     let numbers = |values: [Option<i32>; 2]| Arc::new(Int32Array::from(values.to_vec()));
     let flags = |values: [Option<bool>; 2]| Arc::new(BooleanArray::from(values.to_vec()));

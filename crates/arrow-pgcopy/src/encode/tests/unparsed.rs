@@ -1,4 +1,4 @@
-//! Strings that are not what their column holds.
+//! Strings that are not valid input for their column.
 
 use arrow_array::*;
 
@@ -6,7 +6,7 @@ use super::rejected::check;
 use crate::table::PgTypeKind as K;
 
 #[test]
-fn text_that_is_not_parsed() {
+fn invalid_text_is_rejected() {
     let of = |good: &'static str, bad: &'static str| StringArray::from(vec![good, bad, good]);
     let form = "is not valid input for";
     check(of("t", "o"), K::Bool, -1, "22P02", "write true or false");
@@ -61,7 +61,7 @@ fn text_that_is_not_parsed() {
 }
 
 #[test]
-fn dates_and_times_that_are_not_parsed() {
+fn invalid_dates_and_times_are_rejected() {
     let of = |good: &'static str, bad: &'static str| StringArray::from(vec![good, bad, good]);
     let form = "is not valid input for";
     check(
@@ -129,7 +129,7 @@ fn dates_and_times_that_are_not_parsed() {
 }
 
 #[test]
-fn addresses_and_bits_that_are_not_parsed() {
+fn invalid_addresses_and_bits_are_rejected() {
     let of = |good: &'static str, bad: &'static str| StringArray::from(vec![good, bad, good]);
     let form = "is not valid input for";
     check(of("::1", "localhost"), K::Inet, -1, "22P02", form);

@@ -1,4 +1,4 @@
-//! Arrays of any type, layout and values, made of a fuzzer's bytes.
+//! Arrays of any type, layout and values, made from a fuzzer's bytes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ fn values<T>(
         .collect()
 }
 
-/// Small numbers, and now and then an extreme or any other.
+/// A small number, and sometimes an extreme or any other.
 fn integer<T>(u: &mut Unstructured<'_>, least: T, most: T) -> Result<T>
 where
     T: for<'a> Arbitrary<'a> + TryFrom<i8>,
@@ -76,7 +76,7 @@ const WORDS: [&str; 24] = [
     "99999999999999999999",
 ];
 
-/// Rows of one word, which may be just right for a type, and now and then of any text.
+/// Rows of one word, which may be valid for a type, and sometimes of any text.
 fn texts(u: &mut Unstructured<'_>, rows: usize) -> Result<Vec<Option<String>>> {
     let word = *u.choose(&WORDS)?;
     values(u, rows, |u| match u.int_in_range(0..=24)? {
@@ -86,7 +86,7 @@ fn texts(u: &mut Unstructured<'_>, rows: usize) -> Result<Vec<Option<String>>> {
     })
 }
 
-/// Zero, or whatever else bits mean.
+/// Zero, or a value of random bits.
 fn float<B, T>(u: &mut Unstructured<'_>, from_bits: fn(B) -> T) -> Result<T>
 where
     B: for<'a> Arbitrary<'a> + From<u8>,
@@ -109,7 +109,7 @@ fn zone(u: &mut Unstructured<'_>) -> Result<Option<Arc<str>>> {
     .map(Arc::from))
 }
 
-/// So many rows of a random type.
+/// An array of a random type.
 pub(super) fn array(u: &mut Unstructured<'_>, rows: usize, depth: usize) -> Result<ArrayRef> {
     macro_rules! integers {
         ($t:ty) => {{
@@ -223,7 +223,7 @@ pub(super) fn array(u: &mut Unstructured<'_>, rows: usize, depth: usize) -> Resu
                 let field = Arc::new(Field::new("item", items.data_type().clone(), true));
                 let size = i32::try_from(size).unwrap();
                 let made = FixedSizeListArray::try_new(field, size, items, validity(u, rows)?);
-                // Of size 0 it does not say how many rows it has.
+                // With a size of 0, the array does not know its number of rows.
                 made.ok().filter(|made| made.len() == rows).map_or_else(
                     || Arc::new(NullArray::new(rows)) as ArrayRef,
                     |made| Arc::new(made),
@@ -316,7 +316,7 @@ fn list(u: &mut Unstructured<'_>, rows: usize, depth: usize) -> Result<ArrayRef>
     })
 }
 
-/// Rows of one of two types each, side by side or not.
+/// A union of two types, sparse or dense.
 fn union(u: &mut Unstructured<'_>, rows: usize, depth: usize) -> Result<ArrayRef> {
     let ids: Vec<i8> = (0..rows)
         .map(|_| u.int_in_range(0..=1))
@@ -334,7 +334,7 @@ fn union(u: &mut Unstructured<'_>, rows: usize, depth: usize) -> Result<ArrayRef
     Ok(Arc::new(union.unwrap()))
 }
 
-/// A field for an array, now and then of an extension type that has such storage.
+/// A field for an array, sometimes of an extension type with such storage.
 pub(super) fn field(u: &mut Unstructured<'_>, name: &str, data_type: &DataType) -> Result<Field> {
     let field = Field::new(name, data_type.clone(), true);
     let (extension, metadata) = match data_type {

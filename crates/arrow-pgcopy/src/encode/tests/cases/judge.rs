@@ -1,5 +1,5 @@
-//! Whether PostgreSQL's receive function of a type would take these bytes: written from the sources of
-//! the receive functions (`src/backend/utils/adt`), not from the encoder.
+//! Decides whether PostgreSQL's receive function of a type accepts bytes. It is written from the sources of the
+//! receive functions (`src/backend/utils/adt`), not from the encoder.
 
 use crate::format::{END_DATE, END_TIMESTAMP, MIN_DATE, MIN_TIMESTAMP};
 use crate::table::Modifier;
@@ -28,7 +28,7 @@ impl<'a> Reader<'a> {
         Ok(i64::from_be_bytes(self.take(8)?.try_into().unwrap()))
     }
 
-    /// A value behind its length; NULL is `None`.
+    /// Reads a value after its length; NULL is `None`.
     fn field(&mut self) -> Result<Option<&'a [u8]>, String> {
         match self.i32()? {
             -1 => Ok(None),
@@ -71,7 +71,7 @@ pub(crate) fn judge(ty: &PgType, typmod: i32, bytes: &[u8]) -> Judged {
         K::Int4 | K::Oid | K::Float4 => length(bytes, 4),
         K::Int8 | K::Xid8 | K::Float8 | K::Money { .. } => length(bytes, 8),
         K::Point => length(bytes, 16),
-        // Six bytes are widened (`macaddr8_recv`).
+        // `macaddr8_recv` widens six bytes.
         K::Macaddr8 => ensure(matches!(bytes.len(), 6 | 8), "wrong length"),
         K::Macaddr => length(bytes, 6),
         K::Uuid => length(bytes, 16),
@@ -193,7 +193,7 @@ pub(crate) fn judge(ty: &PgType, typmod: i32, bytes: &[u8]) -> Judged {
                 let finite = if ty.kind == K::Vector {
                     f32::from_be_bytes(r.take(4)?.try_into().unwrap()).is_finite()
                 } else {
-                    // An exponent of all ones is infinite or no number.
+                    // An exponent of all ones is an infinity or NaN.
                     r.i16()? & 0x7c00 != 0x7c00
                 };
                 ensure(finite, "not finite")?;
@@ -229,7 +229,7 @@ fn sparse(mut r: Reader<'_>, modifier: Modifier) -> Judged {
     r.end()
 }
 
-/// Whether a count of microseconds has no more digits than the column keeps.
+/// Checks that a count of microseconds has no more digits than the column keeps.
 fn keeps(micros: i64, modifier: Modifier) -> bool {
     if let Modifier::Precision(digits) = modifier {
         micros % 10_i64.pow(6 - u32::from(digits)) == 0
@@ -246,7 +246,7 @@ fn time_of_day(micros: i64, modifier: Modifier) -> Judged {
     )
 }
 
-/// `numeric_recv`; and the column's modifier, to which it would round.
+/// Judges as `numeric_recv` does, and checks the column's modifier, to which PostgreSQL would round.
 fn numeric(mut r: Reader<'_>, modifier: Modifier) -> Judged {
     let count = usize::try_from(r.i16()?).map_err(|_| "digits below zero")?;
     let weight = i32::from(r.i16()?);
@@ -262,13 +262,13 @@ fn numeric(mut r: Reader<'_>, modifier: Modifier) -> Judged {
         digits.iter().all(|digit| (0..10_000).contains(digit)),
         "no digit",
     )?;
-    // What is below the scale is cut off in silence (`trunc_var`).
+    // PostgreSQL silently cuts digits below the scale (`trunc_var`).
     let text: String = digits.iter().map(|digit| format!("{digit:04}")).collect();
     let before_point = (weight + 1) * 4;
     let kept = i32::try_from(text.trim_end_matches('0').len()).unwrap() - before_point;
     ensure(kept <= scale, "digits beyond the scale")?;
     if let Modifier::Numeric { precision, scale } = modifier {
-        // PostgreSQL takes infinity in no column with a modifier.
+        // PostgreSQL accepts no infinity in a column with a modifier.
         ensure(!matches!(sign, 0xd000 | 0xf000), "infinite")?;
         let leading = text.len() - text.trim_start_matches('0').len();
         let whole = before_point - i32::try_from(leading).unwrap();
@@ -343,7 +343,7 @@ fn range(mut r: Reader<'_>, subtype: &PgType) -> Judged {
 /// A row of fields, `None` for NULL.
 pub(crate) type Tuple = Vec<Option<Vec<u8>>>;
 
-/// Takes a stream's tuples apart.
+/// Parses the tuples of a stream.
 pub(crate) fn parse(mut bytes: &[u8]) -> Vec<Tuple> {
     fn take<'a>(bytes: &mut &'a [u8], n: usize) -> &'a [u8] {
         let (head, tail) = bytes.split_at(n);

@@ -1,5 +1,5 @@
-//! Cases for plan and encoder that are made of any bytes, and the judge of what comes out. The fuzz target
-//! under `fuzz/` is made of these files too: they name nothing but the library's public parts.
+//! Cases for plan and encoder, made from any bytes, and the judge of the result. The fuzz target in `fuzz/`
+//! includes these files: they use only the crate's public names.
 
 #![expect(
     clippy::wildcard_enum_match_arm,

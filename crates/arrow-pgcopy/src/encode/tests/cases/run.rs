@@ -1,4 +1,4 @@
-//! One case: random arrays into columns of random types, and what becomes of them.
+//! One case: random arrays into columns of random types, and the outcome.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use super::tables::{column, encode, relation};
 use super::types::{conversion, kind};
 use crate::{EncodePlan, ErrorKind};
 
-/// Types that are tried for a column before it is taken as refused.
+/// The number of types that are tried for a column before it counts as refused.
 const TRIES: usize = 6;
 
-/// What one case did: each column's types and whether it was refused, rejected or written.
+/// The outcomes of one case: each column's types, and whether it was refused, rejected or written.
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) reached: Vec<String>,
@@ -24,7 +24,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Precisions and what is deep inside are left out: else everything were new.
+    /// Leaves out precisions and deeply nested types, as otherwise every outcome would be new.
     fn reach(&mut self, data_type: &DataType, type_name: &str, outcome: &str) {
         let types = format!("{type_name} {data_type}");
         let types = types
@@ -35,7 +35,7 @@ impl Seen {
     }
 }
 
-/// Makes a case of the input, carries it out, and panics where the judge would not take what it made.
+/// Makes a case from the input and runs it. Panics if the judge rejects the result.
 pub(crate) fn run(input: &[u8]) -> Result<Seen> {
     let u = &mut Unstructured::new(input);
     let mut seen = Seen::default();
@@ -86,7 +86,7 @@ pub(crate) fn run(input: &[u8]) -> Result<Seen> {
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::DataRejected, "{plan}: {error}");
                 outcome = format!("rejected {}", error.sqlstate().unwrap_or_default());
-                // The rows before it have still to be taken, unless another column minds.
+                // The rows before it must still be accepted, unless another column rejects them.
                 let row = error.row().expect("a rejected value has a row");
                 let row = usize::try_from(row).unwrap();
                 assert!(row < batch.num_rows(), "{plan}: {error}");

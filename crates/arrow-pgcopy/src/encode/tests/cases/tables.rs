@@ -1,4 +1,4 @@
-//! Tables as the catalog would have them, and batches for them.
+//! Tables as the catalog would describe them, and batches for them.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
     Result,
 };
 
-/// A nullable column of a type, with the OIDs that PostgreSQL's pg_type.dat gives.
+/// A nullable column of a type, with the OIDs of PostgreSQL's pg_type.dat.
 pub(crate) fn column(name: &str, kind: PgTypeKind, typmod: i32) -> Column {
     Column {
         typmod,

@@ -1,4 +1,4 @@
-//! Types of columns, and conversions, made of a fuzzer's bytes.
+//! Types of columns, and conversions, made from a fuzzer's bytes.
 
 use arbitrary::{Result, Unstructured};
 
@@ -7,7 +7,7 @@ use crate::conversion::{Form, Overflow, Rounding, Unit};
 use crate::table::Attribute;
 use crate::{Conversion, PgTypeKind as K};
 
-/// A type that a column can have, with a modifier that PostgreSQL would give it.
+/// A type that a column can have, with a modifier that PostgreSQL could give it.
 pub(super) fn kind(u: &mut Unstructured<'_>, depth: usize) -> Result<(K, i32)> {
     const FLAT: [K; 39] = [
         K::Bool,
@@ -97,7 +97,7 @@ pub(super) fn kind(u: &mut Unstructured<'_>, depth: usize) -> Result<(K, i32)> {
     })
 }
 
-/// What is asked for: most of it in most cases means nothing.
+/// A conversion, which has no meaning for most columns.
 pub(super) fn conversion(u: &mut Unstructured<'_>) -> Result<Conversion> {
     fn maybe<T: Copy>(u: &mut Unstructured<'_>, values: &[T]) -> Result<Option<T>> {
         Ok(if u.ratio(1, 4)? {

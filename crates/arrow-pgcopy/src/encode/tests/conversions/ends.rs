@@ -1,4 +1,4 @@
-//! Values beyond what a column holds.
+//! Values outside of a column's range.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::plan::EncodePlan;
 use crate::table::PgTypeKind as K;
 
 #[test]
-fn what_is_beyond_the_column_is_clamped_null_or_infinite() {
+fn values_out_of_range_become_clamped_null_or_infinite() {
     let (clamp, null) = (overflow(Overflow::Clamp), overflow(Overflow::Null));
     let infinity = overflow(Overflow::Infinity);
     let integers = || Int64Array::from(vec![Some(i64::MIN), Some(-7), None, Some(40_000)]);
@@ -85,11 +85,11 @@ fn what_is_beyond_the_column_is_clamped_null_or_infinite() {
         Some("infinity"),
     ]);
     check(seconds, &both, zoned, K::Timestamptz, -1);
-    // The last second that there is lies beyond what microseconds from 1970 can be counted to.
+    // The last valid second is out of the range of microseconds since 1970.
     let late = TimestampSecondArray::from(vec![Some(i64::MAX), Some(0)]);
     let held = StringArray::from(vec!["294276-12-31T23:59:59", "1970-01-01"]);
     check(late, &clamp, held, K::Timestamp, -1);
-    // What the zone brings back into the column is not held back before it.
+    // A value that the zone moves into the column's range is not clamped before.
     let early = || TimestampSecondArray::from(vec![-210_866_846_400, i64::MIN]);
     let shifted = |asked: &Conversion| Conversion {
         zone: Some("+14:00".to_owned()),
@@ -109,7 +109,7 @@ fn what_is_beyond_the_column_is_clamped_null_or_infinite() {
 }
 
 #[test]
-fn what_is_no_time_of_day_or_no_whole_day_is_not_written_out_either() {
+fn invalid_times_and_dates_are_not_written_as_text() {
     let text = Conversion {
         form: Some(Form::Text),
         ..Conversion::default()
@@ -133,7 +133,7 @@ fn what_is_no_time_of_day_or_no_whole_day_is_not_written_out_either() {
 }
 
 #[test]
-fn a_column_that_takes_no_null_is_not_given_any() {
+fn not_null_columns_reject_nulls() {
     let batch = batch(vec![Arc::new(Int64Array::from(vec![1]))]);
     let mut strict = column("c0", K::Int2, -1);
     strict.nullable = false;

@@ -1,4 +1,4 @@
-//! Numbers: digits that a column does not keep.
+//! Numbers with digits that a column does not keep.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ fn floats_are_rounded_by_their_shortest_decimal_form() {
     let large = 1_000_000_000_000_000;
     check(doubles(), &nearest, whole([3, -3, large, 0]), K::Int8, -1);
     check(doubles(), &floor, whole([2, -3, large, -1]), K::Int8, -1);
-    // As a double 1.005 is less than it is as a decimal, and so it would be rounded down.
+    // The double 1.005 is less than the decimal, and would be rounded down.
     let prices = Float64Array::from(vec![1.005, -1.005, 0.1, 1e-300]);
     let cents = |cents: Vec<i128>| {
         let cents = Decimal128Array::from(cents);

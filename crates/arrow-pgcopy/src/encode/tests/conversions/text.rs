@@ -1,4 +1,4 @@
-//! Text and binary: written out, read in another form, cut, cleaned.
+//! Text and binary: other forms, cuts, cleaning.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::conversion::{Conversion, Form};
 use crate::table::PgTypeKind as K;
 
 #[test]
-fn values_that_are_no_text_are_written_out() {
+fn other_values_are_written_as_text() {
     let text = form(Form::Text);
     let check_text = |array: ArrayRef, expected: [&str; 2]| {
         let [a, b] = expected.map(Some);
@@ -58,7 +58,7 @@ fn values_that_are_no_text_are_written_out() {
 }
 
 #[test]
-fn booleans_and_bytes_are_what_was_said() {
+fn booleans_and_bytes_take_the_requested_form() {
     let number = form(Form::Number);
     let flags = || BooleanArray::from(vec![Some(true), None, Some(false)]);
     let bits = || Int8Array::from(vec![Some(1), None, Some(0)]);
@@ -171,7 +171,7 @@ fn text_is_cut_and_cleaned() {
 }
 
 #[test]
-fn well_known_binary_is_given_a_reference_system() {
+fn well_known_binary_gets_the_requested_srid() {
     let asked = Conversion {
         srid: Some(4326),
         ..Conversion::default()

@@ -47,7 +47,7 @@ fn fractions_of_a_second_are_rounded_as_asked() {
 }
 
 #[test]
-fn sentinels_are_infinities_only_when_that_is_asked_for() {
+fn sentinels_become_infinities_only_on_request() {
     let sentinels = Conversion {
         infinity_sentinels: true,
         ..Conversion::default()
@@ -72,7 +72,7 @@ fn sentinels_are_infinities_only_when_that_is_asked_for() {
 }
 
 #[test]
-fn integers_are_times_and_times_integers_of_the_unit_that_is_said() {
+fn integers_and_times_convert_by_their_unit() {
     let days = Int64Array::from(vec![Some(0), None, Some(-1)]);
     let dates = || Date32Array::from(vec![Some(0), None, Some(-1)]);
     check(days, &unit(Unit::Days), dates(), K::Date, -1);
@@ -116,7 +116,7 @@ fn integers_are_times_and_times_integers_of_the_unit_that_is_said() {
 }
 
 #[test]
-fn dates_times_and_timestamps_are_parts_of_each_other_where_a_zone_is_said() {
+fn timestamps_become_dates_and_times_in_a_zone() {
     let zone = Conversion {
         zone: Some("-05:30".to_owned()),
         ..Conversion::default()

@@ -1,4 +1,4 @@
-//! The bytes that PostgreSQL itself makes of the same values.
+//! The bytes that PostgreSQL makes of the same values.
 
 mod pair;
 mod text;
@@ -20,7 +20,7 @@ use super::cases::{Tuple, parse};
 use super::{HEADER, TRAILER, array_of, copy};
 use crate::table::PgTypeKind::{self, *};
 
-/// Holds what is made of the arrays to `tests/golden/<name>.bin`.
+/// Compares the encoded arrays to `tests/golden/<name>.bin`.
 pub(super) fn check(name: &str, columns: Vec<(ArrayRef, PgTypeKind)>) {
     check_with_modifiers(
         name,
@@ -68,7 +68,7 @@ pub(super) fn check_with_modifiers(name: &str, columns: Vec<(ArrayRef, PgTypeKin
     }
 }
 
-/// Makes sure that a pair is among those that `docs/types.md` says have golden bytes.
+/// Checks that a pair is listed in `tests/golden/pairs`, from which `docs/types.md` is made.
 fn record(pair: &str) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/pairs");
     let known = std::fs::read_to_string(path).unwrap_or_default();
@@ -89,7 +89,7 @@ fn record(pair: &str) {
 
 type Layout = (&'static str, fn(&ArrayRef) -> ArrayRef);
 
-/// The same values as they come, as a slice of a longer array, behind a dictionary, in runs, and as views.
+/// The same values as they are, as a slice of a longer array, behind a dictionary, in runs, and as views.
 const LAYOUTS: [Layout; 5] = [
     ("as they come", Clone::clone),
     ("sliced", |array| {
@@ -98,7 +98,7 @@ const LAYOUTS: [Layout; 5] = [
         longer.slice(padding.len(), array.len())
     }),
     ("behind a dictionary", |array| {
-        // In another order than the rows.
+        // The dictionary's order differs from that of the rows.
         let count = i32::try_from(array.len()).unwrap();
         let order: UInt32Array = (0..)
             .take(array.len())
@@ -468,7 +468,7 @@ fn lists_of_any_layout_become_arrays() {
 }
 
 #[test]
-fn a_list_with_garbage_under_a_null_is_null() {
+fn null_lists_ignore_their_items() {
     let items = array::<Int32Array>(vec![1, 2, 3]);
     let field = Arc::new(Field::new("item", DataType::Int32, true));
     let list = ListArray::new(

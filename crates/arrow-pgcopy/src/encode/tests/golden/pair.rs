@@ -1,8 +1,9 @@
-//! How a pair of types is written in `tests/golden/pairs`; shared with the test that makes `docs/types.md`.
+//! The name of a pair of types in `tests/golden/pairs`, shared with the test that makes `docs/types.md`.
 
 use std::fmt::{Debug, Display};
 
-/// `Int64 into Int4`; decimals, zones and enums of any kind are one, and arrays are known by their elements.
+/// Returns `Int64 into Int4`. All decimals, all zones and all enums have the same name, and arrays are named by
+/// their elements.
 pub(crate) fn pair(data_type: &dyn Display, kind: &dyn Debug) -> String {
     let arrow = data_type.to_string();
     let before = |separator: &str| arrow.split(separator).next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! Strings that are parsed: the bytes are those that PostgreSQL made of the same text.
+//! Strings that are parsed, compared to PostgreSQL's bytes for the same text.
 
 use std::sync::Arc;
 
@@ -111,7 +111,7 @@ fn numbers_parsed_from_text() {
             -1,
         ),
     ];
-    // The last column has the scale of its type where PostgreSQL made the bytes: said in full here.
+    // PostgreSQL made the bytes of the last column with the scale of its type, which the text spells out.
     let scaled = text([
         "12345678.90",
         "-0.01",

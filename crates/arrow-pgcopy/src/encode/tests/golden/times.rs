@@ -1,4 +1,4 @@
-//! Dates, times and intervals: the bytes are those that PostgreSQL made.
+//! Dates, times and intervals, compared to PostgreSQL's bytes.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The bytes that PostgreSQL itself makes: types made of others, types of extensions, parsed text.
+//! Nested types, types of extensions and parsed text, compared to PostgreSQL's bytes.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(crate) fn structure(fields: Vec<(&str, ArrayRef)>, valid: Vec<bool>) -> Stru
     )
 }
 
-/// Lists of so many items each; one of `None` is NULL.
+/// Lists of these lengths; `None` is NULL.
 pub(crate) fn list(items: ArrayRef, lengths: &[Option<usize>]) -> ListArray {
     let field = Arc::new(Field::new("item", items.data_type().clone(), true));
     let offsets = OffsetBuffer::from_lengths(lengths.iter().map(|n| n.unwrap_or(0)));
@@ -182,7 +182,7 @@ fn structs_become_composites() {
             let amounts = Decimal128Array::from(amounts)
                 .with_precision_and_scale(10, 2)
                 .unwrap();
-            // In another order than the attributes.
+            // The fields are in another order than the attributes.
             structure(
                 vec![
                     ("amount", Arc::new(amounts) as ArrayRef),
@@ -237,7 +237,7 @@ fn structs_of_bounds_become_ranges() {
     };
     let b = structure(
         vec![
-            // PostgreSQL keeps each bound's own scale, so text says it best.
+            // PostgreSQL keeps the scale of each bound, so the bounds are given as text.
             ("lower", text(["1.5", "1", "1"])),
             (
                 "upper",
