@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::source::{Module, Package, paths_of};
+use super::source::{Module, Package};
 
 /// The names of a folder's files or folders, and those that each names.
 type Graph = BTreeMap<String, BTreeSet<String>>;
@@ -11,8 +11,8 @@ type Graph = BTreeMap<String, BTreeSet<String>>;
 pub(super) fn circles(package: &Package) -> Vec<(String, Vec<String>)> {
     let mut folders: BTreeMap<Module, Graph> = BTreeMap::new();
     for (module, file) in &package.files {
-        for path in paths_of(&file.code) {
-            let Some(named) = resolve(package, module, &path, 0) else {
+        for path in &file.names {
+            let Some(named) = resolve(package, module, path, 0) else {
                 continue;
             };
             let common = module
@@ -77,10 +77,13 @@ fn resolve(package: &Package, module: &Module, path: &[String], depth: usize) ->
         } else if package.files.contains_key(&child) {
             at = child;
         } else {
-            let exported = paths_of(&package.files.get(&at)?.code)
-                .into_iter()
+            let exported = package
+                .files
+                .get(&at)?
+                .names
+                .iter()
                 .find(|path| depth < 6 && path.len() > 1 && path.last() == Some(name));
-            let inner = exported.and_then(|path| resolve(package, &at, &path, depth + 1));
+            let inner = exported.and_then(|path| resolve(package, &at, path, depth + 1));
             return Some(inner.unwrap_or(at));
         }
         rest = after;

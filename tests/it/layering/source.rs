@@ -18,7 +18,8 @@ pub(super) struct Package {
 pub(super) struct File {
     /// From the root of the workspace.
     pub(super) path: String,
-    pub(super) code: String,
+    /// The paths that its code names.
+    pub(super) names: Vec<Module>,
 }
 
 impl Package {
@@ -40,9 +41,9 @@ impl Package {
             if matches!(module.last().unwrap().as_str(), "lib" | "mod") {
                 module.pop();
             }
-            let code = code_of(&fs::read_to_string(&path).unwrap());
+            let names = paths_of(&code_of(&fs::read_to_string(&path).unwrap()));
             let path = format!("{root}/{}.rs", relative.display());
-            Some((module, File { path, code }))
+            Some((module, File { path, names }))
         });
         let files = files.collect();
         Self { root, files }

@@ -16,7 +16,7 @@ const NAME_BYTES: u32 = 63;
 impl Converted<'_> {
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "only what has an address is of interest"
+        reason = "all other types are no address"
     )]
     pub(crate) fn form(&mut self, form: Form, field: &Field) -> Result<(), Refusal> {
         use PgTypeKind as K;
@@ -81,7 +81,7 @@ impl Converted<'_> {
     pub(crate) fn nul(&mut self, replacement: &str) -> Result<(), Refusal> {
         if Source::of(&self.data_type) != Source::Text {
             return Err(Refusal::new(format!(
-                "NUL characters can be removed from strings alone, and this is {}",
+                "NUL characters can be removed from strings only, and this is {}",
                 self.data_type
             )));
         }

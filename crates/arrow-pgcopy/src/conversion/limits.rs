@@ -58,7 +58,7 @@ impl Converted<'_> {
             }
             (S::Float { double: true } | S::Decimal { .. } | S::Integer, K::Float4, _)
             | (S::Decimal { .. } | S::Integer, K::Float8, _) => Err(Refusal::new(format!(
-                "numbers become {} by rounding to the nearest alone",
+                "numbers become {} only by rounding to the nearest",
                 self.ty.name
             ))
             .with_hint("ask for rounding: nearest")),

@@ -141,7 +141,7 @@ fn word<T: Copy>(field: &Field, key: &str, words: &[(&str, T)]) -> Result<Option
         None => {
             let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             Err(Refusal::new(format!(
-                "{key} in its metadata is none of {}",
+                "{key} in its metadata is not one of {}",
                 known.join(", ")
             )))
         }

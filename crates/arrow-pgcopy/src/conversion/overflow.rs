@@ -20,7 +20,7 @@ const END_OF_TIMESTAMPS: i128 = EPOCH + 106_751_983;
 /// Returns the step that clamps data of this type to the column's range; `None` where that has no meaning.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "what is not named has no ends"
+    reason = "all other types have no range to clamp to"
 )]
 pub(crate) fn bounds(
     data_type: &DataType,
@@ -108,7 +108,7 @@ fn power(exponent: i32) -> Option<i256> {
 /// Returns the range of a column of dates or timestamps, in the unit of the data.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "what is not named has no ends"
+    reason = "all other types have no range to clamp to"
 )]
 fn times(data_type: &DataType, ty: &PgType, modifier: Modifier) -> Option<(i256, i256)> {
     use PgTypeKind as K;
@@ -136,7 +136,7 @@ fn times(data_type: &DataType, ty: &PgType, modifier: Modifier) -> Option<(i256,
 /// Returns the unit of the data in nanoseconds.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "what is not named counts no time"
+    reason = "all other types count no time"
 )]
 fn unit(data_type: &DataType) -> Option<i128> {
     let unit = match data_type {

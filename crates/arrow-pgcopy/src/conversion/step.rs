@@ -153,10 +153,10 @@ impl fmt::Display for Step {
             } => write!(f, "in whole multiples of {step} microseconds"),
             Self::Midnight => f.write_str("at midnight"),
             Self::Zone { zoned: true, .. } | Self::Offset { .. } => {
-                f.write_str("with the zone that was said")
+                f.write_str("in the zone of the conversion")
             }
             Self::Zone { zoned: false, .. } => {
-                f.write_str("as local time of the zone that was said")
+                f.write_str("as local time in the zone of the conversion")
             }
             Self::Part { date: true } => f.write_str("without the time of day"),
             Self::Part { date: false } => f.write_str("without the date"),

@@ -157,7 +157,7 @@ fn is_text(data_type: &DataType) -> bool {
 /// contiguous.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "only what holds lists is of interest"
+    reason = "all other types hold no lists"
 )]
 fn without_views(data_type: &DataType) -> Option<DataType> {
     use DataType as D;
@@ -188,7 +188,7 @@ fn without_views(data_type: &DataType) -> Option<DataType> {
 
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::mapping is the exhaustive table"
+    reason = "the table in mapping is exhaustive"
 )]
 fn number<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'a>, Problem> {
     macro_rules! integers {
@@ -247,7 +247,7 @@ fn number<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'
 
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::mapping is the exhaustive table"
+    reason = "the table in mapping is exhaustive"
 )]
 fn blob<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'a>, Problem> {
     match array.data_type() {

@@ -271,7 +271,7 @@ fn is_temporal(field: &FieldPlan) -> bool {
 /// Returns the hint for a value with too fine a fraction.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "only what has no fractions at all is of interest"
+    reason = "all other plans keep some fraction"
 )]
 fn coarser(field: &FieldPlan, data_type: &DataType) -> &'static str {
     match field {
@@ -296,10 +296,7 @@ fn coarser(field: &FieldPlan, data_type: &DataType) -> &'static str {
 }
 
 /// Returns the hint for text that is not valid input: the form that is.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "only what is parsed has a form"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "no other type is parsed")]
 fn form(field: &FieldPlan) -> &'static str {
     use FieldPlan as F;
     match field {

@@ -109,7 +109,7 @@ impl<'a> Source<'a> {
             Self::Duration => "interval or time without time zone",
             Self::Interval => "interval",
             Self::List { .. } => {
-                "an array of what its elements go into, a multirange (of structs), a vector (of numbers), bits (of booleans), a point (of two floats), json or jsonb"
+                "an array of a type that its elements go into, a multirange (of structs), a vector (of numbers), bits (of booleans), a point (of two floats), json or jsonb"
             }
             Self::Struct { .. } => {
                 "a composite type of the same fields, a range (of lower and upper), a point (of x and y), hstore (of strings), json or jsonb"

@@ -45,7 +45,7 @@ fn cast(field: &Field, ty: &PgType, typmod: i32) -> Option<FieldPlan> {
 /// of rounding or cutting it.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "field_plan has all of them; only those that are not as the rest are named"
+    reason = "field_plan is exhaustive; the exceptions are named here"
 )]
 fn is_strict(ty: &PgType, typmod: i32) -> bool {
     use PgTypeKind as K;
@@ -273,7 +273,7 @@ fn opaque(name: &str, ty: &PgType, modifier: Modifier) -> Result<FieldPlan, Refu
         }
     } else {
         Err(Refusal::new(format!(
-            "the data is arrow.opaque of the PostgreSQL type {name:?}, which goes into columns of that type alone"
+            "the data is arrow.opaque of the PostgreSQL type {name:?}, which goes only into columns of that type"
         ))
         .with_hint("cast the data or the column"))
     }
@@ -345,7 +345,7 @@ fn refuse(source: Source<'_>, ty: &PgType) -> Refusal {
         ) => (
             None,
             "cast the data before writing",
-            Some("say what is counted (conversion unit)"),
+            Some("name the unit that is counted (conversion unit)"),
         ),
         (
             S::Binary | S::FixedBinary { .. },
@@ -353,12 +353,12 @@ fn refuse(source: Source<'_>, ty: &PgType) -> Refusal {
         ) => (
             None,
             "cast the data before writing",
-            Some("say how the bytes are text (conversion form: utf8, hex or base64)"),
+            Some("name the form of the text (conversion form: utf8, hex or base64)"),
         ),
         (S::Binary | S::FixedBinary { .. }, K::Inet | K::Cidr | K::Macaddr | K::Macaddr8) => (
             None,
             "write strings",
-            Some("say that the bytes are an address (conversion form: address)"),
+            Some("ask for an address (conversion form: address)"),
         ),
         (
             S::Struct { .. } | S::Map { .. } | S::List { .. } | S::Union,

@@ -134,7 +134,7 @@ pub(crate) fn vector(
 /// Plans a list of two floats, or a struct of `x` and `y`, as a point.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "only what holds others is of interest"
+    reason = "all other types hold no values within"
 )]
 pub(crate) fn point(data_type: &DataType) -> Result<FieldPlan, Refusal> {
     let is_float = |field: &Field| matches!(Source::of(field.data_type()), Source::Float { .. });
@@ -201,7 +201,7 @@ pub(crate) fn hstore(data_type: &DataType) -> Result<FieldPlan, Refusal> {
     match fields.iter().find(|field| !is_text(field)) {
         None => Ok(FieldPlan::Hstore),
         Some(field) => Err(Refusal::new(format!(
-            "hstore holds strings alone, and {:?} is {}",
+            "hstore holds only strings, and {:?} is {}",
             field.name(),
             field.data_type()
         ))
@@ -251,7 +251,7 @@ pub(crate) fn array(list: &DataType, element: &PgType, typmod: i32) -> Result<Fi
 /// Returns whether a list of such items is a single value of this type.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "only what holds others is of interest"
+    reason = "all other types hold no values within"
 )]
 fn takes_lists(ty: &PgType, item: &Field) -> bool {
     let kind = &ty.base().kind;
@@ -287,7 +287,7 @@ pub(crate) fn json(data_type: &DataType, binary: bool) -> Result<FieldPlan, Refu
 /// Returns the first field name that a struct within has twice: JSON would keep only one of the values.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "only what holds others is of interest"
+    reason = "all other types hold no values within"
 )]
 fn first_doubled(data_type: &DataType) -> Option<&str> {
     let mut names = HashSet::new();
@@ -318,7 +318,7 @@ fn first_doubled(data_type: &DataType) -> Option<&str> {
 /// Returns the first type within that cannot be rendered as JSON.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "only what holds others is of interest"
+    reason = "all other types hold no values within"
 )]
 fn first_unrenderable(data_type: &DataType) -> Option<&DataType> {
     let data_type = values_type(data_type);
@@ -353,7 +353,7 @@ fn first_unrenderable(data_type: &DataType) -> Option<&DataType> {
 /// Returns the first list view within. The values of a union are not made contiguous.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "only what holds others is of interest"
+    reason = "all other types hold no values within"
 )]
 fn first_view(data_type: &DataType) -> Option<&DataType> {
     let data_type = values_type(data_type);

@@ -468,6 +468,6 @@ fn opaque_values_go_back_into_their_own_type() {
         opaque("bytea", "circle"),
         &relation,
         "bytea",
-        "goes into columns of that type alone",
+        "goes only into columns of that type",
     );
 }

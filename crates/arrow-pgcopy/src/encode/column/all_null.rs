@@ -1,4 +1,4 @@
-//! Columns of NULLs alone.
+//! Columns of nothing but NULLs.
 
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! A column of one batch, bound to its plan: the loops over rows, one for each wire shape.
 //!
 //! The bytes of a value come from small encoders ([`Values`], or the closure of [`fixed`]) that never see a NULL.
-//! Length words, NULLs and the ends of rows are handled here alone.
+//! Length words, NULLs and the ends of rows are handled only here.
 
 mod all_null;
 mod blobs;

@@ -22,7 +22,7 @@ use crate::encode::scalar::integer::{Unscaled, largest};
 /// Rounds decimals of any width, or floats, to a scale, as decimals of 256 bits.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::conversion is the exhaustive table"
+    reason = "the steps of conversion are exhaustive"
 )]
 pub(crate) fn rescale(
     array: &ArrayRef,
@@ -131,7 +131,7 @@ fn divided(value: i256, decimals: i32, rounding: Rounding) -> Result<i256, Probl
 /// Rounds floats to fewer decimals after the point. NaN and infinities stay.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::conversion is the exhaustive table"
+    reason = "the steps of conversion are exhaustive"
 )]
 pub(crate) fn fraction(
     array: &ArrayRef,
@@ -187,7 +187,7 @@ pub(crate) fn fraction(
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
-    reason = "rounding was asked for"
+    reason = "the conversion allows rounding"
 )]
 pub(crate) fn singles(
     array: &ArrayRef,
@@ -214,7 +214,7 @@ pub(crate) fn singles(
 }
 
 /// Rounds numbers to double precision, which has a larger range than decimals.
-#[expect(clippy::cast_precision_loss, reason = "rounding was asked for")]
+#[expect(clippy::cast_precision_loss, reason = "the conversion allows rounding")]
 pub(crate) fn doubles(array: &ArrayRef, policy: Policy) -> Result<ArrayRef, Rejected> {
     floats::<t::Float64Type>(array, policy, |value| value as f64, Ok)
 }

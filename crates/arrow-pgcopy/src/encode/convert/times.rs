@@ -50,7 +50,7 @@ macro_rules! with_unit {
 /// that count them, become microseconds.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::conversion is the exhaustive table"
+    reason = "the steps of conversion are exhaustive"
 )]
 pub(crate) fn micros(
     array: &ArrayRef,

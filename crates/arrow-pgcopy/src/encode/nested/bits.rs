@@ -14,7 +14,7 @@ use crate::encode::problem::Problem;
 /// declares, or else eight for each byte.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::mapping is the exhaustive table"
+    reason = "the table in mapping is exhaustive"
 )]
 pub(crate) fn bits(
     array: &dyn Array,

@@ -99,8 +99,8 @@ impl<'a> Ranges<'a> {
     }
 
     fn flags(&self, row: usize) -> Result<u8, Problem> {
-        let flag = |values: Option<&BooleanArray>, unsaid: bool| match values {
-            None => Ok(unsaid),
+        let flag = |values: Option<&BooleanArray>, absent: bool| match values {
+            None => Ok(absent),
             Some(values) if values.is_null(row) => Err(Problem::NullFlag),
             Some(values) => Ok(values.value(row)),
         };

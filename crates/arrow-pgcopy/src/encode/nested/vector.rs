@@ -120,7 +120,7 @@ pub(crate) fn sparse(
 /// Returns a function that reads an item as a single, or rejects it.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::mapping is the exhaustive table"
+    reason = "the table in mapping is exhaustive"
 )]
 fn element(items: &dyn Array) -> Result<Element<'_>, Problem> {
     macro_rules! small {
@@ -165,7 +165,10 @@ fn element(items: &dyn Array) -> Result<Element<'_>, Problem> {
 }
 
 /// Converts a double to a single, if that is exact.
-#[expect(clippy::cast_possible_truncation, reason = "compared afterwards")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the result is compared to the value"
+)]
 fn single(value: f64) -> Result<f32, Problem> {
     let single = value as f32;
     if !value.is_finite() || f64::from(single).to_bits() == value.to_bits() {

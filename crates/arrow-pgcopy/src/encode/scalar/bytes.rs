@@ -8,7 +8,7 @@ use crate::mapping::FieldPlan;
 /// Makes a column of `bytea`, or of `uuid` from sixteen bytes.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::mapping is the exhaustive table"
+    reason = "the table in mapping is exhaustive"
 )]
 pub(crate) fn binary<'a, A: Blobs>(
     plan: &FieldPlan,

@@ -137,7 +137,7 @@ impl Digits for Short {
         (self.header >> (3 * BITS)) as usize
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the word that it is")]
+    #[expect(clippy::cast_possible_truncation, reason = "the shift leaves one word")]
     fn weight(&self, _point: Point) -> i16 {
         ((self.header >> (2 * BITS)) as u16).cast_signed()
     }

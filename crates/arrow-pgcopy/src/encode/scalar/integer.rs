@@ -58,7 +58,7 @@ impl Unscaled for i256 {
 /// Makes a column of integers or floats from integers of any size and sign.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::mapping is the exhaustive table"
+    reason = "the table in mapping is exhaustive"
 )]
 pub(crate) fn integers<'a, T>(
     plan: &FieldPlan,
@@ -88,7 +88,7 @@ where
 /// Makes a column of integers from whole decimals of any size.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::mapping is the exhaustive table"
+    reason = "the table in mapping is exhaustive"
 )]
 pub(crate) fn decimals<'a, T>(
     plan: &FieldPlan,

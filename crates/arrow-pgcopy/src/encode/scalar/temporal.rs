@@ -22,7 +22,7 @@ use crate::encode::problem::Problem;
 /// Makes a column of `date` (`date_recv`, date.c): days since 2000-01-01.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::mapping is the exhaustive table"
+    reason = "the table in mapping is exhaustive"
 )]
 pub(crate) fn dates(array: &dyn Array) -> Result<BoxedColumn<'_>, Problem> {
     match array.data_type() {
@@ -40,7 +40,7 @@ pub(crate) fn dates(array: &dyn Array) -> Result<BoxedColumn<'_>, Problem> {
 /// since 2000-01-01. Dates become their midnight.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::mapping is the exhaustive table"
+    reason = "the table in mapping is exhaustive"
 )]
 pub(crate) fn timestamps(
     array: &dyn Array,
@@ -156,7 +156,7 @@ pub(crate) fn times(array: &dyn Array, precision: Option<u8>) -> Result<BoxedCol
 /// intervals have fewer microseconds, and durations have no months.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::mapping is the exhaustive table"
+    reason = "the table in mapping is exhaustive"
 )]
 pub(crate) fn intervals(
     array: &dyn Array,
@@ -191,7 +191,7 @@ pub(crate) fn intervals(
 /// Makes a column from times of day or durations of any unit, in microseconds.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::mapping is the exhaustive table"
+    reason = "the table in mapping is exhaustive"
 )]
 fn micros<'a, F, const W: usize>(
     array: &'a dyn Array,

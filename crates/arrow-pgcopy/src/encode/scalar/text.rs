@@ -14,7 +14,7 @@ const NAME_BYTES: usize = 64;
 /// Makes a column from text, for all types that receive text.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::mapping is the exhaustive table"
+    reason = "the table in mapping is exhaustive"
 )]
 pub(crate) fn text<'a, A: Blobs>(
     plan: &'a FieldPlan,

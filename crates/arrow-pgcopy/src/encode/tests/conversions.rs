@@ -152,7 +152,7 @@ fn conversions_without_a_meaning_are_refused() {
         rounding(Rounding::Floor),
         "ask for rounding: nearest",
     );
-    refuse(integers(), K::Int8, remove, "from strings alone");
+    refuse(integers(), K::Int8, remove, "from strings only");
     refuse(local.clone(), K::Timestamp, zone("UTC"), "has no meaning");
     refuse(
         local,

@@ -5,10 +5,7 @@
 //! inputs with a new outcome (a pair of types and its result) are kept and mutated. `PGFLIGHT_FUZZ_SECONDS` makes a
 //! run longer, `PGFLIGHT_SEED` repeats one.
 
-#![expect(
-    clippy::disallowed_types,
-    reason = "a run is as long as the clock says"
-)]
+#![expect(clippy::disallowed_types, reason = "a run may be limited by time")]
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

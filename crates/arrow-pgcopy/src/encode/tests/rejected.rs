@@ -373,9 +373,9 @@ fn nested_values_that_do_not_fit_are_rejected() {
             vec![true; 2],
         )
     };
-    let unsaid = bounds(flags([Some(true), None]));
+    let absent = bounds(flags([Some(true), None]));
     check(
-        unsaid,
+        absent,
         K::Range(of(K::Int4)),
         -1,
         "22004",
@@ -426,6 +426,10 @@ fn nested_values_that_do_not_fit_are_rejected() {
         maps.append(true).unwrap();
     }
     check(maps.finish(), K::Hstore, -1, "21000", "has a key twice");
+}
+
+#[test]
+fn vectors_and_money_that_do_not_fit_are_rejected() {
     let vector = |items: Vec<Option<f64>>, lengths: [usize; 2]| {
         list(Arc::new(Float64Array::from(items)), &lengths.map(Some))
     };

@@ -3,7 +3,7 @@
 
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "what is not named is left as it is"
+    reason = "all other types stay as they are"
 )]
 
 mod arrays;

@@ -56,8 +56,8 @@ pub(crate) fn run(input: &[u8]) -> Result<Seen> {
             let mut column = column(&name, kind, typmod);
             column.nullable = u.ratio(7, 8)?;
             let schema = Schema::new(vec![field.clone()]);
-            let alone = relation(vec![column.clone()]);
-            let plan = EncodePlan::with_conversions(&schema, &alone, &asked);
+            let single = relation(vec![column.clone()]);
+            let plan = EncodePlan::with_conversions(&schema, &single, &asked);
             let straight = plan.is_ok_and(|plan| plan.first_cast().is_none());
             let outcome = if straight { "taken" } else { "refused" };
             seen.reach(array.data_type(), &column.ty.name, outcome);
@@ -76,7 +76,7 @@ pub(crate) fn run(input: &[u8]) -> Result<Seen> {
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap();
     let plan =
         EncodePlan::with_conversions(&batch.schema(), &relation(columns.clone()), &conversions)
-            .expect("each column was taken alone");
+            .expect("each column was accepted by itself");
     let target = u.int_in_range(1..=4000)?;
     let mut outcome = "written".to_owned();
     let mut batch = batch;

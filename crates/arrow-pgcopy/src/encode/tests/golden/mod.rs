@@ -119,7 +119,7 @@ const LAYOUTS: [Layout; 5] = [
 
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "only what has views is of interest"
+    reason = "all other types have no view"
 )]
 fn as_views(array: &ArrayRef) -> ArrayRef {
     let views = match array.data_type() {

@@ -12,7 +12,7 @@ use crate::encode::text::iso::{self, Ticks};
 
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::mapping is the exhaustive table"
+    reason = "the table in mapping is exhaustive"
 )]
 pub(crate) fn temporal(array: &dyn Array) -> Result<Render<'_>, Problem> {
     use DataType as D;

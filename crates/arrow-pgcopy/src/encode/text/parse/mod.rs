@@ -25,7 +25,7 @@ pub(crate) fn is_parsed(plan: &FieldPlan) -> bool {
 /// Makes a column from text of any layout, parsed as a whole.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "plan::mapping is the exhaustive table"
+    reason = "the table in mapping is exhaustive"
 )]
 pub(crate) fn texts<'a>(plan: &FieldPlan, array: &dyn Array) -> Result<BoxedColumn<'a>, Problem> {
     fn of<'a, A: Blobs>(array: &A, parse: &Parse) -> BoxedColumn<'a> {
