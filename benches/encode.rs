@@ -1,14 +1,13 @@
-//! How fast batches become COPY bytes, beside memcpy of the same bytes and the pgpq crate.
+//! Measures how fast batches become COPY bytes, compared to memcpy of the same bytes and to the pgpq crate.
 //!
 //! ```sh
-//! cargo bench --manifest-path benches/Cargo.toml --bench encode
+//! cargo bench --package pgflight-benches --bench encode
 //! ```
 //!
-//! Three tables, each a batch of 10,000 rows as Spark sends them: 19 columns like New York's taxi
-//! trips, with decimals and NULLs; three columns of fixed size; and wide text. `decode+encode`
-//! begins with the Arrow IPC message, as the server does. `memcpy` copies between the same two buffers
-//! again and again, which stay in the caches as far as they fit; `memcpy from memory` between ever
-//! others. All on one core.
+//! There are three tables, each a batch of 10,000 rows as Spark sends them: 19 columns like New York's taxi trips,
+//! with decimals and NULLs; three columns of fixed size; and wide text. `decode+encode` begins with the Arrow IPC
+//! message, as the server does. `memcpy` copies between the same two buffers again and again, which stay in the
+//! caches as far as they fit; `memcpy from memory` copies between ever different ones. All run on one core.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail by panicking")]
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
@@ -23,13 +22,13 @@ use arrow_buffer::Buffer;
 use arrow_ipc::reader::read_record_batch;
 use arrow_ipc::root_as_message;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
+use arrow_pgcopy::Chunks;
+use arrow_pgcopy::EncodePlan;
 use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use pgflight::encode::Chunks;
-use pgflight::plan::EncodePlan;
 use pgflight_benches::{CHUNK, ROWS, Values};
 
-/// Bytes that no processor's caches hold.
+/// More bytes than any processor's caches hold.
 const BEYOND_CACHES: usize = 512 << 20;
 
 fn measure(criterion: &mut Criterion, name: &str, columns: &[Values]) {
@@ -92,7 +91,7 @@ fn measure(criterion: &mut Criterion, name: &str, columns: &[Values]) {
     });
 }
 
-/// A batch as it comes over the wire.
+/// A batch in its wire form.
 struct Message {
     header: Vec<u8>,
     body: Bytes,

@@ -1,9 +1,9 @@
-//! Rows to measure with: made up, and the same in every run.
+//! Generated rows for the benchmarks, the same in every run.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail by panicking")]
 
-use pgflight::encode::{BatchEncoder, Chunks};
-use pgflight::plan::{Column, EncodePlan, Ident, PgType, PgTypeKind, QualifiedName, Relation};
+use arrow_pgcopy::{BatchEncoder, Chunks};
+use arrow_pgcopy::{Column, EncodePlan, Ident, PgType, PgTypeKind, QualifiedName, Relation};
 
 /// Rows of a batch, as Spark sends them.
 pub const ROWS: usize = 10_000;
@@ -11,7 +11,7 @@ pub const ROWS: usize = 10_000;
 /// Bytes of a chunk, as the server makes them.
 pub const CHUNK: usize = 256 << 10;
 
-/// Values of a column, before any version of Arrow.
+/// Values of a column, independent of Arrow's version.
 pub enum Values {
     /// `integer`.
     Int(Vec<Option<i32>>),
@@ -27,11 +27,11 @@ pub enum Values {
     Text(Vec<Option<String>>),
 }
 
-/// A generator that is the same in every run (Knuth's MMIX).
+/// A random number generator that is the same in every run (Knuth's MMIX).
 pub struct Random(pub u64);
 
 impl Random {
-    /// The next number below `end`.
+    /// Returns the next number below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self
             .0
@@ -40,7 +40,7 @@ impl Random {
         (self.0 >> 33) % end
     }
 
-    /// Values for every row, of which so many in a hundred are NULL.
+    /// Returns values for every row, `nulls` percent of them NULL.
     pub fn column<T>(
         &mut self,
         nulls: u64,
@@ -55,7 +55,7 @@ impl Random {
     }
 }
 
-/// 19 columns like New York's taxi trips, with decimals and NULLs.
+/// Returns 19 columns like New York's taxi trips, with decimals and NULLs.
 pub fn taxi() -> Vec<Values> {
     let mut random = Random(1);
     let start = 1_672_531_200_000_000;
@@ -102,7 +102,7 @@ pub fn taxi() -> Vec<Values> {
     columns
 }
 
-/// Three columns of fixed size.
+/// Returns three columns of fixed size.
 pub fn fixed() -> Vec<Values> {
     let mut random = Random(2);
     vec![
@@ -112,7 +112,7 @@ pub fn fixed() -> Vec<Values> {
     ]
 }
 
-/// Wide text.
+/// Returns columns of wide text.
 pub fn text() -> Vec<Values> {
     let mut random = Random(3);
     let mut texts = |least: u64, most: u64| {
@@ -162,7 +162,7 @@ macro_rules! record_batch {
 record_batch!(batch, arrow_array, arrow_schema);
 record_batch!(batch_for_pgpq, arrow_array_59, arrow_schema_59);
 
-/// A table with columns of these types, named as those of [`batch`].
+/// Returns a table with columns of these types, named as those of [`batch`].
 pub fn relation(types: impl IntoIterator<Item = (PgTypeKind, i32)>) -> Relation {
     let ident = |name: String| Ident::new(name).unwrap();
     let columns = types
@@ -192,7 +192,7 @@ pub fn relation(types: impl IntoIterator<Item = (PgTypeKind, i32)>) -> Relation 
     }
 }
 
-/// The table that the values fit without any cast.
+/// Returns the table that takes the values without a cast.
 pub fn table(columns: &[Values]) -> Relation {
     relation(columns.iter().map(|column| match column {
         Values::Int(_) => (PgTypeKind::Int4, -1),

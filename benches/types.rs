@@ -1,11 +1,11 @@
-//! What a column of each type costs, without NULLs, with a few, and with many.
+//! Measures a column of each type, without NULLs, with a few, and with many.
 //!
 //! ```sh
-//! cargo bench --manifest-path benches/Cargo.toml --bench types
+//! cargo bench --package pgflight-benches --bench types
 //! ```
 //!
-//! A batch of 10,000 rows of one column; the rows per second include what each row costs apart from
-//! its fields. Where the NULLs are is random, so that no processor can foretell them.
+//! The batch has 10,000 rows of one column. The rows per second include the cost of a row apart from its fields.
+//! The NULLs are at random places, so that no processor can predict them.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail by panicking")]
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
@@ -20,12 +20,12 @@ use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray,
     Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
+use arrow_pgcopy::Chunks;
+use arrow_pgcopy::{EncodePlan, PgType, PgTypeKind as K};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use pgflight::encode::Chunks;
-use pgflight::plan::{EncodePlan, PgType, PgTypeKind as K};
 use pgflight_benches::{CHUNK, ROWS, Random};
 
-/// Name, PostgreSQL's type, and the values with so many NULLs in a hundred.
+/// The name, PostgreSQL's type, and a function that makes values with a percentage of NULLs.
 type Case = (&'static str, K, fn(u64) -> ArrayRef);
 
 const CASES: &[Case] = &[
@@ -134,7 +134,7 @@ fn types(criterion: &mut Criterion) {
             .warm_up_time(Duration::from_millis(200))
             .measurement_time(Duration::from_secs(1))
             .sample_size(20);
-        // A list needs the type of its elements, which no constant holds.
+        // A list needs the type of its elements, which cannot be a constant.
         let kind = if *name == "array-of-int4" {
             array_of(K::Int4)
         } else {

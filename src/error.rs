@@ -298,6 +298,29 @@ impl fmt::Display for Error {
     }
 }
 
+/// Takes over message, hint and place of the encoder's error.
+impl From<arrow_pgcopy::Error> for Error {
+    fn from(error: arrow_pgcopy::Error) -> Self {
+        use arrow_pgcopy::ErrorKind as K;
+        let kind = match error.kind() {
+            K::InvalidInput => ErrorKind::InvalidCommand,
+            K::SchemaMismatch => ErrorKind::SchemaMismatch,
+            K::DataRejected => ErrorKind::DataRejected,
+            K::Internal => ErrorKind::Internal,
+        };
+        let own = Self::new(kind, error.message().to_owned()).with_context(|context| {
+            context.table = error.table().map(str::to_owned);
+            context.column = error.column().map(str::to_owned);
+            context.row = error.row();
+            context.sqlstate = error.sqlstate().map(str::to_owned);
+        });
+        match error.hint() {
+            Some(hint) => own.with_hint(hint.to_owned()),
+            None => own,
+        }
+    }
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_deref().map(|source| source as _)

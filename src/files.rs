@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow_array::RecordBatch;
-use arrow_ipc::reader::{FileReader, StreamReader};
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::ipc::reader::{FileReader, StreamReader};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::{Error, Result, chain};
@@ -116,7 +117,7 @@ impl RowFile {
             Format::ArrowFile => Box::new(FileReader::try_new(file, None)?),
             Format::ArrowStream => Box::new(StreamReader::try_new(file, None)?),
             Format::Csv { delimiter } => Box::new(
-                arrow_csv::ReaderBuilder::new(Arc::clone(&self.schema))
+                arrow::csv::ReaderBuilder::new(Arc::clone(&self.schema))
                     .with_header(true)
                     .with_delimiter(delimiter)
                     .with_batch_size(BATCH_ROWS)
@@ -137,7 +138,7 @@ fn schema(file: File, format: Format) -> Result<SchemaRef, ArrowError> {
         Format::ArrowFile => FileReader::try_new(file, None)?.schema(),
         Format::ArrowStream => StreamReader::try_new(file, None)?.schema(),
         Format::Csv { delimiter } => {
-            let format = arrow_csv::reader::Format::default();
+            let format = arrow::csv::reader::Format::default();
             let format = format.with_header(true).with_delimiter(delimiter);
             let (named, _) = format.infer_schema(file, Some(0))?;
             let text = |field: &Arc<Field>| Field::new(field.name(), DataType::Utf8, true);

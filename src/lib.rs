@@ -1,12 +1,11 @@
 //! Writes Apache Arrow data to PostgreSQL through binary COPY.
 //!
-//! The binary `pgflight` is an Arrow Flight server made of these modules. [`plan`] and [`encode`] do no I/O; other
-//! programs can use them to turn Arrow data into COPY bytes.
+//! The binary `pgflight` is an Arrow Flight server made of these modules. The crate [`arrow_pgcopy`] turns batches
+//! into the bytes of COPY.
 
 pub mod auth;
 pub mod client;
 pub mod config;
-pub mod encode;
 pub mod error;
 pub mod failpoint;
 pub mod files;
@@ -14,7 +13,6 @@ pub mod flight;
 pub mod metrics;
 pub mod monitor;
 pub mod pg;
-pub mod plan;
 pub mod proto;
 pub mod telemetry;
 mod tls;

@@ -1,4 +1,4 @@
-//! Commands, descriptors and schemas, in JSON and protobuf: read or refused, and no panic.
+//! Commands, descriptors and schemas, in JSON and protobuf: they are parsed or rejected, and nothing panics.
 
 #![no_main]
 

@@ -1,15 +1,15 @@
-//! Any schema, types, conversions and values through plan and encoder: no panic, and no byte that
-//! PostgreSQL's receive functions would not take.
+//! Any schema, types, conversions and values through plan and encoder: nothing panics, and PostgreSQL's receive
+//! functions would accept all bytes.
 //!
-//! Case and judge are those of the library's own tests, which name nothing but its public parts.
+//! Case and judge are those of the encoder's own tests, which use only its public names.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-// What the shared files call the crate that they are in.
-use pgflight::{encode, error, plan};
+// The shared files name these as parts of their own crate.
+use arrow_pgcopy::*;
 
-#[path = "../../src/encode/tests/cases/mod.rs"]
+#[path = "../../crates/arrow-pgcopy/src/encode/tests/cases/mod.rs"]
 #[allow(
     dead_code,
     unused_imports,
@@ -18,6 +18,6 @@ use pgflight::{encode, error, plan};
 mod cases;
 
 fuzz_target!(|input: &[u8]| {
-    // An input that is too short for a case is no case.
+    // An input that is too short makes no case.
     drop(cases::run(input));
 });

@@ -1,5 +1,5 @@
-//! Streams of rows through gate and decoder: read or refused, no panic behind the gate, and no memory that
-//! the input does not pay for.
+//! Streams of rows through gate and decoder: they are decoded or rejected, nothing behind the gate panics, and
+//! memory stays in proportion to the input.
 
 #![no_main]
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::mode::WriteMode;
 use super::principal::{Grant, Limits, Principal};
 use crate::error::{Error, Result};
-use crate::plan::{Ident, QualifiedName};
+use arrow_pgcopy::{Ident, QualifiedName};
 
 /// Separates a principal from its write ids in the ledger.
 const SEPARATOR: char = '/';

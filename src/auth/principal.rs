@@ -9,7 +9,8 @@ use super::credentials::token::{Digest, Token};
 use super::mode::WriteMode;
 use super::problem::Problem;
 use super::volume::Volume;
-use crate::plan::{Ident, QualifiedName, TableName};
+use arrow_pgcopy::table::TableName;
+use arrow_pgcopy::{Ident, QualifiedName};
 
 /// The length limit of a name, which stands in the ledger, in logs and before write ids.
 const MAX_NAME_BYTES: usize = 63;

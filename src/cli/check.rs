@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
+use arrow_pgcopy::table::TableName;
 use pgflight::config::{Check, TargetConfig, load_targets};
 use pgflight::error::{Error, Result};
 use pgflight::pg::Pool;
-use pgflight::plan::TableName;
 use pgflight::write::{Expected, Finding, Verdict, Writer};
 
 use super::{START_TIMEOUT, print};

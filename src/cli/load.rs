@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arrow_array::RecordBatch;
-use arrow_schema::Schema;
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use indicatif::HumanCount;
 use pgflight::client::{AttemptReceipt, Client, ClientConfig, RemoteStatus, RemoteWrite};

@@ -56,7 +56,7 @@ impl OutgoingMessages {
 
     /// Counts a message. The encoder splits batches, so they are counted as they are sent.
     fn count(&mut self, message: &FlightData) {
-        let header = arrow_ipc::root_as_message(&message.data_header).ok();
+        let header = arrow::ipc::root_as_message(&message.data_header).ok();
         let batch = header.and_then(|header| header.header_as_record_batch());
         let rows = batch.map_or(0, |batch| batch.length());
         if let Ok(rows @ 1..) = u64::try_from(rows) {

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use arrow_schema::Schema;
+use arrow::datatypes::Schema;
 use serde_json::{Map, Value};
 
 use super::command;

@@ -13,7 +13,7 @@ use super::connection::{ServerError, from_postgres};
 use super::sql;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
-use crate::plan::{Ident, QualifiedName};
+use arrow_pgcopy::{Ident, QualifiedName};
 
 /// Sends the bytes of a binary COPY to PostgreSQL.
 ///

@@ -15,7 +15,7 @@ use super::session::Session;
 use super::transaction::{Limits, Transaction};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{self, Activity, Stream};
-use crate::plan::Ident;
+use arrow_pgcopy::Ident;
 
 /// The sizes of the pools, and their timeouts.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use super::connection::{Connector, from_postgres};
 use super::sql;
 use super::transaction::{Parameter, Path, rows, typed};
 use crate::error::Result;
-use crate::plan::Ident;
+use arrow_pgcopy::Ident;
 
 /// A connection on which each statement is a transaction of its own, in the session's own role. Dropping it returns
 /// the connection to its pool.

@@ -5,8 +5,8 @@ use crate::pg::{
     LedgerFacts, LedgerVersion, Pooler, ServerFacts, Table, Transaction, check_swappable,
     find_pooler, find_table, server_facts, side_effects, two_phase_obstacle, unique_keys,
 };
-use crate::plan::TableName;
 use crate::write::writer::Writer;
+use arrow_pgcopy::table::TableName;
 
 /// The oldest PostgreSQL that is served, as `server_version_num` has it.
 const OLDEST_VERSION: i32 = 130_000;

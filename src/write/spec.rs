@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::WriteMode;
 pub use crate::pg::KeyedAction;
-pub use crate::plan::{Conversion, Form, Overflow, Rounding, Unit};
-use crate::plan::{Ident, TableName, TableOptions};
+pub use arrow_pgcopy::Conversion;
+use arrow_pgcopy::Ident;
+pub use arrow_pgcopy::conversion::{Form, Overflow, Rounding, Unit};
+use arrow_pgcopy::table::{TableName, TableOptions};
 
 /// Where rows go and how.
 ///

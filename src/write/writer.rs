@@ -12,11 +12,12 @@ use crate::pg::{
     WriteState, count_writes, ensure_schema, has_schema, ledger_version, prepared_transactions,
     recent_writes, writable_relations,
 };
-use crate::plan::{Relation, TableName};
 use crate::write::plan::permission::{find_permitted, missing_table};
 use crate::write::stream::fan_out::FanOut;
 use crate::write::stream::volume::VolumeLimits;
 use crate::write::upkeep::liveness::Streaming;
+use arrow_pgcopy::Relation;
+use arrow_pgcopy::table::TableName;
 
 /// Carries out writes on one PostgreSQL. Holds no state of its own: any other server on the same
 /// database answers as well.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::{ArrayRef, Int32Array};
+use arrow::array::{ArrayRef, Int32Array};
 use pgflight::failpoint::Failpoint;
 use serde_json::{Value, json};
 use tonic::{Code, Status};

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use fastrand::Rng;
 use futures_util::future::join_all;
 use serde_json::Value;
 use tonic::{Code, Status};
 
-use super::support::{Client, Put, CallError, attempt, batch};
+use super::support::{CallError, Client, Put, attempt, batch};
 use super::world::World;
 
 /// The rows of one save: (part, seq, payload), the payload made from the other two.

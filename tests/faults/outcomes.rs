@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use serde_json::{Value, json};
 use tonic::Status;
 
 use super::proxy::{COMMIT, Proxy, Trap, Weather};
-use super::support::{Client, Database, Pgflight, Put, CallError, attempt, batch, wait_until, write};
+use super::support::{
+    CallError, Client, Database, Pgflight, Put, attempt, batch, wait_until, write,
+};
 
 /// A server behind a proxy that sends no COMMIT except those of its calls.
 struct Place {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use arrow_array::RecordBatch;
+use arrow::array::RecordBatch;
 use fastrand::Rng;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use super::support::{Client, Database, Pgflight, Put, CallError, attempt, batch, wait_until};
+use super::support::{CallError, Client, Database, Pgflight, Put, attempt, batch, wait_until};
 
 const PREPARED: &str = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
 

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use arrow_array::*;
-use arrow_buffer::IntervalMonthDayNano;
+use arrow::array::*;
+use arrow::datatypes::IntervalMonthDayNano;
 use serde_json::{Value, json};
 
 use crate::random_types::put;
@@ -94,7 +94,7 @@ async fn check(cases: Vec<Case>) {
 }
 
 #[tokio::test]
-async fn times_beyond_a_column_end_where_it_ends_however_they_are_counted() {
+async fn times_out_of_range_are_clamped_in_every_unit() {
     let clamp = || json!({"overflow": "OVERFLOW_CLAMP"});
     let with = |mut asked: Value, name: &str, value: &str| {
         asked[name] = value.into();
@@ -238,7 +238,7 @@ async fn times_beyond_a_column_end_where_it_ends_however_they_are_counted() {
 }
 
 #[tokio::test]
-async fn a_zone_moves_the_last_nanoseconds_that_are_counted_as_any_others() {
+async fn zones_shift_times_at_the_end_of_nanoseconds() {
     let last = i64::MAX / 1000 * 1000;
     let local = || TimestampNanosecondArray::from(vec![last, -last]);
     let zone = |zone: &str| json!({"zone": zone});
@@ -285,7 +285,7 @@ async fn a_zone_moves_the_last_nanoseconds_that_are_counted_as_any_others() {
 }
 
 #[tokio::test]
-async fn times_are_counted_with_their_fractions_where_the_column_is_numeric() {
+async fn numeric_columns_keep_fractions_of_counted_times() {
     let seconds = || json!({"unit": "UNIT_SECONDS"});
     let nearest = || json!({"unit": "UNIT_SECONDS", "rounding": "ROUNDING_NEAREST"});
     let millis = || DurationMillisecondArray::from(vec![Some(1_250), None, Some(-1)]);
@@ -334,7 +334,7 @@ async fn times_are_counted_with_their_fractions_where_the_column_is_numeric() {
 }
 
 #[tokio::test]
-async fn intervals_are_rounded_and_kept_whole_in_columns_of_certain_fields() {
+async fn intervals_are_rounded_unless_columns_limit_fields() {
     let intervals = || {
         IntervalMonthDayNanoArray::from(vec![
             Some(IntervalMonthDayNano::new(14, 3, 1_500_499_999)),
@@ -384,7 +384,7 @@ async fn intervals_are_rounded_and_kept_whole_in_columns_of_certain_fields() {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_in_vain_is_told_by_the_types_that_the_caller_knows() {
+async fn meaningless_conversions_name_the_callers_types() {
     let floor = || json!({"rounding": "ROUNDING_FLOOR"});
     check(vec![
         refused(

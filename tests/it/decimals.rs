@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::types::*;
-use arrow_array::{Array, ArrayRef, ArrowNativeTypeOp, Int32Array, PrimitiveArray, RecordBatch};
-use arrow_buffer::i256;
+use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, Int32Array, PrimitiveArray, RecordBatch};
+use arrow::datatypes::i256;
+use arrow::datatypes::*;
 use serde_json::json;
 
 use crate::support::{Client, Database, Pgflight, Put, batch, write};
@@ -89,7 +89,7 @@ async fn check(client: &mut Client, database: &Database, columns: Vec<Column>) -
 }
 
 #[tokio::test]
-async fn every_decimal_lands_as_postgresql_itself_reads_its_digits() {
+async fn decimals_land_as_postgresql_reads_their_digits() {
     let database = Database::new().await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use serde_json::{Value, json};
 use tonic::Status;
 
@@ -94,7 +94,7 @@ async fn columns_that_the_table_lacks_are_refused_added_or_left_out() {
                     "REFUSE" => {
                         let message = done.unwrap_err().message().to_owned();
                         assert!(
-                            message.contains("there is no column \"note\""),
+                            message.contains("there is no column of that name"),
                             "{told}: {message}"
                         );
                         assert_eq!(seen.0, "id integer", "{told}");
@@ -147,7 +147,7 @@ async fn a_write_that_fails_or_only_waits_adds_no_column() {
     for (spec, rows, words) in [
         (direct, rows(&[1]), "cannot add it together with the rows"),
         (swap, rows(&[1]), "cannot add it together with the rows"),
-        (cased, rows(&[1]), "there is \"Note\""),
+        (cased, rows(&[1]), "to \"Note\""),
         (
             nothing,
             batch(&[("other", ints(&[1]))]),

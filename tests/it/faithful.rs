@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::builder::{Int8Builder, MapBuilder, StringBuilder};
-use arrow_array::{Array, ArrayRef, BinaryArray, Date64Array, Float32Array, Int8Array, Int64Array};
-use arrow_array::{FixedSizeBinaryArray, Float16Array, StringArray, StructArray};
-use arrow_schema::{DataType, Field, Fields, Schema};
+use arrow::array::{
+    Array, ArrayRef, BinaryArray, Date64Array, Float32Array, Int8Array, Int64Array,
+};
+use arrow::array::{FixedSizeBinaryArray, Float16Array, StringArray, StructArray};
+use arrow::array::{Int8Builder, MapBuilder, StringBuilder};
+use arrow::datatypes::{DataType, Field, Fields, Schema};
 use serde_json::json;
 
 use crate::support::{CallError, Database, Pgflight, Put, batch, write};
@@ -170,7 +172,7 @@ async fn nothing_is_changed_or_told_of_a_value_that_was_not_asked_for() {
     }
     let half = |value: f32| {
         let array = Float32Array::from(vec![value]);
-        let half = arrow_cast::cast(&array, &DataType::Float16).unwrap();
+        let half = arrow::compute::cast(&array, &DataType::Float16).unwrap();
         assert!(half.as_any().is::<Float16Array>());
         plain(half)
     };
@@ -196,7 +198,7 @@ async fn nothing_is_changed_or_told_of_a_value_that_was_not_asked_for() {
         database.execute(&create).await;
         let told = format!("{} into {sql_type}", array.data_type());
         let schema = Arc::new(Schema::new(vec![field]));
-        let rows = arrow_array::RecordBatch::try_new(schema, vec![array]).unwrap();
+        let rows = arrow::array::RecordBatch::try_new(schema, vec![array]).unwrap();
         let spec = json!({"table": "t", "mode": "MODE_APPEND"});
         let sent = client.put(Put::whole(write(spec), &[rows])).await;
         match expected {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
 use crate::support::{
-    COPIES, Client, Database, Pgflight, Put, CallError, batch, metric, wait_until, write,
+    COPIES, CallError, Client, Database, Pgflight, Put, batch, metric, wait_until, write,
 };
 
 /// Three connections, soon.

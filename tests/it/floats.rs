@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float32Array, Float64Array, Int32Array, ListArray, StructArray};
-use arrow_buffer::OffsetBuffer;
-use arrow_schema::{DataType, Field};
+use arrow::array::{ArrayRef, Float32Array, Float64Array, Int32Array, ListArray, StructArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field};
 use fastrand::Rng;
 use serde_json::json;
 
@@ -90,7 +90,7 @@ fn wrapped(array: &ArrayRef) -> (ArrayRef, ArrayRef, ArrayRef) {
     let lengths = OffsetBuffer::from_repeated_length(1, array.len());
     let list = ListArray::new(field("item"), lengths, Arc::clone(array), None);
     let composite = StructArray::from(vec![(field("n"), Arc::clone(array))]);
-    let flags: ArrayRef = Arc::new(arrow_array::BooleanArray::from(vec![true; array.len()]));
+    let flags: ArrayRef = Arc::new(arrow::array::BooleanArray::from(vec![true; array.len()]));
     let flag = |name: &str| Arc::new(Field::new(name, DataType::Boolean, true));
     let range = StructArray::from(vec![
         (field("lower"), Arc::clone(array)),

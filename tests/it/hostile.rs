@@ -4,21 +4,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::types::{Int8Type, Int32Type};
-use arrow_array::{
+use arrow::array::{
     Array, ArrayRef, BooleanArray, DictionaryArray, Int8Array, Int32Array, Int64Array, ListArray,
     NullArray, RecordBatch, StringArray, StructArray,
 };
-use arrow_buffer::OffsetBuffer;
-use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
-use arrow_flight::{FlightData, SchemaAsIpc};
-use arrow_ipc::writer::IpcWriteOptions;
-use arrow_ipc::{
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType as D, Field, Fields, Schema, TimeUnit, UnionFields, UnionMode};
+use arrow::datatypes::{Int8Type, Int32Type};
+use arrow::ipc::writer::IpcWriteOptions;
+use arrow::ipc::{
     BodyCompressionBuilder, Buffer, CompressionType, DictionaryBatchBuilder, FieldBuilder,
     FieldNode, MessageBuilder, MessageHeader, MetadataVersion, RecordBatchBuilder, SchemaBuilder,
     Struct_Builder, Type,
 };
-use arrow_schema::{DataType as D, Field, Fields, Schema, TimeUnit, UnionFields, UnionMode};
+use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
+use arrow_flight::{FlightData, SchemaAsIpc};
 use bytes::Bytes;
 use flatbuffers::FlatBufferBuilder;
 use futures_util::{StreamExt, stream};

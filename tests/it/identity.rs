@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use arrow_flight::{Criteria, Empty};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use futures_util::{StreamExt, stream};

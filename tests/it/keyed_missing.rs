@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{RecordBatch, StringArray};
+use arrow::array::{RecordBatch, StringArray};
 use serde_json::{Value, json};
 use tonic::Status;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use arrow_flight::FlightData;
 use futures_util::{Stream, StreamExt, stream};
 use pgflight::auth::digest_of;

@@ -38,7 +38,7 @@ mod monitor_page;
 mod monitor_publish;
 #[cfg(feature = "otlp")]
 mod otlp;
-#[path = "../../src/encode/tests/pair.rs"]
+#[path = "../../crates/arrow-pgcopy/src/encode/tests/golden/pair.rs"]
 mod pair;
 mod pairs;
 mod passwords;

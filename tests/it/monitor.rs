@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::{ArrayRef, BinaryArray, Int32Array, RecordBatch};
+use arrow::array::{ArrayRef, BinaryArray, Int32Array, RecordBatch};
 use arrow_flight::FlightData;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};

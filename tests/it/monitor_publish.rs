@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int32Array};
+use arrow::array::{ArrayRef, Int32Array};
 use serde_json::json;
 
 use crate::support::{Database, Pgflight, Put, attempt, batch, get, metric, status, wait_until};

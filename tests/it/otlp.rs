@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use arrow_array::{ArrayRef, Int32Array};
+use arrow::array::{ArrayRef, Int32Array};
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::server::{NamedService, UnaryService};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use arrow_array::{ArrayRef, Int32Array};
+use arrow::array::{ArrayRef, Int32Array};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use tonic::Code;
 
 use crate::support::{
-    COPIES, Client, Database, Pgflight, Pooler, Put, CallError, attempt, batch, path, wait_until, write,
+    COPIES, CallError, Client, Database, Pgflight, Pooler, Put, attempt, batch, path, wait_until,
+    write,
 };
 
 fn ints(values: &[i32]) -> ArrayRef {

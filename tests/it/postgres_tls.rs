@@ -4,11 +4,12 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int32Array};
+use arrow::array::{ArrayRef, Int32Array};
 use futures_util::{StreamExt, stream};
 
 use super::support::{
-    COPIES, COPYING, Certificates, Cluster, Database, Pgflight, Put, CallError, batch, path, wait_until,
+    COPIES, COPYING, CallError, Certificates, Cluster, Database, Pgflight, Put, batch, path,
+    wait_until,
 };
 
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::array::{
+    ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
+};
+use arrow::datatypes::Schema;
 use arrow_flight::FlightDescriptor;
-use arrow_schema::Schema;
 use futures_util::{StreamExt, stream};
 use pgflight::proto::v1;
 use prost::{Message, Name};

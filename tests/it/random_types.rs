@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use arrow_array::*;
-use arrow_buffer::{IntervalMonthDayNano, NullBuffer, OffsetBuffer, i256};
-use arrow_cast::{can_cast_types, cast};
+use arrow::array::*;
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::{can_cast_types, cast};
+use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use arrow::datatypes::{IntervalMonthDayNano, i256};
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
-use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use fastrand::Rng;
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
@@ -379,7 +380,7 @@ impl Round {
             (0, _) => {
                 let from = self.rng.usize(0..=array.len());
                 let padding = array.slice(from, array.len() - from);
-                let longer = arrow_select::concat::concat(&[&padding, &array, &padding]).unwrap();
+                let longer = arrow::compute::concat(&[&padding, &array, &padding]).unwrap();
                 self.layouts += 1;
                 return longer.slice(padding.len(), array.len());
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Int64Array, RecordBatch};
+use arrow::array::{Int64Array, RecordBatch};
 use arrow_flight::{FlightData, FlightDescriptor, PutResult};
 use futures_util::stream::{self, StreamExt};
 use pgflight::proto::v1;

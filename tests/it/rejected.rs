@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use arrow_array::types::Int32Type;
-use arrow_array::{
+use arrow::array::{
     ArrayRef, Date32Array, Date64Array, Decimal128Array, DictionaryArray, FixedSizeBinaryArray,
     Float64Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, StringArray,
     Time32SecondArray, Time64MicrosecondArray, TimestampMicrosecondArray, TimestampNanosecondArray,
     TimestampSecondArray, UInt64Array,
 };
-use arrow_buffer::IntervalMonthDayNano;
+use arrow::datatypes::Int32Type;
+use arrow::datatypes::IntervalMonthDayNano;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::{FlightData, FlightDescriptor};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::{Database, Pgflight, Put, CallError, batch, end_record, path, write};
+use crate::support::{CallError, Database, Pgflight, Put, batch, end_record, path, write};
 
 fn longs(values: &[Option<i64>]) -> ArrayRef {
     Arc::new(Int64Array::from(values.to_vec()))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use futures_util::{StreamExt, stream};
 use pgflight::auth::digest_of;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::fan_out::{SOON, batches};
 use crate::support::{
-    COPIES, Client, Database, File, Pgflight, Put, CallError, attempt, batch, wait_until, write,
+    COPIES, CallError, Client, Database, File, Pgflight, Put, attempt, batch, wait_until, write,
 };
 
 fn rows() -> RecordBatch {

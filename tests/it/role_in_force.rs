@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use serde_json::json;
 use tonic::Code;
 
 use crate::role::World;
-use crate::support::{Database, File, Pgflight, Put, CallError, attempt, batch, wait_until, write};
+use crate::support::{CallError, Database, File, Pgflight, Put, attempt, batch, wait_until, write};
 
 fn numbers(values: &[i32]) -> RecordBatch {
     batch(&[("n", Arc::new(Int32Array::from(values.to_vec())) as ArrayRef)])

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow_array::types::Int32Type;
-use arrow_array::{ArrayRef, Int32Array, ListArray, StringArray, StructArray};
-use arrow_schema::Field;
+use arrow::array::{ArrayRef, Int32Array, ListArray, StringArray, StructArray};
+use arrow::datatypes::Field;
+use arrow::datatypes::Int32Type;
 use serde_json::json;
 
-use crate::support::{Client, Database, Pgflight, Put, CallError, attempt, batch, write};
+use crate::support::{CallError, Client, Database, Pgflight, Put, attempt, batch, write};
 
 const SECRET: &str = "s3cret";
 
@@ -45,7 +45,7 @@ async fn characters_that_latin1_lacks_are_reported_by_place() {
     let document = format!("\"{bad}\"");
     let list: ArrayRef = {
         let item = Arc::new(Field::new("item", text("").data_type().clone(), true));
-        let offsets = arrow_buffer::OffsetBuffer::from_repeated_length(1, 2);
+        let offsets = arrow::buffer::OffsetBuffer::from_repeated_length(1, 2);
         Arc::new(ListArray::new(item, offsets, text(bad), None))
     };
     let pair: ArrayRef = {
@@ -255,7 +255,7 @@ async fn errors_raised_by_the_owners_function_are_passed_on() {
         (2, "second: no"),
         (3, "third: no"),
     ] {
-        let numbers = arrow_array::PrimitiveArray::<Int32Type>::from(vec![number]);
+        let numbers = arrow::array::PrimitiveArray::<Int32Type>::from(vec![number]);
         let error = refused(&mut client, "n", Arc::new(numbers)).await;
         assert!(error.message.contains(words), "{}", error.message);
     }

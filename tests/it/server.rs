@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::{ArrayRef, Int32Array};
+use arrow::array::{ArrayRef, Int32Array};
+use arrow::datatypes::{DataType, Schema};
 use arrow_flight::{Criteria, FlightData, FlightDescriptor, SchemaResult, Ticket};
-use arrow_schema::{DataType, Schema};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tonic::{Code, Request};
@@ -239,7 +239,7 @@ async fn tables_are_listed_and_their_schema_takes_data_back() {
         .unwrap()
         .into_inner();
     assert_eq!(Schema::try_from(info).unwrap(), schema);
-    let empty = arrow_array::RecordBatch::new_empty(Arc::new(schema));
+    let empty = arrow::array::RecordBatch::new_empty(Arc::new(schema));
     client.put(Put::bare(path(&["a"]), &[empty])).await.unwrap();
 
     let missing = client

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int32Array, StringArray};
+use arrow::array::{ArrayRef, Int32Array, StringArray};
 use serde_json::json;
 
 use crate::support::{Database, Pgflight, Put, batch, write};

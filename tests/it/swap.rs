@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use crate::support::{Client, Database, Pgflight, Put, CallError, attempt, batch, write};
+use crate::support::{CallError, Client, Database, Pgflight, Put, attempt, batch, write};
 
 async fn setup(sql: &str) -> (Database, Pgflight, Client) {
     let database = Database::new().await;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{ListBuilder, StringBuilder};
-use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
-use arrow_ipc::writer::{FileWriter, StreamWriter};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow::array::{ListBuilder, StringBuilder};
+use arrow::ipc::writer::{FileWriter, StreamWriter};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Database, Pgflight, Put, attempt, batch, write};
@@ -263,7 +263,7 @@ async fn check(client: &mut Client, database: &Database, (ty, values): Case, is_
 }
 
 #[tokio::test]
-async fn strings_land_as_postgresql_itself_would_read_them() {
+async fn strings_land_as_postgresql_would_read_them() {
     let database = Database::new().await;
     database.execute(SETUP).await;
     let server = Pgflight::start(&database);
@@ -293,7 +293,7 @@ async fn strings_land_as_postgresql_itself_would_read_them() {
 }
 
 #[tokio::test]
-async fn strings_that_postgresql_is_to_cast_need_a_staging_table_and_are_never_shown() {
+async fn casts_need_a_staging_table_and_hide_values() {
     let database = Database::new().await;
     database.execute(SETUP).await;
     database
@@ -381,7 +381,7 @@ async fn strings_that_postgresql_is_to_cast_need_a_staging_table_and_are_never_s
 }
 
 #[tokio::test]
-async fn a_plan_tells_all_that_a_write_would_do_and_leaves_nothing() {
+async fn a_plan_describes_a_write_and_changes_nothing() {
     let database = Database::new().await;
     database
         .execute(
@@ -439,7 +439,7 @@ async fn a_plan_tells_all_that_a_write_would_do_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn the_plan_is_told_on_the_command_line_from_a_file_a_stream_or_a_schema() {
+async fn the_cli_plans_from_a_file_a_stream_or_a_schema() {
     let database = Database::new().await;
     database
         .execute("CREATE TABLE t (id int2, fare numeric(8,2) DEFAULT 0)")
@@ -517,17 +517,17 @@ async fn the_plan_is_told_on_the_command_line_from_a_file_a_stream_or_a_schema()
 }
 
 #[tokio::test]
-async fn types_by_oid_are_as_the_catalog_has_them() {
+async fn builtin_types_match_the_catalog() {
     let database = Database::new().await;
     let mut known = 0;
     for oid in 1..10_000 {
-        let Some(ty) = pgflight::plan::PgType::builtin(oid) else {
+        let Some(ty) = arrow_pgcopy::PgType::builtin(oid) else {
             continue;
         };
         known += 1;
         let name = format!("SELECT format_type({oid}, NULL)");
         assert_eq!(database.text(&name).await, ty.name, "{oid}");
-        if let pgflight::plan::PgTypeKind::Array(element) = ty.kind {
+        if let arrow_pgcopy::PgTypeKind::Array(element) = ty.kind {
             let element_oid = format!("SELECT typelem FROM pg_type WHERE oid = {oid}");
             assert_eq!(database.text(&element_oid).await, element.oid.to_string());
         }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow_array::types::Int32Type;
-use arrow_array::{
+use arrow::array::{
     Array, ArrayRef, BinaryArray, BinaryViewArray, DictionaryArray, Int32Array, LargeBinaryArray,
     LargeStringArray, ListArray, StringArray, StringViewArray,
 };
-use arrow_buffer::{NullBuffer, OffsetBuffer};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::Field;
+use arrow::datatypes::Int32Type;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
-use arrow_schema::Field;
 use futures_util::{StreamExt, stream};
 
 use crate::support::{CallError, Database, Pgflight, Put, batch, path};

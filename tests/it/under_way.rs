@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow_array::{ArrayRef, BinaryArray, Int32Array, Int64Array};
+use arrow::array::{ArrayRef, BinaryArray, Int32Array, Int64Array};
 use arrow_flight::FlightData;
 use futures_util::{Stream, StreamExt, stream};
 use serde_json::json;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::types::Int32Type;
-use arrow_array::{
+use arrow::array::{
     ArrayRef, DictionaryArray, Int32Array, LargeStringArray, RecordBatch, StringArray,
 };
+use arrow::datatypes::Int32Type;
 use arrow_flight::FlightDescriptor;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use futures_util::StreamExt;
@@ -264,7 +264,7 @@ async fn oversized_dictionary_expansion_is_rejected_before_sending() {
     let texts: [ArrayRef; 3] = [
         Arc::new(StringArray::from(vec![long.as_str()])),
         Arc::new(LargeStringArray::from(vec!["", long.as_str()])),
-        Arc::new(arrow_array::StringViewArray::from(vec![long.as_str()])),
+        Arc::new(arrow::array::StringViewArray::from(vec![long.as_str()])),
     ];
     let place = "SELECT pg_current_wal_insert_lsn() - '0/0'";
     for values in texts {

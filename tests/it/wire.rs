@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::{ArrayRef, Int32Array};
+use arrow::array::{ArrayRef, Int32Array};
 use futures_util::{StreamExt, stream};
 use prost::Message;
 

@@ -8,9 +8,9 @@ use arrow_flight::FlightDescriptor;
 use arrow_flight::flight_descriptor::DescriptorType;
 
 use crate::error::{Error, Result};
-use crate::plan::TableName;
 use crate::proto::v1;
 use crate::write::{AttemptId, EndRecord, Named, SinkBatch, WriteSpec};
+use arrow_pgcopy::table::TableName;
 use envelope::{Envelope, WireForm};
 
 pub(crate) use spec::write_spec;

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use super::conversion::{conversion, unknown};
 use crate::error::{Error, Result};
-use crate::plan::{Ident, TableName};
 use crate::proto::v1;
 use crate::write::{
     AppendBy, IfExists, KeyedAction, Mode, OverwriteWith, SchemaEvolution, WriteSpec,
 };
+use arrow_pgcopy::Ident;
+use arrow_pgcopy::table::TableName;
 
 const KEYED_MODES: [v1::Mode; 4] = [
     v1::Mode::Upsert,
@@ -236,7 +237,7 @@ fn keyed(action: KeyedAction, spec: &v1::WriteSpec) -> Result<Mode> {
 fn distinct_names(field: &str, names: Vec<String>) -> Result<Vec<Ident>> {
     let names = names
         .into_iter()
-        .map(Ident::new)
+        .map(|name| Ok(Ident::new(name)?))
         .collect::<Result<Vec<_>>>()?;
     let distinct: HashSet<&Ident> = names.iter().collect();
     if names.is_empty() || distinct.len() < names.len() {

@@ -4,21 +4,22 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::{
+use arrow::array::AsArray;
+use arrow::array::{
     ArrayRef, LargeStringArray, RecordBatch, RecordBatchOptions, StringArray, StringViewArray,
 };
-use arrow_buffer::Buffer;
-use arrow_ipc::MetadataVersion;
-use arrow_ipc::reader::read_record_batch;
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow::buffer::Buffer;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::ipc::MetadataVersion;
+use arrow::ipc::reader::read_record_batch;
 
 use crate::error::{Error, Result};
 
 /// A batch of rows as the client sent it.
 pub(crate) struct Received<'a> {
     pub(crate) body: &'a Buffer,
-    pub(crate) batch: arrow_ipc::RecordBatch<'a>,
+    pub(crate) batch: arrow::ipc::RecordBatch<'a>,
     pub(crate) schema: &'a SchemaRef,
     pub(crate) dictionaries: &'a HashMap<i64, ArrayRef>,
     pub(crate) version: MetadataVersion,

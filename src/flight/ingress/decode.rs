@@ -5,13 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_buffer::Buffer;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::buffer::Buffer;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::ipc::MessageHeader;
+use arrow::ipc::convert::try_fb_to_schema;
+use arrow::ipc::reader::read_dictionary;
 use arrow_flight::FlightData;
-use arrow_ipc::MessageHeader;
-use arrow_ipc::convert::try_fb_to_schema;
-use arrow_ipc::reader::read_dictionary;
-use arrow_schema::{Schema, SchemaRef};
 use futures_util::stream::{self, Stream};
 use tonic::{Code, Status};
 
@@ -306,17 +306,17 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::Ordering;
 
-    use arrow_array::types::Int32Type;
-    use arrow_array::{
+    use arrow::array::{
         ArrayRef, BooleanArray, Decimal128Array, DictionaryArray, FixedSizeListArray, Int32Array,
         Int64Array, LargeStringArray, ListArray, NullArray, RecordBatch, StringArray,
         StringViewArray, StructArray,
     };
+    use arrow::datatypes::Int32Type;
+    use arrow::datatypes::{DataType, Field};
+    use arrow::ipc::CompressionType;
+    use arrow::ipc::writer::IpcWriteOptions;
     use arrow_flight::FlightData;
     use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
-    use arrow_ipc::CompressionType;
-    use arrow_ipc::writer::IpcWriteOptions;
-    use arrow_schema::{DataType, Field};
     use futures_util::{FutureExt, StreamExt, stream};
 
     use super::{Budget, Decoder, Flow, Limits, PANICS};

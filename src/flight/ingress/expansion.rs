@@ -4,9 +4,9 @@
 //! Columns of plain values are encoded a chunk at a time and take about the memory of the batch. Nested columns are
 //! encoded as a whole, so a small message can grow without limit.
 
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::DataType;
+use arrow::array::AsArray;
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::DataType;
 
 /// The size of an array element in binary COPY, or of `false,` in JSON.
 const FLAG_BYTES: u64 = 6;

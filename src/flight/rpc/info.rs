@@ -1,14 +1,15 @@
 //! The calls about tables: their Arrow schema, and the list of tables that the caller may write.
 
+use arrow::datatypes::Schema;
+use arrow::error::ArrowError;
+use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::{FlightDescriptor, FlightInfo, IpcMessage, SchemaAsIpc, SchemaResult};
-use arrow_ipc::writer::IpcWriteOptions;
-use arrow_schema::{ArrowError, Schema};
 
 use crate::error::{Error, Result};
 use crate::flight::command;
-use crate::plan::Relation;
-use crate::plan::arrow_schema::to_arrow_schema;
 use crate::write::Targets;
+use arrow_pgcopy::Relation;
+use arrow_pgcopy::schema::to_arrow_schema;
 
 /// Returns the Arrow schema of a table. Data with this schema can be written to the table.
 pub(crate) async fn schema(

@@ -21,12 +21,12 @@ use crate::flight::ingress::decode::{Decoder, transport_error};
 use crate::flight::ingress::gate::{Limits, MAX_HEADER_BYTES};
 use crate::flight::ingress::meter::Messages;
 use crate::metrics;
-use crate::plan::TableName;
 use crate::proto::v1;
 use crate::write::{
     AppendBy, AttemptId, Budget, EndOfStream, Incoming, Mode, ReadySignal, Receipt, StreamMessage,
     Targets, WriteSpec, Writer,
 };
+use arrow_pgcopy::table::TableName;
 
 /// Runs a whole DoPut and returns its receipt. Sends a `Ready` through `ready` if the command asks for it. Dropping the
 /// future rolls the stream back.
@@ -105,7 +105,7 @@ fn check_first(first: &FlightData, descriptor_bytes: usize) -> Result<()> {
 /// A stream of rows after its first message.
 struct Upload<'a, M> {
     writer: &'a Writer,
-    schema: &'a arrow_schema::SchemaRef,
+    schema: &'a arrow::datatypes::SchemaRef,
     messages: M,
     stream: &'a Arc<metrics::Stream>,
     ready: oneshot::Sender<PutResult>,

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::pg::transaction::Transaction;
-use crate::plan::Relation;
+use arrow_pgcopy::Relation;
 
 /// Describes each property of a table that changes what a write does or costs: triggers, rules, row-level security,
 /// partitions.

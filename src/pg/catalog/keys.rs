@@ -7,7 +7,7 @@ use super::look::Table;
 use crate::error::{Error, Result};
 use crate::pg::sql::{Equality, Keys};
 use crate::pg::transaction::{Parameter, Transaction};
-use crate::plan::{Ident, Relation};
+use arrow_pgcopy::{Ident, Relation};
 
 impl Keys {
     /// Checks that ON CONFLICT can use these keys.

@@ -6,7 +6,7 @@ use super::look::qualified_name;
 use super::types::types;
 use crate::error::Result;
 use crate::pg::transaction::Transaction;
-use crate::plan::{Column, Ident, QualifiedName, Relation};
+use arrow_pgcopy::{Column, Ident, QualifiedName, Relation};
 
 /// Returns all tables that the current role may INSERT into and that `is_visible` accepts, sorted by name.
 ///

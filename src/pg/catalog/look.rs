@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::pg::names::SHADOW_PREFIX;
 use crate::pg::sql::{self, TableLock};
 use crate::pg::transaction::{Parameter, Transaction};
-use crate::plan::{Column, Ident, PgType, QualifiedName, Relation, TableName};
+use arrow_pgcopy::table::TableName;
+use arrow_pgcopy::{Column, Ident, PgType, QualifiedName, Relation};
 
 /// A table, with the properties that decide how rows can be written.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use super::look::{check_for_data, qualified_name};
 use crate::error::{Error, Result};
 use crate::pg::transaction::Transaction;
-use crate::plan::{Ident, QualifiedName, TableName};
+use arrow_pgcopy::table::TableName;
+use arrow_pgcopy::{Ident, QualifiedName};
 
 /// Returns tables whose names differ only in case, and tables with the same name in another schema; the nearest first.
 ///
@@ -31,7 +32,7 @@ async fn current_schema(transaction: &Transaction) -> Result<Ident> {
         .query_opt_by_path("SELECT pg_catalog.current_schema()::pg_catalog.text", &[])
         .await?;
     match row.and_then(|row| row.get::<_, Option<String>>(0)) {
-        Some(schema) => Ident::new(schema),
+        Some(schema) => Ok(Ident::new(schema)?),
         None => Err(
             Error::not_found("the search_path has no schema that exists")
                 .with_hint("name the table as schema.table"),

@@ -4,7 +4,7 @@ use super::look::qualified_name;
 use crate::error::{Error, Result};
 use crate::pg::sql;
 use crate::pg::transaction::{Parameter, Transaction};
-use crate::plan::{Ident, Relation};
+use arrow_pgcopy::{Ident, Relation};
 
 /// Checks that the server's role may move the sequences of a table.
 ///

@@ -6,7 +6,8 @@ use tokio_postgres::Row;
 
 use crate::error::{Error, Result};
 use crate::pg::transaction::Transaction;
-use crate::plan::{Attribute, PgType, PgTypeKind};
+use arrow_pgcopy::table::Attribute;
+use arrow_pgcopy::{PgType, PgTypeKind};
 
 /// The catalog's rows about types.
 pub(super) struct Types {

@@ -12,7 +12,7 @@ use tokio_postgres::config::{Host, TargetSessionAttrs};
 use super::password::{Password, PasswordSource};
 use super::tls::{Parameters, Tls};
 use crate::error::{Error, Result};
-use crate::plan::Ident;
+use arrow_pgcopy::Ident;
 
 /// The address of PostgreSQL and the login. `Debug` and `Display` never print the password.
 #[derive(Clone)]

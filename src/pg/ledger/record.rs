@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 
 use crate::error::{Error, Result};
-use crate::plan::{Ident, QualifiedName};
+use arrow_pgcopy::{Ident, QualifiedName};
 
 /// The state of a write. Committed, aborted and prepared_lost are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

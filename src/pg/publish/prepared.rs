@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::pg::ledger::{WriteState, from_bigint};
 use crate::pg::session::Session;
 use crate::pg::transaction::{Outcome, Transaction};
-use crate::plan::Relation;
+use arrow_pgcopy::Relation;
 
 /// The prefix of the names of prepared transactions.
 const PREFIX: &str = "pgflight:";

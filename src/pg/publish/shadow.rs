@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::pg::names::SHADOW_PREFIX;
 use crate::pg::sql;
 use crate::pg::transaction::Transaction;
-use crate::plan::{Ident, QualifiedName};
+use arrow_pgcopy::{Ident, QualifiedName};
 
 /// Returns a new, unique name for a table that will become the target, of mode create or an overwrite by swap. It is in
 /// the target's schema, so that the default privileges there apply.

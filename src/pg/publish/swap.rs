@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pg::catalog::{Table, lock_named};
 use crate::pg::sql::{self, TableLock};
 use crate::pg::transaction::{Parameter, Transaction};
-use crate::plan::{QualifiedName, Relation};
+use arrow_pgcopy::{QualifiedName, Relation};
 
 const OBSTACLES: &str = include_str!("swap/obstacles.sql");
 const TWIN: &str = include_str!("swap/twin.sql");

@@ -3,8 +3,9 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::sql;
 use crate::pg::transaction::Transaction;
-use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{Ident, QualifiedName, Relation, TableOptions};
+use arrow_pgcopy::schema::ColumnDefinition;
+use arrow_pgcopy::table::TableOptions;
+use arrow_pgcopy::{Ident, QualifiedName, Relation};
 
 /// Creates a table.
 ///

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::list::list;
 use super::rows::{IS_ACCEPTED, overriding, selected};
-use crate::plan::{Ident, QualifiedName, Relation};
+use arrow_pgcopy::{Ident, QualifiedName, Relation};
 
 /// The comparison of a key, as SQL that means the same under every search_path.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! SQL about rows: COPY, and INSERT from staging.
 
 use super::list::list;
-use crate::plan::{Column, Ident, QualifiedName, Relation, is_cast};
+use arrow_pgcopy::mapping::is_cast;
+use arrow_pgcopy::{Column, Ident, QualifiedName, Relation};
 
 pub(in crate::pg) fn copy_in<'a>(
     table: &QualifiedName,

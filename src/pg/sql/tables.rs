@@ -1,8 +1,9 @@
 //! SQL about whole tables: definitions, locks, privileges.
 
 use super::list::list;
-use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{Ident, QualifiedName, TableOptions};
+use arrow_pgcopy::schema::ColumnDefinition;
+use arrow_pgcopy::table::TableOptions;
+use arrow_pgcopy::{Ident, QualifiedName};
 
 /// The purpose of a lock on a table, which decides its mode (PostgreSQL manual, 13.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

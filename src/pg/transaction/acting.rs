@@ -9,7 +9,7 @@ use super::parameter::Parameter;
 use super::roles::{Actor, Path, State, may_not_act_as, not_in_force};
 use crate::error::Result;
 use crate::pg::sql;
-use crate::plan::{Ident, QualifiedName};
+use arrow_pgcopy::{Ident, QualifiedName};
 
 impl Transaction {
     /// Sets the role that writes the target, see [`Transaction::assume_role`]. `None` keeps the ledger's.

@@ -12,7 +12,7 @@ use super::access::Access;
 use super::roles::{self, Roles, State, may_not_act_as, not_in_force};
 use crate::error::{Error, Result};
 use crate::pg::connection::{Connection, Connector, NO_ANSWER_HINT, Turn};
-use crate::plan::Ident;
+use arrow_pgcopy::Ident;
 
 /// How long PostgreSQL may take to roll back, before the connection is closed.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);

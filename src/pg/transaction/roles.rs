@@ -13,7 +13,7 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::sql;
-use crate::plan::Ident;
+use arrow_pgcopy::Ident;
 
 /// The search_path of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use arrow_schema::Schema;
+use arrow::datatypes::Schema;
 
 use super::evolution::{columns_to_add, extend_relation, written_schema};
 use super::keyed::find_checked_keys;
@@ -11,10 +11,10 @@ use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::{Activity, Stream};
 use crate::pg::{Keys, Publish, Table, Transaction, check_sequences, find_geometry, qualify};
-use crate::plan::ddl::{ColumnDefinition, asks_for_geometry, column_definitions};
-use crate::plan::{EncodePlan, QualifiedName, Relation};
 use crate::write::publish;
 use crate::write::spec::{IfExists, KeyedAction, Mode, SchemaEvolution, WriteSpec};
+use arrow_pgcopy::schema::{ColumnDefinition, asks_for_geometry, column_definitions};
+use arrow_pgcopy::{EncodePlan, QualifiedName, Relation};
 
 /// Everything that decides a write.
 #[derive(Clone, Copy)]
@@ -234,7 +234,7 @@ impl Planner<'_> {
             false => None,
         };
         let mut columns = column_definitions(schema, &spec.column_types, geometry.as_deref())
-            .map_err(|error| error.with_table(&spec.table))?;
+            .map_err(|error| Error::from(error).with_table(&spec.table))?;
         for key in &spec.primary_key {
             let column = columns.iter_mut().find(|column| column.name == *key);
             let column = column.ok_or_else(|| {
@@ -319,8 +319,13 @@ pub(crate) fn encode_plan(
             .to_mut()
             .retain(|name, _| schema.field_with_name(name).is_ok());
     }
-    let planned =
-        |relation: &Relation| EncodePlan::with_conversions(schema, relation, &conversions);
+    let planned = |relation: &Relation| -> Result<EncodePlan> {
+        Ok(EncodePlan::with_conversions(
+            schema,
+            relation,
+            &conversions,
+        )?)
+    };
     match &spec.mode {
         Mode::Keyed {
             action: KeyedAction::UpdateOnly | KeyedAction::DeleteByKey,

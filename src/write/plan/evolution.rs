@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use arrow_schema::{FieldRef, Schema};
+use arrow::datatypes::{FieldRef, Schema};
 
 use crate::error::{Error, Result};
 use crate::pg::{Publish, Table, Transaction, create_temporary, find_geometry, staging_relation};
-use crate::plan::ddl::{ColumnDefinition, asks_for_geometry, column_definitions};
-use crate::plan::{EncodePlan, FieldPlan, Relation};
 use crate::write::spec::{AppendBy, Mode, SchemaEvolution, WriteSpec};
+use arrow_pgcopy::schema::{ColumnDefinition, asks_for_geometry, column_definitions};
+use arrow_pgcopy::{EncodePlan, FieldPlan, Relation};
 
 /// Whether a table has no column for a field. A name that differs from a column's in case only is more
 /// likely a mistake than a new column: the plan refuses it and says so.
@@ -98,7 +98,7 @@ pub(crate) async fn columns_to_add(
         false => None,
     };
     let mut columns = column_definitions(&new, &types, geometry.as_deref())
-        .map_err(|error| error.with_table(&relation.name))?;
+        .map_err(|error| Error::from(error).with_table(&relation.name))?;
     for column in &mut columns {
         column.not_null = false;
     }

@@ -1,12 +1,12 @@
 //! What keyed modes need of the data and the table.
 
-use arrow_schema::Schema;
+use arrow::datatypes::Schema;
 
 use super::evolution::written_schema;
 use crate::error::{Error, Result};
 use crate::pg::{Keys, Table, Transaction, find_keys};
-use crate::plan::{EncodePlan, FieldPlan, Ident, Relation};
 use crate::write::spec::{KeyedAction, Mode, WriteSpec};
+use arrow_pgcopy::{EncodePlan, FieldPlan, Ident, Relation};
 
 /// Finds out how the keys of a keyed write are compared; `None` in other modes.
 ///

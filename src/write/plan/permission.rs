@@ -3,9 +3,10 @@
 use crate::auth::{Caller, WriteMode};
 use crate::error::{Error, Result};
 use crate::pg::{LedgerWrite, Table, Transaction, find_table, qualify, similar_relations};
-use crate::plan::{QualifiedName, TableName};
 use crate::write::session::record::spec_of;
 use crate::write::spec::{SchemaEvolution, WriteSpec};
+use arrow_pgcopy::QualifiedName;
+use arrow_pgcopy::table::TableName;
 
 /// Finds a table that the caller may know of. One that it may not is as one that is not there.
 ///

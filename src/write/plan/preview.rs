@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use arrow_schema::Schema;
+use arrow::datatypes::Schema;
 use serde::Serialize;
 
 use super::decide::{Found, MissingPlan, Planner, Target, reject_casts};
@@ -14,10 +14,10 @@ use crate::pg::{
     Publish, Table, Transaction, add_columns_statement, add_primary_key, add_primary_key_statement,
     create_table, create_table_statement, find_staging, sequence_columns, side_effects,
 };
-use crate::plan::{EncodePlan, FieldPlan, Relation};
 use crate::write::publish;
 use crate::write::spec::WriteSpec;
 use crate::write::writer::Writer;
+use arrow_pgcopy::{EncodePlan, FieldPlan, Relation};
 
 /// What a write would do with data of a schema.
 ///
@@ -275,7 +275,7 @@ fn columns(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Vec<Previe
                         String::new(),
                     )
                 }
-                Err(error) => (String::new(), problem(&error)),
+                Err(error) => (String::new(), problem(&error.into())),
             };
         PreviewedColumn {
             name: field.name().clone(),

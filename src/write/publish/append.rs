@@ -3,8 +3,8 @@
 use super::{Commit, Published, staged};
 use crate::error::Result;
 use crate::pg::{TableLock, add_columns};
-use crate::plan::QualifiedName;
 use crate::write::plan::decide::{ExistingPlan, Planner};
+use arrow_pgcopy::QualifiedName;
 
 /// Locks the table for INSERT, after giving it the columns that it lacks.
 pub(crate) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {

@@ -6,9 +6,9 @@ use crate::pg::{
     STREAM_PREFIX, add_primary_key, adopt_shadow, check_primary_key, create_table, keep_accepted,
     only_owner_may_write, staging_relation,
 };
-use crate::plan::QualifiedName;
 use crate::write::plan::decide::{MissingPlan, Planner, reject_casts};
 use crate::write::session::record::spec_of;
+use arrow_pgcopy::QualifiedName;
 
 /// Makes the table under its other name, and checks that the rows fit it.
 pub(crate) async fn begin(

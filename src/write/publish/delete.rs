@@ -3,8 +3,8 @@
 use super::{Commit, Published, staged};
 use crate::error::Result;
 use crate::pg::{TableLock, add_columns, delete_all};
-use crate::plan::QualifiedName;
 use crate::write::plan::decide::{ExistingPlan, Planner};
+use arrow_pgcopy::QualifiedName;
 
 /// Locks the table against writers and deletes all rows.
 pub(crate) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {

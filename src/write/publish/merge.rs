@@ -7,11 +7,11 @@ use crate::pg::{
     create_staging, create_table, drop_table, find_keys, find_staging, grant_fill, merge,
     new_shadow_name,
 };
-use crate::plan::{Ident, QualifiedName, Relation};
 use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, reject_casts};
 use crate::write::plan::keyed::find_checked_keys;
 use crate::write::session::record::spec_of;
 use crate::write::spec::{KeyedAction, Mode};
+use arrow_pgcopy::{Ident, QualifiedName, Relation};
 
 /// The parts of a keyed mode: action, keys and order.
 ///

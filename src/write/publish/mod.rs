@@ -18,10 +18,10 @@ use crate::error::{Error, Result};
 use crate::pg::{
     LedgerWrite, Publish, Table, Transaction, lock_staging, new_shadow_name, new_staging_name,
 };
-use crate::plan::QualifiedName;
 use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, WritePlan};
 use crate::write::session::chosen::Chosen;
 use crate::write::spec::{AppendBy, IfExists, Mode, OverwriteWith};
+use arrow_pgcopy::QualifiedName;
 
 /// What a commit did.
 pub(crate) enum Published {

@@ -7,12 +7,13 @@ use crate::pg::{
     create_table, definitions_of, grant_fill, lock_named, lock_table, missing_columns,
     publish_rows, staging_relation,
 };
-use crate::plan::{QualifiedName, Relation, is_cast};
 use crate::write::plan::decide::{ExistingPlan, Planner};
 use crate::write::plan::evolution::check_not_cast;
 use crate::write::session::record::spec_of;
 use crate::write::session::target::lock_target;
 use crate::write::spec::SchemaEvolution;
+use arrow_pgcopy::mapping::is_cast;
+use arrow_pgcopy::{QualifiedName, Relation};
 
 /// Makes the staging table for a target that exists.
 pub(crate) async fn begin(

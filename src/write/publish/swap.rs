@@ -3,8 +3,8 @@
 use super::{Commit, Published, create};
 use crate::error::Result;
 use crate::pg::{Table, Transaction, check_swappable, create_twin, swap_in};
-use crate::plan::QualifiedName;
 use crate::write::plan::decide::{ExistingPlan, reject_casts};
+use arrow_pgcopy::QualifiedName;
 
 /// Checks that a twin can take the table's place.
 pub(crate) async fn check(transaction: &Transaction, table: &Table) -> Result<()> {

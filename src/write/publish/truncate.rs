@@ -3,8 +3,8 @@
 use super::{Commit, Published, staged};
 use crate::error::{Error, Result};
 use crate::pg::{Table, TableLock, add_columns, truncate};
-use crate::plan::QualifiedName;
 use crate::write::plan::decide::{ExistingPlan, Planner};
+use arrow_pgcopy::QualifiedName;
 
 /// Rejects a view, which cannot be truncated.
 pub(crate) fn check(table: &Table) -> Result<()> {

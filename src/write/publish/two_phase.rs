@@ -3,9 +3,9 @@
 use super::{Commit, Published, append};
 use crate::error::{Error, Result};
 use crate::pg::{Publish, Transaction, check_can_end, count_prepared, two_phase_obstacle};
-use crate::plan::QualifiedName;
 use crate::write::plan::decide::{ExistingPlan, reject_casts};
 use crate::write::spec::{AppendBy, Mode};
+use arrow_pgcopy::QualifiedName;
 
 /// Whether the attempts of a write can wait in prepared transactions, and are to.
 ///

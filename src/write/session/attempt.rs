@@ -1,6 +1,6 @@
 //! One attempt of one partition: COPY into staging, fenced and recorded in the same transaction.
 
-use arrow_schema::Schema;
+use arrow::datatypes::Schema;
 use futures_util::Stream;
 
 use super::outcome::check_not_a_stream;
@@ -13,13 +13,13 @@ use crate::pg::{
     Attempt, LedgerWrite, Publish, TableLock, Transaction, WriteState, assume_role_to_fill,
     find_attempt, record_attempt, reserve_slot, staging_change, staging_relation,
 };
-use crate::plan::Relation;
 use crate::write::plan::decide::encode_plan;
 use crate::write::plan::permission::check_still;
 use crate::write::spec::{AttemptId, Receipt};
 use crate::write::stream::lanes::{Lane, Loaded};
 use crate::write::stream::pipeline::{self, Incoming, StreamMessage};
 use crate::write::writer::Writer;
+use arrow_pgcopy::Relation;
 
 impl Writer {
     /// Stages a stream as one attempt: when this returns `Ok`, the rows are stored and recorded,

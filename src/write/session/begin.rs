@@ -1,6 +1,6 @@
 //! Begin: a write of many partitions is opened, after a check that its attempts can go where they should.
 
-use arrow_schema::Schema;
+use arrow::datatypes::Schema;
 
 use super::outcome::{prepared_lost, unsettled};
 use super::record::{columns_of, fingerprint};

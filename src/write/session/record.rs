@@ -1,6 +1,6 @@
 //! What the ledger holds about a write, as text and back.
 
-use arrow_schema::{DataType, Schema};
+use arrow::datatypes::{DataType, Schema};
 
 use crate::error::{Error, Result};
 use crate::pg::LedgerWrite;

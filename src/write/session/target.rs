@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::pg::{LedgerWrite, TableLock, Transaction, lock_named};
-use crate::plan::{QualifiedName, Relation};
+use arrow_pgcopy::{QualifiedName, Relation};
 
 /// Locks the target, and checks that it is the table that the write was begun with.
 ///

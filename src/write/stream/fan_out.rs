@@ -6,7 +6,7 @@
 //! out to further attempts. A new table has to be there for others before they can fill it, so it waits
 //! under another name until all is in it.
 
-use arrow_schema::Schema;
+use arrow::datatypes::Schema;
 use futures_util::Stream;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
@@ -22,12 +22,12 @@ use crate::pg::{
     NewWrite, Publish, STREAM_PREFIX, Transaction, begin, ensure_schema, hide_table,
     new_shadow_name, record_attempt, record_staging,
 };
-use crate::plan::{QualifiedName, Relation};
 use crate::write::session::attempt::{attempt_of, check_staged, record};
 use crate::write::session::chosen::Accepted;
 use crate::write::session::record::{columns_of, fingerprint};
 use crate::write::spec::{AttemptId, IfExists, Mode, Receipt, WriteSpec};
 use crate::write::writer::Writer;
+use arrow_pgcopy::{QualifiedName, Relation};
 
 /// How many connections one stream may have, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

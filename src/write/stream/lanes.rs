@@ -7,10 +7,10 @@ use bytes::Bytes;
 use futures_util::future::{select_all, try_join_all};
 
 use super::pipeline::CHUNK_BYTES;
-use crate::encode::format;
 use crate::error::{Error, Result};
 use crate::pg::{CopySink, Transaction};
-use crate::plan::{EncodePlan, QualifiedName};
+use arrow_pgcopy::format;
+use arrow_pgcopy::{EncodePlan, QualifiedName};
 
 /// Of how many runs of rows a lane knows where in the stream they were. PostgreSQL finds fault with a row
 /// before it has been sent as many chunks more: they fill the buffers in between.

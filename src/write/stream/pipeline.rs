@@ -4,13 +4,13 @@ use futures_util::{Stream, StreamExt};
 
 use super::lanes::{Lane, Lanes, Loaded};
 use super::volume::{Meter, Size};
-use crate::encode::{BatchEncoder, Chunks};
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics::{Activity, Stream as Flow};
-use crate::plan::EncodePlan;
-use arrow_array::RecordBatch;
-use arrow_schema::ArrowError;
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use arrow_pgcopy::EncodePlan;
+use arrow_pgcopy::{BatchEncoder, Chunks};
 
 /// Bytes of one CopyData message: large enough that per-message costs vanish, small enough that
 /// what is buffered between here and the socket stays below a megabyte.

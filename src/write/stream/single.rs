@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use arrow_schema::Schema;
+use arrow::datatypes::Schema;
 use futures_util::Stream;
 use futures_util::future::try_join;
 use tokio::time::Instant;
@@ -19,13 +19,13 @@ use crate::pg::{
     create_twin, definitions_of, lock_named, new_shadow_name, publish_rows, staged_columns,
     swap_in,
 };
-use crate::plan::{EncodePlan, QualifiedName, Relation};
 use crate::write::plan::decide::{
     ExistingPlan, Planner, Route, WritePlan, encode_plan, reject_casts,
 };
 use crate::write::publish::{self, make_table, merge_rows};
 use crate::write::spec::{Receipt, WriteSpec};
 use crate::write::writer::Writer;
+use arrow_pgcopy::{EncodePlan, QualifiedName, Relation};
 
 /// How long PostgreSQL is asked how a COMMIT ended: as long as it may take to come back.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

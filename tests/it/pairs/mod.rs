@@ -1,5 +1,5 @@
-//! Every pair of types that the mapping takes, with and without a conversion, written by the server and
-//! held to what PostgreSQL makes of the same value. A pair without a value to try it with fails the test.
+//! Every pair of types that the mapping accepts, with and without a conversion, written by the server and compared
+//! to PostgreSQL's result for the same value. A pair without a test value fails the test.
 
 pub(crate) mod sources;
 pub(crate) mod targets;
@@ -7,12 +7,13 @@ pub(crate) mod targets;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::{
+use arrow::array::{
     Array, ArrayRef, BinaryArray, Int32Array, RecordBatch, StringArray, UInt32Array,
 };
-use arrow_schema::{Field, Schema};
-use arrow_select::take::take;
-use pgflight::plan::{Conversion, Form, PgType, Rounding, Unit};
+use arrow::compute::take;
+use arrow::datatypes::{Field, Schema};
+use arrow_pgcopy::conversion::{Form, Rounding, Unit};
+use arrow_pgcopy::{Conversion, PgType};
 use serde_json::{Value, json};
 
 use self::sources::{Source, Values, sources, texts};
@@ -22,10 +23,10 @@ use self::targets::{
 use crate::random_types::put;
 use crate::support::{Client, Database, Pgflight};
 
-/// A type that PostgreSQL has from 14 on; where it is not, numeric has no infinity either.
+/// A type that PostgreSQL has from version 14; older versions have no infinity in numeric either.
 const MULTIRANGE: &str = "int4multirange";
 
-/// How much is tried, what is of [`EXTENSIONS`] left out.
+/// The counts of what is tested, without [`EXTENSIONS`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tried {
     pub(crate) pairs: usize,
@@ -33,17 +34,17 @@ pub(crate) struct Tried {
     pub(crate) rows: usize,
 }
 
-/// A column to be written: its type and values, and what they become, in SQL.
+/// A column to write: its type, its values, and their results in SQL.
 struct Written {
     target: String,
     sql_type: String,
-    /// The type that it is read as.
+    /// The type that the column is read as.
     read_as: String,
     array: ArrayRef,
     becomes: Vec<Option<String>>,
 }
 
-/// Types that are taken only because of what is asked for, if anything is.
+/// Returns the types that are accepted because of the conversion, or without one if there is none.
 pub(crate) fn taken<'a>(
     source: &Source,
     types: &'a [PgType],
@@ -71,7 +72,7 @@ fn columns(source: &Source, asked: Option<(&str, &Conversion)>, here: &[&str]) -
             let sql_type = sql_type(source, target);
             let (array, ty, literals) = values(source, target);
             let fitting = fitting(source, target, name);
-            // What has no place there is NULL.
+            // A value that the column cannot take is NULL.
             let kept = (0_u32..).take(array.len()).enumerate();
             let fits = |row: usize| {
                 let literal = literals.get(row).and_then(Option::as_deref);
@@ -84,7 +85,7 @@ fn columns(source: &Source, asked: Option<(&str, &Conversion)>, here: &[&str]) -
             let becomes = literals.iter().enumerate().map(|(row, literal)| {
                 let x = literal.clone().filter(|_| fits(row))?;
                 Some(match &source.values {
-                    // A literal of the column's own type, unless it is to be read back.
+                    // A literal of the column's own type, unless the column is read back.
                     Values::Text(_) | Values::TextLists(_) | Values::Nested(..) => x,
                     Values::Scalar(..) | Values::Binary(..) => {
                         expected(source, ty, target, name, &x)
@@ -103,7 +104,7 @@ fn columns(source: &Source, asked: Option<(&str, &Conversion)>, here: &[&str]) -
         .collect()
 }
 
-/// Values for a column of this type, the SQL type that they are in, and each as SQL.
+/// Returns values for a column of this type, their SQL type, and each as SQL.
 fn values(source: &Source, target: &str) -> (ArrayRef, &'static str, Vec<Option<String>>) {
     let literal = |text: &str, ty: &str| {
         let text = text.replace('\\', "\\\\").replace('\'', "''");
@@ -156,7 +157,7 @@ fn values(source: &Source, target: &str) -> (ArrayRef, &'static str, Vec<Option<
                 "macaddr8" => 8,
                 _ => 16,
             });
-            // JSON, so that it can be a document too.
+            // It is JSON, so that it is a valid document too.
             let blobs: [Vec<u8>; 2] = [b'7', b' '].map(|last| {
                 let mut blob = vec![b'1'; width];
                 blob[width - 1] = last;
@@ -172,7 +173,7 @@ fn values(source: &Source, target: &str) -> (ArrayRef, &'static str, Vec<Option<
         }
         Values::Nested(array, types) => {
             let of = |target: &str| types.iter().find(|(name, _)| *name == target);
-            // Written out as text they are documents.
+            // As text they are documents.
             let textual = matches!(target, "text" | "varchar" | "char" | "name");
             let (as_is, sql) = match textual {
                 true => ("jsonb".to_owned(), of("jsonb")),
@@ -191,7 +192,7 @@ fn values(source: &Source, target: &str) -> (ArrayRef, &'static str, Vec<Option<
     }
 }
 
-/// What the test tries on any machine.
+/// Counts what the test covers on any machine.
 pub(crate) fn to_try() -> Tried {
     let mut tried = Tried::default();
     let conversions = conversions();
@@ -209,7 +210,7 @@ pub(crate) fn to_try() -> Tried {
     tried
 }
 
-/// A conversion as the command has it.
+/// Returns a conversion in the command's form.
 fn as_json(asked: &Conversion) -> Value {
     let mut fields = json!({});
     if asked.rounding == Some(Rounding::Nearest) {
@@ -251,7 +252,7 @@ async fn check(
     tried: &mut Tried,
 ) {
     let columns = columns(source, asked, here);
-    // Values for one column may be more than for another: the shorter come to an end with NULLs.
+    // Columns may have different numbers of values. The shorter ones end with NULLs.
     let rows = columns.iter().map(|column| column.array.len()).max();
     let Some(rows) = rows else { return };
     let definitions = |ty: fn(&Written) -> &str| {
@@ -293,18 +294,18 @@ async fn check(
     }
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap();
     let spec = json!({"table": "t", "mode": "MODE_APPEND", "conversions": conversions});
-    let told = format!("{} {:?}", source.name, asked.map(|(name, _)| name));
+    let case = format!("{} {:?}", source.name, asked.map(|(name, _)| name));
     let put = put(batch, spec).await;
     client
         .put(put)
         .await
-        .unwrap_or_else(|status| panic!("{told}: {status}"));
+        .unwrap_or_else(|status| panic!("{case}: {status}"));
     for (i, column) in columns.iter().enumerate() {
         let seen = |table: &str, as_type: &str| {
             let value = format!("{table}.c{i}::{as_type}");
             format!("concat_ws(' ', ({value})::text, encode(record_send(ROW({value})), 'hex'))")
         };
-        // Text does not become a UUID or a document but by way of its own type.
+        // Text becomes a UUID or a document only through its own type.
         let landed = match column.read_as == column.sql_type {
             true => seen("t", &column.sql_type),
             false => seen("t", &format!("text::{}", column.read_as)),
@@ -315,7 +316,7 @@ async fn check(
                 seen("expected", &column.read_as),
             ))
             .await;
-        assert_eq!(difference, "", "{told} into {}", column.target);
+        assert_eq!(difference, "", "{case} into {}", column.target);
         if !EXTENSIONS.contains(&column.target.as_str()) {
             tried.pairs += 1;
             tried.cells += rows;
@@ -331,7 +332,7 @@ async fn check(
 }
 
 #[tokio::test]
-async fn every_pair_that_is_taken_lands_as_postgresql_itself_would_make_it() {
+async fn accepted_pairs_land_as_postgresql_would_store_them() {
     let database = Database::new().await;
     database.execute(SETUP).await;
     let available = "SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'";

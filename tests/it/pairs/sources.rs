@@ -1,19 +1,20 @@
-//! Every Arrow type that comes over the wire, with values of it and the same values in SQL.
+//! Every Arrow type that the wire carries, with values of it and the same values in SQL.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::builder::{MapBuilder, StringBuilder};
-use arrow_array::*;
-use arrow_buffer::{IntervalDayTime, IntervalMonthDayNano, NullBuffer, OffsetBuffer};
-use arrow_cast::cast;
-use arrow_schema::{DataType, Field, Fields, IntervalUnit, TimeUnit};
+use arrow::array::*;
+use arrow::array::{MapBuilder, StringBuilder};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
+use arrow::datatypes::{IntervalDayTime, IntervalMonthDayNano};
 
 use crate::types::{CAST, Case, ENCODED};
 
-/// An Arrow type, and some values of it.
+/// An Arrow type and some values of it.
 pub(crate) struct Source {
-    /// As the page has it.
+    /// The name on the page.
     pub(crate) name: String,
     /// An extension type of Arrow.
     pub(crate) extension: Option<&'static str>,
@@ -21,15 +22,15 @@ pub(crate) struct Source {
 }
 
 pub(crate) enum Values {
-    /// The same for any column, and their literals of this SQL type; an empty one is NULL.
+    /// The same values for any column, and their literals of this SQL type; an empty literal is NULL.
     Scalar(ArrayRef, &'static str, Vec<&'static str>),
-    /// Text that the column's type is read from, in a layout.
+    /// Text that the column's type is parsed from, in a layout.
     Text(fn(StringArray) -> ArrayRef),
     /// Lists of three such texts, in a layout.
     TextLists(fn(StringArray) -> ArrayRef),
-    /// As many bytes as the column's type takes, or so many, in a layout.
+    /// As many bytes as the column's type takes, or a given number, in a layout.
     Binary(Option<usize>, fn(BinaryArray) -> ArrayRef),
-    /// Values made of others; literals for each type that they go into, by its name on the page.
+    /// Nested values, and literals for each type that accepts them, by its name on the page.
     Nested(ArrayRef, Vec<(&'static str, Vec<&'static str>)>),
 }
 
@@ -45,7 +46,7 @@ impl Source {
         }
     }
 
-    /// The type, for the plan alone.
+    /// The type alone, for the plan.
     pub(crate) fn data_type(&self) -> DataType {
         match &self.values {
             Values::Scalar(array, ..) | Values::Nested(array, _) => array.data_type().clone(),
@@ -60,7 +61,7 @@ impl Source {
     }
 }
 
-/// Text that a type is read from, by its name on the page.
+/// Text that a type is parsed from, by its name on the page.
 pub(crate) fn texts(target: &str) -> &'static [&'static str] {
     let name = match target {
         "char" => "char(3)",
@@ -347,7 +348,7 @@ fn text_and_bytes() -> Vec<Source> {
     ]
 }
 
-/// Lists of so many items each; one of `None` is NULL.
+/// Lists of these lengths; `None` is NULL.
 fn list(items: impl Array + 'static, lengths: &[Option<usize>]) -> ListArray {
     let field = Arc::new(Field::new("item", items.data_type().clone(), true));
     let offsets = OffsetBuffer::from_lengths(lengths.iter().map(|n| n.unwrap_or(0)));

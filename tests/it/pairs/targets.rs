@@ -1,15 +1,16 @@
-//! Every PostgreSQL type that the mapping knows, and what PostgreSQL itself makes of a value there.
+//! Every PostgreSQL type that the mapping knows, and PostgreSQL's own result for a value in it.
 
-use pgflight::plan::{
-    Attribute, Column, Conversion, EncodePlan, Form, Ident, PgType, PgTypeKind, QualifiedName,
-    Relation, Rounding, Unit,
+use arrow_pgcopy::conversion::{Form, Rounding, Unit};
+use arrow_pgcopy::table::Attribute;
+use arrow_pgcopy::{
+    Column, Conversion, EncodePlan, Ident, PgType, PgTypeKind, QualifiedName, Relation,
 };
 
-use arrow_schema::{Field, Schema};
+use arrow::datatypes::{Field, Schema};
 
 use super::sources::{Source, Values};
 
-/// Types of extensions that not every machine has: of them the golden bytes are the proof.
+/// Types of extensions that not every machine has. Golden bytes test them.
 pub(crate) const EXTENSIONS: [&str; 4] = ["vector", "halfvec", "sparsevec", "geometry"];
 
 /// The types, by their names on the page.
@@ -83,7 +84,7 @@ pub(crate) fn targets() -> Vec<PgType> {
     types
 }
 
-/// What these names are in the test's database.
+/// Creates the types of these names in the test's database.
 pub(crate) const SETUP: &str = "
     CREATE EXTENSION hstore; CREATE EXTENSION ltree;
     CREATE TYPE mood AS ENUM ('sad', 'ok', 'so so'); CREATE TYPE pair AS (a int, b text);
@@ -106,7 +107,7 @@ pub(crate) fn sql_type(source: &Source, target: &str) -> String {
     }
 }
 
-/// What can be asked for that makes a pair of types acceptable, with its name on the page.
+/// The conversions that make a pair of types acceptable, with their names on the page.
 pub(crate) fn conversions() -> Vec<(&'static str, Conversion)> {
     let none = Conversion::default;
     let form = |form| Conversion {
@@ -145,7 +146,7 @@ pub(crate) fn conversions() -> Vec<(&'static str, Conversion)> {
     ]
 }
 
-/// How a pair of types is taken.
+/// How a pair of types is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
     Encoded,
@@ -153,7 +154,7 @@ pub(crate) enum How {
     Refused,
 }
 
-/// What the mapping says.
+/// Asks the mapping how a pair is written.
 pub(crate) fn goes(source: &Source, ty: &PgType, asked: Option<&Conversion>) -> How {
     let name = Ident::new("c").unwrap();
     let column = Column::new(name.clone(), ty.clone());
@@ -175,8 +176,8 @@ pub(crate) fn goes(source: &Source, ty: &PgType, asked: Option<&Conversion>) -> 
     }
 }
 
-/// What PostgreSQL makes of `x`, a value of SQL type `ty`, in a column of this type when this was asked
-/// for. By itself it reads the type from the text that it writes the value as.
+/// Returns the SQL of PostgreSQL's result for `x`, a value of SQL type `ty`, in a column of this type with this
+/// conversion. Without one, the type is read from the text of the value.
 pub(crate) fn expected(
     source: &Source,
     ty: &str,
@@ -196,7 +197,7 @@ pub(crate) fn expected(
         (None, "bit" | "varbit") if binary => format!("('x' || encode({x}, 'hex'))::{sql_type}"),
         (None, "bytea") if binary => x.to_owned(),
         (None, _) => format!("({x})::text::{sql_type}"),
-        // To the nearest, from the middle away from zero.
+        // To the nearest, and from the middle away from zero.
         (Some("rounding"), "real" | "double precision") => format!("({x})::{sql_type}"),
         (Some("rounding"), _) => format!("({x})::numeric::{sql_type}"),
         (Some("zone"), "timestamptz") => format!("({x})::timestamp AT TIME ZONE {there}"),
@@ -224,7 +225,7 @@ pub(crate) fn expected(
             format!("extract(epoch FROM {x})::numeric(30, {digits})")
         }
         (Some("unit: seconds"), _) => format!("extract(epoch FROM {x})::numeric(20)::{sql_type}"),
-        // Read back: see `read_back`.
+        // The column is read back: see `read_back`.
         (Some("form: text"), _) if ty == "bytea" => format!("encode({x}, 'hex')::uuid"),
         (Some("form: text"), _) => x.to_owned(),
         (Some("form: utf8"), _) => format!("convert_from({x}, 'UTF8')::{sql_type}"),
@@ -239,7 +240,7 @@ pub(crate) fn expected(
     }
 }
 
-/// The type that a column is read as, to be compared: text that was written out as what it was.
+/// Returns the type that a column is read as for the comparison: that of the source, for values written as text.
 pub(crate) fn read_back(ty: &str, sql_type: &str, asked: Option<&str>) -> String {
     match (asked, ty) {
         (Some("form: text"), "bytea") => "uuid".to_owned(),
@@ -249,10 +250,10 @@ pub(crate) fn read_back(ty: &str, sql_type: &str, asked: Option<&str>) -> String
     }
 }
 
-/// How many of the source's values have a place in the column.
+/// Returns how many of the source's values fit the column.
 pub(crate) fn fitting(source: &Source, target: &str, asked: Option<&str>) -> usize {
     match (&source.values, asked, target) {
-        // A quarter is no integer, a hundred no boolean, and thirteen hundred million no smallint.
+        // A quarter is not an integer, a hundred not a boolean, and thirteen hundred million not a smallint.
         (Values::Scalar(_, "numeric", _), None, "smallint" | "integer" | "bigint") => 3,
         (Values::Scalar(_, "bigint", _), Some("form: number"), "boolean") => 3,
         (Values::Scalar(_, "timestamp" | "timestamptz", _), Some("unit: seconds"), "smallint") => 2,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use arrow_ipc::{Buffer, CompressionType, FieldNode, RecordBatch};
+use arrow::ipc::{Buffer, CompressionType, FieldNode, RecordBatch};
 
 use super::layout::{Layout, Node};
 use super::{Limits, malformed};

@@ -11,7 +11,7 @@ mod schema;
 
 use std::collections::HashMap;
 
-use arrow_ipc::{DictionaryBatch, Message, RecordBatch, root_as_message};
+use arrow::ipc::{DictionaryBatch, Message, RecordBatch, root_as_message};
 
 use crate::error::{Error, Result};
 use layout::Node;
@@ -62,7 +62,7 @@ impl Gate {
     ///
     /// # Errors
     /// `InvalidCommand` for a schema over a limit, `SchemaMismatch` for a type that is never supported.
-    pub(crate) fn new(schema: arrow_ipc::Schema<'_>, limits: Limits) -> Result<Self> {
+    pub(crate) fn new(schema: arrow::ipc::Schema<'_>, limits: Limits) -> Result<Self> {
         let (columns, dictionaries) = schema::walk(schema)?;
         let dictionaries = dictionaries
             .into_iter()

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_ipc::{DateUnit, Endianness, Field, IntervalUnit, KeyValue, Precision, Type};
+use arrow::ipc::{DateUnit, Endianness, Field, IntervalUnit, KeyValue, Precision, Type};
 
 use super::layout::{Layout, Node};
 use super::malformed;
@@ -24,7 +24,7 @@ const MAX_ZONE_BYTES: usize = 64;
 type Layouts = (Vec<Node>, HashMap<i64, Vec<Node>>);
 
 /// Checks a schema and returns its nodes.
-pub(super) fn walk(schema: arrow_ipc::Schema<'_>) -> Result<Layouts> {
+pub(super) fn walk(schema: arrow::ipc::Schema<'_>) -> Result<Layouts> {
     if schema.endianness() != Endianness::Little {
         return Err(
             Error::invalid_command("the schema declares big-endian data")

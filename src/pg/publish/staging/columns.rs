@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::error::{Error, Result};
 use crate::pg::transaction::Transaction;
-use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{
+use arrow_pgcopy::schema::ColumnDefinition;
+use arrow_pgcopy::{
     Column, ColumnPlan, EncodePlan, FieldPlan, Ident, PgType, QualifiedName, Relation,
 };
 

@@ -7,8 +7,8 @@ use crate::pg::ledger::lock_migration;
 use crate::pg::names::SCHEMA;
 use crate::pg::sql;
 use crate::pg::transaction::Transaction;
-use crate::plan::ddl::ColumnDefinition;
-use crate::plan::{Ident, QualifiedName, Relation};
+use arrow_pgcopy::schema::ColumnDefinition;
+use arrow_pgcopy::{Ident, QualifiedName, Relation};
 
 /// Returns a new, unique name for a staging table.
 ///

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::pg::names::{SCHEMA, session_prefix};
 use crate::pg::sql;
 use crate::pg::transaction::Transaction;
-use crate::plan::{Ident, QualifiedName};
+use arrow_pgcopy::{Ident, QualifiedName};
 
 /// Drops the staging table of a write that has ended, and records it in the ledger. Returns false when there is no
 /// table to drop, and when another session is at work on the write.

@@ -4,7 +4,7 @@ use crate::error::{ErrorKind, Result};
 use crate::pg::ledger::LedgerWrite;
 use crate::pg::sql;
 use crate::pg::transaction::Transaction;
-use crate::plan::QualifiedName;
+use arrow_pgcopy::QualifiedName;
 
 /// Reads the OID of a staging table, and its columns in a form that is equal for equal columns.
 const STAGING: &str = "

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::pg::sql;
 use crate::pg::transaction::Transaction;
-use crate::plan::{QualifiedName, Relation};
+use arrow_pgcopy::{QualifiedName, Relation};
 
 /// Inserts the rows of the accepted attempts into the target. Returns the number of rows that PostgreSQL inserted,
 /// which triggers and rules may change.
