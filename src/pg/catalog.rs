@@ -52,8 +52,35 @@ async fn look_up(
         return Ok(None);
     }
     check_writable(&name, row.get::<_, i8>(3), row.get(4))?;
+    if row.get::<_, i8>(3) == VIEW && reaches_ledger(transaction, oid).await? {
+        return Err(not_for_data(&name));
+    }
     Ok(relations(transaction, &[(oid, name)]).await?.pop())
 }
+
+/// The `relkind` of a view.
+const VIEW: i8 = b'v' as i8;
+
+/// Whether a view shows tables of pgflight's own, by way of other views as well. A view with `security_invoker` would
+/// write them with the rights of the server's login.
+async fn reaches_ledger(transaction: &Transaction, view: u32) -> Result<bool> {
+    let row = transaction.query_one(REACHES_LEDGER, &[&view]).await?;
+    Ok(row.get(0))
+}
+
+const REACHES_LEDGER: &str = "
+    WITH RECURSIVE shown(oid) AS (
+        SELECT $1::pg_catalog.oid
+      UNION
+        SELECT d.refobjid FROM shown s
+        JOIN pg_catalog.pg_rewrite r ON r.ev_class OPERATOR(pg_catalog.=) s.oid
+        JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) r.oid
+         AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
+         AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid)
+    SELECT EXISTS (
+        SELECT FROM shown s JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.oid
+        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+        WHERE n.nspname OPERATOR(pg_catalog.=) 'pgflight')";
 
 /// What a lock on a table is for, and so how strong it is (PostgreSQL manual, 13.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +118,29 @@ pub async fn lock_relation(
         .ok_or_else(|| {
             Error::not_found(format!("table {name} has just been dropped")).with_table(name)
         })
+}
+
+/// Checks that the name of a table that this transaction has locked and written is still that of this table. A lock
+/// keeps a table from being renamed, and not its schema.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the name has become that of another table.
+pub async fn check_same_table(transaction: &Transaction, relation: &Relation) -> Result<()> {
+    let name = &relation.name;
+    let statement = "
+        SELECT c.oid FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+        WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text
+          AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.text";
+    let parameters: [&dyn Parameter; 2] = [&name.schema.as_str(), &name.name.as_str()];
+    let found = transaction.query_opt(statement, &parameters).await?;
+    if found.is_some_and(|row| row.get::<_, u32>(0) == relation.oid) {
+        return Ok(());
+    }
+    Err(Error::conflict(format!(
+        "{name} became the name of another table while its rows were written; nothing is kept, run the job again"
+    ))
+    .with_table(name))
 }
 
 /// Reads a staging table.

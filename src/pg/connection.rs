@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, Statement};
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow, Statement};
 
 use super::connect::ConnectionConfig;
 use super::password::Password;
-use super::sqlstate::{Told, from_postgres};
+use super::sqlstate::{About, Told, from_postgres};
 use super::tap::{Greeting, Heard, Tap, Tapped};
 use super::tls::Tls;
 use crate::error::{Error, Result};
@@ -30,6 +30,10 @@ pub(super) struct Connection {
     heard: Heard,
     greeting: Arc<Greeting>,
     looks_for_its_client: bool,
+    /// No pooler is in between: the session is this connection's alone.
+    is_direct: bool,
+    /// The code of a table has run since the session was as new.
+    is_used: AtomicBool,
     patience: Duration,
     /// A statement may have got a name that nothing will close.
     has_stray_name: AtomicBool,
@@ -44,6 +48,30 @@ impl Connection {
     /// Whether PostgreSQL can look, during a statement, whether its client is still there.
     pub(super) fn looks_for_its_client(&self) -> bool {
         self.looks_for_its_client
+    }
+
+    /// Whether a pooler is in between, whose sessions other clients use as well.
+    pub(super) fn is_pooled(&self) -> bool {
+        !self.is_direct
+    }
+
+    /// Remembers that the code of a table runs, which may leave settings, temporary tables, cursors, locks and
+    /// statements behind in the session.
+    pub(super) fn use_up(&self) {
+        self.is_used.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes the session as new, if the code of a table has run in it. Behind a pooler the session is not ours to
+    /// make new.
+    ///
+    /// # Errors
+    /// Any error that PostgreSQL or the connection reports.
+    pub(super) async fn renew(&self) -> Result<(), tokio_postgres::Error> {
+        if self.is_direct && self.is_used.swap(false, Ordering::Relaxed) {
+            self.client.batch_execute("DISCARD ALL").await?;
+            self.forget_stray_name();
+        }
+        Ok(())
     }
 
     /// How long PostgreSQL may take to answer what costs it nothing.
@@ -88,27 +116,39 @@ impl Connection {
         self.heard.error.subscribe()
     }
 
-    /// Runs one statement, and gives the tag with which PostgreSQL answered it; `None` when none was heard.
+    /// Runs one statement, and gives the tag with which PostgreSQL answered it; `None` when none was heard. `before`
+    /// are statements that come before it, in the same round trip.
     ///
     /// # Errors
     /// What PostgreSQL or the connection said.
     pub(super) async fn run(
         &self,
+        before: Option<&str>,
         statement: &str,
     ) -> Result<Option<String>, tokio_postgres::Error> {
         self.heard.tag.send_replace(None);
-        self.client.batch_execute(statement).await?;
+        match before {
+            // One message, so that nothing of the transaction is left when the first fails.
+            Some(before) => {
+                let both = format!("{before}; {statement}");
+                self.client.batch_execute(&both).await?;
+            }
+            None => self.client.batch_execute(statement).await?,
+        }
         Ok(self.heard.tag.borrow().clone())
     }
 
     /// Turns an error of the driver into ours. Of a connection that was closed, PostgreSQL may have said
     /// why, where the driver does not.
-    pub(super) fn explain(&self, error: &tokio_postgres::Error) -> Error {
+    pub(super) fn explain(&self, error: &tokio_postgres::Error, about: About) -> Error {
         let heard = match error.as_db_error() {
             Some(_) => None,
-            None => self.heard.error.borrow().as_ref().map(Told::to_error),
+            None => {
+                let heard = self.heard.error.borrow();
+                heard.as_ref().map(|told| told.to_error(about))
+            }
         };
-        heard.unwrap_or_else(|| from_postgres(error))
+        heard.unwrap_or_else(|| from_postgres(error, about))
     }
 }
 
@@ -127,9 +167,11 @@ impl Drop for Connection {
     }
 }
 
-/// Asks whether PostgreSQL can look, during a statement, whether its client is still there: from version 14 on,
-/// where its system can tell (manual, 20.3.2 TCP Settings). The setting lasts for this statement alone.
+/// Asks for the process that answers, and whether PostgreSQL can look, during a statement, whether its client is
+/// still there: from version 14 on, where its system can tell (manual, 20.3.2 TCP Settings). The setting lasts for
+/// this message alone.
 const CAN_LOOK: &str = "
+    SELECT pg_catalog.pg_backend_pid();
     SELECT pg_catalog.set_config(name, '5s', true) FROM pg_catalog.pg_settings
     WHERE name OPERATOR(pg_catalog.=) 'client_connection_check_interval'";
 
@@ -166,7 +208,7 @@ impl ConnectError {
     pub(super) fn to_error(&self) -> Error {
         match self {
             Self::Password(error) => Error::new(error.kind(), error.to_string()),
-            Self::Postgres(error) => from_postgres(error),
+            Self::Postgres(error) => from_postgres(error, About::Statement),
             Self::Silent(_) => Error::unavailable(self.to_string()),
         }
     }
@@ -217,6 +259,8 @@ impl Connector {
             heard,
             greeting,
             looks_for_its_client: false,
+            is_direct: false,
+            is_used: AtomicBool::new(false),
             patience,
             has_stray_name: AtomicBool::new(false),
         };
@@ -224,9 +268,10 @@ impl Connector {
         let asked = connection.client.simple_query(CAN_LOOK);
         match tokio::time::timeout(patience, asked).await {
             Ok(Ok(answers)) => {
-                let is_row =
-                    |answer: &SimpleQueryMessage| matches!(answer, SimpleQueryMessage::Row(_));
-                connection.looks_for_its_client = answers.iter().any(is_row);
+                let rows: Vec<_> = answers.iter().filter_map(as_row).collect();
+                let process = rows.first().and_then(|row| row.get(0)?.parse().ok());
+                connection.is_direct = process.is_some() && process == connection.process();
+                connection.looks_for_its_client = rows.len() > 1;
             }
             Ok(Err(error)) if connection.client.is_closed() => return Err(error.into()),
             Ok(Err(error)) => {
@@ -235,6 +280,13 @@ impl Connector {
             Err(_) => return Err(ConnectError::Silent(patience)),
         }
         Ok(connection)
+    }
+}
+
+fn as_row(answer: &SimpleQueryMessage) -> Option<&SimpleQueryRow> {
+    match answer {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_postgres::CopyInSink;
 
 use super::sql;
-use super::sqlstate::{Told, from_postgres};
+use super::sqlstate::{About, Told, from_postgres};
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::plan::{Ident, QualifiedName};
@@ -128,7 +128,8 @@ impl CopySink {
 
     /// The driver says "closed" where PostgreSQL said why.
     fn explain(&self, error: &tokio_postgres::Error) -> Error {
-        self.told().unwrap_or_else(|| from_postgres(error))
+        self.told()
+            .unwrap_or_else(|| from_postgres(error, About::Rows))
     }
 
     fn why(&self) -> Error {
@@ -137,6 +138,7 @@ impl CopySink {
     }
 
     fn told(&self) -> Option<Error> {
-        self.heard.borrow().as_ref().map(Told::to_error)
+        let heard = self.heard.borrow();
+        heard.as_ref().map(|told| told.to_error(About::Rows))
     }
 }

@@ -56,13 +56,11 @@ pub async fn begin(transaction: &Transaction, write: &NewWrite) -> Result<bool> 
 /// # Errors
 /// What PostgreSQL said.
 pub async fn count_open_writes(transaction: &Transaction, principal: &str) -> Result<u64> {
-    transaction
-        .query_one(
-            "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(
-                 pg_catalog.concat('pgflight.principal:', $1::pg_catalog.text), 0))",
-            &[&principal],
-        )
-        .await?;
+    // Any role may take an advisory lock, and keep it.
+    let known = "INSERT INTO pgflight.principal (name) VALUES ($1) ON CONFLICT DO NOTHING";
+    transaction.execute(known, &[&principal]).await?;
+    let locked = "SELECT FROM pgflight.principal WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE";
+    transaction.query_one(locked, &[&principal]).await?;
     let statement = "
         SELECT pg_catalog.count(*) FROM pgflight.write
         WHERE state OPERATOR(pg_catalog.=) 'open' AND principal OPERATOR(pg_catalog.=) $1";

@@ -120,6 +120,12 @@ async fn version(transaction: &Transaction) -> Result<usize> {
 /// # Errors
 /// What PostgreSQL said.
 pub(super) async fn lock_migration(transaction: &Transaction) -> Result<()> {
+    // Any role may take an advisory lock, and keep it.
+    if has_schema(transaction).await? {
+        return transaction
+            .execute_all("LOCK TABLE pgflight.migration IN SHARE ROW EXCLUSIVE MODE")
+            .await;
+    }
     transaction
         .execute_all("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('pgflight.migration', 0))")
         .await

@@ -33,8 +33,8 @@ mod turns;
 mod words;
 
 pub use catalog::{
-    TableLock, check_rights, find_geometry, find_relation, lock_relation, similar_relations,
-    staging_relation, writable_relations,
+    TableLock, check_rights, check_same_table, find_geometry, find_relation, lock_relation,
+    similar_relations, staging_relation, writable_relations,
 };
 pub use connect::ConnectionConfig;
 pub use copy::CopySink;

@@ -1,12 +1,13 @@
 //! Connections to PostgreSQL: some for data, a few kept back so that control never waits behind it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::Runtime;
 use deadpool::managed::{Object, PoolError, TimeoutType};
 use futures_util::future::try_join_all;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
@@ -15,7 +16,7 @@ use super::connection::Connector;
 use super::parameter::{Parameter, typed};
 use super::roles::{Path, rows};
 use super::sql;
-use super::sqlstate::from_postgres;
+use super::sqlstate::{About, from_postgres};
 use super::transaction::Transaction;
 use super::turns::{Turn, Turns};
 use crate::error::{Error, ErrorKind, Result, chain};
@@ -38,6 +39,16 @@ impl PoolConfig {
     pub fn connections(&self) -> usize {
         self.max_copies + self.control_connections + LIVENESS_CONNECTIONS
     }
+}
+
+/// Connections of control that no commit takes, so that begins, aborts and status find one.
+const WITHOUT_COMMITS: usize = 2;
+
+fn commits(config: &PoolConfig) -> usize {
+    config
+        .control_connections
+        .saturating_sub(WITHOUT_COMMITS)
+        .max(1)
 }
 
 /// Connections for signs of life alone: commits may hold all others for as long as they take, and the drivers
@@ -73,6 +84,8 @@ pub struct Pool {
     turns: Turns,
     control: Connections,
     liveness: Connections,
+    /// A permit for each commit that may run at a time: they may wait for locks, and hold connections of control.
+    commits: Arc<Semaphore>,
     /// The target's; the session's own where none.
     role: Option<Ident>,
     address: String,
@@ -116,13 +129,13 @@ impl Session {
 
     pub(super) async fn execute_all(&self, sql: &str) -> Result<()> {
         let done = self.connection.client().batch_execute(sql).await;
-        done.map_err(|error| from_postgres(&error))
+        done.map_err(|error| from_postgres(&error, About::Statement))
     }
 
     pub(super) async fn query(&self, sql: &str, parameters: &[&dyn Parameter]) -> Result<Vec<Row>> {
         let client = self.connection.client();
         let rows = client.query_typed(sql, &typed(parameters)).await;
-        rows.map_err(|error| from_postgres(&error))
+        rows.map_err(|error| from_postgres(&error, About::Statement))
     }
 
     /// The first column of the rows of a SELECT, which reads the ledger in the role that owns it. The setting
@@ -141,7 +154,7 @@ impl Session {
             Path::Server.statement()
         );
         let answers = self.connection.client().simple_query(&statements).await;
-        let rows = rows(answers.map_err(|error| from_postgres(&error))?);
+        let rows = rows(answers.map_err(|error| from_postgres(&error, About::Statement))?);
         let names = rows.iter().filter(|row| row.len() > 1);
         Ok(names
             .filter_map(|row| row.get(1).map(str::to_owned))
@@ -192,6 +205,7 @@ impl Pool {
         Ok(Self {
             data,
             turns: Turns::new(config.max_copies),
+            commits: Arc::new(Semaphore::new(commits(config))),
             control,
             liveness,
             role: connection.role().cloned(),
@@ -317,7 +331,16 @@ impl Pool {
     /// As [`Pool::begin_data`].
     pub async fn begin_commit(&self, write: &str) -> Result<Transaction> {
         let session = sql::session_name(write, "commit");
-        self.begin(&self.control, None, Some(&session)).await
+        let wait_timeout = self.timeouts.borrow().wait_timeout;
+        let permit = Arc::clone(&self.commits).acquire_owned();
+        let permit = tokio::time::timeout(wait_timeout, permit).await;
+        let Ok(Ok(permit)) = permit else {
+            return Err(Error::unavailable(
+                "as many commits as may run at a time wait for PostgreSQL; try again later",
+            ));
+        };
+        let transaction = self.begin(&self.control, None, Some(&session)).await?;
+        Ok(transaction.with_permit(permit))
     }
 
     /// A connection without a transaction, for the statements that none may hold.

@@ -16,6 +16,7 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 use super::access::Access;
 use super::parameter::Parameter;
 use super::sql;
+use super::sqlstate::About;
 use super::transaction::Transaction;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Ident, QualifiedName};
@@ -28,7 +29,7 @@ pub(super) enum Path {
     /// Where the session would look by itself: for statements that run the code of a table.
     Session,
     /// As [`Path::Session`], after PostgreSQL's own: for definitions that name types as a caller wrote them, so
-    /// that `text` is PostgreSQL's, whatever the path says.
+    /// that `text` is PostgreSQL's, whatever the path says. Temporary types of the session come last.
     Definitions,
 }
 
@@ -41,8 +42,8 @@ impl Path {
             // An empty path is printed as nothing or as two quotes.
             Self::Definitions => {
                 "SET LOCAL search_path TO DEFAULT; \
-                 SELECT pg_catalog.set_config('search_path', pg_catalog.btrim(pg_catalog.concat('pg_catalog, ', \
-                 pg_catalog.current_setting('search_path')), ', '), true)"
+                 SELECT pg_catalog.set_config('search_path', pg_catalog.concat(pg_catalog.btrim(pg_catalog.concat( \
+                 'pg_catalog, ', pg_catalog.current_setting('search_path')), ', '), ', pg_temp'), true)"
             }
         }
     }
@@ -87,6 +88,8 @@ pub(super) struct Standing {
     is_certain: bool,
     /// Whether triggers may wait for the end of the transaction.
     is_deferred: bool,
+    /// Whether the code of a table may have run.
+    pub(super) has_written: bool,
 }
 
 impl Standing {
@@ -96,6 +99,7 @@ impl Standing {
         path: Path::Server,
         is_certain: true,
         is_deferred: false,
+        has_written: false,
     };
 }
 
@@ -182,6 +186,16 @@ impl Transaction {
         self.act_as(Actor::Ledger).await
     }
 
+    /// The statements after which a COMMIT runs in the role that wrote the rows: PostgreSQL carries out the query of a
+    /// cursor WITH HOLD then, and what a deferred trigger has deferred again. None where that role is in force.
+    pub(super) fn before_commit(&self) -> Result<Option<String>> {
+        let now = self.standing();
+        let writer = self.roles.name(Actor::Principal)?;
+        let is_in_force = now.is_certain && self.roles.name(now.actor)? == writer;
+        Ok((now.has_written && !is_in_force)
+            .then(|| format!("{}; {}", sql::set_role(writer), Path::Session.statement())))
+    }
+
     /// Runs the statements that follow in the session's own role: PostgreSQL lets the role that prepared a
     /// transaction end it, and that is the role of a session without a transaction.
     ///
@@ -205,6 +219,7 @@ impl Transaction {
             .await?;
         self.stand(Standing {
             is_certain: false,
+            has_written: self.standing().has_written,
             ..Standing::BEGUN
         });
         Ok(())
@@ -234,6 +249,7 @@ impl Transaction {
         self.stand(Standing {
             actor,
             is_deferred: now.is_deferred && !is_due,
+            has_written: now.has_written,
             ..Standing::BEGUN
         });
         Ok(())
@@ -261,7 +277,7 @@ impl Transaction {
         let mut is_first = true;
         let mut answers = std::pin::pin!(
             (connection.client().simple_query_raw(&statements).await)
-                .map_err(|error| connection.explain(&error))?
+                .map_err(|error| connection.explain(&error, About::Statement))?
         );
         while let Some(answer) = answers.next().await {
             match answer {
@@ -270,10 +286,11 @@ impl Transaction {
                 Err(error) if is_first => {
                     return Err(may_not_act_as(
                         writer.unwrap_or(role),
-                        connection.explain(&error),
+                        connection.explain(&error, About::Statement),
                     ));
                 }
-                Err(error) => return Err(connection.explain(&error)),
+                // What is deferred runs the code of a table.
+                Err(error) => return Err(connection.explain(&error, About::Rows)),
             }
         }
         match found {
@@ -291,6 +308,15 @@ impl Transaction {
         path: Path,
         statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T> {
+        self.carry_out(path, About::Statement, statement).await
+    }
+
+    async fn carry_out<T>(
+        &self,
+        path: Path,
+        about: About,
+        statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T> {
         let (connection, now) = (self.connection()?, self.standing());
         let done = if now.path == path {
             statement.await
@@ -301,7 +327,7 @@ impl Transaction {
             let (set, done) = join(set, statement).await;
             set.and(done)
         };
-        done.map_err(|error| connection.explain(&error))
+        done.map_err(|error| connection.explain(&error, about))
     }
 
     /// Carries out a statement that runs the code of a table, with the path of the session.
@@ -316,6 +342,7 @@ impl Transaction {
         if !now.is_certain {
             self.set_role(None, self.roles.name(now.actor)?).await?;
         }
+        self.connection()?.use_up();
         self.stand(Standing {
             path: match now.is_certain {
                 true => now.path,
@@ -323,9 +350,10 @@ impl Transaction {
             },
             is_certain: false,
             is_deferred: true,
+            has_written: true,
             ..now
         });
-        self.along(Path::Session, statement).await
+        self.carry_out(Path::Session, About::Rows, statement).await
     }
 }
 

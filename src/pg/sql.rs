@@ -160,6 +160,11 @@ pub(super) fn grant_fill(table: &QualifiedName, role: &Ident) -> String {
     format!("GRANT SELECT, INSERT ON {table} TO {role}")
 }
 
+/// Drops a staging table with all that depends on it.
+pub(super) fn drop_table_and_views(table: &QualifiedName) -> String {
+    format!("DROP TABLE IF EXISTS {table} CASCADE")
+}
+
 pub(super) fn drop_table(table: &QualifiedName) -> String {
     format!("DROP TABLE IF EXISTS {table}")
 }

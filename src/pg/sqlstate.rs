@@ -13,9 +13,9 @@ use crate::error::{Error, ErrorKind, chain};
 ///
 /// PostgreSQL's DETAIL, HINT and CONTEXT may hold values of rows, so only the primary message, the
 /// names and the SQLSTATE are kept, and DETAIL where [`show_detail`] says so.
-pub(super) fn from_postgres(error: &tokio_postgres::Error) -> Error {
+pub(super) fn from_postgres(error: &tokio_postgres::Error, about: About) -> Error {
     if let Some(db) = error.as_db_error() {
-        return Told::from(db).to_error();
+        return Told::from(db).to_error(about);
     }
     if error.is_closed() {
         return Error::unavailable(
@@ -34,6 +34,15 @@ pub(super) fn from_postgres(error: &tokio_postgres::Error) -> Error {
         )),
         None => Error::internal(format!("the PostgreSQL driver failed: {text}")),
     }
+}
+
+/// What PostgreSQL was doing as it reported an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    /// It carried out a statement of the server's own that touches no rows of a user's table.
+    Statement,
+    /// It read or wrote rows of a table, and may have run the code of that table.
+    Rows,
 }
 
 /// Whether DETAIL is told; else it is not even read.
@@ -106,7 +115,7 @@ impl Told {
     }
 
     /// Our error, without what may be a value of a row, unless DETAIL is wanted. HINT is never read.
-    pub(super) fn to_error(&self) -> Error {
+    pub(super) fn to_error(&self, about: About) -> Error {
         let sqlstate = self.sqlstate.as_str();
         let advice = match sqlstate {
             "55P03" => {
@@ -117,8 +126,9 @@ impl Told {
             }
             _ => "",
         };
-        // Our own statements have no context: it is of a COPY, of functions and of documents.
-        let message = words::told(sqlstate, &self.message, self.context.is_some());
+        // A context is of a COPY, of a function or of a document. INSERT … SELECT has none.
+        let beside_rows = about == About::Rows || self.context.is_some();
+        let message = words::told(sqlstate, &self.message, beside_rows);
         let message = format!("{message} ({sqlstate}){advice}");
         let message = match &self.detail {
             Some(detail) => format!("{message}; {detail}"),
@@ -184,6 +194,8 @@ fn kind(sqlstate: &str) -> ErrorKind {
         "42P06" | "42P07" | "42710" => ErrorKind::AlreadyExists,
         "42501" | "28000" | "28P01" => ErrorKind::PermissionDenied,
         "42703" | "42704" | "42804" | "42701" | "42883" => ErrorKind::SchemaMismatch,
+        // Behind a pooler, another client of the session has made or closed a statement of this name.
+        "26000" | "42P05" => ErrorKind::Unavailable,
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" | "40001" | "40P01" | "55P03"
         | "57014" => ErrorKind::Unavailable,
         "P0001" | "44000" | PROTOCOL_VIOLATION | SYNTAX_ERROR => ErrorKind::DataRejected,
@@ -198,7 +210,7 @@ fn kind(sqlstate: &str) -> ErrorKind {
 
 #[cfg(test)]
 mod tests {
-    use super::{Told, copied_place, kind};
+    use super::{About, Told, copied_place, kind};
     use crate::error::ErrorKind;
 
     #[test]
@@ -224,7 +236,7 @@ mod tests {
             ("ERROR", ErrorKind::DataRejected),
         ] {
             let body = format!("S{severity}\0C08P01\0Mquery_timeout\0\0");
-            let error = Told::parse(body.as_bytes()).to_error();
+            let error = Told::parse(body.as_bytes()).to_error(About::Statement);
             assert_eq!(error.kind(), expected, "{error}");
         }
     }

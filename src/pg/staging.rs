@@ -127,18 +127,36 @@ pub async fn keep_accepted(
     end_copies_into(transaction, write_id, shadow).await?;
     // It belongs to the role that fills it, which may have put triggers or policies on it.
     transaction.assume_role().await?;
+    let (accepted, all) = count_accepted_and_all(transaction, shadow, xact_ids).await?;
+    if accepted != row_count || all == accepted {
+        return Ok(accepted);
+    }
+    transaction
+        .execute_on_rows(&sql::delete_unaccepted(shadow), &[&xact_ids])
+        .await?;
+    // A trigger or a rule of the table may have kept rows, or changed others.
+    let (accepted, all) = count_accepted_and_all(transaction, shadow, xact_ids).await?;
+    if all == accepted {
+        return Ok(accepted);
+    }
+    Err(Error::conflict(
+        "a trigger or a rule on the new table keeps rows of attempts that were not accepted; drop it, or find the \
+         event trigger that makes it, and run the job again",
+    ))
+}
+
+/// The rows of the accepted attempts in a table, and all of its rows.
+async fn count_accepted_and_all(
+    transaction: &Transaction,
+    shadow: &QualifiedName,
+    xact_ids: &[String],
+) -> Result<(u64, u64)> {
     let rows = transaction
         .query_on_rows(&sql::count_accepted_and_all(shadow), &[&xact_ids])
         .await?;
     let row = (rows.first()).ok_or_else(|| Error::internal("PostgreSQL counted nothing"))?;
-    let [accepted, all] =
-        [0, 1].map(|column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0));
-    if accepted == row_count && all > accepted {
-        transaction
-            .execute_on_rows(&sql::delete_unaccepted(shadow), &[&xact_ids])
-            .await?;
-    }
-    Ok(accepted)
+    let count = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
+    Ok((count(0), count(1)))
 }
 
 /// Whether nobody but its owner may change the rows of a table.
@@ -385,7 +403,10 @@ pub(super) async fn drop_staging(transaction: &Transaction, staging: &QualifiedN
         // A table beside the target belongs to the role that would have written the target.
         transaction.act_as_owner(staging).await?;
     }
-    transaction.define(&sql::drop_table(staging)).await?;
+    // Another role may have made a view on it.
+    transaction
+        .define(&sql::drop_table_and_views(staging))
+        .await?;
     transaction.resume_own_role().await
 }
 

@@ -4,7 +4,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::Object;
+use futures_util::future::join;
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{Row, SimpleQueryMessage};
 
@@ -12,9 +14,27 @@ use super::access::Access;
 use super::connection::{Connection, Connector, NO_ANSWER};
 use super::parameter::{Parameter, typed};
 use super::roles::{self, Path, Roles, Standing, may_not_act_as};
+use super::sqlstate::About;
 use super::turns::Turn;
 use crate::error::{Error, Result};
 use crate::plan::Ident;
+
+/// Undoes, behind a pooler, what the code of a table or another client may have left in the session: what would
+/// change how durable a commit is, what rows mean, or which tables code finds. Settings that an application has made
+/// up, advisory locks and LISTEN are left to the pooler.
+const LEFT_BY_OTHERS: &str = "\
+    SET LOCAL synchronous_commit TO DEFAULT; \
+    SET LOCAL statement_timeout TO DEFAULT; \
+    SET LOCAL TimeZone TO DEFAULT; \
+    SET LOCAL row_security TO DEFAULT; \
+    SET LOCAL bytea_output TO DEFAULT; \
+    SET LOCAL extra_float_digits TO DEFAULT; \
+    SET LOCAL check_function_bodies TO DEFAULT; \
+    SET LOCAL default_tablespace TO DEFAULT; \
+    SET LOCAL default_table_access_method TO DEFAULT; \
+    SET LOCAL temp_tablespaces TO DEFAULT; \
+    SET LOCAL transform_null_equals TO DEFAULT; \
+    DISCARD TEMP; ";
 
 /// How long PostgreSQL may take to roll back, before its connection is closed.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -33,6 +53,8 @@ pub struct Transaction {
     standing: Mutex<Standing>,
     /// Passed on after the connection is back in its pool: fields are dropped last.
     turn: Option<Turn>,
+    /// Held by a commit, of which there are fewer at a time than connections.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// How a COMMIT ended.
@@ -84,6 +106,7 @@ impl Transaction {
             access: Access::ReadWrite,
             standing: Mutex::new(Standing::BEGUN),
             turn: None,
+            permit: None,
         };
         // READ COMMITTED is said because a role or database may have another default, under which a
         // commit would not see the attempt it waited for. A frozen server must not hold locks for
@@ -100,8 +123,14 @@ impl Transaction {
             true => "SET LOCAL client_connection_check_interval = 5000; ",
             false => "",
         };
+        let pooled = if connection.is_pooled() {
+            LEFT_BY_OTHERS
+        } else {
+            ""
+        };
         let batch = format!(
             "{}; \
+                 {pooled}\
                  SET LOCAL lock_timeout = {}; \
                  SET LOCAL DateStyle = 'ISO, YMD'; \
                  SET LOCAL IntervalStyle = 'postgres'; \
@@ -117,17 +146,25 @@ impl Transaction {
             roles::begin(role),
             lock_timeout.as_millis()
         );
-        let asked = connection.client().simple_query(&batch);
+        // The driver sends both before it waits for an answer.
+        let asked = async {
+            let begun = connection.client().simple_query(&batch);
+            let (renewed, begun) = join(connection.renew(), begun).await;
+            renewed.and(begun)
+        };
         let begun = tokio::time::timeout(patience, asked).await.map_err(|_| {
             Error::unavailable(format!(
                 "PostgreSQL did not answer BEGIN within {}; {NO_ANSWER}",
                 humantime::format_duration(patience)
             ))
         })?;
-        let answers = begun.map_err(|error| match (connection.explain(&error), role) {
-            (error, Some(role)) => may_not_act_as(role, error),
-            (error, None) => error,
-        })?;
+        let answers =
+            begun.map_err(
+                |error| match (connection.explain(&error, About::Statement), role) {
+                    (error, Some(role)) => may_not_act_as(role, error),
+                    (error, None) => error,
+                },
+            )?;
         transaction.take_roles(&roles::rows(answers), role)?;
         Ok(transaction)
     }
@@ -135,6 +172,12 @@ impl Transaction {
     /// Holds a turn to copy for as long as it lasts.
     pub(super) fn in_turn(mut self, turn: Option<Turn>) -> Self {
         self.turn = turn;
+        self
+    }
+
+    /// Holds a permit for as long as it lasts.
+    pub(super) fn with_permit(mut self, permit: OwnedSemaphorePermit) -> Self {
+        self.permit = Some(permit);
         self
     }
 
@@ -158,10 +201,14 @@ impl Transaction {
 
     /// Ends the transaction with a statement that keeps what it did, and gives the connection back.
     pub(super) async fn end_with(mut self, statement: &str) -> Outcome {
-        let Some(connection) = self.connection.take() else {
+        let before = match statement {
+            "COMMIT" => self.before_commit(),
+            _ => Ok(None),
+        };
+        let (Some(connection), Ok(before)) = (self.connection.take(), before) else {
             return Outcome::RolledBack(gone());
         };
-        match connection.run(statement).await {
+        match connection.run(before.as_deref(), statement).await {
             Ok(Some(tag)) if is_tag_of(&tag, statement) => Outcome::Committed,
             Ok(Some(tag)) if tag == "ROLLBACK" => Outcome::RolledBack(Error::unavailable(
                 "PostgreSQL answered COMMIT with ROLLBACK: a statement of the transaction had failed, or \
@@ -176,7 +223,8 @@ impl Transaction {
             }
             Err(error) => {
                 let refused = error.as_db_error().is_some_and(speaks_of_the_transaction);
-                let error = connection.explain(&error);
+                // The code of a table may run in a COMMIT.
+                let error = connection.explain(&error, About::Rows);
                 drop(Object::take(connection));
                 if refused {
                     Outcome::RolledBack(error)
@@ -347,12 +395,12 @@ impl Drop for Transaction {
         let Some(connection) = self.connection.take() else {
             return;
         };
-        let turn = self.turn.take();
+        let held = (self.turn.take(), self.permit.take());
         match Handle::try_current() {
             Ok(runtime) => {
                 runtime.spawn(async move {
                     roll_back(connection).await;
-                    drop(turn);
+                    drop(held);
                 });
             }
             // Taken out of the pool, the client closes its connection when it is dropped.

@@ -79,7 +79,7 @@ pub(super) fn told(sqlstate: &str, message: &str, beside_rows: bool) -> String {
     match class {
         "22" => format!(
             "PostgreSQL rejected a value: {}",
-            about_value(sqlstate, message)
+            about_value(sqlstate, message, beside_rows)
         ),
         _ if sqlstate == SYNTAX_ERROR => {
             let words = match message.starts_with("syntax error") {
@@ -93,7 +93,17 @@ pub(super) fn told(sqlstate: &str, message: &str, beside_rows: bool) -> String {
             "PostgreSQL: {} in a trigger, a default or a cast; PostgreSQL's log has the name",
             missing(sqlstate)
         ),
-        "0A" | "21" | "2F" | "34" | "38" | "39" | "3D" | "3F" | "54" | "F0" | "HV" | "XX"
+        // Code may have taken the name from a value. Tables and sequences are named by code alone.
+        "42" if beside_rows
+            && message.starts_with("permission denied for ")
+            && !["table ", "sequence ", "view ", "relation "]
+                .iter()
+                .any(|kind| message.starts_with(&format!("permission denied for {kind}"))) =>
+        {
+            "PostgreSQL: permission denied in a trigger, a default or a cast; PostgreSQL's log has the name"
+                .to_owned()
+        }
+        "0A" | "21" | "26" | "2F" | "34" | "38" | "39" | "3D" | "3F" | "54" | "55" | "F0" | "HV" | "XX"
             if beside_rows && !message.starts_with("index row ") =>
         {
             format!("PostgreSQL: {}", without_quoted(message))
@@ -104,7 +114,7 @@ pub(super) fn told(sqlstate: &str, message: &str, beside_rows: bool) -> String {
     }
 }
 
-fn about_value(sqlstate: &str, message: &str) -> String {
+fn about_value(sqlstate: &str, message: &str, beside_rows: bool) -> String {
     if sqlstate == "22P05"
         && let Some((_, rest)) = message.rsplit_once("has no equivalent in encoding \"")
     {
@@ -131,7 +141,9 @@ fn about_value(sqlstate: &str, message: &str) -> String {
     if message.starts_with("Geometry SRID ") {
         return "the SRID of a geometry is not that of its column".to_owned();
     }
-    match SAFE.iter().any(|start| message.starts_with(start)) {
+    // It names the parameter, which code may have taken from a value.
+    let is_named = beside_rows && message.starts_with("unrecognized parameter ");
+    match !is_named && SAFE.iter().any(|start| message.starts_with(start)) {
         true => cut(message).to_owned(),
         false => meaning(sqlstate).to_owned(),
     }

@@ -53,6 +53,12 @@ impl Telemetry {
 /// A text that says what is wrong with the filter, or with the variables of OTLP.
 pub fn start(format: LogFormat, filter: &str) -> Result<Telemetry, String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    // The driver logs notices of PostgreSQL, in which the code of a table may put values of rows.
+    let notices = "tokio_postgres::connection=off".parse();
+    let filter = match notices {
+        Ok(notices) => filter.add_directive(notices),
+        Err(_) => filter,
+    };
     let lines = fmt::layer().with_writer(io::stderr);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => Box::new(

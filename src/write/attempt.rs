@@ -16,7 +16,8 @@ use crate::failpoint::{Failpoint, reach};
 use crate::metrics::{self, Activity};
 use crate::pg::{
     Attempt, LedgerWrite, Publish, TableLock, Transaction, WriteState, assume_role_to_fill,
-    find_attempt, record_attempt, reserve_place, staging_change, staging_relation,
+    check_same_table, find_attempt, record_attempt, reserve_place, staging_change,
+    staging_relation,
 };
 use crate::plan::Relation;
 
@@ -109,6 +110,9 @@ impl Writer {
         let loaded = pipeline::load(&plan, incoming, meter, lane).await?;
         if write.publish != Publish::Direct {
             check_staged(&loaded)?;
+        }
+        if write.publish == Publish::Direct || two_phase {
+            check_same_table(&transaction, &relation).await?;
         }
         // The ledger is the server's, and what is prepared can be ended by its owner alone.
         transaction.resume_own_role().await?;

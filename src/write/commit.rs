@@ -16,9 +16,9 @@ use crate::metrics;
 use crate::pg::{
     Attempt, Decision, LedgerWrite, Merge, Outcome, Publish, STREAM_PREFIX, TableLock, Transaction,
     WriteState, accepted_row_count, add_columns, add_primary_key, adopt_shadow, advance_sink,
-    attempts, check_can_end, commit, count_prepared, create_table, delete_all, is_the_owners_alone,
-    keep_accepted, lock_relation, lock_staging, lock_write_for_publish, merge, missing_columns,
-    publish_rows, staging_relation, swap_in, truncate,
+    attempts, check_can_end, check_same_table, commit, count_prepared, create_table, delete_all,
+    is_the_owners_alone, keep_accepted, lock_relation, lock_staging, lock_write_for_publish, merge,
+    missing_columns, publish_rows, staging_relation, swap_in, truncate,
 };
 use crate::plan::{QualifiedName, Relation, is_cast};
 
@@ -453,10 +453,13 @@ async fn publish(
                 },
             )
             .await?;
+            check_same_table(transaction, target).await?;
             return Ok(Published::Done);
         }
         Mode::Append { .. } | Mode::Create { .. } | Mode::Overwrite { .. } => {
-            publish_rows(transaction, &target, &staging, xact_ids).await?
+            let published = publish_rows(transaction, &target, &staging, xact_ids).await?;
+            check_same_table(transaction, &target).await?;
+            published
         }
     };
     if published != chosen.staged_row_count {

@@ -1,7 +1,7 @@
 //! What the caller may do, asked wherever a write meets its table.
 
 use super::session::spec_of;
-use super::spec::{SchemaEvolution, WriteSpec};
+use super::spec::{IfExists, Mode, SchemaEvolution, WriteSpec};
 use crate::auth::{Caller, WriteMode};
 use crate::error::{Error, Result};
 use crate::pg::{LedgerWrite, Transaction, find_relation, qualify, similar_relations};
@@ -60,6 +60,12 @@ pub(super) fn check_existing(
     table: &QualifiedName,
 ) -> Result<()> {
     caller.check(table, spec.mode.write_mode())?;
+    if let Mode::Create {
+        if_exists: IfExists::Append,
+    } = spec.mode
+    {
+        caller.check(table, WriteMode::Append)?;
+    }
     match spec.schema_evolution {
         SchemaEvolution::AddColumns => caller.check(table, WriteMode::Create),
         SchemaEvolution::Refuse | SchemaEvolution::Ignore => Ok(()),
@@ -81,8 +87,12 @@ pub(super) fn check_new(caller: &Caller, spec: &WriteSpec, table: &QualifiedName
 /// # Errors
 /// As [`check_existing`].
 pub(super) fn check_still(caller: &Caller, write: &LedgerWrite) -> Result<()> {
-    match &write.target {
-        Some(target) => caller.check(target, spec_of(write)?.mode.write_mode()),
-        None => Ok(()),
+    let Some(target) = &write.target else {
+        return Ok(());
+    };
+    let spec = spec_of(write)?;
+    match write.target_oid {
+        Some(_) => check_existing(caller, &spec, target),
+        None => check_new(caller, &spec, target),
     }
 }

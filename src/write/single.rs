@@ -19,9 +19,10 @@ use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{self, Activity, Stream as Flow};
 use crate::pg::{
-    Merge, Outcome, Publish, TableLock, Transaction, add_columns, add_primary_key, copy_obstacle,
-    create_table, create_temporary, create_twin, definitions_of, delete_all, lock_relation, merge,
-    new_shadow_name, publish_rows, qualify, staging_relation, swap_in, truncate,
+    Merge, Outcome, Publish, TableLock, Transaction, add_columns, add_primary_key,
+    check_same_table, copy_obstacle, create_table, create_temporary, create_twin, definitions_of,
+    delete_all, lock_relation, merge, new_shadow_name, publish_rows, qualify, staging_relation,
+    swap_in, truncate,
 };
 use crate::plan::{EncodePlan, Relation};
 
@@ -166,6 +167,7 @@ impl Writer {
             .await
             .map_err(in_table)?,
         };
+        check_same_table(&transaction, &relation).await?;
         let committing = self.commit_stream(transaction, &loaded);
         let committed = stream.wait(Activity::Commit, committing).await;
         committed.map_err(in_table)?;
