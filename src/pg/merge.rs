@@ -92,10 +92,11 @@ const UNIQUE_INDEX: &str = "
         WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
           AND i.indpred IS NULL AND i.indexprs IS NULL
           AND NOT EXISTS (
-              SELECT FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[], i.indcollation::pg_catalog.oid[]) k(attnum, collation)
+              SELECT FROM ROWS FROM (pg_catalog.unnest(i.indkey::pg_catalog.int2[]),
+                                      pg_catalog.unnest(i.indcollation::pg_catalog.oid[])) k(attnum, coll)
               JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
                AND a.attnum OPERATOR(pg_catalog.=) k.attnum
-              WHERE k.collation OPERATOR(pg_catalog.<>) a.attcollation)
+              WHERE k.coll OPERATOR(pg_catalog.<>) a.attcollation)
           AND (SELECT pg_catalog.array_agg(a.attname::pg_catalog.text
                                            ORDER BY a.attname::pg_catalog.text COLLATE pg_catalog.\"C\")
                FROM pg_catalog.pg_attribute a
@@ -125,8 +126,8 @@ pub async fn check_comparable(
         .map_err(|error| {
             let error = match error.context().sqlstate.as_deref() {
                 Some(UNDEFINED_FUNCTION) => Error::schema_mismatch(format!(
-                    "the keys or order_by of {} are of a type whose values cannot be compared ({error}); name \
-                     other columns, or change the column's type, as from json to jsonb",
+                    "the keys or order_by of {} are of a type whose values cannot be compared; name other columns, or \
+                     change the column's type, as from json to jsonb",
                     target.name
                 ))
                 .with_context(|context| context.clone_from(error.context())),

@@ -399,7 +399,7 @@ async fn what_cannot_be_compared_or_has_no_index_of_its_own_is_refused_before_th
             "d",
             "MODE_DELETE_BY_KEY",
             by("doc"),
-            "operator for type json",
+            "cannot be compared",
             "SCHEMA_MISMATCH",
         ),
         (
