@@ -56,7 +56,9 @@ pub(super) async fn put(
     let receipt = async {
         let decoder = Decoder::begin(&first, limits, budget, Arc::clone(&stream))?;
         check_first(&first, described)?;
-        land(&writer, command, decoder, messages, &stream, ready).await
+        // Boxed: it holds the room of every way to write.
+        let landing = land(&writer, command, decoder, messages, &stream, ready);
+        landing.boxed().await
     };
     let receipt = receipt.await;
     match &receipt {

@@ -180,7 +180,8 @@ impl FlightService for Service {
             if name == ActionName::Begin {
                 self.life.refuse_when_draining()?;
             }
-            action::act(&targets, name, action, self.told(), self.limits()).await
+            let acting = action::act(&targets, name, action, self.told(), self.limits());
+            acting.boxed().await
         };
         let outcome = async {
             outcome

@@ -59,7 +59,7 @@ async fn look_up(
 }
 
 /// The `relkind` of a view.
-const VIEW: i8 = b'v' as i8;
+const VIEW: i8 = b'v'.cast_signed();
 
 /// Whether a view shows tables of pgflight's own, by way of other views as well. A view with `security_invoker` would
 /// write them with the rights of the server's login.

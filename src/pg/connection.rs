@@ -284,10 +284,10 @@ impl Connector {
 }
 
 fn as_row(answer: &SimpleQueryMessage) -> Option<&SimpleQueryRow> {
-    match answer {
-        SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
+    if let SimpleQueryMessage::Row(row) = answer {
+        return Some(row);
     }
+    None
 }
 
 /// Completes when the host that was reached last has not let us in for so long. How long it may take to reach one

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use deadpool::Runtime;
 use deadpool::managed::{Object, PoolError, TimeoutType};
+use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -382,7 +383,8 @@ impl Pool {
         let (asked, patience) = (Instant::now(), connection.patience());
         let begin = |connection| {
             let role = self.role.as_ref();
-            Transaction::begin(connection, role, session, lock_timeout, stall_timeout)
+            // Apart, as connecting is: every future that begins a transaction would have its room.
+            Transaction::begin(connection, role, session, lock_timeout, stall_timeout).boxed()
         };
         let begun = begin(connection).await;
         let begun = match begun {
