@@ -42,6 +42,7 @@ pub(super) async fn put(
         .ok_or_else(|| Error::invalid_command("the stream is empty: no descriptor, no schema"))?;
     let descriptor = first.flight_descriptor.take();
     let described = descriptor.as_ref().map_or(0, prost::Message::encoded_len);
+    check_first(&first, described)?;
     let (target, command) = put_command(descriptor)?;
     let (target, writer) = targets.find(&target)?;
     stream.set_target(target);
@@ -54,9 +55,9 @@ pub(super) async fn put(
         PutCommand::Attempt(id, _) => deed = deed.of_attempt(id),
     }
     let receipt = async {
-        let decoder = Decoder::begin(&first, limits, budget, Arc::clone(&stream))?;
-        check_first(&first, described)?;
-        land(&writer, command, decoder, messages, &stream, ready).await
+        let decoder = Decoder::begin(&first, limits, budget.clone(), Arc::clone(&stream))?;
+        let on_the_way = (stream.as_ref(), &budget);
+        land(&writer, command, decoder, messages, on_the_way, ready).await
     };
     let receipt = receipt.await;
     match &receipt {
@@ -78,7 +79,7 @@ async fn land(
     command: PutCommand,
     decoder: Decoder,
     messages: Messages,
-    stream: &Arc<Stream>,
+    (stream, budget): (&Stream, &Budget),
     ready: oneshot::Sender<PutResult>,
 ) -> Result<((Option<AttemptId>, WireForm), Receipt)> {
     let schema = decoder.schema();
@@ -103,6 +104,7 @@ async fn land(
                 messages,
                 end: EndOfStream::IsEnough,
                 stream,
+                budget,
                 tell_ready: None,
             };
             let receipt = writer.write_stream(&spec, &schema, incoming).await?;
@@ -113,6 +115,7 @@ async fn land(
                 messages,
                 end: EndOfStream::NeedsEndRecord,
                 stream,
+                budget,
                 tell_ready: tell_ready(answering, ready)?,
             };
             let receipt = writer.write_stream(&spec, &schema, incoming).await?;
@@ -128,6 +131,7 @@ async fn land(
                 messages,
                 end: EndOfStream::NeedsEndRecord,
                 stream,
+                budget,
                 tell_ready: tell_ready(answering, ready)?,
             };
             let receipt = writer.write_attempt(&ledger_id, &schema, incoming).await;
