@@ -42,7 +42,6 @@ pub(super) async fn put(
         .ok_or_else(|| Error::invalid_command("the stream is empty: no descriptor, no schema"))?;
     let descriptor = first.flight_descriptor.take();
     let described = descriptor.as_ref().map_or(0, prost::Message::encoded_len);
-    check_first(&first, described)?;
     let (target, command) = put_command(descriptor)?;
     let (target, writer) = targets.find(&target)?;
     stream.set_target(target);
@@ -56,6 +55,7 @@ pub(super) async fn put(
     }
     let receipt = async {
         let decoder = Decoder::begin(&first, limits, budget.clone(), Arc::clone(&stream))?;
+        check_first(&first, described)?;
         let on_the_way = (stream.as_ref(), &budget);
         land(&writer, command, decoder, messages, on_the_way, ready).await
     };
