@@ -7,9 +7,10 @@ use bytes::Bytes;
 
 use super::bind::bind;
 use super::chunks::Chunks;
-use super::column::{Column, u32_size};
+use super::column::{AllNull, Column, u32_size};
 use super::convert::{Policy, convert};
 use super::dictionary::owned;
+use super::piece::{Piece, Shifted};
 use super::problem::{Problem, Rejected};
 use crate::error::{Error, Result};
 use crate::plan::EncodePlan;
@@ -28,7 +29,12 @@ const BLOCK_ROWS: usize = if cfg!(any(test, fuzzing)) { 16 } else { 256 };
 /// written, so that writing cannot fail and leaves no half row.
 pub struct BatchEncoder<'a> {
     plan: &'a EncodePlan,
+    batch: &'a RecordBatch,
     columns: Vec<Box<dyn Column + 'a>>,
+    /// The rows that converted columns have; all, where there are no such columns.
+    piece: Piece,
+    /// The rows that they will have next, where that is known.
+    ahead: Option<Piece>,
     field_count: [u8; FIELD_COUNT],
     /// Bytes of all fields whose size is known without looking, and of the field count.
     constant_size: u32,
@@ -53,8 +59,7 @@ impl<'a> BatchEncoder<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) for a NULL that a column
-    /// does not take, or a value that cannot be changed as was asked for; [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the batch is
-    /// not the plan's.
+    /// does not take; [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the batch is not the plan's.
     pub fn new(plan: &'a EncodePlan, batch: &'a RecordBatch, first_row: u64) -> Result<Self> {
         let planned = plan.columns();
         let same = planned.len() == batch.num_columns()
@@ -65,12 +70,19 @@ impl<'a> BatchEncoder<'a> {
         let (Ok(field_count), true) = (i16::try_from(planned.len()), same) else {
             return Err(Error::internal("a batch has other columns than its plan"));
         };
+        let is_converted = planned.iter().any(|column| !column.steps.is_empty());
         let mut encoder = Self {
             plan,
+            batch,
+            piece: match is_converted {
+                true => Piece::none(),
+                false => Piece::whole(batch.num_rows()),
+            },
+            ahead: None,
             columns: Vec::with_capacity(planned.len()),
             field_count: field_count.to_be_bytes(),
             constant_size: u32_size(FIELD_COUNT),
-            even: true,
+            even: !is_converted,
             row_count: batch.num_rows(),
             first_row,
             pending: 0..0,
@@ -81,14 +93,12 @@ impl<'a> BatchEncoder<'a> {
             if !column.nullable {
                 find_null(array).map_err(|rejected| encoder.rejected(index, rejected))?;
             }
-            let bound = if column.steps.is_empty() {
-                bind(&column.field, array)
-            } else {
-                let policy = Policy::of(&column.field, &column.steps);
-                let converted = convert(array, &column.steps, policy)
-                    .map_err(|rejected| encoder.rejected(index, rejected))?;
-                owned(&column.field, &converted, policy)
-            };
+            if !column.steps.is_empty() {
+                // Until the first piece is converted.
+                encoder.columns.push(Box::new(AllNull));
+                continue;
+            }
+            let bound = bind(&column.field, array);
             let bound = bound.map_err(|problem| encoder.rejected(index, problem.at(0)))?;
             encoder.even &= bound.constant_size().is_some();
             encoder.constant_size += bound.constant_size().unwrap_or(0);
@@ -107,13 +117,25 @@ impl<'a> BatchEncoder<'a> {
         self.pending.start
     }
 
+    /// Bytes of memory that [`next_chunk`](Self::next_chunk) takes to convert values, until it is called as often
+    /// as it takes to be asked here again; 0 where it converts none.
+    pub fn memory_ahead(&mut self) -> u64 {
+        if !self.is_piece_done() {
+            return 0;
+        }
+        let piece = self.piece.next(self.plan, self.batch);
+        let memory = piece.memory;
+        self.ahead = Some(piece);
+        memory
+    }
+
     /// The next whole tuples: as many as fit a chunk, or one that is larger on its own.
     ///
     /// `None` when every row was given out.
     ///
     /// # Errors
     /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) for a value that cannot
-    /// be written, with the column, the row within the stream and the SQLSTATE that the server
+    /// be written, or changed as was asked for, with the column, the row within the stream and the SQLSTATE that the server
     /// would have answered with. The encoder is of no further use then.
     pub fn next_chunk(&mut self, chunks: &mut Chunks) -> Result<Option<Bytes>> {
         self.measure_if_written()?;
@@ -131,8 +153,42 @@ impl<'a> BatchEncoder<'a> {
             }
             self.write(row_count, &mut out[filled..filled + bytes]);
             filled += bytes;
+            if self.is_piece_done() {
+                return Ok(Some(chunks.give(out, filled)));
+            }
             self.measure_if_written()?;
         }
+    }
+
+    /// Whether the rows that converted columns have are written, and there are more.
+    fn is_piece_done(&self) -> bool {
+        let next = self.pending.start;
+        self.pending.is_empty() && next == self.piece.rows.end && next < self.row_count
+    }
+
+    /// Converts the values of the rows that come next.
+    fn convert_next(&mut self) -> Result<()> {
+        let ahead = self.ahead.take();
+        let piece = ahead.unwrap_or_else(|| self.piece.next(self.plan, self.batch));
+        let first = piece.rows.start;
+        let columns = self.plan.columns().iter().zip(self.batch.columns());
+        let converted = columns
+            .enumerate()
+            .filter(|(_, (column, _))| !column.steps.is_empty());
+        for (index, _) in converted.clone() {
+            self.columns[index] = Box::new(AllNull);
+        }
+        for (index, (column, array)) in converted {
+            let policy = Policy::of(&column.field, &column.steps);
+            let array = array.slice(first, piece.rows.len());
+            let values = convert(&array, &column.steps, policy)
+                .map_err(|rejected| self.rejected(index, rejected.after(first)))?;
+            let column = owned(&column.field, &values, policy)
+                .map_err(|problem| self.rejected(index, problem.at(first)))?;
+            self.columns[index] = Box::new(Shifted { column, first });
+        }
+        self.piece = piece;
+        Ok(())
     }
 
     /// Measures the next block, once all of the one before is written.
@@ -140,7 +196,10 @@ impl<'a> BatchEncoder<'a> {
         if !self.pending.is_empty() {
             return Ok(());
         }
-        let rows = self.pending.end..self.row_count.min(self.pending.end + BLOCK_ROWS);
+        if self.is_piece_done() {
+            self.convert_next()?;
+        }
+        let rows = self.pending.end..self.piece.rows.end.min(self.pending.end + BLOCK_ROWS);
         self.sizes.clear();
         self.sizes.resize(rows.len(), self.constant_size);
         for (index, column) in self.columns.iter_mut().enumerate() {

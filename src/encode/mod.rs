@@ -105,6 +105,7 @@ mod json;
 mod money;
 mod numeric;
 mod parse;
+mod piece;
 mod point;
 mod prepared;
 mod problem;

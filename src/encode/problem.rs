@@ -71,6 +71,16 @@ pub(crate) struct Rejected {
     pub(crate) problem: Problem,
 }
 
+impl Rejected {
+    /// The same of rows that begin at this one.
+    pub(crate) fn after(self, first: usize) -> Self {
+        Self {
+            row: self.row + first,
+            ..self
+        }
+    }
+}
+
 impl Problem {
     pub(crate) fn at(self, row: usize) -> Rejected {
         Rejected { row, problem: self }

@@ -7,7 +7,8 @@ use super::audit::Deed;
 use super::command;
 use super::decode;
 use super::envelope::{self, Envelope, WireForm};
-use super::gate::Limits;
+use super::gate::{Limits, MAX_HEADER_BYTES};
+use super::json::Answers;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::proto::v1;
@@ -24,6 +25,13 @@ pub(super) enum ActionName {
     Plan,
     Heartbeat,
 }
+
+/// The receipts of a commit: more than any job has partitions, and as many as become 48 MB.
+pub(super) const RECEIPTS: Answers = Answers {
+    field: "receipts",
+    tag: 2,
+    most: 250_000,
+};
 
 impl ActionName {
     const ALL: [Self; 7] = [
@@ -58,6 +66,28 @@ impl ActionName {
             Self::Status => "status",
             Self::Plan => "plan",
             Self::Heartbeat => "heartbeat",
+        }
+    }
+
+    /// Refuses a body that is larger than the action needs.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) with the number of bytes it may have.
+    pub(super) fn check_size(self, body: &[u8]) -> Result<()> {
+        let most = match self {
+            // A receipt for each partition; their number is limited.
+            Self::Commit => return Ok(()),
+            // A schema, which base64 makes a third larger, and a spec.
+            Self::Begin | Self::Plan => 2 * MAX_HEADER_BYTES,
+            Self::Info | Self::Abort | Self::Status | Self::Heartbeat => MAX_HEADER_BYTES,
+        };
+        match body.len() <= most {
+            true => Ok(()),
+            false => Err(Error::invalid_command(format!(
+                "the body of {} has {} bytes; at most {most} are taken",
+                self.as_str(),
+                body.len()
+            ))),
         }
     }
 
@@ -141,7 +171,7 @@ pub(super) async fn act(
             finished(caller, deed, begun)?
         }
         ActionName::Commit => {
-            let request: v1::CommitRequest = envelope.accept_answers_in("receipts").decode()?;
+            let request: v1::CommitRequest = envelope.accept_answers_in(RECEIPTS).decode()?;
             let write_id = command::write_id(request.write_id)?;
             let accepted = request
                 .receipts
@@ -162,7 +192,8 @@ pub(super) async fn act(
             let (_, writer) = targets.find(&request.target)?;
             let deed = Deed::new(writer.caller(), "abort").of_write(&write_id);
             let ledger_id = writer.caller().ledger_id(&write_id);
-            let aborted = writer.abort(&ledger_id, &request.reason).await;
+            let reason = command::reason(request.reason);
+            let aborted = writer.abort(&ledger_id, &reason).await;
             finished(writer.caller(), deed, aborted)?
         }
         ActionName::Plan => {

@@ -18,6 +18,12 @@ use crate::write::{
 const MAX_ID_BYTES: usize = 128;
 /// With the number of a batch it is an id.
 const MAX_SINK_BYTES: usize = 100;
+/// Names of columns in a list or map of a spec: as many as a table of PostgreSQL can have (`MaxHeapAttributeNumber`).
+const MAX_COLUMNS: usize = 1600;
+/// What a spec says in a text: types, names, options.
+const MAX_TEXT_BYTES: usize = 4096;
+/// Of the reason of an abort, as much as the ledger keeps.
+const MAX_REASON_BYTES: usize = 1024;
 
 /// What a DoPut is to do.
 #[derive(Debug)]
@@ -153,6 +159,18 @@ pub(super) fn driver(id: String) -> Result<Option<String>> {
     }
 }
 
+/// Cuts the reason of an abort to what the ledger keeps of it, without what PostgreSQL cannot hold.
+pub(super) fn reason(mut reason: String) -> String {
+    let mut end = reason.len().min(MAX_REASON_BYTES);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason.truncate(end);
+    reason.retain(|letter| letter != '\0');
+    reason.shrink_to_fit();
+    reason
+}
+
 /// Reads what a receipt says about its attempt: which one, and its rows.
 pub(super) fn receipt(write_id: &str, receipt: v1::Receipt) -> Result<(AttemptId, u64)> {
     if receipt.write_id != write_id {
@@ -173,6 +191,7 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
     let spec = spec.ok_or_else(|| {
         Error::invalid_command("the command has no spec: table and mode are missing")
     })?;
+    check_sizes(&spec)?;
     let if_exists =
         v1::IfExists::try_from(spec.if_exists).map_err(|_| unknown("if_exists", spec.if_exists))?;
     let overwrite_with = v1::OverwriteWith::try_from(spec.overwrite_with)
@@ -317,6 +336,55 @@ pub(super) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
         table_options: definition.options.parse()?,
     };
     Ok((spec.target, write_spec))
+}
+
+/// Refuses a spec with more, or longer, than any table has: it is kept in the ledger.
+fn check_sizes(spec: &v1::WriteSpec) -> Result<()> {
+    let definition = spec.table_definition.as_ref();
+    let primary_key = definition.map_or(&[][..], |definition| &definition.primary_key);
+    let types = definition
+        .iter()
+        .flat_map(|definition| &definition.column_types);
+    let lists = [
+        ("keys", spec.keys.len()),
+        ("primary_key", primary_key.len()),
+        ("conversions", spec.conversions.len()),
+        ("column_types", types.clone().count()),
+    ];
+    if let Some((field, count)) = lists.iter().find(|(_, count)| *count > MAX_COLUMNS) {
+        return Err(Error::invalid_command(format!(
+            "{field} has {count} entries; a table has at most {MAX_COLUMNS} columns"
+        )));
+    }
+    let conversions = spec.conversions.iter().flat_map(|(column, asked)| {
+        [
+            ("conversions", column),
+            ("zone", &asked.zone),
+            ("nul_replacement", &asked.nul_replacement),
+        ]
+    });
+    let types = types.flat_map(|(column, ty)| [("column_types", column), ("column_types", ty)]);
+    let options = definition.map(|definition| ("options", &definition.options));
+    let names = [
+        ("target", &spec.target),
+        ("table", &spec.table),
+        ("order_by", &spec.order_by),
+    ];
+    let keys = spec.keys.iter().map(|key| ("keys", key));
+    let primary_key = primary_key.iter().map(|key| ("primary_key", key));
+    let mut texts = conversions
+        .chain(types)
+        .chain(options)
+        .chain(names)
+        .chain(keys)
+        .chain(primary_key);
+    match texts.find(|(_, text)| text.len() > MAX_TEXT_BYTES) {
+        None => Ok(()),
+        Some((field, text)) => Err(Error::invalid_command(format!(
+            "{field} has a text of {} bytes; at most {MAX_TEXT_BYTES} are taken",
+            text.len()
+        ))),
+    }
 }
 
 fn conversion(asked: v1::Conversion) -> Result<Conversion> {

@@ -154,6 +154,8 @@ impl Decoder {
                 let size = Size {
                     brought: byte_count.saturating_add(std::mem::take(&mut self.dictionary_bytes)),
                     named: expansion.named,
+                    spare: covered(byte_count).saturating_sub(expansion.memory),
+                    is_held: self.decompressed.is_some() || self.expanded.is_some(),
                 };
                 Ok(Some((batch, size)))
             }
@@ -190,11 +192,15 @@ impl Decoder {
 /// As often as this, the memory of a message covers what its rows become.
 const COVERED: u64 = 2;
 
+fn covered(byte_count: u64) -> u64 {
+    byte_count.saturating_mul(COVERED)
+}
+
 impl Decoder {
     /// Takes the memory in which a batch of so many bytes is encoded, where its message did not bring it.
     async fn expand(&self, memory: u64, byte_count: u64) -> Result<Option<Share>> {
         let most = self.limits.max_decoded_bytes;
-        let more = memory.saturating_sub(byte_count.saturating_mul(COVERED));
+        let more = memory.saturating_sub(covered(byte_count));
         if more > most {
             return Err(Error::invalid_command(format!(
                 "nested columns and dictionaries make a batch of {byte_count} bytes {more} bytes larger when it \

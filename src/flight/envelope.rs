@@ -4,8 +4,10 @@ use bytes::Bytes;
 use prost::{Message, Name};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::json::{self, Answers};
+use super::protobuf::occurrences;
 use crate::error::{Error, Result};
 
 /// How a message was written, and so how its answer is.
@@ -17,60 +19,56 @@ pub(super) enum WireForm {
 
 /// A message whose type is known and whose fields are not yet.
 #[derive(Debug)]
-pub(super) struct Envelope {
+pub(super) struct Envelope<'a> {
     name: String,
-    body: Body,
+    body: Body<'a>,
+    answers: Option<Answers>,
 }
 
 #[derive(Debug)]
-enum Body {
+enum Body<'a> {
     Protobuf(Vec<u8>),
-    Json(Map<String, Value>),
+    Json(&'a [u8]),
 }
 
 const TYPE_PREFIX: &str = "type.googleapis.com/";
+/// Longer than the URL of any message.
+const MAX_TYPE_BYTES: usize = 256;
 
-impl Envelope {
-    /// Reads the type. An object in JSON begins with a brace, a protobuf `Any` never does: its
+impl<'a> Envelope<'a> {
+    /// Reads the type, and nothing else. An object in JSON begins with a brace, a protobuf `Any` never does: its
     /// first byte is the tag of field 1.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self> {
         let expected = "write a google.protobuf.Any with a message of pgflight.v1 in it, or its JSON form: \
                         {\"@type\": \"type.googleapis.com/pgflight.v1.…\", …}";
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             let any = prost_types::Any::decode(bytes)
                 .ok()
-                .filter(|any| any.type_url.contains('/'))
+                .filter(|any| any.type_url.contains('/') && any.type_url.len() <= MAX_TYPE_BYTES)
                 .ok_or_else(|| {
                     Error::invalid_command(format!("the command cannot be read; {expected}"))
                 })?;
-            let name = any
-                .type_url
-                .rsplit('/')
-                .next()
-                .unwrap_or_default()
-                .to_owned();
             return Ok(Self {
-                name,
+                name: name_in(&any.type_url),
                 body: Body::Protobuf(any.value),
+                answers: None,
             });
         }
-        let mut fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| {
+        let url = json::type_url(bytes).map_err(|error| {
             Error::invalid_command(format!(
                 "the command is not valid JSON ({error}); {expected}"
             ))
         })?;
-        match fields.remove("@type") {
-            Some(Value::String(url)) => {
-                let name = url.rsplit('/').next().unwrap_or_default().to_owned();
-                Ok(Self {
-                    name,
-                    body: Body::Json(fields),
-                })
-            }
-            _ => Err(Error::invalid_command(format!(
+        if url.is_empty() || url.len() > MAX_TYPE_BYTES {
+            return Err(Error::invalid_command(format!(
                 "the command has no \"@type\"; {expected}"
-            ))),
+            )));
         }
+        Ok(Self {
+            name: name_in(&url),
+            body: Body::Json(bytes),
+            answers: None,
+        })
     }
 
     pub(super) fn form(&self) -> WireForm {
@@ -88,17 +86,12 @@ impl Envelope {
         &self.name
     }
 
-    /// Takes the messages of a repeated field as answers gave them: in JSON with their "@type",
-    /// which the canonical form has on the outermost message alone.
-    pub(super) fn accept_answers_in(mut self, field: &str) -> Self {
-        if let Body::Json(fields) = &mut self.body
-            && let Some(Value::Array(messages)) = fields.get_mut(field)
-        {
-            for message in messages.iter_mut().filter_map(Value::as_object_mut) {
-                message.remove("@type");
-            }
+    /// Takes the messages of a repeated field as answers gave them, up to a number.
+    pub(super) fn accept_answers_in(self, answers: Answers) -> Self {
+        Self {
+            answers: Some(answers),
+            ..self
         }
-        self
     }
 
     /// Reads the fields.
@@ -110,15 +103,27 @@ impl Envelope {
                 M::full_name()
             )));
         }
+        let unreadable = |why: String| {
+            Error::invalid_command(format!("the {} cannot be read: {why}", self.name))
+        };
         match self.body {
-            Body::Protobuf(bytes) => M::decode(bytes.as_slice()).map_err(|error| {
-                Error::invalid_command(format!("the {} cannot be read: {error}", self.name))
-            }),
-            Body::Json(fields) => serde_json::from_value(Value::Object(fields)).map_err(|error| {
-                Error::invalid_command(format!("the {} cannot be read: {error}", self.name))
-            }),
+            Body::Protobuf(bytes) => {
+                if let Some(Answers { tag, most, .. }) = self.answers
+                    && occurrences(&bytes, tag).count > most
+                {
+                    return Err(unreadable(json::too_many(most)));
+                }
+                M::decode(bytes.as_slice()).map_err(|error| unreadable(error.to_string()))
+            }
+            Body::Json(bytes) => {
+                json::read(bytes, self.answers).map_err(|error| unreadable(error.to_string()))
+            }
         }
     }
+}
+
+fn name_in(type_url: &str) -> String {
+    type_url.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 /// Writes a message in the form of the question it answers.

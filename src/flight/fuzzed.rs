@@ -4,6 +4,7 @@ use arrow_flight::{FlightData, FlightDescriptor};
 use futures_util::FutureExt;
 use prost::Message;
 
+use super::action::RECEIPTS;
 use super::command;
 use super::decode::{self, Decoder, panics};
 use super::envelope::Envelope;
@@ -24,7 +25,9 @@ pub fn read_command(input: &[u8]) {
     let Some((place, bytes)) = input.split_first() else {
         return;
     };
-    let message = |bytes: &[u8]| Envelope::parse(bytes).ok();
+    fn message(bytes: &[u8]) -> Option<Envelope<'_>> {
+        Envelope::parse(bytes).ok()
+    }
     match place % 8 {
         0 => drop(command::put_command(Some(FlightDescriptor::new_cmd(
             bytes.to_vec(),
@@ -43,7 +46,7 @@ pub fn read_command(input: &[u8]) {
             }
         }
         4 => {
-            let commit = message(bytes).map(|m| m.accept_answers_in("receipts"));
+            let commit = message(bytes).map(|m| m.accept_answers_in(RECEIPTS));
             let request = commit.and_then(|m| m.decode::<v1::CommitRequest>().ok());
             for receipt in request.into_iter().flat_map(|request| request.receipts) {
                 drop(command::receipt("w", receipt));

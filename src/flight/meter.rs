@@ -19,6 +19,8 @@ use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::{Status, Streaming};
 
+use super::gate::MAX_HEADER_BYTES;
+use super::protobuf::occurrences;
 use super::quota::Quota;
 use super::server::CallLimits;
 use crate::metrics::{Activity, Stream};
@@ -28,6 +30,9 @@ use crate::write::{Budget, Share};
 /// HTTP/2, "Length-Prefixed-Message").
 const PREFIX_BYTES: usize = 5;
 const DO_PUT: &str = "/arrow.flight.protocol.FlightService/DoPut";
+const DO_ACTION: &str = "/arrow.flight.protocol.FlightService/DoAction";
+/// The number of `FlightData.flight_descriptor`.
+const DESCRIPTOR: u32 = 1;
 
 /// How requests are metered.
 #[derive(Debug, Clone)]
@@ -72,9 +77,13 @@ impl<T: FlightService> Service<http::Request<Body>> for Metered<T> {
             request.extensions_mut().insert(inbox.clone());
         }
         let meter = self.meter.clone();
+        // What other calls ask is a name.
+        let is_short = ![DO_PUT, DO_ACTION].contains(&request.uri().path());
         let quota = request.extensions().get::<Arc<Quota>>().cloned();
-        self.service
-            .call(request.map(|body| MeteredBody::new(body, meter, inbox, quota)))
+        self.service.call(request.map(|body| MeteredBody {
+            is_short,
+            ..MeteredBody::new(body, meter, inbox, quota)
+        }))
     }
 }
 
@@ -136,6 +145,13 @@ impl Messages {
             return Ok(Some(ticket));
         };
         self.share = share;
+        // A path of empty names would become twelve times as much memory.
+        let described = occurrences(&message, DESCRIPTOR).bytes;
+        if described > MAX_HEADER_BYTES {
+            return Err(Status::invalid_argument(format!(
+                "a descriptor has {described} bytes; at most {MAX_HEADER_BYTES} are taken"
+            )));
+        }
         let message = FlightData::decode(message);
         message.map(Some).map_err(|error| {
             Status::invalid_argument(format!("a message of the stream is no FlightData: {error}"))
@@ -164,6 +180,8 @@ struct MeteredBody {
     deadline: Pin<Box<Sleep>>,
     is_timed: bool,
     is_short_of_memory: bool,
+    /// Whether no message may be longer than a header.
+    is_short: bool,
 }
 
 impl MeteredBody {
@@ -181,18 +199,26 @@ impl MeteredBody {
             deadline: Box::pin(sleep(meter.idle_timeout())),
             is_timed: false,
             is_short_of_memory: false,
+            is_short: false,
             meter,
         }
+    }
+
+    /// The bytes of the message whose prefix has come.
+    fn length(&self) -> usize {
+        let length = self
+            .prefix
+            .get(1..)
+            .and_then(|mut length| length.try_get_u32().ok());
+        usize::try_from(length.unwrap_or_default()).unwrap_or(usize::MAX)
     }
 
     /// Reads the prefix of a message and begins to wait for its memory. One that is too
     /// large goes on as it is, and is refused there.
     fn begin(&mut self) -> Option<Frame<Bytes>> {
+        self.left = self.length();
+        let byte_count = u64::try_from(self.left).unwrap_or(u64::MAX);
         let prefix = std::mem::take(&mut self.prefix);
-        let (_, mut length) = prefix.split_first()?;
-        let length = length.try_get_u32().ok()?;
-        let byte_count = u64::from(length);
-        self.left = usize::try_from(length).unwrap_or(usize::MAX);
         let budget = self.meter.budget.clone();
         if byte_count > self.meter.max_message_bytes {
             self.inbox = None;
@@ -314,6 +340,12 @@ impl http_body::Body for MeteredBody {
                         let told = "a message says that gRPC compressed it; messages are taken as they are, and \
                                     Arrow's own compression within them";
                         return Poll::Ready(Some(Err(Status::invalid_argument(told))));
+                    }
+                    if this.is_short && this.length() > MAX_HEADER_BYTES {
+                        return Poll::Ready(Some(Err(Status::invalid_argument(format!(
+                            "the request has {} bytes; at most {MAX_HEADER_BYTES} are taken",
+                            this.length()
+                        )))));
                     }
                     if let Some(frame) = this.begin() {
                         return Poll::Ready(Some(Ok(frame)));

@@ -54,10 +54,11 @@ pub(super) async fn put(
         PutCommand::Attempt(id, _) => deed = deed.of_attempt(id),
     }
     let receipt = async {
-        let decoder = Decoder::begin(&first, limits, budget, Arc::clone(&stream))?;
+        let decoder = Decoder::begin(&first, limits, budget.clone(), Arc::clone(&stream))?;
         check_first(&first, described)?;
+        let on_the_way = (stream.as_ref(), &budget);
         // Boxed: it holds the room of every way to write.
-        let landing = land(&writer, command, decoder, messages, &stream, ready);
+        let landing = land(&writer, command, decoder, messages, on_the_way, ready);
         landing.boxed().await
     };
     let receipt = receipt.await;
@@ -80,7 +81,7 @@ async fn land(
     command: PutCommand,
     decoder: Decoder,
     messages: Messages,
-    stream: &Arc<Stream>,
+    (stream, budget): (&Stream, &Budget),
     ready: oneshot::Sender<PutResult>,
 ) -> Result<((Option<AttemptId>, WireForm), Receipt)> {
     let schema = decoder.schema();
@@ -105,6 +106,7 @@ async fn land(
                 messages,
                 end: EndOfStream::IsEnough,
                 stream,
+                budget,
                 tell_ready: None,
             };
             let receipt = writer.write_stream(&spec, &schema, incoming).await?;
@@ -115,6 +117,7 @@ async fn land(
                 messages,
                 end: EndOfStream::NeedsEndRecord,
                 stream,
+                budget,
                 tell_ready: tell_ready(answering, ready)?,
             };
             let receipt = writer.write_stream(&spec, &schema, incoming).await?;
@@ -130,6 +133,7 @@ async fn land(
                 messages,
                 end: EndOfStream::NeedsEndRecord,
                 stream,
+                budget,
                 tell_ready: tell_ready(answering, ready)?,
             };
             let receipt = writer.write_attempt(&ledger_id, &schema, incoming).await;

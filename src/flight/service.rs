@@ -180,6 +180,9 @@ impl FlightService for Service {
             if name == ActionName::Begin {
                 self.life.refuse_when_draining()?;
             }
+            name.check_size(&action.body)?;
+            let byte_count = u64::try_from(action.body.len()).unwrap_or(u64::MAX);
+            let _memory = self.budget.command(byte_count).await;
             let acting = action::act(&targets, name, action, self.told(), self.limits());
             acting.boxed().await
         };

@@ -68,6 +68,26 @@ pub async fn count_open_writes(transaction: &Transaction, principal: &str) -> Re
     Ok(from_bigint(row.get(0)))
 }
 
+/// How many writes of a principal were aborted that had never begun, up to one more than this many.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn count_tombstones(
+    transaction: &Transaction,
+    principal: Option<&str>,
+    most: u32,
+) -> Result<u64> {
+    let counted = "
+        SELECT pg_catalog.count(*) FROM (
+            SELECT FROM pgflight.write
+            WHERE state OPERATOR(pg_catalog.=) 'aborted' AND spec OPERATOR(pg_catalog.=) ''
+              AND COALESCE(principal, '') OPERATOR(pg_catalog.=) $1 LIMIT $2) counted";
+    let most = i64::from(most).saturating_add(1);
+    let principal = principal.unwrap_or_default();
+    let row = transaction.query_one(counted, &[&principal, &most]).await?;
+    Ok(from_bigint(row.get(0)))
+}
+
 /// Reads a write.
 ///
 /// # Errors

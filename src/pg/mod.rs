@@ -42,9 +42,9 @@ pub use effects::{copy_obstacle, side_effects};
 pub use facts::{LedgerFacts, ServerFacts, server_facts, unique_keys};
 pub use ledger::{
     Attempt, BatchPlace, Decision, Finished, LedgerWrite, NewWrite, Publish, STREAM_PREFIX,
-    WriteState, abort, attempts, begin, commit, committing_writes, count_open_writes, count_writes,
-    find_attempt, find_write, finish_commit, lock_recorded_volume, lock_write_for_publish,
-    recent_writes, record_attempt, recorded_volume,
+    WriteState, abort, attempts, begin, commit, committing_writes, count_open_writes,
+    count_tombstones, count_writes, find_attempt, find_write, finish_commit, lock_recorded_volume,
+    lock_write_for_publish, recent_writes, record_attempt, recorded_volume,
 };
 pub use liveness::{
     expire_drivers, forget_signs, hear_driver, hear_driver_again, keep_watch, set_driver,
@@ -61,7 +61,9 @@ pub use prepared::{
 };
 pub use reap::{drop_staging_of, ended_with_staging, expire_writes, forget_writes};
 pub use sequences::{check_sequences, move_sequences, sequence_columns};
-pub use sink::{Sink, advance_sink, last_named_batch, lock_sink, name_of_batch, update_sink};
+pub use sink::{
+    Sink, advance_sink, count_sinks, last_named_batch, lock_sink, name_of_batch, update_sink,
+};
 pub use sqlstate::show_detail;
 pub use staging::{
     accepted_row_count, adopt_shadow, assume_role_to_fill, create_staging, create_temporary,

@@ -3,7 +3,7 @@
 //! Lock order: the write's row, the sink's row, the target. A begin locks the sink's row and then only adds a
 //! write, so it waits for no row of a write.
 
-use super::ledger::BatchPlace;
+use super::ledger::{BatchPlace, from_bigint};
 use super::transaction::Transaction;
 use crate::error::Result;
 
@@ -12,7 +12,7 @@ use crate::error::Result;
 pub struct Sink {
     /// The streaming query that may write; empty when no caller has named one.
     pub query_id: String,
-    /// Queries that it replaced.
+    /// Queries that it replaced, the last of them last.
     pub past_query_ids: Vec<String>,
     /// How many queries were adopted after the first.
     pub run: i32,
@@ -20,6 +20,24 @@ pub struct Sink {
     pub last_batch: Option<i64>,
     /// Whether this transaction made it.
     pub is_new: bool,
+}
+
+/// How many sinks a principal has, up to one more than this many.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub async fn count_sinks(
+    transaction: &Transaction,
+    principal: Option<&str>,
+    most: u32,
+) -> Result<u64> {
+    let counted = "
+        SELECT pg_catalog.count(*) FROM (
+            SELECT FROM pgflight.sink WHERE principal OPERATOR(pg_catalog.=) $1 LIMIT $2) counted";
+    let most = i64::from(most).saturating_add(1);
+    let principal = principal.unwrap_or_default();
+    let row = transaction.query_one(counted, &[&principal, &most]).await?;
+    Ok(from_bigint(row.get(0)))
 }
 
 /// Locks the row of a sink until the transaction ends; makes it for this query when there is none.

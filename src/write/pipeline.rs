@@ -2,6 +2,7 @@
 
 use futures_util::{Stream, StreamExt};
 
+use super::budget::{Budget, Share};
 use super::lanes::{Lane, Lanes, Loaded};
 use super::volume::{Meter, Size};
 use crate::encode::{BatchEncoder, Chunks};
@@ -15,6 +16,9 @@ use arrow_schema::ArrowError;
 /// Bytes of one CopyData message: large enough that per-message costs vanish, small enough that
 /// what is buffered between here and the socket stays below a megabyte.
 pub(super) const CHUNK_BYTES: usize = 256 * 1024;
+
+/// What converting some rows may take without asking: a COPY has as much for itself.
+const FREE_BYTES: u64 = 2 << 20;
 
 /// What a stream brings after its schema.
 #[derive(Debug)]
@@ -86,6 +90,8 @@ pub struct Incoming<'a, S> {
     pub end: EndOfStream,
     /// Its clock and its counts.
     pub stream: &'a Flow,
+    /// Where the memory comes from in which values are converted.
+    pub budget: &'a Budget,
     /// Called once PostgreSQL takes rows, and never where they are not needed. None: the client does not wait
     /// for it, and sends its rows at once.
     pub tell_ready: Option<TellReady>,
@@ -122,6 +128,8 @@ pub(super) struct Source<'a, S> {
     arrived: EndRecord,
     announced: Option<EndRecord>,
     chunks: Chunks,
+    /// For what values become while they are converted.
+    converting: Option<Share>,
 }
 
 impl<'a, S> Source<'a, S>
@@ -140,6 +148,7 @@ where
             },
             announced: None,
             chunks: Chunks::new(CHUNK_BYTES),
+            converting: None,
         }
     }
 
@@ -192,7 +201,8 @@ where
                 }
                 StreamMessage::Batch(batch, size) => {
                     self.meter.batch(batch.num_rows(), size)?;
-                    self.pour_batch(lanes, project(self.plan, batch)?).await?;
+                    self.pour_batch(lanes, project(self.plan, batch)?, size)
+                        .await?;
                     reach(Failpoint::AttemptMidRows).await;
                 }
             }
@@ -201,7 +211,12 @@ where
         Ok(Poured::Part)
     }
 
-    async fn pour_batch(&mut self, lanes: &mut Lanes, batch: RecordBatch) -> Result<()> {
+    async fn pour_batch(
+        &mut self,
+        lanes: &mut Lanes,
+        batch: RecordBatch,
+        size: Size,
+    ) -> Result<()> {
         let (plan, stream) = (self.plan, self.incoming.stream);
         let first_row = self.arrived.row_count;
         let encoder = || BatchEncoder::new(plan, &batch, first_row);
@@ -211,8 +226,17 @@ where
         self.arrived.row_count = row(row_count);
         self.arrived.batch_count += 1;
         let mut from = first_row;
-        let chunks = &mut self.chunks;
-        while let Some(chunk) = stream.work(Activity::Encode, || encoder.next_chunk(chunks))? {
+        loop {
+            let ahead = encoder.memory_ahead();
+            if ahead > 0 {
+                self.converting = None;
+                let budget = self.incoming.budget;
+                self.converting = take_memory(budget, stream, ahead, size).await?;
+            }
+            let next = || encoder.next_chunk(&mut self.chunks);
+            let Some(chunk) = stream.work(Activity::Encode, next)? else {
+                break;
+            };
             let to = row(encoder.given_row_count());
             let byte_count = chunk.len();
             self.meter.bytes(byte_count)?;
@@ -222,9 +246,36 @@ where
             stream.sent(byte_count);
             from = to;
         }
+        self.converting = None;
         stream.encoded(row_count);
         stream.sent_batch(row_count);
         Ok(())
+    }
+}
+
+/// Takes the memory in which values are converted, where their message did not bring it.
+async fn take_memory(
+    budget: &Budget,
+    stream: &Flow,
+    byte_count: u64,
+    size: Size,
+) -> Result<Option<Share>> {
+    let more = byte_count.saturating_sub(size.spare);
+    let most = budget.max_decompressed_bytes();
+    if byte_count <= FREE_BYTES || more == 0 {
+        return Ok(None);
+    }
+    if more > most {
+        return Err(Error::invalid_command(format!(
+            "the conversion of a single row takes {more} bytes of memory; at most {most} are there: raise \
+             --memory-limit, or convert such long values before they are sent"
+        )));
+    }
+    match size.is_held {
+        true => budget.decompressed_too(more).map(Some),
+        false => Ok(stream
+            .wait(Activity::Memory, budget.decompressed(more))
+            .await),
     }
 }
 

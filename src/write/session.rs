@@ -14,12 +14,15 @@ use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     BatchPlace, Decision, LedgerWrite, NewWrite, Outcome, Publish, STREAM_PREFIX, Transaction,
     WriteState, abort, advance_sink, attempts, begin, check_primary_key, commit, copy_obstacle,
-    count_open_writes, create_staging, create_table, create_twin, definitions_of, drop_table,
-    ensure_schema, find_write, let_role_fill, new_shadow_name, new_staging_name, qualify,
-    record_staging, set_driver, staging_relation,
+    count_open_writes, count_tombstones, create_staging, create_table, create_twin, definitions_of,
+    drop_table, ensure_schema, find_write, let_role_fill, new_shadow_name, new_staging_name,
+    qualify, record_staging, set_driver, staging_relation,
 };
 use crate::plan::ddl::ColumnDefinition;
 use crate::plan::{QualifiedName, Relation};
+
+/// Aborted ids that were never begun, for each principal: one is made where the answer to a begin was lost.
+const MAX_TOMBSTONES: u32 = 10_000;
 
 /// Where a write stands, as every call about it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +207,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidCommand`] for a write that a server made of a stream; [`ErrorKind::Unavailable`] when it
-    /// is not known how the write ended; else what PostgreSQL said.
+    /// is not known how the write ended, or when there are too many ids that were never begun; else what PostgreSQL said.
     pub async fn abort(&self, write_id: &str, reason: &str) -> Result<WriteStatus> {
         check_not_a_stream(write_id)?;
         self.abort_any(write_id, reason).await
@@ -219,9 +222,13 @@ impl Writer {
         let transaction = self.pool.begin_control().await?;
         ensure_schema(&transaction).await?;
         let found = find_write(&transaction, write_id).await?;
-        if found.is_some_and(|write| !self.caller.owns(write.principal.as_deref())) {
-            transaction.rollback().await;
-            return Err(unknown(write_id));
+        match found {
+            Some(write) if !self.caller.owns(write.principal.as_deref()) => {
+                transaction.rollback().await;
+                return Err(unknown(write_id));
+            }
+            Some(_) => {}
+            None => self.check_tombstones(&transaction).await?,
         }
         abort(&transaction, write_id, self.caller.name(), reason).await?;
         let doubt = finish(transaction, Opening::New).await?;
@@ -240,6 +247,18 @@ impl Writer {
         }
         self.clean_up(write_id).await;
         Ok(status)
+    }
+
+    /// Refuses to keep one more id that was never begun.
+    async fn check_tombstones(&self, transaction: &Transaction) -> Result<()> {
+        let aborted = count_tombstones(transaction, self.caller.name(), MAX_TOMBSTONES).await?;
+        match aborted < MAX_TOMBSTONES.into() {
+            true => Ok(()),
+            false => Err(Error::unavailable(format!(
+                "the write is not aborted, since nobody has begun it, and {MAX_TOMBSTONES} others that nobody had \
+                 begun are aborted and kept for --retention; leave it, or abort it again later"
+            ))),
+        }
     }
 
     /// Where a write stands.

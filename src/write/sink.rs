@@ -6,9 +6,14 @@
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::pg::{
-    BatchPlace, Sink, Transaction, find_write, last_named_batch, lock_sink, name_of_batch,
-    update_sink,
+    BatchPlace, Sink, Transaction, count_sinks, find_write, last_named_batch, lock_sink,
+    name_of_batch, update_sink,
 };
+
+/// Rows of the ledger that are never forgotten: more outputs than anybody's queries have.
+const MAX_SINKS: u32 = 10_000;
+/// Queries that a sink remembers to have lost their place in it.
+const MAX_PAST_QUERIES: usize = 100;
 
 /// How a write is named when it is begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +62,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the batch is of another query than those
-    /// before it; else what PostgreSQL said.
+    /// before it, or of one sink too many; else what PostgreSQL said.
     pub(super) async fn locate(
         &self,
         transaction: &Transaction,
@@ -67,6 +72,12 @@ impl Writer {
         let (sink_id, query_id) = (&batch.sink_id, &batch.query_id);
         let mut sink = lock_sink(transaction, principal, sink_id, query_id).await?;
         if sink.is_new {
+            if count_sinks(transaction, principal, MAX_SINKS).await? > MAX_SINKS.into() {
+                return Err(Error::conflict(format!(
+                    "sink {sink_id:?} is refused: there are {MAX_SINKS} sinks already, and the ledger keeps each for \
+                     good; delete from pgflight.sink those that no query writes to"
+                )));
+            }
             let prefix = self.caller.ledger_id(&format!("{sink_id}:"));
             sink.last_batch = last_named_batch(transaction, &prefix).await?;
         }
@@ -150,6 +161,8 @@ fn admit(sink: &mut Sink, batch: &SinkBatch) -> Result<(), String> {
     }
     if !sink.is_new && !sink.query_id.is_empty() {
         sink.past_query_ids.push(sink.query_id.clone());
+        let forgotten = sink.past_query_ids.len().saturating_sub(MAX_PAST_QUERIES);
+        sink.past_query_ids.drain(..forgotten);
     }
     sink.query_id.clone_from(query_id);
     sink.run += 1;
@@ -268,6 +281,26 @@ mod tests {
         assert!(refusal.contains("query r took its place"), "{refusal}");
         admit(&mut sink, &batch("r", 1, true)).unwrap();
         assert_eq!(sink.run, 1);
+    }
+
+    #[test]
+    fn a_sink_remembers_the_last_hundred_queries_it_had() {
+        let mut sink = sink("q0", None);
+        for n in 1..=102 {
+            admit(&mut sink, &batch(&format!("q{n}"), 0, true)).unwrap();
+        }
+        assert_eq!(sink.past_query_ids.len(), 100);
+        for (query_id, resume, part) in [
+            ("q2", true, "took its place"),
+            ("q101", true, "took its place"),
+            // Forgotten: a query like any other, which may not take the place of one unasked.
+            ("q1", false, "belongs to query q102"),
+        ] {
+            let refusal = admit(&mut sink.clone(), &batch(query_id, 7, resume)).unwrap_err();
+            assert!(refusal.contains(part), "{query_id}: {refusal}");
+        }
+        admit(&mut sink, &batch("q1", 7, true)).unwrap();
+        assert_eq!(sink.run, 103);
     }
 
     #[test]

@@ -122,6 +122,70 @@ fn zones_and_nul_characters() {
 }
 
 #[test]
+fn what_is_converted_piece_by_piece_lands_whole_and_in_order() {
+    let rows: Vec<Option<String>> = (0..500_usize)
+        // Rows that are larger than a piece stand among small ones.
+        .map(|row| (row % 7 > 0).then(|| "x\0".repeat(row % 5 + row / 499 * 9000)))
+        .collect();
+    let clean = rows
+        .iter()
+        .map(|row| row.as_ref().map(|text| text.replace('\0', "\u{fffd}")));
+    let clean: ArrayRef = Arc::new(clean.collect::<StringArray>());
+    let texts = || rows.iter().map(Option::as_deref);
+    let replace = Conversion {
+        nul: Some("\u{fffd}".to_owned()),
+        ..Conversion::default()
+    };
+    let arrays: [ArrayRef; 4] = [
+        Arc::new(texts().collect::<StringArray>()),
+        Arc::new(texts().collect::<LargeStringArray>()),
+        Arc::new(texts().collect::<StringViewArray>()),
+        Arc::new(texts().collect::<DictionaryArray<Int32Type>>()),
+    ];
+    let file = copy(vec![(clean, K::Text, -1)]).unwrap();
+    for array in arrays {
+        let bytes = converted(&array, K::Text, -1, replace.clone()).unwrap();
+        assert!(bytes == file[19..file.len() - 2], "{}", array.data_type());
+    }
+    // Beside a column that is as it was.
+    let numbers: ArrayRef = Arc::new(Int32Array::from_iter_values(0..500));
+    let texts: ArrayRef = Arc::new(texts().collect::<StringArray>());
+    let rows = batch(vec![numbers, texts]);
+    let relation = relation(vec![column("c0", K::Int4, -1), column("c1", K::Text, -1)]);
+    let conversions = BTreeMap::from([("c1".to_owned(), replace)]);
+    let plan = EncodePlan::with_conversions(&rows.schema(), &relation, &conversions).unwrap();
+    assert!(encode(&plan, &rows, 1 << 20).unwrap() == encode(&plan, &rows, 300).unwrap());
+}
+
+#[test]
+fn a_value_that_cannot_be_converted_is_told_with_its_row() {
+    for bad in [0, 63, 64, 300, 499] {
+        let blobs = (0..500).map(|row| if row == bad { &b"\xff"[..] } else { b"a" });
+        let array: ArrayRef = Arc::new(BinaryArray::from_iter_values(blobs));
+        let error = converted(&array, K::Text, -1, form(Form::Utf8)).unwrap_err();
+        assert_eq!(error.context().row, Some(bad), "{error}");
+        // One that is converted, and that the column does not hold.
+        let values = (0..500).map(|row| if row == bad { 1e300 } else { 1.0 });
+        let array: ArrayRef = Arc::new(Float64Array::from_iter_values(values));
+        let asked = rounding(Rounding::Nearest);
+        let error = converted(&array, K::Int2, -1, asked).unwrap_err();
+        assert_eq!(error.context().row, Some(bad), "{error}");
+    }
+}
+
+#[test]
+fn what_replaces_nul_characters_is_short() {
+    let array: ArrayRef = Arc::new(StringArray::from(vec!["\0"]));
+    let replace = |length| Conversion {
+        nul: Some("x".repeat(length)),
+        ..Conversion::default()
+    };
+    converted(&array, K::Text, -1, replace(8)).unwrap();
+    let error = converted(&array, K::Text, -1, replace(9)).unwrap_err();
+    assert!(error.to_string().contains("has 9 bytes"), "{error}");
+}
+
+#[test]
 fn what_has_no_meaning_is_refused() {
     let refuse = |array: ArrayRef, kind: K, asked: Conversion, words: &str| {
         let error = converted(&array, kind, -1, asked).unwrap_err();

@@ -13,6 +13,9 @@ use crate::plan::source::Source;
 /// `NAMEDATALEN` without the terminator.
 const NAME_BYTES: u32 = 63;
 
+/// As long as `\u0000` and a little more: a value of NULs alone becomes so many times as long.
+const MAX_REPLACEMENT_BYTES: usize = 8;
+
 impl Converted<'_> {
     #[expect(
         clippy::wildcard_enum_match_arm,
@@ -87,6 +90,12 @@ impl Converted<'_> {
         }
         if replacement.contains('\0') {
             return Err("what replaces NUL characters has one itself".to_owned());
+        }
+        if replacement.len() > MAX_REPLACEMENT_BYTES {
+            return Err(format!(
+                "what replaces NUL characters has {} bytes; at most {MAX_REPLACEMENT_BYTES} are taken",
+                replacement.len()
+            ));
         }
         let replacement = replacement.to_owned();
         self.push(Step::Nul { replacement }, DataType::LargeUtf8)
