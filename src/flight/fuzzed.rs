@@ -4,8 +4,8 @@ use arrow_flight::{FlightData, FlightDescriptor};
 use futures_util::FutureExt;
 use prost::Message;
 
-use super::command;
 use super::command::envelope::Envelope;
+use super::command::{self, RECEIPTS};
 use super::ingress::decode::{self, Decoder, panics};
 use super::ingress::gate::Limits;
 use crate::metrics::Stream;
@@ -24,7 +24,9 @@ pub fn read_command(input: &[u8]) {
     let Some((place, bytes)) = input.split_first() else {
         return;
     };
-    let message = |bytes: &[u8]| Envelope::parse(bytes).ok();
+    fn message(bytes: &[u8]) -> Option<Envelope<'_>> {
+        Envelope::parse(bytes).ok()
+    }
     match place % 8 {
         0 => drop(command::put_command(Some(FlightDescriptor::new_cmd(
             bytes.to_vec(),
@@ -43,7 +45,7 @@ pub fn read_command(input: &[u8]) {
             }
         }
         4 => {
-            let commit = message(bytes).map(|m| m.accept_answers_in("receipts"));
+            let commit = message(bytes).map(|m| m.accept_answers_in(RECEIPTS));
             let request = commit.and_then(|m| m.decode::<v1::CommitRequest>().ok());
             for receipt in request.into_iter().flat_map(|request| request.receipts) {
                 drop(command::receipt("w", receipt));

@@ -10,6 +10,7 @@ mod limits;
 mod listener;
 mod offline;
 mod peer;
+mod protobuf;
 mod rpc;
 mod service;
 mod status;

@@ -118,6 +118,9 @@ impl FlightService for Service {
             if name == ActionName::Begin {
                 self.lifecycle.reject_when_draining()?;
             }
+            name.check_size(&action.body)?;
+            let byte_count = u64::try_from(action.body.len()).unwrap_or(u64::MAX);
+            let _memory = self.budget.command(byte_count).await;
             action::run(&targets, name, action, self.info(), self.limits()).await
         };
         let logged = async {

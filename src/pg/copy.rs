@@ -9,7 +9,7 @@ use futures_util::Sink;
 use tokio::sync::watch;
 use tokio_postgres::CopyInSink;
 
-use super::connection::{ServerError, from_postgres};
+use super::connection::{About, ServerError, from_postgres};
 use super::sql;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
@@ -132,7 +132,7 @@ impl CopySink {
     /// Converts an error of the driver, which reports "closed" where PostgreSQL reported the reason before.
     fn explain(&self, error: &tokio_postgres::Error) -> Error {
         self.reported_error()
-            .unwrap_or_else(|| from_postgres(error))
+            .unwrap_or_else(|| from_postgres(error, About::Rows))
     }
 
     fn error(&self) -> Error {
@@ -143,6 +143,6 @@ impl CopySink {
 
     fn reported_error(&self) -> Option<Error> {
         let first = self.first_error.borrow();
-        first.as_ref().map(ServerError::to_error)
+        first.as_ref().map(|error| error.to_error(About::Rows))
     }
 }

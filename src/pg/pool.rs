@@ -1,12 +1,13 @@
 //! Connections to PostgreSQL: a pool for rows, one for control calls, and one for signs of life.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::Runtime;
 use deadpool::managed::{Object, PoolError, TimeoutType};
 use futures_util::future::try_join_all;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::connection::{ConnectError, ConnectionConfig, Connector, Turn, Turns};
@@ -39,6 +40,15 @@ impl PoolConfig {
 /// not seem dead.
 const LIVENESS_CONNECTIONS: usize = 1;
 
+/// Control connections that no commit takes, so that begins, aborts and status calls find one.
+const WITHOUT_COMMITS: usize = 2;
+
+/// Returns the number of commits that may run at a time.
+fn max_commits(config: &PoolConfig) -> usize {
+    let connections = config.control_connections.saturating_sub(WITHOUT_COMMITS);
+    connections.max(1)
+}
+
 /// The timeouts of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
@@ -68,6 +78,8 @@ pub struct Pool {
     turns: Turns,
     control: Connections,
     liveness: Connections,
+    /// A permit for each commit that may run at a time. Commits may wait for locks, and hold control connections.
+    commits: Arc<Semaphore>,
     /// The target's role; `None` for the session's own.
     role: Option<Ident>,
     address: String,
@@ -139,6 +151,7 @@ impl Pool {
         Ok(Self {
             data,
             turns: Turns::new(config.max_copies),
+            commits: Arc::new(Semaphore::new(max_commits(config))),
             control,
             liveness,
             role: connection.role().cloned(),
@@ -261,7 +274,17 @@ impl Pool {
     /// As [`Pool::begin_data`].
     pub async fn begin_commit(&self, write: &str) -> Result<Transaction> {
         let session = session_name(write, "commit");
-        self.begin(&self.control, None, Some(&session)).await
+        let wait_timeout = self.timeouts.borrow().wait_timeout;
+        let permit = Arc::clone(&self.commits).acquire_owned();
+        let permit = tokio::time::timeout(wait_timeout, permit).await;
+        let Ok(Ok(permit)) = permit else {
+            return Err(Error::unavailable(
+                "as many commits wait for PostgreSQL as may run at a time",
+            )
+            .with_hint("try again later"));
+        };
+        let transaction = self.begin(&self.control, None, Some(&session)).await?;
+        Ok(transaction.with_permit(permit))
     }
 
     /// Returns a connection for statements that cannot run in a transaction.
@@ -304,8 +327,11 @@ impl Pool {
             }
         };
         let (asked, answer_timeout) = (Instant::now(), connection.answer_timeout());
-        let begin =
-            |connection| Transaction::begin(connection, self.role.as_ref(), session, limits);
+        // Boxed, since the future is large and would be part of every future that begins a transaction.
+        let begin = |connection| {
+            let role = self.role.as_ref();
+            Box::pin(Transaction::begin(connection, role, session, limits))
+        };
         let begun = match begin(connection).await {
             // The connection may have died while it was idle. A new one is tried at once.
             Err(error)

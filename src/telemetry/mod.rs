@@ -53,6 +53,13 @@ impl Telemetry {
 /// The problem with the filter or with the variables of OTLP, as text.
 pub fn start(format: LogFormat, filter: &str) -> Result<Telemetry, String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    // The driver logs PostgreSQL's notices, in which triggers may print values of rows.
+    let notices = "tokio_postgres::connection=off".parse();
+    let filter = if let Ok(notices) = notices {
+        filter.add_directive(notices)
+    } else {
+        filter
+    };
     let lines = fmt::layer().with_writer(io::stderr);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => Box::new(

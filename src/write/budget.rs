@@ -17,6 +17,11 @@ const BYTES_PER_COPY: u64 = 2 * MIB;
 const COPIES_OF_A_MESSAGE: u64 = 4;
 /// What even an empty message costs.
 const BYTES_PER_MESSAGE: u64 = 16 * KIB;
+/// Bytes in memory for each byte of a command: a receipt of 8 bytes in protobuf takes 192 in memory.
+const COMMAND_GROWTH: u64 = 24;
+/// Shorter commands wait for no memory, so that heartbeats and status calls do not wait behind a commit with many
+/// receipts.
+const SHORT_COMMAND_BYTES: u64 = 4 * KIB;
 /// No window is smaller than HTTP/2's own, and more than this only matters far away: throughput is
 /// window ÷ round trip, and this fills 1 GiB/s at 4 ms.
 const WINDOW_BYTES: std::ops::RangeInclusive<u64> = 64 * KIB..=4 * MIB;
@@ -28,13 +33,15 @@ pub type Share = OwnedSemaphorePermit;
 ///
 /// Whoever holds a share of one kind waits for none of the kinds before it in this list, so nobody waits
 /// in a circle: messages of rows, then what they decompress to. Dictionaries are held as long as their
-/// stream, and nobody waits for them at all. Control calls have memory of their own.
+/// stream, and nobody waits for them at all. Control calls have memory of their own: for their bytes, which
+/// is given back before they wait for the memory of the parsed command.
 #[derive(Debug, Clone)]
 pub struct Budget {
     messages: Part,
     decompressed: Part,
     dictionaries: Part,
     control: Part,
+    commands: Part,
     window_bytes: u64,
 }
 
@@ -58,9 +65,9 @@ pub struct BudgetConfig {
 }
 
 impl Budget {
-    /// Divides the memory: a quarter for what is on its way from the clients, a sixteenth for control
-    /// calls, and of what the copies leave, five eighths for messages, two for decompression and one for
-    /// dictionaries.
+    /// Divides the memory: a quarter for what is on its way from the clients, a thirty-second for control
+    /// calls and as much for their parsed commands, and of what the copies leave, five eighths for messages, two for
+    /// decompression and one for dictionaries.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when not even one message
@@ -83,7 +90,8 @@ impl Budget {
             messages: Part::new(messages),
             decompressed: Part::new(rest / 4),
             dictionaries: Part::new(rest / 8),
-            control: Part::new(limit / 16),
+            control: Part::new(limit / 32),
+            commands: Part::new(limit / 32),
             window_bytes: windows.clamp(*WINDOW_BYTES.start(), *WINDOW_BYTES.end()),
         })
     }
@@ -128,6 +136,15 @@ impl Budget {
         self.control.acquire(byte_count).await
     }
 
+    /// Waits for the memory of a parsed command of `byte_count` bytes. Short commands take none.
+    pub async fn command(&self, byte_count: u64) -> Option<Share> {
+        if byte_count <= SHORT_COMMAND_BYTES {
+            return None;
+        }
+        let memory = byte_count.saturating_mul(COMMAND_GROWTH);
+        self.commands.acquire(memory).await
+    }
+
     /// Bytes that one batch may have once it is decompressed.
     pub fn max_decompressed_bytes(&self) -> u64 {
         self.decompressed.byte_count
@@ -139,12 +156,13 @@ impl Budget {
     }
 
     /// Each part by its name, the bytes of it that are in use, and those there are.
-    pub fn usage(&self) -> [(&'static str, u64, u64); 4] {
+    pub fn usage(&self) -> [(&'static str, u64, u64); 5] {
         [
             ("messages", &self.messages),
             ("decompressed", &self.decompressed),
             ("dictionaries", &self.dictionaries),
             ("control", &self.control),
+            ("commands", &self.commands),
         ]
         .map(|(name, part)| (name, part.used(), part.byte_count))
     }
@@ -234,6 +252,12 @@ mod tests {
         }
         assert_eq!(held.len(), 1, "64 MiB four times over, into 380 MiB");
         assert!(budget.control(MIB).now_or_never().is_some());
+        let large = budget.command(64 * MIB).now_or_never();
+        assert!(large.is_some());
+        assert!(budget.command(MIB).now_or_never().is_none());
+        assert!(budget.command(1024).now_or_never().is_some(), "a heartbeat");
+        drop(large);
+        assert!(budget.command(MIB).now_or_never().is_some());
         assert!(budget.decompressed(MIB).now_or_never().is_some());
         held.pop();
         assert!(budget.message(64 * MIB).now_or_never().is_some());

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch};
-use arrow_flight::FlightDescriptor;
+use arrow_flight::{FlightData, FlightDescriptor};
 use bytes::Bytes;
+use prost::Message;
 use serde_json::{Value, json};
 use tonic::Code;
 
@@ -251,4 +252,106 @@ async fn actions_with_a_mebibyte_of_garbage_are_rejected() {
         }
     }
     server.assert_unharmed("all of it").await;
+}
+
+/// Returns a message in protobuf.
+fn any(name: &str, value: Vec<u8>) -> Bytes {
+    let type_url = format!("type.googleapis.com/pgflight.v1.{name}");
+    prost_types::Any { type_url, value }.encode_to_vec().into()
+}
+
+/// Returns a message in JSON with an unknown field, which has `byte_count` bytes of values.
+fn values(name: &str, value: &str, byte_count: usize) -> Bytes {
+    let values = vec![value; byte_count / (value.len() + 1)].join(",");
+    format!("{{\"@type\":\"type.googleapis.com/pgflight.v1.{name}\",\"x\":[{values}]}}").into()
+}
+
+#[tokio::test]
+async fn a_command_takes_little_more_memory_than_its_bytes() {
+    const MOST: usize = 60 << 20;
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let before = server.memory("VmHWM");
+    // A repeated field of empty messages or texts: two bytes each.
+    let receipts = [&b"\x0a\x01w"[..], &b"\x12\x00".repeat(MOST / 4)].concat();
+    let keys = b"\x42\x00".repeat(MOST / 4);
+    let mut spec = vec![10];
+    prost::encoding::encode_varint(keys.len() as u64, &mut spec);
+    spec.extend(keys);
+    let many = format!("[{}]", vec!["{}"; 1_000_000].join(","));
+    let many = format!(
+        "{{\"@type\":\"type.googleapis.com/pgflight.v1.CommitRequest\",\"writeId\":\"w\",\"receipts\":{many}}}"
+    );
+    for (what, action, body) in [
+        ("numbers", "info", values("InfoRequest", "1", MOST)),
+        ("lists", "commit", values("CommitRequest", "[]", MOST)),
+        ("objects", "abort", values("AbortRequest", "{}", MOST)),
+        ("a long reason", "abort", vec![b'{'; MOST].into()),
+        ("receipts", "commit", any("CommitRequest", receipts)),
+        ("receipts in JSON", "commit", many.into()),
+        ("keys", "plan", any("PlanRequest", spec.clone())),
+        ("keys to begin", "begin", any("BeginRequest", spec)),
+    ] {
+        let status = client.act_bytes(action, body).await.expect_err(what);
+        assert_eq!(status.code(), Code::InvalidArgument, "{what}: {status}");
+        assert!(status.message().len() < 4096, "{what}");
+    }
+    let empty = || FlightDescriptor::new_path(vec![String::new(); MOST / 4]);
+    let command = FlightDescriptor::new_cmd(values("WriteCommand", "1", MOST));
+    let [schema, row] = <[FlightData; 2]>::try_from(Put::bare(path(&["t"]), &[rows()]).0).unwrap();
+    let named = |message: &FlightData, descriptor| FlightData {
+        flight_descriptor: Some(descriptor),
+        ..message.clone()
+    };
+    for (what, messages) in [
+        ("a command", vec![named(&schema, command)]),
+        ("a path", vec![named(&schema, empty())]),
+        ("a path behind", vec![schema.clone(), named(&row, empty())]),
+    ] {
+        let status = client.put(Put(messages)).await.expect_err(what);
+        assert_eq!(status.code(), Code::InvalidArgument, "{what}: {status}");
+    }
+    for status in [
+        client.flight.get_schema(empty()).await.err(),
+        client.flight.get_flight_info(empty()).await.err(),
+    ] {
+        assert_eq!(status.unwrap().code(), Code::InvalidArgument);
+    }
+    let peak = server.memory("VmHWM") - before;
+    assert!(peak < 320 << 20, "{} MiB", peak >> 20);
+    server.assert_unharmed("all of it").await;
+}
+
+#[tokio::test]
+async fn a_spec_larger_than_any_table_is_rejected() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let names: Vec<String> = (0..1601).map(|n| format!("c{n}")).collect();
+    let of_all = |value: Value| {
+        names
+            .iter()
+            .map(|name| (name.clone(), value.clone()))
+            .collect()
+    };
+    let of_all = |value: Value| Value::Object(of_all(value));
+    let long = "x".repeat(4097);
+    let cases = [
+        json!({"table": "t", "mode": "MODE_UPSERT", "keys": names}),
+        json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"primaryKey": names}}),
+        json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"columnTypes": of_all(json!("int"))}}),
+        json!({"table": "t", "mode": "MODE_APPEND", "conversions": of_all(json!({}))}),
+        json!({"table": "t", "mode": "MODE_APPEND", "conversions": {"n": {"zone": long}}}),
+        json!({"table": "t", "mode": "MODE_APPEND", "conversions": {&long: {}}}),
+        json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"columnTypes": {"n": long}}}),
+        json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"options": long}}),
+    ];
+    for spec in cases {
+        let status = client.begin("w", spec, &rows()).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        assert!(status.message().contains("more than the limit"), "{status}");
+    }
 }

@@ -261,7 +261,11 @@ async fn a_client_that_leaves_while_its_stream_fails_leaves_nothing() {
     end.send(()).unwrap();
     let waiting = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let waits = async || database.text(waiting).await == "1";
+    let waits = async || {
+        // Within a transaction, PostgreSQL repeats the sessions of the first query.
+        database.execute("SELECT pg_stat_clear_snapshot()").await;
+        database.text(waiting).await == "1"
+    };
     wait_until(waits, "the server aborts the write").await;
     process.shutdown_background();
     let left = async || metric(&server.monitor, "pgflight_streams_active").await == 0.0;

@@ -953,7 +953,15 @@ async fn decompression_bombs_are_rejected_before_they_expand() {
         Arc::new(StructArray::from(vec![(field, items)])) as ArrayRef
     };
     let flags = || Arc::new(BooleanArray::from(vec![false; MANY])) as ArrayRef;
-    let cases: [(&str, &str, ArrayRef, Option<CompressionType>, &str); 9] = [
+    let controls = || Arc::new(StringArray::from(vec!["\u{1}".repeat(40 << 20)])) as ArrayRef;
+    let cases: [(&str, &str, ArrayRef, Option<CompressionType>, &str); 10] = [
+        (
+            "control characters, which JSON escapes",
+            "j",
+            in_list(controls()),
+            None,
+            "larger",
+        ),
         ("zeros by LZ4", "n", zeros(), Some(LZ4), "when decompressed"),
         (
             "zeros by ZSTD",
@@ -1110,4 +1118,116 @@ async fn compressed_batches_keep_their_values() {
         assert_eq!(database.text(sums).await, "10000:49995000:42852858:8571");
         database.execute("TRUNCATE t").await;
     }
+}
+
+/// Memory that streams of a few MiB may add to that of a started server.
+const LITTLE: u64 = 160 << 20;
+
+/// Sends a write of one batch to a table with one column.
+async fn converted(
+    server: &Pgflight,
+    asked: serde_json::Value,
+    array: ArrayRef,
+) -> Result<serde_json::Value, Status> {
+    let spec =
+        serde_json::json!({"table": "t", "mode": "MODE_APPEND", "conversions": {"c": asked}});
+    let rows = batch(&[("c", array)]);
+    let count = rows.num_rows();
+    let mut sent = messages(rows, None).await;
+    sent[0].flight_descriptor = Some(crate::support::write(spec));
+    let whole = Put(sent).and(crate::support::end_record(count, 1));
+    server.client().await.put(whole).await
+}
+
+#[tokio::test]
+async fn a_long_replacement_for_nul_is_rejected() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (c text)").await;
+    let server = Pgflight::start_below(&database, LIMIT, &SMALL);
+    let before = server.memory("VmHWM");
+    let long = "A".repeat(60_000);
+    let zeros = || Arc::new(StringArray::from(vec!["\0".repeat(30_000)])) as ArrayRef;
+    let asked = serde_json::json!({"nul": "NUL_REPLACE", "nulReplacement": long});
+    let by_option = converted(&server, asked, zeros()).await.unwrap_err();
+    let field = Field::new("c", D::Utf8, true).with_metadata(HashMap::from([
+        ("pgflight.nul".to_owned(), "replace".to_owned()),
+        ("pgflight.nul_replacement".to_owned(), long),
+    ]));
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![zeros()]).unwrap();
+    let mut client = server.client().await;
+    let by_metadata = client.put(Put::bare(path(&["t"]), &[rows])).await;
+    let by_metadata = by_metadata.unwrap_err();
+    for (status, part) in [(by_option, "60000 bytes"), (by_metadata, "60000 bytes")] {
+        assert!(status.message().contains(part), "{status}");
+        assert_eq!(CallError::from(status).details["retryable"], "false");
+    }
+    assert!(server.memory("VmHWM") < before + LITTLE);
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+}
+
+#[tokio::test]
+async fn converted_values_of_many_rows_are_never_held_at_once() {
+    const MIB: usize = 1 << 20;
+    let database = Database::new().await;
+    let options = [&SMALL[..], &["--max-bytes-per-stream", "20MiB"]].concat();
+    let server = Pgflight::start_below(&database, LIMIT, &options);
+    let before = server.memory("VmHWM");
+    let named = |values: ArrayRef| {
+        let keys = Int32Array::from(vec![0; 600]);
+        Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values).unwrap()) as ArrayRef
+    };
+    let text = || Arc::new(StringArray::from(vec!["a".repeat(MIB)])) as ArrayRef;
+    let blob = || Arc::new(arrow::array::BinaryArray::from_vec(vec![&[0xff; MIB][..]])) as ArrayRef;
+    let form = |form: &str| serde_json::json!({"form": form});
+    let cut = || serde_json::json!({"tooLong": "TOO_LONG_TRUNCATE"});
+    let remove = || serde_json::json!({"nul": "NUL_REMOVE"});
+    let bytes = || Arc::new(Int8Array::from(vec![1; 8 << 20])) as ArrayRef;
+    let days = || serde_json::json!({"unit": "UNIT_DAYS"});
+    let cases = [
+        ("truncate", "varchar(3)", cut(), named(text()), true),
+        ("remove", "text", remove(), named(text()), false),
+        ("hex", "text", form("FORM_HEX"), named(blob()), false),
+        ("base64", "text", form("FORM_BASE64"), named(blob()), false),
+        (
+            "lossy",
+            "text",
+            form("FORM_UTF8_LOSSY"),
+            named(blob()),
+            false,
+        ),
+        ("bytes", "bytea", form("FORM_UTF8"), named(text()), false),
+        // Numbers of one byte become fields of eight bytes.
+        ("days", "date", days(), bytes(), false),
+    ];
+    for (what, sql_type, asked, array, lands) in cases {
+        let table = format!("DROP TABLE IF EXISTS t; CREATE TABLE t (c {sql_type})");
+        database.execute(&table).await;
+        match (converted(&server, asked, array).await, lands) {
+            (Ok(_), true) => {}
+            (Err(status), false) => {
+                assert_eq!(CallError::from(status).reason, "DATA_REJECTED", "{what}")
+            }
+            (landed, _) => panic!("{what}: {landed:?}"),
+        }
+        let peak = server.memory("VmHWM") - before;
+        assert!(peak < LITTLE, "{what}: {} MiB", peak >> 20);
+    }
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+    server.assert_unharmed("all of it").await;
+}
+
+#[tokio::test]
+async fn a_long_value_is_converted_if_memory_allows() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (c text)").await;
+    let server = Pgflight::start_below(&database, LIMIT, &SMALL);
+    let of = |mib: usize| Arc::new(StringArray::from(vec!["\0".repeat(mib << 20)])) as ArrayRef;
+    let asked = || serde_json::json!({"nul": "NUL_REPLACE", "nulReplacement": "\\u0000__"});
+    converted(&server, asked(), of(4)).await.unwrap();
+    let lengths = "SELECT string_agg(length(c)::text, ' ') FROM t";
+    assert_eq!(database.text(lengths).await, (8 * 4 << 20).to_string());
+    let refused = converted(&server, asked(), of(30)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    assert!(refused.message().contains("memory"), "{refused}");
+    server.assert_unharmed("all of it").await;
 }

@@ -11,6 +11,7 @@
     reason = "a test fails by panicking, and waits by the clock on the wall"
 )]
 
+mod attacks;
 mod check;
 mod commands;
 mod configuration;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch};
+use pgflight::proto::v1;
+use prost::Message;
 use serde_json::{Value, json};
 use tonic::Code;
 
@@ -453,4 +455,81 @@ async fn a_bad_row_is_told_by_its_attempt_with_its_number() {
         status.message().contains("public.t"),
         "names the target, not the staging table: {status}"
     );
+}
+
+#[tokio::test]
+async fn a_reason_is_cut_and_ids_never_begun_are_limited() {
+    let (database, _server, mut client) = setup().await;
+    let reason = format!("{}é\0", "x".repeat(1023));
+    let aborting = json!({"writeId": "w", "reason": reason});
+    client.act("abort", "AbortRequest", aborting).await.unwrap();
+    assert_eq!(client.status("w").await.unwrap()["reason"], reason[..1023]);
+    let tombstones = "
+        INSERT INTO pgflight.write (write_id, spec, target_schema, target_name, publish, state, finished_at)
+        SELECT 'w' || n, '', '', '', 'nothing', 'aborted', now() FROM generate_series(1, 9998) n";
+    database.execute(tombstones).await;
+    client.abort("one more").await.unwrap();
+    let status = client.abort("too many").await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert!(status.message().contains("10000 aborted ids"), "{status}");
+    assert!(client.status("too many").await.is_err());
+    // Aborted ids and open writes can still be aborted.
+    client.abort("one more").await.unwrap();
+    client.begin("open", append(), &rows(&[])).await.unwrap();
+    let aborted = client.abort("open").await.unwrap();
+    assert_eq!(aborted["state"], "WRITE_STATE_ABORTED");
+}
+
+#[tokio::test]
+async fn a_commit_takes_a_hundred_thousand_receipts() {
+    const COUNT: u32 = 100_000;
+    let (database, server, mut client) = setup().await;
+    let before = server.memory("VmHWM");
+    let id = |n: u32| format!("0f8fad5b-d9cb-469f-a165-{n:012}");
+    let type_url = |name: &str| format!("type.googleapis.com/pgflight.v1.{name}");
+    for form in ["json", "protobuf"] {
+        client.begin(form, append(), &rows(&[])).await.unwrap();
+        let recorded = format!(
+            "INSERT INTO pgflight.attempt (write_id, attempt_id, partition_id, row_count, byte_count, xact_id)
+             SELECT '{form}', '0f8fad5b-d9cb-469f-a165-' || lpad(n::text, 12, '0'), n, 0, 21, '3'
+             FROM generate_series(0, {COUNT} - 1) n"
+        );
+        database.execute(&recorded).await;
+        let receipts = (0..COUNT).map(|n| v1::Receipt {
+            write_id: form.to_owned(),
+            partition_id: n,
+            attempt_id: id(n),
+            byte_count: 21,
+            table: "public.t".to_owned(),
+            ..Default::default()
+        });
+        let request = v1::CommitRequest {
+            write_id: form.to_owned(),
+            receipts: receipts.collect(),
+            ..Default::default()
+        };
+        let body = match form {
+            "json" => {
+                let mut fields = serde_json::to_value(&request).unwrap();
+                fields["@type"] = type_url("CommitRequest").into();
+                for receipt in fields["receipts"].as_array_mut().unwrap() {
+                    receipt["@type"] = type_url("Receipt").into();
+                }
+                serde_json::to_vec(&fields).unwrap()
+            }
+            _ => {
+                let value = request.encode_to_vec();
+                let type_url = type_url("CommitRequest");
+                prost_types::Any { type_url, value }.encode_to_vec()
+            }
+        };
+        let size = body.len();
+        client.act_bytes("commit", body.into()).await.unwrap();
+        let status = client.status(form).await.unwrap();
+        assert_eq!(status["state"], "WRITE_STATE_COMMITTED", "{form}");
+        assert_eq!(status["attemptCount"], COUNT, "{form}");
+        let peak = server.memory("VmHWM") - before;
+        eprintln!("{form}: {size} bytes, {} MiB at most", peak >> 20);
+        assert!(peak < 320 << 20, "{form}: {} MiB", peak >> 20);
+    }
 }

@@ -446,3 +446,21 @@ async fn a_repeated_write_id_says_that_it_is_committed_and_when() {
     }
     assert_eq!(found(&database).await, "1");
 }
+
+#[tokio::test]
+async fn sinks_beyond_their_limit_are_rejected() {
+    let (database, _server, mut client) = setup(&[]).await;
+    write(&mut client, of("q", 0), &[1]).await.unwrap();
+    let sinks = "INSERT INTO pgflight.sink (principal, sink_id, query_id)
+                 SELECT '', 's' || n, 'q' FROM generate_series(1, 9999) n";
+    database.execute(sinks).await;
+    let other = json!({"sinkId": "other", "queryId": "q", "batchId": "0"});
+    let status = begin(&mut client, other.clone()).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
+    assert!(status.message().contains("10000 sinks"), "{status}");
+    write(&mut client, of("q", 1), &[2]).await.unwrap();
+    database
+        .execute("DELETE FROM pgflight.sink WHERE sink_id = 's1'")
+        .await;
+    begin(&mut client, other).await.unwrap();
+}

@@ -89,7 +89,7 @@ the metadata of the Arrow field, under `pgflight.` and the name of the conversio
 | --- | --- |
 | `rounding`: `floor`, `nearest` | nanoseconds to microseconds, fractions of a second to `timestamp(3)`, intervals likewise, decimals and floats to `numeric(p,s)`, integers or money, numbers to real and double precision (`nearest`), timestamps and durations to counts of a coarser unit |
 | `zone`: `UTC`, `+02:00` | a timestamp without a zone, or a date, to timestamptz, as local time there; a time to timetz; a timestamp with a zone to timestamp, as the local time there |
-| `nul`: `remove`, `replace` | text with NUL characters, without them, or with U+FFFD or `nul_replacement` in their place |
+| `nul`: `remove`, `replace` | text with NUL characters, without them, or with U+FFFD or `nul_replacement` (at most 8 bytes) in their place |
 | `overflow`: `clamp`, `null`, `infinity` | for numbers, dates and times outside of the column's range: the end of the range, in the unit of the data (999 for integers in `numeric(5,2)`); NULL, also for NaN and infinities where the column takes only numbers; infinity, for dates, timestamps, and doubles that are rounded to real |
 | `infinity_sentinels`: `true` | the least and the greatest value of a date's or timestamp's Arrow type as `-infinity` and `infinity` |
 | `too_long`: `truncate` | text longer than `varchar(n)`, `char(n)` or `name`, cut between two characters |

@@ -4,9 +4,11 @@ use bytes::Bytes;
 use prost::{Message, Name};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::json::{self, Answers};
 use crate::error::{Error, Result};
+use crate::flight::protobuf::occurrences;
 
 /// The form of a message and of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,58 +19,54 @@ pub(crate) enum WireForm {
 
 /// A message whose type is parsed and whose fields are not.
 #[derive(Debug)]
-pub(crate) struct Envelope {
+pub(crate) struct Envelope<'a> {
     name: String,
-    body: Body,
+    body: Body<'a>,
+    answers: Option<Answers>,
 }
 
 #[derive(Debug)]
-enum Body {
+enum Body<'a> {
     Protobuf(Vec<u8>),
-    Json(Map<String, Value>),
+    Json(&'a [u8]),
 }
 
 const TYPE_PREFIX: &str = "type.googleapis.com/";
+/// The length limit of type URLs, longer than that of any message.
+const MAX_TYPE_BYTES: usize = 256;
 
-impl Envelope {
-    /// Parses the type. A JSON object begins with a brace; a protobuf `Any` begins with the tag of field 1.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
+impl<'a> Envelope<'a> {
+    /// Parses the type, and nothing else. A JSON object begins with a brace; a protobuf `Any` begins with the tag of field 1.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self> {
         let hint = "send a google.protobuf.Any with a message of pgflight.v1 in it, or its JSON form: \
                     {\"@type\": \"type.googleapis.com/pgflight.v1.…\", …}";
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             let any = prost_types::Any::decode(bytes)
                 .ok()
-                .filter(|any| any.type_url.contains('/'))
+                .filter(|any| any.type_url.contains('/') && any.type_url.len() <= MAX_TYPE_BYTES)
                 .ok_or_else(|| {
                     Error::invalid_command("the command is not a google.protobuf.Any")
                         .with_hint(hint)
                 })?;
-            let name = any
-                .type_url
-                .rsplit('/')
-                .next()
-                .unwrap_or_default()
-                .to_owned();
             return Ok(Self {
-                name,
+                name: name_in(&any.type_url),
                 body: Body::Protobuf(any.value),
+                answers: None,
             });
         }
-        let mut fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| {
+        let url = json::type_url(bytes).map_err(|error| {
             Error::invalid_command("the command is not valid JSON")
                 .with_hint(hint)
                 .with_source(error)
         })?;
-        match fields.remove("@type") {
-            Some(Value::String(url)) => {
-                let name = url.rsplit('/').next().unwrap_or_default().to_owned();
-                Ok(Self {
-                    name,
-                    body: Body::Json(fields),
-                })
-            }
-            _ => Err(Error::invalid_command("the command has no \"@type\"").with_hint(hint)),
+        if url.is_empty() || url.len() > MAX_TYPE_BYTES {
+            return Err(Error::invalid_command("the command has no \"@type\"").with_hint(hint));
         }
+        Ok(Self {
+            name: name_in(&url),
+            body: Body::Json(bytes),
+            answers: None,
+        })
     }
 
     pub(crate) fn form(&self) -> WireForm {
@@ -86,17 +84,12 @@ impl Envelope {
         &self.name
     }
 
-    /// Accepts the messages of a repeated field as the server's answers had them: in JSON with an "@type", which the
-    /// canonical form has on the outermost message only.
-    pub(crate) fn accept_answers_in(mut self, field: &str) -> Self {
-        if let Body::Json(fields) = &mut self.body
-            && let Some(Value::Array(messages)) = fields.get_mut(field)
-        {
-            for message in messages.iter_mut().filter_map(Value::as_object_mut) {
-                message.remove("@type");
-            }
+    /// Accepts the messages of a repeated field as the server's answers had them, up to a number.
+    pub(crate) fn accept_answers_in(self, answers: Answers) -> Self {
+        Self {
+            answers: Some(answers),
+            ..self
         }
-        self
     }
 
     /// Parses the fields.
@@ -110,12 +103,26 @@ impl Envelope {
         let unreadable = || Error::invalid_command(format!("cannot read the {}", self.name));
         match self.body {
             Body::Protobuf(bytes) => {
+                if let Some(Answers { tag, limit, .. }) = self.answers
+                    && occurrences(&bytes, tag).count > limit
+                {
+                    return Err(Error::invalid_command(format!(
+                        "cannot read the {}: {}",
+                        self.name,
+                        json::too_many(limit)
+                    )));
+                }
                 M::decode(bytes.as_slice()).map_err(|error| unreadable().with_source(error))
             }
-            Body::Json(fields) => serde_json::from_value(Value::Object(fields))
-                .map_err(|error| unreadable().with_source(error)),
+            Body::Json(bytes) => {
+                json::parse(bytes, self.answers).map_err(|error| unreadable().with_source(error))
+            }
         }
     }
+}
+
+fn name_in(type_url: &str) -> String {
+    type_url.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 /// Encodes a message in the form of the request that it answers.

@@ -2,6 +2,7 @@
 
 mod conversion;
 pub(crate) mod envelope;
+mod json;
 mod spec;
 
 use arrow_flight::FlightDescriptor;
@@ -12,6 +13,7 @@ use crate::proto::v1;
 use crate::write::{AttemptId, EndRecord, Named, SinkBatch, WriteSpec};
 use arrow_pgcopy::table::TableName;
 use envelope::{Envelope, WireForm};
+use json::Answers;
 
 pub(crate) use spec::write_spec;
 
@@ -19,6 +21,15 @@ pub(crate) use spec::write_spec;
 const MAX_ID_BYTES: usize = 128;
 /// The length limit of a sink id, which becomes a write id with the number of a batch.
 const MAX_SINK_BYTES: usize = 100;
+/// The part of the reason of an abort that the ledger keeps.
+const MAX_REASON_BYTES: usize = 1024;
+
+/// The receipts of a commit. The limit is beyond the partitions of any job; so many receipts take 48 MB in memory.
+pub(crate) const RECEIPTS: Answers = Answers {
+    field: "receipts",
+    tag: 2,
+    limit: 250_000,
+};
 
 /// The command of a DoPut.
 #[derive(Debug)]
@@ -155,6 +166,19 @@ pub(crate) fn driver(id: String) -> Result<Option<String>> {
         return Ok(None);
     }
     checked_id("driver", id).map(Some)
+}
+
+/// Cuts the reason of an abort to the part that the ledger keeps, and removes NUL characters, which PostgreSQL cannot
+/// hold.
+pub(crate) fn abort_reason(mut reason: String) -> String {
+    let mut end = reason.len().min(MAX_REASON_BYTES);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason.truncate(end);
+    reason.retain(|letter| letter != '\0');
+    reason.shrink_to_fit();
+    reason
 }
 
 /// Parses a receipt into the attempt and its number of rows.

@@ -18,6 +18,11 @@ const KEYED_MODES: [v1::Mode; 4] = [
     v1::Mode::DeleteByKey,
 ];
 
+/// The most columns that a list or map of a spec may name: those of a table (PostgreSQL's `MaxHeapAttributeNumber`).
+const MAX_COLUMNS: usize = 1600;
+/// The length limit of the texts of a spec: types, names and options.
+const MAX_TEXT_BYTES: usize = 4096;
+
 /// The enum fields of a spec, parsed.
 #[derive(Clone, Copy)]
 struct Choices {
@@ -37,6 +42,7 @@ pub(crate) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
     let spec = spec.ok_or_else(|| {
         Error::invalid_command("the command has no spec").with_hint("send a table and a mode")
     })?;
+    check_sizes(&spec)?;
     let choices = Choices::parse(&spec)?;
     check_options(&spec, choices)?;
     check_definition(&spec, choices)?;
@@ -129,6 +135,55 @@ impl Choices {
             v1::Mode::UpdateOnly => keyed(KeyedAction::UpdateOnly, spec),
             v1::Mode::DeleteByKey => keyed(KeyedAction::DeleteByKey, spec),
         }
+    }
+}
+
+/// Rejects a spec with more or longer texts than any table has, since the ledger keeps it.
+fn check_sizes(spec: &v1::WriteSpec) -> Result<()> {
+    let definition = spec.table_definition.as_ref();
+    let primary_key = definition.map_or(&[][..], |definition| &definition.primary_key);
+    let types = definition
+        .iter()
+        .flat_map(|definition| &definition.column_types);
+    let lists = [
+        ("keys", spec.keys.len()),
+        ("primary_key", primary_key.len()),
+        ("conversions", spec.conversions.len()),
+        ("column_types", types.clone().count()),
+    ];
+    if let Some((field, count)) = lists.iter().find(|(_, count)| *count > MAX_COLUMNS) {
+        return Err(Error::invalid_command(format!(
+            "{field} has {count} entries, more than the limit of {MAX_COLUMNS}"
+        )));
+    }
+    let conversions = spec.conversions.iter().flat_map(|(column, requested)| {
+        [
+            ("conversions", column),
+            ("zone", &requested.zone),
+            ("nul_replacement", &requested.nul_replacement),
+        ]
+    });
+    let types = types.flat_map(|(column, ty)| [("column_types", column), ("column_types", ty)]);
+    let options = definition.map(|definition| ("options", &definition.options));
+    let names = [
+        ("target", &spec.target),
+        ("table", &spec.table),
+        ("order_by", &spec.order_by),
+    ];
+    let keys = spec.keys.iter().map(|key| ("keys", key));
+    let primary_key = primary_key.iter().map(|key| ("primary_key", key));
+    let mut texts = conversions
+        .chain(types)
+        .chain(options)
+        .chain(names)
+        .chain(keys)
+        .chain(primary_key);
+    match texts.find(|(_, text)| text.len() > MAX_TEXT_BYTES) {
+        None => Ok(()),
+        Some((field, text)) => Err(Error::invalid_command(format!(
+            "a text in {field} has {} bytes, more than the limit of {MAX_TEXT_BYTES}",
+            text.len()
+        ))),
     }
 }
 

@@ -157,6 +157,8 @@ impl Decoder {
                 let size = Size {
                     brought: byte_count.saturating_add(std::mem::take(&mut self.dictionary_bytes)),
                     named: expansion.named,
+                    spare: covered(byte_count).saturating_sub(expansion.memory),
+                    is_held: self.decompressed.is_some() || self.expanded.is_some(),
                 };
                 Ok(Some((batch, size)))
             }
@@ -193,11 +195,15 @@ impl Decoder {
 /// A message's share of memory covers encoded output up to this multiple of its size.
 const COVERED_EXPANSION: u64 = 2;
 
+fn covered(byte_count: u64) -> u64 {
+    byte_count.saturating_mul(COVERED_EXPANSION)
+}
+
 impl Decoder {
     /// Takes the memory that encoding a batch of `byte_count` bytes needs beyond the share of its message.
     async fn expand(&self, memory: u64, byte_count: u64) -> Result<Option<Share>> {
         let most = self.limits.max_decoded_bytes;
-        let more = memory.saturating_sub(byte_count.saturating_mul(COVERED_EXPANSION));
+        let more = memory.saturating_sub(covered(byte_count));
         if more > most {
             return Err(Error::invalid_command(format!(
                 "nested columns and dictionaries make a batch of {byte_count} bytes {more} bytes larger when it \

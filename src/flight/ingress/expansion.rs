@@ -4,6 +4,8 @@
 //! Columns of plain values are encoded a chunk at a time and take about the memory of the batch. Nested columns are
 //! encoded as a whole, so a small message can grow without limit.
 
+use std::ops::Range;
+
 use arrow::array::AsArray;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::DataType;
@@ -92,7 +94,11 @@ fn written(array: &ArrayRef) -> u64 {
         let values = dictionary.values();
         let shown = match lengths(values) {
             Some(_) if values.is_empty() => 0,
-            Some(length) => named(array, length),
+            Some(length) => {
+                let escaped = |row| length(row).saturating_add(escapes(values, row..row + 1));
+                let lengths: Vec<u64> = (0..values.len()).map(escaped).collect();
+                named(array, |row| lengths.get(row).copied().unwrap_or(0))
+            }
             None => count.saturating_mul(longest(values)),
         };
         return count.saturating_mul(KEY_BYTES).saturating_add(shown);
@@ -114,6 +120,28 @@ fn written(array: &ArrayRef) -> u64 {
         fields.columns().iter().fold(names, sum_written)
     } else if matches!(array.data_type(), DataType::Boolean | DataType::Null) {
         count.saturating_mul(FLAG_BYTES)
+    } else {
+        escapes(array, 0..array.len())
+    }
+}
+
+/// Returns the bytes that JSON adds to escape characters of strings: a control character takes six bytes, a quote or a
+/// backslash two (RFC 8259, section 7).
+fn escapes(array: &ArrayRef, rows: Range<usize>) -> u64 {
+    fn of(text: &[u8]) -> u64 {
+        let more = text.iter().map(|byte| match byte {
+            ..0x20 => 5,
+            b'"' | b'\\' => 1,
+            _ => 0,
+        });
+        more.sum()
+    }
+    if let Some(text) = array.as_string_opt::<i32>() {
+        rows.map(|row| of(text.value(row).as_bytes())).sum()
+    } else if let Some(text) = array.as_string_opt::<i64>() {
+        rows.map(|row| of(text.value(row).as_bytes())).sum()
+    } else if let Some(text) = array.as_string_view_opt() {
+        rows.map(|row| of(text.value(row).as_bytes())).sum()
     } else {
         0
     }

@@ -18,8 +18,10 @@ use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::{Status, Streaming};
 
+use super::gate::MAX_HEADER_BYTES;
 use crate::flight::access::quota::Quota;
 use crate::flight::limits::CallLimits;
+use crate::flight::protobuf::occurrences;
 use crate::metrics::{Activity, Stream};
 use crate::write::{Budget, Share};
 
@@ -27,6 +29,9 @@ use crate::write::{Budget, Share};
 /// "Length-Prefixed-Message").
 const PREFIX_BYTES: usize = 5;
 const DO_PUT: &str = "/arrow.flight.protocol.FlightService/DoPut";
+const DO_ACTION: &str = "/arrow.flight.protocol.FlightService/DoAction";
+/// The number of `FlightData.flight_descriptor`.
+const DESCRIPTOR: u32 = 1;
 
 /// The limits of requests.
 #[derive(Debug, Clone)]
@@ -71,9 +76,13 @@ impl<T: FlightService> Service<http::Request<Body>> for Metered<T> {
             request.extensions_mut().insert(inbox.clone());
         }
         let meter = self.meter.clone();
+        // The requests of other calls are names.
+        let is_short = ![DO_PUT, DO_ACTION].contains(&request.uri().path());
         let quota = request.extensions().get::<Arc<Quota>>().cloned();
-        self.service
-            .call(request.map(|body| MeteredBody::new(body, meter, inbox, quota)))
+        self.service.call(request.map(|body| MeteredBody {
+            is_short,
+            ..MeteredBody::new(body, meter, inbox, quota)
+        }))
     }
 }
 
@@ -136,6 +145,13 @@ impl Messages {
             return Ok(Some(placeholder));
         };
         self.share = share;
+        // A path of empty names takes twelve times its bytes in memory.
+        let described = occurrences(&message, DESCRIPTOR).bytes;
+        if described > MAX_HEADER_BYTES {
+            return Err(Status::invalid_argument(format!(
+                "a descriptor has {described} bytes, more than the limit of {MAX_HEADER_BYTES}"
+            )));
+        }
         let message = FlightData::decode(message);
         message.map(Some).map_err(|error| {
             Status::invalid_argument(format!(
@@ -162,6 +178,8 @@ struct MeteredBody {
     deadline: Pin<Box<Sleep>>,
     is_timed: bool,
     is_waiting_for_memory: bool,
+    /// Whether messages are limited to [`MAX_HEADER_BYTES`].
+    is_short: bool,
 }
 
 /// What the meter passes on when the body has no more data: its trailers, an error, or its end.
@@ -198,6 +216,7 @@ impl MeteredBody {
             deadline: Box::pin(sleep(meter.idle_timeout())),
             is_timed: false,
             is_waiting_for_memory: false,
+            is_short: false,
             meter,
         }
     }
@@ -266,7 +285,13 @@ impl MeteredBody {
             ));
         }
         let prefix = std::mem::take(prefix);
-        self.begin(u32::from_be_bytes([a, b, c, d]));
+        let length = u32::from_be_bytes([a, b, c, d]);
+        if self.is_short && usize::try_from(length).is_ok_and(|bytes| bytes > MAX_HEADER_BYTES) {
+            return Err(Status::invalid_argument(format!(
+                "the request has {length} bytes, more than the limit of {MAX_HEADER_BYTES}"
+            )));
+        }
+        self.begin(length);
         // Without an inbox, the message passes through with its prefix.
         Ok(match self.inbox {
             Some(_) => None,

@@ -9,8 +9,8 @@ use super::write_status;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::flight::access::audit::AuditRecord;
-use crate::flight::command;
 use crate::flight::command::envelope::{self, Envelope, WireForm};
+use crate::flight::command::{self, RECEIPTS};
 use crate::flight::ingress::decode;
 use crate::flight::ingress::gate::Limits;
 use crate::proto::v1;
@@ -41,7 +41,7 @@ pub(crate) async fn run(
     write_status::encode(status, info, form)
 }
 
-fn server_info(envelope: Envelope, info: ServerInfo, form: WireForm) -> Result<Bytes> {
+fn server_info(envelope: Envelope<'_>, info: ServerInfo, form: WireForm) -> Result<Bytes> {
     let v1::InfoRequest {} = envelope.decode()?;
     let response = v1::InfoResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -51,7 +51,7 @@ fn server_info(envelope: Envelope, info: ServerInfo, form: WireForm) -> Result<B
     envelope::encode(&response, form)
 }
 
-async fn begin(targets: &Targets, envelope: Envelope, limits: Limits) -> Result<WriteStatus> {
+async fn begin(targets: &Targets, envelope: Envelope<'_>, limits: Limits) -> Result<WriteStatus> {
     let request: v1::BeginRequest = envelope.decode()?;
     let named = command::named(request.write_id, request.sink)?;
     let driver = command::driver(request.driver)?;
@@ -75,8 +75,8 @@ async fn begin(targets: &Targets, envelope: Envelope, limits: Limits) -> Result<
     record_outcome(caller, record, begun)
 }
 
-async fn commit(targets: &Targets, envelope: Envelope) -> Result<WriteStatus> {
-    let request: v1::CommitRequest = envelope.accept_answers_in("receipts").decode()?;
+async fn commit(targets: &Targets, envelope: Envelope<'_>) -> Result<WriteStatus> {
+    let request: v1::CommitRequest = envelope.accept_answers_in(RECEIPTS).decode()?;
     let write_id = command::write_id(request.write_id)?;
     let receipts = request.receipts.into_iter();
     let accepted = receipts
@@ -95,18 +95,19 @@ async fn commit(targets: &Targets, envelope: Envelope) -> Result<WriteStatus> {
     record_outcome(caller, record, committed)
 }
 
-async fn abort(targets: &Targets, envelope: Envelope) -> Result<WriteStatus> {
+async fn abort(targets: &Targets, envelope: Envelope<'_>) -> Result<WriteStatus> {
     let request: v1::AbortRequest = envelope.decode()?;
     let write_id = command::write_id(request.write_id)?;
     let (_, writer) = targets.find(&request.target)?;
     let caller = writer.caller();
     let record = AuditRecord::new(caller, "abort").of_write(&write_id);
     let ledger_id = caller.ledger_id(&write_id);
-    let aborted = writer.abort(&ledger_id, &request.reason).await;
+    let reason = command::abort_reason(request.reason);
+    let aborted = writer.abort(&ledger_id, &reason).await;
     record_outcome(caller, record, aborted)
 }
 
-async fn status(targets: &Targets, envelope: Envelope) -> Result<WriteStatus> {
+async fn status(targets: &Targets, envelope: Envelope<'_>) -> Result<WriteStatus> {
     let request: v1::StatusRequest = envelope.decode()?;
     let write_id = command::write_id(request.write_id)?;
     let (_, writer) = targets.find(&request.target)?;
@@ -117,7 +118,7 @@ async fn status(targets: &Targets, envelope: Envelope) -> Result<WriteStatus> {
 
 async fn plan(
     targets: &Targets,
-    envelope: Envelope,
+    envelope: Envelope<'_>,
     limits: Limits,
     form: WireForm,
 ) -> Result<Bytes> {
@@ -148,7 +149,7 @@ fn plan_response(preview: Preview) -> v1::PlanResponse {
     }
 }
 
-async fn heartbeat(targets: &Targets, envelope: Envelope, form: WireForm) -> Result<Bytes> {
+async fn heartbeat(targets: &Targets, envelope: Envelope<'_>, form: WireForm) -> Result<Bytes> {
     let request: v1::HeartbeatRequest = envelope.decode()?;
     let driver = command::driver(request.driver)?.ok_or_else(|| {
         Error::invalid_command("the heartbeat names no driver")

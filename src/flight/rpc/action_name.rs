@@ -3,6 +3,7 @@
 use arrow_flight::ActionType;
 
 use crate::error::{Error, Result};
+use crate::flight::ingress::gate::MAX_HEADER_BYTES;
 
 /// An action, by its name on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,28 @@ impl ActionName {
             Self::Plan => "plan",
             Self::Heartbeat => "heartbeat",
         }
+    }
+
+    /// Rejects a body that is larger than the action needs.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) with the limit.
+    pub(crate) fn check_size(self, body: &[u8]) -> Result<()> {
+        let limit = match self {
+            // A receipt for each partition. Their number has a limit.
+            Self::Commit => return Ok(()),
+            // A spec, and a schema in base64, which makes it a third larger.
+            Self::Begin | Self::Plan => 2 * MAX_HEADER_BYTES,
+            Self::Info | Self::Abort | Self::Status | Self::Heartbeat => MAX_HEADER_BYTES,
+        };
+        if body.len() <= limit {
+            return Ok(());
+        }
+        Err(Error::invalid_command(format!(
+            "the body of {} has {} bytes, more than the limit of {limit}",
+            self.as_str(),
+            body.len()
+        )))
     }
 
     fn description(self) -> &'static str {

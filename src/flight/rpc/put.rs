@@ -53,7 +53,7 @@ pub(crate) async fn put(
     stream.set_target(target);
     let record = audit_record(writer.caller(), &command);
     let received = async {
-        let decoder = Decoder::begin(&first, limits, budget, Arc::clone(&stream))?;
+        let decoder = Decoder::begin(&first, limits, budget.clone(), Arc::clone(&stream))?;
         check_first(&first, descriptor_bytes)?;
         let schema = decoder.schema();
         let upload = Upload {
@@ -61,6 +61,7 @@ pub(crate) async fn put(
             schema: &schema,
             messages: decoder.decode(messages),
             stream: &stream,
+            budget: &budget,
             ready,
         };
         // Boxed, since the future is large.
@@ -108,6 +109,7 @@ struct Upload<'a, M> {
     schema: &'a arrow::datatypes::SchemaRef,
     messages: M,
     stream: &'a Arc<metrics::Stream>,
+    budget: &'a Budget,
     ready: oneshot::Sender<PutResult>,
 }
 
@@ -128,6 +130,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                     messages,
                     end: EndOfStream::IsEnough,
                     stream: self.stream,
+                    budget: self.budget,
                     signal_ready: None,
                 };
                 let spec = append_to(table);
@@ -143,6 +146,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                     messages,
                     end: EndOfStream::NeedsEndRecord,
                     stream: self.stream,
+                    budget: self.budget,
                     signal_ready: ready_signal(options, self.ready)?,
                 };
                 let received = self.writer.write_stream(&spec, self.schema, incoming);
@@ -162,6 +166,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                     messages,
                     end: EndOfStream::NeedsEndRecord,
                     stream: self.stream,
+                    budget: self.budget,
                     signal_ready: ready_signal(options, self.ready)?,
                 };
                 let received = self.writer.write_attempt(&ledger_id, self.schema, incoming);

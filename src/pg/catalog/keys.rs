@@ -105,6 +105,12 @@ const KEYS: &str = "
         FROM pg_catalog.pg_index i
         WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
           AND i.indpred IS NULL AND i.indexprs IS NULL
+          AND NOT EXISTS (
+              SELECT FROM ROWS FROM (pg_catalog.unnest(i.indkey::pg_catalog.int2[]),
+                                      pg_catalog.unnest(i.indcollation::pg_catalog.oid[])) k(attnum, coll)
+              JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
+               AND a.attnum OPERATOR(pg_catalog.=) k.attnum
+              WHERE k.coll OPERATOR(pg_catalog.<>) a.attcollation)
           AND (SELECT pg_catalog.array_agg(n ORDER BY n)
                FROM pg_catalog.unnest((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1]) n)
               OPERATOR(pg_catalog.=) (

@@ -97,8 +97,7 @@ pub async fn find_table(
         return Ok(None);
     }
     check_for_data(&name)?;
-    check_writable(&name, row.get(3), row.get(4))?;
-    read(transaction, &row, name).await.map(Some)
+    read_writable(transaction, &row, name).await.map(Some)
 }
 
 /// Locks a table until the transaction ends, and reads it again if it has changed since `table` was read.
@@ -111,6 +110,10 @@ pub async fn lock_table(transaction: &Transaction, table: Table, lock: TableLock
     let row = lock_and_query(transaction, &name, lock, VERSION).await?;
     let found: (u32, &str) = (row.get(0), row.get(1));
     if found == (table.relation.oid, &*table.version) {
+        if table.is_view {
+            // The version does not change with the query of a view.
+            check_view(transaction, &table.relation).await?;
+        }
         return Ok(table);
     }
     let (schema, unqualified) = (name.schema.as_str(), name.name.as_str());
@@ -118,7 +121,7 @@ pub async fn lock_table(transaction: &Transaction, table: Table, lock: TableLock
         .query_opt(LOOK, &[&schema, &unqualified])
         .await?;
     let row = row.ok_or_else(|| dropped(&name))?;
-    read_locked(transaction, &row, name).await
+    read_writable(transaction, &row, name).await
 }
 
 /// Locks a table until the transaction ends, and reads it.
@@ -131,7 +134,7 @@ pub async fn lock_named(
     lock: TableLock,
 ) -> Result<Table> {
     let row = lock_and_query(transaction, name, lock, LOOK).await?;
-    read_locked(transaction, &row, name.clone()).await
+    read_writable(transaction, &row, name.clone()).await
 }
 
 /// Reads a staging table.
@@ -182,9 +185,43 @@ fn dropped(name: &QualifiedName) -> Error {
     Error::not_found("the table was dropped by another session").with_table(name)
 }
 
-async fn read_locked(transaction: &Transaction, row: &Row, name: QualifiedName) -> Result<Table> {
+/// Reads a row of [`LOOK`] about a table that can be written.
+async fn read_writable(transaction: &Transaction, row: &Row, name: QualifiedName) -> Result<Table> {
     check_writable(&name, row.get(3), row.get(4))?;
-    read(transaction, row, name).await
+    let table = read(transaction, row, name).await?;
+    if table.is_view {
+        check_view(transaction, &table.relation).await?;
+    }
+    Ok(table)
+}
+
+/// Rejects a view that shows tables of pgflight, also through other views. A view with `security_invoker` would write
+/// them with the rights of the server's login.
+async fn check_view(transaction: &Transaction, view: &Relation) -> Result<()> {
+    let row = transaction.query_one(REACHES_LEDGER, &[&view.oid]).await?;
+    if row.get(0) {
+        return Err(not_for_data(&view.name));
+    }
+    Ok(())
+}
+
+/// Checks that the name of a table still belongs to it, after this transaction has locked and written it. A lock
+/// prevents that the table is renamed, and not that its schema is.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the name belongs to another table.
+pub async fn check_same_table(transaction: &Transaction, relation: &Relation) -> Result<()> {
+    let name = &relation.name;
+    let parameters: [&dyn Parameter; 2] = [&name.schema.as_str(), &name.name.as_str()];
+    let found = transaction.query_opt(OID, &parameters).await?;
+    if found.is_some_and(|row| row.get::<_, u32>(0) == relation.oid) {
+        return Ok(());
+    }
+    Err(
+        Error::conflict("another table got the name of the target while rows were written")
+            .with_hint("run the job again: nothing is kept")
+            .with_table(name),
+    )
 }
 
 /// Reads a row of [`LOOK`]. Queries the types of the columns only if one of them is not built in.
@@ -293,3 +330,25 @@ const LOOK: &str = include_str!("look.sql");
 
 /// Reads the OID of a table and its version, as [`LOOK`] does.
 const VERSION: &str = include_str!("version.sql");
+
+/// Reads the OID of the table with a name.
+const OID: &str = "
+    SELECT c.oid FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text
+      AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.text";
+
+/// Finds out whether a view shows tables of pgflight.
+const REACHES_LEDGER: &str = "
+    WITH RECURSIVE shown(oid) AS (
+        SELECT $1::pg_catalog.oid
+      UNION
+        SELECT d.refobjid FROM shown s
+        JOIN pg_catalog.pg_rewrite r ON r.ev_class OPERATOR(pg_catalog.=) s.oid
+        JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) r.oid
+         AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
+         AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid)
+    SELECT EXISTS (
+        SELECT FROM shown s JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.oid
+        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+        WHERE n.nspname OPERATOR(pg_catalog.=) 'pgflight')";

@@ -13,6 +13,8 @@ pub use effects::side_effects;
 pub use facts::{LedgerFacts, ServerFacts, server_facts, unique_keys};
 pub use keys::find_keys;
 pub use list::writable_relations;
-pub use look::{Table, find_staging, find_table, lock_named, lock_table, staging_relation};
+pub use look::{
+    Table, check_same_table, find_staging, find_table, lock_named, lock_table, staging_relation,
+};
 pub use names::{find_geometry, qualify, similar_relations};
 pub use sequences::{check_sequences, move_sequences, sequence_columns};

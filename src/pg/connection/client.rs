@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Statement};
 
-use super::sqlstate::{ServerError, from_postgres};
+use super::sqlstate::{About, ServerError, from_postgres};
 use super::tap::{Handshake, Replies};
 use crate::error::{Error, Result};
 
@@ -25,6 +25,10 @@ pub(in crate::pg) struct Connection {
     pub(super) replies: Replies,
     pub(super) handshake: Arc<Handshake>,
     pub(super) checks_client: bool,
+    /// Whether no pooler is in between, so that the session is this connection's alone.
+    pub(super) is_direct: bool,
+    /// Whether the code of a table has run since the session was new.
+    pub(super) is_used: AtomicBool,
     pub(super) answer_timeout: Duration,
     /// Whether a statement may have got a name that nothing will close.
     pub(super) has_stray_name: AtomicBool,
@@ -39,6 +43,30 @@ impl Connection {
     /// Returns whether PostgreSQL can check, while a statement runs, that its client is still connected.
     pub(in crate::pg) fn checks_client(&self) -> bool {
         self.checks_client
+    }
+
+    /// Returns whether a pooler is in between, whose sessions other clients use as well.
+    pub(in crate::pg) fn is_pooled(&self) -> bool {
+        !self.is_direct
+    }
+
+    /// Records that the code of a table runs. It may leave settings, temporary tables, cursors, locks and statements in
+    /// the session.
+    pub(in crate::pg) fn mark_used(&self) {
+        self.is_used.store(true, Ordering::Relaxed);
+    }
+
+    /// Resets the session if the code of a table has run in it. The session of a pooler is left alone, since it is not
+    /// this connection's.
+    ///
+    /// # Errors
+    /// Any error of PostgreSQL or of the connection.
+    pub(in crate::pg) async fn reset(&self) -> Result<(), tokio_postgres::Error> {
+        if self.is_direct && self.is_used.swap(false, Ordering::Relaxed) {
+            self.client.batch_execute("DISCARD ALL").await?;
+            self.forget_stray_name();
+        }
+        Ok(())
     }
 
     /// Returns how long PostgreSQL may take to answer a statement that costs it nothing.
@@ -88,32 +116,41 @@ impl Connection {
         self.replies.first_error.subscribe()
     }
 
-    /// Runs one statement and returns the tag of PostgreSQL's answer, as in `COMMIT`; `None` when no tag came.
+    /// Runs one statement and returns the tag of PostgreSQL's answer, as in `COMMIT`; `None` when no tag came. The
+    /// statements `before` run before it, in the same round trip.
     ///
     /// # Errors
     /// Any error of PostgreSQL or of the connection.
     pub(in crate::pg) async fn run(
         &self,
+        before: Option<&str>,
         statement: &str,
     ) -> Result<Option<String>, tokio_postgres::Error> {
         self.replies.last_tag.send_replace(None);
-        self.client.batch_execute(statement).await?;
+        match before {
+            // One message, so that nothing of the transaction is left when the first statement fails.
+            Some(before) => {
+                let both = format!("{before}; {statement}");
+                self.client.batch_execute(&both).await?;
+            }
+            None => self.client.batch_execute(statement).await?,
+        }
         Ok(self.replies.last_tag.borrow().clone())
     }
 
     /// Converts an error of the driver. Where the driver only knows that the connection is closed, the error that
     /// PostgreSQL reported before is returned.
-    pub(in crate::pg) fn explain(&self, error: &tokio_postgres::Error) -> Error {
+    pub(in crate::pg) fn explain(&self, error: &tokio_postgres::Error, about: About) -> Error {
         let reported = match error.as_db_error() {
             Some(_) => None,
-            None => self.reported_error(),
+            None => self.reported_error(about),
         };
-        reported.unwrap_or_else(|| from_postgres(error))
+        reported.unwrap_or_else(|| from_postgres(error, about))
     }
 
-    fn reported_error(&self) -> Option<Error> {
-        let first = self.replies.first_error.borrow();
-        first.as_ref().map(ServerError::to_error)
+    fn reported_error(&self, about: About) -> Option<Error> {
+        let first: Option<ServerError> = self.replies.first_error.borrow().clone();
+        first.map(|error| error.to_error(about))
     }
 }
 

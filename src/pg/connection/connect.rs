@@ -9,20 +9,21 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
 use super::client::Connection;
 use super::config::ConnectionConfig;
 use super::password::Password;
-use super::sqlstate::from_postgres;
+use super::sqlstate::{About, from_postgres};
 use super::tap::{Handshake, Replies, Tap, Tapped};
 use super::tls::Tls;
 use crate::error::{Error, Result};
 
-/// Asks PostgreSQL to check, while a statement runs, that its client is still connected. A row answers where it can:
-/// from version 14 on, on systems that can tell (manual, 20.3.2 TCP Settings). The setting lasts for this statement
-/// alone.
+/// Asks for the process that answers, and asks PostgreSQL to check, while a statement runs, that its client is still
+/// connected. A second row answers where it can: from version 14 on, on systems that can tell (manual, 20.3.2 TCP
+/// Settings). The setting lasts for this message alone.
 const CHECK_CLIENT: &str = "
+    SELECT pg_catalog.pg_backend_pid();
     SELECT pg_catalog.set_config(name, '5s', true) FROM pg_catalog.pg_settings
     WHERE name OPERATOR(pg_catalog.=) 'client_connection_check_interval'";
 
@@ -65,7 +66,7 @@ impl ConnectError {
                     None => copy,
                 }
             }
-            Self::Postgres(error) => from_postgres(error),
+            Self::Postgres(error) => from_postgres(error, About::Statement),
             Self::NoAnswer(_) => Error::unavailable(self.to_string()).with_hint(NO_ANSWER_HINT),
         }
     }
@@ -121,6 +122,8 @@ impl Connector {
             replies,
             handshake,
             checks_client: false,
+            is_direct: false,
+            is_used: AtomicBool::new(false),
             answer_timeout,
             has_stray_name: AtomicBool::new(false),
         };
@@ -128,9 +131,11 @@ impl Connector {
         let asked = connection.client.simple_query(CHECK_CLIENT);
         match tokio::time::timeout(answer_timeout, asked).await {
             Ok(Ok(answers)) => {
-                let is_row =
-                    |answer: &SimpleQueryMessage| matches!(answer, SimpleQueryMessage::Row(_));
-                connection.checks_client = answers.iter().any(is_row);
+                let rows: Vec<_> = answers.iter().filter_map(as_row).collect();
+                // A pooler invents the process id of the login.
+                let process = rows.first().and_then(|row| row.get(0)?.parse().ok());
+                connection.is_direct = process.is_some() && process == connection.process();
+                connection.checks_client = rows.len() > 1;
             }
             Ok(Err(error)) if connection.client.is_closed() => return Err(error.into()),
             Ok(Err(error)) => {
@@ -139,6 +144,14 @@ impl Connector {
             Err(_) => return Err(ConnectError::NoAnswer(answer_timeout)),
         }
         Ok(connection)
+    }
+}
+
+fn as_row(answer: &SimpleQueryMessage) -> Option<&SimpleQueryRow> {
+    if let SimpleQueryMessage::Row(row) = answer {
+        Some(row)
+    } else {
+        None
     }
 }
 

@@ -15,5 +15,5 @@ pub use config::ConnectionConfig;
 pub(in crate::pg) use connect::{ConnectError, Connector, NO_ANSWER_HINT};
 pub use password::PasswordSource;
 pub use sqlstate::show_detail;
-pub(in crate::pg) use sqlstate::{ServerError, from_postgres};
+pub(in crate::pg) use sqlstate::{About, ServerError, from_postgres};
 pub(in crate::pg) use turns::{Turn, Turns};

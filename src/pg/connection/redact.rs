@@ -72,6 +72,12 @@ const QUOTES: [char; 9] = ['"', '\'', '«', '»', '„', '“', '”', '‘', '�
 /// no such errors.
 pub(super) const SYNTAX_ERROR: &str = "42601";
 
+/// The SQLSTATE of a missing privilege.
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
+/// Objects that no function can name by a value, in messages about privileges.
+const NAMED_BY_CODE: [&str; 4] = ["table ", "sequence ", "view ", "relation "];
+
 /// Beginning of the message that a value is too long for an index. The name of the index follows.
 const INDEX_ROW: &str = "index row ";
 
@@ -82,7 +88,7 @@ pub(super) fn redact(sqlstate: &str, message: &str, beside_rows: bool) -> String
     match class {
         "22" => format!(
             "PostgreSQL rejected a value: {}",
-            about_value(sqlstate, message)
+            about_value(sqlstate, message, beside_rows)
         ),
         _ if sqlstate == SYNTAX_ERROR => {
             let words = if message.starts_with("syntax error") {
@@ -92,11 +98,12 @@ pub(super) fn redact(sqlstate: &str, message: &str, beside_rows: bool) -> String
             };
             format!("PostgreSQL rejected a value: {words}")
         }
-        _ if hides_name(sqlstate, beside_rows) => format!(
+        _ if hides_name(sqlstate, message, beside_rows) => format!(
             "PostgreSQL: a trigger, a default or a cast {}",
             wrong_use(sqlstate)
         ),
-        "0A" | "21" | "2F" | "34" | "38" | "39" | "3D" | "3F" | "54" | "F0" | "HV" | "XX"
+        "0A" | "21" | "26" | "2F" | "34" | "38" | "39" | "3D" | "3F" | "54" | "55" | "F0"
+        | "HV" | "XX"
             if beside_rows && !message.starts_with(INDEX_ROW) =>
         {
             format!("PostgreSQL: {}", without_quoted(message))
@@ -110,10 +117,18 @@ pub(super) fn redact(sqlstate: &str, message: &str, beside_rows: bool) -> String
     }
 }
 
-/// Returns whether [`redact`] leaves out the name that PostgreSQL did not find. A cast of text to regclass reports a
-/// missing table by the text, which is the value of a cell.
-pub(super) fn hides_name(sqlstate: &str, beside_rows: bool) -> bool {
-    beside_rows && sqlstate.starts_with("42") && sqlstate != "42501" && sqlstate != SYNTAX_ERROR
+/// Returns whether [`redact`] leaves out the name that PostgreSQL did not find, or to which it denies permission. A cast
+/// of text to regclass reports a missing table by the text, which is the value of a cell, and code may have taken the
+/// name of a schema or a function from a value. Tables and sequences are named by code alone.
+pub(super) fn hides_name(sqlstate: &str, message: &str, beside_rows: bool) -> bool {
+    if !beside_rows || !sqlstate.starts_with("42") || sqlstate == SYNTAX_ERROR {
+        return false;
+    }
+    if sqlstate != INSUFFICIENT_PRIVILEGE {
+        return true;
+    }
+    let denied = message.strip_prefix("permission denied for ");
+    denied.is_some_and(|name| !NAMED_BY_CODE.iter().any(|kind| name.starts_with(kind)))
 }
 
 /// Returns the meaning of a SQLSTATE of class 23, for an error whose fields name the constraint or the column.
@@ -128,7 +143,7 @@ pub(super) fn constraint_violation(sqlstate: &str) -> Option<&'static str> {
     })
 }
 
-fn about_value(sqlstate: &str, message: &str) -> String {
+fn about_value(sqlstate: &str, message: &str, beside_rows: bool) -> String {
     if sqlstate == "22P05"
         && let Some((_, rest)) = message.rsplit_once("has no equivalent in encoding \"")
     {
@@ -152,7 +167,9 @@ fn about_value(sqlstate: &str, message: &str) -> String {
     if message.starts_with("Geometry SRID ") {
         return "the SRID of a geometry differs from that of its column".to_owned();
     }
-    if SAFE.iter().any(|start| message.starts_with(start)) {
+    // It names the parameter, which code may have taken from a value.
+    let is_named = beside_rows && message.starts_with("unrecognized parameter ");
+    if !is_named && SAFE.iter().any(|start| message.starts_with(start)) {
         cut(message).to_owned()
     } else {
         meaning(sqlstate).to_owned()
@@ -189,6 +206,7 @@ fn wrong_use(sqlstate: &str) -> &'static str {
         "42704" => "names a type or another object that does not exist",
         "42883" => "names a function or an operator that does not exist",
         "42804" | "42846" => "uses types that do not fit",
+        INSUFFICIENT_PRIVILEGE => "lacks a permission",
         _ => "uses a wrong name or type",
     }
 }

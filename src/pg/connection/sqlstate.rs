@@ -13,9 +13,9 @@ use crate::pg::names::{SCHEMA, SHADOW_PREFIX};
 ///
 /// PostgreSQL's DETAIL, HINT and CONTEXT may hold values of rows. So only the primary message, the names and the
 /// SQLSTATE are kept, and DETAIL if [`show_detail`] is on.
-pub(in crate::pg) fn from_postgres(error: &tokio_postgres::Error) -> Error {
+pub(in crate::pg) fn from_postgres(error: &tokio_postgres::Error, about: About) -> Error {
     if let Some(db) = error.as_db_error() {
-        return ServerError::from(db).to_error();
+        return ServerError::from(db).to_error(about);
     }
     if error.is_closed() {
         return Error::unavailable("PostgreSQL closed the connection")
@@ -36,6 +36,15 @@ pub(in crate::pg) fn from_postgres(error: &tokio_postgres::Error) -> Error {
         "try again"
     };
     Error::unavailable(format!("the connection to PostgreSQL failed: {text}")).with_hint(hint)
+}
+
+/// The work of PostgreSQL when it reported an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pg) enum About {
+    /// A statement of the server's own that touches no rows of a user's table.
+    Statement,
+    /// Reading or writing rows of a table, which may run the code of that table.
+    Rows,
 }
 
 /// Whether errors have PostgreSQL's DETAIL. Otherwise it is not read.
@@ -107,13 +116,13 @@ impl ServerError {
     }
 
     /// Returns what to do, by the SQLSTATE.
-    fn hint(&self) -> Option<&'static str> {
+    fn hint(&self, beside_rows: bool) -> Option<&'static str> {
         Some(match self.sqlstate.as_str() {
             "55P03" => "end the transaction that holds the lock, or raise --lock-timeout",
             PROTOCOL_VIOLATION if self.is_fatal => {
                 "look at the limits and timeouts of the pooler that reports this, and try again"
             }
-            sqlstate if hides_name(sqlstate, self.is_beside_rows()) => {
+            sqlstate if hides_name(sqlstate, &self.message, beside_rows) => {
                 "look for the name in PostgreSQL's log"
             }
             "22P05" => "replace such characters before writing, or write to a database in UTF8",
@@ -122,19 +131,15 @@ impl ServerError {
         })
     }
 
-    /// Returns whether PostgreSQL was working on rows or running a function of the table's owner. The server's own
-    /// statements have no context: it comes from a COPY, from functions and from documents.
-    fn is_beside_rows(&self) -> bool {
-        self.context.is_some()
-    }
-
     /// Converts it, without values of rows unless [`show_detail`] is on. HINT is never read.
-    pub(in crate::pg) fn to_error(&self) -> Error {
+    pub(in crate::pg) fn to_error(&self, about: About) -> Error {
         let sqlstate = self.sqlstate.as_str();
+        // A context comes from a COPY, from a function or from a document. INSERT … SELECT has none.
+        let beside_rows = about == About::Rows || self.context.is_some();
         let message = match constraint_violation(sqlstate) {
             // Without the name, a function of the table's owner raised it: the words are the owner's.
             Some(words) if self.constraint.is_some() || self.column.is_some() => words.to_owned(),
-            _ => redact(sqlstate, &self.message, self.is_beside_rows()),
+            _ => redact(sqlstate, &self.message, beside_rows),
         };
         let message = match &self.detail {
             Some(detail) => format!("{message}; {detail}"),
@@ -146,7 +151,7 @@ impl ServerError {
             (PROTOCOL_VIOLATION, _) if self.is_fatal => ErrorKind::Unavailable,
             _ => kind(sqlstate),
         };
-        let error = match self.hint() {
+        let error = match self.hint(beside_rows) {
             Some(hint) => Error::new(kind, message).with_hint(hint),
             None => Error::new(kind, message),
         };
@@ -205,6 +210,8 @@ fn kind(sqlstate: &str) -> ErrorKind {
         "42P06" | "42P07" | "42710" => ErrorKind::AlreadyExists,
         "42501" | "28000" | "28P01" => ErrorKind::PermissionDenied,
         "42703" | "42704" | "42804" | "42701" | "42883" => ErrorKind::SchemaMismatch,
+        // Behind a pooler, another client of the session has created or closed a statement of this name.
+        "26000" | "42P05" => ErrorKind::Unavailable,
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" | "40001" | "40P01" | "55P03"
         | "57014" => ErrorKind::Unavailable,
         "P0001" | "44000" | PROTOCOL_VIOLATION | SYNTAX_ERROR => ErrorKind::DataRejected,
@@ -219,7 +226,7 @@ fn kind(sqlstate: &str) -> ErrorKind {
 
 #[cfg(test)]
 mod tests {
-    use super::{ServerError, copied_place, kind};
+    use super::{About, ServerError, copied_place, kind};
     use crate::error::ErrorKind;
 
     #[test]
@@ -245,7 +252,7 @@ mod tests {
             ("ERROR", ErrorKind::DataRejected),
         ] {
             let body = format!("S{severity}\0C08P01\0Mquery_timeout\0\0");
-            let error = ServerError::parse(body.as_bytes()).to_error();
+            let error = ServerError::parse(body.as_bytes()).to_error(About::Statement);
             assert_eq!(error.kind(), expected, "{error}");
         }
     }

@@ -115,6 +115,12 @@ async fn version(transaction: &Transaction) -> Result<usize> {
 /// # Errors
 /// Any error that PostgreSQL reports.
 pub(in crate::pg) async fn lock_migration(transaction: &Transaction) -> Result<()> {
+    // Not by an advisory lock where there is a table, since any role may take such a lock and keep it.
+    if has_schema(transaction).await? {
+        return transaction
+            .execute_all("LOCK TABLE pgflight.migration IN SHARE ROW EXCLUSIVE MODE")
+            .await;
+    }
     transaction
         .execute_all("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('pgflight.migration', 0))")
         .await

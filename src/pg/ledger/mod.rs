@@ -21,8 +21,10 @@ pub use migration::{LedgerVersion, ensure_schema, has_schema, ledger_version, mi
 pub use reap::{delete_ended_writes, ended_with_staging, expire_writes};
 pub(in crate::pg) use record::from_bigint;
 pub use record::{Attempt, BatchPlace, Decision, LedgerWrite, NewWrite, Publish, WriteState};
-pub use sink::{Sink, advance_sink, last_named_batch, lock_sink, name_of_batch, update_sink};
+pub use sink::{
+    Sink, advance_sink, count_sinks, last_named_batch, lock_sink, name_of_batch, update_sink,
+};
 pub use writes::{
-    abort, begin, commit, committing_writes, count_open_writes, count_writes, find_write,
-    lock_write_for_publish, recent_writes,
+    abort, begin, commit, committing_writes, count_open_writes, count_tombstones, count_writes,
+    find_write, lock_write_for_publish, recent_writes,
 };

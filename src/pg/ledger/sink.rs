@@ -3,7 +3,7 @@
 //! Lock order: the write's row, the sink's row, the target. A begin locks the sink's row and then only inserts a write,
 //! so it waits for no row of a write.
 
-use super::record::BatchPlace;
+use super::record::{BatchPlace, from_bigint};
 use crate::error::Result;
 use crate::pg::transaction::Transaction;
 
@@ -12,7 +12,7 @@ use crate::pg::transaction::Transaction;
 pub struct Sink {
     /// The streaming query that may write; empty when no client has named one.
     pub query_id: String,
-    /// The queries that it replaced.
+    /// The queries that it replaced, the latest last.
     pub past_query_ids: Vec<String>,
     /// Number of queries that were adopted after the first.
     pub run: i32,
@@ -20,6 +20,26 @@ pub struct Sink {
     pub last_batch: Option<i64>,
     /// Whether this transaction created it.
     pub is_new: bool,
+}
+
+/// Counts the sinks of a principal, up to `limit` + 1.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn count_sinks(
+    transaction: &Transaction,
+    principal: Option<&str>,
+    limit: u32,
+) -> Result<u64> {
+    let counted = "
+        SELECT pg_catalog.count(*) FROM (
+            SELECT FROM pgflight.sink WHERE principal OPERATOR(pg_catalog.=) $1 LIMIT $2) counted";
+    let limit = i64::from(limit).saturating_add(1);
+    let principal = principal.unwrap_or_default();
+    let row = transaction
+        .query_one(counted, &[&principal, &limit])
+        .await?;
+    Ok(from_bigint(row.get(0)))
 }
 
 /// Locks the row of a sink until the transaction ends. Creates it for this query if there is none.

@@ -47,17 +47,37 @@ pub async fn begin(transaction: &Transaction, write: &NewWrite) -> Result<bool> 
 /// # Errors
 /// Any error that PostgreSQL reports.
 pub async fn count_open_writes(transaction: &Transaction, principal: &str) -> Result<u64> {
-    transaction
-        .query_one(
-            "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(
-                 pg_catalog.concat('pgflight.principal:', $1::pg_catalog.text), 0))",
-            &[&principal],
-        )
-        .await?;
+    // Not by an advisory lock, which any role may take and keep.
+    let known = "INSERT INTO pgflight.principal (name) VALUES ($1) ON CONFLICT DO NOTHING";
+    transaction.execute(known, &[&principal]).await?;
+    let locked = "SELECT FROM pgflight.principal WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE";
+    transaction.query_one(locked, &[&principal]).await?;
     let statement = "
         SELECT pg_catalog.count(*) FROM pgflight.write
         WHERE state OPERATOR(pg_catalog.=) 'open' AND principal OPERATOR(pg_catalog.=) $1";
     let row = transaction.query_one(statement, &[&principal]).await?;
+    Ok(from_bigint(row.get(0)))
+}
+
+/// Counts the writes of a principal that were aborted before they were begun, up to `limit` + 1.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn count_tombstones(
+    transaction: &Transaction,
+    principal: Option<&str>,
+    limit: u32,
+) -> Result<u64> {
+    let counted = "
+        SELECT pg_catalog.count(*) FROM (
+            SELECT FROM pgflight.write
+            WHERE state OPERATOR(pg_catalog.=) 'aborted' AND spec OPERATOR(pg_catalog.=) ''
+              AND COALESCE(principal, '') OPERATOR(pg_catalog.=) $1 LIMIT $2) counted";
+    let limit = i64::from(limit).saturating_add(1);
+    let principal = principal.unwrap_or_default();
+    let row = transaction
+        .query_one(counted, &[&principal, &limit])
+        .await?;
     Ok(from_bigint(row.get(0)))
 }
 

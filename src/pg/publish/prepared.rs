@@ -119,6 +119,7 @@ pub async fn reserve_slot(transaction: &Transaction) -> Result<bool> {
                 pg_catalog.current_setting('max_prepared_transactions')::integer
                 OPERATOR(pg_catalog.-) (SELECT pg_catalog.count(*)::integer FROM pg_catalog.pg_prepared_xacts
                    WHERE NOT pg_catalog.starts_with(gid, 'pgflight:')
+                      OR owner OPERATOR(pg_catalog.<>) session_user
                       OR database OPERATOR(pg_catalog.<>) pg_catalog.current_database())) slot
             WHERE pg_catalog.pg_try_advisory_xact_lock($1, slot))";
     let row = transaction.query_one(statement, &[&SLOTS]).await?;
@@ -266,6 +267,7 @@ pub async fn prepared_transactions(
              FROM (SELECT gid, prepared, pg_catalog.count(*) OVER () AS count
                    FROM pg_catalog.pg_prepared_xacts
                    WHERE gid OPERATOR(pg_catalog.~) '^pgflight:[0-9a-f]{32}:[0-9a-f-]{36}$'
+                     AND owner OPERATOR(pg_catalog.=) session_user
                      AND database OPERATOR(pg_catalog.=) pg_catalog.current_database()
                    ORDER BY prepared LIMIT $1) p
              LEFT JOIN pgflight.write w

@@ -25,7 +25,8 @@ pub fn new_shadow_name(target: &QualifiedName) -> Result<QualifiedName> {
 /// rows of the accepted attempts.
 ///
 /// # Errors
-/// Any error that PostgreSQL reports.
+/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when a trigger or a rule of the table keeps other rows;
+/// any other error that PostgreSQL reports.
 pub async fn keep_accepted(
     transaction: &Transaction,
     write_id: &str,
@@ -36,18 +37,36 @@ pub async fn keep_accepted(
     end_copies_into(transaction, write_id, shadow).await?;
     // The role that fills the table owns it, and may have added triggers or policies.
     transaction.assume_role().await?;
+    let (accepted, all) = count_accepted_and_all(transaction, shadow, xact_ids).await?;
+    if accepted != row_count || all == accepted {
+        return Ok(accepted);
+    }
+    transaction
+        .execute_on_rows(&sql::delete_unaccepted(shadow), &[&xact_ids])
+        .await?;
+    // A trigger or a rule of the table may have kept rows, or changed others.
+    let (accepted, all) = count_accepted_and_all(transaction, shadow, xact_ids).await?;
+    if all == accepted {
+        return Ok(accepted);
+    }
+    Err(Error::conflict(
+        "a trigger or a rule on the new table keeps rows of attempts that were not accepted",
+    )
+    .with_hint("drop it, or find the event trigger that creates it, and run the job again"))
+}
+
+/// Returns the number of rows of the accepted attempts in a table, and that of all rows.
+async fn count_accepted_and_all(
+    transaction: &Transaction,
+    shadow: &QualifiedName,
+    xact_ids: &[String],
+) -> Result<(u64, u64)> {
     let rows = transaction
         .query_on_rows(&sql::count_accepted_and_all(shadow), &[&xact_ids])
         .await?;
     let row = (rows.first()).ok_or_else(|| Error::internal("PostgreSQL counted nothing"))?;
-    let [accepted, all] =
-        [0, 1].map(|column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0));
-    if accepted == row_count && all > accepted {
-        transaction
-            .execute_on_rows(&sql::delete_unaccepted(shadow), &[&xact_ids])
-            .await?;
-    }
-    Ok(accepted)
+    let count = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
+    Ok((count(0), count(1)))
 }
 
 /// Returns whether only the owner may change the rows of a table.

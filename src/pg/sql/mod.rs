@@ -14,6 +14,6 @@ pub(in crate::pg) use rows::{
 pub use tables::TableLock;
 pub(in crate::pg) use tables::{
     add_columns, add_primary_key, analyze, create_staging, create_table, create_temporary,
-    delete_all, drop_table, grant_fill, grant_schema, lock_for_reading, lock_table, move_sequence,
-    rename_table, set_role, truncate, try_primary_key,
+    delete_all, drop_table, drop_table_and_views, grant_fill, grant_schema, lock_for_reading,
+    lock_table, move_sequence, rename_table, set_role, truncate, try_primary_key,
 };

@@ -120,6 +120,11 @@ pub(in crate::pg) fn grant_fill(table: &QualifiedName, role: &Ident) -> String {
     format!("GRANT SELECT, INSERT ON {table} TO {role}")
 }
 
+/// Drops a staging table with everything that depends on it.
+pub(in crate::pg) fn drop_table_and_views(table: &QualifiedName) -> String {
+    format!("DROP TABLE IF EXISTS {table} CASCADE")
+}
+
 pub(in crate::pg) fn drop_table(table: &QualifiedName) -> String {
     format!("DROP TABLE IF EXISTS {table}")
 }

@@ -8,6 +8,7 @@ use super::lifecycle::Transaction;
 use super::parameter::Parameter;
 use super::roles::{Actor, Path, State, may_not_act_as, not_in_force};
 use crate::error::Result;
+use crate::pg::connection::About;
 use crate::pg::sql;
 use arrow_pgcopy::{Ident, QualifiedName};
 
@@ -41,6 +42,19 @@ impl Transaction {
         self.act_as(Actor::Ledger).await
     }
 
+    /// Returns the statements that make a COMMIT run in the role that wrote the rows; `None` if that role is in force.
+    /// In a COMMIT, PostgreSQL runs the query of a cursor WITH HOLD, and what a deferred trigger has deferred again.
+    pub(super) fn before_commit(&self) -> Result<Option<String>> {
+        let now = self.state();
+        let writer = self.roles.name(Actor::Principal)?;
+        let is_in_force = now.is_certain && self.roles.name(now.actor)? == writer;
+        if !now.has_written || is_in_force {
+            return Ok(None);
+        }
+        let (role, path) = (sql::set_role(writer), Path::Session.statement());
+        Ok(Some(format!("{role}; {path}")))
+    }
+
     /// Runs later statements in the session's own role. Only the role that prepared a transaction may end it, and a
     /// session without a transaction has its own role.
     ///
@@ -64,6 +78,7 @@ impl Transaction {
             .await?;
         self.set_state(State {
             is_certain: false,
+            has_written: self.state().has_written,
             ..State::BEGUN
         });
         Ok(())
@@ -94,6 +109,7 @@ impl Transaction {
         self.set_state(State {
             actor,
             is_deferred: now.is_deferred && !is_due,
+            has_written: now.has_written,
             ..State::BEGUN
         });
         Ok(())
@@ -121,7 +137,7 @@ impl Transaction {
         let mut is_first = true;
         let mut answers = std::pin::pin!(
             (connection.client().simple_query_raw(&statements).await)
-                .map_err(|error| connection.explain(&error))?
+                .map_err(|error| connection.explain(&error, About::Statement))?
         );
         while let Some(answer) = answers.next().await {
             match answer {
@@ -130,10 +146,11 @@ impl Transaction {
                 Err(error) if is_first => {
                     return Err(may_not_act_as(
                         writer.unwrap_or(role),
-                        connection.explain(&error),
+                        connection.explain(&error, About::Statement),
                     ));
                 }
-                Err(error) => return Err(connection.explain(&error)),
+                // Deferred triggers are code of a table.
+                Err(error) => return Err(connection.explain(&error, About::Rows)),
             }
         }
         match found {
@@ -151,6 +168,15 @@ impl Transaction {
         path: Path,
         statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T> {
+        self.run_with_path(path, About::Statement, statement).await
+    }
+
+    async fn run_with_path<T>(
+        &self,
+        path: Path,
+        about: About,
+        statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T> {
         let (connection, now) = (self.connection()?, self.state());
         let done = if now.path == path {
             statement.await
@@ -161,7 +187,7 @@ impl Transaction {
             let (set, done) = join(set, statement).await;
             set.and(done)
         };
-        done.map_err(|error| connection.explain(&error))
+        done.map_err(|error| connection.explain(&error, about))
     }
 
     /// Runs a statement that runs the code of a table, with the path of the session.
@@ -177,6 +203,7 @@ impl Transaction {
         if !now.is_certain {
             self.set_role(None, self.roles.name(now.actor)?).await?;
         }
+        self.connection()?.mark_used();
         self.set_state(State {
             path: if now.is_certain {
                 now.path
@@ -185,9 +212,11 @@ impl Transaction {
             },
             is_certain: false,
             is_deferred: true,
+            has_written: true,
             ..now
         });
-        self.with_path(Path::Session, statement).await
+        self.run_with_path(Path::Session, About::Rows, statement)
+            .await
     }
 }
 

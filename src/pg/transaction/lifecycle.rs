@@ -4,15 +4,36 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::Object;
+use futures_util::future::join;
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 use super::access::Access;
 use super::roles::{self, Roles, State, may_not_act_as, not_in_force};
 use crate::error::{Error, Result};
-use crate::pg::connection::{Connection, Connector, NO_ANSWER_HINT, Turn};
+use crate::pg::connection::{About, Connection, Connector, NO_ANSWER_HINT, Turn};
 use arrow_pgcopy::Ident;
+
+/// Undoes, behind a pooler, what the code of a table or another client may have left in the session: settings that
+/// change how durable a commit is, what rows mean, or which tables code finds. Settings that an application invents,
+/// advisory locks and LISTEN are left to the pooler.
+const RESET_POOLED: &str = "\
+    SET LOCAL synchronous_commit TO DEFAULT; \
+    SET LOCAL statement_timeout TO DEFAULT; \
+    SET LOCAL TimeZone TO DEFAULT; \
+    SET LOCAL row_security TO DEFAULT; \
+    SET LOCAL bytea_output TO DEFAULT; \
+    SET LOCAL extra_float_digits TO DEFAULT; \
+    SET LOCAL check_function_bodies TO DEFAULT; \
+    SET LOCAL default_tablespace TO DEFAULT; \
+    SET LOCAL default_table_access_method TO DEFAULT; \
+    SET LOCAL temp_tablespaces TO DEFAULT; \
+    SET LOCAL transform_null_equals TO DEFAULT; \
+    DISCARD TEMP; ";
+
+const COMMIT: &str = "COMMIT";
 
 /// How long PostgreSQL may take to roll back, before the connection is closed.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -31,6 +52,8 @@ pub struct Transaction {
     state: Mutex<State>,
     /// Passed on after the connection is back in its pool: fields are dropped last.
     turn: Option<Turn>,
+    /// Held by a commit. Fewer commits may run at a time than there are connections.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// The outcome of a COMMIT.
@@ -94,16 +117,17 @@ impl Transaction {
             access: Access::ReadWrite,
             state: Mutex::new(State::BEGUN),
             turn: None,
+            permit: None,
         };
         let connection = transaction.connection()?;
         let answer_timeout = connection.answer_timeout();
-        let batch = begin_batch(
-            role,
-            session,
-            limits.lock_timeout,
-            connection.checks_client(),
-        );
-        let asked = connection.client().simple_query(&batch);
+        let batch = begin_batch(role, session, limits.lock_timeout, connection);
+        // The driver sends both before it waits for an answer.
+        let asked = async {
+            let begun = connection.client().simple_query(&batch);
+            let (reset, begun) = join(connection.reset(), begun).await;
+            reset.and(begun)
+        };
         let begun = tokio::time::timeout(answer_timeout, asked)
             .await
             .map_err(|_| {
@@ -113,9 +137,12 @@ impl Transaction {
                 ))
                 .with_hint(NO_ANSWER_HINT)
             })?;
-        let answers = begun.map_err(|error| match (connection.explain(&error), role) {
-            (error, Some(role)) => may_not_act_as(role, error),
-            (error, None) => error,
+        let answers = begun.map_err(|error| {
+            let error = connection.explain(&error, About::Statement);
+            match role {
+                Some(role) => may_not_act_as(role, error),
+                None => error,
+            }
         })?;
         transaction.read_begin(&roles::rows(answers), role)?;
         Ok(transaction)
@@ -144,6 +171,12 @@ impl Transaction {
     /// Holds a turn to copy until the connection is back in its pool.
     pub(in crate::pg) fn in_turn(mut self, turn: Option<Turn>) -> Self {
         self.turn = turn;
+        self
+    }
+
+    /// Holds the permit of a commit until the transaction ends.
+    pub(in crate::pg) fn with_permit(mut self, permit: OwnedSemaphorePermit) -> Self {
+        self.permit = Some(permit);
         self
     }
 
@@ -178,15 +211,20 @@ impl Transaction {
 
     /// Commits and returns the connection to its pool.
     pub async fn commit(self) -> Outcome {
-        self.end_with("COMMIT").await
+        self.end_with(COMMIT).await
     }
 
     /// Ends the transaction with a statement that keeps its changes, and returns the connection to its pool.
     pub(in crate::pg) async fn end_with(mut self, statement: &str) -> Outcome {
-        let Some(connection) = self.connection.take() else {
+        let before = if statement == COMMIT {
+            self.before_commit()
+        } else {
+            Ok(None)
+        };
+        let (Some(connection), Ok(before)) = (self.connection.take(), before) else {
             return Outcome::RolledBack(ended());
         };
-        match connection.run(statement).await {
+        match connection.run(before.as_deref(), statement).await {
             Ok(Some(tag)) if is_tag_of(&tag, statement) => Outcome::Committed,
             Ok(Some(tag)) if tag == "ROLLBACK" => Outcome::RolledBack(
                 Error::unavailable(
@@ -204,7 +242,8 @@ impl Transaction {
             }
             Err(error) => {
                 let is_rejected = error.as_db_error().is_some_and(is_about_the_transaction);
-                let error = connection.explain(&error);
+                // A COMMIT may run the code of a table.
+                let error = connection.explain(&error, About::Rows);
                 drop(Object::take(connection));
                 if is_rejected {
                     Outcome::RolledBack(error)
@@ -237,7 +276,7 @@ fn begin_batch(
     role: Option<&Ident>,
     session: Option<&str>,
     lock_timeout: Duration,
-    checks_client: bool,
+    connection: &Connection,
 ) -> String {
     // The settings make strings that PostgreSQL casts mean the same in every database. A frozen server, or a host that
     // vanished, must not hold locks for ever.
@@ -246,13 +285,19 @@ fn begin_batch(
         None => String::new(),
     };
     // Ends a commit whose client has left at once, instead of finishing it and rolling it back afterwards.
-    let check_client = if checks_client {
+    let check_client = if connection.checks_client() {
         "SET LOCAL client_connection_check_interval = 5000; "
+    } else {
+        ""
+    };
+    let reset = if connection.is_pooled() {
+        RESET_POOLED
     } else {
         ""
     };
     format!(
         "{}; \
+         {reset}\
          SET LOCAL lock_timeout = {}; \
          SET LOCAL DateStyle = 'ISO, YMD'; \
          SET LOCAL IntervalStyle = 'postgres'; \
@@ -275,12 +320,12 @@ impl Drop for Transaction {
         let Some(connection) = self.connection.take() else {
             return;
         };
-        let turn = self.turn.take();
+        let held = (self.turn.take(), self.permit.take());
         match Handle::try_current() {
             Ok(runtime) => {
                 runtime.spawn(async move {
                     roll_back(connection).await;
-                    drop(turn);
+                    drop(held);
                 });
             }
             // Taken out of the pool, the client closes its connection when it is dropped.

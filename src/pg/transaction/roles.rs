@@ -23,7 +23,7 @@ pub(in crate::pg) enum Path {
     /// The session's own path: for statements that run the code of a table.
     Session,
     /// The session's own path after pg_catalog: for definitions with types as a client wrote them, so that `text` is
-    /// always PostgreSQL's.
+    /// always PostgreSQL's. Temporary types of the session come last.
     Definitions,
 }
 
@@ -36,8 +36,8 @@ impl Path {
             // PostgreSQL prints an empty path as nothing or as two quotes.
             Self::Definitions => {
                 "SET LOCAL search_path TO DEFAULT; \
-                 SELECT pg_catalog.set_config('search_path', pg_catalog.btrim(pg_catalog.concat('pg_catalog, ', \
-                 pg_catalog.current_setting('search_path')), ', '), true)"
+                 SELECT pg_catalog.set_config('search_path', pg_catalog.concat(pg_catalog.btrim(pg_catalog.concat( \
+                 'pg_catalog, ', pg_catalog.current_setting('search_path')), ', '), ', pg_temp'), true)"
             }
         }
     }
@@ -93,6 +93,8 @@ pub(super) struct State {
     pub(super) is_certain: bool,
     /// Whether triggers may be deferred to the end of the transaction.
     pub(super) is_deferred: bool,
+    /// Whether the code of a table may have run.
+    pub(super) has_written: bool,
 }
 
 impl State {
@@ -102,6 +104,7 @@ impl State {
         path: Path::Server,
         is_certain: true,
         is_deferred: false,
+        has_written: false,
     };
 }
 

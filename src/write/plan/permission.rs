@@ -4,7 +4,7 @@ use crate::auth::{Caller, WriteMode};
 use crate::error::{Error, Result};
 use crate::pg::{LedgerWrite, Table, Transaction, find_table, qualify, similar_relations};
 use crate::write::session::record::spec_of;
-use crate::write::spec::{SchemaEvolution, WriteSpec};
+use crate::write::spec::{IfExists, Mode, SchemaEvolution, WriteSpec};
 use arrow_pgcopy::QualifiedName;
 use arrow_pgcopy::table::TableName;
 
@@ -64,6 +64,12 @@ pub(crate) fn check_existing(
     table: &QualifiedName,
 ) -> Result<()> {
     caller.check(table, spec.mode.write_mode())?;
+    if let Mode::Create {
+        if_exists: IfExists::Append,
+    } = spec.mode
+    {
+        caller.check(table, WriteMode::Append)?;
+    }
     match spec.schema_evolution {
         SchemaEvolution::AddColumns => caller.check(table, WriteMode::Create),
         SchemaEvolution::Refuse | SchemaEvolution::Ignore => Ok(()),
@@ -85,8 +91,12 @@ pub(crate) fn check_new(caller: &Caller, spec: &WriteSpec, table: &QualifiedName
 /// # Errors
 /// As [`check_existing`].
 pub(crate) fn check_still(caller: &Caller, write: &LedgerWrite) -> Result<()> {
-    match &write.target {
-        Some(target) => caller.check(target, spec_of(write)?.mode.write_mode()),
-        None => Ok(()),
+    let Some(target) = &write.target else {
+        return Ok(());
+    };
+    let spec = spec_of(write)?;
+    match write.target_oid {
+        Some(_) => check_existing(caller, &spec, target),
+        None => check_new(caller, &spec, target),
     }
 }

@@ -4,8 +4,8 @@ use super::{Commit, Published, staged};
 use crate::error::{Error, Result};
 use crate::pg::{
     Keys, Merge, Publish, TableLock, Transaction, accepted_row_count, add_primary_key,
-    create_staging, create_table, drop_table, find_keys, find_staging, grant_fill, merge,
-    new_shadow_name,
+    check_same_table, create_staging, create_table, drop_table, find_keys, find_staging,
+    grant_fill, merge, new_shadow_name,
 };
 use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, reject_casts};
 use crate::write::plan::keyed::find_checked_keys;
@@ -101,6 +101,7 @@ pub(crate) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Resul
         &compared,
     )
     .await?;
+    check_same_table(transaction, &target).await?;
     Ok(Published::Done)
 }
 

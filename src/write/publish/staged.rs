@@ -3,9 +3,9 @@
 use super::{Commit, Published};
 use crate::error::{Error, Result};
 use crate::pg::{
-    TableLock, Transaction, accepted_row_count, add_columns, add_primary_key, create_staging,
-    create_table, definitions_of, grant_fill, lock_named, lock_table, missing_columns,
-    publish_rows, staging_relation,
+    TableLock, Transaction, accepted_row_count, add_columns, add_primary_key, check_same_table,
+    create_staging, create_table, definitions_of, grant_fill, lock_named, lock_table,
+    missing_columns, publish_rows, staging_relation,
 };
 use crate::write::plan::decide::{ExistingPlan, Planner};
 use crate::write::plan::evolution::check_not_cast;
@@ -97,6 +97,7 @@ pub(crate) async fn insert(
         ..
     } = commit;
     let published = publish_rows(transaction, target, staging, &chosen.xact_ids).await?;
+    check_same_table(transaction, target).await?;
     if published == chosen.staged_row_count {
         return Ok(Published::Done);
     }

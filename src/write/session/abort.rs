@@ -4,8 +4,12 @@ use super::begin::finish;
 use super::outcome::{check_not_a_stream, unsettled};
 use super::status::{WriteStatus, unknown};
 use crate::error::{Error, Result};
-use crate::pg::{WriteState, abort, ensure_schema, find_write};
+use crate::pg::{Transaction, WriteState, abort, count_tombstones, ensure_schema, find_write};
 use crate::write::writer::Writer;
+
+/// The limit of aborted ids that were never begun, for each principal. Such an id is aborted where the answer to a begin
+/// was lost.
+const MAX_TOMBSTONES: u32 = 10_000;
 
 impl Writer {
     /// Ends a write without publishing anything; its later attempts are refused. A write that is
@@ -14,7 +18,8 @@ impl Writer {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for a write that a server made of a stream; [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when it
-    /// is not known how the write ended; else what PostgreSQL said.
+    /// is not known how the write ended, or when too many ids are aborted that were never begun; else what PostgreSQL
+    /// said.
     pub async fn abort(&self, write_id: &str, reason: &str) -> Result<WriteStatus> {
         check_not_a_stream(write_id)?;
         self.abort_any(write_id, reason).await
@@ -29,9 +34,16 @@ impl Writer {
         let transaction = self.pool.begin_control().await?;
         ensure_schema(&transaction).await?;
         let found = find_write(&transaction, write_id).await?;
-        if found.is_some_and(|write| !self.caller.owns(write.principal.as_deref())) {
-            transaction.rollback().await;
-            return Err(unknown().with_write_id(write_id));
+        match found {
+            Some(write) if !self.caller.owns(write.principal.as_deref()) => {
+                transaction.rollback().await;
+                return Err(unknown().with_write_id(write_id));
+            }
+            Some(_) => {}
+            None => {
+                let checked = self.check_tombstones(&transaction).await;
+                checked.map_err(|error| error.with_write_id(write_id))?;
+            }
         }
         abort(&transaction, write_id, self.caller.name(), reason).await?;
         let doubt = finish(transaction).await?;
@@ -52,5 +64,17 @@ impl Writer {
         }
         self.clean_up(write_id).await;
         Ok(status)
+    }
+
+    /// Rejects one more aborted id that was never begun, if there are too many.
+    async fn check_tombstones(&self, transaction: &Transaction) -> Result<()> {
+        let aborted = count_tombstones(transaction, self.caller.name(), MAX_TOMBSTONES).await?;
+        if aborted < MAX_TOMBSTONES.into() {
+            return Ok(());
+        }
+        Err(Error::unavailable(format!(
+            "the write was never begun, and the ledger already keeps {MAX_TOMBSTONES} aborted ids that were never begun"
+        ))
+        .with_hint("leave the write, or abort it again after --retention"))
     }
 }

@@ -11,7 +11,7 @@ use crate::failpoint::{Failpoint, reach};
 use crate::metrics::{self, Activity};
 use crate::pg::{
     Attempt, LedgerWrite, Publish, TableLock, Transaction, WriteState, assume_role_to_fill,
-    find_attempt, record_attempt, reserve_slot, staging_change, staging_relation,
+    check_same_table, find_attempt, record_attempt, reserve_slot, staging_change, staging_relation,
 };
 use crate::write::plan::decide::encode_plan;
 use crate::write::plan::permission::check_still;
@@ -110,6 +110,9 @@ impl Writer {
         let loaded = pipeline::load(&plan, incoming, meter, lane).await?;
         if write.publish != Publish::Direct {
             check_staged(&loaded)?;
+        }
+        if write.publish == Publish::Direct || two_phase {
+            check_same_table(&transaction, &relation).await?;
         }
         // The ledger is the server's, and what is prepared can be ended by its owner alone.
         transaction.resume_own_role().await?;

@@ -5,10 +5,15 @@
 
 use crate::error::{Error, Result};
 use crate::pg::{
-    BatchPlace, Sink, Transaction, find_write, last_named_batch, lock_sink, name_of_batch,
-    update_sink,
+    BatchPlace, Sink, Transaction, count_sinks, find_write, last_named_batch, lock_sink,
+    name_of_batch, update_sink,
 };
 use crate::write::writer::Writer;
+
+/// The limit of sinks for each principal, since the ledger never forgets a sink.
+const MAX_SINKS: u32 = 10_000;
+/// The limit of replaced queries that a sink remembers.
+const MAX_PAST_QUERIES: usize = 100;
 
 /// How a write is named when it is begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +62,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the batch is of another query than those
-    /// before it; else what PostgreSQL said.
+    /// before it, or of one sink too many; else what PostgreSQL said.
     pub(crate) async fn locate(
         &self,
         transaction: &Transaction,
@@ -67,6 +72,12 @@ impl Writer {
         let (sink_id, query_id) = (&batch.sink_id, &batch.query_id);
         let mut sink = lock_sink(transaction, principal, sink_id, query_id).await?;
         if sink.is_new {
+            if count_sinks(transaction, principal, MAX_SINKS).await? > MAX_SINKS.into() {
+                return Err(Error::conflict(format!(
+                    "sink {sink_id:?} is new, and there are {MAX_SINKS} sinks already"
+                ))
+                .with_hint("delete sinks that no query writes to from pgflight.sink"));
+            }
             let prefix = self.caller.ledger_id(&format!("{sink_id}:"));
             sink.last_batch = last_named_batch(transaction, &prefix).await?;
         }
@@ -153,6 +164,8 @@ fn admit(sink: &mut Sink, batch: &SinkBatch) -> Result<()> {
     }
     if !sink.is_new && !sink.query_id.is_empty() {
         sink.past_query_ids.push(sink.query_id.clone());
+        let forgotten = sink.past_query_ids.len().saturating_sub(MAX_PAST_QUERIES);
+        sink.past_query_ids.drain(..forgotten);
     }
     sink.query_id.clone_from(query_id);
     sink.run += 1;
@@ -275,11 +288,32 @@ mod tests {
             refusal
                 .report()
                 .to_string()
-                .contains("query r took its place"),
+                .contains("was replaced by query r"),
             "{refusal}"
         );
         admit(&mut sink, &batch("r", 1, true)).unwrap();
         assert_eq!(sink.run, 1);
+    }
+
+    #[test]
+    fn a_sink_remembers_its_last_hundred_queries() {
+        let mut sink = sink("q0", None);
+        for n in 1..=102 {
+            admit(&mut sink, &batch(&format!("q{n}"), 0, true)).unwrap();
+        }
+        assert_eq!(sink.past_query_ids.len(), 100);
+        for (query_id, resume, part) in [
+            ("q2", true, "was replaced by query q102"),
+            ("q101", true, "was replaced by query q102"),
+            // Forgotten, and so like any other query.
+            ("q1", false, "belongs to query q102"),
+        ] {
+            let refusal = admit(&mut sink.clone(), &batch(query_id, 7, resume)).unwrap_err();
+            let report = refusal.report().to_string();
+            assert!(report.contains(part), "{query_id}: {report}");
+        }
+        admit(&mut sink, &batch("q1", 7, true)).unwrap();
+        assert_eq!(sink.run, 103);
     }
 
     #[test]

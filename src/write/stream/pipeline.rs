@@ -7,6 +7,7 @@ use super::volume::{Meter, Size};
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics::{Activity, Stream as Flow};
+use crate::write::budget::{Budget, Share};
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use arrow_pgcopy::EncodePlan;
@@ -15,6 +16,9 @@ use arrow_pgcopy::{BatchEncoder, Chunks};
 /// Bytes of one CopyData message: large enough that per-message costs vanish, small enough that
 /// what is buffered between here and the socket stays below a megabyte.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
+
+/// Memory for conversions that is not taken from the budget, which counts as much for each COPY.
+const FREE_BYTES: u64 = 2 << 20;
 
 /// What a stream brings after its schema.
 #[derive(Debug)]
@@ -86,6 +90,8 @@ pub struct Incoming<'a, S> {
     pub end: EndOfStream,
     /// Its clock and its counts.
     pub stream: &'a Flow,
+    /// The source of memory for conversions.
+    pub budget: &'a Budget,
     /// Called once PostgreSQL takes rows, and never where they are not needed. None: the client does not wait
     /// for it, and sends its rows at once.
     pub signal_ready: Option<ReadySignal>,
@@ -122,6 +128,8 @@ pub(crate) struct BatchSource<'a, S> {
     arrived: EndRecord,
     announced: Option<EndRecord>,
     chunks: Chunks,
+    /// The memory for converted values.
+    converting: Option<Share>,
 }
 
 impl<'a, S> BatchSource<'a, S>
@@ -140,6 +148,7 @@ where
             },
             announced: None,
             chunks: Chunks::new(CHUNK_BYTES),
+            converting: None,
         }
     }
 
@@ -195,7 +204,8 @@ where
                 }
                 StreamMessage::Batch(batch, size) => {
                     self.meter.batch(batch.num_rows(), size)?;
-                    self.copy_batch(lanes, project(self.plan, batch)?).await?;
+                    self.copy_batch(lanes, project(self.plan, batch)?, size)
+                        .await?;
                     reach(Failpoint::AttemptMidRows).await;
                 }
             }
@@ -204,7 +214,12 @@ where
         Ok(Progress::Part)
     }
 
-    async fn copy_batch(&mut self, lanes: &mut Lanes, batch: RecordBatch) -> Result<()> {
+    async fn copy_batch(
+        &mut self,
+        lanes: &mut Lanes,
+        batch: RecordBatch,
+        size: Size,
+    ) -> Result<()> {
         let (plan, stream) = (self.plan, self.incoming.stream);
         let first_row = self.arrived.row_count;
         let encoder = || BatchEncoder::new(plan, &batch, first_row);
@@ -214,8 +229,17 @@ where
         self.arrived.row_count = row(row_count);
         self.arrived.batch_count += 1;
         let mut from = first_row;
-        let chunks = &mut self.chunks;
-        while let Some(chunk) = stream.work(Activity::Encode, || encoder.next_chunk(chunks))? {
+        loop {
+            let ahead = encoder.memory_ahead();
+            if ahead > 0 {
+                self.converting = None;
+                let budget = self.incoming.budget;
+                self.converting = take_memory(budget, stream, ahead, size).await?;
+            }
+            let next = || encoder.next_chunk(&mut self.chunks);
+            let Some(chunk) = stream.work(Activity::Encode, next)? else {
+                break;
+            };
             let to = row(encoder.given_row_count());
             let byte_count = chunk.len();
             self.meter.bytes(byte_count)?;
@@ -225,10 +249,36 @@ where
             stream.sent(byte_count);
             from = to;
         }
+        self.converting = None;
         stream.encoded(row_count);
         stream.sent_batch(row_count);
         Ok(())
     }
+}
+
+/// Takes the memory for converted values, unless the message has enough to spare.
+async fn take_memory(
+    budget: &Budget,
+    stream: &Flow,
+    byte_count: u64,
+    size: Size,
+) -> Result<Option<Share>> {
+    let more = byte_count.saturating_sub(size.spare);
+    let most = budget.max_decompressed_bytes();
+    if byte_count <= FREE_BYTES || more == 0 {
+        return Ok(None);
+    }
+    if more > most {
+        return Err(Error::invalid_command(format!(
+            "the conversion of one row needs {more} bytes of memory, more than the limit of {most}"
+        ))
+        .with_hint("raise --memory-limit, or convert such long values before sending"));
+    }
+    if size.is_held {
+        return budget.decompressed_too(more).map(Some);
+    }
+    let waiting = budget.decompressed(more);
+    Ok(stream.wait(Activity::Memory, waiting).await)
 }
 
 /// The columns that are planned: all of the batch, unless some are to be left out.

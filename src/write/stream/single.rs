@@ -15,9 +15,9 @@ use super::volume::Meter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{self, Activity, Stream as Flow};
 use crate::pg::{
-    Outcome, Publish, TableLock, Transaction, add_primary_key, create_table, create_temporary,
-    create_twin, definitions_of, lock_named, new_shadow_name, publish_rows, staged_columns,
-    swap_in,
+    Outcome, Publish, TableLock, Transaction, add_primary_key, check_same_table, create_table,
+    create_temporary, create_twin, definitions_of, lock_named, new_shadow_name, publish_rows,
+    staged_columns, swap_in,
 };
 use crate::write::plan::decide::{
     ExistingPlan, Planner, Route, WritePlan, encode_plan, reject_casts,
@@ -149,6 +149,7 @@ impl Writer {
             self.meter(),
         );
         let loaded = loading.await?;
+        check_same_table(&transaction, target).await?;
         let committing = self.commit_stream(transaction, &loaded);
         stream.wait(Activity::Commit, committing).await?;
         Ok(receipt(&loaded, target))
@@ -185,6 +186,7 @@ impl Writer {
                 publish_rows(&transaction, target, &staging, &xact_ids).await?;
             }
         }
+        check_same_table(&transaction, target).await?;
         let committing = self.commit_stream(transaction, &loaded);
         stream.wait(Activity::Commit, committing).await?;
         Ok(receipt(&loaded, target))

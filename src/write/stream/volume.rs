@@ -34,6 +34,10 @@ pub struct Size {
     pub brought: u64,
     /// Bytes that its dictionaries name, where they are known before it is encoded; else 0.
     pub named: u64,
+    /// Bytes of memory that its message holds and does not need.
+    pub spare: u64,
+    /// Whether the stream already holds memory for decompression, so that waiting for more could deadlock.
+    pub is_held: bool,
 }
 
 /// A limit that a stream can reach.
@@ -257,7 +261,11 @@ mod tests {
     fn a_stream_becomes_at_most_so_many_times_what_it_brings() {
         let mut meter = Meter::new(VolumeLimits::default(), None, (0, 0));
         let free = usize::try_from(FREE_BYTES).unwrap();
-        let of = |brought, named| Size { brought, named };
+        let of = |brought, named| Size {
+            brought,
+            named,
+            ..Size::default()
+        };
         meter.batch(1, of(1, FREE_BYTES)).unwrap();
         meter.bytes(free).unwrap();
         assert!(meter.bytes(1).is_err());

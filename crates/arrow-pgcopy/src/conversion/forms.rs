@@ -13,6 +13,9 @@ use crate::table::{Modifier, PgTypeKind};
 /// `NAMEDATALEN` without the terminator.
 const NAME_BYTES: u32 = 63;
 
+/// The most bytes of a replacement for NUL, enough for `\u0000`: a value that consists of NULs grows by this factor.
+const MAX_REPLACEMENT_BYTES: usize = 8;
+
 impl Converted<'_> {
     #[expect(
         clippy::wildcard_enum_match_arm,
@@ -89,6 +92,12 @@ impl Converted<'_> {
             return Err(Refusal::new(
                 "the replacement for NUL characters contains one",
             ));
+        }
+        if replacement.len() > MAX_REPLACEMENT_BYTES {
+            return Err(Refusal::new(format!(
+                "the replacement for NUL characters has {} bytes, more than {MAX_REPLACEMENT_BYTES}",
+                replacement.len()
+            )));
         }
         let replacement = replacement.to_owned();
         self.push(Step::Nul { replacement }, DataType::LargeUtf8)

@@ -7,8 +7,9 @@ use bytes::Bytes;
 
 use super::bind::{bind, owned};
 use super::chunks::Chunks;
-use super::column::{Column, Policy, u32_size};
+use super::column::{AllNull, Column, Policy, u32_size};
 use super::convert::convert;
+use super::piece::{Piece, Shifted};
 use super::problem::{Problem, Rejected};
 use super::report::report;
 use crate::error::{Error, Result};
@@ -29,7 +30,12 @@ const BLOCK_ROWS: usize = if cfg!(any(test, fuzzing)) { 16 } else { 256 };
 /// The encoder borrows plan and batch. It does no I/O; dropping it at any point is safe.
 pub struct BatchEncoder<'a> {
     plan: &'a EncodePlan,
+    batch: &'a RecordBatch,
     columns: Vec<Box<dyn Column + 'a>>,
+    /// The rows that the converted columns hold now; all rows if no column is converted.
+    piece: Piece,
+    /// The rows that they hold next, if these are known.
+    ahead: Option<Piece>,
     field_count: [u8; FIELD_COUNT],
     /// Bytes of the field count and of all fields of a constant size.
     constant_size: u32,
@@ -53,9 +59,8 @@ impl<'a> BatchEncoder<'a> {
     /// Whatever is in the slot of a NULL is ignored.
     ///
     /// # Errors
-    /// [`ErrorKind::DataRejected`](crate::ErrorKind::DataRejected) for a NULL in a NOT NULL column, or a value that
-    /// a conversion cannot change; [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the batch has other
-    /// columns than the plan.
+    /// [`ErrorKind::DataRejected`](crate::ErrorKind::DataRejected) for a NULL in a NOT NULL column;
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the batch has other columns than the plan.
     pub fn new(plan: &'a EncodePlan, batch: &'a RecordBatch, first_row: u64) -> Result<Self> {
         let planned = plan.columns();
         let same = planned.len() == batch.num_columns()
@@ -66,12 +71,20 @@ impl<'a> BatchEncoder<'a> {
         let (Ok(field_count), true) = (i16::try_from(planned.len()), same) else {
             return Err(Error::internal("the batch has other columns than its plan"));
         };
+        let is_converted = planned.iter().any(|column| !column.steps.is_empty());
         let mut encoder = Self {
             plan,
+            batch,
+            piece: if is_converted {
+                Piece::none()
+            } else {
+                Piece::whole(batch.num_rows())
+            },
+            ahead: None,
             columns: Vec::with_capacity(planned.len()),
             field_count: field_count.to_be_bytes(),
             constant_size: u32_size(FIELD_COUNT),
-            even: true,
+            even: !is_converted,
             row_count: batch.num_rows(),
             first_row,
             pending: 0..0,
@@ -82,14 +95,12 @@ impl<'a> BatchEncoder<'a> {
             if !column.nullable {
                 find_null(array).map_err(|rejected| encoder.rejected(index, rejected))?;
             }
-            let bound = if column.steps.is_empty() {
-                bind(&column.field, array)
-            } else {
-                let policy = Policy::of(&column.field, &column.steps);
-                let converted = convert(array, &column.steps, policy)
-                    .map_err(|rejected| encoder.rejected(index, rejected))?;
-                owned(&column.field, &converted, policy)
-            };
+            if !column.steps.is_empty() {
+                // A placeholder until the first piece is converted.
+                encoder.columns.push(Box::new(AllNull));
+                continue;
+            }
+            let bound = bind(&column.field, array);
             let bound = bound.map_err(|problem| encoder.rejected(index, problem.at(0)))?;
             encoder.even &= bound.constant_size().is_some();
             encoder.constant_size += bound.constant_size().unwrap_or(0);
@@ -108,15 +119,27 @@ impl<'a> BatchEncoder<'a> {
         self.pending.start
     }
 
-    /// Returns the next chunk: as many whole tuples as fit the target size of `chunks`, or one larger tuple.
+    /// Returns the bytes of memory that the next call of [`next_chunk`](Self::next_chunk) takes to convert values; 0
+    /// if it converts none. Later calls use the same memory, until this returns another number than 0.
+    pub fn memory_ahead(&mut self) -> u64 {
+        if !self.is_piece_done() {
+            return 0;
+        }
+        let piece = self.piece.next(self.plan, self.batch);
+        let memory = piece.memory;
+        self.ahead = Some(piece);
+        memory
+    }
+
+    /// Returns the next chunk: as many whole tuples as fit the target size of `chunks`, or one larger tuple. A chunk
+    /// ends early where the next rows must be converted first.
     ///
     /// Returns `None` after the last row.
     ///
-    ///
     /// # Errors
-    /// [`ErrorKind::DataRejected`](crate::ErrorKind::DataRejected) for a value that cannot be written, with its
-    /// column, its row within the stream, and the SQLSTATE that PostgreSQL would answer with. The encoder must not
-    /// be used after an error.
+    /// [`ErrorKind::DataRejected`](crate::ErrorKind::DataRejected) for a value that cannot be converted or written,
+    /// with its column, its row within the stream, and the SQLSTATE that PostgreSQL would answer with. The encoder
+    /// must not be used after an error.
     pub fn next_chunk(&mut self, chunks: &mut Chunks) -> Result<Option<Bytes>> {
         self.measure_if_written()?;
         let Some(first) = self.pending_sizes().first() else {
@@ -133,8 +156,42 @@ impl<'a> BatchEncoder<'a> {
             }
             self.write(row_count, &mut out[filled..filled + bytes]);
             filled += bytes;
+            if self.is_piece_done() {
+                return Ok(Some(chunks.give(out, filled)));
+            }
             self.measure_if_written()?;
         }
+    }
+
+    /// Returns whether all rows of the piece are written and the batch has more.
+    fn is_piece_done(&self) -> bool {
+        let next = self.pending.start;
+        self.pending.is_empty() && next == self.piece.rows.end && next < self.row_count
+    }
+
+    /// Converts the values of the next piece. The columns of the piece before are dropped first.
+    fn convert_next(&mut self) -> Result<()> {
+        let ahead = self.ahead.take();
+        let piece = ahead.unwrap_or_else(|| self.piece.next(self.plan, self.batch));
+        let first = piece.rows.start;
+        let columns = self.plan.columns().iter().zip(self.batch.columns());
+        let converted = columns
+            .enumerate()
+            .filter(|(_, (column, _))| !column.steps.is_empty());
+        for (index, _) in converted.clone() {
+            self.columns[index] = Box::new(AllNull);
+        }
+        for (index, (column, array)) in converted {
+            let policy = Policy::of(&column.field, &column.steps);
+            let array = array.slice(first, piece.rows.len());
+            let values = convert(&array, &column.steps, policy)
+                .map_err(|rejected| self.rejected(index, rejected.after(first)))?;
+            let column = owned(&column.field, &values, policy)
+                .map_err(|problem| self.rejected(index, problem.at(first)))?;
+            self.columns[index] = Box::new(Shifted { column, first });
+        }
+        self.piece = piece;
+        Ok(())
     }
 
     /// Measures the next block, if the current one is written.
@@ -142,7 +199,10 @@ impl<'a> BatchEncoder<'a> {
         if !self.pending.is_empty() {
             return Ok(());
         }
-        let rows = self.pending.end..self.row_count.min(self.pending.end + BLOCK_ROWS);
+        if self.is_piece_done() {
+            self.convert_next()?;
+        }
+        let rows = self.pending.end..self.piece.rows.end.min(self.pending.end + BLOCK_ROWS);
         self.sizes.clear();
         self.sizes.resize(rows.len(), self.constant_size);
         for (index, column) in self.columns.iter_mut().enumerate() {

@@ -7,6 +7,7 @@ mod column;
 mod convert;
 pub mod format;
 mod nested;
+mod piece;
 mod problem;
 mod report;
 mod scalar;

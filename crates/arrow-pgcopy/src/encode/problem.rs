@@ -66,6 +66,16 @@ pub(crate) struct Rejected {
     pub(crate) problem: Problem,
 }
 
+impl Rejected {
+    /// Moves the row by the row that its rows begin at.
+    pub(crate) fn after(self, first: usize) -> Self {
+        Self {
+            row: self.row + first,
+            ..self
+        }
+    }
+}
+
 impl Problem {
     /// Adds the row, counted within the batch.
     pub(crate) fn at(self, row: usize) -> Rejected {

@@ -41,4 +41,9 @@ ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS sink_id pg_catalog.text;
 ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS sink_run integer;
 ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS sink_batch bigint;
 
+-- Principals with a limit on open writes. Their rows are locked while their writes are counted.
+CREATE TABLE IF NOT EXISTS pgflight.principal (
+    name pg_catalog.text PRIMARY KEY
+);
+
 INSERT INTO pgflight.migration (version) VALUES (2) ON CONFLICT DO NOTHING;

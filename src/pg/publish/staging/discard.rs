@@ -50,7 +50,10 @@ async fn drop_staging(transaction: &Transaction, staging: &QualifiedName) -> Res
         // A table beside the target belongs to the role that writes the target.
         transaction.act_as_owner(staging).await?;
     }
-    transaction.define(&sql::drop_table(staging)).await?;
+    // Another role may have created a view on it.
+    transaction
+        .define(&sql::drop_table_and_views(staging))
+        .await?;
     transaction.resume_own_role().await
 }
 

@@ -60,13 +60,27 @@ pub(crate) fn decode(array: &ArrayRef, form: Form, policy: Policy) -> Result<Arr
                 let text = std::str::from_utf8(blob).map_err(|_| Problem::NotUtf8)?;
                 out.extend_from_slice(text.as_bytes());
             }
-            Form::Utf8Lossy => out.extend_from_slice(String::from_utf8_lossy(blob).as_bytes()),
+            Form::Utf8Lossy => {
+                for chunk in blob.utf8_chunks() {
+                    out.extend_from_slice(chunk.valid().as_bytes());
+                    if !chunk.invalid().is_empty() {
+                        out.extend_from_slice("\u{fffd}".as_bytes());
+                    }
+                }
+            }
             Form::Hex => {
+                out.reserve(blob.len() * 2);
                 for byte in blob {
                     write!(out, "{byte:02x}").map_err(|_| Problem::Unplanned)?;
                 }
             }
-            Form::Base64 => out.extend_from_slice(BASE64_STANDARD.encode(blob).as_bytes()),
+            Form::Base64 => {
+                let start = out.len();
+                let size = base64::encoded_len(blob.len(), true).ok_or(Problem::FieldTooLarge)?;
+                out.resize(start + size, 0);
+                let written = BASE64_STANDARD.encode_slice(blob, &mut out[start..]);
+                written.map_err(|_| Problem::Unplanned)?;
+            }
             Form::Text | Form::Number | Form::Part | Form::Address => {
                 return Err(Problem::Unplanned);
             }

@@ -6,12 +6,13 @@ mod times;
 
 use std::sync::Arc;
 
-use arrow_array::builder::LargeBinaryBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::ArrowPrimitiveType;
 use arrow_array::{
-    Array, ArrayRef, ArrowNativeTypeOp, FixedSizeListArray, LargeStringArray, PrimitiveArray,
+    Array, ArrayRef, ArrowNativeTypeOp, FixedSizeListArray, LargeBinaryArray, LargeStringArray,
+    PrimitiveArray,
 };
+use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow_cast::cast;
 use arrow_schema::DataType;
 
@@ -105,20 +106,32 @@ fn each_blob(
     mut append: impl FnMut(usize, &mut Vec<u8>) -> Result<(), Problem>,
 ) -> Result<ArrayRef, Rejected> {
     let nulls = array.logical_nulls();
-    let mut made = LargeBinaryBuilder::with_capacity(array.len(), 0);
-    let mut blob = Vec::new();
+    let mut made = Vec::new();
+    let mut lengths = Vec::with_capacity(array.len());
+    let mut held = Vec::with_capacity(array.len());
     for row in 0..array.len() {
-        if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
-            made.append_null();
-            continue;
+        let is_null = nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+        let start = made.len();
+        let appended = if is_null {
+            None
+        } else {
+            match append(row, &mut made) {
+                Ok(()) => Some(()),
+                Err(problem) => policy.without(problem, row)?,
+            }
+        };
+        if appended.is_none() {
+            made.truncate(start);
         }
-        blob.clear();
-        match append(row, &mut blob) {
-            Ok(()) => made.append_value(&blob),
-            Err(problem) => made.append_option(policy.without::<&[u8]>(problem, row)?),
-        }
+        held.push(appended.is_some());
+        lengths.push(made.len() - start);
     }
-    Ok(Arc::new(made.finish()))
+    let blobs = LargeBinaryArray::try_new(
+        OffsetBuffer::from_lengths(lengths),
+        Buffer::from_vec(made),
+        Some(NullBuffer::from(held)),
+    );
+    Ok(Arc::new(blobs.map_err(|_| Problem::Unplanned.at(0))?))
 }
 
 /// Makes text as [`each_blob`] makes binary.

@@ -2,6 +2,7 @@
 
 mod ends;
 mod numbers;
+mod pieces;
 mod text;
 mod times;
 

@@ -1,0 +1,408 @@
+//! Attacks by roles and principals with few privileges.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use pgflight::auth::digest_of;
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+
+use crate::role::World;
+use crate::support::{
+    CallError, Client, Database, File, Pgflight, Pooler, Put, attempt, batch, wait_until, write,
+};
+
+fn ids(ids: &[i64]) -> RecordBatch {
+    batch(&[("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef)])
+}
+
+fn texts(texts: &[&str]) -> RecordBatch {
+    batch(&[("x", Arc::new(StringArray::from(texts.to_vec())) as ArrayRef)])
+}
+
+fn append(table: &str) -> Value {
+    json!({"table": table, "mode": "MODE_APPEND"})
+}
+
+async fn put(client: &mut Client, spec: Value, rows: &RecordBatch) -> Result<Value, Status> {
+    let put = Put::whole(write(spec), std::slice::from_ref(rows));
+    client.put(put).await
+}
+
+async fn setup(sql: &str, options: &[&str]) -> (Database, Pgflight, Client) {
+    let database = Database::new().await;
+    database.execute(sql).await;
+    let server = Pgflight::start_with(&database, options);
+    let client = server.client().await;
+    (database, server, client)
+}
+
+/// Objects that keep rows in a table from which they are deleted.
+const KEEPERS: [&str; 2] = [
+    "CREATE TRIGGER keep BEFORE DELETE ON {} FOR EACH ROW EXECUTE FUNCTION keep()",
+    "CREATE RULE keep AS ON DELETE TO {} DO INSTEAD NOTHING",
+];
+
+#[tokio::test]
+async fn rows_that_a_new_table_keeps_fail_the_commit() {
+    for (spec, table) in [
+        (json!({"table": "t", "mode": "MODE_CREATE"}), ""),
+        (
+            json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"}),
+            "CREATE TABLE t (id int8); INSERT INTO t VALUES (7);",
+        ),
+    ] {
+        for keeper in KEEPERS {
+            let function = "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'";
+            let (database, _server, mut client) = setup(&format!("{table} {function}"), &[]).await;
+            client.begin("w", spec.clone(), &ids(&[])).await.unwrap();
+            let mut receipts = Vec::new();
+            for id in ["a", "b"] {
+                let sent = client.put(Put::whole(attempt("w", 0, id), &[ids(&[1])]));
+                receipts.push(sent.await.unwrap());
+            }
+            let name = "SELECT relname FROM pg_class WHERE relname LIKE '\\_pgflight\\_%' AND relkind = 'r'";
+            let shadow = database.text(name).await;
+            database.execute(&keeper.replace("{}", &shadow)).await;
+            let refused = client.commit("w", &receipts[..1]).await;
+            let refused = refused.expect_err(keeper);
+            assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+            assert!(refused.message().contains("not accepted"), "{refused}");
+            let there = match table {
+                "" => "SELECT to_regclass('t') IS NULL",
+                _ => "SELECT string_agg(id::text, ' ') = '7' FROM t",
+            };
+            assert_eq!(database.text(there).await, "true", "{keeper}");
+        }
+    }
+}
+
+/// A trigger that leaves settings, temporary objects and a lock in the session.
+const LEAVER: &str = "
+    CREATE TABLE leaver (id int8);
+    CREATE FUNCTION leave() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        CREATE DOMAIN pg_temp.text AS varchar;
+        CREATE TEMP TABLE audit (n int);
+        PERFORM set_config('synchronous_commit', 'off', false), set_config('TimeZone', 'Asia/Kathmandu', false),
+                set_config('row_security', 'off', false), set_config('statement_timeout', '1min', false);
+        PERFORM pg_advisory_lock(4711);
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER leave AFTER INSERT ON leaver FOR EACH STATEMENT EXECUTE FUNCTION leave();
+    CREATE TABLE audit (n int);
+    CREATE TABLE seen (id int8, settings text);
+    CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO audit VALUES (1);
+        NEW.settings = concat_ws(' ', current_setting('synchronous_commit'), current_setting('row_security'),
+                                 current_setting('statement_timeout'));
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER see BEFORE INSERT ON seen FOR EACH ROW EXECUTE FUNCTION see()";
+
+async fn check_nothing_is_left(database: &Database, client: &mut Client) {
+    put(client, append("leaver"), &ids(&[1])).await.unwrap();
+    put(client, append("seen"), &ids(&[1])).await.unwrap();
+    let settings = database.text("SELECT settings FROM seen").await;
+    assert_eq!(settings, "on on 0");
+    assert_eq!(database.text("SELECT count(*) FROM audit").await, "1");
+    let made = json!({"table": "made", "mode": "MODE_CREATE"});
+    put(client, made, &texts(&["a"])).await.unwrap();
+    let column = "SELECT atttypid::regtype FROM pg_attribute WHERE attrelid = 'made'::regclass AND attname = 'x'";
+    assert_eq!(database.text(column).await, "text");
+}
+
+#[tokio::test]
+async fn a_session_is_reset_after_the_code_of_a_table() {
+    let (database, _server, mut client) = setup(LEAVER, &["--max-copies", "1"]).await;
+    check_nothing_is_left(&database, &mut client).await;
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711";
+    assert_eq!(database.text(locks).await, "0");
+}
+
+#[tokio::test]
+async fn a_pooled_session_is_reset_before_each_transaction() {
+    let database = Database::new().await;
+    database.execute(LEAVER).await;
+    let (user, rest) = database.url.split_once('@').unwrap();
+    let (postgres, name) = rest.split_once('/').unwrap();
+    let settings = ["pool_mode = transaction", "default_pool_size = 1"];
+    let Some(pooler) = Pooler::start(postgres, &settings) else {
+        return;
+    };
+    let url = format!("{user}@{}/{name}", pooler.address);
+    let server = Pgflight::start_at(&url, &["--max-copies", "1"]);
+    check_nothing_is_left(&database, &mut server.client().await).await;
+}
+
+/// Tables with a constraint that takes a name from a value.
+const NAMERS: [&str; 5] = [
+    "CREATE TABLE t (id int8 PRIMARY KEY, x text CHECK (x::regrole IS NOT NULL))",
+    "CREATE TABLE t (id int8 PRIMARY KEY, x text CHECK (x::regclass IS NOT NULL))",
+    "CREATE TABLE t (id int8 PRIMARY KEY, x text CHECK (has_schema_privilege(x, 'USAGE')))",
+    "CREATE TABLE t (id int8 PRIMARY KEY, x text CHECK (current_setting(x) <> ''))",
+    "CREATE TABLE t (id int8 PRIMARY KEY, x text CHECK (pg_has_role(x, 'USAGE')))",
+];
+
+#[tokio::test]
+async fn an_error_omits_names_that_come_from_a_value() {
+    for namer in NAMERS {
+        let (_database, _server, mut client) = setup(namer, &[]).await;
+        let id: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        let x: ArrayRef = Arc::new(StringArray::from(vec!["s3cret"]));
+        let rows = batch(&[("id", id), ("x", x)]);
+        let upsert = json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["id"]});
+        for spec in [append("t"), upsert.clone()] {
+            let error = CallError::from(put(&mut client, spec, &rows).await.expect_err(namer));
+            assert!(
+                !error.message.contains("s3cret"),
+                "{namer}: {}",
+                error.message
+            );
+        }
+        let staged = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+        for (number, spec) in [staged, upsert].into_iter().enumerate() {
+            let id = format!("w{number}");
+            client.begin(&id, spec, &rows).await.unwrap();
+            let sent = client.put(Put::whole(
+                attempt(&id, 0, "a"),
+                std::slice::from_ref(&rows),
+            ));
+            let error = match sent.await {
+                Ok(receipt) => client.commit(&id, &[receipt]).await.expect_err(namer),
+                Err(status) => status,
+            };
+            assert!(!error.message().contains("s3cret"), "{namer}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn notices_of_a_trigger_are_not_logged() {
+    let sql = "
+        CREATE TABLE t (x text);
+        CREATE FUNCTION notice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            RAISE WARNING 'the value is %', NEW.x; RETURN NEW;
+        END $$;
+        CREATE TRIGGER notice BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION notice()";
+    let (_database, server, mut client) = setup(sql, &["--log", "debug"]).await;
+    put(&mut client, append("t"), &texts(&["s3cret"]))
+        .await
+        .unwrap();
+    let log = || server.log().join("\n");
+    let is_logged = async || log().contains("event=\"write\"");
+    wait_until(is_logged, "the write is logged").await;
+    assert!(!log().contains("s3cret"), "{}", log());
+}
+
+#[tokio::test]
+async fn a_view_on_the_ledger_is_rejected() {
+    let sql = "CREATE SCHEMA sf";
+    let (database, _server, mut client) = setup(sql, &[]).await;
+    client
+        .begin(
+            "w",
+            json!({"table": "sf.t", "mode": "MODE_CREATE"}),
+            &ids(&[]),
+        )
+        .await
+        .unwrap();
+    database
+        .execute(
+            "CREATE VIEW sf.inner AS SELECT write_id FROM pgflight.write;
+             CREATE VIEW sf.outer AS SELECT write_id FROM sf.inner",
+        )
+        .await;
+    let rows = batch(&[(
+        "write_id",
+        Arc::new(StringArray::from(vec!["w"])) as ArrayRef,
+    )]);
+    for view in ["sf.inner", "sf.outer"] {
+        let spec = json!({"table": view, "mode": "MODE_DELETE_BY_KEY", "keys": ["write_id"]});
+        let refused = put(&mut client, spec, &rows).await.expect_err(view);
+        assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    }
+    let count = database.text("SELECT count(*) FROM pgflight.write").await;
+    assert_eq!(count, "1");
+}
+
+#[tokio::test]
+async fn a_begin_does_not_wait_behind_commits() {
+    let sql = "CREATE TABLE locked (id int8); CREATE TABLE free (id int8)";
+    let (database, server, mut client) = setup(sql, &["--lock-timeout", "5m"]).await;
+    let staged = json!({"table": "locked", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    let mut receipts = Vec::new();
+    for number in 0..6 {
+        let id = format!("w{number}");
+        client.begin(&id, staged.clone(), &ids(&[])).await.unwrap();
+        let sent = client.put(Put::whole(attempt(&id, 0, "a"), &[ids(&[number])]));
+        receipts.push((id, sent.await.unwrap()));
+    }
+    database.execute("BEGIN; LOCK TABLE locked").await;
+    let commits: Vec<_> = receipts
+        .into_iter()
+        .map(|(id, receipt)| {
+            let address = server.address.clone();
+            tokio::spawn(async move {
+                let mut client = Client::connect(&address).await;
+                client.commit(&id, &[receipt]).await
+            })
+        })
+        .collect();
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waits = async || {
+        // Within a transaction, PostgreSQL repeats the sessions of the first query.
+        database.execute("SELECT pg_stat_clear_snapshot()").await;
+        database.text(waiting).await == "2"
+    };
+    wait_until(waits, "two commits wait for the lock").await;
+    let rows = ids(&[]);
+    let begun = client.begin("other", append("free"), &rows);
+    let begun = tokio::time::timeout(Duration::from_secs(20), begun).await;
+    begun.expect("a begin waits behind commits").unwrap();
+    database.execute("COMMIT").await;
+    for commit in commits {
+        commit.await.unwrap().unwrap();
+    }
+    assert_eq!(database.text("SELECT count(*) FROM locked").await, "6");
+}
+
+#[tokio::test]
+async fn an_advisory_lock_of_another_role_blocks_no_begin() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (id int8)").await;
+    let file = File::new(&format!(
+        "[principals.etl]\ntokens = ['{}']\nmax_open_writes = 5\ngrants = [{{ tables = ['*.*'], modes = ['append'] }}]",
+        digest_of("etl")
+    ));
+    let options = ["--config", file.name(), "--lock-timeout", "1s"];
+    let server = Pgflight::start_with(&database, &options);
+    let mut client = server.client().await.bearing("etl");
+    client.begin("first", append("t"), &ids(&[])).await.unwrap();
+    database
+        .execute(
+            "SELECT pg_advisory_lock(hashtextextended('pgflight.migration', 0)),
+                    pg_advisory_lock(hashtextextended('pgflight.principal:etl', 0))",
+        )
+        .await;
+    client
+        .begin("second", append("t"), &ids(&[]))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_grant_of_create_does_not_allow_append() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (id int8)").await;
+    let file = File::new(&format!(
+        "[principals.maker]\ntokens = ['{}']\ngrants = [{{ tables = ['*.*'], modes = ['create'] }}]",
+        digest_of("maker")
+    ));
+    let server = Pgflight::start_with(&database, &["--config", file.name()]);
+    let mut client = server.client().await.bearing("maker");
+    let spec = |table: &str| json!({"table": table, "mode": "MODE_CREATE", "ifExists": "IF_EXISTS_APPEND"});
+    let refused = put(&mut client, spec("t"), &ids(&[1])).await;
+    assert_eq!(
+        refused.expect_err("t is there").code(),
+        Code::PermissionDenied
+    );
+    put(&mut client, spec("made"), &ids(&[1])).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+}
+
+#[tokio::test]
+async fn a_schema_renamed_during_a_write_rejects_it() {
+    let sql = "
+        CREATE SCHEMA a; CREATE SCHEMA b; CREATE TABLE a.t (id int8 PRIMARY KEY); CREATE TABLE b.t (id int8 PRIMARY KEY);
+        CREATE FUNCTION turn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            ALTER SCHEMA a RENAME TO c; ALTER SCHEMA b RENAME TO a; RETURN NULL;
+        END $$;
+        CREATE TRIGGER turn AFTER INSERT ON a.t FOR EACH STATEMENT EXECUTE FUNCTION turn()";
+    let (database, _server, mut client) = setup(sql, &[]).await;
+    let upsert = json!({"table": "a.t", "mode": "MODE_UPSERT", "keys": ["id"]});
+    let staged = json!({"table": "a.t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    for spec in [append("a.t"), upsert.clone()] {
+        let refused = put(&mut client, spec, &ids(&[1]))
+            .await
+            .expect_err("renamed");
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    }
+    for (number, spec) in [staged, upsert].into_iter().enumerate() {
+        let id = format!("w{number}");
+        client.begin(&id, spec, &ids(&[])).await.unwrap();
+        let sent = client.put(Put::whole(attempt(&id, 0, "a"), &[ids(&[1])]));
+        let receipt = sent.await.unwrap();
+        let refused = client.commit(&id, &[receipt]).await.expect_err("renamed");
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    }
+    let counts = "SELECT (SELECT count(*) FROM a.t) + (SELECT count(*) FROM b.t)";
+    assert_eq!(database.text(counts).await, "0");
+}
+
+#[tokio::test]
+async fn a_cursor_with_hold_runs_in_the_role_of_the_writer() {
+    let world = World::new("held", &[]).await;
+    let (database, writer) = (&world.database, &world.writer);
+    database
+        .execute(&format!(
+            "SET ROLE {writer};
+             CREATE TABLE sales.seen (who text);
+             CREATE FUNCTION sales.look() RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+                 INSERT INTO sales.seen VALUES (current_user); RETURN 1;
+             END $$;
+             CREATE FUNCTION sales.hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 EXECUTE 'DECLARE held CURSOR WITH HOLD FOR SELECT sales.look()'; RETURN NULL;
+             END $$;
+             CREATE TRIGGER hold AFTER INSERT ON sales.plain FOR EACH STATEMENT EXECUTE FUNCTION sales.hold();
+             RESET ROLE"
+        ))
+        .await;
+    let rows = batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
+    let mut client = world.client().await;
+    put(&mut client, append("sales.plain"), &rows)
+        .await
+        .unwrap();
+    let staged =
+        json!({"table": "sales.plain", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    client.begin("w", staged, &rows).await.unwrap();
+    let sent = client.put(Put::whole(attempt("w", 0, "a"), &[rows]));
+    let receipt = sent.await.unwrap();
+    client.commit("w", &[receipt]).await.unwrap();
+    let who = "SELECT string_agg(who, ' ') FROM sales.seen";
+    assert_eq!(database.text(who).await, format!("{writer} {writer}"));
+    world.forget().await;
+}
+
+#[tokio::test]
+async fn an_index_with_another_collation_does_not_count() {
+    let sql = "CREATE TABLE t (x text); CREATE UNIQUE INDEX ON t (x COLLATE \"C\")";
+    let (_database, _server, mut client) = setup(sql, &[]).await;
+    let spec = json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["x"]});
+    let refused = put(&mut client, spec, &texts(&["a"])).await;
+    let refused = refused.expect_err("the index compares otherwise");
+    assert!(refused.message().contains("no unique index"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_view_on_a_staging_table_is_dropped_with_it() {
+    let (database, _server, mut client) = setup("CREATE TABLE t (id int8)", &[]).await;
+    let staged = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    client.begin("w", staged, &ids(&[])).await.unwrap();
+    let sent = client.put(Put::whole(attempt("w", 0, "a"), &[ids(&[1])]));
+    let receipt = sent.await.unwrap();
+    let name = "SELECT staging_schema || '.' || staging_name FROM pgflight.write";
+    let staging = database.text(name).await;
+    database
+        .execute(&format!("CREATE VIEW v AS TABLE {staging}"))
+        .await;
+    client.commit("w", &[receipt]).await.unwrap();
+    assert_eq!(database.text("SELECT to_regclass('v')").await, "null");
+    assert_eq!(
+        database
+            .text(&format!("SELECT to_regclass('{staging}')"))
+            .await,
+        "null"
+    );
+}
