@@ -22,6 +22,9 @@ use crate::error::{Error, Result};
 /// How long a connection may take to end in order, before it is cut.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// Where the driver logs notices of PostgreSQL, in which the code of a table may put values of rows.
+pub const NOTICES: &str = "tokio_postgres::connection";
+
 /// A connection. Dropped, it takes leave of PostgreSQL or, when PostgreSQL takes nothing any more, is
 /// cut a moment later; either way PostgreSQL rolls back what was going on.
 pub(super) struct Connection {

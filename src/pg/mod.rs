@@ -37,6 +37,7 @@ pub use catalog::{
     similar_relations, staging_relation, writable_relations,
 };
 pub use connect::ConnectionConfig;
+pub use connection::NOTICES;
 pub use copy::CopySink;
 pub use effects::{copy_obstacle, side_effects};
 pub use facts::{LedgerFacts, ServerFacts, server_facts, unique_keys};
