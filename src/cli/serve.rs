@@ -7,7 +7,7 @@ use pgflight::error::{Error, Result};
 use pgflight::flight::{Identity, Server};
 use pgflight::metrics;
 use pgflight::monitor::Monitor;
-use pgflight::pg::{LedgerVersion, Pool, show_detail};
+use pgflight::pg::{LedgerVersion, NOTICES, Pool, show_detail};
 use pgflight::telemetry;
 use pgflight::write::{Budget, Targets, Writer};
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,7 +24,7 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
     // From here on SIGHUP no longer ends the process.
     let hangups = signal(SignalKind::hangup())
         .map_err(|error| Error::internal("cannot listen for SIGHUP").with_source(error))?;
-    let telemetry = telemetry::start(config.log.format, &config.log.filter)
+    let telemetry = telemetry::start(config.log.format, &config.log.filter, NOTICES)
         .map_err(|problem| Error::internal(format!("could not start logging: {problem}")))?;
     show_detail(config.log.show_detail);
     let budget = Budget::new(&config.budget)?;

@@ -21,7 +21,7 @@ pub use catalog::{
     server_facts, side_effects, similar_relations, staging_relation, unique_keys,
     writable_relations,
 };
-pub use connection::{ConnectionConfig, PasswordSource, show_detail};
+pub use connection::{ConnectionConfig, NOTICES, PasswordSource, show_detail};
 pub use copy::CopySink;
 pub use ledger::{
     Attempt, BatchPlace, Decision, Finished, LedgerVersion, LedgerWrite, NewWrite, Publish, Sink,

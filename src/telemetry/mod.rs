@@ -6,6 +6,7 @@ mod otlp;
 use std::io::{self, IsTerminal};
 
 use tracing::Span;
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, registry};
@@ -47,19 +48,16 @@ impl Telemetry {
 
 /// Starts logging and, if the environment names a collector, tracing. Call it once per process, inside the runtime.
 ///
-/// `filter` is a level or directives as `tracing_subscriber` reads them: `info`, `pgflight=debug`.
+/// `filter` is a level or directives as `tracing_subscriber` reads them: `info`, `pgflight=debug`. `silenced` is a
+/// target whose lines are never written, whatever the filter says.
 ///
 /// # Errors
 /// The problem with the filter or with the variables of OTLP, as text.
-pub fn start(format: LogFormat, filter: &str) -> Result<Telemetry, String> {
+pub fn start(format: LogFormat, filter: &str, silenced: &str) -> Result<Telemetry, String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
-    // The driver logs PostgreSQL's notices, in which triggers may print values of rows.
-    let notices = "tokio_postgres::connection=off".parse();
-    let filter = if let Ok(notices) = notices {
-        filter.add_directive(notices)
-    } else {
-        filter
-    };
+    let silence = format!("{silenced}=off").parse();
+    let silence = silence.map_err(|error: ParseError| error.to_string())?;
+    let filter = filter.add_directive(silence);
     let lines = fmt::layer().with_writer(io::stderr);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => Box::new(

@@ -1225,7 +1225,7 @@ async fn a_long_value_is_converted_if_memory_allows() {
     let asked = || serde_json::json!({"nul": "NUL_REPLACE", "nulReplacement": "\\u0000__"});
     converted(&server, asked(), of(4)).await.unwrap();
     let lengths = "SELECT string_agg(length(c)::text, ' ') FROM t";
-    assert_eq!(database.text(lengths).await, (8 * 4 << 20).to_string());
+    assert_eq!(database.text(lengths).await, ((8 * 4) << 20).to_string());
     let refused = converted(&server, asked(), of(30)).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
     assert!(refused.message().contains("memory"), "{refused}");

@@ -15,6 +15,9 @@ use crate::error::{Error, Result};
 /// How long a dropped connection may take to flush and close, before its task is aborted.
 const FLUSH_GRACE: Duration = Duration::from_secs(2);
 
+/// The tracing target of the driver for PostgreSQL's notices, in which the code of a table may print values of rows.
+pub const NOTICES: &str = "tokio_postgres::connection";
+
 /// A connection.
 ///
 /// Dropping it closes it in order. Where PostgreSQL no longer reads, the socket is closed after two seconds. Either

@@ -11,6 +11,7 @@ mod tls;
 mod turns;
 
 pub(in crate::pg) use client::Connection;
+pub use client::NOTICES;
 pub use config::ConnectionConfig;
 pub(in crate::pg) use connect::{ConnectError, Connector, NO_ANSWER_HINT};
 pub use password::PasswordSource;
