@@ -399,7 +399,7 @@ async fn what_cannot_be_compared_or_has_no_index_of_its_own_is_refused_before_th
             "d",
             "MODE_DELETE_BY_KEY",
             by("doc"),
-            "cannot be compared, by its type [table public.d, column doc]",
+            "cannot be compared, by its type [table public.d, column doc",
             "SCHEMA_MISMATCH",
         ),
         (
@@ -420,7 +420,7 @@ async fn what_cannot_be_compared_or_has_no_index_of_its_own_is_refused_before_th
             "v",
             "MODE_UPSERT",
             by("id"),
-            "a view has no unique index [table public.v]",
+            "a view has no unique index [table public.v",
             "UNSUPPORTED",
         ),
         (

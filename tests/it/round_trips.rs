@@ -88,19 +88,19 @@ async fn check(setup: &str, spec: Value, most: usize) {
     assert!(*fewest <= most, "{spec}: {counts:?} round trips");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_append_takes_eight_round_trips() {
     let spec = json!({"table": "t", "mode": "MODE_APPEND"});
     check("CREATE TABLE t (id int8)", spec, 8).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_overwrite_takes_nine_round_trips() {
     let spec = json!({"table": "t", "mode": "MODE_OVERWRITE"});
     check("CREATE TABLE t (id int8)", spec, 9).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upsert_takes_thirteen_round_trips() {
     let spec = json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["id"]});
     check("CREATE TABLE t (id int8 PRIMARY KEY)", spec, 13).await;

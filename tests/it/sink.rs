@@ -111,7 +111,7 @@ async fn a_new_checkpoint_is_refused_until_it_is_adopted() {
         "s:1~1"
     );
     for sink in [of("q1", 2), resuming("q1", 2), resuming("q1", 1)] {
-        refused(&mut client, sink, &["q2", "took its place"]).await;
+        refused(&mut client, sink, &["q2", "was replaced by"]).await;
     }
     assert_eq!(
         write(&mut client, resuming("q3", 0), &[20]).await.unwrap(),
