@@ -1,5 +1,5 @@
-//! Counts the fields of a protobuf message before it is decoded: an empty message in a repeated field takes two bytes on
-//! the wire, and a hundred in memory.
+//! Counts the fields of a protobuf message before it is decoded: an empty message in a repeated field takes two bytes
+//! on the wire, and a hundred in memory.
 
 use bytes::Buf;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};

@@ -73,7 +73,8 @@ impl Writer {
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
         let stream = incoming.stream;
-        let opening = self.open_stream(write_id, spec, schema, stream);
+        // Boxed, since the future is large.
+        let opening = Box::pin(self.open_stream(write_id, spec, schema, stream));
         let (transaction, opened) = stream.wait(Activity::Open, opening).await?;
         let relation = opened.relation().clone();
         let in_table = |error: Error| error.with_table(&relation.name);
