@@ -97,10 +97,10 @@ def test_a_decided_commit_that_a_lock_holds_up_is_not_told_as_failed(
         with psycopg.connect(database.url) as other:
             whole = "LOCK TABLE pgflight.write IN ACCESS EXCLUSIVE MODE"
             other.execute(whole if lock == "table" else "SELECT FROM pgflight.write FOR UPDATE")
-            with pytest.raises(pgflight.Unavailable) as told:
+            with pytest.raises(pgflight.Unavailable) as raised:
                 impatient.commit(receipts)
-        assert told.value.retryable
-        assert "not known whether write 'w' was committed" in told.value.message
+        assert raised.value.retryable
+        assert "not known whether write 'w' was committed" in raised.value.message
         assert write.commit(receipts).row_count == 6
         assert database.count("t") == 6
 

@@ -174,7 +174,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<A> {
     }
 }
 
-/// What is told of a list that is too long.
+/// The error about a list that is too long.
 pub(super) fn too_many(most: usize) -> String {
     format!("it has more than {most} receipts")
 }
