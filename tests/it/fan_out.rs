@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
 use crate::support::{
-    COPIES, CallError, Client, Database, Pgflight, Put, batch, metric, wait_until, write,
+    COPIES, CallError, Client, Database, Pgflight, Put, batch, client_process, metric, wait_until,
+    write,
 };
 
 /// Three connections, soon.
@@ -204,11 +205,7 @@ async fn a_stream_that_fails_late_names_its_row_and_leaves_nothing() {
 async fn a_client_that_leaves_in_mid_stream_leaves_nothing() {
     let (database, server, _client) = setup(&SOON).await;
     let messages = Put::bare(write(spec("t", "MODE_CREATE")), &batches(None)).0;
-    let process = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let process = client_process();
     let address = server.address.clone();
     process.spawn(async move {
         let endless = stream::iter(messages).chain(stream::pending());
@@ -240,11 +237,7 @@ async fn a_client_that_leaves_while_its_stream_fails_leaves_nothing() {
     let options = [&SOON[..], &["--metrics-listen", "127.0.0.1:0"]].concat();
     let (database, server, _client) = setup(&options).await;
     let messages = Put::bare(write(spec("t", "MODE_CREATE")), &batches(None)).0;
-    let process = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let process = client_process();
     let address = server.address.clone();
     let (end, ended) = oneshot::channel::<()>();
     process.spawn(async move {

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tonic::Code;
 
 use crate::support::{
-    COPIES, CallError, Client, Database, Pgflight, Pooler, Put, attempt, batch, path, wait_until,
-    write,
+    COPIES, CallError, Client, Database, Pgflight, Pooler, Put, attempt, batch, client_process,
+    path, wait_until, write,
 };
 
 fn ints(values: &[i32]) -> ArrayRef {
@@ -348,11 +348,7 @@ async fn names_of_copies_are_closed_before_their_transactions_end() {
     // A client that disconnects in the middle of the COPY. A runtime of its own stands for its process.
     let messages = Put::bare(path(&["t"]), &[rows(&[7])]).0;
     let send = || {
-        let process = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let process = client_process();
         let (address, messages) = (server.address.clone(), messages.clone());
         process.spawn(async move {
             let endless = stream::iter(messages).chain(stream::pending());

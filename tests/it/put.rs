@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::{
-    COPIES, Client, Database, Pgflight, Put, attempt, batch, end_record, path, wait_until, write,
+    COPIES, Client, Database, Pgflight, Put, attempt, batch, client_process, end_record, path,
+    wait_until, write,
 };
 
 async fn setup(sql: &str) -> (Database, Pgflight, Client) {
@@ -284,12 +285,7 @@ async fn a_client_that_dies_in_mid_stream_leaves_nothing() {
     let (database, server, _client) = setup(TRIPS).await;
     let rows: Vec<RecordBatch> = (0..20).map(|n| batch(&[("id", ints(&[n]))])).collect();
     let messages = Put::bare(path(&["trips"]), &rows).0;
-    // A runtime of its own stands for a process: dropping it closes all its connections at once.
-    let process = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let process = client_process();
     let address = server.address.clone();
     process.spawn(async move {
         let endless = stream::iter(messages).chain(stream::pending());

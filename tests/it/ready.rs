@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 use tonic::{Status, Streaming};
 
 use crate::support::{
-    COPIES, CallError, Client, Database, Pgflight, Put, batch, json as message, wait_until,
+    COPIES, CallError, Client, Database, Pgflight, Put, batch, client_process, json as message,
+    wait_until,
 };
 
 const READY: &str = "type.googleapis.com/pgflight.v1.Ready";
@@ -210,12 +211,7 @@ async fn a_stream_that_waits_for_its_turn_is_not_ready() {
 #[tokio::test]
 async fn a_client_that_leaves_after_ready_ends_the_copy() {
     let (database, server, _client) = setup("CREATE TABLE t (id int8)", &[]).await;
-    // A runtime of its own stands for a process: dropping it closes all its connections at once.
-    let process = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let process = client_process();
     let address = server.address.clone();
     let opened = process.spawn(async move {
         let mut held = Held::open(&mut Client::connect(&address).await, append()).await;

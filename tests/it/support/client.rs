@@ -278,3 +278,12 @@ impl From<Status> for CallError {
         }
     }
 }
+
+/// A runtime that stands for a client's process: when it is shut down, all its connections are gone at once.
+pub fn client_process() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+}

@@ -9,7 +9,9 @@ mod pooler;
 mod process;
 
 pub use certificates::Certificates;
-pub use client::{CallError, Client, Put, attempt, batch, end_record, json, path, write};
+pub use client::{
+    CallError, Client, Put, attempt, batch, client_process, end_record, json, path, write,
+};
 pub use database::{COPIES, COPYING, Cluster, Database, left_out};
 pub use file::File;
 pub use monitor::{get, metric, request, status};
