@@ -31,10 +31,10 @@ pub type Share = OwnedSemaphorePermit;
 
 /// The process's memory, by what it is for.
 ///
-/// Whoever holds a share of one kind waits for none of the kinds before it in this list, so nobody waits
-/// in a circle: messages of rows, then what they decompress to. Dictionaries are held as long as their
-/// stream, and nobody waits for them at all. Control calls have memory of their own: for their bytes, which
-/// is given back before they wait for the memory of the parsed command.
+/// The kinds are taken in the order of this list: messages of rows, then what they decompress to. A holder
+/// of one kind never waits for an earlier kind, so there is no deadlock. Dictionaries are held as long as
+/// their stream, and no stream waits for them. Control calls have memory of their own: they return the part
+/// for their bytes before they wait for the part of the parsed command.
 #[derive(Debug, Clone)]
 pub struct Budget {
     messages: Part,
@@ -60,7 +60,7 @@ pub struct BudgetConfig {
     pub max_message_bytes: u64,
     /// COPYs that run at once.
     pub max_copies: u64,
-    /// Connections of clients at once; each may have so much under way as nobody has taken yet.
+    /// Connections of clients at once; each may have a window of bytes that the server has not read yet.
     pub max_connections: u64,
 }
 
@@ -182,8 +182,8 @@ impl Part {
         }
     }
 
-    /// Waits its turn. Who asks for more than there is gets all there is. `None` never comes: nobody
-    /// closes the semaphore.
+    /// Waits for a share, first come first served. A request for more than there is gets all there is.
+    /// Never `None`: the semaphore is never closed.
     async fn acquire(&self, byte_count: u64) -> Option<Share> {
         let permits = self.permits(byte_count);
         Arc::clone(&self.free)
@@ -236,10 +236,13 @@ mod tests {
             })
         };
         for least in [256, 512] {
-            let told = with(least * MIB).unwrap_err().to_string();
-            let would_do: u64 = told.split(' ').find_map(|word| word.parse().ok()).unwrap();
-            assert!(with(would_do * MIB).is_ok(), "{told}");
-            assert!(with((would_do - 8) * MIB).is_err(), "{told}");
+            let refusal = with(least * MIB).unwrap_err().to_string();
+            let would_do: u64 = refusal
+                .split(' ')
+                .find_map(|word| word.parse().ok())
+                .unwrap();
+            assert!(with(would_do * MIB).is_ok(), "{refusal}");
+            assert!(with((would_do - 8) * MIB).is_err(), "{refusal}");
         }
     }
 

@@ -18,7 +18,7 @@ const NEWEST_MAJOR: i32 = 18;
 pub enum Verdict {
     /// It works.
     Good,
-    /// It works, and somebody should know of it.
+    /// It works; an operator should know about it.
     Warning,
     /// It will not work.
     Bad,
@@ -215,8 +215,8 @@ fn tls(facts: &ServerFacts, expected: &Expected) -> Finding {
         None => Finding::new(
             Verdict::Warning,
             format!(
-                "no TLS (sslmode={mode}): whoever is in between reads the rows; turn PostgreSQL's setting \
-                 ssl on, and use sslmode=verify-full with sslrootcert"
+                "no TLS (sslmode={mode}): anyone on the network path can read the rows; turn PostgreSQL's setting \
+                 ssl on and use sslmode=verify-full with sslrootcert"
             ),
         ),
     }
@@ -282,7 +282,7 @@ fn temporary(facts: &ServerFacts) -> Option<Finding> {
 fn connections(facts: &ServerFacts, expected: &Expected) -> Finding {
     let needed = i64::try_from(expected.connections).unwrap_or(i64::MAX);
     let (most, used) = (facts.max_connections, facts.connections_in_use);
-    let told = format!(
+    let usage = format!(
         "a server takes up to {needed} connections; {} allows {most}, of which {used} are in use",
         facts.connections_limited_by
     );
@@ -300,16 +300,16 @@ fn connections(facts: &ServerFacts, expected: &Expected) -> Finding {
             }
             _ => format!("ALTER ROLE {} CONNECTION LIMIT {needed};", facts.login),
         };
-        let text = format!("{told}: copies would fail; lower max_copies, or raise the limit");
+        let text = format!("{usage}: copies would fail; lower max_copies, or raise the limit");
         return Finding::new(Verdict::Bad, text).fixed_by(statement);
     }
     if needed > most - used {
-        let text = format!("{told}: there may be too few, and every replica takes as many");
+        let text = format!("{usage}: there may be too few, and every replica takes as many");
         return Finding::new(Verdict::Warning, text);
     }
     Finding::new(
         Verdict::Good,
-        format!("{told}; every replica takes as many"),
+        format!("{usage}; every replica takes as many"),
     )
 }
 

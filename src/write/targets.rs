@@ -75,7 +75,7 @@ impl Targets {
         })
     }
 
-    /// Whether there is but one, so that nobody needs its name.
+    /// Whether there is only one target, so that requests need not name it.
     pub fn is_alone(&self) -> bool {
         self.writers.len() == 1
     }

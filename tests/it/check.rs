@@ -9,19 +9,19 @@ use crate::support::{Certificates, Cluster, Database, Pgflight};
 
 fn run(arguments: &[&str]) -> (Option<i32>, String) {
     let output = Pgflight::command().args(arguments).output().unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(told).unwrap())
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
 }
 
-/// Checks a database and a table of it, and expects an exit status and these parts of what is told.
+/// Checks a database and a table of it, and expects an exit status and these parts of the output.
 fn check(url: &str, arguments: &[&str], code: i32, expected: &[&str]) -> String {
     let arguments = [&["check", "--postgres", url], arguments].concat();
-    let (status, told) = run(&arguments);
-    assert_eq!(status, Some(code), "{told}");
+    let (status, text) = run(&arguments);
+    assert_eq!(status, Some(code), "{text}");
     for part in expected {
-        assert!(told.contains(part), "{part:?} is not in\n{told}");
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
     }
-    told
+    text
 }
 
 /// A role of the test's own, for its database.
@@ -60,9 +60,9 @@ async fn what_is_wrong_with_a_database_is_told_with_the_sql_that_mends_it() {
             "ALTER SCHEMA pgflight OWNER TO postgres; REVOKE ALL ON SCHEMA pgflight FROM {role}"
         ))
         .await;
-    let told = check(&url, &[], 1, &["may not do all", &grants[0], &grants[1]]);
-    // What is told mends it.
-    for statement in told
+    let text = check(&url, &[], 1, &["may not do all", &grants[0], &grants[1]]);
+    // The statements of the output fix it.
+    for statement in text
         .lines()
         .filter(|line| line.trim_start().starts_with("GRANT"))
     {
@@ -78,7 +78,7 @@ async fn what_is_wrong_with_a_database_is_told_with_the_sql_that_mends_it() {
     database
         .execute(&format!("REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC"))
         .await;
-    let told = check(
+    let text = check(
         &url,
         &[],
         1,
@@ -89,20 +89,20 @@ async fn what_is_wrong_with_a_database_is_told_with_the_sql_that_mends_it() {
             "temporary tables",
         ],
     );
-    let mends = told.lines().filter(|line| {
+    let fixes = text.lines().filter(|line| {
         ["ALTER", "GRANT"]
             .iter()
             .any(|verb| line.trim_start().starts_with(verb))
     });
-    for statement in mends {
+    for statement in fixes {
         if !statement.contains("SYSTEM") {
             database.execute(statement).await;
         }
     }
-    let told = check(&url, &[], 0, &["up to 21 connections"]);
+    let text = check(&url, &[], 0, &["up to 21 connections"]);
     assert!(
-        !told.contains("statement_timeout") && !told.contains("temporary"),
-        "{told}"
+        !text.contains("statement_timeout") && !text.contains("temporary"),
+        "{text}"
     );
     database
         .execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
@@ -173,8 +173,8 @@ async fn what_a_table_means_for_each_mode_is_told() {
         1,
         &["FAILS    table \"Plain\" does not exist; there is public.plain"],
     );
-    let (code, told) = run(&["check", "--postgres", &url, "--table", "a.b.c.d"]);
-    assert_eq!(code, Some(64), "{told}");
+    let (code, text) = run(&["check", "--postgres", &url, "--table", "a.b.c.d"]);
+    assert_eq!(code, Some(64), "{text}");
     database
         .execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
         .await;
@@ -183,13 +183,13 @@ async fn what_a_table_means_for_each_mode_is_told() {
 #[tokio::test]
 async fn settings_of_a_cluster_are_held_against_what_a_server_takes() {
     let cluster = Cluster::start_with(&["max_prepared_transactions=0", "max_connections=15"]);
-    let mended = [
+    let fixed = [
         "ALTER SYSTEM SET max_connections = 121; -- and restart",
         "FAILS    a server takes up to 21 connections; max_connections allows 15",
         "warning  max_prepared_transactions is 0",
         "ALTER SYSTEM SET max_prepared_transactions",
     ];
-    check(&cluster.url, &[], 1, &mended);
+    check(&cluster.url, &[], 1, &fixed);
     // With a limit that fits, and TLS as it is said to be.
     let certificates = Certificates::new();
     let file = certificates.path("pgflight.toml");
@@ -199,16 +199,16 @@ async fn settings_of_a_cluster_are_held_against_what_a_server_takes() {
     );
     std::fs::write(&file, text).unwrap();
     let file = file.to_str().unwrap();
-    let (code, told) = run(&["check", "--config", file]);
-    assert_eq!(code, Some(0), "{told}");
-    assert_eq!(told.matches("up to 9 connections").count(), 2, "{told}");
-    let (_, told) = run(&["check", "--config", file, "--target", "b"]);
+    let (code, text) = run(&["check", "--config", file]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(text.matches("up to 9 connections").count(), 2, "{text}");
+    let (_, text) = run(&["check", "--config", file, "--target", "b"]);
     assert!(
-        told.starts_with("target b: ") && !told.contains("target a"),
-        "{told}"
+        text.starts_with("target b: ") && !text.contains("target a"),
+        "{text}"
     );
-    let (code, told) = run(&["check", "--config", file, "--table", "t"]);
-    assert_eq!(code, Some(64), "{told}");
+    let (code, text) = run(&["check", "--config", file, "--table", "t"]);
+    assert_eq!(code, Some(64), "{text}");
 }
 
 #[tokio::test]
@@ -250,7 +250,7 @@ async fn watched_writes_are_told_line_by_line_or_drawn_on_a_terminal() {
             }
         }
     };
-    let told = expect(lines.0.stdout.take().unwrap());
+    let line_about = expect(lines.0.stdout.take().unwrap());
     let shown = expect(drawn.0.stdout.take().unwrap());
     shown("\x1b[HWRITE");
     assert_eq!(
@@ -258,7 +258,7 @@ async fn watched_writes_are_told_line_by_line_or_drawn_on_a_terminal() {
         Some(1)
     );
     assert_eq!(
-        told("w1"),
+        line_about("w1"),
         "w1 aborted: 0 rows in 0 attempts: aborted by hand"
     );
     assert!(shown("w1").contains("aborted"));
@@ -274,8 +274,8 @@ async fn watched_writes_are_told_line_by_line_or_drawn_on_a_terminal() {
         .0,
         Some(1)
     );
-    // What was told is not told again.
-    assert_eq!(told("w"), "w2 aborted: 0 rows in 0 attempts: why not");
+    // A change is printed once.
+    assert_eq!(line_about("w"), "w2 aborted: 0 rows in 0 attempts: why not");
     assert_eq!(lines.end("INT").code(), Some(0));
 }
 
@@ -295,7 +295,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // `script` ends its command when it is told to end, and not when it is killed.
+        // `script` ends its command when it is asked to end, and not when it is killed.
         self.end("TERM");
     }
 }

@@ -46,7 +46,7 @@ async fn check(cases: Vec<Case>) {
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
     for (array, sql_type, asked, lands) in cases {
-        let told = format!("{} into {sql_type} with {asked}", array.data_type());
+        let case = format!("{} into {sql_type} with {asked}", array.data_type());
         database
             .execute(&format!(
                 "DROP TABLE IF EXISTS t; CREATE TABLE t (n int, c {sql_type})"
@@ -64,12 +64,12 @@ async fn check(cases: Vec<Case>) {
         let expected = match lands {
             Ok(texts) => texts,
             Err(part) => {
-                let refused = done.expect_err(&told);
-                assert!(refused.message().contains(part), "{told}: {refused}");
+                let refused = done.expect_err(&case);
+                assert!(refused.message().contains(part), "{case}: {refused}");
                 continue;
             }
         };
-        done.unwrap_or_else(|status| panic!("{told}: {status}"));
+        done.unwrap_or_else(|status| panic!("{case}: {status}"));
         let seen = |value: &str| {
             format!("concat_ws(' ', ({value})::text, encode(record_send(ROW({value})), 'hex'))")
         };
@@ -88,7 +88,7 @@ async fn check(cases: Vec<Case>) {
                     seen(&format!("{literal}::{sql_type}"))
                 ))
                 .await;
-            assert_eq!(landed, judged, "{told}, row {n}");
+            assert_eq!(landed, judged, "{case}, row {n}");
         }
     }
 }

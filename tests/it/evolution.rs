@@ -89,27 +89,27 @@ async fn columns_that_the_table_lacks_are_refused_added_or_left_out() {
                     false => many(&mut client, &spec, &rows).await,
                 };
                 let seen = (database.text(COLUMNS).await, database.text(TABLE).await);
-                let told = format!("{spec} single: {single}");
+                let case = format!("{spec} single: {single}");
                 match evolution {
                     "REFUSE" => {
                         let message = done.unwrap_err().message().to_owned();
                         assert!(
                             message.contains("there is no column of that name"),
-                            "{told}: {message}"
+                            "{case}: {message}"
                         );
-                        assert_eq!(seen.0, "id integer", "{told}");
+                        assert_eq!(seen.0, "id integer", "{case}");
                     }
                     "ADD_COLUMNS" => {
-                        done.unwrap_or_else(|status| panic!("{told}: {status}"));
-                        assert_eq!(seen, (added.to_owned(), expected.to_owned()), "{told}");
+                        done.unwrap_or_else(|status| panic!("{case}: {status}"));
+                        assert_eq!(seen, (added.to_owned(), expected.to_owned()), "{case}");
                     }
                     _ => {
-                        done.unwrap_or_else(|status| panic!("{told}: {status}"));
+                        done.unwrap_or_else(|status| panic!("{case}: {status}"));
                         let ids = expected
                             .replace(",\"note 2\"", "")
                             .replace(",\"note 3\"", "")
                             .replace("1,", "1");
-                        assert_eq!(seen, ("id integer".to_owned(), ids), "{told}");
+                        assert_eq!(seen, ("id integer".to_owned(), ids), "{case}");
                     }
                 }
             }

@@ -196,32 +196,32 @@ async fn nothing_is_changed_or_told_of_a_value_that_was_not_asked_for() {
     for ((field, array), sql_type, expected) in cases {
         let create = format!("DROP TABLE IF EXISTS t; CREATE TABLE t (c {sql_type})");
         database.execute(&create).await;
-        let told = format!("{} into {sql_type}", array.data_type());
+        let case = format!("{} into {sql_type}", array.data_type());
         let schema = Arc::new(Schema::new(vec![field]));
         let rows = arrow::array::RecordBatch::try_new(schema, vec![array]).unwrap();
         let spec = json!({"table": "t", "mode": "MODE_APPEND"});
         let sent = client.put(Put::whole(write(spec), &[rows])).await;
         match expected {
             Ok(text) => {
-                sent.unwrap_or_else(|status| panic!("{told}: {status}"));
-                assert_eq!(database.text("SELECT c::text FROM t").await, text, "{told}");
+                sent.unwrap_or_else(|status| panic!("{case}: {status}"));
+                assert_eq!(database.text("SELECT c::text FROM t").await, text, "{case}");
             }
             Err(part) => {
-                let refused = CallError::from(sent.expect_err(&told));
+                let refused = CallError::from(sent.expect_err(&case));
                 assert!(
                     refused.message.contains(part),
-                    "{told}: {}",
+                    "{case}: {}",
                     refused.message
                 );
                 assert!(
                     !refused.message.contains("1e50"),
-                    "{told}: {}",
+                    "{case}: {}",
                     refused.message
                 );
                 let wrong = ["DATA_REJECTED", "SCHEMA_MISMATCH"];
                 assert!(
                     wrong.contains(&&*refused.reason),
-                    "{told}: {}",
+                    "{case}: {}",
                     refused.reason
                 );
             }
@@ -257,11 +257,11 @@ async fn what_is_marked_within_a_document_is_what_it_is() {
     assert_eq!(database.text(same).await, "true");
     for broken in ["1, \"yes\": false", "", "{", "'a'"] {
         let refused = client.put(Put::whole(spec(), &[document(broken)])).await;
-        let told = CallError::from(refused.expect_err(broken));
+        let error = CallError::from(refused.expect_err(broken));
         assert!(
-            told.message.contains("arrow.json that is not JSON"),
+            error.message.contains("arrow.json that is not JSON"),
             "{}",
-            told.message
+            error.message
         );
     }
     assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
@@ -290,10 +290,10 @@ async fn a_plan_refuses_a_way_to_publish_that_the_write_would_refuse() {
         let refused = client.begin("w", spec.clone(), &batch(&columns)).await;
         let refused = refused.expect_err(publish).message().to_owned();
         let plan = client.plan(&columns, spec).await.unwrap();
-        let told = plan["problems"][0].as_str().unwrap_or_default();
+        let problem = plan["problems"][0].as_str().unwrap_or_default();
         assert!(
-            !told.is_empty() && refused.contains(told),
-            "{told}: {refused}"
+            !problem.is_empty() && refused.contains(problem),
+            "{problem}: {refused}"
         );
     }
 }
@@ -311,12 +311,12 @@ async fn a_table_that_cannot_be_made_is_nobodys_row_and_a_plan_says_what_a_write
         let spec = json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"columnTypes": {"c": sql_type}}});
         let rows = batch(&[("c", text("x"))]);
         let put = Put::whole(write(spec.clone()), &[rows]);
-        let told = CallError::from(client.put(put).await.expect_err(sql_type));
-        assert_eq!(told.reason, "SCHEMA_MISMATCH", "{}", told.message);
+        let error = CallError::from(client.put(put).await.expect_err(sql_type));
+        assert_eq!(error.reason, "SCHEMA_MISMATCH", "{}", error.message);
         assert!(
-            told.message.to_lowercase().contains(part),
+            error.message.to_lowercase().contains(part),
             "{}",
-            told.message
+            error.message
         );
         match client.plan(&[("c", text("x"))], spec).await {
             Ok(plan) => {

@@ -181,20 +181,20 @@ async fn a_stream_that_fails_late_names_its_row_and_leaves_nothing() {
         ),
     ];
     for (put, code, row, words) in cases {
-        let told = CallError::from(client.put(put).await.expect_err(words));
-        assert_eq!(told.code, code, "{}", told.message);
-        assert!(told.message.contains(words), "{}", told.message);
+        let error = CallError::from(client.put(put).await.expect_err(words));
+        assert_eq!(error.code, code, "{}", error.message);
+        assert!(error.message.contains(words), "{}", error.message);
         assert_eq!(
-            told.details.get("row").map(String::as_str),
+            error.details.get("row").map(String::as_str),
             row,
             "{}",
-            told.message
+            error.message
         );
         assert_eq!(
-            told.details.get("table").map(String::as_str),
+            error.details.get("table").map(String::as_str),
             Some("public.t")
         );
-        assert!(!told.message.contains("_pgflight_"), "{}", told.message);
+        assert!(!error.message.contains("_pgflight_"), "{}", error.message);
         assert_eq!(database.text(LEFT).await, "0", "{words}");
         let there = "SELECT to_regclass('t') IS NULL";
         assert_eq!(database.text(there).await, "true", "{words}");
@@ -268,7 +268,7 @@ async fn a_client_that_leaves_while_its_stream_fails_leaves_nothing() {
     wait_until(clean, "all is cleaned up").await;
 }
 
-/// A stream that makes `t`, has sent its rows by three COPYs, and sends its end when it is told to.
+/// A stream that makes `t`, has sent its rows by three COPYs, and sends its end on request.
 async fn held_open(
     database: &Database,
     server: &Pgflight,

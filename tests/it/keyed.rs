@@ -251,9 +251,9 @@ async fn keys_that_cannot_tell_rows_apart_are_refused_and_change_nothing() {
     ];
     for (mode, more, rows, part, reason) in cases {
         for outcome in both_ways(&mut client, &database, &spec(mode, more), rows).await {
-            let told = CallError::from(outcome.expect_err(part));
-            assert!(told.message.contains(part), "{mode}: {}", told.message);
-            assert_eq!(told.reason, reason, "{mode}: {}", told.message);
+            let error = CallError::from(outcome.expect_err(part));
+            assert!(error.message.contains(part), "{mode}: {}", error.message);
+            assert_eq!(error.reason, reason, "{mode}: {}", error.message);
             let left = database
                 .text("SELECT string_agg(name, '+' ORDER BY id) FROM t")
                 .await;
@@ -284,12 +284,13 @@ async fn a_partial_or_deferred_index_does_not_settle_an_upsert() {
             write(spec("MODE_UPSERT", json!({}))),
             std::slice::from_ref(&data),
         );
-        let told = CallError::from(client.put(put).await.expect_err(index));
+        let error = CallError::from(client.put(put).await.expect_err(index));
         assert!(
-            told.message
+            error
+                .message
                 .contains("no unique index on exactly (id, part)"),
             "{index}: {}",
-            told.message
+            error.message
         );
         database
             .execute("ALTER TABLE t DROP CONSTRAINT IF EXISTS i; DROP INDEX IF EXISTS i")
@@ -326,28 +327,28 @@ async fn rows_to_update_or_delete_need_no_more_columns_than_they_name() {
         .await
         .unwrap();
     assert_eq!(database.text("SELECT t FROM t").await, "(2,b,9)");
-    let told = CallError::from(
+    let error = CallError::from(
         client
             .put(Put::whole(only("MODE_UPDATE_ONLY"), &[delete]))
             .await
             .expect_err("keys alone"),
     );
     assert!(
-        told.message.contains("all columns of the data are keys"),
+        error.message.contains("all columns of the data are keys"),
         "{}",
-        told.message
+        error.message
     );
     let unknown = batch(&[("id", ints(&[Some(1)])), ("V", ints(&[Some(1)]))]);
-    let told = CallError::from(
+    let error = CallError::from(
         client
             .put(Put::whole(only("MODE_UPDATE_ONLY"), &[unknown]))
             .await
             .expect_err("unknown"),
     );
     assert!(
-        told.message.contains("\"V\"") && told.message.contains("\"v\""),
+        error.message.contains("\"V\"") && error.message.contains("\"v\""),
         "{}",
-        told.message
+        error.message
     );
 }
 
@@ -434,10 +435,10 @@ async fn what_cannot_be_compared_or_has_no_index_of_its_own_is_refused_before_th
     for (table, mode, mut more, part, reason) in cases {
         more["table"] = table.into();
         for outcome in both_ways(&mut client, &database, &spec(mode, more.clone()), &rows).await {
-            let told = CallError::from(outcome.expect_err(part));
-            assert!(told.message.contains(part), "{mode}: {}", told.message);
-            assert_eq!(told.reason, reason, "{mode}: {}", told.message);
-            assert_eq!(told.details["table"], format!("public.{table}"), "{mode}");
+            let error = CallError::from(outcome.expect_err(part));
+            assert!(error.message.contains(part), "{mode}: {}", error.message);
+            assert_eq!(error.reason, reason, "{mode}: {}", error.message);
+            assert_eq!(error.details["table"], format!("public.{table}"), "{mode}");
         }
     }
     // What is advised works.

@@ -168,8 +168,8 @@ async fn a_table_that_somebody_made_meanwhile_is_left_to_them() {
     let put = Put::whole(attempt("w", 0, "a"), std::slice::from_ref(&rows));
     let receipt = client.put(put).await.unwrap();
     database.execute("CREATE TABLE t (mine int)").await;
-    let told = CallError::from(client.commit("w", &[receipt]).await.unwrap_err());
-    assert_eq!(told.reason, "ALREADY_EXISTS", "{}", told.message);
+    let error = CallError::from(client.commit("w", &[receipt]).await.unwrap_err());
+    assert_eq!(error.reason, "ALREADY_EXISTS", "{}", error.message);
     client.abort("w").await.unwrap();
     assert_eq!(database.text(TABLES).await, "t");
     database.execute("DROP TABLE t").await;

@@ -189,8 +189,8 @@ async fn a_heartbeat_answers_the_open_writes_of_its_driver() {
     }
     let file = File::new(&text);
     let server = Pgflight::start_with(&database, &["--config", file.name()]);
-    let nobody = server.client().await;
-    let (mut ana, mut bob) = (nobody.bearing("ana"), nobody.bearing("bob"));
+    let anonymous = server.client().await;
+    let (mut ana, mut bob) = (anonymous.bearing("ana"), anonymous.bearing("bob"));
     assert!(
         ana.heartbeat("d").await.unwrap().is_empty(),
         "there is no ledger"
@@ -206,8 +206,8 @@ async fn a_heartbeat_answers_the_open_writes_of_its_driver() {
     assert!(ana.heartbeat("f").await.unwrap().is_empty());
     let refused = ana.heartbeat("").await.expect_err("it names no driver");
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
-    let told = ana.act("info", "InfoRequest", json!({})).await.unwrap();
-    assert_eq!(told["heartbeatSeconds"], 30, "a sixth of three minutes");
+    let info = ana.act("info", "InfoRequest", json!({})).await.unwrap();
+    assert_eq!(info["heartbeatSeconds"], 30, "a sixth of three minutes");
 }
 
 #[tokio::test]
@@ -419,7 +419,7 @@ async fn heartbeats_that_no_open_write_needs_are_forgotten() {
     let (database, _server, mut client) = setup(&options).await;
     begin(&mut client, "w", "d", "PUBLISH_STAGED").await;
     client.heartbeat("d").await.unwrap();
-    client.heartbeat("nobody").await.unwrap();
+    client.heartbeat("unknown").await.unwrap();
     begin(&mut client, "ended", "gone", "PUBLISH_STAGED").await;
     client.heartbeat("gone").await.unwrap();
     client.abort("ended").await.unwrap();
@@ -441,10 +441,10 @@ fn a_limit_too_short_for_heartbeats_is_refused() {
         .args(["serve", "--driver-ttl", "2s", "--postgres", "host=nowhere"])
         .output()
         .unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(64), "{told}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{text}");
     assert!(
-        told.contains("--driver-ttl") && told.contains("3s at least"),
-        "{told}"
+        text.contains("--driver-ttl") && text.contains("3s at least"),
+        "{text}"
     );
 }

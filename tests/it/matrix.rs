@@ -77,7 +77,7 @@ const MODES: [&str; 7] = [
     "delete_by_key",
 ];
 
-/// What one is answered to a write that one has not begun: who may nothing here is told no more than that.
+/// The answer about a write that another principal began. A principal without grants learns nothing else.
 fn unknown(who: &str) -> Code {
     match who {
         "idle" => Code::PermissionDenied,
@@ -210,7 +210,7 @@ async fn every_principal_table_mode_and_action_is_let_through_or_refused_as_its_
                 assert_eq!(code(&plan), expected, "plan: {what}: {plan:?}");
                 assert_eq!(code(&put), expected, "put: {what}: {put:?}");
                 assert_eq!(code(&begun), expected, "begin: {what}: {begun:?}");
-                // What another one has begun is as what nobody has.
+                // A write of another principal looks like one that does not exist.
                 let own = || Put::whole(attempt(&write_id, 0, "a"), &[rows()]);
                 for (other_name, other) in others.iter_mut().filter(|_| begun.is_ok()) {
                     let refused = [

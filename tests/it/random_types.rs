@@ -485,11 +485,11 @@ async fn random_tables_land_as_postgresql_itself_would_make_them() {
             .iter()
             .map(|column| format!("{} into {}", column.array.data_type(), column.sql_type))
             .collect();
-        let told = format!("PGFLIGHT_SEED={seed} PGFLIGHT_ROUNDS=1: {types:#?}");
+        let case = format!("PGFLIGHT_SEED={seed} PGFLIGHT_ROUNDS=1: {types:#?}");
         client
             .put(put)
             .await
-            .unwrap_or_else(|status| panic!("{told}: {status}"));
+            .unwrap_or_else(|status| panic!("{case}: {status}"));
         let seen = |table| {
             format!(
                 "SELECT n || ' ' || r::text || ' ' || encode(record_send(r), 'hex') FROM {table} r"
@@ -499,7 +499,7 @@ async fn random_tables_land_as_postgresql_itself_would_make_them() {
         let difference = database
             .text(&format!("({t} EXCEPT {expected}) UNION ALL (SELECT 'missing ' || m FROM ({expected} EXCEPT {t}) q(m))"))
             .await;
-        assert_eq!(difference, "", "{told}");
+        assert_eq!(difference, "", "{case}");
         columns += generated.len();
         cells += generated.len() * rows;
         layouts += round.layouts;

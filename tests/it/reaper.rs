@@ -1,4 +1,4 @@
-//! What is left behind by writes that nobody ends, and the commands that look at it.
+//! What is left behind by writes without a driver, and the commands that look at it.
 
 use std::sync::Arc;
 
@@ -92,7 +92,7 @@ async fn one_staging_table_that_is_in_use_holds_up_nothing_else() {
     let held =
         "SELECT staging_schema || '.' || staging_name FROM pgflight.write WHERE write_id = 'held'";
     let held = database.text(held).await;
-    // Somebody reads the oldest one, as a backup does.
+    // Another session reads the oldest one, as a backup does.
     database
         .execute(&format!("BEGIN; LOCK TABLE {held} IN ACCESS SHARE MODE"))
         .await;
@@ -268,44 +268,44 @@ async fn writes_are_listed_and_ended_by_hand() {
             .args(["--postgres", &database.url])
             .output()
             .unwrap();
-        let told = [output.stdout, output.stderr].concat();
-        (output.status.code(), String::from_utf8(told).unwrap())
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
     };
-    let (code, told) = run(&["writes"]);
+    let (code, text) = run(&["writes"]);
     assert_eq!(
-        (code, told.lines().count()),
+        (code, text.lines().count()),
         (Some(0), 1),
-        "no ledger, no writes: {told}"
+        "no ledger, no writes: {text}"
     );
-    let (code, told) = run(&["migrate"]);
-    assert_eq!(code, Some(0), "{told}");
+    let (code, text) = run(&["migrate"]);
+    assert_eq!(code, Some(0), "{text}");
     assert_eq!(run(&["migrate"]).0, Some(0), "again");
 
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
     client.begin("nightly-42", append(), &rows()).await.unwrap();
-    let (_, told) = run(&["writes"]);
+    let (_, text) = run(&["writes"]);
     assert!(
-        told.contains("nightly-42") && told.contains("open") && told.contains("public.t"),
-        "{told}"
+        text.contains("nightly-42") && text.contains("open") && text.contains("public.t"),
+        "{text}"
     );
-    let (code, told) = run(&["abort", "nightly-42", "--reason", "it hangs"]);
-    assert_eq!((code, told.trim()), (Some(0), "nightly-42: aborted"));
-    let (_, told) = run(&["writes"]);
+    let (code, text) = run(&["abort", "nightly-42", "--reason", "it hangs"]);
+    assert_eq!((code, text.trim()), (Some(0), "nightly-42: aborted"));
+    let (_, text) = run(&["writes"]);
     assert!(
-        told.contains("aborted") && told.contains("it hangs"),
-        "{told}"
+        text.contains("aborted") && text.contains("it hangs"),
+        "{text}"
     );
     assert_eq!(database.text(STAGED).await, "0");
 
-    let (code, told) = run(&["abort", "nihgtly-43"]);
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("no such write was known"), "{told}");
+    let (code, text) = run(&["abort", "nihgtly-43"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("no such write was known"), "{text}");
 
     client.begin("done", append(), &rows()).await.unwrap();
     client.commit("done", &[]).await.unwrap();
-    let (code, told) = run(&["abort", "done"]);
-    assert_eq!((code, told.trim()), (Some(1), "done: committed"));
+    let (code, text) = run(&["abort", "done"]);
+    assert_eq!((code, text.trim()), (Some(1), "done: committed"));
 }
 
 #[tokio::test]

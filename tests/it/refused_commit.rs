@@ -1,4 +1,4 @@
-//! What PostgreSQL has against a commit leaves the write open, and the same commit works when that is mended.
+//! What PostgreSQL has against a commit leaves the write open, and the same commit works once that is fixed.
 
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ struct Case {
     between: &'static str,
     code: Code,
     sqlstate: &'static str,
-    /// What mends it, in the same session.
-    mend: &'static str,
+    /// What fixes it, in the same session.
+    fix: &'static str,
     /// The rows in the end.
     rows: &'static str,
 }
@@ -50,16 +50,16 @@ async fn check(case: Case) {
     }
     let other = Database::connect(&database.url).await;
     other.batch_execute(case.between).await.unwrap();
-    let told = CallError::from(client.commit("w", &receipts).await.expect_err(name));
-    assert_eq!(told.code, case.code, "{name}: {}", told.message);
+    let error = CallError::from(client.commit("w", &receipts).await.expect_err(name));
+    assert_eq!(error.code, case.code, "{name}: {}", error.message);
     assert_eq!(
-        told.details["sqlstate"], case.sqlstate,
+        error.details["sqlstate"], case.sqlstate,
         "{name}: {}",
-        told.message
+        error.message
     );
     let status = client.status("w").await.unwrap();
     assert_eq!(status["state"], "WRITE_STATE_OPEN", "{name}");
-    other.batch_execute(case.mend).await.unwrap();
+    other.batch_execute(case.fix).await.unwrap();
     let there = "SELECT n FROM t ORDER BY n";
     assert_eq!(
         database.text(there).await,
@@ -77,33 +77,33 @@ async fn a_commit_that_postgresql_refuses_changes_nothing_and_can_be_asked_again
     let staged = || append("PUBLISH_STAGED");
     for case in [
         Case {
-            name: "somebody has locked the table",
+            name: "another session has locked the table",
             table: PLAIN,
             spec: staged(),
             between: "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE",
             code: Code::Unavailable,
             sqlstate: "55P03",
-            mend: "ROLLBACK",
+            fix: "ROLLBACK",
             rows: "1,2,3,4,5",
         },
         Case {
-            name: "somebody reads a table that is to be truncated",
+            name: "another session reads a table that is to be truncated",
             table: PLAIN,
             spec: json!({"table": "t", "mode": "MODE_OVERWRITE"}),
             between: "BEGIN; SELECT count(*) FROM t",
             code: Code::Unavailable,
             sqlstate: "55P03",
-            mend: "ROLLBACK",
+            fix: "ROLLBACK",
             rows: "2,3,4,5",
         },
         Case {
-            name: "somebody reads a table that is to be swapped",
+            name: "another session reads a table that is to be swapped",
             table: PLAIN,
             spec: json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"}),
             between: "BEGIN; SELECT count(*) FROM t",
             code: Code::Unavailable,
             sqlstate: "55P03",
-            mend: "ROLLBACK",
+            fix: "ROLLBACK",
             rows: "2,3,4,5",
         },
         Case {
@@ -113,7 +113,7 @@ async fn a_commit_that_postgresql_refuses_changes_nothing_and_can_be_asked_again
             between: "INSERT INTO t VALUES (4)",
             code: Code::InvalidArgument,
             sqlstate: "23505",
-            mend: "DELETE FROM t WHERE n = 4",
+            fix: "DELETE FROM t WHERE n = 4",
             rows: "1,2,3,4,5",
         },
         Case {
@@ -123,7 +123,7 @@ async fn a_commit_that_postgresql_refuses_changes_nothing_and_can_be_asked_again
             between: "INSERT INTO t VALUES (4)",
             code: Code::InvalidArgument,
             sqlstate: "23505",
-            mend: "DELETE FROM t WHERE n = 4",
+            fix: "DELETE FROM t WHERE n = 4",
             rows: "1,2,3,4,5",
         },
         Case {
@@ -135,7 +135,7 @@ async fn a_commit_that_postgresql_refuses_changes_nothing_and_can_be_asked_again
                       CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION no()",
             code: Code::InvalidArgument,
             sqlstate: "P0001",
-            mend: "DROP TRIGGER no ON t",
+            fix: "DROP TRIGGER no ON t",
             rows: "1,2,3,4,5",
         },
         Case {
@@ -145,7 +145,7 @@ async fn a_commit_that_postgresql_refuses_changes_nothing_and_can_be_asked_again
             between: "BEGIN; INSERT INTO t VALUES (3)",
             code: Code::Unavailable,
             sqlstate: "55P03",
-            mend: "ROLLBACK",
+            fix: "ROLLBACK",
             rows: "1,2,3,4,5",
         },
         Case {
@@ -155,7 +155,7 @@ async fn a_commit_that_postgresql_refuses_changes_nothing_and_can_be_asked_again
             between: "ALTER TABLE t RENAME TO elsewhere",
             code: Code::NotFound,
             sqlstate: "42P01",
-            mend: "ALTER TABLE elsewhere RENAME TO t",
+            fix: "ALTER TABLE elsewhere RENAME TO t",
             rows: "1,2,3,4,5",
         },
     ] {
@@ -221,9 +221,9 @@ async fn a_postgresql_without_a_free_connection_is_unavailable_and_then_serves()
         .unwrap();
     let put = || Put::whole(attempt("w", 0, "a"), &[rows(&[1])]);
     let taken = Database::connect(&url).await;
-    let told = CallError::from(client.put(put()).await.expect_err("no connection is free"));
-    assert_eq!(told.code, Code::Unavailable, "{}", told.message);
-    assert_eq!(told.details["sqlstate"], "53300", "{}", told.message);
+    let error = CallError::from(client.put(put()).await.expect_err("no connection is free"));
+    assert_eq!(error.code, Code::Unavailable, "{}", error.message);
+    assert_eq!(error.details["sqlstate"], "53300", "{}", error.message);
     drop(taken);
     let held = format!("SELECT count(*) < 2 FROM pg_stat_activity WHERE usename = '{role}'");
     crate::support::wait_until(async || database.text(&held).await == "true", "one is free").await;

@@ -358,8 +358,8 @@ async fn sinks_of_two_principals_do_not_meet() {
     }
     let file = File::new(&text);
     let server = Pgflight::start_with(&database, &["--config", file.name()]);
-    let nobody = server.client().await;
-    let (mut ana, mut bob) = (nobody.bearing("ana"), nobody.bearing("bob"));
+    let anonymous = server.client().await;
+    let (mut ana, mut bob) = (anonymous.bearing("ana"), anonymous.bearing("bob"));
     assert_eq!(write(&mut ana, of("q1", 0), &[1]).await.unwrap(), "s:0");
     assert_eq!(write(&mut bob, of("q2", 0), &[2]).await.unwrap(), "s:0");
     refused(&mut ana, of("q2", 1), &["q1"]).await;

@@ -465,8 +465,8 @@ async fn the_cli_plans_from_a_file_a_stream_or_a_schema() {
             .arg(&path)
             .output()
             .unwrap();
-        let told = [output.stdout, output.stderr].concat();
-        (output.status.code(), String::from_utf8(told).unwrap())
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
     };
     for bytes in [&file, &stream, &schema] {
         let expected = "public.t\n  COLUMN  ARROW  POSTGRESQL  WRITTEN\n  id      Int32  smallint    as int2\n";
@@ -476,16 +476,16 @@ async fn the_cli_plans_from_a_file_a_stream_or_a_schema() {
         );
     }
     let create = ["--table", "new", "--mode", "create"];
-    let (code, told) = run(&file, &create);
-    assert_eq!(code, Some(0), "{told}");
+    let (code, text) = run(&file, &create);
+    assert_eq!(code, Some(0), "{text}");
     assert!(
-        told.contains("would run: CREATE TABLE public.new (id integer)"),
-        "{told}"
+        text.contains("would run: CREATE TABLE public.new (id integer)"),
+        "{text}"
     );
     let types = r#"{"tableDefinition": {"columnTypes": {"id": "uuid"}}}"#;
-    let (code, told) = run(&file, &[&create[..], &["--spec", types, "--json"]].concat());
-    let told: Value = serde_json::from_str(&told).unwrap();
-    let problem = told["columns"][0]["problem"].as_str().unwrap();
+    let (code, text) = run(&file, &[&create[..], &["--spec", types, "--json"]].concat());
+    let text: Value = serde_json::from_str(&text).unwrap();
+    let problem = text["columns"][0]["problem"].as_str().unwrap();
     assert_eq!(code, Some(1), "refused");
     assert!(problem.contains("Int32 into uuid"), "{problem}");
     for (bytes, options, code, words) in [
@@ -510,8 +510,8 @@ async fn the_cli_plans_from_a_file_a_stream_or_a_schema() {
             "colour",
         ),
     ] {
-        let told = run(bytes, options);
-        assert!(told.0 == Some(code) && told.1.contains(words), "{told:?}");
+        let text = run(bytes, options);
+        assert!(text.0 == Some(code) && text.1.contains(words), "{text:?}");
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -52,16 +52,16 @@ async fn an_error_in_the_first_row_ends_the_stream_soon() {
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
     let (messages, taken) = long_stream(vec![-1], 300);
-    let told = CallError::from(
+    let error = CallError::from(
         client
             .put_stream(messages)
             .await
             .expect_err("row 0 is refused"),
     );
-    assert_eq!(told.code, Code::InvalidArgument, "{}", told.message);
-    assert_eq!(told.details["sqlstate"], "23514");
-    assert_eq!(told.details["constraint"], "not_negative");
-    assert_eq!(told.details["row"], "0");
+    assert_eq!(error.code, Code::InvalidArgument, "{}", error.message);
+    assert_eq!(error.details["sqlstate"], "23514");
+    assert_eq!(error.details["constraint"], "not_negative");
+    assert_eq!(error.details["row"], "0");
     let taken = taken.load(Ordering::SeqCst);
     assert!(taken <= 16, "{taken} MiB were taken after the row");
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
@@ -90,13 +90,13 @@ async fn a_copy_that_postgresql_no_longer_takes_is_ended() {
     let backend = database.text(&format!("SELECT pid FROM {COPYING}")).await;
     signal(&backend, "STOP");
     go_on.send(()).unwrap();
-    let told = CallError::from(running.await.unwrap().expect_err("PostgreSQL stands still"));
+    let error = CallError::from(running.await.unwrap().expect_err("PostgreSQL stands still"));
     signal(&backend, "CONT");
-    assert_eq!(told.code, Code::Unavailable, "{}", told.message);
+    assert_eq!(error.code, Code::Unavailable, "{}", error.message);
     assert!(
-        told.message.contains("--copy-stall-timeout"),
+        error.message.contains("--copy-stall-timeout"),
         "{}",
-        told.message
+        error.message
     );
     wait_until(
         async || database.text(COPIES).await == "0",
@@ -250,9 +250,9 @@ async fn a_stream_that_waits_too_long_for_its_turn_is_told_to_try_again() {
     wait_until(async || database.text(COPIES).await == "1", "the COPY runs").await;
     let (messages, _) = long_stream(vec![1], 1);
     let mut client = server.client().await;
-    let told = CallError::from(client.put_stream(messages).await.expect_err("no turn"));
-    assert_eq!(told.code, Code::Unavailable, "{}", told.message);
-    assert!(told.message.contains("--max-copies"), "{}", told.message);
+    let error = CallError::from(client.put_stream(messages).await.expect_err("no turn"));
+    assert_eq!(error.code, Code::Unavailable, "{}", error.message);
+    assert!(error.message.contains("--max-copies"), "{}", error.message);
     database.execute("SELECT pg_advisory_unlock(7)").await;
     running.await.unwrap().unwrap();
 }
@@ -269,9 +269,9 @@ async fn a_sender_that_sends_no_more_is_not_waited_for() {
         let mut client = server.client().await;
         let (messages, _) = long_stream(vec![1], 1);
         let endless = messages.chain(stream::pending());
-        let told = CallError::from(client.put_stream(endless).await.expect_err(part));
-        assert_eq!(told.code, Code::DeadlineExceeded, "{}", told.message);
-        assert!(told.message.contains(option), "{}", told.message);
+        let error = CallError::from(client.put_stream(endless).await.expect_err(part));
+        assert_eq!(error.code, Code::DeadlineExceeded, "{}", error.message);
+        assert!(error.message.contains(option), "{}", error.message);
         assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
         server.assert_unharmed(option).await;
     }

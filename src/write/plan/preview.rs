@@ -1,4 +1,4 @@
-//! What a write would do, told before any data: nothing is written, nothing stays.
+//! Says what a write would do, before any data. It writes nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -54,7 +54,7 @@ pub struct PreviewedColumn {
 }
 
 impl Preview {
-    /// Whether the write would be accepted, as far as can be told before any data.
+    /// Whether the write would be accepted, as far as the schema alone shows.
     pub fn is_accepted(&self) -> bool {
         let mut columns = self.columns.iter();
         self.problems.is_empty() && columns.all(|column| column.problem.is_empty())
@@ -237,7 +237,7 @@ fn problem(error: &Error) -> String {
     }
 }
 
-/// Plans each field as if it were alone, so that all that is wrong is told at once.
+/// Plans each field as if it were alone, so that one answer lists all problems.
 fn columns(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Vec<PreviewedColumn> {
     let mut optional = relation.clone();
     for column in &mut optional.columns {
@@ -288,7 +288,7 @@ fn columns(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Vec<Previe
     columns.collect()
 }
 
-/// What a plan does that somebody should know of.
+/// What a plan does that the user should know about.
 fn cautions(plan: &EncodePlan) -> Vec<String> {
     let columns = plan.columns().iter();
     let cautions = columns.filter_map(|column| {

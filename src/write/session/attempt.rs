@@ -75,7 +75,7 @@ impl Writer {
         .map_err(located)
     }
 
-    /// What a failed stream is told: that its write has ended, when that is why it failed.
+    /// Returns the error for a failed stream: that its write has ended, if that is why it failed.
     async fn why(&self, id: &AttemptId, error: Error) -> Error {
         match self.find_status(&id.write_id).await {
             Ok((write, _)) => check_open(&write).err().unwrap_or(error),

@@ -229,8 +229,8 @@ impl Writer {
         }
     }
 
-    /// Drops the staging table of a write, if it has ended, and what is prepared and not accepted. Best
-    /// effort: what somebody still uses is left to the reaper rather than waited for.
+    /// Drops the staging table of a write that has ended, and rolls back the prepared transactions that were
+    /// not accepted. Best effort: it does not wait for other sessions, and leaves what they use to the reaper.
     pub(crate) async fn clean_up(&self, write_id: &str) {
         if let Err(error) = self.drop_staging(write_id).await {
             tracing::info!(write_id, %error, "the staging table is not dropped yet");

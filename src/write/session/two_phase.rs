@@ -48,7 +48,7 @@ impl Writer {
         }
     }
 
-    /// Records a prepared attempt; an error when nobody can tell whether it is recorded.
+    /// Records a prepared attempt. An error means that it may or may not be recorded.
     async fn record_prepared(
         &self,
         write_id: &str,
@@ -146,7 +146,7 @@ impl Writer {
         Ok(true)
     }
 
-    /// Rolls back prepared transactions that nobody will accept, of one write or of all.
+    /// Rolls back prepared transactions that no commit can accept any more, of one write or of all.
     ///
     /// # Errors
     /// What PostgreSQL said.

@@ -62,8 +62,8 @@ pub(crate) fn new_stream_id() -> String {
     format!("{STREAM_PREFIX}{}", Uuid::new_v4())
 }
 
-/// Whether the table may wait under another name. Where somebody who makes the same table at the same time
-/// is to add to it, it must keep its name, so that he waits for it.
+/// Whether the new table may have another name until the commit. If another session that creates the same
+/// table at the same time has to append to it, the table needs its own name, so that the session waits for it.
 fn may_wait(mode: &Mode) -> bool {
     match mode {
         Mode::Create {

@@ -82,7 +82,7 @@ pub(crate) enum Progress {
 /// Tells the client that PostgreSQL takes its rows.
 pub type ReadySignal = Box<dyn FnOnce() + Send>;
 
-/// What a client sends, and what is told of it meanwhile.
+/// What a client sends, and where its progress is reported.
 pub struct Incoming<'a, S> {
     /// The messages after the schema.
     pub messages: S,
@@ -178,7 +178,7 @@ where
         // The stream of messages says itself what it waits for.
         self.incoming.stream.enter(Activity::Receive);
         while lanes.byte_count() < enough {
-            // A sender may take its time, and is told at once that it is in vain.
+            // The client may be slow; a failed COPY ends the stream at once.
             let message = tokio::select! {
                 biased;
                 error = lanes.failed() => return Err(error),

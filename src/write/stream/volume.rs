@@ -238,7 +238,7 @@ mod tests {
             max_rows_per_stream: Some(90),
             ..Volume::default()
         };
-        let told = |principal, recorded, rows| {
+        let refusal = |principal, recorded, rows| {
             let mut meter = Meter::new(target, principal, (recorded, 0));
             let counted = meter.batch(rows, Size::default());
             counted.err().map(|error| {
@@ -246,13 +246,13 @@ mod tests {
                 error.to_string()
             })
         };
-        assert_eq!(told(None, 0, 100), None);
-        let text = told(None, 0, 101).unwrap();
+        assert_eq!(refusal(None, 0, 100), None);
+        let text = refusal(None, 0, 101).unwrap();
         assert!(text.contains("the stream has 101 rows"), "{text}");
         assert!(text.contains("the target allows 100"), "{text}");
-        let text = told(Some(("etl", principal)), 0, 91).unwrap();
+        let text = refusal(Some(("etl", principal)), 0, 91).unwrap();
         assert!(text.contains("principal etl allows 90"), "{text}");
-        let text = told(Some(("etl", principal)), 950, 51).unwrap();
+        let text = refusal(Some(("etl", principal)), 950, 51).unwrap();
         assert!(text.contains("the write has 1001 rows"), "{text}");
         assert!(text.contains("max_rows_per_write"), "{text}");
     }

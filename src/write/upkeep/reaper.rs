@@ -1,7 +1,7 @@
-//! The reaper: ends writes that nobody will end, and removes what they left.
+//! The reaper: ends writes whose driver is gone, and removes what they left.
 //!
-//! Every server has one, and they do not get in each other's way: each row is taken by whoever locks
-//! it first. It changes nothing that a client could still ask for.
+//! Every server has one. They do not disturb each other: the first reaper that locks a row handles it. It
+//! changes nothing that a client could still ask for.
 
 use std::time::Duration;
 
@@ -144,7 +144,7 @@ impl Writer {
         let ended = ended_with_staging(&transaction).await?;
         transaction.rollback().await;
         for write_id in &ended {
-            // Somebody who reads one of the tables, a backup say, must not hold up the others.
+            // A session that reads one of the tables, such as a backup, must not delay the others.
             match self.drop_staging(write_id).await {
                 Ok(dropped) => reaped.dropped += usize::from(dropped),
                 Err(error) => {
@@ -161,7 +161,7 @@ impl Writer {
         Ok(reaped)
     }
 
-    /// Drops the staging table of a write that has ended; waits only a moment for whoever uses it.
+    /// Drops the staging table of a write that has ended; waits only a moment for sessions that use it.
     pub(crate) async fn drop_staging(&self, write_id: &str) -> Result<bool> {
         let transaction = self.pool.begin_control().await?;
         transaction.limit_lock_waits().await?;

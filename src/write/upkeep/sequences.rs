@@ -7,8 +7,8 @@ use crate::write::spec::WriteSpec;
 use crate::write::writer::Writer;
 
 impl Writer {
-    /// Moves the sequences of the table on, where that was asked for. The rows are committed, so that what
-    /// goes wrong now is told in the log and is no error of the write.
+    /// Advances the sequences of the table, if the write asked for it. The rows are committed by then, so a
+    /// failure is logged and is no error of the write.
     pub(crate) async fn move_sequences(&self, spec: &WriteSpec) {
         if !spec.sync_sequences {
             return;

@@ -16,7 +16,7 @@ pub struct Pooler {
 }
 
 /// System users that pgbouncer may run as, since it does not run as root.
-const USERS: [&str; 2] = ["postgres", "nobody"];
+const USERS: [&str; 2] = ["postgres", "daemon"];
 
 impl Pooler {
     /// Starts one in front of the PostgreSQL at this address, with settings each as `name = value`. None where the
