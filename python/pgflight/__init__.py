@@ -47,8 +47,8 @@ from pgflight.errors import (
 from pgflight.options import WriteOptions
 from pgflight.progress import Progress
 from pgflight.result import PlannedColumn, WritePlan, WriteResult, WriteStatus
-from pgflight.spark import register, write_dataframe
-from pgflight.streaming import foreach_batch
+from pgflight.spark.streaming import foreach_batch
+from pgflight.spark.write import register, write_dataframe
 
 __version__ = "0.1.0"
 

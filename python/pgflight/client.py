@@ -9,16 +9,17 @@ from typing import Any, Callable, Optional, Tuple, Type, Union
 
 import pyarrow as pa
 
-from pgflight import command, driver, stream
-from pgflight.connection import DEFAULT_MESSAGE_BYTES, Connection, Endpoint
+from pgflight import driver
 from pgflight.distributed import DistributedWrite
 from pgflight.driver import Place
 from pgflight.errors import InvalidCommand
+from pgflight.flight import command, stream
+from pgflight.flight.connection import DEFAULT_MESSAGE_BYTES, Connection, Endpoint
+from pgflight.flight.rows import Rows
 from pgflight.frames import frame
 from pgflight.options import WriteOptions, collect
 from pgflight.progress import Progress, Reporter
 from pgflight.result import WritePlan, WriteResult, WriteStatus
-from pgflight.rows import Rows
 
 
 def connect(

@@ -15,13 +15,14 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional
 
 import pyarrow as pa
 
-from pgflight import command, driver, stream
-from pgflight.connection import DEFAULT_MESSAGE_BYTES, Connection, Endpoint
+from pgflight import driver
 from pgflight.driver import Place
 from pgflight.errors import Conflict, PgFlightError, PreparedLost, Unavailable
+from pgflight.flight import command, stream
+from pgflight.flight.connection import DEFAULT_MESSAGE_BYTES, Connection, Endpoint
+from pgflight.flight.rows import Rows
 from pgflight.options import WriteOptions
 from pgflight.result import WriteStatus
-from pgflight.rows import Rows
 
 #: Seconds for which a commit is tried again at least, even if `retry_timeout` is shorter.
 _MIN_COMMIT_SECONDS = 60.0

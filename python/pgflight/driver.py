@@ -16,9 +16,9 @@ import time
 import uuid
 from typing import Any, Callable, Dict, NamedTuple, Optional
 
-from pgflight import command
-from pgflight.connection import Connection, Endpoint
 from pgflight.errors import PgFlightError
+from pgflight.flight import command
+from pgflight.flight.connection import Connection, Endpoint
 
 #: Seconds after which a failed heartbeat is sent again at the latest.
 _RETRY_SECONDS = 5.0

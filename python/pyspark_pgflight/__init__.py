@@ -8,4 +8,4 @@ pyarrow), this module simply has no `DefaultSource`.
 import contextlib
 
 with contextlib.suppress(Exception):
-    from pgflight.datasource import PgFlightDataSource as DefaultSource  # noqa: F401
+    from pgflight.spark.datasource import PgFlightDataSource as DefaultSource  # noqa: F401

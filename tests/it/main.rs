@@ -11,68 +11,16 @@
     reason = "a test fails by panicking, and waits by the clock on the wall"
 )]
 
-mod attacks;
-mod check;
-mod commands;
-mod configuration;
-mod conversions;
-mod decimals;
-mod evolution;
-mod faithful;
-mod fan_out;
-mod floats;
-mod foreign_code;
+mod access;
 mod hostile;
-mod identity;
-mod insert_only;
-mod jwt;
-mod keyed;
-mod keyed_missing;
 mod layering;
-mod ledger_version;
-mod listener_tls;
-mod liveness;
-mod load;
-mod matrix;
+mod modes;
 mod monitor;
-mod monitor_page;
-mod monitor_publish;
-#[cfg(feature = "otlp")]
-mod otlp;
+mod ops;
 #[path = "../../crates/arrow-pgcopy/src/encode/tests/golden/pair.rs"]
 mod pair;
-mod pairs;
-mod passwords;
-mod permission;
-mod pooler;
-mod postgres_tls;
-mod put;
-mod random_types;
-mod ready;
-mod reaper;
-mod refused_commit;
-mod rejected;
-mod role;
-mod role_in_force;
-mod round_trips;
-mod secrets;
-mod sequences;
-mod server;
-mod session;
-mod settings;
-mod siege;
-mod sink;
-mod sql_texts;
-mod staging_changed;
-mod strangers;
+mod protocol;
+mod stream;
 #[allow(dead_code, reason = "shared with tests/faults, which uses the rest")]
 mod support;
-mod swap;
-mod traces;
-mod two_phase;
 mod types;
-mod types_page;
-mod undecodable;
-mod under_way;
-mod volume;
-mod wire;

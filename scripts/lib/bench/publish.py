@@ -15,9 +15,9 @@ from bench.database import TARGET
 from bench.scaling import expect, part
 from bench.server import Server
 from bench.shapes import SHAPES
-from pgflight import command
-from pgflight.connection import Endpoint
 from pgflight.distributed import DistributedWrite
+from pgflight.flight import command
+from pgflight.flight.connection import Endpoint
 
 _PARTITIONS = (1, 2, 4)
 #: Mode, and way to publish. The others are compared with direct, which promises nothing.

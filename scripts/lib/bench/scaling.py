@@ -14,9 +14,9 @@ from bench.compare import Bench, tell
 from bench.database import TARGET
 from bench.server import Server
 from bench.shapes import SHAPES, Files, Shape
-from pgflight import command
-from pgflight.connection import Endpoint
 from pgflight.distributed import DistributedWrite
+from pgflight.flight import command
+from pgflight.flight.connection import Endpoint
 
 _STREAMS = (1, 2, 4, 8, 16)
 

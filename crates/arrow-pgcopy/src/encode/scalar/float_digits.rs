@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn floats_have_the_digits_that_postgresql_prints() {
-        // PostgreSQL 15 printed each; the server's tests/it/floats.rs compares many more.
+        // PostgreSQL 15 printed each; the server's tests/it/types/floats.rs compares many more.
         let check = |value: f64, digits, scale| {
             assert_eq!(decimal(value).unwrap(), (digits, scale), "{value}");
         };

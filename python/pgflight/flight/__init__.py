@@ -1,0 +1,1 @@
+"""Arrow Flight: the connection to a server, the commands, and one stream of rows."""

@@ -1,0 +1,1 @@
+"""Spark: the data source, `write_dataframe`, and `foreach_batch`."""

@@ -1,0 +1,480 @@
+"""The client without Spark: modes, results, streams, and queries to the server."""
+
+from __future__ import annotations
+
+import decimal
+import io
+import subprocess
+import sys
+from typing import Iterator, List
+
+import pyarrow as pa
+import pytest
+from conftest import Database, Server
+
+import pgflight
+from pgflight.progress import Reporter
+
+THREE = pa.table({"n": pa.array([1, 2, 3], pa.int32()), "s": ["a", None, "ç"]})
+ONE = pa.table({"n": pa.array([9], pa.int32()), "s": ["z"]})
+ROWS = [(1, "a"), (2, None), (3, "ç")]
+SELECT = "SELECT n, s FROM public.t ORDER BY n"
+
+
+@pytest.fixture
+def table(database: Database) -> str:
+    database.run("CREATE TABLE public.t (n int PRIMARY KEY, s text)")
+    return "public.t"
+
+
+# ── modes ────────────────────────────────────────────────────────────────────
+
+
+def test_append_adds_to_the_rows_that_are_there(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    client.write(ONE, table)
+    result = client.write(THREE, table)
+    assert database.rows(SELECT) == [*ROWS, (9, "z")]
+    assert (result.table, result.row_count, result.write_id) == ("public.t", 3, None)
+    assert result.byte_count > 0
+    assert 0 < result.seconds < 60
+
+
+def test_append_makes_a_missing_table_on_request(
+    client: pgflight.Client, database: Database
+) -> None:
+    with pytest.raises(pgflight.NotFound):
+        client.write(THREE, "public.t")
+    client.write(THREE, "public.t", create_if_missing=True)
+    client.write(ONE, "public.t", create_if_missing=True)
+    assert database.rows(SELECT) == [*ROWS, (9, "z")]
+
+
+def test_create_makes_the_table_with_the_types_that_were_named(
+    client: pgflight.Client, database: Database
+) -> None:
+    client.write(THREE, "public.t", mode="create", column_types={"s": "varchar(8)"})
+    assert database.rows(SELECT) == ROWS
+    assert database.rows(
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+        " WHERE attrelid = 't'::regclass AND attnum > 0 ORDER BY attnum"
+    ) == [("n", "integer"), ("s", "character varying(8)")]
+
+
+@pytest.mark.parametrize(
+    ("if_exists", "expected"), [("append", [*ROWS, (9, "z")]), ("ignore", [(9, "z")])]
+)
+def test_create_of_an_existing_table_follows_if_exists(
+    client: pgflight.Client, database: Database, table: str, if_exists: str, expected: list
+) -> None:
+    client.write(ONE, table)
+    result = client.write(THREE, table, mode="create", if_exists=if_exists)
+    assert database.rows(SELECT) == expected
+    assert result.row_count == len(expected) - 1
+
+
+def test_create_with_ignore_succeeds_for_many_rows(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    many = pa.table({"n": pa.array(range(5_000_000), pa.int32())})
+    result = client.write(many, table, mode="create", if_exists="ignore")
+    assert result.row_count == 0
+    assert database.count("t") == 0
+
+
+def test_create_rejects_an_existing_table(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    with pytest.raises(pgflight.AlreadyExists) as refused:
+        client.write(THREE, table, mode="create")
+    assert refused.value.table == "public.t"
+    assert database.count("t") == 0
+
+
+@pytest.mark.parametrize("overwrite_with", [None, "truncate", "delete"])
+def test_overwrite_replaces_the_rows_and_keeps_the_table(
+    client: pgflight.Client, database: Database, table: str, overwrite_with: str
+) -> None:
+    oid = database.value("SELECT 't'::regclass::oid")
+    client.write(ONE, table)
+    client.write(THREE, table, mode="overwrite", overwrite_with=overwrite_with)
+    assert database.rows(SELECT) == ROWS
+    assert database.value("SELECT 't'::regclass::oid") == oid
+
+
+def test_overwrite_with_swap_replaces_the_table_by_its_like(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = 't' ORDER BY 1"
+    before = database.rows(indexes)
+    client.write(ONE, table)
+    client.write(THREE, table, mode="overwrite", overwrite_with="swap")
+    assert database.rows(SELECT) == ROWS
+    assert len(before) == 1
+    assert database.rows(indexes) == before
+
+
+def test_overwrite_makes_a_missing_table(client: pgflight.Client, database: Database) -> None:
+    client.write(THREE, "public.t", mode="overwrite")
+    assert database.rows(SELECT) == ROWS
+
+
+def test_overwrite_with_nothing_leaves_an_empty_table(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    client.write(ONE, table)
+    assert client.write(THREE.slice(0, 0), table, mode="overwrite").row_count == 0
+    assert database.count("t") == 0
+
+
+def test_an_overwrite_that_fails_leaves_the_old_rows(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    client.write(ONE, table)
+    twice = pa.concat_tables([THREE, THREE])
+    with pytest.raises(pgflight.DataRejected) as refused:
+        client.write(twice, table, mode="overwrite")
+    assert refused.value.sqlstate == "23505"
+    assert refused.value.constraint == "t_pkey"
+    assert database.rows(SELECT) == [(9, "z")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("upsert", [(1, "old"), (2, "new"), (3, "new")]),
+        ("insert_if_absent", [(1, "old"), (2, "old"), (3, "new")]),
+        ("update_only", [(1, "old"), (2, "new")]),
+        ("delete_by_key", [(1, "old")]),
+    ],
+)
+def test_keyed_modes_look_at_the_rows_with_the_same_keys(
+    client: pgflight.Client, database: Database, table: str, mode: str, expected: list
+) -> None:
+    database.run("INSERT INTO t VALUES (1, 'old'), (2, 'old')")
+    data = pa.table({"n": [2, 3], "s": ["new", "new"]})
+    if mode == "delete_by_key":
+        data = data.select(["n"])
+    assert client.write(data, table, mode=mode, keys=["n"]).row_count == 2
+    assert database.rows(SELECT) == expected
+
+
+def test_the_latest_of_several_rows_with_the_same_key_counts(
+    client: pgflight.Client, database: Database
+) -> None:
+    database.run("CREATE TABLE t (n int PRIMARY KEY, version int8)")
+    data = pa.table({"n": [1, 1, 1], "version": [2, 3, 1]})
+    with pytest.raises(pgflight.DataRejected):
+        client.write(data, "t", mode="upsert", keys=["n"])
+    client.write(data, "t", mode="upsert", keys=["n"], order_by="version")
+    assert database.rows("SELECT * FROM t") == [(1, 3)]
+
+
+def test_names_keep_their_case_and_quotes(client: pgflight.Client, database: Database) -> None:
+    database.run('CREATE SCHEMA "My.Schema"')
+    result = client.write(ONE, '"My.Schema"."The ""T"""', mode="create")
+    assert result.table == '"My.Schema"."The ""T"""'
+    assert database.count('"My.Schema"."The ""T"""') == 1
+
+
+# ── streams ──────────────────────────────────────────────────────────────────
+
+
+def test_batches_larger_than_a_message_are_cut(client: pgflight.Client, database: Database) -> None:
+    # 100 MB in one batch; one row is larger than the limit to which batches are cut.
+    text = ["x" * 1000] * 90_000 + ["y" * 10_000_000]
+    batch = pa.RecordBatch.from_pydict({"n": pa.array(range(len(text))), "s": pa.array(text)})
+    assert client.write(batch, "t", mode="create").row_count == len(text)
+    assert database.rows("SELECT count(*), sum(n), sum(length(s)) FROM t") == [
+        (90_001, 90_000 * 90_001 // 2, 100_000_000)
+    ]
+
+
+def test_batches_without_rows_are_left_out(client: pgflight.Client, database: Database) -> None:
+    empty, full = THREE.slice(0, 0).combine_chunks(), THREE.to_batches()[0]
+    nothing = pgflight.flight.stream.empty_batch(empty.schema)
+    assert client.write([nothing, full, nothing], "t", mode="create").row_count == 3
+    assert database.rows(SELECT) == ROWS
+
+
+def test_a_batch_of_another_schema_ends_the_write(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    other = pa.RecordBatch.from_pydict({"n": pa.array([4], pa.int64()), "s": ["d"]})
+    with pytest.raises(pgflight.SchemaMismatch, match=r"field 0 is .*int64.*, not .*int32"):
+        client.write([*THREE.to_batches(), other], table)
+    assert database.count("t") == 0
+
+
+def test_a_generators_error_is_raised_unchanged_and_nothing_kept(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    class Mine(Exception):
+        pass
+
+    mine = Mine("the file ended early")
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from THREE.to_batches()
+        raise mine
+
+    with pytest.raises(Mine) as raised:
+        client.write(batches(), table)
+    assert raised.value is mine
+    assert database.count("t") == 0
+    # The client still works.
+    assert client.write(THREE, table).row_count == 3
+
+
+def test_a_process_that_dies_midway_leaves_nothing(
+    server: Server, database: Database, table: str
+) -> None:
+    program = f"""
+import os, pyarrow as pa, pgflight
+def batches():
+    for i in range(100):
+        yield pa.RecordBatch.from_pydict({{"n": pa.array([i], pa.int32()), "s": ["a"]}})
+    os._exit(7)
+pgflight.connect({server.url!r}).write(batches(), "public.t")
+"""
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 7
+    assert database.count("t") == 0
+
+
+def test_many_writes_share_a_client(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    for n in range(50):
+        client.write(pa.table({"n": pa.array([n], pa.int32())}), table)
+    assert database.count("t") == 50
+
+
+# ── progress ─────────────────────────────────────────────────────────────────
+
+
+def test_a_callable_receives_the_progress(client: pgflight.Client) -> None:
+    reports: List[pgflight.Progress] = []
+    batches = pa.table({"n": range(10_000)}).to_batches(max_chunksize=1000)
+    client.write(batches, "t", mode="create", progress=reports.append)
+    assert [p.row_count for p in reports] == [*range(1000, 10_001, 1000), 10_000]
+    assert reports[-1].byte_count >= 80_000
+    assert reports[-1].seconds > 0
+
+
+def test_progress_goes_to_standard_error(
+    client: pgflight.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.write(THREE, "t", mode="create", progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("pgflight: t: 3 rows in ")
+    assert err.endswith(" MB/s, committed\n")
+
+
+def test_a_terminal_has_one_live_line() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    reporter = Reporter("t", True, terminal)
+    reporter._interval = 0
+    reporter.sent(10_000_000, 80_000_000)
+    reporter.sent(1, 8)
+    reporter.finished()
+    lines = terminal.getvalue().split("\r")
+    assert [line.startswith("t: 10,000,00") for line in lines] == [False, True, True, True]
+    assert terminal.getvalue().count("\n") == 1
+
+
+# ── queries ──────────────────────────────────────────────────────────────────
+
+
+def test_a_tables_schema_has_arrow_types(client: pgflight.Client, database: Database) -> None:
+    database.run("CREATE TABLE t (n int NOT NULL, s text, fare numeric(10,2), at timestamptz)")
+    schema = client.table_schema("public.t")
+    assert schema.names == ["n", "s", "fare", "at"]
+    assert schema.field("n").type == pa.int32()
+    assert not schema.field("n").nullable
+    assert schema.field("s").nullable
+    assert schema.field("fare").type == pa.decimal128(10, 2)
+    assert schema.field("at").type == pa.timestamp("us", "UTC")
+
+
+def test_the_schema_of_a_missing_table_is_not_found(client: pgflight.Client) -> None:
+    with pytest.raises(pgflight.NotFound):
+        client.table_schema("public.nowhere")
+
+
+def test_tables_are_listed_by_the_names_that_write_takes(
+    client: pgflight.Client, database: Database
+) -> None:
+    database.run('CREATE TABLE t (n int); CREATE TABLE "Odd.One" (n int)')
+    assert set(client.tables()) >= {"public.t", 'public."Odd.One"'}
+    for name in client.tables():
+        client.table_schema(name)
+
+
+def test_an_unknown_write_is_not_found(client: pgflight.Client) -> None:
+    with pytest.raises(pgflight.NotFound):
+        client.status("no such write")
+
+
+def test_an_abort_before_begin_is_remembered(client: pgflight.Client) -> None:
+    status = client.abort("early", "never mind")
+    assert (status.write_id, status.state, status.reason) == ("early", "aborted", "never mind")
+    assert client.status("early").state == "aborted"
+
+
+def test_a_client_can_be_closed_twice(server: Server) -> None:
+    client = pgflight.connect(server.url)
+    client.tables()
+    client.close()
+    client.close()
+
+
+# ── the size of a message ────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def narrow(database: Database) -> Iterator[pgflight.Client]:
+    """A client of a server that accepts at most 1 MiB."""
+    server = Server(database.url, "--max-message-size", "1MiB")
+    with pgflight.connect(server.url) as client:
+        yield client
+    server.stop()
+
+
+def test_batches_are_cut_to_what_the_server_takes(
+    narrow: pgflight.Client, database: Database
+) -> None:
+    text = pa.array(["x" * 100_000] * 100)
+    assert narrow.write(pa.table({"s": text}), "t", mode="create").row_count == 100
+    assert database.rows("SELECT count(*), sum(length(s)) FROM t") == [(100, 10_000_000)]
+
+
+def test_a_row_larger_than_a_message_is_rejected(
+    narrow: pgflight.Client, database: Database
+) -> None:
+    database.run("CREATE TABLE t (s text)")
+    text = pa.array(["x" * 100_000] * 20 + ["y" * 2_000_000] + ["z"])
+    with pytest.raises(pgflight.DataRejected, match="exceeds the server's limit") as refused:
+        narrow.write(pa.table({"s": text}), "t")
+    assert refused.value.row == 20
+    assert database.count("t") == 0
+
+
+def test_a_dictionary_is_sent_whole_and_its_indices_are_cut(
+    narrow: pgflight.Client, database: Database
+) -> None:
+    words = pa.array([f"word {i}" for i in range(10_000)])
+    indices = pa.array([i % 10_000 for i in range(1_000_000)], pa.int32())
+    table = pa.table({"d": pa.DictionaryArray.from_arrays(indices, words)})
+    assert narrow.write(table, "t", mode="create").row_count == 1_000_000
+    assert database.rows("SELECT count(*), count(DISTINCT d) FROM t") == [(1_000_000, 10_000)]
+
+
+def test_values_change_only_on_request(client: pgflight.Client, database: Database) -> None:
+    database.run("CREATE TABLE t (at timestamptz, price numeric(6,2), s text)")
+    prices = pa.array([decimal.Decimal("1.005")], pa.decimal128(10, 3))
+    data = pa.table(
+        {"at": pa.array([1999], pa.timestamp("ns")), "price": prices, "s": pa.array(["a\0b"])}
+    )
+    asked = {
+        "at": {"rounding": "floor", "zone": "+01:00"},
+        "price": {"rounding": "nearest"},
+        "s": {"nul": "remove"},
+    }
+    for missing in asked:
+        given = {column: words for column, words in asked.items() if column != missing}
+        with pytest.raises(pgflight.PgFlightError) as refused:
+            client.write(data, "t", conversions=given)
+        assert refused.value.column == missing
+    client.write(data, "t", conversions=asked)
+    fields = [
+        pa.field(
+            "at",
+            pa.timestamp("ns"),
+            metadata={"pgflight.rounding": "floor", "pgflight.zone": "UTC"},
+        ),
+        pa.field("price", pa.decimal128(10, 3), metadata={"pgflight.rounding": "floor"}),
+        pa.field("s", pa.string(), metadata={"pgflight.nul": "remove"}),
+    ]
+    client.write(pa.table(data.columns, pa.schema(fields)), "t")
+    rows = "SELECT at AT TIME ZONE 'UTC' || ' ' || price || ' ' || s FROM t ORDER BY at"
+    assert database.rows(rows) == [
+        ("1969-12-31 23:00:00.000001 1.01 ab",),
+        ("1970-01-01 00:00:00.000001 1.00 ab",),
+    ]
+
+
+def test_structs_and_strings_land_in_types_of_their_own(
+    client: pgflight.Client, database: Database
+) -> None:
+    database.run(
+        "CREATE TYPE pair AS (id int, name text);"
+        "CREATE TABLE t (n int, run text, list int[], pair pair, span int4range, doc tsvector)"
+    )
+    pairs = pa.struct([("name", pa.string()), ("id", pa.int64())])
+    spans = pa.struct([("lower", pa.int32()), ("upper", pa.int32())])
+    client.write(
+        pa.table(
+            {
+                "n": pa.array([1, 2, 3]),
+                "run": pa.array(["a", "a", None]).dictionary_encode(),
+                "list": pa.array([[1, None], None, []], pa.large_list(pa.int16())),
+                "pair": pa.array([{"id": 1, "name": "x"}, None, {"id": None, "name": None}], pairs),
+                "span": pa.array(
+                    [{"lower": 1, "upper": 5}, {"lower": 2, "upper": None}, None], spans
+                ),
+                "doc": pa.array(["a b", None, "c"]),
+            }
+        ),
+        "t",
+    )
+    assert database.rows("SELECT t::text FROM t ORDER BY n") == [
+        ("""(1,a,"{1,NULL}","(1,x)","[1,5)","'a' 'b'")""",),
+        ('(2,a,,,"[2,)",)',),
+        ("""(3,,{},"(,)",,'c')""",),
+    ]
+
+
+def test_a_plan_shows_what_a_write_would_do(client: pgflight.Client, database: Database) -> None:
+    database.run("CREATE TABLE t (n smallint, doc tsvector)")
+    schema = pa.schema([("n", pa.int64()), ("doc", pa.string())])
+    plan = client.plan(schema, "t")
+    assert plan
+    assert plan.table == "public.t"
+    assert str(plan).splitlines()[1:3] == [
+        "  n: Int64 -> smallint as int2",
+        "  doc: Utf8 -> tsvector as text, cast by PostgreSQL",
+    ]
+    refused = client.plan(pa.schema([("n", pa.date32())]), "t")
+    assert not refused
+    assert "Date32 into smallint" in refused.columns[0].problem
+    made = client.plan(schema, "new", mode="create", column_types={"n": "numeric(9)"})
+    assert made.statements == ("CREATE TABLE public.new (n numeric(9), doc text)",)
+    assert database.rows("SELECT to_regclass('new')") == [(None,)]
+
+
+def test_new_columns_are_added_or_left_out(client: pgflight.Client, database: Database) -> None:
+    client.write(pa.table({"id": [1]}), "t", mode="create", primary_key=["id"])
+    wider = pa.table({"id": [2], "note": ["two"]})
+    with pytest.raises(pgflight.SchemaMismatch) as rejected:
+        client.write(wider, "t")
+    assert rejected.value.column == "note"
+    client.write(wider, "t", schema_evolution="ignore")
+    client.write(
+        pa.table({"id": [3], "note": ["three"]}),
+        "t",
+        schema_evolution="add_columns",
+        column_types={"note": "varchar(9)"},
+    )
+    assert database.rows("SELECT id, note FROM t ORDER BY id") == [
+        (1, None),
+        (2, None),
+        (3, "three"),
+    ]
+    with pytest.raises(pgflight.DataRejected):
+        client.write(pa.table({"id": [3]}), "t")

@@ -1,0 +1,13 @@
+//! Who may do what: callers, grants, roles, and code of other roles in the database.
+
+mod attacks;
+mod foreign_code;
+mod identity;
+mod jwt;
+mod matrix;
+mod passwords;
+mod permission;
+mod role;
+mod role_in_force;
+mod secrets;
+mod sql_texts;

@@ -1,0 +1,11 @@
+//! What each mode and publish method does with its rows and its table.
+
+mod evolution;
+mod insert_only;
+mod keyed;
+mod keyed_missing;
+mod put;
+mod rejected;
+mod sequences;
+mod swap;
+mod two_phase;

@@ -1,0 +1,10 @@
+//! The server as a process between its configuration, its database and its clients.
+
+mod check;
+mod configuration;
+mod ledger_version;
+mod listener_tls;
+mod load;
+mod pooler;
+mod postgres_tls;
+mod server;

@@ -1,0 +1,12 @@
+//! Values and types: what lands is what PostgreSQL itself would store.
+
+mod conversions;
+mod decimals;
+mod every_type;
+mod faithful;
+mod floats;
+mod pairs;
+mod random_types;
+mod settings;
+mod types_page;
+mod undecodable;
