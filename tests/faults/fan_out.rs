@@ -8,7 +8,7 @@ use pgflight::failpoint::Failpoint;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use super::support::{COPIES, COPYING, Client, Database, Pgflight, Put, batch, wait_until, write};
+use crate::support::{COPIES, COPYING, Client, Database, Pgflight, Put, batch, wait_until, write};
 
 const OPTIONS: [&str; 6] = [
     "--fan-out",

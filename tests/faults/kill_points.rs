@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use pgflight::failpoint::Failpoint;
 
-use super::job::{BeforeCommit, End, Job};
-use super::oracle::{self, Mode};
-use super::world::World;
+use crate::rig::job::{BeforeCommit, End, Job};
+use crate::rig::oracle::{self, Mode};
+use crate::rig::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_server_killed_at_any_point_loses_and_doubles_nothing() {

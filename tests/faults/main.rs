@@ -15,20 +15,14 @@
     reason = "a test fails by panicking, and waits by the clock on the wall"
 )]
 
-mod away;
-mod crash;
-mod failover;
 mod fan_out;
 mod frozen;
-mod job;
 mod kill_points;
-mod link;
-mod oracle;
 mod outcomes;
-mod pooler;
+mod postgres;
 mod prepared_lost;
-mod proxy;
 mod random;
+mod rig;
 #[path = "../it/support/mod.rs"]
 #[expect(
     dead_code,
@@ -37,4 +31,3 @@ mod random;
 )]
 mod support;
 mod two_phase;
-mod world;

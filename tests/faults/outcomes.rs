@@ -8,8 +8,8 @@ use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use serde_json::{Value, json};
 use tonic::Status;
 
-use super::proxy::{COMMIT, Proxy, Trap, Weather};
-use super::support::{
+use crate::rig::proxy::{COMMIT, Proxy, Trap, Weather};
+use crate::support::{
     CallError, Client, Database, Pgflight, Put, attempt, batch, wait_until, write,
 };
 

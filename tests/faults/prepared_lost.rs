@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use super::support::{CallError, Client, Database, Pgflight, Put, attempt, batch, wait_until};
+use crate::support::{CallError, Client, Database, Pgflight, Put, attempt, batch, wait_until};
 
 const PREPARED: &str = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::job::{BeforeCommit, End, Job};
-use super::oracle::{self, Mode};
-use super::proxy::{COMMIT, Trap, Weather};
-use super::world::World;
+use crate::rig::job::{BeforeCommit, End, Job};
+use crate::rig::oracle::{self, Mode};
+use crate::rig::proxy::{COMMIT, Trap, Weather};
+use crate::rig::world::World;
 
 /// `PGFLIGHT_FAULT_RUNS` asks for more, `PGFLIGHT_FAULT_SEED` for certain ones.
 const RUNS: u64 = 15;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use pgflight::failpoint::Failpoint;
 use tokio::time::timeout;
 
-use super::job::{BeforeCommit, End, Job};
-use super::oracle::{self, Mode};
-use super::support::wait_until;
-use super::world::World;
+use crate::rig::job::{BeforeCommit, End, Job};
+use crate::rig::oracle::{self, Mode};
+use crate::rig::world::World;
+use crate::support::wait_until;
 
 /// Runs a job whose driver dies with the server that reaches the point, and checks how the write ends without a caller.
 async fn check(point: Failpoint, expected: End) {

@@ -8,14 +8,14 @@ import shlex
 from pathlib import Path
 
 from bench import plots, report
-from bench.alone import alone
 from bench.compare import Bench, compare, plan, tell
-from bench.database import Database
-from bench.hostile import hostile
-from bench.publish import publish
-from bench.scaling import scaling
-from bench.small import small
-from bench.telemetry import telemetry
+from bench.rig.database import Database
+from bench.runs.alone import alone
+from bench.runs.hostile import hostile
+from bench.runs.publish import publish
+from bench.runs.scaling import scaling
+from bench.runs.small import small
+from bench.runs.telemetry import telemetry
 
 
 def main() -> None:

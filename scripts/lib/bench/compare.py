@@ -10,12 +10,12 @@ from pathlib import Path
 
 from nycflights_tables import FLIGHTS_ROWS
 
-from bench.database import TARGET, Database
-from bench.job import Job
-from bench.server import Server
-from bench.shapes import SHAPES, Files, Shape, prepare
-from bench.ways import WAYS, Way
-from bench.workers import Cost, WayFailed, Worker
+from bench.rig.database import TARGET, Database
+from bench.rig.job import Job
+from bench.rig.server import Server
+from bench.rig.shapes import SHAPES, Files, Shape, prepare
+from bench.rig.ways import WAYS, Way
+from bench.rig.workers import Cost, WayFailed, Worker
 
 
 @dataclasses.dataclass

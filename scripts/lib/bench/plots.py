@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from bench import report
 from bench.compare import Comparison
-from bench.ways import WAYS
+from bench.rig.ways import WAYS
 
 _OURS, _OTHERS = "#2166ac", "#b8b8b8"
 

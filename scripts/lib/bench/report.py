@@ -11,9 +11,9 @@ from statistics import median
 from typing import Any, Iterable
 
 from bench.compare import Comparison
-from bench.database import Database
-from bench.ways import WAYS
-from bench.workers import Cost
+from bench.rig.database import Database
+from bench.rig.ways import WAYS
+from bench.rig.workers import Cost
 
 _SETTINGS = ("fsync", "synchronous_commit", "wal_level", "shared_buffers", "max_wal_size")
 

@@ -1,8 +1,8 @@
 //! The primary fails, and a standby that every commit waited for takes its place.
 
-use super::job::{BeforeCommit, End, Job};
-use super::oracle::{self, Mode};
-use super::world::World;
+use crate::rig::job::{BeforeCommit, End, Job};
+use crate::rig::oracle::{self, Mode};
+use crate::rig::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_write_survives_a_failover_or_reports_lost_rows() {

@@ -14,14 +14,14 @@ from statistics import median
 from typing import Any, Iterator
 from urllib.parse import urlsplit
 
-from bench import processes
 from bench.compare import Bench, tell
-from bench.database import TARGET
-from bench.job import Job
-from bench.scaling import expect
-from bench.server import Server
-from bench.shapes import SHAPES
-from bench.workers import Cost
+from bench.rig import processes
+from bench.rig.database import TARGET
+from bench.rig.job import Job
+from bench.rig.server import Server
+from bench.rig.shapes import SHAPES
+from bench.rig.workers import Cost
+from bench.runs.scaling import expect
 
 #: Concurrent calls of the peer: one at a time, and a flood.
 _CALLS = (1, 30)
@@ -101,7 +101,7 @@ def _peer(server: Server, calls: int, made: Counter[str]) -> Iterator[int]:
     """The process of a peer that attacks until it is left; adds what it has done to `made`."""
     address = urlsplit(server.url).netloc
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.attack", address, _TABLE, str(calls)],
+        [sys.executable, "-m", "bench.runs.attack", address, _TABLE, str(calls)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

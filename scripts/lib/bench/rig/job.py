@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.shapes import Files
+from bench.rig.shapes import Files
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio_postgres::NoTls;
 
 use super::proxy::Proxy;
-use super::support::{Cluster, Database, Pgflight, Pooler, wait_until};
+use crate::support::{Cluster, Database, Pgflight, Pooler, wait_until};
 
 pub struct World {
     pub database: Database,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import running
 
-from bench.shapes import Files, Shape
+from bench.rig.shapes import Files, Shape
 
 #: The table that every way writes.
 TARGET = "bench_target"

@@ -1,6 +1,6 @@
 """A process that runs ways, so that the cost of each can be measured.
 
-    python -m bench.worker
+    python -m bench.rig.worker
 
 It reads a request as a line of JSON, answers `ready` when the way has its rows, waits for `go`, and answers the result as a
 line of JSON; then it reads the next request. The output of libraries goes to standard error.
@@ -15,7 +15,7 @@ import time
 import traceback
 from typing import Any
 
-from bench.job import Job
+from bench.rig.job import Job
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def _serve(job: Job, answers: Any) -> dict[str, Any]:
-    from bench import ways
+    from bench.rig import ways
 
     run = ways.WAYS[job.way].prepare(job)
     print("ready", file=answers)

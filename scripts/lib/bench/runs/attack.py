@@ -1,6 +1,6 @@
 """A hostile peer: one process that keeps sending what is cheap for it and expensive for a server.
 
-    python -m bench.attack HOST:PORT TABLE CALLS
+    python -m bench.runs.attack HOST:PORT TABLE CALLS
 
 It knows the token in PGFLIGHT_TOKEN, so that it gets as far as a client that has gone wrong. It says `ready`, and
 waits for the end of each attack before it begins the next; CALLS are made at once. When standard input ends it says,

@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use serde_json::Value;
 use tonic::{Code, Status};
 
-use super::support::{CallError, Client, Put, attempt, batch};
 use super::world::World;
+use crate::support::{CallError, Client, Put, attempt, batch};
 
 /// The rows of one save: (part, seq, payload), the payload made from the other two.
 pub struct Job {

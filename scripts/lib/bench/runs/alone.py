@@ -6,11 +6,11 @@ from statistics import median
 from typing import Any
 
 from bench.compare import Bench, tell
-from bench.database import TARGET
-from bench.job import Job
-from bench.shapes import Shape
-from bench.swallow import Swallower
-from bench.workers import Cost
+from bench.rig.database import TARGET
+from bench.rig.job import Job
+from bench.rig.shapes import Shape
+from bench.rig.swallow import Swallower
+from bench.rig.workers import Cost
 
 _MIB = 1 << 20
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from bench.job import Job
+    from bench.rig.job import Job
 
 Run = Callable[[], None]
 
@@ -79,7 +79,7 @@ def pgpq(job: Job) -> Run:
     def consume(batches: Iterator[pa.RecordBatch]) -> None:
         import itertools
 
-        from bench.ways import pgpq_copy
+        from bench.rig.ways import pgpq_copy
 
         first = next(batches, None)
         if first is not None:
@@ -93,7 +93,7 @@ def arrow_csv(job: Job) -> Run:
     postgres, table = job.postgres, job.table
 
     def consume(batches: Iterator[pa.RecordBatch]) -> None:
-        from bench import ways
+        from bench.rig import ways
 
         held = list(batches)
         if held:
@@ -107,7 +107,7 @@ def pg8000(job: Job) -> Run:
     frame, postgres, table = _frame(job), job.postgres, job.table
 
     def send(rows: Iterator[tuple]) -> None:
-        from bench import ways
+        from bench.rig import ways
 
         ways.pg8000_copy(postgres, table, ways.row_csv(rows))
 

@@ -6,17 +6,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Iterator
 
-import pyarrow as pa
-
 import pgflight
-from bench import processes
-from bench.compare import Bench, tell
-from bench.database import TARGET
-from bench.server import Server
-from bench.shapes import SHAPES, Files, Shape
+import pyarrow as pa
 from pgflight.distributed import DistributedWrite
 from pgflight.flight import command
 from pgflight.flight.connection import Endpoint
+
+from bench.compare import Bench, tell
+from bench.rig import processes
+from bench.rig.database import TARGET
+from bench.rig.server import Server
+from bench.rig.shapes import SHAPES, Files, Shape
 
 _STREAMS = (1, 2, 4, 8, 16)
 

@@ -16,8 +16,8 @@ from typing import Callable, Iterator, Sequence
 import pyarrow as pa
 from pyarrow import csv
 
-from bench import ways_spark
-from bench.job import Job
+from bench.rig import ways_spark
+from bench.rig.job import Job
 
 Run = Callable[[], None]
 

@@ -4,7 +4,7 @@ use pgflight::failpoint::Failpoint;
 use serde_json::{Value, json};
 
 use super::job::{End, Job};
-use super::support::{Database, wait_until};
+use crate::support::{Database, wait_until};
 
 /// A mode, the rows in the table before, and the rows that must be there after a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! The connection between the servers and PostgreSQL breaks, while both live.
 
-use super::job::{BeforeCommit, End, Job};
-use super::oracle::{self, Mode};
-use super::proxy::Weather;
-use super::world::World;
+use crate::rig::job::{BeforeCommit, End, Job};
+use crate::rig::oracle::{self, Mode};
+use crate::rig::proxy::Weather;
+use crate::rig::world::World;
 
 /// A job of this mode, in a table of its own.
 async fn job(world: &World, mode: Mode, name: &str) -> Job {

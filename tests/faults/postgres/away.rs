@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
-use super::job::{BeforeCommit, End, Job};
-use super::oracle::{self, Mode};
-use super::proxy::{COMMIT, Trap};
-use super::world::World;
+use crate::rig::job::{BeforeCommit, End, Job};
+use crate::rig::oracle::{self, Mode};
+use crate::rig::proxy::{COMMIT, Trap};
+use crate::rig::world::World;
 
 /// How long a restart of PostgreSQL takes.
 const AWAY: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import running
 
-from bench import processes
+from bench.rig import processes
 
 
 class Server(running.Server):

@@ -1,4 +1,4 @@
-"""Starts `bench.worker`, sends it requests, and measures it."""
+"""Starts `bench.rig.worker`, sends it requests, and measures it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import processes
-from bench.job import Job
-from bench.server import Server
+from bench.rig import processes
+from bench.rig.job import Job
+from bench.rig.server import Server
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Worker:
     def __init__(self, log: Path) -> None:
         self._log = log.open("ab")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.worker"],
+            [sys.executable, "-m", "bench.rig.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

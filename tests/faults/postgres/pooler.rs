@@ -12,10 +12,10 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tonic::Code;
 
-use super::job::{BeforeCommit, End, Job, rows};
-use super::oracle::{self, BEFORE, Mode};
-use super::support::{CallError, Client, Database, Put, write};
-use super::world::World;
+use crate::rig::job::{BeforeCommit, End, Job, rows};
+use crate::rig::oracle::{self, BEFORE, Mode};
+use crate::rig::world::World;
+use crate::support::{CallError, Client, Database, Put, write};
 
 /// How long the run takes without `PGFLIGHT_SOAK`.
 const SHORT: Duration = Duration::from_secs(8);

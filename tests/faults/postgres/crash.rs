@@ -1,8 +1,8 @@
 //! PostgreSQL crashes when everything is staged and nothing is committed.
 
-use super::job::{BeforeCommit, End, Job};
-use super::oracle::{self, Mode};
-use super::world::World;
+use crate::rig::job::{BeforeCommit, End, Job};
+use crate::rig::oracle::{self, Mode};
+use crate::rig::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rows_lost_in_a_crash_of_postgresql_are_reported() {

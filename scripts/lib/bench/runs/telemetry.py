@@ -10,15 +10,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Iterator
 
+import pgflight
 import pyarrow as pa
 
-import pgflight
-from bench import processes
 from bench.compare import Bench, tell
-from bench.database import TARGET
-from bench.scaling import expect
-from bench.server import Server
-from bench.shapes import SHAPES
+from bench.rig import processes
+from bench.rig.database import TARGET
+from bench.rig.server import Server
+from bench.rig.shapes import SHAPES
+from bench.runs.scaling import expect
 
 #: A reader scrapes every second and has the page open, which reloads every two seconds: more than Prometheus does.
 _PATHS = ("/metrics", "/", "/metrics")
