@@ -12,15 +12,15 @@ from pgflight import conversions
 from pgflight.errors import InvalidCommand
 
 KEYED_MODES = {
-    "upsert": "MODE_UPSERT",
-    "insert_if_absent": "MODE_INSERT_IF_ABSENT",
-    "update_only": "MODE_UPDATE_ONLY",
-    "delete_by_key": "MODE_DELETE_BY_KEY",
+    "upsert": "upsert",
+    "insert_if_absent": "insertIfAbsent",
+    "update_only": "updateOnly",
+    "delete_by_key": "deleteByKey",
 }
 MODES = {
-    "append": "MODE_APPEND",
-    "create": "MODE_CREATE",
-    "overwrite": "MODE_OVERWRITE",
+    "append": "append",
+    "create": "create",
+    "overwrite": "overwrite",
     **KEYED_MODES,
 }
 IF_EXISTS = {
@@ -55,8 +55,12 @@ _WORDS = {
 #: Modes that make a missing table when `create_if_missing` is set.
 _MAKING_MODES = ("append", "upsert", "insert_if_absent")
 
+#: Modes that write values.
+_WRITING_MODES = tuple(mode for mode in MODES if mode != "delete_by_key")
+
 #: The name of each field of `WriteOptions` as an option of Spark's data source. Fields have the names that the
-#: messages of `proto/pgflight/v1` have for them, except `table_options`: `options` of `TableDefinition`.
+#: messages of `proto/pgflight/v1` have for them, except `overwrite_with` (`with` of `Overwrite`) and `table_options`
+#: (`options` of `NewTable`).
 SPARK_NAMES = {
     "mode": "writeMode",
     "keys": "keys",
@@ -182,6 +186,10 @@ class WriteOptions:
             self._only_in("order_by", *KEYED_MODES)
         if self.publish is not None and self.publish != "staged":
             self._only_in("publish", "append")
+        if self.schema_evolution == "add_columns":
+            self._only_in("schema_evolution", *_WRITING_MODES)
+        if self.sync_sequences:
+            self._only_in("sync_sequences", *_WRITING_MODES)
 
     def _only_in(self, name: str, *modes: str) -> None:
         if self.mode not in modes:

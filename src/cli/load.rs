@@ -51,7 +51,7 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
     };
     let policy = RetryPolicy(options.retry_timeout);
     let began = Instant::now();
-    let spec = spec(&options);
+    let spec = spec(&options)?;
     let begin = || client.begin(&write, spec.clone(), &schema);
     let begun = policy.retry("begin", eprint, begin).await?;
     if begun.is_committed {
@@ -164,15 +164,9 @@ fn client_config(options: &Load) -> Result<ClientConfig> {
     })
 }
 
-fn spec(options: &Load) -> Map<String, Value> {
-    let mut fields = options.spec.clone();
-    let mode = format!("MODE_{}", options.mode.to_ascii_uppercase());
-    fields.insert("table".to_owned(), options.to.clone().into());
-    fields.insert("mode".to_owned(), mode.into());
-    if !options.keys.is_empty() {
-        fields.insert("keys".to_owned(), options.keys.clone().into());
-    }
-    fields
+fn spec(options: &Load) -> Result<Map<String, Value>> {
+    let (fields, table) = (options.spec.clone(), options.to.clone());
+    super::spec::spec_fields(fields, table, &options.mode, options.keys.clone())
 }
 
 /// Sends every file, `jobs` at a time, and shows the progress.

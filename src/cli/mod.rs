@@ -7,6 +7,7 @@ mod load;
 mod plan;
 mod reload;
 mod serve;
+mod spec;
 mod writes;
 
 use std::io::{self, Write};

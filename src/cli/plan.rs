@@ -7,6 +7,7 @@ use pgflight::config::Plan;
 use pgflight::error::{Error, Result};
 use pgflight::flight::{read_schema, write_spec_from_json};
 
+use super::spec::spec_fields;
 use super::{connect, print};
 
 pub(super) async fn plan(options: Plan) -> Result<ExitCode> {
@@ -19,13 +20,7 @@ pub(super) async fn plan(options: Plan) -> Result<ExitCode> {
         read_schema(file)
     };
     let schema = schema.map_err(|error| error.caused(unreadable))?;
-    let mut fields = options.spec;
-    let mode = format!("MODE_{}", options.mode.to_ascii_uppercase());
-    fields.insert("table".to_owned(), options.table.into());
-    fields.insert("mode".to_owned(), mode.into());
-    if !options.keys.is_empty() {
-        fields.insert("keys".to_owned(), options.keys.into());
-    }
+    let fields = spec_fields(options.spec, options.table, &options.mode, options.keys)?;
     let spec = write_spec_from_json(fields)?;
     let (_, writer) = connect(&options.destination).await?;
     let preview = writer.preview(&spec, &schema).await?;

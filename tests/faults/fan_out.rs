@@ -22,10 +22,10 @@ const ROWS: i32 = 60_000;
 
 fn modes() -> [(&'static str, Value); 2] {
     [
-        ("create", json!({"mode": "MODE_CREATE"})),
+        ("create", json!({"create": {}})),
         (
             "swap",
-            json!({"mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"}),
+            json!({"overwrite": {"with": "OVERWRITE_WITH_SWAP"}}),
         ),
     ]
 }

@@ -18,7 +18,7 @@ async fn a_server_suspended_in_its_commit_blocks_for_a_minute() {
     let frozen = Pgflight::start_to_fail(&database.url, &[], Some("CommitBeforeCommit"));
     let other = Pgflight::start_with(&database, &["--lock-timeout", "5m"]);
     let rows = batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
-    let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    let spec = json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}});
     let mut client = other.client().await;
     client.begin("w", spec, &rows).await.unwrap();
     let put = Put::whole(attempt("w", 0, "a"), &[rows]);

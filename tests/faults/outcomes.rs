@@ -73,15 +73,15 @@ const TABLE: &str = "CREATE TABLE t (n int); INSERT INTO t VALUES (1)";
 const KEYED: &str = "CREATE TABLE t (n int PRIMARY KEY); INSERT INTO t VALUES (1)";
 
 fn staged() -> Value {
-    json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"})
+    json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}})
 }
 
 fn two_phase() -> Value {
-    json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_TWO_PHASE"})
+    json!({"table": "t", "append": {"publish": "PUBLISH_TWO_PHASE"}})
 }
 
 fn overwrite(with: &str) -> Value {
-    json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": with})
+    json!({"table": "t", "overwrite": {"with": with}})
 }
 
 /// Checks that the error is retryable.
@@ -94,9 +94,9 @@ fn assert_retryable(answer: Result<Value, Status>, what: &str) -> CallError {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_stream_whose_commit_rolls_back_gets_no_receipt() {
-    let upsert = json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["n"]});
+    let upsert = json!({"table": "t", "upsert": {"keys": ["n"]}});
     for (table, spec, after) in [
-        (TABLE, json!({"table": "t", "mode": "MODE_APPEND"}), "1,2,3"),
+        (TABLE, json!({"table": "t", "append": {}}), "1,2,3"),
         (TABLE, overwrite("OVERWRITE_WITH_TRUNCATE"), "2,3"),
         (TABLE, overwrite("OVERWRITE_WITH_DELETE"), "2,3"),
         (TABLE, overwrite("OVERWRITE_WITH_SWAP"), "2,3"),
@@ -310,7 +310,7 @@ async fn a_call_that_may_have_worked_says_so_while_the_ledger_is_away() {
 async fn stream_while_away(trap: Trap, away: Duration) -> (Result<Value, Status>, String) {
     let mut place = Place::new(TABLE).await;
     place.link.set_trap(trap, COMMIT, 1);
-    let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "t", "append": {}});
     let mut client = Client::over(place.client.channel.clone());
     let put = Put::whole(write(spec.clone()), &[rows(&[2, 3])]);
     let meanwhile = async {

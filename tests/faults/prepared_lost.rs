@@ -16,7 +16,7 @@ fn rows(values: &[i32]) -> RecordBatch {
 }
 
 fn two_phase() -> Value {
-    json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_TWO_PHASE"})
+    json!({"table": "t", "append": {"publish": "PUBLISH_TWO_PHASE"}})
 }
 
 /// Starts a server without a reaper, which stops at the failpoint if one is given.

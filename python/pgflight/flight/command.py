@@ -56,30 +56,46 @@ def write_spec(table: str, options: WriteOptions) -> Dict[str, Any]:
     """
     if not isinstance(table, str) or not table:
         raise InvalidCommand("the table is missing", hint="name it, as in 'public.trips'")
-    definition = {
-        "columnTypes": dict(options.column_types or {}),
-        "primaryKey": list(options.primary_key or ()),
-        "options": options.table_options,
-    }
     fields = {
         "table": table,
-        "mode": MODES[options.mode],
         "target": options.target,
-        "ifExists": options.if_exists and IF_EXISTS[options.if_exists],
-        "overwriteWith": options.overwrite_with and OVERWRITE_WITH[options.overwrite_with],
-        "createIfMissing": options.create_if_missing,
-        "tableDefinition": {name: value for name, value in definition.items() if value},
-        "keys": list(options.keys or ()),
-        "orderBy": options.order_by,
-        "publish": options.publish and PUBLISH[options.publish],
+        "columnTypes": dict(options.column_types or {}),
         "conversions": {
             column: conversions.message(column, asked)
             for column, asked in (options.conversions or {}).items()
         },
-        "schemaEvolution": options.schema_evolution and SCHEMA_EVOLUTION[options.schema_evolution],
+    }
+    return {**_set(fields), MODES[options.mode]: _mode_options(options)}
+
+
+def _mode_options(options: WriteOptions) -> Dict[str, Any]:
+    """Returns the options that a `WriteSpec` has in the message of its mode."""
+    fields = {
+        "keys": list(options.keys or ()),
+        "orderBy": options.order_by,
+        "ifExists": options.if_exists and IF_EXISTS[options.if_exists],
+        "with": options.overwrite_with and OVERWRITE_WITH[options.overwrite_with],
         "syncSequences": options.sync_sequences,
     }
-    # A field that is left out has its default.
+    if options.mode == "append" and options.publish:
+        fields["publish"] = PUBLISH[options.publish]
+    if options.mode == "delete_by_key":
+        fields["ignoreUnknownColumns"] = options.schema_evolution == "ignore"
+    elif options.schema_evolution:
+        fields["schemaEvolution"] = SCHEMA_EVOLUTION[options.schema_evolution]
+    new_table = _set(
+        {"primaryKey": list(options.primary_key or ()), "options": options.table_options}
+    )
+    if options.mode in ("create", "overwrite"):
+        fields["newTable"] = new_table
+    message = _set(fields)
+    if options.create_if_missing:
+        message["createIfMissing"] = new_table
+    return message
+
+
+def _set(fields: Mapping[str, Any]) -> Dict[str, Any]:
+    """Returns the fields that are set. A field that is left out has its default."""
     return {name: value for name, value in fields.items() if value}
 
 

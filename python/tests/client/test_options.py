@@ -27,13 +27,8 @@ def spec(options: Dict[str, str], overwrite: bool = False) -> Dict[str, Any]:
     return command.write_spec(parsed.table, matching(parsed.write, columns))
 
 
-APPEND = {"table": "public.trips", "mode": "MODE_APPEND"}
-OVERWRITE = {
-    "table": "public.trips",
-    "mode": "MODE_OVERWRITE",
-    "overwriteWith": "OVERWRITE_WITH_TRUNCATE",
-}
-CREATE = {"table": "public.trips", "mode": "MODE_CREATE"}
+APPEND = {"table": "public.trips", "append": {}}
+OVERWRITE = {"table": "public.trips", "overwrite": {"with": "OVERWRITE_WITH_TRUNCATE"}}
 
 
 @pytest.mark.parametrize(
@@ -46,23 +41,31 @@ CREATE = {"table": "public.trips", "mode": "MODE_CREATE"}
         (
             {"overwriteWith": "DELETE"},
             True,
-            {**OVERWRITE, "overwriteWith": "OVERWRITE_WITH_DELETE"},
+            {"table": "public.trips", "overwrite": {"with": "OVERWRITE_WITH_DELETE"}},
         ),
-        ({"createtable": "true"}, False, {**APPEND, "createIfMissing": True}),
+        ({"createtable": "true"}, False, {**APPEND, "append": {"createIfMissing": {}}}),
         ({"createTable": "true"}, True, OVERWRITE),
-        ({"ifExists": "fail"}, False, {**CREATE, "ifExists": "IF_EXISTS_FAIL"}),
-        ({"ifexists": "ignore"}, False, {**CREATE, "ifExists": "IF_EXISTS_IGNORE"}),
+        (
+            {"ifExists": "fail"},
+            False,
+            {"table": "public.trips", "create": {"ifExists": "IF_EXISTS_FAIL"}},
+        ),
+        (
+            {"ifexists": "ignore"},
+            False,
+            {"table": "public.trips", "create": {"ifExists": "IF_EXISTS_IGNORE"}},
+        ),
         (
             {"writeMode": "UPSERT", "keys": "id, `a, b`", "orderBy": "at"},
             False,
-            {**APPEND, "mode": "MODE_UPSERT", "keys": ["id", "a, b"], "orderBy": "at"},
+            {"table": "public.trips", "upsert": {"keys": ["id", "a, b"], "orderBy": "at"}},
         ),
         ({"target": "other"}, False, {**APPEND, "target": "other"}),
-        ({"publish": "direct"}, False, {**APPEND, "publish": "PUBLISH_DIRECT"}),
+        ({"publish": "direct"}, False, {**APPEND, "append": {"publish": "PUBLISH_DIRECT"}}),
         (
             {"createTableColumnTypes": "fare DECIMAL(10,2)"},
             True,
-            {**OVERWRITE, "tableDefinition": {"columnTypes": {"fare": "DECIMAL(10,2)"}}},
+            {**OVERWRITE, "columnTypes": {"fare": "DECIMAL(10,2)"}},
         ),
     ],
 )
@@ -229,6 +232,11 @@ def test_a_wrong_address_is_rejected_without_being_shown(url: str, says: str) ->
         ({"mode": "create", "if_exists": "replace"}, "use 'fail', 'append' or 'ignore'"),
         ({"mode": "append", "table": ""}, "the table is missing"),
         ({"mode": "append", "primary_key": ["a"]}, "or set create_if_missing"),
+        (
+            {"mode": "delete_by_key", "keys": ["a"], "schema_evolution": "add_columns"},
+            "schema_evolution .* no effect",
+        ),
+        ({"mode": "delete_by_key", "keys": ["a"], "sync_sequences": True}, "no effect in mode"),
         ({"mode": "create", "primary_key": "a"}, "list of names"),
         (
             {"mode": "append", "schema_evolution": "drop"},
@@ -293,15 +301,16 @@ def test_new_columns_and_a_primary_key_can_be_asked_for() -> None:
     given = {"schemaEvolution": "add_columns", "createTableColumnTypes": "fare NUMERIC(5,2)"}
     assert spec(given) == {
         **APPEND,
-        "schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS",
-        "tableDefinition": {"columnTypes": {"fare": "NUMERIC(5,2)"}},
+        "append": {"schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS"},
+        "columnTypes": {"fare": "NUMERIC(5,2)"},
     }
     upsert = {"writeMode": "upsert", "keys": "id", "createTable": "true"}
     parsed = spec({**upsert, "createTableColumnTypes": "fare NUMERIC(5,2)"})
-    assert parsed["createIfMissing"] is True
-    assert parsed["tableDefinition"] == {"columnTypes": {"fare": "NUMERIC(5,2)"}}
+    assert parsed["upsert"] == {"keys": ["id"], "createIfMissing": {}}
+    assert parsed["columnTypes"] == {"fare": "NUMERIC(5,2)"}
     given = {"createTable": "true", "primaryKey": "id, region", "createTableOptions": "WITH (a)"}
-    assert spec(given)["tableDefinition"] == {"primaryKey": ["id", "region"], "options": "WITH (a)"}
+    new_table = {"primaryKey": ["id", "region"], "options": "WITH (a)"}
+    assert spec(given)["append"] == {"createIfMissing": new_table}
 
 
 def test_options_are_given_in_one_way() -> None:

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 pub(super) const EXAMPLES: &str = "\
 Examples:
   pgflight load --to public.trips 2013-01.parquet 2013-02.parquet
-  pgflight load --to zones --mode create --spec '{\"tableDefinition\": {\"primaryKey\": [\"id\"]}}' zones.csv
+  pgflight load --to zones --mode create --spec '{\"create\": {\"newTable\": {\"primaryKey\": [\"id\"]}}}' zones.csv
   PGFLIGHT_TOKEN=… pgflight load --server grpc+tls://pgflight.example:8815 --tls-ca ca.crt --to trips *.arrow";
 
 /// Options of `pgflight load`.
@@ -32,7 +32,7 @@ pub struct Load {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub keys: Vec<String>,
 
-    /// Other fields of the protocol's WriteSpec, in JSON.
+    /// Other fields of the protocol's WriteSpec, in JSON. The options of the mode are in a field named like it.
     #[arg(long, value_name = "JSON", default_value = "{}", value_parser = crate::config::value::object, hide_default_value = true)]
     pub spec: Map<String, Value>,
 

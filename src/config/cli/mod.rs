@@ -154,7 +154,7 @@ const PLAN_EXAMPLES: &str = "\
 Examples:
   pgflight plan --table public.trips trips.arrow
   pgflight plan --table public.trips --mode upsert --keys id trips.arrow
-  pgflight plan --table new --mode create --spec '{\"tableDefinition\": {\"columnTypes\": {\"fare\": \"numeric(12,2)\"}}}' trips.arrow
+  pgflight plan --table new --mode create --spec '{\"columnTypes\": {\"fare\": \"numeric(12,2)\"}}' trips.arrow
 
 Make the file in Python:
   pathlib.Path(\"trips.arrow\").write_bytes(table.schema.serialize())";
@@ -239,7 +239,7 @@ pub struct Plan {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub keys: Vec<String>,
 
-    /// Other fields of the protocol's WriteSpec, in JSON.
+    /// Other fields of the protocol's WriteSpec, in JSON. The options of the mode are in a field named like it.
     #[arg(long, value_name = "JSON", default_value = "{}", value_parser = object, hide_default_value = true)]
     pub spec: serde_json::Map<String, serde_json::Value>,
 

@@ -118,42 +118,39 @@ async fn one_stream(world: &World, rng: &mut Rng, table: &str) -> &'static str {
     let keys = json!(["part", "seq"]);
     let (mode, expected) = match rng.u8(..9) {
         0 => (
-            json!({"mode": "MODE_APPEND"}),
+            json!({"append": {}}),
             format!("{BEFORE} UNION ALL {written}"),
         ),
-        1 => (json!({"mode": "MODE_OVERWRITE"}), written),
+        1 => (json!({"overwrite": {}}), written),
         2 => (
-            json!({"mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"}),
+            json!({"overwrite": {"with": "OVERWRITE_WITH_DELETE"}}),
             written,
         ),
         3 => (
-            json!({"mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"}),
+            json!({"overwrite": {"with": "OVERWRITE_WITH_SWAP"}}),
             written,
         ),
-        4 => (json!({"mode": "MODE_CREATE"}), written),
+        4 => (json!({"create": {}}), written),
         5 => (
-            json!({"mode": "MODE_UPSERT", "keys": keys}),
+            json!({"upsert": {"keys": keys}}),
             format!("{others} UNION ALL {written}"),
         ),
         6 => (
-            json!({"mode": "MODE_INSERT_IF_ABSENT", "keys": keys}),
+            json!({"insertIfAbsent": {"keys": keys}}),
             format!(
                 "SELECT * FROM {before} o UNION ALL
                  SELECT * FROM ({written}) w(p, s, v) WHERE NOT (w.s < 10)"
             ),
         ),
         7 => (
-            json!({"mode": "MODE_UPDATE_ONLY", "keys": keys}),
+            json!({"updateOnly": {"keys": keys}}),
             format!("{others} UNION ALL SELECT * FROM ({written}) w(p, s, v) WHERE w.s < 10"),
         ),
-        _ => (json!({"mode": "MODE_DELETE_BY_KEY", "keys": keys}), others),
+        _ => (json!({"deleteByKey": {"keys": keys}}), others),
     };
-    if mode["mode"] != "MODE_CREATE" {
-        let key = if mode["keys"].is_null() {
-            Mode::Append
-        } else {
-            Mode::Upsert
-        };
+    if mode["create"].is_null() {
+        let is_keyed = mode.to_string().contains("keys");
+        let key = if is_keyed { Mode::Upsert } else { Mode::Append };
         key.prepare(&world.database, table).await;
     }
     put(world, rng, table, mode, &[rows(0, count)])
@@ -171,7 +168,7 @@ async fn fanned_out(world: &World, rng: &mut Rng, table: &str) -> &'static str {
         .step_by(2000)
         .map(|from| all.slice(from, 2000.min(all.num_rows() - from)))
         .collect();
-    let error = put(world, rng, table, json!({"mode": "MODE_CREATE"}), &batches).await;
+    let error = put(world, rng, table, json!({"create": {}}), &batches).await;
     error.unwrap_or_else(|error| panic!("{table}: {error}"));
     let written = format!("SELECT 0, s, '0:' || s FROM generate_series(0, {count} - 1) s");
     oracle::check_rows(&world.database, table, &written, table).await;
@@ -183,7 +180,7 @@ async fn refused(world: &World, rng: &mut Rng, table: &str) -> &'static str {
     Mode::Upsert.prepare(&world.database, table).await;
     let some = rows(7, rng.u32(1..5000));
     let twice = [some.clone(), some.clone(), some];
-    let error = put(world, rng, table, json!({"mode": "MODE_APPEND"}), &twice).await;
+    let error = put(world, rng, table, json!({"append": {}}), &twice).await;
     let error = error.expect_err("rows come twice");
     assert!(error.contains("DATA_REJECTED 23505"), "{table}: {error}");
     oracle::check_rows(&world.database, table, BEFORE, table).await;
@@ -193,7 +190,7 @@ async fn refused(world: &World, rng: &mut Rng, table: &str) -> &'static str {
 /// A client that disconnects at any moment.
 async fn left(world: &World, rng: &mut Rng, table: &str) -> &'static str {
     Mode::Append.prepare(&world.database, table).await;
-    let spec = json!({"table": table, "mode": "MODE_APPEND"});
+    let spec = json!({"table": table, "append": {}});
     let messages = Put::bare(write(spec), &[rows(0, 3000), rows(1, 3000)]).0;
     let endless = stream::iter(messages).chain(stream::pending());
     let address = address(world, rng).to_owned();

@@ -49,21 +49,21 @@ impl Mode {
     pub fn spec(self, table: &str) -> Value {
         match self {
             Self::Append => {
-                json!({"table": table, "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"})
+                json!({"table": table, "append": {"publish": "PUBLISH_STAGED"}})
             }
             Self::AppendInTwoPhases => {
-                json!({"table": table, "mode": "MODE_APPEND", "publish": "PUBLISH_TWO_PHASE"})
+                json!({"table": table, "append": {"publish": "PUBLISH_TWO_PHASE"}})
             }
-            Self::Create => json!({"table": table, "mode": "MODE_CREATE"}),
-            Self::Overwrite => json!({"table": table, "mode": "MODE_OVERWRITE"}),
+            Self::Create => json!({"table": table, "create": {}}),
+            Self::Overwrite => json!({"table": table, "overwrite": {}}),
             Self::OverwriteByDelete => {
-                json!({"table": table, "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"})
+                json!({"table": table, "overwrite": {"with": "OVERWRITE_WITH_DELETE"}})
             }
             Self::OverwriteBySwap => {
-                json!({"table": table, "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"})
+                json!({"table": table, "overwrite": {"with": "OVERWRITE_WITH_SWAP"}})
             }
             Self::Upsert => {
-                json!({"table": table, "mode": "MODE_UPSERT", "keys": ["part", "seq"]})
+                json!({"table": table, "upsert": {"keys": ["part", "seq"]}})
             }
         }
     }

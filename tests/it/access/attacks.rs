@@ -22,7 +22,7 @@ fn texts(texts: &[&str]) -> RecordBatch {
 }
 
 fn append(table: &str) -> Value {
-    json!({"table": table, "mode": "MODE_APPEND"})
+    json!({"table": table, "append": {}})
 }
 
 async fn put(client: &mut Client, spec: Value, rows: &RecordBatch) -> Result<Value, Status> {
@@ -47,9 +47,9 @@ const KEEPERS: [&str; 2] = [
 #[tokio::test]
 async fn rows_that_a_new_table_keeps_fail_the_commit() {
     for (spec, table) in [
-        (json!({"table": "t", "mode": "MODE_CREATE"}), ""),
+        (json!({"table": "t", "create": {}}), ""),
         (
-            json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"}),
+            json!({"table": "t", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}}),
             "CREATE TABLE t (id int8); INSERT INTO t VALUES (7);",
         ),
     ] {
@@ -106,7 +106,7 @@ async fn check_nothing_is_left(database: &Database, client: &mut Client) {
     let settings = database.text("SELECT settings FROM seen").await;
     assert_eq!(settings, "on on 0");
     assert_eq!(database.text("SELECT count(*) FROM audit").await, "1");
-    let made = json!({"table": "made", "mode": "MODE_CREATE"});
+    let made = json!({"table": "made", "create": {}});
     put(client, made, &texts(&["a"])).await.unwrap();
     let column = "SELECT atttypid::regtype FROM pg_attribute WHERE attrelid = 'made'::regclass AND attname = 'x'";
     assert_eq!(database.text(column).await, "text");
@@ -151,7 +151,7 @@ async fn an_error_omits_names_that_come_from_a_value() {
         let id: ArrayRef = Arc::new(Int64Array::from(vec![1]));
         let x: ArrayRef = Arc::new(StringArray::from(vec!["s3cret"]));
         let rows = batch(&[("id", id), ("x", x)]);
-        let upsert = json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["id"]});
+        let upsert = json!({"table": "t", "upsert": {"keys": ["id"]}});
         for spec in [append("t"), upsert.clone()] {
             let error = CallError::from(put(&mut client, spec, &rows).await.expect_err(namer));
             assert!(
@@ -160,7 +160,7 @@ async fn an_error_omits_names_that_come_from_a_value() {
                 error.message
             );
         }
-        let staged = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+        let staged = json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}});
         for (number, spec) in [staged, upsert].into_iter().enumerate() {
             let id = format!("w{number}");
             client.begin(&id, spec, &rows).await.unwrap();
@@ -200,11 +200,7 @@ async fn a_view_on_the_ledger_is_rejected() {
     let sql = "CREATE SCHEMA sf";
     let (database, _server, mut client) = setup(sql, &[]).await;
     client
-        .begin(
-            "w",
-            json!({"table": "sf.t", "mode": "MODE_CREATE"}),
-            &ids(&[]),
-        )
+        .begin("w", json!({"table": "sf.t", "create": {}}), &ids(&[]))
         .await
         .unwrap();
     database
@@ -218,7 +214,7 @@ async fn a_view_on_the_ledger_is_rejected() {
         Arc::new(StringArray::from(vec!["w"])) as ArrayRef,
     )]);
     for view in ["sf.inner", "sf.outer"] {
-        let spec = json!({"table": view, "mode": "MODE_DELETE_BY_KEY", "keys": ["write_id"]});
+        let spec = json!({"table": view, "deleteByKey": {"keys": ["write_id"]}});
         let refused = put(&mut client, spec, &rows).await.expect_err(view);
         assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
     }
@@ -230,7 +226,7 @@ async fn a_view_on_the_ledger_is_rejected() {
 async fn a_begin_does_not_wait_behind_commits() {
     let sql = "CREATE TABLE locked (id int8); CREATE TABLE free (id int8)";
     let (database, server, mut client) = setup(sql, &["--lock-timeout", "5m"]).await;
-    let staged = json!({"table": "locked", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    let staged = json!({"table": "locked", "append": {"publish": "PUBLISH_STAGED"}});
     let mut receipts = Vec::new();
     for number in 0..6 {
         let id = format!("w{number}");
@@ -302,7 +298,7 @@ async fn a_grant_of_create_does_not_allow_append() {
     ));
     let server = Pgflight::start_with(&database, &["--config", file.name()]);
     let mut client = server.client().await.bearing("maker");
-    let spec = |table: &str| json!({"table": table, "mode": "MODE_CREATE", "ifExists": "IF_EXISTS_APPEND"});
+    let spec = |table: &str| json!({"table": table, "create": {"ifExists": "IF_EXISTS_APPEND"}});
     let refused = put(&mut client, spec("t"), &ids(&[1])).await;
     assert_eq!(
         refused.expect_err("t is there").code(),
@@ -321,8 +317,8 @@ async fn a_schema_renamed_during_a_write_rejects_it() {
         END $$;
         CREATE TRIGGER turn AFTER INSERT ON a.t FOR EACH STATEMENT EXECUTE FUNCTION turn()";
     let (database, _server, mut client) = setup(sql, &[]).await;
-    let upsert = json!({"table": "a.t", "mode": "MODE_UPSERT", "keys": ["id"]});
-    let staged = json!({"table": "a.t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    let upsert = json!({"table": "a.t", "upsert": {"keys": ["id"]}});
+    let staged = json!({"table": "a.t", "append": {"publish": "PUBLISH_STAGED"}});
     for spec in [append("a.t"), upsert.clone()] {
         let refused = put(&mut client, spec, &ids(&[1]))
             .await
@@ -364,8 +360,7 @@ async fn a_cursor_with_hold_runs_in_the_role_of_the_writer() {
     put(&mut client, append("sales.plain"), &rows)
         .await
         .unwrap();
-    let staged =
-        json!({"table": "sales.plain", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    let staged = json!({"table": "sales.plain", "append": {"publish": "PUBLISH_STAGED"}});
     client.begin("w", staged, &rows).await.unwrap();
     let sent = client.put(Put::whole(attempt("w", 0, "a"), &[rows]));
     let receipt = sent.await.unwrap();
@@ -379,7 +374,7 @@ async fn a_cursor_with_hold_runs_in_the_role_of_the_writer() {
 async fn an_index_with_another_collation_does_not_count() {
     let sql = "CREATE TABLE t (x text); CREATE UNIQUE INDEX ON t (x COLLATE \"C\")";
     let (_database, _server, mut client) = setup(sql, &[]).await;
-    let spec = json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["x"]});
+    let spec = json!({"table": "t", "upsert": {"keys": ["x"]}});
     let refused = put(&mut client, spec, &texts(&["a"])).await;
     let refused = refused.expect_err("the index compares otherwise");
     assert!(refused.message().contains("no unique index"), "{refused}");
@@ -388,7 +383,7 @@ async fn an_index_with_another_collation_does_not_count() {
 #[tokio::test]
 async fn a_view_on_a_staging_table_is_dropped_with_it() {
     let (database, _server, mut client) = setup("CREATE TABLE t (id int8)", &[]).await;
-    let staged = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    let staged = json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}});
     client.begin("w", staged, &ids(&[])).await.unwrap();
     let sent = client.put(Put::whole(attempt("w", 0, "a"), &[ids(&[1])]));
     let receipt = sent.await.unwrap();

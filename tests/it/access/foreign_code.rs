@@ -165,14 +165,16 @@ async fn all_ways(
         .unwrap_or_else(|s| panic!("{}: {s}", what("plan")));
     world.assert_untouched(&what("plan")).await;
     let mut spec_of_one = spec.clone();
-    spec_of_one.as_object_mut().unwrap().remove("publish");
+    if let Some(append) = spec_of_one.get_mut("append") {
+        append.as_object_mut().unwrap().remove("publish");
+    }
     let put = Put::whole(write(spec_of_one), std::slice::from_ref(rows));
     client
         .put(put)
         .await
         .unwrap_or_else(|s| panic!("{}: {s}", what("stream")));
     world.assert_untouched(&what("stream")).await;
-    if spec["mode"] == "MODE_CREATE" {
+    if spec["create"].is_object() {
         world.database.execute("DROP TABLE data.made").await;
     }
     let id = format!("w{number}");
@@ -203,20 +205,20 @@ async fn all_ways(
 async fn nothing_foreign_runs(world: World) {
     let mut client = world.server.client().await;
     let specs = [
-        json!({"table": "data.plain", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"}),
-        json!({"table": "data.plain", "mode": "MODE_APPEND", "publish": "PUBLISH_DIRECT"}),
-        json!({"table": "data.codes", "mode": "MODE_APPEND", "publish": "PUBLISH_TWO_PHASE"}),
-        json!({"table": "data.numbered", "mode": "MODE_APPEND", "syncSequences": true}),
-        json!({"table": "data.made", "mode": "MODE_CREATE"}),
-        json!({"table": "data.plain", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_TRUNCATE"}),
-        json!({"table": "data.plain", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"}),
-        json!({"table": "data.plain", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"}),
-        json!({"table": "data.keyed", "mode": "MODE_UPSERT", "keys": ["id"]}),
-        json!({"table": "data.keyed", "mode": "MODE_INSERT_IF_ABSENT", "keys": ["id"]}),
-        json!({"table": "data.keyed", "mode": "MODE_UPDATE_ONLY", "keys": ["id"]}),
-        json!({"table": "data.codes", "mode": "MODE_UPDATE_ONLY", "keys": ["id"], "orderBy": "v"}),
-        json!({"table": "data.codes", "mode": "MODE_DELETE_BY_KEY", "keys": ["id", "v"]}),
-        json!({"table": "data.moods", "mode": "MODE_UPSERT", "keys": ["id"]}),
+        json!({"table": "data.plain", "append": {"publish": "PUBLISH_STAGED"}}),
+        json!({"table": "data.plain", "append": {"publish": "PUBLISH_DIRECT"}}),
+        json!({"table": "data.codes", "append": {"publish": "PUBLISH_TWO_PHASE"}}),
+        json!({"table": "data.numbered", "append": {"syncSequences": true}}),
+        json!({"table": "data.made", "create": {}}),
+        json!({"table": "data.plain", "overwrite": {"with": "OVERWRITE_WITH_TRUNCATE"}}),
+        json!({"table": "data.plain", "overwrite": {"with": "OVERWRITE_WITH_DELETE"}}),
+        json!({"table": "data.plain", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}}),
+        json!({"table": "data.keyed", "upsert": {"keys": ["id"]}}),
+        json!({"table": "data.keyed", "insertIfAbsent": {"keys": ["id"]}}),
+        json!({"table": "data.keyed", "updateOnly": {"keys": ["id"]}}),
+        json!({"table": "data.codes", "updateOnly": {"keys": ["id"], "orderBy": "v"}}),
+        json!({"table": "data.codes", "deleteByKey": {"keys": ["id", "v"]}}),
+        json!({"table": "data.moods", "upsert": {"keys": ["id"]}}),
     ];
     for (number, spec) in specs.iter().enumerate() {
         let ids: &[&str] = if spec["table"] == "data.moods" {
@@ -240,13 +242,13 @@ async fn nothing_foreign_runs(world: World) {
             Arc::new(StringArray::from(vec!["a", "b"])) as ArrayRef,
         ),
     ]);
-    let spec = json!({"table": "data.texts", "mode": "MODE_APPEND", "schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS"});
+    let spec = json!({"table": "data.texts", "append": {"schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS"}});
     all_ways(&world, &mut client, 90, &spec, &added).await;
     let docs = world.database.text("SELECT doc FROM data.texts").await;
     assert_eq!(docs, "'a','b','a','b'");
 
     let put = Put::whole(
-        write(json!({"table": "data.keyed", "mode": "MODE_DELETE_BY_KEY", "keys": ["id"]})),
+        write(json!({"table": "data.keyed", "deleteByKey": {"keys": ["id"]}})),
         &[rows(&["k2"]).project(&[0]).unwrap()],
     );
     client.put(put).await.unwrap();
@@ -254,7 +256,7 @@ async fn nothing_foreign_runs(world: World) {
     assert_eq!(world.database.text(left).await, "k1");
     world.assert_untouched("delete_by_key").await;
 
-    let append = json!({"table": "data.plain", "mode": "MODE_APPEND"});
+    let append = json!({"table": "data.plain", "append": {}});
     client
         .begin("aborted", append.clone(), &rows(&["k1"]))
         .await
@@ -264,7 +266,7 @@ async fn nothing_foreign_runs(world: World) {
     client.abort("aborted").await.unwrap();
     client.begin("left", append, &rows(&["k1"])).await.unwrap();
     client.act("info", "InfoRequest", json!({})).await.unwrap();
-    let missing = json!({"table": "PLAIN", "mode": "MODE_APPEND"});
+    let missing = json!({"table": "PLAIN", "append": {}});
     client
         .put(Put::whole(write(missing), &[rows(&["k1"])]))
         .await
@@ -355,7 +357,7 @@ async fn a_type_named_geometry_is_not_taken_for_postgis() {
     let values: ArrayRef = Arc::new(BinaryArray::from(vec![&b"\x01"[..]]));
     let schema = Arc::new(Schema::new(vec![field]));
     let rows = RecordBatch::try_new(schema, vec![values]).unwrap();
-    let spec = json!({"table": "places", "mode": "MODE_CREATE"});
+    let spec = json!({"table": "places", "create": {}});
     client.put(Put::whole(write(spec), &[rows])).await.unwrap();
     let column = "SELECT format_type(atttypid, -1) FROM pg_attribute WHERE attrelid = 'places'::regclass AND attnum > 0";
     assert_eq!(database.text(column).await, "bytea");
@@ -392,20 +394,20 @@ async fn keys_of_every_kind_of_type_are_compared_as_the_type_says() {
                      INSERT INTO t VALUES ('a', 0), ('b', 0), ('c', 0)"
                 ))
                 .await;
-            let keys = |mode: &str| json!({"table": "t", "mode": mode, "keys": ["k"]});
+            let keys = |mode: &str| json!({"table": "t", mode: {"keys": ["k"]}});
             let row = |key: &str, v: i32| {
                 batch(&[
                     ("k", Arc::new(StringArray::from(vec![key])) as ArrayRef),
                     ("v", Arc::new(Int32Array::from(vec![v])) as ArrayRef),
                 ])
             };
-            let update = Put::whole(write(keys("MODE_UPDATE_ONLY")), &[row(found, 7)]);
+            let update = Put::whole(write(keys("updateOnly")), &[row(found, 7)]);
             client
                 .put(update)
                 .await
                 .unwrap_or_else(|s| panic!("{sql_type} {unique}: {s}"));
             let rows = [row("b", 0).project(&[0]).unwrap()];
-            let delete = Put::whole(write(keys("MODE_DELETE_BY_KEY")), &rows);
+            let delete = Put::whole(write(keys("deleteByKey")), &rows);
             client
                 .put(delete)
                 .await
@@ -488,7 +490,7 @@ async fn keys_that_are_no_strings_are_compared_by_their_own_operators() {
             .await;
         let taken = format!("{}::{sql_type}", values[1]);
         let rows = opaque(&database, name, send, &taken).await;
-        let spec = json!({"table": "t", "mode": "MODE_DELETE_BY_KEY", "keys": ["k"]});
+        let spec = json!({"table": "t", "deleteByKey": {"keys": ["k"]}});
         let deleted = client.put(Put::whole(write(spec), &[rows])).await;
         deleted.unwrap_or_else(|s| panic!("{sql_type}: {s}"));
         let left = format!("SELECT count(*) || ' ' || count(*) FILTER (WHERE k = {taken}) FROM t");
@@ -502,7 +504,7 @@ async fn keys_that_are_no_strings_are_compared_by_their_own_operators() {
         "k",
         Arc::new(Int32Array::from(vec![2])) as ArrayRef,
     )])];
-    let spec = json!({"table": "t", "mode": "MODE_DELETE_BY_KEY", "keys": ["k"]});
+    let spec = json!({"table": "t", "deleteByKey": {"keys": ["k"]}});
     client.put(Put::whole(write(spec), &rows)).await.unwrap();
     assert_eq!(database.text("SELECT k FROM t").await, "1");
 }
@@ -528,7 +530,7 @@ async fn keys_are_compared_by_the_operator_class_of_the_index() {
         .await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
-    let spec = json!({"table": "t", "mode": "MODE_UPDATE_ONLY", "keys": ["k"]});
+    let spec = json!({"table": "t", "updateOnly": {"keys": ["k"]}});
     let put = Put::whole(
         write(spec),
         &[batch(&[
@@ -571,19 +573,13 @@ async fn code_of_a_table_finds_what_the_path_of_the_session_has() {
     let server = Pgflight::start_at(&database.url_as(&login), &[]);
     let mut client = server.client().await;
     let specs = [
-        (json!({"mode": "MODE_APPEND"}), "later,now"),
-        (json!({"mode": "MODE_OVERWRITE"}), "emptied,later,now"),
-        (json!({"mode": "MODE_UPSERT", "keys": ["k"]}), "later,now"),
+        (json!({"append": {}}), "later,now"),
+        (json!({"overwrite": {}}), "emptied,later,now"),
+        (json!({"upsert": {"keys": ["k"]}}), "later,now"),
+        (json!({"updateOnly": {"keys": ["k"]}}), "later,now"),
+        (json!({"deleteByKey": {"keys": ["k", "v"]}}), "later,now"),
         (
-            json!({"mode": "MODE_UPDATE_ONLY", "keys": ["k"]}),
-            "later,now",
-        ),
-        (
-            json!({"mode": "MODE_DELETE_BY_KEY", "keys": ["k", "v"]}),
-            "later,now",
-        ),
-        (
-            json!({"mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"}),
+            json!({"overwrite": {"with": "OVERWRITE_WITH_DELETE"}}),
             "later,now",
         ),
     ];
@@ -593,7 +589,7 @@ async fn code_of_a_table_finds_what_the_path_of_the_session_has() {
         for way in ["stream", "write"] {
             let before =
                 "TRUNCATE app.audit, app.t; INSERT INTO app.t VALUES ('a', 1); TRUNCATE app.audit";
-            let before = if spec["mode"] == "MODE_APPEND" {
+            let before = if spec["append"].is_object() {
                 "TRUNCATE app.audit, app.t; TRUNCATE app.audit"
             } else {
                 before

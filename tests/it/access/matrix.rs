@@ -124,13 +124,16 @@ fn rows() -> RecordBatch {
 }
 
 fn spec(table: &str, mode: &str) -> Value {
-    let mut spec = json!({"table": table, "mode": format!("MODE_{}", mode.to_uppercase())});
+    let keys = json!({"keys": ["n"]});
     match mode {
-        "append" | "overwrite" => {}
-        "create" => spec["ifExists"] = json!("IF_EXISTS_IGNORE"),
-        _ => spec["keys"] = json!(["n"]),
+        "append" => json!({"table": table, "append": {}}),
+        "create" => json!({"table": table, "create": {"ifExists": "IF_EXISTS_IGNORE"}}),
+        "overwrite" => json!({"table": table, "overwrite": {}}),
+        "upsert" => json!({"table": table, "upsert": keys}),
+        "insert_if_absent" => json!({"table": table, "insertIfAbsent": keys}),
+        "update_only" => json!({"table": table, "updateOnly": keys}),
+        _ => json!({"table": table, "deleteByKey": keys}),
     }
-    spec
 }
 
 fn code<T>(outcome: &Result<T, Status>) -> Code {
@@ -259,7 +262,7 @@ async fn every_principal_table_mode_and_action_is_let_through_or_refused_as_its_
 async fn every_principal_sees_the_tables_and_targets_of_its_grants_and_aborts_nothing_of_others() {
     let world = World::new().await;
     let mut root = world.client("root").await;
-    let staged = json!({"table": "orders", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    let staged = json!({"table": "orders", "append": {"publish": "PUBLISH_STAGED"}});
     root.begin("w", staged, &rows()).await.unwrap();
     let sales = [
         "first.sales.hr.pay",

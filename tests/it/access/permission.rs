@@ -118,7 +118,7 @@ async fn hidden_tables_look_like_missing_tables() {
         assert!(!status.message().contains(" int"), "{status}");
     }
     // A principal can create a table although a hidden one with this name comes first in the search_path.
-    let create = write(json!({"table": "pay", "mode": "MODE_CREATE"}));
+    let create = write(json!({"table": "pay", "create": {}}));
     clerk.put(Put::whole(create, &[rows()])).await.unwrap();
     assert_eq!(database.text("SELECT count(*) FROM sales.pay").await, "1");
     assert_eq!(database.text("SELECT count(*) FROM hr.pay").await, "0");
@@ -131,7 +131,7 @@ async fn system_and_ledger_tables_cannot_be_written() {
         CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw; CREATE FOREIGN TABLE away (n int) SERVER far";
     let (database, server, _file) = server(&[("root", grants)], sql).await;
     let [mut root] = clients(&server, ["root"]).await;
-    let append = json!({"table": "t", "mode": "MODE_APPEND"});
+    let append = json!({"table": "t", "append": {}});
     root.begin("w", append, &rows()).await.unwrap();
     for (table, code) in [
         ("pg_catalog.pg_class", Code::PermissionDenied),
@@ -147,19 +147,19 @@ async fn system_and_ledger_tables_cannot_be_written() {
         ("_pgflight_0123456789abcdef", Code::PermissionDenied),
         ("away", Code::Unimplemented),
     ] {
-        for mode in ["MODE_APPEND", "MODE_CREATE", "MODE_OVERWRITE"] {
-            if table.ends_with("made") && mode == "MODE_APPEND" {
+        for mode in ["append", "create", "overwrite"] {
+            if table.ends_with("made") && mode == "append" {
                 continue;
             }
-            let descriptor = write(json!({"table": table, "mode": mode}));
+            let descriptor = write(json!({"table": table, mode: {}}));
             let status = root
                 .put(Put::whole(descriptor, &[rows()]))
                 .await
                 .expect_err(table);
-            let there = (table, mode) == ("away", "MODE_CREATE");
+            let there = (table, mode) == ("away", "create");
             let code = if there { Code::Unimplemented } else { code };
             assert_eq!(status.code(), code, "{mode} {table}: {status}");
-            let spec = json!({"table": table, "mode": mode});
+            let spec = json!({"table": table, mode: {}});
             let begun = root.begin(&format!("{mode} {table}"), spec, &rows()).await;
             assert_eq!(begun.expect_err(table).code(), code, "{mode} {table}");
         }
@@ -180,7 +180,7 @@ async fn write_ids_are_scoped_to_the_principal() {
     )
     .await;
     let [mut ana, mut bob] = clients(&server, ["ana", "bob"]).await;
-    let spec = || json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    let spec = || json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}});
     let send = |id: &str, n: u32| Put::whole(attempt(id, n, "a"), &[rows()]);
     let begun = ana.begin("w", spec(), &rows()).await.unwrap();
     assert_eq!(
@@ -249,16 +249,10 @@ async fn a_table_moved_out_of_a_grant_gets_no_more_rows() {
     let (database, server, _file) = server(&[("clerk", grants)], TABLES).await;
     let [mut clerk] = clients(&server, ["clerk"]).await;
     for (id, spec) in [
-        (
-            "direct",
-            json!({"mode": "MODE_APPEND", "publish": "PUBLISH_DIRECT"}),
-        ),
-        (
-            "staged",
-            json!({"mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"}),
-        ),
-        ("emptied", json!({"mode": "MODE_OVERWRITE"})),
-        ("keyed", json!({"mode": "MODE_UPSERT", "keys": ["n"]})),
+        ("direct", json!({"append": {"publish": "PUBLISH_DIRECT"}})),
+        ("staged", json!({"append": {"publish": "PUBLISH_STAGED"}})),
+        ("emptied", json!({"overwrite": {}})),
+        ("keyed", json!({"upsert": {"keys": ["n"]}})),
     ] {
         let mut spec = spec;
         spec["table"] = json!("sales.orders");
@@ -301,7 +295,7 @@ async fn open_writes_beyond_the_limit_are_rejected() {
     let (_database, server, _file) =
         server(&[("few", &few), ("many", grants)], "CREATE TABLE t (n int)").await;
     let [mut few, mut many] = clients(&server, ["few", "many"]).await;
-    let spec = || json!({"table": "t", "mode": "MODE_APPEND"});
+    let spec = || json!({"table": "t", "append": {}});
     for id in ["a", "b"] {
         few.begin(id, spec(), &rows()).await.unwrap();
         many.begin(id, spec(), &rows()).await.unwrap();

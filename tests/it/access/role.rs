@@ -117,14 +117,14 @@ async fn every_way_to_write_uses_the_principals_role() {
         ))
         .await;
     let specs = [
-        json!({"table": "sales.plain", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"}),
-        json!({"table": "sales.plain", "mode": "MODE_APPEND", "publish": "PUBLISH_TWO_PHASE"}),
-        json!({"table": "sales.plain", "mode": "MODE_APPEND", "publish": "PUBLISH_DIRECT"}),
-        json!({"table": "sales.made1", "mode": "MODE_CREATE"}),
-        json!({"table": "sales.plain", "mode": "MODE_OVERWRITE"}),
-        json!({"table": "sales.plain", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"}),
-        json!({"table": "sales.plain", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"}),
-        json!({"table": "sales.keyed", "mode": "MODE_UPSERT", "keys": ["n"]}),
+        json!({"table": "sales.plain", "append": {"publish": "PUBLISH_STAGED"}}),
+        json!({"table": "sales.plain", "append": {"publish": "PUBLISH_TWO_PHASE"}}),
+        json!({"table": "sales.plain", "append": {"publish": "PUBLISH_DIRECT"}}),
+        json!({"table": "sales.made1", "create": {}}),
+        json!({"table": "sales.plain", "overwrite": {}}),
+        json!({"table": "sales.plain", "overwrite": {"with": "OVERWRITE_WITH_DELETE"}}),
+        json!({"table": "sales.plain", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}}),
+        json!({"table": "sales.keyed", "upsert": {"keys": ["n"]}}),
     ];
     for (number, spec) in specs.iter().enumerate() {
         let status = save(&mut client, &format!("w{number}"), spec).await;
@@ -132,7 +132,9 @@ async fn every_way_to_write_uses_the_principals_role() {
         assert_eq!(status["rowCount"], "1", "{spec}");
     }
     for mut spec in specs {
-        spec.as_object_mut().unwrap().remove("publish");
+        if let Some(append) = spec.get_mut("append") {
+            append.as_object_mut().unwrap().remove("publish");
+        }
         if spec["table"] == "sales.made1" {
             spec["table"] = json!("sales.made2");
         }
@@ -179,7 +181,7 @@ async fn every_way_to_write_uses_the_principals_role() {
 async fn what_the_role_may_not_do_is_rejected() {
     let world = World::new("rights", &[]).await;
     let mut client = world.client().await;
-    let spec = json!({"table": "sales.hidden", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "sales.hidden", "append": {}});
     let begun = client
         .begin("w", spec.clone(), &rows())
         .await
@@ -199,7 +201,7 @@ async fn what_the_role_may_not_do_is_rejected() {
     }
     let revoke = format!("REVOKE {} FROM {}", world.writer, world.login);
     world.database.execute(&revoke).await;
-    let spec = json!({"table": "sales.plain", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "sales.plain", "append": {}});
     let error = CallError::from(
         client
             .begin("v", spec, &rows())
@@ -235,7 +237,7 @@ async fn a_copy_that_may_not_begin_leaves_no_stale_answer() {
         world.writer
     );
     world.database.execute(&grant).await;
-    let append = |table: &str| write(json!({"table": table, "mode": "MODE_APPEND"}));
+    let append = |table: &str| write(json!({"table": table, "append": {}}));
     for _ in 0..5 {
         let refused = client.put(Put::whole(append("sales.hidden"), &[rows()]));
         let refused = refused.await.expect_err("no INSERT");
@@ -266,16 +268,13 @@ async fn a_stream_that_fans_out_uses_the_role_in_every_lane() {
         ))
         .await;
     let mut client = world.client().await;
-    let swap = json!({"table": "sales.old", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"});
-    let keyed = json!({"table": "sales.keyed_new", "mode": "MODE_CREATE", "tableDefinition": {"primaryKey": ["id"]}});
+    let swap = json!({"table": "sales.old", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}});
+    let keyed = json!({"table": "sales.keyed_new", "create": {"newTable": {"primaryKey": ["id"]}}});
     for (table, spec) in [
-        (
-            "made",
-            json!({"table": "sales.made", "mode": "MODE_CREATE"}),
-        ),
+        ("made", json!({"table": "sales.made", "create": {}})),
         (
             "replaced",
-            json!({"table": "sales.replaced", "mode": "MODE_OVERWRITE"}),
+            json!({"table": "sales.replaced", "overwrite": {}}),
         ),
         ("keyed_new", keyed),
         ("old", swap),
@@ -304,7 +303,7 @@ async fn a_role_that_is_taken_away_ends_a_stream_that_fans_out() {
     let (database, writer, login) = (&world.database, &world.writer, &world.login);
     let mut client = world.client().await;
     let mut messages = Put::whole(
-        write(json!({"table": "sales.made", "mode": "MODE_CREATE"})),
+        write(json!({"table": "sales.made", "create": {}})),
         &batches(None),
     )
     .0;

@@ -75,19 +75,25 @@ async fn a_targets_role_owns_tables_and_the_login_prepared_attempts() {
     let server = target.start(&options);
     let (database, mut client) = (&target.database, server.client().await);
     for (number, spec) in [
-        json!({"table": "data.t", "mode": "MODE_APPEND", "publish": "PUBLISH_TWO_PHASE"}),
-        json!({"table": "data.t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"}),
-        json!({"table": "data.t", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"}),
-        json!({"table": "data.made", "mode": "MODE_CREATE"}),
-        json!({"table": "data.keyed", "mode": "MODE_UPSERT", "keys": ["n"]}),
+        json!({"table": "data.t", "append": {"publish": "PUBLISH_TWO_PHASE"}}),
+        json!({"table": "data.t", "append": {"publish": "PUBLISH_STAGED"}}),
+        json!({"table": "data.t", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}}),
+        json!({"table": "data.made", "create": {}}),
+        json!({"table": "data.keyed", "upsert": {"keys": ["n"]}}),
     ]
     .into_iter()
     .enumerate()
     {
         let id = format!("w{number}");
-        client.begin(&id, spec.clone(), &numbers(&[])).await.unwrap();
+        client
+            .begin(&id, spec.clone(), &numbers(&[]))
+            .await
+            .unwrap();
         let put = |name: &str| Put::whole(attempt(&id, 0, name), &[numbers(&[1, 2])]);
-        client.put(put("left")).await.unwrap_or_else(|s| panic!("{spec}: {s}"));
+        client
+            .put(put("left"))
+            .await
+            .unwrap_or_else(|s| panic!("{spec}: {s}"));
         let receipt = client.put(put("taken")).await.unwrap();
         if number == 0 {
             let owners = "SELECT owner || count(*) FROM pg_prepared_xacts
@@ -95,8 +101,14 @@ async fn a_targets_role_owns_tables_and_the_login_prepared_attempts() {
             assert_eq!(database.text(owners).await, format!("{}2", target.login));
         }
         let committed = client.commit(&id, &[receipt]).await;
-        assert_eq!(committed.unwrap_or_else(|s| panic!("{spec}: {s}"))["rowCount"], "2");
-        let stream = Put::whole(write(json!({"table": "data.t", "mode": "MODE_APPEND"})), &[numbers(&[3])]);
+        assert_eq!(
+            committed.unwrap_or_else(|s| panic!("{spec}: {s}"))["rowCount"],
+            "2"
+        );
+        let stream = Put::whole(
+            write(json!({"table": "data.t", "append": {}})),
+            &[numbers(&[3])],
+        );
         client.put(stream).await.unwrap();
     }
     let owners =
@@ -181,16 +193,10 @@ async fn a_trigger_that_resets_the_role_does_not_change_who_writes() {
     let server = target.start(&[]);
     let mut client = server.client().await;
     for (table, spec) in [
-        ("who", json!({"mode": "MODE_OVERWRITE"})),
-        (
-            "who",
-            json!({"mode": "MODE_APPEND", "publish": "PUBLISH_DIRECT"}),
-        ),
-        (
-            "who",
-            json!({"mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"}),
-        ),
-        ("keyed_who", json!({"mode": "MODE_UPSERT", "keys": ["n"]})),
+        ("who", json!({"overwrite": {}})),
+        ("who", json!({"append": {"publish": "PUBLISH_DIRECT"}})),
+        ("who", json!({"append": {"publish": "PUBLISH_STAGED"}})),
+        ("keyed_who", json!({"upsert": {"keys": ["n"]}})),
     ] {
         // One row each: for a second one PostgreSQL 18 itself refuses RESET ROLE in the trigger.
         let mut spec = spec;
@@ -209,7 +215,9 @@ async fn a_trigger_that_resets_the_role_does_not_change_who_writes() {
             .commit(&id, &[receipt])
             .await
             .unwrap_or_else(|s| panic!("{spec}: {s}"));
-        spec.as_object_mut().unwrap().remove("publish");
+        if let Some(append) = spec.get_mut("append") {
+            append.as_object_mut().unwrap().remove("publish");
+        }
         let put = Put::whole(write(spec.clone()), &[numbers(&[3])]);
         client
             .put(put)
@@ -253,7 +261,7 @@ async fn code_of_a_principals_table_never_runs_as_the_login() {
     let mut client = world.client().await;
     for (table, rows) in [("domains", texts(&["a"])), ("later", numbers(&[1]))] {
         for publish in ["PUBLISH_STAGED", "PUBLISH_DIRECT"] {
-            let spec = json!({"table": format!("sales.{table}"), "mode": "MODE_APPEND", "publish": publish});
+            let spec = json!({"table": format!("sales.{table}"), "append": {"publish": publish}});
             let id = format!("{table} {publish}");
             client.begin(&id, spec, &rows).await.unwrap();
             let receipt = client
@@ -268,11 +276,11 @@ async fn code_of_a_principals_table_never_runs_as_the_login() {
                 .await
                 .unwrap_or_else(|s| panic!("{id}: {s}"));
         }
-        let spec = json!({"table": format!("sales.{table}"), "mode": "MODE_APPEND"});
+        let spec = json!({"table": format!("sales.{table}"), "append": {}});
         client.put(Put::whole(write(spec), &[rows])).await.unwrap();
     }
     // The role owns a table that is being created, and may add a trigger to it.
-    let spec = json!({"table": "sales.made", "mode": "MODE_CREATE"});
+    let spec = json!({"table": "sales.made", "create": {}});
     client.begin("made", spec, &numbers(&[])).await.unwrap();
     let shadow = r"SELECT oid::regclass FROM pg_class WHERE relname LIKE '\_pgflight\_%'";
     let shadow = database.text(shadow).await;
@@ -290,7 +298,7 @@ async fn code_of_a_principals_table_never_runs_as_the_login() {
     let receipt = client.put(put("taken")).await.unwrap();
     client.commit("made", &[receipt]).await.unwrap();
     assert_eq!(database.text("SELECT n FROM sales.made").await, "1");
-    let spec = json!({"table": "sales.never", "mode": "MODE_CREATE"});
+    let spec = json!({"table": "sales.never", "create": {}});
     client.begin("never", spec, &numbers(&[])).await.unwrap();
     client.abort("never").await.unwrap();
     let shadows = r"SELECT count(*) FROM pg_class WHERE relname LIKE '\_pgflight\_%'";
@@ -307,7 +315,7 @@ async fn a_read_only_setting_of_a_dba_rejects_every_write() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let options = ["--reaper-interval", "50ms", "--write-ttl", "100ms"];
-    let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "t", "append": {}});
     let receipt = {
         let server = Pgflight::start(&database);
         let mut client = server.client().await;

@@ -25,7 +25,7 @@ fn assert_silent(error: &CallError, what: &str) {
 
 /// Writes one stream into `t`, and returns the error.
 async fn refused(client: &mut Client, column: &str, array: ArrayRef) -> CallError {
-    let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "t", "append": {}});
     let put = Put::whole(write(spec), &[batch(&[(column, array)])]);
     CallError::from(client.put(put).await.expect_err(column))
 }
@@ -91,7 +91,7 @@ async fn an_attempt_reports_characters_that_latin1_lacks() {
     let mut client = server.client().await;
     let rows = batch(&[("s", text("s3cret日"))]);
     for publish in ["PUBLISH_STAGED", "PUBLISH_DIRECT"] {
-        let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": publish});
+        let spec = json!({"table": "t", "append": {"publish": publish}});
         client.begin(publish, spec, &rows).await.unwrap();
         let put = Put::whole(attempt(publish, 0, "a"), std::slice::from_ref(&rows));
         let error = CallError::from(client.put(put).await.unwrap_err());
@@ -192,7 +192,7 @@ async fn errors_of_types_and_triggers_hold_no_value() {
         ("c", SECRET.into()),
     ];
     for (column, value) in cases {
-        let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+        let spec = json!({"table": "t", "append": {}});
         let rows = batch(&[(column, Arc::new(StringArray::from(vec![value.as_str()])))]);
         let status = client.put(Put::whole(write(spec), &[rows])).await;
         let error = CallError::from(status.expect_err(column));
@@ -223,7 +223,7 @@ async fn errors_of_types_and_triggers_hold_no_value() {
         assert_silent(&error, asked);
         // By way of a staging table, where PostgreSQL reports no row.
         let keys = text("7");
-        let spec = json!({"table": "t", "mode": "MODE_INSERT_IF_ABSENT", "keys": ["u"]});
+        let spec = json!({"table": "t", "insertIfAbsent": {"keys": ["u"]}});
         let rows = batch(&[("u", keys), ("s", text(SECRET))]);
         let status = client.put(Put::whole(write(spec), &[rows])).await;
         assert_silent(&CallError::from(status.expect_err(asked)), asked);

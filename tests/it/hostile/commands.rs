@@ -24,7 +24,7 @@ async fn a_name_is_a_name_and_never_sql() {
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
     let long = "x".repeat(64);
-    let append = |table: &str| write(json!({"table": table, "mode": "MODE_APPEND"}));
+    let append = |table: &str| write(json!({"table": table, "append": {}}));
     let cases: Vec<(&str, FlightDescriptor, Code)> = vec![
         (
             "a statement behind it, in a path",
@@ -84,9 +84,9 @@ async fn unknown_oversized_and_sql_options_are_rejected() {
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
-    let create = |ty: &str| json!({"table": "made", "mode": "MODE_CREATE", "tableDefinition": {"columnTypes": {"n": ty}}});
+    let create = |ty: &str| json!({"table": "made", "create": {}, "columnTypes": {"n": ty}});
     let append = |name: &str, value: Value| {
-        let mut spec = json!({"table": "t", "mode": "MODE_APPEND"});
+        let mut spec = json!({"table": "t", "append": {}});
         spec[name] = value;
         spec
     };
@@ -116,14 +116,14 @@ async fn unknown_oversized_and_sql_options_are_rejected() {
         ("a large table", append("table", json!(large))),
         (
             "a large key",
-            json!({"table": "t", "mode": "MODE_UPSERT", "keys": [large]}),
+            json!({"table": "t", "upsert": {"keys": [large]}}),
         ),
         (
             "a key that is SQL",
-            json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["n); DROP TABLE t; --"]}),
+            json!({"table": "t", "upsert": {"keys": ["n); DROP TABLE t; --"]}}),
         ),
         ("no mode", json!({"table": "t"})),
-        ("no table", json!({"mode": "MODE_APPEND"})),
+        ("no table", json!({"append": {}})),
     ];
     for (what, spec) in cases {
         let put = client
@@ -155,7 +155,7 @@ async fn invalid_ids_are_rejected_and_forged_ids_are_unknown() {
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
-    let spec = || json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    let spec = || json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}});
     client.begin("w", spec(), &rows()).await.unwrap();
     let long = "w".repeat(129);
     for (what, id) in [
@@ -340,14 +340,14 @@ async fn a_spec_larger_than_any_table_is_rejected() {
     let of_all = |value: Value| Value::Object(of_all(value));
     let long = "x".repeat(4097);
     let cases = [
-        json!({"table": "t", "mode": "MODE_UPSERT", "keys": names}),
-        json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"primaryKey": names}}),
-        json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"columnTypes": of_all(json!("int"))}}),
-        json!({"table": "t", "mode": "MODE_APPEND", "conversions": of_all(json!({}))}),
-        json!({"table": "t", "mode": "MODE_APPEND", "conversions": {"n": {"zone": long}}}),
-        json!({"table": "t", "mode": "MODE_APPEND", "conversions": {&long: {}}}),
-        json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"columnTypes": {"n": long}}}),
-        json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"options": long}}),
+        json!({"table": "t", "upsert": {"keys": names}}),
+        json!({"table": "t", "create": {"newTable": {"primaryKey": names}}}),
+        json!({"table": "t", "create": {}, "columnTypes": of_all(json!("int"))}),
+        json!({"table": "t", "append": {}, "conversions": of_all(json!({}))}),
+        json!({"table": "t", "append": {}, "conversions": {"n": {"zone": long}}}),
+        json!({"table": "t", "append": {}, "conversions": {&long: {}}}),
+        json!({"table": "t", "create": {}, "columnTypes": {"n": long}}),
+        json!({"table": "t", "create": {"newTable": {"options": long}}}),
     ];
     for spec in cases {
         let status = client.begin("w", spec, &rows()).await.unwrap_err();

@@ -234,8 +234,7 @@ async fn converted(
     asked: serde_json::Value,
     array: ArrayRef,
 ) -> Result<serde_json::Value, Status> {
-    let spec =
-        serde_json::json!({"table": "t", "mode": "MODE_APPEND", "conversions": {"c": asked}});
+    let spec = serde_json::json!({"table": "t", "append": {}, "conversions": {"c": asked}});
     let rows = batch(&[("c", array)]);
     let count = rows.num_rows();
     let mut sent = messages(rows, None).await;

@@ -172,9 +172,9 @@ async fn a_write_succeeds_amid_hostile_clients() {
     siege.goes_on().await;
 
     // One stream, whose second half is sent after another round of all attackers.
-    let spec = |mode: &str| json!({"table": "good", "mode": mode});
+    let spec = |mode: &str| json!({"table": "good", mode: {}});
     let batches: Vec<RecordBatch> = (0..BATCHES).map(rows).collect();
-    let mut messages = Put::whole(write(spec("MODE_APPEND")), &batches).0;
+    let mut messages = Put::whole(write(spec("append")), &batches).0;
     let second = messages.split_off(messages.len() / 2);
     let (go_on, stopped) = tokio::sync::oneshot::channel::<()>();
     let second = stream::once(stopped).flat_map(move |_| stream::iter(second.clone()));
@@ -189,7 +189,7 @@ async fn a_write_succeeds_amid_hostile_clients() {
 
     // Four partitions replace the rows.
     client
-        .begin("w", spec("MODE_OVERWRITE"), &rows(0))
+        .begin("w", spec("overwrite"), &rows(0))
         .await
         .unwrap();
     let mut attempts = tokio::task::JoinSet::new();

@@ -56,31 +56,26 @@ async fn columns_that_the_table_lacks_are_refused_added_or_left_out() {
         "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)";
     let added = "id integer,note text";
     for (mode, expected) in [
+        (json!({"append": {}}), r#"(1,),(2,"note 2"),(3,"note 3")"#),
         (
-            json!({"mode": "MODE_APPEND"}),
+            json!({"create": {"ifExists": "IF_EXISTS_APPEND"}}),
             r#"(1,),(2,"note 2"),(3,"note 3")"#,
         ),
+        (json!({"overwrite": {}}), r#"(2,"note 2"),(3,"note 3")"#),
         (
-            json!({"mode": "MODE_CREATE", "ifExists": "IF_EXISTS_APPEND"}),
-            r#"(1,),(2,"note 2"),(3,"note 3")"#,
-        ),
-        (
-            json!({"mode": "MODE_OVERWRITE"}),
+            json!({"overwrite": {"with": "OVERWRITE_WITH_DELETE"}}),
             r#"(2,"note 2"),(3,"note 3")"#,
         ),
         (
-            json!({"mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"}),
-            r#"(2,"note 2"),(3,"note 3")"#,
-        ),
-        (
-            json!({"mode": "MODE_UPSERT", "keys": ["id"]}),
+            json!({"upsert": {"keys": ["id"]}}),
             r#"(1,),(2,"note 2"),(3,"note 3")"#,
         ),
     ] {
         for evolution in ["REFUSE", "ADD_COLUMNS", "IGNORE"] {
             let mut spec = mode.clone();
+            let options = spec.as_object_mut().unwrap().values_mut().next().unwrap();
+            options["schemaEvolution"] = format!("SCHEMA_EVOLUTION_{evolution}").into();
             spec["table"] = "t".into();
-            spec["schemaEvolution"] = format!("SCHEMA_EVOLUTION_{evolution}").into();
             for single in [true, false] {
                 database.execute(before).await;
                 let rows = rows(&[2, 3]);
@@ -127,7 +122,7 @@ async fn a_write_that_fails_or_only_waits_adds_no_column() {
         .await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
-    let spec = json!({"table": "t", "mode": "MODE_APPEND", "schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS"});
+    let spec = json!({"table": "t", "append": {"schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS"}});
     one(&mut client, &spec, &rows(&[3])).await.unwrap_err();
     many(&mut client, &spec, &rows(&[2, 3])).await.unwrap_err();
     client
@@ -137,13 +132,12 @@ async fn a_write_that_fails_or_only_waits_adds_no_column() {
     assert_eq!(database.text(COLUMNS).await, "id integer");
 
     let (mut direct, mut cased) = (spec.clone(), spec.clone());
-    direct["publish"] = "PUBLISH_DIRECT".into();
+    direct["append"]["publish"] = "PUBLISH_DIRECT".into();
     cased["table"] = "cased".into();
-    let mut swap =
-        json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"});
-    swap["schemaEvolution"] = spec["schemaEvolution"].clone();
+    let swap = json!({"table": "t", "overwrite": {
+        "with": "OVERWRITE_WITH_SWAP", "schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS"}});
     let mut nothing = spec.clone();
-    nothing["schemaEvolution"] = "SCHEMA_EVOLUTION_IGNORE".into();
+    nothing["append"]["schemaEvolution"] = "SCHEMA_EVOLUTION_IGNORE".into();
     for (spec, rows, words) in [
         (direct, rows(&[1]), "cannot add it together with the rows"),
         (swap, rows(&[1]), "cannot add it together with the rows"),
@@ -169,7 +163,7 @@ async fn a_write_that_fails_or_only_waits_adds_no_column() {
     let expected = "ALTER TABLE public.t ADD COLUMN IF NOT EXISTS new integer";
     assert_eq!(plan["statements"], json!([expected]));
     let mut ignore = spec;
-    ignore["schemaEvolution"] = "SCHEMA_EVOLUTION_IGNORE".into();
+    ignore["append"]["schemaEvolution"] = "SCHEMA_EVOLUTION_IGNORE".into();
     let plan = client
         .plan(&[("id", ints(&[1])), ("new", ints(&[1]))], ignore)
         .await
@@ -186,10 +180,7 @@ async fn a_table_that_is_made_has_its_primary_key_when_its_rows_are_in() {
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
     let key = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 't'::regclass AND contype = 'p'";
-    let spec = |keys: &[&str]| {
-        json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition":
-               {"primaryKey": keys, "columnTypes": {"note": "varchar(20)"}}})
-    };
+    let spec = |keys: &[&str]| json!({"table": "t", "create": {"newTable": {"primaryKey": keys}}, "columnTypes": {"note": "varchar(20)"}});
     for single in [true, false] {
         let write = async |client: &mut Client, keys: &[&str], ids: &[i32]| {
             let (spec, rows) = (spec(keys), rows(ids));
@@ -212,8 +203,7 @@ async fn a_table_that_is_made_has_its_primary_key_when_its_rows_are_in() {
         );
         database.execute("DROP TABLE t").await;
     }
-    let options = json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition":
-                         {"options": "with (fillfactor = 70)", "columnTypes": {"note": "text"}}});
+    let options = json!({"table": "t", "create": {"newTable": {"options": "with (fillfactor = 70)"}}, "columnTypes": {"note": "text"}});
     for single in [true, false] {
         match single {
             true => one(&mut client, &options, &rows(&[1])).await.unwrap(),
@@ -233,7 +223,7 @@ async fn a_table_that_is_made_has_its_primary_key_when_its_rows_are_in() {
         ),
     ] {
         let mut spec = options.clone();
-        spec["tableDefinition"]["options"] = wrong.into();
+        spec["create"]["newTable"]["options"] = wrong.into();
         let refused = client
             .begin("options", spec, &rows(&[1]))
             .await
@@ -243,8 +233,7 @@ async fn a_table_that_is_made_has_its_primary_key_when_its_rows_are_in() {
     let plan = client
         .plan(
             &[("id", ints(&[1]))],
-            json!({"table": "t", "mode": "MODE_CREATE",
-        "tableDefinition": {"primaryKey": ["id"]}}),
+            json!({"table": "t", "create": {"newTable": {"primaryKey": ["id"]}}}),
         )
         .await
         .unwrap();
@@ -252,7 +241,6 @@ async fn a_table_that_is_made_has_its_primary_key_when_its_rows_are_in() {
         plan["statements"][1],
         "ALTER TABLE public.t ADD PRIMARY KEY (id)"
     );
-    let json = json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition":
-                      {"primaryKey": ["id"], "columnTypes": {"id": "json"}}});
+    let json = json!({"table": "t", "create": {"newTable": {"primaryKey": ["id"]}}, "columnTypes": {"id": "json"}});
     client.begin("json", json, &rows(&[1])).await.unwrap_err();
 }

@@ -22,7 +22,7 @@ async fn both_ways(
     static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let id = format!("w{number}");
-    let spec = json!({"table": table, "mode": "MODE_APPEND"});
+    let spec = json!({"table": table, "append": {}});
     let one = Put::whole(write(spec.clone()), std::slice::from_ref(rows));
     let one = client.put(one).await;
     let many = async {
@@ -62,7 +62,7 @@ async fn rows_are_held_to_the_policies_of_a_table() {
     }
     assert_eq!(database.text("SELECT count(*) FROM t").await, "4");
     let ids: ArrayRef = Arc::new(Int32Array::from(vec![1]));
-    let append = json!({"table": "t", "mode": "MODE_APPEND"});
+    let append = json!({"table": "t", "append": {}});
     let plan = client.plan(&[("id", ids)], append.clone()).await.unwrap();
     let warning = plan["warnings"][0].as_str().unwrap();
     assert!(
@@ -70,7 +70,7 @@ async fn rows_are_held_to_the_policies_of_a_table() {
         "{plan}"
     );
     let mut direct = append;
-    direct["publish"] = "PUBLISH_DIRECT".into();
+    direct["append"]["publish"] = "PUBLISH_DIRECT".into();
     let refused = client
         .begin("direct", direct, &rows(&[1]))
         .await
@@ -108,7 +108,7 @@ async fn views_are_written_where_they_take_insert() {
         assert_eq!(database.text("SELECT t::text FROM t").await, expected);
         database.execute("TRUNCATE t").await;
         let ids: ArrayRef = Arc::new(Int32Array::from(vec![1]));
-        let append = json!({"table": view, "mode": "MODE_APPEND"});
+        let append = json!({"table": view, "append": {}});
         let plan = client.plan(&[("id", ids)], append.clone()).await.unwrap();
         assert!(
             plan["warnings"].to_string().contains("it is a view"),
@@ -116,7 +116,7 @@ async fn views_are_written_where_they_take_insert() {
         );
         for publish in ["PUBLISH_DIRECT", "PUBLISH_TWO_PHASE"] {
             let mut spec = append.clone();
-            spec["publish"] = publish.into();
+            spec["append"]["publish"] = publish.into();
             let refused = client.begin(publish, spec, &rows(&[1])).await.unwrap_err();
             assert_eq!(refused.code(), Code::Unimplemented, "{refused}");
         }
@@ -133,7 +133,7 @@ async fn views_are_written_where_they_take_insert() {
         );
     }
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
-    let mut overwrite = json!({"table": "plain", "mode": "MODE_OVERWRITE"});
+    let mut overwrite = json!({"table": "plain", "overwrite": {}});
     let refused = client.begin("over", overwrite.clone(), &rows(&[1])).await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented, "{refused}");
@@ -141,11 +141,12 @@ async fn views_are_written_where_they_take_insert() {
         refused.message().contains("overwrite with delete"),
         "{refused}"
     );
-    overwrite["overwriteWith"] = "OVERWRITE_WITH_DELETE".into();
+    overwrite["overwrite"]["with"] = "OVERWRITE_WITH_DELETE".into();
     let put = Put::whole(write(overwrite), &[rows(&[1])]);
     client.put(put).await.unwrap();
     assert_eq!(database.text("SELECT id FROM t").await, "1");
-    let wider = json!({"table": "plain", "mode": "MODE_APPEND", "schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS"});
+    let wider =
+        json!({"table": "plain", "append": {"schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS"}});
     let ids: ArrayRef = Arc::new(Int32Array::from(vec![1]));
     let refused = client
         .begin("wider", wider, &batch(&[("id", ids.clone()), ("new", ids)]))

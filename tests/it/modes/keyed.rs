@@ -83,9 +83,12 @@ pub(crate) async fn many(
 }
 
 fn spec(mode: &str, more: Value) -> Value {
-    let mut spec = json!({"table": "t", "mode": mode, "keys": ["id", "part"]});
+    let mut spec = json!({"table": "t", mode: {"keys": ["id", "part"]}});
     for (name, value) in more.as_object().unwrap() {
-        spec[name] = value.clone();
+        match name.as_str() {
+            "table" => spec[name] = value.clone(),
+            _ => spec[mode][name] = value.clone(),
+        }
     }
     spec
 }
@@ -106,43 +109,43 @@ async fn rows_are_changed_by_their_keys_as_the_mode_says() {
     let newest = json!({"orderBy": "v"});
     let cases = [
         (
-            "MODE_UPSERT",
+            "upsert",
             json!({}),
             &new,
             "(1,one,old,1),(2,zwei,old,5),(3,drei,new,5)",
         ),
         (
-            "MODE_INSERT_IF_ABSENT",
+            "insertIfAbsent",
             json!({}),
             &new,
             "(1,one,old,1),(2,two,old,1),(3,drei,new,5)",
         ),
         (
-            "MODE_UPDATE_ONLY",
+            "updateOnly",
             json!({}),
             &new,
             "(1,one,old,1),(2,zwei,old,5)",
         ),
-        ("MODE_DELETE_BY_KEY", json!({}), &new, "(1,one,old,1)"),
+        ("deleteByKey", json!({}), &new, "(1,one,old,1)"),
         (
-            "MODE_UPSERT",
+            "upsert",
             newest.clone(),
             &doubled,
             "(1,one,old,1),(2,c,old,1),(3,b,new,9)",
         ),
         (
-            "MODE_INSERT_IF_ABSENT",
+            "insertIfAbsent",
             newest.clone(),
             &doubled,
             "(1,one,old,1),(2,two,old,1),(3,b,new,9)",
         ),
         (
-            "MODE_UPDATE_ONLY",
+            "updateOnly",
             newest.clone(),
             &doubled,
             "(1,one,old,1),(2,c,old,1)",
         ),
-        ("MODE_DELETE_BY_KEY", newest, &doubled, "(1,one,old,1)"),
+        ("deleteByKey", newest, &doubled, "(1,one,old,1)"),
     ];
     for (mode, more, rows, expected) in cases {
         for outcome in both_ways(&mut client, &database, &spec(mode, more), rows).await {
@@ -172,77 +175,77 @@ async fn keys_that_cannot_tell_rows_apart_are_refused_and_change_nothing() {
     let null = rows(&[(Some(3), "a", 7), (None, "b", 9)]);
     let cases = [
         (
-            "MODE_UPSERT",
+            "upsert",
             json!({}),
             &doubled,
             "1 key(s) come more than once",
             "DATA_REJECTED",
         ),
         (
-            "MODE_DELETE_BY_KEY",
+            "deleteByKey",
             json!({}),
             &doubled,
             "1 key(s) come more than once",
             "DATA_REJECTED",
         ),
         (
-            "MODE_UPSERT",
+            "upsert",
             json!({}),
             &null,
             "1 row(s) have NULL in a key",
             "DATA_REJECTED",
         ),
         (
-            "MODE_UPDATE_ONLY",
+            "updateOnly",
             json!({"orderBy": "v"}),
             &null,
             "1 row(s) have NULL in a key",
             "DATA_REJECTED",
         ),
         (
-            "MODE_UPSERT",
+            "upsert",
             json!({"keys": ["id"]}),
             &good,
             "CREATE UNIQUE INDEX ON public.t (id)",
             "SCHEMA_MISMATCH",
         ),
         (
-            "MODE_UPSERT",
+            "upsert",
             json!({"keys": ["id", "nope"]}),
             &good,
             "the data has no such key column [table public.t, column nope]",
             "SCHEMA_MISMATCH",
         ),
         (
-            "MODE_UPSERT",
+            "upsert",
             json!({"orderBy": "note"}),
             &good,
             "the data has no such order_by column [table public.t, column note]",
             "SCHEMA_MISMATCH",
         ),
         (
-            "MODE_UPSERT",
+            "upsert",
             json!({"keys": []}),
             &good,
             "keys must name",
             "INVALID_COMMAND",
         ),
         (
-            "MODE_UPSERT",
+            "upsert",
             json!({"keys": ["id", "id"]}),
             &good,
             "each once",
             "INVALID_COMMAND",
         ),
         (
-            "MODE_APPEND",
+            "append",
             json!({}),
             &good,
-            "keys has no meaning with",
+            "unknown field `keys`",
             "INVALID_COMMAND",
         ),
         (
-            "MODE_UPSERT",
+            "upsert",
             json!({"table": "nowhere"}),
             &good,
             "does not exist",
@@ -281,7 +284,7 @@ async fn a_partial_or_deferred_index_does_not_settle_an_upsert() {
     ] {
         database.execute(index).await;
         let put = Put::whole(
-            write(spec("MODE_UPSERT", json!({}))),
+            write(spec("upsert", json!({}))),
             std::slice::from_ref(&data),
         );
         let error = CallError::from(client.put(put).await.expect_err(index));
@@ -300,7 +303,7 @@ async fn a_partial_or_deferred_index_does_not_settle_an_upsert() {
         .execute("CREATE UNIQUE INDEX i ON t (id, part) INCLUDE (name)")
         .await;
     client
-        .put(Put::whole(write(spec("MODE_UPSERT", json!({}))), &[data]))
+        .put(Put::whole(write(spec("upsert", json!({}))), &[data]))
         .await
         .unwrap();
     assert_eq!(database.text("SELECT name FROM t").await, "a");
@@ -312,16 +315,16 @@ async fn rows_to_update_or_delete_need_no_more_columns_than_they_name() {
     database.execute("CREATE TABLE t (id int PRIMARY KEY, name text NOT NULL, v int NOT NULL); INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 1)").await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
-    let only = |mode: &str| write(json!({"table": "t", "mode": mode, "keys": ["id"]}));
+    let only = |mode: &str| write(json!({"table": "t", mode: {"keys": ["id"]}}));
     let update = batch(&[("id", ints(&[Some(2)])), ("v", ints(&[Some(9)]))]);
     client
-        .put(Put::whole(only("MODE_UPDATE_ONLY"), &[update]))
+        .put(Put::whole(only("updateOnly"), &[update]))
         .await
         .unwrap();
     let delete = batch(&[("id", ints(&[Some(1)]))]);
     client
         .put(Put::whole(
-            only("MODE_DELETE_BY_KEY"),
+            only("deleteByKey"),
             std::slice::from_ref(&delete),
         ))
         .await
@@ -329,7 +332,7 @@ async fn rows_to_update_or_delete_need_no_more_columns_than_they_name() {
     assert_eq!(database.text("SELECT t FROM t").await, "(2,b,9)");
     let error = CallError::from(
         client
-            .put(Put::whole(only("MODE_UPDATE_ONLY"), &[delete]))
+            .put(Put::whole(only("updateOnly"), &[delete]))
             .await
             .expect_err("keys alone"),
     );
@@ -341,7 +344,7 @@ async fn rows_to_update_or_delete_need_no_more_columns_than_they_name() {
     let unknown = batch(&[("id", ints(&[Some(1)])), ("V", ints(&[Some(1)]))]);
     let error = CallError::from(
         client
-            .put(Put::whole(only("MODE_UPDATE_ONLY"), &[unknown]))
+            .put(Put::whole(only("updateOnly"), &[unknown]))
             .await
             .expect_err("unknown"),
     );
@@ -368,7 +371,7 @@ async fn keys_and_order_are_compared_as_the_columns_collations_say() {
     let mut client = server.client().await;
     let texts = |values: [&str; 2]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
     let twice = batch(&[("k", texts(["A", "a"])), ("o", texts(["a", "B"]))]);
-    let upsert = json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["k"]});
+    let upsert = json!({"table": "t", "upsert": {"keys": ["k"]}});
     let put = Put::whole(write(upsert.clone()), std::slice::from_ref(&twice));
     let refused = client.put(put).await.expect_err("the same key twice");
     assert!(refused.message().contains("more than once"), "{refused}");
@@ -398,35 +401,35 @@ async fn what_cannot_be_compared_or_has_no_index_of_its_own_is_refused_before_th
     let cases = [
         (
             "d",
-            "MODE_DELETE_BY_KEY",
+            "deleteByKey",
             by("doc"),
             "cannot be compared, by its type [table public.d, column doc",
             "SCHEMA_MISMATCH",
         ),
         (
             "d",
-            "MODE_UPDATE_ONLY",
+            "updateOnly",
             by("doc"),
             "cannot be compared",
             "SCHEMA_MISMATCH",
         ),
         (
             "d",
-            "MODE_UPSERT",
+            "upsert",
             json!({"keys": ["id"], "orderBy": "doc"}),
             "from json to jsonb",
             "SCHEMA_MISMATCH",
         ),
         (
             "v",
-            "MODE_UPSERT",
+            "upsert",
             by("id"),
             "a view has no unique index [table public.v",
             "UNSUPPORTED",
         ),
         (
             "v",
-            "MODE_INSERT_IF_ABSENT",
+            "insertIfAbsent",
             by("id"),
             "the table behind the view",
             "UNSUPPORTED",
@@ -442,7 +445,7 @@ async fn what_cannot_be_compared_or_has_no_index_of_its_own_is_refused_before_th
         }
     }
     // What is advised works.
-    let delete = spec("MODE_DELETE_BY_KEY", json!({"table": "v", "keys": ["id"]}));
+    let delete = spec("deleteByKey", json!({"table": "v", "keys": ["id"]}));
     let ids = batch(&[("id", ints(&[Some(1)]))]);
     client.put(Put::whole(write(delete), &[ids])).await.unwrap();
     assert_eq!(database.text("SELECT count(*) FROM d").await, "0");
@@ -463,17 +466,17 @@ async fn a_right_that_the_commit_needs_is_missed_at_begin() {
     let mut client = server.client().await;
     let rows = batch(&[("id", ints(&[])), ("v", ints(&[]))]);
     for (spec, missing) in [
-        (json!({"mode": "MODE_OVERWRITE"}), "GRANT TRUNCATE ON"),
+        (json!({"overwrite": {}}), "GRANT TRUNCATE ON"),
         (
-            json!({"mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"}),
+            json!({"overwrite": {"with": "OVERWRITE_WITH_DELETE"}}),
             "GRANT DELETE ON",
         ),
         (
-            json!({"mode": "MODE_UPSERT", "keys": ["id"]}),
+            json!({"upsert": {"keys": ["id"]}}),
             "GRANT SELECT, UPDATE ON",
         ),
         (
-            json!({"mode": "MODE_DELETE_BY_KEY", "keys": ["id"]}),
+            json!({"deleteByKey": {"keys": ["id"]}}),
             "GRANT SELECT, DELETE ON",
         ),
     ] {

@@ -15,10 +15,13 @@ const TABLES: &str = "SELECT coalesce(string_agg(relname, ' ' ORDER BY relname),
       AND (relname LIKE 'staging%' OR relnamespace <> coalesce(to_regnamespace('pgflight'), 0))";
 
 fn spec(mode: &str, more: &Value) -> Value {
-    let mut spec =
-        json!({"table": "t", "mode": mode, "keys": ["part", "id"], "createIfMissing": true});
-    let fields = more.as_object().unwrap().clone();
-    spec.as_object_mut().unwrap().extend(fields);
+    let mut spec = json!({"table": "t", mode: {"keys": ["part", "id"], "createIfMissing": {}}});
+    for (name, value) in more.as_object().unwrap() {
+        match name.as_str() {
+            "columnTypes" => spec[name] = value.clone(),
+            _ => spec[mode][name] = value.clone(),
+        }
+    }
     spec
 }
 
@@ -47,8 +50,8 @@ async fn a_missing_table_is_made_with_its_keys_and_the_next_write_finds_it() {
     let key = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 't'::regclass AND contype = 'p'";
     let all = "SELECT (id, name, v) FROM t ORDER BY id";
     for (mode, after) in [
-        ("MODE_UPSERT", "(1,uno,2),(2,two,1),(3,three,2)"),
-        ("MODE_INSERT_IF_ABSENT", "(1,one,1),(2,two,1),(3,three,2)"),
+        ("upsert", "(1,uno,2),(2,two,1),(3,three,2)"),
+        ("insertIfAbsent", "(1,one,1),(2,two,1),(3,three,2)"),
     ] {
         for single in [true, false] {
             let types = json!({"tableDefinition": {"columnTypes": {"name": "varchar(20)"}}});
@@ -68,7 +71,7 @@ async fn a_missing_table_is_made_with_its_keys_and_the_next_write_finds_it() {
         }
     }
     let columns = [("id", ints(&[Some(1)])), ("part", ints(&[Some(0)]))];
-    let plan = client.plan(&columns, spec("MODE_UPSERT", &json!({}))).await;
+    let plan = client.plan(&columns, spec("upsert", &json!({}))).await;
     let statements = plan.unwrap()["statements"].clone();
     assert_eq!(
         statements[1],
@@ -89,54 +92,49 @@ async fn what_is_refused_makes_no_table() {
     let good = || rows(&[(Some(1), "one", 1), (Some(2), "two", 1)]);
     let doubled = || rows(&[(Some(1), "one", 1), (Some(1), "uno", 2)]);
     let cases = [
-        ("MODE_UPSERT", json!({}), doubled(), "more than once"),
+        ("upsert", json!({}), doubled(), "more than once"),
         (
-            "MODE_UPSERT",
+            "upsert",
             json!({}),
             rows(&[(Some(1), "one", 1), (None, "two", 1)]),
             "id",
         ),
+        ("upsert", json!({"keys": ["gone"]}), good(), "column gone"),
         (
-            "MODE_UPSERT",
-            json!({"keys": ["gone"]}),
-            good(),
-            "column gone",
-        ),
-        (
-            "MODE_UPSERT",
+            "upsert",
             json!({"orderBy": "gone"}),
             doubled(),
             "column gone",
         ),
         (
-            "MODE_UPSERT",
-            json!({"orderBy": "name", "tableDefinition": {"columnTypes": {"name": "json"}}}),
+            "upsert",
+            json!({"orderBy": "name", "columnTypes": {"name": "json"}}),
             doubled(),
             "cannot be compared",
         ),
         (
-            "MODE_UPSERT",
-            json!({"keys": ["name"], "tableDefinition": {"columnTypes": {"name": "json"}}}),
+            "upsert",
+            json!({"keys": ["name"], "columnTypes": {"name": "json"}}),
             good(),
             "json has no default operator class",
         ),
         (
-            "MODE_INSERT_IF_ABSENT",
-            json!({"tableDefinition": {"columnTypes": {"name": "tsvector"}}}),
+            "insertIfAbsent",
+            json!({"columnTypes": {"name": "tsvector"}}),
             good(),
             "make the table first",
         ),
         (
-            "MODE_UPSERT",
-            json!({"tableDefinition": {"primaryKey": ["id"]}}),
+            "upsert",
+            json!({"createIfMissing": {"primaryKey": ["id"]}}),
             good(),
-            "leave primary_key out",
+            "unknown field `primaryKey`",
         ),
         (
-            "MODE_UPDATE_ONLY",
+            "updateOnly",
             json!({}),
             good(),
-            "create_if_missing has no meaning with",
+            "unknown field `createIfMissing`",
         ),
     ];
     for (mode, more, rows, part) in cases {
@@ -150,7 +148,7 @@ async fn what_is_refused_makes_no_table() {
         assert_eq!(database.text(left).await, "null", "{part}");
     }
     // The greatest settles it, and so the same rows land.
-    let ordered = spec("MODE_UPSERT", &json!({"orderBy": "v"}));
+    let ordered = spec("upsert", &json!({"orderBy": "v"}));
     send(&mut client, false, &ordered, &doubled())
         .await
         .unwrap();
@@ -163,7 +161,7 @@ async fn a_table_that_somebody_made_meanwhile_is_left_to_them() {
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
     let rows = rows(&[(Some(1), "one", 1)]);
-    let spec = spec("MODE_UPSERT", &json!({}));
+    let spec = spec("upsert", &json!({}));
     client.begin("w", spec.clone(), &rows).await.unwrap();
     let put = Put::whole(attempt("w", 0, "a"), std::slice::from_ref(&rows));
     let receipt = client.put(put).await.unwrap();
@@ -197,7 +195,7 @@ async fn who_may_not_make_tables_is_told_before_the_rows() {
     let mut client = server.client().await;
     let text = Arc::new(StringArray::from(vec!["x"]));
     let rows = batch(&[("part", text.clone()), ("id", text)]);
-    let spec = spec("MODE_UPSERT", &json!({}));
+    let spec = spec("upsert", &json!({}));
     let refused = client.begin("w", spec, &rows).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::PermissionDenied, "{refused}");
     drop(server);

@@ -72,7 +72,7 @@ async fn names_keep_their_case_and_may_hold_anything() {
         .put(Put::bare(path(&["My.Schema", "T; drop"]), &[rows()]))
         .await
         .unwrap();
-    let spec = json!({"table": "\"My.Schema\".\"T; drop\"", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "\"My.Schema\".\"T; drop\"", "append": {}});
     client
         .put(Put::whole(write(spec), &[rows()]))
         .await
@@ -90,46 +90,34 @@ async fn every_mode_has_exactly_its_effect() {
     database.execute("CREATE VIEW v AS SELECT * FROM old").await;
     let rows = batch(&[("id", ints(&[1, 2]))]);
     let cases: [(Value, &str, Result<&str, Code>); 12] = [
-        (json!({"mode": "MODE_APPEND"}), "old", Ok("1,2,7,8")),
-        (json!({"mode": "MODE_APPEND"}), "new", Err(Code::NotFound)),
+        (json!({"append": {}}), "old", Ok("1,2,7,8")),
+        (json!({"append": {}}), "new", Err(Code::NotFound)),
+        (json!({"append": {"createIfMissing": {}}}), "new", Ok("1,2")),
+        (json!({"create": {}}), "old", Err(Code::AlreadyExists)),
+        (json!({"create": {}}), "new", Ok("1,2")),
         (
-            json!({"mode": "MODE_APPEND", "createIfMissing": true}),
-            "new",
-            Ok("1,2"),
-        ),
-        (
-            json!({"mode": "MODE_CREATE"}),
-            "old",
-            Err(Code::AlreadyExists),
-        ),
-        (json!({"mode": "MODE_CREATE"}), "new", Ok("1,2")),
-        (
-            json!({"mode": "MODE_CREATE", "ifExists": "IF_EXISTS_APPEND"}),
+            json!({"create": {"ifExists": "IF_EXISTS_APPEND"}}),
             "old",
             Ok("1,2,7,8"),
         ),
         (
-            json!({"mode": "MODE_CREATE", "ifExists": "IF_EXISTS_IGNORE"}),
+            json!({"create": {"ifExists": "IF_EXISTS_IGNORE"}}),
             "old",
             Ok("7,8"),
         ),
-        (json!({"mode": "MODE_OVERWRITE"}), "old", Ok("1,2")),
-        (json!({"mode": "MODE_OVERWRITE"}), "new", Ok("1,2")),
+        (json!({"overwrite": {}}), "old", Ok("1,2")),
+        (json!({"overwrite": {}}), "new", Ok("1,2")),
         (
-            json!({"mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"}),
+            json!({"overwrite": {"with": "OVERWRITE_WITH_DELETE"}}),
             "old",
             Ok("1,2"),
         ),
         (
-            json!({"mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"}),
+            json!({"overwrite": {"with": "OVERWRITE_WITH_SWAP"}}),
             "new",
             Ok("1,2"),
         ),
-        (
-            json!({"mode": "MODE_UNSPECIFIED"}),
-            "old",
-            Err(Code::InvalidArgument),
-        ),
+        (json!({}), "old", Err(Code::InvalidArgument)),
     ];
     for (mut spec, table, expected) in cases {
         database
@@ -142,7 +130,7 @@ async fn every_mode_has_exactly_its_effect() {
         match expected {
             Ok(ids) => {
                 let receipt = outcome.unwrap_or_else(|status| panic!("{spec}: {status}"));
-                let skipped = spec["ifExists"] == "IF_EXISTS_IGNORE";
+                let skipped = spec["create"]["ifExists"] == "IF_EXISTS_IGNORE";
                 assert_eq!(
                     receipt["rowCount"],
                     if skipped { Value::Null } else { "2".into() },
@@ -179,8 +167,7 @@ async fn every_mode_has_exactly_its_effect() {
 async fn create_takes_types_from_the_schema_and_the_request() {
     let (database, _server, mut client) = setup("").await;
     let rows = batch(&[("id", ints(&[1])), ("Code", texts(&["ab"]))]);
-    let spec = json!({"table": "made", "mode": "MODE_CREATE",
-                      "tableDefinition": {"columnTypes": {"Code": "varchar(3)"}}});
+    let spec = json!({"table": "made", "create": {}, "columnTypes": {"Code": "varchar(3)"}});
     client.put(Put::whole(write(spec), &[rows])).await.unwrap();
     let columns = "SELECT attname || ' ' || format_type(atttypid, atttypmod) FROM pg_attribute
                    WHERE attrelid = 'made'::regclass AND attnum > 0 ORDER BY attnum";
@@ -252,7 +239,7 @@ async fn protobuf_and_json_say_the_same() {
 #[tokio::test]
 async fn a_missing_or_wrong_end_record_rolls_the_stream_back() {
     let (database, server, mut client) = setup(TRIPS).await;
-    let spec = || write(json!({"table": "trips", "mode": "MODE_APPEND"}));
+    let spec = || write(json!({"table": "trips", "append": {}}));
     let rows = batch(&[("id", ints(&[1, 2, 3]))]);
     let bare = || Put::bare(spec(), std::slice::from_ref(&rows));
     let cases = [
@@ -305,7 +292,7 @@ async fn a_client_that_dies_in_mid_stream_leaves_nothing() {
 async fn no_rows_and_no_columns_are_fine() {
     let (database, _server, mut client) = setup(TRIPS).await;
     let none = batch(&[("id", ints(&[]))]);
-    let spec = || write(json!({"table": "trips", "mode": "MODE_OVERWRITE"}));
+    let spec = || write(json!({"table": "trips", "overwrite": {}}));
     client
         .put(Put::bare(path(&["trips"]), &[batch(&[("id", ints(&[1]))])]))
         .await
@@ -326,7 +313,7 @@ async fn no_rows_and_no_columns_are_fine() {
     database
         .execute("CREATE TABLE plain (v int); INSERT INTO plain VALUES (1)")
         .await;
-    let spec = || write(json!({"table": "plain", "mode": "MODE_OVERWRITE"}));
+    let spec = || write(json!({"table": "plain", "overwrite": {}}));
     let nothing = || RecordBatch::new_empty(Schema::empty().into());
     client.put(Put::whole(spec(), &[nothing()])).await.unwrap();
     let options = RecordBatchOptions::new().with_row_count(Some(3));
@@ -340,7 +327,7 @@ async fn no_rows_and_no_columns_are_fine() {
 
     // A partition without rows or even batches is recorded like any other.
     let none = batch(&[("id", ints(&[]))]);
-    let spec = json!({"table": "trips", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "trips", "append": {}});
     client.begin("w", spec, &none).await.unwrap();
     let mut no_batch = Put::whole(attempt("w", 1, "b"), std::slice::from_ref(&none));
     no_batch.0.remove(1);
@@ -438,7 +425,7 @@ async fn a_trigger_may_skip_rows() {
 #[tokio::test]
 async fn concurrent_writes_that_create_a_table_all_succeed() {
     let (database, server, _client) = setup("").await;
-    let spec = json!({"table": "fresh", "mode": "MODE_APPEND", "createIfMissing": true});
+    let spec = json!({"table": "fresh", "append": {"createIfMissing": {}}});
     let writes = (0..6).map(|n| {
         let (spec, address) = (spec.clone(), server.address.clone());
         async move {

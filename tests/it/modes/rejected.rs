@@ -399,10 +399,10 @@ async fn a_stream_that_is_not_one_is_rejected_and_the_server_lives() {
         ),
         (
             Put::bare(
-                write(json!({"table": "t", "mode": "MODE_APPEND", "ifExists": "IF_EXISTS_FAIL"})),
+                write(json!({"table": "t", "append": {"ifExists": "IF_EXISTS_FAIL"}})),
                 &[batch(&[("n", longs(&[Some(1)]))])],
             ),
-            "goes with MODE_CREATE",
+            "unknown field `ifExists`",
         ),
     ];
     for (put, part) in cases {

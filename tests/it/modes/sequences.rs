@@ -31,7 +31,7 @@ async fn sequences_move_only_when_asked_and_never_back() {
     let database = Database::new().await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
-    let spec = |sync: bool| json!({"table": "t", "mode": "MODE_APPEND", "syncSequences": sync});
+    let spec = |sync: bool| json!({"table": "t", "append": {"syncSequences": sync}});
     database.execute(TABLE).await;
     let ids: ArrayRef = Arc::new(Int32Array::from(vec![7]));
     let plan = client.plan(&[("id", ids)], spec(false)).await.unwrap();
@@ -55,17 +55,16 @@ async fn sequences_move_only_when_asked_and_never_back() {
     for publish in ["PUBLISH_STAGED", "PUBLISH_DIRECT"] {
         database.execute(TABLE).await;
         let mut spec = spec(true);
-        spec["publish"] = json!(publish);
+        spec["append"]["publish"] = json!(publish);
         client.begin(publish, spec, &rows(&[20])).await.unwrap();
         let put = Put::whole(attempt(publish, 0, "a"), &[rows(&[20])]);
         let receipt: Value = client.put(put).await.unwrap();
         client.commit(publish, &[receipt]).await.unwrap();
         assert_eq!(next(&database).await, "21 21", "{publish}");
     }
-    let delete =
-        json!({"table": "t", "mode": "MODE_DELETE_BY_KEY", "keys": ["id"], "syncSequences": true});
+    let delete = json!({"table": "t", "deleteByKey": {"keys": ["id"], "syncSequences": true}});
     let refused = whole(&mut client, &[1], delete).await.unwrap_err();
-    assert!(refused.message().contains("sync_sequences"), "{refused}");
+    assert!(refused.message().contains("syncSequences"), "{refused}");
 }
 
 #[tokio::test]
@@ -83,7 +82,7 @@ async fn sequences_that_may_not_be_moved_refuse_the_write() {
         .replace("postgres://postgres@", &format!("postgres://{role}@"));
     let server = Pgflight::start_at(&url, &[]);
     let mut client = server.client().await;
-    let spec = json!({"table": "t", "mode": "MODE_APPEND", "syncSequences": true});
+    let spec = json!({"table": "t", "append": {"syncSequences": true}});
     let refused = whole(&mut client, &[1], spec).await.unwrap_err();
     let words = format!("GRANT SELECT, UPDATE ON SEQUENCE public.t_id_seq TO {role}");
     assert!(refused.message().contains(&words), "{refused}");
@@ -102,11 +101,11 @@ async fn generated_columns_are_rejected_or_left_out() {
         .await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
-    let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "t", "append": {}});
     let refused = whole(&mut client, &[3], spec.clone()).await.unwrap_err();
     assert!(refused.message().contains("is generated"), "{refused}");
     let mut ignore = spec;
-    ignore["schemaEvolution"] = json!("SCHEMA_EVOLUTION_IGNORE");
+    ignore["append"]["schemaEvolution"] = json!("SCHEMA_EVOLUTION_IGNORE");
     let ids: ArrayRef = Arc::new(Int32Array::from(vec![3]));
     let columns = [("id", ids.clone()), ("n", ids)];
     let plan = client.plan(&columns, ignore.clone()).await.unwrap();

@@ -25,7 +25,7 @@ fn rows(ids: &[i32]) -> RecordBatch {
 }
 
 fn swap(table: &str) -> Value {
-    json!({"table": table, "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"})
+    json!({"table": table, "overwrite": {"with": "OVERWRITE_WITH_SWAP"}})
 }
 
 /// Overwrites by one stream, or by two attempts of which one is committed.
@@ -294,7 +294,7 @@ async fn a_check_violation_names_the_target_and_not_its_twin() {
 
 #[tokio::test]
 async fn rows_of_others_in_the_shadow_table_are_not_published() {
-    for spec in [swap("t"), json!({"table": "new", "mode": "MODE_CREATE"})] {
+    for spec in [swap("t"), json!({"table": "new", "create": {}})] {
         let (database, _server, mut client) = setup("CREATE TABLE t (id int, \"Name\" text)").await;
         client.begin("w", spec.clone(), &rows(&[])).await.unwrap();
         let put = Put::whole(attempt("w", 0, "a"), &[rows(&[1, 2])]);

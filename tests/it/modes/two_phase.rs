@@ -15,7 +15,7 @@ fn rows(values: &[i32]) -> RecordBatch {
 }
 
 fn append(publish: &str) -> Value {
-    json!({"table": "t", "mode": "MODE_APPEND", "publish": publish})
+    json!({"table": "t", "append": {"publish": publish}})
 }
 
 async fn setup(sql: &str, options: &[&str]) -> (Database, Pgflight, Client) {

@@ -70,7 +70,7 @@ async fn a_browser_shows_a_running_write_with_and_without_scripts() {
         .put(Put::bare(path(&["missing"]), &[rows(&[1])]))
         .await
         .unwrap_err();
-    let spec = json!({"table": "<i>t</i>", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "<i>t</i>", "append": {}});
     client.begin(NAME, spec, &rows(&[])).await.unwrap();
     let put = Put::whole(attempt(NAME, 0, "a"), &[rows(&[0; 1234])]);
     client.put(put).await.unwrap();

@@ -113,7 +113,7 @@ async fn the_docs_list_all_metrics_with_their_help_text() {
     let (_database, server) = serve("CREATE TABLE t (n int)", &[]).await;
     let mut client = server.client().await;
     // Families that get their labels with the first event: an error, a publication.
-    let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    let spec = json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}});
     client.begin("w", spec, &numbers(&[])).await.unwrap();
     let put = Put::whole(attempt("w", 0, "a"), &[numbers(&[1])]);
     let receipt = client.put(put).await.unwrap();
@@ -210,7 +210,7 @@ fn dashboards_use_existing_metrics_and_alerts_have_entries() {
 async fn rows_are_counted_stage_by_stage_and_errors_by_their_kind() {
     let (_database, server) = serve("CREATE TABLE t (n int CHECK (n < 100))", &[]).await;
     let mut client = server.client().await;
-    let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "t", "append": {}});
     let rows = [numbers(&[1, 2, 3]), numbers(&[4])];
     client
         .put(Put::whole(write(spec.clone()), &rows))
@@ -267,7 +267,7 @@ async fn rows_are_counted_stage_by_stage_and_errors_by_their_kind() {
 async fn writes_are_counted_by_state_and_shown_with_staged_rows() {
     let (_database, server) = serve("CREATE TABLE t (n int)", &[]).await;
     let mut client = server.client().await;
-    let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "t", "append": {}});
     for id in ["open", "done", "gone"] {
         client.begin(id, spec.clone(), &numbers(&[])).await.unwrap();
         let put = Put::whole(attempt(id, 0, "a"), &[numbers(&[1, 2])]);
@@ -596,7 +596,7 @@ async fn sessions_and_log_lines_name_write_and_attempt() {
     let (database, server) = serve("CREATE TABLE t (n int)", &["--log-format", "json"]).await;
     let mut client = server.client().await;
     let id = "a write's \\ name, longer than what PostgreSQL keeps: œuvre";
-    let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "t", "append": {}});
     client.begin(id, spec, &numbers(&[])).await.unwrap();
     let mut messages = Put::whole(attempt(id, 7, "seventh"), &[numbers(&[1])]).0;
     let wrong = messages.pop().unwrap();

@@ -21,7 +21,7 @@ async fn postgresql_is_named_while_it_publishes() {
     let server = Pgflight::start_with(&database, &["--metrics-listen", "127.0.0.1:0"]);
     let mut client = server.client().await;
     let rows = batch(&[("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
-    let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    let spec = json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}});
     client.begin("w", spec, &rows).await.unwrap();
     let put = Put::whole(attempt("w", 0, "a"), &[rows]);
     let receipt = client.put(put).await.unwrap();

@@ -48,7 +48,7 @@ async fn the_audit_log_has_a_line_per_decision_and_change() {
     let server = Pgflight::start_with(&database, &options);
     let anonymous = server.client().await;
     let mut etl = anonymous.bearing(TOKEN);
-    let spec = || json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    let spec = || json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}});
     anonymous
         .bearing(WRONG)
         .status("w")
@@ -197,7 +197,7 @@ async fn no_secret_and_no_value_is_ever_shown() {
             .await
             .expect_err("no number"),
     );
-    let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+    let spec = json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}});
     etl.begin("w", spec, &rows(CELL)).await.unwrap();
     let receipt = etl
         .put(Put::whole(attempt("w", 0, "a"), &[rows(CELL)]))
@@ -258,7 +258,7 @@ async fn postgresql_detail_is_shown_only_on_request() {
             .await
             .expect_err("there already");
         assert_eq!(put.message().contains(detail), is_told, "{put}");
-        let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
+        let spec = json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}});
         let id = format!("w{is_told}");
         client.begin(&id, spec, &rows("a")).await.unwrap();
         let receipt = client

@@ -45,7 +45,7 @@ async fn rows_go_to_the_named_target_or_to_the_default() {
     let (first, second, file) = two().await;
     let server = Pgflight::start_with_file(&file.0, &[]);
     let mut client = server.client().await;
-    let spec = |target: &str| json!({"target": target, "table": "t", "mode": "MODE_APPEND"});
+    let spec = |target: &str| json!({"target": target, "table": "t", "append": {}});
     for (number, descriptor) in [
         path(&["t"]),
         path(&["public", "t"]),
@@ -103,7 +103,7 @@ async fn an_unknown_target_is_rejected_with_the_known_names() {
     let (_first, _second, file) = two().await;
     let server = Pgflight::start_with_file(&file.0, &[]);
     let mut client = server.client().await;
-    let spec = json!({"target": "third", "table": "t", "mode": "MODE_APPEND"});
+    let spec = json!({"target": "third", "table": "t", "append": {}});
     for descriptor in [path(&["third", "public", "t"]), write(spec)] {
         let reported = refused(&mut client, descriptor).await;
         assert_eq!(reported.code, Code::NotFound);
@@ -346,7 +346,7 @@ async fn sighup_applies_changes_and_names_those_that_need_a_restart() {
         "writes.reaper_interval, targets.only.lock_timeout",
     )
     .await;
-    let overwrite = json!({"table": "t", "mode": "MODE_OVERWRITE"});
+    let overwrite = json!({"table": "t", "overwrite": {}});
     let reported = refused(&mut server.client().await, write(overwrite)).await;
     assert_eq!(
         reported.details["sqlstate"], "55P03",

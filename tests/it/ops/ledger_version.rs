@@ -22,7 +22,7 @@ fn rows() -> RecordBatch {
 }
 
 fn append() -> Value {
-    json!({"table": "t", "mode": "MODE_APPEND"})
+    json!({"table": "t", "append": {}})
 }
 
 /// Creates a database with a table, and the ledger of this version.

@@ -330,7 +330,7 @@ async fn names_of_copies_are_closed_before_their_transactions_end() {
         .unwrap_err();
     // A write of many partitions, in two phases and staged.
     for (id, publish) in [("two", "PUBLISH_TWO_PHASE"), ("staged", "PUBLISH_STAGED")] {
-        let spec = json!({"table": "u", "mode": "MODE_APPEND", "publish": publish});
+        let spec = json!({"table": "u", "append": {"publish": publish}});
         client.begin(id, spec, &rows(&[])).await.unwrap();
         let receipt = client
             .put(Put::whole(attempt(id, 0, "a"), &[rows(&[1, 2])]))
@@ -338,7 +338,7 @@ async fn names_of_copies_are_closed_before_their_transactions_end() {
             .unwrap();
         client.commit(id, &[receipt]).await.unwrap();
     }
-    let keyed = json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["id"]});
+    let keyed = json!({"table": "t", "upsert": {"keys": ["id"]}});
     client
         .put(Put::whole(write(keyed), &[rows(&[1, 5])]))
         .await

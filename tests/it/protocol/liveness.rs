@@ -25,7 +25,7 @@ fn rows() -> RecordBatch {
 }
 
 fn append(publish: &str) -> Value {
-    json!({"table": "t", "mode": "MODE_APPEND", "publish": publish})
+    json!({"table": "t", "append": {"publish": publish}})
 }
 
 async fn setup(options: &[&str]) -> (Database, Pgflight, Client) {

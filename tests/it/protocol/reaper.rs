@@ -17,7 +17,7 @@ fn rows() -> RecordBatch {
 }
 
 fn append() -> Value {
-    json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"})
+    json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}})
 }
 
 #[tokio::test]
@@ -36,11 +36,7 @@ async fn an_abandoned_write_expires_is_cleaned_up_and_in_the_end_forgotten() {
     let mut client = server.client().await;
     client.begin("w", append(), &rows()).await.unwrap();
     client
-        .begin(
-            "made",
-            json!({"table": "new", "mode": "MODE_CREATE"}),
-            &rows(),
-        )
+        .begin("made", json!({"table": "new", "create": {}}), &rows())
         .await
         .unwrap();
     let receipt = client
@@ -86,7 +82,7 @@ async fn one_staging_table_that_is_in_use_holds_up_nothing_else() {
     let options = ["--reaper-interval", "50ms", "--write-ttl", "300ms"];
     let server = Pgflight::start_with(&database, &options);
     let mut client = server.client().await;
-    let direct = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_DIRECT"});
+    let direct = json!({"table": "t", "append": {"publish": "PUBLISH_DIRECT"}});
     client.begin("direct", direct, &rows()).await.unwrap();
     client.begin("held", append(), &rows()).await.unwrap();
     let held =
@@ -153,11 +149,7 @@ async fn a_commit_does_not_wait_for_a_zombie_and_the_zombie_is_ended() {
     let mut client = server.client().await;
     for (id, spec, table) in [
         ("staged", append(), "t"),
-        (
-            "created",
-            json!({"table": "new", "mode": "MODE_CREATE"}),
-            "new",
-        ),
+        ("created", json!({"table": "new", "create": {}}), "new"),
     ] {
         client.begin(id, spec, &rows()).await.unwrap();
         let receipt = client
@@ -206,7 +198,7 @@ async fn direct_attempts_are_visible_at_once_and_the_commit_owns_up_to_the_extra
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
-    let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_DIRECT"});
+    let spec = json!({"table": "t", "append": {"publish": "PUBLISH_DIRECT"}});
     client.begin("w", spec, &rows()).await.unwrap();
     client
         .put(Put::whole(attempt("w", 0, "a"), &[rows()]))
@@ -235,7 +227,7 @@ async fn a_stream_that_ends_after_its_write_was_aborted_is_refused_at_the_fence(
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
     // Direct, where nothing but the fence stands between a late stream and the table.
-    let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_DIRECT"});
+    let spec = json!({"table": "t", "append": {"publish": "PUBLISH_DIRECT"}});
     client.begin("w", spec, &rows()).await.unwrap();
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let mut messages = Put::whole(attempt("w", 0, "late"), &[rows()]).0;

@@ -14,7 +14,7 @@ fn rows(values: &[i32]) -> RecordBatch {
 }
 
 fn append(publish: &str) -> Value {
-    json!({"table": "t", "mode": "MODE_APPEND", "publish": publish})
+    json!({"table": "t", "append": {"publish": publish}})
 }
 
 struct Case {
@@ -89,7 +89,7 @@ async fn a_commit_that_postgresql_refuses_changes_nothing_and_can_be_asked_again
         Case {
             name: "another session reads a table that is to be truncated",
             table: PLAIN,
-            spec: json!({"table": "t", "mode": "MODE_OVERWRITE"}),
+            spec: json!({"table": "t", "overwrite": {}}),
             between: "BEGIN; SELECT count(*) FROM t",
             code: Code::Unavailable,
             sqlstate: "55P03",
@@ -99,7 +99,7 @@ async fn a_commit_that_postgresql_refuses_changes_nothing_and_can_be_asked_again
         Case {
             name: "another session reads a table that is to be swapped",
             table: PLAIN,
-            spec: json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"}),
+            spec: json!({"table": "t", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}}),
             between: "BEGIN; SELECT count(*) FROM t",
             code: Code::Unavailable,
             sqlstate: "55P03",
@@ -141,7 +141,7 @@ async fn a_commit_that_postgresql_refuses_changes_nothing_and_can_be_asked_again
         Case {
             name: "a key of an upsert is locked",
             table: "CREATE TABLE t (n int PRIMARY KEY); INSERT INTO t VALUES (1)",
-            spec: json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["n"]}),
+            spec: json!({"table": "t", "upsert": {"keys": ["n"]}}),
             between: "BEGIN; INSERT INTO t VALUES (3)",
             code: Code::Unavailable,
             sqlstate: "55P03",

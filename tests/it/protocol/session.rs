@@ -23,7 +23,7 @@ fn rows(values: &[i32]) -> RecordBatch {
 }
 
 fn append() -> Value {
-    json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"})
+    json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}})
 }
 
 async fn send(
@@ -166,7 +166,7 @@ async fn every_call_can_come_twice() {
         receipt
     );
     assert_eq!(found(&database).await, "1");
-    let other = json!({"table": "t", "mode": "MODE_OVERWRITE"});
+    let other = json!({"table": "t", "overwrite": {}});
     let refused = client
         .begin("w", other, &rows(&[]))
         .await
@@ -281,19 +281,19 @@ async fn begin_finds_what_would_fail_before_any_row_moves() {
     let cases = [
         (append(), &wrong, Code::InvalidArgument, "no column \"m\""),
         (
-            json!({"table": "nowhere", "mode": "MODE_APPEND"}),
+            json!({"table": "nowhere", "append": {}}),
             &rows(&[]),
             Code::NotFound,
             "does not exist",
         ),
         (
-            json!({"table": "t", "mode": "MODE_CREATE"}),
+            json!({"table": "t", "create": {}}),
             &rows(&[]),
             Code::AlreadyExists,
             "the table already exists [table public.t",
         ),
         (
-            json!({"table": "new", "mode": "MODE_CREATE", "tableDefinition": {"columnTypes": {"n": "nonsense"}}}),
+            json!({"table": "new", "create": {}, "columnTypes": {"n": "nonsense"}}),
             &rows(&[]),
             Code::InvalidArgument,
             "nonsense",
@@ -315,20 +315,16 @@ async fn all_modes_publish_in_one_transaction() {
     let (database, _server, mut client) = setup().await;
     let cases = [
         (append(), "t", "1,2,7"),
-        (json!({"table": "t", "mode": "MODE_OVERWRITE"}), "t", "1,2"),
+        (json!({"table": "t", "overwrite": {}}), "t", "1,2"),
         (
-            json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_DELETE"}),
+            json!({"table": "t", "overwrite": {"with": "OVERWRITE_WITH_DELETE"}}),
             "t",
             "1,2",
         ),
-        (json!({"table": "new", "mode": "MODE_CREATE"}), "new", "1,2"),
+        (json!({"table": "new", "create": {}}), "new", "1,2"),
+        (json!({"table": "new", "overwrite": {}}), "new", "1,2"),
         (
-            json!({"table": "new", "mode": "MODE_OVERWRITE"}),
-            "new",
-            "1,2",
-        ),
-        (
-            json!({"table": "new", "mode": "MODE_APPEND", "createIfMissing": true}),
+            json!({"table": "new", "append": {"createIfMissing": {}}}),
             "new",
             "1,2",
         ),
@@ -354,7 +350,7 @@ async fn all_modes_publish_in_one_transaction() {
             "{spec}"
         );
     }
-    let spec = json!({"table": "t", "mode": "MODE_CREATE", "ifExists": "IF_EXISTS_IGNORE"});
+    let spec = json!({"table": "t", "create": {"ifExists": "IF_EXISTS_IGNORE"}});
     let begun = client.begin("ignored", spec, &rows(&[])).await.unwrap();
     assert_eq!(
         begun["state"], "WRITE_STATE_COMMITTED",

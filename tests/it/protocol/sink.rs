@@ -14,7 +14,7 @@ fn rows(values: &[i32]) -> RecordBatch {
 }
 
 fn spec(publish: &str) -> Value {
-    json!({"table": "t", "mode": "MODE_APPEND", "publish": publish})
+    json!({"table": "t", "append": {"publish": publish}})
 }
 
 fn staged() -> Value {
@@ -233,7 +233,7 @@ async fn a_query_that_lost_its_sink_commits_nothing_more() {
 #[tokio::test]
 async fn an_adoption_waits_for_a_commit_and_neither_is_lost() {
     let (database, server, mut client) = setup(&[]).await;
-    let overwrite = json!({"table": "t", "mode": "MODE_OVERWRITE"});
+    let overwrite = json!({"table": "t", "overwrite": {}});
     let fields = json!({"sink": of("q1", 0), "spec": overwrite});
     let begun = client.begin_with(fields, &rows(&[])).await.unwrap();
     let receipt = send(&mut client, &id(&begun), &[1]).await;
@@ -299,9 +299,9 @@ async fn every_way_to_commit_advances_the_sink() {
         staged(),
         spec("PUBLISH_TWO_PHASE"),
         spec("PUBLISH_DIRECT"),
-        json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"}),
-        json!({"table": "t", "mode": "MODE_CREATE", "ifExists": "IF_EXISTS_IGNORE"}),
-        json!({"table": "made", "mode": "MODE_CREATE"}),
+        json!({"table": "t", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}}),
+        json!({"table": "t", "create": {"ifExists": "IF_EXISTS_IGNORE"}}),
+        json!({"table": "made", "create": {}}),
     ];
     for (number, spec) in (0..).zip(specs) {
         let fields = json!({"sink": of("q", number), "spec": spec});
@@ -430,8 +430,8 @@ async fn a_repeated_write_id_says_that_it_is_committed_and_when() {
 
     database.execute("CREATE TABLE u (n int)").await;
     let strings = batch(&[("n", Arc::new(StringArray::from(vec!["1"])) as ArrayRef)]);
-    let other_table = json!({"table": "u", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"});
-    let other_mode = json!({"table": "t", "mode": "MODE_OVERWRITE"});
+    let other_table = json!({"table": "u", "append": {"publish": "PUBLISH_STAGED"}});
+    let other_mode = json!({"table": "t", "overwrite": {}});
     let others = [
         (staged(), strings),
         (other_table, rows(&[])),

@@ -22,23 +22,19 @@ fn modes() -> [(Value, &'static str); 7] {
     const PLAIN: &str = "CREATE TABLE t (a int8, s text); INSERT INTO t VALUES (1, 'old')";
     const KEYED: &str =
         "CREATE TABLE t (a int8 PRIMARY KEY, s text); INSERT INTO t VALUES (1, 'old')";
-    let overwrite =
-        |with: &str| json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": with});
+    let overwrite = |with: &str| json!({"table": "t", "overwrite": {"with": with}});
     [
         (
-            json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_STAGED"}),
+            json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}}),
             PLAIN,
         ),
         (overwrite("OVERWRITE_WITH_TRUNCATE"), PLAIN),
         (overwrite("OVERWRITE_WITH_DELETE"), PLAIN),
         (overwrite("OVERWRITE_WITH_SWAP"), PLAIN),
+        (json!({"table": "t", "upsert": {"keys": ["a"]}}), KEYED),
+        (json!({"table": "t", "create": {}}), ""),
         (
-            json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["a"]}),
-            KEYED,
-        ),
-        (json!({"table": "t", "mode": "MODE_CREATE"}), ""),
-        (
-            json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["a"], "createIfMissing": true}),
+            json!({"table": "t", "upsert": {"keys": ["a"], "createIfMissing": {}}}),
             "",
         ),
     ]
@@ -178,7 +174,7 @@ async fn changes_that_keep_rows_and_columns_are_allowed() {
 
 #[tokio::test]
 async fn a_session_that_no_attempt_of_the_write_has_is_not_ended() {
-    let spec = json!({"table": "t", "mode": "MODE_CREATE"});
+    let spec = json!({"table": "t", "create": {}});
     for session in ["psql", "pgflight other 0", "pgflight w2 0"] {
         let (database, _server, mut client) = setup("").await;
         client.begin("w", spec.clone(), &rows(&[])).await.unwrap();

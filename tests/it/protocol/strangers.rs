@@ -70,14 +70,14 @@ impl Held {
 }
 
 fn swap() -> Value {
-    json!({"table": "old", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"})
+    json!({"table": "old", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}})
 }
 
 #[tokio::test]
 async fn no_client_ends_or_feeds_a_stream_that_a_server_drives() {
     for (spec, table) in [
         (swap(), "old"),
-        (json!({"table": "new", "mode": "MODE_CREATE"}), "new"),
+        (json!({"table": "new", "create": {}}), "new"),
     ] {
         let held = Held::new(spec).await;
         let mut stranger = held.server.client().await;
@@ -155,18 +155,18 @@ async fn begun(spec: &Value, table: &str) -> (Database, Pgflight, Client) {
 async fn a_commit_without_receipts_needs_allow_no_receipts() {
     const PLAIN: &str = "CREATE TABLE t (n int); INSERT INTO t VALUES (1)";
     for (spec, table, after) in [
-        (json!({"table": "t", "mode": "MODE_OVERWRITE"}), PLAIN, "0"),
+        (json!({"table": "t", "overwrite": {}}), PLAIN, "0"),
         (
-            json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"}),
+            json!({"table": "t", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}}),
             PLAIN,
             "0",
         ),
         (
-            json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_TWO_PHASE"}),
+            json!({"table": "t", "append": {"publish": "PUBLISH_TWO_PHASE"}}),
             PLAIN,
             "1",
         ),
-        (json!({"table": "t", "mode": "MODE_CREATE"}), "", "0"),
+        (json!({"table": "t", "create": {}}), "", "0"),
     ] {
         let (database, _server, mut client) = begun(&spec, table).await;
         let put = Put::whole(attempt("w", 0, "a"), &[rows(&[2])]);
@@ -196,7 +196,7 @@ async fn a_commit_without_receipts_needs_allow_no_receipts() {
 
 #[tokio::test]
 async fn a_commit_without_receipts_and_attempts_is_allowed() {
-    let spec = json!({"table": "t", "mode": "MODE_OVERWRITE"});
+    let spec = json!({"table": "t", "overwrite": {}});
     let (database, _server, mut client) = begun(&spec, "CREATE TABLE t AS SELECT 1 AS n").await;
     let status = client.commit("w", &[]).await.unwrap();
     assert_eq!(status["state"], "WRITE_STATE_COMMITTED");

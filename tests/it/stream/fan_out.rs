@@ -42,7 +42,7 @@ pub(crate) fn batches(last: Option<i32>) -> Vec<RecordBatch> {
 }
 
 fn spec(table: &str, mode: &str) -> Value {
-    json!({"table": table, "mode": mode})
+    json!({"table": table, mode: {}})
 }
 
 async fn setup(options: &[&str]) -> (Database, Pgflight, Client) {
@@ -69,13 +69,11 @@ async fn a_long_stream_goes_by_several_connections_and_all_of_it_lands_once() {
     database
         .execute("CREATE TABLE old (id int PRIMARY KEY, text text NOT NULL); INSERT INTO old VALUES (-1, 'old')")
         .await;
-    let swap =
-        json!({"table": "old", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"});
-    let keyed =
-        json!({"table": "keyed", "mode": "MODE_CREATE", "tableDefinition": {"primaryKey": ["id"]}});
+    let swap = json!({"table": "old", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}});
+    let keyed = json!({"table": "keyed", "create": {"newTable": {"primaryKey": ["id"]}}});
     for (spec, table) in [
-        (spec("made", "MODE_CREATE"), "made"),
-        (spec("replaced", "MODE_OVERWRITE"), "replaced"),
+        (spec("made", "create"), "made"),
+        (spec("replaced", "overwrite"), "replaced"),
         (keyed, "keyed"),
         (swap, "old"),
     ] {
@@ -102,9 +100,9 @@ async fn a_long_stream_goes_by_several_connections_and_all_of_it_lands_once() {
 #[tokio::test]
 async fn what_is_short_or_must_keep_its_name_or_has_no_room_goes_by_one() {
     let no_room = [&SOON[..], &["--max-copies", "1"]].concat();
-    let append = json!({"table": "t", "mode": "MODE_APPEND", "createIfMissing": true});
-    let if_exists = json!({"table": "t", "mode": "MODE_CREATE", "ifExists": "IF_EXISTS_APPEND"});
-    let create = || spec("t", "MODE_CREATE");
+    let append = json!({"table": "t", "append": {"createIfMissing": {}}});
+    let if_exists = json!({"table": "t", "create": {"ifExists": "IF_EXISTS_APPEND"}});
+    let create = || spec("t", "create");
     let cases: [(&[&str], Value, usize); 5] = [
         (&SOON, create(), 1),
         (&SOON, append, 40),
@@ -134,7 +132,7 @@ async fn a_role_that_may_make_no_ledger_still_writes() {
         .await;
     let server = Pgflight::start_at(&database.url_as(&role), &SOON);
     let mut client = server.client().await;
-    let put = Put::whole(write(spec("t", "MODE_CREATE")), &batches(None));
+    let put = Put::whole(write(spec("t", "create")), &batches(None));
     client.put(put).await.unwrap();
     check_whole(&database, "t").await;
     drop(server);
@@ -149,10 +147,9 @@ async fn a_stream_that_fails_late_names_its_row_and_leaves_nothing() {
     database
         .execute("CREATE DOMAIN few AS int CHECK (VALUE >= 0)")
         .await;
-    let domain = json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"columnTypes": {"id": "few"}}});
-    let small = json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"columnTypes": {"id": "smallint"}}});
-    let keyed =
-        json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"primaryKey": ["id"]}});
+    let domain = json!({"table": "t", "create": {}, "columnTypes": {"id": "few"}});
+    let small = json!({"table": "t", "create": {}, "columnTypes": {"id": "smallint"}});
+    let keyed = json!({"table": "t", "create": {"newTable": {"primaryKey": ["id"]}}});
     let whole = |spec: &Value, last| Put::whole(write(spec.clone()), &batches(last));
     let cases = [
         (
@@ -174,7 +171,7 @@ async fn a_stream_that_fails_late_names_its_row_and_leaves_nothing() {
             "unique",
         ),
         (
-            Put::bare(write(spec("t", "MODE_CREATE")), &batches(None)),
+            Put::bare(write(spec("t", "create")), &batches(None)),
             Code::InvalidArgument,
             None,
             "without its end record",
@@ -204,7 +201,7 @@ async fn a_stream_that_fails_late_names_its_row_and_leaves_nothing() {
 #[tokio::test]
 async fn a_client_that_leaves_in_mid_stream_leaves_nothing() {
     let (database, server, _client) = setup(&SOON).await;
-    let messages = Put::bare(write(spec("t", "MODE_CREATE")), &batches(None)).0;
+    let messages = Put::bare(write(spec("t", "create")), &batches(None)).0;
     let process = client_process();
     let address = server.address.clone();
     process.spawn(async move {
@@ -236,7 +233,7 @@ async fn a_client_that_leaves_in_mid_stream_leaves_nothing() {
 async fn a_client_that_leaves_while_its_stream_fails_leaves_nothing() {
     let options = [&SOON[..], &["--metrics-listen", "127.0.0.1:0"]].concat();
     let (database, server, _client) = setup(&options).await;
-    let messages = Put::bare(write(spec("t", "MODE_CREATE")), &batches(None)).0;
+    let messages = Put::bare(write(spec("t", "create")), &batches(None)).0;
     let process = client_process();
     let address = server.address.clone();
     let (end, ended) = oneshot::channel::<()>();
@@ -274,7 +271,7 @@ async fn held_open(
     server: &Pgflight,
 ) -> (JoinHandle<Result<Value, Status>>, oneshot::Sender<()>) {
     let (sender, receiver) = oneshot::channel();
-    let mut messages = Put::whole(write(spec("t", "MODE_CREATE")), &batches(None)).0;
+    let mut messages = Put::whole(write(spec("t", "create")), &batches(None)).0;
     let last = messages.pop();
     let rest = stream::once(async move {
         receiver.await.unwrap();
@@ -327,7 +324,7 @@ async fn a_write_of_the_servers_own_cannot_be_begun_by_others() {
     let (database, _server, mut client) = setup(&SOON).await;
     database.execute("CREATE TABLE t (id int, text text)").await;
     let rows = &batches(None)[0];
-    let begun = client.begin("stream:mine", spec("t", "MODE_APPEND"), rows);
+    let begun = client.begin("stream:mine", spec("t", "append"), rows);
     let status = begun.await.expect_err("not one's own");
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     assert!(status.message().contains("the server's own"), "{status}");

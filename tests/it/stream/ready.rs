@@ -28,7 +28,7 @@ fn write(spec: Value) -> FlightDescriptor {
 }
 
 fn append() -> FlightDescriptor {
-    write(json!({"table": "t", "mode": "MODE_APPEND"}))
+    write(json!({"table": "t", "append": {}}))
 }
 
 fn attempt(write_id: &str, attempt_id: &str) -> FlightDescriptor {
@@ -96,11 +96,11 @@ impl Held {
 async fn a_write_is_ready_before_its_first_row() {
     let (database, _server, mut client) = setup("CREATE TABLE t (id int8)", &[]).await;
     for spec in [
-        json!({"table": "t", "mode": "MODE_APPEND"}),
-        json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"}),
-        json!({"table": "made", "mode": "MODE_CREATE"}),
-        json!({"table": "made", "mode": "MODE_CREATE", "ifExists": "IF_EXISTS_APPEND"}),
-        json!({"table": "keyed", "mode": "MODE_UPSERT", "keys": ["id"], "createIfMissing": true}),
+        json!({"table": "t", "append": {}}),
+        json!({"table": "t", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}}),
+        json!({"table": "made", "create": {}}),
+        json!({"table": "made", "create": {"ifExists": "IF_EXISTS_APPEND"}}),
+        json!({"table": "keyed", "upsert": {"keys": ["id"], "createIfMissing": {}}}),
     ] {
         let mut held = Held::open(&mut client, write(spec.clone())).await;
         held.expect_ready().await;
@@ -120,7 +120,7 @@ async fn a_write_is_ready_before_its_first_row() {
 async fn an_attempt_is_ready_before_its_first_row() {
     let (database, _server, mut client) = setup("CREATE TABLE t (id int8)", &[]).await;
     for publish in ["PUBLISH_STAGED", "PUBLISH_TWO_PHASE", "PUBLISH_DIRECT"] {
-        let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": publish});
+        let spec = json!({"table": "t", "append": {"publish": publish}});
         client.begin(publish, spec, &rows(3)).await.unwrap();
         let mut held = Held::open(&mut client, attempt(publish, "a")).await;
         held.expect_ready().await;
@@ -155,7 +155,7 @@ async fn a_ready_has_the_form_of_its_command() {
 #[tokio::test]
 async fn a_stream_that_does_not_ask_has_one_answer() {
     let (_database, _server, mut client) = setup("CREATE TABLE t (id int8)", &[]).await;
-    let fields = json!({"spec": {"table": "t", "mode": "MODE_APPEND"}});
+    let fields = json!({"spec": {"table": "t", "append": {}}});
     let descriptor = FlightDescriptor::new_cmd(message("WriteCommand", fields));
     let held = Held::open(&mut client, descriptor).await;
     assert_eq!(held.finish().await["rowCount"], "3");
@@ -164,7 +164,7 @@ async fn a_stream_that_does_not_ask_has_one_answer() {
 #[tokio::test]
 async fn a_recorded_attempt_gets_a_receipt_and_no_ready() {
     let (_database, _server, mut client) = setup("CREATE TABLE t (id int8)", &[]).await;
-    let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "t", "append": {}});
     client.begin("w", spec, &rows(3)).await.unwrap();
     let mut first = Held::open(&mut client, attempt("w", "a")).await;
     first.expect_ready().await;
@@ -179,7 +179,7 @@ async fn a_recorded_attempt_gets_a_receipt_and_no_ready() {
 #[tokio::test]
 async fn a_skipped_table_gets_a_receipt_and_no_ready() {
     let (_database, _server, mut client) = setup("CREATE TABLE t (id int8)", &[]).await;
-    let spec = json!({"table": "t", "mode": "MODE_CREATE", "ifExists": "IF_EXISTS_IGNORE"});
+    let spec = json!({"table": "t", "create": {"ifExists": "IF_EXISTS_IGNORE"}});
     let mut held = Held::open(&mut client, write(spec)).await;
     assert_eq!(held.answer().await.unwrap().unwrap()["skipped"], true);
     assert_eq!(held.answer().await.unwrap(), None);

@@ -90,18 +90,18 @@ async fn check(setup: &str, spec: Value, most: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_takes_eight_round_trips() {
-    let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "t", "append": {}});
     check("CREATE TABLE t (id int8)", spec, 8).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_overwrite_takes_nine_round_trips() {
-    let spec = json!({"table": "t", "mode": "MODE_OVERWRITE"});
+    let spec = json!({"table": "t", "overwrite": {}});
     check("CREATE TABLE t (id int8)", spec, 9).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upsert_takes_thirteen_round_trips() {
-    let spec = json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["id"]});
+    let spec = json!({"table": "t", "upsert": {"keys": ["id"]}});
     check("CREATE TABLE t (id int8 PRIMARY KEY)", spec, 13).await;
 }

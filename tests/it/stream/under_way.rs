@@ -191,7 +191,7 @@ async fn five_hundred_partitions_at_once_finish_on_eight_connections() {
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start_with(&database, &["--max-copies", "8"]);
     let rows = |n| batch(&[("n", Arc::new(Int32Array::from(vec![n])) as ArrayRef)]);
-    let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "t", "append": {}});
     let mut client = server.client().await;
     client.begin("large", spec.clone(), &rows(0)).await.unwrap();
     client.begin("small", spec, &rows(0)).await.unwrap();
@@ -294,9 +294,11 @@ async fn a_stream_that_is_refused_or_left_gives_its_connection_to_the_next() {
     let mut client = server.client().await;
     let rows = |n: i64| batch(&[("n", Arc::new(Int64Array::from(vec![n])) as ArrayRef)]);
     let into = |mode: &str| {
-        let keys = if mode == "MODE_UPSERT" { "n" } else { "" };
-        let keys: Vec<&str> = keys.split_terminator(' ').collect();
-        write(json!({"table": "t", "mode": mode, "keys": keys}))
+        let options = match mode {
+            "upsert" => json!({"keys": ["n"]}),
+            _ => json!({}),
+        };
+        write(json!({"table": "t", mode: options}))
     };
     let cut = |mut put: Put| {
         put.0[1].data_header.truncate(20);
@@ -310,11 +312,11 @@ async fn a_stream_that_is_refused_or_left_gives_its_connection_to_the_next() {
         ("an end record that lies", put(-1).and(end_record(2, 1))),
         (
             "no end record, over a temporary table",
-            Put::bare(into("MODE_UPSERT"), &[rows(-1)]),
+            Put::bare(into("upsert"), &[rows(-1)]),
         ),
         (
             "no end record, into a table that was emptied",
-            Put::bare(into("MODE_OVERWRITE"), &[rows(-1)]),
+            Put::bare(into("overwrite"), &[rows(-1)]),
         ),
         (
             "a table that does not exist",
@@ -332,7 +334,7 @@ async fn a_stream_that_is_refused_or_left_gives_its_connection_to_the_next() {
         client.put(put(sent)).await.expect(what);
     }
     // A client that goes in the middle of its rows, with all that it runs on.
-    let unfinished = Put::bare(into("MODE_APPEND"), &[rows(-1)]).0;
+    let unfinished = Put::bare(into("append"), &[rows(-1)]).0;
     let (go, gone) = tokio::sync::oneshot::channel::<()>();
     let address = server.address.clone();
     let leaving = std::thread::spawn(move || {

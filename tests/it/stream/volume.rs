@@ -27,7 +27,7 @@ fn rows(count: i32) -> RecordBatch {
 }
 
 fn append() -> Value {
-    json!({"table": "t", "mode": "MODE_APPEND"})
+    json!({"table": "t", "append": {}})
 }
 
 async fn put(client: &mut Client, to: FlightDescriptor, count: i32) -> Result<Value, Status> {
@@ -60,10 +60,9 @@ async fn a_stream_over_its_limits_is_rolled_back() {
     ];
     let server = Pgflight::start_with(&database, &options);
     let mut client = server.client().await;
-    let upsert = json!({"table": "k", "mode": "MODE_UPSERT", "keys": ["n"]});
-    let create = json!({"table": "made", "mode": "MODE_CREATE"});
-    let swap =
-        json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"});
+    let upsert = json!({"table": "k", "upsert": {"keys": ["n"]}});
+    let create = json!({"table": "made", "create": {}});
+    let swap = json!({"table": "t", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}});
     for spec in [append(), upsert, create, swap] {
         let over = put(&mut client, write(spec.clone()), 1001).await;
         assert_over(over.unwrap_err(), "max_rows_per_stream");
@@ -76,7 +75,7 @@ async fn a_stream_over_its_limits_is_rolled_back() {
         "s",
         Arc::new(StringArray::from(vec!["x".repeat(21 << 10)])) as ArrayRef,
     )]);
-    let spec = json!({"table": "wide", "mode": "MODE_CREATE"});
+    let spec = json!({"table": "wide", "create": {}});
     let over = client.put(Put::whole(write(spec), &[wide])).await;
     assert_over(over.unwrap_err(), "max_bytes_per_stream");
     let tables = "SELECT count(*) FROM pg_class WHERE relname IN ('made', 'wide')";
@@ -98,7 +97,7 @@ async fn a_write_over_its_limit_takes_no_more_attempts() {
     for publish in ["PUBLISH_STAGED", "PUBLISH_TWO_PHASE", "PUBLISH_DIRECT"] {
         database.execute("TRUNCATE t").await;
         let mut spec = append();
-        spec["publish"] = json!(publish);
+        spec["append"]["publish"] = json!(publish);
         client.begin(publish, spec, &rows(1)).await.unwrap();
         let first = put(&mut client, attempt(publish, 0, "a"), 100)
             .await
@@ -230,7 +229,7 @@ async fn a_stream_that_fans_out_is_counted_as_one() {
     let options = [&SOON[..], &["--max-rows-per-stream", "19999"]].concat();
     let server = Pgflight::start_with(&database, &options);
     let mut client = server.client().await;
-    let spec = json!({"table": "made", "mode": "MODE_CREATE"});
+    let spec = json!({"table": "made", "create": {}});
     let over = client.put(Put::whole(write(spec), &batches(None))).await;
     assert_over(over.unwrap_err(), "max_rows_per_stream");
     let made = "SELECT count(*) FROM pg_class WHERE relname = 'made'";

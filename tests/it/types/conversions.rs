@@ -59,7 +59,7 @@ async fn check(cases: Vec<Case>) {
                 .collect::<Int32Array>(),
         );
         let rows = batch(&[("n", numbers), ("c", array)]);
-        let spec = json!({"table": "t", "mode": "MODE_APPEND", "conversions": {"c": asked}});
+        let spec = json!({"table": "t", "append": {}, "conversions": {"c": asked}});
         let done = client.put(put(rows, spec).await).await;
         let expected = match lands {
             Ok(texts) => texts,

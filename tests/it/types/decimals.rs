@@ -72,7 +72,7 @@ async fn check(client: &mut Client, database: &Database, columns: Vec<Column>) -
         ))
         .await;
     database.copy("COPY expected FROM STDIN", text).await;
-    let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "t", "append": {}});
     client
         .put(Put::whole(write(spec), &[rows_of]))
         .await

@@ -234,7 +234,7 @@ async fn check(client: &mut Client, database: &Database, (ty, values): Case, is_
     let write_id = &format!("into {ty}");
     let rows = rows(values);
     let has_binary = ty != "isbn" && ty != "seg";
-    let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+    let spec = json!({"table": "t", "append": {}});
     prepare(database, ty, values).await;
     client
         .put(Put::whole(write(spec.clone()), std::slice::from_ref(&rows)))
@@ -247,7 +247,7 @@ async fn check(client: &mut Client, database: &Database, (ty, values): Case, is_
     );
 
     database.execute("TRUNCATE t").await;
-    let direct = json!({"table": "t", "mode": "MODE_APPEND", "publish": "PUBLISH_DIRECT"});
+    let direct = json!({"table": "t", "append": {"publish": "PUBLISH_DIRECT"}});
     let begun = client
         .begin(&format!("direct into {ty}"), direct, &rows)
         .await;
@@ -312,8 +312,8 @@ async fn casts_need_a_staging_table_and_hide_values() {
             (column, values),
         ])
     };
-    let append = json!({"table": "t", "mode": "MODE_APPEND"});
-    let upsert = json!({"table": "t", "mode": "MODE_UPSERT", "keys": ["id"]});
+    let append = json!({"table": "t", "append": {}});
+    let upsert = json!({"table": "t", "upsert": {"keys": ["id"]}});
     for spec in [&append, &upsert] {
         database.execute("TRUNCATE t").await;
         client
@@ -322,9 +322,8 @@ async fn casts_need_a_staging_table_and_hide_values() {
             .unwrap();
         assert_eq!(database.text("SELECT v FROM t").await, "'a' 'b'");
     }
-    let swap =
-        json!({"table": "t", "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"});
-    let by_value = json!({"table": "t", "mode": "MODE_UPDATE_ONLY", "keys": ["v"]});
+    let swap = json!({"table": "t", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}});
+    let by_value = json!({"table": "t", "updateOnly": {"keys": ["v"]}});
     let cases = [
         (
             &swap,
@@ -370,7 +369,7 @@ async fn casts_need_a_staging_table_and_hide_values() {
         assert!(!message.contains("secret"), "{message}");
     }
     for publish in ["PUBLISH_DIRECT", "PUBLISH_TWO_PHASE"] {
-        let spec = json!({"table": "t", "mode": "MODE_APPEND", "publish": publish});
+        let spec = json!({"table": "t", "append": {"publish": publish}});
         let begun = client.begin(publish, spec, &row("v", "a")).await;
         let message = begun.unwrap_err().message().to_owned();
         assert!(
@@ -394,7 +393,7 @@ async fn a_plan_describes_a_write_and_changes_nothing() {
     let mut client = server.client().await;
     let ints = || -> ArrayRef { Arc::new(Int32Array::from(vec![1])) };
     let texts = || -> ArrayRef { Arc::new(StringArray::from(vec!["a"])) };
-    let append = json!({"table": "t", "mode": "MODE_APPEND"});
+    let append = json!({"table": "t", "append": {}});
     let flawed = [("id", ints()), ("at", ints()), ("gone", ints())];
     let flawed = client.plan(&flawed, append.clone()).await.unwrap();
     let column = |plan: &Value, index: usize, key: &str| -> String {
@@ -427,14 +426,14 @@ async fn a_plan_describes_a_write_and_changes_nothing() {
     assert!(warnings.contains("column doc waits as text"), "{warnings}");
     assert!(warnings.contains("audit"), "{warnings}");
 
-    let make = json!({"table": "new", "mode": "MODE_CREATE"});
+    let make = json!({"table": "new", "create": {}});
     let made = client.plan(&[("id", ints())], make).await.unwrap();
     assert_eq!(
         made["statements"][0],
         "CREATE TABLE public.new (id integer)"
     );
     assert_eq!(database.text("SELECT to_regclass('new')").await, "null");
-    let nowhere = json!({"table": "nowhere", "mode": "MODE_APPEND"});
+    let nowhere = json!({"table": "nowhere", "append": {}});
     assert!(client.plan(&[("id", ints())], nowhere).await.is_err());
 }
 

@@ -199,7 +199,7 @@ async fn nothing_is_changed_or_told_of_a_value_that_was_not_asked_for() {
         let case = format!("{} into {sql_type}", array.data_type());
         let schema = Arc::new(Schema::new(vec![field]));
         let rows = arrow::array::RecordBatch::try_new(schema, vec![array]).unwrap();
-        let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+        let spec = json!({"table": "t", "append": {}});
         let sent = client.put(Put::whole(write(spec), &[rows])).await;
         match expected {
             Ok(text) => {
@@ -249,7 +249,7 @@ async fn what_is_marked_within_a_document_is_what_it_is() {
             Arc::new(StructArray::new(fields, columns, None)) as ArrayRef,
         )])
     };
-    let spec = || write(json!({"table": "t", "mode": "MODE_APPEND"}));
+    let spec = || write(json!({"table": "t", "append": {}}));
     let rows = document("{\"a\": [1, null]}");
     client.put(Put::whole(spec(), &[rows])).await.unwrap();
     let same = "SELECT c = '{\"id\": \"12121212-1212-1212-1212-121212121212\", \"doc\": {\"a\": [1, null]},
@@ -286,7 +286,7 @@ async fn a_plan_refuses_a_way_to_publish_that_the_write_would_refuse() {
         ("v", id(), "PUBLISH_DIRECT"),
         ("parts", id(), "PUBLISH_TWO_PHASE"),
     ] {
-        let spec = json!({"table": table, "mode": "MODE_APPEND", "publish": publish});
+        let spec = json!({"table": table, "append": {"publish": publish}});
         let refused = client.begin("w", spec.clone(), &batch(&columns)).await;
         let refused = refused.expect_err(publish).message().to_owned();
         let plan = client.plan(&columns, spec).await.unwrap();
@@ -308,7 +308,7 @@ async fn a_table_that_cannot_be_made_is_nobodys_row_and_a_plan_says_what_a_write
         ("numeric(1001)", "precision 1001"),
         ("tsvector", "make the table first"),
     ] {
-        let spec = json!({"table": "t", "mode": "MODE_CREATE", "tableDefinition": {"columnTypes": {"c": sql_type}}});
+        let spec = json!({"table": "t", "create": {}, "columnTypes": {"c": sql_type}});
         let rows = batch(&[("c", text("x"))]);
         let put = Put::whole(write(spec.clone()), &[rows]);
         let error = CallError::from(client.put(put).await.expect_err(sql_type));

@@ -130,7 +130,7 @@ async fn check(array: ArrayRef, small: ArrayRef, float_type: &str) {
     ]);
     let nearest = json!({"rounding": "ROUNDING_NEAREST"});
     let conversions = json!({"x": {"form": "FORM_TEXT"}, "fixed": nearest, "fixeds": nearest});
-    let spec = json!({"table": "t", "mode": "MODE_APPEND", "conversions": conversions});
+    let spec = json!({"table": "t", "append": {}, "conversions": conversions});
     let batches: Vec<_> = (0..rows.num_rows())
         .step_by(10_000)
         .map(|at| rows.slice(at, 10_000.min(rows.num_rows() - at)))

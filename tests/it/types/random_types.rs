@@ -479,7 +479,7 @@ async fn random_tables_land_as_postgresql_itself_would_make_them() {
                 .zip(&generated)
                 .map(|(name, c)| (name.as_str(), c.array.clone())),
         );
-        let spec = json!({"table": "t", "mode": "MODE_APPEND"});
+        let spec = json!({"table": "t", "append": {}});
         let put = put(batch(&arrays), spec).await;
         let types: Vec<String> = generated
             .iter()

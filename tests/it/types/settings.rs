@@ -107,11 +107,8 @@ async fn check(scope: &str) {
         arrays.push((name, Arc::new(StringArray::from(vec![*text]))));
     }
     let rows = batch(&arrays);
-    for mode in ["MODE_APPEND", "MODE_UPSERT"] {
-        let mut spec = json!({"table": table, "mode": mode});
-        if mode == "MODE_UPSERT" {
-            spec["keys"] = json!(["n"]);
-        }
+    for (mode, options) in [("append", json!({})), ("upsert", json!({"keys": ["n"]}))] {
+        let spec = json!({"table": table, mode: options});
         client
             .put(Put::whole(write(spec), std::slice::from_ref(&rows)))
             .await
@@ -126,8 +123,7 @@ async fn check(scope: &str) {
         }
     }
     // The server's own SQL: definitions from the catalog, names with quotes and backslashes, the ledger.
-    let swap =
-        json!({"table": table, "mode": "MODE_OVERWRITE", "overwriteWith": "OVERWRITE_WITH_SWAP"});
+    let swap = json!({"table": table, "overwrite": {"with": "OVERWRITE_WITH_SWAP"}});
     let numbers = batch(&arrays[..1]);
     client
         .put(Put::whole(write(swap), &[numbers]))

@@ -293,7 +293,7 @@ async fn check(
         }
     }
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap();
-    let spec = json!({"table": "t", "mode": "MODE_APPEND", "conversions": conversions});
+    let spec = json!({"table": "t", "append": {}, "conversions": conversions});
     let case = format!("{} {:?}", source.name, asked.map(|(name, _)| name));
     let put = put(batch, spec).await;
     client
