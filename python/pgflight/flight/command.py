@@ -52,9 +52,14 @@ def write_spec(table: str, options: WriteOptions) -> Dict[str, Any]:
     """Returns a `WriteSpec`: the table and how to write to it.
 
     Raises:
-        InvalidCommand: when no table is named.
+        InvalidCommand: when the table is not a name.
     """
-    if not isinstance(table, str) or not table:
+    if not isinstance(table, str):
+        raise InvalidCommand(
+            f"the table is of type {type(table).__name__}, and not a name",
+            hint="pass the data first, then the table, as in write(data, 'public.trips')",
+        )
+    if not table:
         raise InvalidCommand("the table is missing", hint="name it, as in 'public.trips'")
     fields = {
         "table": table,

@@ -231,6 +231,7 @@ def test_a_wrong_address_is_rejected_without_being_shown(url: str, says: str) ->
         ({"mode": "append", "column_types": {"a": "int"}}, "or set create_if_missing"),
         ({"mode": "create", "if_exists": "replace"}, "use 'fail', 'append' or 'ignore'"),
         ({"mode": "append", "table": ""}, "the table is missing"),
+        ({"mode": "append", "table": ["t"]}, "of type list, and not a name"),
         ({"mode": "append", "primary_key": ["a"]}, "or set create_if_missing"),
         (
             {"mode": "delete_by_key", "keys": ["a"], "schema_evolution": "add_columns"},
