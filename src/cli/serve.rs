@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pgflight::config::{Config, Serve};
 use pgflight::error::{Error, Result};
 use pgflight::flight::{Identity, Server};
-use pgflight::metrics;
+use pgflight::metrics::Metrics;
 use pgflight::monitor::Monitor;
 use pgflight::pg::{LedgerVersion, NOTICES, Pool, show_detail};
 use pgflight::telemetry;
@@ -28,13 +28,15 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
         .map_err(|problem| Error::internal(format!("could not start logging: {problem}")))?;
     show_detail(config.log.show_detail);
     let budget = Budget::new(&config.budget)?;
-    let targets = connect(&config).await?;
+    let metrics = Metrics::default();
+    let targets = connect(&config, &metrics).await?;
     let identity = Identity::load(&config.identity)?;
     let server = Server::bind(
         config.server.clone(),
         identity.clone(),
         budget.clone(),
         targets.clone(),
+        metrics.clone(),
     )
     .await?;
     let monitor = match config.metrics_listen {
@@ -57,7 +59,7 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
             "metrics and the status page are at http://{}/",
             monitor.address()
         );
-        monitoring.spawn(monitor.serve(targets.clone(), budget));
+        monitoring.spawn(monitor.serve(targets.clone(), budget, metrics.clone()));
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -76,7 +78,7 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
     // Another server, or this one after its restart, finishes their work.
     beside.abort_all();
     monitoring.abort_all();
-    let totals = metrics::totals();
+    let totals = metrics.totals();
     tracing::info!(
         streams = totals.stream_count,
         rows = totals.row_count,
@@ -89,11 +91,13 @@ pub(super) async fn serve(options: &Serve) -> Result<()> {
 
 /// Makes the pools and checks a connection to each target. If some of several targets cannot be reached, the server
 /// serves the others, and these when they are back.
-async fn connect(config: &Config) -> Result<Targets> {
+async fn connect(config: &Config, metrics: &Metrics) -> Result<Targets> {
     let mut writers = BTreeMap::new();
     for (name, target) in &config.targets {
         let pool = Pool::new(&target.connection, &target.pool)?;
-        let writer = Writer::new(pool).with_fan_out(config.fan_out);
+        let writer = Writer::new(pool)
+            .with_fan_out(config.fan_out)
+            .with_metrics(metrics.clone());
         writer.set_volume(target.volume);
         writers.insert(name.clone(), writer);
     }

@@ -6,9 +6,9 @@ use prost::Message;
 
 use super::command::envelope::Envelope;
 use super::command::{self, RECEIPTS};
-use super::ingress::decode::{self, Decoder, panics};
+use super::ingress::decode::{self, Decoder};
 use super::ingress::gate::Limits;
-use crate::metrics::Stream;
+use crate::metrics::{Metrics, decode_panics};
 use crate::proto::v1;
 use crate::write::{Budget, BudgetConfig};
 
@@ -62,9 +62,13 @@ pub fn read_command(input: &[u8]) {
 /// # Panics
 /// When the decoder panicked, which the gate is meant to prevent.
 pub fn read_stream(input: &[u8]) {
-    let before = panics();
+    let before = decode_panics();
     read_messages(input);
-    assert_eq!(panics(), before, "the decoder panicked behind the gate");
+    assert_eq!(
+        decode_panics(),
+        before,
+        "the decoder panicked behind the gate"
+    );
 }
 
 fn read_messages(mut input: &[u8]) -> Option<()> {
@@ -83,7 +87,7 @@ fn read_messages(mut input: &[u8]) -> Option<()> {
     };
     let first = next()?;
     let budget = Budget::new(&budget).ok()?;
-    let mut decoder = Decoder::begin(&first, LIMITS, budget, Stream::new()).ok()?;
+    let mut decoder = Decoder::begin(&first, LIMITS, budget, Metrics::default().stream()).ok()?;
     while let Some(message) = next() {
         // Each message gives its memory back, so there is always enough.
         decoder.next(message).now_or_never()?.ok()?;

@@ -27,6 +27,7 @@ use super::rpc::{info, put};
 use super::status::log_to_status;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
 use crate::telemetry;
 use crate::write::{Budget, Targets};
 
@@ -38,6 +39,7 @@ pub(crate) struct Service {
     pub(crate) budget: Budget,
     pub(crate) call_limits: watch::Sender<CallLimits>,
     pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) metrics: Metrics,
 }
 
 impl Service {
@@ -45,6 +47,16 @@ impl Service {
     fn targets<T>(&self, request: &Request<T>) -> Targets {
         let caller = request.extensions().get::<Caller>().cloned();
         self.targets.on_behalf_of(caller.unwrap_or_default())
+    }
+
+    /// Logs and counts an error, and turns it into a status.
+    fn to_status(&self, error: &Error, call: &'static str) -> Status {
+        log_to_status(&self.metrics, error, call)
+    }
+
+    fn not_served(&self, call: &'static str, hint: &'static str) -> Status {
+        let error = Error::unsupported(format!("{call} is not served")).with_hint(hint);
+        self.to_status(&error, call)
     }
 
     fn info(&self) -> ServerInfo {
@@ -81,7 +93,7 @@ impl FlightService for Service {
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> StreamResponse<PutResult> {
         let draining = self.lifecycle.reject_when_draining();
-        draining.map_err(|error| log_to_status(&error, "DoPut"))?;
+        draining.map_err(|error| self.to_status(&error, "DoPut"))?;
         let targets = self.targets(&request);
         let (limits, budget) = (self.limits(), self.budget.clone());
         let guard = StreamGuard {
@@ -90,17 +102,18 @@ impl FlightService for Service {
             lifecycle: Arc::clone(&self.lifecycle),
         };
         let traceparent = traceparent(&request);
-        let messages = Messages::new(request);
+        let messages = Messages::new(request, &self.metrics);
         let stream = messages.stream();
         let span = stream.span().clone();
         telemetry::join(&span, &traceparent);
         let (ready_sender, ready) = oneshot::channel();
         // Runs inside the responses, so that a client that disconnects drops the stream and with it the COPY.
+        let metrics = self.metrics.clone();
         let receiving = async move {
             // Boxed, since the compiler limits the depth of nested futures.
             let put = put::put(&targets, limits, budget, messages, ready_sender).boxed();
             let received = guard.run(&stream, put).await;
-            received.map_err(|error| log_to_status(&error, "DoPut"))
+            received.map_err(|error| log_to_status(&metrics, &error, "DoPut"))
         };
         let receiving = receiving.instrument(span).boxed();
         Ok(Response::new(put::responses(ready, receiving)))
@@ -125,7 +138,7 @@ impl FlightService for Service {
         };
         let logged = async {
             let outcome = run.await;
-            outcome.map_err(|error| log_to_status(&error, "DoAction"))
+            outcome.map_err(|error| self.to_status(&error, "DoAction"))
         };
         // Boxed, since the future of a commit is large.
         let body = Box::pin(logged.instrument(span.clone())).await?;
@@ -146,7 +159,7 @@ impl FlightService for Service {
         };
         outcome
             .map(all)
-            .map_err(|error| log_to_status(&error, "ListFlights"))
+            .map_err(|error| self.to_status(&error, "ListFlights"))
     }
 
     async fn get_flight_info(
@@ -157,7 +170,7 @@ impl FlightService for Service {
         let outcome = info::flight(&targets, request.into_inner()).await;
         outcome
             .map(Response::new)
-            .map_err(|error| log_to_status(&error, "GetFlightInfo"))
+            .map_err(|error| self.to_status(&error, "GetFlightInfo"))
     }
 
     async fn get_schema(
@@ -168,7 +181,7 @@ impl FlightService for Service {
         let outcome = info::schema(&targets, request.into_inner()).await;
         outcome
             .map(Response::new)
-            .map_err(|error| log_to_status(&error, "GetSchema"))
+            .map_err(|error| self.to_status(&error, "GetSchema"))
     }
 
     async fn handshake(
@@ -176,12 +189,12 @@ impl FlightService for Service {
         request: Request<Streaming<HandshakeRequest>>,
     ) -> StreamResponse<HandshakeResponse> {
         let Some(SessionToken(token)) = request.extensions().get::<SessionToken>() else {
-            return Err(not_served("Handshake", "call without a handshake"));
+            return Err(self.not_served("Handshake", "call without a handshake"));
         };
         let mut answer = all(Vec::new());
         let header = format!("Bearer {token}").parse().map_err(|_| {
             let error = Error::internal("the session token is not a valid header value");
-            log_to_status(&error, "Handshake")
+            self.to_status(&error, "Handshake")
         })?;
         // Arrow's clients read the token from this header.
         answer.metadata_mut().insert("authorization", header);
@@ -192,21 +205,18 @@ impl FlightService for Service {
         &self,
         _request: Request<FlightDescriptor>,
     ) -> Result<Response<PollInfo>, Status> {
-        Err(not_served(
-            "PollFlightInfo",
-            "query with any PostgreSQL driver",
-        ))
+        Err(self.not_served("PollFlightInfo", "query with any PostgreSQL driver"))
     }
 
     async fn do_get(&self, _request: Request<Ticket>) -> StreamResponse<FlightData> {
-        Err(not_served("DoGet", "read with any PostgreSQL driver"))
+        Err(self.not_served("DoGet", "read with any PostgreSQL driver"))
     }
 
     async fn do_exchange(
         &self,
         _request: Request<Streaming<FlightData>>,
     ) -> StreamResponse<FlightData> {
-        Err(not_served("DoExchange", "send rows with DoPut"))
+        Err(self.not_served("DoExchange", "send rows with DoPut"))
     }
 }
 
@@ -219,9 +229,4 @@ fn traceparent<T>(request: &Request<T>) -> String {
     let header = request.metadata().get("traceparent");
     let header = header.and_then(|header| header.to_str().ok());
     header.unwrap_or_default().to_owned()
-}
-
-fn not_served(call: &'static str, hint: &'static str) -> Status {
-    let error = Error::unsupported(format!("{call} is not served")).with_hint(hint);
-    log_to_status(&error, call)
 }

@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::pb;
 
 use crate::error::{Context, Error, ErrorKind};
-use crate::metrics::{self, RecentError};
+use crate::metrics::{Metrics, RecentError};
 
 /// The length limit of a status message, in bytes. gRPC C-core rejects header blocks beyond 8 to 16 KiB, and they hold
 /// the message three times, twice in base64.
@@ -46,11 +46,11 @@ pub(crate) fn to_status(error: &Error) -> Status {
 }
 
 /// Logs an error, at level `error` if it is internal, and turns it into a status.
-pub(crate) fn log_to_status(error: &Error, call: &'static str) -> Status {
+pub(crate) fn log_to_status(metrics: &Metrics, error: &Error, call: &'static str) -> Status {
     let context = error.context();
     let (kind, sqlstate, write_id) = (error.kind().reason(), &context.sqlstate, &context.write_id);
-    metrics::count_error(kind);
-    remember(error, call);
+    metrics.count_error(kind);
+    metrics.remember_error(recent(error, call));
     let message = message(error);
     if error.kind() == ErrorKind::Internal {
         tracing::error!(call, kind, sqlstate, write_id, "{message}");
@@ -60,10 +60,10 @@ pub(crate) fn log_to_status(error: &Error, call: &'static str) -> Status {
     to_status(error)
 }
 
-/// Keeps the error for the status page.
-fn remember(error: &Error, call: &'static str) {
+/// Returns the error as the status page shows it.
+fn recent(error: &Error, call: &'static str) -> RecentError {
     let context = error.context().clone();
-    metrics::remember_error(RecentError {
+    RecentError {
         at: SystemTime::now(),
         call,
         kind: error.kind().reason(),
@@ -72,7 +72,7 @@ fn remember(error: &Error, call: &'static str) {
         partition_id: context.partition_id,
         table: context.table.unwrap_or_default(),
         column: context.column.unwrap_or_default(),
-    });
+    }
 }
 
 fn code(kind: ErrorKind) -> Code {

@@ -1,13 +1,14 @@
 //! Samples of the last ten minutes, for the status page's curve and its slowest side.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::activity::{SIDES, Side};
-use super::reading::{Totals, totals};
+use super::handle::Metrics;
+use super::reading::Totals;
 
 /// The interval between two samples.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -31,73 +32,84 @@ pub struct Minute {
     pub shares: [f64; SIDES.len()],
 }
 
-struct Point {
+/// The samples, oldest first.
+pub(super) type Points = VecDeque<Point>;
+
+pub(super) struct Point {
     at: Instant,
     totals: Totals,
     sample: Sample,
 }
 
-static POINTS: Mutex<VecDeque<Point>> = Mutex::new(VecDeque::new());
-
-fn points() -> MutexGuard<'static, VecDeque<Point>> {
-    POINTS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Takes samples for as long as it is polled.
-pub async fn keep_history() {
-    let mut ticks = interval(SAMPLE_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        add_sample();
+impl Metrics {
+    fn points(&self) -> MutexGuard<'_, Points> {
+        let points = &self.inner().points;
+        points.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn add_sample() {
-    let (at, totals) = (Instant::now(), totals());
-    let mut points = points();
-    let sample = match points.back() {
-        Some(before) => {
-            let seconds = at
-                .saturating_duration_since(before.at)
-                .as_secs_f64()
-                .max(0.001);
-            let per_second = |now: u64, before: u64| to_f64(now.saturating_sub(before)) / seconds;
-            Sample {
-                rows_per_second: per_second(totals.sent_row_count, before.totals.sent_row_count),
-                bytes_per_second: per_second(totals.sent_byte_count, before.totals.sent_byte_count),
-            }
+    /// Takes samples for as long as it is polled.
+    pub async fn keep_history(&self) {
+        let mut ticks = interval(SAMPLE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.add_sample();
         }
-        None => Sample {
-            rows_per_second: 0.0,
-            bytes_per_second: 0.0,
-        },
-    };
-    if points.len() == MAX_SAMPLES {
-        points.pop_front();
     }
-    points.push_back(Point { at, totals, sample });
-}
 
-/// Returns the samples of the last ten minutes, oldest first.
-pub fn history() -> Vec<Sample> {
-    points().iter().map(|point| point.sample).collect()
-}
+    fn add_sample(&self) {
+        let (at, totals) = (Instant::now(), self.totals());
+        let mut points = self.points();
+        let sample = match points.back() {
+            Some(before) => {
+                let seconds = at
+                    .saturating_duration_since(before.at)
+                    .as_secs_f64()
+                    .max(0.001);
+                let per_second =
+                    |now: u64, before: u64| to_f64(now.saturating_sub(before)) / seconds;
+                Sample {
+                    rows_per_second: per_second(
+                        totals.sent_row_count,
+                        before.totals.sent_row_count,
+                    ),
+                    bytes_per_second: per_second(
+                        totals.sent_byte_count,
+                        before.totals.sent_byte_count,
+                    ),
+                }
+            }
+            None => Sample {
+                rows_per_second: 0.0,
+                bytes_per_second: 0.0,
+            },
+        };
+        if points.len() == MAX_SAMPLES {
+            points.pop_front();
+        }
+        points.push_back(Point { at, totals, sample });
+    }
 
-/// Returns the shares of the streams' time in the last minute.
-pub fn last_minute() -> Minute {
-    let (now, totals) = (Instant::now(), totals());
-    let points = points();
-    let before = points
-        .iter()
-        .find(|point| now.saturating_duration_since(point.at) <= MINUTE);
-    let seconds: [f64; SIDES.len()] = std::array::from_fn(|side| {
-        let before = before.map_or(0.0, |point| point.totals.side_seconds[side]);
-        (totals.side_seconds[side] - before).max(0.0)
-    });
-    let all: f64 = seconds.iter().sum();
-    Minute {
-        shares: seconds.map(|side| if all > 0.0 { side / all } else { 0.0 }),
+    /// Returns the samples of the last ten minutes, oldest first.
+    pub fn history(&self) -> Vec<Sample> {
+        self.points().iter().map(|point| point.sample).collect()
+    }
+
+    /// Returns the shares of the streams' time in the last minute.
+    pub fn last_minute(&self) -> Minute {
+        let (now, totals) = (Instant::now(), self.totals());
+        let points = self.points();
+        let before = points
+            .iter()
+            .find(|point| now.saturating_duration_since(point.at) <= MINUTE);
+        let seconds: [f64; SIDES.len()] = std::array::from_fn(|side| {
+            let before = before.map_or(0.0, |point| point.totals.side_seconds[side]);
+            (totals.side_seconds[side] - before).max(0.0)
+        });
+        let all: f64 = seconds.iter().sum();
+        Minute {
+            shares: seconds.map(|side| if all > 0.0 { side / all } else { 0.0 }),
+        }
     }
 }
 

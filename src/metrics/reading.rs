@@ -1,11 +1,12 @@
-//! Reads the metrics: the text for Prometheus, and the totals of this process.
+//! Reads the metrics: the text for Prometheus, and the totals of a server.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::activity::SIDES;
-use super::registry::METRICS;
-use super::stream::active_streams;
+use super::decode_panics;
+use super::handle::Metrics;
+use super::registry::Instruments;
 
 /// The values that other modules provide when metrics are read. Labels come from closed sets.
 #[derive(Debug, Clone, Default)]
@@ -35,32 +36,51 @@ pub struct TargetReadings {
     pub prepared_oldest: Duration,
 }
 
-/// Encodes all metrics in the text format of OpenMetrics.
-///
-/// # Errors
-/// An error of the library's encoder.
-pub fn encode(readings: &Readings) -> Result<String, fmt::Error> {
-    let metrics = &*METRICS;
-    // Accounts for the time of running streams up to now, so that a hanging stream shows what it waits for.
-    totals();
-    for target in &readings.targets {
-        set(target);
+impl Metrics {
+    /// Encodes all metrics in the text format of OpenMetrics.
+    ///
+    /// # Errors
+    /// An error of the library's encoder.
+    pub fn encode(&self, readings: &Readings) -> Result<String, fmt::Error> {
+        let instruments = &self.inner().instruments;
+        // Accounts for the time of running streams up to now, so that a hanging stream shows what it waits for.
+        self.account_streams();
+        for target in &readings.targets {
+            set(instruments, target);
+        }
+        for (part, used, limit) in &readings.memory {
+            let label = [("part", *part)];
+            let memory_used = &instruments.memory_used;
+            memory_used.get_or_create(&label).set(gauge(*used));
+            let memory_limit = &instruments.memory_limit;
+            memory_limit.get_or_create(&label).set(gauge(*limit));
+        }
+        let counted = instruments.decode_panics.get();
+        let panics = decode_panics().saturating_sub(counted);
+        instruments.decode_panics.inc_by(panics);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &instruments.registry)?;
+        Ok(text)
     }
-    for (part, used, limit) in &readings.memory {
-        let label = [("part", *part)];
-        metrics.memory_used.get_or_create(&label).set(gauge(*used));
-        metrics
-            .memory_limit
-            .get_or_create(&label)
-            .set(gauge(*limit));
+
+    /// Returns the totals of this server, with the time of running streams up to now.
+    pub fn totals(&self) -> Totals {
+        self.account_streams();
+        let instruments = &self.inner().instruments;
+        let [succeeded, _, _] = &instruments.streams;
+        Totals {
+            published_row_count: instruments.published_rows.get(),
+            stream_count: succeeded.get(),
+            row_count: instruments.rows.commit.get(),
+            byte_count: instruments.bytes.commit.get(),
+            sent_row_count: instruments.rows.send.get(),
+            sent_byte_count: instruments.bytes.send.get(),
+            side_seconds: std::array::from_fn(|side| instruments.side_seconds[side].get()),
+        }
     }
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &metrics.registry)?;
-    Ok(text)
 }
 
-fn set(target: &TargetReadings) {
-    let metrics = &*METRICS;
+fn set(metrics: &Instruments, target: &TargetReadings) {
     let name = || ("target", target.name.clone());
     let waiting = metrics.turns_waiting.get_or_create_owned(&[name()]);
     waiting.set(gauge(target.turns_waiting));
@@ -95,7 +115,7 @@ fn gauge<T: TryInto<i64>>(count: T) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
 }
 
-/// The totals of this process.
+/// The totals of a server.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Totals {
     /// Rows made visible in their tables.
@@ -112,21 +132,4 @@ pub struct Totals {
     pub sent_byte_count: u64,
     /// Seconds of streams by the side they waited for, in the order of [`SIDES`].
     pub side_seconds: [f64; SIDES.len()],
-}
-
-/// Returns the totals of this process, with the time of running streams up to now.
-pub fn totals() -> Totals {
-    // Reading the streams accounts for their time.
-    drop(active_streams(usize::MAX));
-    let metrics = &*METRICS;
-    let [succeeded, _, _] = &metrics.streams;
-    Totals {
-        published_row_count: metrics.published_rows.get(),
-        stream_count: succeeded.get(),
-        row_count: metrics.rows.commit.get(),
-        byte_count: metrics.bytes.commit.get(),
-        sent_row_count: metrics.rows.send.get(),
-        sent_byte_count: metrics.bytes.send.get(),
-        side_seconds: std::array::from_fn(|side| metrics.side_seconds[side].get()),
-    }
 }

@@ -1,8 +1,6 @@
 //! All metrics: name, help text and labels. `docs/metrics.md` lists them.
 
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -130,7 +128,7 @@ const REAPINGS: [Reaping; 5] = [
 ];
 
 impl Reaping {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Expired => "expired",
             Self::Finished => "finished",
@@ -150,7 +148,8 @@ pub(super) struct ByStage {
     pub(super) commit: Counter,
 }
 
-pub(super) struct Metrics {
+/// The metrics that Prometheus reads.
+pub(super) struct Instruments {
     pub(super) registry: Registry,
     pub(super) stage_seconds: [Seconds; STAGES.len()],
     pub(super) side_seconds: [Seconds; SIDES.len()],
@@ -158,7 +157,7 @@ pub(super) struct Metrics {
     pub(super) bytes: ByStage,
     pub(super) streams_active: Gauge,
     pub(super) streams: [Counter; 3],
-    turn_wait_seconds: Histogram,
+    pub(super) turn_wait_seconds: Histogram,
     pub(super) turns_waiting: Family<Labels<1>, Gauge>,
     pub(super) connections: Family<Labels<3>, Gauge>,
     pub(super) connections_limit: Family<Labels<2>, Gauge>,
@@ -167,18 +166,15 @@ pub(super) struct Metrics {
     pub(super) writes: Family<Labels<2>, Gauge>,
     pub(super) prepared: Family<Labels<1>, Gauge>,
     pub(super) prepared_oldest: Family<Labels<1>, Gauge<f64, AtomicU64>>,
-    publishing: Gauge,
-    publish_seconds: Family<Label, Histogram, fn() -> Histogram>,
+    pub(super) publishing: Gauge,
+    pub(super) publish_seconds: Family<Label, Histogram, fn() -> Histogram>,
     pub(super) published_rows: Counter,
-    reaped: ByLabel<Counter>,
-    errors: ByLabel<Counter>,
-    decode_panics: Counter,
+    pub(super) reaped: ByLabel<Counter>,
+    pub(super) errors: ByLabel<Counter>,
+    pub(super) decode_panics: Counter,
     pub(super) postgresql_up: Family<Labels<1>, Gauge>,
-    draining: Gauge,
+    pub(super) draining: Gauge,
 }
-
-pub(super) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
-static IS_DRAINING: AtomicBool = AtomicBool::new(false);
 
 /// Histogram buckets for waits, in seconds: from a millisecond to an hour.
 fn waits() -> Histogram {
@@ -187,8 +183,8 @@ fn waits() -> Histogram {
     ])
 }
 
-impl Metrics {
-    fn new() -> Self {
+impl Instruments {
+    pub(super) fn new() -> Self {
         let mut registry = Registry::default();
         let stage_seconds: ByLabel<Seconds> = add(&mut registry, STAGE_SECONDS);
         let rows: ByLabel<Counter> = add(&mut registry, STAGE_ROWS);
@@ -307,79 +303,4 @@ pub(super) fn index_of_stage(stage: &str) -> usize {
 
 pub(super) fn index_of_side(side: Side) -> usize {
     SIDES.iter().position(|other| *other == side).unwrap_or(0)
-}
-
-/// Counts an error returned to a caller, by its kind, which is from a closed set.
-pub fn count_error(kind: &'static str) {
-    METRICS.errors.get_or_create(&[("kind", kind)]).inc();
-}
-
-/// Counts a panic of the Arrow decoder, which ended its stream.
-pub fn count_decode_panic() {
-    METRICS.decode_panics.inc();
-}
-
-/// Counts an action of the reaper.
-pub fn count_reaped(reaping: Reaping, count: u64) {
-    METRICS
-        .reaped
-        .get_or_create(&[("action", reaping.name())])
-        .inc_by(count);
-}
-
-/// Records how long a stream waited for its turn to copy.
-pub fn observe_turn_wait(time: Duration) {
-    METRICS.turn_wait_seconds.observe(time.as_secs_f64());
-}
-
-/// Counts a write as being published until it is dropped.
-pub struct Publishing(());
-
-impl Publishing {
-    /// Counts one more write.
-    pub fn begin() -> Self {
-        METRICS.publishing.inc();
-        Self(())
-    }
-
-    /// Returns the number of writes that are being published.
-    pub fn count() -> u64 {
-        u64::try_from(METRICS.publishing.get()).unwrap_or(0)
-    }
-}
-
-impl Drop for Publishing {
-    fn drop(&mut self) {
-        METRICS.publishing.dec();
-    }
-}
-
-/// Records how long it took to publish a write, by the method, which is from a closed set.
-pub fn observe_publish(way: &'static str, time: Duration) {
-    METRICS
-        .publish_seconds
-        .get_or_create(&[("way", way)])
-        .observe(time.as_secs_f64());
-}
-
-/// Counts rows and bytes that are committed to their table, or staged and recorded.
-pub fn count_stored(row_count: u64, byte_count: u64) {
-    METRICS.rows.commit.inc_by(row_count);
-    METRICS.bytes.commit.inc_by(byte_count);
-}
-
-/// Counts rows that have become visible in their table.
-pub fn count_published(row_count: u64) {
-    METRICS.published_rows.inc_by(row_count);
-}
-
-/// Marks the server as shutting down.
-pub fn set_draining() {
-    METRICS.draining.set(1);
-    IS_DRAINING.store(true, Ordering::Relaxed);
-}
-
-/// Whether the server is shutting down.
-pub fn is_draining() -> bool {
-    IS_DRAINING.load(Ordering::Relaxed)
 }

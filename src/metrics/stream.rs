@@ -1,15 +1,16 @@
-//! The streams of this process: the active ones with their clocks and counts, and the last finished ones.
+//! The streams of a server: the active ones with their clocks and counts, and the last finished ones.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field};
 
 use super::activity::{Activity, Outcome, SIDES, STAGES, Side};
-use super::registry::{METRICS, index_of_side, index_of_stage};
+use super::handle::Metrics;
+use super::registry::{Instruments, index_of_side, index_of_stage};
 
 /// The number of finished streams, and of errors, that are kept.
 const MAX_KEPT: usize = 50;
@@ -18,6 +19,7 @@ const MAX_KEPT: usize = 50;
 ///
 /// It does one [`Activity`] at a time. A DoPut makes it; dropping its [`ActiveStream`] ends it.
 pub struct Stream {
+    metrics: Metrics,
     clock: Mutex<Clock>,
     about: Mutex<About>,
     row_count: AtomicU64,
@@ -106,23 +108,19 @@ pub struct RecentError {
 }
 
 #[derive(Default)]
-struct StreamRegistry {
+pub(super) struct StreamRegistry {
     next: u64,
     active: BTreeMap<u64, Arc<Stream>>,
     finished: VecDeque<FinishedStream>,
     recent_errors: VecDeque<RecentError>,
 }
 
-static STREAMS: LazyLock<Mutex<StreamRegistry>> = LazyLock::new(Mutex::default);
-
-fn registry() -> MutexGuard<'static, StreamRegistry> {
-    STREAMS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Default for Stream {
-    fn default() -> Self {
+impl Stream {
+    /// Makes a stream that waits for its first message.
+    pub(super) fn new(metrics: Metrics) -> Self {
         let now = Instant::now();
         Self {
+            metrics,
             clock: Mutex::new(Clock {
                 activity: Activity::Receive,
                 began: now,
@@ -136,21 +134,23 @@ impl Default for Stream {
             spans: Default::default(),
         }
     }
-}
 
-impl Stream {
-    /// Makes a stream that waits for its first message.
-    pub fn new() -> Arc<Self> {
-        Arc::default()
+    /// Returns the metrics of the stream's server.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn instruments(&self) -> &Instruments {
+        &self.metrics.inner().instruments
     }
 
     /// Registers the stream until the guard is dropped.
     pub fn register(self: &Arc<Self>) -> ActiveStream {
-        let mut registry = registry();
+        let mut registry = self.metrics.registry();
         let number = registry.next;
         registry.next += 1;
         registry.active.insert(number, Arc::clone(self));
-        METRICS.streams_active.inc();
+        self.instruments().streams_active.inc();
         ActiveStream {
             stream: Arc::clone(self),
             number,
@@ -210,7 +210,7 @@ impl Stream {
     pub fn enter(&self, activity: Activity) -> Activity {
         let now = Instant::now();
         let mut clock = self.clock();
-        clock.account(now);
+        clock.account(now, self.instruments());
         clock.began = now;
         std::mem::replace(&mut clock.activity, activity)
     }
@@ -259,31 +259,31 @@ impl Stream {
 
     /// Counts a received message.
     pub fn received(&self, byte_count: usize) {
-        METRICS.bytes.meter.inc_by(to_u64(byte_count));
+        self.instruments().bytes.meter.inc_by(to_u64(byte_count));
     }
 
     /// Counts a decoded batch.
     pub fn decoded(&self, row_count: usize) {
-        METRICS.rows.decode.inc_by(to_u64(row_count));
+        self.instruments().rows.decode.inc_by(to_u64(row_count));
     }
 
     /// Counts an encoded batch.
     pub fn encoded(&self, row_count: usize) {
-        METRICS.rows.encode.inc_by(to_u64(row_count));
+        self.instruments().rows.encode.inc_by(to_u64(row_count));
     }
 
     /// Counts an encoded chunk that PostgreSQL has received.
     pub fn sent(&self, byte_count: usize) {
         let byte_count = to_u64(byte_count);
-        METRICS.bytes.encode.inc_by(byte_count);
-        METRICS.bytes.send.inc_by(byte_count);
+        self.instruments().bytes.encode.inc_by(byte_count);
+        self.instruments().bytes.send.inc_by(byte_count);
         self.byte_count.fetch_add(byte_count, Ordering::Relaxed);
     }
 
     /// Counts a batch whose last chunk PostgreSQL has received.
     pub fn sent_batch(&self, row_count: usize) {
         let row_count = to_u64(row_count);
-        METRICS.rows.send.inc_by(row_count);
+        self.instruments().rows.send.inc_by(row_count);
         self.row_count.fetch_add(row_count, Ordering::Relaxed);
     }
 
@@ -291,7 +291,7 @@ impl Stream {
         let about = self.about().clone();
         let now = Instant::now();
         let mut clock = self.clock();
-        clock.account(now);
+        clock.account(now, self.instruments());
         StreamView {
             target: about.target,
             write_id: about.write_id,
@@ -318,14 +318,14 @@ impl Stream {
 
 impl Clock {
     /// Adds the time since the last call to the current activity.
-    fn account(&mut self, now: Instant) {
+    fn account(&mut self, now: Instant, instruments: &Instruments) {
         let elapsed = now.saturating_duration_since(self.counted);
         self.counted = now;
         let side = index_of_side(self.activity.side());
         self.sides[side] += elapsed;
         let seconds = elapsed.as_secs_f64();
-        METRICS.side_seconds[side].inc_by(seconds);
-        METRICS.stage_seconds[index_of_stage(self.activity.stage())].inc_by(seconds);
+        instruments.side_seconds[side].inc_by(seconds);
+        instruments.stage_seconds[index_of_stage(self.activity.stage())].inc_by(seconds);
     }
 }
 
@@ -359,9 +359,10 @@ impl ActiveStream {
 impl Drop for ActiveStream {
     fn drop(&mut self) {
         let stream = self.stream.view();
-        METRICS.streams_active.dec();
-        METRICS.count_stream(self.outcome);
-        let mut registry = registry();
+        let instruments = self.stream.instruments();
+        instruments.streams_active.dec();
+        instruments.count_stream(self.outcome);
+        let mut registry = self.stream.metrics.registry();
         registry.active.remove(&self.number);
         let ended = FinishedStream {
             stream,
@@ -379,31 +380,50 @@ fn remember<T>(list: &mut VecDeque<T>, item: T) {
     list.push_front(item);
 }
 
-/// Returns the number of running streams.
-pub fn active_count() -> usize {
-    registry().active.len()
-}
+impl Metrics {
+    fn registry(&self) -> MutexGuard<'_, StreamRegistry> {
+        let streams = &self.inner().streams;
+        streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-/// Returns at most `limit` running streams, oldest first, with their times up to now.
-pub fn active_streams(limit: usize) -> Vec<StreamView> {
-    // Collected first, so that the registry is not locked while a stream's clock is.
-    let streams: Vec<Arc<Stream>> = registry().active.values().take(limit).cloned().collect();
-    streams.iter().map(|stream| stream.view()).collect()
-}
+    /// Returns the number of running streams.
+    pub fn active_count(&self) -> usize {
+        self.registry().active.len()
+    }
 
-/// Returns the finished streams, the last one first.
-pub fn finished_streams() -> Vec<FinishedStream> {
-    registry().finished.iter().cloned().collect()
-}
+    /// Returns at most `limit` running streams, oldest first, with their times up to now.
+    pub fn active_streams(&self, limit: usize) -> Vec<StreamView> {
+        let streams = self.first_streams(limit);
+        streams.iter().map(|stream| stream.view()).collect()
+    }
 
-/// Keeps an error for the status page.
-pub fn remember_error(error: RecentError) {
-    remember(&mut registry().recent_errors, error);
-}
+    /// Adds the time of the running streams up to now to the metrics.
+    pub(super) fn account_streams(&self) {
+        for stream in self.first_streams(usize::MAX) {
+            stream.clock().account(Instant::now(), stream.instruments());
+        }
+    }
 
-/// Returns the errors that callers got, the last one first.
-pub fn recent_errors() -> Vec<RecentError> {
-    registry().recent_errors.iter().cloned().collect()
+    /// Collects streams first, so that the registry is not locked while a stream's clock is.
+    fn first_streams(&self, limit: usize) -> Vec<Arc<Stream>> {
+        let registry = self.registry();
+        registry.active.values().take(limit).cloned().collect()
+    }
+
+    /// Returns the finished streams, the last one first.
+    pub fn finished_streams(&self) -> Vec<FinishedStream> {
+        self.registry().finished.iter().cloned().collect()
+    }
+
+    /// Keeps an error for the status page.
+    pub fn remember_error(&self, error: RecentError) {
+        remember(&mut self.registry().recent_errors, error);
+    }
+
+    /// Returns the errors that callers got, the last one first.
+    pub fn recent_errors(&self) -> Vec<RecentError> {
+        self.registry().recent_errors.iter().cloned().collect()
+    }
 }
 
 impl StreamView {

@@ -10,7 +10,7 @@ use hyper::{Method, Response, StatusCode};
 use super::ledger::{Ledger, Snapshot};
 use super::page;
 use super::status::Status;
-use crate::metrics::{self, Readings, TargetReadings};
+use crate::metrics::{self, Metrics, Readings, TargetReadings};
 use crate::write::{Budget, Targets, Writer};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -32,6 +32,7 @@ const SCRIPT: &str = include_str!("page.js");
 pub(super) struct Routes {
     targets: Vec<Target>,
     budget: Budget,
+    metrics: Metrics,
 }
 
 /// A target of the server.
@@ -44,7 +45,7 @@ struct Target {
 }
 
 impl Routes {
-    pub(super) fn new(targets: &Targets, budget: Budget) -> Self {
+    pub(super) fn new(targets: &Targets, budget: Budget, metrics: Metrics) -> Self {
         let default = targets.find("").ok().map(|(name, _)| name);
         let targets = targets
             .iter()
@@ -55,7 +56,11 @@ impl Routes {
                 ledger: Ledger::new(writer.clone()),
             })
             .collect();
-        Self { targets, budget }
+        Self {
+            targets,
+            budget,
+            metrics,
+        }
     }
 
     /// Routes a request.
@@ -75,7 +80,7 @@ impl Routes {
                 Ok(json) => body(StatusCode::OK, JSON, json),
                 Err(_) => failed(),
             },
-            "/metrics" => match metrics::encode(&self.readings().await) {
+            "/metrics" => match self.metrics.encode(&self.readings().await) {
                 Ok(text) => body(StatusCode::OK, metrics::CONTENT_TYPE, text),
                 Err(_) => failed(),
             },
@@ -89,7 +94,7 @@ impl Routes {
     }
 
     async fn readiness(&self) -> Response<Full<Bytes>> {
-        if metrics::is_draining() {
+        if self.metrics.is_draining() {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
         }
         // Without a default target, one target that answers is enough.
@@ -144,7 +149,7 @@ impl Routes {
             .iter()
             .map(|(target, snapshot)| (target.name.as_str(), &target.writer, &**snapshot))
             .collect();
-        Status::now(&targets, &self.budget)
+        Status::now(&self.metrics, &targets, &self.budget)
     }
 }
 

@@ -15,9 +15,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::routes::Routes;
-use super::status::Status;
 use crate::error::{Error, Result};
-use crate::metrics;
+use crate::metrics::Metrics;
 use crate::write::{Budget, Targets};
 
 /// The limit of connections; more wait to be accepted.
@@ -46,7 +45,6 @@ impl Monitor {
                 .with_hint("give another address with --metrics-listen")
                 .with_source(error)
         };
-        Status::started();
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, address })
@@ -58,9 +56,9 @@ impl Monitor {
     }
 
     /// Serves until the future is dropped, which closes every connection.
-    pub async fn serve(self, targets: Targets, budget: Budget) {
-        let routes = Arc::new(Routes::new(&targets, budget));
-        tokio::join!(metrics::keep_history(), accept(self.listener, routes));
+    pub async fn serve(self, targets: Targets, budget: Budget, metrics: Metrics) {
+        let routes = Arc::new(Routes::new(&targets, budget, metrics.clone()));
+        tokio::join!(metrics.keep_history(), accept(self.listener, routes));
     }
 }
 

@@ -1,14 +1,12 @@
 //! The status of the server, for `/status.json` and the page.
 
-use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use tokio::time::Instant;
 
 use super::ledger::Snapshot;
 use super::text::{instant, time_of_database};
-use crate::metrics::{self, SIDES, Side, StreamView};
+use crate::metrics::{self, Metrics, SIDES, Side, StreamView};
 use crate::write::{Budget, LedgerWrite, PreparedTransaction, WriteState, Writer};
 
 /// The number of streams that are shown; the rest are counted.
@@ -17,8 +15,6 @@ const SHOWN: usize = 200;
 /// The explanation while no stream runs and a commit is under way.
 const PUBLISHES: &str = "PostgreSQL is publishing staged rows: it moves, merges or checks them. \
     pg_stat_activity shows the session, named after the write.";
-
-static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Everything that the page shows. Errors and ended writes appear by kind and name, without their text, which may repeat
 /// that of a job or a trigger.
@@ -151,17 +147,21 @@ pub(super) struct RecentError {
 
 impl Status {
     /// Collects the status of this process and the snapshots of the targets' ledgers.
-    pub(super) fn now(targets: &[(&str, &Writer, &Snapshot)], budget: &Budget) -> Self {
-        let minute = metrics::last_minute();
-        let history = metrics::history();
+    pub(super) fn now(
+        metrics: &Metrics,
+        targets: &[(&str, &Writer, &Snapshot)],
+        budget: &Budget,
+    ) -> Self {
+        let minute = metrics.last_minute();
+        let history = metrics.history();
         let slow = minute.slow_side();
-        let publishing_count = metrics::Publishing::count();
-        let is_publishing = publishing_count > 0 && metrics::active_count() == 0;
+        let publishing_count = metrics.publishing_count();
+        let is_publishing = publishing_count > 0 && metrics.active_count() == 0;
         Self {
             version: env!("CARGO_PKG_VERSION"),
             now: instant(SystemTime::now()),
-            uptime_seconds: STARTED.elapsed().as_secs(),
-            is_draining: metrics::is_draining(),
+            uptime_seconds: metrics.uptime().as_secs(),
+            is_draining: metrics.is_draining(),
             targets: targets
                 .iter()
                 .map(|(name, writer, ledger)| Target::new(name, writer, ledger))
@@ -192,7 +192,7 @@ impl Status {
                 .iter()
                 .map(|sample| sample.rows_per_second)
                 .collect(),
-            published_row_count: metrics::totals().published_row_count,
+            published_row_count: metrics.totals().published_row_count,
             publishing_count,
             turns_waiting: targets
                 .iter()
@@ -207,12 +207,14 @@ impl Status {
                     limit_bytes,
                 })
                 .collect(),
-            stream_count: metrics::active_count(),
-            streams: metrics::active_streams(SHOWN)
+            stream_count: metrics.active_count(),
+            streams: metrics
+                .active_streams(SHOWN)
                 .into_iter()
                 .map(Stream::from)
                 .collect(),
-            ended_streams: metrics::finished_streams()
+            ended_streams: metrics
+                .finished_streams()
                 .into_iter()
                 .map(|ended| EndedStream {
                     outcome: ended.outcome.name(),
@@ -238,16 +240,12 @@ impl Status {
                     prepared.map(|prepared| Prepared::new(name, prepared))
                 })
                 .collect(),
-            errors: metrics::recent_errors()
+            errors: metrics
+                .recent_errors()
                 .into_iter()
                 .map(RecentError::from)
                 .collect(),
         }
-    }
-
-    /// Starts the clock of the uptime.
-    pub(super) fn started() {
-        LazyLock::force(&STARTED);
     }
 }
 

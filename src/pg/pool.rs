@@ -15,7 +15,7 @@ use super::names::session_name;
 use super::session::Session;
 use super::transaction::{Limits, Transaction};
 use crate::error::{Error, ErrorKind, Result};
-use crate::metrics::{self, Activity, Stream};
+use crate::metrics::{Activity, Stream};
 use arrow_pgcopy::Ident;
 
 /// The sizes of the pools, and their timeouts.
@@ -202,7 +202,7 @@ impl Pool {
         let wait_timeout = self.timeouts.borrow().wait_timeout;
         let turn = tokio::time::timeout(wait_timeout, self.turns.take(write));
         let turn = stream.wait(Activity::Turn, turn).await;
-        metrics::observe_turn_wait(began.elapsed());
+        stream.metrics().observe_turn_wait(began.elapsed());
         let turn = turn.map_err(|_| {
             Error::unavailable(format!(
                 "none of the {} COPYs that may run at once ended within {}",

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::auth::Caller;
 use crate::error::{Error, Result};
-use crate::metrics::Stream;
+use crate::metrics::{Metrics, Stream};
 use crate::pg::{
     LedgerVersion, LedgerWrite, Pool, PreparedTransactions, Timeouts, Transaction, Usage,
     WriteState, count_writes, ensure_schema, has_schema, ledger_version, prepared_transactions,
@@ -29,6 +29,7 @@ pub struct Writer {
     pub(crate) caller: Caller,
     /// That of all callers.
     pub(crate) streaming: Streaming,
+    pub(crate) metrics: Metrics,
 }
 
 /// What the ledger holds.
@@ -51,12 +52,18 @@ impl Writer {
             volume: watch::Sender::new(VolumeLimits::default()),
             caller: Caller::anonymous(),
             streaming: Streaming::default(),
+            metrics: Metrics::default(),
         }
     }
 
     /// Lets a stream into a new table have more connections.
     pub fn with_fan_out(self, fan_out: FanOut) -> Self {
         Self { fan_out, ..self }
+    }
+
+    /// Counts in the metrics of a server.
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Carries out what this caller asks for, as far as it may. Ids of writes are those of the ledger: see

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::Buffer;
@@ -252,23 +251,13 @@ fn read_schema(header: &[u8], limits: Limits) -> Result<(Gate, Schema)> {
     ))
 }
 
-/// Panics of the decoder since the process started. The gate is meant to keep it at 0.
-static PANICS: AtomicU64 = AtomicU64::new(0);
-
-/// Returns how often the decoder has panicked.
-#[cfg(any(test, fuzzing))]
-pub(crate) fn panics() -> u64 {
-    PANICS.load(Ordering::Relaxed)
-}
-
 /// Turns a panic of arrow's reader into an error, and reports it. The gate rejects everything that the reader is
 /// known to panic on; an unknown cause must end the stream and not the server.
 fn catch_panics<T>(what: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(read)) {
         Ok(read) => read,
         Err(_) => {
-            metrics::count_decode_panic();
-            let decode_panics = PANICS.fetch_add(1, Ordering::Relaxed) + 1;
+            let decode_panics = metrics::count_decode_panic();
             tracing::error!(
                 what,
                 decode_panics,
@@ -310,7 +299,6 @@ pub(crate) fn transport_error(status: &Status) -> Error {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::Ordering;
 
     use arrow::array::{
         ArrayRef, BooleanArray, Decimal128Array, DictionaryArray, FixedSizeListArray, Int32Array,
@@ -325,7 +313,7 @@ mod tests {
     use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
     use futures_util::{FutureExt, StreamExt, stream};
 
-    use super::{Budget, Decoder, Flow, Limits, PANICS};
+    use super::{Budget, Decoder, Limits, metrics};
     use crate::write::BudgetConfig;
 
     const LIMITS: Limits = Limits {
@@ -418,7 +406,12 @@ mod tests {
             max_copies: 1,
             max_connections: 1,
         };
-        let mut decoder = Decoder::begin(first, LIMITS, Budget::new(&budget)?, Flow::new())?;
+        let mut decoder = Decoder::begin(
+            first,
+            LIMITS,
+            Budget::new(&budget)?,
+            metrics::Metrics::default().stream(),
+        )?;
         let mut rows = 0;
         for message in rest {
             let read = decoder
@@ -472,7 +465,7 @@ mod tests {
             }
             *bytes = changed.into();
             rejected += usize::from(decode(&messages).is_err());
-            assert_eq!(PANICS.load(Ordering::Relaxed), 0, "{messages:?}");
+            assert_eq!(metrics::decode_panics(), 0, "{messages:?}");
         }
         assert!(rejected > tries / 4, "{rejected} of {tries} rejected");
     }

@@ -22,7 +22,7 @@ use super::gate::MAX_HEADER_BYTES;
 use crate::flight::access::quota::Quota;
 use crate::flight::limits::CallLimits;
 use crate::flight::protobuf::occurrences;
-use crate::metrics::{Activity, Stream};
+use crate::metrics::{Activity, Metrics, Stream};
 use crate::write::{Budget, Share};
 
 /// The prefix of every gRPC message: a byte that says whether it is compressed, and its length (gRPC over HTTP/2,
@@ -41,6 +41,7 @@ pub(crate) struct Meter {
     pub(crate) max_message_bytes: u64,
     /// The current limits of calls, for the idle timeout.
     pub(crate) call_limits: watch::Sender<CallLimits>,
+    pub(crate) metrics: Metrics,
 }
 
 impl Meter {
@@ -71,7 +72,7 @@ impl<T: FlightService> Service<http::Request<Body>> for Metered<T> {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let mut request = request;
-        let inbox = (request.uri().path() == DO_PUT).then(Inbox::default);
+        let inbox = (request.uri().path() == DO_PUT).then(|| Inbox::new(&self.meter.metrics));
         if let Some(inbox) = &inbox {
             request.extensions_mut().insert(inbox.clone());
         }
@@ -90,13 +91,20 @@ impl<T: FlightService> Service<http::Request<Body>> for Metered<T> {
 ///
 /// tonic's own decoder keeps the bytes of a message until the next one arrives, long after their memory was given back.
 /// So messages bypass it: the decoder gets an empty placeholder for each message in the inbox.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Inbox {
     delivery: Arc<Mutex<Option<Delivery>>>,
     stream: Arc<Stream>,
 }
 
 impl Inbox {
+    fn new(metrics: &Metrics) -> Self {
+        Self {
+            delivery: Arc::default(),
+            stream: metrics.stream(),
+        }
+    }
+
     fn delivery(&self) -> MutexGuard<'_, Option<Delivery>> {
         self.delivery.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,10 +124,10 @@ pub(crate) struct Messages {
 
 impl Messages {
     /// Takes the messages of a request that passed the meter.
-    pub(crate) fn new(request: tonic::Request<Streaming<FlightData>>) -> Self {
+    pub(crate) fn new(request: tonic::Request<Streaming<FlightData>>, metrics: &Metrics) -> Self {
         let inbox = request.extensions().get::<Inbox>().cloned();
         Self {
-            inbox: inbox.unwrap_or_default(),
+            inbox: inbox.unwrap_or_else(|| Inbox::new(metrics)),
             placeholders: request.into_inner(),
             share: None,
         }

@@ -18,7 +18,7 @@ use crate::flight::ingress::meter::{Meter, Metered};
 use crate::flight::lifecycle::Lifecycle;
 use crate::flight::limits::CallLimits;
 use crate::flight::service::Service;
-use crate::metrics;
+use crate::metrics::Metrics;
 use crate::proto::DESCRIPTOR_SETS;
 use crate::write::{Budget, Targets};
 
@@ -77,6 +77,7 @@ impl Server {
         identity: Identity,
         budget: Budget,
         targets: Targets,
+        metrics: Metrics,
     ) -> Result<Self> {
         let failed = |error: std::io::Error| {
             Error::unavailable(format!("could not listen on {}", config.listen))
@@ -94,6 +95,7 @@ impl Server {
             budget,
             call_limits: limits.clone(),
             lifecycle: Arc::new(Lifecycle::default()),
+            metrics,
         };
         Ok(Self {
             limits,
@@ -141,6 +143,7 @@ impl Server {
                 budget: self.service.budget.clone(),
                 max_message_bytes: self.service.max_message_bytes,
                 call_limits: self.limits.clone(),
+                metrics: self.service.metrics.clone(),
             },
         };
         let identity = self.identity;
@@ -161,7 +164,8 @@ impl Server {
             .with_keepalive(Some(TCP_KEEPALIVE));
 
         let lifecycle = Arc::clone(&self.service.lifecycle);
-        let drained = drain(signal, health, Arc::clone(&lifecycle), self.limits);
+        let metrics = self.service.metrics.clone();
+        let drained = drain(signal, health, Arc::clone(&lifecycle), self.limits, metrics);
         let served = tonic::transport::Server::builder()
             .initial_stream_window_size(window)
             .initial_connection_window_size(window.saturating_mul(2))
@@ -202,11 +206,12 @@ async fn drain(
     health: HealthReporter,
     lifecycle: Arc<Lifecycle>,
     limits: watch::Sender<CallLimits>,
+    metrics: Metrics,
 ) {
     signal.await;
     let timeout = limits.borrow().drain_timeout;
     tracing::info!(timeout = %humantime::format_duration(timeout), running = lifecycle.calls.len(), "draining");
-    metrics::set_draining();
+    metrics.set_draining();
     set_health(&health, false).await;
     lifecycle.draining.cancel();
     lifecycle.calls.close();

@@ -8,7 +8,7 @@ use super::record::spec_of;
 use super::target::lock_target;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
-use crate::metrics::{self, Activity};
+use crate::metrics::{Activity, Metrics};
 use crate::pg::{
     Attempt, LedgerWrite, Publish, TableLock, Transaction, WriteState, assume_role_to_fill,
     check_same_table, find_attempt, record_attempt, reserve_slot, staging_change, staging_relation,
@@ -120,7 +120,7 @@ impl Writer {
         if !two_phase {
             self.check_room(&transaction, &id.write_id, &attempt)
                 .await?;
-            let recording = record(transaction, &id.write_id, attempt);
+            let recording = record(&self.metrics, transaction, &id.write_id, attempt);
             return stream.wait(Activity::Commit, recording).await;
         }
         reach(Failpoint::AttemptBeforeFence).await;
@@ -131,7 +131,8 @@ impl Writer {
         if !recorded {
             return Err(ended());
         }
-        metrics::count_stored(attempt.row_count, attempt.byte_count);
+        self.metrics
+            .count_stored(attempt.row_count, attempt.byte_count);
         reach(Failpoint::AttemptAfterCommit).await;
         Ok(attempt)
     }
@@ -184,6 +185,7 @@ pub(crate) async fn attempt_of(
 /// # Errors
 /// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when its write has ended, else what PostgreSQL said.
 pub(crate) async fn record(
+    metrics: &Metrics,
     transaction: Transaction,
     write_id: &str,
     attempt: Attempt,
@@ -194,7 +196,7 @@ pub(crate) async fn record(
     }
     reach(Failpoint::AttemptBeforeCommit).await;
     transaction.commit().await.into_result()?;
-    metrics::count_stored(attempt.row_count, attempt.byte_count);
+    metrics.count_stored(attempt.row_count, attempt.byte_count);
     reach(Failpoint::AttemptAfterCommit).await;
     Ok(attempt)
 }

@@ -8,7 +8,6 @@ use super::record::spec_of;
 use super::status::{WriteStatus, unknown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
-use crate::metrics;
 use crate::pg::{
     Decision, Outcome, Publish, WriteState, advance_sink, attempts, commit, lock_write_for_publish,
 };
@@ -150,7 +149,7 @@ impl Writer {
         let chosen = Chosen::from(&recorded, accepted.attempts)?;
         reach(Failpoint::CommitBeforePublish).await;
         let began = Instant::now();
-        let _publishing = metrics::Publishing::begin();
+        let _publishing = self.metrics.begin_publishing();
         let published = publish::commit(&transaction, &write, &chosen).await?;
         let lost = match published {
             Published::Done => None,
@@ -199,17 +198,18 @@ impl Writer {
         commit(&transaction, write_id, &decision).await?;
         reach(Failpoint::CommitBeforeCommit).await;
         let outcome = transaction.commit().await;
-        metrics::observe_publish(write.publish.as_str(), began.elapsed());
+        self.metrics
+            .observe_publish(write.publish.as_str(), began.elapsed());
         match outcome {
             Outcome::Committed => {
-                metrics::count_published(chosen.row_count);
+                self.metrics.count_published(chosen.row_count);
                 reach(Failpoint::CommitAfterCommit).await;
                 Ok(())
             }
             Outcome::RolledBack(error) => Err(error),
             Outcome::Unknown(error) => match self.status(write_id).await {
                 Ok(status) if status.state.is_decided() => {
-                    metrics::count_published(chosen.row_count);
+                    self.metrics.count_published(chosen.row_count);
                     Ok(())
                 }
                 // Where the ledger still says open, the COMMIT may be under way.

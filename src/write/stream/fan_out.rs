@@ -17,7 +17,6 @@ use super::pipeline::{BatchSource, StreamMessage};
 use super::single::{PATIENCE, PAUSE, in_doubt};
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
-use crate::metrics;
 use crate::pg::{
     NewWrite, Publish, STREAM_PREFIX, Transaction, begin, ensure_schema, hide_table,
     new_shadow_name, record_attempt, record_staging,
@@ -177,7 +176,7 @@ impl Writer {
         record_attempt(&transaction, write_id, &first).await?;
         reach(Failpoint::BeginBeforeCommit).await;
         let mut transactions = vec![self.pool.commit_and_begin(write_id, transaction).await?];
-        metrics::count_stored(first.row_count, first.byte_count);
+        self.metrics.count_stored(first.row_count, first.byte_count);
         reach(Failpoint::BeginAfterCommit).await;
         transactions.extend(more);
         // The table belongs to the role that the first one made it in.
@@ -200,7 +199,7 @@ impl Writer {
                 check_staged(loaded)?;
                 transaction.resume_own_role().await?;
                 let attempt = attempt_of(&id(partition), &transaction, loaded).await?;
-                record(transaction, write_id, attempt).await
+                record(&self.metrics, transaction, write_id, attempt).await
             },
         );
         let mut attempts = try_join_all(recording).await?;

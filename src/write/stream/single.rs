@@ -13,7 +13,7 @@ use super::lanes::{Lane, Lanes, Loaded};
 use super::pipeline::{self, BatchSource, Incoming, Progress, StreamMessage};
 use super::volume::Meter;
 use crate::error::{Error, ErrorKind, Result};
-use crate::metrics::{self, Activity, Stream as Flow};
+use crate::metrics::{Activity, Stream as Flow};
 use crate::pg::{
     Outcome, Publish, TableLock, Transaction, add_primary_key, check_same_table, create_table,
     create_temporary, create_twin, definitions_of, lock_named, new_shadow_name, publish_rows,
@@ -279,8 +279,9 @@ impl Writer {
 
     async fn commit_stream(&self, transaction: Transaction, loaded: &Loaded) -> Result<()> {
         self.try_commit_stream(transaction).await?;
-        metrics::count_stored(loaded.row_count, loaded.byte_count);
-        metrics::count_published(loaded.row_count);
+        self.metrics
+            .count_stored(loaded.row_count, loaded.byte_count);
+        self.metrics.count_published(loaded.row_count);
         Ok(())
     }
 

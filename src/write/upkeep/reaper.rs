@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
-use crate::metrics::{self, Reaping};
+use crate::metrics::Reaping;
 use crate::pg::{
     committing_writes, delete_ended_writes, delete_stale_signs, drop_staging_of,
     ended_with_staging, expire_drivers, expire_writes, has_schema,
@@ -98,7 +98,7 @@ impl Writer {
                     tracing::info!(expired, dropped, forgotten, "reaped");
                 }
                 Err(error) => {
-                    metrics::count_reaped(Reaping::Interrupted, 1);
+                    self.metrics.count_reaped(Reaping::Interrupted, 1);
                     tracing::warn!(%error, "the reaper was interrupted; it comes again");
                 }
             }
@@ -124,14 +124,15 @@ impl Writer {
             tracing::warn!(write_id, "an open write has expired and was aborted");
         }
         reaped.expired = expired.len();
-        count(Reaping::Expired, reaped.expired);
+        self.metrics
+            .count_reaped(Reaping::Expired, to_u64(reaped.expired));
         let transaction = self.pool.begin_control().await?;
         let committing = committing_writes(&transaction).await?;
         transaction.rollback().await;
         for write_id in &committing {
             match self.finish_commit(write_id).await {
                 Ok(()) => {
-                    count(Reaping::Finished, 1);
+                    self.metrics.count_reaped(Reaping::Finished, to_u64(1));
                     tracing::info!(write_id, "finished a commit that was decided");
                 }
                 Err(error) => tracing::info!(write_id, %error, "a commit is not finished yet"),
@@ -152,12 +153,14 @@ impl Writer {
                 }
             }
         }
-        count(Reaping::Dropped, reaped.dropped);
+        self.metrics
+            .count_reaped(Reaping::Dropped, to_u64(reaped.dropped));
         let transaction = self.pool.begin_control().await?;
         reaped.forgotten = delete_ended_writes(&transaction, config.retention).await?;
         delete_stale_signs(&transaction, config.retention).await?;
         transaction.commit().await.into_result()?;
-        metrics::count_reaped(Reaping::Forgotten, reaped.forgotten);
+        self.metrics
+            .count_reaped(Reaping::Forgotten, reaped.forgotten);
         Ok(reaped)
     }
 
@@ -188,6 +191,6 @@ async fn next_round(
     }
 }
 
-fn count(reaping: Reaping, count: usize) {
-    metrics::count_reaped(reaping, u64::try_from(count).unwrap_or(u64::MAX));
+fn to_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -8,7 +8,7 @@ use pgflight::auth::digest_of;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use crate::role::World;
+use super::role::World;
 use crate::support::{
     CallError, Client, Database, File, Pgflight, Pooler, Put, attempt, batch, wait_until, write,
 };

@@ -8,7 +8,7 @@ use pgflight::auth::digest_of;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::fan_out::{SOON, batches};
+use crate::stream::fan_out::{SOON, batches};
 use crate::support::{
     COPIES, CallError, Client, Database, File, Pgflight, Put, attempt, batch, wait_until, write,
 };

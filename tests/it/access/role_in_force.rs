@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use serde_json::json;
 use tonic::Code;
 
-use crate::role::World;
+use super::role::World;
 use crate::support::{CallError, Database, File, Pgflight, Put, attempt, batch, wait_until, write};
 
 fn numbers(values: &[i32]) -> RecordBatch {

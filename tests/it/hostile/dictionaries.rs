@@ -6,7 +6,7 @@ use arrow::array::{DictionaryArray, Int32Array, StringArray};
 use arrow::datatypes::Int32Type;
 use arrow_flight::FlightData;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 
 use super::raw::{check, little, raw};
 use crate::support::{batch, path};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, DictionaryArray, Int8Array, Int32Array, Int64Array, ListArray,
+    Array, ArrayRef, BooleanArray, DictionaryArray, Int8Array, Int32Array, Int64Array, ListArray,
     NullArray, RecordBatch, StringArray, StructArray,
 };
 use arrow::buffer::OffsetBuffer;
@@ -14,9 +14,9 @@ use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::FlightData;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use bytes::Bytes;
-use futures_util::stream;
-use http_body_util::Full;
-use tonic::codegen::http;
+use futures_util::{StreamExt, stream};
+use http_body_util::{BodyExt, Full};
+use tonic::codegen::{Service, http};
 use tonic::{Code, Status};
 
 use super::raw::{LIMIT, LZ4, SMALL, TABLE, ZSTD, check};

@@ -22,14 +22,14 @@ pub(super) const ZSTD: CompressionType = CompressionType::ZSTD;
 /// A batch with any header, valid or not.
 #[derive(Clone, Default)]
 pub(super) struct Raw {
-    rows: i64,
+    pub(super) rows: i64,
     /// Length and count of NULLs.
-    nodes: Vec<(i64, i64)>,
+    pub(super) nodes: Vec<(i64, i64)>,
     /// Offset and length.
-    buffers: Vec<(i64, i64)>,
-    view_buffers: Vec<i64>,
-    codec: Option<CompressionType>,
-    body: Vec<u8>,
+    pub(super) buffers: Vec<(i64, i64)>,
+    pub(super) view_buffers: Vec<i64>,
+    pub(super) codec: Option<CompressionType>,
+    pub(super) body: Vec<u8>,
 }
 
 /// One column of one array.

@@ -190,7 +190,7 @@ async fn protobuf_and_json_say_the_same() {
     };
     let spec = v1::WriteSpec {
         table: "trips".into(),
-        mode: v1::Mode::Append.into(),
+        mode: Some(v1::write_spec::Mode::Append(v1::Append::default())),
         ..Default::default()
     };
     let command = any(&|| {

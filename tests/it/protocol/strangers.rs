@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tonic::{Code, Status};
 
-use crate::fan_out::{SOON, batches};
+use crate::stream::fan_out::{SOON, batches};
 use crate::support::{Client, Database, Pgflight, Put, attempt, batch, wait_until, write};
 
 const OPEN: &str = "SELECT write_id FROM pgflight.write WHERE state = 'open'";

@@ -1,6 +1,6 @@
 //! One stream: its turn, its connections, its limits, and what ends it early.
 
-mod fan_out;
+pub(crate) mod fan_out;
 mod ready;
 mod round_trips;
 mod under_way;

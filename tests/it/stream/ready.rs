@@ -136,7 +136,7 @@ async fn a_ready_has_the_form_of_its_command() {
     let command = v1::WriteCommand {
         spec: Some(v1::WriteSpec {
             table: "t".to_owned(),
-            mode: v1::Mode::Append.into(),
+            mode: Some(v1::write_spec::Mode::Append(v1::Append::default())),
             ..Default::default()
         }),
         announce_ready: true,

@@ -14,7 +14,7 @@ use pgflight::auth::digest_of;
 use serde_json::{Value, json};
 use tonic::Status;
 
-use crate::fan_out::{SOON, batches};
+use super::fan_out::{SOON, batches};
 use crate::support::{
     CallError, Client, Database, File, Pgflight, Put, attempt, batch, end_record, wait_until, write,
 };

@@ -7,7 +7,7 @@ use arrow::array::*;
 use arrow::datatypes::IntervalMonthDayNano;
 use serde_json::{Value, json};
 
-use crate::random_types::put;
+use super::random_types::put;
 use crate::support::{Database, Pgflight, batch};
 
 const DAY: i64 = 86_400;

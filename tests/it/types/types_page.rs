@@ -9,8 +9,8 @@ use super::every_type::{CAST, Case, ENCODED};
 use super::pairs::sources::{Source, sources};
 use super::pairs::targets::{EXTENSIONS, How, conversions, targets};
 use super::pairs::{self, Tried};
+use super::random_types::{COLUMNS, ROUNDS};
 use crate::pair::pair;
-use crate::random_types::{COLUMNS, ROUNDS};
 
 const INTRODUCTION: &str = "\
 # Types

@@ -20,7 +20,7 @@ use self::sources::{Source, Values, sources, texts};
 use self::targets::{
     EXTENSIONS, How, SETUP, conversions, expected, fitting, goes, read_back, sql_type, targets,
 };
-use crate::random_types::put;
+use super::random_types::put;
 use crate::support::{Client, Database, Pgflight};
 
 /// A type that PostgreSQL has from version 14; older versions have no infinity in numeric either.
