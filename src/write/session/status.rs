@@ -29,7 +29,7 @@ pub struct WriteStatus {
     pub lost: Vec<(u32, u64)>,
     /// The time of its end by the ledger; empty while it is open.
     pub finished_at: String,
-    /// In the answer to begin: the write existed before this call.
+    /// Whether the write existed before this call; only in the answer to begin.
     pub existed: bool,
 }
 
