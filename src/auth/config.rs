@@ -15,13 +15,13 @@ use super::volume::Volume;
 /// The principals and how they authenticate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IdentityConfig {
-    /// How callers authenticate.
+    /// The authentication of callers.
     pub auth: AuthConfig,
     /// The principals by name. Without any, calls need no credentials.
     pub principals: BTreeMap<String, PrincipalConfig>,
 }
 
-/// How callers authenticate besides static tokens.
+/// The authentication of callers, besides static tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthConfig {

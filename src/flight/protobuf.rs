@@ -4,7 +4,7 @@
 use bytes::Buf;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// How often a field with a length occurs in a message, and the sum of its bytes.
+/// The number of occurrences of a field with a length in a message, and the sum of their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Occurrences {
     pub(crate) count: usize,

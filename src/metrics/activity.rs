@@ -149,7 +149,7 @@ impl Side {
     }
 }
 
-/// How a stream ended.
+/// The outcome of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Its rows are staged or committed.

@@ -79,7 +79,7 @@ pub struct StreamView {
 pub struct FinishedStream {
     /// Its state at the end.
     pub stream: StreamView,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: Outcome,
     /// When it ended.
     pub at: SystemTime,

@@ -108,7 +108,7 @@ impl CopySink {
     /// Waits until there is room, and sends a chunk.
     ///
     /// # Errors
-    /// As [`CopySink::ready`].
+    /// The errors of [`CopySink::ready`].
     pub async fn send(&mut self, chunk: Bytes) -> Result<()> {
         self.ready().await?;
         self.put(chunk)

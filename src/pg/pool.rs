@@ -52,13 +52,13 @@ fn max_commits(config: &PoolConfig) -> usize {
 /// The timeouts of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
-    /// How long a stream or an action waits for a free connection.
+    /// Longest time that a stream or an action waits for a free connection.
     pub wait_timeout: Duration,
     /// The `lock_timeout` of every transaction: how long a statement waits for another session's lock.
     pub lock_timeout: Duration,
-    /// How long a COPY waits for PostgreSQL to take a chunk of rows, before the server ends it.
+    /// Longest time that a COPY waits for PostgreSQL to take a chunk of rows. The server then ends it.
     pub stall_timeout: Duration,
-    /// How long a connection may be idle before it is closed.
+    /// Longest time that a connection may be idle. It is then closed.
     pub idle_timeout: Duration,
 }
 
@@ -244,7 +244,7 @@ impl Pool {
     /// Begins a transaction for a control call, which carries no rows.
     ///
     /// # Errors
-    /// As [`Pool::begin_data`].
+    /// The errors of [`Pool::begin_data`].
     pub async fn begin_control(&self) -> Result<Transaction> {
         self.begin(&self.control, None, None).await
     }
@@ -252,7 +252,7 @@ impl Pool {
     /// Begins a transaction that writes nothing: PostgreSQL may be read-only.
     ///
     /// # Errors
-    /// As [`Pool::begin_data`], except for a PostgreSQL that takes no writes.
+    /// The errors of [`Pool::begin_data`], except when PostgreSQL takes no writes.
     pub async fn begin_read(&self) -> Result<Transaction> {
         self.begin_any(&self.control, None, None).await
     }
@@ -261,7 +261,7 @@ impl Pool {
     /// of them.
     ///
     /// # Errors
-    /// As [`Pool::begin_data`].
+    /// The errors of [`Pool::begin_data`].
     pub async fn begin_liveness(&self) -> Result<Transaction> {
         let transaction = self.begin(&self.liveness, None, None).await?;
         transaction.limit_waiting().await?;
@@ -271,7 +271,7 @@ impl Pool {
     /// Begins a control transaction for the end of a write, and names the session after the write.
     ///
     /// # Errors
-    /// As [`Pool::begin_data`].
+    /// The errors of [`Pool::begin_data`].
     pub async fn begin_commit(&self, write: &str) -> Result<Transaction> {
         let session = session_name(write, "commit");
         let wait_timeout = self.timeouts.borrow().wait_timeout;
@@ -290,7 +290,7 @@ impl Pool {
     /// Returns a connection for statements that cannot run in a transaction.
     ///
     /// # Errors
-    /// As [`Pool::begin_data`].
+    /// The errors of [`Pool::begin_data`].
     pub async fn session(&self) -> Result<Session> {
         let session = Session {
             connection: self.connection(&self.control).await?,

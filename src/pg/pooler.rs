@@ -13,7 +13,7 @@ pub enum Pooler {
     Transaction,
 }
 
-/// How often two connections are compared before they count as never shared.
+/// Number of comparisons of two connections before they count as never shared.
 const LOOKS: usize = 5;
 
 /// Detects a pooler; `None` when there is none.
@@ -22,7 +22,7 @@ const LOOKS: usize = 5;
 /// id. If two clients meet the same process, or one client meets several, transactions share connections.
 ///
 /// # Errors
-/// As [`Pool::session`]; any error that PostgreSQL reports.
+/// The errors of [`Pool::session`]; any error that PostgreSQL reports.
 pub async fn find_pooler(pool: &Pool) -> Result<Option<Pooler>> {
     let first = pool.session().await?;
     let process = backend(&first).await?;

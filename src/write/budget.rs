@@ -1,4 +1,4 @@
-//! How the memory of the process is shared: streams wait for their part before they take a message.
+//! Shares the memory of the process. A stream waits for its share before it receives a message.
 
 use std::sync::Arc;
 
@@ -8,33 +8,32 @@ use crate::error::{Error, Result};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
-/// Code, threads, the allocator's slack, the catalog's answers.
+/// Memory of code, threads, the allocator's overhead and answers of the catalog.
 const BASE_BYTES: u64 = 64 * MIB;
-/// What a COPY holds beside its message: chunks on their way, the driver's and the socket's buffers.
+/// Memory of a COPY besides its message: chunks in transit, and the buffers of the driver and the socket.
 const BYTES_PER_COPY: u64 = 2 * MIB;
-/// A message is there as it came, again aligned as Arrow needs it, and again in part where a column is
-/// copied; and glibc's allocator keeps about as much of what was freed.
+/// Copies of a message in memory: the received bytes, the bytes aligned for Arrow, and the columns that are copied.
+/// glibc's allocator also keeps about as much freed memory.
 const COPIES_OF_A_MESSAGE: u64 = 4;
-/// What even an empty message costs.
+/// Memory of an empty message.
 const BYTES_PER_MESSAGE: u64 = 16 * KIB;
 /// Bytes in memory for each byte of a command: a receipt of 8 bytes in protobuf takes 192 in memory.
 const COMMAND_GROWTH: u64 = 24;
-/// Shorter commands wait for no memory, so that heartbeats and status calls do not wait behind a commit with many
+/// Shorter commands do not wait for memory. Otherwise heartbeats and status calls would wait behind a commit with many
 /// receipts.
 const SHORT_COMMAND_BYTES: u64 = 4 * KIB;
-/// No window is smaller than HTTP/2's own, and more than this only matters far away: throughput is
-/// window ÷ round trip, and this fills 1 GiB/s at 4 ms.
+/// The limits of a window: at least the default of HTTP/2, and at most a size that only matters over a long distance.
+/// Throughput is the window divided by the round-trip time, so 4 MiB give 1 GiB/s at 4 ms.
 const WINDOW_BYTES: std::ops::RangeInclusive<u64> = 64 * KIB..=4 * MIB;
 
-/// A share of the memory, given back when it is dropped.
+/// A share of the memory, returned when it is dropped.
 pub type Share = OwnedSemaphorePermit;
 
-/// The process's memory, by what it is for.
+/// The memory of the process, divided by use.
 ///
-/// The kinds are taken in the order of this list: messages of rows, then what they decompress to. A holder
-/// of one kind never waits for an earlier kind, so there is no deadlock. Dictionaries are held as long as
-/// their stream, and no stream waits for them. Control calls have memory of their own: they return the part
-/// for their bytes before they wait for the part of the parsed command.
+/// A holder of decompressed memory never waits for memory of messages, so there is no deadlock. A stream holds memory
+/// for its dictionaries until its end, and no stream waits for it. Control calls have their own memory: they return the
+/// share for their bytes before they wait for the share of the parsed command.
 #[derive(Debug, Clone)]
 pub struct Budget {
     messages: Part,
@@ -51,27 +50,27 @@ struct Part {
     byte_count: u64,
 }
 
-/// What the memory must suffice for.
+/// The limits that the memory must suffice for.
 #[derive(Debug, Clone, Copy)]
 pub struct BudgetConfig {
-    /// Bytes of memory that the process may take.
+    /// Limit of the memory of the process, in bytes.
     pub memory_limit: u64,
-    /// Largest gRPC message taken, in bytes.
+    /// Largest gRPC message that the server accepts, in bytes.
     pub max_message_bytes: u64,
-    /// COPYs that run at once.
+    /// Largest number of COPYs at a time.
     pub max_copies: u64,
-    /// Connections of clients at once; each may have a window of bytes that the server has not read yet.
+    /// Largest number of client connections at a time. Each may have a window of bytes that the server has not read.
     pub max_connections: u64,
 }
 
 impl Budget {
-    /// Divides the memory: a quarter for what is on its way from the clients, a thirty-second for control
-    /// calls and as much for their parsed commands, and of what the copies leave, five eighths for messages, two for
-    /// decompression and one for dictionaries.
+    /// Divides the memory. Unread bytes of clients get a quarter, control calls a thirty-second, and their parsed
+    /// commands as much. The base and the COPYs take a fixed part. Of the rest, messages get five eighths,
+    /// decompression two eighths, and dictionaries one eighth.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when not even one message
-    /// of the largest size would fit.
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when a message of the largest size does
+    /// not fit.
     pub fn new(config: &BudgetConfig) -> Result<Self> {
         let limit = config.memory_limit;
         let fixed = BASE_BYTES + config.max_copies.saturating_mul(BYTES_PER_COPY);
@@ -96,20 +95,22 @@ impl Budget {
         })
     }
 
-    /// Waits for what a message of rows of so many bytes takes until its rows are with PostgreSQL.
+    /// Waits for the memory of a message of `byte_count` bytes, until its rows are in PostgreSQL.
     pub async fn message(&self, byte_count: u64) -> Option<Share> {
         self.messages.acquire(message_weight(byte_count)).await
     }
 
-    /// Waits for what a batch takes once it is decompressed, or for what its rows become when they are written.
+    /// Waits for the memory of a decompressed batch, or of its converted values.
     pub async fn decompressed(&self, byte_count: u64) -> Option<Share> {
         self.decompressed.acquire(byte_count).await
     }
 
-    /// Takes what the rows of a batch become, for a stream that holds memory for having decompressed it.
+    /// Takes memory for the converted values of a batch, without waiting, for a stream that holds memory for
+    /// decompression.
     ///
     /// # Errors
-    /// As [`Budget::dictionary`], and for its reason.
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when not enough is free. Streams that hold some
+    /// and wait for more could deadlock.
     pub fn decompressed_too(&self, byte_count: u64) -> Result<Share> {
         self.decompressed.try_acquire(byte_count).ok_or_else(|| {
             Error::unavailable("the memory for decompressed rows is full").with_hint(
@@ -118,11 +119,11 @@ impl Budget {
         })
     }
 
-    /// Takes what a dictionary needs for as long as its stream lasts.
+    /// Takes the memory of a dictionary, without waiting, until the stream ends.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when the streams that run hold
-    /// all there is: to wait for it while holding some could be to wait for each other.
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when not enough is free. Streams that hold some
+    /// and wait for more could deadlock.
     pub fn dictionary(&self, byte_count: u64) -> Result<Share> {
         self.dictionaries.try_acquire(byte_count).ok_or_else(|| {
             Error::unavailable("the memory for dictionaries is full").with_hint(
@@ -131,7 +132,7 @@ impl Budget {
         })
     }
 
-    /// Waits for what a call takes that carries no rows. Only such calls wait for each other here.
+    /// Waits for the memory of a call without rows. Only such calls wait for each other here.
     pub async fn control(&self, byte_count: u64) -> Option<Share> {
         self.control.acquire(byte_count).await
     }
@@ -145,17 +146,17 @@ impl Budget {
         self.commands.acquire(memory).await
     }
 
-    /// Bytes that one batch may have once it is decompressed.
+    /// Returns the largest size of a decompressed batch, in bytes.
     pub fn max_decompressed_bytes(&self) -> u64 {
         self.decompressed.byte_count
     }
 
-    /// Bytes that the dictionaries of all streams may have.
+    /// Returns the memory for the dictionaries of all streams, in bytes.
     pub fn max_dictionary_bytes(&self) -> u64 {
         self.dictionaries.byte_count
     }
 
-    /// Each part by its name, the bytes of it that are in use, and those there are.
+    /// Returns the name, the used bytes and all bytes of each part.
     pub fn usage(&self) -> [(&'static str, u64, u64); 5] {
         [
             ("messages", &self.messages),
@@ -167,7 +168,7 @@ impl Budget {
         .map(|(name, part)| (name, part.used(), part.byte_count))
     }
 
-    /// Bytes that a client may have under way on one connection before they are taken.
+    /// Returns the number of bytes that a client may send on a connection before the server reads them.
     pub fn window_bytes(&self) -> u64 {
         self.window_bytes
     }
@@ -182,8 +183,8 @@ impl Part {
         }
     }
 
-    /// Waits for a share, first come first served. A request for more than there is gets all there is.
-    /// Never `None`: the semaphore is never closed.
+    /// Waits for a share, first come, first served. A request that exceeds the part gets all of it. Returns `None` in
+    /// no case: the semaphore is never closed.
     async fn acquire(&self, byte_count: u64) -> Option<Share> {
         let permits = self.permits(byte_count);
         Arc::clone(&self.free)
@@ -192,7 +193,7 @@ impl Part {
             .ok()
     }
 
-    /// Takes it if it is free.
+    /// Takes a share if it is free.
     fn try_acquire(&self, byte_count: u64) -> Option<Share> {
         let permits = self.permits(byte_count);
         Arc::clone(&self.free).try_acquire_many_owned(permits).ok()

@@ -1,4 +1,4 @@
-//! What works in a database and what will not, in plain words, with the SQL that fixes it.
+//! Checks a database for problems, in plain words, with the SQL that fixes them.
 
 use crate::error::{Error, Result};
 use crate::pg::{
@@ -8,12 +8,12 @@ use crate::pg::{
 use crate::write::writer::Writer;
 use arrow_pgcopy::table::TableName;
 
-/// The oldest PostgreSQL that is served, as `server_version_num` has it.
+/// The oldest PostgreSQL that is supported, as `server_version_num`.
 const OLDEST_VERSION: i32 = 130_000;
 /// The newest major version that the tests run on.
 const NEWEST_MAJOR: i32 = 18;
 
-/// How much something matters.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It works.
@@ -24,23 +24,23 @@ pub enum Verdict {
     Bad,
 }
 
-/// One thing that was looked at.
+/// One result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How much it matters.
+    /// Its severity.
     pub verdict: Verdict,
-    /// What was found.
+    /// The observation.
     pub text: String,
     /// SQL statements that fix it.
     pub fix_sql: Vec<String>,
 }
 
-/// What a server is to do in a database.
+/// The demands of a server on a database.
 #[derive(Debug, Clone)]
 pub struct Expected {
-    /// Connections that one server takes at most.
+    /// Largest number of connections of one server.
     pub connections: usize,
-    /// `sslmode`, as far as it was said.
+    /// `sslmode`, if it was set.
     pub tls_mode: Option<String>,
 }
 
@@ -58,7 +58,7 @@ impl Finding {
         self
     }
 
-    /// An error that `what` would meet. Its hint is left out where SQL fixes it.
+    /// Returns the finding for an error that `what` would get. Its hint is left out when SQL fixes it.
     fn of(verdict: Verdict, what: &str, error: &Error) -> Self {
         let text = match (error.fix_sql(), error.hint()) {
             ([], Some(hint)) => format!("{what}: {error}; {hint}"),
@@ -72,10 +72,10 @@ impl Finding {
 }
 
 impl Writer {
-    /// Looks at what a server needs in this database.
+    /// Checks the database for the needs of a server.
     ///
     /// # Errors
-    /// That it cannot be asked.
+    /// Any error that PostgreSQL reports when it is asked.
     pub async fn check_database(&self, expected: &Expected) -> Result<Vec<Finding>> {
         let transaction = self.pool.begin_read().await?;
         let facts = server_facts(&transaction).await?;
@@ -100,10 +100,10 @@ impl Writer {
         Ok(findings.into_iter().flatten().collect())
     }
 
-    /// Looks at what each mode would find in a table.
+    /// Checks a table for the needs of each mode.
     ///
     /// # Errors
-    /// That it cannot be asked.
+    /// Any error that PostgreSQL reports when it is asked.
     pub async fn check_table(&self, table: &TableName) -> Result<Vec<Finding>> {
         let transaction = self.pool.begin_read().await?;
         let findings = match find_table(&transaction, table, |_| true).await {
@@ -124,7 +124,7 @@ impl Writer {
     }
 }
 
-/// By `server_version_num`, and the text for people.
+/// Checks the version, given as `server_version_num` and as the text of it.
 fn version(number: i32, text: &str) -> Finding {
     if number < OLDEST_VERSION {
         let text = format!("PostgreSQL {text} is too old: 13 is the oldest that is served");
@@ -140,7 +140,7 @@ fn version(number: i32, text: &str) -> Finding {
     Finding::new(Verdict::Good, format!("PostgreSQL {text}"))
 }
 
-/// What a pooler in between needs, which this side of it cannot see.
+/// Returns the finding about a pooler: its needs, which a client of it cannot see.
 fn behind(pooler: Pooler, expected: &Expected) -> Finding {
     let needed = expected.connections;
     let text = match pooler {
@@ -159,7 +159,8 @@ fn behind(pooler: Pooler, expected: &Expected) -> Finding {
     Finding::new(Verdict::Warning, text)
 }
 
-/// PostgreSQL knows the connection of its pooler, and not the one to the pooler.
+/// Returns the finding about TLS behind a pooler. PostgreSQL knows the connection of the pooler to it, but not the one
+/// from here to the pooler.
 fn tls_behind(facts: &ServerFacts, expected: &Expected) -> Finding {
     let mode = expected.tls_mode.as_deref().unwrap_or("prefer");
     let beyond = facts.tls.as_deref().unwrap_or("no TLS");
@@ -359,7 +360,7 @@ fn encoding(facts: &ServerFacts) -> Option<Finding> {
     })
 }
 
-/// What each mode would find. Only what keeps every mode from writing is bad.
+/// Returns the finding of each mode. It is bad only when it affects every mode.
 async fn modes(transaction: &Transaction, table: &Table) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     let relation = &table.relation;

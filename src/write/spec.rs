@@ -1,4 +1,4 @@
-//! What a write is, in types that can only hold valid combinations.
+//! The specification of a write, in types that can only hold valid combinations.
 
 use std::collections::BTreeMap;
 
@@ -11,44 +11,43 @@ use arrow_pgcopy::Ident;
 pub use arrow_pgcopy::conversion::{Form, Overflow, Rounding, Unit};
 use arrow_pgcopy::table::{TableName, TableOptions};
 
-/// Where rows go and how.
+/// The specification of a write: its table, its mode and its options.
 ///
-/// Serialized into the ledger, where equal text means the same write, and read back by whichever
-/// server takes the next call.
+/// The ledger stores it as text, where equal text means the same write. Any server reads it back for the next call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteSpec {
     /// The table.
     pub table: TableName,
-    /// What happens to it.
+    /// The mode.
     pub mode: Mode,
-    /// Column name to SQL type, for when the table is made.
+    /// Column names with their SQL types, for a table that the write creates.
     pub column_types: BTreeMap<String, String>,
-    /// Column name to what may be changed in its values.
+    /// Column names with the conversions of their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub conversions: BTreeMap<String, Conversion>,
-    /// What happens to columns of the data that the table lacks.
+    /// The handling of columns of the data that the table lacks.
     #[serde(default, skip_serializing_if = "SchemaEvolution::is_default")]
     pub schema_evolution: SchemaEvolution,
-    /// Whether the table's sequences are moved on to the values that the write brought.
+    /// Whether the commit advances the table's sequences past the values of the write.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sync_sequences: bool,
-    /// The primary key of a table that the write makes; none when empty.
+    /// The primary key of a table that the write creates; empty for none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub primary_key: Vec<Ident>,
-    /// What else is said of a table that the write makes.
+    /// Further options of a table that the write creates.
     #[serde(default, skip_serializing_if = "TableOptions::is_empty")]
     pub table_options: TableOptions,
 }
 
-/// What happens to columns of the data that the table lacks.
+/// The handling of columns of the data that the table lacks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SchemaEvolution {
-    /// The write is refused.
+    /// Rejects the write.
     #[default]
     Refuse,
-    /// They are added to the table, nullable, in the transaction that publishes the rows.
+    /// Adds them to the table, nullable, in the transaction that publishes the rows.
     AddColumns,
-    /// They are left out.
+    /// Leaves them out.
     Ignore,
 }
 
@@ -58,42 +57,42 @@ impl SchemaEvolution {
     }
 }
 
-/// What a write does with its table.
+/// The effect of a write on its table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
-    /// Add rows.
+    /// Adds rows.
     Append {
-        /// Make the table when it is missing instead of refusing.
+        /// Creates a missing table instead of rejecting the write.
         create_if_missing: bool,
-        /// How the attempts of many partitions reach the table.
+        /// The way of the attempts of many partitions into the table.
         publish: AppendBy,
     },
-    /// Make the table, then add rows.
+    /// Creates the table, then adds rows.
     Create {
-        /// What to do when it is there.
+        /// The handling of a table that exists.
         if_exists: IfExists,
     },
-    /// Replace all rows.
+    /// Replaces all rows.
     Overwrite {
-        /// How the old ones go.
+        /// The removal of the old rows.
         with: OverwriteWith,
     },
-    /// Change rows by their keys.
+    /// Changes rows by their keys.
     Keyed {
-        /// What happens to them.
+        /// The change.
         action: KeyedAction,
         /// The columns that identify a row, at least one.
         keys: Vec<Ident>,
-        /// Settles which of several rows with the same keys counts: the greatest.
+        /// The column that decides between rows with the same keys: the greatest value wins.
         order_by: Option<Ident>,
-        /// Make the table when it is missing, with the keys as its primary key, instead of refusing.
+        /// Creates a missing table, with the keys as its primary key, instead of rejecting the write.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         create_if_missing: bool,
     },
 }
 
 impl Mode {
-    /// The mode as grants name it, and the protocol.
+    /// Returns the mode by its name in grants and in the protocol.
     pub fn write_mode(&self) -> WriteMode {
         match self {
             Self::Append { .. } => WriteMode::Append,
@@ -109,23 +108,23 @@ impl Mode {
     }
 }
 
-/// How the attempts of many partitions reach the table in [`Mode::Append`].
+/// The way of the attempts of many partitions into the table in [`Mode::Append`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AppendBy {
-    /// [`AppendBy::TwoPhase`] where the table and the server allow it, else [`AppendBy::Staging`].
+    /// [`AppendBy::TwoPhase`] if the table and the server allow it, and otherwise [`AppendBy::Staging`].
     Best,
-    /// They wait in a staging table, from which the commit copies.
+    /// The attempts wait in a staging table. The commit copies them from there.
     Staging,
-    /// They wait in the table itself, each in a prepared transaction that the commit commits.
+    /// The attempts wait in the table itself, each in a prepared transaction. The commit commits these.
     TwoPhase,
-    /// They do not wait: each is visible by itself.
+    /// The attempts do not wait: each is visible at once.
     Direct,
 }
 
-/// What [`Mode::Create`] does when the table is there.
+/// The handling of a table that exists in [`Mode::Create`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IfExists {
-    /// Refuses.
+    /// Rejects the write.
     Fail,
     /// Adds the rows to it.
     Append,
@@ -133,37 +132,37 @@ pub enum IfExists {
     Ignore,
 }
 
-/// How the old rows go in [`Mode::Overwrite`].
+/// The removal of the old rows in [`Mode::Overwrite`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OverwriteWith {
-    /// TRUNCATE: fast, locks readers out until the commit.
+    /// TRUNCATE: fast, and readers wait until the commit.
     Truncate,
-    /// DELETE: readers go on, dead rows stay for vacuum.
+    /// DELETE: readers continue, and dead rows stay for vacuum.
     Delete,
-    /// Another table, filled and indexed beside it, takes its place: readers wait for a moment.
+    /// Another table, filled and indexed beside the old one, replaces it. Readers wait for a moment.
     Swap,
 }
 
-/// What a finished stream returns.
+/// The result of a finished stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// Rows that the stream carried.
+    /// Number of rows of the stream.
     pub row_count: u64,
-    /// Bytes of binary COPY that PostgreSQL received.
+    /// Number of bytes of binary COPY that PostgreSQL received.
     pub byte_count: u64,
     /// The table, quoted where SQL needs it.
     pub table: String,
-    /// The table was there and was to be left alone: nothing was written.
+    /// Whether nothing was written, because the table existed and the spec leaves it alone.
     pub skipped: bool,
 }
 
-/// Which stream of which partition of which write.
+/// The identity of an attempt: a stream of a partition of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptId {
     /// The write.
     pub write_id: String,
-    /// Which part of it.
+    /// The partition of the write.
     pub partition_id: u32,
-    /// Unique within the write.
+    /// The attempt, unique within the write.
     pub attempt_id: String,
 }

@@ -16,7 +16,7 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Of these writers, by name; `default` is the one of a command that names none.
+    /// Creates the targets from their writers, by name. `default` names the target of a command without one.
     pub fn new(writers: BTreeMap<String, Writer>, default: Option<String>) -> Self {
         Self {
             writers: Arc::new(writers),
@@ -25,7 +25,7 @@ impl Targets {
         }
     }
 
-    /// As far as this caller may know of them; what it asks for, they do on its behalf.
+    /// Returns the targets for a caller. It sees only those that it may use, and their writers act on its behalf.
     pub fn on_behalf_of(&self, caller: Caller) -> Self {
         let (writers, default) = (Arc::clone(&self.writers), self.default.clone());
         Self {
@@ -35,12 +35,13 @@ impl Targets {
         }
     }
 
-    /// The name that a command means by `target`, which is empty where it names none, and its writer.
+    /// Returns the target that a command names as `target`, and its writer. An empty `target` means the default.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when there is none of that name,
-    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when there is no default;
-    /// both name those that there are.
+    /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when there is no target of that name,
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when there is no default: both list the
+    /// targets; [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the caller may not use
+    /// any target.
     pub fn find(&self, target: &str) -> Result<(&str, Writer)> {
         let name = match (target, &self.default) {
             ("", Some(default)) => default,
@@ -64,7 +65,7 @@ impl Targets {
         })
     }
 
-    /// All of them that the caller may know of, in the order of their names.
+    /// Returns the targets that the caller may use, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Writer)> {
         self.writers.iter().filter_map(|(name, writer)| {
             let is_default = self.default.as_ref() == Some(name);
@@ -75,7 +76,7 @@ impl Targets {
         })
     }
 
-    /// Whether there is only one target, so that requests need not name it.
+    /// Returns whether there is only one target. Requests then need not name it.
     pub fn is_alone(&self) -> bool {
         self.writers.len() == 1
     }

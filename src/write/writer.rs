@@ -1,4 +1,4 @@
-//! The one handle on everything that can be done with writes.
+//! The handle for all operations on writes.
 
 use std::time::Duration;
 
@@ -19,32 +19,32 @@ use crate::write::upkeep::liveness::Streaming;
 use arrow_pgcopy::Relation;
 use arrow_pgcopy::table::TableName;
 
-/// Carries out writes on one PostgreSQL. Holds no state of its own: any other server on the same
-/// database answers as well.
+/// Carries out writes on one PostgreSQL. It keeps no state of writes: another server on the same database answers calls
+/// about them too.
 #[derive(Clone)]
 pub struct Writer {
     pub(crate) pool: Pool,
     pub(crate) fan_out: FanOut,
     pub(crate) volume: watch::Sender<VolumeLimits>,
     pub(crate) caller: Caller,
-    /// That of all callers.
+    /// The streams of all callers.
     pub(crate) streaming: Streaming,
     pub(crate) metrics: Metrics,
 }
 
-/// What the ledger holds.
+/// The contents of the ledger.
 #[derive(Debug, Default)]
 pub struct Overview {
-    /// The writes that were begun last, newest first.
+    /// The latest writes, newest first.
     pub writes: Vec<LedgerWrite>,
-    /// How many there are in each state.
+    /// The number of writes in each state.
     pub counts: Vec<(WriteState, u64)>,
-    /// What waits as prepared transactions.
+    /// The prepared transactions that wait for a commit.
     pub prepared: PreparedTransactions,
 }
 
 impl Writer {
-    /// Carries out writes through these connections, each stream by one.
+    /// Creates a writer that uses the connections of `pool`: one for each stream.
     pub fn new(pool: Pool) -> Self {
         Self {
             pool,
@@ -56,7 +56,7 @@ impl Writer {
         }
     }
 
-    /// Lets a stream into a new table have more connections.
+    /// Sets the number of connections of a stream into a new table.
     pub fn with_fan_out(self, fan_out: FanOut) -> Self {
         Self { fan_out, ..self }
     }
@@ -66,7 +66,7 @@ impl Writer {
         Self { metrics, ..self }
     }
 
-    /// Carries out what this caller asks for, as far as it may. Ids of writes are those of the ledger: see
+    /// Returns a writer that acts for this caller, within its permissions. Ids of writes are those of the ledger: see
     /// [`Caller::ledger_id`].
     pub fn on_behalf_of(&self, caller: Caller) -> Self {
         Self {
@@ -75,43 +75,44 @@ impl Writer {
         }
     }
 
-    /// Who asks.
+    /// Returns the caller that this writer acts for.
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// A transaction that carries no rows, with the role of the caller.
+    /// Begins a transaction that carries no rows, with the role of the caller.
     pub(crate) async fn begin_control(&self) -> Result<Transaction> {
         let transaction = self.pool.begin_control().await?;
         Ok(transaction.with_role(self.caller.role()))
     }
 
-    /// As [`Writer::begin_control`], for what writes nothing.
+    /// Begins a transaction that writes nothing, with the role of the caller.
     async fn begin_look(&self) -> Result<Transaction> {
         let transaction = self.pool.begin_read().await?;
         Ok(transaction.with_role(self.caller.role()))
     }
 
-    /// A transaction for rows of a write, with the role of the caller.
+    /// Begins a transaction for the rows of a write, with the role of the caller.
     pub(crate) async fn begin_data(&self, write: &str, stream: &Stream) -> Result<Transaction> {
         let transaction = self.pool.begin_data(write, stream).await?;
         Ok(transaction.with_role(self.caller.role()))
     }
 
-    /// Lets streams and writes hold no more than this, from now on: also those of its clones.
+    /// Sets the limits of streams and writes from now on, also for clones of this writer.
     pub fn set_volume(&self, limits: VolumeLimits) {
         self.volume.send_replace(limits);
     }
 
-    /// Changes how long things may take, for what begins from now on.
+    /// Sets the timeouts of transactions that begin from now on.
     pub fn set_timeouts(&self, timeouts: Timeouts) {
         self.pool.set_timeouts(timeouts);
     }
 
-    /// Asks PostgreSQL for a sign of life.
+    /// Checks that PostgreSQL answers, and is a primary.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when it is out of reach, or a standby.
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when it does not answer within `timeout`, or is
+    /// a standby.
     pub async fn check(&self, timeout: Duration) -> Result<()> {
         match tokio::time::timeout(timeout, self.pool.begin_read()).await {
             Ok(transaction) => {
@@ -128,11 +129,12 @@ impl Writer {
         }
     }
 
-    /// A table as the catalog has it.
+    /// Returns a table as the catalog has it.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when there is none of that name;
-    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the caller may not know.
+    /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when there is no table of that name;
+    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the caller may not know whether
+    /// it exists; any error that PostgreSQL reports.
     pub async fn relation(&self, table: &TableName) -> Result<Relation> {
         let transaction = self.begin_look().await?;
         transaction.assume_role().await?;
@@ -145,10 +147,10 @@ impl Writer {
         relation
     }
 
-    /// The writes that were begun last, newest first; none when there is no ledger.
+    /// Returns the latest writes, newest first, `limit` at most; none when there is no ledger.
     ///
     /// # Errors
-    /// What PostgreSQL said.
+    /// Any error that PostgreSQL reports.
     pub async fn writes(&self, limit: u32) -> Result<Vec<LedgerWrite>> {
         let transaction = self.pool.begin_read().await?;
         let writes = match has_schema(&transaction).await? {
@@ -159,10 +161,10 @@ impl Writer {
         Ok(writes)
     }
 
-    /// The writes that were begun last and how many there are by state; none when there is no ledger.
+    /// Returns the latest writes, and the number of writes in each state; none when there is no ledger.
     ///
     /// # Errors
-    /// What PostgreSQL said.
+    /// Any error that PostgreSQL reports.
     pub async fn overview(&self, limit: u32) -> Result<Overview> {
         let transaction = self.pool.begin_read().await?;
         let overview = match has_schema(&transaction).await? {
@@ -177,21 +179,21 @@ impl Writer {
         Ok(overview)
     }
 
-    /// How busy the connections are.
+    /// Returns the load of the connections.
     pub fn usage(&self) -> Usage {
         self.pool.usage()
     }
 
-    /// Where PostgreSQL is, for people; no password.
+    /// Returns the address of PostgreSQL for messages, without the password.
     pub fn address(&self) -> &str {
         self.pool.address()
     }
 
-    /// Brings a ledger that is there up to date, so that writes which an older server began go on. Gives the
-    /// version that was found.
+    /// Brings an existing ledger up to date: writes that an older server began can then continue. Returns the version
+    /// that it had.
     ///
     /// # Errors
-    /// As [`Writer::migrate`].
+    /// The errors of [`Writer::migrate`].
     pub async fn upgrade(&self) -> Result<LedgerVersion> {
         let transaction = self.pool.begin_control().await?;
         let found = ledger_version(&transaction).await?;
@@ -202,21 +204,21 @@ impl Writer {
         Ok(found)
     }
 
-    /// Makes the ledger where it is missing.
+    /// Creates a missing ledger, or updates an old one.
     ///
     /// # Errors
-    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the role may
-    /// not, else what PostgreSQL said.
+    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the role may not; any other
+    /// error that PostgreSQL reports.
     pub async fn migrate(&self) -> Result<()> {
         let transaction = self.pool.begin_control().await?;
         ensure_schema(&transaction).await?;
         transaction.commit().await.into_result()
     }
 
-    /// All tables that the caller may write.
+    /// Returns all tables that the caller may write.
     ///
     /// # Errors
-    /// What PostgreSQL said.
+    /// Any error that PostgreSQL reports.
     pub async fn relations(&self) -> Result<Vec<Relation>> {
         let transaction = self.begin_look().await?;
         transaction.assume_role().await?;

@@ -178,7 +178,7 @@ async fn a_gone_attempt_without_a_recorded_xact_id_is_committed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_id_that_postgresql_does_not_know_counts_as_lost() {
     let (database, receipts) = decided(2).await;
-    // As after a restore from a dump into a cluster that has assigned fewer ids.
+    // The state after a restore from a dump into a cluster that has assigned fewer ids.
     by_hand(&database, "ROLLBACK", &[1]).await;
     database
         .execute(

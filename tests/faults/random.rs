@@ -124,7 +124,7 @@ async fn strike(world: &World, rng: &mut Rng) {
             tokio::time::sleep(moment).await;
             world.link.set(Weather::Fair);
         }
-        // Of the ledger's transactions, of those with rows, and of both phases.
+        // COMMITs of the ledger's transactions, of those with rows, and of both phases.
         18..20 => world.link.lose_answers_to("COMMIT", rng.u32(1..4)),
         20 => world.link.set_trap(Trap::RollBack, COMMIT, rng.u32(1..4)),
         // Rarely, since it takes long.

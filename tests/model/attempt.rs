@@ -11,7 +11,7 @@ pub(crate) enum AttemptAction {
     A1A2Copy,
     A3EndRecord,
     A3CutWithoutEndRecord,
-    /// Of two phases: PREPARE TRANSACTION.
+    /// PREPARE TRANSACTION, in two phases.
     A3Prepare,
     A4Fence,
     A5Insert,

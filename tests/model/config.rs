@@ -11,27 +11,27 @@ pub(crate) const PARTITIONS: usize = 2;
 pub(crate) struct Config {
     /// The streams that may come, each as soon as the write is there.
     pub(crate) streams: Vec<Stream>,
-    /// How many begin calls there are: the second is a doubled or late one.
+    /// The number of begin calls. The second is a repeated or late one.
     pub(crate) begins: usize,
     /// The commit calls, each with the driver that makes it, or [`STRANGER`].
     pub(crate) commits: Vec<usize>,
-    /// How often a commit call or abort call without an answer is made again.
+    /// The number of retries of a commit or abort call without an answer.
     pub(crate) retries: u8,
-    /// How a commit brings the rows into the target.
+    /// The way of the rows into the target at commit.
     pub(crate) publish: Publish,
     /// Whether a client calls abort, at any time.
     pub(crate) abort: bool,
     /// Whether the write may expire, at any time.
     pub(crate) expiry: bool,
-    /// How often PostgreSQL crashes, which empties the unlogged staging table.
+    /// The number of crashes of PostgreSQL, which empty the unlogged staging table.
     pub(crate) postgres_crashes: u8,
-    /// How often PostgreSQL fails over to a standby that lacks the commit.
+    /// The number of failovers of PostgreSQL to a standby that lacks the commit.
     pub(crate) failovers: u8,
-    /// How often PostgreSQL answers a COMMIT with the tag ROLLBACK.
+    /// The number of COMMITs that PostgreSQL answers with the tag ROLLBACK.
     pub(crate) rollbacks: u8,
-    /// How often a person ends a prepared transaction.
+    /// The number of prepared transactions that a person ends.
     pub(crate) by_hand: u8,
-    /// How often a server dies in the middle of a call; no limit when `None`.
+    /// The number of servers that die during a call; no limit when `None`.
     pub(crate) server_crashes: Option<u8>,
     /// The protocol, or a mutant of it.
     pub(crate) rules: Rules,
@@ -51,7 +51,7 @@ pub(crate) struct Stream {
     pub(crate) end: End,
 }
 
-/// How the rows of a stream end.
+/// The end of a stream's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// All rows of the partition and the end record.
@@ -63,7 +63,7 @@ pub(crate) enum End {
     WholeOrCut,
 }
 
-/// What C5 does.
+/// The effect of C5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Publish {
     /// Copies rows out of an unlogged table, as most modes do.

@@ -41,11 +41,11 @@ const RULES: Rules = Rules {
     begin_is_heard: true,
 };
 
-/// What may happen in a search.
+/// The faults and events of a search.
 #[derive(Debug, Clone, Copy)]
 struct World {
     rules: Rules,
-    /// How often something goes away or stands still.
+    /// The number of times that something stops or stands still.
     faults: u8,
     /// Whether the first driver may die.
     dies: bool,
@@ -74,9 +74,9 @@ struct State {
     needed: usize,
     /// Since when all is well again.
     well_since: u8,
-    // What follows is in the ledger.
+    // The fields below are in the ledger.
     is_open: bool,
-    /// That of the write.
+    /// The driver of the write.
     driver: usize,
     since: u8,
     seen_at: u8,
@@ -135,7 +135,7 @@ impl State {
         self.drivers[driver].died_at.is_none() && (driver == self.needed || driver == 0)
     }
 
-    /// What must happen before time goes on.
+    /// Returns whether an action must happen before time continues.
     fn is_due(&self, world: &World) -> bool {
         let servers = 0..SERVERS;
         let watches = servers.into_iter().any(|server| {
@@ -265,7 +265,7 @@ impl Model for World {
             }
             Action::StopServer(server) => {
                 state.servers[server].is_up = false;
-                // What it was about is gone.
+                // The server loses the work that it was about to do.
                 state.servers[server].looks = false;
             }
             Action::StartServer(server) => state.servers[server].is_up = true,

@@ -173,8 +173,7 @@ fn everything_comes_to_its_end(model: &Protocol, state: &State) -> bool {
     well && !waits
 }
 
-/// What a search must come across, so that its invariants do not hold for want of anything to break
-/// them.
+/// The outcomes that a search must reach. Without them its invariants would hold only because nothing could break them.
 pub(crate) fn outcomes(model: &Protocol) -> Vec<Property<Protocol>> {
     let config = &model.config;
     let mut outcomes = vec![

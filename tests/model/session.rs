@@ -176,7 +176,7 @@ pub(crate) fn can_upsert(config: &Config, state: &State, call: Call) -> bool {
     !state.row_is_being_inserted() && state.can_lock_row(config, call, RowLock::NoKeyUpdate)
 }
 
-/// What an abort's statement does to the row it has got.
+/// Returns the effect of an abort's statement on the row that it has.
 pub(crate) fn upsert(config: &Config, state: &State) -> Upsert {
     match state.write {
         Write::Absent if config.rules.tombstone => Upsert::Tombstone,

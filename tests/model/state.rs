@@ -31,7 +31,7 @@ impl Streams {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    // What is committed in PostgreSQL.
+    // The data that is committed in PostgreSQL.
     /// `pgflight.write`: the row of the one write.
     pub(crate) write: Write,
     /// `pgflight.attempt`: the streams that are recorded. Logged, so it survives a crash.
@@ -45,28 +45,28 @@ pub(crate) struct State {
     pub(crate) prepared: Streams,
     /// `pgflight.attempt.accepted`: the streams that are to be committed.
     pub(crate) decided: Streams,
-    /// How often the rows of each stream are in the target, for all to see.
+    /// The number of times that the rows of each stream are visible in the target.
     pub(crate) target: [u8; STREAMS],
 
-    // How far the calls have come, on any server.
+    // The progress of the calls, on any server.
     pub(crate) begins: [Begin; 2],
     pub(crate) attempts: [Attempt; STREAMS],
     pub(crate) commits: [Commit; 2],
     pub(crate) abort: Abort,
     pub(crate) expiry: Expiry,
 
-    // What the clients know: for each driver the accepted receipt of each partition.
+    // The clients' knowledge: for each driver, the accepted receipt of each partition.
     pub(crate) accepted: [[Option<usize>; PARTITIONS]; 2],
 
-    // What may still fail.
+    // The faults that may still happen.
     pub(crate) postgres_crashes: u8,
     pub(crate) failovers: u8,
     pub(crate) rollbacks: u8,
     pub(crate) by_hand: u8,
     pub(crate) server_crashes: Option<u8>,
 
-    // What the properties remember.
-    /// How the write ended when it first did.
+    // The memory of the properties.
+    /// The first end of the write.
     pub(crate) first_end: Option<Write>,
     /// Whether an attempt was recorded after that.
     pub(crate) recorded_late: bool,
@@ -114,7 +114,7 @@ pub(crate) enum AttemptStep {
     Copying,
     /// A3: the COPY is finished.
     Finished,
-    /// Of two phases: prepared. The record is made in a transaction of its own.
+    /// In two phases: prepared. A transaction of its own makes the record.
     Prepared,
     /// A4: the fence is held.
     Fenced,
@@ -200,7 +200,7 @@ pub(crate) enum AbortStep {
     Failed,
 }
 
-/// What an abort's statement does once it has the row.
+/// The effect of an abort's statement once it has the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Upsert {
     Tombstone,
@@ -220,7 +220,7 @@ pub(crate) enum Expiry {
 pub(crate) enum RowLock {
     KeyShare,
     Share,
-    /// What UPDATE takes that leaves the key alone, ON CONFLICT DO UPDATE included.
+    /// The lock of an UPDATE that does not change the key, including ON CONFLICT DO UPDATE.
     NoKeyUpdate,
     Update,
 }

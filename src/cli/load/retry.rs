@@ -12,7 +12,7 @@ const MAX_TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long the server or PostgreSQL may be unavailable.
+/// Longest time that the server or PostgreSQL may be unavailable.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RetryPolicy(pub(super) Duration);
 

@@ -60,12 +60,12 @@ pub(in crate::config) struct TargetOptions {
 /// The limits that apply to all targets.
 #[derive(Clone, Copy)]
 pub(in crate::config) enum CommonLimits<'a> {
-    /// Those of a server. Explicit options win over the target's own.
+    /// The limits of a server. Explicit options win over the target's own.
     Server {
         explicit: &'a LimitOptions,
         effective: &'a LimitOptions,
     },
-    /// Those of a command that carries no rows and waits for no turn.
+    /// The limits of a command that carries no rows and waits for no turn.
     Command { lock_timeout: Duration },
 }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::auth::{Limits, Principal};
 use crate::error::{Error, Result};
 
-/// How far a principal may be ahead of its rate before it waits, so that it does not lose a pause between two
+/// The lead over its rate that a principal may have before it waits. It can so make up for a pause between two
 /// messages.
 const BURST: Duration = Duration::from_secs(1);
 

@@ -42,7 +42,7 @@ pub(crate) enum PutCommand {
     Attempt(AttemptId, ResponseOptions),
 }
 
-/// How the client of a stream wants to be answered.
+/// The client's wishes about the answers to a stream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ResponseOptions {
     /// The form of its command and of the answers.

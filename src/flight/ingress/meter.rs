@@ -190,7 +190,7 @@ struct MeteredBody {
     is_short: bool,
 }
 
-/// What the meter passes on when the body has no more data: its trailers, an error, or its end.
+/// The last item that the meter passes on when the body has no more data: its trailers, an error, or its end.
 type BodyEnd = Option<Result<Frame<Bytes>, Status>>;
 
 /// The progress through the messages of a body.

@@ -127,7 +127,7 @@ pub async fn lock_table(transaction: &Transaction, table: Table, lock: TableLock
 /// Locks a table until the transaction ends, and reads it.
 ///
 /// # Errors
-/// As [`lock_table`].
+/// The errors of [`lock_table`].
 pub async fn lock_named(
     transaction: &Transaction,
     name: &QualifiedName,
@@ -151,7 +151,7 @@ pub async fn staging_relation(
 /// Reads a staging table, with the properties that decide how rows can be written.
 ///
 /// # Errors
-/// As [`staging_relation`].
+/// The errors of [`staging_relation`].
 pub async fn find_staging(transaction: &Transaction, staging: &QualifiedName) -> Result<Table> {
     let (schema, name) = (staging.schema.as_str(), staging.name.as_str());
     let row = transaction.query_opt(LOOK, &[&schema, &name]).await?;

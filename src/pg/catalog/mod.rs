@@ -1,4 +1,4 @@
-//! What PostgreSQL's catalog has about tables, their types and keys, and the server.
+//! Reads PostgreSQL's catalog: tables, their types and keys, and facts about the server.
 
 mod effects;
 mod facts;

@@ -12,7 +12,7 @@ use super::sqlstate::{About, ServerError, from_postgres};
 use super::tap::{Handshake, Replies};
 use crate::error::{Error, Result};
 
-/// How long a dropped connection may take to flush and close, before its task is aborted.
+/// Longest time that a dropped connection may take to flush and close. Its task is then aborted.
 const FLUSH_GRACE: Duration = Duration::from_secs(2);
 
 /// The tracing target of the driver for PostgreSQL's notices, in which the code of a table may print values of rows.

@@ -95,7 +95,7 @@ impl ConnectionConfig {
     /// Parses a connection text as [`ConnectionConfig::parse`] does, with the environment of the process.
     ///
     /// # Errors
-    /// As [`ConnectionConfig::parse`].
+    /// The errors of [`ConnectionConfig::parse`].
     pub fn from_environment(text: &str) -> Result<Self> {
         Self::parse(text, |name| match std::env::var(name) {
             Ok(value) if !value.is_empty() => Some(value),

@@ -27,7 +27,7 @@ const CHECK_CLIENT: &str = "
     SELECT pg_catalog.set_config(name, '5s', true) FROM pg_catalog.pg_settings
     WHERE name OPERATOR(pg_catalog.=) 'client_connection_check_interval'";
 
-/// How long PostgreSQL may take to answer, where the connection text has no `connect_timeout`.
+/// Longest time that PostgreSQL may take to answer, when the connection text has no `connect_timeout`.
 const DEFAULT_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens connections for a pool, and checks those that are returned.

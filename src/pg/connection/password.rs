@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 
-/// How long a command may take to print a password.
+/// Longest time that a command may take to print a password.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The source that is read for a password whenever a connection is opened. The password is never printed.
@@ -25,7 +25,7 @@ pub enum PasswordSource {
     Command {
         /// The program and its arguments; no shell reads them.
         arguments: Vec<String>,
-        /// How long a printed password is valid. The command runs again when nine tenths of it have passed.
+        /// The time that a printed password is valid. The command runs again when nine tenths of it have passed.
         lifetime: Duration,
     },
 }

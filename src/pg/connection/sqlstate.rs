@@ -145,7 +145,7 @@ impl ServerError {
             Some(detail) => format!("{message}; {detail}"),
             None => message,
         };
-        // Of two concurrent CREATE TABLE, one violates a unique index of the catalog.
+        // One of two concurrent CREATE TABLE statements violates a unique index of the catalog.
         let kind = match (sqlstate, self.schema.as_deref()) {
             ("23505", Some("pg_catalog")) => ErrorKind::AlreadyExists,
             (PROTOCOL_VIOLATION, _) if self.is_fatal => ErrorKind::Unavailable,

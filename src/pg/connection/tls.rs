@@ -242,7 +242,7 @@ impl Verifier {
                 .with_hint("add sslrootcert=FILE"));
             }
             ("prefer", _) | (_, None) => None,
-            // As in libpq, authorities that are named are checked with sslmode=require as well.
+            // pgflight checks the certificate against named authorities with sslmode=require as well, like libpq.
             (_, Some(path)) => {
                 let verifier =
                     WebPkiServerVerifier::builder_with_provider(authorities(path)?, provider());

@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::pg::names::STREAM_PREFIX;
 use crate::pg::transaction::Transaction;
 
-/// How long a write that a server made of a stream may be silent. Its server records the stream within seconds, unless
-/// it is dead.
+/// The silence after which a write that a server made of a stream is aborted. Its server records the stream within
+/// seconds, unless it is dead.
 const STREAM_IDLE: Duration = Duration::from_secs(600);
 
 /// Aborts open writes that have been silent for `idle`: no begin, no finished attempt, no stream at a server, waiting

@@ -20,7 +20,7 @@ pub enum WriteState {
     PreparedLost,
 }
 
-/// How the staged rows reach the target when the write commits.
+/// The way of the staged rows into the target when the write commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Publish {
     /// Inserts them.

@@ -1,4 +1,4 @@
-//! How rows get into their target: staging, shadow tables, prepared transactions, merge and swap.
+//! Publishes rows in their target: staging, shadow tables, prepared transactions, merge and swap.
 
 mod merge;
 mod prepared;

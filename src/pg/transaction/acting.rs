@@ -59,7 +59,7 @@ impl Transaction {
     /// session without a transaction has its own role.
     ///
     /// # Errors
-    /// As [`Transaction::resume_own_role`].
+    /// The errors of [`Transaction::resume_own_role`].
     pub(in crate::pg) async fn resume_session_role(&self) -> Result<()> {
         self.act_as(Actor::Session).await
     }
@@ -68,7 +68,7 @@ impl Transaction {
     /// member of it.
     ///
     /// # Errors
-    /// As [`Transaction::assume_role`].
+    /// The errors of [`Transaction::assume_role`].
     pub(in crate::pg) async fn act_as_owner(&self, table: &QualifiedName) -> Result<()> {
         let parameters: [&dyn Parameter; 2] = [&table.schema.as_str(), &table.name.as_str()];
         let Some(row) = self.query_opt(OWNER, &parameters).await? else {

@@ -35,7 +35,7 @@ const RESET_POOLED: &str = "\
 
 const COMMIT: &str = "COMMIT";
 
-/// How long PostgreSQL may take to roll back, before the connection is closed.
+/// Longest time that PostgreSQL may take to roll back. The connection is then closed.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An open transaction at READ COMMITTED.
@@ -88,9 +88,9 @@ impl Outcome {
 /// The timeouts of a transaction.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::pg) struct Limits {
-    /// How long its statements wait for another session's lock.
+    /// Longest time that its statements wait for another session's lock.
     pub(in crate::pg) lock_timeout: Duration,
-    /// How long a COPY waits for PostgreSQL to take a chunk.
+    /// Longest time that a COPY waits for PostgreSQL to take a chunk.
     pub(in crate::pg) stall_timeout: Duration,
 }
 

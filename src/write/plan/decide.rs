@@ -1,4 +1,4 @@
-//! What a write does to its table: decided once, from one look at the catalog.
+//! Decides once what a write does to its table, from one look at the catalog.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::write::spec::{IfExists, KeyedAction, Mode, SchemaEvolution, WriteSpec
 use arrow_pgcopy::schema::{ColumnDefinition, asks_for_geometry, column_definitions};
 use arrow_pgcopy::{EncodePlan, QualifiedName, Relation};
 
-/// Everything that decides a write.
+/// The inputs that decide a write.
 #[derive(Clone, Copy)]
 pub(crate) struct Planner<'a> {
     pub(crate) transaction: &'a Transaction,
@@ -24,39 +24,39 @@ pub(crate) struct Planner<'a> {
     pub(crate) spec: &'a WriteSpec,
     /// The schema of the rows.
     pub(crate) schema: &'a Schema,
-    /// The stream that waits for the plan, if one does: its clock counts the time.
+    /// The stream that waits for the plan, if any. Its clock counts the time.
     pub(crate) stream: Option<&'a Stream>,
 }
 
-/// What a write finds, and what it will do.
+/// The decision about a write.
 pub(crate) enum WritePlan {
     /// The table exists.
     Existing(ExistingPlan),
-    /// The write makes the table.
+    /// The write creates the table.
     Missing(MissingPlan),
     /// The table exists, and the mode leaves it alone.
     LeaveAlone(Relation),
 }
 
-/// How a write fills a table that exists.
+/// The plan for a table that exists.
 pub(crate) struct ExistingPlan {
     /// The table, with the columns that the write adds.
     pub(crate) table: Table,
     /// The columns that the write adds.
     pub(crate) added: Vec<ColumnDefinition>,
-    /// How the rows are published.
+    /// The way to publish the rows.
     pub(crate) publish: Publish,
-    /// How the rows are encoded.
+    /// The way to encode the rows.
     pub(crate) encode: EncodePlan,
-    /// How rows with the same keys are found, in keyed modes.
+    /// The keys and their comparison, in keyed modes.
     pub(crate) keys: Option<Keys>,
 }
 
-/// What a write finds.
+/// The target of a write, before its rows are planned.
 pub(crate) enum Found {
     /// The table exists, and the write fills it.
     Existing(Target),
-    /// The write makes the table.
+    /// The write creates the table.
     Missing(MissingPlan),
     /// The table exists, and the mode leaves it alone.
     LeaveAlone(Relation),
@@ -68,33 +68,33 @@ pub(crate) struct Target {
     pub(crate) table: Table,
     /// The columns that the write adds.
     pub(crate) added: Vec<ColumnDefinition>,
-    /// How the rows are published.
+    /// The way to publish the rows.
     pub(crate) publish: Publish,
 }
 
-/// How a write makes a table.
+/// The plan for a table that the write creates.
 pub(crate) struct MissingPlan {
     /// Its name.
     pub(crate) name: QualifiedName,
     /// Its columns.
     pub(crate) columns: Vec<ColumnDefinition>,
-    /// How the rows are published.
+    /// The way to publish the rows.
     pub(crate) publish: Publish,
 }
 
-/// How the rows of one stream reach a table that exists.
+/// The way of one stream's rows into a table that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// They are copied into the table.
+    /// COPY into the table.
     Direct,
-    /// They are copied into a temporary table, from which INSERT or a merge takes them.
+    /// COPY into a temporary table. INSERT or a merge reads the rows from there.
     Temporary,
-    /// They are copied into a twin, which takes the table's place.
+    /// COPY into a twin, which replaces the table.
     Twin,
 }
 
 impl ExistingPlan {
-    /// How the rows of one stream reach the table.
+    /// Returns the way of one stream's rows into the table.
     pub(crate) fn route(&self) -> Route {
         match self.publish {
             Publish::Merge => Route::Temporary,
@@ -119,14 +119,14 @@ impl ExistingPlan {
 }
 
 impl Planner<'_> {
-    /// Looks the table up and decides.
+    /// Looks up the table and decides.
     ///
     /// # Errors
     /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the caller or the role may not
     /// write the table; [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) or
-    /// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when the mode rules out what was found;
-    /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the rows do not fit the table, or
-    /// no table can be made from their schema.
+    /// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when the mode does not allow what was
+    /// found; [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the rows do not fit the
+    /// table, or when their schema cannot become a table; any error that PostgreSQL reports.
     pub(crate) async fn decide(self) -> Result<WritePlan> {
         Ok(match self.find().await? {
             Found::Existing(target) => WritePlan::Existing(self.plan(target).await?),
@@ -135,10 +135,10 @@ impl Planner<'_> {
         })
     }
 
-    /// Looks the table up, and decides how the rows are published.
+    /// Looks up the table, and decides how its rows are published.
     ///
     /// # Errors
-    /// As [`Planner::decide`], but for the rows.
+    /// The errors of [`Planner::decide`], except that the rows do not fit the table.
     pub(crate) async fn find(self) -> Result<Found> {
         let Self {
             transaction,
@@ -159,7 +159,7 @@ impl Planner<'_> {
     /// Decides again about a table that has changed before it was locked.
     ///
     /// # Errors
-    /// As [`Planner::decide`].
+    /// The errors of [`Planner::decide`].
     pub(crate) async fn decide_again(self, table: Table) -> Result<ExistingPlan> {
         match self.find_existing(table).await? {
             Found::Existing(target) => self.plan(target).await,
@@ -193,7 +193,7 @@ impl Planner<'_> {
         }))
     }
 
-    /// Plans how the rows reach a table.
+    /// Plans how the rows get into a table.
     ///
     /// # Errors
     /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the rows do not fit the table.
@@ -259,7 +259,7 @@ impl Planner<'_> {
     /// Plans how the rows are encoded for a table.
     ///
     /// # Errors
-    /// As [`encode_plan`].
+    /// The errors of [`encode_plan`].
     pub(crate) fn encode(&self, relation: &Relation) -> Result<EncodePlan> {
         let plan = || encode_plan(self.spec, self.schema, relation);
         let plan = match self.stream {
@@ -283,7 +283,7 @@ fn makes_table(mode: &Mode) -> bool {
     }
 }
 
-/// The privileges that a commit needs on a table that exists, as GRANT names them.
+/// Returns the privileges that a commit needs on a table that exists, by their names in GRANT.
 fn needed_privileges(mode: &Mode) -> &'static [&'static str] {
     match mode {
         Mode::Create {
@@ -303,10 +303,10 @@ fn needed_privileges(mode: &Mode) -> &'static [&'static str] {
     }
 }
 
-/// Plans how rows are encoded for a table. Modes that add no rows need no columns beyond those of the data.
+/// Plans how rows are encoded for a table. A mode that adds no rows needs only the columns of the data.
 ///
 /// # Errors
-/// As [`EncodePlan::with_conversions`].
+/// The errors of [`EncodePlan::with_conversions`], and of [`written_schema`].
 pub(crate) fn encode_plan(
     spec: &WriteSpec,
     schema: &Schema,
@@ -335,7 +335,7 @@ pub(crate) fn encode_plan(
             named
                 .columns
                 .retain(|column| schema.field_with_name(column.name.as_str()).is_ok());
-            // The whole table is planned for its error, which can name the column that was perhaps meant.
+            // The plan for the whole table gives the error: it can suggest the column that the caller may have meant.
             planned(&named).or_else(|error| planned(relation).and(Err(error)))
         }
         Mode::Keyed { .. } | Mode::Append { .. } | Mode::Create { .. } | Mode::Overwrite { .. } => {
@@ -344,10 +344,10 @@ pub(crate) fn encode_plan(
     }
 }
 
-/// Rejects a column that PostgreSQL would have to cast, where rows are copied into what will be the target.
+/// Rejects a column that PostgreSQL would have to cast, when the rows are copied straight into the future target.
 ///
 /// # Errors
-/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch), naming the column.
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch), with the column.
 pub(crate) fn reject_casts(plan: &EncodePlan) -> Result<()> {
     match plan.first_cast() {
         None => Ok(()),

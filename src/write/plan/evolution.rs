@@ -1,4 +1,4 @@
-//! Data that has columns which its table lacks: refused, added to the table or left out, as was asked.
+//! Columns of the data that the table lacks. The spec says whether they are rejected, added to the table or left out.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,26 +11,26 @@ use crate::write::spec::{AppendBy, Mode, SchemaEvolution, WriteSpec};
 use arrow_pgcopy::schema::{ColumnDefinition, asks_for_geometry, column_definitions};
 use arrow_pgcopy::{EncodePlan, FieldPlan, Relation};
 
-/// Whether a table has no column for a field. A name that differs from a column's in case only is more
-/// likely a mistake than a new column: the plan refuses it and says so.
+/// Returns whether a table lacks a column for a field. A name that differs only in case from a column's is not lacking:
+/// it is more likely a mistake than a new column, and the plan rejects it.
 fn lacks(relation: &Relation, field: &FieldRef) -> bool {
     let folded = field.name().to_lowercase();
     let mut columns = relation.columns.iter();
     !columns.any(|column| column.name.as_str().to_lowercase() == folded)
 }
 
-/// Whether a field is left out where what the table lacks is to be ignored: also one whose column PostgreSQL
-/// generates.
+/// Returns whether a field is left out under [`SchemaEvolution::Ignore`]: the table lacks its column, or PostgreSQL
+/// generates it.
 fn is_ignored(relation: &Relation, field: &FieldRef) -> bool {
     let mut columns = relation.columns.iter();
     let generated = columns.any(|column| column.generated && column.name.as_str() == field.name());
     generated || lacks(relation, field)
 }
 
-/// The fields that are written: all, unless those that the table lacks are to be ignored.
+/// Returns the fields that are written: all of them, except those that [`SchemaEvolution::Ignore`] leaves out.
 ///
 /// # Errors
-/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when none would be left.
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when no field would be left.
 pub(crate) fn written_schema<'a>(
     spec: &WriteSpec,
     schema: &'a Schema,
@@ -53,7 +53,7 @@ pub(crate) fn written_schema<'a>(
     Ok(Cow::Owned(Schema::new(kept)))
 }
 
-/// The names of fields that are left out.
+/// Returns the names of the fields that are left out.
 pub(crate) fn ignored_fields<'a>(
     spec: &WriteSpec,
     schema: &'a Schema,
@@ -69,10 +69,10 @@ pub(crate) fn ignored_fields<'a>(
     }
 }
 
-/// The columns that a table is to be given: nullable, since rows may be there already.
+/// Returns the columns that the write adds to the table. They are nullable, since the table may have rows already.
 ///
 /// # Errors
-/// As [`column_definitions`]; what PostgreSQL said.
+/// The errors of [`column_definitions`]; any error that PostgreSQL reports.
 pub(crate) async fn columns_to_add(
     transaction: &Transaction,
     spec: &WriteSpec,
@@ -105,12 +105,12 @@ pub(crate) async fn columns_to_add(
     Ok(columns)
 }
 
-/// Adds these columns to what is known of a table. The table itself is neither locked nor changed.
+/// Adds the new columns to the description of a table. The table itself is neither locked nor changed.
 ///
 /// # Errors
-/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the server's role
-/// does not own the table; [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) where
-/// columns cannot be added in the transaction that publishes the rows.
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the server's role does not own the
+/// table; [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a view, or when columns cannot be added
+/// in the transaction that publishes the rows.
 pub(crate) async fn extend_relation(
     transaction: &Transaction,
     spec: &WriteSpec,
@@ -137,18 +137,18 @@ pub(crate) async fn extend_relation(
         .with_table(&table.relation.name));
     }
     table.check_owned("add columns")?;
-    // PostgreSQL reads the types, of a table that no other session sees.
+    // A temporary table, which no other session sees, makes PostgreSQL resolve the types.
     let temporary = create_temporary(transaction, added).await?;
     let likeness = staging_relation(transaction, &temporary.name).await?;
     table.relation.columns.extend(likeness.columns);
     Ok(())
 }
 
-/// Refuses to stage strings for a new column of a type that PostgreSQL casts them to: the commit takes
-/// the types of new columns from staging, where they are text.
+/// Rejects staged strings for a new column of a type that PostgreSQL casts them to. The commit takes the types of new
+/// columns from the staging table, where such strings are text.
 ///
 /// # Errors
-/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch), naming the column.
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch), with the column.
 pub(crate) fn check_not_cast(plan: &EncodePlan, added: &[ColumnDefinition]) -> Result<()> {
     let mut columns = plan.columns().iter();
     let cast = columns.find(|column| {

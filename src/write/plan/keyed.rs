@@ -1,4 +1,4 @@
-//! What keyed modes need of the data and the table.
+//! The requirements of keyed modes on the data and the table.
 
 use arrow::datatypes::Schema;
 
@@ -8,11 +8,12 @@ use crate::pg::{Keys, Table, Transaction, find_keys};
 use crate::write::spec::{KeyedAction, Mode, WriteSpec};
 use arrow_pgcopy::{EncodePlan, FieldPlan, Ident, Relation};
 
-/// Finds out how the keys of a keyed write are compared; `None` in other modes.
+/// Finds how PostgreSQL compares the keys of a keyed write. Returns `None` in other modes.
 ///
 /// # Errors
-/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the data lacks a key, when the values
-/// of one cannot be compared, or when the table lacks the unique index that ON CONFLICT needs.
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the data or the table lacks a key, when
+/// key values cannot be compared, or when the table lacks the unique index that ON CONFLICT needs;
+/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a view where ON CONFLICT needs an index.
 pub(crate) async fn find_checked_keys(
     transaction: &Transaction,
     spec: &WriteSpec,
@@ -41,7 +42,7 @@ pub(crate) async fn find_checked_keys(
     Ok(Some(found))
 }
 
-/// Checks that the data and the table have the keys and the order.
+/// Checks that the data and the table have the key columns and the order column.
 fn check_columns(
     schema: &Schema,
     relation: &Relation,
@@ -73,7 +74,7 @@ fn check_columns(
     Ok(())
 }
 
-/// Rejects keys that PostgreSQL casts after the rows are merged: two texts can be one value.
+/// Rejects keys that PostgreSQL casts only after the rows are merged: two texts can be the same value.
 fn check_encoded(plan: &EncodePlan, keys: &[Ident], order_by: Option<&Ident>) -> Result<()> {
     let cast = plan.columns().iter().find(|column| {
         let is_key = keys.iter().chain(order_by).any(|key| *key == column.name);

@@ -1,4 +1,4 @@
-//! What a write does to its table, decided before its rows.
+//! Plans what a write does to its table, before its rows.
 
 pub(crate) mod decide;
 pub(crate) mod evolution;

@@ -1,4 +1,4 @@
-//! What the caller may do, asked wherever a write meets its table.
+//! The caller's permissions, checked wherever a write looks up its table.
 
 use crate::auth::{Caller, WriteMode};
 use crate::error::{Error, Result};
@@ -8,11 +8,11 @@ use crate::write::spec::{IfExists, Mode, SchemaEvolution, WriteSpec};
 use arrow_pgcopy::QualifiedName;
 use arrow_pgcopy::table::TableName;
 
-/// Finds a table that the caller may know of. One that it may not is as one that is not there.
+/// Finds a table that the caller may see. Returns `None` for a table that it may not see.
 ///
 /// # Errors
-/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for a name under which the
-/// caller could not write anything, whether there is a table or not; else as [`find_table`].
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for a name that the caller may not write
+/// in any mode, whether or not the table exists; otherwise the errors of [`find_table`].
 pub(crate) async fn find_permitted(
     transaction: &Transaction,
     caller: &Caller,
@@ -30,10 +30,11 @@ pub(crate) async fn find_permitted(
     find_table(transaction, table, |name| caller.may_see(name)).await
 }
 
-/// That there is no such table, and which one may have been meant.
+/// Returns the error for a missing table. Its hint has a similar name, if there is one. A name that the caller may not
+/// see gets [`Caller::denied`].
 ///
 /// # Errors
-/// What PostgreSQL said.
+/// Any error that PostgreSQL reports.
 pub(crate) async fn missing_table(
     transaction: &Transaction,
     caller: &Caller,
@@ -54,10 +55,10 @@ pub(crate) async fn missing_table(
         .with_table(table))
 }
 
-/// Checks that the caller may write a table that is there, as this spec wants it.
+/// Checks that the caller may write an existing table in the way that the spec asks for.
 ///
 /// # Errors
-/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied).
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when a grant is missing.
 pub(crate) fn check_existing(
     caller: &Caller,
     spec: &WriteSpec,
@@ -76,20 +77,19 @@ pub(crate) fn check_existing(
     }
 }
 
-/// Checks that the caller may make a table and then write it.
+/// Checks that the caller may create a table and then write it.
 ///
 /// # Errors
-/// As [`check_existing`].
+/// The errors of [`check_existing`].
 pub(crate) fn check_new(caller: &Caller, spec: &WriteSpec, table: &QualifiedName) -> Result<()> {
     caller.check(table, WriteMode::Create)?;
     caller.check(table, spec.mode.write_mode())
 }
 
-/// Checks again, at each later call of a write, what was checked when it was begun: a grant may have been
-/// taken away since.
+/// Checks the permissions again at each later call of a write: a grant may have been removed since begin.
 ///
 /// # Errors
-/// As [`check_existing`].
+/// The errors of [`check_existing`].
 pub(crate) fn check_still(caller: &Caller, write: &LedgerWrite) -> Result<()> {
     let Some(target) = &write.target else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Says what a write would do, before any data. It writes nothing.
+//! Previews a write before any data. It writes nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,25 +19,25 @@ use crate::write::spec::WriteSpec;
 use crate::write::writer::Writer;
 use arrow_pgcopy::{EncodePlan, FieldPlan, Relation};
 
-/// What a write would do with data of a schema.
+/// The preview of a write, for data of a given schema.
 ///
-/// Serialized with the names that `PlanResponse` has in JSON; displayed as a table for people.
+/// Its serialized names are those of `PlanResponse` in JSON. It is displayed as a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Preview {
     /// The table, quoted where SQL needs it.
     pub table: String,
-    /// One for each field of the data.
+    /// One entry for each field of the data.
     pub columns: Vec<PreviewedColumn>,
-    /// Why the write would be refused as a whole; of a column it is said there.
+    /// The reasons why the write would be rejected as a whole. A column has its own reason.
     pub problems: Vec<String>,
-    /// What happens beside the plain writing of values.
+    /// Effects of the write besides the written values.
     pub warnings: Vec<String>,
-    /// SQL that would make the table.
+    /// SQL statements that would create or extend the table.
     pub statements: Vec<String>,
 }
 
-/// What would happen to one column of the data.
+/// The preview of one column of the data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PreviewedColumn {
@@ -45,16 +45,16 @@ pub struct PreviewedColumn {
     pub name: String,
     /// Its Arrow type.
     pub arrow_type: String,
-    /// The column's type with its modifier; empty where the table has no such column.
+    /// The column's type with its modifier; empty when the table has no such column.
     pub postgresql_type: String,
-    /// How values are written, changes that were asked for first.
+    /// The encoding of its values, with the requested conversions first.
     pub encoding: String,
-    /// Why it would be refused; empty when it would not.
+    /// The reason why the column would be rejected; empty when it would not.
     pub problem: String,
 }
 
 impl Preview {
-    /// Whether the write would be accepted, as far as the schema alone shows.
+    /// Returns whether the write would be accepted, as far as the schema alone shows.
     pub fn is_accepted(&self) -> bool {
         let mut columns = self.columns.iter();
         self.problems.is_empty() && columns.all(|column| column.problem.is_empty())
@@ -100,12 +100,15 @@ impl fmt::Display for Preview {
 }
 
 impl Writer {
-    /// Tells what [`write_stream`](Writer::write_stream) would do with data of this schema. A table
-    /// that would be made is made, looked at and taken back.
+    /// Previews what [`write_stream`](Writer::write_stream) would do with data of this schema. Creates a missing table
+    /// to look at it, and rolls back.
     ///
     /// # Errors
-    /// Where there is nothing to plan against: no such table, keys without a unique index, a mode that
-    /// refuses the table that is there.
+    /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) for a missing table that the mode does not create;
+    /// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when the mode does not allow an existing
+    /// table; [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the caller or the role
+    /// may not write the table; [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the schema
+    /// cannot become a table; any error that PostgreSQL reports.
     pub async fn preview(&self, spec: &WriteSpec, schema: &Schema) -> Result<Preview> {
         let transaction = self.begin_control().await?;
         transaction.assume_role().await?;
@@ -183,7 +186,7 @@ async fn preview(
     Ok(preview)
 }
 
-/// Makes the table that the write would make, and reads it.
+/// Creates the table that the write would create, and reads it.
 async fn make_and_find(planner: Planner<'_>, missing: &MissingPlan) -> Result<Table> {
     let Planner {
         transaction, spec, ..
@@ -196,7 +199,7 @@ async fn make_and_find(planner: Planner<'_>, missing: &MissingPlan) -> Result<Ta
     find_staging(transaction, name).await
 }
 
-/// Plans the write as a whole. `None` when the table is left alone.
+/// Plans the write as a whole. Returns `None` if a missing table was not created for the preview.
 async fn check_whole(
     planner: Planner<'_>,
     found: Found,
@@ -229,7 +232,7 @@ async fn check_whole(
     Ok(Some(plan.encode))
 }
 
-/// An error on one line, with what to do about it.
+/// Returns the error on one line, with its advice.
 fn problem(error: &Error) -> String {
     match error.report().advice() {
         Some(advice) => format!("{error}; {advice}"),
@@ -237,7 +240,7 @@ fn problem(error: &Error) -> String {
     }
 }
 
-/// Plans each field as if it were alone, so that one answer lists all problems.
+/// Plans each field by itself, to list all problems in one answer.
 fn columns(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Vec<PreviewedColumn> {
     let mut optional = relation.clone();
     for column in &mut optional.columns {
@@ -288,7 +291,7 @@ fn columns(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Vec<Previe
     columns.collect()
 }
 
-/// What a plan does that the user should know about.
+/// Returns warnings about side effects of a plan.
 fn cautions(plan: &EncodePlan) -> Vec<String> {
     let columns = plan.columns().iter();
     let cautions = columns.filter_map(|column| {

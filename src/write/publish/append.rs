@@ -6,7 +6,7 @@ use crate::pg::{TableLock, add_columns};
 use crate::write::plan::decide::{ExistingPlan, Planner};
 use arrow_pgcopy::QualifiedName;
 
-/// Locks the table for INSERT, after giving it the columns that it lacks.
+/// Adds the columns that the table lacks, and locks the table for INSERT.
 pub(crate) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {
     let table = &plan.table.relation;
     add_columns(planner.transaction, &table.name, &plan.added).await?;

@@ -1,4 +1,4 @@
-//! Makes the table: it is filled under another name, which the commit changes.
+//! Creates the table under another name. The commit renames it.
 
 use super::{Commit, Published};
 use crate::error::Result;
@@ -10,7 +10,7 @@ use crate::write::plan::decide::{MissingPlan, Planner, reject_casts};
 use crate::write::session::record::spec_of;
 use arrow_pgcopy::QualifiedName;
 
-/// Makes the table under its other name, and checks that the rows fit it.
+/// Creates the table under the other name, and checks that the rows fit it.
 pub(crate) async fn begin(
     planner: Planner<'_>,
     plan: &MissingPlan,
@@ -41,11 +41,12 @@ pub(crate) async fn commit(commit: Commit<'_>, shadow: &QualifiedName) -> Result
     Ok(Published::Done)
 }
 
-/// Deletes the rows that were not accepted from the table that becomes the target. Returns the outcome when accepted
-/// rows are missing.
+/// Deletes the rows of attempts that were not accepted from the table that becomes the target. Returns the outcome when
+/// accepted rows are missing.
 ///
-/// Looking at all rows takes a tenth of the time that copying them took. A stream of the server's own needs no look
-/// where only the table's owner may write: all its attempts count, and the table is logged.
+/// Reading all rows takes a tenth of the time of their COPY. A write that the server made of a stream skips it when all
+/// attempts are accepted, the caller has no role of its own, and only the table's owner may write: the table is logged,
+/// so no rows can be missing.
 pub(crate) async fn keep_accepted_rows(
     commit: Commit<'_>,
     filled: &QualifiedName,

@@ -1,4 +1,4 @@
-//! Replaces all rows of a table by DELETE: readers go on, and the old rows wait for vacuum.
+//! Replaces all rows of a table by DELETE. Readers continue, and vacuum removes the old rows later.
 
 use super::{Commit, Published, staged};
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::pg::{TableLock, add_columns, delete_all};
 use crate::write::plan::decide::{ExistingPlan, Planner};
 use arrow_pgcopy::QualifiedName;
 
-/// Locks the table against writers and deletes all rows.
+/// Locks the table against writers and deletes all its rows.
 pub(crate) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {
     let transaction = planner.transaction;
     add_columns(transaction, &plan.table.relation.name, &plan.added).await?;

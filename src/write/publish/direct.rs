@@ -1,4 +1,4 @@
-//! Adds rows to a table that exists, each attempt by itself: a commit publishes nothing more.
+//! Adds rows to a table that exists. Each attempt publishes its own rows, and the commit publishes nothing.
 
 use crate::error::{Error, Result};
 use crate::write::plan::decide::{ExistingPlan, reject_casts};

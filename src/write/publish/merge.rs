@@ -1,4 +1,4 @@
-//! Changes the rows of a table by their keys.
+//! Changes rows of a table by their keys.
 
 use super::{Commit, Published, staged};
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use crate::write::session::record::spec_of;
 use crate::write::spec::{KeyedAction, Mode};
 use arrow_pgcopy::{Ident, QualifiedName, Relation};
 
-/// The parts of a keyed mode: action, keys and order.
+/// Returns the action, the keys and the order of a keyed mode.
 ///
 /// # Errors
 /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) for another mode.
@@ -31,11 +31,11 @@ fn keyed(mode: &Mode) -> Result<(KeyedAction, &[Ident], Option<&Ident>)> {
     }
 }
 
-/// Makes the table of a keyed write, empty and with its primary key, and checks that the rows fit it.
+/// Creates the table of a keyed write, empty and with its primary key, and checks that the rows fit it.
 ///
 /// # Errors
-/// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when another session was faster; any error
-/// that PostgreSQL reports for the columns or keys; as [`reject_casts`] and [`find_checked_keys`].
+/// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when another session has created it meanwhile;
+/// the errors of [`reject_casts`] and [`find_checked_keys`]; any error that PostgreSQL reports for the columns or keys.
 pub(crate) async fn make_table(
     planner: Planner<'_>,
     plan: &MissingPlan,
@@ -59,8 +59,8 @@ pub(crate) async fn make_table(
     })
 }
 
-/// Makes the staging table for a target that the commit makes. The target is tried first, under another name and by
-/// the role that will make it, and dropped again.
+/// Creates the staging table for a target that the commit creates. Before that, the role that will create the target
+/// creates it under another name as a trial, and drops it again.
 pub(crate) async fn begin_missing(
     planner: Planner<'_>,
     plan: &MissingPlan,
@@ -105,7 +105,7 @@ pub(crate) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Resul
     Ok(Published::Done)
 }
 
-/// Merges the rows that these transactions staged.
+/// Merges the rows that the given transactions staged.
 pub(crate) async fn merge_rows(
     transaction: &Transaction,
     mode: &Mode,

@@ -1,7 +1,7 @@
-//! How rows are published: a file for each method, with what it needs at the begin and at the commit of a write of
-//! many partitions, and with what one stream does before its rows.
+//! Publishes rows. Each method has a file: what it does at begin and at commit of a write of many partitions, and
+//! before the rows of a write of one stream.
 //!
-//! [`Publish`] names the methods. It is matched here alone.
+//! [`Publish`] names the methods. Only this module dispatches to them.
 
 mod append;
 mod create;
@@ -23,15 +23,15 @@ use crate::write::session::chosen::Chosen;
 use crate::write::spec::{AppendBy, IfExists, Mode, OverwriteWith};
 use arrow_pgcopy::QualifiedName;
 
-/// What a commit did.
+/// The outcome of a publish.
 pub(crate) enum Published {
     /// The rows are in the target.
     Done,
-    /// Fewer rows are staged than were recorded: this many.
+    /// Fewer rows are staged than were recorded. Has the number of staged rows.
     StagingLost(u64),
-    /// The staging table is not as begin made it; what happened to it.
+    /// The staging table differs from the one that begin created. Has the change.
     StagingChanged(&'static str),
-    /// Fewer prepared transactions exist than were recorded: this many.
+    /// Fewer prepared transactions exist than were recorded. Has the number that exist.
     PreparedLost(usize),
 }
 
@@ -44,10 +44,10 @@ pub(crate) struct Commit<'a> {
     pub(crate) chosen: &'a Chosen,
 }
 
-/// How a mode publishes rows into a table that exists; `None` when it leaves the table alone.
+/// Returns the method by which a mode publishes into a table that exists; `None` when the mode leaves the table alone.
 ///
 /// # Errors
-/// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when the mode must make the table.
+/// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when the mode must create the table.
 pub(crate) fn of_existing(mode: &Mode) -> Result<Option<Publish>> {
     Ok(Some(match mode {
         Mode::Append {
@@ -77,7 +77,7 @@ pub(crate) fn of_existing(mode: &Mode) -> Result<Option<Publish>> {
     }))
 }
 
-/// The privileges that an overwrite needs, as GRANT names them.
+/// Returns the privileges that an overwrite needs, by their names in GRANT.
 pub(crate) fn privileges_to_overwrite(with: OverwriteWith) -> &'static [&'static str] {
     match with {
         OverwriteWith::Truncate => &["INSERT", "TRUNCATE"],
@@ -91,7 +91,8 @@ pub(crate) fn privileges_to_overwrite(with: OverwriteWith) -> &'static [&'static
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) or
-/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) with the reason.
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when it cannot; any error that PostgreSQL
+/// reports.
 pub(crate) async fn check_table(
     transaction: &Transaction,
     publish: Publish,
@@ -110,10 +111,10 @@ pub(crate) async fn check_table(
     }
 }
 
-/// How the attempts of a write of many partitions are published.
+/// Returns the method by which a write of many partitions publishes its attempts.
 ///
 /// # Errors
-/// As [`two_phase::is_possible`].
+/// The errors of [`two_phase::is_possible`].
 pub(crate) async fn of_partitions(
     transaction: &Transaction,
     mode: &Mode,
@@ -129,10 +130,10 @@ pub(crate) async fn of_partitions(
     })
 }
 
-/// Checks that the attempts of many partitions could be published as the mode says.
+/// Checks that a write of many partitions could publish its attempts in this mode.
 ///
 /// # Errors
-/// As [`of_partitions`] and [`begin_existing`].
+/// The errors of [`of_partitions`] and [`direct::begin`].
 pub(crate) async fn check_plan(
     transaction: &Transaction,
     mode: &Mode,
@@ -153,7 +154,7 @@ pub(crate) async fn check_plan(
     }
 }
 
-/// The name of a new table in which the attempts wait for the commit; `None` when they wait elsewhere.
+/// Returns the name of a new table in which the attempts wait for the commit; `None` when they wait elsewhere.
 ///
 /// # Errors
 /// None in practice: PostgreSQL can hold the name.
@@ -161,7 +162,7 @@ pub(crate) fn new_name(publish: Publish, target: &QualifiedName) -> Result<Optio
     Ok(match publish {
         Publish::Nothing | Publish::Direct => None,
         Publish::Create | Publish::Swap => Some(new_shadow_name(target)?),
-        // Of two phases: for attempts that cannot be prepared, since all places are taken.
+        // In two phases, attempts that find no free slot to prepare are staged.
         Publish::Append
         | Publish::TwoPhase
         | Publish::Truncate
@@ -170,10 +171,12 @@ pub(crate) fn new_name(publish: Publish, target: &QualifiedName) -> Result<Optio
     })
 }
 
-/// Prepares a table that exists for the attempts of a write: makes their staging table, or checks that they need none.
+/// Prepares an existing table for the attempts of a write: creates their staging table, or checks that they need none.
 ///
 /// # Errors
-/// Any reason why the rows could not be published.
+/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) or
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the method cannot publish the rows; any
+/// error that PostgreSQL reports.
 pub(crate) async fn begin_existing(
     planner: Planner<'_>,
     publish: Publish,
@@ -197,10 +200,10 @@ pub(crate) async fn begin_existing(
     }
 }
 
-/// Prepares for the attempts of a write that makes its table: makes the table in which they wait.
+/// Prepares for the attempts of a write that creates its table: creates the table in which they wait.
 ///
 /// # Errors
-/// As [`begin_existing`].
+/// The errors of [`begin_existing`].
 pub(crate) async fn begin_missing(
     planner: Planner<'_>,
     plan: &MissingPlan,
@@ -213,15 +216,15 @@ pub(crate) async fn begin_missing(
     }
 }
 
-/// Locks a table that exists for the rows of one stream, and removes the old rows where the method does.
+/// Locks an existing table for the rows of one stream, and removes the old rows if the method does.
 ///
 /// # Errors
-/// Any error that PostgreSQL reports; as [`Planner::decide_again`] when the table has changed meanwhile.
+/// The errors of [`Planner::decide_again`] when the table has changed meanwhile; any error that PostgreSQL reports.
 pub(crate) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {
     match plan.publish {
         Publish::Truncate => truncate::open(planner, plan).await,
         Publish::Delete => delete::open(planner, plan).await,
-        // The table is not locked before its twin is full.
+        // The table is locked only when its twin is full.
         Publish::Swap => Ok(plan),
         Publish::Append
         | Publish::TwoPhase
@@ -258,7 +261,7 @@ pub(crate) async fn commit(
         return Ok(Published::StagingLost(0));
     };
     if matches!(write.publish, Publish::Create | Publish::Swap) {
-        // Such a table belongs to the role that fills it.
+        // The filled table belongs to the role that fills it.
         transaction.assume_role().await?;
     }
     let needs_staging = write.publish != Publish::TwoPhase || !chosen.xact_ids.is_empty();

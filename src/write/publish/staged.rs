@@ -1,4 +1,4 @@
-//! What the methods share whose rows wait in a staging table.
+//! The common steps of the methods whose rows wait in a staging table.
 
 use super::{Commit, Published};
 use crate::error::{Error, Result};
@@ -15,7 +15,7 @@ use crate::write::spec::SchemaEvolution;
 use arrow_pgcopy::mapping::is_cast;
 use arrow_pgcopy::{QualifiedName, Relation};
 
-/// Makes the staging table for a target that exists.
+/// Creates the staging table for a target that exists.
 pub(crate) async fn begin(
     transaction: &Transaction,
     plan: &ExistingPlan,
@@ -29,7 +29,7 @@ pub(crate) async fn begin(
     grant_fill(transaction, staging).await
 }
 
-/// Locks the table of one stream, and decides again when it has changed since the plan was made.
+/// Locks the table of one stream, and decides again if it has changed since the plan.
 pub(crate) async fn lock(
     planner: Planner<'_>,
     plan: ExistingPlan,
@@ -43,11 +43,12 @@ pub(crate) async fn lock(
     }
 }
 
-/// Opens target and staging table for a commit: makes the target or its new columns where the write is to, locks it,
-/// and checks that it has the columns of the staging table.
+/// Opens the target and the staging table for a commit. Creates the target or adds its new columns if the write asks
+/// for it, locks it, and checks that it has the columns of the staging table.
 ///
 /// # Errors
-/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the target has changed since begin.
+/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the target has changed since begin; any error that
+/// PostgreSQL reports.
 pub(crate) async fn open(
     commit: Commit<'_>,
     staging: &QualifiedName,
@@ -112,8 +113,8 @@ pub(crate) async fn insert(
     Ok(Published::Done)
 }
 
-/// Checks that the columns still have the types with which the rows were staged: INSERT would cast them, and lose
-/// what the new type does not hold. Text that was staged to be cast stays valid.
+/// Checks that the columns still have the types of the staged rows. INSERT would cast to another type, and lose what
+/// that type cannot hold. Text that was staged for a cast stays valid.
 fn check_same_columns(target: &Relation, staging: &Relation) -> Result<()> {
     for staged in &staging.columns {
         let same = target.columns.iter().any(|column| {

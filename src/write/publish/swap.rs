@@ -1,4 +1,4 @@
-//! Replaces a table by a twin that was filled beside it: readers wait for a moment.
+//! Replaces a table by a twin that is filled beside it. Readers wait only for a moment.
 
 use super::{Commit, Published, create};
 use crate::error::Result;
@@ -6,12 +6,12 @@ use crate::pg::{Table, Transaction, check_swappable, create_twin, swap_in};
 use crate::write::plan::decide::{ExistingPlan, reject_casts};
 use arrow_pgcopy::QualifiedName;
 
-/// Checks that a twin can take the table's place.
+/// Checks that a twin can replace the table.
 pub(crate) async fn check(transaction: &Transaction, table: &Table) -> Result<()> {
     check_swappable(transaction, table).await
 }
 
-/// Makes the twin, in the role that fills it.
+/// Creates the twin, in the role that fills it.
 pub(crate) async fn begin(
     transaction: &Transaction,
     plan: &ExistingPlan,
@@ -22,7 +22,7 @@ pub(crate) async fn begin(
     create_twin(transaction, twin, &plan.table.relation).await
 }
 
-/// Puts the twin in the target's place.
+/// Replaces the target by the twin.
 pub(crate) async fn commit(commit: Commit<'_>, twin: &QualifiedName) -> Result<Published> {
     if let Some(lost) = create::keep_accepted_rows(commit, twin).await? {
         return Ok(lost);

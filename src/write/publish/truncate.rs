@@ -1,4 +1,4 @@
-//! Replaces all rows of a table by TRUNCATE: fast, and readers wait until the commit.
+//! Replaces all rows of a table by TRUNCATE. It is fast, and readers wait until the commit.
 
 use super::{Commit, Published, staged};
 use crate::error::{Error, Result};

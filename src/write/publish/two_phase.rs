@@ -1,4 +1,4 @@
-//! Adds rows to a table that exists by prepared transactions, one for each attempt.
+//! Adds rows to a table that exists, with one prepared transaction for each attempt.
 
 use super::{Commit, Published, append};
 use crate::error::{Error, Result};
@@ -7,11 +7,12 @@ use crate::write::plan::decide::{ExistingPlan, reject_casts};
 use crate::write::spec::{AppendBy, Mode};
 use arrow_pgcopy::QualifiedName;
 
-/// Whether the attempts of a write can wait in prepared transactions, and are to.
+/// Returns whether the attempts of a write wait in prepared transactions.
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) or
-/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when they must and cannot.
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the spec demands it and it is not
+/// possible.
 pub(crate) async fn is_possible(
     transaction: &Transaction,
     mode: &Mode,
@@ -25,7 +26,7 @@ pub(crate) async fn is_possible(
     }
     match publish {
         AppendBy::Staging | AppendBy::Direct => Ok(false),
-        // Rows that PostgreSQL casts come from a staging table.
+        // Rows that PostgreSQL casts need a staging table.
         AppendBy::Best if plan.encode.first_cast().is_some() => Ok(false),
         AppendBy::Best => {
             let obstacle = two_phase_obstacle(transaction, &plan.table.relation).await?;
@@ -65,7 +66,8 @@ pub(crate) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Resul
         return Ok(Published::PreparedLost(prepared));
     }
     if chosen.xact_ids.is_empty() {
-        // They lock the table. Another lock of this transaction would queue behind any session that waits for them.
+        // The prepared transactions lock the table. Another lock of this transaction would queue behind any session
+        // that waits for them.
         return Ok(Published::Done);
     }
     append::commit(commit, staging).await

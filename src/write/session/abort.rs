@@ -1,4 +1,4 @@
-//! Abort: a write ends, and nothing of it is published.
+//! Abort: ends a write without publishing its rows.
 
 use super::begin::finish;
 use super::outcome::{check_not_a_stream, unsettled};
@@ -7,29 +7,30 @@ use crate::error::{Error, Result};
 use crate::pg::{Transaction, WriteState, abort, count_tombstones, ensure_schema, find_write};
 use crate::write::writer::Writer;
 
-/// The limit of aborted ids that were never begun, for each principal. Such an id is aborted where the answer to a begin
-/// was lost.
+/// The limit of tombstones for each principal: aborted ids that were never begun. A client aborts such an id when it
+/// lost the answer to a begin.
 const MAX_TOMBSTONES: u32 = 10_000;
 
 impl Writer {
-    /// Ends a write without publishing anything; its later attempts are refused. A write that is
-    /// already committed stays committed, and the status says so. An id that was never begun can no
-    /// longer be.
+    /// Ends a write without publishing its rows. The server then rejects its later attempts. A committed write stays
+    /// committed, and the status says so. An id that was never begun is recorded as aborted, and a later begin of it
+    /// fails.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for a write that a server made of a stream; [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when it
-    /// is not known how the write ended, or when too many ids are aborted that were never begun; else what PostgreSQL
-    /// said.
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for a write that a server made of a
+    /// stream; [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) for a write of another principal;
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when it is not known how the write ended, or
+    /// when the principal has too many aborted ids that were never begun; any error that PostgreSQL reports.
     pub async fn abort(&self, write_id: &str, reason: &str) -> Result<WriteStatus> {
         check_not_a_stream(write_id)?;
         self.abort_any(write_id, reason).await
     }
 
-    /// As [`Writer::abort`], also of a write that a server made of a stream: for that server, and for people. The
-    /// sender of the stream gets an error: the write has ended.
+    /// Ends a write like [`Writer::abort`], including a write that a server made of a stream. That server calls this,
+    /// and so does the command line. The sender of such a stream gets an error: the write has ended.
     ///
     /// # Errors
-    /// As [`Writer::abort`].
+    /// The errors of [`Writer::abort`], except those about writes that a server made of a stream.
     pub async fn abort_any(&self, write_id: &str, reason: &str) -> Result<WriteStatus> {
         let transaction = self.pool.begin_control().await?;
         ensure_schema(&transaction).await?;
@@ -66,7 +67,7 @@ impl Writer {
         Ok(status)
     }
 
-    /// Rejects one more aborted id that was never begun, if there are too many.
+    /// Rejects an aborted id that was never begun, if the principal has too many.
     async fn check_tombstones(&self, transaction: &Transaction) -> Result<()> {
         let aborted = count_tombstones(transaction, self.caller.name(), MAX_TOMBSTONES).await?;
         if aborted < MAX_TOMBSTONES.into() {

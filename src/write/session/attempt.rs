@@ -1,4 +1,5 @@
-//! One attempt of one partition: COPY into staging, fenced and recorded in the same transaction.
+//! One attempt of one partition: a COPY into the staging table or the target. Its transaction also records it, unless
+//! the attempt is prepared, which needs a transaction for the record. The record fails once the write has ended.
 
 use arrow::datatypes::Schema;
 use futures_util::Stream;
@@ -22,14 +23,16 @@ use crate::write::writer::Writer;
 use arrow_pgcopy::Relation;
 
 impl Writer {
-    /// Stages a stream as one attempt: when this returns `Ok`, the rows are stored and recorded,
-    /// and a commit may publish them. An attempt that is recorded already gives its receipt again,
-    /// and the stream is not read.
+    /// Stages a stream as one attempt. `Ok` means that the rows are stored and recorded, and that a commit may publish
+    /// them. A recorded attempt returns its receipt again, and the rows of the stream are discarded. If the future is
+    /// dropped, PostgreSQL rolls back the COPY; an attempt that was already committed or prepared stays.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when the write was never begun, [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when it has
-    /// ended or its staging table was changed, [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when a server made it of a stream, else
-    /// whatever keeps the rows from staging.
+    /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when the write was never begun;
+    /// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when it has ended, or when its staging table was
+    /// changed; [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when the server made the write
+    /// of a stream; [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when another partition has
+    /// used the attempt id; any error of the stream, of the encoder or of PostgreSQL.
     pub async fn write_attempt<S>(
         &self,
         id: &AttemptId,
@@ -61,12 +64,12 @@ impl Writer {
         }
         check_open(&write).map_err(located)?;
         check_still(&self.caller, &write).map_err(located)?;
-        // From here on the stream keeps its write alive, while it waits for its turn as well.
+        // From here on the stream keeps its write alive, also while it waits for its turn.
         let _sign = self.streaming.begin(&id.write_id);
         match self.stage(id, &write, schema, incoming).await {
             Ok(attempt) => receipt(id, &attempt, table),
-            // The COMMIT may have worked although its answer was lost, and a twin of this stream
-            // may have recorded the same attempt first: the ledger knows.
+            // The COMMIT may have succeeded although its answer was lost, or a duplicate of this stream may have
+            // recorded the attempt first. The ledger has the answer.
             Err(error) => match self.recorded(id).await {
                 Ok(Some(attempt)) => receipt(id, &attempt, table),
                 Ok(None) | Err(_) => Err(self.why(id, error).await.with_table(&table)),
@@ -75,7 +78,7 @@ impl Writer {
         .map_err(located)
     }
 
-    /// Returns the error for a failed stream: that its write has ended, if that is why it failed.
+    /// Returns the error of a failed stream: that its write has ended, if it has, or else the given error.
     async fn why(&self, id: &AttemptId, error: Error) -> Error {
         match self.find_status(&id.write_id).await {
             Ok((write, _)) => check_open(&write).err().unwrap_or(error),
@@ -98,7 +101,7 @@ impl Writer {
         let transaction = self.begin_data(&id.write_id, stream).await?;
         let two_phase = write.publish == Publish::TwoPhase && reserve_slot(&transaction).await?;
         let relation = open_relation(&transaction, write, two_phase).await?;
-        // Messages speak of the target, which the caller knows.
+        // Errors name the target, which the caller knows.
         let mut named = relation.clone();
         if let Some(target) = &write.target {
             named.name.clone_from(target);
@@ -114,7 +117,7 @@ impl Writer {
         if write.publish == Publish::Direct || two_phase {
             check_same_table(&transaction, &relation).await?;
         }
-        // The ledger is the server's, and what is prepared can be ended by its owner alone.
+        // The ledger belongs to the server's role, and only the role that prepares a transaction may end it.
         transaction.resume_own_role().await?;
         let attempt = attempt_of(id, &transaction, &loaded).await?;
         if !two_phase {
@@ -145,10 +148,10 @@ impl Writer {
     }
 }
 
-/// Nothing in staging leaves rows out.
+/// Checks that PostgreSQL counted all rows of a COPY: no trigger of a staging table leaves rows out.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when something did.
+/// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when the counts differ.
 pub(crate) fn check_staged(loaded: &Loaded) -> Result<()> {
     match loaded.copied_row_count == loaded.row_count {
         true => Ok(()),
@@ -159,10 +162,10 @@ pub(crate) fn check_staged(loaded: &Loaded) -> Result<()> {
     }
 }
 
-/// What the ledger is to know of rows that a transaction has copied.
+/// Returns the ledger's record of the rows that a transaction has copied.
 ///
 /// # Errors
-/// What PostgreSQL said.
+/// Any error that PostgreSQL reports.
 pub(crate) async fn attempt_of(
     id: &AttemptId,
     transaction: &Transaction,
@@ -183,7 +186,8 @@ pub(crate) async fn attempt_of(
 /// Records an attempt in the transaction that copied its rows, and commits both.
 ///
 /// # Errors
-/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when its write has ended, else what PostgreSQL said.
+/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when its write has ended; any error that PostgreSQL
+/// reports.
 pub(crate) async fn record(
     metrics: &Metrics,
     transaction: Transaction,
@@ -239,8 +243,8 @@ fn check_open(write: &LedgerWrite) -> Result<()> {
     )
 }
 
-/// The table that the rows go into: staging, or the target itself where the write is direct or the
-/// attempt will be prepared.
+/// Opens the table that the rows go into: the staging table, or the target itself if the write is direct or the attempt
+/// will be prepared.
 async fn open_relation(
     transaction: &Transaction,
     write: &LedgerWrite,

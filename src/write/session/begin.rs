@@ -1,4 +1,4 @@
-//! Begin: a write of many partitions is opened, after a check that its attempts can go where they should.
+//! Begin: opens a write of many partitions, and checks before that its attempts can be published.
 
 use arrow::datatypes::Schema;
 
@@ -19,31 +19,32 @@ use crate::write::publish;
 use crate::write::spec::WriteSpec;
 use crate::write::writer::Writer;
 
-/// What a write is begun with.
+/// The request to begin a write.
 #[derive(Debug)]
 pub struct Begin<'a> {
-    /// Which write it is.
+    /// The name of the write.
     pub named: &'a Named,
-    /// Where rows go and how.
+    /// The target of the rows, and the mode.
     pub spec: &'a WriteSpec,
-    /// That of the rows of every attempt.
+    /// The schema of the rows of every attempt.
     pub schema: &'a Schema,
     /// The driver that sends heartbeats for it.
     pub driver: Option<&'a str>,
 }
 
 impl Writer {
-    /// Opens a write, after checking that every attempt can go where it should.
+    /// Opens a write, and checks before that its attempts can be published.
     ///
-    /// The same id with the same spec again gives the write as it now stands, and makes it the driver's that
-    /// began it last. So does a batch that was begun before; one whose write was aborted gets another id.
+    /// The same id with the same spec again returns the current status of the write, and hands the write over to the
+    /// driver of this call. The same holds for a batch that was begun before. If the write of a batch was aborted, the
+    /// batch gets a new id.
     ///
     /// # Errors
-    /// All that [`Writer::write_stream`] may find before the first row;
-    /// [`ErrorKind::AlreadyExists`] when the id was used with another spec;
-    /// [`ErrorKind::Conflict`] when it was aborted, or when the batch is of a query that may not write to its sink;
-    /// [`ErrorKind::PreparedLost`] when it ended so; [`ErrorKind::Unavailable`] when it is not known whether it has
-    /// begun.
+    /// The errors of [`Writer::write_stream`] before the first row; [`ErrorKind::AlreadyExists`] when the id was used
+    /// with another spec or other columns; [`ErrorKind::Conflict`] when the write was aborted, or when the batch
+    /// belongs to a query that may not write to its sink; [`ErrorKind::PreparedLost`] when the write lost prepared
+    /// rows; [`ErrorKind::InvalidCommand`] for an id that is reserved for the server; [`ErrorKind::Unavailable`] when
+    /// it is not known whether the write has begun, or when the principal has too many open writes.
     pub async fn begin(&self, request: &Begin<'_>) -> Result<WriteStatus> {
         match request.named {
             Named::Id(write_id) => {
@@ -84,7 +85,7 @@ impl Writer {
         begun.map_err(|error| error.with_write_id(&write_id))
     }
 
-    /// Opens the write of this id, unless it is there; its transaction may have locked the row of its sink.
+    /// Opens the write of this id, unless it exists. The transaction may hold the lock on the row of its sink.
     async fn begin_write(
         &self,
         transaction: Transaction,
@@ -114,7 +115,7 @@ impl Writer {
                 }
             }
         } else if batch.is_some() {
-            // The sink may have learned of its query.
+            // The transaction may have recorded the query of the sink.
             finish(transaction).await?;
         } else {
             transaction.rollback().await;
@@ -124,7 +125,7 @@ impl Writer {
             self.find_status(write_id).await
         };
         let (write, status) = found.await.map_err(|error| {
-            // Of a write that another principal began, there is none.
+            // A write that another principal began counts as missing.
             match error.kind() == ErrorKind::NotFound && existed {
                 true => error,
                 false => unsettled(
@@ -163,7 +164,7 @@ impl Writer {
         )
     }
 
-    /// Makes an open write that another driver began one of this driver, or of none.
+    /// Hands an open write of another driver over to this driver, or to no driver.
     async fn take_over(&self, write: &LedgerWrite, driver: Option<&str>) -> Result<()> {
         if write.state != WriteState::Open || write.driver.as_deref() == driver {
             return Ok(());
@@ -177,7 +178,7 @@ impl Writer {
     }
 }
 
-/// Of a batch that was committed so long ago that its write is forgotten.
+/// Returns the status of a batch that was committed so long ago that the ledger has forgotten its write.
 fn forgotten(write_id: String, request: &Begin<'_>) -> WriteStatus {
     WriteStatus {
         write_id,
@@ -196,15 +197,16 @@ fn forgotten(write_id: String, request: &Begin<'_>) -> WriteStatus {
     }
 }
 
-/// What became of a begin.
+/// The outcome of opening a write.
 enum Opened {
-    /// This call made the write; with its status while it is open.
+    /// This call created the write. Has its status while it is open.
     New(Option<WriteStatus>),
-    /// Another call was faster.
+    /// Another call created it first.
     AlreadyThere,
 }
 
-/// Commits what this call did. Returns the error of a COMMIT whose outcome is unknown: the ledger has it.
+/// Commits this call's changes. Returns the error of a COMMIT whose outcome is unknown: the caller reads the ledger for
+/// it.
 pub(crate) async fn finish(transaction: Transaction) -> Result<Option<Error>> {
     match transaction.commit().await {
         Outcome::Committed => Ok(None),
@@ -213,7 +215,7 @@ pub(crate) async fn finish(transaction: Transaction) -> Result<Option<Error>> {
     }
 }
 
-/// Makes the write in the ledger, and the table in which its attempts wait.
+/// Creates the write in the ledger, and the table in which its attempts wait.
 async fn open(
     transaction: &Transaction,
     caller: &Caller,
@@ -274,7 +276,7 @@ async fn open(
     }))
 }
 
-/// Ends a write at its begin whose table is left alone.
+/// Commits, at its begin, a write that leaves its table alone.
 async fn commit_nothing(
     transaction: &Transaction,
     caller: &Caller,
@@ -290,7 +292,7 @@ async fn commit_nothing(
     commit(transaction, &write.write_id, &decision).await
 }
 
-/// Rejects a write beyond those that the caller may have open.
+/// Rejects a write beyond the caller's limit of open writes.
 async fn check_open_writes(transaction: &Transaction, caller: &Caller) -> Result<()> {
     let (Some(name), Some(most)) = (caller.name(), caller.limits().max_open_writes) else {
         return Ok(());

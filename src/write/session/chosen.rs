@@ -1,4 +1,4 @@
-//! The attempts that a commit publishes.
+//! Chooses the attempts that a commit publishes.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,17 +6,18 @@ use crate::error::{Error, Result};
 use crate::pg::Attempt;
 use crate::write::spec::AttemptId;
 
-/// What a driver wants published.
+/// The attempts that a driver wants to publish.
 #[derive(Clone, Copy)]
 pub(crate) struct Accepted<'a> {
-    /// The accepted attempts, with the rows that their receipts state.
+    /// The accepted attempts, with the number of rows of their receipts.
     pub(crate) attempts: &'a [(AttemptId, u64)],
-    /// Whether there may be none although some are recorded.
+    /// Whether the list may be empty although attempts are recorded.
     pub(crate) allow_none: bool,
 }
 
 impl Accepted<'_> {
-    /// A list that is empty by mistake would publish nothing, and an overwrite with it.
+    /// Rejects an empty list, unless it is allowed or no attempts are recorded: an empty list by mistake would publish
+    /// nothing, and an overwrite would empty the table.
     pub(crate) fn check(self, recorded: &[Attempt]) -> Result<()> {
         if !self.attempts.is_empty() || recorded.is_empty() || self.allow_none {
             return Ok(());
@@ -31,21 +32,22 @@ impl Accepted<'_> {
 
 /// The recorded attempts that were accepted.
 pub(crate) struct Chosen {
-    /// Whether that is all of them.
+    /// Whether all recorded attempts were accepted.
     pub(crate) is_all: bool,
     pub(crate) attempt_count: usize,
     pub(crate) row_count: u64,
     pub(crate) byte_count: u64,
-    /// The transactions that wrote those that are staged, or in the target already.
+    /// The transactions of the attempts that are not prepared: their rows are staged, or already in the target.
     pub(crate) xact_ids: Vec<String>,
-    /// Rows of those.
+    /// The number of their rows.
     pub(crate) staged_row_count: u64,
-    /// The prepared transactions of the others.
+    /// The prepared transactions of the other attempts.
     pub(crate) gids: Vec<String>,
 }
 
 impl Chosen {
-    /// Every receipt must name an attempt that is recorded with the same rows, one per partition.
+    /// Chooses the accepted attempts. Checks that every receipt names a recorded attempt with the same number of rows,
+    /// and that each partition has one receipt.
     pub(crate) fn from(recorded: &[Attempt], accepted: &[(AttemptId, u64)]) -> Result<Self> {
         let by_id: HashMap<&str, &Attempt> = recorded
             .iter()

@@ -1,4 +1,4 @@
-//! Commit: exactly the accepted attempts reach the target, in one transaction.
+//! Commit: publishes exactly the accepted attempts, in one transaction.
 
 use tokio::time::Instant;
 
@@ -16,20 +16,23 @@ use crate::write::publish::{self, Published};
 use crate::write::spec::AttemptId;
 use crate::write::writer::Writer;
 
-/// How often a commit is tried again after a deadlock or a serialization failure.
+/// Number of retries after a deadlock or a serialization failure.
 const RETRIES: u32 = 5;
 
 impl Writer {
-    /// Publishes the accepted attempts, given with the rows that their receipts state, and no
-    /// others. Safe to call again: a committed write gives its stored status.
+    /// Publishes the accepted attempts, and no others. Each attempt comes with the number of rows of its receipt. The
+    /// call may be repeated: a committed write returns its recorded status. Dropping the future may leave the outcome
+    /// open, and another call returns it.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidCommand`] for a write that a server made of a stream;
-    /// [`ErrorKind::Conflict`] when the write was aborted, or when the receipts and the ledger do
-    /// not agree (the write then stays open), or when there are none and attempts are recorded, unless
-    /// `allow_no_receipts`; [`ErrorKind::NotFound`] when it was never begun; [`ErrorKind::Unavailable`] when a call
-    /// with the same receipts may work, or will, since the commit is decided; [`ErrorKind::PreparedLost`] when it was
-    /// decided and some rows are lost; else what PostgreSQL has against the rows.
+    /// [`ErrorKind::InvalidCommand`] for a write that the server made of a stream; [`ErrorKind::NotFound`] when the
+    /// write was never begun; [`ErrorKind::PermissionDenied`] when a grant was removed since begin;
+    /// [`ErrorKind::Conflict`] when the write was aborted, when rows are lost before the decision, when the target or
+    /// the staging table has changed since begin, when another query replaced the write's query at its sink, when the
+    /// receipts differ from the ledger (the write then stays open), or when there are no receipts although attempts are
+    /// recorded, unless `allow_no_receipts` is set; [`ErrorKind::Unavailable`] when the caller should repeat the call
+    /// with the same receipts, also after the commit was decided; [`ErrorKind::PreparedLost`] when the commit was
+    /// decided and some rows are lost; any error that PostgreSQL reports about the rows.
     pub async fn commit(
         &self,
         write_id: &str,
@@ -44,7 +47,7 @@ impl Writer {
         self.commit_any(write_id, accepted).await
     }
 
-    /// As [`Writer::commit`], also of a write that this server made of a stream.
+    /// Commits a write like [`Writer::commit`], including a write that this server made of a stream.
     pub(crate) async fn commit_any(
         &self,
         write_id: &str,
@@ -56,10 +59,10 @@ impl Writer {
         settled.map_err(|error| error.with_write_id(write_id))
     }
 
-    /// Has the write decided, by this call or an earlier one.
+    /// Decides the commit of the write, unless an earlier call has decided it.
     ///
     /// # Errors
-    /// What is not retryable comes only when the ledger does not say that the write is decided.
+    /// An error that is not retryable only when the ledger says that the write is not decided, or does not have it.
     async fn decide(&self, write_id: &str, accepted: Accepted<'_>) -> Result<()> {
         let mut tries = 0;
         let error = loop {
@@ -75,7 +78,7 @@ impl Writer {
         if error.kind().is_retryable() {
             return Err(error);
         }
-        // An earlier call may have decided it, and this one have failed before it could see that.
+        // An earlier call may have decided the write, and this call may have failed before it could see that.
         match self.status(write_id).await {
             Ok(status) if status.state.is_decided() => Ok(()),
             Ok(_) => Err(error),
@@ -84,10 +87,10 @@ impl Writer {
         }
     }
 
-    /// Ends a write that is decided, and gives its result.
+    /// Ends a decided write, and returns its result.
     ///
     /// # Errors
-    /// Only what [`super::outcome`] says.
+    /// The errors of [`super::outcome`]; [`ErrorKind::Unavailable`] when PostgreSQL lost the commit in a failover.
     async fn settle(&self, write_id: &str) -> Result<WriteStatus> {
         let found = async {
             self.finish_commit(write_id).await?;
@@ -98,7 +101,7 @@ impl Writer {
         match status.state {
             WriteState::Committed => {}
             WriteState::PreparedLost => return Err(prepared_lost(&status)),
-            // A replica that lacked the commit was promoted: ledger and rows are as before it.
+            // A standby that lacked the commit was promoted. The ledger and the rows are in the state before it.
             WriteState::Open | WriteState::Committing | WriteState::Aborted => {
                 return Err(
                     Error::unavailable("PostgreSQL lost the commit in a failover")
@@ -137,7 +140,7 @@ impl Writer {
             }
         }
         check_still(&self.caller, &write)?;
-        // Before the target: begins wait for the row of the sink, and hold nothing of a target.
+        // The sink comes before the target: a begin waits for the row of the sink, and holds no lock on a target.
         if let Some(batch) = &write.batch
             && !advance_sink(&transaction, write.principal.as_deref(), batch).await?
         {
@@ -167,10 +170,10 @@ impl Writer {
             )),
         };
         if let Some(lost) = lost {
-            // Rows that are gone stay gone: say so once and for all.
+            // Lost rows stay lost, so the write is aborted.
             drop(transaction);
             let reason = format!("{lost}; nothing was published");
-            // Unless another driver's commit, of other attempts, came first.
+            // Another driver's commit of other attempts may have come first.
             return match self.abort_any(write_id, &reason).await?.state.is_decided() {
                 true => Ok(()),
                 false => {
@@ -212,13 +215,13 @@ impl Writer {
                     self.metrics.count_published(chosen.row_count);
                     Ok(())
                 }
-                // Where the ledger still says open, the COMMIT may be under way.
+                // If the ledger still says open, the COMMIT may be in progress.
                 Ok(_) | Err(_) => Err(not_known(error)),
             },
         }
     }
 
-    /// Ends a write whose query lost its sink to another one while the write was open.
+    /// Aborts a write whose query was replaced at its sink while the write was open.
     async fn refuse_replaced(&self, write_id: &str, sink_id: &str) -> Result<()> {
         let reason = format!(
             "another query replaced the write's query in sink {sink_id:?}; nothing was published"
@@ -229,8 +232,8 @@ impl Writer {
         }
     }
 
-    /// Drops the staging table of a write that has ended, and rolls back the prepared transactions that were
-    /// not accepted. Best effort: it does not wait for other sessions, and leaves what they use to the reaper.
+    /// Drops the staging table of a write that has ended, and rolls back the prepared transactions that were not
+    /// accepted. Best effort: it waits at most a moment for other sessions, and leaves what they use to the reaper.
     pub(crate) async fn clean_up(&self, write_id: &str) {
         if let Err(error) = self.drop_staging(write_id).await {
             tracing::info!(write_id, %error, "the staging table is not dropped yet");

@@ -1,4 +1,4 @@
-//! A write of many partitions: begun, filled by attempts, committed or aborted.
+//! A write of many partitions: begin, attempts, commit or abort.
 
 pub(crate) mod abort;
 pub(crate) mod attempt;

@@ -1,13 +1,13 @@
 //! Errors about a write that is decided, or may be.
 //!
-//! After the decision a caller gets the result, [`decided`] or [`prepared_lost`], and no other error: on any other a
-//! caller may run the job again, and the rows would be in the table twice.
+//! After the decision a caller gets the result, [`decided`] or [`prepared_lost`], and no other error. On another error
+//! the caller may run the job again, and the rows would be in the table twice.
 
 use super::status::WriteStatus;
 use crate::error::Error;
 use crate::pg::STREAM_PREFIX;
 
-/// Wraps an error that came after the decision. Retryable.
+/// Wraps an error that occurs after the decision. Retryable.
 pub(crate) fn decided(error: Error) -> Error {
     error
         .into_retryable("the commit is decided, and some of its rows may not be visible yet")
@@ -15,14 +15,14 @@ pub(crate) fn decided(error: Error) -> Error {
         .with_context(|context| context.decided = true)
 }
 
-/// Wraps an error that leaves open whether the commit was decided. Retryable.
+/// Wraps an error that does not show whether the commit was decided. Retryable.
 pub(crate) fn not_known(error: Error) -> Error {
     error
         .into_retryable("it is not known whether the write is committed")
         .with_hint("commit again with the same receipts")
 }
 
-/// Wraps an error of a call that may have done its work. Retryable.
+/// Wraps an error of a call that may have succeeded, with a message and a hint. A retryable error stays as it is.
 pub(crate) fn unsettled(error: Error, message: &'static str, hint: &'static str) -> Error {
     if error.kind().is_retryable() {
         return error;
@@ -30,7 +30,7 @@ pub(crate) fn unsettled(error: Error, message: &'static str, hint: &'static str)
     error.into_retryable(message).with_hint(hint)
 }
 
-/// The error about a decided write that lost rows.
+/// Returns the error about a decided write that lost rows.
 pub(crate) fn prepared_lost(status: &WriteStatus) -> Error {
     Error::prepared_lost(status.reason.clone())
     .with_hint(

@@ -1,4 +1,4 @@
-//! What the ledger holds about a write, as text and back.
+//! The ledger's texts about a write: its spec and its columns.
 
 use arrow::datatypes::{DataType, Schema};
 
@@ -6,10 +6,11 @@ use crate::error::{Error, Result};
 use crate::pg::LedgerWrite;
 use crate::write::spec::WriteSpec;
 
-/// The spec that a write was begun with.
+/// Returns the spec that a write was begun with.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) for the spec of another version.
+/// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when another version of pgflight recorded a spec that
+/// this one cannot read.
 pub(crate) fn spec_of(write: &LedgerWrite) -> Result<WriteSpec> {
     serde_json::from_str(&write.spec).map_err(|error| {
         Error::internal("the ledger holds a spec that this server does not understand")
@@ -18,8 +19,8 @@ pub(crate) fn spec_of(write: &LedgerWrite) -> Result<WriteSpec> {
     })
 }
 
-/// The names and types of the columns. Zones of timestamps are left out: they are labels of the client's session,
-/// and the values are instants.
+/// Returns the names and types of the columns. Time zones of timestamps do not count: they are labels of the client's
+/// session, and the values are instants.
 pub(crate) fn columns_of(schema: &Schema) -> String {
     let columns = schema.fields().iter().map(|field| {
         let mut data_type = field.data_type().clone();
@@ -31,7 +32,7 @@ pub(crate) fn columns_of(schema: &Schema) -> String {
     columns.collect::<Vec<_>>().join(", ")
 }
 
-/// The text that is equal for equal specs.
+/// Returns a text that is equal for equal specs.
 ///
 /// # Errors
 /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) in no known case.

@@ -1,7 +1,8 @@
-//! Batches of streaming queries: which write a batch is, and whether its query may write to its sink.
+//! Batches of streaming queries. This module finds the write of a batch, and checks that its query may write to the
+//! sink.
 //!
-//! A new checkpoint counts its batches from 0 again. The ledger keeps for each sink the query that writes to it
-//! and its last batch, so that such a batch is refused rather than taken for one that was written before.
+//! A new checkpoint counts its batches from 0 again. The ledger keeps the query of each sink and its last batch.
+//! Otherwise a batch of a new checkpoint would pass for an earlier batch with the same number.
 
 use crate::error::{Error, Result};
 use crate::pg::{
@@ -15,32 +16,32 @@ const MAX_SINKS: u32 = 10_000;
 /// The limit of replaced queries that a sink remembers.
 const MAX_PAST_QUERIES: usize = 100;
 
-/// How a write is named when it is begun.
+/// The name of a write at begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Named {
-    /// By the caller: the id that the ledger has.
+    /// The id in the ledger, chosen by the caller.
     Id(String),
-    /// By the batch that it is.
+    /// The batch that the write is.
     Batch(SinkBatch),
 }
 
 /// A batch of a streaming query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkBatch {
-    /// Names the output of the query.
+    /// The output of the query.
     pub sink_id: String,
-    /// The query; empty where the caller does not know it.
+    /// The query; empty when the caller does not know it.
     pub query_id: String,
-    /// Its number.
+    /// The number of the batch.
     pub batch_id: i64,
-    /// Let this query take the place of the one that wrote to the sink before.
+    /// Whether this query may replace the one that wrote to the sink before.
     pub resume: bool,
 }
 
 impl SinkBatch {
-    /// The caller's name of the write that the batch is: `SINK:BATCH` for the first query of a sink, and
-    /// `SINK:BATCH~RUN` for those that were adopted later. What stands behind the last colon tells them apart,
-    /// whatever the sink is called.
+    /// Returns the caller's name for the write of the batch: `SINK:BATCH` for the first query of a sink, and
+    /// `SINK:BATCH~RUN` for a query that replaced another. The part after the last colon tells them apart, whatever the
+    /// name of the sink.
     pub fn name(&self, run: i32) -> String {
         match run {
             0 => format!("{}:{}", self.sink_id, self.batch_id),
@@ -49,20 +50,20 @@ impl SinkBatch {
     }
 }
 
-/// The write that a batch is.
+/// The write of a batch.
 pub(crate) enum Located {
-    /// Of this id of the ledger, begun or to be begun.
+    /// The write has this id in the ledger, whether or not it was begun.
     Write(String, BatchPlace),
-    /// It was committed, and the ledger does not keep it any more.
+    /// The write was committed, and the ledger no longer has it.
     Forgotten(String),
 }
 
 impl Writer {
-    /// Finds the write that a batch is, and keeps the row of its sink locked until the transaction ends.
+    /// Finds the write of a batch. The row of its sink stays locked until the transaction ends.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the batch is of another query than those
-    /// before it, or of one sink too many; else what PostgreSQL said.
+    /// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the batch belongs to a query that may not write
+    /// to the sink, or when the principal has too many sinks; any error that PostgreSQL reports.
     pub(crate) async fn locate(
         &self,
         transaction: &Transaction,
@@ -101,7 +102,7 @@ impl Writer {
     }
 }
 
-/// Lets a batch into a sink, which then belongs to the batch's query.
+/// Accepts a batch into a sink, which then belongs to the batch's query.
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the sink belongs to another query.
@@ -116,7 +117,7 @@ fn admit(sink: &mut Sink, batch: &SinkBatch) -> Result<()> {
         Some(last) => format!("batch {last} was committed last"),
         None => "no batch of it is committed yet".to_owned(),
     };
-    // A query runs its last batch again, and no earlier one.
+    // A query repeats its last batch, but no earlier one.
     let goes_back = sink.last_batch.is_some_and(|last| *number < last);
     if sink.past_query_ids.contains(query_id) {
         return Err(Error::conflict(format!(
@@ -138,7 +139,7 @@ fn admit(sink: &mut Sink, batch: &SinkBatch) -> Result<()> {
     let hint = "keep the checkpoint of the query that wrote before, use another sink id, or set resume to let this \
                 query replace it";
     if *query_id == sink.query_id || sink.query_id.is_empty() {
-        // So far only the numbers of batches tell queries apart.
+        // No query id was recorded, so only the batch numbers tell queries apart.
         if !goes_back {
             sink.query_id.clone_from(query_id);
             return Ok(());
@@ -197,7 +198,7 @@ mod tests {
         }
     }
 
-    /// The sink's query, run and last batch afterwards, or a part of the refusal.
+    /// The sink's query, run and last batch afterwards, or a part of the error.
     type Outcome = Result<(&'static str, i32, Option<i64>), &'static str>;
 
     #[test]
@@ -305,7 +306,7 @@ mod tests {
         for (query_id, resume, part) in [
             ("q2", true, "was replaced by query q102"),
             ("q101", true, "was replaced by query q102"),
-            // Forgotten, and so like any other query.
+            // The sink has forgotten q1, and treats it like any other query.
             ("q1", false, "belongs to query q102"),
         ] {
             let refusal = admit(&mut sink.clone(), &batch(query_id, 7, resume)).unwrap_err();

@@ -1,4 +1,4 @@
-//! Where a write of many partitions stands.
+//! The status of a write of many partitions.
 
 use super::record::spec_of;
 use crate::error::{Error, ErrorKind, Result};
@@ -6,35 +6,35 @@ use crate::pg::{LedgerWrite, Transaction, WriteState, attempts, find_write};
 use crate::write::spec::Mode;
 use crate::write::writer::Writer;
 
-/// Where a write stands, as every call about it answers.
+/// The status of a write, the answer to every call about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteStatus {
     /// The write.
     pub write_id: String,
-    /// Open, or how it ended.
+    /// Its state: open, or how it ended.
     pub state: WriteState,
     /// The table, quoted where SQL needs it; empty for a write that was aborted before it was begun.
     pub table: String,
-    /// The mode it was begun with, unless it was aborted before it was begun.
+    /// The mode that it was begun with; `None` if it was aborted before it was begun.
     pub mode: Option<Mode>,
-    /// Open: rows of the recorded attempts. Ended: rows published.
+    /// While it is open, the rows of the recorded attempts. After its end, the published rows.
     pub row_count: u64,
-    /// Bytes of COPY, counted as the rows are.
+    /// Bytes of COPY of the same attempts.
     pub byte_count: u64,
-    /// Attempts, counted as the rows are.
+    /// The number of the same attempts.
     pub attempt_count: u32,
-    /// Why it was aborted, or what was special about its end.
+    /// The reason that it was aborted, or a remark about its end.
     pub reason: String,
-    /// The partitions whose rows are lost, with how many; only of [`WriteState::PreparedLost`].
+    /// The partitions whose rows are lost, with the number of rows. Empty except in [`WriteState::PreparedLost`].
     pub lost: Vec<(u32, u64)>,
-    /// When it ended, as the ledger says it; empty while it is open.
+    /// The time of its end by the ledger; empty while it is open.
     pub finished_at: String,
-    /// Answer to begin: the write was there before this call.
+    /// Whether the write existed before this call; only in the answer to begin.
     pub existed: bool,
 }
 
 impl WriteStatus {
-    /// The status of a write that was just begun.
+    /// Returns the status of a write that was just begun.
     pub(crate) fn opened(write_id: &str, table: String, mode: Mode) -> Self {
         Self {
             write_id: write_id.to_owned(),
@@ -53,10 +53,11 @@ impl WriteStatus {
 }
 
 impl Writer {
-    /// Where a write stands.
+    /// Returns the status of a write.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when no server on this database has heard of it.
+    /// [`ErrorKind::NotFound`] when no server on this database has begun or aborted it, or when it belongs to another
+    /// principal; any error that PostgreSQL reports.
     pub async fn status(&self, write_id: &str) -> Result<WriteStatus> {
         Ok(self.find_status(write_id).await?.1)
     }
@@ -67,7 +68,7 @@ impl Writer {
             Ok(write) => write
                 .filter(|write| self.caller.owns(write.principal.as_deref()))
                 .ok_or_else(|| unknown().with_write_id(write_id))?,
-            // Without a ledger no write was ever begun.
+            // Without a ledger, no write was ever begun.
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(unknown().with_write_id(write_id));
             }
@@ -79,7 +80,7 @@ impl Writer {
     }
 }
 
-/// The error about a write that was never begun, or that belongs to another principal.
+/// Returns the error about a write that was never begun, or that belongs to another principal.
 pub(crate) fn unknown() -> Error {
     Error::not_found("no such write was begun").with_hint("begin it first")
 }
@@ -93,7 +94,7 @@ async fn status_of(transaction: &Transaction, write: &LedgerWrite) -> Result<Wri
             .as_ref()
             .map(ToString::to_string)
             .unwrap_or_default(),
-        // A tombstone has none.
+        // A tombstone has no spec.
         mode: spec_of(write).ok().map(|spec| spec.mode),
         row_count: write.row_count,
         byte_count: write.byte_count,

@@ -1,13 +1,14 @@
-//! The target of a write that was begun.
+//! The target of a write after its begin.
 
 use crate::error::{Error, Result};
 use crate::pg::{LedgerWrite, TableLock, Transaction, lock_named};
 use arrow_pgcopy::{QualifiedName, Relation};
 
-/// Locks the target, and checks that it is the table that the write was begun with.
+/// Locks the target, and checks that it is still the table that the write was begun with.
 ///
 /// # Errors
-/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when it is another one by now.
+/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when it is another table; any error that PostgreSQL
+/// reports.
 pub(crate) async fn lock_target(
     transaction: &Transaction,
     write: &LedgerWrite,

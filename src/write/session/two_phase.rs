@@ -1,4 +1,4 @@
-//! Attempts that wait as prepared transactions: made by their streams, ended as the ledger says.
+//! Attempts that wait as prepared transactions. Their streams prepare them, and the ledger decides how they end.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use crate::pg::{
 };
 use crate::write::writer::Writer;
 
-/// How often, and after what pause, a call comes back to what another session is busy with.
+/// The number of tries, and the pause between them, while another session is busy with a prepared transaction.
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl Writer {
-    /// Prepares the transaction of a stream and records the attempt; false when its write has ended, and
-    /// then nothing of it is kept.
+    /// Prepares the transaction of a stream and records the attempt. Returns false when its write has ended; then none
+    /// of its rows are kept.
     ///
-    /// The record must be visible before the decision, so it cannot be part of what is prepared.
+    /// The record must be visible before the decision, so it cannot be part of the prepared transaction.
     ///
     /// # Errors
-    /// What PostgreSQL said. What is prepared and not recorded is rolled back at once where that is
-    /// certain, else when the write ends.
+    /// Any error that PostgreSQL reports. A prepared transaction that is not recorded is rolled back at once if that is
+    /// certain, and otherwise when the write ends.
     pub(crate) async fn prepare_attempt(
         &self,
         transaction: Transaction,
@@ -48,7 +48,7 @@ impl Writer {
         }
     }
 
-    /// Records a prepared attempt. An error means that it may or may not be recorded.
+    /// Records a prepared attempt. An error means that the attempt may or may not be recorded.
     async fn record_prepared(
         &self,
         write_id: &str,
@@ -67,7 +67,7 @@ impl Writer {
             Ok(false) => return Ok(Recorded::Refused),
             Err(error) => return Ok(Recorded::No(error)),
         }
-        // PostgreSQL answers PREPARE of a failed transaction with ROLLBACK and no error.
+        // PostgreSQL answers the PREPARE of a failed transaction with ROLLBACK, and with no error.
         let gids = [gid.as_str().to_owned()];
         match count_prepared(&transaction, &gids).await {
             Ok(1) => {}
@@ -82,13 +82,13 @@ impl Writer {
         match transaction.commit().await {
             Outcome::Committed => Ok(Recorded::Yes),
             Outcome::RolledBack(error) => Ok(Recorded::No(error)),
-            // It may be recorded, and then it must stay.
+            // The attempt may be recorded, and then it must stay.
             outcome @ Outcome::Unknown(_) => outcome.into_result().map(|()| Recorded::Yes),
         }
     }
 
-    /// Rolls back what was prepared and will never be recorded. Best effort: the end of the write does it
-    /// otherwise.
+    /// Rolls back a prepared transaction that will not be recorded. Best effort: otherwise the end of the write does
+    /// it.
     async fn forget_prepared(&self, gid: &Gid) {
         let forgotten = async { roll_back_one(&self.pool.session().await?, gid).await };
         if let Err(error) = forgotten.await {
@@ -96,12 +96,11 @@ impl Writer {
         }
     }
 
-    /// Finishes a commit that was decided: makes what is left of its accepted attempts visible. Nothing to
-    /// do for any other write.
+    /// Finishes a decided commit: makes its remaining accepted attempts visible. It does nothing for any other write.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when something is left to do, by
-    /// another call or by the reaper of any server; what the ledger said when it could not be read.
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when attempts remain, which another call or the
+    /// reaper of any server makes visible; any error that PostgreSQL reports.
     pub(crate) async fn finish_commit(&self, write_id: &str) -> Result<()> {
         let transaction = self.pool.begin_control().await?;
         let write = find_write(&transaction, write_id).await?;
@@ -109,7 +108,7 @@ impl Writer {
         if write.is_none_or(|write| write.state != WriteState::Committing) {
             return Ok(());
         }
-        // Whatever goes wrong from here on, the write is committed, and must not be said to be refused.
+        // From here on the write is committed, so an error must not look like a rejection.
         self.finish_decided(write_id).await.map_err(decided)
     }
 
@@ -126,7 +125,7 @@ impl Writer {
         ))
     }
 
-    /// Records how a decided write ended; false when one of its prepared transactions has not ended.
+    /// Records how a decided write ended. Returns false if one of its prepared transactions has not ended.
     async fn mark_finished(&self, write_id: &str) -> Result<bool> {
         reach(Failpoint::CommitBeforeFinish).await;
         let transaction = self.pool.begin_control().await?;
@@ -146,23 +145,23 @@ impl Writer {
         Ok(true)
     }
 
-    /// Rolls back prepared transactions that no commit can accept any more, of one write or of all.
+    /// Rolls back the prepared transactions, of one write or of all, that no commit can accept any more.
     ///
     /// # Errors
-    /// What PostgreSQL said.
+    /// Any error that PostgreSQL reports.
     pub(crate) async fn roll_back_prepared(&self, write_id: Option<&str>) -> Result<()> {
-        // What another session is busy with is left to the next round.
+        // The next round handles transactions that another session is busy with.
         roll_back_prepared(&self.pool.session().await?, write_id)
             .await
             .map(drop)
     }
 }
 
-/// What became of the record of a prepared attempt.
+/// The outcome of recording a prepared attempt.
 enum Recorded {
     Yes,
-    /// Its write has ended.
+    /// The write has ended.
     Refused,
-    /// For certain.
+    /// It is certain that it is not recorded.
     No(Error),
 }

@@ -1,10 +1,9 @@
-//! One stream into a new table by way of several connections: the server makes it a write of many
-//! partitions, and commits it itself.
+//! One stream into a new table over several connections. The server makes it a write of many partitions, and commits it
+//! itself.
 //!
-//! The first connection makes the table and begins to fill it, as for any stream. When there is more than
-//! a little to fill, what it did becomes the first attempt of a write in the ledger, and the rest is dealt
-//! out to further attempts. A new table has to be there for others before they can fill it, so it waits
-//! under another name until all is in it.
+//! The first connection creates the table and begins to fill it, as for any stream. If the stream is large, the rows so
+//! far become the first attempt of a write in the ledger, and the rest goes to further attempts. Other sessions can
+//! only fill a table that they can see, so the table is visible, under another name, until it is full.
 
 use arrow::datatypes::Schema;
 use futures_util::Stream;
@@ -28,12 +27,12 @@ use crate::write::spec::{AttemptId, IfExists, Mode, Receipt, WriteSpec};
 use crate::write::writer::Writer;
 use arrow_pgcopy::{QualifiedName, Relation};
 
-/// How many connections one stream may have, and when.
+/// The connections that one stream may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FanOut {
-    /// Connections of one stream; 1 for none but its own.
+    /// Largest number of connections of a stream; 1 for its own only.
     pub lanes: usize,
-    /// Bytes of COPY after which the others are taken.
+    /// Bytes of COPY after which the further connections are taken.
     pub after_bytes: u64,
 }
 
@@ -47,7 +46,7 @@ impl Default for FanOut {
 }
 
 impl FanOut {
-    /// After how many bytes a stream of this mode, into a new table, takes more connections.
+    /// Returns the number of bytes after which a stream of this mode, into a new table, takes more connections.
     pub(crate) fn after(&self, mode: &Mode) -> u64 {
         match self.lanes > 1 && may_wait(mode) {
             true => self.after_bytes,
@@ -56,13 +55,13 @@ impl FanOut {
     }
 }
 
-/// A name for the write that a stream is.
+/// Returns a new id for the write of a stream.
 pub(crate) fn new_stream_id() -> String {
     format!("{STREAM_PREFIX}{}", Uuid::new_v4())
 }
 
-/// Whether the new table may have another name until the commit. If another session that creates the same
-/// table at the same time has to append to it, the table needs its own name, so that the session waits for it.
+/// Returns whether the new table may have another name until the commit. If another session creates the same table at
+/// the same time and must append to it, the table needs its own name: the session then waits for it.
 fn may_wait(mode: &Mode) -> bool {
     match mode {
         Mode::Create {
@@ -77,7 +76,7 @@ fn may_wait(mode: &Mode) -> bool {
     }
 }
 
-/// What a stream fills, and what for.
+/// The new table of a stream, and its target.
 #[derive(Clone, Copy)]
 pub(crate) struct NewTable<'a> {
     pub(crate) spec: &'a WriteSpec,
@@ -85,21 +84,21 @@ pub(crate) struct NewTable<'a> {
     pub(crate) target: &'a Relation,
     /// The name of the table that is filled.
     pub(crate) filled: &'a QualifiedName,
-    /// Whether the filled table takes the target's place, or is the target.
+    /// Whether the filled table replaces the target, instead of being it.
     pub(crate) by_swap: bool,
 }
 
-/// What the first connection has done.
+/// The work of the first connection.
 pub(crate) struct FirstLane<'a> {
     pub(crate) write_id: &'a str,
-    /// In which the table was made.
+    /// The transaction that created the table.
     pub(crate) transaction: Transaction,
     pub(crate) loaded: Loaded,
 }
 
 impl Writer {
-    /// Connections for the rest of a stream, beside its own: none, when others need them or no ledger can
-    /// be had.
+    /// Takes connections for the rest of a stream, besides its own. Returns none when other streams need them or when
+    /// the ledger is not available.
     pub(crate) async fn find_lanes(&self, write_id: &str) -> Vec<Transaction> {
         let found = async {
             let more = self
@@ -119,10 +118,12 @@ impl Writer {
         })
     }
 
-    /// Loads the rest of a stream over its own connection and more, and publishes all of it.
+    /// Loads the rest of a stream over its own connection and the given ones, and publishes all of it. Dropping the
+    /// future aborts the write.
     ///
     /// # Errors
-    /// Whatever keeps the rows from the table; they are then dropped.
+    /// Any error of the stream, the encoder or PostgreSQL. The rows are then discarded, unless the error says that the
+    /// outcome of the commit is unknown.
     pub(crate) async fn fan_out<S>(
         &self,
         new_table: NewTable<'_>,
@@ -179,7 +180,7 @@ impl Writer {
         self.metrics.count_stored(first.row_count, first.byte_count);
         reach(Failpoint::BeginAfterCommit).await;
         transactions.extend(more);
-        // The table belongs to the role that the first one made it in.
+        // The table belongs to the role in which the first connection created it.
         let of_role = |transaction: Transaction| transaction.with_role(self.caller.role());
         let transactions: Vec<_> = transactions.into_iter().map(of_role).collect();
         for transaction in &transactions {
@@ -217,8 +218,8 @@ impl Writer {
         })
     }
 
-    /// Commits; asks again, for a while, where it is not known whether that worked. Then the write is aborted: the
-    /// rows are in, or they never will be, or PostgreSQL does not say which.
+    /// Commits, and retries for a while if the outcome is unknown. Then aborts the write. After that the rows are
+    /// committed, or they never will be, or PostgreSQL does not report which.
     async fn commit_fanned_out(&self, write_id: &str, attempts: &[(AttemptId, u64)]) -> Result<()> {
         let began = Instant::now();
         let accepted = Accepted {
@@ -245,7 +246,7 @@ impl Writer {
     }
 }
 
-/// Makes what a transaction did the first attempt of a write; gives the name under which the table waits.
+/// Makes the work of a transaction the first attempt of a write. Returns the name of the table until the commit.
 async fn begin_write(
     transaction: &Transaction,
     write_id: &str,
@@ -283,11 +284,11 @@ async fn begin_write(
     }
 }
 
-/// A write that its stream may leave: by an error, or by being dropped when its client has gone.
+/// A write whose stream may end early: by an error, or when the client has disconnected and the future is dropped.
 struct Unfinished(Option<(Writer, String)>);
 
 impl Unfinished {
-    /// Aborts the write. Dropping the future changes nothing: a client may leave while its stream fails.
+    /// Aborts the write. Dropping the future does not stop it: the client may disconnect while its stream fails.
     async fn end(&mut self) {
         if let Some((writer, write_id)) = self.0.take() {
             tokio::spawn(abort(writer, write_id)).await.ok();
@@ -305,7 +306,7 @@ impl Drop for Unfinished {
     }
 }
 
-/// Best effort: what is left, the reaper takes.
+/// Aborts the write. Best effort: the reaper removes the rest.
 async fn abort(writer: Writer, write_id: String) {
     let aborted = writer
         .abort_any(&write_id, "its stream did not come to its end")

@@ -1,4 +1,4 @@
-//! The COPYs that the rows of one stream go into: one, or several, of which whichever has room is next.
+//! The COPYs that the rows of one stream go into. With several of them, the next chunk goes to one that has room.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -12,40 +12,40 @@ use crate::pg::{CopySink, Transaction};
 use arrow_pgcopy::format;
 use arrow_pgcopy::{EncodePlan, QualifiedName};
 
-/// Of how many runs of rows a lane knows where in the stream they were. PostgreSQL finds fault with a row
-/// before it has been sent as many chunks more: they fill the buffers in between.
+/// Number of row runs that a lane remembers to find their rows in the stream. PostgreSQL reports an error about a row
+/// before the lane has sent as many further chunks: the buffers in between hold fewer.
 const REMEMBERED: usize = 256;
 
-/// What went into a COPY.
+/// The totals of a COPY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Loaded {
-    /// Rows that were sent.
+    /// Number of rows sent.
     pub row_count: u64,
-    /// Rows that PostgreSQL counted: fewer when a trigger of the table left some out.
+    /// Number of rows that PostgreSQL counted. It is lower when a trigger of the table leaves rows out.
     pub copied_row_count: u64,
-    /// Bytes of COPY.
+    /// Number of bytes of COPY sent.
     pub byte_count: u64,
 }
 
-/// One COPY, each on a connection of its own.
+/// A COPY on a connection of its own.
 pub(crate) struct Lane {
     sink: CopySink,
     row_count: u64,
     row_map: RowMap,
 }
 
-/// Maps rows of a COPY to rows of the stream.
+/// Maps rows of the COPY to rows of the stream.
 #[derive(Default)]
 struct RowMap {
-    /// Where runs of consecutive rows begin, in the COPY and in the stream.
+    /// The first row of each run of consecutive rows, in the COPY and in the stream.
     runs: VecDeque<(u64, u64)>,
 }
 
 impl Lane {
-    /// Starts the COPY of what the plan encodes, into a table.
+    /// Starts the COPY of the plan's columns into a table.
     ///
     /// # Errors
-    /// What PostgreSQL said.
+    /// Any error that PostgreSQL reports.
     pub(crate) async fn open(
         transaction: &Transaction,
         table: &QualifiedName,
@@ -85,10 +85,10 @@ impl Lane {
         self.sink.put(chunk)
     }
 
-    /// Ends the COPY. Nothing is visible to others before its transaction commits.
+    /// Ends the COPY. Its rows become visible when its transaction commits.
     ///
     /// # Errors
-    /// What PostgreSQL has against any of the rows.
+    /// Any error that PostgreSQL reports about a row.
     pub(crate) async fn finish(mut self) -> Result<Loaded> {
         self.ready().await?;
         self.sink.put(Bytes::from_static(&format::TRAILER))?;
@@ -103,7 +103,7 @@ impl Lane {
 }
 
 impl RowMap {
-    /// Translates the row of the COPY into the row of the stream.
+    /// Translates the row of the COPY in an error to the row of the stream.
     fn localize(&self, error: Error) -> Error {
         error.with_context(|context| {
             context.row = context.row.and_then(|row| {
@@ -115,23 +115,23 @@ impl RowMap {
     }
 }
 
-/// Dropping them, or a lane of them, without its end fails the COPYs: PostgreSQL then keeps nothing.
+/// The lanes of a stream. Dropping them before their end fails the COPYs, and PostgreSQL keeps none of the rows.
 pub(crate) struct Lanes {
     lanes: Vec<Lane>,
-    /// The lane that had the last chunk.
+    /// The lane that received the last chunk.
     last: usize,
-    /// Bytes that it has had since it was chosen.
+    /// Bytes that it has received since it was chosen.
     given: usize,
     byte_count: u64,
 }
 
 impl Lanes {
-    /// One alone.
+    /// Creates the lanes of a stream with one connection.
     pub(crate) fn one(lane: Lane) -> Self {
         Self::new(vec![lane])
     }
 
-    /// One or more.
+    /// Creates the lanes of a stream with these connections.
     pub(crate) fn new(lanes: Vec<Lane>) -> Self {
         Self {
             lanes,
@@ -141,17 +141,17 @@ impl Lanes {
         }
     }
 
-    /// Bytes of rows that all of them have had.
+    /// Returns the number of bytes of rows that all lanes have received.
     pub(crate) fn byte_count(&self) -> u64 {
         self.byte_count
     }
 
-    /// Hands a chunk with these rows of the stream to a lane that has room; waits while none has.
+    /// Sends a chunk with these rows of the stream to a lane that has room. Waits until one has.
     ///
     /// # Errors
-    /// What PostgreSQL has against the rows of any lane. They are of no further use then.
+    /// Any error that PostgreSQL reports about the rows of a lane. The lanes are unusable then.
     pub(crate) async fn send(&mut self, chunk: Bytes, rows: Range<u64>) -> Result<()> {
-        // Small chunks stay together, so that rows of one batch are neighbours in the table.
+        // Small chunks go to the same lane, so rows of a batch stay neighbours in the table.
         if self.lanes.len() > 1 && self.given + chunk.len() > CHUNK_BYTES {
             self.choose().await?;
         } else {
@@ -162,7 +162,7 @@ impl Lanes {
         self.lane()?.put(chunk, rows)
     }
 
-    /// Completes when PostgreSQL has something against a row of any lane, or a connection is gone.
+    /// Completes with the error that PostgreSQL reports about a row of any lane, or with that of a broken connection.
     pub(crate) async fn failed(&mut self) -> Error {
         match self.lanes.as_mut_slice() {
             [lane] => lane.failed().await,
@@ -179,7 +179,7 @@ impl Lanes {
         lane.ok_or_else(|| Error::internal("a stream has no connection"))
     }
 
-    /// Looks for the next lane that has room; at all of them, so that an error of any is heard.
+    /// Chooses the next lane that has room. Polls all lanes, to return an error of any.
     async fn choose(&mut self) -> Result<()> {
         let first = (self.last + 1) % self.lanes.len();
         let (before, from) = self.lanes.split_at_mut(first);
@@ -194,16 +194,16 @@ impl Lanes {
     /// Ends the COPY of the only lane.
     ///
     /// # Errors
-    /// What PostgreSQL has against any of the rows.
+    /// Any error that PostgreSQL reports about a row.
     pub(crate) async fn finish_one(self) -> Result<Loaded> {
         let loaded = self.finish().await?.pop();
         loaded.ok_or_else(|| Error::internal("a stream has no connection"))
     }
 
-    /// Ends all COPYs; what went into each, in their order.
+    /// Ends all COPYs. Returns the totals of each, in their order.
     ///
     /// # Errors
-    /// What PostgreSQL has against any of the rows.
+    /// Any error that PostgreSQL reports about a row.
     pub(crate) async fn finish(self) -> Result<Vec<Loaded>> {
         try_join_all(self.lanes.into_iter().map(Lane::finish)).await
     }

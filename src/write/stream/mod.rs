@@ -1,4 +1,4 @@
-//! The rows of one stream, from batches to COPY.
+//! Streams of rows, from batches to COPY.
 
 pub(crate) mod fan_out;
 pub(crate) mod lanes;

@@ -1,4 +1,4 @@
-//! One stream: batches are encoded by the plan and handed on, chunk by chunk.
+//! Encodes the batches of a stream, and sends the rows on, chunk by chunk.
 
 use futures_util::{Stream, StreamExt};
 
@@ -13,47 +13,47 @@ use arrow::error::ArrowError;
 use arrow_pgcopy::EncodePlan;
 use arrow_pgcopy::{BatchEncoder, Chunks};
 
-/// Bytes of one CopyData message: large enough that per-message costs vanish, small enough that
-/// what is buffered between here and the socket stays below a megabyte.
+/// Number of bytes of one CopyData message: large enough to make the cost per message negligible, and small enough to
+/// keep the buffers between here and the socket below one megabyte.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Memory for conversions that is not taken from the budget, which counts as much for each COPY.
+/// Bytes of conversion memory that are not taken from the budget. The budget reserves as much for each COPY.
 const FREE_BYTES: u64 = 2 << 20;
 
-/// What a stream brings after its schema.
+/// A message of a stream after its schema.
 #[derive(Debug)]
 pub enum StreamMessage {
-    /// Rows, and what they take.
+    /// Rows, and their size.
     Batch(RecordBatch, Size),
-    /// The sender says that this was all.
+    /// The client's record of the end.
     End(EndRecord),
 }
 
-/// What the sender says that it sent.
+/// The client's totals of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndRecord {
-    /// Rows in all batches.
+    /// Number of rows in all batches.
     pub row_count: u64,
-    /// Batches that held rows.
+    /// Number of batches with rows.
     pub batch_count: u64,
 }
 
-/// What makes a stream complete.
+/// The proof that a stream is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndOfStream {
-    /// An end record that equals what arrived. gRPC shows a cancelled call, a sender that failed
-    /// and one that was collected as garbage as a clean end of stream, so nothing less is proof.
+    /// An end record that equals what arrived. gRPC shows a cancelled call, a failed sender and a garbage-collected one
+    /// as a clean end of stream, so it is the only proof.
     NeedsEndRecord,
-    /// The end of the stream itself, for clients that cannot say more.
+    /// The end of the stream itself, for clients that cannot send an end record.
     IsEnough,
 }
 
 /// Encodes a whole stream into one COPY and finishes it.
 ///
-/// Dropping the future, or any error, fails the COPY.
+/// Any error fails the COPY, and so does dropping the future.
 ///
 /// # Errors
-/// As [`BatchSource::copy_batches`].
+/// The errors of [`BatchSource::copy_batches`].
 pub(crate) async fn load<S>(
     plan: &EncodePlan,
     incoming: Incoming<'_, S>,
@@ -70,30 +70,30 @@ where
     stream.wait(Activity::Commit, lanes.finish_one()).await
 }
 
-/// How far a stream was read.
+/// The extent to which a stream was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// To its end, which was right.
+    /// The stream ended, and its end was valid.
     All,
-    /// As far as was asked for.
+    /// The lanes have received the requested number of bytes, and the stream may continue.
     Part,
 }
 
-/// Tells the client that PostgreSQL takes its rows.
+/// Signals the client that PostgreSQL takes its rows.
 pub type ReadySignal = Box<dyn FnOnce() + Send>;
 
-/// What a client sends, and where its progress is reported.
+/// The messages of a client, and the receiver of their progress.
 pub struct Incoming<'a, S> {
     /// The messages after the schema.
     pub messages: S,
-    /// What makes them complete.
+    /// The proof that they are complete.
     pub end: EndOfStream,
-    /// Its clock and its counts.
+    /// The clock and the counts of the stream.
     pub stream: &'a Flow,
-    /// The source of memory for conversions.
+    /// The memory for conversions.
     pub budget: &'a Budget,
-    /// Called once PostgreSQL takes rows, and never where they are not needed. None: the client does not wait
-    /// for it, and sends its rows at once.
+    /// The signal that PostgreSQL takes rows. It is sent only if the rows are needed. `None` if the client sends its
+    /// rows at once.
     pub signal_ready: Option<ReadySignal>,
 }
 
@@ -101,12 +101,11 @@ impl<S> Incoming<'_, S>
 where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
-    /// Keeps nothing of the stream. A client that waits for Ready has sent no rows, and
-    /// is answered at once. Of any other the stream is read to its end: a client that is answered while it still
-    /// sends takes that for a failure.
+    /// Discards the stream. A client that waits for Ready has sent no rows, so it gets its answer at once. Any other
+    /// stream is read to its end: a client that gets an answer while it still sends treats it as a failure.
     ///
     /// # Errors
-    /// What the stream had to say.
+    /// Any error of the stream.
     pub(crate) async fn drain(mut self) -> Result<()> {
         if self.signal_ready.is_some() {
             return Ok(());
@@ -119,11 +118,11 @@ where
     }
 }
 
-/// A stream of batches on its way into COPY.
+/// A stream of batches, to be encoded into COPY.
 pub(crate) struct BatchSource<'a, S> {
     plan: &'a EncodePlan,
     incoming: Incoming<'a, S>,
-    /// What it may hold.
+    /// The limits of the stream.
     meter: Meter,
     arrived: EndRecord,
     announced: Option<EndRecord>,
@@ -136,7 +135,7 @@ impl<'a, S> BatchSource<'a, S>
 where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
-    /// Nothing is read yet.
+    /// Creates the source. Reads nothing yet.
     pub(crate) fn new(plan: &'a EncodePlan, incoming: Incoming<'a, S>, meter: Meter) -> Self {
         Self {
             plan,
@@ -152,17 +151,17 @@ where
         }
     }
 
-    /// By which it is encoded.
+    /// Returns the plan that encodes the batches.
     pub(crate) fn plan(&self) -> &'a EncodePlan {
         self.plan
     }
 
-    /// Encodes the stream into the lanes: to its end, or to the end of the batch with which they have
-    /// had so many bytes.
+    /// Encodes the stream into the lanes, until its end, or until the end of the batch at which the lanes have received
+    /// `enough` bytes.
     ///
     /// # Errors
-    /// What the stream, the encoder or PostgreSQL had to say; [`ErrorKind::InvalidCommand`] when the
-    /// end record is missing or differs from what arrived.
+    /// [`ErrorKind::InvalidCommand`] when the end record is missing or differs from what arrived; otherwise any error
+    /// of the stream, of the encoder or of PostgreSQL.
     ///
     /// [`ErrorKind::InvalidCommand`]: crate::error::ErrorKind::InvalidCommand
     pub(crate) async fn copy_batches(
@@ -171,14 +170,14 @@ where
         enough: u64,
     ) -> Result<Progress> {
         reach(Failpoint::AttemptBeforeRows).await;
-        // The COPY is open.
+        // The COPY is open now.
         if let Some(signal_ready) = self.incoming.signal_ready.take() {
             signal_ready();
         }
-        // The stream of messages says itself what it waits for.
+        // The message stream itself reports what it waits for.
         self.incoming.stream.enter(Activity::Receive);
         while lanes.byte_count() < enough {
-            // The client may be slow; a failed COPY ends the stream at once.
+            // The client may be slow, but a failed COPY ends the stream at once.
             let message = tokio::select! {
                 biased;
                 error = lanes.failed() => return Err(error),
@@ -256,7 +255,7 @@ where
     }
 }
 
-/// Takes the memory for converted values, unless the message has enough to spare.
+/// Takes memory for converted values, unless the message has enough spare memory.
 async fn take_memory(
     budget: &Budget,
     stream: &Flow,
@@ -281,7 +280,7 @@ async fn take_memory(
     Ok(stream.wait(Activity::Memory, waiting).await)
 }
 
-/// The columns that are planned: all of the batch, unless some are to be left out.
+/// Returns the planned columns of a batch: all of its columns, unless some are left out.
 fn project(plan: &EncodePlan, batch: RecordBatch) -> Result<RecordBatch> {
     if plan.columns().len() == batch.num_columns() {
         return Ok(batch);

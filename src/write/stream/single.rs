@@ -1,5 +1,5 @@
-//! A write of one stream: one transaction, COPY straight into the table, or by way of a temporary one:
-//! in keyed modes, for casts, and where PostgreSQL refuses COPY.
+//! A write of one stream, in one transaction. The rows go straight into the table by COPY, or through a temporary
+//! table: in keyed modes, for casts, and when PostgreSQL does not allow COPY into the table.
 
 use std::time::Duration;
 
@@ -27,19 +27,19 @@ use crate::write::spec::{Receipt, WriteSpec};
 use crate::write::writer::Writer;
 use arrow_pgcopy::{EncodePlan, QualifiedName, Relation};
 
-/// How long PostgreSQL is asked how a COMMIT ended: as long as it may take to come back.
+/// Limit of the time that PostgreSQL is asked how a COMMIT ended. It covers a restart of PostgreSQL.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// How long it may take to say so, and the pause before it is asked again.
+/// Limit of the time for one answer, and the pause before the next question.
 const ONE_ANSWER: Duration = Duration::from_secs(5);
 pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 
 impl Writer {
-    /// Writes a stream as a whole: when this returns `Ok`, all its rows are committed; when it
-    /// returns an error or is dropped, none are.
+    /// Writes a stream as a whole. `Ok` means that all its rows are committed. After an error none are, and the same
+    /// holds when the future is dropped, unless PostgreSQL has received the COMMIT.
     ///
     /// # Errors
-    /// Whatever keeps the rows from the table. [`ErrorKind::Internal`] in the one case where the
-    /// connection broke during COMMIT and PostgreSQL could not be asked for a minute how it ended.
+    /// Any error of the stream, the encoder or PostgreSQL; [`ErrorKind::Internal`] when the connection broke during
+    /// COMMIT and PostgreSQL did not report its outcome for a minute: then the rows may be committed.
     pub async fn write_stream<S>(
         &self,
         spec: &WriteSpec,
@@ -49,10 +49,10 @@ impl Writer {
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
-        // A write of its own, that waits as one.
+        // The stream is a write of its own.
         let write_id = new_stream_id();
         incoming.stream.identify(&write_id, 0, "");
-        // It may become a write of the ledger on its way.
+        // It may become a write in the ledger later.
         let _sign = self.streaming.begin(&write_id);
         incoming.stream.enter(Activity::Open);
         let receipt = self.write_as(&write_id, spec, schema, incoming).await?;
@@ -131,7 +131,7 @@ impl Writer {
         written.map_err(in_table)
     }
 
-    /// Copies rows into a table that exists.
+    /// Copies the rows into an existing table.
     async fn write_direct<S>(
         &self,
         plan: &ExistingPlan,
@@ -156,7 +156,7 @@ impl Writer {
         Ok(receipt(&loaded, target))
     }
 
-    /// Copies rows into a temporary table, and inserts or merges them from there.
+    /// Copies the rows into a temporary table, and inserts or merges them from there.
     async fn write_by_temporary<S>(
         &self,
         (spec, schema, plan): (&WriteSpec, &Schema, &ExistingPlan),
@@ -169,7 +169,7 @@ impl Writer {
         let (target, stream) = (&plan.table.relation, incoming.stream);
         let opening = open_temporary(&transaction, target, &plan.encode);
         let (staging, xmin) = stream.wait(Activity::Open, opening).await?;
-        // What PostgreSQL casts is copied as text.
+        // Values that PostgreSQL casts are copied as text.
         let casting = match plan.encode.first_cast() {
             Some(_) => Some(encode_plan(spec, schema, &staging)?),
             None => None,
@@ -193,7 +193,7 @@ impl Writer {
         Ok(receipt(&loaded, target))
     }
 
-    /// Fills a new table, by several connections where there is much to fill, and makes it the target.
+    /// Fills a new table and makes it the target. A large stream uses several connections.
     async fn fill<S>(
         &self,
         new_table: NewTable<'_>,
@@ -229,7 +229,7 @@ impl Writer {
                         loaded: lanes.finish_one().await?,
                     };
                     let fanned = self.fan_out(new_table, first, more, source);
-                    // Boxed, as few streams come here and the future is large.
+                    // Boxed, since few streams fan out and the future is large.
                     return Box::pin(fanned).await;
                 }
             }
@@ -245,8 +245,8 @@ impl Writer {
         Ok(receipt(&loaded, target))
     }
 
-    /// Opens the target. Another session may make the same table at the same time: then the second look finds it, and
-    /// the mode decides what follows.
+    /// Opens the target. If another session creates the same table at the same time, it tries once more: then the table
+    /// exists, and the mode decides.
     async fn open_stream(
         &self,
         write_id: &str,
@@ -286,8 +286,8 @@ impl Writer {
     }
 
     async fn try_commit_stream(&self, transaction: Transaction) -> Result<()> {
-        // What is deferred runs in the role that wrote the rows, and its error comes before the COMMIT. PostgreSQL is
-        // asked for both in one round trip.
+        // Deferred triggers run in the role that wrote the rows, and their errors come before the COMMIT. Both
+        // statements take one round trip.
         let resumed = transaction.resume_own_role();
         let ((), xact_id) = try_join(resumed, transaction.xact_id()).await?;
         match transaction.commit().await {
@@ -305,8 +305,8 @@ impl Writer {
         }
     }
 
-    /// Asks PostgreSQL how a transaction ended whose COMMIT got no answer; `None` when it did not say so for
-    /// [`PATIENCE`]. Only PostgreSQL's own word counts: an error says nothing about the transaction.
+    /// Asks PostgreSQL how a transaction ended whose COMMIT got no answer. Returns `None` if PostgreSQL did not report
+    /// it within [`PATIENCE`]. An error says nothing about the transaction, so only an answer of PostgreSQL counts.
     async fn find_outcome(&self, xact_id: &str) -> Option<bool> {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
@@ -332,7 +332,7 @@ impl Writer {
     }
 }
 
-/// Wraps the error of a COMMIT whose outcome is unknown. Not retryable: a retry could write the rows twice.
+/// Wraps the error of a COMMIT whose outcome is unknown. It is not retryable: a retry could write the rows twice.
 pub(crate) fn in_doubt(error: Error) -> Error {
     Error::internal(format!(
         "the connection to PostgreSQL broke during COMMIT, and PostgreSQL did not report its outcome for {}",
@@ -374,7 +374,8 @@ fn receipt(loaded: &Loaded, table: &Relation) -> Receipt {
     }
 }
 
-/// Makes a temporary table for the rows of a plan. Returns it with the `xmin` of the rows that this transaction writes.
+/// Creates a temporary table for the rows of a plan. Returns it with the `xmin` of the rows that this transaction
+/// writes.
 async fn open_temporary(
     transaction: &Transaction,
     target: &Relation,
@@ -390,9 +391,9 @@ async fn open_temporary(
 
 /// A target that is ready for rows.
 enum Opened {
-    /// It exists, is locked, and is empty where the mode says so.
+    /// It exists and is locked. If the mode says so, it is empty.
     Existing(Box<ExistingPlan>),
-    /// It was made.
+    /// It was created.
     New(Relation, EncodePlan),
     /// It exists, and the mode leaves it alone.
     LeftAlone(Relation),
@@ -407,7 +408,7 @@ impl Opened {
     }
 }
 
-/// Finds or makes the table, locks it, and empties it where the mode says so.
+/// Finds or creates the table, locks it, and empties it if the mode says so.
 async fn open_target(planner: Planner<'_>) -> Result<Opened> {
     let transaction = planner.transaction;
     transaction.assume_role().await?;

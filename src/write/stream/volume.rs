@@ -1,20 +1,20 @@
-//! How much a stream and a write may hold: looked at before a byte goes to PostgreSQL.
+//! Limits of the volume of a stream and of a write, checked before any byte goes to PostgreSQL.
 
 use crate::auth::Volume;
 use crate::error::{Error, Result};
 use crate::pg::{Attempt, Transaction, lock_recorded_volume, recorded_volume};
 use crate::write::writer::Writer;
 
-/// What a stream may become before it is asked what it has brought: values that repeat take few bytes in
-/// Arrow, and small streams of them do no harm.
+/// Bytes of COPY that a stream may have regardless of its bytes of Arrow. Repeated values take few bytes in Arrow, and
+/// small streams of them are harmless.
 const FREE_BYTES: u64 = 1 << 30;
 
 /// The limits of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VolumeLimits {
-    /// What one stream and one write may hold.
+    /// The limits of one stream and one write.
     pub most: Volume,
-    /// How many bytes of COPY a stream may become for each byte of Arrow that it brings, beyond the first GiB.
+    /// Number of bytes of COPY allowed for each byte of Arrow of a stream, beyond the first GiB of COPY.
     pub max_expansion: u32,
 }
 
@@ -27,12 +27,12 @@ impl Default for VolumeLimits {
     }
 }
 
-/// What a batch of rows takes before and after it is encoded.
+/// The size of a batch of rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Size {
-    /// Bytes of Arrow that came for it, decompressed, with its dictionaries.
+    /// Bytes of Arrow received for it, decompressed, with its dictionaries.
     pub brought: u64,
-    /// Bytes that its dictionaries name, where they are known before it is encoded; else 0.
+    /// Bytes of COPY that its dictionaries expand to, if they are known before it is encoded; otherwise 0.
     pub named: u64,
     /// Bytes of memory that its message holds and does not need.
     pub spare: u64,
@@ -44,13 +44,13 @@ pub struct Size {
 #[derive(Debug)]
 struct Limit {
     most: u64,
-    /// What the write has without this stream.
+    /// The volume that is recorded for the write, without this stream.
     recorded: u64,
     option: &'static str,
     owner: String,
 }
 
-/// Counts a stream, and refuses what is over a limit.
+/// Counts the volume of a stream, and rejects what exceeds a limit.
 #[derive(Debug)]
 pub(crate) struct Meter {
     rows: Option<Limit>,
@@ -62,8 +62,8 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// For a stream of a write that has so many rows and bytes already, under the limits of the target and of
-    /// a principal, if there is one.
+    /// Creates the meter of a stream of a write that has these recorded rows and bytes, with the limits of the target
+    /// and of the principal, if there is one.
     fn new(target: VolumeLimits, principal: Option<(&str, Volume)>, recorded: (u64, u64)) -> Self {
         let mut meter = Self {
             rows: None,
@@ -102,10 +102,10 @@ impl Meter {
         ]);
     }
 
-    /// Counts rows that have come and are not encoded yet.
+    /// Counts received rows that are not encoded yet.
     ///
     /// # Errors
-    /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) when they are over a limit.
+    /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) when they exceed a limit.
     pub(crate) fn batch(&mut self, row_count: usize, size: Size) -> Result<()> {
         self.row_count += u64::try_from(row_count).unwrap_or(u64::MAX);
         check(self.rows.as_ref(), self.row_count, "rows")?;
@@ -116,7 +116,7 @@ impl Meter {
     /// Counts bytes that are about to be sent.
     ///
     /// # Errors
-    /// As [`Meter::batch`].
+    /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) when they exceed a limit.
     pub(crate) fn bytes(&mut self, byte_count: usize) -> Result<()> {
         self.byte_count += u64::try_from(byte_count).unwrap_or(u64::MAX);
         check(self.bytes.as_ref(), self.byte_count, "bytes")?;
@@ -136,7 +136,7 @@ impl Meter {
     }
 }
 
-/// The limit that is reached first.
+/// Returns the limit that is reached first.
 fn nearest(limits: [Option<Limit>; 3]) -> Option<Limit> {
     let limits = limits.into_iter().flatten();
     limits.min_by_key(|limit| limit.most.saturating_sub(limit.recorded))
@@ -164,15 +164,15 @@ impl Limit {
 }
 
 impl Writer {
-    /// The meter of a stream that is a write of its own.
+    /// Returns the meter of a stream that is a write of its own.
     pub(crate) fn meter(&self) -> Meter {
         self.meter_beside((0, 0))
     }
 
-    /// The meter of a stream of a write with recorded streams.
+    /// Returns the meter of a stream of a write that may have recorded attempts.
     ///
     /// # Errors
-    /// What PostgreSQL said.
+    /// Any error that PostgreSQL reports.
     pub(crate) async fn attempt_meter(&self, write_id: &str) -> Result<Meter> {
         if !self.limits_writes() {
             return Ok(self.meter());
@@ -183,12 +183,12 @@ impl Writer {
         Ok(self.meter_beside(recorded))
     }
 
-    /// Checks that a write has room for an attempt, which the transaction records next. Attempts that are
-    /// recorded at the same time wait for each other here, where writes have limits.
+    /// Checks that a write has room for an attempt, before the transaction records it. If writes have limits, attempts
+    /// that are recorded at the same time wait for each other here.
     ///
     /// # Errors
-    /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) when it has not; else what PostgreSQL
-    /// said.
+    /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) when it has no room; any error that
+    /// PostgreSQL reports.
     pub(crate) async fn check_room(
         &self,
         transaction: &Transaction,
@@ -210,7 +210,7 @@ impl Writer {
         Meter::new(*self.volume.borrow(), principal, recorded)
     }
 
-    /// Whether what is recorded of a write counts.
+    /// Returns whether the recorded volume of a write counts.
     fn limits_writes(&self) -> bool {
         let limits =
             |most: Volume| most.max_rows_per_write.is_some() || most.max_bytes_per_write.is_some();

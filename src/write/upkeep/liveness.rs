@@ -1,4 +1,4 @@
-//! Signs of life: of drivers, by their heartbeats, and of streams, by the servers that have them.
+//! Signs of life: heartbeats of drivers, and the servers' lists of writes with streams.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,17 +10,17 @@ use crate::error::Result;
 use crate::pg::{has_schema, record_heartbeat, record_watch, renew_heartbeat};
 use crate::write::writer::Writer;
 
-/// How often a driver is to send a heartbeat, where its writes are aborted after a silence of `driver_ttl`:
-/// several of them may be lost.
+/// Returns the interval of a driver's heartbeats, when its writes are aborted after a silence of `driver_ttl`. Several
+/// heartbeats in a row may be lost.
 pub fn heartbeat_interval(driver_ttl: Duration) -> Duration {
     Duration::from_secs((driver_ttl / 6).as_secs().max(1))
 }
 
-/// The writes that this server has streams of, waiting for their turn or under way.
+/// The writes whose streams are at this server, waiting for their turn or in progress.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Streaming(Arc<Mutex<HashMap<String, usize>>>);
 
-/// A stream of a write, for as long as this is held.
+/// Counts a stream of a write until it is dropped.
 #[derive(Debug)]
 pub(crate) struct StreamSign {
     streaming: Streaming,
@@ -28,7 +28,7 @@ pub(crate) struct StreamSign {
 }
 
 impl Streaming {
-    /// Counts one more stream of a write.
+    /// Counts a stream of a write until the returned sign is dropped.
     pub(crate) fn begin(&self, write_id: &str) -> StreamSign {
         *self.counts().entry(write_id.to_owned()).or_default() += 1;
         StreamSign {
@@ -59,11 +59,11 @@ impl Drop for StreamSign {
 }
 
 impl Writer {
-    /// Records that a driver of the caller is alive, and returns the ledger's ids of the open writes that it
-    /// began, oldest first.
+    /// Records that a driver of the caller is alive. Returns the ledger's ids of the open writes that the driver began,
+    /// oldest first.
     ///
     /// # Errors
-    /// What PostgreSQL said.
+    /// Any error that PostgreSQL reports.
     pub async fn heartbeat(&self, driver: &str) -> Result<Vec<String>> {
         let transaction = self.pool.begin_liveness().await?;
         if !has_schema(&transaction).await? {
@@ -75,18 +75,17 @@ impl Writer {
         Ok(open)
     }
 
-    /// Counts a begin as a heartbeat of a driver that sends heartbeats: the write that it takes over may have
-    /// been begun long ago.
+    /// Counts a begin as a heartbeat, if the driver sends heartbeats. The write that it takes over may be much older.
     pub(crate) async fn heartbeat_again(&self, driver: &str) -> Result<()> {
         let transaction = self.pool.begin_liveness().await?;
         renew_heartbeat(&transaction, self.caller.name(), driver).await?;
         transaction.commit().await.into_result()
     }
 
-    /// Records that this server can take heartbeats, and which writes it has streams of.
+    /// Records that this server can receive heartbeats, and which writes have streams at this server.
     ///
     /// # Errors
-    /// What PostgreSQL said.
+    /// Any error that PostgreSQL reports.
     pub(crate) async fn record_watch(&self, config: &ReaperConfig) -> Result<()> {
         let transaction = self.pool.begin_liveness().await?;
         if !has_schema(&transaction).await? {

@@ -1,4 +1,4 @@
-//! What the server does beside writes: it reaps, keeps writes alive, moves sequences.
+//! The server's background work: the reaper, signs of life, and sequences.
 
 pub(crate) mod liveness;
 pub(crate) mod reaper;

@@ -1,6 +1,6 @@
 //! The reaper: ends writes whose driver is gone, and removes what they left.
 //!
-//! Every server has one. They do not disturb each other: the first reaper that locks a row handles it. It
+//! Every server has one. Reapers do not disturb each other: the first one that locks a row handles it. The reaper
 //! changes nothing that a client could still ask for.
 
 use std::time::Duration;
@@ -16,53 +16,53 @@ use crate::pg::{
 };
 use crate::write::writer::Writer;
 
-/// When the reaper comes and what it takes.
+/// The intervals and limits of the reaper.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReaperConfig {
-    /// How often it looks.
+    /// The interval between two rounds.
     pub interval: Duration,
-    /// An open write of which nothing was heard for so long is aborted.
+    /// The silence after which an open write is aborted.
     pub write_ttl: Duration,
-    /// The same for a write whose attempts wait as prepared transactions: those keep vacuum from its work.
+    /// The same for a write whose attempts wait as prepared transactions, which keep vacuum from removing dead rows.
     pub prepared_ttl: Duration,
-    /// An open write whose driver sent heartbeats and was not heard for so long is aborted.
+    /// The silence of the driver after which an open write is aborted, if the driver has sent heartbeats.
     pub driver_ttl: Duration,
-    /// Writes that ended so long ago are forgotten; a call about them then finds nothing.
+    /// The time after its end when a write is deleted from the ledger. A call about it then finds nothing.
     pub retention: Duration,
 }
 
 impl ReaperConfig {
-    /// How often this server says that it can take heartbeats, and which streams it has: several times within
-    /// each of the limits.
+    /// Returns the interval at which this server records that it can receive heartbeats, and which streams it has:
+    /// several times within each of the limits.
     fn watch_interval(&self) -> Duration {
         let idle = self.write_ttl.min(self.prepared_ttl);
         let often = self.interval.min(self.driver_ttl / 12).min(idle / 4);
         often.max(Duration::from_millis(10))
     }
 
-    /// When no server has said so for so long, none could take a heartbeat. This and a heartbeat, which is due after
-    /// a sixth of the limit, are much less than the limit.
+    /// Returns the gap without such a record after which no server could have received a heartbeat. The gap and the
+    /// interval of heartbeats, a sixth of the limit, are much smaller than the limit.
     pub(crate) fn gap(&self) -> Duration {
         self.driver_ttl / 4
     }
 }
 
-/// What one round did.
+/// The result of one round.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reaped {
-    /// Open writes that were aborted.
+    /// Number of open writes that were aborted.
     pub expired: usize,
-    /// Staging tables that were dropped.
+    /// Number of staging tables that were dropped.
     pub dropped: usize,
-    /// Writes that were forgotten.
+    /// Number of writes that were deleted.
     pub forgotten: u64,
 }
 
 impl Writer {
-    /// Reaps and keeps the watch again and again until `stop` is set, as the configuration says at the time. An
-    /// error ends a round, not the reaper.
+    /// Reaps, and records the watch, until `stop` is cancelled. Each round uses the current configuration. An error
+    /// ends a round, not the reaper.
     pub async fn reap_until(&self, stop: CancellationToken, config: watch::Receiver<ReaperConfig>) {
-        // Apart, since a round of the reaper may take long.
+        // They run separately, since a round of the reaper may take long.
         tokio::join!(
             self.watch_rounds(&stop, config.clone()),
             self.reap_rounds(&stop, config)
@@ -105,10 +105,10 @@ impl Writer {
         }
     }
 
-    /// One round.
+    /// Runs one round.
     ///
     /// # Errors
-    /// What PostgreSQL said; what was done before stays done.
+    /// Any error that PostgreSQL reports. Completed steps stay done.
     pub async fn reap(&self, config: &ReaperConfig) -> Result<Reaped> {
         let mut reaped = Reaped::default();
         let transaction = self.pool.begin_control().await?;
@@ -164,7 +164,8 @@ impl Writer {
         Ok(reaped)
     }
 
-    /// Drops the staging table of a write that has ended; waits only a moment for sessions that use it.
+    /// Drops the staging table of a write that has ended. Waits only a moment for sessions that use it. Returns whether
+    /// it was dropped.
     pub(crate) async fn drop_staging(&self, write_id: &str) -> Result<bool> {
         let transaction = self.pool.begin_control().await?;
         transaction.limit_lock_waits().await?;
@@ -174,7 +175,7 @@ impl Writer {
     }
 }
 
-/// Waits for the next round, and gives its configuration; none when it is time to stop.
+/// Waits for the next round, and returns its configuration; `None` when it is time to stop.
 async fn next_round(
     stop: &CancellationToken,
     config: &mut watch::Receiver<ReaperConfig>,
@@ -184,7 +185,7 @@ async fn next_round(
         let current = config.borrow_and_update().clone();
         tokio::select! {
             () = stop.cancelled() => return None,
-            // A shorter interval must not wait for a longer one.
+            // A new, shorter interval must not wait until the old one ends.
             Ok(()) = config.changed() => {}
             () = tokio::time::sleep(interval(&current)) => return Some(current),
         }

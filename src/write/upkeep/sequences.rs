@@ -1,4 +1,4 @@
-//! After a write: sequences that would give out values again which the data brought.
+//! Moves sequences after a write: they would otherwise return values that the data already has.
 
 use crate::error::Result;
 use crate::pg::move_sequences;
@@ -7,8 +7,8 @@ use crate::write::spec::WriteSpec;
 use crate::write::writer::Writer;
 
 impl Writer {
-    /// Advances the sequences of the table, if the write asked for it. The rows are committed by then, so a
-    /// failure is logged and is no error of the write.
+    /// Advances the sequences of the table, if the spec asks for it. The rows are committed by then, so a failure is
+    /// only logged.
     pub(crate) async fn move_sequences(&self, spec: &WriteSpec) {
         if !spec.sync_sequences {
             return;

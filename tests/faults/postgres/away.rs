@@ -9,7 +9,7 @@ use crate::rig::oracle::{self, Mode};
 use crate::rig::proxy::{COMMIT, Trap};
 use crate::rig::world::World;
 
-/// How long a restart of PostgreSQL takes.
+/// Duration of a restart of PostgreSQL.
 const AWAY: Duration = Duration::from_secs(10);
 
 /// Runs a job of this mode. PostgreSQL is away as soon as it has carried out such a request.

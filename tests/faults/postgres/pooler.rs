@@ -17,7 +17,7 @@ use crate::rig::oracle::{self, BEFORE, Mode};
 use crate::rig::world::World;
 use crate::support::{CallError, Client, Database, Put, write};
 
-/// How long the run takes without `PGFLIGHT_SOAK`.
+/// Duration of the run without `PGFLIGHT_SOAK`.
 const SHORT: Duration = Duration::from_secs(8);
 const CLIENTS: usize = 6;
 /// The size of the pool of [`World::with_pooler`].

@@ -42,7 +42,7 @@ pub enum End {
     StagingLost,
 }
 
-/// How long a call waits for an answer, as a client's keepalive does.
+/// Longest time that a call waits for an answer, like a client's keepalive.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Long enough for every fault of a run to pass, and for PostgreSQL to come back.
 const PATIENCE_IN_ALL: Duration = Duration::from_secs(60);

@@ -16,11 +16,11 @@ pub enum Weather {
     Fair,
     /// They wait.
     Stalled,
-    /// Those of the server are discarded: it works, and its answers are lost.
+    /// The server's messages are discarded: it works, and its answers are lost.
     RepliesLost,
     /// They pass a few at a time.
     Sliced,
-    /// Those of the server arrive as something else.
+    /// The server's messages are garbled.
     Garbled,
     /// All connections break, and new ones are closed at once.
     Away,

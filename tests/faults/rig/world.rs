@@ -64,8 +64,8 @@ impl World {
         Self::on(Database::on(&cluster.url).await, Some(cluster)).await
     }
 
-    /// As [`World::with_cluster`], with pgbouncer in transaction mode in front of PostgreSQL, which has fewer
-    /// connections than the servers may open. None where the machine has no pgbouncer.
+    /// Creates the world of [`World::with_cluster`], with pgbouncer in transaction mode in front of PostgreSQL, which
+    /// has fewer connections than the servers may open. Returns `None` if the machine has no pgbouncer.
     pub async fn with_pooler() -> Option<Self> {
         let cluster = Arc::new(Cluster::start());
         let database = Database::on(&cluster.url).await;
@@ -89,7 +89,7 @@ impl World {
             .execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
             .await;
         database.execute("SELECT pg_reload_conf()").await;
-        // What is committed from now on is there; the database itself was made before.
+        // Later commits reach the standby. The database itself was created before.
         let made = database.text("SELECT pg_current_wal_lsn()").await;
         let synchronous = format!(
             "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync' AND replay_lsn >= '{made}'"

@@ -48,7 +48,7 @@ const PRINCIPALS: [(&str, &str); 5] = [
     ),
 ];
 
-/// As a spec names it.
+/// The table names, as a spec spells them.
 const NAMES: [&str; 15] = [
     "sales.orders",
     "sales.returns",
@@ -85,7 +85,7 @@ fn unknown(who: &str) -> Code {
     }
 }
 
-/// What one is answered to a write, and to all that comes before it.
+/// Returns the code that a caller gets for a write, and for all calls before it.
 fn expected(who: &str, table: &str, mode: &str) -> Code {
     let of_sales = table.starts_with("sales.");
     let granted = match who {
@@ -97,7 +97,7 @@ fn expected(who: &str, table: &str, mode: &str) -> Code {
         "root" => true,
         _ => false,
     };
-    // Of what one may write in some way, one may know that it is not there.
+    // A caller that may write a table in some way may know that it does not exist.
     let may_see = who == "clerk" && table == "sales.nought";
     match table {
         _ if who == "elsewhere" => Code::NotFound,

@@ -1,4 +1,4 @@
-//! Who may do what: callers, grants, roles, and code of other roles in the database.
+//! Permissions: callers, grants, roles, and code of other roles in the database.
 
 mod attacks;
 mod foreign_code;

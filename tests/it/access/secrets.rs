@@ -76,7 +76,7 @@ async fn characters_that_latin1_lacks_are_reported_by_place() {
         assert_eq!(error.details["row"], "1", "{column}: {}", error.message);
         assert_eq!(error.details["column"], column);
     }
-    // What LATIN1 has lands.
+    // Text that LATIN1 can hold is written.
     let put = Put::bare(crate::support::path(&["t"]), &[batch(&[("s", text("é"))])]);
     client.put(put).await.unwrap();
     assert_eq!(database.text("SELECT max(ascii(s)) FROM t").await, "233");

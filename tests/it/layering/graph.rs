@@ -1,4 +1,4 @@
-//! Which files of a folder name which others, and the circles among them.
+//! The dependencies among the files of a folder, and their cycles.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What PostgreSQL lets be written by INSERT and not by COPY: tables under row-level security, views.
+//! Targets that PostgreSQL fills by INSERT but not by COPY: tables under row-level security, and views.
 
 use std::sync::Arc;
 

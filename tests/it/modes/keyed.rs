@@ -444,7 +444,7 @@ async fn what_cannot_be_compared_or_has_no_index_of_its_own_is_refused_before_th
             assert_eq!(error.details["table"], format!("public.{table}"), "{mode}");
         }
     }
-    // What is advised works.
+    // The advice works.
     let delete = spec("deleteByKey", json!({"table": "v", "keys": ["id"]}));
     let ids = batch(&[("id", ints(&[Some(1)]))]);
     client.put(Put::whole(write(delete), &[ids])).await.unwrap();

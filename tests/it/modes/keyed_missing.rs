@@ -25,7 +25,7 @@ fn spec(mode: &str, more: &Value) -> Value {
     spec
 }
 
-/// As one stream, or as two attempts that are committed.
+/// Sends the rows as one stream, or as two attempts and a commit.
 async fn send(
     client: &mut Client,
     single: bool,

@@ -1,4 +1,4 @@
-//! What each mode and publish method does with its rows and its table.
+//! The effect of each mode and publish method on its rows and its table.
 
 mod evolution;
 mod insert_only;

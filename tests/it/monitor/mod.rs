@@ -1,4 +1,4 @@
-//! What an operator sees: metrics, probes, the status page, logs and traces.
+//! An operator's view: metrics, probes, the status page, logs and traces.
 
 #[cfg(feature = "otlp")]
 mod otlp;

@@ -309,7 +309,7 @@ async fn writes_are_counted_by_state_and_shown_with_staged_rows() {
     }
 }
 
-/// What a test's client sends.
+/// The messages that a test's client sends.
 #[derive(Clone, Copy)]
 enum Sends {
     /// This number of batches of 1 MiB at full speed, then nothing.

@@ -1,4 +1,4 @@
-//! What is left behind by writes without a driver, and the commands that look at it.
+//! The leftovers of writes without a driver, and the commands that inspect them.
 
 use std::sync::Arc;
 

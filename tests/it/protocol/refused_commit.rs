@@ -1,4 +1,4 @@
-//! What PostgreSQL has against a commit leaves the write open, and the same commit works once that is fixed.
+//! A commit that PostgreSQL rejects leaves the write open. The same commit works once the cause is fixed.
 
 use std::sync::Arc;
 
@@ -22,12 +22,12 @@ struct Case {
     /// Makes the table t with its column n, and a row 1.
     table: &'static str,
     spec: Value,
-    /// What another session does between the attempts and the commit, in a transaction of its own that
-    /// stays open unless it says otherwise.
+    /// The statements of another session between the attempts and the commit, in a transaction of its own that stays
+    /// open unless they end it.
     between: &'static str,
     code: Code,
     sqlstate: &'static str,
-    /// What fixes it, in the same session.
+    /// The fix, in the same session.
     fix: &'static str,
     /// The rows in the end.
     rows: &'static str,

@@ -389,7 +389,7 @@ async fn rows_that_were_staged_and_are_gone_abort_the_write() {
     let (database, _server, mut client) = setup().await;
     client.begin("w", append(), &rows(&[])).await.unwrap();
     let receipt = send(&mut client, ("w", 0, "a"), &[1, 2]).await.unwrap();
-    // What a crash of PostgreSQL does to an unlogged table.
+    // A crash of PostgreSQL empties an unlogged table like this TRUNCATE.
     let staging = database
         .text("SELECT 'pgflight.' || staging_name FROM pgflight.write")
         .await;

@@ -1,4 +1,4 @@
-//! How often a write waits for PostgreSQL.
+//! The number of round trips of a write to PostgreSQL.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

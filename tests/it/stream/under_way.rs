@@ -1,4 +1,4 @@
-//! What happens to a stream while it is under way: errors that come early, a PostgreSQL that stalls.
+//! Events during a stream: early errors, and a PostgreSQL that stalls.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -152,7 +152,7 @@ async fn memory_stays_below_its_limit_while_postgresql_stalls_and_then_all_lands
         });
     }
     wait_until(async || database.text(COPIES).await != "0", "COPYs stall").await;
-    // What can be pushed into the server is in it when a second passes without more.
+    // Everything that the server accepts has arrived when a second passes without more.
     let mut before = (0, 0);
     wait_until(
         async || {

@@ -1,5 +1,4 @@
-//! What may be changed in values when it is asked for, at the ends of types: next to what PostgreSQL
-//! itself makes of the same.
+//! Conversions of values at the limits of their types, compared with what PostgreSQL itself makes of them.
 
 use std::sync::Arc;
 
@@ -14,8 +13,8 @@ const DAY: i64 = 86_400;
 /// 294250-01-01: later than microseconds from 1970 are counted in 64 bits.
 const LATE: i64 = 106_753_078 * DAY;
 
-/// What is written, into what, what is asked for, and what lands, each as PostgreSQL reads it; or, of the
-/// message that it is refused with, a part.
+/// The written values, the column type, the conversion, and the result as PostgreSQL reads it; or, if the write is
+/// rejected, a part of the error.
 type Case = (
     ArrayRef,
     &'static str,

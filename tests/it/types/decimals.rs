@@ -78,7 +78,7 @@ async fn check(client: &mut Client, database: &Database, columns: Vec<Column>) -
         .await
         .unwrap();
     database.execute("ANALYZE t, expected").await;
-    // As binary: text would not show digits that are there and not shown.
+    // Compares in binary, since text would not show hidden digits.
     let difference =
         "SELECT t.n || ': ' || t::text || ' is not ' || e::text FROM t JOIN expected e USING (n)
                       WHERE record_send(t) <> record_send(e) OR t::text <> e::text LIMIT 3";

@@ -1,4 +1,4 @@
-//! What PostgreSQL would change without a word on the way, or tell of the data, and what we would.
+//! Silent changes of values by PostgreSQL or by pgflight, and leaks of values in errors.
 
 use std::collections::HashMap;
 use std::sync::Arc;

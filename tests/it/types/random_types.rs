@@ -34,7 +34,7 @@ fn clock(micros: i64) -> String {
 pub(crate) const ROUNDS: u64 = 15;
 pub(crate) const COLUMNS: usize = 6;
 
-/// How deep lists and structs go.
+/// Depth of nested lists and structs.
 const DEPTH: usize = 2;
 
 /// Values as Arrow has them and as SQL expressions, in a column of this type.
@@ -44,7 +44,7 @@ struct Generated {
     sql: Vec<String>,
 }
 
-/// What a round needs besides its rows.
+/// The inputs of a round besides its rows.
 struct Round {
     rng: Rng,
     /// CREATE TYPE of the composites.
@@ -384,7 +384,7 @@ impl Round {
                 self.layouts += 1;
                 return longer.slice(padding.len(), array.len());
             }
-            // What the test sends with knows no dictionaries within other arrays.
+            // The test's sender does not support dictionaries within other arrays.
             (1, _) => DataType::Dictionary(DataType::Int32.into(), data_type.clone().into()),
             (3, DataType::Utf8) => DataType::Utf8View,
             (4, DataType::Utf8) => DataType::LargeUtf8,

@@ -134,8 +134,7 @@ Not supported, and why:
 - Spark's variants: only Spark and Parquet read their bytes. Write `to_json(…)` of them.
 ";
 
-/// What becomes of Arrow types that are taken alike: what was asked for, how the pairs are taken, and the
-/// PostgreSQL types.
+/// The result for Arrow types that are handled alike: the conversion, the way of the pairs, and the PostgreSQL types.
 type Row = Vec<(Option<&'static str>, How, Vec<PgType>)>;
 
 fn row(source: &Source, types: &[PgType]) -> Row {

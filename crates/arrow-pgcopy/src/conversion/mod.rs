@@ -22,13 +22,13 @@ pub use step::Step;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Conversion {
-    /// How digits are rounded that the column does not keep; `None` rejects them.
+    /// The rounding of digits that the column does not keep; `None` rejects them.
     pub rounding: Option<Rounding>,
     /// The zone of local times: `UTC` or an offset from it, `+02:00`.
     pub zone: Option<String>,
     /// The replacement for NUL characters in text; an empty one removes them.
     pub nul: Option<String>,
-    /// What is written for a value outside the column's range; `None` rejects it.
+    /// The replacement for a value outside the column's range; `None` rejects it.
     pub overflow: Option<Overflow>,
     /// Whether the least and the greatest value of a date's or timestamp's Arrow type stand for infinity.
     pub infinity_sentinels: bool,
@@ -42,7 +42,7 @@ pub struct Conversion {
     pub srid: Option<u32>,
 }
 
-/// How digits are rounded that a column does not keep.
+/// The rounding of digits that a column does not keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rounding {
     /// Down to the next value: one nanosecond before 1970 becomes one microsecond before 1970.
@@ -51,7 +51,7 @@ pub enum Rounding {
     Nearest,
 }
 
-/// What is written for a value outside the column's range; `None` rejects it.
+/// The replacement for a value outside the column's range. Without one, the value is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Overflow {
     /// The least or the greatest value of the range.

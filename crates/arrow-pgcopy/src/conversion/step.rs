@@ -27,7 +27,7 @@ pub enum Step {
     Count {
         /// The unit.
         unit: TimeUnit,
-        /// How fractions are rounded; `None` rejects them.
+        /// The rounding of fractions; `None` rejects them.
         rounding: Option<Rounding>,
     },
     /// Makes times, timestamps, durations and intervals whole multiples of a number of microseconds. They keep
@@ -35,7 +35,7 @@ pub enum Step {
     Micros {
         /// The scale, or the multiple in microseconds.
         step: i64,
-        /// How other values are rounded; `None` rejects them.
+        /// The rounding of other values; `None` rejects them.
         rounding: Option<Rounding>,
     },
     /// Turns dates into their midnights, as local timestamps.
@@ -61,19 +61,19 @@ pub enum Step {
     Scale {
         /// The scale, or the multiple in microseconds.
         scale: i8,
-        /// How values with more digits are rounded.
+        /// The rounding of values with more digits.
         rounding: Rounding,
     },
     /// Rounds floats to a number of digits after the point.
     Fraction {
         /// Digits after the point; below zero, zeros before it.
         scale: i32,
-        /// How values with more digits are rounded.
+        /// The rounding of values with more digits.
         rounding: Rounding,
     },
     /// Rounds numbers to single precision.
     Single {
-        /// What is written for numbers that are too large.
+        /// The replacement for numbers that are too large.
         overflow: Option<Overflow>,
     },
     /// Rounds numbers to double precision.

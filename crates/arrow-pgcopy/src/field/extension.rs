@@ -39,7 +39,7 @@ pub(crate) fn opaque(field: &Field) -> Option<String> {
     (opaque.vendor_name == "PostgreSQL").then_some(opaque.type_name)
 }
 
-/// What the values of a field are within a JSON document, beyond their Arrow type.
+/// The meaning of a field's values within a JSON document, beyond their Arrow type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// A UUID, stored as sixteen bytes.

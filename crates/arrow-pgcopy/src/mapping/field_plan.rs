@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How the values of a column are encoded.
+/// The encoding of a column's values.
 ///
 /// The variant names what PostgreSQL receives. The Arrow layout of the values is matched when a batch is bound, so
 /// that `Int4` stands for every integer type, checked to fit four bytes.

@@ -1,4 +1,4 @@
-//! Which Arrow type may be written into which PostgreSQL type, and how.
+//! Maps Arrow types to the PostgreSQL types that they may be written into.
 
 mod arrow_to_postgres;
 mod field_plan;

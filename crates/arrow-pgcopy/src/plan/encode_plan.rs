@@ -39,7 +39,7 @@ pub struct ColumnPlan {
     pub nullable: bool,
     /// The changes made to values before they are written; empty without a conversion.
     pub steps: Vec<Step>,
-    /// How values are written.
+    /// The encoding of the values.
     pub field: FieldPlan,
 }
 
@@ -65,9 +65,9 @@ impl EncodePlan {
     /// others, see [`Conversion`]).
     ///
     /// # Errors
-    /// As [`new`](Self::new). [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a conversion of a
-    /// column that is not in the data; [`ErrorKind::SchemaMismatch`](crate::ErrorKind::SchemaMismatch) for one that
-    /// has no meaning for its pair of types.
+    /// The errors of [`new`](Self::new); [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a conversion
+    /// of a column that is not in the data; [`ErrorKind::SchemaMismatch`](crate::ErrorKind::SchemaMismatch) for one
+    /// that has no meaning for its pair of types.
     pub fn with_conversions(
         schema: &Schema,
         relation: &Relation,

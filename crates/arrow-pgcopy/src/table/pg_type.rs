@@ -7,11 +7,11 @@ pub struct PgType {
     pub oid: u32,
     /// The name, as `format_type` prints it without a modifier: `timestamp with time zone`, `my_schema.mood`.
     pub name: String,
-    /// What the type's receive function expects.
+    /// The input of the type's receive function.
     pub kind: PgTypeKind,
 }
 
-/// What a type's receive function expects: built-in types by name, others by structure.
+/// The input of a type's receive function: built-in types by name, others by structure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PgTypeKind {
     /// `boolean`.

@@ -103,7 +103,7 @@ pub async fn grant_fill(transaction: &Transaction, staging: &QualifiedName) -> R
 /// the ledger's role. A table that was created before the principal had this role is filled in the ledger's.
 ///
 /// # Errors
-/// As [`Transaction::assume_role`].
+/// The errors of [`Transaction::assume_role`].
 pub async fn assume_role_to_fill(transaction: &Transaction, staging: &Relation) -> Result<()> {
     if let Some(role) = transaction.role()
         && staging.name.schema.as_str() == SCHEMA

@@ -173,7 +173,7 @@ fn values(source: &Source, target: &str) -> (ArrayRef, &'static str, Vec<Option<
         }
         Values::Nested(array, types) => {
             let of = |target: &str| types.iter().find(|(name, _)| *name == target);
-            // As text they are documents.
+            // Text columns hold them as documents.
             let textual = matches!(target, "text" | "varchar" | "char" | "name");
             let (as_is, sql) = match textual {
                 true => ("jsonb".to_owned(), of("jsonb")),

@@ -28,7 +28,7 @@ pub(crate) enum Values {
     Text(fn(StringArray) -> ArrayRef),
     /// Lists of three such texts, in a layout.
     TextLists(fn(StringArray) -> ArrayRef),
-    /// As many bytes as the column's type takes, or a given number, in a layout.
+    /// Bytes in a layout: the number that the column's type takes, or a given number.
     Binary(Option<usize>, fn(BinaryArray) -> ArrayRef),
     /// Nested values, and literals for each type that accepts them, by its name on the page.
     Nested(ArrayRef, Vec<(&'static str, Vec<&'static str>)>),

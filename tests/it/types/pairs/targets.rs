@@ -146,7 +146,7 @@ pub(crate) fn conversions() -> Vec<(&'static str, Conversion)> {
     ]
 }
 
-/// How a pair of types is written.
+/// The way in which a pair of types is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
     Encoded,

@@ -11,7 +11,7 @@ use arrow_buffer::{
 };
 use arrow_schema::{DataType, Field, Fields, UnionFields};
 
-/// How deep arrays and types are nested.
+/// Depth of nested arrays and types.
 pub(super) const DEPTH: usize = 3;
 /// Bytes of an input: enough for a few columns of a few rows.
 type F16 = <Float16Type as ArrowPrimitiveType>::Native;
