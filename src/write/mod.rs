@@ -2,18 +2,26 @@
 
 mod budget;
 mod check;
+mod limits;
+mod pipeline;
 mod plan;
+mod preview;
 mod publish;
+mod record;
 mod session;
 mod spec;
 mod stream;
+mod streaming;
 mod targets;
 mod upkeep;
 mod writer;
 
 pub use budget::{Budget, BudgetConfig, Share};
 pub use check::{Expected, Finding, Verdict};
-pub use plan::preview::{Preview, PreviewedColumn};
+pub use limits::{FanOut, VolumeLimits};
+pub use pipeline::batches::{EndOfStream, EndRecord, Incoming, ReadySignal, StreamMessage};
+pub use pipeline::volume::Size;
+pub use preview::{Preview, PreviewedColumn};
 pub use session::begin::Begin;
 pub use session::sink::{Named, SinkBatch};
 pub use session::status::WriteStatus;
@@ -21,9 +29,6 @@ pub use spec::{
     AppendBy, AttemptId, Conversion, Form, IfExists, KeyedAction, Mode, Overflow, OverwriteWith,
     Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,
 };
-pub use stream::fan_out::FanOut;
-pub use stream::pipeline::{EndOfStream, EndRecord, Incoming, ReadySignal, StreamMessage};
-pub use stream::volume::{Size, VolumeLimits};
 pub use targets::Targets;
 pub use upkeep::liveness::heartbeat_interval;
 pub use upkeep::reaper::{Reaped, ReaperConfig};

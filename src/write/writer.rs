@@ -10,14 +10,10 @@ use crate::metrics::{Metrics, Stream};
 use crate::pg::{
     LedgerVersion, LedgerWrite, Pool, PreparedTransactions, Timeouts, Transaction, Usage,
     WriteState, count_writes, ensure_schema, has_schema, ledger_version, prepared_transactions,
-    recent_writes, writable_relations,
+    recent_writes,
 };
-use crate::write::plan::permission::{find_permitted, missing_table};
-use crate::write::stream::fan_out::FanOut;
-use crate::write::stream::volume::VolumeLimits;
-use crate::write::upkeep::liveness::Streaming;
-use arrow_pgcopy::Relation;
-use arrow_pgcopy::table::TableName;
+use crate::write::limits::{FanOut, VolumeLimits};
+use crate::write::streaming::Streaming;
 
 /// Carries out writes on one PostgreSQL. It keeps no state of writes: another server on the same database answers calls
 /// about them too.
@@ -87,7 +83,7 @@ impl Writer {
     }
 
     /// Begins a transaction that writes nothing, with the role of the caller.
-    async fn begin_look(&self) -> Result<Transaction> {
+    pub(crate) async fn begin_look(&self) -> Result<Transaction> {
         let transaction = self.pool.begin_read().await?;
         Ok(transaction.with_role(self.caller.role()))
     }
@@ -127,24 +123,6 @@ impl Writer {
                 timeout.as_secs()
             ))),
         }
-    }
-
-    /// Returns a table as the catalog has it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when there is no table of that name;
-    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when the caller may not know whether
-    /// it exists; any error that PostgreSQL reports.
-    pub async fn relation(&self, table: &TableName) -> Result<Relation> {
-        let transaction = self.begin_look().await?;
-        transaction.assume_role().await?;
-        let relation = find_permitted(&transaction, &self.caller, table).await?;
-        let relation = match relation {
-            Some(table) => Ok(table.relation),
-            None => Err(missing_table(&transaction, &self.caller, table).await?),
-        };
-        transaction.rollback().await;
-        relation
     }
 
     /// Returns the latest writes, newest first, `limit` at most; none when there is no ledger.
@@ -213,17 +191,5 @@ impl Writer {
         let transaction = self.pool.begin_control().await?;
         ensure_schema(&transaction).await?;
         transaction.commit().await.into_result()
-    }
-
-    /// Returns all tables that the caller may write.
-    ///
-    /// # Errors
-    /// Any error that PostgreSQL reports.
-    pub async fn relations(&self) -> Result<Vec<Relation>> {
-        let transaction = self.begin_look().await?;
-        transaction.assume_role().await?;
-        let relations = writable_relations(&transaction, |name| self.caller.may_see(name)).await?;
-        transaction.rollback().await;
-        Ok(relations)
     }
 }

@@ -153,7 +153,7 @@ async fn a_call_whose_commit_rolls_back_can_be_retried() {
 
         let status = place.client.commit("w", &receipts).await.unwrap();
         assert_eq!(status["state"], "WRITE_STATE_COMMITTED", "{what}");
-        let after = if what.contains("APPEND") {
+        let after = if what.contains("append") {
             "1,2,3"
         } else {
             "2,3"
@@ -249,7 +249,7 @@ async fn a_decided_commit_is_never_reported_as_failed() {
                 }
                 let status = place.client.commit("w", &receipts).await.unwrap();
                 assert_eq!(status["state"], "WRITE_STATE_COMMITTED", "{what}");
-                let after = if what.contains("APPEND") {
+                let after = if what.contains("append") {
                     "1,2,3"
                 } else {
                     "2,3"

@@ -6,12 +6,12 @@ use arrow::datatypes::Schema;
 
 use super::evolution::{columns_to_add, extend_relation, written_schema};
 use super::keyed::find_checked_keys;
+use super::method::{check_table, of_existing, privileges_to_overwrite};
 use super::permission::{check_existing, check_new, find_permitted, missing_table};
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::{Activity, Stream};
 use crate::pg::{Keys, Publish, Table, Transaction, check_sequences, find_geometry, qualify};
-use crate::write::publish;
 use crate::write::spec::{IfExists, KeyedAction, Mode, SchemaEvolution, WriteSpec};
 use arrow_pgcopy::schema::{ColumnDefinition, asks_for_geometry, column_definitions};
 use arrow_pgcopy::{EncodePlan, QualifiedName, Relation};
@@ -175,10 +175,10 @@ impl Planner<'_> {
         } = self;
         let name = table.relation.name.clone();
         let in_table = |error: Error| error.with_table(&name);
-        let Some(publish) = publish::of_existing(&spec.mode).map_err(in_table)? else {
+        let Some(publish) = of_existing(&spec.mode).map_err(in_table)? else {
             return Ok(Found::LeaveAlone(table.relation));
         };
-        publish::check_table(transaction, publish, &table)
+        check_table(transaction, publish, &table)
             .await
             .map_err(in_table)?;
         if spec.sync_sequences {
@@ -293,7 +293,7 @@ fn needed_privileges(mode: &Mode) -> &'static [&'static str] {
         | Mode::Create {
             if_exists: IfExists::Append,
         } => &["INSERT"],
-        Mode::Overwrite { with } => publish::privileges_to_overwrite(*with),
+        Mode::Overwrite { with } => privileges_to_overwrite(*with),
         Mode::Keyed { action, .. } => match action {
             KeyedAction::Upsert => &["SELECT", "INSERT", "UPDATE"],
             KeyedAction::InsertIfAbsent => &["SELECT", "INSERT"],

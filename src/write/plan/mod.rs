@@ -3,5 +3,6 @@
 pub(crate) mod decide;
 pub(crate) mod evolution;
 pub(crate) mod keyed;
+pub(crate) mod method;
 pub(crate) mod permission;
-pub(crate) mod preview;
+pub(crate) mod relations;

@@ -3,7 +3,7 @@
 use crate::auth::{Caller, WriteMode};
 use crate::error::{Error, Result};
 use crate::pg::{LedgerWrite, Table, Transaction, find_table, qualify, similar_relations};
-use crate::write::session::record::spec_of;
+use crate::write::record::spec_of;
 use crate::write::spec::{IfExists, Mode, SchemaEvolution, WriteSpec};
 use arrow_pgcopy::QualifiedName;
 use arrow_pgcopy::table::TableName;

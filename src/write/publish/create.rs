@@ -7,7 +7,7 @@ use crate::pg::{
     only_owner_may_write, staging_relation,
 };
 use crate::write::plan::decide::{MissingPlan, Planner, reject_casts};
-use crate::write::session::record::spec_of;
+use crate::write::record::spec_of;
 use arrow_pgcopy::QualifiedName;
 
 /// Creates the table under the other name, and checks that the rows fit it.

@@ -9,7 +9,7 @@ use crate::pg::{
 };
 use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, reject_casts};
 use crate::write::plan::keyed::find_checked_keys;
-use crate::write::session::record::spec_of;
+use crate::write::record::spec_of;
 use crate::write::spec::{KeyedAction, Mode};
 use arrow_pgcopy::{Ident, QualifiedName, Relation};
 

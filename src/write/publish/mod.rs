@@ -4,23 +4,26 @@
 //! [`Publish`] names the methods. Only this module dispatches to them.
 
 mod append;
+mod chosen;
 mod create;
 mod delete;
 mod direct;
 mod merge;
 mod staged;
 mod swap;
+mod target;
 mod truncate;
 mod two_phase;
 
+pub(crate) use self::chosen::{Accepted, Chosen};
 pub(crate) use self::merge::{make_table, merge_rows};
+pub(crate) use self::target::lock_target;
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerWrite, Publish, Table, Transaction, lock_staging, new_shadow_name, new_staging_name,
+    LedgerWrite, Publish, Transaction, lock_staging, new_shadow_name, new_staging_name,
 };
 use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, WritePlan};
-use crate::write::session::chosen::Chosen;
-use crate::write::spec::{AppendBy, IfExists, Mode, OverwriteWith};
+use crate::write::spec::Mode;
 use arrow_pgcopy::QualifiedName;
 
 /// The outcome of a publish.
@@ -42,73 +45,6 @@ pub(crate) struct Commit<'a> {
     pub(crate) write: &'a LedgerWrite,
     pub(crate) target: &'a QualifiedName,
     pub(crate) chosen: &'a Chosen,
-}
-
-/// Returns the method by which a mode publishes into a table that exists; `None` when the mode leaves the table alone.
-///
-/// # Errors
-/// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when the mode must create the table.
-pub(crate) fn of_existing(mode: &Mode) -> Result<Option<Publish>> {
-    Ok(Some(match mode {
-        Mode::Append {
-            publish: AppendBy::Direct,
-            ..
-        } => Publish::Direct,
-        Mode::Append { .. }
-        | Mode::Create {
-            if_exists: IfExists::Append,
-        } => Publish::Append,
-        Mode::Create {
-            if_exists: IfExists::Ignore,
-        } => return Ok(None),
-        Mode::Create {
-            if_exists: IfExists::Fail,
-        } => {
-            return Err(Error::already_exists("the table already exists").with_hint(
-                "use mode append or overwrite, or create with if_exists append or ignore",
-            ));
-        }
-        Mode::Overwrite { with } => match with {
-            OverwriteWith::Truncate => Publish::Truncate,
-            OverwriteWith::Delete => Publish::Delete,
-            OverwriteWith::Swap => Publish::Swap,
-        },
-        Mode::Keyed { .. } => Publish::Merge,
-    }))
-}
-
-/// Returns the privileges that an overwrite needs, by their names in GRANT.
-pub(crate) fn privileges_to_overwrite(with: OverwriteWith) -> &'static [&'static str] {
-    match with {
-        OverwriteWith::Truncate => &["INSERT", "TRUNCATE"],
-        OverwriteWith::Delete => &["INSERT", "DELETE"],
-        // Only the owner may swap, see `swap::check`.
-        OverwriteWith::Swap => &[],
-    }
-}
-
-/// Checks that a method can publish into a table that exists.
-///
-/// # Errors
-/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) or
-/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when it cannot; any error that PostgreSQL
-/// reports.
-pub(crate) async fn check_table(
-    transaction: &Transaction,
-    publish: Publish,
-    table: &Table,
-) -> Result<()> {
-    match publish {
-        Publish::Swap => swap::check(transaction, table).await,
-        Publish::Truncate => truncate::check(table),
-        Publish::Append
-        | Publish::TwoPhase
-        | Publish::Delete
-        | Publish::Merge
-        | Publish::Create
-        | Publish::Direct
-        | Publish::Nothing => Ok(()),
-    }
 }
 
 /// Returns the method by which a write of many partitions publishes its attempts.

@@ -1,5 +1,6 @@
 //! The common steps of the methods whose rows wait in a staging table.
 
+use super::target::lock_target;
 use super::{Commit, Published};
 use crate::error::{Error, Result};
 use crate::pg::{
@@ -9,8 +10,7 @@ use crate::pg::{
 };
 use crate::write::plan::decide::{ExistingPlan, Planner};
 use crate::write::plan::evolution::check_not_cast;
-use crate::write::session::record::spec_of;
-use crate::write::session::target::lock_target;
+use crate::write::record::spec_of;
 use crate::write::spec::SchemaEvolution;
 use arrow_pgcopy::mapping::is_cast;
 use arrow_pgcopy::{QualifiedName, Relation};

@@ -2,14 +2,9 @@
 
 use super::{Commit, Published, create};
 use crate::error::Result;
-use crate::pg::{Table, Transaction, check_swappable, create_twin, swap_in};
+use crate::pg::{Transaction, create_twin, swap_in};
 use crate::write::plan::decide::{ExistingPlan, reject_casts};
 use arrow_pgcopy::QualifiedName;
-
-/// Checks that a twin can replace the table.
-pub(crate) async fn check(transaction: &Transaction, table: &Table) -> Result<()> {
-    check_swappable(transaction, table).await
-}
 
 /// Creates the twin, in the role that fills it.
 pub(crate) async fn begin(

@@ -1,19 +1,10 @@
 //! Replaces all rows of a table by TRUNCATE. It is fast, and readers wait until the commit.
 
 use super::{Commit, Published, staged};
-use crate::error::{Error, Result};
-use crate::pg::{Table, TableLock, add_columns, truncate};
+use crate::error::Result;
+use crate::pg::{TableLock, add_columns, truncate};
 use crate::write::plan::decide::{ExistingPlan, Planner};
 use arrow_pgcopy::QualifiedName;
-
-/// Rejects a view, which cannot be truncated.
-pub(crate) fn check(table: &Table) -> Result<()> {
-    if table.is_view {
-        return Err(Error::unsupported("PostgreSQL cannot truncate a view")
-            .with_hint("overwrite with delete"));
-    }
-    Ok(())
-}
 
 /// Locks the table and truncates it.
 pub(crate) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {

@@ -5,8 +5,6 @@ use arrow::datatypes::Schema;
 use futures_util::Stream;
 
 use super::outcome::check_not_a_stream;
-use super::record::spec_of;
-use super::target::lock_target;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics::{Activity, Metrics};
@@ -14,11 +12,13 @@ use crate::pg::{
     Attempt, LedgerWrite, Publish, TableLock, Transaction, WriteState, assume_role_to_fill,
     check_same_table, find_attempt, record_attempt, reserve_slot, staging_change, staging_relation,
 };
+use crate::write::pipeline::batches::{self, Incoming, StreamMessage};
+use crate::write::pipeline::lanes::{Lane, Loaded};
 use crate::write::plan::decide::encode_plan;
 use crate::write::plan::permission::check_still;
+use crate::write::publish::lock_target;
+use crate::write::record::spec_of;
 use crate::write::spec::{AttemptId, Receipt};
-use crate::write::stream::lanes::{Lane, Loaded};
-use crate::write::stream::pipeline::{self, Incoming, StreamMessage};
 use crate::write::writer::Writer;
 use arrow_pgcopy::Relation;
 
@@ -110,7 +110,7 @@ impl Writer {
         let plan = stream.work(Activity::Plan, || encode_plan(&spec, schema, &named))?;
         let opening = Lane::open(&transaction, &relation.name, &plan);
         let lane = stream.wait(Activity::Open, opening).await?;
-        let loaded = pipeline::load(&plan, incoming, meter, lane).await?;
+        let loaded = batches::load(&plan, incoming, meter, lane).await?;
         if write.publish != Publish::Direct {
             check_staged(&loaded)?;
         }

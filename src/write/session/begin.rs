@@ -3,7 +3,6 @@
 use arrow::datatypes::Schema;
 
 use super::outcome::{prepared_lost, unsettled};
-use super::record::{columns_of, fingerprint};
 use super::sink::{Located, Named};
 use super::status::WriteStatus;
 use crate::auth::Caller;
@@ -16,6 +15,7 @@ use crate::pg::{
 };
 use crate::write::plan::decide::{Planner, WritePlan};
 use crate::write::publish;
+use crate::write::record::{columns_of, fingerprint};
 use crate::write::spec::WriteSpec;
 use crate::write::writer::Writer;
 

@@ -2,9 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::chosen::{Accepted, Chosen};
 use super::outcome::{check_not_a_stream, decided, not_known, prepared_lost};
-use super::record::spec_of;
 use super::status::{WriteStatus, unknown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
@@ -12,7 +10,8 @@ use crate::pg::{
     Decision, Outcome, Publish, WriteState, advance_sink, attempts, commit, lock_write_for_publish,
 };
 use crate::write::plan::permission::check_still;
-use crate::write::publish::{self, Published};
+use crate::write::publish::{self, Accepted, Chosen, Published};
+use crate::write::record::spec_of;
 use crate::write::spec::AttemptId;
 use crate::write::writer::Writer;
 

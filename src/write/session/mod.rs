@@ -3,11 +3,8 @@
 pub(crate) mod abort;
 pub(crate) mod attempt;
 pub(crate) mod begin;
-pub(crate) mod chosen;
 pub(crate) mod commit;
 pub(crate) mod outcome;
-pub(crate) mod record;
 pub(crate) mod sink;
 pub(crate) mod status;
-pub(crate) mod target;
 pub(crate) mod two_phase;

@@ -1,8 +1,8 @@
 //! The status of a write of many partitions.
 
-use super::record::spec_of;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::{LedgerWrite, Transaction, WriteState, attempts, find_write};
+use crate::write::record::spec_of;
 use crate::write::spec::Mode;
 use crate::write::writer::Writer;
 

@@ -11,69 +11,25 @@ use futures_util::future::try_join_all;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::lanes::{Lane, Lanes, Loaded};
-use super::pipeline::{BatchSource, StreamMessage};
-use super::single::{PATIENCE, PAUSE, in_doubt};
+use super::doubt::{PATIENCE, PAUSE, in_doubt};
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     NewWrite, Publish, STREAM_PREFIX, Transaction, begin, ensure_schema, hide_table,
     new_shadow_name, record_attempt, record_staging,
 };
+use crate::write::pipeline::batches::{BatchSource, StreamMessage};
+use crate::write::pipeline::lanes::{Lane, Lanes, Loaded};
+use crate::write::publish::Accepted;
+use crate::write::record::{columns_of, fingerprint};
 use crate::write::session::attempt::{attempt_of, check_staged, record};
-use crate::write::session::chosen::Accepted;
-use crate::write::session::record::{columns_of, fingerprint};
-use crate::write::spec::{AttemptId, IfExists, Mode, Receipt, WriteSpec};
+use crate::write::spec::{AttemptId, Receipt, WriteSpec};
 use crate::write::writer::Writer;
 use arrow_pgcopy::{QualifiedName, Relation};
-
-/// The connections that one stream may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FanOut {
-    /// Largest number of connections of a stream; 1 for its own only.
-    pub lanes: usize,
-    /// Bytes of COPY after which the further connections are taken.
-    pub after_bytes: u64,
-}
-
-impl Default for FanOut {
-    fn default() -> Self {
-        Self {
-            lanes: 1,
-            after_bytes: u64::MAX,
-        }
-    }
-}
-
-impl FanOut {
-    /// Returns the number of bytes after which a stream of this mode, into a new table, takes more connections.
-    pub(crate) fn after(&self, mode: &Mode) -> u64 {
-        match self.lanes > 1 && may_wait(mode) {
-            true => self.after_bytes,
-            false => u64::MAX,
-        }
-    }
-}
 
 /// Returns a new id for the write of a stream.
 pub(crate) fn new_stream_id() -> String {
     format!("{STREAM_PREFIX}{}", Uuid::new_v4())
-}
-
-/// Returns whether the new table may have another name until the commit. If another session creates the same table at
-/// the same time and must append to it, the table needs its own name: the session then waits for it.
-fn may_wait(mode: &Mode) -> bool {
-    match mode {
-        Mode::Create {
-            if_exists: IfExists::Fail,
-        }
-        | Mode::Overwrite { .. } => true,
-        Mode::Create {
-            if_exists: IfExists::Append | IfExists::Ignore,
-        }
-        | Mode::Append { .. }
-        | Mode::Keyed { .. } => false,
-    }
 }
 
 /// The new table of a stream, and its target.

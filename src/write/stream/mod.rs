@@ -1,7 +1,5 @@
-//! Streams of rows, from batches to COPY.
+//! Writes of one stream.
 
+pub(crate) mod doubt;
 pub(crate) mod fan_out;
-pub(crate) mod lanes;
-pub(crate) mod pipeline;
 pub(crate) mod single;
-pub(crate) mod volume;

@@ -1,17 +1,13 @@
 //! A write of one stream, in one transaction. The rows go straight into the table by COPY, or through a temporary
 //! table: in keyed modes, for casts, and when PostgreSQL does not allow COPY into the table.
 
-use std::time::Duration;
-
 use arrow::datatypes::Schema;
 use futures_util::Stream;
 use futures_util::future::try_join;
 use tokio::time::Instant;
 
+use super::doubt::{ONE_ANSWER, PATIENCE, PAUSE, in_doubt};
 use super::fan_out::{FirstLane, NewTable, new_stream_id};
-use super::lanes::{Lane, Lanes, Loaded};
-use super::pipeline::{self, BatchSource, Incoming, Progress, StreamMessage};
-use super::volume::Meter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{Activity, Stream as Flow};
 use crate::pg::{
@@ -19,6 +15,9 @@ use crate::pg::{
     create_temporary, create_twin, definitions_of, lock_named, new_shadow_name, publish_rows,
     staged_columns, swap_in,
 };
+use crate::write::pipeline::batches::{self, BatchSource, Incoming, Progress, StreamMessage};
+use crate::write::pipeline::lanes::{Lane, Lanes, Loaded};
+use crate::write::pipeline::volume::Meter;
 use crate::write::plan::decide::{
     ExistingPlan, Planner, Route, WritePlan, encode_plan, reject_casts,
 };
@@ -26,12 +25,6 @@ use crate::write::publish::{self, make_table, merge_rows};
 use crate::write::spec::{Receipt, WriteSpec};
 use crate::write::writer::Writer;
 use arrow_pgcopy::{EncodePlan, QualifiedName, Relation};
-
-/// Limit of the time that PostgreSQL is asked how a COMMIT ended. It covers a restart of PostgreSQL.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// Limit of the time for one answer, and the pause before the next question.
-const ONE_ANSWER: Duration = Duration::from_secs(5);
-pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 
 impl Writer {
     /// Writes a stream as a whole. `Ok` means that all its rows are committed. After an error none are, and the same
@@ -332,16 +325,6 @@ impl Writer {
     }
 }
 
-/// Wraps the error of a COMMIT whose outcome is unknown. It is not retryable: a retry could write the rows twice.
-pub(crate) fn in_doubt(error: Error) -> Error {
-    Error::internal(format!(
-        "the connection to PostgreSQL broke during COMMIT, and PostgreSQL did not report its outcome for {}",
-        humantime::format_duration(PATIENCE)
-    ))
-    .with_hint("look into the table before you write the rows again")
-    .with_source(error)
-}
-
 /// Copies a stream into a table.
 async fn load<S>(
     transaction: &Transaction,
@@ -355,7 +338,7 @@ where
 {
     let opening = Lane::open(transaction, table, encode);
     let lane = incoming.stream.wait(Activity::Open, opening).await?;
-    let loaded = pipeline::load(encode, incoming, meter, lane).await?;
+    let loaded = batches::load(encode, incoming, meter, lane).await?;
     if loaded.copied_row_count < loaded.row_count {
         tracing::warn!(
             table = ?table.to_string(), sent = loaded.row_count, kept = loaded.copied_row_count,

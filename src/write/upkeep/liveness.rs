@@ -1,8 +1,5 @@
 //! Signs of life: heartbeats of drivers, and the servers' lists of writes with streams.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::reaper::ReaperConfig;
@@ -14,48 +11,6 @@ use crate::write::writer::Writer;
 /// heartbeats in a row may be lost.
 pub fn heartbeat_interval(driver_ttl: Duration) -> Duration {
     Duration::from_secs((driver_ttl / 6).as_secs().max(1))
-}
-
-/// The writes whose streams are at this server, waiting for their turn or in progress.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Streaming(Arc<Mutex<HashMap<String, usize>>>);
-
-/// Counts a stream of a write until it is dropped.
-#[derive(Debug)]
-pub(crate) struct StreamSign {
-    streaming: Streaming,
-    write_id: String,
-}
-
-impl Streaming {
-    /// Counts a stream of a write until the returned sign is dropped.
-    pub(crate) fn begin(&self, write_id: &str) -> StreamSign {
-        *self.counts().entry(write_id.to_owned()).or_default() += 1;
-        StreamSign {
-            streaming: self.clone(),
-            write_id: write_id.to_owned(),
-        }
-    }
-
-    fn write_ids(&self) -> Vec<String> {
-        self.counts().keys().cloned().collect()
-    }
-
-    fn counts(&self) -> MutexGuard<'_, HashMap<String, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for StreamSign {
-    fn drop(&mut self) {
-        let mut counts = self.streaming.counts();
-        if let Entry::Occupied(mut count) = counts.entry(std::mem::take(&mut self.write_id)) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
-    }
 }
 
 impl Writer {
@@ -95,23 +50,5 @@ impl Writer {
         let streaming = self.streaming.write_ids();
         record_watch(&transaction, config.gap(), &streaming).await?;
         transaction.commit().await.into_result()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Streaming;
-
-    #[test]
-    fn a_write_is_streaming_until_its_last_stream_ends() {
-        let streaming = Streaming::default();
-        let first = streaming.begin("a");
-        let second = streaming.begin("a");
-        let other = streaming.begin("b");
-        drop(first);
-        drop(other);
-        assert_eq!(streaming.write_ids(), ["a"]);
-        drop(second);
-        assert!(streaming.write_ids().is_empty());
     }
 }

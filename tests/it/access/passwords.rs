@@ -294,7 +294,7 @@ async fn a_wrong_or_missing_password_ends_the_start() {
     check(
         "password_lifetime = '1m'",
         64,
-        "line 3: target only: password_lifetime is for",
+        "line 3: target only: password_lifetime has no password_command",
     );
     let two = "password_env = 'TESTED_PASSWORD'\npassword_command = ['planted']";
     check(two, 64, "line 4: target only has more than one password");

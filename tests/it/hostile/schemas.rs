@@ -119,7 +119,7 @@ async fn schemas_over_a_limit_and_unsupported_types_are_rejected() {
         (
             "name with NUL",
             schema_message(&columns(&[("n\0", D::Int64)])),
-            "n\\0",
+            "n\\u{0}",
         ),
         (
             "empty name",

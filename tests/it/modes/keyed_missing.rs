@@ -54,7 +54,7 @@ async fn a_missing_table_is_made_with_its_keys_and_the_next_write_finds_it() {
         ("insertIfAbsent", "(1,one,1),(2,two,1),(3,three,2)"),
     ] {
         for single in [true, false] {
-            let types = json!({"tableDefinition": {"columnTypes": {"name": "varchar(20)"}}});
+            let types = json!({"columnTypes": {"name": "varchar(20)"}});
             let spec = spec(mode, &types);
             let first = rows(&[(Some(1), "one", 1), (Some(2), "two", 1)]);
             send(&mut client, single, &spec, &first).await.unwrap();

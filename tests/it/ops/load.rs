@@ -373,7 +373,7 @@ async fn waiting_load(database: &Database, url: &str, file: &str) -> std::proces
     database
         .execute("BEGIN; LOCK TABLE trips IN SHARE MODE")
         .await;
-    let direct = r#"{"publish": "PUBLISH_DIRECT"}"#;
+    let direct = r#"{"append": {"publish": "PUBLISH_DIRECT"}}"#;
     Pgflight::command()
         .args([
             "load", "--server", url, "--to", "trips", "--spec", direct, file,

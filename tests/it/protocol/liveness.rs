@@ -444,7 +444,7 @@ fn a_limit_too_short_for_heartbeats_is_refused() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(64), "{text}");
     assert!(
-        text.contains("--driver-ttl") && text.contains("3s at least"),
+        text.contains("--driver-ttl") && text.contains("at least 3s"),
         "{text}"
     );
 }

@@ -292,7 +292,7 @@ async fn writes_are_listed_and_ended_by_hand() {
 
     let (code, text) = run(&["abort", "nihgtly-43"]);
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("no such write was known"), "{text}");
+    assert!(text.contains("unknown write"), "{text}");
 
     client.begin("done", append(), &rows()).await.unwrap();
     client.commit("done", &[]).await.unwrap();

@@ -220,7 +220,8 @@ async fn a_query_that_lost_its_sink_commits_nothing_more() {
             let late = late.expect_err("another query has the sink");
             assert_eq!(late.code(), Code::FailedPrecondition, "{late}");
             assert!(
-                late.message().contains("another query took the place"),
+                late.message()
+                    .contains("another query replaced the write's query"),
                 "{late}"
             );
         }
@@ -338,7 +339,7 @@ async fn numbers_alone_tell_batches_apart_where_no_query_is_named() {
     refused(
         &mut client,
         of("", 4),
-        &["belongs to query q", "does not say which query"],
+        &["belongs to query q", "names no query"],
     )
     .await;
     assert_eq!(found(&database).await, "0,1,2,3");
@@ -392,7 +393,7 @@ async fn a_sink_that_makes_no_sense_is_refused() {
         ),
         (
             json!({"sink": {"sinkId": "s", "batchId": u64::MAX.to_string()}}),
-            "batch_id is too large",
+            "batch_id is larger than a bigint",
         ),
         (
             json!({"writeId": "w", "driver": "d".repeat(129)}),

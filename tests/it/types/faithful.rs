@@ -59,22 +59,22 @@ async fn nothing_is_changed_or_told_of_a_value_that_was_not_asked_for() {
         (
             plain(text("[2020-01-01,)")),
             "tstzrange",
-            Err("no zone of a session"),
+            Err("no length, precision or session time zone"),
         ),
         (
             plain(text("{2020-01-01}")),
             "timestamptz[]",
-            Err("no zone of a session"),
+            Err("no length, precision or session time zone"),
         ),
         (
             plain(text("(2020-01-01)")),
             "spell",
-            Err("no zone of a session"),
+            Err("no length, precision or session time zone"),
         ),
         (
             plain(text("{abc}")),
             "name[]",
-            Err("no length or precision"),
+            Err("no length, precision or session time zone"),
         ),
         (
             plain(text("[2020-01-02,2020-02-03)")),
@@ -289,12 +289,10 @@ async fn a_plan_refuses_a_way_to_publish_that_the_write_would_refuse() {
         let spec = json!({"table": table, "append": {"publish": publish}});
         let refused = client.begin("w", spec.clone(), &batch(&columns)).await;
         let refused = refused.expect_err(publish).message().to_owned();
+        let (fact, _) = refused.split_once(" [").unwrap();
         let plan = client.plan(&columns, spec).await.unwrap();
         let problem = plan["problems"][0].as_str().unwrap_or_default();
-        assert!(
-            !problem.is_empty() && refused.contains(problem),
-            "{problem}: {refused}"
-        );
+        assert!(problem.contains(fact), "{problem}: {refused}");
     }
 }
 

@@ -6,14 +6,14 @@ use std::fmt;
 use arrow::datatypes::Schema;
 use serde::Serialize;
 
-use super::decide::{Found, MissingPlan, Planner, Target, reject_casts};
-use super::evolution::ignored_fields;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::pg::{
     Publish, Table, Transaction, add_columns_statement, add_primary_key, add_primary_key_statement,
     create_table, create_table_statement, find_staging, sequence_columns, side_effects,
 };
+use crate::write::plan::decide::{Found, MissingPlan, Planner, Target, reject_casts};
+use crate::write::plan::evolution::ignored_fields;
 use crate::write::publish;
 use crate::write::spec::WriteSpec;
 use crate::write::writer::Writer;
@@ -167,7 +167,7 @@ async fn preview(
         match check_whole(planner, found, made).await {
             Ok(Some(plan)) => preview.warnings.extend(cautions(&plan)),
             Ok(None) => {}
-            Err(error) => preview.problems.push(problem(&error)),
+            Err(error) => preview.problems.push(whole_problem(&error)),
         }
     }
     let effects = side_effects(transaction, &relation).await?;
@@ -230,6 +230,14 @@ async fn check_whole(
         publish::check_plan(planner.transaction, &planner.spec.mode, &plan).await?;
     }
     Ok(Some(plan.encode))
+}
+
+/// Returns the problem of the whole write on one line: the column, if it is one column's, the error and its advice.
+fn whole_problem(error: &Error) -> String {
+    match &error.context().column {
+        Some(column) => format!("column {column}: {}", problem(error)),
+        None => problem(error),
+    }
 }
 
 /// Returns the error on one line, with its advice.

@@ -6,11 +6,14 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures_util::future::{select_all, try_join_all};
 
-use super::pipeline::CHUNK_BYTES;
 use crate::error::{Error, Result};
 use crate::pg::{CopySink, Transaction};
 use arrow_pgcopy::format;
 use arrow_pgcopy::{EncodePlan, QualifiedName};
+
+/// Number of bytes of one CopyData message: large enough to make the cost per message negligible, and small enough to
+/// keep the buffers between here and the socket below one megabyte.
+pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Number of row runs that a lane remembers to find their rows in the stream. PostgreSQL reports an error about a row
 /// before the lane has sent as many further chunks: the buffers in between hold fewer.

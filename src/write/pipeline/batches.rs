@@ -2,7 +2,7 @@
 
 use futures_util::{Stream, StreamExt};
 
-use super::lanes::{Lane, Lanes, Loaded};
+use super::lanes::{CHUNK_BYTES, Lane, Lanes, Loaded};
 use super::volume::{Meter, Size};
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
@@ -12,10 +12,6 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use arrow_pgcopy::EncodePlan;
 use arrow_pgcopy::{BatchEncoder, Chunks};
-
-/// Number of bytes of one CopyData message: large enough to make the cost per message negligible, and small enough to
-/// keep the buffers between here and the socket below one megabyte.
-pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Bytes of conversion memory that are not taken from the budget. The budget reserves as much for each COPY.
 const FREE_BYTES: u64 = 2 << 20;

@@ -3,29 +3,12 @@
 use crate::auth::Volume;
 use crate::error::{Error, Result};
 use crate::pg::{Attempt, Transaction, lock_recorded_volume, recorded_volume};
+use crate::write::limits::VolumeLimits;
 use crate::write::writer::Writer;
 
 /// Bytes of COPY that a stream may have regardless of its bytes of Arrow. Repeated values take few bytes in Arrow, and
 /// small streams of them are harmless.
 const FREE_BYTES: u64 = 1 << 30;
-
-/// The limits of a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VolumeLimits {
-    /// The limits of one stream and one write.
-    pub most: Volume,
-    /// Number of bytes of COPY allowed for each byte of Arrow of a stream, beyond the first GiB of COPY.
-    pub max_expansion: u32,
-}
-
-impl Default for VolumeLimits {
-    fn default() -> Self {
-        Self {
-            most: Volume::default(),
-            max_expansion: 1000,
-        }
-    }
-}
 
 /// The size of a batch of rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -220,9 +203,10 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use super::{FREE_BYTES, Meter, Size, VolumeLimits};
+    use super::{FREE_BYTES, Meter, Size};
     use crate::auth::Volume;
     use crate::error::ErrorKind;
+    use crate::write::limits::VolumeLimits;
 
     #[test]
     fn the_limit_that_is_reached_first_is_named() {

@@ -1,0 +1,5 @@
+//! The rows of one stream: from batches to COPY, over one connection or several, within the limits of volume.
+
+pub(crate) mod batches;
+pub(crate) mod lanes;
+pub(crate) mod volume;
