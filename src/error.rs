@@ -353,11 +353,13 @@ impl Report<'_> {
         } = self.0.context();
         let row = row.map(|row| row.to_string());
         let partition = partition_id.map(|id| id.to_string());
+        let column = column.as_deref().map(quoted);
+        let constraint = constraint.as_deref().map(quoted);
         let places = [
             ("table", table),
-            ("column", column),
+            ("column", &column),
             ("row", &row),
-            ("constraint", constraint),
+            ("constraint", &constraint),
             ("write", write_id),
             ("partition", &partition),
             ("SQLSTATE", sqlstate),
@@ -394,6 +396,15 @@ impl fmt::Display for Report<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// Returns a name in double quotes, unless it consists of letters, digits and underscores.
+fn quoted(name: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || c == '_';
+    if !name.is_empty() && name.chars().all(is_plain) {
+        return name.to_owned();
+    }
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Escapes control characters: a name may hold a line break, and a line of the log must stay one.

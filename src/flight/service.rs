@@ -100,6 +100,7 @@ impl FlightService for Service {
             quota: request.extensions().get::<Arc<Quota>>().cloned(),
             call_limits: self.call_limits.clone(),
             lifecycle: Arc::clone(&self.lifecycle),
+            metrics: self.metrics.clone(),
         };
         let traceparent = traceparent(&request);
         let messages = Messages::new(request, &self.metrics);

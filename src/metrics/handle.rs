@@ -6,9 +6,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::history::Points;
+use super::history::History;
 use super::registry::{Instruments, Reaping};
-use super::stream::{Stream, StreamRegistry};
+use super::stream::Stream;
+use super::streams::StreamRegistry;
 
 /// The metrics, streams, errors and history of one server. Clones share them.
 ///
@@ -17,9 +18,9 @@ use super::stream::{Stream, StreamRegistry};
 pub struct Metrics(Arc<Inner>);
 
 pub(super) struct Inner {
-    pub(super) instruments: Instruments,
+    pub(super) instruments: Arc<Instruments>,
     pub(super) streams: Mutex<StreamRegistry>,
-    pub(super) points: Mutex<Points>,
+    pub(super) history: Mutex<History>,
     is_draining: AtomicBool,
     started: Instant,
 }
@@ -33,9 +34,9 @@ impl fmt::Debug for Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self(Arc::new(Inner {
-            instruments: Instruments::new(),
+            instruments: Arc::new(Instruments::new()),
             streams: Mutex::default(),
-            points: Mutex::default(),
+            history: Mutex::default(),
             is_draining: AtomicBool::new(false),
             started: Instant::now(),
         }))
@@ -53,7 +54,7 @@ impl Metrics {
 
     /// Makes a stream that waits for its first message.
     pub fn stream(&self) -> Arc<Stream> {
-        Arc::new(Stream::new(self.clone()))
+        Arc::new(Stream::new(Arc::clone(&self.0.instruments)))
     }
 
     /// Returns the time since the server started.
@@ -72,13 +73,6 @@ impl Metrics {
         let reaped = &self.instruments().reaped;
         let label = [("action", reaping.name())];
         reaped.get_or_create(&label).inc_by(count);
-    }
-
-    /// Records how long a stream waited for its turn to copy.
-    pub fn observe_turn_wait(&self, time: Duration) {
-        self.instruments()
-            .turn_wait_seconds
-            .observe(time.as_secs_f64());
     }
 
     /// Counts one more write as being published, until the guard is dropped.

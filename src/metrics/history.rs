@@ -1,14 +1,11 @@
 //! Samples of the last ten minutes, for the status page's curve and its slowest side.
 
 use std::collections::VecDeque;
-use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 use super::activity::{SIDES, Side};
-use super::handle::Metrics;
-use super::reading::Totals;
 
 /// The interval between two samples.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -32,51 +29,48 @@ pub struct Minute {
     pub shares: [f64; SIDES.len()],
 }
 
-/// The samples, oldest first.
-pub(super) type Points = VecDeque<Point>;
+/// The totals of a server.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Totals {
+    /// Rows made visible in their tables.
+    pub published_row_count: u64,
+    /// Streams that succeeded: their rows are staged or committed.
+    pub stream_count: u64,
+    /// Their rows.
+    pub row_count: u64,
+    /// Their bytes of COPY.
+    pub byte_count: u64,
+    /// Rows that PostgreSQL has received, of any stream.
+    pub sent_row_count: u64,
+    /// Bytes of COPY that PostgreSQL has received.
+    pub sent_byte_count: u64,
+    /// Seconds of streams by the side they waited for, in the order of [`SIDES`].
+    pub side_seconds: [f64; SIDES.len()],
+}
 
-pub(super) struct Point {
+/// The samples of the last ten minutes, oldest first.
+#[derive(Default)]
+pub(super) struct History(VecDeque<Point>);
+
+struct Point {
     at: Instant,
     totals: Totals,
     sample: Sample,
 }
 
-impl Metrics {
-    fn points(&self) -> MutexGuard<'_, Points> {
-        let points = &self.inner().points;
-        points.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes samples for as long as it is polled.
-    pub async fn keep_history(&self) {
-        let mut ticks = interval(SAMPLE_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            self.add_sample();
-        }
-    }
-
-    fn add_sample(&self) {
-        let (at, totals) = (Instant::now(), self.totals());
-        let mut points = self.points();
-        let sample = match points.back() {
+impl History {
+    /// Adds a sample, with the totals at this moment.
+    pub(super) fn add(&mut self, at: Instant, totals: Totals) {
+        let sample = match self.0.back() {
             Some(before) => {
-                let seconds = at
-                    .saturating_duration_since(before.at)
-                    .as_secs_f64()
-                    .max(0.001);
+                let elapsed = at.saturating_duration_since(before.at);
+                let seconds = elapsed.as_secs_f64().max(0.001);
                 let per_second =
                     |now: u64, before: u64| to_f64(now.saturating_sub(before)) / seconds;
+                let sent = &before.totals;
                 Sample {
-                    rows_per_second: per_second(
-                        totals.sent_row_count,
-                        before.totals.sent_row_count,
-                    ),
-                    bytes_per_second: per_second(
-                        totals.sent_byte_count,
-                        before.totals.sent_byte_count,
-                    ),
+                    rows_per_second: per_second(totals.sent_row_count, sent.sent_row_count),
+                    bytes_per_second: per_second(totals.sent_byte_count, sent.sent_byte_count),
                 }
             }
             None => Sample {
@@ -84,24 +78,21 @@ impl Metrics {
                 bytes_per_second: 0.0,
             },
         };
-        if points.len() == MAX_SAMPLES {
-            points.pop_front();
+        if self.0.len() == MAX_SAMPLES {
+            self.0.pop_front();
         }
-        points.push_back(Point { at, totals, sample });
+        self.0.push_back(Point { at, totals, sample });
     }
 
-    /// Returns the samples of the last ten minutes, oldest first.
-    pub fn history(&self) -> Vec<Sample> {
-        self.points().iter().map(|point| point.sample).collect()
+    /// Returns the samples, oldest first.
+    pub(super) fn samples(&self) -> Vec<Sample> {
+        self.0.iter().map(|point| point.sample).collect()
     }
 
-    /// Returns the shares of the streams' time in the last minute.
-    pub fn last_minute(&self) -> Minute {
-        let (now, totals) = (Instant::now(), self.totals());
-        let points = self.points();
-        let before = points
-            .iter()
-            .find(|point| now.saturating_duration_since(point.at) <= MINUTE);
+    /// Returns the shares of the streams' time in the minute before these totals.
+    pub(super) fn last_minute(&self, now: Instant, totals: Totals) -> Minute {
+        let mut points = self.0.iter();
+        let before = points.find(|point| now.saturating_duration_since(point.at) <= MINUTE);
         let seconds: [f64; SIDES.len()] = std::array::from_fn(|side| {
             let before = before.map_or(0.0, |point| point.totals.side_seconds[side]);
             (totals.side_seconds[side] - before).max(0.0)

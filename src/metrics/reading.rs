@@ -1,11 +1,14 @@
-//! Reads the metrics: the text for Prometheus, and the totals of a server.
+//! Reads the metrics: the text for Prometheus, the totals and the history of a server.
 
 use std::fmt;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::activity::SIDES;
-use super::decode_panics;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
 use super::handle::Metrics;
+use super::history::{History, Minute, SAMPLE_INTERVAL, Sample, Totals};
+use super::panics::decode_panics;
 use super::registry::Instruments;
 
 /// The values that other modules provide when metrics are read. Labels come from closed sets.
@@ -63,6 +66,33 @@ impl Metrics {
         Ok(text)
     }
 
+    fn past(&self) -> MutexGuard<'_, History> {
+        let history = &self.inner().history;
+        history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes samples for as long as it is polled.
+    pub async fn keep_history(&self) {
+        let mut ticks = interval(SAMPLE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let (now, totals) = (Instant::now(), self.totals());
+            self.past().add(now, totals);
+        }
+    }
+
+    /// Returns the samples of the last ten minutes, oldest first.
+    pub fn history(&self) -> Vec<Sample> {
+        self.past().samples()
+    }
+
+    /// Returns the shares of the streams' time in the last minute.
+    pub fn last_minute(&self) -> Minute {
+        let (now, totals) = (Instant::now(), self.totals());
+        self.past().last_minute(now, totals)
+    }
+
     /// Returns the totals of this server, with the time of running streams up to now.
     pub fn totals(&self) -> Totals {
         self.account_streams();
@@ -113,23 +143,4 @@ fn set(metrics: &Instruments, target: &TargetReadings) {
 
 fn gauge<T: TryInto<i64>>(count: T) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
-}
-
-/// The totals of a server.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Totals {
-    /// Rows made visible in their tables.
-    pub published_row_count: u64,
-    /// Streams that succeeded: their rows are staged or committed.
-    pub stream_count: u64,
-    /// Their rows.
-    pub row_count: u64,
-    /// Their bytes of COPY.
-    pub byte_count: u64,
-    /// Rows that PostgreSQL has received, of any stream.
-    pub sent_row_count: u64,
-    /// Bytes of COPY that PostgreSQL has received.
-    pub sent_byte_count: u64,
-    /// Seconds of streams by the side they waited for, in the order of [`SIDES`].
-    pub side_seconds: [f64; SIDES.len()],
 }

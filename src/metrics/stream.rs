@@ -1,25 +1,20 @@
-//! The streams of a server: the active ones with their clocks and counts, and the last finished ones.
+//! A stream: its clock, its counts and its spans.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field};
 
-use super::activity::{Activity, Outcome, SIDES, STAGES, Side};
-use super::handle::Metrics;
+use super::activity::{Activity, SIDES, STAGES, Side};
 use super::registry::{Instruments, index_of_side, index_of_stage};
-
-/// The number of finished streams, and of errors, that are kept.
-const MAX_KEPT: usize = 50;
 
 /// One stream of rows: its clock, its counts and its spans.
 ///
 /// It does one [`Activity`] at a time. A DoPut makes it; dropping its [`ActiveStream`] ends it.
 pub struct Stream {
-    metrics: Metrics,
+    instruments: Arc<Instruments>,
     clock: Mutex<Clock>,
     about: Mutex<About>,
     row_count: AtomicU64,
@@ -74,53 +69,12 @@ pub struct StreamView {
     pub sides: [Duration; SIDES.len()],
 }
 
-/// A finished stream.
-#[derive(Debug, Clone)]
-pub struct FinishedStream {
-    /// Its state at the end.
-    pub stream: StreamView,
-    /// Its outcome.
-    pub outcome: Outcome,
-    /// When it ended.
-    pub at: SystemTime,
-}
-
-/// An error that a caller got: kinds, names and numbers. It leaves out the message, which may repeat the text of a
-/// user's trigger.
-#[derive(Debug, Clone)]
-pub struct RecentError {
-    /// When it happened.
-    pub at: SystemTime,
-    /// The call: `DoPut`.
-    pub call: &'static str,
-    /// The kind: `UNAVAILABLE`.
-    pub kind: &'static str,
-    /// PostgreSQL's SQLSTATE.
-    pub sqlstate: String,
-    /// The write.
-    pub write_id: String,
-    /// The table.
-    pub table: String,
-    /// The column.
-    pub column: String,
-    /// The partition.
-    pub partition_id: Option<u32>,
-}
-
-#[derive(Default)]
-pub(super) struct StreamRegistry {
-    next: u64,
-    active: BTreeMap<u64, Arc<Stream>>,
-    finished: VecDeque<FinishedStream>,
-    recent_errors: VecDeque<RecentError>,
-}
-
 impl Stream {
     /// Makes a stream that waits for its first message.
-    pub(super) fn new(metrics: Metrics) -> Self {
+    pub(super) fn new(instruments: Arc<Instruments>) -> Self {
         let now = Instant::now();
         Self {
-            metrics,
+            instruments,
             clock: Mutex::new(Clock {
                 activity: Activity::Receive,
                 began: now,
@@ -135,27 +89,16 @@ impl Stream {
         }
     }
 
-    /// Returns the metrics of the stream's server.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+    /// Records how long the stream waited for its turn to copy.
+    pub fn observe_turn_wait(&self, time: Duration) {
+        self.instruments
+            .turn_wait_seconds
+            .observe(time.as_secs_f64());
     }
 
-    fn instruments(&self) -> &Instruments {
-        &self.metrics.inner().instruments
-    }
-
-    /// Registers the stream until the guard is dropped.
-    pub fn register(self: &Arc<Self>) -> ActiveStream {
-        let mut registry = self.metrics.registry();
-        let number = registry.next;
-        registry.next += 1;
-        registry.active.insert(number, Arc::clone(self));
-        self.instruments().streams_active.inc();
-        ActiveStream {
-            stream: Arc::clone(self),
-            number,
-            outcome: Outcome::Disconnected,
-        }
+    /// Adds the time up to now to the metrics.
+    pub(super) fn account(&self) {
+        self.clock().account(Instant::now(), &self.instruments);
     }
 
     /// Returns the span of the whole stream, whose fields are set when they are known.
@@ -210,7 +153,7 @@ impl Stream {
     pub fn enter(&self, activity: Activity) -> Activity {
         let now = Instant::now();
         let mut clock = self.clock();
-        clock.account(now, self.instruments());
+        clock.account(now, &self.instruments);
         clock.began = now;
         std::mem::replace(&mut clock.activity, activity)
     }
@@ -259,39 +202,40 @@ impl Stream {
 
     /// Counts a received message.
     pub fn received(&self, byte_count: usize) {
-        self.instruments().bytes.meter.inc_by(to_u64(byte_count));
+        self.instruments.bytes.meter.inc_by(to_u64(byte_count));
     }
 
     /// Counts a decoded batch.
     pub fn decoded(&self, row_count: usize) {
-        self.instruments().rows.decode.inc_by(to_u64(row_count));
+        self.instruments.rows.decode.inc_by(to_u64(row_count));
     }
 
     /// Counts an encoded batch.
     pub fn encoded(&self, row_count: usize) {
-        self.instruments().rows.encode.inc_by(to_u64(row_count));
+        self.instruments.rows.encode.inc_by(to_u64(row_count));
     }
 
     /// Counts an encoded chunk that PostgreSQL has received.
     pub fn sent(&self, byte_count: usize) {
         let byte_count = to_u64(byte_count);
-        self.instruments().bytes.encode.inc_by(byte_count);
-        self.instruments().bytes.send.inc_by(byte_count);
+        self.instruments.bytes.encode.inc_by(byte_count);
+        self.instruments.bytes.send.inc_by(byte_count);
         self.byte_count.fetch_add(byte_count, Ordering::Relaxed);
     }
 
     /// Counts a batch whose last chunk PostgreSQL has received.
     pub fn sent_batch(&self, row_count: usize) {
         let row_count = to_u64(row_count);
-        self.instruments().rows.send.inc_by(row_count);
+        self.instruments.rows.send.inc_by(row_count);
         self.row_count.fetch_add(row_count, Ordering::Relaxed);
     }
 
-    fn view(&self) -> StreamView {
+    /// Returns the state of the stream now.
+    pub(super) fn view(&self) -> StreamView {
         let about = self.about().clone();
         let now = Instant::now();
         let mut clock = self.clock();
-        clock.account(now, self.instruments());
+        clock.account(now, &self.instruments);
         StreamView {
             target: about.target,
             write_id: about.write_id,
@@ -338,91 +282,6 @@ struct ActivityGuard<'a> {
 impl Drop for ActivityGuard<'_> {
     fn drop(&mut self) {
         self.stream.enter(self.before);
-    }
-}
-
-/// A registered stream. Dropping it removes the stream from the registry; without [`ActiveStream::end`] the outcome is
-/// [`Outcome::Disconnected`].
-pub struct ActiveStream {
-    stream: Arc<Stream>,
-    number: u64,
-    outcome: Outcome,
-}
-
-impl ActiveStream {
-    /// Ends the stream with an outcome.
-    pub fn end(mut self, outcome: Outcome) {
-        self.outcome = outcome;
-    }
-}
-
-impl Drop for ActiveStream {
-    fn drop(&mut self) {
-        let stream = self.stream.view();
-        let instruments = self.stream.instruments();
-        instruments.streams_active.dec();
-        instruments.count_stream(self.outcome);
-        let mut registry = self.stream.metrics.registry();
-        registry.active.remove(&self.number);
-        let ended = FinishedStream {
-            stream,
-            outcome: self.outcome,
-            at: SystemTime::now(),
-        };
-        remember(&mut registry.finished, ended);
-    }
-}
-
-fn remember<T>(list: &mut VecDeque<T>, item: T) {
-    if list.len() == MAX_KEPT {
-        list.pop_back();
-    }
-    list.push_front(item);
-}
-
-impl Metrics {
-    fn registry(&self) -> MutexGuard<'_, StreamRegistry> {
-        let streams = &self.inner().streams;
-        streams.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the number of running streams.
-    pub fn active_count(&self) -> usize {
-        self.registry().active.len()
-    }
-
-    /// Returns at most `limit` running streams, oldest first, with their times up to now.
-    pub fn active_streams(&self, limit: usize) -> Vec<StreamView> {
-        let streams = self.first_streams(limit);
-        streams.iter().map(|stream| stream.view()).collect()
-    }
-
-    /// Adds the time of the running streams up to now to the metrics.
-    pub(super) fn account_streams(&self) {
-        for stream in self.first_streams(usize::MAX) {
-            stream.clock().account(Instant::now(), stream.instruments());
-        }
-    }
-
-    /// Collects streams first, so that the registry is not locked while a stream's clock is.
-    fn first_streams(&self, limit: usize) -> Vec<Arc<Stream>> {
-        let registry = self.registry();
-        registry.active.values().take(limit).cloned().collect()
-    }
-
-    /// Returns the finished streams, the last one first.
-    pub fn finished_streams(&self) -> Vec<FinishedStream> {
-        self.registry().finished.iter().cloned().collect()
-    }
-
-    /// Keeps an error for the status page.
-    pub fn remember_error(&self, error: RecentError) {
-        remember(&mut self.registry().recent_errors, error);
-    }
-
-    /// Returns the errors that callers got, the last one first.
-    pub fn recent_errors(&self) -> Vec<RecentError> {
-        self.registry().recent_errors.iter().cloned().collect()
     }
 }
 

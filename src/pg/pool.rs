@@ -202,7 +202,7 @@ impl Pool {
         let wait_timeout = self.timeouts.borrow().wait_timeout;
         let turn = tokio::time::timeout(wait_timeout, self.turns.take(write));
         let turn = stream.wait(Activity::Turn, turn).await;
-        stream.metrics().observe_turn_wait(began.elapsed());
+        stream.observe_turn_wait(began.elapsed());
         let turn = turn.map_err(|_| {
             Error::unavailable(format!(
                 "none of the {} COPYs that may run at once ended within {}",

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::flight::access::quota::Quota;
 use crate::flight::lifecycle::Lifecycle;
 use crate::flight::limits::CallLimits;
-use crate::metrics::{Activity, Outcome, Stream};
+use crate::metrics::{Activity, Metrics, Outcome, Stream};
 
 /// The limits of one stream.
 pub(crate) struct StreamGuard {
@@ -17,6 +17,7 @@ pub(crate) struct StreamGuard {
     pub(crate) quota: Option<Arc<Quota>>,
     pub(crate) call_limits: watch::Sender<CallLimits>,
     pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) metrics: Metrics,
 }
 
 impl StreamGuard {
@@ -32,7 +33,7 @@ impl StreamGuard {
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let _call = self.lifecycle.calls.token();
-        let active = stream.register();
+        let active = self.metrics.register(stream);
         let CallLimits {
             stream_timeout,
             stream_wait,

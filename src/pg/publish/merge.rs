@@ -1,5 +1,7 @@
 //! Keyed modes: staged rows change the rows of the target with the same keys.
 
+use futures_util::future::join;
+
 use super::staging::cast_failed;
 use crate::error::{Error, Result};
 use crate::pg::sql::{self, Merge};
@@ -12,7 +14,9 @@ use crate::pg::transaction::Transaction;
 /// the same keys if no order decides between them; any error that PostgreSQL reports for the rows.
 pub async fn merge(transaction: &Transaction, merge: &Merge<'_>) -> Result<u64> {
     let in_target = |error: Error| error.with_table(&merge.target.name);
-    check_rows(transaction, merge).await.map_err(in_target)?;
+    let checking = check_rows(transaction, merge);
+    let (checked, renewed) = join(checking, transaction.renew_role()).await;
+    checked.and(renewed).map_err(in_target)?;
     let statement = sql::merge(merge);
     transaction
         .execute_on_rows(&statement, &[&merge.xact_ids])

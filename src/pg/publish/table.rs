@@ -1,5 +1,7 @@
 //! Whole tables: create, drop, add columns, add keys, remove all rows.
 
+use futures_util::future::join;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::sql;
 use crate::pg::transaction::Transaction;
@@ -161,9 +163,11 @@ pub async fn missing_columns(
 /// [`ErrorKind::PermissionDenied`] without the privilege; [`ErrorKind::Unsupported`] when a foreign key points to the
 /// table; any other error that PostgreSQL reports.
 pub async fn truncate(transaction: &Transaction, table: &QualifiedName) -> Result<()> {
-    transaction
-        .execute_all_on_rows(&sql::truncate(table))
-        .await
+    let statement = sql::truncate(table);
+    let truncating = transaction.execute_all_on_rows(&statement);
+    let (truncated, renewed) = join(truncating, transaction.renew_role()).await;
+    truncated
+        .and(renewed)
         .map_err(|error| error.with_table(table))
 }
 

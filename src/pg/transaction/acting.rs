@@ -92,6 +92,25 @@ impl Transaction {
         self.roles.name(Actor::Session)
     }
 
+    /// Sets the role again if the code of a table may have changed it. Together with a statement that runs such code,
+    /// this takes no round trip of its own: await the statement first in a `join`.
+    ///
+    /// # Errors
+    /// As [`Transaction::assume_role`].
+    pub(in crate::pg) async fn renew_role(&self) -> Result<()> {
+        let now = self.state();
+        if now.is_certain {
+            return Ok(());
+        }
+        self.set_role(None, self.roles.name(now.actor)?).await?;
+        self.set_state(State {
+            path: Path::Server,
+            is_certain: true,
+            ..self.state()
+        });
+        Ok(())
+    }
+
     async fn act_as(&self, actor: Actor) -> Result<()> {
         let (now, role) = (self.state(), self.roles.name(actor)?);
         // Triggers deferred to COMMIT would run in the role and with the path of that moment.
@@ -199,21 +218,13 @@ impl Transaction {
         &self,
         statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T> {
-        let now = self.state();
-        if !now.is_certain {
-            self.set_role(None, self.roles.name(now.actor)?).await?;
-        }
+        self.renew_role().await?;
         self.connection()?.mark_used();
         self.set_state(State {
-            path: if now.is_certain {
-                now.path
-            } else {
-                Path::Server
-            },
             is_certain: false,
             is_deferred: true,
             has_written: true,
-            ..now
+            ..self.state()
         });
         self.run_with_path(Path::Session, About::Rows, statement)
             .await

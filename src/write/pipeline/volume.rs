@@ -227,7 +227,7 @@ mod tests {
             let counted = meter.batch(rows, Size::default());
             counted.err().map(|error| {
                 assert_eq!(error.kind(), ErrorKind::DataRejected);
-                error.to_string()
+                error.report().to_string()
             })
         };
         assert_eq!(refusal(None, 0, 100), None);

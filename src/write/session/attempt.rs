@@ -3,6 +3,7 @@
 
 use arrow::datatypes::Schema;
 use futures_util::Stream;
+use futures_util::future::try_join3;
 
 use super::outcome::check_not_a_stream;
 use crate::error::{Error, Result};
@@ -114,12 +115,17 @@ impl Writer {
         if write.publish != Publish::Direct {
             check_staged(&loaded)?;
         }
-        if write.publish == Publish::Direct || two_phase {
-            check_same_table(&transaction, &relation).await?;
-        }
+        let checked = async {
+            if write.publish == Publish::Direct || two_phase {
+                return check_same_table(&transaction, &relation).await;
+            }
+            Ok(())
+        };
         // The ledger belongs to the server's role, and only the role that prepares a transaction may end it.
-        transaction.resume_own_role().await?;
-        let attempt = attempt_of(id, &transaction, &loaded).await?;
+        let resumed = transaction.resume_own_role();
+        // All takes one round trip.
+        let attempt = attempt_of(id, &transaction, &loaded);
+        let ((), (), attempt) = try_join3(checked, resumed, attempt).await?;
         if !two_phase {
             self.check_room(&transaction, &id.write_id, &attempt)
                 .await?;

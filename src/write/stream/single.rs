@@ -3,7 +3,7 @@
 
 use arrow::datatypes::Schema;
 use futures_util::Stream;
-use futures_util::future::try_join;
+use futures_util::future::try_join3;
 use tokio::time::Instant;
 
 use super::doubt::{ONE_ANSWER, PATIENCE, PAUSE, in_doubt};
@@ -143,8 +143,7 @@ impl Writer {
             self.meter(),
         );
         let loaded = loading.await?;
-        check_same_table(&transaction, target).await?;
-        let committing = self.commit_stream(transaction, &loaded);
+        let committing = self.commit_stream(transaction, Some(target), &loaded);
         stream.wait(Activity::Commit, committing).await?;
         Ok(receipt(&loaded, target))
     }
@@ -180,8 +179,7 @@ impl Writer {
                 publish_rows(&transaction, target, &staging, &xact_ids).await?;
             }
         }
-        check_same_table(&transaction, target).await?;
-        let committing = self.commit_stream(transaction, &loaded);
+        let committing = self.commit_stream(transaction, Some(target), &loaded);
         stream.wait(Activity::Commit, committing).await?;
         Ok(receipt(&loaded, target))
     }
@@ -233,7 +231,7 @@ impl Writer {
         } else {
             add_primary_key(&transaction, &target.name, &spec.primary_key).await?;
         }
-        let committing = self.commit_stream(transaction, &loaded);
+        let committing = self.commit_stream(transaction, None, &loaded);
         stream.wait(Activity::Commit, committing).await?;
         Ok(receipt(&loaded, target))
     }
@@ -270,19 +268,35 @@ impl Writer {
         }
     }
 
-    async fn commit_stream(&self, transaction: Transaction, loaded: &Loaded) -> Result<()> {
-        self.try_commit_stream(transaction).await?;
+    /// Commits, if `target` still has its name. `None` for a table that the transaction has locked.
+    async fn commit_stream(
+        &self,
+        transaction: Transaction,
+        target: Option<&Relation>,
+        loaded: &Loaded,
+    ) -> Result<()> {
+        self.try_commit_stream(transaction, target).await?;
         self.metrics
             .count_stored(loaded.row_count, loaded.byte_count);
         self.metrics.count_published(loaded.row_count);
         Ok(())
     }
 
-    async fn try_commit_stream(&self, transaction: Transaction) -> Result<()> {
-        // Deferred triggers run in the role that wrote the rows, and their errors come before the COMMIT. Both
-        // statements take one round trip.
+    async fn try_commit_stream(
+        &self,
+        transaction: Transaction,
+        target: Option<&Relation>,
+    ) -> Result<()> {
+        let checked = async {
+            match target {
+                Some(target) => check_same_table(&transaction, target).await,
+                None => Ok(()),
+            }
+        };
+        // Deferred triggers run in the role that wrote the rows, and their errors come before the COMMIT. All takes one
+        // round trip.
         let resumed = transaction.resume_own_role();
-        let ((), xact_id) = try_join(resumed, transaction.xact_id()).await?;
+        let ((), (), xact_id) = try_join3(checked, resumed, transaction.xact_id()).await?;
         match transaction.commit().await {
             Outcome::Committed => Ok(()),
             Outcome::RolledBack(error) => Err(error),

@@ -139,7 +139,7 @@ fn modules_name_only_the_layers_below_them() {
                 .iter()
                 .find(|(name, ..)| name == top)
                 .unwrap_or_else(|| panic!("{}: {top} has no row in LAYERS", package.root));
-            for path in &file.names {
+            for path in file.names.iter().filter(|path| !path.is_empty()) {
                 let named = path.get(1).map(String::as_str).unwrap_or_default();
                 let is_module = package
                     .files

@@ -227,7 +227,7 @@ async fn keys_that_cannot_tell_rows_apart_are_refused_and_change_nothing() {
             "upsert",
             json!({"keys": []}),
             &good,
-            "keys must name",
+            "keys is empty",
             "INVALID_COMMAND",
         ),
         (

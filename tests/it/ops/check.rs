@@ -151,7 +151,7 @@ async fn what_a_table_means_for_each_mode_is_told() {
     let others = [
         "warning  overwrite with truncate: role ",
         &granted,
-        "only the owner of public.plain can",
+        "only the owner of the table can swap",
     ];
     check(&url, &["--table", "plain"], 0, &others);
     check(

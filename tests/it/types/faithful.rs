@@ -115,7 +115,7 @@ async fn nothing_is_changed_or_told_of_a_value_that_was_not_asked_for() {
         (
             opaque("int8", &[0, 0, 0, 7]),
             "integer",
-            Err("columns of that type alone"),
+            Err("only into columns of that type"),
         ),
         (opaque("numeric", NUMERIC), "numeric", Ok("1.123")),
         (
