@@ -229,7 +229,7 @@ mod tests {
     };
 
     #[test]
-    fn a_limit_that_no_message_fits_in_is_refused_with_one_that_would_do() {
+    fn a_memory_limit_too_small_for_a_message_names_one_that_fits() {
         let with = |memory_limit| {
             Budget::new(&BudgetConfig {
                 memory_limit,
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_wait_for_each_other_and_control_calls_for_none_of_them() {
+    fn control_calls_never_wait_for_messages() {
         let budget = Budget::new(&CONFIG).unwrap();
         let mut held = Vec::new();
         while let Some(share) = budget.message(64 * MIB).now_or_never() {

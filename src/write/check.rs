@@ -229,7 +229,7 @@ fn ledger(facts: &ServerFacts) -> Finding {
         LedgerFacts::Good => Finding::new(Verdict::Good, "the ledger (schema pgflight) is there"),
         LedgerFacts::Missing { may_make: true } => Finding::new(
             Verdict::Good,
-            "the ledger (schema pgflight) is made when it is first needed, or by `pgflight migrate`",
+            "the ledger (schema pgflight) is created when it is first needed, or by `pgflight migrate`",
         ),
         LedgerFacts::Missing { may_make: false } => Finding::new(
             Verdict::Bad,
@@ -325,8 +325,8 @@ fn prepared(facts: &ServerFacts) -> Finding {
         count => Finding::new(
             Verdict::Good,
             format!(
-                "max_prepared_transactions is {count}: so many partitions of appends wait in the table \
-                 itself, more in a staging table"
+                "max_prepared_transactions is {count}: up to {count} partitions of appends wait in the table \
+                 itself, and the others in a staging table"
             ),
         ),
     }

@@ -101,7 +101,7 @@ fn without_uniqueness_a_stream_sent_twice_is_published_twice() {
 }
 
 #[test]
-fn without_the_tombstone_a_late_begin_opens_what_was_aborted() {
+fn without_a_tombstone_a_late_begin_reopens_an_aborted_write() {
     let rules = Rules {
         tombstone: false,
         ..PROTOCOL

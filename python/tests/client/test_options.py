@@ -177,7 +177,7 @@ def test_column_types_are_split_at_their_own_commas(text: str, expected: Dict[st
         ("`fare INT", "without its end"),
     ],
 )
-def test_column_types_that_cannot_be_read_are_refused(text: str, says: str) -> None:
+def test_unreadable_column_types_are_rejected(text: str, says: str) -> None:
     with pytest.raises(InvalidCommand) as rejected:
         parse_column_types(text)
     assert re.search(says, str(rejected.value).replace("\n", " "))

@@ -43,7 +43,7 @@ def test_a_batch_is_written_once(server: Server, database: Database) -> None:
     assert database.count("t") == 6
 
 
-def test_a_batch_of_another_query_is_refused(server: Server, database: Database) -> None:
+def test_a_batch_of_another_query_is_rejected(server: Server, database: Database) -> None:
     put(server, "q", 0)
     put(server, "q", 1)
     with pytest.raises(pgflight.Conflict, match="set resume to let this query"):

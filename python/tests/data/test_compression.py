@@ -21,7 +21,7 @@ TABLE = pa.table(
 
 
 @pytest.mark.parametrize("codec", ["lz4", "zstd"])
-def test_compressed_batches_land_as_what_they_were(
+def test_compressed_batches_keep_their_values(
     database: Database, server: Server, codec: str
 ) -> None:
     database.run("CREATE TABLE t (n bigint, s text, d text, a bigint[], b boolean)")

@@ -22,7 +22,7 @@ WAITING = """
     ("columns", "term"),
     [(40, "xterm"), (80, "xterm-256color"), (200, "xterm"), (80, "dumb"), (None, "xterm")],
 )
-def test_progress_fits_what_it_is_shown_on(
+def test_progress_fits_the_terminal(
     database: Database, server: Server, tmp_path: Path, columns: Optional[int], term: str
 ) -> None:
     database.run("CREATE TABLE trips (id bigint, note text)")

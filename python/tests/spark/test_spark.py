@@ -128,7 +128,7 @@ def run_stream(spark: SparkSession, server: Server, folder: Path, **options: Any
     stream.awaitTermination()
 
 
-def test_a_new_checkpoint_is_refused_or_adopted(
+def test_a_new_checkpoint_is_rejected_or_adopted(
     spark: SparkSession, server: Server, database: Database, tmp_path: Path
 ) -> None:
     database.run("CREATE TABLE t (id int8)")

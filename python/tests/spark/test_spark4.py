@@ -89,7 +89,7 @@ def test_a_repeated_write_id_is_logged(
 
 
 @pytest.mark.parametrize("option", [("sinkid", "s"), ("resume", "true")])
-def test_options_of_streams_are_refused_for_a_save(spark: SparkSession, option: Any) -> None:
+def test_streaming_options_are_rejected_for_a_save(spark: SparkSession, option: Any) -> None:
     options = {"url": "grpc://host:1", "dbtable": "t", option[0]: option[1]}
     with pytest.raises(pgflight.InvalidCommand, match="no effect on a save"):
         PgFlightDataSource(options).writer(spark.range(1).schema, False)
@@ -101,7 +101,7 @@ def test_resume_needs_a_sink(spark: SparkSession) -> None:
         PgFlightDataSource(options).streamWriter(spark.range(1).schema, False)
 
 
-def test_a_stream_with_a_new_checkpoint_is_refused_or_adopted(
+def test_a_stream_with_a_new_checkpoint_is_rejected_or_adopted(
     spark: SparkSession, server: Server, database: Database, tmp_path: Path
 ) -> None:
     if not hasattr(pyspark.sql.datasource, "DataSourceStreamArrowWriter"):

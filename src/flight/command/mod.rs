@@ -24,7 +24,7 @@ const MAX_SINK_BYTES: usize = 100;
 /// The part of the reason of an abort that the ledger keeps.
 const MAX_REASON_BYTES: usize = 1024;
 
-/// The receipts of a commit. The limit is beyond the partitions of any job; so many receipts take 48 MB in memory.
+/// The receipts of a commit. The limit is beyond the partitions of any job. That number of receipts takes 48 MB in memory.
 pub(crate) const RECEIPTS: Answers = Answers {
     field: "receipts",
     tag: 2,

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_becomes_at_most_so_many_times_what_it_brings() {
+    fn the_expansion_of_a_stream_is_limited() {
         let mut meter = Meter::new(VolumeLimits::default(), None, (0, 0));
         let free = usize::try_from(FREE_BYTES).unwrap();
         let of = |brought, named| Size {

@@ -316,7 +316,7 @@ async fn nothing_before_pg_catalog_runs_in_the_servers_session() {
 }
 
 #[tokio::test]
-async fn what_migrate_prints_is_safe_under_any_path() {
+async fn the_printed_migration_is_safe_under_any_path() {
     let world = World::new("evil", None).await;
     let output = Pgflight::command()
         .args(["migrate", "--print"])
@@ -547,7 +547,7 @@ async fn keys_are_compared_by_the_operator_class_of_the_index() {
 
 /// Triggers, defaults, policies and domains of a table may use names that only the path of the session has.
 #[tokio::test]
-async fn code_of_a_table_finds_what_the_path_of_the_session_has() {
+async fn code_of_a_table_runs_with_the_path_of_the_session() {
     let database = Database::new().await;
     let login = format!("login_{}", uuid::Uuid::new_v4().simple());
     database

@@ -180,7 +180,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn every_principal_table_mode_and_action_is_let_through_or_refused_as_its_grants_say() {
+async fn grants_decide_every_mode_and_action_on_every_table() {
     let world = World::new().await;
     let database = &world.first;
     let mut tried = 0;
@@ -259,7 +259,7 @@ async fn every_principal_table_mode_and_action_is_let_through_or_refused_as_its_
 }
 
 #[tokio::test]
-async fn every_principal_sees_the_tables_and_targets_of_its_grants_and_aborts_nothing_of_others() {
+async fn principals_see_their_grants_and_abort_only_their_writes() {
     let world = World::new().await;
     let mut root = world.client("root").await;
     let staged = json!({"table": "orders", "append": {"publish": "PUBLISH_STAGED"}});

@@ -178,7 +178,7 @@ async fn every_way_to_write_uses_the_principals_role() {
 }
 
 #[tokio::test]
-async fn what_the_role_may_not_do_is_rejected() {
+async fn missing_privileges_of_the_role_are_rejected() {
     let world = World::new("rights", &[]).await;
     let mut client = world.client().await;
     let spec = json!({"table": "sales.hidden", "append": {}});

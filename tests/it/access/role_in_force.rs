@@ -174,7 +174,7 @@ async fn a_role_that_cannot_be_taken_ends_the_start_with_what_to_do() {
 
 /// The role and path that a trigger sets do not apply to later statements of the server.
 #[tokio::test]
-async fn a_trigger_that_resets_the_role_does_not_change_who_writes() {
+async fn a_trigger_that_resets_the_role_does_not_change_the_writer() {
     let target = Target::new("").await;
     let (database, role) = (&target.database, &target.role);
     database

@@ -356,7 +356,7 @@ async fn slow_senders_time_out() {
 }
 
 #[tokio::test]
-async fn what_is_no_grpc_over_http_2_is_not_served() {
+async fn other_protocols_than_grpc_over_http_2_are_not_served() {
     let body = |n: usize| vec![b'x'; n];
     for (what, bytes) in [
         ("HTTP/1.1", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),

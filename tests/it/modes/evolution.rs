@@ -48,7 +48,7 @@ const COLUMNS: &str = "SELECT attname || ' ' || format_type(atttypid, atttypmod)
                        WHERE attrelid = 't'::regclass AND attnum > 0 ORDER BY attnum";
 
 #[tokio::test]
-async fn columns_that_the_table_lacks_are_refused_added_or_left_out() {
+async fn unknown_columns_are_rejected_added_or_ignored() {
     let database = Database::new().await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
@@ -175,7 +175,7 @@ async fn a_write_that_fails_or_only_waits_adds_no_column() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_made_has_its_primary_key_when_its_rows_are_in() {
+async fn a_created_table_has_its_primary_key_with_its_rows() {
     let database = Database::new().await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;

@@ -94,7 +94,7 @@ fn spec(mode: &str, more: Value) -> Value {
 }
 
 #[tokio::test]
-async fn rows_are_changed_by_their_keys_as_the_mode_says() {
+async fn keyed_modes_change_the_rows_with_the_same_keys() {
     let database = Database::new().await;
     database.execute(BEFORE).await;
     let server = Pgflight::start(&database);
@@ -165,7 +165,7 @@ async fn rows_are_changed_by_their_keys_as_the_mode_says() {
 }
 
 #[tokio::test]
-async fn keys_that_cannot_tell_rows_apart_are_refused_and_change_nothing() {
+async fn null_and_repeated_keys_are_rejected_and_change_nothing() {
     let database = Database::new().await;
     database.execute(BEFORE).await;
     let server = Pgflight::start(&database);
@@ -310,7 +310,7 @@ async fn a_partial_or_deferred_index_does_not_settle_an_upsert() {
 }
 
 #[tokio::test]
-async fn rows_to_update_or_delete_need_no_more_columns_than_they_name() {
+async fn updates_and_deletes_need_only_the_named_columns() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (id int PRIMARY KEY, name text NOT NULL, v int NOT NULL); INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 1)").await;
     let server = Pgflight::start(&database);
@@ -356,7 +356,7 @@ async fn rows_to_update_or_delete_need_no_more_columns_than_they_name() {
 }
 
 #[tokio::test]
-async fn keys_and_order_are_compared_as_the_columns_collations_say() {
+async fn keys_and_order_compare_by_the_columns_collations() {
     let database = Database::new().await;
     if !database.was_built_with("ICU").await {
         return;
@@ -385,7 +385,7 @@ async fn keys_and_order_are_compared_as_the_columns_collations_say() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_compared_or_has_no_index_of_its_own_is_refused_before_the_rows() {
+async fn columns_without_equality_are_rejected_before_the_rows() {
     let database = Database::new().await;
     database
         .execute(
@@ -452,7 +452,7 @@ async fn what_cannot_be_compared_or_has_no_index_of_its_own_is_refused_before_th
 }
 
 #[tokio::test]
-async fn a_right_that_the_commit_needs_is_missed_at_begin() {
+async fn a_privilege_that_the_commit_needs_is_checked_at_begin() {
     let database = Database::new().await;
     let (_, name) = database.url.rsplit_once('/').unwrap();
     let role = name.replace("pgflight_test", "pgflight_keyed");

@@ -43,7 +43,7 @@ async fn send(
 }
 
 #[tokio::test]
-async fn a_missing_table_is_made_with_its_keys_and_the_next_write_finds_it() {
+async fn a_keyed_mode_creates_a_missing_table_with_its_keys() {
     let database = Database::new().await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
@@ -85,7 +85,7 @@ async fn a_missing_table_is_made_with_its_keys_and_the_next_write_finds_it() {
 }
 
 #[tokio::test]
-async fn what_is_refused_makes_no_table() {
+async fn rejected_writes_create_no_table() {
     let database = Database::new().await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
@@ -156,7 +156,7 @@ async fn what_is_refused_makes_no_table() {
 }
 
 #[tokio::test]
-async fn a_table_that_somebody_made_meanwhile_is_left_to_them() {
+async fn a_table_created_meanwhile_by_another_session_is_kept() {
     let database = Database::new().await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
@@ -181,7 +181,7 @@ async fn a_table_that_somebody_made_meanwhile_is_left_to_them() {
 }
 
 #[tokio::test]
-async fn who_may_not_make_tables_is_told_before_the_rows() {
+async fn a_role_that_cannot_create_tables_is_rejected_before_the_rows() {
     let database = Database::new().await;
     let (_, name) = database.url.rsplit_once('/').unwrap();
     let role = name.replace("pgflight_test", "pgflight_making");

@@ -209,7 +209,7 @@ async fn a_value_or_type_that_cannot_go_names_its_place() {
 }
 
 #[tokio::test]
-async fn what_is_odd_lands_as_it_is_or_is_rejected_by_name() {
+async fn odd_names_and_values_land_or_are_rejected_by_name() {
     let database = Database::new().await;
     // Marks that turn the direction of what follows, letters that look alike, a line break, quotes.
     let names = ["a\"b", "a\nb", "\u{1f980}", "\u{202e}txet", "\u{0430}"];
@@ -339,7 +339,7 @@ async fn a_target_that_is_not_for_data_is_rejected_by_kind() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_not_one_is_rejected_and_the_server_lives() {
+async fn malformed_streams_are_rejected_and_the_server_lives() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n bigint)").await;
     let server = Pgflight::start(&database);

@@ -68,7 +68,7 @@ async fn sequences_move_only_when_asked_and_never_back() {
 }
 
 #[tokio::test]
-async fn sequences_that_may_not_be_moved_refuse_the_write() {
+async fn sequences_that_the_role_cannot_set_reject_the_write() {
     let database = Database::new().await;
     database.execute(TABLE).await;
     let role = format!("loader_{}", std::process::id());

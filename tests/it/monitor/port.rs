@@ -489,7 +489,7 @@ async fn the_turn_is_named_while_others_copy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn status_page_shows_what_copying_streams_wait_for() {
+async fn the_status_page_shows_the_side_that_copies_wait_for() {
     let (database, server) = serve("CREATE TABLE t (b bytea)", &["--max-copies", "1"]).await;
     let running: Vec<_> = (0..4).map(|_| endless(&server, Batches(1))).collect();
     wait_until(

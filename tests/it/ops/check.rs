@@ -33,7 +33,7 @@ async fn loader(database: &Database) -> (String, String) {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_database_is_told_with_the_sql_that_mends_it() {
+async fn check_reports_problems_with_the_sql_that_fixes_them() {
     let database = Database::new().await;
     check(
         &database.url,
@@ -116,7 +116,7 @@ async fn what_is_wrong_with_a_database_is_told_with_the_sql_that_mends_it() {
 }
 
 #[tokio::test]
-async fn what_a_table_means_for_each_mode_is_told() {
+async fn check_reports_each_mode_for_a_table() {
     let database = Database::new().await;
     database
         .execute(
@@ -171,7 +171,7 @@ async fn what_a_table_means_for_each_mode_is_told() {
         &url,
         &["--table", "Plain"],
         1,
-        &["FAILS    table \"Plain\" does not exist; there is public.plain"],
+        &["FAILS    \"Plain\": the table does not exist; there is a table public.plain"],
     );
     let (code, text) = run(&["check", "--postgres", &url, "--table", "a.b.c.d"]);
     assert_eq!(code, Some(64), "{text}");
@@ -181,7 +181,7 @@ async fn what_a_table_means_for_each_mode_is_told() {
 }
 
 #[tokio::test]
-async fn settings_of_a_cluster_are_held_against_what_a_server_takes() {
+async fn check_compares_settings_with_what_a_server_needs() {
     let cluster = Cluster::start_with(&["max_prepared_transactions=0", "max_connections=15"]);
     let fixed = [
         "ALTER SYSTEM SET max_connections = 121; -- and restart",
@@ -212,7 +212,7 @@ async fn settings_of_a_cluster_are_held_against_what_a_server_takes() {
 }
 
 #[tokio::test]
-async fn watched_writes_are_told_line_by_line_or_drawn_on_a_terminal() {
+async fn watched_writes_print_lines_or_draw_on_a_terminal() {
     let database = Database::new().await;
     let arguments = [
         "writes",

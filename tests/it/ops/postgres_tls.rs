@@ -136,7 +136,7 @@ impl Secured {
 }
 
 #[tokio::test]
-async fn sslmode_means_to_pgflight_what_it_means_to_libpq() {
+async fn sslmode_means_the_same_as_in_libpq() {
     let Some(secured) = Secured::start().await else {
         return;
     };

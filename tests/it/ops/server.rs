@@ -35,7 +35,7 @@ fn help_shows_an_environment_variable_for_every_option() {
 }
 
 #[test]
-fn bad_usage_ends_with_64_and_names_what_is_wrong() {
+fn bad_usage_exits_with_64_and_names_the_problem() {
     let cases: [(&[&str], &str); 12] = [
         (&[], "Usage"),
         (&["serve", "--listne", "x"], "--listne"),
@@ -153,7 +153,7 @@ async fn health_and_reflection_are_served() {
 }
 
 #[tokio::test]
-async fn what_is_not_served_says_so_by_name() {
+async fn calls_that_are_not_served_are_named_in_the_error() {
     let database = Database::new().await;
     let server = Pgflight::start(&database);
     let flight = &mut server.client().await.flight;
@@ -251,7 +251,7 @@ async fn tables_are_listed_and_their_schema_takes_data_back() {
 }
 
 #[tokio::test]
-async fn sigterm_refuses_new_writes_finishes_running_ones_and_exits_with_0() {
+async fn sigterm_rejects_new_writes_and_finishes_running_ones() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let mut server = Pgflight::start(&database);

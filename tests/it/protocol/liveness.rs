@@ -115,7 +115,7 @@ async fn a_write_whose_driver_died_ends_while_its_stream_runs() {
 }
 
 #[tokio::test]
-async fn no_write_of_a_healthy_driver_ends_after_all_servers_were_away() {
+async fn writes_of_healthy_drivers_outlive_an_outage_of_all_servers() {
     let (database, first, mut client) = setup(&SHORT).await;
     let second = Pgflight::start_with(&database, &SHORT);
     begin(&mut client, "w", "d", "PUBLISH_STAGED").await;
@@ -282,7 +282,7 @@ async fn a_stream_that_waits_for_its_turn_keeps_its_write() {
 }
 
 #[tokio::test]
-async fn a_write_lives_as_long_after_its_last_stream_as_after_its_begin() {
+async fn the_ttl_of_a_write_counts_from_its_last_stream() {
     let options = ["--reaper-interval", "50ms", "--write-ttl", "2s"];
     let (database, server, mut client) = setup(&options).await;
     begin(&mut client, "w", "", "PUBLISH_STAGED").await;
@@ -436,7 +436,7 @@ async fn heartbeats_that_no_open_write_needs_are_forgotten() {
 }
 
 #[test]
-fn a_limit_too_short_for_heartbeats_is_refused() {
+fn a_driver_ttl_too_short_for_heartbeats_is_rejected() {
     let output = Pgflight::command()
         .args(["serve", "--driver-ttl", "2s", "--postgres", "host=nowhere"])
         .output()

@@ -21,7 +21,7 @@ fn append() -> Value {
 }
 
 #[tokio::test]
-async fn an_abandoned_write_expires_is_cleaned_up_and_in_the_end_forgotten() {
+async fn an_abandoned_write_expires_and_is_forgotten_later() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let options = [
@@ -193,7 +193,7 @@ async fn a_commit_does_not_wait_for_a_zombie_and_the_zombie_is_ended() {
 }
 
 #[tokio::test]
-async fn direct_attempts_are_visible_at_once_and_the_commit_owns_up_to_the_extra_ones() {
+async fn direct_attempts_are_visible_at_once_and_extra_ones_reported() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start(&database);
@@ -221,7 +221,7 @@ async fn direct_attempts_are_visible_at_once_and_the_commit_owns_up_to_the_extra
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_after_its_write_was_aborted_is_refused_at_the_fence() {
+async fn a_stream_that_ends_after_an_abort_is_rejected_at_the_fence() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start(&database);
@@ -301,7 +301,7 @@ async fn writes_are_listed_and_ended_by_hand() {
 }
 
 #[tokio::test]
-async fn the_printed_migration_makes_a_ledger_that_a_role_without_rights_can_use() {
+async fn the_printed_migration_serves_a_role_without_privileges() {
     let database = Database::new().await;
     let role = database
         .url

@@ -72,7 +72,7 @@ async fn check(case: Case) {
 }
 
 #[tokio::test]
-async fn a_commit_that_postgresql_refuses_changes_nothing_and_can_be_asked_again() {
+async fn a_commit_rejected_by_postgresql_can_be_repeated() {
     const PLAIN: &str = "CREATE TABLE t (n int); INSERT INTO t VALUES (1)";
     let staged = || append("PUBLISH_STAGED");
     for case in [
@@ -164,7 +164,7 @@ async fn a_commit_that_postgresql_refuses_changes_nothing_and_can_be_asked_again
 }
 
 #[tokio::test]
-async fn a_stricter_isolation_that_a_database_asks_for_makes_no_call_fail() {
+async fn a_stricter_default_isolation_fails_no_call() {
     let database = Database::new().await;
     database.execute("CREATE TABLE t (n int)").await;
     for isolation in ["repeatable read", "serializable"] {
@@ -201,7 +201,7 @@ async fn a_stricter_isolation_that_a_database_asks_for_makes_no_call_fail() {
 }
 
 #[tokio::test]
-async fn a_postgresql_without_a_free_connection_is_unavailable_and_then_serves() {
+async fn no_free_connection_is_unavailable_until_one_is_free() {
     let database = Database::new().await;
     let role = database.text("SELECT current_database() || '_few'").await;
     let set = format!(

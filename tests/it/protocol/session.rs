@@ -47,7 +47,7 @@ async fn left_behind(database: &Database) -> String {
 }
 
 #[tokio::test]
-async fn a_commit_whose_caller_has_left_is_ended_and_can_be_called_again() {
+async fn a_commit_whose_client_disconnected_can_be_called_again() {
     let (database, server, mut client) = setup().await;
     if !database
         .is_at_least(14, "a statement that ends when its client leaves")
@@ -206,7 +206,7 @@ async fn a_column_that_was_altered_in_between_is_not_cast_into() {
 }
 
 #[tokio::test]
-async fn an_attempt_is_told_of_the_target_and_its_partition_and_never_of_staging() {
+async fn errors_of_attempts_name_the_target_and_the_partition() {
     let (_database, _server, mut client) = setup().await;
     client.begin("w", append(), &rows(&[])).await.unwrap();
     let other = batch(&[("m", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
@@ -264,7 +264,7 @@ async fn an_abort_ends_a_write_for_good_unless_it_is_committed() {
 }
 
 #[tokio::test]
-async fn a_write_that_nobody_began_is_not_found() {
+async fn an_unknown_write_is_not_found() {
     let (_database, _server, mut client) = setup().await;
     for (what, refused) in [
         ("status", client.status("w").await),
@@ -275,7 +275,7 @@ async fn a_write_that_nobody_began_is_not_found() {
 }
 
 #[tokio::test]
-async fn begin_finds_what_would_fail_before_any_row_moves() {
+async fn begin_rejects_what_the_rows_would_fail_on() {
     let (database, _server, mut client) = setup().await;
     let wrong = batch(&[("m", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
     let cases = [
@@ -412,7 +412,7 @@ async fn rows_that_were_staged_and_are_gone_abort_the_write() {
 }
 
 #[tokio::test]
-async fn a_target_that_was_replaced_in_between_is_refused_and_the_write_stays_open() {
+async fn a_commit_into_a_replaced_target_is_rejected() {
     let (database, _server, mut client) = setup().await;
     client.begin("w", append(), &rows(&[])).await.unwrap();
     let receipt = send(&mut client, ("w", 0, "a"), &[1]).await.unwrap();
@@ -436,7 +436,7 @@ async fn a_target_that_was_replaced_in_between_is_refused_and_the_write_stays_op
 }
 
 #[tokio::test]
-async fn a_bad_row_is_told_by_its_attempt_with_its_number() {
+async fn a_rejected_row_of_an_attempt_is_named_by_number() {
     let (_database, _server, mut client) = setup().await;
     client.begin("w", append(), &rows(&[])).await.unwrap();
     let nulls = batch(&[(

@@ -83,7 +83,7 @@ async fn found(database: &Database) -> String {
 const REMEDY: [&str; 3] = ["keep the checkpoint", "another sink id", "resume"];
 
 #[tokio::test]
-async fn a_new_checkpoint_is_refused_until_it_is_adopted() {
+async fn a_new_checkpoint_is_rejected_until_it_is_adopted() {
     let (database, _server, mut client) = setup(&[]).await;
     for (number, name) in [(0, "s:0"), (1, "s:1")] {
         let values = [i32::try_from(number).unwrap()];
@@ -317,7 +317,7 @@ async fn every_way_to_commit_advances_the_sink() {
 }
 
 #[tokio::test]
-async fn numbers_alone_tell_batches_apart_where_no_query_is_named() {
+async fn without_a_query_id_numbers_alone_identify_batches() {
     let (database, _server, mut client) = setup(&[]).await;
     for number in [0, 1, 1, 2] {
         write(
@@ -370,7 +370,7 @@ async fn sinks_of_two_principals_do_not_meet() {
 }
 
 #[tokio::test]
-async fn a_sink_that_makes_no_sense_is_refused() {
+async fn invalid_sinks_are_rejected() {
     let (_database, _server, mut client) = setup(&[]).await;
     let long = "s".repeat(101);
     let cases = [

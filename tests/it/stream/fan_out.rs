@@ -64,7 +64,7 @@ async fn check_whole(database: &Database, table: &str) {
 }
 
 #[tokio::test]
-async fn a_long_stream_goes_by_several_connections_and_all_of_it_lands_once() {
+async fn a_long_stream_fans_out_and_lands_once() {
     let (database, _server, mut client) = setup(&SOON).await;
     database
         .execute("CREATE TABLE old (id int PRIMARY KEY, text text NOT NULL); INSERT INTO old VALUES (-1, 'old')")
@@ -98,7 +98,7 @@ async fn a_long_stream_goes_by_several_connections_and_all_of_it_lands_once() {
 }
 
 #[tokio::test]
-async fn what_is_short_or_must_keep_its_name_or_has_no_room_goes_by_one() {
+async fn short_streams_and_named_tables_use_one_connection() {
     let no_room = [&SOON[..], &["--max-copies", "1"]].concat();
     let append = json!({"table": "t", "append": {"createIfMissing": {}}});
     let if_exists = json!({"table": "t", "create": {"ifExists": "IF_EXISTS_APPEND"}});
@@ -290,7 +290,7 @@ async fn held_open(
 }
 
 #[tokio::test]
-async fn a_table_that_somebody_makes_in_the_meantime_stays_his() {
+async fn a_table_that_another_session_creates_meanwhile_is_kept() {
     let (database, server, _client) = setup(&SOON).await;
     let (putting, sender) = held_open(&database, &server).await;
     database.execute("CREATE TABLE t (his int)").await;
@@ -302,7 +302,7 @@ async fn a_table_that_somebody_makes_in_the_meantime_stays_his() {
 }
 
 #[tokio::test]
-async fn rows_that_others_may_put_into_the_waiting_table_are_not_published() {
+async fn rows_of_other_sessions_in_the_shadow_are_not_published() {
     let (database, server, _client) = setup(&SOON).await;
     database
         .execute("ALTER DEFAULT PRIVILEGES GRANT INSERT ON TABLES TO PUBLIC")
@@ -320,7 +320,7 @@ async fn rows_that_others_may_put_into_the_waiting_table_are_not_published() {
 }
 
 #[tokio::test]
-async fn a_write_of_the_servers_own_cannot_be_begun_by_others() {
+async fn clients_cannot_begin_a_write_of_the_server() {
     let (database, _server, mut client) = setup(&SOON).await;
     database.execute("CREATE TABLE t (id int, text text)").await;
     let rows = &batches(None)[0];

@@ -114,7 +114,7 @@ const STALLED_BY_LOCK: &str = "CREATE TABLE t (n int, b bytea);
     SELECT pg_advisory_lock(7)";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn memory_stays_below_its_limit_while_postgresql_stalls_and_then_all_lands() {
+async fn memory_stays_below_its_limit_while_postgresql_stalls() {
     const STREAMS: usize = 64;
     const BATCHES: usize = 3;
     const LIMIT: u64 = 512 << 20;
@@ -232,7 +232,7 @@ async fn five_hundred_partitions_at_once_finish_on_eight_connections() {
 }
 
 #[tokio::test]
-async fn a_stream_that_waits_too_long_for_its_turn_is_told_to_try_again() {
+async fn a_stream_that_waits_too_long_for_its_turn_is_unavailable() {
     let database = Database::new().await;
     database.execute(STALLED_BY_LOCK).await;
     let options = [
@@ -279,7 +279,7 @@ async fn a_sender_that_sends_no_more_is_not_waited_for() {
 
 /// A process of PostgreSQL's for each stream that is refused would cost it more than anything else in it.
 #[tokio::test]
-async fn a_stream_that_is_refused_or_left_gives_its_connection_to_the_next() {
+async fn rejected_and_dropped_streams_return_their_connection() {
     let database = Database::new().await;
     database
         .execute(
@@ -362,7 +362,7 @@ async fn a_stream_that_is_refused_or_left_gives_its_connection_to_the_next() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limits_are_closed_and_room_is_made_by_those_that_leave() {
+async fn connections_beyond_the_limit_are_closed_until_others_leave() {
     let database = Database::new().await;
     for option in ["--max-connections", "--max-connections-per-peer"] {
         let server = Pgflight::start_with(&database, &[option, "3"]);

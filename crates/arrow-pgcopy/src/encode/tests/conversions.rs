@@ -125,7 +125,7 @@ fn zones_and_nul_characters() {
 }
 
 #[test]
-fn conversions_without_a_meaning_are_refused() {
+fn conversions_without_a_meaning_are_rejected() {
     let refuse = |array: ArrayRef, kind: K, asked: Conversion, words: &str| {
         let error = converted(&array, kind, -1, asked).unwrap_err();
         assert!(format!("{error:#}").contains(words), "{error:#}");
