@@ -160,8 +160,9 @@ def test_a_wrong_address_fails_within_its_time(
     assert url in refused.value.message
     assert 3 < (refused.value.tried_seconds or 0) < 20
     assert 1 < time.monotonic() - started < 20
-    # The log says that a call waits.
-    assert "tries again for up to 4 s" in caplog.text
+    # The log says that a call waits. The resolver of names may take all of the time for its first answer.
+    if place == "port":
+        assert "tries again for up to 4 s" in caplog.text
 
 
 def test_a_client_without_patience_fails_at_once(closed_port: int) -> None:

@@ -52,7 +52,7 @@ def test_progress_fits_the_terminal(
     # Messages have their own lines, also while there is a bar.
     complaint = rf"pgflight: {re.escape(str(file))}: .*; trying again"
     assert sum(bool(re.fullmatch(complaint, piece)) for piece in pieces) == 1, printed
-    assert f"{ROWS:,} rows of 1 file are in public.trips" in pieces[-1], printed
+    assert f"loaded {ROWS:,} rows of 1 file into public.trips" in pieces[-1], printed
     if not is_drawn:
         assert not CONTROL.search(printed), printed
         line = r"pgflight: \d+ %  .* left, .* rows/s, .* rows, .* of .*MiB"

@@ -10,7 +10,8 @@ use fastrand::Rng;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use tonic::Code;
+use tokio::time::sleep;
+use tonic::{Code, Status};
 
 use crate::rig::job::{BeforeCommit, End, Job, rows};
 use crate::rig::oracle::{self, BEFORE, Mode};
@@ -22,6 +23,9 @@ const SHORT: Duration = Duration::from_secs(8);
 const CLIENTS: usize = 6;
 /// The size of the pool of [`World::with_pooler`].
 const SERVER_CONNECTIONS: usize = 12;
+/// How long a client sends a stream again, as the Python client does.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(200);
 const FAN_OUT: [&str; 4] = ["--fan-out", "3", "--fan-out-after", "64KiB"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -216,8 +220,17 @@ async fn put(
     batches: &[RecordBatch],
 ) -> Result<Value, String> {
     spec["table"] = Value::String(table.to_owned());
-    let mut client = Client::connect(address(world, rng)).await;
-    let answer = client.put(Put::whole(write(spec), batches)).await;
+    let end = Instant::now() + PATIENCE;
+    let answer = loop {
+        let mut client = Client::connect(address(world, rng)).await;
+        let answer = client.put(Put::whole(write(spec.clone()), batches)).await;
+        // Nothing is written then. The pool is smaller than both servers may need, so a stream may find it empty.
+        let is_unavailable = |status: &Status| status.code() == Code::Unavailable;
+        if !answer.as_ref().is_err_and(is_unavailable) || Instant::now() > end {
+            break answer;
+        }
+        sleep(PAUSE).await;
+    };
     answer.map_err(|status| {
         assert_ne!(status.code(), Code::Internal, "{table}: {status}");
         let CallError {
