@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 
 use super::activity::{Outcome, SIDES, STAGES, Side};
 
-/// The content type of [`encode`](super::encode) (OpenMetrics 1.0.0, "Protocol Negotiation").
+/// The content type of [`Metrics::encode`](super::Metrics::encode) (OpenMetrics 1.0.0, "Protocol Negotiation").
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The name and the help text of a metric.

@@ -12,7 +12,7 @@ use super::registry::{Instruments, index_of_side, index_of_stage};
 
 /// One stream of rows: its clock, its counts and its spans.
 ///
-/// It does one [`Activity`] at a time. A DoPut makes it; dropping its [`ActiveStream`] ends it.
+/// It does one [`Activity`] at a time. A DoPut makes it; dropping its [`ActiveStream`](super::ActiveStream) ends it.
 pub struct Stream {
     instruments: Arc<Instruments>,
     clock: Mutex<Clock>,

@@ -181,9 +181,7 @@ def test_views_are_made_plain_since_their_slices_do_not_shrink() -> None:
         (lambda: pd.DataFrame({"o": pd.period_range("2020-01", periods=2, freq="M")}), "period"),
     ],
 )
-def test_a_column_whose_type_would_change_is_rejected(
-    make: Callable[[], Any], says: str
-) -> None:
+def test_a_column_whose_type_would_change_is_rejected(make: Callable[[], Any], says: str) -> None:
     with pytest.raises(pgflight.SchemaMismatch, match=says) as raised:
         frame(make())
     assert raised.value.column == "o"

@@ -50,8 +50,8 @@ def test_the_client_travels_to_a_cluster_as_a_zip(
     archive = tmp_path / "pgflight.zip"
     with zipfile.ZipFile(archive, "w") as files:
         for package in ("pgflight", "pyspark_pgflight"):
-            for file in (ROOT / "python" / package).glob("*.py"):
-                files.write(file, f"{package}/{file.name}")
+            for file in (ROOT / "python" / package).rglob("*.py"):
+                files.write(file, file.relative_to(ROOT / "python"))
     job = tmp_path / "job.py"
     job.write_text(JOB)
     home = Path(pyspark.__file__).parent

@@ -31,7 +31,7 @@ pub(crate) struct Planner<'a> {
 /// The decision about a write.
 pub(crate) enum WritePlan {
     /// The table exists.
-    Existing(ExistingPlan),
+    Existing(Box<ExistingPlan>),
     /// The write creates the table.
     Missing(MissingPlan),
     /// The table exists, and the mode leaves it alone.
@@ -129,7 +129,7 @@ impl Planner<'_> {
     /// table, or when their schema cannot become a table; any error that PostgreSQL reports.
     pub(crate) async fn decide(self) -> Result<WritePlan> {
         Ok(match self.find().await? {
-            Found::Existing(target) => WritePlan::Existing(self.plan(target).await?),
+            Found::Existing(target) => WritePlan::Existing(Box::new(self.plan(target).await?)),
             Found::Missing(plan) => WritePlan::Missing(plan),
             Found::LeaveAlone(relation) => WritePlan::LeaveAlone(relation),
         })

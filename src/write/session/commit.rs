@@ -153,21 +153,7 @@ impl Writer {
         let began = Instant::now();
         let _publishing = self.metrics.begin_publishing();
         let published = publish::commit(&transaction, &write, &chosen).await?;
-        let lost = match published {
-            Published::Done => None,
-            Published::StagingLost(staged) => Some(format!(
-                "staging_lost: {staged} of {} staged rows are left, as after a crash of PostgreSQL or a TRUNCATE",
-                chosen.staged_row_count
-            )),
-            Published::StagingChanged(what) => Some(format!(
-                "staging_changed: the staging table was {what} since the write was begun"
-            )),
-            Published::PreparedLost(prepared) => Some(format!(
-                "prepared_lost: {prepared} of {} prepared transactions are left before the decision; another session \
-                 ended the others",
-                chosen.gids.len()
-            )),
-        };
+        let lost = lost_rows(published, &chosen);
         if let Some(lost) = lost {
             // Lost rows stay lost, so the write is aborted.
             drop(transaction);
@@ -245,4 +231,23 @@ impl Writer {
 
 fn is_transient(error: &Error) -> bool {
     matches!(error.context().sqlstate.as_deref(), Some("40001" | "40P01"))
+}
+
+/// Returns the reason for which a commit published nothing; `None` when it published all rows.
+fn lost_rows(published: Published, chosen: &Chosen) -> Option<String> {
+    match published {
+        Published::Done => None,
+        Published::StagingLost(staged) => Some(format!(
+            "staging_lost: {staged} of {} staged rows are left, as after a crash of PostgreSQL or a TRUNCATE",
+            chosen.staged_row_count
+        )),
+        Published::StagingChanged(what) => Some(format!(
+            "staging_changed: the staging table was {what} since the write was begun"
+        )),
+        Published::PreparedLost(prepared) => Some(format!(
+            "prepared_lost: {prepared} of {} prepared transactions are left before the decision; another session \
+                 ended the others",
+            chosen.gids.len()
+        )),
+    }
 }

@@ -275,7 +275,8 @@ impl Writer {
         target: Option<&Relation>,
         loaded: &Loaded,
     ) -> Result<()> {
-        self.try_commit_stream(transaction, target).await?;
+        // Boxed, since the future is large.
+        Box::pin(self.try_commit_stream(transaction, target)).await?;
         self.metrics
             .count_stored(loaded.row_count, loaded.byte_count);
         self.metrics.count_published(loaded.row_count);
@@ -412,7 +413,7 @@ async fn open_target(planner: Planner<'_>) -> Result<Opened> {
     let missing = match planner.decide().await? {
         WritePlan::LeaveAlone(relation) => return Ok(Opened::LeftAlone(relation)),
         WritePlan::Existing(plan) => {
-            let plan = publish::open(planner, plan).await?;
+            let plan = publish::open(planner, *plan).await?;
             return Ok(Opened::Existing(Box::new(plan)));
         }
         WritePlan::Missing(missing) => missing,

@@ -29,7 +29,9 @@ pub(super) fn circles(package: &Package) -> Vec<(String, Vec<String>)> {
     }
     let mut found = Vec::new();
     for (folder, graph) in folders {
-        let at = [&[package.root.clone()], &folder[..]].concat().join("/");
+        let at = [std::slice::from_ref(&package.root), &folder[..]]
+            .concat()
+            .join("/");
         let mut left: BTreeSet<&String> = graph.keys().collect();
         while let Some(file) = left.pop_first() {
             let circle: Vec<String> = reachable(&graph, file)

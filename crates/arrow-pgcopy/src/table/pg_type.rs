@@ -119,7 +119,7 @@ pub struct Attribute {
     pub name: String,
     /// The attribute's type.
     pub ty: PgType,
-    /// `atttypmod`, as in [`Column`].
+    /// `atttypmod`, as in [`Column`](super::relation::Column).
     pub typmod: i32,
 }
 

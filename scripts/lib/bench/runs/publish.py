@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pgflight.distributed import DistributedWrite
-from pgflight.flight import command
-from pgflight.flight.connection import Endpoint
 
 from bench.compare import Bench, tell
 from bench.rig.database import TARGET
 from bench.rig.server import Server
 from bench.rig.shapes import SHAPES
 from bench.runs.scaling import expect, part
+from pgflight.distributed import DistributedWrite
+from pgflight.flight import command
+from pgflight.flight.connection import Endpoint
 
 _PARTITIONS = (1, 2, 4)
 #: Mode, and way to publish. The others are compared with direct, which promises nothing.

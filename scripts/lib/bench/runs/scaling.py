@@ -6,17 +6,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Iterator
 
-import pgflight
 import pyarrow as pa
-from pgflight.distributed import DistributedWrite
-from pgflight.flight import command
-from pgflight.flight.connection import Endpoint
 
+import pgflight
 from bench.compare import Bench, tell
 from bench.rig import processes
 from bench.rig.database import TARGET
 from bench.rig.server import Server
 from bench.rig.shapes import SHAPES, Files, Shape
+from pgflight.distributed import DistributedWrite
+from pgflight.flight import command
+from pgflight.flight.connection import Endpoint
 
 _STREAMS = (1, 2, 4, 8, 16)
 

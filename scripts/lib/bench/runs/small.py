@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, Callable, Iterator
 
-import pgflight
 import psycopg
 import pyarrow as pa
 
+import pgflight
 from bench.compare import Bench, tell
 from bench.rig.server import Server
 

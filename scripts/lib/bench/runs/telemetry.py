@@ -10,9 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Iterator
 
-import pgflight
 import pyarrow as pa
 
+import pgflight
 from bench.compare import Bench, tell
 from bench.rig import processes
 from bench.rig.database import TARGET

@@ -1,6 +1,6 @@
 //! A column of one batch, bound to its plan: the loops over rows, one for each wire shape.
 //!
-//! The bytes of a value come from small encoders ([`Values`], or the closure of [`fixed`]) that never see a NULL.
+//! The bytes of a value come from small encoders ([`Values`], or the closure of [`fixed`](fn@fixed)) that never see a NULL.
 //! Length words, NULLs and the ends of rows are handled only here.
 
 mod all_null;
