@@ -75,7 +75,7 @@ def write_spec(table: str, options: WriteOptions) -> Dict[str, Any]:
 
 def _mode_options(options: WriteOptions) -> Dict[str, Any]:
     """Returns the options that a `WriteSpec` has in the message of its mode."""
-    fields = {
+    fields: Dict[str, Any] = {
         "keys": list(options.keys or ()),
         "orderBy": options.order_by,
         "ifExists": options.if_exists and IF_EXISTS[options.if_exists],
