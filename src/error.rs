@@ -407,8 +407,8 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Escapes control characters: a name may hold a line break, and a line of the log must stay one.
-fn one_line(text: &str) -> String {
+/// Returns a text with its control characters escaped: a name may hold a line break, and a line must stay one.
+pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() {

@@ -19,6 +19,10 @@ impl Reload {
     pub(super) async fn follow(self, mut hangups: Signal, options: Serve, mut current: Config) {
         while hangups.recv().await.is_some() {
             match Config::load(&options) {
+                Ok(new) if opens_server(&current, &new) => tracing::error!(
+                    "the configuration was read again and has no principals; the current one stays in use: restart \
+                     the server to serve calls without credentials"
+                ),
                 Ok(new) => {
                     log_changes(&current.changes(&new));
                     // Changes that need a restart stay different, so the next reload logs them again.
@@ -50,6 +54,11 @@ impl Reload {
             }
         }
     }
+}
+
+/// Returns whether calls would no longer need credentials. A file that was cut short must not open a server.
+fn opens_server(current: &Config, new: &Config) -> bool {
+    !current.identity.principals.is_empty() && new.identity.principals.is_empty()
 }
 
 /// Copies the parts of the new configuration that the server has applied.

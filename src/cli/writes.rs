@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use console::{Term, is_dumb, truncate_str, user_attended};
 use pgflight::config::{Abort, Writes};
-use pgflight::error::Result;
+use pgflight::error::{Result, one_line};
 use pgflight::write::{LedgerWrite, WriteState, Writer};
 
 use super::{connect, eprint, interrupts, print};
@@ -106,18 +106,18 @@ fn table(writes: &[LedgerWrite]) -> Vec<String> {
 
 fn cells(write: &LedgerWrite) -> [String; 8] {
     [
-        write.write_id.clone(),
+        one_line(&write.write_id),
         write.state.as_str().to_owned(),
         write
             .target
             .as_ref()
-            .map(ToString::to_string)
+            .map(|target| one_line(&target.to_string()))
             .unwrap_or_default(),
         write.row_count.to_string(),
         write.attempt_count.to_string(),
         write.created_at.clone(),
         write.finished_at.clone(),
-        write.reason.clone(),
+        one_line(&write.reason),
     ]
 }
 

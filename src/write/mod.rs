@@ -12,6 +12,7 @@ mod session;
 mod spec;
 mod stream;
 mod streaming;
+mod stuck;
 mod targets;
 mod upkeep;
 mod writer;

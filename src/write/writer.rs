@@ -14,6 +14,7 @@ use crate::pg::{
 };
 use crate::write::limits::{FanOut, VolumeLimits};
 use crate::write::streaming::Streaming;
+use crate::write::stuck::Stuck;
 
 /// Carries out writes on one PostgreSQL. It keeps no state of writes: another server on the same database answers calls
 /// about them too.
@@ -26,6 +27,8 @@ pub struct Writer {
     /// The streams of all callers.
     pub(crate) streaming: Streaming,
     pub(crate) metrics: Metrics,
+    /// The writes of all callers whose staging table could not be dropped.
+    pub(crate) stuck: Stuck,
 }
 
 /// The contents of the ledger.
@@ -49,6 +52,7 @@ impl Writer {
             caller: Caller::anonymous(),
             streaming: Streaming::default(),
             metrics: Metrics::default(),
+            stuck: Stuck::default(),
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use tokio_postgres::Row;
+
 use super::look::qualified_name;
-use super::types::types;
+use super::types::{Room, Types, types};
 use crate::error::Result;
 use crate::pg::transaction::Transaction;
 use arrow_pgcopy::{Column, Ident, QualifiedName, Relation};
@@ -17,18 +19,14 @@ pub async fn writable_relations(
     is_visible: impl Fn(&QualifiedName) -> bool,
 ) -> Result<Vec<Relation>> {
     let rows = transaction.query(LIST, &[]).await?;
-    let named = rows
+    // A name that the server cannot hold is that of no table that a principal can name.
+    let named: Vec<(u32, QualifiedName)> = rows
         .iter()
-        .map(|row| {
-            Ok((
-                row.get::<_, u32>(0),
-                qualified_name(row.get(1), row.get(2))?,
-            ))
+        .filter_map(|row| {
+            let name = qualified_name(row.get(1), row.get(2)).ok()?;
+            is_visible(&name).then_some((row.get(0), name))
         })
-        .filter(|named: &Result<(u32, QualifiedName)>| {
-            named.as_ref().map_or(true, |(_, name)| is_visible(name))
-        })
-        .collect::<Result<Vec<_>>>()?;
+        .collect();
     relations(transaction, &named).await
 }
 
@@ -38,26 +36,42 @@ async fn relations(
 ) -> Result<Vec<Relation>> {
     let oids: Vec<u32> = named.iter().map(|(oid, _)| *oid).collect();
     let types = types(transaction, &oids).await?;
-    let mut columns: HashMap<u32, Vec<Column>> = HashMap::new();
+    let mut rows: HashMap<u32, Vec<Row>> = HashMap::new();
     for row in transaction.query(COLUMNS, &[&oids]).await? {
-        columns.entry(row.get(0)).or_default().push(Column {
+        rows.entry(row.get(0)).or_default().push(row);
+    }
+    let mut columns: HashMap<u32, Vec<Column>> = HashMap::new();
+    for (oid, rows) in rows {
+        match columns_of(&types, &rows) {
+            Ok(described) => drop(columns.insert(oid, described)),
+            // One table that cannot be described must not hide the others.
+            Err(error) => tracing::info!(oid, %error, "a table is left out of the list"),
+        }
+    }
+    let described = named.iter().filter_map(|(oid, name)| {
+        Some(Relation {
+            oid: *oid,
+            name: name.clone(),
+            columns: columns.remove(oid)?,
+        })
+    });
+    Ok(described.collect())
+}
+
+fn columns_of(types: &Types, rows: &[Row]) -> Result<Vec<Column>> {
+    let mut room = Room::default();
+    let columns = rows.iter().map(|row| {
+        Ok(Column {
             name: Ident::new(row.get::<_, String>(1))?,
-            ty: types.resolve(row.get(2))?,
+            ty: types.resolve(row.get(2), &mut room)?,
             typmod: row.get(3),
             nullable: !row.get::<_, bool>(4),
             has_default: row.get(5),
             generated: row.get(6),
             identity_always: row.get(7),
-        });
-    }
-    Ok(named
-        .iter()
-        .map(|(oid, name)| Relation {
-            oid: *oid,
-            name: name.clone(),
-            columns: columns.remove(oid).unwrap_or_default(),
         })
-        .collect())
+    });
+    columns.collect()
 }
 
 const LIST: &str = "

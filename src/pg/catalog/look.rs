@@ -2,7 +2,7 @@
 
 use tokio_postgres::Row;
 
-use super::types::types;
+use super::types::{Room, types};
 use crate::error::{Error, Result};
 use crate::pg::names::SHADOW_PREFIX;
 use crate::pg::sql::{self, TableLock};
@@ -187,7 +187,7 @@ fn dropped(name: &QualifiedName) -> Error {
 
 /// Reads a row of [`LOOK`] about a table that can be written.
 async fn read_writable(transaction: &Transaction, row: &Row, name: QualifiedName) -> Result<Table> {
-    check_writable(&name, row.get(3), row.get(4))?;
+    check_writable(&name, row.get(3), row.get(4), row.get(17))?;
     let table = read(transaction, row, name).await?;
     if table.is_view {
         check_view(transaction, &table.relation).await?;
@@ -211,10 +211,21 @@ async fn check_view(transaction: &Transaction, view: &Relation) -> Result<()> {
 /// # Errors
 /// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the name belongs to another table.
 pub async fn check_same_table(transaction: &Transaction, relation: &Relation) -> Result<()> {
-    let name = &relation.name;
+    check_same_name(transaction, &relation.name, relation.oid).await
+}
+
+/// Checks that a name is still that of the table with this OID.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) if it is not; any error that PostgreSQL reports.
+pub async fn check_same_name(
+    transaction: &Transaction,
+    name: &QualifiedName,
+    oid: u32,
+) -> Result<()> {
     let parameters: [&dyn Parameter; 2] = [&name.schema.as_str(), &name.name.as_str()];
     let found = transaction.query_opt(OID, &parameters).await?;
-    if found.is_some_and(|row| row.get::<_, u32>(0) == relation.oid) {
+    if found.is_some_and(|row| row.get::<_, u32>(0) == oid) {
         return Ok(());
     }
     Err(
@@ -233,8 +244,10 @@ async fn read(transaction: &Transaction, row: &Row, name: QualifiedName) -> Resu
         Some(types) => types,
         None => {
             let types = types(transaction, &[oid]).await?;
-            let resolved = type_oids.iter().map(|oid| types.resolve(*oid));
-            resolved.collect::<Result<_>>()?
+            let mut room = Room::default();
+            let resolved = type_oids.iter().map(|oid| types.resolve(*oid, &mut room));
+            let resolved: Result<_> = resolved.collect();
+            resolved.map_err(|error| error.with_table(&name))?
         }
     };
     let names: Vec<String> = array(row, 10);
@@ -301,8 +314,20 @@ fn not_for_data(name: &QualifiedName) -> Error {
     Error::permission_denied("the table is not for data").with_table(name)
 }
 
-fn check_writable(name: &QualifiedName, relkind: i8, takes_insert: bool) -> Result<()> {
+fn check_writable(
+    name: &QualifiedName,
+    relkind: i8,
+    takes_insert: bool,
+    has_foreign_partition: bool,
+) -> Result<()> {
     check_schema(name)?;
+    if has_foreign_partition {
+        return Err(Error::unsupported(
+            "a partition is a foreign table, and its server commits apart from PostgreSQL",
+        )
+        .with_hint("write to the partitions that are not foreign")
+        .with_table(name));
+    }
     let kind = match u8::try_from(relkind) {
         Ok(b'r' | b'p') => return Ok(()),
         Ok(b'v') if takes_insert => return Ok(()),

@@ -12,7 +12,11 @@ SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind,
                         ELSE pg_catalog.has_any_column_privilege(c.oid, p) END),
        pg_catalog.quote_ident(current_user),
        pg_catalog.concat_ws(' ', c.xmin, a.versions),
-       a.names, a.types, a.typmods, a.not_null, a.has_default, a.generated, a.identity_always
+       a.names, a.types, a.typmods, a.not_null, a.has_default, a.generated, a.identity_always,
+       c.relkind OPERATOR(pg_catalog.=) 'p'
+           AND EXISTS (SELECT FROM pg_catalog.pg_partition_tree(c.oid::pg_catalog.regclass) p
+                       JOIN pg_catalog.pg_class f ON f.oid OPERATOR(pg_catalog.=) p.relid::pg_catalog.oid
+                       WHERE f.relkind OPERATOR(pg_catalog.=) 'f')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 CROSS JOIN LATERAL (
     SELECT pg_catalog.string_agg(a.xmin::pg_catalog.text, ' ' ORDER BY a.attnum) AS versions,

@@ -6,6 +6,7 @@ mod keys;
 mod list;
 mod look;
 mod names;
+mod requested_types;
 mod sequences;
 mod types;
 
@@ -14,7 +15,9 @@ pub use facts::{LedgerFacts, ServerFacts, server_facts, unique_keys};
 pub use keys::find_keys;
 pub use list::writable_relations;
 pub use look::{
-    Table, check_same_table, find_staging, find_table, lock_named, lock_table, staging_relation,
+    Table, check_same_name, check_same_table, find_staging, find_table, lock_named, lock_table,
+    staging_relation,
 };
 pub use names::{find_geometry, qualify, similar_relations};
+pub use requested_types::check_requested_types;
 pub use sequences::{check_sequences, move_sequences, sequence_columns};

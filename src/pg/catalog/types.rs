@@ -9,6 +9,13 @@ use crate::pg::transaction::Transaction;
 use arrow_pgcopy::table::Attribute;
 use arrow_pgcopy::{PgType, PgTypeKind};
 
+/// Depth limit of the types within a type. A domain over a domain counts as one more.
+const MAX_DEPTH: usize = 64;
+/// Limit of the types within the columns of a table, each counted as often as it is used. Types of types multiply.
+const MAX_PARTS: usize = 20_000;
+/// Limit of the labels of enums within the columns of a table, in bytes, counted in the same way.
+const MAX_LABEL_BYTES: usize = 4 << 20;
+
 /// The catalog's rows about types.
 pub(super) struct Types {
     by_oid: HashMap<u32, Row>,
@@ -37,14 +44,58 @@ pub(super) async fn types(transaction: &Transaction, relations: &[u32]) -> Resul
     Ok(Types { by_oid, attributes })
 }
 
+/// The room that is left for the types of one table.
+pub(super) struct Room {
+    parts: usize,
+    label_bytes: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            parts: MAX_PARTS,
+            label_bytes: MAX_LABEL_BYTES,
+        }
+    }
+}
+
+impl Room {
+    fn take(&mut self, label_bytes: usize, depth: usize) -> Result<()> {
+        let left = (
+            self.parts.checked_sub(1),
+            self.label_bytes.checked_sub(label_bytes),
+        );
+        match left {
+            (Some(parts), Some(label_bytes)) if depth <= MAX_DEPTH => {
+                *self = Self { parts, label_bytes };
+                Ok(())
+            }
+            _ => Err(Error::unsupported(
+                "the types of the table's columns are nested too deeply or widely",
+            )
+            .with_hint("write to a table with simpler types")),
+        }
+    }
+}
+
 impl Types {
-    /// Builds a type with the types that it consists of. No type of PostgreSQL can contain itself.
-    pub(super) fn resolve(&self, oid: u32) -> Result<PgType> {
+    /// Builds the type of a column with the types that it consists of. No type of PostgreSQL can contain itself.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) when the table's room is used up: any role may
+    /// create types that would take all memory.
+    pub(super) fn resolve(&self, oid: u32, room: &mut Room) -> Result<PgType> {
+        self.resolve_at(oid, room, 0)
+    }
+
+    fn resolve_at(&self, oid: u32, room: &mut Room, depth: usize) -> Result<PgType> {
         let row = self
             .by_oid
             .get(&oid)
             .ok_or_else(|| Error::internal(format!("the catalog has no type with OID {oid}")))?;
-        let inner = |oid: u32| self.resolve(oid).map(Box::new);
+        let labels: Vec<String> = row.get(7);
+        room.take(labels.iter().map(String::len).sum(), depth)?;
+        let mut inner = |oid: u32| self.resolve_at(oid, room, depth + 1).map(Box::new);
         let (base, element): (u32, u32) = (row.get(4), row.get(5));
         let subtype: Option<u32> = row.get(9);
         let kind = match (u8::try_from(row.get::<_, i8>(3)), subtype) {
@@ -53,8 +104,8 @@ impl Types {
                 typmod: row.get(8),
             },
             _ if element != 0 => PgTypeKind::Array(inner(element)?),
-            (Ok(b'e'), _) => PgTypeKind::Enum(row.get(7)),
-            (Ok(b'c'), _) => PgTypeKind::Composite(self.attributes(row.get(2))?),
+            (Ok(b'e'), _) => PgTypeKind::Enum(labels),
+            (Ok(b'c'), _) => PgTypeKind::Composite(self.attributes(row.get(2), room, depth + 1)?),
             (Ok(b'r'), Some(subtype)) => PgTypeKind::Range(inner(subtype)?),
             (Ok(b'm'), Some(subtype)) => PgTypeKind::Multirange(inner(subtype)?),
             _ => base_type(row.get(1), row.get(10)),
@@ -66,12 +117,12 @@ impl Types {
         })
     }
 
-    fn attributes(&self, relation: u32) -> Result<Vec<Attribute>> {
+    fn attributes(&self, relation: u32, room: &mut Room, depth: usize) -> Result<Vec<Attribute>> {
         let rows = self.attributes.get(&relation).into_iter().flatten();
         rows.map(|row| {
             Ok(Attribute {
                 name: row.get(1),
-                ty: self.resolve(row.get(2))?,
+                ty: self.resolve_at(row.get(2), room, depth)?,
                 typmod: row.get(3),
             })
         })

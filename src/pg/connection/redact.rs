@@ -127,8 +127,11 @@ pub(super) fn hides_name(sqlstate: &str, message: &str, beside_rows: bool) -> bo
     if sqlstate != INSUFFICIENT_PRIVILEGE {
         return true;
     }
-    let denied = message.strip_prefix("permission denied for ");
-    denied.is_some_and(|name| !NAMED_BY_CODE.iter().any(|kind| name.starts_with(kind)))
+    let Some(denied) = message.strip_prefix("permission denied for ") else {
+        // "permission denied to set role", "access to library": the name may come from a value.
+        return !message.starts_with("must be owner of ") && message.contains('"');
+    };
+    !NAMED_BY_CODE.iter().any(|kind| denied.starts_with(kind))
 }
 
 /// Returns the meaning of a SQLSTATE of class 23, for an error whose fields name the constraint or the column.

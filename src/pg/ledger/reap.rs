@@ -68,16 +68,22 @@ pub async fn expire_writes(
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Returns writes that have ended and whose staging table may still exist, those that ended first at the front.
+/// Returns writes that have ended and whose staging table may still exist, except `skipped`, those that ended first at
+/// the front.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports.
-pub async fn ended_with_staging(transaction: &Transaction) -> Result<Vec<String>> {
+pub async fn ended_with_staging(
+    transaction: &Transaction,
+    skipped: &[String],
+) -> Result<Vec<String>> {
     let rows = transaction
         .query(
             "SELECT write_id FROM pgflight.write
-             WHERE staging_name IS NOT NULL AND state OPERATOR(pg_catalog.<>) 'open' ORDER BY finished_at LIMIT 1000",
-            &[],
+             WHERE staging_name IS NOT NULL AND state OPERATOR(pg_catalog.<>) 'open'
+               AND write_id OPERATOR(pg_catalog.<>) ALL ($1::pg_catalog.text[])
+             ORDER BY finished_at LIMIT 1000",
+            &[&skipped],
         )
         .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())

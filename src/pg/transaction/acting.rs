@@ -84,6 +84,14 @@ impl Transaction {
         Ok(())
     }
 
+    /// Returns the role that owns the ledger.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) before the transaction has begun.
+    pub(in crate::pg) fn ledger_role(&self) -> Result<&Ident> {
+        self.roles.name(Actor::Ledger)
+    }
+
     /// Returns the session's own role.
     ///
     /// # Errors
@@ -218,6 +226,27 @@ impl Transaction {
         &self,
         statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T> {
+        self.doubt_role().await?;
+        self.run_with_path(Path::Session, About::Rows, statement)
+            .await
+    }
+
+    /// Runs a definition that may run the code of a type, with the path for definitions.
+    ///
+    /// # Errors
+    /// The errors of [`Transaction::on_rows`].
+    pub(in crate::pg) async fn in_definitions<T>(
+        &self,
+        statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T> {
+        self.doubt_role().await?;
+        self.run_with_path(Path::Definitions, About::Statement, statement)
+            .await
+    }
+
+    /// Prepares for a statement that runs the code of a table or a type: such code may change the role, the session and
+    /// what runs at the end of the transaction.
+    async fn doubt_role(&self) -> Result<()> {
         self.renew_role().await?;
         self.connection()?.mark_used();
         self.set_state(State {
@@ -226,8 +255,7 @@ impl Transaction {
             has_written: true,
             ..self.state()
         });
-        self.run_with_path(Path::Session, About::Rows, statement)
-            .await
+        Ok(())
     }
 }
 

@@ -31,6 +31,10 @@ const RESET_POOLED: &str = "\
     SET LOCAL default_table_access_method TO DEFAULT; \
     SET LOCAL temp_tablespaces TO DEFAULT; \
     SET LOCAL transform_null_equals TO DEFAULT; \
+    SET LOCAL lc_monetary TO DEFAULT; \
+    SET LOCAL lc_numeric TO DEFAULT; \
+    SET LOCAL lc_time TO DEFAULT; \
+    SET LOCAL default_text_search_config TO DEFAULT; \
     DISCARD TEMP; ";
 
 const COMMIT: &str = "COMMIT";

@@ -31,7 +31,10 @@ impl Path {
     /// Returns the statements that set it until the transaction ends.
     pub(in crate::pg) fn statement(self) -> &'static str {
         match self {
-            Self::Server => "SET LOCAL search_path = pg_catalog, pg_temp",
+            // The code of a table may have changed the encoding as well, in which the ledger's ids and names are read.
+            Self::Server => {
+                "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL client_encoding = 'UTF8'"
+            }
             Self::Session => "SET LOCAL search_path TO DEFAULT",
             // PostgreSQL prints an empty path as nothing or as two quotes.
             Self::Definitions => {

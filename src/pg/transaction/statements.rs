@@ -117,11 +117,10 @@ impl Transaction {
         self.with_path(Path::Definitions, both).await
     }
 
-    /// Runs definitions, with types as a client wrote them.
+    /// Runs definitions, with types as a client wrote them. A new column of a domain runs the code of the domain.
     pub(in crate::pg) async fn define(&self, sql: &str) -> Result<()> {
         let client = self.connection()?.client();
-        self.with_path(Path::Definitions, client.batch_execute(sql))
-            .await
+        self.in_definitions(client.batch_execute(sql)).await
     }
 
     /// Runs statements without parameters that run the code of a table.
@@ -188,6 +187,17 @@ impl Transaction {
     ) -> Result<Option<Row>> {
         let (client, parameters) = (self.connection()?.client(), typed(parameters));
         self.with_path(Path::Session, client.query_typed_opt(sql, &parameters))
+            .await
+    }
+
+    /// Runs a query that resolves the names of types as [`Transaction::define`] does. Returns at most one row.
+    pub(in crate::pg) async fn query_opt_by_definition_path(
+        &self,
+        sql: &str,
+        parameters: &[&dyn Parameter],
+    ) -> Result<Option<Row>> {
+        let (client, parameters) = (self.connection()?.client(), typed(parameters));
+        self.with_path(Path::Definitions, client.query_typed_opt(sql, &parameters))
             .await
     }
 

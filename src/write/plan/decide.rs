@@ -11,7 +11,10 @@ use super::permission::{check_existing, check_new, find_permitted, missing_table
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::{Activity, Stream};
-use crate::pg::{Keys, Publish, Table, Transaction, check_sequences, find_geometry, qualify};
+use crate::pg::{
+    Keys, Publish, Table, Transaction, check_requested_types, check_sequences, find_geometry,
+    qualify,
+};
 use crate::write::spec::{IfExists, KeyedAction, Mode, SchemaEvolution, WriteSpec};
 use arrow_pgcopy::schema::{ColumnDefinition, asks_for_geometry, column_definitions};
 use arrow_pgcopy::{EncodePlan, QualifiedName, Relation};
@@ -229,6 +232,8 @@ impl Planner<'_> {
         }
         let name = qualify(transaction, &spec.table).await?;
         check_new(caller, spec, &name)?;
+        let checked = check_requested_types(transaction, &spec.column_types).await;
+        checked.map_err(|error| error.with_table(&name))?;
         let geometry = match asks_for_geometry(schema) {
             true => find_geometry(transaction).await?,
             false => None,

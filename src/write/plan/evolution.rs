@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use arrow::datatypes::{FieldRef, Schema};
 
 use crate::error::{Error, Result};
-use crate::pg::{Publish, Table, Transaction, create_temporary, find_geometry, staging_relation};
+use crate::pg::{
+    Publish, Table, Transaction, check_requested_types, create_temporary, find_geometry,
+    staging_relation,
+};
 use crate::write::spec::{AppendBy, Mode, SchemaEvolution, WriteSpec};
 use arrow_pgcopy::schema::{ColumnDefinition, asks_for_geometry, column_definitions};
 use arrow_pgcopy::{EncodePlan, FieldPlan, Relation};
@@ -93,6 +96,8 @@ pub(crate) async fn columns_to_add(
         .filter(|(name, _)| new.field_with_name(name).is_ok())
         .map(|(name, sql_type)| (name.clone(), sql_type.clone()))
         .collect();
+    let checked = check_requested_types(transaction, &types).await;
+    checked.map_err(|error| error.with_table(&relation.name))?;
     let geometry = match asks_for_geometry(&new) {
         true => find_geometry(transaction).await?,
         false => None,

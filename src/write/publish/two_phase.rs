@@ -2,7 +2,9 @@
 
 use super::{Commit, Published, append};
 use crate::error::{Error, Result};
-use crate::pg::{Publish, Transaction, check_can_end, count_prepared, two_phase_obstacle};
+use crate::pg::{
+    Publish, Transaction, check_can_end, check_same_name, count_prepared, two_phase_obstacle,
+};
 use crate::write::plan::decide::{ExistingPlan, reject_casts};
 use crate::write::spec::{AppendBy, Mode};
 use arrow_pgcopy::QualifiedName;
@@ -64,6 +66,9 @@ pub(crate) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Resul
     let prepared = count_prepared(transaction, &chosen.gids).await?;
     if prepared != chosen.gids.len() {
         return Ok(Published::PreparedLost(prepared));
+    }
+    if let Some(oid) = commit.write.target_oid {
+        check_same_name(transaction, commit.target, oid).await?;
     }
     if chosen.xact_ids.is_empty() {
         // The prepared transactions lock the table. Another lock of this transaction would queue behind any session

@@ -231,7 +231,9 @@ impl Writer {
         } else {
             add_primary_key(&transaction, &target.name, &spec.primary_key).await?;
         }
-        let committing = self.commit_stream(transaction, None, &loaded);
+        // A swap has locked the target, and its schema by its name.
+        let target_of = (!by_swap).then_some(target);
+        let committing = self.commit_stream(transaction, target_of, &loaded);
         stream.wait(Activity::Commit, committing).await?;
         Ok(receipt(&loaded, target))
     }
@@ -268,7 +270,7 @@ impl Writer {
         }
     }
 
-    /// Commits, if `target` still has its name. `None` for a table that the transaction has locked.
+    /// Commits, if `target` still has its name. `None` for a table that a swap has just renamed.
     async fn commit_stream(
         &self,
         transaction: Transaction,

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
@@ -15,6 +16,9 @@ use crate::pg::{
     ended_with_staging, expire_drivers, expire_writes, has_schema,
 };
 use crate::write::writer::Writer;
+
+/// The time that one round drops staging tables for. Each may wait for a lock.
+const DROP_TIME: Duration = Duration::from_secs(5);
 
 /// The intervals and limits of the reaper.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,14 +146,23 @@ impl Writer {
             tracing::warn!(%error, "prepared transactions are not rolled back yet");
         }
         let transaction = self.pool.begin_control().await?;
-        let ended = ended_with_staging(&transaction).await?;
+        let ended = ended_with_staging(&transaction, &self.stuck.not_due(Instant::now())).await?;
         transaction.rollback().await;
+        let began = Instant::now();
         for write_id in &ended {
+            // The next round comes first to the writes that expired meanwhile.
+            if began.elapsed() > DROP_TIME {
+                break;
+            }
             // A session that reads one of the tables, such as a backup, must not delay the others.
             match self.drop_staging(write_id).await {
-                Ok(dropped) => reaped.dropped += usize::from(dropped),
+                Ok(dropped) => {
+                    self.stuck.dropped(write_id);
+                    reaped.dropped += usize::from(dropped);
+                }
                 Err(error) => {
-                    tracing::info!(write_id, %error, "a staging table is not dropped yet")
+                    self.stuck.failed(write_id, Instant::now());
+                    tracing::info!(write_id, %error, "a staging table is not dropped yet");
                 }
             }
         }

@@ -85,7 +85,9 @@ const LEAVER: &str = "
         CREATE DOMAIN pg_temp.text AS varchar;
         CREATE TEMP TABLE audit (n int);
         PERFORM set_config('synchronous_commit', 'off', false), set_config('TimeZone', 'Asia/Kathmandu', false),
-                set_config('row_security', 'off', false), set_config('statement_timeout', '1min', false);
+                set_config('row_security', 'off', false), set_config('statement_timeout', '1min', false),
+                set_config('default_text_search_config', 'simple', false),
+                set_config('client_encoding', 'LATIN1', false);
         PERFORM pg_advisory_lock(4711);
         RETURN NULL;
     END $$;
@@ -95,7 +97,8 @@ const LEAVER: &str = "
     CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         INSERT INTO audit VALUES (1);
         NEW.settings = concat_ws(' ', current_setting('synchronous_commit'), current_setting('row_security'),
-                                 current_setting('statement_timeout'));
+                                 current_setting('statement_timeout'), current_setting('client_encoding'),
+                                 current_setting('default_text_search_config') = 'pg_catalog.simple');
         RETURN NEW;
     END $$;
     CREATE TRIGGER see BEFORE INSERT ON seen FOR EACH ROW EXECUTE FUNCTION see()";
@@ -104,7 +107,7 @@ async fn check_nothing_is_left(database: &Database, client: &mut Client) {
     put(client, append("leaver"), &ids(&[1])).await.unwrap();
     put(client, append("seen"), &ids(&[1])).await.unwrap();
     let settings = database.text("SELECT settings FROM seen").await;
-    assert_eq!(settings, "on on 0");
+    assert_eq!(settings, "on on 0 UTF8 f");
     assert_eq!(database.text("SELECT count(*) FROM audit").await, "1");
     let made = json!({"table": "made", "create": {}});
     put(client, made, &texts(&["a"])).await.unwrap();
@@ -334,6 +337,25 @@ async fn a_schema_renamed_during_a_write_rejects_it() {
         assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
     }
     let counts = "SELECT (SELECT count(*) FROM a.t) + (SELECT count(*) FROM b.t)";
+    assert_eq!(database.text(counts).await, "0");
+    // In two phases, and for a table that the stream creates, another session renames the schemas.
+    database.execute("DROP TRIGGER turn ON a.t").await;
+    let turn = "ALTER SCHEMA a RENAME TO c; ALTER SCHEMA b RENAME TO a; ALTER SCHEMA c RENAME TO b";
+    database
+        .execute("CREATE TABLE a.p (id int8); CREATE TABLE b.p (id int8)")
+        .await;
+    let phases = json!({"table": "a.p", "append": {"publish": "PUBLISH_TWO_PHASE"}});
+    client.begin("phases", phases, &ids(&[])).await.unwrap();
+    let sent = client.put(Put::whole(attempt("phases", 0, "a"), &[ids(&[1])]));
+    let receipt = sent.await.unwrap();
+    database.execute(turn).await;
+    let refused = client
+        .commit("phases", &[receipt])
+        .await
+        .expect_err("renamed");
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    client.abort("phases").await.unwrap();
+    let counts = "SELECT (SELECT count(*) FROM a.p) + (SELECT count(*) FROM b.p)";
     assert_eq!(database.text(counts).await, "0");
 }
 

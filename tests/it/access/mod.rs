@@ -2,6 +2,7 @@
 
 mod attacks;
 mod foreign_code;
+mod hostile_types;
 mod identity;
 mod jwt;
 mod matrix;

@@ -42,14 +42,14 @@ async fn check_reports_problems_with_the_sql_that_fixes_them() {
         &[
             "ok       PostgreSQL",
             "this machine",
-            "is made when it is first needed",
+            "is created when it is first needed",
         ],
     );
     let (role, url) = loader(&database).await;
     let ledger = format!("CREATE SCHEMA pgflight AUTHORIZATION {role};");
     check(&url, &[], 1, &["FAILS    there is no ledger", &ledger]);
     database.execute(&ledger).await;
-    check(&url, &[], 0, &["is made when it is first needed"]);
+    check(&url, &[], 0, &["is created when it is first needed"]);
     assert_eq!(run(&["migrate", "--postgres", &database.url]).0, Some(0));
     let grants = [
         format!("GRANT SELECT ON ALL TABLES IN SCHEMA pgflight TO {role};"),

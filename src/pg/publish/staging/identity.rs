@@ -6,13 +6,15 @@ use crate::pg::sql;
 use crate::pg::transaction::Transaction;
 use arrow_pgcopy::QualifiedName;
 
-/// Reads the OID of a staging table, and its columns in a form that is equal for equal columns.
+/// Reads the OID of a staging table, and its columns in a form that is equal for equal columns. Row-level security, which
+/// only another session can have set, would hide rows from the count of the commit.
 const STAGING: &str = "
-    SELECT c.oid, (SELECT pg_catalog.string_agg(pg_catalog.format('%s %I %s %s %s', a.attnum, a.attname, a.atttypid,
+    SELECT c.oid, CASE WHEN c.relrowsecurity THEN 'row-level security' ELSE
+                  (SELECT pg_catalog.string_agg(pg_catalog.format('%s %I %s %s %s', a.attnum, a.attname, a.atttypid,
                                                                   a.atttypmod, a.attcollation), ', ' ORDER BY a.attnum)
                    FROM pg_catalog.pg_attribute a
                    WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0
-                     AND NOT a.attisdropped)
+                     AND NOT a.attisdropped) END
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
     WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text
       AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.text";

@@ -1,0 +1,92 @@
+//! Checks of the types that a client names for columns that a write creates.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result};
+use crate::pg::transaction::Transaction;
+
+/// Rejects requested types that would show or do more than the caller may see or do:
+///
+/// - row types of tables show the columns of tables that the caller has no grant for;
+/// - casts to `regclass` and its like show which names exist;
+/// - domains, and ranges with a canonical function, run the code of their owner. That must be the role in force, the
+///   login, the target's role, a superuser, the owner of the database, or an extension.
+///
+/// The same holds for the types within a type. A type that does not exist is left to PostgreSQL.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied), with the column; any error that
+/// PostgreSQL reports.
+pub async fn check_requested_types(
+    transaction: &Transaction,
+    column_types: &BTreeMap<String, String>,
+) -> Result<()> {
+    if column_types.is_empty() {
+        return Ok(());
+    }
+    let (columns, types): (Vec<&str>, Vec<&str>) = column_types
+        .iter()
+        .map(|(column, sql_type)| (column.as_str(), sql_type.as_str()))
+        .unzip();
+    let ledger_role = transaction.ledger_role()?.as_str();
+    let found = transaction
+        .query_opt_by_definition_path(REJECTED, &[&columns, &types, &ledger_role])
+        .await?;
+    let Some(row) = found else {
+        return Ok(());
+    };
+    Err(Error::permission_denied(row.get::<_, String>(1))
+        .with_hint("use another type, or create the table before writing")
+        .with_column(row.get::<_, &str>(0)))
+}
+
+/// Reads the first requested type that is rejected: its column, and the reason.
+const REJECTED: &str = "
+    WITH RECURSIVE used(name, oid) AS (
+        SELECT r.name, pg_catalog.to_regtype(r.sql_type)::pg_catalog.oid
+        FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[]))
+             AS r(name, sql_type)
+      UNION
+        SELECT used.name, part.oid FROM used JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) used.oid
+        CROSS JOIN LATERAL (
+            SELECT t.typbasetype WHERE t.typbasetype OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+          UNION ALL
+            SELECT t.typelem WHERE t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+          UNION ALL
+            SELECT a.atttypid FROM pg_catalog.pg_attribute a
+            WHERE a.attrelid OPERATOR(pg_catalog.=) t.typrelid AND a.attnum OPERATOR(pg_catalog.>) 0
+              AND NOT a.attisdropped
+          UNION ALL
+            SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid OPERATOR(pg_catalog.=) t.oid
+          UNION ALL
+            SELECT r.rngtypid FROM pg_catalog.pg_range r
+            WHERE t.typtype OPERATOR(pg_catalog.=) 'm'
+              AND pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(r), 'rngmultitypid')
+                  OPERATOR(pg_catalog.=) t.oid::pg_catalog.text
+        ) part(oid))
+    SELECT rejected.name, rejected.why
+    FROM used JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) used.oid
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
+    LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.typrelid
+    LEFT JOIN pg_catalog.pg_range r ON r.rngtypid OPERATOR(pg_catalog.=) t.oid
+    CROSS JOIN LATERAL (SELECT used.name, CASE
+        WHEN c.relkind OPERATOR(pg_catalog.<>) 'c' THEN 'the requested type is the row type of a table'
+        WHEN n.nspname OPERATOR(pg_catalog.=) 'pg_catalog' AND pg_catalog.starts_with(t.typname, 'reg')
+            THEN 'the requested type names objects of the database'
+        WHEN (t.typtype OPERATOR(pg_catalog.=) 'd' OR r.rngcanonical::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)
+             AND n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog'
+             AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles o
+                             WHERE o.oid OPERATOR(pg_catalog.=) t.typowner
+                               AND (o.rolsuper OR o.rolname OPERATOR(pg_catalog.=) current_user
+                                    OR o.rolname OPERATOR(pg_catalog.=) session_user
+                                    OR o.rolname OPERATOR(pg_catalog.=) $3::pg_catalog.text))
+             AND NOT EXISTS (SELECT FROM pg_catalog.pg_database d
+                             WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+                               AND d.datdba OPERATOR(pg_catalog.=) t.typowner)
+             AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                             WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid
+                               AND d.objid OPERATOR(pg_catalog.=) t.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
+            THEN 'the requested type runs code of a role that is neither the writer nor an administrator'
+        END) rejected(name, why)
+    WHERE rejected.why IS NOT NULL
+    ORDER BY rejected.name LIMIT 1";

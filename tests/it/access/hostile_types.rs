@@ -1,0 +1,293 @@
+//! Types that other roles create, or that a client requests: they neither exhaust the server, nor show hidden tables,
+//! nor run the code of another role.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, NullArray, RecordBatch, StringArray};
+use arrow_flight::Criteria;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+
+use super::role::World;
+use crate::support::{Client, Database, Pgflight, Put, attempt, batch, path, write};
+
+fn ids(ids: &[i64]) -> RecordBatch {
+    batch(&[("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef)])
+}
+
+fn texts(texts: &[&str]) -> RecordBatch {
+    batch(&[("x", Arc::new(StringArray::from(texts.to_vec())) as ArrayRef)])
+}
+
+async fn put(client: &mut Client, spec: Value, rows: &RecordBatch) -> Result<Value, Status> {
+    let put = Put::whole(write(spec), std::slice::from_ref(rows));
+    client.put(put).await
+}
+
+async fn listed(client: &mut Client) -> Vec<String> {
+    let flights = client.flight.list_flights(Criteria::default()).await;
+    let flights = flights.unwrap().into_inner().map(Result::unwrap);
+    let names = flights.map(|flight| flight.flight_descriptor.unwrap().path.join("."));
+    names.collect().await
+}
+
+/// Types within types: a long chain, and a few levels that multiply.
+const NESTED: [(&str, &str); 3] = [
+    (
+        "domains",
+        "DO $$ BEGIN
+            CREATE DOMAIN d0 AS int;
+            FOR n IN 1..300 LOOP EXECUTE format('CREATE DOMAIN d%s AS d%s', n, n - 1); END LOOP;
+            CREATE TABLE nested (x d300);
+         END $$",
+    ),
+    (
+        "composites",
+        "DO $$ BEGIN
+            CREATE TYPE c0 AS (a int, b int);
+            FOR n IN 1..6 LOOP
+                EXECUTE format('CREATE TYPE c%s AS (%s)', n,
+                    (SELECT string_agg(format('f%s c%s', i, n - 1), ', ') FROM generate_series(1, 20) i));
+            END LOOP;
+            CREATE TABLE nested (x c6);
+         END $$",
+    ),
+    (
+        "labels",
+        "DO $$ BEGIN
+            EXECUTE format('CREATE TYPE wide AS ENUM (%s)',
+                (SELECT string_agg(format('%L', repeat('x', 55) || i), ', ') FROM generate_series(1, 2000) i));
+            EXECUTE format('CREATE TYPE many AS (%s)',
+                (SELECT string_agg(format('f%s wide', i), ', ') FROM generate_series(1, 500) i));
+            CREATE TABLE nested (x many);
+         END $$",
+    ),
+];
+
+#[tokio::test]
+async fn nested_types_do_not_exhaust_the_server() {
+    for (what, sql) in NESTED {
+        let database = Database::new().await;
+        database.execute("CREATE TABLE plain (id int8)").await;
+        database.execute(sql).await;
+        let server = Pgflight::start(&database);
+        let mut client = server.client().await;
+        assert_eq!(listed(&mut client).await, ["public.plain"], "{what}");
+        let nulls = batch(&[("x", Arc::new(NullArray::new(1)) as ArrayRef)]);
+        let refused = client.put(Put::bare(path(&["nested"]), &[nulls])).await;
+        let refused = refused.expect_err(what);
+        assert_eq!(refused.code(), Code::Unimplemented, "{what}: {refused}");
+        let plain = json!({"table": "plain", "append": {}});
+        put(&mut client, plain, &ids(&[1])).await.unwrap();
+        server.assert_unharmed(what).await;
+    }
+}
+
+#[tokio::test]
+async fn requested_types_show_no_hidden_objects() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE TABLE hidden (salary int); CREATE TABLE open (id int8);
+             CREATE TYPE pair AS (a hidden, b int); CREATE DOMAIN of_hidden AS hidden[]",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let columns = [("x", Arc::new(StringArray::from(vec!["a"])) as ArrayRef)];
+    for sql_type in [
+        "public.hidden",
+        "hidden[]",
+        "pair",
+        "of_hidden",
+        "pgflight.write",
+        "regclass",
+        "regrole[]",
+    ] {
+        let create = json!({"table": "made", "create": {}, "columnTypes": {"x": sql_type}});
+        let refused = client.plan(&columns, create.clone()).await;
+        let refused = refused.expect_err(sql_type);
+        // A type that is not there is PostgreSQL's to reject: the ledger does not exist yet.
+        let missing = sql_type == "pgflight.write";
+        assert!(
+            missing || refused.code() == Code::PermissionDenied,
+            "{sql_type}: {refused}"
+        );
+        let refused = put(&mut client, create, &texts(&["a"])).await;
+        refused.expect_err(sql_type);
+        let wider = json!({"table": "open", "columnTypes": {"x": sql_type},
+            "append": {"schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS"}});
+        let refused = put(&mut client, wider, &texts(&["a"])).await;
+        refused.expect_err(sql_type);
+    }
+    let columns =
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = 'open'::regclass AND attnum > 0";
+    assert_eq!(database.text(columns).await, "1");
+    assert_eq!(
+        database.text("SELECT to_regclass('made') IS NULL").await,
+        "true"
+    );
+}
+
+#[tokio::test]
+async fn a_requested_domain_of_another_role_is_rejected() {
+    let world = World::new("domains", &[]).await;
+    let (database, writer) = (&world.database, &world.writer);
+    let name = database.text("SELECT current_database()").await;
+    let other = format!("other_{name}");
+    database
+        .execute(&format!(
+            "CREATE ROLE {other}; CREATE SCHEMA ev AUTHORIZATION {other}; GRANT USAGE ON SCHEMA ev TO PUBLIC;
+             SET ROLE {other};
+             CREATE FUNCTION ev.spy(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+                RESET ROLE; DELETE FROM sales.hidden; RETURN true; END $$;
+             CREATE DOMAIN ev.text AS text CHECK (ev.spy(VALUE));
+             CREATE TYPE ev.pair AS (a ev.text); CREATE TYPE ev.mood AS ENUM ('x');
+             RESET ROLE; INSERT INTO sales.hidden VALUES (1);
+             CREATE DOMAIN public.trusted AS text CHECK (VALUE <> ''); GRANT CREATE ON SCHEMA sales TO {writer}"
+        ))
+        .await;
+    let mut client = world.client().await;
+    for sql_type in ["ev.text", "ev.text[]", "ev.pair"] {
+        let create = json!({"table": "sales.made", "create": {}, "columnTypes": {"x": sql_type}});
+        let refused = put(&mut client, create.clone(), &texts(&["a"])).await;
+        let refused = refused.expect_err(sql_type);
+        assert_eq!(
+            refused.code(),
+            Code::PermissionDenied,
+            "{sql_type}: {refused}"
+        );
+        let begun = client.begin(sql_type, create, &texts(&["a"])).await;
+        begun.expect_err(sql_type);
+        let wider = json!({"table": "sales.plain", "columnTypes": {"x": sql_type},
+            "append": {"schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS"}});
+        put(&mut client, wider, &texts(&["a"]))
+            .await
+            .expect_err(sql_type);
+    }
+    assert_eq!(
+        database.text("SELECT count(*) FROM sales.hidden").await,
+        "1"
+    );
+    // Enums run no code, and an administrator is trusted.
+    for (sql_type, table) in [
+        ("ev.mood", "sales.moods"),
+        ("public.trusted", "sales.trusted"),
+    ] {
+        let create = json!({"table": table, "create": {}, "columnTypes": {"x": sql_type}});
+        put(&mut client, create, &texts(&["x"])).await.unwrap();
+    }
+    database
+        .execute(&format!(
+            "DROP TABLE sales.moods; DROP OWNED BY {other}; DROP ROLE {other}"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn a_trigger_that_changes_the_encoding_changes_no_id() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE TABLE t (id int8);
+             CREATE FUNCTION recode() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                SET client_encoding = 'LATIN1'; RETURN NULL; END $$;
+             CREATE TRIGGER recode AFTER INSERT ON t FOR EACH STATEMENT EXECUTE FUNCTION recode()",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let staged = json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}});
+    // The bytes of the one, read as LATIN1, are the other.
+    let names = ["é", "Ã©"];
+    let mut receipts = Vec::new();
+    for (number, name) in (0..).zip(names) {
+        client.begin(name, staged.clone(), &ids(&[])).await.unwrap();
+        let sent = client.put(Put::whole(attempt(name, 0, "a"), &[ids(&[number])]));
+        receipts.push(sent.await.unwrap());
+    }
+    for (name, receipt) in names.iter().zip(receipts) {
+        let status = client.commit(name, &[receipt]).await.unwrap();
+        assert_eq!(status["state"], "WRITE_STATE_COMMITTED", "{name}");
+        assert_eq!(status["writeId"], *name);
+    }
+    assert_eq!(
+        database
+            .text("SELECT string_agg(id::text, ' ' ORDER BY id) FROM t")
+            .await,
+        "0 1"
+    );
+}
+
+#[tokio::test]
+async fn row_level_security_on_a_new_table_fails_the_commit() {
+    for (spec, table) in [
+        (json!({"table": "t", "create": {}}), ""),
+        (
+            json!({"table": "t", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}}),
+            "CREATE TABLE t (id int8); INSERT INTO t VALUES (7);",
+        ),
+    ] {
+        let database = Database::new().await;
+        database.execute(table).await;
+        let server = Pgflight::start(&database);
+        let mut client = server.client().await;
+        client.begin("w", spec, &ids(&[])).await.unwrap();
+        let mut receipts = Vec::new();
+        for id in ["a", "b"] {
+            let sent = client.put(Put::whole(attempt("w", 0, id), &[ids(&[1])]));
+            receipts.push(sent.await.unwrap());
+        }
+        let name =
+            "SELECT relname FROM pg_class WHERE relname LIKE '\\_pgflight\\_%' AND relkind = 'r'";
+        let shadow = database.text(name).await;
+        database
+            .execute(&format!(
+                "ALTER TABLE {shadow} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+                 CREATE POLICY some ON {shadow} USING (false)"
+            ))
+            .await;
+        let refused = client.commit("w", &receipts[..1]).await;
+        let refused = refused.expect_err("row-level security");
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+        let there = match table {
+            "" => "SELECT to_regclass('t') IS NULL",
+            _ => "SELECT string_agg(id::text, ' ') = '7' FROM t",
+        };
+        assert_eq!(database.text(there).await, "true");
+    }
+}
+
+#[tokio::test]
+async fn tables_with_foreign_partitions_are_rejected() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE FOREIGN DATA WRAPPER elsewhere; CREATE SERVER far FOREIGN DATA WRAPPER elsewhere;
+             CREATE TABLE parts (id int8) PARTITION BY LIST (id);
+             CREATE TABLE near PARTITION OF parts FOR VALUES IN (1);
+             CREATE TABLE deep PARTITION OF parts FOR VALUES IN (2, 3) PARTITION BY LIST (id);
+             CREATE FOREIGN TABLE away PARTITION OF deep FOR VALUES IN (2) SERVER far",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    for table in ["parts", "deep", "away"] {
+        let spec = json!({"table": table, "append": {}});
+        let refused = put(&mut client, spec.clone(), &ids(&[1])).await;
+        assert_eq!(
+            refused.expect_err(table).code(),
+            Code::Unimplemented,
+            "{table}"
+        );
+        let refused = client.begin(table, spec, &ids(&[1])).await;
+        assert_eq!(
+            refused.expect_err(table).code(),
+            Code::Unimplemented,
+            "{table}"
+        );
+    }
+    let near = json!({"table": "near", "append": {}});
+    put(&mut client, near, &ids(&[1])).await.unwrap();
+}
