@@ -12,7 +12,9 @@ use crate::pg::transaction::Transaction;
 /// - domains, and ranges with a canonical function, run the code of their owner. That must be the role in force, the
 ///   login, the target's role, a superuser, the owner of the database, or an extension.
 ///
-/// The same holds for the types within a type. A type that does not exist is left to PostgreSQL.
+/// The same holds for the types within a type. The texts are names of types, as
+/// [`column_definitions`](arrow_pgcopy::schema::column_definitions) has checked. A type that does not exist is left to
+/// PostgreSQL.
 ///
 /// # Errors
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied), with the column; any error that
@@ -24,9 +26,9 @@ pub async fn check_requested_types(
     if column_types.is_empty() {
         return Ok(());
     }
-    let (columns, types): (Vec<&str>, Vec<&str>) = column_types
+    let (columns, types): (Vec<&str>, Vec<String>) = column_types
         .iter()
-        .map(|(column, sql_type)| (column.as_str(), sql_type.as_str()))
+        .map(|(column, sql_type)| (column.as_str(), without_modifiers(sql_type)))
         .unzip();
     let ledger_role = transaction.ledger_role()?.as_str();
     let found = transaction
@@ -38,6 +40,27 @@ pub async fn check_requested_types(
     Err(Error::permission_denied(row.get::<_, String>(1))
         .with_hint("use another type, or create the table before writing")
         .with_column(row.get::<_, &str>(0)))
+}
+
+/// Returns the name of a type without modifiers such as `(10,2)`, which some versions of `to_regtype` reject with an
+/// error.
+fn without_modifiers(sql_type: &str) -> String {
+    let (mut is_quoted, mut depth) = (false, 0_usize);
+    let mut name = String::with_capacity(sql_type.len());
+    for c in sql_type.chars() {
+        match c {
+            '"' => is_quoted = !is_quoted,
+            '(' if !is_quoted => depth += 1,
+            _ => {}
+        }
+        if depth == 0 {
+            name.push(c);
+        }
+        if c == ')' && !is_quoted {
+            depth = depth.saturating_sub(1);
+        }
+    }
+    name
 }
 
 /// Reads the first requested type that is rejected: its column, and the reason.

@@ -72,7 +72,7 @@ pub async fn add_columns(
         return Ok(());
     };
     transaction
-        .define(&statement)
+        .define_on_rows(&statement)
         .await
         .map_err(|error| error.with_table(table))
 }

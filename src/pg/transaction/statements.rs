@@ -117,8 +117,15 @@ impl Transaction {
         self.with_path(Path::Definitions, both).await
     }
 
-    /// Runs definitions, with types as a client wrote them. A new column of a domain runs the code of the domain.
+    /// Runs definitions, with types as a client wrote them.
     pub(in crate::pg) async fn define(&self, sql: &str) -> Result<()> {
+        let client = self.connection()?.client();
+        self.with_path(Path::Definitions, client.batch_execute(sql))
+            .await
+    }
+
+    /// Runs definitions as [`Transaction::define`] does, for columns that are added to a table with rows: a domain runs its code for them.
+    pub(in crate::pg) async fn define_on_rows(&self, sql: &str) -> Result<()> {
         let client = self.connection()?.client();
         self.in_definitions(client.batch_execute(sql)).await
     }

@@ -232,14 +232,14 @@ impl Planner<'_> {
         }
         let name = qualify(transaction, &spec.table).await?;
         check_new(caller, spec, &name)?;
-        let checked = check_requested_types(transaction, &spec.column_types).await;
-        checked.map_err(|error| error.with_table(&name))?;
         let geometry = match asks_for_geometry(schema) {
             true => find_geometry(transaction).await?,
             false => None,
         };
         let mut columns = column_definitions(schema, &spec.column_types, geometry.as_deref())
             .map_err(|error| Error::from(error).with_table(&spec.table))?;
+        let checked = check_requested_types(transaction, &spec.column_types).await;
+        checked.map_err(|error| error.with_table(&name))?;
         for key in &spec.primary_key {
             let column = columns.iter_mut().find(|column| column.name == *key);
             let column = column.ok_or_else(|| {

@@ -96,14 +96,14 @@ pub(crate) async fn columns_to_add(
         .filter(|(name, _)| new.field_with_name(name).is_ok())
         .map(|(name, sql_type)| (name.clone(), sql_type.clone()))
         .collect();
-    let checked = check_requested_types(transaction, &types).await;
-    checked.map_err(|error| error.with_table(&relation.name))?;
     let geometry = match asks_for_geometry(&new) {
         true => find_geometry(transaction).await?,
         false => None,
     };
     let mut columns = column_definitions(&new, &types, geometry.as_deref())
         .map_err(|error| Error::from(error).with_table(&relation.name))?;
+    let checked = check_requested_types(transaction, &types).await;
+    checked.map_err(|error| error.with_table(&relation.name))?;
     for column in &mut columns {
         column.not_null = false;
     }

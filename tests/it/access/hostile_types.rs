@@ -245,7 +245,7 @@ async fn row_level_security_on_a_new_table_fails_the_commit() {
         database
             .execute(&format!(
                 "ALTER TABLE {shadow} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-                 CREATE POLICY some ON {shadow} USING (false)"
+                 CREATE POLICY hide ON {shadow} USING (false)"
             ))
             .await;
         let refused = client.commit("w", &receipts[..1]).await;

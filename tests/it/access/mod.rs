@@ -6,7 +6,6 @@ mod hostile_types;
 mod identity;
 mod jwt;
 mod matrix;
-mod passwords;
 mod permission;
 mod role;
 mod role_in_force;

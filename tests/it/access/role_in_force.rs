@@ -302,7 +302,8 @@ async fn code_of_a_principals_table_never_runs_as_the_login() {
     client.begin("never", spec, &numbers(&[])).await.unwrap();
     client.abort("never").await.unwrap();
     let shadows = r"SELECT count(*) FROM pg_class WHERE relname LIKE '\_pgflight\_%'";
-    assert_eq!(database.text(shadows).await, "0", "dropped by its owner");
+    let are_gone = async || database.text(shadows).await == "0";
+    wait_until(are_gone, "its owner has dropped the table").await;
     let seen = "SELECT DISTINCT what || ' ' || who FROM sales.seen ORDER BY 1";
     let expected =
         ["domain", "later", "shadow", "shadow_later"].map(|what| format!("{what} {writer}"));

@@ -5,6 +5,7 @@ mod configuration;
 mod ledger_version;
 mod listener_tls;
 mod load;
+mod passwords;
 mod pooler;
 mod postgres_tls;
 mod server;
