@@ -5,20 +5,30 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Result};
 use crate::pg::transaction::Transaction;
 
+/// Words that CREATE TABLE takes in the place of a type.
+const SERIALS: [&str; 6] = [
+    "smallserial",
+    "serial",
+    "bigserial",
+    "serial2",
+    "serial4",
+    "serial8",
+];
+
 /// Rejects requested types that would show or do more than the caller may see or do:
 ///
-/// - row types of tables show the columns of tables that the caller has no grant for;
+/// - row types of tables show the columns of tables that the caller has no grant for, or that they exist;
 /// - casts to `regclass` and its like show which names exist;
 /// - domains, and ranges with a canonical function, run the code of their owner. That must be the role in force, the
 ///   login, the target's role, a superuser, the owner of the database, or an extension.
 ///
 /// The same holds for the types within a type. The texts are names of types, as
-/// [`column_definitions`](arrow_pgcopy::schema::column_definitions) has checked. A type that does not exist is left to
-/// PostgreSQL.
+/// [`column_definitions`](arrow_pgcopy::schema::column_definitions) has checked.
 ///
 /// # Errors
-/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied), with the column; any error that
-/// PostgreSQL reports.
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) for a missing type and a row type,
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for the others, with the column; any
+/// error that PostgreSQL reports.
 pub async fn check_requested_types(
     transaction: &Transaction,
     column_types: &BTreeMap<String, String>,
@@ -28,6 +38,7 @@ pub async fn check_requested_types(
     }
     let (columns, types): (Vec<&str>, Vec<String>) = column_types
         .iter()
+        .filter(|(_, sql_type)| !SERIALS.contains(&sql_type.to_ascii_lowercase().as_str()))
         .map(|(column, sql_type)| (column.as_str(), without_modifiers(sql_type)))
         .unzip();
     let ledger_role = transaction.ledger_role()?.as_str();
@@ -37,9 +48,18 @@ pub async fn check_requested_types(
     let Some(row) = found else {
         return Ok(());
     };
-    Err(Error::permission_denied(row.get::<_, String>(1))
-        .with_hint("use another type, or create the table before writing")
-        .with_column(row.get::<_, &str>(0)))
+    let column: &str = row.get(0);
+    let error = match row.get::<_, Option<String>>(1) {
+        Some(why) => Error::permission_denied(why)
+            .with_hint("use another type, or create the table before writing"),
+        // One answer for both: a type with the name of a hidden table must look like a missing one.
+        None => Error::schema_mismatch(format!(
+            "the requested type {} does not exist, or is the row type of a table",
+            column_types.get(column).map_or("", String::as_str)
+        ))
+        .with_hint("name a type that the writer can see"),
+    };
+    Err(error.with_column(column))
 }
 
 /// Returns the name of a type without modifiers such as `(10,2)`, which some versions of `to_regtype` reject with an
@@ -63,7 +83,8 @@ fn without_modifiers(sql_type: &str) -> String {
     name
 }
 
-/// Reads the first requested type that is rejected: its column, and the reason.
+/// Reads the first requested type that is rejected: its column, and the reason; no reason for one that is missing or a
+/// row type.
 const REJECTED: &str = "
     WITH RECURSIVE used(name, oid) AS (
         SELECT r.name, pg_catalog.to_regtype(r.sql_type)::pg_catalog.oid
@@ -88,12 +109,12 @@ const REJECTED: &str = "
                   OPERATOR(pg_catalog.=) t.oid::pg_catalog.text
         ) part(oid))
     SELECT rejected.name, rejected.why
-    FROM used JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) used.oid
-    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
+    FROM used LEFT JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) used.oid
+    LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
     LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.typrelid
     LEFT JOIN pg_catalog.pg_range r ON r.rngtypid OPERATOR(pg_catalog.=) t.oid
-    CROSS JOIN LATERAL (SELECT used.name, CASE
-        WHEN c.relkind OPERATOR(pg_catalog.<>) 'c' THEN 'the requested type is the row type of a table'
+    CROSS JOIN LATERAL (SELECT used.name, t.oid IS NULL OR (c.relkind OPERATOR(pg_catalog.<>) 'c') IS TRUE, CASE
+        WHEN t.oid IS NULL OR c.relkind OPERATOR(pg_catalog.<>) 'c' THEN NULL
         WHEN n.nspname OPERATOR(pg_catalog.=) 'pg_catalog' AND pg_catalog.starts_with(t.typname, 'reg')
             THEN 'the requested type names objects of the database'
         WHEN (t.typtype OPERATOR(pg_catalog.=) 'd' OR r.rngcanonical::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)
@@ -110,6 +131,6 @@ const REJECTED: &str = "
                              WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid
                                AND d.objid OPERATOR(pg_catalog.=) t.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
             THEN 'the requested type runs code of a role that is neither the writer nor an administrator'
-        END) rejected(name, why)
-    WHERE rejected.why IS NOT NULL
+        END) rejected(name, is_missing, why)
+    WHERE rejected.is_missing OR rejected.why IS NOT NULL
     ORDER BY rejected.name LIMIT 1";
