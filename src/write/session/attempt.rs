@@ -3,15 +3,17 @@
 
 use arrow::datatypes::Schema;
 use futures_util::Stream;
-use futures_util::future::try_join3;
+use futures_util::future::{try_join, try_join3};
 
 use super::outcome::check_not_a_stream;
-use crate::error::{Error, Result};
+use super::status::unknown;
+use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics::{Activity, Metrics};
 use crate::pg::{
     Attempt, LedgerWrite, Publish, TableLock, Transaction, WriteState, assume_role_to_fill,
-    check_same_table, find_attempt, record_attempt, reserve_slot, staging_change, staging_relation,
+    check_same_table, find_attempt, find_write, record_attempt, reserve_slot, staging_change,
+    staging_relation,
 };
 use crate::write::pipeline::batches::{self, Incoming, StreamMessage};
 use crate::write::pipeline::lanes::{Lane, Loaded};
@@ -52,14 +54,14 @@ impl Writer {
         check_not_a_stream(&id.write_id)?;
         stream.identify(&id.write_id, id.partition_id, &id.attempt_id);
         stream.enter(Activity::Open);
-        let (write, _) = self.find_status(&id.write_id).await?;
+        let (write, recorded) = self.find_write_and_attempt(id).await?;
         let table = write
             .target
             .as_ref()
             .map(ToString::to_string)
             .unwrap_or_default();
         stream.set_table(table.clone());
-        if let Some(attempt) = self.recorded(id).await.map_err(located)? {
+        if let Some(attempt) = recorded {
             incoming.drain().await.map_err(located)?;
             return receipt(id, &attempt, table).map_err(located);
         }
@@ -144,6 +146,29 @@ impl Writer {
             .count_stored(attempt.row_count, attempt.byte_count);
         reach(Failpoint::AttemptAfterCommit).await;
         Ok(attempt)
+    }
+
+    /// Reads the write of an attempt, and the attempt if it is already recorded, in one round trip.
+    async fn find_write_and_attempt(
+        &self,
+        id: &AttemptId,
+    ) -> Result<(LedgerWrite, Option<Attempt>)> {
+        let transaction = self.pool.begin_read().await?;
+        let writing = find_write(&transaction, &id.write_id);
+        let found = try_join(
+            writing,
+            find_attempt(&transaction, &id.write_id, &id.attempt_id),
+        );
+        let (write, recorded) = match found.await {
+            Ok(found) => found,
+            // Without a ledger, no write was ever begun.
+            Err(error) if error.kind() == ErrorKind::NotFound => (None, None),
+            Err(error) => return Err(error),
+        };
+        transaction.rollback().await;
+        let write = write.filter(|write| self.caller.owns(write.principal.as_deref()));
+        let write = write.ok_or_else(|| unknown().with_write_id(&id.write_id))?;
+        Ok((write, recorded))
     }
 
     async fn recorded(&self, id: &AttemptId) -> Result<Option<Attempt>> {
