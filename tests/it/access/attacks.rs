@@ -13,11 +13,11 @@ use crate::support::{
     CallError, Client, Database, File, Pgflight, Pooler, Put, attempt, batch, wait_until, write,
 };
 
-fn ids(ids: &[i64]) -> RecordBatch {
+pub(super) fn ids(ids: &[i64]) -> RecordBatch {
     batch(&[("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef)])
 }
 
-fn texts(texts: &[&str]) -> RecordBatch {
+pub(super) fn texts(texts: &[&str]) -> RecordBatch {
     batch(&[("x", Arc::new(StringArray::from(texts.to_vec())) as ArrayRef)])
 }
 
@@ -25,7 +25,11 @@ fn append(table: &str) -> Value {
     json!({"table": table, "append": {}})
 }
 
-async fn put(client: &mut Client, spec: Value, rows: &RecordBatch) -> Result<Value, Status> {
+pub(super) async fn put(
+    client: &mut Client,
+    spec: Value,
+    rows: &RecordBatch,
+) -> Result<Value, Status> {
     let put = Put::whole(write(spec), std::slice::from_ref(rows));
     client.put(put).await
 }

@@ -3,27 +3,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, NullArray, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, NullArray, StringArray};
 use arrow_flight::Criteria;
 use futures_util::StreamExt;
-use serde_json::{Value, json};
-use tonic::{Code, Status};
+use serde_json::json;
+use tonic::Code;
 
+use super::attacks::{ids, put, texts};
 use super::role::World;
-use crate::support::{Client, Database, Pgflight, Put, attempt, batch, path, write};
-
-fn ids(ids: &[i64]) -> RecordBatch {
-    batch(&[("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef)])
-}
-
-fn texts(texts: &[&str]) -> RecordBatch {
-    batch(&[("x", Arc::new(StringArray::from(texts.to_vec())) as ArrayRef)])
-}
-
-async fn put(client: &mut Client, spec: Value, rows: &RecordBatch) -> Result<Value, Status> {
-    let put = Put::whole(write(spec), std::slice::from_ref(rows));
-    client.put(put).await
-}
+use crate::support::{Client, Database, Pgflight, Put, attempt, batch, path};
 
 async fn listed(client: &mut Client) -> Vec<String> {
     let flights = client.flight.list_flights(Criteria::default()).await;
