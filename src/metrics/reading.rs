@@ -8,7 +8,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::handle::Metrics;
 use super::history::{History, Minute, SAMPLE_INTERVAL, Sample, Totals};
-use super::panics::decode_panics;
 use super::registry::Instruments;
 
 /// The values that other modules provide when metrics are read. Labels come from closed sets.
@@ -58,9 +57,6 @@ impl Metrics {
             let memory_limit = &instruments.memory_limit;
             memory_limit.get_or_create(&label).set(gauge(*limit));
         }
-        let counted = instruments.decode_panics.get();
-        let panics = decode_panics().saturating_sub(counted);
-        instruments.decode_panics.inc_by(panics);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &instruments.registry)?;
         Ok(text)

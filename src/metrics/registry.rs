@@ -9,6 +9,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::activity::{Outcome, SIDES, STAGES, Side};
+use super::panics;
 
 /// The content type of [`Metrics::encode`](super::Metrics::encode) (OpenMetrics 1.0.0, "Protocol Negotiation").
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -171,7 +172,6 @@ pub(super) struct Instruments {
     pub(super) published_rows: Counter,
     pub(super) reaped: ByLabel<Counter>,
     pub(super) errors: ByLabel<Counter>,
-    pub(super) decode_panics: Counter,
     pub(super) postgresql_up: Family<Labels<1>, Gauge>,
     pub(super) draining: Gauge,
 }
@@ -211,7 +211,7 @@ impl Instruments {
             drop(reaped.get_or_create(&[("action", reaping.name())]));
         }
         let errors = add(&mut registry, ERRORS);
-        let decode_panics = add(&mut registry, DECODE_PANICS);
+        register(&mut registry, DECODE_PANICS, panics::DECODE_PANICS.clone());
         let postgresql_up = add(&mut registry, POSTGRESQL_UP);
         let draining = add(&mut registry, DRAINING);
         let build_info: ByLabel<Gauge> = add(&mut registry, BUILD_INFO);
@@ -258,7 +258,6 @@ impl Instruments {
             published_rows,
             reaped,
             errors,
-            decode_panics,
             postgresql_up,
             draining,
         }

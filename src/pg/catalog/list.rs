@@ -40,22 +40,20 @@ async fn relations(
     for row in transaction.query(COLUMNS, &[&oids]).await? {
         rows.entry(row.get(0)).or_default().push(row);
     }
-    let mut columns: HashMap<u32, Vec<Column>> = HashMap::new();
-    for (oid, rows) in rows {
-        match columns_of(&types, &rows) {
-            Ok(described) => drop(columns.insert(oid, described)),
+    let mut described = Vec::with_capacity(named.len());
+    for (oid, name) in named {
+        // A table may have no columns.
+        match columns_of(&types, rows.get(oid).map_or(&[], Vec::as_slice)) {
+            Ok(columns) => described.push(Relation {
+                oid: *oid,
+                name: name.clone(),
+                columns,
+            }),
             // One table that cannot be described must not hide the others.
             Err(error) => tracing::info!(oid, %error, "a table is left out of the list"),
         }
     }
-    let described = named.iter().filter_map(|(oid, name)| {
-        Some(Relation {
-            oid: *oid,
-            name: name.clone(),
-            columns: columns.remove(oid)?,
-        })
-    });
-    Ok(described.collect())
+    Ok(described)
 }
 
 fn columns_of(types: &Types, rows: &[Row]) -> Result<Vec<Column>> {

@@ -101,7 +101,7 @@ impl Transaction {
     }
 
     /// Sets the role again if the code of a table may have changed it. Together with a statement that runs such code,
-    /// this takes no round trip of its own: await the statement first in a `join`.
+    /// this takes no round trip of its own: await the statement first in a `join`, when the role is certain before.
     ///
     /// # Errors
     /// As [`Transaction::assume_role`].

@@ -185,6 +185,8 @@ async fn a_trigger_that_resets_the_role_does_not_change_the_writer() {
              CREATE TABLE data.who (n int, who name DEFAULT current_user);
              CREATE TRIGGER reset BEFORE TRUNCATE ON data.who EXECUTE FUNCTION data.reset();
              CREATE TRIGGER reset_later AFTER INSERT ON data.who FOR EACH STATEMENT EXECUTE FUNCTION data.reset();
+             CREATE TABLE data.narrow (who name DEFAULT current_user);
+             CREATE TRIGGER reset BEFORE TRUNCATE ON data.narrow EXECUTE FUNCTION data.reset();
              CREATE TABLE data.keyed_who (n int PRIMARY KEY, who name DEFAULT current_user);
              CREATE TRIGGER reset AFTER INSERT ON data.keyed_who FOR EACH ROW EXECUTE FUNCTION data.reset();
              RESET ROLE"
@@ -192,6 +194,12 @@ async fn a_trigger_that_resets_the_role_does_not_change_the_writer() {
         .await;
     let server = target.start(&[]);
     let mut client = server.client().await;
+    // Adding a column may run code as well, before the table is emptied.
+    let wider = json!({"table": "data.narrow", "overwrite": {"schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS"}});
+    let put = Put::whole(write(wider), &[numbers(&[3])]);
+    client.put(put).await.unwrap();
+    let who = database.text("SELECT DISTINCT who FROM data.narrow").await;
+    assert_eq!(who, *role);
     for (table, spec) in [
         ("who", json!({"overwrite": {}})),
         ("who", json!({"append": {"publish": "PUBLISH_DIRECT"}})),

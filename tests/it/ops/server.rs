@@ -201,7 +201,7 @@ async fn tables_are_listed_and_their_schema_takes_data_back() {
     database
         .execute(
             "CREATE TABLE a (n int NOT NULL, s text, d numeric(10,2), ts timestamptz, tags text[]);
-             CREATE TABLE b (n int); CREATE VIEW v AS SELECT 1;
+             CREATE TABLE b (n int); CREATE TABLE bare (); CREATE VIEW v AS SELECT 1;
              CREATE TABLE parts (n int) PARTITION BY RANGE (n); CREATE TABLE part PARTITION OF parts DEFAULT",
         )
         .await;
@@ -220,7 +220,10 @@ async fn tables_are_listed_and_their_schema_takes_data_back() {
         .iter()
         .map(|flight| flight.flight_descriptor.clone().unwrap().path.join("."))
         .collect();
-    assert_eq!(names, ["public.a", "public.b", "public.parts"]);
+    assert_eq!(
+        names,
+        ["public.a", "public.b", "public.bare", "public.parts"]
+    );
 
     let SchemaResult { schema } = client
         .flight
