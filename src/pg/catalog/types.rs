@@ -88,6 +88,12 @@ impl Types {
         self.resolve_at(oid, room, 0)
     }
 
+    /// Returns whether the type is a domain that is NOT NULL itself. Whether the domain that it is over is so as well,
+    /// PostgreSQL checks.
+    pub(super) fn rejects_null(&self, oid: u32) -> bool {
+        self.by_oid.get(&oid).is_some_and(|row| row.get(11))
+    }
+
     fn resolve_at(&self, oid: u32, room: &mut Room, depth: usize) -> Result<PgType> {
         let row = self
             .by_oid
@@ -219,7 +225,8 @@ const TYPES: &str = "
               AND pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(r), 'rngmultitypid')
                   OPERATOR(pg_catalog.=) t.oid::pg_catalog.text),
            CASE WHEN p.prosrc OPERATOR(pg_catalog.=) 'cash_recv'
-                THEN pg_catalog.scale(0::numeric::pg_catalog.money::numeric) END
+                THEN pg_catalog.scale(0::numeric::pg_catalog.money::numeric) END,
+           t.typnotnull
     FROM used JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) used.oid
     LEFT JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.typreceive::pg_catalog.oid
     LEFT JOIN pg_catalog.pg_type e ON e.oid OPERATOR(pg_catalog.=) t.typelem";

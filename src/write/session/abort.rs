@@ -48,13 +48,10 @@ impl Writer {
         }
         abort(&transaction, write_id, self.caller.name(), reason).await?;
         let doubt = finish(transaction).await?;
-        let found = async {
-            self.finish_commit(write_id).await?;
-            self.status(write_id).await
-        };
+        let found = self.find_finished(write_id).await;
         let not_known = "it is not known how the write ended";
         let hint = "abort it again";
-        let status = found.await.map_err(|error| {
+        let (write, status) = found.map_err(|error| {
             let error = unsettled(error, not_known, hint);
             error.with_write_id(write_id)
         })?;
@@ -63,7 +60,7 @@ impl Writer {
             let doubt = doubt.into_retryable(not_known).with_hint(hint);
             return Err(doubt.with_write_id(write_id));
         }
-        self.clean_up(write_id).await;
+        self.clean_up(write_id, write.publish).await;
         Ok(status)
     }
 

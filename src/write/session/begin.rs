@@ -120,11 +120,8 @@ impl Writer {
         } else {
             transaction.rollback().await;
         }
-        let found = async {
-            self.finish_commit(write_id).await?;
-            self.find_status(write_id).await
-        };
-        let (write, status) = found.await.map_err(|error| {
+        let found = self.find_finished(write_id).await;
+        let (write, status) = found.map_err(|error| {
             // A write that another principal began counts as missing.
             match error.kind() == ErrorKind::NotFound && existed {
                 true => error,

@@ -92,9 +92,9 @@ impl Writer {
     /// The errors of [`super::outcome`]; [`ErrorKind::Unavailable`] when PostgreSQL lost the commit in a failover.
     async fn settle(&self, write_id: &str) -> Result<WriteStatus> {
         let found = async {
-            self.finish_commit(write_id).await?;
-            self.clean_up(write_id).await;
-            self.find_status(write_id).await
+            let found = self.find_finished(write_id).await?;
+            self.clean_up(write_id, found.0.publish).await;
+            Ok(found)
         };
         let (write, status) = found.await.map_err(decided)?;
         match status.state {
@@ -219,9 +219,12 @@ impl Writer {
 
     /// Drops the staging table of a write that has ended, and rolls back the prepared transactions that were not
     /// accepted. Best effort: it waits at most a moment for other sessions, and leaves what they use to the reaper.
-    pub(crate) async fn clean_up(&self, write_id: &str) {
+    pub(crate) async fn clean_up(&self, write_id: &str, publish: Publish) {
         if let Err(error) = self.drop_staging(write_id).await {
             tracing::info!(write_id, %error, "the staging table is not dropped yet");
+        }
+        if publish != Publish::TwoPhase {
+            return;
         }
         if let Err(error) = self.roll_back_prepared(Some(write_id)).await {
             tracing::info!(write_id, %error, "prepared transactions are not rolled back yet");

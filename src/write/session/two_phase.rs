@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use super::outcome::decided;
+use super::status::WriteStatus;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    Attempt, Finished, Gid, Outcome, Transaction, WriteState, commit_prepared, count_prepared,
-    find_write, finish_commit, prepare, record_attempt, roll_back_one, roll_back_prepared,
+    Attempt, Finished, Gid, LedgerWrite, Outcome, Transaction, WriteState, commit_prepared,
+    count_prepared, find_write, finish_commit, prepare, record_attempt, roll_back_one,
+    roll_back_prepared,
 };
 use crate::write::writer::Writer;
 
@@ -94,6 +96,19 @@ impl Writer {
         if let Err(error) = forgotten.await {
             tracing::info!(gid = gid.as_str(), %error, "a prepared transaction is not rolled back yet");
         }
+    }
+
+    /// Reads a write, and finishes its commit before if that is decided.
+    ///
+    /// # Errors
+    /// The errors of [`Writer::finish_commit`] and [`Writer::status`].
+    pub(crate) async fn find_finished(&self, write_id: &str) -> Result<(LedgerWrite, WriteStatus)> {
+        let found = self.find_status(write_id).await?;
+        if found.0.state != WriteState::Committing {
+            return Ok(found);
+        }
+        self.finish_decided(write_id).await.map_err(decided)?;
+        self.find_status(write_id).await
     }
 
     /// Finishes a decided commit: makes its remaining accepted attempts visible. It does nothing for any other write.

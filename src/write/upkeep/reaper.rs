@@ -181,7 +181,6 @@ impl Writer {
     /// it was dropped.
     pub(crate) async fn drop_staging(&self, write_id: &str) -> Result<bool> {
         let transaction = self.pool.begin_control().await?;
-        transaction.limit_lock_waits().await?;
         let dropped = drop_staging_of(&transaction, write_id).await?;
         transaction.commit().await.into_result()?;
         Ok(dropped)

@@ -1,9 +1,11 @@
 //! Drops staging tables of writes that have ended.
 
+use futures_util::future::try_join;
+
 use crate::error::Result;
 use crate::pg::names::{SCHEMA, session_prefix};
 use crate::pg::sql;
-use crate::pg::transaction::Transaction;
+use crate::pg::transaction::{Parameter, Transaction};
 use arrow_pgcopy::{Ident, QualifiedName};
 
 /// Drops the staging table of a write that has ended, and records it in the ledger. Returns false when there is no
@@ -13,48 +15,42 @@ use arrow_pgcopy::{Ident, QualifiedName};
 /// committed may be open again.
 ///
 /// # Errors
-/// Any error that PostgreSQL reports, as for a lock on the table that is not released in time.
+/// Any error that PostgreSQL reports, as for a lock on the table that is not released within half a second.
 pub async fn drop_staging_of(transaction: &Transaction, write_id: &str) -> Result<bool> {
-    let row = transaction
-        .query_opt(
-            "SELECT staging_schema, staging_name FROM pgflight.write
-             WHERE write_id OPERATOR(pg_catalog.=) $1 AND state OPERATOR(pg_catalog.<>) 'open'
-               AND staging_name IS NOT NULL
-             FOR UPDATE SKIP LOCKED",
-            &[&write_id],
-        )
-        .await?;
+    let parameters: [&dyn Parameter; 1] = [&write_id];
+    let locked = transaction.query_opt(
+        "SELECT staging_schema, staging_name FROM pgflight.write
+         WHERE write_id OPERATOR(pg_catalog.=) $1 AND state OPERATOR(pg_catalog.<>) 'open'
+           AND staging_name IS NOT NULL
+         FOR UPDATE SKIP LOCKED",
+        &parameters,
+    );
+    // Both take one round trip, here and below.
+    let ((), row) = try_join(transaction.limit_lock_waits(), locked).await?;
     let Some(row) = row else { return Ok(false) };
     let staging = QualifiedName {
         schema: Ident::new(row.get::<_, String>(0))?,
         name: Ident::new(row.get::<_, String>(1))?,
     };
     end_copies_into(transaction, write_id, &staging).await?;
-    drop_staging(transaction, &staging).await?;
-    transaction
-        .execute(
-            "UPDATE pgflight.write SET staging_schema = NULL, staging_name = NULL
-             WHERE write_id OPERATOR(pg_catalog.=) $1",
-            &[&write_id],
-        )
-        .await?;
-    Ok(true)
-}
-
-/// Drops a staging table. Waits for a stream that still copies into it, up to the transaction's `lock_timeout`.
-///
-/// # Errors
-/// Any error that PostgreSQL reports.
-async fn drop_staging(transaction: &Transaction, staging: &QualifiedName) -> Result<()> {
-    if staging.schema.as_str() != SCHEMA {
-        // A table beside the target belongs to the role that writes the target.
-        transaction.act_as_owner(staging).await?;
-    }
     // Another role may have created a view on it.
-    transaction
-        .define(&sql::drop_table_and_views(staging))
-        .await?;
-    transaction.resume_own_role().await
+    let drop = sql::drop_table_and_views(&staging);
+    let dropping = transaction.define(&drop);
+    let forgetting = transaction.execute(
+        "UPDATE pgflight.write SET staging_schema = NULL, staging_name = NULL
+         WHERE write_id OPERATOR(pg_catalog.=) $1",
+        &parameters,
+    );
+    if staging.schema.as_str() == SCHEMA {
+        try_join(dropping, forgetting).await?;
+    } else {
+        // A table beside the target belongs to the role that writes the target.
+        transaction.act_as_owner(&staging).await?;
+        dropping.await?;
+        transaction.resume_own_role().await?;
+        forgetting.await?;
+    }
+    Ok(true)
 }
 
 /// Ends the sessions, of any pgflight server, that still copy into a staging table whose write is decided. Their rows
@@ -94,13 +90,10 @@ pub(in crate::pg) async fn end_copies_into(
     // A session belongs to its login, whatever role it has set.
     transaction.resume_session_role().await?;
     // Otherwise the sessions would be those that this transaction read before.
-    transaction
-        .execute_all("SELECT pg_catalog.pg_stat_clear_snapshot()")
-        .await?;
+    let clearing = transaction.execute_all("SELECT pg_catalog.pg_stat_clear_snapshot()");
     let (schema, name) = (staging.schema.as_str(), staging.name.as_str());
     let session = session_prefix(write_id);
-    transaction
-        .query(statement, &[&schema, &name, &session])
-        .await?;
+    let parameters: [&dyn Parameter; 3] = [&schema, &name, &session];
+    try_join(clearing, transaction.query(statement, &parameters)).await?;
     transaction.resume_own_role().await
 }

@@ -1,14 +1,16 @@
 //! One table, read by one query.
 
+mod read;
+
 use tokio_postgres::Row;
 
-use super::types::{Room, types};
+use self::read::read;
 use crate::error::{Error, Result};
 use crate::pg::names::SHADOW_PREFIX;
 use crate::pg::sql::{self, TableLock};
 use crate::pg::transaction::{Parameter, Transaction};
 use arrow_pgcopy::table::TableName;
-use arrow_pgcopy::{Column, Ident, PgType, QualifiedName, Relation};
+use arrow_pgcopy::{Ident, QualifiedName, Relation};
 
 /// A table, with the properties that decide how rows can be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub struct Table {
     /// Whether the current role has the rights of its owner.
     pub is_owned: bool,
     /// The privileges that the current role has on it, or on one of its columns where GRANT can give them so.
-    privileges: Vec<String>,
+    privileges: Vec<&'static str>,
     /// The current role, quoted for SQL.
     role: String,
     /// A text that changes with each change of its rows in `pg_class` and `pg_attribute`.
@@ -37,7 +39,7 @@ impl Table {
     pub fn check_privileges(&self, needed: &[&str]) -> Result<()> {
         let missing: Vec<&str> = needed
             .iter()
-            .filter(|privilege| !self.privileges.iter().any(|own| own == **privilege))
+            .filter(|privilege| !self.privileges.contains(privilege))
             .copied()
             .collect();
         if missing.is_empty() {
@@ -187,12 +189,30 @@ fn dropped(name: &QualifiedName) -> Error {
 
 /// Reads a row of [`LOOK`] about a table that can be written.
 async fn read_writable(transaction: &Transaction, row: &Row, name: QualifiedName) -> Result<Table> {
-    check_writable(&name, row.get(3), row.get(4), row.get(17))?;
+    check_writable(&name, row.get(3), row.get(4))?;
     let table = read(transaction, row, name).await?;
     if table.is_view {
         check_view(transaction, &table.relation).await?;
     }
+    if row.get::<_, i8>(3) == PARTITIONED {
+        check_partitions(transaction, &table.relation).await?;
+    }
     Ok(table)
+}
+
+/// Rejects a table that has a foreign table as a partition, also below other partitions.
+async fn check_partitions(transaction: &Transaction, table: &Relation) -> Result<()> {
+    let row = transaction
+        .query_one(HAS_FOREIGN_PARTITION, &[&table.oid])
+        .await?;
+    if row.get(0) {
+        return Err(Error::unsupported(
+            "a partition is a foreign table, and its server commits apart from PostgreSQL",
+        )
+        .with_hint("write to the partitions that are not foreign")
+        .with_table(&table.name));
+    }
+    Ok(())
 }
 
 /// Rejects a view that shows tables of pgflight, also through other views. A view with `security_invoker` would write
@@ -223,7 +243,8 @@ pub async fn check_same_name(
     name: &QualifiedName,
     oid: u32,
 ) -> Result<()> {
-    let parameters: [&dyn Parameter; 2] = [&name.schema.as_str(), &name.name.as_str()];
+    let schema = name.schema.to_string();
+    let parameters: [&dyn Parameter; 2] = [&schema, &name.name.as_str()];
     let found = transaction.query_opt(OID, &parameters).await?;
     if found.is_some_and(|row| row.get::<_, u32>(0) == oid) {
         return Ok(());
@@ -235,56 +256,8 @@ pub async fn check_same_name(
     )
 }
 
-/// Reads a row of [`LOOK`]. Queries the types of the columns only if one of them is not built in.
-async fn read(transaction: &Transaction, row: &Row, name: QualifiedName) -> Result<Table> {
-    let oid: u32 = row.get(0);
-    let type_oids: Vec<u32> = array(row, 11);
-    let builtin: Option<Vec<PgType>> = type_oids.iter().map(|oid| PgType::builtin(*oid)).collect();
-    let column_types = match builtin {
-        Some(types) => types,
-        None => {
-            let types = types(transaction, &[oid]).await?;
-            let mut room = Room::default();
-            let resolved = type_oids.iter().map(|oid| types.resolve(*oid, &mut room));
-            let resolved: Result<_> = resolved.collect();
-            resolved.map_err(|error| error.with_table(&name))?
-        }
-    };
-    let names: Vec<String> = array(row, 10);
-    let typmods: Vec<i32> = array(row, 12);
-    let [not_null, has_default, generated, identity_always] =
-        [13, 14, 15, 16].map(|index| array::<bool>(row, index));
-    let mut columns = Vec::with_capacity(names.len());
-    for (index, (name, ty)) in names.into_iter().zip(column_types).enumerate() {
-        let flag = |flags: &[bool]| flags.get(index).copied().unwrap_or_default();
-        columns.push(Column {
-            name: Ident::new(name)?,
-            ty,
-            typmod: typmods.get(index).copied().unwrap_or(-1),
-            nullable: !flag(&not_null),
-            has_default: flag(&has_default),
-            generated: flag(&generated),
-            identity_always: flag(&identity_always),
-        });
-    }
-    Ok(Table {
-        relation: Relation { oid, name, columns },
-        copy_obstacle: row.get(5),
-        is_view: row.get::<_, i8>(3) == VIEW,
-        is_owned: row.get(6),
-        privileges: array(row, 7),
-        role: row.get(8),
-        version: row.get(9),
-    })
-}
-
-/// Reads an array, which is NULL for a table without columns.
-fn array<'a, T>(row: &'a Row, index: usize) -> Vec<T>
-where
-    Option<Vec<T>>: tokio_postgres::types::FromSql<'a>,
-{
-    row.get::<_, Option<Vec<T>>>(index).unwrap_or_default()
-}
+/// The `relkind` of a partitioned table.
+const PARTITIONED: i8 = b'p'.cast_signed();
 
 /// The `relkind` of a view.
 const VIEW: i8 = b'v'.cast_signed();
@@ -314,20 +287,8 @@ fn not_for_data(name: &QualifiedName) -> Error {
     Error::permission_denied("the table is not for data").with_table(name)
 }
 
-fn check_writable(
-    name: &QualifiedName,
-    relkind: i8,
-    takes_insert: bool,
-    has_foreign_partition: bool,
-) -> Result<()> {
+fn check_writable(name: &QualifiedName, relkind: i8, takes_insert: bool) -> Result<()> {
     check_schema(name)?;
-    if has_foreign_partition {
-        return Err(Error::unsupported(
-            "a partition is a foreign table, and its server commits apart from PostgreSQL",
-        )
-        .with_hint("write to the partitions that are not foreign")
-        .with_table(name));
-    }
     let kind = match u8::try_from(relkind) {
         Ok(b'r' | b'p') => return Ok(()),
         Ok(b'v') if takes_insert => return Ok(()),
@@ -356,12 +317,17 @@ const LOOK: &str = include_str!("look.sql");
 /// Reads the OID of a table and its version, as [`LOOK`] does.
 const VERSION: &str = include_str!("version.sql");
 
-/// Reads the OID of the table with a name.
+/// Reads the OID of the table with a name. `$1` is the schema as SQL writes it.
 const OID: &str = "
     SELECT c.oid FROM pg_catalog.pg_class c
-    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-    WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text
+    WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.to_regnamespace($1::pg_catalog.text)::pg_catalog.oid
       AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.text";
+
+/// Finds out whether a partitioned table has a foreign table as a partition.
+const HAS_FOREIGN_PARTITION: &str = "
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_partition_tree($1::pg_catalog.oid::pg_catalog.regclass) p
+                   JOIN pg_catalog.pg_class f ON f.oid OPERATOR(pg_catalog.=) p.relid::pg_catalog.oid
+                   WHERE f.relkind OPERATOR(pg_catalog.=) 'f')";
 
 /// Finds out whether a view shows tables of pgflight.
 const REACHES_LEDGER: &str = "
