@@ -19,8 +19,9 @@ const SERIALS: [&str; 6] = [
 ///
 /// - row types of tables show the columns of tables that the caller has no grant for, or that they exist;
 /// - casts to `regclass` and its like show which names exist;
-/// - domains, and ranges with a canonical function, run the code of their owner. That must be the role in force, the
-///   login, the target's role, a superuser, the owner of the database, or an extension.
+/// - domains, and ranges with a canonical function, run the code of their owner, who can also add such a type to a
+///   composite type at any time. That must be the role in force, the login, the target's role, a superuser, the owner
+///   of the database, or an extension.
 ///
 /// The same holds for the types within a type. The texts are names of types, as
 /// [`column_definitions`](arrow_pgcopy::schema::column_definitions) has checked.
@@ -117,7 +118,8 @@ const REJECTED: &str = "
         WHEN t.oid IS NULL OR c.relkind OPERATOR(pg_catalog.<>) 'c' THEN NULL
         WHEN n.nspname OPERATOR(pg_catalog.=) 'pg_catalog' AND pg_catalog.starts_with(t.typname, 'reg')
             THEN 'the requested type names objects of the database'
-        WHEN (t.typtype OPERATOR(pg_catalog.=) 'd' OR r.rngcanonical::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)
+        WHEN (t.typtype OPERATOR(pg_catalog.=) 'c' OR t.typtype OPERATOR(pg_catalog.=) 'd'
+              OR r.rngcanonical::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)
              AND n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog'
              AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles o
                              WHERE o.oid OPERATOR(pg_catalog.=) t.typowner

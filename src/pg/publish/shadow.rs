@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::staging::end_copies_into;
 use crate::error::{Error, Result};
+use crate::pg::ledger::LedgerWrite;
 use crate::pg::names::SHADOW_PREFIX;
 use crate::pg::sql;
 use crate::pg::transaction::Transaction;
@@ -29,12 +30,12 @@ pub fn new_shadow_name(target: &QualifiedName) -> Result<QualifiedName> {
 /// any other error that PostgreSQL reports.
 pub async fn keep_accepted(
     transaction: &Transaction,
-    write_id: &str,
+    write: &LedgerWrite,
     shadow: &QualifiedName,
     xact_ids: &[String],
     row_count: u64,
 ) -> Result<u64> {
-    end_copies_into(transaction, write_id, shadow).await?;
+    end_copies_into(transaction, &write.write_id, write.staging_oid).await?;
     // The role that fills the table owns it, and may have added triggers or policies.
     transaction.assume_role().await?;
     let (accepted, all) = count_accepted_and_all(transaction, shadow, xact_ids).await?;

@@ -5,7 +5,7 @@
 //! those that `pg_dump` prints.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg::catalog::{Table, lock_named};
+use crate::pg::catalog::{Table, check_same_name, lock_named};
 use crate::pg::sql::{self, TableLock};
 use crate::pg::transaction::{Parameter, Transaction};
 use arrow_pgcopy::{QualifiedName, Relation};
@@ -71,14 +71,14 @@ const UNDRESS: &str = "
 /// Replaces a table by its filled twin: builds the target's indexes on the twin, and only then locks readers out of the
 /// target, for as long as the catalog changes. The target and its rows are dropped.
 ///
-/// `target_oid` is the OID of the table that the twin was created for.
+/// The twin comes with its OID. `target_oid` is the OID of the table that the twin was created for.
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`] when the target is another table than at begin, or has changed; as [`check_swappable`]; any
 /// error that PostgreSQL reports for the rows, as of a unique index for duplicates.
 pub async fn swap_in(
     transaction: &Transaction,
-    twin: &QualifiedName,
+    (twin, twin_oid): (&QualifiedName, u32),
     target: &QualifiedName,
     target_oid: Option<u32>,
 ) -> Result<()> {
@@ -102,10 +102,10 @@ pub async fn swap_in(
         return Err(changed("dropped and made again"));
     }
     check_swappable(transaction, &table).await?;
-    let twin_oid = lock_named(transaction, twin, TableLock::Truncate)
-        .await?
-        .relation
-        .oid;
+    let locked = lock_named(transaction, twin, TableLock::Truncate).await?;
+    if locked.relation.oid != twin_oid {
+        return Err(changed("renamed"));
+    }
     if shape(transaction, twin_oid).await? != shape(transaction, relation.oid).await? {
         return Err(changed("changed"));
     }
@@ -124,7 +124,10 @@ pub async fn swap_in(
         .execute_all(&sql::analyze(twin))
         .await
         .map_err(in_target)?;
-    lock_named(transaction, target, TableLock::Truncate).await?;
+    let locked = lock_named(transaction, target, TableLock::Truncate).await?;
+    if locked.relation.oid != relation.oid {
+        return Err(changed("renamed"));
+    }
     for row in transaction
         .query(DRESS, &[&relation.oid, &twin_oid, &twin.to_string()])
         .await?
@@ -138,7 +141,8 @@ pub async fn swap_in(
     for index in &indexes {
         transaction.define(&index.finish).await.map_err(in_target)?;
     }
-    Ok(())
+    // Each statement has found the tables by their names.
+    check_same_name(transaction, target, twin_oid).await
 }
 
 /// The columns, checks and settings of a table, in a form that is equal for equal tables.

@@ -47,7 +47,7 @@ impl Transaction {
     pub(super) fn before_commit(&self) -> Result<Option<String>> {
         let now = self.state();
         let writer = self.roles.name(Actor::Principal)?;
-        let is_in_force = now.is_certain && self.roles.name(now.actor)? == writer;
+        let is_in_force = now.is_certain && !now.is_owner && self.roles.name(now.actor)? == writer;
         if !now.has_written || is_in_force {
             return Ok(None);
         }
@@ -77,7 +77,7 @@ impl Transaction {
         self.set_role(None, &Ident::new(row.get::<_, String>(0))?)
             .await?;
         self.set_state(State {
-            is_certain: false,
+            is_owner: true,
             has_written: self.state().has_written,
             ..State::BEGUN
         });
@@ -123,7 +123,8 @@ impl Transaction {
         let (now, role) = (self.state(), self.roles.name(actor)?);
         // Triggers deferred to COMMIT would run in the role and with the path of that moment.
         let is_due = now.is_deferred && actor != Actor::Principal;
-        if now.is_certain && !is_due && self.roles.name(now.actor)? == role {
+        let is_known = now.is_certain && !now.is_owner;
+        if is_known && !is_due && self.roles.name(now.actor)? == role {
             self.set_state(State { actor, ..now });
             return Ok(());
         }

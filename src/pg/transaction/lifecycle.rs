@@ -1,5 +1,6 @@
 //! A transaction that owns its connection: its begin and its end.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub struct Transaction {
     pub(super) roles: Roles,
     access: Access,
     state: Mutex<State>,
+    /// The versions of the schemas in which it has locked a table: the `xmin` of their rows in `pg_namespace`.
+    schemas: Mutex<BTreeMap<Ident, String>>,
     /// Passed on after the connection is back in its pool: fields are dropped last.
     turn: Option<Turn>,
     /// Held by a commit. Fewer commits may run at a time than there are connections.
@@ -120,6 +123,7 @@ impl Transaction {
             roles: Roles::default(),
             access: Access::ReadWrite,
             state: Mutex::new(State::BEGUN),
+            schemas: Mutex::default(),
             turn: None,
             permit: None,
         };
@@ -203,6 +207,19 @@ impl Transaction {
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) with SQLSTATE 25006.
     pub(crate) fn check_primary(&self) -> Result<()> {
         self.access.check_primary()
+    }
+
+    /// Records the version of a schema when a table of it is locked. The first one counts.
+    pub(in crate::pg) fn note_schema(&self, schema: &Ident, version: &str) {
+        let mut schemas = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = || version.to_owned();
+        schemas.entry(schema.clone()).or_insert_with(version);
+    }
+
+    /// Returns whether the version of a schema differs from the one that was recorded.
+    pub(in crate::pg) fn has_changed_schema(&self, schema: &Ident, version: &str) -> bool {
+        let schemas = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
+        schemas.get(schema).is_some_and(|noted| noted != version)
     }
 
     pub(super) fn state(&self) -> State {

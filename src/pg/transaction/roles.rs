@@ -94,6 +94,8 @@ pub(super) struct State {
     pub(super) path: Path,
     /// Whether the role is still in force. Code of a table may have changed it.
     pub(super) is_certain: bool,
+    /// Whether the role of a table's owner is in force instead of the actor's.
+    pub(super) is_owner: bool,
     /// Whether triggers may be deferred to the end of the transaction.
     pub(super) is_deferred: bool,
     /// Whether the code of a table may have run.
@@ -106,6 +108,7 @@ impl State {
         actor: Actor::Ledger,
         path: Path::Server,
         is_certain: true,
+        is_owner: false,
         is_deferred: false,
         has_written: false,
     };

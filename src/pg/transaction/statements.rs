@@ -76,6 +76,7 @@ impl Transaction {
     }
 
     pub(in crate::pg) async fn execute_all(&self, sql: &str) -> Result<()> {
+        self.renew_role().await?;
         let client = self.connection()?.client();
         self.with_path(Path::Server, client.batch_execute(sql))
             .await
@@ -88,6 +89,7 @@ impl Transaction {
         query: &str,
         parameters: &[&dyn Parameter],
     ) -> Result<Option<Row>> {
+        self.renew_role().await?;
         let (client, parameters) = (self.connection()?.client(), typed(parameters));
         // The driver sends both before it waits for an answer.
         let executed = client.batch_execute(statement);
@@ -105,6 +107,7 @@ impl Transaction {
         definition: &str,
         query: &str,
     ) -> Result<Row> {
+        self.renew_role().await?;
         let client = self.connection()?.client();
         let (defined, queried) = (
             client.batch_execute(definition),
@@ -119,6 +122,7 @@ impl Transaction {
 
     /// Runs definitions, with types as a client wrote them.
     pub(in crate::pg) async fn define(&self, sql: &str) -> Result<()> {
+        self.renew_role().await?;
         let client = self.connection()?.client();
         self.with_path(Path::Definitions, client.batch_execute(sql))
             .await

@@ -3,8 +3,8 @@
 use super::{Commit, Published};
 use crate::error::Result;
 use crate::pg::{
-    STREAM_PREFIX, add_primary_key, adopt_shadow, check_primary_key, create_table, keep_accepted,
-    only_owner_may_write, staging_relation,
+    STREAM_PREFIX, add_primary_key, adopt_shadow, check_primary_key, check_same_name, create_table,
+    keep_accepted, only_owner_may_write, staging_relation,
 };
 use crate::write::plan::decide::{MissingPlan, Planner, reject_casts};
 use crate::write::record::spec_of;
@@ -38,6 +38,8 @@ pub(crate) async fn commit(commit: Commit<'_>, shadow: &QualifiedName) -> Result
     transaction.assume_role().await?;
     adopt_shadow(transaction, shadow, target).await?;
     add_primary_key(transaction, target, &spec_of(write)?.primary_key).await?;
+    // Each statement has found the table by its name.
+    check_same_name(transaction, target, write.staging_oid.unwrap_or_default()).await?;
     Ok(Published::Done)
 }
 
@@ -63,6 +65,6 @@ pub(crate) async fn keep_accepted_rows(
         return Ok(None);
     }
     let (xact_ids, expected) = (&chosen.xact_ids, chosen.row_count);
-    let staged = keep_accepted(transaction, &write.write_id, filled, xact_ids, expected).await?;
+    let staged = keep_accepted(transaction, write, filled, xact_ids, expected).await?;
     Ok((staged != expected).then_some(Published::StagingLost(staged)))
 }

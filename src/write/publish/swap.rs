@@ -29,6 +29,7 @@ pub(crate) async fn commit(commit: Commit<'_>, twin: &QualifiedName) -> Result<P
         ..
     } = commit;
     transaction.assume_role().await?;
+    let twin = (twin, write.staging_oid.unwrap_or_default());
     swap_in(transaction, twin, target, write.target_oid).await?;
     Ok(Published::Done)
 }

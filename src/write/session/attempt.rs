@@ -13,7 +13,7 @@ use crate::metrics::{Activity, Metrics};
 use crate::pg::{
     Attempt, LedgerWrite, Publish, TableLock, Transaction, WriteState, assume_role_to_fill,
     check_same_table, find_attempt, find_write, record_attempt, reserve_slot, staging_change,
-    staging_relation,
+    staging_relation, two_phase_obstacle,
 };
 use crate::write::pipeline::batches::{self, Incoming, StreamMessage};
 use crate::write::pipeline::lanes::{Lane, Loaded};
@@ -102,8 +102,7 @@ impl Writer {
         let stream = incoming.stream;
         let meter = self.attempt_meter(&id.write_id).await?;
         let transaction = self.begin_data(&id.write_id, stream).await?;
-        let two_phase = write.publish == Publish::TwoPhase && reserve_slot(&transaction).await?;
-        let relation = open_relation(&transaction, write, two_phase).await?;
+        let (relation, two_phase) = open_relation(&transaction, write).await?;
         // Errors name the target, which the caller knows.
         let mut named = relation.clone();
         if let Some(target) = &write.target {
@@ -275,32 +274,37 @@ fn check_open(write: &LedgerWrite) -> Result<()> {
 }
 
 /// Opens the table that the rows go into: the staging table, or the target itself if the write is direct or the attempt
-/// will be prepared.
-async fn open_relation(
-    transaction: &Transaction,
-    write: &LedgerWrite,
-    two_phase: bool,
-) -> Result<Relation> {
-    match (write.publish, &write.staging, &write.target) {
-        (Publish::Direct, _, Some(target)) => {
+/// will be prepared. Returns whether it will.
+async fn open_relation(transaction: &Transaction, write: &LedgerWrite) -> Result<(Relation, bool)> {
+    match (write.publish, &write.target) {
+        (Publish::Direct, Some(target)) => {
             transaction.assume_role().await?;
-            lock_target(transaction, write, target, TableLock::Insert).await
+            let relation = lock_target(transaction, write, target, TableLock::Insert).await?;
+            return Ok((relation, false));
         }
-        (Publish::TwoPhase, _, Some(target)) if two_phase => {
+        (Publish::TwoPhase, Some(target)) if reserve_slot(transaction).await? => {
             transaction.assume_role().await?;
-            lock_target(transaction, write, target, TableLock::Insert).await
-        }
-        (_, Some(staging), _) => match staging_change(transaction, write).await? {
-            None => {
-                let relation = staging_relation(transaction, staging).await?;
-                assume_role_to_fill(transaction, &relation).await?;
-                Ok(relation)
+            let relation = lock_target(transaction, write, target, TableLock::Insert).await?;
+            // Begin has checked it as well. From here on, the lock prevents new triggers.
+            if two_phase_obstacle(transaction, &relation).await?.is_none() {
+                return Ok((relation, true));
             }
-            Some(what) => Err(Error::conflict(format!(
-                "the staging table of the write was {what} since the write was begun"
-            ))
-            .with_hint("run the job again with a new write id")),
-        },
-        (_, None, _) => Err(Error::not_found("the write has no staging table")),
+            transaction.resume_own_role().await?;
+        }
+        _ => {}
+    }
+    let Some(staging) = &write.staging else {
+        return Err(Error::not_found("the write has no staging table"));
+    };
+    match staging_change(transaction, write).await? {
+        None => {
+            let relation = staging_relation(transaction, staging).await?;
+            assume_role_to_fill(transaction, &relation).await?;
+            Ok((relation, false))
+        }
+        Some(what) => Err(Error::conflict(format!(
+            "the staging table of the write was {what} since the write was begun"
+        ))
+        .with_hint("run the job again with a new write id")),
     }
 }

@@ -15,8 +15,8 @@ use super::doubt::{PATIENCE, PAUSE, in_doubt};
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    NewWrite, Publish, STREAM_PREFIX, Transaction, begin, ensure_schema, hide_table,
-    new_shadow_name, record_attempt, record_staging,
+    NewWrite, Publish, STREAM_PREFIX, TableLock, Transaction, begin, check_same_table,
+    ensure_schema, hide_table, lock_named, new_shadow_name, record_attempt, record_staging,
 };
 use crate::write::pipeline::batches::{BatchSource, StreamMessage};
 use crate::write::pipeline::lanes::{Lane, Lanes, Loaded};
@@ -25,7 +25,7 @@ use crate::write::record::{columns_of, fingerprint};
 use crate::write::session::attempt::{attempt_of, check_staged, record};
 use crate::write::spec::{AttemptId, Receipt, WriteSpec};
 use crate::write::writer::Writer;
-use arrow_pgcopy::{QualifiedName, Relation};
+use arrow_pgcopy::{EncodePlan, QualifiedName, Relation};
 
 /// Returns a new id for the write of a stream.
 pub(crate) fn new_stream_id() -> String {
@@ -40,6 +40,8 @@ pub(crate) struct NewTable<'a> {
     pub(crate) target: &'a Relation,
     /// The name of the table that is filled.
     pub(crate) filled: &'a QualifiedName,
+    /// Its OID.
+    pub(crate) filled_oid: u32,
     /// Whether the filled table replaces the target, instead of being it.
     pub(crate) by_swap: bool,
 }
@@ -129,6 +131,11 @@ impl Writer {
         check_staged(&loaded)?;
         let principal = self.caller.name();
         let shadow = begin_write(&transaction, write_id, principal, new_table).await?;
+        let filled = Relation {
+            oid: shadow.1,
+            name: shadow.0,
+            columns: new_table.target.columns.clone(),
+        };
         let first = attempt_of(&id(0), &transaction, &loaded).await?;
         record_attempt(&transaction, write_id, &first).await?;
         reach(Failpoint::BeginBeforeCommit).await;
@@ -147,13 +154,14 @@ impl Writer {
         let plan = source.plan();
         let opening = transactions
             .iter()
-            .map(|transaction| Lane::open(transaction, &shadow, plan));
+            .map(|transaction| open_lane(transaction, &filled, plan));
         let mut lanes = Lanes::new(try_join_all(opening).await?);
         source.copy_batches(&mut lanes, u64::MAX).await?;
         let loaded = lanes.finish().await?;
         let recording = transactions.into_iter().zip(&loaded).zip(1_u32..).map(
             async |((transaction, loaded), partition)| {
                 check_staged(loaded)?;
+                check_same_table(&transaction, &filled).await?;
                 transaction.resume_own_role().await?;
                 let attempt = attempt_of(&id(partition), &transaction, loaded).await?;
                 record(&self.metrics, transaction, write_id, attempt).await
@@ -202,13 +210,32 @@ impl Writer {
     }
 }
 
-/// Makes the work of a transaction the first attempt of a write. Returns the name of the table until the commit.
+/// Opens a lane into the table of a stream that fans out.
+async fn open_lane(
+    transaction: &Transaction,
+    filled: &Relation,
+    plan: &EncodePlan,
+) -> Result<Lane> {
+    let locked = lock_named(transaction, &filled.name, TableLock::Insert).await?;
+    match locked.relation.oid == filled.oid {
+        true => Lane::open(transaction, &filled.name, plan).await,
+        false => Err(moved()),
+    }
+}
+
+fn moved() -> Error {
+    Error::conflict("another session renamed the schema of the target while rows were written")
+        .with_hint("run the job again: nothing is kept")
+}
+
+/// Makes the work of a transaction the first attempt of a write. Returns the name of the table until the commit, and its
+/// OID.
 async fn begin_write(
     transaction: &Transaction,
     write_id: &str,
     principal: Option<&str>,
     new_table: NewTable<'_>,
-) -> Result<QualifiedName> {
+) -> Result<(QualifiedName, u32)> {
     let target = &new_table.target.name;
     let (publish, shadow, target_oid) = if new_table.by_swap {
         let oid = Some(new_table.target.oid);
@@ -233,8 +260,11 @@ async fn begin_write(
     transaction.resume_own_role().await?;
     match begin(transaction, &write).await? {
         true => {
-            record_staging(transaction, write_id, &shadow).await?;
-            Ok(shadow)
+            let oid = record_staging(transaction, write_id, &shadow).await?;
+            match oid == new_table.filled_oid {
+                true => Ok((shadow, oid)),
+                false => Err(moved()),
+            }
         }
         false => Err(Error::internal("the id of a stream was there before")),
     }

@@ -88,6 +88,7 @@ impl Writer {
                     spec,
                     schema,
                     filled: &target.name,
+                    filled_oid: target.oid,
                     target: &target,
                     by_swap: false,
                 };
@@ -102,10 +103,12 @@ impl Writer {
                         reject_casts(encode).map_err(in_table)?;
                         let twin = new_shadow_name(&target.name)?;
                         create_twin(&transaction, &twin, target).await?;
+                        let filled = lock_named(&transaction, &twin, TableLock::Insert).await?;
                         let new_table = NewTable {
                             spec,
                             schema,
                             filled: &twin,
+                            filled_oid: filled.relation.oid,
                             target,
                             by_swap: true,
                         };
@@ -200,6 +203,7 @@ impl Writer {
             spec,
             target,
             filled,
+            filled_oid,
             by_swap,
             ..
         } = new_table;
@@ -226,12 +230,13 @@ impl Writer {
             }
         }
         let loaded = lanes.finish_one().await?;
+        let twin = (filled, filled_oid);
         if by_swap {
-            swap_in(&transaction, filled, &target.name, Some(target.oid)).await?;
+            swap_in(&transaction, twin, &target.name, Some(target.oid)).await?;
         } else {
             add_primary_key(&transaction, &target.name, &spec.primary_key).await?;
         }
-        // A swap has locked the target, and its schema by its name.
+        // A swap has checked the name.
         let target_of = (!by_swap).then_some(target);
         let committing = self.commit_stream(transaction, target_of, &loaded);
         stream.wait(Activity::Commit, committing).await?;

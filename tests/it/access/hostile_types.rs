@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, NullArray, StringArray};
 use arrow_flight::Criteria;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tonic::Code;
 
 use super::attacks::{ids, put, texts};
 use super::role::World;
-use crate::support::{Client, Database, Pgflight, Put, attempt, batch, path};
+use crate::support::{
+    COPIES, Client, Database, Pgflight, Put, attempt, batch, path, wait_until, write,
+};
 
 async fn listed(client: &mut Client) -> Vec<String> {
     let flights = client.flight.list_flights(Criteria::default()).await;
@@ -138,13 +140,13 @@ async fn a_requested_domain_of_another_role_is_rejected() {
              CREATE FUNCTION ev.spy(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
                 RESET ROLE; DELETE FROM sales.hidden; RETURN true; END $$;
              CREATE DOMAIN ev.text AS text CHECK (ev.spy(VALUE));
-             CREATE TYPE ev.pair AS (a ev.text); CREATE TYPE ev.mood AS ENUM ('x');
+             CREATE TYPE ev.pair AS (a ev.text); CREATE TYPE ev.clean AS (a int); CREATE TYPE ev.mood AS ENUM ('x');
              RESET ROLE; INSERT INTO sales.hidden VALUES (1);
              CREATE DOMAIN public.trusted AS text CHECK (VALUE <> ''); GRANT CREATE ON SCHEMA sales TO {writer}"
         ))
         .await;
     let mut client = world.client().await;
-    for sql_type in ["ev.text", "ev.text[]", "ev.pair"] {
+    for sql_type in ["ev.text", "ev.text[]", "ev.pair", "ev.clean", "ev.clean[]"] {
         let create = json!({"table": "sales.made", "create": {}, "columnTypes": {"x": sql_type}});
         let refused = put(&mut client, create.clone(), &texts(&["a"])).await;
         let refused = refused.expect_err(sql_type);
@@ -254,35 +256,82 @@ async fn row_level_security_on_a_new_table_fails_the_commit() {
     }
 }
 
+/// A local table with a foreign one below it, by partitions and by inheritance, and views on foreign tables.
+const FOREIGN: &str = "
+    CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw;
+    CREATE TABLE parts (id int8) PARTITION BY LIST (id);
+    CREATE TABLE near PARTITION OF parts FOR VALUES IN (1);
+    CREATE TABLE deep PARTITION OF parts FOR VALUES IN (2, 3) PARTITION BY LIST (id);
+    CREATE FOREIGN TABLE away PARTITION OF deep FOR VALUES IN (2) SERVER far;
+    CREATE TABLE parent (id int8); CREATE TABLE child () INHERITS (parent);
+    CREATE FOREIGN TABLE grandchild () INHERITS (child) SERVER far;
+    CREATE VIEW shows AS TABLE away; CREATE VIEW shows_more AS TABLE shows; CREATE VIEW shows_parts AS TABLE parts;
+    CREATE TABLE taken (id int8); CREATE VIEW takes AS TABLE away;
+    CREATE FUNCTION take() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN INSERT INTO taken VALUES (NEW.id); RETURN NEW; END';
+    CREATE TRIGGER take INSTEAD OF INSERT OR UPDATE OR DELETE ON takes FOR EACH ROW EXECUTE FUNCTION take();
+    CREATE VIEW takes_some AS TABLE away;
+    CREATE TRIGGER take INSTEAD OF INSERT ON takes_some FOR EACH ROW EXECUTE FUNCTION take();
+    CREATE TABLE empty (id int8) PARTITION BY LIST (id); CREATE TABLE one PARTITION OF empty FOR VALUES IN (1);
+    CREATE FOREIGN TABLE late (id int8) SERVER far";
+
 #[tokio::test]
-async fn tables_with_foreign_partitions_are_rejected() {
+async fn tables_with_foreign_tables_below_are_rejected() {
     let database = Database::new().await;
-    database
-        .execute(
-            "CREATE FOREIGN DATA WRAPPER elsewhere; CREATE SERVER far FOREIGN DATA WRAPPER elsewhere;
-             CREATE TABLE parts (id int8) PARTITION BY LIST (id);
-             CREATE TABLE near PARTITION OF parts FOR VALUES IN (1);
-             CREATE TABLE deep PARTITION OF parts FOR VALUES IN (2, 3) PARTITION BY LIST (id);
-             CREATE FOREIGN TABLE away PARTITION OF deep FOR VALUES IN (2) SERVER far",
-        )
-        .await;
+    database.execute(FOREIGN).await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
-    for table in ["parts", "deep", "away"] {
+    for table in [
+        "parts",
+        "deep",
+        "away",
+        "parent",
+        "child",
+        "shows",
+        "shows_more",
+        "shows_parts",
+        "takes_some",
+        "takes_some",
+    ] {
         let spec = json!({"table": table, "append": {}});
         let refused = put(&mut client, spec.clone(), &ids(&[1])).await;
-        assert_eq!(
-            refused.expect_err(table).code(),
-            Code::Unimplemented,
-            "{table}"
-        );
-        let refused = client.begin(table, spec, &ids(&[1])).await;
-        assert_eq!(
-            refused.expect_err(table).code(),
-            Code::Unimplemented,
-            "{table}"
-        );
+        let refused = refused.expect_err(table);
+        assert_eq!(refused.code(), Code::Unimplemented, "{table}: {refused}");
+        let begun = client.begin(table, spec, &ids(&[1])).await;
+        let refused = begun.expect_err(table);
+        assert_eq!(refused.code(), Code::Unimplemented, "{table}: {refused}");
     }
-    let near = json!({"table": "near", "append": {}});
-    put(&mut client, near, &ids(&[1])).await.unwrap();
+    // Rows that a trigger takes do not reach the foreign table.
+    for table in ["near", "takes"] {
+        let spec = json!({"table": table, "append": {}});
+        put(&mut client, spec, &ids(&[1])).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_partition_attached_during_a_write_fails_it() {
+    let database = Database::new().await;
+    database.execute(FOREIGN).await;
+    let server = Pgflight::start(&database);
+    let spec = json!({"table": "empty", "append": {}});
+    let messages = Put::whole(write(spec), &[ids(&[1]), ids(&[1])]).0;
+    let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+    let (first, rest) = messages.split_at(2);
+    let (first, rest) = (first.to_vec(), rest.to_vec());
+    let rest = stream::once(async move {
+        receiver.await.unwrap();
+        stream::iter(rest)
+    });
+    let messages = stream::iter(first).chain(rest.flatten());
+    let mut client = server.client().await;
+    let putting = tokio::spawn(async move { client.put_stream(messages).await });
+    let copies = async || database.text(COPIES).await == "1";
+    wait_until(copies, "a COPY runs").await;
+    database
+        .execute("ALTER TABLE empty ATTACH PARTITION late FOR VALUES IN (2)")
+        .await;
+    sender.send(()).unwrap();
+    let refused = putting.await.unwrap().expect_err("attached");
+    assert_eq!(refused.code(), Code::Unimplemented, "{refused}");
+    assert_eq!(database.text("SELECT count(*) FROM one").await, "0");
 }

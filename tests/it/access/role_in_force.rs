@@ -403,3 +403,80 @@ async fn a_read_only_setting_of_a_dba_rejects_every_write() {
     client.commit("w", &[receipt]).await.unwrap();
     assert_eq!(database.text("SELECT n FROM t").await, "1");
 }
+
+/// Definitions after the rows belong to the writer, also if the code of the rows has left its role.
+#[tokio::test]
+async fn definitions_after_the_rows_run_in_the_role_of_the_writer() {
+    let target = Target::new("").await;
+    let (database, role) = (&target.database, &target.role);
+    database
+        .execute(&format!(
+            "CREATE TABLE ddl (tag text, who text); GRANT ALL ON ddl TO PUBLIC;
+             CREATE FUNCTION see() RETURNS event_trigger LANGUAGE plpgsql AS
+                'BEGIN INSERT INTO public.ddl VALUES (tg_tag, current_user); END';
+             SET ROLE \"{role}\";
+             CREATE FUNCTION data.leave(int) RETURNS boolean LANGUAGE plpgsql AS
+                'BEGIN PERFORM set_config(''role'', ''none'', false); RETURN true; END';
+             CREATE DOMAIN data.leaver AS int CHECK (data.leave(VALUE));
+             CREATE TABLE data.left (n int CHECK (data.leave(n))); CREATE INDEX ON data.left (n);
+             RESET ROLE;
+             CREATE EVENT TRIGGER see ON ddl_command_start EXECUTE FUNCTION see()"
+        ))
+        .await;
+    let server = target.start(&["--fan-out", "2", "--fan-out-after", "1KiB"]);
+    let mut client = server.client().await;
+    let new_table = json!({"newTable": {"primaryKey": ["n"]}});
+    let types = json!({"n": "data.leaver"});
+    let swap = json!({"table": "data.left", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}});
+    let create = |table: &str| json!({"table": table, "create": new_table, "columnTypes": types});
+    let many: Vec<i32> = (0..2_000).collect();
+    for (spec, rows) in [
+        (swap, vec![numbers(&[1])]),
+        (create("data.made"), vec![numbers(&[1])]),
+        (create("data.large"), vec![numbers(&many), numbers(&[-1])]),
+    ] {
+        let put = Put::whole(write(spec.clone()), &rows);
+        let sent = client.put(put).await;
+        sent.unwrap_or_else(|s| panic!("{spec}: {s}"));
+        let who = "SELECT string_agg(DISTINCT who, ' ') FROM ddl WHERE tag <> 'CREATE SCHEMA'";
+        assert_eq!(database.text(who).await, *role, "{spec}");
+        assert_ne!(
+            database.text("SELECT count(*) FROM ddl").await,
+            "0",
+            "{spec}"
+        );
+        database.execute("TRUNCATE ddl").await;
+    }
+    database.execute("DROP EVENT TRIGGER see").await;
+    drop(server);
+    target.forget().await;
+}
+
+/// A trigger that defers itself would run in the role that prepares: the login.
+#[tokio::test]
+async fn attempts_at_a_table_that_got_a_trigger_are_staged_instead_of_prepared() {
+    let target = Target::new("").await;
+    let (database, role) = (&target.database, &target.role);
+    let server = target.start(&[]);
+    let mut client = server.client().await;
+    let spec = json!({"table": "data.t", "append": {"publish": "PUBLISH_TWO_PHASE"}});
+    client.begin("w", spec, &numbers(&[])).await.unwrap();
+    database
+        .execute(&format!(
+            "SET ROLE \"{role}\"; CREATE TABLE data.seen (who text);
+             CREATE FUNCTION data.see() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN INSERT INTO data.seen VALUES (current_user); RETURN NULL; END';
+             CREATE CONSTRAINT TRIGGER see AFTER INSERT ON data.t DEFERRABLE INITIALLY DEFERRED
+                FOR EACH ROW EXECUTE FUNCTION data.see();
+             RESET ROLE"
+        ))
+        .await;
+    let put = Put::whole(attempt("w", 0, "a"), &[numbers(&[1])]);
+    let receipt = client.put(put).await.unwrap();
+    let prepared = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
+    assert_eq!(database.text(prepared).await, "0");
+    client.commit("w", &[receipt]).await.unwrap();
+    assert_eq!(database.text("SELECT who FROM data.seen").await, *role);
+    drop(server);
+    target.forget().await;
+}

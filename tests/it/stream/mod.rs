@@ -2,6 +2,7 @@
 
 pub(crate) mod fan_out;
 mod ready;
+mod renamed_schemas;
 mod round_trips;
 mod under_way;
 mod volume;

@@ -110,6 +110,7 @@ pub async fn find_table(
 pub async fn lock_table(transaction: &Transaction, table: Table, lock: TableLock) -> Result<Table> {
     let name = table.relation.name.clone();
     let row = lock_and_query(transaction, &name, lock, VERSION).await?;
+    transaction.note_schema(&name.schema, row.get(2));
     let found: (u32, &str) = (row.get(0), row.get(1));
     if found == (table.relation.oid, &*table.version) {
         if table.is_view {
@@ -136,6 +137,7 @@ pub async fn lock_named(
     lock: TableLock,
 ) -> Result<Table> {
     let row = lock_and_query(transaction, name, lock, LOOK).await?;
+    transaction.note_schema(&name.schema, row.get(12));
     read_writable(transaction, &row, name.clone()).await
 }
 
@@ -194,70 +196,86 @@ async fn read_writable(transaction: &Transaction, row: &Row, name: QualifiedName
     if table.is_view {
         check_view(transaction, &table.relation).await?;
     }
-    if row.get::<_, i8>(3) == PARTITIONED {
-        check_partitions(transaction, &table.relation).await?;
+    if row.get(11) {
+        check_children(transaction, &table.relation.name, table.relation.oid).await?;
     }
     Ok(table)
 }
 
-/// Rejects a table that has a foreign table as a partition, also below other partitions.
-async fn check_partitions(transaction: &Transaction, table: &Relation) -> Result<()> {
-    let row = transaction
-        .query_one(HAS_FOREIGN_PARTITION, &[&table.oid])
-        .await?;
+/// Rejects a table whose rows may go to a foreign table: a partition, or a table that inherits from it, at any depth.
+async fn check_children(transaction: &Transaction, name: &QualifiedName, oid: u32) -> Result<()> {
+    let row = transaction.query_one(HAS_FOREIGN_CHILD, &[&oid]).await?;
     if row.get(0) {
         return Err(Error::unsupported(
-            "a partition is a foreign table, and its server commits apart from PostgreSQL",
+            "a partition or child of the table is a foreign table, and its server commits apart from PostgreSQL",
         )
-        .with_hint("write to the partitions that are not foreign")
-        .with_table(&table.name));
+        .with_hint("write to the partitions or children that are not foreign")
+        .with_table(name));
     }
     Ok(())
 }
 
 /// Rejects a view that shows tables of pgflight, also through other views. A view with `security_invoker` would write
-/// them with the rights of the server's login.
+/// them with the rights of the server's login. Rejects a view through which PostgreSQL itself writes a foreign table.
 async fn check_view(transaction: &Transaction, view: &Relation) -> Result<()> {
-    let row = transaction.query_one(REACHES_LEDGER, &[&view.oid]).await?;
+    let row = transaction.query_one(SHOWN, &[&view.oid]).await?;
     if row.get(0) {
         return Err(not_for_data(&view.name));
+    }
+    if row.get(1) {
+        return Err(Error::unsupported(
+            "the view shows a foreign table, and its server commits apart from PostgreSQL",
+        )
+        .with_hint("write to a table of PostgreSQL")
+        .with_table(&view.name));
     }
     Ok(())
 }
 
-/// Checks that the name of a table still belongs to it, after this transaction has locked and written it. A lock
-/// prevents that the table is renamed, and not that its schema is.
+/// Checks, after this transaction has locked and written a table, that the rows are in that table. A lock prevents that
+/// the table is renamed, and not that its schema is, even there and back again between two statements. Nor does it
+/// prevent that a foreign table becomes a partition.
 ///
 /// # Errors
-/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the name belongs to another table.
+/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the name belongs to another table, or belonged to one
+/// that this transaction has locked; [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a foreign
+/// partition.
 pub async fn check_same_table(transaction: &Transaction, relation: &Relation) -> Result<()> {
     check_same_name(transaction, &relation.name, relation.oid).await
 }
 
-/// Checks that a name is still that of the table with this OID.
+/// Checks that a name is still that of the table with this OID, as [`check_same_table`] does.
 ///
 /// # Errors
-/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) if it is not; any error that PostgreSQL reports.
+/// The errors of [`check_same_table`]; any error that PostgreSQL reports.
 pub async fn check_same_name(
     transaction: &Transaction,
     name: &QualifiedName,
     oid: u32,
 ) -> Result<()> {
-    let schema = name.schema.to_string();
-    let parameters: [&dyn Parameter; 2] = [&schema, &name.name.as_str()];
-    let found = transaction.query_opt(OID, &parameters).await?;
-    if found.is_some_and(|row| row.get::<_, u32>(0) == oid) {
-        return Ok(());
+    let parameters: [&dyn Parameter; 2] = [&name.schema.as_str(), &name.name.as_str()];
+    let found = transaction.query_opt(SAME, &parameters).await?;
+    let Some(row) = found.filter(|row| row.get::<_, u32>(0) == oid) else {
+        return Err(renamed(name));
+    };
+    if transaction.has_changed_schema(&name.schema, row.get(1)) {
+        let parameters: [&dyn Parameter; 2] = [&name.name.as_str(), &oid];
+        let row = transaction.query_one(LOCKS_NAMESAKE, &parameters).await?;
+        if row.get(0) {
+            return Err(renamed(name));
+        }
     }
-    Err(
-        Error::conflict("another table got the name of the target while rows were written")
-            .with_hint("run the job again: nothing is kept")
-            .with_table(name),
-    )
+    match row.get(2) {
+        true => check_children(transaction, name, oid).await,
+        false => Ok(()),
+    }
 }
 
-/// The `relkind` of a partitioned table.
-const PARTITIONED: i8 = b'p'.cast_signed();
+fn renamed(name: &QualifiedName) -> Error {
+    Error::conflict("another table got the name of the target while rows were written")
+        .with_hint("run the job again: nothing is kept")
+        .with_table(name)
+}
 
 /// The `relkind` of a view.
 const VIEW: i8 = b'v'.cast_signed();
@@ -317,29 +335,53 @@ const LOOK: &str = include_str!("look.sql");
 /// Reads the OID of a table and its version, as [`LOOK`] does.
 const VERSION: &str = include_str!("version.sql");
 
-/// Reads the OID of the table with a name. `$1` is the schema as SQL writes it.
-const OID: &str = "
-    SELECT c.oid FROM pg_catalog.pg_class c
-    WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.to_regnamespace($1::pg_catalog.text)::pg_catalog.oid
+/// Reads the OID of the table with a name, the version of its schema, and whether the table may have children.
+const SAME: &str = "
+    SELECT c.oid, n.xmin::pg_catalog.text, c.relhassubclass
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text
       AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.text";
 
-/// Finds out whether a partitioned table has a foreign table as a partition.
-const HAS_FOREIGN_PARTITION: &str = "
-    SELECT EXISTS (SELECT FROM pg_catalog.pg_partition_tree($1::pg_catalog.oid::pg_catalog.regclass) p
-                   JOIN pg_catalog.pg_class f ON f.oid OPERATOR(pg_catalog.=) p.relid::pg_catalog.oid
-                   WHERE f.relkind OPERATOR(pg_catalog.=) 'f')";
+/// Finds out whether this transaction has written a table of this name, other than the one with this OID. Code of the
+/// table may have done so as well.
+const LOCKS_NAMESAKE: &str = "
+    SELECT EXISTS (
+        SELECT FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.relation
+        WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+          AND l.locktype OPERATOR(pg_catalog.=) 'relation'
+          AND l.mode OPERATOR(pg_catalog.<>) 'AccessShareLock'
+          AND c.relname OPERATOR(pg_catalog.=) $1::pg_catalog.text AND c.oid OPERATOR(pg_catalog.<>) $2)";
 
-/// Finds out whether a view shows tables of pgflight.
-const REACHES_LEDGER: &str = "
+/// Finds out whether a table has a foreign table below it.
+const HAS_FOREIGN_CHILD: &str = "
+    WITH RECURSIVE below(oid) AS (
+        SELECT $1::pg_catalog.oid
+      UNION
+        SELECT i.inhrelid FROM below b
+        JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) b.oid)
+    SELECT EXISTS (SELECT FROM below b JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) b.oid
+                   WHERE c.relkind OPERATOR(pg_catalog.=) 'f')";
+
+/// Finds out whether a view shows tables of pgflight, and whether PostgreSQL itself would write a foreign table that it
+/// shows: it has no INSTEAD OF trigger for all of INSERT, DELETE and UPDATE. Their bits in `tgtype` are 4, 8 and 16
+/// (catalog/pg_trigger.h).
+const SHOWN: &str = "
     WITH RECURSIVE shown(oid) AS (
         SELECT $1::pg_catalog.oid
       UNION
-        SELECT d.refobjid FROM shown s
-        JOIN pg_catalog.pg_rewrite r ON r.ev_class OPERATOR(pg_catalog.=) s.oid
-        JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) r.oid
-         AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
-         AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid)
-    SELECT EXISTS (
-        SELECT FROM shown s JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.oid
-        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-        WHERE n.nspname OPERATOR(pg_catalog.=) 'pgflight')";
+        SELECT next.oid FROM shown s CROSS JOIN LATERAL (
+            SELECT d.refobjid FROM pg_catalog.pg_rewrite r
+            JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) r.oid
+             AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
+             AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+            WHERE r.ev_class OPERATOR(pg_catalog.=) s.oid
+          UNION ALL
+            SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent OPERATOR(pg_catalog.=) s.oid
+        ) next(oid))
+    SELECT COALESCE(pg_catalog.bool_or(n.nspname OPERATOR(pg_catalog.=) 'pgflight'), false),
+           COALESCE(pg_catalog.bool_or(c.relkind OPERATOR(pg_catalog.=) 'f'), false)
+               AND (pg_catalog.pg_relation_is_updatable($1, false) OPERATOR(pg_catalog.&) 8) OPERATOR(pg_catalog.<>) 0
+               AND (SELECT COALESCE(pg_catalog.bit_or(t.tgtype::integer OPERATOR(pg_catalog.&) 28), 0)
+                    FROM pg_catalog.pg_trigger t WHERE t.tgrelid OPERATOR(pg_catalog.=) $1) OPERATOR(pg_catalog.<>) 28
+    FROM shown s JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.oid
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace";

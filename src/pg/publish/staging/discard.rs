@@ -18,40 +18,57 @@ use arrow_pgcopy::{Ident, QualifiedName};
 /// Any error that PostgreSQL reports, as for a lock on the table that is not released within half a second.
 pub async fn drop_staging_of(transaction: &Transaction, write_id: &str) -> Result<bool> {
     let parameters: [&dyn Parameter; 1] = [&write_id];
-    let locked = transaction.query_opt(
-        "SELECT staging_schema, staging_name FROM pgflight.write
-         WHERE write_id OPERATOR(pg_catalog.=) $1 AND state OPERATOR(pg_catalog.<>) 'open'
-           AND staging_name IS NOT NULL
-         FOR UPDATE SKIP LOCKED",
-        &parameters,
-    );
     // Both take one round trip, here and below.
-    let ((), row) = try_join(transaction.limit_lock_waits(), locked).await?;
+    let ((), row) = try_join(
+        transaction.limit_lock_waits(),
+        transaction.query_opt(STAGING_OF, &parameters),
+    )
+    .await?;
     let Some(row) = row else { return Ok(false) };
-    let staging = QualifiedName {
-        schema: Ident::new(row.get::<_, String>(0))?,
-        name: Ident::new(row.get::<_, String>(1))?,
+    let oid: Option<u32> = row.get(0);
+    end_copies_into(transaction, write_id, oid).await?;
+    let forgetting = transaction.execute(FORGET, &parameters);
+    let (Some(schema), Some(name)) = (
+        row.get::<_, Option<String>>(1),
+        row.get::<_, Option<String>>(2),
+    ) else {
+        // Another session has dropped it.
+        forgetting.await?;
+        return Ok(true);
     };
-    end_copies_into(transaction, write_id, &staging).await?;
+    let staging = QualifiedName {
+        schema: Ident::new(schema)?,
+        name: Ident::new(name)?,
+    };
     // Another role may have created a view on it.
     let drop = sql::drop_table_and_views(&staging);
-    let dropping = transaction.define(&drop);
-    let forgetting = transaction.execute(
-        "UPDATE pgflight.write SET staging_schema = NULL, staging_name = NULL
-         WHERE write_id OPERATOR(pg_catalog.=) $1",
-        &parameters,
-    );
     if staging.schema.as_str() == SCHEMA {
-        try_join(dropping, forgetting).await?;
-    } else {
-        // A table beside the target belongs to the role that writes the target.
-        transaction.act_as_owner(&staging).await?;
-        dropping.await?;
-        transaction.resume_own_role().await?;
-        forgetting.await?;
+        try_join(transaction.define(&drop), forgetting).await?;
+        return Ok(true);
     }
+    // A table beside the target belongs to the role that writes the target.
+    transaction.act_as_owner(&staging).await?;
+    transaction.define(&drop).await?;
+    transaction.resume_own_role().await?;
+    forgetting.await?;
     Ok(true)
 }
+
+/// Locks a write that has ended, and reads its staging table: the OID, and the schema and the name that it has now. Its
+/// schema may have been renamed, and only a table of the recorded OID and the recorded name is the staging table.
+const STAGING_OF: &str = "
+    SELECT w.staging_oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text
+    FROM pgflight.write w
+    LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) w.staging_oid
+     AND c.relname OPERATOR(pg_catalog.=) w.staging_name
+    LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE w.write_id OPERATOR(pg_catalog.=) $1 AND w.state OPERATOR(pg_catalog.<>) 'open'
+      AND w.staging_name IS NOT NULL
+    FOR UPDATE OF w SKIP LOCKED";
+
+const FORGET: &str = "
+    UPDATE pgflight.write SET staging_schema = NULL, staging_name = NULL
+    WHERE write_id OPERATOR(pg_catalog.=) $1";
 
 /// Ends the sessions, of any pgflight server, that still copy into a staging table whose write is decided. Their rows
 /// will not be accepted, and their locks would block the end of the write.
@@ -68,7 +85,7 @@ pub async fn drop_staging_of(transaction: &Transaction, write_id: &str) -> Resul
 pub(in crate::pg) async fn end_copies_into(
     transaction: &Transaction,
     write_id: &str,
-    staging: &QualifiedName,
+    staging_oid: Option<u32>,
 ) -> Result<()> {
     let statement = "
         WITH ours AS MATERIALIZED (
@@ -76,24 +93,19 @@ pub(in crate::pg) async fn end_copies_into(
             WHERE a.usename OPERATOR(pg_catalog.=) session_user AND pg_catalog.pg_has_role(a.usesysid, 'USAGE')
               AND a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
               AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() AND a.xact_start IS NOT NULL
-              AND pg_catalog.starts_with(a.application_name, $3::pg_catalog.text))
+              AND pg_catalog.starts_with(a.application_name, $2::pg_catalog.text))
         SELECT pg_catalog.pg_terminate_backend(ours.pid) FROM ours
         WHERE EXISTS (
             SELECT FROM pg_catalog.pg_locks l
             WHERE l.pid OPERATOR(pg_catalog.=) ours.pid AND l.locktype OPERATOR(pg_catalog.=) 'relation'
               AND l.mode OPERATOR(pg_catalog.=) 'RowExclusiveLock' AND l.granted
-              AND l.relation OPERATOR(pg_catalog.=) (
-                  SELECT c.oid FROM pg_catalog.pg_class c
-                  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-                  WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text
-                    AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.text))";
+              AND l.relation OPERATOR(pg_catalog.=) $1)";
     // A session belongs to its login, whatever role it has set.
     transaction.resume_session_role().await?;
     // Otherwise the sessions would be those that this transaction read before.
     let clearing = transaction.execute_all("SELECT pg_catalog.pg_stat_clear_snapshot()");
-    let (schema, name) = (staging.schema.as_str(), staging.name.as_str());
     let session = session_prefix(write_id);
-    let parameters: [&dyn Parameter; 3] = [&schema, &name, &session];
+    let parameters: [&dyn Parameter; 2] = [&staging_oid, &session];
     try_join(clearing, transaction.query(statement, &parameters)).await?;
     transaction.resume_own_role().await
 }

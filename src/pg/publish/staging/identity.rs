@@ -1,6 +1,6 @@
 //! The identity of a staging table: its OID and columns, which begin records and the commit compares.
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pg::ledger::LedgerWrite;
 use crate::pg::sql;
 use crate::pg::transaction::Transaction;
@@ -19,24 +19,29 @@ const STAGING: &str = "
     WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text
       AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.text";
 
-/// Records the identity of the staging table of a write, in the transaction that created it.
+/// Records the identity of the staging table of a write, in the transaction that created it. Returns its OID.
 ///
 /// # Errors
-/// Any error that PostgreSQL reports.
+/// [`ErrorKind::Conflict`] when its schema was renamed meanwhile; any error that PostgreSQL reports.
 pub async fn record_staging(
     transaction: &Transaction,
     write_id: &str,
     staging: &QualifiedName,
-) -> Result<()> {
+) -> Result<u32> {
     let statement = format!(
         "UPDATE pgflight.write SET (staging_oid, staging_columns) = ({STAGING})
-         WHERE write_id OPERATOR(pg_catalog.=) $3"
+         WHERE write_id OPERATOR(pg_catalog.=) $3 RETURNING staging_oid"
     );
     let (schema, name) = (staging.schema.as_str(), staging.name.as_str());
-    transaction
-        .execute(&statement, &[&schema, &name, &write_id])
+    let row = transaction
+        .query_one(&statement, &[&schema, &name, &write_id])
         .await?;
-    Ok(())
+    row.get::<_, Option<u32>>(0).ok_or_else(|| {
+        Error::conflict(
+            "another session renamed the schema of the target while the write was begun",
+        )
+        .with_hint("run the job again: nothing is kept")
+    })
 }
 
 /// Returns how the staging table of a write has changed since begin created it; `None` if it has not.
@@ -47,7 +52,7 @@ pub async fn staging_change(
     transaction: &Transaction,
     write: &LedgerWrite,
 ) -> Result<Option<&'static str>> {
-    let (Some(staging), Some(recorded)) = (&write.staging, write.staging_oid) else {
+    let Some(staging) = &write.staging else {
         return Ok(None);
     };
     let (schema, name) = (staging.schema.as_str(), staging.name.as_str());
@@ -55,7 +60,7 @@ pub async fn staging_change(
         return Ok(Some("dropped, renamed or moved"));
     };
     let (oid, columns): (u32, Option<String>) = (row.get(0), row.get(1));
-    Ok(if oid != recorded {
+    Ok(if Some(oid) != write.staging_oid {
         Some("dropped and made again")
     } else if columns != write.staging_columns {
         Some("altered")
