@@ -156,7 +156,7 @@ fn row(source: &Source, types: &[PgType]) -> Row {
     pairs.filter(|(_, _, types)| !types.is_empty()).collect()
 }
 
-/// The table: Arrow types that are taken alike in one row.
+/// The table, with Arrow types of the same results in one row.
 fn table() -> String {
     let all = targets();
     let mut rows: Vec<(Vec<Source>, Row)> = Vec::new();
@@ -189,7 +189,7 @@ fn table() -> String {
             cell(true)
         )
     });
-    // They do not come over the wire.
+    // The wire does not carry them.
     rows.chain(["| union, from Rust | json, jsonb |  |\n".to_owned()])
         .collect()
 }
