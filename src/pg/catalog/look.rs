@@ -21,7 +21,8 @@ pub struct Table {
     pub is_view: bool,
     /// Whether the current role has the rights of its owner.
     pub is_owned: bool,
-    /// The privileges that the current role has on it, or on one of its columns where GRANT can give them so.
+    /// The privileges that the current role has on the table, or on one of its columns if GRANT can give them by
+    /// column.
     privileges: Vec<String>,
     /// The current role, quoted for SQL.
     role: String,
@@ -206,7 +207,7 @@ async fn check_view(transaction: &Transaction, view: &Relation) -> Result<()> {
 }
 
 /// Checks that the name of a table still belongs to it, after this transaction has locked and written it. A lock
-/// prevents that the table is renamed, and not that its schema is.
+/// prevents a rename of the table, but not of its schema.
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the name belongs to another table.

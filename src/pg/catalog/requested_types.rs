@@ -18,7 +18,7 @@ const SERIALS: [&str; 6] = [
 /// Rejects requested types that would show or do more than the caller may see or do:
 ///
 /// - row types of tables show the columns of tables that the caller has no grant for, or that they exist;
-/// - casts to `regclass` and its like show which names exist;
+/// - casts to `regclass` and similar types show which names exist;
 /// - domains, and ranges with a canonical function, run the code of their owner. That must be the role in force, the
 ///   login, the target's role, a superuser, the owner of the database, or an extension.
 ///

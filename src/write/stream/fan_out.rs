@@ -174,8 +174,8 @@ impl Writer {
         })
     }
 
-    /// Commits, and retries for a while if the outcome is unknown. Then aborts the write. After that the rows are
-    /// committed, or they never will be, or PostgreSQL does not report which.
+    /// Commits, and retries for a while after retryable errors. Then it aborts the write: the rows are committed, or
+    /// they never will be, or PostgreSQL does not report which.
     async fn commit_fanned_out(&self, write_id: &str, attempts: &[(AttemptId, u64)]) -> Result<()> {
         let began = Instant::now();
         let accepted = Accepted {

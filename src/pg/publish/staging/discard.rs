@@ -93,7 +93,7 @@ pub(in crate::pg) async fn end_copies_into(
                     AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.text))";
     // A session belongs to its login, whatever role it has set.
     transaction.resume_session_role().await?;
-    // Otherwise the sessions would be those that this transaction read before.
+    // Without this, PostgreSQL returns the sessions that this transaction has read before.
     transaction
         .execute_all("SELECT pg_catalog.pg_stat_clear_snapshot()")
         .await?;
