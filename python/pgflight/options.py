@@ -98,7 +98,7 @@ class WriteOptions:
             the greatest value counts. Without it, such rows are an error.
         if_exists: In mode `create`, what happens when the table exists: `fail` (default), `append`, or `ignore`,
             which writes nothing.
-        overwrite_with: In mode `overwrite`, how the old rows are removed. `truncate` (default) is fast, and readers wait
+        overwrite_with: In mode `overwrite`, how old rows are removed. `truncate` (default) is fast, and readers wait
             until the commit. `delete` never blocks readers and leaves dead rows for vacuum. `swap` fills and indexes
             another table, which then takes the place of the old one, so that readers wait for a moment only.
         create_if_missing: Whether a missing table is made in the modes `append`, `upsert` and `insert_if_absent`; no

@@ -20,7 +20,7 @@ _NOWHERE = bytearray(_AT_ONCE)
 
 
 class Swallower:
-    """Listens on its own port until the process ends."""
+    """Listens on its own port until the context ends."""
 
     def __init__(self, postgres: str) -> None:
         parts = urlsplit(postgres)
