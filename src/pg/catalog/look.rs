@@ -80,7 +80,7 @@ impl Table {
 /// # Errors
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for the tables of the system and of
 /// pgflight, [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for views that take no INSERT, foreign
-/// tables and the like.
+/// tables and other relations that cannot be written.
 pub async fn find_table(
     transaction: &Transaction,
     table: &TableName,

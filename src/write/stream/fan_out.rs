@@ -264,9 +264,7 @@ impl Drop for Unfinished {
 
 /// Aborts the write. Best effort: the reaper removes the rest.
 async fn abort(writer: Writer, write_id: String) {
-    let aborted = writer
-        .abort_any(&write_id, "its stream did not come to its end")
-        .await;
+    let aborted = writer.abort_any(&write_id, "its stream ended early").await;
     if let Err(error) = aborted {
         tracing::info!(write_id, %error, "a stream that failed is not cleaned up yet");
     }

@@ -81,7 +81,7 @@ impl Writer {
         while let Some(current) = next_round(stop, &mut config, ReaperConfig::watch_interval).await
         {
             if let Err(error) = self.record_watch(&current).await {
-                tracing::debug!(%error, "the watch is not kept now");
+                tracing::debug!(%error, "could not record the watch");
             }
         }
     }

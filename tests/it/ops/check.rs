@@ -141,7 +141,7 @@ async fn check_reports_each_mode_for_a_table() {
     ];
     check(&database.url, &["--table", "plain"], 0, &plain);
     let keyed = [
-        "by way of a staging table, since it has a unique index",
+        "through a staging table, since it has a unique index",
         "by the keys (a, \"B\")",
         "triggers run for the rows and may change them: watched",
         "warning  overwrite with swap: a swap of the table would lose",

@@ -90,7 +90,7 @@ async fn a_copy_that_postgresql_no_longer_takes_is_ended() {
     let backend = database.text(&format!("SELECT pid FROM {COPYING}")).await;
     signal(&backend, "STOP");
     go_on.send(()).unwrap();
-    let error = CallError::from(running.await.unwrap().expect_err("PostgreSQL stands still"));
+    let error = CallError::from(running.await.unwrap().expect_err("PostgreSQL stalls"));
     signal(&backend, "CONT");
     assert_eq!(error.code, Code::Unavailable, "{}", error.message);
     assert!(
