@@ -399,10 +399,7 @@ async fn modes(transaction: &Transaction, table: &Table) -> Result<Vec<Finding>>
         findings.push(found.unwrap_or_else(|error| Finding::of(Verdict::Warning, what, &error)));
     }
     findings.push(match check_swappable(transaction, table).await {
-        Ok(()) => Finding::new(
-            Verdict::Good,
-            "overwrite with swap: the table can be swapped",
-        ),
+        Ok(()) => Finding::new(Verdict::Good, "overwrite with swap: possible"),
         Err(error) => Finding::of(Verdict::Warning, "overwrite with swap", &error),
     });
     let upsert = may("upsert", &["SELECT", "INSERT", "UPDATE"]);
