@@ -7,7 +7,7 @@
 //! There are three tables, each a batch of 10,000 rows as Spark sends them: 19 columns like New York's taxi trips,
 //! with decimals and NULLs; three columns of fixed size; and wide text. `decode+encode` begins with the Arrow IPC
 //! message, as the server does. `memcpy` copies between the same two buffers again and again, which stay in the
-//! caches as far as they fit; `memcpy from memory` copies between ever different ones. All run on one core.
+//! caches if they fit; `memcpy from memory` copies between new buffers each time. All run on one core.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail by panicking")]
 #![allow(missing_docs, reason = "criterion's macros make public functions")]

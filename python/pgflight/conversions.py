@@ -6,7 +6,7 @@ from typing import Any, Dict, Mapping
 
 from pgflight.errors import InvalidCommand
 
-#: Fields whose values are words, with the names that the protocol has for the words.
+#: Fields whose values are words, with the protocol's name for each word.
 WORDS = {
     "rounding": {
         "reject": "ROUNDING_REJECT",

@@ -1,4 +1,4 @@
-"""Replaces the errors of libraries that convert data by errors that hold no value.
+"""Replaces errors of the libraries that convert data. The new errors hold no value.
 
 pyarrow's messages hold values: `Could not convert 'secret' with type str`. So the original error is dropped, also as
 cause and context.

@@ -24,12 +24,12 @@ from pgflight.flight.rows import Rows
 from pgflight.options import WriteOptions
 from pgflight.result import WriteStatus
 
-#: Seconds for which a commit is tried again at least, even if `retry_timeout` is shorter.
+#: The least time, in seconds, for which a commit is retried, even if `retry_timeout` is shorter.
 _MIN_COMMIT_SECONDS = 60.0
 #: Seconds for which an abort may delay the exception that caused it.
 _MAX_ABORT_SECONDS = 10.0
 
-#: Aborted writes of one name after which the client gives up.
+#: The number of aborted writes of one name after which the client fails.
 _MAX_RUNS = 1000
 
 
@@ -243,7 +243,7 @@ class DistributedWrite:
         return error
 
     def _unfinished(self, error: PgFlightError) -> PgFlightError:
-        """Returns the error of a commit that was tried until its time was over.
+        """Returns the error of a commit that was retried until its time was over.
 
         The last try may have failed, perhaps on a lock that an earlier try holds, although an earlier try succeeded
         and its answer was lost.

@@ -20,7 +20,7 @@ from pgflight.errors import PgFlightError
 from pgflight.flight import command
 from pgflight.flight.connection import Connection, Endpoint
 
-#: Seconds after which a failed heartbeat is sent again at the latest.
+#: The longest pause, in seconds, before a failed heartbeat is sent again.
 _RETRY_SECONDS = 5.0
 
 #: Seconds that a call may take when the process ends.
@@ -28,7 +28,7 @@ _EXIT_SECONDS = 5.0
 
 _log = logging.getLogger("pgflight")
 
-#: Returns whether the program that runs a write still does.
+#: Returns whether the program still needs its write.
 IsWanted = Callable[[], bool]
 
 

@@ -1,6 +1,6 @@
 """The options of a write, in one list: every way to write takes them.
 
-The words of an option are the keys of a table here; the values are the names that the protocol has for them.
+The tables below map the words of an option to the names of the protocol.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class WriteOptions:
             the greatest value counts. Without it, such rows are an error.
         if_exists: In mode `create`, what happens when the table exists: `fail` (default), `append`, or `ignore`,
             which writes nothing.
-        overwrite_with: In mode `overwrite`, how the old rows go. `truncate` (default) is fast, and readers wait
+        overwrite_with: In mode `overwrite`, how old rows are removed. `truncate` (default) is fast, and readers wait
             until the commit. `delete` never blocks readers and leaves dead rows for vacuum. `swap` fills and indexes
             another table, which then takes the place of the old one, so that readers wait for a moment only.
         create_if_missing: Whether a missing table is made in the modes `append`, `upsert` and `insert_if_absent`; no
@@ -158,7 +158,7 @@ class WriteOptions:
             conversions.message(column, asked)
 
     def _check_modes(self) -> None:
-        """Refuses an option that has no effect in the mode, rather than ignoring it."""
+        """Rejects an option that has no effect in the mode, instead of ignoring it."""
         if self.if_exists is not None:
             self._only_in("if_exists", "create")
         if self.overwrite_with is not None:
@@ -199,7 +199,7 @@ class WriteOptions:
             )
 
     def _only_where_made(self, name: str) -> None:
-        """Refuses what describes a new table where the write makes none."""
+        """Rejects options of a new table if the write makes none."""
         if self.mode in _MAKING_MODES and not self.create_if_missing:
             raise InvalidCommand(
                 f"{_shown(name)} has no effect, since mode {self.mode!r} makes no table",

@@ -185,7 +185,7 @@ impl Directory {
         if token.has_expired(now) {
             return Err(Refusal::Expired);
         }
-        // The session ends with its token. An end that says so makes the client renew it in time.
+        // The session ends with its token. The client reads its end, and renews the session in time.
         let end = now + self.session_ttl;
         let end = token.expires.map_or(end, |expires| expires.min(end));
         let issued = sessions.issue(name, token.digest.id(), end);

@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(found(&whole, 2), (2, 2));
         assert_eq!(found(&whole, 1), (0, 0));
         assert_eq!(found(&whole[..8], 2), (1, 2));
-        assert_eq!(found(&[18, 200, 1, 0], 2), (0, 0), "longer than there is");
+        assert_eq!(found(&[18, 200, 1, 0], 2), (0, 0), "too long");
         assert_eq!(found(&[0xff; 12], 2), (0, 0), "no key");
     }
 }

@@ -1,4 +1,4 @@
-//! What is kept of streams and errors.
+//! The finished streams and the errors that the server keeps.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

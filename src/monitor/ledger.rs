@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use crate::error::ErrorKind;
 use crate::write::{LedgerWrite, PreparedTransactions, WriteState, Writer};
 
-/// The age up to which an answer is used again.
+/// The age up to which an answer is reused.
 const FRESH: Duration = Duration::from_secs(2);
 /// The time for PostgreSQL to answer.
 const TIMEOUT: Duration = Duration::from_secs(3);

@@ -1,4 +1,4 @@
-// Draws nothing: fetches the page that the server has drawn anew, and puts its middle in place of the old.
+// Fetches the page from the server again and replaces its middle. This script draws nothing itself.
 "use strict";
 
 const PAUSE = 2000;

@@ -30,7 +30,7 @@ impl CopySink {
     /// Starts a COPY into these columns of a table.
     ///
     /// # Errors
-    /// Any error that PostgreSQL reports. The transaction is then of no further use.
+    /// Any error that PostgreSQL reports. The transaction is unusable then.
     pub async fn open<'a>(
         transaction: &Transaction,
         table: &QualifiedName,
@@ -62,7 +62,7 @@ impl CopySink {
     /// # Errors
     /// An error that PostgreSQL reports for a row it has read so far; [`ErrorKind::Unavailable`] when the connection
     /// has ended, and when PostgreSQL took nothing for too long, which none of its own timeouts covers. After an error
-    /// the sink is of no further use.
+    /// the sink is unusable.
     ///
     /// [`ErrorKind::Unavailable`]: crate::error::ErrorKind::Unavailable
     pub async fn ready(&mut self) -> Result<()> {

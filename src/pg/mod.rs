@@ -1,7 +1,7 @@
 //! The PostgreSQL edge: the only module that names `tokio_postgres`.
 //!
-//! A room uses only those before it: `names` and `sql`, `connection`, `transaction`, then `session`, `copy`, `pool` and
-//! `pooler`, then `ledger`, `catalog`, `publish`.
+//! A module uses only the modules before it in this list: `names` and `sql`, `connection`, `transaction`, then
+//! `session`, `copy`, `pool` and `pooler`, then `ledger`, `catalog`, `publish`.
 
 mod catalog;
 mod connection;

@@ -278,10 +278,8 @@ impl Pool {
         let permit = Arc::clone(&self.commits).acquire_owned();
         let permit = tokio::time::timeout(wait_timeout, permit).await;
         let Ok(Ok(permit)) = permit else {
-            return Err(Error::unavailable(
-                "as many commits wait for PostgreSQL as may run at a time",
-            )
-            .with_hint("try again later"));
+            return Err(Error::unavailable("all connections for commits are busy")
+                .with_hint("try again later"));
         };
         let transaction = self.begin(&self.control, None, Some(&session)).await?;
         Ok(transaction.with_permit(permit))

@@ -132,7 +132,7 @@ impl Budget {
         })
     }
 
-    /// Waits for the memory of a call without rows. Only such calls wait for each other here.
+    /// Waits for the memory of a call without rows. Only such calls share this part.
     pub async fn control(&self, byte_count: u64) -> Option<Share> {
         self.control.acquire(byte_count).await
     }
@@ -183,8 +183,8 @@ impl Part {
         }
     }
 
-    /// Waits for a share, first come, first served. A request that exceeds the part gets all of it. Returns `None` in
-    /// no case: the semaphore is never closed.
+    /// Waits for a share, first come, first served. A request that exceeds the part gets all of it. Never returns
+    /// `None`, since the semaphore is never closed.
     async fn acquire(&self, byte_count: u64) -> Option<Share> {
         let permits = self.permits(byte_count);
         Arc::clone(&self.free)

@@ -381,7 +381,7 @@ async fn modes(transaction: &Transaction, table: &Table) -> Result<Vec<Finding>>
         findings.push(Finding::new(Verdict::Warning, text));
     } else if let Some(obstacle) = two_phase_obstacle(transaction, relation).await? {
         let text = format!(
-            "append of many partitions: by way of a staging table, since {obstacle}; each row \
+            "append of many partitions: through a staging table, since {obstacle}; each row \
              is written twice"
         );
         findings.push(Finding::new(Verdict::Warning, text));
@@ -399,7 +399,7 @@ async fn modes(transaction: &Transaction, table: &Table) -> Result<Vec<Finding>>
         findings.push(found.unwrap_or_else(|error| Finding::of(Verdict::Warning, what, &error)));
     }
     findings.push(match check_swappable(transaction, table).await {
-        Ok(()) => Finding::new(Verdict::Good, "overwrite with swap: may be swapped"),
+        Ok(()) => Finding::new(Verdict::Good, "overwrite with swap: possible"),
         Err(error) => Finding::of(Verdict::Warning, "overwrite with swap", &error),
     });
     let upsert = may("upsert", &["SELECT", "INSERT", "UPDATE"]);

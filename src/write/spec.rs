@@ -64,7 +64,7 @@ pub enum Mode {
     Append {
         /// Creates a missing table instead of rejecting the write.
         create_if_missing: bool,
-        /// The way of the attempts of many partitions into the table.
+        /// How the attempts of many partitions get into the table.
         publish: AppendBy,
     },
     /// Creates the table, then adds rows.
@@ -108,7 +108,7 @@ impl Mode {
     }
 }
 
-/// The way of the attempts of many partitions into the table in [`Mode::Append`].
+/// How the attempts of many partitions get into the table in [`Mode::Append`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AppendBy {
     /// [`AppendBy::TwoPhase`] if the table and the server allow it, and otherwise [`AppendBy::Staging`].

@@ -30,7 +30,7 @@ async fn a_server_killed_at_any_point_loses_and_doubles_nothing() {
                 replica.start(Some(&format!("{point:?}")));
             }
             let killer = async {
-                // Both servers stop at the point, one after the other, and come back as good as new.
+                // Both servers stop at the point, one after the other, and start again without it.
                 for _ in 0..2 {
                     let failed = loop {
                         if let Some(replica) =
@@ -51,7 +51,7 @@ async fn a_server_killed_at_any_point_loses_and_doubles_nothing() {
                 () = killer => End::Aborted,
             };
             assert_eq!(end, End::Committed);
-            // One of the servers may not have come by its point, or only just now.
+            // One of the servers may not have reached its point, or only just now.
             for replica in &world.replicas {
                 replica.kill();
                 replica.start(None);

@@ -1,8 +1,8 @@
 //! Writes of many partitions while servers, connections and sessions die: nothing lost, nothing
 //! doubled, nothing left behind.
 //!
-//! Real processes: PostgreSQL, two servers on one database, each behind a proxy that can cut, stall
-//! and swallow replies, as PostgreSQL is for them. Needs the feature `failpoints`.
+//! The processes are real: PostgreSQL and two servers on one database. A proxy before each of them can cut, stall and
+//! swallow replies. Needs the feature `failpoints`.
 
 #![expect(
     clippy::unwrap_used,

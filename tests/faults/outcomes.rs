@@ -13,7 +13,7 @@ use crate::support::{
     CallError, Client, Database, Pgflight, Put, attempt, batch, wait_until, write,
 };
 
-/// A server behind a proxy that sends no COMMIT except those of its calls.
+/// A server behind a proxy. It sends no COMMIT except those of its calls.
 struct Place {
     database: Database,
     link: Proxy,
@@ -176,13 +176,13 @@ async fn an_abort_whose_commit_rolls_back_is_retried() {
 /// The end of the answer to a COMMIT that is held while the ledger is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
-    /// It comes.
+    /// The answer arrives.
     Comes,
     /// The connection breaks.
     IsLost,
 }
 
-/// A ledger that cannot be read: kinds of error that no retry would help by themselves.
+/// A ledger that cannot be read, by kinds of error that are not retryable in themselves.
 const BREAK: [(&str, &str); 2] = [
     (
         "ALTER TABLE pgflight.write RENAME spec TO specs",
@@ -306,7 +306,7 @@ async fn a_call_that_may_have_worked_says_so_while_the_ledger_is_away() {
     }
 }
 
-/// Sends a stream whose COMMIT goes into a trap while PostgreSQL is away for as long.
+/// Sends a stream whose COMMIT the proxy traps. PostgreSQL is away for this time afterwards.
 async fn stream_while_away(trap: Trap, away: Duration) -> (Result<Value, Status>, String) {
     let mut place = Place::new(TABLE).await;
     place.link.set_trap(trap, COMMIT, 1);

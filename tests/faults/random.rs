@@ -10,7 +10,7 @@ use crate::rig::oracle::{self, Mode};
 use crate::rig::proxy::{COMMIT, Trap, Weather};
 use crate::rig::world::World;
 
-/// `PGFLIGHT_FAULT_RUNS` asks for more, `PGFLIGHT_FAULT_SEED` for certain ones.
+/// `PGFLIGHT_FAULT_RUNS` sets the number of runs, and `PGFLIGHT_FAULT_SEED` repeats one.
 const RUNS: u64 = 15;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -77,7 +77,7 @@ async fn whatever_fails_a_write_is_there_once_and_whole_or_not_at_all() {
     );
 }
 
-/// One fault, and its end where it has one.
+/// Runs one fault, to its end if it has one.
 async fn strike(world: &World, rng: &mut Rng) {
     let replica = &world.replicas[rng.usize(..2)];
     let moment = Duration::from_millis(rng.u64(10..150));
@@ -96,7 +96,7 @@ async fn strike(world: &World, rng: &mut Rng) {
         6..8 => {
             replica.proxy.set(Weather::RepliesLost);
             tokio::time::sleep(moment).await;
-            // Bytes under way are lost, and the connection is of no further use.
+            // Bytes under way are lost, so the connection cannot be used any more.
             replica.proxy.cut();
             replica.proxy.set(Weather::Fair);
         }

@@ -1,5 +1,5 @@
-//! An attempt, A0 to A6: `src/write/session/attempt.rs`, with the statements of `src/pg/ledger/` and the
-//! end of the stream as `src/write/stream/pipeline.rs` handles it.
+//! An attempt, A0 to A6: `src/write/session/attempt.rs`, with the statements of `src/pg/ledger/` and the end of the
+//! stream as `src/write/pipeline/` handles it.
 
 use crate::config::{Config, End, Fence, Publish};
 use crate::state::{AttemptStep, Call, RowLock, State, Write};

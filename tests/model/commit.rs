@@ -52,7 +52,7 @@ pub(crate) fn actions(
         CommitStep::Locked => add(Do::C3CheckReceipts),
         CommitStep::Checked if config.publish == Publish::Adopt => add(Do::C4EndCopies),
         CommitStep::Checked => add(Do::C4C5Publish),
-        // A stream that came after C4 keeps the table from being adopted.
+        // A stream that began after C4 prevents the adoption of the table.
         CommitStep::CopiesEnded if !state.staging_is_in_use() => add(Do::C4C5Publish),
         CommitStep::CopiesEnded => {
             let waits = |attempt: &Attempt| attempt.step == AttemptStep::Finished;
@@ -124,7 +124,7 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
         {
             CommitStep::Replying(Answer::Refused)
         }
-        // `Chosen::from`, over what a new statement reads.
+        // `Chosen::from`, with the attempts that a new statement reads.
         (Do::C3CheckReceipts, _) => {
             if receipts_agree(config, state, number) {
                 CommitStep::Checked
@@ -150,7 +150,7 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
         }
         // `publish`: INSERT … SELECT of the accepted rows, then the count.
         (Do::C4C5Publish, _) if !state.staging => {
-            // Only the mutant that drops the staging of an open write comes here: without staging a
+            // Only the mutant that drops the staging table of an open write reaches this: without a staging table, a
             // write looks like one whose attempts went straight into the target.
             CommitStep::Published(Streams::default())
         }
@@ -206,7 +206,7 @@ pub(crate) fn apply(config: &Config, state: &mut State, number: usize, action: C
                 _ => CommitStep::Replying(Answer::StagingLost),
             }
         }
-        // `Writer::commit`: what worked is answered by what `status` reads.
+        // `Writer::commit`: the answer to a success is what `status` reads.
         (Do::Reply, CommitStep::Replying(answer)) => {
             CommitStep::Answered(match (answer, state.write) {
                 (Answer::Committed, Write::Open) => Answer::Open,

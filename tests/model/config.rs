@@ -1,5 +1,5 @@
-//! The configuration of a search: its streams and calls, the possible failures, and the rule of the protocol that is
-//! left out on purpose.
+//! The configuration of a search: its streams and calls, the possible failures, and the rule of the protocol that a
+//! mutant leaves out.
 
 /// Streams at most; a stream is named by its index.
 pub(crate) const STREAMS: usize = 5;
@@ -9,7 +9,7 @@ pub(crate) const PARTITIONS: usize = 2;
 /// Everything that differs from search to search.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    /// The streams that may come, each as soon as the write is there.
+    /// The streams that may begin, each as soon as the write exists.
     pub(crate) streams: Vec<Stream>,
     /// The number of begin calls. The second is a repeated or late one.
     pub(crate) begins: usize,
@@ -79,7 +79,7 @@ pub(crate) enum Publish {
 pub(crate) struct Rules {
     /// A3: only an end record ends a stream.
     pub(crate) needs_end_record: bool,
-    /// A4: what keeps an attempt out of a write that has ended.
+    /// A4: the fence keeps an attempt out of a write that has ended.
     pub(crate) fence: Fence,
     /// A5: the key of the ledger's table of attempts.
     pub(crate) attempts_are_unique: bool,
@@ -95,15 +95,15 @@ pub(crate) struct Rules {
     pub(crate) unwanted_are_rolled_back: bool,
     /// … and those of a decided write that were accepted are not.
     pub(crate) accepted_are_kept: bool,
-    /// C7, A6: a COMMIT that is answered with ROLLBACK is none.
+    /// C7, A6: a COMMIT that PostgreSQL answers with ROLLBACK does not count.
     pub(crate) tag_is_read: bool,
     /// A commit without receipts for a write of another client is rejected.
     pub(crate) strangers_are_refused: bool,
-    /// A prepared transaction that is gone is looked up before the write is said to be committed.
+    /// Before a call reports the write as committed, it looks up each prepared transaction that is gone.
     pub(crate) gone_are_looked_up: bool,
     /// … and one that another session has committed counts.
     pub(crate) commits_of_others_count: bool,
-    /// C5: after `staging_lost` the answer is what the abort found, not what it wanted.
+    /// C5: after `staging_lost` the answer is the state that the abort found.
     pub(crate) lost_staging_reads_ledger: bool,
     /// Cleaning asks the ledger, not its own memory, whether the write has ended.
     pub(crate) cleaning_asks_ledger: bool,
@@ -146,8 +146,8 @@ impl Rules {
 /// Partition 0: the first attempt is truncated and looks complete, the second is whole.
 pub(crate) const TRUNCATED: Stream = stream(0, 0, End::Truncated);
 pub(crate) const TRUNCATED_RETRY: Stream = stream(0, 1, End::Whole);
-/// Partition 1: an attempt that may be cut off, its speculative twin, and a zombie: the same attempt
-/// sent once more, by a client that has given the first stream up.
+/// Partition 1: an attempt that may be cut off, its speculative twin, and a zombie: the same attempt sent once more, by
+/// a client that has abandoned the first stream.
 pub(crate) const FIRST: Stream = stream(1, 2, End::WholeOrCut);
 pub(crate) const SPECULATIVE: Stream = stream(1, 3, End::Whole);
 pub(crate) const ZOMBIE: Stream = stream(1, 2, End::Whole);
@@ -164,7 +164,7 @@ const fn stream(partition: usize, attempt: u8, end: End) -> Stream {
 }
 
 impl Stream {
-    /// The same, run by the second driver.
+    /// The same partition, run by the second driver.
     pub(crate) const fn of_second_driver(self) -> Self {
         Self { driver: 1, ..self }
     }

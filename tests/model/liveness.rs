@@ -1,7 +1,8 @@
 //! The rule that ends writes of dead drivers: heartbeats, the watch of the servers, and outages.
 //!
-//! Time passes in units, in each of which a heartbeat is due; one that failed is sent again at once. What runs does
-//! what is due before time goes on; what is away or stands still does nothing, for as long as it likes.
+//! Time passes in units, and a heartbeat is due in each. A driver sends a failed heartbeat again at once. A process
+//! that runs does what is due before time passes. A process that is away or suspended does nothing, for any number of
+//! units.
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
@@ -12,19 +13,19 @@ const HEARTBEAT: u8 = 1;
 /// Time ends here.
 const END: u8 = 14;
 const SERVERS: usize = 2;
-/// Within this time after its driver died, and after something was away, a write has ended.
+/// A write must end within this time after its driver died and after the last outage.
 const SOON: u8 = TTL + 2;
 
 /// The rules that the mutants break.
 #[derive(Debug, Clone, Copy)]
 struct Rules {
-    /// Silence is measured up to the watch that was kept last, not up to now.
+    /// Silence is measured up to the last record of the watch, not up to now.
     by_the_watch: bool,
     /// Silence counts from when a server could take a heartbeat again.
     since_counts: bool,
-    /// After a silence of the watch of this length, none could take a heartbeat.
+    /// After a gap of this length in the watch, no server could take a heartbeat.
     gap: u8,
-    /// A driver that was never heard has the longer limits alone.
+    /// Only the longer limits apply to a driver that was never heard.
     only_heard: bool,
     /// A write that is begun again belongs to the later driver.
     later_driver: bool,
@@ -45,7 +46,7 @@ const RULES: Rules = Rules {
 #[derive(Debug, Clone, Copy)]
 struct World {
     rules: Rules,
-    /// The number of times that something stops or stands still.
+    /// The number of times that a process stops or is suspended.
     faults: u8,
     /// Whether the first driver may die.
     dies: bool,
@@ -72,7 +73,7 @@ struct State {
     drivers: [Driver; 2],
     /// The driver that the job needs: that of the last begin.
     needed: usize,
-    /// Since when all is well again.
+    /// The time since which everything runs again.
     well_since: u8,
     // The fields below are in the ledger.
     is_open: bool,
@@ -86,9 +87,9 @@ struct State {
 struct Server {
     is_up: bool,
     stands_still: bool,
-    /// It has kept the watch and not looked for dead drivers yet.
+    /// It has recorded the watch and not looked for dead drivers yet.
     looks: bool,
-    /// When it kept the watch last.
+    /// The time of its last record of the watch.
     watched: u8,
 }
 
@@ -209,7 +210,7 @@ impl Model for World {
                 (true, true) => actions.push(Action::Thaw(number)),
                 (true, false) if state.faults > 0 => {
                     actions.push(Action::StopServer(number));
-                    // One of them shows what standing still does.
+                    // One suspended process is enough to show the effect.
                     if number == 0 {
                         actions.push(Action::Freeze(number));
                     }

@@ -92,7 +92,7 @@ pub(crate) fn invariants() -> Vec<Property<Protocol>> {
 
 const ABORTED: &[Answer] = &[Answer::Aborted, Answer::StagingLost];
 
-/// The rows of exactly the receipts that one of the drivers has, each once, none of them truncated.
+/// The table has the rows of exactly the receipts of one driver, each once, none of them truncated.
 fn target_is_what_a_driver_accepted(model: &Protocol, state: &State) -> bool {
     let drivers = model.config.commits.iter();
     drivers
@@ -137,8 +137,8 @@ fn every_attempt_has_one_answer(model: &Protocol, state: &State) -> bool {
     })
 }
 
-/// Liveness. No step can be undone and every retry is counted, so a run cannot go on for ever: all
-/// is well if it is well in each state in which runs end.
+/// Liveness. No step can be undone and every retry is counted, so every run ends: the property holds if it holds in
+/// each state in which a run ends.
 fn everything_comes_to_its_end(model: &Protocol, state: &State) -> bool {
     if (0..STREAMS).any(|number| state.attempt_goes_on(number)) {
         return true;
@@ -160,7 +160,7 @@ fn everything_comes_to_its_end(model: &Protocol, state: &State) -> bool {
     let accepted = state.accepted[0].iter().all(Option::is_some);
     let well = match state.write {
         Write::Absent => true,
-        // Only a write that no call ends and whose driver has nothing to commit, or has given up.
+        // Only a write that no call ends and whose driver has nothing to commit or has stopped retrying.
         Write::Open => {
             let gives_up = model.config.server_crashes.is_none();
             !model.config.expiry && (!accepted || gives_up)

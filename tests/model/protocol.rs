@@ -53,7 +53,7 @@ impl Model for Protocol {
         two_phase::actions(config, state, |action| {
             actions.push(Action::TwoPhase(action))
         });
-        // A crash that empties nothing is no more than servers that die.
+        // A crash that empties no table has the same effect as servers that die.
         let unlogged = state.staged != Streams::default();
         let prepared = state.prepared != Streams::default();
         let matters = match self.config.publish {

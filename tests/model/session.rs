@@ -52,14 +52,14 @@ pub(crate) fn actions(config: &Config, state: &State, mut add: impl FnMut(Sessio
     if state.expiry == Expiry::Updated {
         add(Do::ExpiryCommits);
     }
-    // By the call that ended the write, or later by the reaper, with a short lock_timeout.
+    // The call that ended the write drops the table, or later the reaper, with a short lock_timeout.
     let ended = state.has_ended() || (!config.rules.cleaning_asks_ledger && is_remembered(state));
     if ended && state.staging && !state.staging_is_in_use() {
         add(Do::DropStaging);
     }
 }
 
-/// Whether a commit call has committed and not answered yet, whatever has become of it since.
+/// Whether a commit call has committed and not answered yet, also if the commit is lost since.
 fn is_remembered(state: &State) -> bool {
     state
         .commits

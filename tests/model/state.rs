@@ -70,7 +70,7 @@ pub(crate) struct State {
     pub(crate) first_end: Option<Write>,
     /// Whether an attempt was recorded after that.
     pub(crate) recorded_late: bool,
-    /// The stream of each partition that was recorded first; only for the mutant that goes by it.
+    /// The stream of each partition that was recorded first; only for the mutant that publishes by this order.
     pub(crate) first_recorded: [Option<usize>; PARTITIONS],
     /// The prepared transactions that a person has committed; only for the mutant that does not count them.
     pub(crate) committed_by_hand: Streams,
@@ -122,7 +122,7 @@ pub(crate) enum AttemptStep {
     Inserted,
     /// A6: committed, the reply is under way.
     Recorded,
-    /// The fence said no; rolled back, and the ledger is to be read again.
+    /// The fence rejected it; rolled back, and the ledger is to be read again.
     ShutOut,
     /// Something failed; rolled back, and the ledger is to be read again.
     RolledBack,
@@ -190,7 +190,7 @@ pub(crate) struct Abort {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum AbortStep {
     Idle,
-    /// Only in the mutant without the lock: the row was read, and this is what it said.
+    /// Only in the mutant without the lock: the state that the row had when it was read.
     Looked(Write),
     /// The row is locked and changed, not committed.
     Upserted(Upsert),
@@ -254,7 +254,7 @@ impl Attempt {
         matches!(self.step, Copying | Finished | Fenced | Inserted)
     }
 
-    /// Whether a server works on it.
+    /// Whether a server is working on it.
     pub(crate) fn is_served(self) -> bool {
         use AttemptStep::{Prepared, ShutOut};
         self.has_copied() || matches!(self.step, Prepared | ShutOut)
@@ -298,8 +298,8 @@ impl State {
         }
     }
 
-    /// Whether a transaction can have this lock on the write's row now; otherwise it waits. Having
-    /// waited, READ COMMITTED goes by the row as it is then.
+    /// Whether a transaction can have this lock on the write's row now; otherwise it waits. After the wait, READ
+    /// COMMITTED uses the row as it is then.
     pub(crate) fn can_lock_row(&self, config: &Config, call: Call, lock: RowLock) -> bool {
         self.row_locks(config)
             .all(|(holder, held)| holder == call || !lock.conflicts_with(held))
@@ -390,7 +390,7 @@ impl State {
         self.target[stream] += 1;
     }
 
-    /// The staging table goes, or is the target from now on.
+    /// The staging table is dropped, or is the target from now on.
     pub(crate) fn drop_staging(&mut self) {
         self.staging = false;
         self.staged = Streams::default();

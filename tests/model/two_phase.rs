@@ -91,7 +91,7 @@ pub(crate) fn apply(config: &Config, state: &mut State, action: TwoPhaseAction) 
     }
 }
 
-/// Whether the rows of an accepted stream that is no longer prepared are said to be lost.
+/// Whether the server reports the rows of an accepted stream as lost, if the stream is no longer prepared.
 fn is_lost(config: &Config, state: &State, stream: usize) -> bool {
     let is_there = state.target[stream] > 0 && !state.committed_by_hand.has(stream);
     config.rules.gone_are_looked_up && !is_there

@@ -107,7 +107,7 @@ impl Error {
         self.0.row
     }
 
-    /// Returns the SQLSTATE that PostgreSQL would have answered with (manual, appendix A).
+    /// Returns the SQLSTATE that PostgreSQL would report (manual, appendix A).
     pub fn sqlstate(&self) -> Option<&'static str> {
         self.0.sqlstate
     }

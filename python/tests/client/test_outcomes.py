@@ -28,7 +28,7 @@ def begun(server: Server, database: Database, publish: str, parts: int = 2) -> T
 
 
 def decide(database: Database) -> None:
-    """Leaves what a server leaves that dies between the decision and the first COMMIT PREPARED."""
+    """Makes the state that a server leaves when it dies between the decision and the first COMMIT PREPARED."""
     database.run(
         "UPDATE pgflight.write SET state = 'committing', row_count = 6;"
         "UPDATE pgflight.attempt SET accepted = true"

@@ -22,12 +22,12 @@ def test_watched_writes_fit_the_terminal(database: Database, rows: int, columns:
     wait_until(lambda: watched.output.count("\x1b[H") > 3)
     watched.process.send_signal(signal.SIGINT)
     printed = watched.end()
-    # The last may have been cut short.
+    # The last screen may be incomplete.
     screens = [CONTROL.sub("", screen) for screen in printed.split("\x1b[H")[1:-1]]
     for screen in screens:
         lines = screen.splitlines()
         assert lines[0].startswith("WRITE"), screen
         assert len(lines) == min(9, rows - 1), screen
         assert all(len(line) <= columns for line in lines), screen
-        # What was cut says so.
+        # A cut text ends with an ellipsis.
         assert any(line.endswith("…") for line in lines) == (columns < 100), screen

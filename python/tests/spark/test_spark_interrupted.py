@@ -79,7 +79,7 @@ def test_a_job_that_is_interrupted_leaves_nothing(
             wait_until(lambda: database.value(beats) == 1)
         number = getattr(signal, ends_by.split()[0])
         if ends_by.endswith("to all"):
-            # As a terminal does.
+            # A terminal sends the signal to the whole process group.
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
@@ -87,7 +87,8 @@ def test_a_job_that_is_interrupted_leaves_nothing(
         def is_aborted() -> Any:
             return database.rows("SELECT 1 FROM pgflight.write WHERE state = 'aborted'")
 
-        # The driver itself aborts the write within seconds; if it was killed, the server does, later.
+        # The driver itself aborts the write within seconds. If the driver was killed, the server
+        # aborts it later.
         wait_until(is_aborted, 40 if ends_by == "SIGKILL" else 20)
         wait_until(lambda: database.value(STAGING) == 0, 20)
         # The program ends by itself, after its last output.

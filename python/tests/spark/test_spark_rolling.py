@@ -200,7 +200,7 @@ def test_a_job_survives_rolling_restarts(
     assert database.rows("SELECT count(*), count(DISTINCT id), min(id), max(id) FROM t") == [
         (ROWS, ROWS, 0, ROWS - 1)
     ]
-    # Each page has shown no more than was recorded, and in the end what was landed.
+    # Each page has shown no more rows than were recorded, and in the end all of them.
     assert len(seen) > 10
     assert all(shown <= recorded for shown, recorded in seen), seen
     assert max(shown for shown, _ in seen) > 0
@@ -211,7 +211,7 @@ def test_a_job_survives_rolling_restarts(
 
     for replica in replicas:
         wait_until(partial(shows_the_end, replica))
-    # By metrics where servers are alive, by their last words where they are not.
+    # From the metrics of the running servers, and from the last log line of the stopped ones.
     published = sum(replica.published() for replica in replicas)
     recorded = database.value("SELECT sum(row_count)::int8 FROM pgflight.attempt")
     landed = 0

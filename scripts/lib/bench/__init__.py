@@ -1,1 +1,1 @@
-"""What `scripts/bench` runs, once it has made everything that this needs."""
+"""The programs of `scripts/bench`, which prepares everything that they need."""

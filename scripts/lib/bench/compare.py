@@ -73,7 +73,7 @@ class Bench:
         return Worker(self.root / "worker.log")
 
     def run(self, worker: Worker, server: Server, way: Way, shape: Shape, files: Files) -> Cost:
-        """Runs a way once, into a new table, and holds what landed to the reference.
+        """Runs a way once, into a new table, and compares the written rows with the reference.
 
         Raises:
             WayFailed: when it fails, or the rows are not those of the reference.
@@ -149,7 +149,7 @@ def _scaled(cost: Cost, factor: float) -> Cost:
 
 
 def chosen(names: list[str], known: dict) -> list:
-    """Those of these names, or all; a name stands for all that begin with it.
+    """Returns the items with these names, or all. A name selects every item that begins with it.
 
     Raises:
         SystemExit: when there is no such name.

@@ -141,7 +141,7 @@ impl Progress {
     }
 }
 
-/// Estimates the remaining time from the speed so far; `None` while there is too little to go by.
+/// Estimates the remaining time from the speed so far; `None` while too little has been sent.
 fn time_left(done: u64, all: u64, elapsed: Duration) -> Option<String> {
     if done == 0 || elapsed < FIRST_ESTIMATE {
         return None;

@@ -114,9 +114,9 @@ pub enum Command {
 
     /// Load files of rows into a table through a running server, all or none.
     ///
-    /// Reads Parquet, Arrow IPC and CSV. Fields of CSV are converted to the types of the table's columns; an empty field
-    /// is NULL. Shows a progress bar on a terminal, else a line every few seconds. Exit status: 0 when all rows are in the
-    /// table, 1 when none are (or the error says that it is unknown), 64 for bad usage.
+    /// Reads Parquet, Arrow IPC and CSV. Fields of CSV are converted to the types of the table's columns; an empty
+    /// field is NULL. Shows a progress bar on a terminal, else a line every few seconds. Exit status: 0 when all rows
+    /// are in the table, 1 when none are or the error says that the outcome is unknown, 64 for bad usage.
     #[command(after_help = load::EXAMPLES)]
     Load(Box<Load>),
 
@@ -130,10 +130,10 @@ pub enum Command {
 
     /// Abort a write without publishing anything.
     ///
-    /// The server rejects further streams of the write and removes its staged rows. A committed write stays committed. An
-    /// unknown id is rejected from now on, so check its spelling. A write whose id begins with stream: is a stream over
-    /// several connections; its server ends it with an error. Exit status: 0 when the write is aborted, 1 when it is
-    /// committed or was unknown.
+    /// The server rejects further streams of the write and removes its staged rows. A committed write stays committed.
+    /// An unknown id is rejected from now on, so check its spelling. A write whose id begins with stream: is a stream
+    /// over several connections; its server ends the stream with an error. Exit status: 0 when the write is aborted, 1
+    /// when it is committed or was unknown.
     Abort(Abort),
 
     /// Print completions of the command line for a shell.
@@ -202,7 +202,7 @@ pub struct Check {
     #[arg(long, value_name = "TABLE")]
     pub table: Option<String>,
 
-    /// The targets: with a file and without --target, all.
+    /// The targets: without --target, all those of the file.
     #[command(flatten)]
     pub destination: Destination,
 }

@@ -17,8 +17,8 @@ const MIN_DRIVER_TTL: Time = Time(Duration::from_secs(3));
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct WriteOptions {
-    /// Time without any call after which an open write whose driver sends no heartbeats is aborted. Make it longer than
-    /// the longest pause of any job.
+    /// Time without a begin, an attempt or a stream after which an open write is aborted. Applies if its driver sends
+    /// no heartbeats. Make it longer than the longest pause of any job.
     #[arg(
         long,
         env = "PGFLIGHT_WRITE_TTL",
@@ -37,8 +37,8 @@ pub(in crate::config) struct WriteOptions {
     )]
     prepared_ttl: Option<Time>,
 
-    /// Time without a heartbeat after which an open write is aborted whose driver has sent heartbeats before, even if its
-    /// tasks still run. Time in which no server could receive a heartbeat does not count.
+    /// Time without a heartbeat after which an open write is aborted, even if its tasks still run. Applies if its
+    /// driver has sent a heartbeat before. Time in which no server could receive a heartbeat does not count.
     #[arg(
         long,
         env = "PGFLIGHT_DRIVER_TTL",

@@ -13,9 +13,9 @@ use crate::config::example;
 const INTRODUCTION: &str = "\
 # Configuration
 
-`pgflight serve` takes its options from flags, environment variables, and a file that `--config` (or
-`PGFLIGHT_CONFIG`) names. A flag wins over its variable, the variable over the file, and the file over the default.
-Flags and variables are enough for one database; several need the file.
+`pgflight serve` takes its options from flags, environment variables, and a file that `--config` (or `PGFLIGHT_CONFIG`)
+names. A flag wins over its variable, the variable over the file, and the file over the default. Flags and variables are
+enough for one database. Several databases need the file.
 
 The file is TOML. Durations are written as `\"30s\"`, `\"5m\"` or `\"1h 30m\"`, sizes as `\"64MiB\"`. Paths are relative
 to the folder of the file, except in connection texts. An unknown key is an error.
@@ -43,8 +43,8 @@ see [operations](operations.md).
 const PRINCIPALS: &str = "\
 ## Principals
 
-A principal is an identity with permissions. Calls authenticate as a principal with a token, a JWT or a certificate.
-With any principal configured, other calls are rejected. [security.md](security.md) describes authentication and
+A principal is an identity with permissions. Calls authenticate as a principal with a token, a JWT or a certificate. If
+any principal is configured, the server rejects all other calls. [security.md](security.md) describes authentication and
 grants, [operations.md](operations.md) creates a principal, and the file below has every key. `--token-digest` defines a
 principal without a file, which may write what the server's role may.
 ";
@@ -77,8 +77,8 @@ the role owns what the server creates, the ledger and staging tables included. T
 `role` takes its place; the login must be a member of that role as well. Prepared transactions belong to the login,
 since PostgreSQL lets no other role finish them: all servers of a database log in as the same role.
 
-An existing ledger keeps its owner. A ledger that the target's role created works with any version. A ledger that the
-login created before the target had a role needs a new owner, or grants for the role: `pgflight check` prints them.
+An existing ledger keeps its owner. A ledger that the target's role created needs no change. A ledger that the login
+created before the target had a role needs a new owner, or grants for the role, which `pgflight check` prints.
 
 The server sets the role with SQL, because poolers reject or drop options at the start of a connection. It sends
 `options` in `postgres` and `PGOPTIONS` at the start, as you give them: pgbouncer rejects them, or drops them if
@@ -86,8 +86,8 @@ The server sets the role with SQL, because poolers reject or drop options at the
 
 **Limits.** A target's own limits win over those of `[limits]`. A flag wins over both.
 
-**Outages.** If no target can be reached at the start, the start fails. If some can, the server logs the others, and
-serves them as soon as they are back.
+**Outages.** If no target can be reached at the start, the start fails. If only some can, the server logs the others,
+and serves them as soon as they can be reached.
 ";
 
 #[test]

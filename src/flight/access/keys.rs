@@ -13,7 +13,7 @@ use crate::tls::{certificates, provider};
 
 /// The time for a whole answer; a call may be waiting for it.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
-/// Larger than any provider's key set.
+/// The size limit of a key set, in bytes: larger than any provider's.
 const MAX_SET_BYTES: u64 = 1 << 20;
 /// The shortest interval between two fetches that a configuration can set.
 const MIN_REFRESH: Duration = Duration::from_secs(1);

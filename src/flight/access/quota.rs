@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::auth::{Limits, Principal};
 use crate::error::{Error, Result};
 
-/// The lead over its rate that a principal may have before it waits. It can so make up for a pause between two
+/// The lead over its rate that a principal may have before it waits. So it can make up for a pause between two
 /// messages.
 const BURST: Duration = Duration::from_secs(1);
 

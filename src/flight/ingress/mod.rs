@@ -1,4 +1,4 @@
-//! The way in: HTTP/2 frames become metered messages, and these become checked batches.
+//! The input of a stream: HTTP/2 frames become metered messages, and these become checked batches.
 
 mod columns;
 pub(crate) mod decode;

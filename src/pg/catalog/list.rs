@@ -19,7 +19,7 @@ pub async fn writable_relations(
     is_visible: impl Fn(&QualifiedName) -> bool,
 ) -> Result<Vec<Relation>> {
     let rows = transaction.query(LIST, &[]).await?;
-    // A name that the server cannot hold is that of no table that a principal can name.
+    // No principal can name a table whose name the server cannot hold.
     let named: Vec<(u32, QualifiedName)> = rows
         .iter()
         .filter_map(|row| {

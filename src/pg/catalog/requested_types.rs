@@ -18,10 +18,10 @@ const SERIALS: [&str; 6] = [
 /// Rejects requested types that would show or do more than the caller may see or do:
 ///
 /// - row types of tables show the columns of tables that the caller has no grant for, or that they exist;
-/// - casts to `regclass` and its like show which names exist;
-/// - domains, and ranges with a canonical function, run the code of their owner, who can also add such a type to a
-///   composite type at any time. That must be the role in force, the login, the target's role, a superuser, the owner
-///   of the database, or an extension.
+/// - casts to `regclass` and similar types show which names exist;
+/// - domains, and ranges with a canonical function, run the code of their owner. The owner of a composite type can add
+///   such a type to it at any time. The owner must be the role in force, the login, the target's role, a superuser, the
+///   owner of the database, or an extension.
 ///
 /// The same holds for the types within a type. The texts are names of types, as
 /// [`column_definitions`](arrow_pgcopy::schema::column_definitions) has checked.

@@ -190,7 +190,7 @@ fn base_type(receive: Option<&str>, fraction_digits: Option<i32>) -> PgTypeKind 
 /// Reads the types of columns and the types that they consist of: domains, arrays, composites, ranges.
 ///
 /// An array type is the one that its element names as its array. The multirange of a range is in a column that
-/// PostgreSQL has from 14 on, so it is read by way of jsonb.
+/// PostgreSQL has from 14 on, so it is read through jsonb.
 const TYPES: &str = "
     WITH RECURSIVE used(oid) AS (
         SELECT a.atttypid FROM pg_catalog.pg_attribute a

@@ -28,12 +28,12 @@ pub(in crate::pg) struct Connection {
     pub(super) replies: Replies,
     pub(super) handshake: Arc<Handshake>,
     pub(super) checks_client: bool,
-    /// Whether no pooler is in between, so that the session is this connection's alone.
+    /// Whether there is no pooler, so that no other client uses the session.
     pub(super) is_direct: bool,
     /// Whether the code of a table has run since the session was new.
     pub(super) is_used: AtomicBool,
     pub(super) answer_timeout: Duration,
-    /// Whether a statement may have got a name that nothing will close.
+    /// Whether a statement may have a name that nothing will close.
     pub(super) has_stray_name: AtomicBool,
 }
 

@@ -20,8 +20,8 @@ use super::tls::Tls;
 use crate::error::{Error, Result};
 
 /// Asks for the process that answers, and asks PostgreSQL to check, while a statement runs, that its client is still
-/// connected. A second row answers where it can: from version 14 on, on systems that can tell (manual, 20.3.2 TCP
-/// Settings). The setting lasts for this message alone.
+/// connected. The answer has a second row if PostgreSQL can check this: from version 14 on, on systems that support it
+/// (manual, 20.3.2 TCP Settings). The setting lasts for this message alone.
 const CHECK_CLIENT: &str = "
     SELECT pg_catalog.pg_backend_pid();
     SELECT pg_catalog.set_config(name, '5s', true) FROM pg_catalog.pg_settings
@@ -40,7 +40,7 @@ pub(in crate::pg) struct Connector {
 /// The reason that a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::pg) enum ConnectError {
-    /// The password source gave none.
+    /// The source gave no password.
     #[error(transparent)]
     Password(#[from] Error),
     /// PostgreSQL rejected the connection, or could not be reached.

@@ -1,4 +1,4 @@
-//! A tap on the socket that reads along with PostgreSQL's answers, to learn of an error at once.
+//! A tap on the socket that reads PostgreSQL's answers as they arrive, to report an error at once.
 //!
 //! During a COPY the driver does not read PostgreSQL's answers before all rows are sent: it took 300 MB after a
 //! rejected first row. When a backend is terminated, it only reports that the connection is closed. So the tap parses

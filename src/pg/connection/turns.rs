@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 
 /// Hands out a fixed number of turns.
 ///
-/// Waiting writes are served round robin: a write with one stream waits for one turn of each other write, whatever
-/// number of streams those have.
+/// Waiting writes are served round robin: a write with one stream waits for one turn of each other write, however many
+/// streams those have.
 #[derive(Debug, Clone)]
 pub(in crate::pg) struct Turns(Arc<Mutex<State>>);
 
@@ -20,7 +20,7 @@ struct State {
     waiting: HashMap<String, VecDeque<oneshot::Sender<Turn>>>,
 }
 
-/// The right to copy. Dropping it passes it to the next stream that waits.
+/// The right to copy. Dropping the turn passes it to the next stream that waits.
 #[derive(Debug)]
 pub(in crate::pg) struct Turn(Option<Turns>);
 

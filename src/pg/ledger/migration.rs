@@ -90,8 +90,8 @@ fn old(error: Error) -> Error {
 /// # Errors
 /// Any error that PostgreSQL reports.
 pub async fn has_schema(transaction: &Transaction) -> Result<bool> {
-    // Not by to_regclass, which reads the session's cache: it may not know yet what another session has committed while
-    // this one waited for its lock.
+    // to_regclass would read the session's cache, which may lack what another session has committed while this one
+    // waited for its lock.
     let statement = "
         SELECT EXISTS (SELECT FROM pg_catalog.pg_class c
                        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
@@ -115,7 +115,7 @@ async fn version(transaction: &Transaction) -> Result<usize> {
 /// # Errors
 /// Any error that PostgreSQL reports.
 pub(in crate::pg) async fn lock_migration(transaction: &Transaction) -> Result<()> {
-    // Not by an advisory lock where there is a table, since any role may take such a lock and keep it.
+    // If there is a table, it is locked. Any role may take an advisory lock and keep it.
     if has_schema(transaction).await? {
         return transaction
             .execute_all("LOCK TABLE pgflight.migration IN SHARE ROW EXCLUSIVE MODE")

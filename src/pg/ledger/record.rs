@@ -20,7 +20,7 @@ pub enum WriteState {
     PreparedLost,
 }
 
-/// The way of the staged rows into the target when the write commits.
+/// The method by which a commit publishes the staged rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Publish {
     /// Inserts them.
@@ -40,7 +40,7 @@ pub enum Publish {
     Merge,
     /// Does nothing in the commit: attempts copy straight into the target.
     Direct,
-    /// Does nothing at all: the table existed, and the client wanted it left alone.
+    /// Does nothing at all: the table existed, and the spec leaves such a table alone.
     Nothing,
 }
 
@@ -70,7 +70,7 @@ pub struct NewWrite {
     pub target_oid: Option<u32>,
     /// The staging table; `None` when nothing will be written.
     pub staging: Option<QualifiedName>,
-    /// The way to publish.
+    /// The publish method.
     pub publish: Publish,
     /// The owning principal; `None` without authentication.
     pub principal: Option<String>,
@@ -101,7 +101,7 @@ pub struct LedgerWrite {
     pub staging_oid: Option<u32>,
     /// The staging table's columns at begin.
     pub staging_columns: Option<String>,
-    /// The way to publish.
+    /// The publish method.
     pub publish: Publish,
     /// The state.
     pub state: WriteState,

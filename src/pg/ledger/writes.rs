@@ -47,7 +47,7 @@ pub async fn begin(transaction: &Transaction, write: &NewWrite) -> Result<bool> 
 /// # Errors
 /// Any error that PostgreSQL reports.
 pub async fn count_open_writes(transaction: &Transaction, principal: &str) -> Result<u64> {
-    // Not by an advisory lock, which any role may take and keep.
+    // A row is locked, since any role may take an advisory lock and keep it.
     let known = "INSERT INTO pgflight.principal (name) VALUES ($1) ON CONFLICT DO NOTHING";
     transaction.execute(known, &[&principal]).await?;
     let locked = "SELECT FROM pgflight.principal WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE";

@@ -2,7 +2,8 @@
 //! (PostgreSQL manual, PREPARE TRANSACTION).
 //!
 //! A prepared transaction outlives its session, its server and a crash of PostgreSQL, and holds its locks until it is
-//! ended: none may be forgotten. Its name identifies its write, so that any server can end it as the ledger decides.
+//! ended. So pgflight must end every one. Its name identifies its write, so that any server can end it as the ledger
+//! decides.
 
 use std::time::Duration;
 
@@ -74,8 +75,8 @@ impl Gid {
 /// Returns the reason that rows cannot get into this table by prepared transactions; `None` when they can.
 ///
 /// With a unique index, a second attempt of a partition would wait for the first one, and the driver, which alone can
-/// end the first, waits for the second. Triggers may do what cannot be prepared. Rules and policies apply to INSERT,
-/// and not to COPY.
+/// end the first, waits for the second. Triggers may do what PostgreSQL cannot prepare. Rules and policies apply to
+/// INSERT, and not to COPY.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports.
@@ -203,8 +204,8 @@ pub async fn commit_prepared(session: &Session, write_id: &str) -> Result<bool> 
     end_all(session, &accepted(write_id), "COMMIT PREPARED").await
 }
 
-/// Rolls back attempts that will not be accepted: of writes that have ended, or were decided without them. Of one
-/// write, or of all. Returns false when another session is ending one of them, and the call must be repeated.
+/// Rolls back the attempts of one write, or of all writes, that no commit will accept: the write has ended, or was
+/// decided without them. Returns false when another session is ending one of them, and the call must be repeated.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports.

@@ -164,7 +164,8 @@ pub async fn missing_columns(
 /// table; any other error that PostgreSQL reports.
 pub async fn truncate(transaction: &Transaction, table: &QualifiedName) -> Result<()> {
     let statement = sql::truncate(table);
-    // First, or the role would be set before the statement that may change it.
+    // Renews the role first if earlier code may have changed it. Otherwise the statement would do so, after the second
+    // renewal is sent.
     transaction.renew_role().await?;
     let truncating = transaction.execute_all_on_rows(&statement);
     let (truncated, renewed) = join(truncating, transaction.renew_role()).await;

@@ -349,7 +349,7 @@ impl Drop for Transaction {
                     drop(held);
                 });
             }
-            // Taken out of the pool, the client closes its connection when it is dropped.
+            // A client that is taken out of the pool closes its connection when it is dropped.
             Err(_) => drop(Object::take(connection)),
         }
     }
@@ -374,7 +374,7 @@ async fn roll_back(connection: Object<Connector>) {
     };
     connection.forget_stray_name();
     if !is_in_step {
-        // Taken out of the pool, the client closes its connection when it is dropped.
+        // A client that is taken out of the pool closes its connection when it is dropped.
         drop(Object::take(connection));
     }
 }

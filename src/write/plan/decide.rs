@@ -47,7 +47,7 @@ pub(crate) struct ExistingPlan {
     pub(crate) table: Table,
     /// The columns that the write adds.
     pub(crate) added: Vec<ColumnDefinition>,
-    /// The way to publish the rows.
+    /// The method that publishes the rows.
     pub(crate) publish: Publish,
     /// The way to encode the rows.
     pub(crate) encode: EncodePlan,
@@ -71,7 +71,7 @@ pub(crate) struct Target {
     pub(crate) table: Table,
     /// The columns that the write adds.
     pub(crate) added: Vec<ColumnDefinition>,
-    /// The way to publish the rows.
+    /// The method that publishes the rows.
     pub(crate) publish: Publish,
 }
 
@@ -81,11 +81,11 @@ pub(crate) struct MissingPlan {
     pub(crate) name: QualifiedName,
     /// Its columns.
     pub(crate) columns: Vec<ColumnDefinition>,
-    /// The way to publish the rows.
+    /// The method that publishes the rows.
     pub(crate) publish: Publish,
 }
 
-/// The way of one stream's rows into a table that exists.
+/// How the rows of one stream get into a table that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     /// COPY into the table.
@@ -97,7 +97,7 @@ pub(crate) enum Route {
 }
 
 impl ExistingPlan {
-    /// Returns the way of one stream's rows into the table.
+    /// Returns how the rows of one stream get into the table.
     pub(crate) fn route(&self) -> Route {
         match self.publish {
             Publish::Merge => Route::Temporary,

@@ -89,8 +89,8 @@ impl Writer {
         }
     }
 
-    /// Rolls back a prepared transaction that will not be recorded. Best effort: otherwise the end of the write does
-    /// it.
+    /// Rolls back a prepared transaction that will not be recorded. Best effort: if this fails, the end of the write
+    /// rolls it back.
     async fn forget_prepared(&self, gid: &Gid) {
         let forgotten = async { roll_back_one(&self.pool.session().await?, gid).await };
         if let Err(error) = forgotten.await {
@@ -177,6 +177,6 @@ enum Recorded {
     Yes,
     /// The write has ended.
     Refused,
-    /// It is certain that it is not recorded.
+    /// The attempt is certainly not recorded.
     No(Error),
 }

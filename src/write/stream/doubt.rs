@@ -6,7 +6,7 @@ use crate::error::Error;
 
 /// Limit of the time that PostgreSQL is asked how a COMMIT ended. It covers a restart of PostgreSQL.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// Limit of the time for one answer, and the pause before the next question.
+/// Limit of the time for one answer, and the pause before the next query.
 pub(crate) const ONE_ANSWER: Duration = Duration::from_secs(5);
 pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 

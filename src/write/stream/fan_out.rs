@@ -182,8 +182,8 @@ impl Writer {
         })
     }
 
-    /// Commits, and retries for a while if the outcome is unknown. Then aborts the write. After that the rows are
-    /// committed, or they never will be, or PostgreSQL does not report which.
+    /// Commits, and retries for a while after retryable errors. Then it aborts the write: the rows are committed, or
+    /// they never will be, or PostgreSQL does not report which.
     async fn commit_fanned_out(&self, write_id: &str, attempts: &[(AttemptId, u64)]) -> Result<()> {
         let began = Instant::now();
         let accepted = Accepted {
@@ -294,9 +294,7 @@ impl Drop for Unfinished {
 
 /// Aborts the write. Best effort: the reaper removes the rest.
 async fn abort(writer: Writer, write_id: String) {
-    let aborted = writer
-        .abort_any(&write_id, "its stream did not come to its end")
-        .await;
+    let aborted = writer.abort_any(&write_id, "its stream ended early").await;
     if let Err(error) = aborted {
         tracing::info!(write_id, %error, "a stream that failed is not cleaned up yet");
     }

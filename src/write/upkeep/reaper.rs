@@ -17,7 +17,7 @@ use crate::pg::{
 };
 use crate::write::writer::Writer;
 
-/// The time that one round drops staging tables for. Each may wait for a lock.
+/// Limit of the time in which one round drops staging tables. Each drop may wait for a lock.
 const DROP_TIME: Duration = Duration::from_secs(5);
 
 /// The intervals and limits of the reaper.
@@ -31,7 +31,7 @@ pub struct ReaperConfig {
     pub prepared_ttl: Duration,
     /// The silence of the driver after which an open write is aborted, if the driver has sent heartbeats.
     pub driver_ttl: Duration,
-    /// The time after its end when a write is deleted from the ledger. A call about it then finds nothing.
+    /// The time from the end of a write to its deletion from the ledger. A later call about the write finds nothing.
     pub retention: Duration,
 }
 
@@ -81,7 +81,7 @@ impl Writer {
         while let Some(current) = next_round(stop, &mut config, ReaperConfig::watch_interval).await
         {
             if let Err(error) = self.record_watch(&current).await {
-                tracing::debug!(%error, "the watch is not kept now");
+                tracing::debug!(%error, "could not record the watch");
             }
         }
     }
@@ -150,7 +150,7 @@ impl Writer {
         transaction.rollback().await;
         let began = Instant::now();
         for write_id in &ended {
-            // The next round comes first to the writes that expired meanwhile.
+            // The rest is left to the next round, which first expires writes.
             if began.elapsed() > DROP_TIME {
                 break;
             }

@@ -12,7 +12,7 @@ use crate::rig::world::World;
 /// Duration of a restart of PostgreSQL.
 const AWAY: Duration = Duration::from_secs(10);
 
-/// Runs a job of this mode. PostgreSQL is away as soon as it has carried out such a request.
+/// Runs a job of this mode. PostgreSQL goes away as soon as it has carried out a request with these bytes.
 async fn check(mode: Mode, phase: &str, request: &str) {
     let world = World::new().await;
     let table = format!("t_{phase}_{mode:?}").to_lowercase();
@@ -38,7 +38,7 @@ async fn check(mode: Mode, phase: &str, request: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_job_fails_where_postgresql_is_away_for_ten_seconds() {
-    // By what only that phase sends; a COMMIT may also be that of a reaper.
+    // Only that phase sends these bytes. A COMMIT may also be the reaper's.
     let phases = [
         ("begin", "INSERT INTO pgflight.write"),
         ("rows", "FROM STDIN (FORMAT binary)"),

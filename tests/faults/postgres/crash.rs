@@ -20,7 +20,7 @@ async fn rows_lost_in_a_crash_of_postgresql_are_reported() {
         };
         let end = job.run(&world).await;
         let expected = match mode {
-            // In the target or beside it, and logged.
+            // The rows are in the target or in a table beside it, which is logged.
             Mode::AppendInTwoPhases | Mode::Create | Mode::OverwriteBySwap => End::Committed,
             Mode::Append | Mode::Overwrite | Mode::OverwriteByDelete | Mode::Upsert => {
                 End::StagingLost

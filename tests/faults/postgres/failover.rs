@@ -30,7 +30,7 @@ async fn a_write_survives_a_failover_or_reports_lost_rows() {
         let across = job("across", BeforeCommit::FailOver);
         let end = across.run(&world).await;
         let expected = match mode {
-            // Logged, and so on the standby as well: a prepared transaction, or a table beside the target.
+            // The rows are logged, in a prepared transaction or a table beside the target, so the standby has them too.
             Mode::AppendInTwoPhases | Mode::Create | Mode::OverwriteBySwap => End::Committed,
             Mode::Append | Mode::Overwrite | Mode::OverwriteByDelete | Mode::Upsert => {
                 End::StagingLost

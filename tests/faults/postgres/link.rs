@@ -23,7 +23,7 @@ async fn job(world: &World, mode: Mode, name: &str) -> Job {
 async fn the_outcome_is_found_when_the_answer_to_a_commit_is_lost() {
     let world = World::new().await;
     for mode in Mode::ALL {
-        // Answers to the begin, to attempts, to the commit, and, of two phases, to each of those.
+        // Answers to the begin, to attempts and to the commit; in two phases, to both statements of each.
         for lost in ["COMMIT", "PREPARE TRANSACTION", "COMMIT PREPARED"] {
             if lost != "COMMIT" && mode != Mode::AppendInTwoPhases {
                 continue;

@@ -1,4 +1,4 @@
-//! Faults of PostgreSQL and of the way to it.
+//! Faults of PostgreSQL and of the connection to it.
 
 mod away;
 mod crash;

@@ -198,7 +198,7 @@ async fn left(world: &World, rng: &mut Rng, table: &str) -> &'static str {
     let messages = Put::bare(write(spec), &[rows(0, 3000), rows(1, 3000)]).0;
     let endless = stream::iter(messages).chain(stream::pending());
     let address = address(world, rng).to_owned();
-    // A runtime of its own stands for a process: with it, its connection is gone at once.
+    // A separate runtime stands for a process: when it is dropped, its connection is gone at once.
     let process = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -211,7 +211,7 @@ async fn left(world: &World, rng: &mut Rng, table: &str) -> &'static str {
     "left"
 }
 
-/// Sends a stream. The error has its reason and SQLSTATE in front.
+/// Sends a stream. The text of an error begins with its reason and SQLSTATE.
 async fn put(
     world: &World,
     rng: &mut Rng,
@@ -224,7 +224,7 @@ async fn put(
     let answer = loop {
         let mut client = Client::connect(address(world, rng)).await;
         let answer = client.put(Put::whole(write(spec.clone()), batches)).await;
-        // Nothing is written then. The pool is smaller than both servers may need, so a stream may find it empty.
+        // Such a stream writes nothing. The pool is smaller than both servers may need, so a stream may find it empty.
         let is_unavailable = |status: &Status| status.code() == Code::Unavailable;
         if !answer.as_ref().is_err_and(is_unavailable) || Instant::now() > end {
             break answer;

@@ -26,7 +26,7 @@ pub struct Job {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BeforeCommit {
     Nothing,
-    /// The driver gives up and aborts.
+    /// The driver aborts.
     GivesUp,
     /// PostgreSQL crashes.
     Crash,
@@ -117,8 +117,8 @@ impl Job {
     /// Sends a partition until one attempt is accepted, and returns its receipt.
     async fn task(&self, world: &World, partition: u32, mut rng: Rng) -> Value {
         if rng.u8(..4) == 0 {
-            // Something upstream failed in the JVM: the rows end early, the end record is right for
-            // what came, the receipt is good, and Spark throws it away.
+            // The input of the task failed in the JVM: the rows end early, the end record matches the rows that
+            // arrived, and Spark discards the valid receipt.
             let id = format!("{partition}-truncated");
             let cut = rows(partition, self.rows * 2 / 3);
             let put = Put::whole(attempt(&self.write_id, partition, &id), &[cut]);

@@ -29,15 +29,15 @@ pub enum Weather {
 /// The treatment of certain requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trap {
-    /// They are carried out, and their connections close before the answers get through.
+    /// The server carries them out, and their connections close before the answers pass.
     LoseAnswer,
     /// They do not arrive, and their connections close.
     Vanish,
-    /// They are carried out, and the answers wait for [`Proxy::release`].
+    /// The server carries them out, and the answers wait for [`Proxy::release`].
     HoldAnswer,
     /// A ROLLBACK arrives in their place: PostgreSQL then answers as it answers the COMMIT of a failed transaction.
     RollBack,
-    /// They are carried out, and then the server is away for this time.
+    /// The server carries them out, and is then away for this time.
     GoAway(Duration),
 }
 
@@ -49,7 +49,7 @@ pub struct Proxy {
     traps: Arc<Traps>,
 }
 
-/// Requests that are treated.
+/// The requests that the trap catches.
 struct Traps {
     set: Mutex<(Trap, Vec<u8>)>,
     left: AtomicU32,
@@ -166,8 +166,8 @@ impl Proxy {
         self.traps.left.store(count, Ordering::SeqCst);
     }
 
-    /// Lets the next `count` requests that hold these bytes be carried out, and closes their connections
-    /// before the answers get through.
+    /// Lets the server carry out the next `count` requests that hold these bytes, and closes their connections before
+    /// the answers pass.
     pub fn lose_answers_to(&self, request: &str, count: u32) {
         self.set_trap(Trap::LoseAnswer, request, count);
     }

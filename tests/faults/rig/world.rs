@@ -15,7 +15,7 @@ pub struct World {
     pub replicas: [Replica; 2],
     /// Between the link and PostgreSQL, where there is one.
     pub pooler: Option<Pooler>,
-    /// PostgreSQL itself, where it is to crash. Dropped last.
+    /// PostgreSQL itself, if the test crashes it. Dropped last.
     cluster: Option<Arc<Cluster>>,
     standby: Option<Cluster>,
     crashes: AtomicU32,
@@ -34,7 +34,7 @@ pub struct Replica {
     process: Mutex<Option<Pgflight>>,
 }
 
-/// Short waits, so that a run that waits for a lock of a stopped server ends.
+/// Short timeouts, so that a run ends although it waits for a lock of a stopped server.
 const OPTIONS: [&str; 6] = [
     "--lock-timeout",
     "2s",

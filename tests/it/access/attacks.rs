@@ -142,7 +142,7 @@ async fn a_pooled_session_is_reset_before_each_transaction() {
     check_nothing_is_left(&database, &mut server.client().await).await;
 }
 
-/// Tables with a constraint that takes a name from a value.
+/// Tables with a constraint that resolves a value as a name.
 const NAMERS: [&str; 5] = [
     "CREATE TABLE t (id int8 PRIMARY KEY, x text CHECK (x::regrole IS NOT NULL))",
     "CREATE TABLE t (id int8 PRIMARY KEY, x text CHECK (x::regclass IS NOT NULL))",

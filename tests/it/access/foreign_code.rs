@@ -118,7 +118,7 @@ impl World {
         }
     }
 
-    /// Checks that no object of the other role has run; `what` was done.
+    /// Checks that no object of the other role has run. `what` says what the server has done.
     async fn assert_untouched(&self, what: &str) {
         let called = format!("SELECT is_called FROM {}.hits", self.schema);
         assert_eq!(self.database.text(&called).await, "false", "{what}");
@@ -509,7 +509,7 @@ async fn keys_that_are_no_strings_are_compared_by_their_own_operators() {
     assert_eq!(database.text("SELECT k FROM t").await, "1");
 }
 
-/// A unique index may compare keys otherwise than their type.
+/// A unique index may compare keys by another operator class than the default of their type.
 #[tokio::test]
 async fn keys_are_compared_by_the_operator_class_of_the_index() {
     let database = Database::new().await;
@@ -584,7 +584,7 @@ async fn code_of_a_table_runs_with_the_path_of_the_session() {
         ),
     ];
     for (number, (mut spec, ran)) in specs.into_iter().enumerate() {
-        // Without a schema: it is found by the path.
+        // PostgreSQL finds a table without a schema by the path.
         spec["table"] = json!("t");
         for way in ["stream", "write"] {
             let before =

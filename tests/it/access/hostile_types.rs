@@ -105,7 +105,7 @@ async fn requested_types_show_no_hidden_objects() {
         };
         assert_eq!(refused.code(), code, "{sql_type}: {refused}");
         if code == Code::InvalidArgument {
-            // As for a type that does not exist.
+            // The answer is the same as for a type that does not exist.
             let missing = json!({"table": "made", "create": {}, "columnTypes": {"x": "nowhere"}});
             let missing = client.plan(&columns, missing).await.expect_err("nowhere");
             let alike = missing.message().replace("nowhere", sql_type);
@@ -196,7 +196,7 @@ async fn a_trigger_that_changes_the_encoding_changes_no_id() {
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
     let staged = json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}});
-    // The bytes of the one, read as LATIN1, are the other.
+    // The bytes of one id, read as LATIN1, are the other id.
     let names = ["é", "Ã©"];
     let mut receipts = Vec::new();
     for (number, name) in (0..).zip(names) {

@@ -1,5 +1,5 @@
-//! Every principal × table × mode × action: what a grant lets through goes through, and all else is refused
-//! in one way, whether there is such a table or write or not.
+//! Every principal × table × mode × action: the server accepts what a grant allows, and rejects everything else in the
+//! same way, whether the table or write exists or not.
 
 use std::sync::Arc;
 
@@ -97,7 +97,7 @@ fn expected(who: &str, table: &str, mode: &str) -> Code {
         "root" => true,
         _ => false,
     };
-    // A caller that may write a table in some way may know that it does not exist.
+    // A caller with a grant for a table may learn that the table does not exist.
     let may_see = who == "clerk" && table == "sales.nought";
     match table {
         _ if who == "elsewhere" => Code::NotFound,
@@ -105,7 +105,7 @@ fn expected(who: &str, table: &str, mode: &str) -> Code {
         _ if !(granted || may_see) => Code::PermissionDenied,
         "away" => Code::Unimplemented,
         "\"SALES\".orders" => Code::NotFound,
-        // Made where it is not there, by those who may create.
+        // Callers that may create make the table if it is missing.
         "sales.nought" | "hr.nought" if ["create", "overwrite"].contains(&mode) => match who {
             "root" => Code::Ok,
             _ => Code::PermissionDenied,
@@ -232,7 +232,7 @@ async fn grants_decide_every_mode_and_action_on_every_table() {
                 } else {
                     unknown(who)
                 };
-                // A table that was there is left alone, and its write has ended with that.
+                // An existing table stays unchanged, and this ends its write.
                 let left_alone = json!("WRITE_STATE_COMMITTED");
                 let is_over = begun.is_ok_and(|begun| begun["state"] == left_alone);
                 let taken = if is_over {
@@ -280,7 +280,7 @@ async fn principals_see_their_grants_and_abort_only_their_writes() {
         sales[3],
     ];
     let cases: [(&str, &[&str], [Code; 3]); 5] = [
-        // By a path: at the first target, the second, one that is not there.
+        // By a path: in the first target, in the second, and in one that does not exist.
         (
             "clerk",
             &sales,

@@ -190,7 +190,7 @@ async fn write_ids_are_scoped_to_the_principal() {
     let receipt = ana.put(send("w", 0)).await.unwrap();
     assert_eq!(receipt["writeId"], "w");
 
-    // For other principals the write does not exist.
+    // To other principals the write looks missing.
     for id in ["w", "ana/w", "nought"] {
         for status in [
             bob.put(send(id, 1)).await.expect_err("feeds"),

@@ -1,4 +1,4 @@
-//! Rows that are written in a role of PostgreSQL, by SET ROLE: its rights count, and not the login's.
+//! Rows that are written in a role of PostgreSQL, by SET ROLE: the permissions of the role apply, and not the login's.
 
 use std::sync::Arc;
 
@@ -307,7 +307,7 @@ async fn a_role_that_is_taken_away_ends_a_stream_that_fans_out() {
         &batches(None),
     )
     .0;
-    // The schema and a batch: less than what it takes to fan out.
+    // The schema and a batch: fewer bytes than `--fan-out-after`.
     let rest = messages.split_off(2);
     let (go_on, stopped) = tokio::sync::oneshot::channel::<()>();
     let rest = stream::once(stopped).flat_map(move |_| stream::iter(rest.clone()));

@@ -72,7 +72,7 @@ async fn characters_that_latin1_lacks_are_reported_by_place() {
         assert_eq!(error.reason, "DATA_REJECTED", "{column}: {}", error.message);
         assert_eq!(error.details["sqlstate"], "22P05", "{column}");
         assert!(error.message.contains("LATIN1 lacks"), "{}", error.message);
-        // Text that PostgreSQL casts is in a table of another name, in the same column.
+        // Text that PostgreSQL casts is in a staging table, which has another name and the same column.
         assert_eq!(error.details["row"], "1", "{column}: {}", error.message);
         assert_eq!(error.details["column"], column);
     }
@@ -221,7 +221,7 @@ async fn errors_of_types_and_triggers_hold_no_value() {
             .await;
         let error = refused(&mut client, "s", text(SECRET)).await;
         assert_silent(&error, asked);
-        // By way of a staging table, where PostgreSQL reports no row.
+        // Through a staging table, for which PostgreSQL reports no row.
         let keys = text("7");
         let spec = json!({"table": "t", "insertIfAbsent": {"keys": ["u"]}});
         let rows = batch(&[("u", keys), ("s", text(SECRET))]);

@@ -130,7 +130,7 @@ pub(super) fn schema_message(schema: &Schema) -> FlightData {
     message
 }
 
-/// A schema whose structs share their children: small as bytes, and huge when it is walked.
+/// A schema whose structs share their children: it has few bytes, and a walk over it visits very many fields.
 pub(super) fn schema_of_shared_structs(depth: usize, children: usize) -> FlightData {
     let mut fbb = FlatBufferBuilder::new();
     let name = fbb.create_string("c");

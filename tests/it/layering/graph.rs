@@ -7,7 +7,7 @@ use super::source::{Module, Package};
 /// The names of a folder's files or folders, and those that each names.
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// The circles of each folder: the folder from the root of the workspace, and the files that name each other.
+/// The cycles of each folder: the folder from the root of the workspace, and the files that name each other.
 pub(super) fn circles(package: &Package) -> Vec<(String, Vec<String>)> {
     let mut folders: BTreeMap<Module, Graph> = BTreeMap::new();
     for (module, file) in &package.files {

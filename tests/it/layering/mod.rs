@@ -1,5 +1,5 @@
-//! The table of layers in ARCHITECTURE.md, held against the source of every package: which module may name which
-//! other modules and crates, and that no files of a folder name each other in a circle.
+//! Compares the source of every package with the table of layers in ARCHITECTURE.md: which modules and crates each
+//! module may name. Also checks that no files of a folder name each other in a cycle.
 
 mod graph;
 mod source;

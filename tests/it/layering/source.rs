@@ -76,7 +76,7 @@ pub(super) fn paths_of(code: &str) -> Vec<Module> {
     let mut paths = Vec::new();
     let mut rest = code;
     while let Some(start) = rest.find(is_word) {
-        // A part of a longer path, or of a lifetime or a macro's variable, begins none.
+        // A part of a longer path, of a lifetime or of a macro's variable does not begin a path.
         let continues = rest[..start].ends_with("::") || rest[..start].ends_with(['\'', '$']);
         let from = &rest[start..];
         let end = from.find(|c: char| !is_word(c)).unwrap_or(from.len());

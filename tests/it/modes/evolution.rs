@@ -26,7 +26,7 @@ async fn one(client: &mut Client, spec: &Value, rows: &RecordBatch) -> Result<()
     client.put(put).await.map(drop)
 }
 
-/// The same in two attempts, and a third with the rows of the first that is not accepted.
+/// Writes the same rows in two attempts. A third attempt with the rows of the first is not accepted.
 async fn many(client: &mut Client, spec: &Value, rows: &RecordBatch) -> Result<(), Status> {
     static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -444,7 +444,7 @@ async fn columns_without_equality_are_rejected_before_the_rows() {
             assert_eq!(error.details["table"], format!("public.{table}"), "{mode}");
         }
     }
-    // The advice works.
+    // The hint works.
     let delete = spec("deleteByKey", json!({"table": "v", "keys": ["id"]}));
     let ids = batch(&[("id", ints(&[Some(1)]))]);
     client.put(Put::whole(write(delete), &[ids])).await.unwrap();

@@ -147,7 +147,7 @@ async fn rejected_writes_create_no_table() {
         let left = "SELECT to_regclass('t')";
         assert_eq!(database.text(left).await, "null", "{part}");
     }
-    // The greatest settles it, and so the same rows land.
+    // The greatest value of the column decides, so the same rows are written.
     let ordered = spec("upsert", &json!({"orderBy": "v"}));
     send(&mut client, false, &ordered, &doubled())
         .await

@@ -1,4 +1,4 @@
-//! Values, types and targets that cannot go: the kind, the place in the message, and nothing in the table.
+//! Values, types and targets that the server rejects: the error has the kind and the place, and the table stays empty.
 
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ async fn a_value_or_type_that_cannot_go_names_its_place() {
             "more digits than its own type",
         ),
         ("num", decimal(9, 0, 1_234), "22003", "0", "numeric(5,2)"),
-        // The ends of what Arrow holds, which are not PostgreSQL's infinities by chance.
+        // The least and greatest values of Arrow's types, which must not become PostgreSQL's infinities by chance.
         (
             "ts",
             Arc::new(TimestampMicrosecondArray::from(vec![i64::MIN])),
@@ -160,7 +160,7 @@ async fn a_value_or_type_that_cannot_go_names_its_place() {
         ("j", text(&deep), "54001", "0", "stack depth"),
         ("j", text(r#""\u0000""#), "22P05", "0", "Unicode"),
         ("j", text("1e400000"), "22003", "0", "numeric"),
-        // Types that do not go together, and columns that do not exist.
+        // Types that do not match, and columns that do not exist.
         ("n", text(secret), "22P02", "0", "integer"),
         ("d", Arc::new(Float64Array::from(vec![1.0])), "", "", "date"),
         ("N", longs(&[Some(1)]), "", "", "\"n\""),
@@ -211,7 +211,7 @@ async fn a_value_or_type_that_cannot_go_names_its_place() {
 #[tokio::test]
 async fn odd_names_and_values_land_or_are_rejected_by_name() {
     let database = Database::new().await;
-    // Marks that turn the direction of what follows, letters that look alike, a line break, quotes.
+    // Marks that change the direction of text, letters that look alike, a line break, quotes.
     let names = ["a\"b", "a\nb", "\u{1f980}", "\u{202e}txet", "\u{0430}"];
     let columns = names.map(|name| format!(", \"{}\" int", name.replace('"', "\"\"")));
     database

@@ -380,7 +380,7 @@ async fn check(sql: &str, options: &[&str], streams: &[Sends], side: &str, activ
     )
     .await;
 
-    // Ends whatever holds them.
+    // Ends the sessions that block them.
     database
         .execute("SELECT pg_advisory_unlock_all(); COMMIT")
         .await;

@@ -1,4 +1,4 @@
-//! `pgflight check`, and what else the command line tells people.
+//! `pgflight check`, and other output of the command line.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -141,7 +141,7 @@ async fn check_reports_each_mode_for_a_table() {
     ];
     check(&database.url, &["--table", "plain"], 0, &plain);
     let keyed = [
-        "by way of a staging table, since it has a unique index",
+        "through a staging table, since it has a unique index",
         "by the keys (a, \"B\")",
         "triggers run for the rows and may change them: watched",
         "warning  overwrite with swap: a swap of the table would lose",
@@ -190,7 +190,7 @@ async fn check_compares_settings_with_what_a_server_needs() {
         "ALTER SYSTEM SET max_prepared_transactions",
     ];
     check(&cluster.url, &[], 1, &fixed);
-    // With a limit that fits, and TLS as it is said to be.
+    // With a limit that fits, and TLS as configured.
     let certificates = Certificates::new();
     let file = certificates.path("pgflight.toml");
     let text = format!(
@@ -285,7 +285,7 @@ struct Running(Child);
 impl Running {
     fn end(&mut self, signal: &str) -> ExitStatus {
         let pid = self.0.id().to_string();
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = Command::new("kill")
             .args([&format!("-{signal}"), &pid])
             .status();

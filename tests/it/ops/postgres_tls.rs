@@ -208,7 +208,7 @@ async fn postgresql_knows_us_by_our_certificate() {
             Err("sslkey does not match sslcert"),
         )
         .await;
-    // Over TLS only: the test itself connects without it.
+    // Only over TLS: the test itself connects without TLS.
     database
         .execute(&format!(
             "{hba} 'cat - pg_hba.conf > pg_hba.new && mv pg_hba.new pg_hba.conf'"

@@ -123,7 +123,7 @@ async fn writes_of_healthy_drivers_outlive_an_outage_of_all_servers() {
     drop((first, second));
     sleep(Duration::from_secs(4)).await;
     let server = Pgflight::start_with(&database, &SHORT);
-    // A driver has as long as the interval of its heartbeats to be heard again.
+    // A driver has the interval of its heartbeats to be heard again.
     sleep(Duration::from_millis(1200)).await;
     let mut client = server.client().await;
     assert_eq!(client.heartbeat("d").await.unwrap(), ["w"]);

@@ -226,7 +226,7 @@ async fn a_stream_that_ends_after_an_abort_is_rejected_at_the_fence() {
     database.execute("CREATE TABLE t (n int)").await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
-    // Direct, where nothing but the fence stands between a late stream and the table.
+    // With direct publishing, only the fence keeps the rows of a late stream out of the table.
     let spec = json!({"table": "t", "append": {"publish": "PUBLISH_DIRECT"}});
     client.begin("w", spec, &rows()).await.unwrap();
     let (end, ended) = tokio::sync::oneshot::channel::<()>();

@@ -1,4 +1,4 @@
-//! Batches of streaming queries: each is written once, and never taken for one of another query.
+//! Batches of streaming queries: the server writes each once, and never mistakes it for a batch of another query.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ async fn send(client: &mut Client, write_id: &str, values: &[i32]) -> Value {
     client.put(put).await.unwrap()
 }
 
-/// Writes a batch as a client does, and gives its id; nothing is sent where it was committed before.
+/// Writes a batch as a client does, and returns its id. Sends nothing if the batch was committed before.
 async fn write(client: &mut Client, sink: Value, values: &[i32]) -> Result<String, Status> {
     let begun = begin(client, sink).await?;
     let id = id(&begun);

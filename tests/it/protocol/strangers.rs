@@ -1,5 +1,5 @@
-//! Calls about a write of another client: they cannot end a write that a server drives, and a list of receipts that is
-//! empty by mistake publishes nothing.
+//! Calls about a write of another client: they cannot end a write that a server makes for a stream, and a list of
+//! receipts that is empty by mistake publishes nothing.
 
 use std::sync::Arc;
 
@@ -131,7 +131,7 @@ async fn aborting_a_stream_by_command_fails_its_sender() {
         .output()
         .unwrap();
     assert!(aborted.status.success(), "{aborted:?}");
-    // Its sessions may have been ended before it can send its end.
+    // The server may have ended its sessions before the client can send its end.
     held.go_on.send(()).ok();
     held.sent.await.unwrap().expect_err("it was aborted");
     let old = "SELECT count(*) FROM old WHERE text = 'old'";

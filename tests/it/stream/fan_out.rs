@@ -1,4 +1,4 @@
-//! One stream into a new table over several connections: the same as over one, only sooner.
+//! One stream into a new table over several connections: the result is the same as over one.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use crate::support::{
     write,
 };
 
-/// Three connections, soon.
+/// Three connections, after few bytes.
 pub(crate) const SOON: [&str; 4] = ["--fan-out", "3", "--fan-out-after", "1MiB"];
 const ROWS: i32 = 500;
 const BATCHES: i32 = 40;
-/// Tables of ours that are not what they are to be, and writes that go on.
+/// Tables of pgflight that are not renamed yet, and writes that have not ended.
 const LEFT: &str = "SELECT (SELECT count(*) FROM pg_class WHERE relname LIKE '\\_pgflight\\_%')
                     + (SELECT count(*) FROM pgflight.write WHERE state = 'open')";
 
-/// Batches of some 260 KiB, numbered through; the last id is given, to be wrong.
+/// Batches of some 260 KiB with consecutive ids. The caller gives the last id, which may be a wrong one.
 pub(crate) fn batches(last: Option<i32>) -> Vec<RecordBatch> {
     let of = |number: i32| {
         let mut ids: Vec<i32> = (number * ROWS..(number + 1) * ROWS).collect();

@@ -56,7 +56,7 @@ impl Held {
         let rest: Vec<FlightData> = messages.drain(1..).collect();
         let (go_on, reported) = oneshot::channel();
         let rest = stream::once(reported).flat_map(move |reported| {
-            // Ends when the test has dropped its sender.
+            // The stream ends when the test has dropped its sender.
             stream::iter(if reported.is_ok() {
                 rest.clone()
             } else {

@@ -11,7 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::{Client, Database, Pgflight, Put, batch, json as message};
 
-/// A way to PostgreSQL that counts round trips: how often the server sends something after PostgreSQL has answered.
+/// A proxy before PostgreSQL that counts round trips: how often the server sends something after PostgreSQL has
+/// answered.
 #[derive(Default)]
 struct Counter {
     round_trips: AtomicUsize,
@@ -19,7 +20,7 @@ struct Counter {
 }
 
 impl Counter {
-    /// The database's URL, by way of the counter.
+    /// The database's URL through the counter.
     async fn before(self: &Arc<Self>, database: &Database) -> String {
         let (before, rest) = database.url.split_once("@127.0.0.1:").unwrap();
         let (port, rest) = rest.split_once('/').unwrap();

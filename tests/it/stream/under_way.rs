@@ -90,7 +90,7 @@ async fn a_copy_that_postgresql_no_longer_takes_is_ended() {
     let backend = database.text(&format!("SELECT pid FROM {COPYING}")).await;
     signal(&backend, "STOP");
     go_on.send(()).unwrap();
-    let error = CallError::from(running.await.unwrap().expect_err("PostgreSQL stands still"));
+    let error = CallError::from(running.await.unwrap().expect_err("PostgreSQL stalls"));
     signal(&backend, "CONT");
     assert_eq!(error.code, Code::Unavailable, "{}", error.message);
     assert!(
@@ -120,7 +120,7 @@ async fn memory_stays_below_its_limit_while_postgresql_stalls() {
     const LIMIT: u64 = 512 << 20;
     let database = Database::new().await;
     database.execute(STALLED_BY_LOCK).await;
-    // The operating system holds it to the limit as well: beyond, it is refused memory and aborts.
+    // The operating system enforces the limit as well: beyond it, an allocation fails and the server aborts.
     let server = Pgflight::start_below(
         &database,
         LIMIT,
@@ -277,7 +277,7 @@ async fn a_sender_that_sends_no_more_is_not_waited_for() {
     }
 }
 
-/// A process of PostgreSQL's for each stream that is refused would cost it more than anything else in it.
+/// A new PostgreSQL process for each rejected stream would cost more than everything else in the stream.
 #[tokio::test]
 async fn rejected_and_dropped_streams_return_their_connection() {
     let database = Database::new().await;
@@ -333,7 +333,7 @@ async fn rejected_and_dropped_streams_return_their_connection() {
         sent += 1;
         client.put(put(sent)).await.expect(what);
     }
-    // A client that goes in the middle of its rows, with all that it runs on.
+    // A client that disconnects in the middle of its rows: its whole runtime is shut down.
     let unfinished = Put::bare(into("append"), &[rows(-1)]).0;
     let (go, gone) = tokio::sync::oneshot::channel::<()>();
     let address = server.address.clone();

@@ -19,8 +19,8 @@ pub struct Pooler {
 const USERS: [&str; 2] = ["postgres", "daemon"];
 
 impl Pooler {
-    /// Starts one in front of the PostgreSQL at this address, with settings each as `name = value`. None where the
-    /// machine has no pgbouncer, which is said.
+    /// Starts one in front of the PostgreSQL at this address, with settings each as `name = value`. Returns `None` and
+    /// reports it if the machine has no pgbouncer.
     pub fn start(postgres: &str, settings: &[&str]) -> Option<Self> {
         let Some(program) = program() else {
             left_out("this machine has no pgbouncer");

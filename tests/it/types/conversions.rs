@@ -1,4 +1,4 @@
-//! Conversions of values at the limits of their types, compared with what PostgreSQL itself makes of them.
+//! Conversions of values at the limits of their types, compared with PostgreSQL's own result.
 
 use std::sync::Arc;
 

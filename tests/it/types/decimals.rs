@@ -18,7 +18,7 @@ struct Column {
     scale: i8,
 }
 
-/// Decimals of a width, of which those beyond what the precision declares are NULL.
+/// Decimals of a width. Those beyond the declared precision are NULL.
 fn column<T>(sql_type: &str, precision: u8, scale: i8, values: &[T::Native]) -> Column
 where
     T: DecimalType + ArrowPrimitiveType,
@@ -54,7 +54,7 @@ async fn check(client: &mut Client, database: &Database, columns: Vec<Column>) -
     let definitions: Vec<String> = definitions
         .map(|(name, column)| format!("{name} {}", column.sql_type))
         .collect();
-    // PostgreSQL reads the digits with an exponent, and shows as many after the point as it says.
+    // PostgreSQL reads the digits with an exponent, and shows as many digits after the point as the exponent says.
     let values = (0..rows).map(|row| {
         let cells = columns.iter().map(|column| match &column.digits[row] {
             Some(digits) => format!("{digits}e{}", -i32::from(column.scale)),
@@ -119,7 +119,7 @@ async fn decimals_land_as_postgresql_reads_their_digits() {
     let columns = scales().map(|scale| column::<Decimal256Type>("numeric", 76, scale, &wider));
     cells += check(&mut client, &database, columns.collect()).await;
 
-    // The ends of what 128 and 256 bits declare, and digits in some places alone.
+    // The ends of the range of 128 and 256 bits, and values with digits in some places only.
     let ends = |precision: u32| {
         let power = |exponent| i256::from_i128(10).checked_pow(exponent).unwrap();
         let powers = (0..precision).map(power);

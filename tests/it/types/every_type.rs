@@ -1,4 +1,4 @@
-//! Every PostgreSQL type, judged by PostgreSQL: what it makes of the same text is what must land.
+//! Every PostgreSQL type: the written value must equal PostgreSQL's own reading of the same text.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub(crate) const ENCODED: &[Case] = &[
             "99999999999999999999.99",
         ],
     ),
-    // Another name of it.
+    // Another name of the type.
     ("decimal", &["-Infinity"]),
     ("numeric(10,2)", &["1.5", "-99999999.99", "1e3", "2.500"]),
     ("text", &["", "été", "a'b\"c\\d"]),
@@ -181,7 +181,7 @@ fn rows(values: &[&str]) -> RecordBatch {
     ])
 }
 
-/// Makes the table, and one of what PostgreSQL itself reads from the text.
+/// Makes the table, and a second table with PostgreSQL's own reading of the text.
 async fn prepare(database: &Database, ty: &str, values: &[&str]) {
     let literal = |value: &str| format!("E'{}'", value.replace('\\', "\\\\").replace('\'', "''"));
     let mut rows = values

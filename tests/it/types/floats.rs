@@ -18,7 +18,7 @@ use crate::support::{Database, Pgflight, Put, batch, write};
 /// Random floats of each kind.
 const COUNT: usize = 20_000;
 
-/// Rows that come on a known quirk each: ties, midpoints, integers, the ends of the range.
+/// Rows of known special cases: ties, midpoints, integers, the ends of the range.
 const DOUBLES: [f64; 16] = [
     0.0,
     -0.0,
@@ -101,7 +101,7 @@ fn wrapped(array: &ArrayRef) -> (ArrayRef, ArrayRef, ArrayRef) {
     (Arc::new(list), Arc::new(composite), Arc::new(range))
 }
 
-/// Writes the floats by every way to numeric, and compares each with `f::text::numeric`.
+/// Writes the floats to numeric in every supported way, and compares each with `f::text::numeric`.
 async fn check(array: ArrayRef, small: ArrayRef, float_type: &str) {
     let database = Database::new().await;
     let server = Pgflight::start(&database);

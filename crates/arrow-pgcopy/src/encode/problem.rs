@@ -67,7 +67,7 @@ pub(crate) struct Rejected {
 }
 
 impl Rejected {
-    /// Moves the row by the row that its rows begin at.
+    /// Adds the number of rows before its piece or slice to the row.
     pub(crate) fn after(self, first: usize) -> Self {
         Self {
             row: self.row + first,

@@ -1,4 +1,4 @@
-//! The kinds of values that the mapping tells apart, whatever their width and layout.
+//! The kinds of values that the mapping distinguishes, whatever their width and layout.
 
 use arrow_schema::{DataType, Field, Fields};
 

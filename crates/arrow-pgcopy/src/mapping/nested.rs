@@ -284,7 +284,7 @@ pub(crate) fn json(data_type: &DataType, binary: bool) -> Result<FieldPlan, Refu
     }
 }
 
-/// Returns the first field name that a struct within has twice: JSON would keep only one of the values.
+/// Returns the first field name that occurs twice in a nested struct: JSON would keep only one of the values.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "all other types hold no values within"
@@ -315,7 +315,7 @@ fn first_doubled(data_type: &DataType) -> Option<&str> {
     }
 }
 
-/// Returns the first type within that cannot be rendered as JSON.
+/// Returns the first nested type that cannot be rendered as JSON.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "all other types hold no values within"
@@ -331,7 +331,7 @@ fn first_unrenderable(data_type: &DataType) -> Option<&DataType> {
             .iter()
             .find_map(|field| first_unrenderable(field.data_type())),
         Source::Map { entries } => {
-            // A key is written as text, which a nested value has no form for.
+            // A key is written as text, and a nested value has no form as text.
             let DataType::Struct(fields) = entries.data_type() else {
                 return Some(data_type);
             };
@@ -350,7 +350,7 @@ fn first_unrenderable(data_type: &DataType) -> Option<&DataType> {
     }
 }
 
-/// Returns the first list view within. The values of a union are not made contiguous.
+/// Returns the first nested list view. The values of a union are not made contiguous.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "all other types hold no values within"

@@ -1,1 +1,1 @@
-"""What every measurement needs: the data, the ways to write it, PostgreSQL, the server, and clients as processes."""
+"""The parts of every measurement: the data, the ways to write it, PostgreSQL, the server, and clients as processes."""

@@ -21,7 +21,7 @@ from pyarrow import csv, parquet
 #: Rows of a batch, as Spark sends them by default.
 BATCH_ROWS = 10_000
 
-#: Numbers of files in which rows reach Spark. Each file becomes a partition.
+#: The numbers of files that Spark reads. Each file becomes a partition.
 PARTITIONS = (2, 4)
 
 _SEED = 20130101
@@ -58,11 +58,11 @@ class Files:
 
     @property
     def csv(self) -> Path:
-        """All rows, NULL being empty without quotes."""
+        """All rows. NULL is an empty field without quotes."""
         return self.directory / "rows.csv"
 
     def parquet(self, partitions: int) -> Path:
-        """A directory with so many files."""
+        """A directory with one file for each partition."""
         return self.directory / f"parquet-{partitions}"
 
     def binary(self, part: str) -> Path:
@@ -109,7 +109,7 @@ def _letters(rng: np.random.Generator, row_count: int, least: int, most: int) ->
 
 
 def _cents(rng: np.random.Generator, row_count: int, steps: int, cents: int) -> pa.Array:
-    """Amounts of money: so many steps of so many cents."""
+    """Returns random amounts of money: multiples of `cents`, fewer than `steps` of them."""
     values = np.zeros((row_count, 2), dtype=np.int64)
     values[:, 0] = rng.integers(0, steps, row_count) * cents
     buffers = [None, pa.py_buffer(values)]

@@ -20,7 +20,7 @@ _NOWHERE = bytearray(_AT_ONCE)
 
 
 class Swallower:
-    """Listens on a port of its own; ends when left."""
+    """Listens on its own port until the context ends."""
 
     def __init__(self, postgres: str) -> None:
         parts = urlsplit(postgres)
@@ -29,7 +29,7 @@ class Swallower:
         port = self._listener.getsockname()[1]
         user = f"{parts.username}@" if parts.username else ""
         place = (parts.scheme, f"{user}127.0.0.1:{port}", parts.path, "sslmode=disable", "")
-        #: Where a server is to connect to.
+        #: The URL for the server.
         self.url = urlunsplit(place)
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -91,7 +91,7 @@ def _exactly(client: socket.socket, size: int) -> bytes:
 
 
 def _drop(client: socket.socket, size: int) -> None:
-    # Linux lets go of what came without copying it (tcp(7), MSG_TRUNC).
+    # Linux discards the received bytes without copying them (tcp(7), MSG_TRUNC).
     while size > 0:
         dropped = client.recv_into(_NOWHERE, min(size, _AT_ONCE), socket.MSG_TRUNC)
         if dropped == 0:

@@ -2,9 +2,10 @@
 
     python -m bench.runs.attack HOST:PORT TABLE CALLS
 
-It knows the token in PGFLIGHT_TOKEN, so that it gets as far as a client that has gone wrong. It says `ready`, and
-waits for the end of each attack before it begins the next; CALLS are made at once. When standard input ends it says,
-as a line of JSON, how often it made each and how the server ended it.
+It knows the token in PGFLIGHT_TOKEN, so that it gets as far as a client with a bug. It prints
+`ready`, and waits for the end of each attack before it begins the next. Each attack makes CALLS
+calls at once. When standard input ends, it prints a line of JSON: how often it made each attack,
+and how the server ended it.
 """
 
 from __future__ import annotations

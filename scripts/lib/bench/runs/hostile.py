@@ -98,7 +98,7 @@ def hostile(
 
 @contextmanager
 def _peer(server: Server, calls: int, made: Counter[str]) -> Iterator[int]:
-    """The process of a peer that attacks until it is left; adds what it has done to `made`."""
+    """Runs a peer that attacks until the context ends, and adds its calls to `made`."""
     address = urlsplit(server.url).netloc
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.runs.attack", address, _TABLE, str(calls)],

@@ -23,7 +23,8 @@ pub struct Table {
     pub is_view: bool,
     /// Whether the current role has the rights of its owner.
     pub is_owned: bool,
-    /// The privileges that the current role has on it, or on one of its columns where GRANT can give them so.
+    /// The privileges that the current role has on the table, or on one of its columns if GRANT can give them by
+    /// column.
     privileges: Vec<&'static str>,
     /// The current role, quoted for SQL.
     role: String,
@@ -81,7 +82,7 @@ impl Table {
 /// # Errors
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for the tables of the system and of
 /// pgflight, [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for views that take no INSERT, foreign
-/// tables and the like.
+/// tables and other relations that cannot be written.
 pub async fn find_table(
     transaction: &Transaction,
     table: &TableName,
@@ -232,9 +233,9 @@ async fn check_view(transaction: &Transaction, view: &Relation) -> Result<()> {
     Ok(())
 }
 
-/// Checks, after this transaction has locked and written a table, that the rows are in that table. A lock prevents that
-/// the table is renamed, and not that its schema is, even there and back again between two statements. Nor does it
-/// prevent that a foreign table becomes a partition.
+/// Checks, after this transaction has locked and written a table, that the rows are in that table. A lock prevents a
+/// rename of the table, but not of its schema, which another session may also rename back between two statements. Nor
+/// does it prevent a foreign table from becoming a partition.
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the name belongs to another table, or belonged to one

@@ -102,7 +102,7 @@ pub(in crate::pg) async fn end_copies_into(
               AND l.relation OPERATOR(pg_catalog.=) $1)";
     // A session belongs to its login, whatever role it has set.
     transaction.resume_session_role().await?;
-    // Otherwise the sessions would be those that this transaction read before.
+    // Without this, PostgreSQL returns the sessions that this transaction has read before.
     let clearing = transaction.execute_all("SELECT pg_catalog.pg_stat_clear_snapshot()");
     let session = session_prefix(write_id);
     let parameters: [&dyn Parameter; 2] = [&staging_oid, &session];

@@ -1,6 +1,5 @@
--- The statements that give table $2, named $3, what hangs on table $1 besides columns and indexes:
--- owner, grants (and no others, which default privileges may have given), comment, options of columns,
--- replica identity.
+-- Returns the statements that give table $2, named $3, the properties of table $1 besides columns and indexes: owner,
+-- grants (and removes others, which default privileges may have given), comment, options of columns, replica identity.
 WITH target AS (SELECT * FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) $1),
      twin AS (SELECT * FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) $2),
      role AS (SELECT oid, pg_catalog.quote_ident(rolname) AS name FROM pg_catalog.pg_roles

@@ -1,6 +1,6 @@
--- For each index of table $1: its name; the name, beginning with $3, under which the same one is made on
--- table $2; the statements that make it; and those that give it its own name and all that hangs on it,
--- once table $2 has the name and the place of table $1.
+-- Returns a row for each index of table $1: its name; the name, beginning with $3, of its copy on table $2; the
+-- statements that create the copy; and the statements that give the copy the name of the index and everything that
+-- depends on it, once table $2 has replaced table $1.
 WITH indexes AS (
     SELECT x.*, i.relname, n.nspname, COALESCE(s.spcname, '') AS tablespace,
            pg_catalog.format('%I.%I', n.nspname, t.relname) AS target,

@@ -1,4 +1,4 @@
--- What keeps table $1 from being replaced by another: all that a table of the same columns, indexes,
+-- Returns what prevents the replacement of table $1: everything that a table with the same columns, indexes,
 -- constraints and grants would not have. One row of text each.
 WITH target AS (
     SELECT c.*, n.nspname, ty.typarray
@@ -63,9 +63,9 @@ WHERE (d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.reg
        AND d.refobjid OPERATOR(pg_catalog.=) $1
        OR d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid
        AND d.refobjid OPERATOR(pg_catalog.=) ANY (ARRAY[reltype, typarray]))
-  -- Named above already:
+  -- Objects that the queries above return:
   AND d.classid OPERATOR(pg_catalog.<>) 'pg_catalog.pg_publication_rel'::pg_catalog.regclass::pg_catalog.oid
-  -- What the new table has of its own:
+  -- Objects that the new table has as well:
   AND NOT (d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
            AND d.objid OPERATOR(pg_catalog.=) ANY (ARRAY[$1, reltoastrelid]))
   AND NOT (d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid

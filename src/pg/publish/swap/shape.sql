@@ -1,5 +1,5 @@
--- What must be alike in two tables for the one to take the other's place: columns, checks and settings,
--- in a form that is equal for equal ones.
+-- Returns what must be equal in two tables so that one can replace the other: columns, checks and settings, in a form
+-- that is equal for equal tables.
 SELECT (SELECT pg_catalog.array_agg(
             pg_catalog.format('%s %s %s %s %s %s %s %s %s', a.attname,
                               pg_catalog.format_type(a.atttypid, a.atttypmod),

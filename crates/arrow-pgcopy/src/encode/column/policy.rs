@@ -27,7 +27,7 @@ impl Policy {
         }
     }
 
-    /// Makes a value NULL that cannot be changed, or rejects it.
+    /// Replaces a value that cannot be changed by NULL, or rejects it.
     pub(crate) fn without<T>(self, problem: Problem, row: usize) -> Result<Option<T>, Rejected> {
         if self.lenient && problem.is_out_of_column_range() {
             Ok(None)
