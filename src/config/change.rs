@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::load::Config;
-use super::section::log::LogConfig;
-use super::section::target::TargetConfig;
+use super::options::log::LogConfig;
+use super::options::target::TargetConfig;
 use crate::auth::IdentityConfig;
 use crate::flight::{CallLimits, ServerConfig};
 use crate::pg::{PoolConfig, Timeouts};

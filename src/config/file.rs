@@ -10,13 +10,13 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::options::limits::LimitOptions;
+use super::options::log::LogOptions;
+use super::options::metrics::MetricsOptions;
+use super::options::server::ServerOptions;
+use super::options::target::TargetOptions;
+use super::options::writes::WriteOptions;
 use super::problems::Problems;
-use super::section::limits::LimitOptions;
-use super::section::log::LogOptions;
-use super::section::metrics::MetricsOptions;
-use super::section::server::ServerOptions;
-use super::section::target::TargetOptions;
-use super::section::writes::WriteOptions;
 use crate::auth::{AuthConfig, PrincipalConfig};
 use crate::error::{Error, Result};
 

@@ -5,8 +5,8 @@ mod cli;
 mod example;
 mod file;
 mod load;
+mod options;
 mod problems;
-mod section;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -18,5 +18,5 @@ pub use cli::{
 };
 pub use example::example;
 pub use load::{Config, load_target, load_targets};
-pub use section::log::LogConfig;
-pub use section::target::TargetConfig;
+pub use options::log::LogConfig;
+pub use options::target::TargetConfig;

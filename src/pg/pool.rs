@@ -10,7 +10,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use super::connection::{ConnectError, ConnectionConfig, Connector, Turn, Turns};
+use super::connection::{ConnectError, ConnectionConfig, Connector};
+use super::copy_turns::{Turn, Turns};
 use super::names::session_name;
 use super::session::Session;
 use super::transaction::{Limits, Transaction};

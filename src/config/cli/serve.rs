@@ -6,11 +6,11 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::destination::Postgres;
-use crate::config::section::limits::LimitOptions;
-use crate::config::section::log::LogOptions;
-use crate::config::section::metrics::MetricsOptions;
-use crate::config::section::server::ServerOptions;
-use crate::config::section::writes::WriteOptions;
+use crate::config::options::limits::LimitOptions;
+use crate::config::options::log::LogOptions;
+use crate::config::options::metrics::MetricsOptions;
+use crate::config::options::server::ServerOptions;
+use crate::config::options::writes::WriteOptions;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -8,7 +8,6 @@ mod redact;
 mod sqlstate;
 mod tap;
 mod tls;
-mod turns;
 
 pub(in crate::pg) use client::Connection;
 pub use client::NOTICES;
@@ -17,4 +16,3 @@ pub(in crate::pg) use connect::{ConnectError, Connector, NO_ANSWER_HINT};
 pub use password::PasswordSource;
 pub use sqlstate::show_detail;
 pub(in crate::pg) use sqlstate::{About, ServerError, from_postgres};
-pub(in crate::pg) use turns::{Turn, Turns};

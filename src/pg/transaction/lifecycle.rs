@@ -14,7 +14,8 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 use super::access::Access;
 use super::roles::{self, Roles, State, may_not_act_as, not_in_force};
 use crate::error::{Error, Result};
-use crate::pg::connection::{About, Connection, Connector, NO_ANSWER_HINT, Turn};
+use crate::pg::connection::{About, Connection, Connector, NO_ANSWER_HINT};
+use crate::pg::copy_turns::Turn;
 use arrow_pgcopy::Ident;
 
 /// Undoes, behind a pooler, what the code of a table or another client may have left in the session: settings that

@@ -116,12 +116,15 @@ async fn a_changed_staging_table_is_not_published() {
             } else {
                 assert_eq!(database.text("SELECT s FROM t").await, "old", "{what}");
             }
-            let left = format!("SELECT to_regclass('{name}') IS NULL");
-            assert_eq!(
-                database.text(&left).await,
-                "true",
-                "{what}: nothing is left"
-            );
+            // Beside the target, a table of that name that another session made is not the server's.
+            let is_kept = said.contains("made again") && !name.starts_with("pgflight.");
+            let kept = database
+                .text(&format!("SELECT to_regclass('{name}') IS NOT NULL"))
+                .await;
+            assert_eq!(kept, is_kept.to_string(), "{what}");
+            database
+                .execute(&format!("DROP TABLE IF EXISTS {name}"))
+                .await;
         }
     }
 }

@@ -55,13 +55,15 @@ pub async fn drop_staging_of(transaction: &Transaction, write_id: &str) -> Resul
 }
 
 /// Locks a write that has ended, and reads its staging table: the OID, and the schema and the name that it has now. Its
-/// schema may have been renamed, and only a table of the recorded OID and the recorded name is the staging table.
+/// schema may have been renamed, and a table of its name in its schema may be another one. In the server's own schema,
+/// the server drops both.
 const STAGING_OF: &str = "
     SELECT w.staging_oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text
     FROM pgflight.write w
-    LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) w.staging_oid
-     AND c.relname OPERATOR(pg_catalog.=) w.staging_name
-    LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    LEFT JOIN (pg_catalog.pg_class c
+               JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace)
+           ON c.relname OPERATOR(pg_catalog.=) w.staging_name
+          AND (c.oid OPERATOR(pg_catalog.=) w.staging_oid OR n.nspname OPERATOR(pg_catalog.=) 'pgflight')
     WHERE w.write_id OPERATOR(pg_catalog.=) $1 AND w.state OPERATOR(pg_catalog.<>) 'open'
       AND w.staging_name IS NOT NULL
     FOR UPDATE OF w SKIP LOCKED";
