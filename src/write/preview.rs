@@ -1,6 +1,6 @@
 //! Previews a write before any data. It writes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use arrow::datatypes::Schema;
@@ -17,7 +17,7 @@ use crate::write::plan::evolution::ignored_fields;
 use crate::write::publish;
 use crate::write::spec::WriteSpec;
 use crate::write::writer::Writer;
-use arrow_pgcopy::{EncodePlan, FieldPlan, Relation};
+use arrow_pgcopy::{Column, EncodePlan, FieldPlan, Relation};
 
 /// The preview of a write, for data of a given schema.
 ///
@@ -248,16 +248,47 @@ fn problem(error: &Error) -> String {
     }
 }
 
+/// The columns of a table by their names: a table and the data may have many.
+struct ByName<'a> {
+    exact: HashMap<&'a str, &'a Column>,
+    /// By the name in lower case, the first of several.
+    folded: HashMap<String, &'a Column>,
+}
+
+impl<'a> ByName<'a> {
+    fn of(relation: &'a Relation) -> Self {
+        let mut folded = HashMap::new();
+        for column in &relation.columns {
+            let name = column.name.as_str().to_lowercase();
+            folded.entry(name).or_insert(column);
+        }
+        let columns = relation.columns.iter();
+        Self {
+            exact: columns
+                .map(|column| (column.name.as_str(), column))
+                .collect(),
+            folded,
+        }
+    }
+
+    /// Returns the column of this name, or one whose name differs only in case, as a column that may be left out.
+    fn nearest(&self, name: &str) -> Option<Column> {
+        let exact = self.exact.get(name);
+        let found = exact.or_else(|| self.folded.get(&name.to_lowercase()))?;
+        Some(Column {
+            has_default: true,
+            ..(*found).clone()
+        })
+    }
+}
+
 /// Plans each field by itself, to list all problems in one answer.
 fn columns(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Vec<PreviewedColumn> {
-    let mut optional = relation.clone();
-    for column in &mut optional.columns {
-        column.has_default = true;
-    }
+    let by_name = ByName::of(relation);
     let fields = schema.fields().iter();
     let ignored = ignored_fields(spec, schema, relation);
     let columns = fields.map(|field| {
-        if ignored.contains(&field.name().as_str()) {
+        if ignored.contains(field.name().as_str()) {
             return PreviewedColumn {
                 name: field.name().clone(),
                 arrow_type: field.data_type().to_string(),
@@ -273,10 +304,12 @@ fn columns(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Vec<Previe
             .into_iter()
             .collect();
         let alone = Schema::new(vec![field.clone()]);
-        let found = relation
-            .columns
-            .iter()
-            .find(|column| column.name.as_str() == field.name());
+        let optional = Relation {
+            oid: relation.oid,
+            name: relation.name.clone(),
+            columns: by_name.nearest(field.name()).into_iter().collect(),
+        };
+        let found = by_name.exact.get(field.name().as_str());
         let (encoding, problem) =
             match EncodePlan::with_conversions(&alone, &optional, &conversions) {
                 Ok(plan) => {

@@ -8,9 +8,9 @@ use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Stream};
 use crate::pg::{
-    LedgerVersion, LedgerWrite, Pool, PreparedTransactions, Timeouts, Transaction, Usage,
-    WriteState, count_writes, ensure_schema, has_schema, ledger_version, prepared_transactions,
-    recent_writes,
+    LedgerVersion, LedgerWrite, Pool, PreparedTransactions, STREAM_PREFIX, Timeouts, Transaction,
+    Usage, WriteState, count_writes, ensure_schema, has_schema, ledger_version,
+    prepared_transactions, recent_writes,
 };
 use crate::write::limits::{FanOut, VolumeLimits};
 use crate::write::streaming::Streaming;
@@ -67,7 +67,7 @@ impl Writer {
     }
 
     /// Returns a writer that acts for this caller, within its permissions. Ids of writes are those of the ledger: see
-    /// [`Caller::ledger_id`].
+    /// [`Writer::ledger_id`].
     pub fn on_behalf_of(&self, caller: Caller) -> Self {
         Self {
             caller,
@@ -78,6 +78,15 @@ impl Writer {
     /// Returns the caller that this writer acts for.
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// Returns the ledger's id for a write that the caller names: see [`Caller::ledger_id`]. A write that a server made
+    /// of a stream has the same id for all principals, and belongs to that of the stream.
+    pub fn ledger_id(&self, write_id: &str) -> String {
+        if write_id.starts_with(STREAM_PREFIX) {
+            return write_id.to_owned();
+        }
+        self.caller.ledger_id(write_id)
     }
 
     /// Begins a transaction that carries no rows, with the role of the caller.

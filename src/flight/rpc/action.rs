@@ -62,7 +62,7 @@ async fn begin(targets: &Targets, envelope: Envelope<'_>, limits: Limits) -> Res
     let record = AuditRecord::new(caller, "begin");
     let record = record.into_table(&spec.table, spec.mode.write_mode());
     let (record, named) = match named {
-        Named::Id(id) => (record.of_write(&id), Named::Id(caller.ledger_id(&id))),
+        Named::Id(id) => (record.of_write(&id), Named::Id(writer.ledger_id(&id))),
         Named::Batch(batch) => (record.of_write(&batch.name(0)), Named::Batch(batch)),
     };
     let begin = Begin {
@@ -87,7 +87,7 @@ async fn commit(targets: &Targets, envelope: Envelope<'_>) -> Result<WriteStatus
     let record = AuditRecord::new(caller, "commit").of_write(&write_id);
     let committed = writer
         .commit(
-            &caller.ledger_id(&write_id),
+            &writer.ledger_id(&write_id),
             &accepted,
             request.allow_no_receipts,
         )
@@ -101,7 +101,7 @@ async fn abort(targets: &Targets, envelope: Envelope<'_>) -> Result<WriteStatus>
     let (_, writer) = targets.find(&request.target)?;
     let caller = writer.caller();
     let record = AuditRecord::new(caller, "abort").of_write(&write_id);
-    let ledger_id = caller.ledger_id(&write_id);
+    let ledger_id = writer.ledger_id(&write_id);
     let reason = command::abort_reason(request.reason);
     let aborted = writer.abort(&ledger_id, &reason).await;
     record_outcome(caller, record, aborted)
@@ -112,7 +112,7 @@ async fn status(targets: &Targets, envelope: Envelope<'_>) -> Result<WriteStatus
     let write_id = command::write_id(request.write_id)?;
     let (_, writer) = targets.find(&request.target)?;
     let caller = writer.caller();
-    let status = writer.status(&caller.ledger_id(&write_id)).await;
+    let status = writer.status(&writer.ledger_id(&write_id)).await;
     for_caller(caller, status)
 }
 

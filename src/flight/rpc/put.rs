@@ -159,7 +159,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
             PutCommand::Attempt(id, options) => {
                 let caller = self.writer.caller();
                 let ledger_id = AttemptId {
-                    write_id: caller.ledger_id(&id.write_id),
+                    write_id: self.writer.ledger_id(&id.write_id),
                     ..id.clone()
                 };
                 let incoming = Incoming {

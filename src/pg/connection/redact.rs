@@ -75,20 +75,47 @@ pub(super) const SYNTAX_ERROR: &str = "42601";
 /// The SQLSTATE of a missing privilege.
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
-/// Objects that no function can name by a value, in messages about privileges.
+/// Objects that a type, a default or a check does not name by a value, in messages about privileges.
 const NAMED_BY_CODE: [&str; 4] = ["table ", "sequence ", "view ", "relation "];
 
 /// Beginning of the message that a value is too long for an index. The name of the index follows.
 const INDEX_ROW: &str = "index row ";
 
-/// Removes the values from a message. `beside_rows` is true when PostgreSQL was working on rows, or was running a
-/// function of the table's owner.
-pub(super) fn redact(sqlstate: &str, message: &str, beside_rows: bool) -> String {
+/// The classes of PostgreSQL's own errors (PostgreSQL manual, appendix A). Code may raise errors of other classes.
+const CLASSES: [&str; 42] = [
+    "00", "01", "02", "03", "08", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21", "22",
+    "24", "25", "26", "27", "28", "2B", "2D", "2F", "34", "38", "39", "3B", "3D", "3F", "40", "42",
+    "44", "53", "54", "55", "57", "58", "72", "F0", "HV", "XX",
+];
+
+/// Reasons of the operating system, which stand behind the name of a file.
+const REASONS: [&str; 6] = [
+    "Disk quota exceeded",
+    "Input/output error",
+    "No space left on device",
+    "No such file or directory",
+    "Permission denied",
+    "Read-only file system",
+];
+
+/// What PostgreSQL was doing when it reported an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A statement of the server's own that touches no rows of a user's table.
+    Statement,
+    /// A statement of the server's own that reads or writes rows.
+    Rows,
+    /// A statement or a function of a table's owner, which may have made any name of a value.
+    Code,
+}
+
+/// Removes the values from a message.
+pub(super) fn redact(sqlstate: &str, message: &str, origin: Origin) -> String {
     let class = sqlstate.get(..2).unwrap_or_default();
     match class {
         "22" => format!(
             "PostgreSQL rejected a value: {}",
-            about_value(sqlstate, message, beside_rows)
+            about_value(sqlstate, message, origin)
         ),
         _ if sqlstate == SYNTAX_ERROR => {
             let words = if message.starts_with("syntax error") {
@@ -98,31 +125,49 @@ pub(super) fn redact(sqlstate: &str, message: &str, beside_rows: bool) -> String
             };
             format!("PostgreSQL rejected a value: {words}")
         }
-        _ if hides_name(sqlstate, message, beside_rows) => format!(
+        _ if hides_name(sqlstate, message, origin) => format!(
             "PostgreSQL: a trigger, a default or a cast {}",
             wrong_use(sqlstate)
         ),
-        "0A" | "21" | "26" | "2F" | "34" | "38" | "39" | "3D" | "3F" | "54" | "55" | "F0"
-        | "HV" | "XX"
-            if beside_rows && !message.starts_with(INDEX_ROW) =>
-        {
-            format!("PostgreSQL: {}", without_quoted(message))
-        }
         _ if message.starts_with(INDEX_ROW) => {
             let (words, _) = message.split_once(" for index ").unwrap_or((message, ""));
             format!("PostgreSQL: {words}")
         }
-        // A function of the table's owner raised it, with P0001 or a SQLSTATE of its own: the words are the owner's.
-        _ => format!("PostgreSQL: {message}"),
+        // Without the name of a constraint, a function of the table's owner raised an error of class 23, as it raised
+        // those of P0001 and of classes of its own: the words are the owner's.
+        _ if origin == Origin::Statement || !CLASSES.contains(&class) => {
+            format!("PostgreSQL: {message}")
+        }
+        "53" | "58" => {
+            let reason = REASONS.iter().find(|reason| message.ends_with(*reason));
+            let words = without_quoted(message);
+            match reason {
+                Some(reason) if !words.ends_with(reason) => {
+                    format!("PostgreSQL: {words}: {reason}")
+                }
+                _ => format!("PostgreSQL: {words}"),
+            }
+        }
+        _ => format!("PostgreSQL: {}", without_quoted(message)),
     }
 }
 
 /// Returns whether [`redact`] leaves out the name that PostgreSQL did not find, or to which it denies permission. A cast
 /// of text to regclass reports a missing table by the text, which is the value of a cell, and code may have taken the
-/// name of a schema or a function from a value. Tables and sequences are named by code alone.
-pub(super) fn hides_name(sqlstate: &str, message: &str, beside_rows: bool) -> bool {
-    if !beside_rows || !sqlstate.starts_with("42") || sqlstate == SYNTAX_ERROR {
+/// name of any object from a value. The server's own statements name tables and sequences.
+pub(super) fn hides_name(sqlstate: &str, message: &str, origin: Origin) -> bool {
+    if origin == Origin::Statement || sqlstate == SYNTAX_ERROR {
         return false;
+    }
+    // The names of dependent objects stand without quotes.
+    if sqlstate.starts_with("2B") {
+        return true;
+    }
+    if !sqlstate.starts_with("42") {
+        return false;
+    }
+    if origin == Origin::Code {
+        return true;
     }
     if sqlstate != INSUFFICIENT_PRIVILEGE {
         return true;
@@ -138,7 +183,8 @@ pub(super) fn hides_name(sqlstate: &str, message: &str, beside_rows: bool) -> bo
 pub(super) fn constraint_violation(sqlstate: &str) -> Option<&'static str> {
     Some(match sqlstate {
         "23502" => "a value is NULL, and the column is NOT NULL",
-        "23503" => "a row violates a foreign key",
+        // RESTRICT has a SQLSTATE of its own from PostgreSQL 18 on.
+        "23001" | "23503" => "a row violates a foreign key",
         "23505" => "a duplicate key violates a unique constraint",
         "23514" => "a row violates a check constraint",
         "23P01" => "a row violates an exclusion constraint",
@@ -146,7 +192,7 @@ pub(super) fn constraint_violation(sqlstate: &str) -> Option<&'static str> {
     })
 }
 
-fn about_value(sqlstate: &str, message: &str, beside_rows: bool) -> String {
+fn about_value(sqlstate: &str, message: &str, origin: Origin) -> String {
     if sqlstate == "22P05"
         && let Some((_, rest)) = message.rsplit_once("has no equivalent in encoding \"")
     {
@@ -171,7 +217,7 @@ fn about_value(sqlstate: &str, message: &str, beside_rows: bool) -> String {
         return "the SRID of a geometry differs from that of its column".to_owned();
     }
     // It names the parameter, which code may have taken from a value.
-    let is_named = beside_rows && message.starts_with("unrecognized parameter ");
+    let is_named = origin != Origin::Statement && message.starts_with("unrecognized parameter ");
     if !is_named && SAFE.iter().any(|start| message.starts_with(start)) {
         cut(message).to_owned()
     } else {
@@ -188,7 +234,7 @@ fn cut(message: &str) -> &str {
 
 /// Removes the quoted text from a message of any language. The quoted text may contain quotes, so everything from the
 /// first quote to the last is removed.
-fn without_quoted(message: &str) -> String {
+pub(super) fn without_quoted(message: &str) -> String {
     let words = cut(message);
     match (words.find(QUOTES), words.rfind(QUOTES)) {
         (Some(first), Some(last)) => {
@@ -201,7 +247,8 @@ fn without_quoted(message: &str) -> String {
     }
 }
 
-/// Returns what a trigger, a default or a cast does wrong, by a SQLSTATE of class 42 (PostgreSQL manual, appendix A).
+/// Returns what a trigger, a default or a cast does wrong, by a SQLSTATE of class 2B or 42 (PostgreSQL manual, appendix
+/// A).
 fn wrong_use(sqlstate: &str) -> &'static str {
     match sqlstate {
         "42P01" => "names a table that does not exist",
@@ -210,6 +257,7 @@ fn wrong_use(sqlstate: &str) -> &'static str {
         "42883" => "names a function or an operator that does not exist",
         "42804" | "42846" => "uses types that do not fit",
         INSUFFICIENT_PRIVILEGE => "lacks a permission",
+        _ if sqlstate.starts_with("2B") => "drops an object that others depend on",
         _ => "uses a wrong name or type",
     }
 }
@@ -239,12 +287,12 @@ fn meaning(sqlstate: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::redact;
+    use super::{Origin, redact};
 
     #[test]
     fn messages_about_values_keep_types_and_lose_values() {
         let check = |sqlstate, message, expected: &str| {
-            let text = redact(sqlstate, message, true);
+            let text = redact(sqlstate, message, Origin::Rows);
             let text = text.strip_prefix("PostgreSQL rejected a value: ").unwrap();
             assert_eq!(text, expected, "{message}");
         };
@@ -312,37 +360,84 @@ mod tests {
         let text = redact(
             "22P02",
             "ungültige Eingabesyntax für Typ integer: »s3cret«",
-            true,
+            Origin::Rows,
         );
         assert_eq!(
             text,
             "PostgreSQL rejected a value: text is not valid for its type"
         );
-        let text = redact("42P01", "Relation »s3cret« existiert nicht", true);
+        let text = redact("42P01", "Relation »s3cret« existiert nicht", Origin::Rows);
         assert!(text.contains("names a table"), "{text}");
-        let text = redact("54000", "Wort ist zu lang in »s3cret«", true);
+        let text = redact("54000", "Wort ist zu lang in »s3cret«", Origin::Rows);
         assert_eq!(text, "PostgreSQL: Wort ist zu lang in …");
     }
 
     #[test]
     fn other_messages_are_passed_on_unless_rows_are_involved() {
-        let check = |sqlstate, message: &str, beside_rows, expected: &str| {
+        let check = |sqlstate, message: &str, origin, expected: &str| {
             assert_eq!(
-                redact(sqlstate, message, beside_rows),
+                redact(sqlstate, message, origin),
                 format!("PostgreSQL: {expected}")
             );
         };
+        use Origin::{Code, Rows, Statement};
         let missing = "relation \"s3cret\" does not exist";
-        check("42P01", missing, false, missing);
+        check("42P01", missing, Statement, missing);
         let function = "function s3cret(text) does not exist";
-        check("42883", function, false, function);
+        check("42883", function, Statement, function);
         let unnamed =
             "a trigger, a default or a cast names a function or an operator that does not exist";
-        check("42883", function, true, unnamed);
-        check("P0001", "say \"why\": 7", true, "say \"why\": 7");
+        check("42883", function, Rows, unnamed);
+        for origin in [Statement, Rows, Code] {
+            for raised in ["P0001", "P0004", "U0002", "45000", "23514"] {
+                check(raised, "say \"why\": 7", origin, "say \"why\": 7");
+            }
+        }
         let word = "word is too long in tsquery: \"s3cret\"";
-        check("54000", word, true, "word is too long in tsquery");
+        check("54000", word, Rows, "word is too long in tsquery");
         let denied = "permission denied for table t";
-        check("42501", denied, true, denied);
+        check("42501", denied, Rows, denied);
+        let unnamed = "a trigger, a default or a cast lacks a permission";
+        check("42501", denied, Code, unnamed);
+        check("42501", "must be owner of table t", Code, unnamed);
+    }
+
+    #[test]
+    fn names_made_of_values_are_left_out_in_every_class() {
+        let named = "could not do it with \"s3\"cret\"";
+        for class in super::CLASSES {
+            for origin in [Origin::Rows, Origin::Code] {
+                let text = redact(&format!("{class}000"), named, origin);
+                assert!(!text.contains("cret"), "{class}: {text}");
+            }
+        }
+        let check = |sqlstate, message: &str, expected: &str| {
+            assert_eq!(redact(sqlstate, message, Origin::Code), expected);
+        };
+        check(
+            "2BP01",
+            "cannot drop table tmp_s3cret because other objects depend on it",
+            "PostgreSQL: a trigger, a default or a cast drops an object that others depend on",
+        );
+        check(
+            "58P01",
+            "could not open file \"s3cret\" for reading: No such file or directory",
+            "PostgreSQL: could not open file … for reading: No such file or directory",
+        );
+        check(
+            "58P01",
+            "could not load library \"s3cret\": s3cret: invalid ELF header",
+            "PostgreSQL: could not load library …",
+        );
+        check(
+            "53100",
+            "could not extend file \"base/1/2\": No space left on device",
+            "PostgreSQL: could not extend file …: No space left on device",
+        );
+        check(
+            "40P01",
+            "deadlock detected",
+            "PostgreSQL: deadlock detected",
+        );
     }
 }

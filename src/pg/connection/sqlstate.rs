@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_postgres::error::DbError;
 
-use super::redact::{SYNTAX_ERROR, constraint_violation, hides_name, redact};
+use super::redact::{
+    Origin, SYNTAX_ERROR, constraint_violation, hides_name, redact, without_quoted,
+};
 use super::tls::NoTlsOffered;
 use crate::error::{Error, ErrorKind, chain};
 use crate::pg::names::{SCHEMA, SHADOW_PREFIX};
@@ -115,14 +117,25 @@ impl ServerError {
         error
     }
 
+    /// Returns what PostgreSQL was doing. A context comes from a COPY, from a function, from a statement of a function
+    /// or from a document. INSERT … SELECT has none.
+    fn origin(&self, about: About) -> Origin {
+        match &self.context {
+            Some(context) if context.lines().any(|line| !line.starts_with("COPY ")) => Origin::Code,
+            Some(_) => Origin::Rows,
+            None if about == About::Rows => Origin::Rows,
+            None => Origin::Statement,
+        }
+    }
+
     /// Returns what to do, by the SQLSTATE.
-    fn hint(&self, beside_rows: bool) -> Option<&'static str> {
+    fn hint(&self, origin: Origin) -> Option<&'static str> {
         Some(match self.sqlstate.as_str() {
             "55P03" => "end the transaction that holds the lock, or raise --lock-timeout",
             PROTOCOL_VIOLATION if self.is_fatal => {
                 "look at the limits and timeouts of the pooler that reports this, and try again"
             }
-            sqlstate if hides_name(sqlstate, &self.message, beside_rows) => {
+            sqlstate if hides_name(sqlstate, &self.message, origin) => {
                 "look for the name in PostgreSQL's log"
             }
             "22P05" => "replace such characters before writing, or write to a database in UTF8",
@@ -134,12 +147,15 @@ impl ServerError {
     /// Converts it, without values of rows unless [`show_detail`] is on. HINT is never read.
     pub(in crate::pg) fn to_error(&self, about: About) -> Error {
         let sqlstate = self.sqlstate.as_str();
-        // A context comes from a COPY, from a function or from a document. INSERT … SELECT has none.
-        let beside_rows = about == About::Rows || self.context.is_some();
+        let origin = self.origin(about);
         let message = match constraint_violation(sqlstate) {
-            // Without the name, a function of the table's owner raised it: the words are the owner's.
             Some(words) if self.constraint.is_some() || self.column.is_some() => words.to_owned(),
-            _ => redact(sqlstate, &self.message, beside_rows),
+            // A row that no partition takes.
+            Some(_) if self.table.is_some() && origin != Origin::Statement => {
+                format!("PostgreSQL: {}", without_quoted(&self.message))
+            }
+            // Without a name, a function of the table's owner raised it: the words are the owner's.
+            _ => redact(sqlstate, &self.message, origin),
         };
         let message = match &self.detail {
             Some(detail) => format!("{message}; {detail}"),
@@ -151,13 +167,16 @@ impl ServerError {
             (PROTOCOL_VIOLATION, _) if self.is_fatal => ErrorKind::Unavailable,
             _ => kind(sqlstate),
         };
-        let error = match self.hint(beside_rows) {
+        let error = match self.hint(origin) {
             Some(hint) => Error::new(kind, message).with_hint(hint),
             None => Error::new(kind, message),
         };
         error.with_context(|context| {
             context.sqlstate = Some(sqlstate.to_owned());
-            context.column = self.column.clone();
+            // The names in the fields are those of the target and its partitions, except in an error of code, which
+            // may have made the names of other tables of values.
+            let is_of_target = origin != Origin::Code;
+            context.column = self.column.clone().filter(|_| is_of_target);
             // For other kinds, the place is only where the COPY was when the error came.
             if kind == ErrorKind::DataRejected
                 && let Some((row, column)) = self.context.as_deref().and_then(copied_place)
@@ -165,9 +184,10 @@ impl ServerError {
                 context.row = row.checked_sub(1);
                 context.column = context.column.take().or(column);
             }
-            context.constraint = self.constraint.clone();
+            context.constraint = self.constraint.clone().filter(|_| is_of_target);
             // Tables of the catalog and staging tables mean nothing to the client, who knows the target.
             context.table = match (&self.schema, &self.table) {
+                _ if !is_of_target => None,
                 (Some(schema), _) if schema == "pg_catalog" || schema == SCHEMA => None,
                 (Some(schema), _) if schema.starts_with("pg_temp_") => None,
                 (Some(_), Some(table)) if table.starts_with(SHADOW_PREFIX) => None,

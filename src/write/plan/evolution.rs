@@ -1,7 +1,7 @@
 //! Columns of the data that the table lacks. The spec says whether they are rejected, added to the table or left out.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use arrow::datatypes::{FieldRef, Schema};
 
@@ -14,20 +14,34 @@ use crate::write::spec::{AppendBy, Mode, SchemaEvolution, WriteSpec};
 use arrow_pgcopy::schema::{ColumnDefinition, asks_for_geometry, column_definitions};
 use arrow_pgcopy::{EncodePlan, FieldPlan, Relation};
 
-/// Returns whether a table lacks a column for a field. A name that differs only in case from a column's is not lacking:
-/// it is more likely a mistake than a new column, and the plan rejects it.
-fn lacks(relation: &Relation, field: &FieldRef) -> bool {
-    let folded = field.name().to_lowercase();
-    let mut columns = relation.columns.iter();
-    !columns.any(|column| column.name.as_str().to_lowercase() == folded)
+/// The names of a table's columns.
+struct Names<'a> {
+    /// All of them, in lower case.
+    folded: HashSet<String>,
+    generated: HashSet<&'a str>,
 }
 
-/// Returns whether a field is left out under [`SchemaEvolution::Ignore`]: the table lacks its column, or PostgreSQL
-/// generates it.
-fn is_ignored(relation: &Relation, field: &FieldRef) -> bool {
-    let mut columns = relation.columns.iter();
-    let generated = columns.any(|column| column.generated && column.name.as_str() == field.name());
-    generated || lacks(relation, field)
+impl<'a> Names<'a> {
+    fn of(relation: &'a Relation) -> Self {
+        let columns = relation.columns.iter();
+        let generated = columns.clone().filter(|column| column.generated);
+        Self {
+            folded: columns.map(|c| c.name.as_str().to_lowercase()).collect(),
+            generated: generated.map(|column| column.name.as_str()).collect(),
+        }
+    }
+
+    /// Returns whether the table lacks a column for a field. A name that differs only in case from a column's is not
+    /// lacking: it is more likely a mistake than a new column, and the plan rejects it.
+    fn lack(&self, field: &FieldRef) -> bool {
+        !self.folded.contains(&field.name().to_lowercase())
+    }
+
+    /// Returns whether a field is left out under [`SchemaEvolution::Ignore`]: the table lacks its column, or PostgreSQL
+    /// generates it.
+    fn ignore(&self, field: &FieldRef) -> bool {
+        self.generated.contains(field.name().as_str()) || self.lack(field)
+    }
 }
 
 /// Returns the fields that are written: all of them, except those that [`SchemaEvolution::Ignore`] leaves out.
@@ -42,9 +56,10 @@ pub(crate) fn written_schema<'a>(
     if spec.schema_evolution != SchemaEvolution::Ignore {
         return Ok(Cow::Borrowed(schema));
     }
+    let names = Names::of(relation);
     let fields = schema.fields().iter();
     let kept: Vec<FieldRef> = fields
-        .filter(|field| !is_ignored(relation, field))
+        .filter(|field| !names.ignore(field))
         .cloned()
         .collect();
     if kept.is_empty() && !schema.fields().is_empty() {
@@ -61,12 +76,13 @@ pub(crate) fn ignored_fields<'a>(
     spec: &WriteSpec,
     schema: &'a Schema,
     relation: &Relation,
-) -> Vec<&'a str> {
+) -> HashSet<&'a str> {
     match spec.schema_evolution {
-        SchemaEvolution::Refuse | SchemaEvolution::AddColumns => Vec::new(),
+        SchemaEvolution::Refuse | SchemaEvolution::AddColumns => HashSet::new(),
         SchemaEvolution::Ignore => {
+            let names = Names::of(relation);
             let fields = schema.fields().iter();
-            let ignored = fields.filter(|field| is_ignored(relation, field));
+            let ignored = fields.filter(|field| names.ignore(field));
             ignored.map(|field| field.name().as_str()).collect()
         }
     }
@@ -85,11 +101,9 @@ pub(crate) async fn columns_to_add(
     if spec.schema_evolution != SchemaEvolution::AddColumns {
         return Ok(Vec::new());
     }
+    let names = Names::of(relation);
     let fields = schema.fields().iter();
-    let fields: Vec<FieldRef> = fields
-        .filter(|field| lacks(relation, field))
-        .cloned()
-        .collect();
+    let fields: Vec<FieldRef> = fields.filter(|field| names.lack(field)).cloned().collect();
     let new = Schema::new(fields);
     let types = spec.column_types.iter();
     let types: BTreeMap<String, String> = types

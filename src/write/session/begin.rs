@@ -3,7 +3,7 @@
 use arrow::datatypes::Schema;
 
 use super::outcome::{prepared_lost, unsettled};
-use super::sink::{Located, Named};
+use super::sink::{Located, Named, SinkBatch};
 use super::status::WriteStatus;
 use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
@@ -51,26 +51,19 @@ impl Writer {
                 let begun = self.begin_named(write_id, request).await;
                 begun.map_err(|error| error.with_write_id(write_id))
             }
-            Named::Batch(_) => self.begin_batch(request).await,
+            Named::Batch(batch) => self.begin_batch(batch, request).await,
         }
     }
 
     async fn begin_named(&self, write_id: &str, request: &Begin<'_>) -> Result<WriteStatus> {
-        if write_id.starts_with(STREAM_PREFIX) {
-            return Err(Error::invalid_command(format!(
-                "write ids that begin with {STREAM_PREFIX} are reserved for the server"
-            ))
-            .with_hint("use another write id"));
-        }
+        check_not_reserved(write_id, "write id")?;
         let transaction = self.begin_control().await?;
         ensure_schema(&transaction).await?;
         self.begin_write(transaction, write_id, None, request).await
     }
 
-    async fn begin_batch(&self, request: &Begin<'_>) -> Result<WriteStatus> {
-        let Named::Batch(batch) = request.named else {
-            return Err(Error::internal("a batch was expected"));
-        };
+    async fn begin_batch(&self, batch: &SinkBatch, request: &Begin<'_>) -> Result<WriteStatus> {
+        check_not_reserved(&batch.name(0), "sink id")?;
         let transaction = self.begin_control().await?;
         ensure_schema(&transaction).await?;
         let (write_id, place) = match self.locate(&transaction, batch).await? {
@@ -287,6 +280,17 @@ async fn commit_nothing(
         advance_sink(transaction, caller.name(), batch).await?;
     }
     commit(transaction, &write.write_id, &decision).await
+}
+
+/// Rejects an id that only a server gives, to a write that it makes of a stream.
+fn check_not_reserved(write_id: &str, kind: &str) -> Result<()> {
+    if !write_id.starts_with(STREAM_PREFIX) {
+        return Ok(());
+    }
+    Err(Error::invalid_command(format!(
+        "write ids that begin with {STREAM_PREFIX} are reserved for the server"
+    ))
+    .with_hint(format!("use another {kind}")))
 }
 
 /// Rejects a write beyond the caller's limit of open writes.

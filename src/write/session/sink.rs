@@ -92,7 +92,7 @@ impl Writer {
             run: sink.run,
             batch: batch.batch_id,
         };
-        let name = self.caller.ledger_id(&batch.name(sink.run));
+        let name = self.ledger_id(&batch.name(sink.run));
         let write_id = name_of_batch(transaction, &name, &place).await?;
         let is_committed = sink.last_batch.is_some_and(|last| batch.batch_id <= last);
         if is_committed && find_write(transaction, &write_id).await?.is_none() {

@@ -172,6 +172,58 @@ async fn system_and_ledger_tables_cannot_be_written() {
 }
 
 #[tokio::test]
+async fn ids_of_streams_are_reserved_with_principals_too() {
+    let grants = "grants = [{ tables = ['*.*'], modes = ['append'] }]";
+    let (database, server, _file) = server(
+        &[("ana", grants), ("bob", grants)],
+        "CREATE TABLE t (n int)",
+    )
+    .await;
+    let [mut ana, mut bob] = clients(&server, ["ana", "bob"]).await;
+    let anonymous_server = Pgflight::start(&database);
+    let mut anonymous = anonymous_server.client().await;
+    let spec = || json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}});
+    for (who, client) in [("ana", &mut ana), ("anonymous", &mut anonymous)] {
+        for id in ["stream:", "stream:1"] {
+            let put = Put::whole(attempt(id, 0, "a"), &[rows()]);
+            for (what, answer) in [
+                ("begin", client.begin(id, spec(), &rows()).await),
+                ("attempt", client.put(put).await),
+                ("commit", client.commit(id, &[]).await),
+                ("abort", client.abort(id).await),
+            ] {
+                let what = format!("{who}: {what} of {id}");
+                let status = answer.expect_err(&what);
+                assert_eq!(status.code(), Code::InvalidArgument, "{what}: {status}");
+                let error = CallError::from(status);
+                assert_eq!(error.details["write_id"], id, "{what}");
+            }
+            let status = client.status(id).await.expect_err("it does not exist");
+            assert_eq!(status.code(), Code::NotFound, "{who}: {status}");
+        }
+        // The server would give the batches of such a sink ids of streams.
+        for sink_id in ["stream", "stream:s"] {
+            let sink = json!({"sinkId": sink_id, "queryId": "q", "batchId": "7"});
+            let fields = json!({"sink": sink, "spec": spec()});
+            let status = client.begin_with(fields, &rows()).await;
+            let status = status.expect_err(sink_id);
+            assert_eq!(status.code(), Code::InvalidArgument, "{who}: {status}");
+        }
+    }
+    // A principal sees its own streams, and no others.
+    ana.begin("w", spec(), &rows()).await.unwrap();
+    let rename = "UPDATE pgflight.write SET write_id = 'stream:1' WHERE write_id = 'ana/w'";
+    database.execute(rename).await;
+    let status = ana.status("stream:1").await.unwrap();
+    assert_eq!(
+        (&status["state"], &status["writeId"]),
+        (&json!("WRITE_STATE_OPEN"), &json!("stream:1"))
+    );
+    let status = bob.status("stream:1").await.expect_err("it is of ana");
+    assert_eq!(status.code(), Code::NotFound, "{status}");
+}
+
+#[tokio::test]
 async fn write_ids_are_scoped_to_the_principal() {
     let grants = "grants = [{ tables = ['*.*'], modes = ['append'] }]";
     let (database, server, _file) = server(

@@ -232,6 +232,161 @@ async fn errors_of_types_and_triggers_hold_no_value() {
     server.assert_unharmed("all of it").await;
 }
 
+/// Statements of a trigger that make a name of a value, with a part of the error that is left.
+const NAMED_BY_VALUES: [(&str, &str); 21] = [
+    ("PERFORM pg_read_file(NEW.s)", "could not"),
+    ("PERFORM pg_ls_dir(NEW.s)", "could not open directory"),
+    ("PERFORM pg_stat_file(NEW.s)", "No such file or directory"),
+    ("PERFORM lo_import('/' || NEW.s)", "could not open server file"),
+    ("EXECUTE format('LOAD %L', NEW.s)", "No such file or directory"),
+    (
+        "EXECUTE format('CREATE TABLE tmp_%s (a int)', NEW.s);
+         EXECUTE format('CREATE VIEW v_%1$s AS SELECT * FROM tmp_%1$s', NEW.s);
+         EXECUTE format('DROP TABLE tmp_%s', NEW.s)",
+        "drops an object that others depend on",
+    ),
+    (
+        "EXECUTE format('CREATE TABLE tmp_%s (a int PRIMARY KEY)', NEW.s);
+         EXECUTE format('INSERT INTO tmp_%s VALUES (1), (1)', NEW.s)",
+        "a duplicate key violates a unique constraint",
+    ),
+    (
+        "EXECUTE format('CREATE TABLE tmp_%s (%1$s int NOT NULL)', NEW.s);
+         EXECUTE format('INSERT INTO tmp_%s VALUES (NULL)', NEW.s)",
+        "a value is NULL",
+    ),
+    (
+        "EXECUTE format('CREATE TABLE tmp_%s (a int CONSTRAINT %1$s CHECK (a > 0))', NEW.s);
+         EXECUTE format('INSERT INTO tmp_%s VALUES (0)', NEW.s)",
+        "a row violates a check constraint",
+    ),
+    (
+        "EXECUTE format('CREATE TABLE tmp_%s (a int PRIMARY KEY)', NEW.s);
+         EXECUTE format('CREATE TABLE r_%1$s (a int REFERENCES tmp_%1$s ON DELETE RESTRICT)', NEW.s);
+         EXECUTE format('INSERT INTO tmp_%1$s VALUES (1); INSERT INTO r_%1$s VALUES (1);
+                         DELETE FROM tmp_%1$s', NEW.s)",
+        "a row violates a foreign key",
+    ),
+    (
+        "EXECUTE format('CREATE TABLE tmp_%s (a int) PARTITION BY LIST (a)', NEW.s);
+         EXECUTE format('INSERT INTO tmp_%s VALUES (1)', NEW.s)",
+        "no partition of relation",
+    ),
+    (
+        "EXECUTE format('CREATE VIEW tmp_%s AS SELECT 1 AS a WHERE false', NEW.s);
+         EXECUTE format('INSERT INTO tmp_%s VALUES (1)', NEW.s)",
+        "cannot insert into view",
+    ),
+    (
+        "EXECUTE format('CREATE TABLE tmp_%s (a int)', NEW.s);
+         EXECUTE format('CREATE VIEW v_%1$s AS SELECT * FROM tmp_%1$s WHERE a > 1 WITH CHECK OPTION', NEW.s);
+         EXECUTE format('INSERT INTO v_%s VALUES (1)', NEW.s)",
+        "new row violates check option",
+    ),
+    (
+        "EXECUTE format('CREATE TABLE tmp_%s (a int)', NEW.s);
+         EXECUTE format('REVOKE ALL ON tmp_%s FROM CURRENT_USER', NEW.s);
+         EXECUTE format('SELECT 1 FROM tmp_%s', NEW.s)",
+        "lacks a permission",
+    ),
+    ("EXECUTE format('DROP TABLE theirs_%s', NEW.s)", "lacks a permission"),
+    ("EXECUTE format('CLOSE %I', NEW.s)", "cursor … does not exist"),
+    ("EXECUTE format('SET ROLE %I', NEW.s)", "PostgreSQL"),
+    ("EXECUTE format('SET SESSION AUTHORIZATION %I', NEW.s)", "PostgreSQL"),
+    ("EXECUTE format('CREATE SCHEMA a; CREATE SCHEMA %I', 'pg_' || NEW.s)", "PostgreSQL"),
+    ("PERFORM pg_notify(NEW.s, repeat('x', 9000))", "a value is not allowed"),
+    ("EXECUTE format('ALTER SYSTEM SET %I = 1', NEW.s)", "PostgreSQL"),
+];
+
+#[tokio::test]
+async fn names_that_code_makes_of_values_are_in_no_error_and_no_log() {
+    let database = Database::new().await;
+    let (_, name) = database.url.rsplit_once('/').unwrap();
+    // Files are read as a superuser, and permissions are denied to others.
+    let owner = name.replace("pgflight_test", "pgflight_owner");
+    database
+        .execute(&format!(
+            "CREATE ROLE {owner}; GRANT ALL ON DATABASE {name} TO {owner}; GRANT ALL ON SCHEMA public TO {owner};
+             CREATE TABLE t (u text UNIQUE, s text);
+             CREATE TABLE theirs_{SECRET} (a int)"
+        ))
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    for (statements, expected) in NAMED_BY_VALUES {
+        let role = match expected {
+            "lacks a permission" => owner.as_str(),
+            _ => "CURRENT_USER",
+        };
+        database
+            .execute(&format!(
+                "DROP FUNCTION IF EXISTS named CASCADE;
+                 CREATE FUNCTION named() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$
+                 BEGIN IF NEW.s <> '1' THEN {statements}; END IF; RETURN NEW; END $$;
+                 ALTER FUNCTION named OWNER TO {role};
+                 CREATE TRIGGER named BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION named()"
+            ))
+            .await;
+        let copied = refused(&mut client, "s", text(SECRET)).await;
+        // By way of a staging table, where PostgreSQL reports no row.
+        let spec = json!({"table": "t", "insertIfAbsent": {"keys": ["u"]}});
+        let rows = batch(&[("u", text("7")), ("s", text(SECRET))]);
+        let merged = client.put(Put::whole(write(spec), &[rows])).await;
+        for error in [copied, CallError::from(merged.expect_err(statements))] {
+            assert_silent(&error, statements);
+            assert!(
+                error.message.contains(expected),
+                "{statements}: {}",
+                error.message
+            );
+            assert_eq!(error.details.get("constraint"), None, "{statements}");
+        }
+    }
+    server.assert_unharmed("all of it").await;
+    let log = server.log();
+    let line = log.iter().find(|line| line.contains(SECRET));
+    assert_eq!(line, None);
+    database
+        .execute(&format!("DROP OWNED BY {owner}; DROP ROLE {owner}"))
+        .await;
+}
+
+#[tokio::test]
+async fn names_of_the_target_and_its_partitions_stay_in_errors() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE TABLE t (n int) PARTITION BY RANGE (n);
+             CREATE TABLE low PARTITION OF t (CONSTRAINT small CHECK (n <> 1)) FOR VALUES FROM (0) TO (5);
+             CREATE UNIQUE INDEX once ON low (n)",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    for (numbers, words, table, constraint) in [
+        (
+            vec![1],
+            "violates a check constraint",
+            "public.low",
+            Some("small"),
+        ),
+        (vec![2, 2], "a duplicate key", "public.low", Some("once")),
+        (
+            vec![9],
+            "no partition of relation … found for row",
+            "public.t",
+            None,
+        ),
+    ] {
+        let numbers = arrow::array::PrimitiveArray::<Int32Type>::from(numbers);
+        let error = refused(&mut client, "n", Arc::new(numbers)).await;
+        assert!(error.message.contains(words), "{}", error.message);
+        assert_eq!(error.details["table"], table, "{}", error.message);
+        let found = error.details.get("constraint").map(String::as_str);
+        assert_eq!(found, constraint, "{}", error.message);
+    }
+}
+
 #[tokio::test]
 async fn errors_raised_by_the_owners_function_are_passed_on() {
     let database = Database::new().await;

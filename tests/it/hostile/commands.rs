@@ -1,6 +1,7 @@
 //! Hostile commands: names, types, ids and options that try to reach beyond their scope.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use arrow_flight::{FlightData, FlightDescriptor};
@@ -353,5 +354,51 @@ async fn a_spec_larger_than_any_table_is_rejected() {
         let status = client.begin("w", spec, &rows()).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");
         assert!(status.message().contains("more than the limit"), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_plan_of_many_columns_takes_little_time() {
+    const COUNT: usize = 1500;
+    let names = |first: char| -> Vec<String> {
+        (0..COUNT)
+            .map(|n| format!("{first}{n:04}{}", "x".repeat(50)))
+            .collect()
+    };
+    let (known, unknown) = (names('c'), names('d'));
+    let cased: Vec<String> = known.iter().map(|name| name.to_uppercase()).collect();
+    let database = Database::new().await;
+    let columns: Vec<String> = known.iter().map(|name| format!("{name} int")).collect();
+    database
+        .execute(&format!("CREATE TABLE t ({})", columns.join(", ")))
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let none = Arc::new(Int32Array::from(vec![1])) as ArrayRef;
+    for (what, names, problem) in [
+        ("known", &known, ""),
+        ("unknown", &unknown, "drop it from the data"),
+        ("in capitals", &cased, "as case matters"),
+    ] {
+        for evolution in ["SCHEMA_EVOLUTION_REFUSE", "SCHEMA_EVOLUTION_IGNORE"] {
+            let columns: Vec<_> = names.iter().map(|n| (n.as_str(), none.clone())).collect();
+            let spec = json!({"table": "t", "append": {"schemaEvolution": evolution}});
+            let before = server.processor_time();
+            let plan = client.plan(&columns, spec).await.unwrap();
+            let took = server.processor_time() - before;
+            let planned = plan["columns"].as_array().unwrap();
+            assert_eq!(planned.len(), COUNT, "{what}");
+            let is_left_out = what == "unknown" && evolution.ends_with("IGNORE");
+            for column in [&planned[0], &planned[COUNT - 1]] {
+                let found = column["problem"].as_str().unwrap_or_default();
+                let expected = if is_left_out { "" } else { problem };
+                assert!(found.contains(expected), "{what}: {column}");
+                assert_eq!(found.is_empty(), expected.is_empty(), "{what}: {column}");
+            }
+            assert!(
+                took < Duration::from_secs(1),
+                "{what} {evolution}: {took:?}"
+            );
+        }
     }
 }

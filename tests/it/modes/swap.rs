@@ -152,6 +152,16 @@ async fn a_table_on_which_something_hangs_is_not_swapped() {
         ),
         ("CREATE PUBLICATION pub FOR TABLE t", "publication pub"),
         ("CREATE PUBLICATION pub FOR ALL TABLES", "publication pub"),
+        (
+            "CREATE PUBLICATION pub FOR TABLES IN SCHEMA public",
+            "publication pub",
+        ),
+        (
+            "CREATE TABLE whole (LIKE t) PARTITION BY RANGE (id);
+             ALTER TABLE whole ATTACH PARTITION t FOR VALUES FROM (0) TO (10);
+             CREATE PUBLICATION pub FOR TABLE whole",
+            "publication pub",
+        ),
         ("ALTER TABLE t ADD s serial", "sequence public.t_s_seq"),
         (
             "ALTER TABLE t ADD i int GENERATED ALWAYS AS IDENTITY",
@@ -188,8 +198,10 @@ async fn a_table_on_which_something_hangs_is_not_swapped() {
     let has_atomic = database
         .is_at_least(14, "a function with an SQL body")
         .await;
+    let has_schemas = database.is_at_least(15, "a publication of a schema").await;
     for (sql, obstacle) in cases {
-        if sql.contains("BEGIN ATOMIC") && !has_atomic {
+        if sql.contains("BEGIN ATOMIC") && !has_atomic || sql.contains("IN SCHEMA") && !has_schemas
+        {
             continue;
         }
         database
@@ -207,6 +219,81 @@ async fn a_table_on_which_something_hangs_is_not_swapped() {
             assert!(refused.message().contains(obstacle), "{sql}: {refused}");
         }
         assert_eq!(database.text("SELECT id FROM t").await, "7", "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_a_subscription_fills_is_not_swapped() {
+    let publisher = Database::new().await;
+    publisher
+        .execute("CREATE TABLE t (id int, \"Name\" text); CREATE PUBLICATION pub FOR TABLE t")
+        .await;
+    let (database, _server, mut client) =
+        setup("CREATE TABLE t (id int, \"Name\" text); INSERT INTO t VALUES (7)").await;
+    let (_, name) = database.url.rsplit_once('/').unwrap();
+    // It reads the list of tables from the publisher, and never runs.
+    let subscription = format!("sub_{name}");
+    database
+        .execute(&format!(
+            "CREATE SUBSCRIPTION {subscription} CONNECTION '{}' PUBLICATION pub
+             WITH (enabled = false, create_slot = false, slot_name = NONE, copy_data = false)",
+            publisher.url
+        ))
+        .await;
+    let mut outcomes = Vec::new();
+    for write_id in [None, Some("w")] {
+        outcomes.push(overwrite(&mut client, "t", rows(&[1]), write_id).await);
+    }
+    let found = database.text("SELECT id FROM t").await;
+    // PostgreSQL keeps a database that has a subscription.
+    let drop = format!("DROP SUBSCRIPTION {subscription}");
+    database.execute(&drop).await;
+    for outcome in outcomes {
+        let refused = outcome.expect_err("the subscription would be lost");
+        assert_eq!(refused.code(), Code::Unimplemented, "{refused}");
+        let obstacle = format!("subscription {subscription}");
+        assert!(refused.message().contains(&obstacle), "{refused}");
+    }
+    assert_eq!(found, "7");
+    let swapped = overwrite(&mut client, "t", rows(&[1]), None).await;
+    swapped.expect("nothing hangs on it any more");
+}
+
+#[tokio::test]
+async fn a_lock_on_another_published_table_stops_no_swap() {
+    for publication in [
+        "CREATE PUBLICATION pub FOR TABLE other",
+        "CREATE PUBLICATION pub FOR TABLE other WITH (publish_via_partition_root)",
+        "CREATE PUBLICATION pub FOR TABLES IN SCHEMA elsewhere",
+        "CREATE PUBLICATION pub FOR ALL TABLES",
+    ] {
+        let (database, _server, mut client) = setup(
+            "CREATE SCHEMA elsewhere; CREATE TABLE t (id int, \"Name\" text);
+             CREATE TABLE elsewhere.one (id int);
+             CREATE TABLE other (id int) PARTITION BY RANGE (id);
+             CREATE TABLE part PARTITION OF other FOR VALUES FROM (0) TO (10)",
+        )
+        .await;
+        if publication.contains("IN SCHEMA")
+            && !database.is_at_least(15, "a publication of a schema").await
+        {
+            continue;
+        }
+        database.execute(publication).await;
+        let other = Database::connect(&database.url).await;
+        other
+            .batch_execute("BEGIN; LOCK TABLE other, elsewhere.one")
+            .await
+            .unwrap();
+        for write_id in [None, Some("w")] {
+            let outcome = overwrite(&mut client, "t", rows(&[1]), write_id).await;
+            if publication.contains("ALL TABLES") {
+                let refused = outcome.expect_err(publication);
+                assert_eq!(refused.code(), Code::Unimplemented, "{refused}");
+            } else {
+                outcome.unwrap_or_else(|status| panic!("{publication}: {status}"));
+            }
+        }
     }
 }
 

@@ -164,6 +164,17 @@ impl Pgflight {
         digits.parse::<u64>().unwrap() * 1024
     }
 
+    /// Returns the time that processors have spent on the server, whatever else they do.
+    pub fn processor_time(&self) -> Duration {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let tasks = std::fs::read_dir(tasks).unwrap();
+        let nanoseconds = tasks.filter_map(|task| {
+            let text = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(nanoseconds.sum())
+    }
+
     /// Fails unless the server runs, serves clients, has not panicked, and uses about the memory that it had at first.
     pub async fn assert_unharmed(&self, what: &str) {
         assert!(!self.has_panicked(), "{what}");

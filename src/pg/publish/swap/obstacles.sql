@@ -8,7 +8,13 @@ WITH target AS (
     WHERE c.oid OPERATOR(pg_catalog.=) $1),
      indexes AS (
     SELECT i.*, pg_catalog.concat('index ', i.indexrelid::pg_catalog.regclass) AS name
-    FROM pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) $1)
+    FROM pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) $1),
+     -- The table and those that it is a partition of.
+     published AS (
+    SELECT c.oid, c.relnamespace FROM pg_catalog.pg_class c
+    WHERE c.oid OPERATOR(pg_catalog.=) $1
+       OR c.oid OPERATOR(pg_catalog.=) ANY (
+          SELECT a.relid::pg_catalog.oid FROM pg_catalog.pg_partition_ancestors($1::pg_catalog.regclass) a(relid)))
 SELECT CASE WHEN relkind OPERATOR(pg_catalog.=) 'v' THEN 'it is a view' ELSE 'it is partitioned' END
 FROM target WHERE relkind OPERATOR(pg_catalog.<>) 'r'
 UNION ALL
@@ -32,10 +38,25 @@ SELECT 'it has a security label' FROM pg_catalog.pg_seclabel l
 WHERE l.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
   AND l.objoid OPERATOR(pg_catalog.=) $1
 UNION ALL
-SELECT pg_catalog.concat('publication ', pg_catalog.quote_ident(p.pubname))
-FROM target
-JOIN pg_catalog.pg_publication_tables p ON p.schemaname OPERATOR(pg_catalog.=) nspname
-                                       AND p.tablename OPERATOR(pg_catalog.=) relname
+-- The view pg_publication_tables opens all published tables, and so waits for locks on any of them. The publications of
+-- a schema (from PostgreSQL 15 on) are read from pg_depend, since older versions lack their table.
+SELECT pg_catalog.concat('publication ', pg_catalog.quote_ident(p.pubname)) FROM pg_catalog.pg_publication p
+WHERE p.puballtables
+   OR EXISTS (SELECT FROM pg_catalog.pg_publication_rel r, published t
+              WHERE r.prpubid OPERATOR(pg_catalog.=) p.oid AND r.prrelid OPERATOR(pg_catalog.=) t.oid)
+   OR EXISTS (SELECT FROM published t, pg_catalog.pg_depend s
+              JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) s.classid
+                                         AND d.objid OPERATOR(pg_catalog.=) s.objid
+              WHERE s.classid OPERATOR(pg_catalog.=)
+                    pg_catalog.to_regclass('pg_catalog.pg_publication_namespace')::pg_catalog.oid
+                AND s.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid
+                AND s.refobjid OPERATOR(pg_catalog.=) t.relnamespace
+                AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_publication'::pg_catalog.regclass::pg_catalog.oid
+                AND d.refobjid OPERATOR(pg_catalog.=) p.oid)
+UNION ALL
+-- A subscription fills tables by their OID. Its relations are in no pg_depend.
+SELECT pg_catalog.pg_describe_object('pg_catalog.pg_subscription'::pg_catalog.regclass::pg_catalog.oid, r.srsubid, 0)
+FROM pg_catalog.pg_subscription_rel r WHERE r.srrelid OPERATOR(pg_catalog.=) $1
 UNION ALL
 SELECT 'it belongs to an extension' FROM pg_catalog.pg_depend d
 WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
