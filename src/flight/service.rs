@@ -8,7 +8,7 @@ use arrow_flight::{
     HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
 use futures_util::stream::{self, BoxStream};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::{oneshot, watch};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, field};
@@ -152,15 +152,16 @@ impl FlightService for Service {
 
     async fn list_flights(&self, request: Request<Criteria>) -> StreamResponse<FlightInfo> {
         let outcome = match std::str::from_utf8(&request.get_ref().expression) {
-            Ok(target) => info::flights(&self.targets(&request), target).await,
+            Ok(target) => info::flights(&self.targets(&request), target, &self.budget).await,
             Err(_) => Err(
                 Error::invalid_command("the criteria of ListFlights are not UTF-8")
                     .with_hint("send the name of a target, or no criteria"),
             ),
         };
-        outcome
-            .map(all)
-            .map_err(|error| self.to_status(&error, "ListFlights"))
+        let listed = outcome.map_err(|error| self.to_status(&error, "ListFlights"))?;
+        let metrics = self.metrics.clone();
+        let listed = listed.map_err(move |error| log_to_status(&metrics, &error, "ListFlights"));
+        Ok(Response::new(listed.boxed()))
     }
 
     async fn get_flight_info(

@@ -10,6 +10,8 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 /// Memory of code, threads, the allocator's overhead and answers of the catalog.
 const BASE_BYTES: u64 = 64 * MIB;
+/// Number of lists of tables at a time: their memory is a part of the base.
+const MAX_LISTS: usize = 4;
 /// Memory of a COPY besides its message: chunks in transit, and the buffers of the driver and the socket.
 const BYTES_PER_COPY: u64 = 2 * MIB;
 /// Copies of a message in memory: the received bytes, the bytes aligned for Arrow, and the columns that are copied.
@@ -41,6 +43,7 @@ pub struct Budget {
     dictionaries: Part,
     control: Part,
     commands: Part,
+    lists: Arc<Semaphore>,
     window_bytes: u64,
 }
 
@@ -91,6 +94,7 @@ impl Budget {
             dictionaries: Part::new(rest / 8),
             control: Part::new(limit / 32),
             commands: Part::new(limit / 32),
+            lists: Arc::new(Semaphore::new(MAX_LISTS)),
             window_bytes: windows.clamp(*WINDOW_BYTES.start(), *WINDOW_BYTES.end()),
         })
     }
@@ -144,6 +148,11 @@ impl Budget {
         }
         let memory = byte_count.saturating_mul(COMMAND_GROWTH);
         self.commands.acquire(memory).await
+    }
+
+    /// Waits for the memory of a list of tables, until it is sent.
+    pub async fn list(&self) -> Option<Share> {
+        Arc::clone(&self.lists).acquire_owned().await.ok()
     }
 
     /// Returns the largest size of a decompressed batch, in bytes.

@@ -5,43 +5,62 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 
 use crate::error::{Error, Result};
-use crate::pg::transaction::Transaction;
+use crate::pg::transaction::{Parameter, Transaction};
 use arrow_pgcopy::table::Attribute;
 use arrow_pgcopy::{PgType, PgTypeKind};
 
 /// Depth limit of the types within a type. A domain over a domain counts as one more.
 const MAX_DEPTH: usize = 64;
 /// Limit of the types within the columns of a table, each counted as often as it is used. Types of types multiply.
-const MAX_PARTS: usize = 20_000;
+const MAX_PARTS: usize = 10_000;
 /// Limit of the labels of enums within the columns of a table, in bytes, counted in the same way.
-const MAX_LABEL_BYTES: usize = 4 << 20;
+const MAX_LABEL_BYTES: usize = 1 << 20;
+/// Memory of a label besides its bytes.
+const BYTES_PER_LABEL: usize = 32;
 
 /// The catalog's rows about types.
 pub(super) struct Types {
     by_oid: HashMap<u32, Row>,
     /// The attributes of composite types, by their relation.
     attributes: HashMap<u32, Vec<Row>>,
+    /// Whether there are more than one table may have.
+    is_cut: bool,
 }
 
-/// Reads the types of all columns of these tables.
+/// Reads the types of all columns of these tables, as far as one table may have so many. PostgreSQL counts them: types
+/// of other roles may be larger than the server's memory.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports.
 pub(super) async fn types(transaction: &Transaction, relations: &[u32]) -> Result<Types> {
-    let rows = transaction.query(TYPES, &[&relations]).await?;
+    let (most, most_label_bytes) = (as_bigint(MAX_PARTS + 1), as_bigint(MAX_LABEL_BYTES));
+    let bytes_per_label = as_bigint(BYTES_PER_LABEL);
+    let limits: [&dyn Parameter; 4] = [&relations, &most, &most_label_bytes, &bytes_per_label];
+    let rows = transaction.query(TYPES, &limits).await?;
+    let mut is_cut = rows.len() > MAX_PARTS;
     let composites: Vec<u32> = rows
         .iter()
         .map(|row| row.get::<_, u32>(2))
         .filter(|relation| *relation != 0)
         .collect();
     let mut attributes: HashMap<u32, Vec<Row>> = HashMap::new();
-    if !composites.is_empty() {
-        for row in transaction.query(ATTRIBUTES, &[&composites]).await? {
+    if !composites.is_empty() && !is_cut {
+        let rows = transaction.query(ATTRIBUTES, &[&composites, &most]).await?;
+        is_cut = rows.len() > MAX_PARTS;
+        for row in rows {
             attributes.entry(row.get(0)).or_default().push(row);
         }
     }
     let by_oid = rows.into_iter().map(|row| (row.get(0), row)).collect();
-    Ok(Types { by_oid, attributes })
+    Ok(Types {
+        by_oid,
+        attributes,
+        is_cut,
+    })
+}
+
+fn as_bigint(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The room that is left for the types of one table.
@@ -70,12 +89,14 @@ impl Room {
                 *self = Self { parts, label_bytes };
                 Ok(())
             }
-            _ => Err(Error::unsupported(
-                "the types of the table's columns are nested too deeply or widely",
-            )
-            .with_hint("write to a table with simpler types")),
+            _ => Err(too_many()),
         }
     }
+}
+
+fn too_many() -> Error {
+    Error::unsupported("the types of the table's columns are nested too deeply or widely")
+        .with_hint("write to a table with simpler types")
 }
 
 impl Types {
@@ -95,12 +116,17 @@ impl Types {
     }
 
     fn resolve_at(&self, oid: u32, room: &mut Room, depth: usize) -> Result<PgType> {
+        if self.is_cut {
+            return Err(too_many());
+        }
         let row = self
             .by_oid
             .get(&oid)
             .ok_or_else(|| Error::internal(format!("the catalog has no type with OID {oid}")))?;
-        let labels: Vec<String> = row.get(7);
-        room.take(labels.iter().map(String::len).sum(), depth)?;
+        let labels: Option<Vec<String>> = row.get(7);
+        let labels = labels.ok_or_else(too_many)?;
+        let label_bytes = labels.iter().map(|label| label.len() + BYTES_PER_LABEL);
+        room.take(label_bytes.sum(), depth)?;
         let mut inner = |oid: u32| self.resolve_at(oid, room, depth + 1).map(Box::new);
         let (base, element): (u32, u32) = (row.get(4), row.get(5));
         let subtype: Option<u32> = row.get(9);
@@ -189,8 +215,9 @@ fn base_type(receive: Option<&str>, fraction_digits: Option<i32>) -> PgTypeKind 
 
 /// Reads the types of columns and the types that they consist of: domains, arrays, composites, ranges.
 ///
-/// An array type is the one that its element names as its array. The multirange of a range is in a column that
-/// PostgreSQL has from 14 on, so it is read through jsonb.
+/// `$2` is the number of types, and `$3` that of the bytes of labels, each of which counts `$4` more. The labels of
+/// types beyond it are NULL. An array type is the one that its element names as its array. The multirange of a range is
+/// in a column that PostgreSQL has from 14 on, so it is read through jsonb.
 const TYPES: &str = "
     WITH RECURSIVE used(oid) AS (
         SELECT a.atttypid FROM pg_catalog.pg_attribute a
@@ -216,8 +243,9 @@ const TYPES: &str = "
            CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE 0::pg_catalog.oid END,
            CASE WHEN e.typarray OPERATOR(pg_catalog.=) t.oid THEN e.oid ELSE 0::pg_catalog.oid END,
            pg_catalog.format_type(t.oid, NULL),
-           ARRAY(SELECT e.enumlabel::pg_catalog.text FROM pg_catalog.pg_enum e
-                 WHERE e.enumtypid OPERATOR(pg_catalog.=) t.oid ORDER BY e.enumsortorder),
+           CASE WHEN pg_catalog.sum(labels.bytes) OVER (ORDER BY t.oid) OPERATOR(pg_catalog.<=) $3::pg_catalog.int8::pg_catalog.numeric
+                THEN ARRAY(SELECT e.enumlabel::pg_catalog.text FROM pg_catalog.pg_enum e
+                           WHERE e.enumtypid OPERATOR(pg_catalog.=) t.oid ORDER BY e.enumsortorder) END,
            t.typtypmod,
            (SELECT r.rngsubtype FROM pg_catalog.pg_range r
             WHERE r.rngtypid OPERATOR(pg_catalog.=) t.oid
@@ -227,14 +255,19 @@ const TYPES: &str = "
            CASE WHEN p.prosrc OPERATOR(pg_catalog.=) 'cash_recv'
                 THEN pg_catalog.scale(0::numeric::pg_catalog.money::numeric) END,
            t.typnotnull
-    FROM used JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) used.oid
+    FROM (SELECT used.oid FROM used LIMIT $2::pg_catalog.int8) found
+    JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) found.oid
+    CROSS JOIN LATERAL (
+        SELECT COALESCE(pg_catalog.sum(pg_catalog.octet_length(e.enumlabel::pg_catalog.text)::pg_catalog.int8
+                                       OPERATOR(pg_catalog.+) $4::pg_catalog.int8), 0::pg_catalog.numeric)
+        FROM pg_catalog.pg_enum e WHERE e.enumtypid OPERATOR(pg_catalog.=) t.oid) labels(bytes)
     LEFT JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.typreceive::pg_catalog.oid
     LEFT JOIN pg_catalog.pg_type e ON e.oid OPERATOR(pg_catalog.=) t.typelem";
 
-/// Reads the attributes of composite types, by their relations.
+/// Reads `$2` attributes of composite types, by their relations.
 const ATTRIBUTES: &str = "
     SELECT a.attrelid, a.attname::pg_catalog.text, a.atttypid, a.atttypmod
     FROM pg_catalog.pg_attribute a
     WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND a.attnum OPERATOR(pg_catalog.>) 0
       AND NOT a.attisdropped
-    ORDER BY a.attrelid, a.attnum";
+    ORDER BY a.attrelid, a.attnum LIMIT $2::pg_catalog.int8";

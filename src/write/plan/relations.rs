@@ -1,11 +1,11 @@
 //! The tables that a caller may write, for clients that ask.
 
 use super::permission::{find_permitted, missing_table};
-use crate::error::Result;
-use crate::pg::writable_relations;
+use crate::error::{Error, Result};
+use crate::pg::{ListedTable, MAX_LISTED, count_at_once, describe_tables, writable_tables};
 use crate::write::writer::Writer;
-use arrow_pgcopy::Relation;
 use arrow_pgcopy::table::TableName;
+use arrow_pgcopy::{QualifiedName, Relation};
 
 impl Writer {
     /// Returns a table as the catalog has it.
@@ -26,15 +26,65 @@ impl Writer {
         relation
     }
 
-    /// Returns all tables that the caller may write.
+    /// Begins a list of all tables that the caller may write.
     ///
     /// # Errors
     /// Any error that PostgreSQL reports.
-    pub async fn relations(&self) -> Result<Vec<Relation>> {
+    pub async fn relations(&self) -> Result<Relations> {
         let transaction = self.begin_look().await?;
         transaction.assume_role().await?;
-        let relations = writable_relations(&transaction, |name| self.caller.may_see(name)).await?;
+        let is_visible = |name: &QualifiedName| self.caller.may_see(name);
+        let (tables, are_all) = writable_tables(&transaction, is_visible).await?;
         transaction.rollback().await;
-        Ok(relations)
+        Ok(Relations {
+            writer: self.clone(),
+            tables,
+            are_all,
+            alone_count: 0,
+        })
+    }
+}
+
+/// A list of tables, which are read a few at a time, each time in a transaction of its own.
+pub struct Relations {
+    writer: Writer,
+    /// The tables that are still to be read, the first at the end.
+    tables: Vec<ListedTable>,
+    are_all: bool,
+    /// Number of next tables that are read one by one, since together they have too many types.
+    alone_count: usize,
+}
+
+impl Relations {
+    /// Returns the next tables in the order of their names, or `None` after the last.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) after the last table, once, when there are more
+    /// than a list has; any error that PostgreSQL reports.
+    pub async fn next(&mut self) -> Result<Option<Vec<Relation>>> {
+        if self.tables.is_empty() {
+            return match std::mem::replace(&mut self.are_all, true) {
+                true => Ok(None),
+                false => Err(Error::unsupported(format!(
+                    "the list is cut after {MAX_LISTED} tables, and there are more"
+                ))
+                .with_hint("ask for other tables by their paths")),
+            };
+        }
+        let count = match self.alone_count {
+            0 => count_at_once(&self.tables),
+            _ => 1,
+        };
+        let batch = self.tables.split_off(self.tables.len() - count);
+        self.alone_count = self.alone_count.saturating_sub(count);
+        let transaction = self.writer.begin_look().await?;
+        transaction.assume_role().await?;
+        let described = describe_tables(&transaction, &batch).await?;
+        transaction.rollback().await;
+        if described.is_none() {
+            self.alone_count = batch.len();
+            self.tables.extend(batch);
+        }
+        Ok(Some(described.unwrap_or_default()))
     }
 }

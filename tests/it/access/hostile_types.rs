@@ -36,11 +36,11 @@ const NESTED: [(&str, &str); 3] = [
         "composites",
         "DO $$ BEGIN
             CREATE TYPE c0 AS (a int, b int);
-            FOR n IN 1..6 LOOP
+            FOR n IN 1..4 LOOP
                 EXECUTE format('CREATE TYPE c%s AS (%s)', n,
                     (SELECT string_agg(format('f%s c%s', i, n - 1), ', ') FROM generate_series(1, 20) i));
             END LOOP;
-            CREATE TABLE nested (x c6);
+            CREATE TABLE nested (x c4);
          END $$",
     ),
     (
@@ -72,6 +72,90 @@ async fn nested_types_do_not_exhaust_the_server() {
         put(&mut client, plain, &ids(&[1])).await.unwrap();
         server.assert_unharmed(what).await;
     }
+}
+
+/// Labels of 20 MiB, and columns in the hundred thousands.
+const LARGE: &str = "DO $$ BEGIN
+        FOR n IN 1..6 LOOP
+            EXECUTE format('CREATE TYPE e%s AS ENUM (%s)', n,
+                (SELECT string_agg(format('%L', rpad(i::text, 62, 'x')), ', ') FROM generate_series(1, 60000) i));
+        END LOOP;
+        EXECUTE format('CREATE TABLE labels (%s)',
+            (SELECT string_agg(format('c%s e%s', i, i), ', ') FROM generate_series(1, 6) i));
+        FOR n IN 1..150 LOOP
+            EXECUTE format('CREATE TABLE wide%s (%s)', n,
+                (SELECT string_agg(format('c%s int', i), ', ') FROM generate_series(1, 1000) i));
+        END LOOP;
+     END $$";
+
+#[tokio::test]
+async fn large_types_and_many_columns_take_little_memory() {
+    let database = Database::new().await;
+    database.execute(LARGE).await;
+    let server = Pgflight::start(&database);
+    let before = server.memory("VmRSS");
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let mut client = server.client().await;
+        clients.spawn(async move {
+            let refused = client.flight.get_schema(path(&["labels"])).await;
+            assert_eq!(refused.unwrap_err().code(), Code::Unimplemented);
+            listed(&mut client).await.len()
+        });
+    }
+    while let Some(count) = clients.join_next().await {
+        assert_eq!(count.unwrap(), 150, "without the table of large types");
+    }
+    let growth = server.memory("VmHWM") - before;
+    assert!(growth < 48 << 20, "{growth}");
+}
+
+#[tokio::test]
+async fn a_list_has_all_tables_whatever_they_are_together() {
+    let database = Database::new().await;
+    // Each table has a part of the types that one may have, and more than half.
+    database
+        .execute(
+            "CREATE TABLE empty (); CREATE TABLE plain (id int8);
+             DO $$ BEGIN
+                EXECUTE format('CREATE TYPE many AS (%s)',
+                    (SELECT string_agg(format('f%s int', i), ', ') FROM generate_series(1, 1000) i));
+                EXECUTE format('CREATE TYPE mood AS ENUM (%s)',
+                    (SELECT string_agg(format('%L', rpad(i::text, 62, 'x')), ', ') FROM generate_series(1, 6000) i));
+                EXECUTE format('CREATE TYPE temper AS ENUM (%s)',
+                    (SELECT string_agg(format('%L', rpad(i::text, 62, 'x')), ', ') FROM generate_series(1, 6000) i));
+             END $$;
+             CREATE TABLE a (x mood); CREATE TABLE \"B\" (x many, y many, z many, u many, v many, w many);
+             CREATE TABLE c (x many, y many, z many, u many, v many, w many); CREATE TABLE d (x temper);
+             CREATE TABLE e (x mood, y temper)",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    // The last has labels beyond the limit.
+    let expected = ["B", "a", "c", "d", "empty", "plain"].map(|name| format!("public.{name}"));
+    assert_eq!(listed(&mut client).await, expected);
+}
+
+#[tokio::test]
+async fn a_list_of_too_many_tables_ends_with_an_error() {
+    let database = Database::new().await;
+    for part in 0..6 {
+        let make = format!(
+            "DO $$ BEGIN FOR n IN 1..2000 LOOP EXECUTE format('CREATE TABLE t{part}_%s ()', n); END LOOP; END $$"
+        );
+        database.execute(&make).await;
+    }
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let flights = client.flight.list_flights(Criteria::default()).await;
+    let flights: Vec<_> = flights.unwrap().into_inner().collect().await;
+    let (last, listed) = flights.split_last().unwrap();
+    assert_eq!(listed.len(), 10_000);
+    assert!(listed.iter().all(Result::is_ok), "the oldest tables");
+    let refused = last.as_ref().unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented, "{refused}");
+    assert!(refused.message().contains("10000 tables"), "{refused}");
 }
 
 #[tokio::test]
