@@ -141,6 +141,8 @@ const LIST: &str = "
       AND c.oid OPERATOR(pg_catalog.>) $1::pg_catalog.oid
     ORDER BY c.oid LIMIT $2::pg_catalog.int8";
 
+/// The second condition on `attrelid` lets PostgreSQL use the index. Without it, each part of a list would read all
+/// attributes of the database.
 const COLUMNS: &str = "
     SELECT c.oid, a.attname::pg_catalog.text, a.atttypid,
            a.atttypmod,
@@ -150,5 +152,6 @@ const COLUMNS: &str = "
     FROM pg_catalog.pg_class c
     LEFT JOIN (pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid)
            ON a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+          AND a.attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])
     WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])
     ORDER BY c.oid, a.attnum";
