@@ -150,5 +150,7 @@ const COLUMNS: &str = "
     FROM pg_catalog.pg_class c
     LEFT JOIN (pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid)
            ON a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+          -- For the index: without it, each part would read all attributes of the database.
+          AND a.attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])
     WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])
     ORDER BY c.oid, a.attnum";
