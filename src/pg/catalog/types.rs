@@ -216,7 +216,7 @@ fn base_type(receive: Option<&str>, fraction_digits: Option<i32>) -> PgTypeKind 
 /// Reads the types of columns and the types that they consist of: domains, arrays, composites, ranges.
 ///
 /// `$2` is the number of types, and `$3` that of the bytes of labels, each of which counts `$4` more. The labels of
-/// types beyond it are NULL. An array type is the one that its element names as its array. The multirange of a range is
+/// types beyond it are NULL, and only those of `found` are counted. An array type is the one that its element names as its array. The multirange of a range is
 /// in a column that PostgreSQL has from 14 on, so it is read through jsonb.
 const TYPES: &str = "
     WITH RECURSIVE used(oid) AS (
@@ -260,7 +260,7 @@ const TYPES: &str = "
     CROSS JOIN LATERAL (
         SELECT COALESCE(pg_catalog.sum(pg_catalog.octet_length(e.enumlabel::pg_catalog.text)::pg_catalog.int8
                                        OPERATOR(pg_catalog.+) $4::pg_catalog.int8), 0::pg_catalog.numeric)
-        FROM pg_catalog.pg_enum e WHERE e.enumtypid OPERATOR(pg_catalog.=) t.oid) labels(bytes)
+        FROM pg_catalog.pg_enum e WHERE e.enumtypid OPERATOR(pg_catalog.=) found.oid) labels(bytes)
     LEFT JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.typreceive::pg_catalog.oid
     LEFT JOIN pg_catalog.pg_type e ON e.oid OPERATOR(pg_catalog.=) t.typelem";
 
