@@ -1,5 +1,6 @@
 //! Lists of tables, read in parts: a database may have more tables, and wider ones, than the server's memory holds.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use tokio_postgres::Row;
@@ -54,12 +55,9 @@ pub async fn writable_tables(
     }
     are_all &= tables.len() <= MAX_LISTED;
     tables.truncate(MAX_LISTED);
-    tables.sort_by(|a, b| {
-        let key = |table: &ListedTable| {
-            let QualifiedName { schema, name } = &table.name;
-            (schema.as_str().to_owned(), name.as_str().to_owned())
-        };
-        key(b).cmp(&key(a))
+    tables.sort_by_cached_key(|table: &ListedTable| {
+        let QualifiedName { schema, name } = &table.name;
+        Reverse((schema.as_str().to_owned(), name.as_str().to_owned()))
     });
     Ok((tables, are_all))
 }

@@ -25,7 +25,8 @@ pub(super) async fn read(
         let attribute: Attribute = serde_json::from_str(text).map_err(|error| {
             Error::internal("the catalog describes a column in an unknown form").with_source(error)
         })?;
-        version = format!("{version} {}", attribute.8);
+        version.push(' ');
+        version.push_str(&attribute.8);
         attributes.push(attribute);
     }
     attributes.retain(|attribute| !attribute.7);
