@@ -231,7 +231,7 @@ fn no_call_waits_for_ever_when_nothing_fails() {
 }
 
 #[test]
-#[ignore = "millions of states: run it when the protocol changes, with --release"]
+#[ignore = "millions of states: scripts/test model runs it"]
 fn all_streams_and_an_abort_keep_every_promise() {
     let config = Config {
         abort: true,
@@ -241,7 +241,7 @@ fn all_streams_and_an_abort_keep_every_promise() {
 }
 
 #[test]
-#[ignore = "millions of states: run it when the protocol changes, with --release"]
+#[ignore = "millions of states: scripts/test model runs it"]
 fn all_ends_and_all_failures_keep_every_promise() {
     let config = Config {
         streams: vec![TRUNCATED, TRUNCATED_RETRY, FIRST, ZOMBIE],

@@ -301,7 +301,7 @@ fn begin_batch(
     connection: &Connection,
 ) -> String {
     // The settings make strings that PostgreSQL casts mean the same in every database. A frozen server, or a host that
-    // vanished, must not hold locks for ever.
+    // vanished, must not hold locks for ever. Compiling a query about a large catalog takes longer than running it.
     let named = match session {
         Some(session) => format!("; SET LOCAL application_name = '{session}'"),
         None => String::new(),
@@ -325,6 +325,7 @@ fn begin_batch(
          SET LOCAL IntervalStyle = 'postgres'; \
          SET LOCAL array_nulls = on; \
          SET LOCAL xmloption = content; \
+         SET LOCAL jit = off; \
          SET LOCAL standard_conforming_strings = on; \
          SET LOCAL quote_all_identifiers = off; \
          SET LOCAL idle_in_transaction_session_timeout = 60000; \
