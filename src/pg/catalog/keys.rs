@@ -87,7 +87,9 @@ pub async fn find_keys(
 
 /// Reads the comparisons. The default class of a type is the one that `GetDefaultOpClass` (commands/indexcmds.c) finds:
 /// that of the type itself, or else of a binary-coercible type, a preferred one first, or of all arrays, enums and so
-/// on.
+/// on. The OID of btree is 403 in every version (`pg_am.dat`).
+///
+/// PostgreSQL plans the query for each write, which takes longer than to run it: few joins at each level.
 const KEYS: &str = "
     WITH RECURSIVE keys AS (
         SELECT k.name, k.number, a.attnum, a.atttypid
@@ -119,46 +121,45 @@ const KEYS: &str = "
         ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1),
     indexed AS (
         SELECT c.attnum, c.class FROM unique_index u
-        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(u.numbers), pg_catalog.unnest(u.classes)) c(attnum, class))
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(u.numbers), pg_catalog.unnest(u.classes)) c(attnum, class)),
+    classes AS (
+        SELECT k.name, k.number, k.atttypid, t.oid AS type, t.typnamespace, t.typname, COALESCE(
+            (SELECT i.class FROM indexed i WHERE i.attnum OPERATOR(pg_catalog.=) k.attnum),
+            (SELECT d.oid FROM pg_catalog.pg_opclass d
+             JOIN pg_catalog.pg_type dt ON dt.oid OPERATOR(pg_catalog.=) d.opcintype
+             WHERE d.opcmethod OPERATOR(pg_catalog.=) 403::pg_catalog.oid AND d.opcdefault
+               AND (d.opcintype OPERATOR(pg_catalog.=) t.oid
+                    OR EXISTS (SELECT FROM pg_catalog.pg_cast x
+                               WHERE x.castsource OPERATOR(pg_catalog.=) t.oid
+                                 AND x.casttarget OPERATOR(pg_catalog.=) d.opcintype
+                                 AND x.castmethod OPERATOR(pg_catalog.=) 'b'
+                                 AND x.castcontext OPERATOR(pg_catalog.=) 'i')
+                    OR dt.typnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace::pg_catalog.oid
+                   AND dt.typname OPERATOR(pg_catalog.=)
+                       CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'e' THEN 'anyenum'
+                            WHEN t.typtype OPERATOR(pg_catalog.=) 'r' THEN 'anyrange'
+                            WHEN t.typtype OPERATOR(pg_catalog.=) 'm' THEN 'anymultirange'
+                            WHEN t.typtype OPERATOR(pg_catalog.=) 'c' THEN 'record'
+                            WHEN t.typlen OPERATOR(pg_catalog.=) -1
+                                 AND t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN 'anyarray' END)
+             ORDER BY d.opcintype OPERATOR(pg_catalog.=) t.oid DESC, dt.typispreferred DESC, d.opcintype LIMIT 1)) AS class
+        FROM keys k
+        JOIN resolved r ON r.number OPERATOR(pg_catalog.=) k.number
+        JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) r.type AND t.typtype OPERATOR(pg_catalog.<>) 'd'
+        OFFSET 0)
     SELECT k.name,
-           pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname),
+           pg_catalog.format('OPERATOR(%s.%I)', o.oprnamespace::pg_catalog.regnamespace, o.oprname),
            CASE WHEN p.typtype OPERATOR(pg_catalog.<>) 'p'
                 THEN CASE WHEN p.oid OPERATOR(pg_catalog.<>) k.atttypid
-                          THEN pg_catalog.format('%I.%I', pn.nspname, p.typname) END
-                WHEN t.oid OPERATOR(pg_catalog.<>) k.atttypid
-                THEN pg_catalog.format('%I.%I', tn.nspname, t.typname) END,
+                          THEN pg_catalog.format('%s.%I', p.typnamespace::pg_catalog.regnamespace, p.typname) END
+                WHEN k.type OPERATOR(pg_catalog.<>) k.atttypid
+                THEN pg_catalog.format('%s.%I', k.typnamespace::pg_catalog.regnamespace, k.typname) END,
            EXISTS (SELECT FROM unique_index)
-    FROM keys k
-    JOIN resolved r ON r.number OPERATOR(pg_catalog.=) k.number
-    JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) r.type AND t.typtype OPERATOR(pg_catalog.<>) 'd'
-    JOIN pg_catalog.pg_namespace tn ON tn.oid OPERATOR(pg_catalog.=) t.typnamespace
-    JOIN pg_catalog.pg_opclass c ON c.oid OPERATOR(pg_catalog.=) COALESCE(
-        (SELECT i.class FROM indexed i WHERE i.attnum OPERATOR(pg_catalog.=) k.attnum),
-        (SELECT d.oid FROM pg_catalog.pg_opclass d
-         JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) d.opcmethod
-          AND m.amname OPERATOR(pg_catalog.=) 'btree'
-         JOIN pg_catalog.pg_type dt ON dt.oid OPERATOR(pg_catalog.=) d.opcintype
-         WHERE d.opcdefault
-           AND (d.opcintype OPERATOR(pg_catalog.=) t.oid
-                OR EXISTS (SELECT FROM pg_catalog.pg_cast x
-                           WHERE x.castsource OPERATOR(pg_catalog.=) t.oid
-                             AND x.casttarget OPERATOR(pg_catalog.=) d.opcintype
-                             AND x.castmethod OPERATOR(pg_catalog.=) 'b'
-                             AND x.castcontext OPERATOR(pg_catalog.=) 'i')
-                OR dt.typnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace::pg_catalog.oid
-               AND dt.typname OPERATOR(pg_catalog.=)
-                   CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'e' THEN 'anyenum'
-                        WHEN t.typtype OPERATOR(pg_catalog.=) 'r' THEN 'anyrange'
-                        WHEN t.typtype OPERATOR(pg_catalog.=) 'm' THEN 'anymultirange'
-                        WHEN t.typtype OPERATOR(pg_catalog.=) 'c' THEN 'record'
-                        WHEN t.typlen OPERATOR(pg_catalog.=) -1
-                             AND t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN 'anyarray' END)
-         ORDER BY d.opcintype OPERATOR(pg_catalog.=) t.oid DESC, dt.typispreferred DESC, d.opcintype LIMIT 1))
+    FROM classes k
+    JOIN pg_catalog.pg_opclass c ON c.oid OPERATOR(pg_catalog.=) k.class
     JOIN pg_catalog.pg_amop a ON a.amopfamily OPERATOR(pg_catalog.=) c.opcfamily
      AND a.amoplefttype OPERATOR(pg_catalog.=) c.opcintype AND a.amoprighttype OPERATOR(pg_catalog.=) c.opcintype
      AND a.amopstrategy OPERATOR(pg_catalog.=) 3
     JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) a.amopopr
-    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace
     JOIN pg_catalog.pg_type p ON p.oid OPERATOR(pg_catalog.=) o.oprleft
-    JOIN pg_catalog.pg_namespace pn ON pn.oid OPERATOR(pg_catalog.=) p.typnamespace
     ORDER BY k.number";

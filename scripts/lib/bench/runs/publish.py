@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+import pgflight
 from bench.compare import Bench, tell
 from bench.rig.database import TARGET
 from bench.rig.server import Server
 from bench.rig.shapes import SHAPES
-from bench.runs.scaling import expect, part
-from pgflight.distributed import DistributedWrite
-from pgflight.flight import command
-from pgflight.flight.connection import Endpoint
+from bench.runs.scaling import expect, send_parts
 
 _PARTITIONS = (1, 2, 4)
 #: Mode, and way to publish. The others are compared with direct, which promises nothing.
@@ -114,14 +111,7 @@ def _expect_keyed(bench: Bench, name: str, size: int) -> None:
 def _write(server: Server, table: pa.Table, count: int, **spec: Any) -> float:
     """Returns the seconds from begin to the end of the commit, with a thread for each partition."""
     started = time.perf_counter()
-    write = DistributedWrite.begin(
-        Endpoint.parse(server.url), command.write_spec(TARGET, **spec), table.schema
-    )
-    with ThreadPoolExecutor(count) as pool:
-        attempts = [
-            pool.submit(write.attempt, n, f"bench-{n}", part(table, n, count).to_batches())
-            for n in range(count)
-        ]
-        receipts = [attempt.result() for attempt in attempts]
-    write.commit(receipts)
+    with pgflight.connect(server.url) as client:
+        write = client.begin(TARGET, table.schema, **spec)
+        write.commit(send_parts(write, table, count))
     return time.perf_counter() - started

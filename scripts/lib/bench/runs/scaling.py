@@ -15,8 +15,6 @@ from bench.rig.database import TARGET
 from bench.rig.server import Server
 from bench.rig.shapes import SHAPES, Files, Shape
 from pgflight.distributed import DistributedWrite
-from pgflight.flight import command
-from pgflight.flight.connection import Endpoint
 
 _STREAMS = (1, 2, 4, 8, 16)
 
@@ -79,19 +77,23 @@ def _publish(bench: Bench, shape: Shape, table: pa.Table, share: float) -> dict[
 
 def _staged(server: Server, rows: pa.Table) -> tuple[float, float]:
     """Returns the seconds to stage two halves concurrently, and to publish them."""
-    endpoint = Endpoint.parse(server.url)
-    spec = command.write_spec(TARGET, "append", publish="staged")
-    write = DistributedWrite.begin(endpoint, spec, rows.schema)
-    started = time.perf_counter()
-    with ThreadPoolExecutor(2) as pool:
+    with pgflight.connect(server.url) as client:
+        write = client.begin(TARGET, rows.schema, publish="staged")
+        started = time.perf_counter()
+        receipts = send_parts(write, rows, 2)
+        staged = time.perf_counter()
+        write.commit(receipts)
+        return staged - started, time.perf_counter() - staged
+
+
+def send_parts(write: DistributedWrite, rows: pa.Table, count: int) -> list[dict[str, Any]]:
+    """Sends a table in as many partitions, each by its own thread. Returns the receipts."""
+    with ThreadPoolExecutor(count) as pool:
         attempts = [
-            pool.submit(write.attempt, n, f"bench-{n}", part(rows, n, 2).to_batches())
-            for n in range(2)
+            pool.submit(write.attempt, n, f"bench-{n}", part(rows, n, count).to_batches())
+            for n in range(count)
         ]
-        receipts = [attempt.result() for attempt in attempts]
-    staged = time.perf_counter()
-    write.commit(receipts)
-    return staged - started, time.perf_counter() - staged
+        return [attempt.result() for attempt in attempts]
 
 
 def _send(server: Server, tables: list[pa.Table]) -> None:
