@@ -89,7 +89,7 @@ def expected(path: Path, columns: dict[str, str]) -> tuple[int, int, list[int]]:
         nulls = [0] * len(columns)
         row_count = checksum = 0
         for row in rows:
-            values = [memo[text] for memo, text in zip(memos, row, strict=True)]
+            values = [memo[text] for memo, text in zip(memos, row, strict=True)]  # type: ignore[call-overload]
             for index, value in enumerate(values):
                 if value == "N":
                     nulls[index] += 1
@@ -147,7 +147,7 @@ def check(connection: psycopg.Connection, schema: str, data: Path) -> bool:
         if want != have:
             good = False
             print(f"    file:  {want[0]:,} rows, checksum {want[1]:x}")
-            for name, in_file, in_table in zip(columns, want[2], have[2], strict=True):
+            for name, in_file, in_table in zip(columns, want[2], have[2]):
                 if in_file != in_table:
                     print(f"    {name}: {in_table:,} NULLs, and {in_file:,} in the file")
     return good

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 import pyarrow as pa
 from pyarrow import csv
@@ -146,7 +146,7 @@ def _psycopg_tuples(job: Job, binary: bool) -> Run:
     return run
 
 
-def pg8000_copy(postgres: str, table: str, stream: io.BytesIO) -> None:
+def pg8000_copy(postgres: str, table: str, stream: io.IOBase) -> None:
     """Sends CSV by pg8000."""
     from urllib.parse import urlsplit
 
@@ -256,7 +256,7 @@ def _no_jdbc() -> str:
     return "" if os.environ.get("BENCH_JDBC_JAR") else "there is no JDBC driver for PostgreSQL here"
 
 
-def _spark(name: str, title: str, prepare: Callable[[Job], Run], **more) -> list[Way]:
+def _spark(name: str, title: str, prepare: Callable[[Job], Run], **more: Any) -> list[Way]:
     return [
         Way(
             f"{name}-{width}",

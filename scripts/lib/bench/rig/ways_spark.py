@@ -152,7 +152,7 @@ def pgflight_direct(job: Job) -> Run:
     return _pgflight(job, mode="append", publish="direct")
 
 
-def _pgflight(job: Job, **how: str) -> Run:
+def _pgflight(job: Job, **how: Any) -> Run:
     import pgflight
 
     frame = _frame(job)

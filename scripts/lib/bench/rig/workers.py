@@ -60,11 +60,13 @@ class Worker:
         before = [processes.cpu_seconds(pid) for pid in watched]
         self._say("go")
         result = json.loads(self._answer())
-        cpu = [processes.cpu_seconds(pid) - used for pid, used in zip(watched, before)]
+        client, server_cpu, postgres = (
+            processes.cpu_seconds(pid) - used for pid, used in zip(watched, before)
+        )
         peak = [processes.peak_bytes(pid) - held for pid, held in zip(watched[:2], memory)]
         if "error" in result:
             raise WayFailed(result["error"])
-        return Cost(result["seconds"], *cpu, *peak)
+        return Cost(result["seconds"], client, server_cpu, postgres, peak[0], peak[1])
 
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None

@@ -52,9 +52,9 @@ def _appends(bench: Bench, shape_name: str, scale: float, rounds: int) -> list[d
                     taken.setdefault((count, name), []).append(seconds)
             tell(f"  round {number + 1} of {rounds}")
     rows = []
-    for (count, name), seconds in taken.items():
-        row = {"partitions": count, "way": name, "seconds": median(seconds)}
-        rows.append({**row, "× direct": median(seconds) / median(taken[count, "direct"])})
+    for (count, name), rounds_taken in taken.items():
+        row = {"partitions": count, "way": name, "seconds": median(rounds_taken)}
+        rows.append({**row, "× direct": median(rounds_taken) / median(taken[count, "direct"])})
     return rows
 
 

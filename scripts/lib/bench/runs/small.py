@@ -26,7 +26,7 @@ _WRITES = 2_000
 _PARTITIONS = 4
 
 #: Writes a few rows on an open connection.
-Write = Callable[[], None]
+Write = Callable[[], object]
 #: Opens a connection to this URL, to write these rows.
 Way = Callable[[str, pa.Table], contextlib.AbstractContextManager[Write]]
 
@@ -160,13 +160,13 @@ def _expect(bench: Bench, case: Case, writes: int) -> None:
 @contextlib.contextmanager
 def _pgflight_append(url: str, rows: pa.Table) -> Iterator[Write]:
     with pgflight.connect(url) as client:
-        yield lambda: client.write(rows, _TABLE) and None
+        yield lambda: client.write(rows, _TABLE)
 
 
 @contextlib.contextmanager
 def _pgflight_upsert(url: str, rows: pa.Table) -> Iterator[Write]:
     with pgflight.connect(url) as client:
-        yield lambda: client.write(rows, _TABLE, "upsert", keys=["id"]) and None
+        yield lambda: client.write(rows, _TABLE, "upsert", keys=["id"])
 
 
 @contextlib.contextmanager
