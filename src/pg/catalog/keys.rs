@@ -148,7 +148,7 @@ const KEYS: &str = "
         JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) r.type AND t.typtype OPERATOR(pg_catalog.<>) 'd'
         OFFSET 0)
     SELECT k.name,
-           pg_catalog.format('OPERATOR(%s.%I)', o.oprnamespace::pg_catalog.regnamespace, o.oprname),
+           pg_catalog.format('OPERATOR(%s.%s)', o.oprnamespace::pg_catalog.regnamespace, o.oprname),
            CASE WHEN p.typtype OPERATOR(pg_catalog.<>) 'p'
                 THEN CASE WHEN p.oid OPERATOR(pg_catalog.<>) k.atttypid
                           THEN pg_catalog.format('%s.%I', p.typnamespace::pg_catalog.regnamespace, p.typname) END
