@@ -7,6 +7,7 @@ mod identity;
 mod jwt;
 mod matrix;
 mod permission;
+mod renamed_types;
 mod role;
 mod role_in_force;
 mod secrets;
