@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use serde_json::{Value, json};
 use tonic::Code;
 
-use super::role::World;
+use crate::access::role::World;
 use crate::support::{Client, Put, attempt, batch, write};
 
 /// The types of another role: an enum, and a domain with its code, which exchange their name when the tag's command
