@@ -1,7 +1,5 @@
 //! Checks of the types that a client names for columns that a write creates.
 
-use std::collections::BTreeMap;
-
 use tokio_postgres::Row;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -19,13 +17,24 @@ const SERIALS: [&str; 6] = [
     "serial8",
 ];
 
+/// Types whose names PostgreSQL's grammar itself resolves (gram.y, `Numeric`), whatever the search_path is.
+const PLAIN: [&str; 7] = [
+    "bigint",
+    "boolean",
+    "double precision",
+    "integer",
+    "numeric",
+    "real",
+    "smallint",
+];
+
 /// Rejects requested types that would show or do more than the caller may see or do:
 ///
 /// - row types of tables show the columns of tables that the caller has no grant for, or that they exist;
 /// - casts to `regclass` and similar types show which names exist;
 /// - domains, and ranges with a canonical function, run the code of their owner. The owner of a composite type can add
-///   such a type to it at any time. The owner must be the role in force, the login, the target's role, a superuser, the
-///   owner of the database, or an extension.
+///   such a type to it at any time. The owner must be the role in force, the login, the target's role, a superuser, or
+///   the owner of the database. Any role may add its own types to an extension that it has created.
 ///
 /// The same holds for the types within a type. The texts are names of types, as
 /// [`column_definitions`](arrow_pgcopy::schema::column_definitions) has checked.
@@ -36,19 +45,19 @@ const SERIALS: [&str; 6] = [
 /// error that PostgreSQL reports.
 pub async fn check_requested_types(
     transaction: &Transaction,
-    column_types: &BTreeMap<String, String>,
+    columns: &[ColumnDefinition],
 ) -> Result<()> {
-    if column_types.is_empty() {
+    let (names, types): (Vec<&str>, Vec<String>) = columns
+        .iter()
+        .filter(|column| !is_plain(&column.sql_type))
+        .map(|column| (column.name.as_str(), without_modifiers(&column.sql_type)))
+        .unzip();
+    if names.is_empty() {
         return Ok(());
     }
-    let (columns, types): (Vec<&str>, Vec<String>) = column_types
-        .iter()
-        .filter(|(_, sql_type)| !SERIALS.contains(&sql_type.to_ascii_lowercase().as_str()))
-        .map(|(column, sql_type)| (column.as_str(), without_modifiers(sql_type)))
-        .unzip();
     let roles = trusted_roles(transaction)?;
     let found = transaction
-        .query_opt_by_definition_path(REJECTED, &[&columns, &types, &roles])
+        .query_opt_by_definition_path(REJECTED, &[&names, &types, &roles])
         .await;
     let found = match found {
         // `to_regtype` says that a schema is hidden.
@@ -61,7 +70,7 @@ pub async fn check_requested_types(
         found => found?,
     };
     match found {
-        Some(row) => Err(rejected(&row, column_types)),
+        Some(row) => Err(rejected(&row, columns)),
         None => Ok(()),
     }
 }
@@ -88,7 +97,7 @@ pub async fn check_made_types(
         .query_opt(REJECTED_IN, &[&oid, &names, &roles])
         .await?;
     match found {
-        Some(row) => Err(rejected(&row, &BTreeMap::new()).with_table(table)),
+        Some(row) => Err(rejected(&row, &[]).with_table(table)),
         None => Ok(()),
     }
 }
@@ -124,21 +133,31 @@ fn trusted_roles(transaction: &Transaction) -> Result<Vec<&str>> {
     Ok(roles)
 }
 
-fn rejected(row: &Row, column_types: &BTreeMap<String, String>) -> Error {
+fn rejected(row: &Row, columns: &[ColumnDefinition]) -> Error {
     let column: &str = row.get(0);
+    let named = columns.iter().find(|named| named.name.as_str() == column);
     let error = match row.get::<_, Option<String>>(1) {
         Some(why) => Error::permission_denied(why)
             .with_hint("use another type, or create the table before writing"),
         // One answer for both: a type with the name of a hidden table must look like a missing one.
-        None => Error::schema_mismatch(match column_types.get(column) {
-            Some(name) => {
-                format!("the requested type {name} does not exist, or is the row type of a table")
-            }
+        None => Error::schema_mismatch(match named {
+            Some(named) => format!(
+                "the requested type {} does not exist, or is the row type of a table",
+                named.sql_type
+            ),
             None => "the requested type does not exist, or is the row type of a table".to_owned(),
         })
         .with_hint(VISIBLE),
     };
     error.with_column(column)
+}
+
+/// Whether a type is one of those that data without requested types gets, or a word that CREATE TABLE takes in the place
+/// of a type. Such a type needs no look.
+fn is_plain(sql_type: &str) -> bool {
+    let name = sql_type.to_ascii_lowercase();
+    let element = name.strip_suffix("[]").unwrap_or(&name);
+    SERIALS.contains(&&*name) || PLAIN.contains(&element)
 }
 
 /// Returns the name of a type without modifiers such as `(10,2)`, which some versions of `to_regtype` reject with an
@@ -210,9 +229,6 @@ macro_rules! rejected {
              AND NOT EXISTS (SELECT FROM pg_catalog.pg_database d
                              WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
                                AND d.datdba OPERATOR(pg_catalog.=) t.typowner)
-             AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                             WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid
-                               AND d.objid OPERATOR(pg_catalog.=) t.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
             THEN 'the requested type runs code of a role that is neither the writer nor an administrator'
         END) rejected(name, is_missing, why)
     WHERE rejected.is_missing OR rejected.why IS NOT NULL

@@ -116,7 +116,7 @@ pub(crate) async fn columns_to_add(
     };
     let mut columns = column_definitions(&new, &types, geometry.as_deref())
         .map_err(|error| Error::from(error).with_table(&relation.name))?;
-    let checked = check_requested_types(transaction, &types).await;
+    let checked = check_requested_types(transaction, &columns).await;
     checked.map_err(|error| error.with_table(&relation.name))?;
     for column in &mut columns {
         column.not_null = false;

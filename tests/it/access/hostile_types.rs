@@ -1,9 +1,11 @@
 //! Types that other roles create, or that a client requests: they neither exhaust the server, nor show hidden tables,
 //! nor run the code of another role.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, NullArray, StringArray};
+use arrow::array::{ArrayRef, NullArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow_flight::Criteria;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
@@ -444,4 +446,45 @@ async fn views_over_the_catalog_are_rejected_for_a_superuser() {
         let refused = refused.expect_err(view);
         assert_eq!(refused.code(), Code::PermissionDenied, "{view}: {refused}");
     }
+}
+
+/// A role may add its own types to an extension that it has created.
+#[tokio::test]
+async fn types_of_others_are_rejected_in_an_extension_and_in_metadata() {
+    let world = World::new("extension", &[]).await;
+    let (database, writer) = (&world.database, &world.writer);
+    let name = database.text("SELECT current_database()").await;
+    let other = format!("other_{name}");
+    database
+        .execute(&format!(
+            "CREATE ROLE {other}; CREATE SCHEMA ev AUTHORIZATION {other}; GRANT USAGE ON SCHEMA ev TO PUBLIC;
+             GRANT CREATE ON DATABASE {name} TO {other}; GRANT CREATE ON SCHEMA sales TO {writer};
+             SET ROLE {other}; CREATE EXTENSION citext SCHEMA ev; CREATE DOMAIN ev.bad AS text CHECK (VALUE <> '');
+             ALTER EXTENSION citext ADD DOMAIN ev.bad; RESET ROLE"
+        ))
+        .await;
+    let mut client = world.client().await;
+    for (sql_type, code) in [
+        ("ev.bad", Code::PermissionDenied),
+        ("regclass", Code::PermissionDenied),
+        ("pgflight.write", Code::InvalidArgument),
+        ("ev.missing", Code::InvalidArgument),
+    ] {
+        let by_option =
+            json!({"table": "sales.made", "create": {}, "columnTypes": {"x": sql_type}});
+        let by_metadata = json!({"table": "sales.made", "create": {}});
+        let metadata = HashMap::from([("pgflight.type".to_owned(), sql_type.to_owned())]);
+        let field = Field::new("x", DataType::Utf8, true).with_metadata(metadata);
+        let schema = Arc::new(Schema::new(vec![field]));
+        let rows = texts(&["a"]);
+        let named = RecordBatch::try_new(schema, rows.columns().to_vec()).unwrap();
+        for (spec, rows) in [(by_option, rows), (by_metadata, named)] {
+            let refused = put(&mut client, spec, &rows).await;
+            let refused = refused.expect_err(sql_type);
+            assert_eq!(refused.code(), code, "{sql_type}: {refused}");
+        }
+    }
+    let drop = format!("DROP OWNED BY {other} CASCADE; DROP ROLE {other}");
+    database.execute(&drop).await;
+    world.forget().await;
 }
