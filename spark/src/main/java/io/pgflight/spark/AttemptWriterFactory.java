@@ -1,0 +1,25 @@
+package io.pgflight.spark;
+
+import io.pgflight.client.DistributedWrite;
+import org.apache.spark.sql.catalyst.InternalRow;
+import org.apache.spark.sql.connector.write.DataWriter;
+import org.apache.spark.sql.connector.write.DataWriterFactory;
+
+/** Makes the writer of each task of a save. Travels to the executors. */
+final class AttemptWriterFactory implements DataWriterFactory {
+    private static final long serialVersionUID = 1;
+
+    private final DistributedWrite write;
+    private final FrameSchema schema;
+
+    AttemptWriterFactory(DistributedWrite write, FrameSchema schema) {
+        this.write = write;
+        this.schema = schema;
+    }
+
+    @Override
+    public DataWriter<InternalRow> createWriter(int partitionId, long taskId) {
+        // An empty partition needs no receipt: the driver commits without it.
+        return new AttemptWriter(write, schema, partitionId, taskId, false);
+    }
+}

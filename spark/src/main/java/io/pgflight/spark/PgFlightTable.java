@@ -1,0 +1,59 @@
+package io.pgflight.spark;
+
+import java.util.EnumSet;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Set;
+import org.apache.spark.sql.connector.catalog.SupportsWrite;
+import org.apache.spark.sql.connector.catalog.TableCapability;
+import org.apache.spark.sql.connector.write.LogicalWriteInfo;
+import org.apache.spark.sql.connector.write.WriteBuilder;
+import org.apache.spark.sql.types.StructType;
+
+/** A table as the target of writes. */
+final class PgFlightTable implements SupportsWrite {
+    private final String name;
+    private final StructType schema;
+    private final boolean takesAnySchema;
+    private final Map<String, String> options;
+
+    /**
+     * @param schema the schema that Spark sees
+     * @param takesAnySchema whether the server, not Spark, matches the columns of the frame with those of the table
+     * @param options options that the catalog gives to each write
+     */
+    PgFlightTable(String name, StructType schema, boolean takesAnySchema, Map<String, String> options) {
+        this.name = name;
+        this.schema = schema;
+        this.takesAnySchema = takesAnySchema;
+        this.options = options;
+    }
+
+    @Override
+    public String name() {
+        return name;
+    }
+
+    @Override
+    public StructType schema() {
+        return schema;
+    }
+
+    @Override
+    public Set<TableCapability> capabilities() {
+        EnumSet<TableCapability> capabilities =
+                EnumSet.of(
+                        TableCapability.BATCH_WRITE, TableCapability.STREAMING_WRITE, TableCapability.TRUNCATE);
+        if (takesAnySchema) {
+            capabilities.add(TableCapability.ACCEPT_ANY_SCHEMA);
+        }
+        return capabilities;
+    }
+
+    @Override
+    public WriteBuilder newWriteBuilder(LogicalWriteInfo info) {
+        Map<String, String> all = new HashMap<>(options);
+        info.options().forEach((option, value) -> all.put(option.toLowerCase(java.util.Locale.ROOT), value));
+        return new PgFlightWriteBuilder(all, info);
+    }
+}
