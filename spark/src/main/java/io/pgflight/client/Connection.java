@@ -91,7 +91,7 @@ public final class Connection implements AutoCloseable {
     }
 
     /** Runs a call until it succeeds, for as long as its errors are retryable and the time lasts. */
-    <T> T patiently(double retrySeconds, Supplier<T> call) {
+    public <T> T patiently(double retrySeconds, Supplier<T> call) {
         Patience patience = new Patience(retrySeconds);
         while (true) {
             try {

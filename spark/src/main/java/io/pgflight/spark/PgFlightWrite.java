@@ -2,6 +2,7 @@ package io.pgflight.spark;
 
 import io.pgflight.client.PgFlightException;
 import io.pgflight.options.SparkOptions;
+import io.pgflight.spark.task.FrameSchema;
 import org.apache.spark.sql.connector.metric.CustomMetric;
 import org.apache.spark.sql.connector.write.BatchWrite;
 import org.apache.spark.sql.connector.write.Write;

@@ -13,12 +13,13 @@ public final class WriteMetrics {
 
     private WriteMetrics() {}
 
-    static CustomMetric[] supported() {
+    /** Returns the metrics that Spark shows. */
+    public static CustomMetric[] supported() {
         return new CustomMetric[] {new Rows(), new Bytes(), new Waited()};
     }
 
     /** Returns the metrics of a task. The attempt is null until the task has rows. */
-    static CustomTaskMetric[] current(Attempt attempt) {
+    public static CustomTaskMetric[] current(Attempt attempt) {
         if (attempt == null) {
             return new CustomTaskMetric[0];
         }

@@ -1,4 +1,4 @@
-package io.pgflight.spark;
+package io.pgflight.spark.task;
 
 import io.pgflight.client.PgFlightException;
 import java.io.Serializable;
@@ -26,17 +26,19 @@ import org.apache.spark.sql.types.UserDefinedType;
  * The schema of a frame, and the Arrow schema of its batches. Spark's own conversion changes its signature in nearly
  * every release. Travels to tasks.
  */
-final class FrameSchema implements Serializable {
+public final class FrameSchema implements Serializable {
     private static final long serialVersionUID = 1;
 
     private final StructType schema;
     private transient Schema arrow;
 
     /**
+     * Reads a schema.
+     *
      * @throws PgFlightException if two columns have the same name, or for a type that PostgreSQL lacks or Spark cannot
      *     send; it names the column
      */
-    FrameSchema(StructType schema) {
+    public FrameSchema(StructType schema) {
         this.schema = schema;
         Set<String> seen = new HashSet<>();
         for (StructField field : schema.fields()) {
@@ -49,11 +51,13 @@ final class FrameSchema implements Serializable {
         toArrow();
     }
 
-    String[] names() {
+    /** Returns the names of the columns. */
+    public String[] names() {
         return schema.fieldNames();
     }
 
-    Schema toArrow() {
+    /** Returns the schema of the batches. */
+    public Schema toArrow() {
         if (arrow == null) {
             List<Field> fields = new ArrayList<>();
             for (StructField field : schema.fields()) {

@@ -1,11 +1,11 @@
-package io.pgflight.spark;
+package io.pgflight.spark.task;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.apache.spark.sql.connector.write.WriterCommitMessage;
 
 /** The message of a finished task to the driver. */
-final class AttemptReceipt implements WriterCommitMessage {
+public final class AttemptReceipt implements WriterCommitMessage {
     private static final long serialVersionUID = 1;
 
     private final LinkedHashMap<String, Object> receipt;
@@ -15,7 +15,8 @@ final class AttemptReceipt implements WriterCommitMessage {
         this.receipt = receipt == null ? null : new LinkedHashMap<>(receipt);
     }
 
-    Map<String, Object> receipt() {
+    /** Returns the receipt; null if there is none. */
+    public Map<String, Object> receipt() {
         return receipt;
     }
 }

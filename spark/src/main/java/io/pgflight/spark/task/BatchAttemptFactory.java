@@ -1,4 +1,4 @@
-package io.pgflight.spark;
+package io.pgflight.spark.task;
 
 import io.pgflight.client.DistributedWrite;
 import io.pgflight.client.Endpoint;
@@ -9,7 +9,7 @@ import org.apache.spark.sql.connector.write.DataWriter;
 import org.apache.spark.sql.connector.write.streaming.StreamingDataWriterFactory;
 
 /** Makes the writer of each task of a streaming query. Travels to the executors. */
-final class BatchAttemptFactory implements StreamingDataWriterFactory {
+public final class BatchAttemptFactory implements StreamingDataWriterFactory {
     private static final long serialVersionUID = 1;
 
     private final Endpoint endpoint;
@@ -19,7 +19,14 @@ final class BatchAttemptFactory implements StreamingDataWriterFactory {
     private final String queryId;
     private final boolean isResumed;
 
-    BatchAttemptFactory(
+    /**
+     * Begins the write of each batch in its tasks.
+     *
+     * @param spec the {@code WriteSpec} of the protocol
+     * @param sinkId the name of the output; null for none, so that the query's id is in its place
+     * @param isResumed whether the query replaces the one that wrote to the sink before
+     */
+    public BatchAttemptFactory(
             Endpoint endpoint,
             Map<String, Object> spec,
             FrameSchema schema,

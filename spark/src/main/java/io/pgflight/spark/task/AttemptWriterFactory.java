@@ -1,4 +1,4 @@
-package io.pgflight.spark;
+package io.pgflight.spark.task;
 
 import io.pgflight.client.DistributedWrite;
 import org.apache.spark.sql.catalyst.InternalRow;
@@ -6,13 +6,14 @@ import org.apache.spark.sql.connector.write.DataWriter;
 import org.apache.spark.sql.connector.write.DataWriterFactory;
 
 /** Makes the writer of each task of a save. Travels to the executors. */
-final class AttemptWriterFactory implements DataWriterFactory {
+public final class AttemptWriterFactory implements DataWriterFactory {
     private static final long serialVersionUID = 1;
 
     private final DistributedWrite write;
     private final FrameSchema schema;
 
-    AttemptWriterFactory(DistributedWrite write, FrameSchema schema) {
+    /** Sends attempts of a write that the driver has begun. */
+    public AttemptWriterFactory(DistributedWrite write, FrameSchema schema) {
         this.write = write;
         this.schema = schema;
     }

@@ -1,4 +1,4 @@
-package io.pgflight.spark;
+package io.pgflight.spark.task;
 
 import io.pgflight.client.PgFlightException;
 import java.util.function.Consumer;
