@@ -173,8 +173,8 @@ class DistributedWrite:
             The receipt, for `commit`.
 
         Raises:
-            PgFlightError: when the server rejected the attempt; or was lost for longer than the endpoint's
-                `retry_seconds`, or after more batches were taken than can be sent again.
+            PgFlightError: when the server rejected the attempt, when it was lost for longer than the endpoint's
+                `retry_seconds`, or when it was lost after more batches were taken than can be sent again.
             Exception: whatever `batches` raised, unchanged.
         """
         attempt_id = f"{attempt_name}-{uuid.uuid4().hex}"

@@ -124,7 +124,7 @@ impl Minute {
     }
 }
 
-/// Converts a count for a division.
+/// Converts a count to a float, for ratios.
 #[expect(
     clippy::cast_precision_loss,
     reason = "the result is shown to people; it is exact up to 2⁵³"

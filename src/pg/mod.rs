@@ -1,7 +1,7 @@
 //! The PostgreSQL edge: the only module that names `tokio_postgres`.
 //!
-//! A module uses only the modules before it in this list: `names`, `sql` and `copy_turns`, `connection`, `transaction`, then
-//! `session`, `copy`, `pool` and `pooler`, then `ledger`, `catalog`, `publish`.
+//! A module uses only the modules before it in this list: `names`, `sql` and `copy_turns`, `connection`, `transaction`,
+//! then `session`, `copy`, `pool` and `pooler`, then `ledger`, `catalog`, `publish`.
 
 mod catalog;
 mod connection;

@@ -29,7 +29,7 @@ struct Rules {
     only_heard: bool,
     /// A write that is begun again belongs to the later driver.
     later_driver: bool,
-    /// … and that begin is a heartbeat.
+    /// Such a begin counts as a heartbeat of the later driver.
     begin_is_heard: bool,
 }
 

@@ -36,9 +36,9 @@ impl Refusal {
         self
     }
 
-    /// Makes it the refusal of a value within another: `place` says where.
+    /// Turns this into the refusal of a value that is nested in another: `place` says where.
     ///
-    /// No conversion is named any more, since conversions change whole columns only.
+    /// Removes the conversion, since conversions change whole columns only.
     pub(crate) fn within(self, place: impl fmt::Display) -> Self {
         Self {
             reason: format!("{place}: {}", self.reason).into(),
@@ -47,7 +47,7 @@ impl Refusal {
         }
     }
 
-    /// Makes it an error about a pair of types.
+    /// Turns this into an error about a pair of types.
     pub(crate) fn into_error(self, arrow: impl fmt::Display, postgres: impl fmt::Display) -> Error {
         let error = Error::schema_mismatch(format!(
             "cannot write Arrow type {arrow} into {postgres}: {}",

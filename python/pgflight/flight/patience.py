@@ -43,7 +43,7 @@ class Patience:
 
     def __init__(self, seconds: float) -> None:
         """Args:
-        seconds: How long to try again; 0 does not.
+        seconds: The time for retries; 0 means no retry.
         """
         self._seconds = seconds
         self._began: Optional[float] = None

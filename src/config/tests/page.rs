@@ -73,9 +73,9 @@ the log has the reason.
 
 **Role.** The server sets `role` in each transaction with `SET LOCAL ROLE`. The permissions are those of the role, and
 the role owns what the server creates, the ledger and staging tables included. The login must be a member of the role
-(`GRANT etl TO loader`), needs no permissions of its own, and may be NOINHERIT. For a principal's tables, the principal's
-`role` takes its place; the login must be a member of that role as well. Prepared transactions belong to the login,
-since PostgreSQL lets no other role finish them: all servers of a database log in as the same role.
+(`GRANT etl TO loader`), needs no permissions of its own, and may be NOINHERIT. For a principal's tables, the
+principal's `role` takes its place; the login must be a member of that role as well. Prepared transactions belong to the
+login, since PostgreSQL lets no other role finish them. So all servers of a database must log in as the same role.
 
 An existing ledger keeps its owner. A ledger that the target's role created needs no change. A ledger that the login
 created before the target had a role needs a new owner, or grants for the role, which `pgflight check` prints.

@@ -159,7 +159,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // The client is dropped after this, upon which its task sends Terminate and ends.
+        // The client is dropped after this function. Its task then sends Terminate and ends.
         if let Some(mut task) = self.task.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {

@@ -74,8 +74,8 @@ const UNDRESS: &str = "
 /// The twin comes with its OID. `target_oid` is the OID of the table that the twin was created for.
 ///
 /// # Errors
-/// [`ErrorKind::Conflict`] when the target is another table than at begin, or has changed; as [`check_swappable`]; any
-/// error that PostgreSQL reports for the rows, as of a unique index for duplicates.
+/// [`ErrorKind::Conflict`] when the target is another table than at begin, or has changed; the errors of
+/// [`check_swappable`]; any error that PostgreSQL reports for the rows, such as duplicates in a unique index.
 pub async fn swap_in(
     transaction: &Transaction,
     (twin, twin_oid): (&QualifiedName, u32),

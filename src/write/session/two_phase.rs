@@ -98,7 +98,7 @@ impl Writer {
         }
     }
 
-    /// Reads a write, and finishes its commit before if that is decided.
+    /// Reads a write. If its commit is decided, finishes the commit first.
     ///
     /// # Errors
     /// The errors of [`Writer::finish_commit`] and [`Writer::status`].

@@ -9,7 +9,7 @@ use arrow_flight::utils::batches_to_flight_data;
 use arrow_flight::{Action, FlightData, FlightDescriptor};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, TryStreamExt, stream};
 use serde_json::{Value, json};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -113,19 +113,16 @@ impl Client {
             r#type: action.to_owned(),
             body,
         };
+        // A connection may break after the result and before the status.
         let results: Vec<_> = self
             .flight
             .do_action(action)
             .await?
             .into_inner()
-            .collect()
-            .await;
+            .try_collect()
+            .await?;
         assert_eq!(results.len(), 1, "exactly one result");
-        results
-            .into_iter()
-            .next()
-            .unwrap()
-            .map(|result| result.body)
+        Ok(results.into_iter().next().unwrap().body)
     }
 
     /// Plans a write of these columns.

@@ -17,9 +17,9 @@ const INTRODUCTION: &str = "\
 
 Which Arrow type goes into which PostgreSQL type. The column's type comes from the catalog. A domain counts as its base
 type, and a type of an extension that receives the same bytes counts as that type: `citext` is text. Dictionaries and
-runs count as their values, list views as lists; but runs, list views and unions are accepted only from Rust, not from
-the wire. Any other pair is refused before the first row, with a message that names both types and a hint that says
-what would work.
+run-end encoded arrays count as their values, and list views as lists. The Rust library accepts run-end encoded arrays,
+list views and unions; the server rejects them. Any other pair is refused before the first row, with a message that
+names both types and a hint that says what would work.
 
 Every value is checked. One that does not fit (out of range, a lost digit, a string that is too long or is not a UUID)
 is an error with its column and row. Nothing is rounded or shifted silently. If a string is too long for `varchar(n)`,
@@ -38,13 +38,13 @@ Nested values and extension types:
 - Binary goes into PostGIS's geometry and geography as well-known binary (WKB, EWKB). This has not been tested with
   PostGIS itself yet.
 - Binary of the extension type `arrow.opaque`, vendor `PostgreSQL`, goes unchanged into the type that it names, by its
-  name in `pg_type` or by that of `format_type`; but not where PostgreSQL would round it to the column's precision.
-  `arrow.bool8` goes into boolean, and `arrow.fixed_shape_tensor` has the dimensions of its shape.
+  name in `pg_type` or by that of `format_type`. It is refused where PostgreSQL would round it to the column's
+  precision. `arrow.bool8` goes into boolean, and `arrow.fixed_shape_tensor` has the dimensions of its shape.
 - A union goes into json and jsonb as the value that it holds. Within documents, `arrow.uuid`, `arrow.json` and
   `arrow.bool8` become text with hyphens, a document, and true or false.
 - In numeric and in documents, a float becomes the number that PostgreSQL prints as its text (`x::text::numeric` with
   `extra_float_digits` 1, which differs from `x::numeric`). The conversion `form`: `text` does the same. A
-  half-precision float becomes its shortest decimal: 0.1.
+  half-precision float becomes its shortest decimal, such as 0.1.
 - An XML document must not declare another encoding than UTF-8: Arrow's strings are UTF-8, and PostgreSQL would
   convert from the declared one.
 
@@ -72,7 +72,7 @@ brings: points and polygons, text search, intervals, ranges, arrays and composit
 a binary form. A cast is refused
 
 - where a length or precision would round or cut (`interval(3)`, a composite with a `numeric(5,2)`),
-- for money and `\"char\"`, and for names within other values,
+- for money and `\"char\"`, and for `name` within other values,
 - for times with a zone within other values (`tstzrange`), which PostgreSQL would read in the session's zone if they
   have no offset,
 - for keys and `order_by`, for direct publishing, for overwrite by swap, and for writes that create their table.
@@ -110,8 +110,7 @@ the field's metadata names under `pgflight.type`, `POSTGRESQL:type` or `ADBC:pos
 type (`arrow.uuid`, `arrow.json`, `arrow.bool8`, `arrow.opaque`; `geoarrow.wkb` and `ogc.wkb` are geometry if the
 database has PostGIS, else bytea); or the one that suits the Arrow type. Unsigned integers become the next larger
 integer, uint64 becomes `numeric(20,0)`, structs and maps become jsonb, lists become arrays, and nulls become text. A
-union has no such type, so name one.
-An existing column keeps its own type.
+union has no such type, so name one. An existing column keeps its own type.
 
 This page is generated from the mapping: `PGFLIGHT_UPDATE=1 scripts/test rust` writes it again.
 
@@ -227,8 +226,8 @@ The tests compare with PostgreSQL's own results:
 
 - Every pair in the table, with and without a conversion, is written by the server and compared, as text and as binary,
   to PostgreSQL's result for the same value: {pairs} pairs, {cells} cells in {rows} rows. The test goes through the
-  mapping and fails for an accepted pair that it has no value for (`tests/it/types/pairs`). Types marked `*` are tested where
-  the database has them; `geometry` is not, and a union is compared to its values.
+  mapping and fails for an accepted pair that it has no value for (`tests/it/types/pairs`). Types marked `*` are tested
+  where the database has them; `geometry` is not, and a union is compared to its values.
 - {files} files of bytes that PostgreSQL made, with their SQL (`crates/arrow-pgcopy/tests/golden`): {golden_rows} rows,
   {golden_cells} cells, for the pairs marked `°`. The encoder has to make the same bytes of the same values: as they
   are, sliced, behind a dictionary, in runs and as views, without NULLs, and of only NULLs.

@@ -117,7 +117,7 @@ fn times(data_type: &DataType, ty: &PgType, modifier: Modifier) -> Option<(i256,
         K::Timestamp | K::Timestamptz => END_OF_TIMESTAMPS,
         _ => return None,
     };
-    // A value that is rounded later must not reach the end.
+    // A clamped value that is then rounded must stay below the end.
     let step = match modifier {
         Modifier::Precision(digits) => 10_i128.pow(6_u32.saturating_sub(digits.into())),
         Modifier::None | Modifier::Length(_) | Modifier::Numeric { .. } | Modifier::Fields => 1,

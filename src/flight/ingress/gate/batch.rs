@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// The number of values that may take no bytes, as in columns of NULLs and in structs. It keeps a message of a hundred
 /// bytes from becoming more than 64 MiB of COPY.
 const MAX_VALUES_WITHOUT_BYTES: u64 = 16 * 1024 * 1024;
-/// A byte holds eight booleans, and each may be inside a struct.
+/// The number of values that a byte may become: a byte holds eight booleans, and each may be inside a struct.
 const MAX_VALUES_PER_BYTE: u64 = 16;
 /// The length of the prefix of a compressed buffer, which is its uncompressed length.
 const PREFIX_BYTES: usize = 8;

@@ -1,5 +1,5 @@
--- Returns the statements that make table $2, empty, like table $1, whose name is $3. They leave out indexes and what
--- depends on indexes, which are faster to create when the rows are there.
+-- Returns the statements that create the empty table $2 like the table with OID $1 and name $3. They leave out indexes
+-- and what depends on indexes, which are faster to create when the rows are there.
 WITH settings AS (
     SELECT pg_catalog.string_agg(
                pg_catalog.format('%s%s=%L', o.toast, pg_catalog.split_part(o.option, '=', 1),

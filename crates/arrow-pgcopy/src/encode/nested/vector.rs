@@ -1,7 +1,7 @@
 //! Vectors of the extension vector, as `vector_recv`, `halfvec_recv` and `sparsevec_recv` read them.
 //!
 //! The wire form has the number of elements, two zero bytes, and the elements as IEEE 754 floats. A number that an
-//! element cannot hold exactly is rejected, so that doubles are accepted if they were singles once.
+//! element cannot hold exactly is rejected. So doubles are accepted if they were made from singles.
 
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
