@@ -143,7 +143,7 @@ public final class Connection implements AutoCloseable {
 
     private void open() {
         Addresses.Server server = Addresses.choose(endpoint.addresses(), next++);
-        address = server.name();
+        address = (endpoint.hasTls() ? "grpc+tls://" : "grpc://") + server.name();
         OkHttpChannelBuilder builder =
                 OkHttpChannelBuilder.forAddress(
                         server.host(),

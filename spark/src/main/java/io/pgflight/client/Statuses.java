@@ -34,8 +34,8 @@ final class Statuses {
                 Throwable cause = status.getCause();
                 String why = cause == null || cause.getMessage() == null ? more : more + " (" + cause.getMessage() + ")";
                 return PgFlightException.of(
-                                PgFlightException.UNAVAILABLE, "could not reach a pgflight server at " + address + why)
-                        .withHint("check the address, and whether a server runs there")
+                                PgFlightException.UNAVAILABLE, "could not connect to a pgflight server at " + address + why)
+                        .withHint("check the address, and that `pgflight serve` runs there")
                         .causedBy(cause);
             case UNAUTHENTICATED:
                 return PgFlightException.of("UNAUTHENTICATED", "the call was not authenticated" + more);

@@ -175,6 +175,7 @@ public final class SparkOptions {
     }
 
     private String overwriteWith(boolean overwrite) {
+        boolean truncates = flag(Option.TRUNCATE);
         if (!overwrite) {
             if (given.containsKey(Option.OVERWRITE_WITH.key())) {
                 throw PgFlightException.invalid("option overwriteWith has no effect in mode 'append'")
@@ -182,7 +183,6 @@ public final class SparkOptions {
             }
             return null;
         }
-        boolean truncates = flag(Option.TRUNCATE);
         if (given.containsKey(Option.TRUNCATE.key()) && !truncates) {
             throw PgFlightException.invalid(
                             "truncate=false asks to drop the table, which would lose its indexes, grants and views")
