@@ -17,11 +17,11 @@ mod sql;
 mod transaction;
 
 pub use catalog::{
-    LedgerFacts, ListedTable, MAX_LISTED, ServerFacts, Table, check_requested_types,
-    check_same_name, check_same_table, check_sequences, count_at_once, describe_tables,
-    find_geometry, find_keys, find_staging, find_table, lock_named, lock_table, move_sequences,
-    qualify, sequence_columns, server_facts, side_effects, similar_relations, staging_relation,
-    unique_keys, writable_tables,
+    LedgerFacts, ListedTable, MAX_LISTED, ServerFacts, Table, check_copied_types, check_made_types,
+    check_requested_types, check_same_name, check_same_table, check_sequences, count_at_once,
+    describe_tables, find_geometry, find_keys, find_staging, find_table, lock_named, lock_table,
+    move_sequences, qualify, sequence_columns, server_facts, side_effects, similar_relations,
+    staging_relation, unique_keys, writable_tables,
 };
 pub use connection::{ConnectionConfig, NOTICES, PasswordSource, show_detail};
 pub use copy::CopySink;
@@ -42,11 +42,11 @@ pub use publish::{
     add_columns_statement, add_primary_key, add_primary_key_statement, adopt_shadow,
     assume_role_to_fill, check_can_end, check_primary_key, check_swappable, commit_prepared,
     count_prepared, create_staging, create_table, create_table_statement, create_temporary,
-    create_twin, definitions_of, delete_all, drop_staging_of, drop_table, grant_fill, hide_table,
-    keep_accepted, lock_staging, merge, missing_columns, new_shadow_name, new_staging_name,
-    only_owner_may_write, prepare, prepared_transactions, publish_rows, record_staging,
-    reserve_slot, roll_back_one, roll_back_prepared, staged_columns, staging_change, swap_in,
-    truncate, two_phase_obstacle,
+    create_twin, definitions_of, delete_all, drop_staging_of, drop_table, grant_fill,
+    has_named_types, hide_table, keep_accepted, lock_staging, merge, missing_columns,
+    new_shadow_name, new_staging_name, only_owner_may_write, prepare, prepared_transactions,
+    publish_rows, record_staging, reserve_slot, roll_back_one, roll_back_prepared, staged_columns,
+    staging_change, swap_in, truncate, two_phase_obstacle,
 };
 pub use session::Session;
 pub use sql::{KeyedAction, Keys, Merge, TableLock};

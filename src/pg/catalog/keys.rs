@@ -77,6 +77,7 @@ pub async fn find_keys(
             key: Ident::new(row.get::<_, String>(0))?,
             operator: row.get(1),
             operand: row.get(2),
+            less: row.get(4),
         });
     }
     Ok(Keys {
@@ -105,7 +106,8 @@ const KEYS: &str = "
     unique_index AS (
         SELECT i.indexrelid, i.indkey::pg_catalog.int2[] AS numbers, i.indclass::pg_catalog.oid[] AS classes
         FROM pg_catalog.pg_index i
-        WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
+        WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indisunique AND NOT i.indisexclusion
+          AND i.indisvalid AND i.indimmediate
           AND i.indpred IS NULL AND i.indexprs IS NULL
           AND NOT EXISTS (
               SELECT FROM ROWS FROM (pg_catalog.unnest(i.indkey::pg_catalog.int2[]),
@@ -123,8 +125,8 @@ const KEYS: &str = "
         SELECT c.attnum, c.class FROM unique_index u
         CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(u.numbers), pg_catalog.unnest(u.classes)) c(attnum, class)),
     classes AS (
-        SELECT k.name, k.number, k.atttypid, t.oid AS type, t.typnamespace, t.typname, COALESCE(
-            (SELECT i.class FROM indexed i WHERE i.attnum OPERATOR(pg_catalog.=) k.attnum),
+        SELECT k.name, k.number, k.atttypid, t.oid AS type, t.typnamespace, t.typname,
+            (SELECT i.class FROM indexed i WHERE i.attnum OPERATOR(pg_catalog.=) k.attnum) AS indexed,
             (SELECT d.oid FROM pg_catalog.pg_opclass d
              JOIN pg_catalog.pg_type dt ON dt.oid OPERATOR(pg_catalog.=) d.opcintype
              WHERE d.opcmethod OPERATOR(pg_catalog.=) 403::pg_catalog.oid AND d.opcdefault
@@ -142,7 +144,7 @@ const KEYS: &str = "
                             WHEN t.typtype OPERATOR(pg_catalog.=) 'c' THEN 'record'
                             WHEN t.typlen OPERATOR(pg_catalog.=) -1
                                  AND t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN 'anyarray' END)
-             ORDER BY d.opcintype OPERATOR(pg_catalog.=) t.oid DESC, dt.typispreferred DESC, d.opcintype LIMIT 1)) AS class
+             ORDER BY d.opcintype OPERATOR(pg_catalog.=) t.oid DESC, dt.typispreferred DESC, d.opcintype LIMIT 1) AS usual
         FROM keys k
         JOIN resolved r ON r.number OPERATOR(pg_catalog.=) k.number
         JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) r.type AND t.typtype OPERATOR(pg_catalog.<>) 'd'
@@ -154,9 +156,18 @@ const KEYS: &str = "
                           THEN pg_catalog.format('%s.%I', p.typnamespace::pg_catalog.regnamespace, p.typname) END
                 WHEN k.type OPERATOR(pg_catalog.<>) k.atttypid
                 THEN pg_catalog.format('%s.%I', k.typnamespace::pg_catalog.regnamespace, k.typname) END,
-           EXISTS (SELECT FROM unique_index)
+           EXISTS (SELECT FROM unique_index),
+           CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_opclass u
+                                 WHERE u.oid OPERATOR(pg_catalog.=) k.usual
+                                   AND u.opcfamily OPERATOR(pg_catalog.=) c.opcfamily)
+                THEN (SELECT pg_catalog.format('OPERATOR(%s.%s)', l.oprnamespace::pg_catalog.regnamespace, l.oprname)
+                      FROM pg_catalog.pg_amop b JOIN pg_catalog.pg_operator l ON l.oid OPERATOR(pg_catalog.=) b.amopopr
+                      WHERE b.amopfamily OPERATOR(pg_catalog.=) c.opcfamily
+                        AND b.amoplefttype OPERATOR(pg_catalog.=) c.opcintype
+                        AND b.amoprighttype OPERATOR(pg_catalog.=) c.opcintype
+                        AND b.amopstrategy OPERATOR(pg_catalog.=) 1) END
     FROM classes k
-    JOIN pg_catalog.pg_opclass c ON c.oid OPERATOR(pg_catalog.=) k.class
+    JOIN pg_catalog.pg_opclass c ON c.oid OPERATOR(pg_catalog.=) COALESCE(k.indexed, k.usual)
     JOIN pg_catalog.pg_amop a ON a.amopfamily OPERATOR(pg_catalog.=) c.opcfamily
      AND a.amoplefttype OPERATOR(pg_catalog.=) c.opcintype AND a.amoprighttype OPERATOR(pg_catalog.=) c.opcintype
      AND a.amopstrategy OPERATOR(pg_catalog.=) 3

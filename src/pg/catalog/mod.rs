@@ -19,5 +19,5 @@ pub use look::{
     staging_relation,
 };
 pub use names::{find_geometry, qualify, similar_relations};
-pub use requested_types::check_requested_types;
+pub use requested_types::{check_copied_types, check_made_types, check_requested_types};
 pub use sequences::{check_sequences, move_sequences, sequence_columns};

@@ -32,7 +32,7 @@ async fn check_rows(transaction: &Transaction, merge: &Merge<'_>) -> Result<()> 
             .with_context(|context| context.sqlstate = Some(sqlstate.to_owned())))
     };
     let is_settled = merge.order_by.is_some();
-    let statement = sql::count_bad_keys(&merge.staging.name, merge.keys, is_settled);
+    let statement = sql::count_bad_keys(&merge.staging.name, merge.compared, is_settled);
     let row = transaction
         .query_one(&statement, &[&merge.xact_ids])
         .await?;

@@ -16,8 +16,8 @@ pub use prepared::{
 pub use shadow::{adopt_shadow, hide_table, keep_accepted, new_shadow_name, only_owner_may_write};
 pub use staging::{
     Temporary, accepted_row_count, assume_role_to_fill, create_staging, create_temporary,
-    definitions_of, drop_staging_of, grant_fill, lock_staging, new_staging_name, publish_rows,
-    record_staging, staged_columns, staging_change,
+    definitions_of, drop_staging_of, grant_fill, has_named_types, lock_staging, new_staging_name,
+    publish_rows, record_staging, staged_columns, staging_change,
 };
 pub use swap::{check_swappable, create_twin, swap_in};
 pub use table::{

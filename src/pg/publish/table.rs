@@ -3,6 +3,7 @@
 use futures_util::future::join;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::pg::catalog::check_made_types;
 use crate::pg::sql;
 use crate::pg::transaction::Transaction;
 use arrow_pgcopy::schema::ColumnDefinition;
@@ -37,7 +38,8 @@ pub async fn create_table(
                 .with_source(error)
             }
             _ => error,
-        })
+        })?;
+    check_made_types(transaction, table, columns).await
 }
 
 /// Drops a table if it exists.
@@ -74,7 +76,8 @@ pub async fn add_columns(
     transaction
         .define_on_rows(&statement)
         .await
-        .map_err(|error| error.with_table(table))
+        .map_err(|error| error.with_table(table))?;
+    check_made_types(transaction, table, columns).await
 }
 
 /// Returns the SQL of [`add_columns`]; `None` without columns.

@@ -15,17 +15,40 @@ pub(in crate::pg) struct Equality {
     /// The type that the operator takes, if PostgreSQL would convert the column to it. Without the cast, PostgreSQL
     /// could choose an operator that fits the column's own type better.
     pub(in crate::pg) operand: Option<String>,
+    /// The operator "less than" of the index, with its schema, if PostgreSQL would group and sort the key by others.
+    pub(in crate::pg) less: Option<String>,
 }
 
 impl Equality {
     /// Returns the condition that the key is the same in rows of two tables with these aliases.
     fn between(&self, left: &str, right: &str) -> String {
-        let operand = match &self.operand {
-            Some(operand) => format!("::{operand}"),
-            None => String::new(),
-        };
-        let (key, operator) = (&self.key, &self.operator);
-        format!("{left}.{key}{operand} {operator} {right}.{key}{operand}")
+        let operator = &self.operator;
+        let operand = |alias: &str| self.operand(&format!("{alias}.{}", self.key));
+        format!("{} {operator} {}", operand(left), operand(right))
+    }
+
+    /// Returns the expression by which rows with the same key are found.
+    fn grouped(&self) -> String {
+        match self.less {
+            Some(_) => self.operand(&self.key.to_string()),
+            None => self.key.to_string(),
+        }
+    }
+
+    /// Returns the term of ORDER BY. DISTINCT ON compares by the operators of the same family as the sort operator
+    /// (`transformDistinctOnClause`, parser/parse_clause.c).
+    fn sorted(&self) -> String {
+        match &self.less {
+            Some(less) => format!("{} USING {less}", self.grouped()),
+            None => self.grouped(),
+        }
+    }
+
+    fn operand(&self, key: &str) -> String {
+        match &self.operand {
+            Some(operand) => format!("{key}::{operand}"),
+            None => key.to_owned(),
+        }
     }
 }
 
@@ -37,6 +60,16 @@ pub struct Keys {
     /// Whether the table has a unique index on exactly these keys that ON CONFLICT can use: valid, without a condition
     /// or an expression, and checked row by row.
     pub(in crate::pg) has_unique_index: bool,
+}
+
+impl Keys {
+    fn grouped(&self) -> String {
+        list(self.equalities.iter().map(Equality::grouped))
+    }
+
+    fn sorted(&self) -> String {
+        list(self.equalities.iter().map(Equality::sorted))
+    }
 }
 
 /// The change to the rows that have the keys of the data.
@@ -80,23 +113,34 @@ impl KeyedAction {
     }
 }
 
-/// Counts the rows with NULL in a key, and the keys of several rows. The latter are not counted if `is_settled`, since
+/// Counts the rows with NULL in a key, and the keys of several rows (or those rows but one of each key). The latter are not
+/// counted if `is_settled`, since
 /// an order then decides between them.
 pub(in crate::pg) fn count_bad_keys(
     staging: &QualifiedName,
-    keys: &[Ident],
+    compared: &Keys,
     is_settled: bool,
 ) -> String {
-    let is_null: Vec<String> = keys.iter().map(|key| format!("{key} IS NULL")).collect();
+    let keys = compared.equalities.iter();
+    let is_null: Vec<String> = keys
+        .map(|equality| format!("{} IS NULL", equality.key))
+        .collect();
     let is_null = is_null.join(" OR ");
-    let keys = list(keys);
+    let (grouped, sorted) = (compared.grouped(), compared.sorted());
     let doubled = if is_settled {
         "0::bigint".to_owned()
-    } else {
+    } else if compared.equalities.iter().all(|key| key.less.is_none()) {
         format!(
             "(SELECT pg_catalog.count(*) FROM \
-              (SELECT FROM {staging} WHERE {IS_ACCEPTED} GROUP BY {keys} \
+              (SELECT FROM {staging} WHERE {IS_ACCEPTED} GROUP BY {grouped} \
                HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1) doubled)"
+        )
+    } else {
+        // GROUP BY takes no operator.
+        format!(
+            "(SELECT pg_catalog.count(*) FROM {staging} WHERE {IS_ACCEPTED}) OPERATOR(pg_catalog.-) \
+             (SELECT pg_catalog.count(*) FROM \
+              (SELECT DISTINCT ON ({grouped}) 1 FROM {staging} WHERE {IS_ACCEPTED} ORDER BY {sorted}) found)"
         )
     };
     format!(
@@ -121,15 +165,16 @@ pub(in crate::pg) fn merge(merge: &Merge<'_>) -> String {
     let columns = list(&names);
     let (distinct, newest_first) = match merge.order_by {
         Some(order_by) => (
-            format!("DISTINCT ON ({keys}) "),
+            format!("DISTINCT ON ({}) ", merge.compared.grouped()),
             format!(", {order_by} DESC NULLS LAST"),
         ),
         None => (String::new(), String::new()),
     };
     let rows = format!(
-        "SELECT {distinct}{} FROM {} WHERE {IS_ACCEPTED} ORDER BY {keys}{newest_first}",
+        "SELECT {distinct}{} FROM {} WHERE {IS_ACCEPTED} ORDER BY {}{newest_first}",
         list(selected(merge.target, merge.staging)),
         merge.staging.name,
+        merge.compared.sorted(),
     );
     let same_keys = merge
         .compared

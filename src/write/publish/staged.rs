@@ -4,9 +4,9 @@ use super::target::lock_target;
 use super::{Commit, Published};
 use crate::error::{Error, Result};
 use crate::pg::{
-    TableLock, Transaction, accepted_row_count, add_columns, add_primary_key, check_same_table,
-    create_staging, create_table, definitions_of, grant_fill, lock_named, lock_table,
-    missing_columns, publish_rows, staging_relation,
+    TableLock, Transaction, accepted_row_count, add_columns, add_primary_key, check_copied_types,
+    check_made_types, check_same_table, create_staging, create_table, definitions_of, grant_fill,
+    lock_named, lock_table, missing_columns, publish_rows, staging_relation,
 };
 use crate::write::plan::decide::{ExistingPlan, Planner};
 use crate::write::plan::evolution::check_not_cast;
@@ -26,6 +26,8 @@ pub(crate) async fn begin(
     let mut columns = definitions_of(transaction, target, plan.encode.columns()).await?;
     columns.extend_from_slice(&plan.added);
     create_staging(transaction, staging, &columns).await?;
+    check_copied_types(transaction, staging, target).await?;
+    check_made_types(transaction, staging, &plan.added).await?;
     grant_fill(transaction, staging).await
 }
 

@@ -11,9 +11,9 @@ use super::fan_out::{FirstLane, NewTable, new_stream_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{Activity, Stream as Flow};
 use crate::pg::{
-    Outcome, Publish, TableLock, Transaction, add_primary_key, check_same_table, create_table,
-    create_temporary, create_twin, definitions_of, lock_named, new_shadow_name, publish_rows,
-    staged_columns, swap_in,
+    Outcome, Publish, TableLock, Transaction, add_primary_key, check_copied_types,
+    check_same_table, create_table, create_temporary, create_twin, definitions_of, has_named_types,
+    lock_named, new_shadow_name, publish_rows, staged_columns, swap_in,
 };
 use crate::write::pipeline::batches::{self, BatchSource, Incoming, Progress, StreamMessage};
 use crate::write::pipeline::lanes::{Lane, Lanes, Loaded};
@@ -388,6 +388,9 @@ async fn open_temporary(
 ) -> Result<(Relation, String)> {
     let columns = definitions_of(transaction, target, encode.columns()).await?;
     let temporary = create_temporary(transaction, &columns).await?;
+    if has_named_types(target, &columns) {
+        check_copied_types(transaction, &temporary.name, target).await?;
+    }
     Ok((
         staged_columns(target, encode, temporary.name)?,
         temporary.xmin,

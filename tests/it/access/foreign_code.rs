@@ -545,6 +545,100 @@ async fn keys_are_compared_by_the_operator_class_of_the_index() {
     );
 }
 
+/// Rows of the data that the index tells apart are two rows, and those that it does not are one.
+#[tokio::test]
+async fn rows_of_the_data_have_the_same_key_as_the_index_says() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE EXTENSION citext; CREATE TYPE pair AS (a numeric);
+             CREATE TABLE fine (k citext, v int); CREATE UNIQUE INDEX ON fine (k text_ops);
+             CREATE TABLE plain (k citext UNIQUE, v int);
+             CREATE TABLE image (k pair, v int); CREATE UNIQUE INDEX ON image (k record_image_ops)",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let cases = [
+        ("fine", ["A", "a"], true),
+        ("plain", ["A", "a"], false),
+        ("image", ["(1.0)", "(1.00)"], true),
+    ];
+    for (table, keys, differ) in cases {
+        for mode in ["upsert", "insertIfAbsent"] {
+            for order_by in [None, Some("v")] {
+                database.execute(&format!("TRUNCATE {table}")).await;
+                let spec = json!({"table": table, mode: {"keys": ["k"], "orderBy": order_by.unwrap_or("")}});
+                let rows = batch(&[
+                    ("k", Arc::new(StringArray::from(keys.to_vec())) as ArrayRef),
+                    ("v", Arc::new(Int32Array::from(vec![1, 2])) as ArrayRef),
+                ]);
+                let outcome = client.put(Put::whole(write(spec), &[rows])).await;
+                let what = format!("{table} {mode} {order_by:?}");
+                if !differ && order_by.is_none() {
+                    let refused = outcome.expect_err(&what);
+                    assert!(
+                        refused.message().contains("more than once"),
+                        "{what}: {refused}"
+                    );
+                } else if table == "image" {
+                    // Strings are not cast to a key of a composite type.
+                    outcome.expect_err(&what);
+                } else {
+                    outcome.expect(&what);
+                    let sql = format!("SELECT string_agg(v::text, ',' ORDER BY v) FROM {table}");
+                    let values = database.text(&sql).await;
+                    assert_eq!(values, if differ { "1,2" } else { "2" }, "{what}");
+                }
+            }
+        }
+    }
+}
+
+/// A key WITHOUT OVERLAPS is no unique index of its columns.
+#[tokio::test]
+async fn temporal_keys_are_compared_as_equal_and_not_as_overlapping() {
+    let database = Database::new().await;
+    let version = database
+        .text("SELECT current_setting('server_version_num')")
+        .await;
+    if version.parse::<u32>().unwrap() < 180_000 {
+        return; // PostgreSQL 18 brings such keys.
+    }
+    database
+        .execute(
+            "CREATE EXTENSION btree_gist;
+             CREATE TABLE t (id int, k int4range, v int, PRIMARY KEY (id, k WITHOUT OVERLAPS));
+             INSERT INTO t VALUES (1, '[1,5)', 0)",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let rows = batch(&[
+        ("id", Arc::new(Int32Array::from(vec![1])) as ArrayRef),
+        ("k", Arc::new(StringArray::from(vec!["[3,4)"])) as ArrayRef),
+    ]);
+    for mode in ["deleteByKey", "updateOnly", "upsert", "insertIfAbsent"] {
+        let spec = json!({"table": "t", mode: {"keys": ["id", "k"]}});
+        // Whatever the answer is, the row with another range stays.
+        let outcome = client.put(Put::whole(write(spec), &[rows.clone()])).await;
+        if mode == "upsert" || mode == "insertIfAbsent" {
+            outcome.expect_err(mode);
+        }
+        assert_eq!(
+            database.text("SELECT k || ' ' || v FROM t").await,
+            "[1,5) 0",
+            "{mode}"
+        );
+    }
+    let spec = json!({"table": "t", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}});
+    let refused = client
+        .put(Put::whole(write(spec), &[rows]))
+        .await
+        .unwrap_err();
+    assert!(refused.message().contains("WITHOUT OVERLAPS"), "{refused}");
+}
+
 /// Triggers, defaults, policies and domains of a table may use names that only the path of the session has.
 #[tokio::test]
 async fn code_of_a_table_runs_with_the_path_of_the_session() {

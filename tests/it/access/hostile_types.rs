@@ -397,28 +397,51 @@ async fn tables_with_foreign_tables_below_are_rejected() {
 
 #[tokio::test]
 async fn a_foreign_partition_attached_during_a_write_fails_it() {
+    for table in ["empty", "shows_empty"] {
+        let database = Database::new().await;
+        database.execute(FOREIGN).await;
+        database
+            .execute("CREATE VIEW shows_empty AS TABLE empty")
+            .await;
+        let server = Pgflight::start(&database);
+        let spec = json!({"table": table, "append": {}});
+        let messages = Put::whole(write(spec), &[ids(&[1]), ids(&[1])]).0;
+        let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+        let (first, rest) = messages.split_at(2);
+        let (first, rest) = (first.to_vec(), rest.to_vec());
+        let rest = stream::once(async move {
+            receiver.await.unwrap();
+            stream::iter(rest)
+        });
+        let messages = stream::iter(first).chain(rest.flatten());
+        let mut client = server.client().await;
+        let putting = tokio::spawn(async move { client.put_stream(messages).await });
+        let copies = async || database.text(COPIES).await == "1";
+        wait_until(copies, "a COPY runs").await;
+        database
+            .execute("ALTER TABLE empty ATTACH PARTITION late FOR VALUES IN (2)")
+            .await;
+        sender.send(()).unwrap();
+        let refused = putting.await.unwrap().expect_err(table);
+        assert_eq!(refused.code(), Code::Unimplemented, "{table}: {refused}");
+        assert_eq!(database.text("SELECT count(*) FROM one").await, "0");
+    }
+}
+
+/// With `security_invoker`, from PostgreSQL 15 on, a view writes with the rights of the login.
+#[tokio::test]
+async fn views_over_the_catalog_are_rejected_for_a_superuser() {
     let database = Database::new().await;
-    database.execute(FOREIGN).await;
-    let server = Pgflight::start(&database);
-    let spec = json!({"table": "empty", "append": {}});
-    let messages = Put::whole(write(spec), &[ids(&[1]), ids(&[1])]).0;
-    let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
-    let (first, rest) = messages.split_at(2);
-    let (first, rest) = (first.to_vec(), rest.to_vec());
-    let rest = stream::once(async move {
-        receiver.await.unwrap();
-        stream::iter(rest)
-    });
-    let messages = stream::iter(first).chain(rest.flatten());
-    let mut client = server.client().await;
-    let putting = tokio::spawn(async move { client.put_stream(messages).await });
-    let copies = async || database.text(COPIES).await == "1";
-    wait_until(copies, "a COPY runs").await;
     database
-        .execute("ALTER TABLE empty ATTACH PARTITION late FOR VALUES IN (2)")
+        .execute("CREATE VIEW roles AS SELECT rolname, rolcreatedb FROM pg_authid; CREATE VIEW more AS TABLE roles")
         .await;
-    sender.send(()).unwrap();
-    let refused = putting.await.unwrap().expect_err("attached");
-    assert_eq!(refused.code(), Code::Unimplemented, "{refused}");
-    assert_eq!(database.text("SELECT count(*) FROM one").await, "0");
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    for view in ["roles", "more"] {
+        let spec = json!({"table": view, "updateOnly": {"keys": ["rolname"]}});
+        let name = Arc::new(StringArray::from(vec!["missing"])) as ArrayRef;
+        let refused = put(&mut client, spec, &batch(&[("rolname", name)])).await;
+        let refused = refused.expect_err(view);
+        assert_eq!(refused.code(), Code::PermissionDenied, "{view}: {refused}");
+    }
 }

@@ -7,7 +7,7 @@ mod identity;
 mod jwt;
 mod matrix;
 mod permission;
-mod role;
+pub(crate) mod role;
 mod role_in_force;
 mod secrets;
 mod sql_texts;

@@ -191,6 +191,10 @@ async fn a_table_on_which_something_hangs_is_not_swapped() {
         ),
         ("ALTER TABLE t SET UNLOGGED", "unlogged"),
         (
+            "DO $$ BEGIN EXECUTE format('COMMENT ON TABLE t IS %L', repeat('x', 2000000)); END $$",
+            "comments of more than 1 MiB",
+        ),
+        (
             "CREATE FUNCTION g() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM t; END",
             "function public.g()",
         ),

@@ -3,6 +3,7 @@
 pub(crate) mod fan_out;
 mod ready;
 mod renamed_schemas;
+mod renamed_types;
 mod round_trips;
 mod under_way;
 mod volume;

@@ -116,7 +116,7 @@ pub async fn lock_table(transaction: &Transaction, table: Table, lock: TableLock
     if found == (table.relation.oid, &*table.version) {
         if table.is_view {
             // The version does not change with the query of a view.
-            check_view(transaction, &table.relation).await?;
+            check_view(transaction, &table.relation.name, table.relation.oid).await?;
         }
         return Ok(table);
     }
@@ -195,7 +195,7 @@ async fn read_writable(transaction: &Transaction, row: &Row, name: QualifiedName
     check_writable(&name, row.get(3), row.get(4))?;
     let table = read(transaction, row, name).await?;
     if table.is_view {
-        check_view(transaction, &table.relation).await?;
+        check_view(transaction, &table.relation.name, table.relation.oid).await?;
     }
     if row.get(11) {
         check_children(transaction, &table.relation.name, table.relation.oid).await?;
@@ -216,19 +216,19 @@ async fn check_children(transaction: &Transaction, name: &QualifiedName, oid: u3
     Ok(())
 }
 
-/// Rejects a view that shows tables of pgflight, also through other views. A view with `security_invoker` would write
-/// them with the rights of the server's login. Rejects a view through which PostgreSQL itself writes a foreign table.
-async fn check_view(transaction: &Transaction, view: &Relation) -> Result<()> {
-    let row = transaction.query_one(SHOWN, &[&view.oid]).await?;
+/// Rejects a view that shows tables of pgflight or of the system, also through other views. A view with
+/// `security_invoker` would write them with the rights of the server's login. Rejects a view through which PostgreSQL itself writes a foreign table.
+async fn check_view(transaction: &Transaction, view: &QualifiedName, oid: u32) -> Result<()> {
+    let row = transaction.query_one(SHOWN, &[&oid]).await?;
     if row.get(0) {
-        return Err(not_for_data(&view.name));
+        return Err(not_for_data(view));
     }
     if row.get(1) {
         return Err(Error::unsupported(
             "the view shows a foreign table, and its server commits apart from PostgreSQL",
         )
         .with_hint("write to a table of PostgreSQL")
-        .with_table(&view.name));
+        .with_table(view));
     }
     Ok(())
 }
@@ -265,6 +265,9 @@ pub async fn check_same_name(
         if row.get(0) {
             return Err(renamed(name));
         }
+    }
+    if row.get::<_, i8>(3) == VIEW {
+        return check_view(transaction, name, oid).await;
     }
     match row.get(2) {
         true => check_children(transaction, name, oid).await,
@@ -336,9 +339,9 @@ const LOOK: &str = include_str!("look.sql");
 /// Reads the OID of a table and its version, as [`LOOK`] does.
 const VERSION: &str = include_str!("version.sql");
 
-/// Reads the OID of the table with a name, the version of its schema, and whether the table may have children.
+/// Reads the OID of the table with a name, the version of its schema, whether the table may have children, and its kind.
 const SAME: &str = "
-    SELECT c.oid, n.xmin::pg_catalog.text, c.relhassubclass
+    SELECT c.oid, n.xmin::pg_catalog.text, c.relhassubclass, c.relkind
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
     WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text
       AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.text";
@@ -363,7 +366,8 @@ const HAS_FOREIGN_CHILD: &str = "
     SELECT EXISTS (SELECT FROM below b JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) b.oid
                    WHERE c.relkind OPERATOR(pg_catalog.=) 'f')";
 
-/// Finds out whether a view shows tables of pgflight, and whether PostgreSQL itself would write a foreign table that it
+/// Finds out whether a view shows tables of pgflight or, if the login is a superuser, of the system, whose OIDs are below
+/// 16384 (`FirstNormalObjectId`, access/transam.h) and in no `pg_depend`; and whether PostgreSQL itself would write a foreign table that it
 /// shows: it has no INSTEAD OF trigger for all of INSERT, DELETE and UPDATE. Their bits in `tgtype` are 4, 8 and 16
 /// (catalog/pg_trigger.h).
 const SHOWN: &str = "
@@ -379,7 +383,14 @@ const SHOWN: &str = "
           UNION ALL
             SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent OPERATOR(pg_catalog.=) s.oid
         ) next(oid))
-    SELECT COALESCE(pg_catalog.bool_or(n.nspname OPERATOR(pg_catalog.=) 'pgflight'), false),
+    SELECT COALESCE(pg_catalog.bool_or(
+               n.nspname OPERATOR(pg_catalog.=) 'pgflight'
+               OR (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) session_user)
+                  AND EXISTS (
+                      SELECT FROM pg_catalog.pg_rewrite r
+                      CROSS JOIN LATERAL pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, ':relid (\\d+)', 'g') used(relid)
+                      WHERE r.ev_class OPERATOR(pg_catalog.=) s.oid
+                        AND used.relid[1]::pg_catalog.int8 OPERATOR(pg_catalog.<) 16384)), false),
            COALESCE(pg_catalog.bool_or(c.relkind OPERATOR(pg_catalog.=) 'f'), false)
                AND (pg_catalog.pg_relation_is_updatable($1, false) OPERATOR(pg_catalog.&) 8) OPERATOR(pg_catalog.<>) 0
                AND (SELECT COALESCE(pg_catalog.bit_or(t.tgtype::integer OPERATOR(pg_catalog.&) 28), 0)

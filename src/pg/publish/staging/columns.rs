@@ -10,7 +10,8 @@ use arrow_pgcopy::{
 };
 
 /// Returns the definitions of these columns in the target, without defaults: type, collation and NOT NULL. A column
-/// that PostgreSQL casts on publish is text.
+/// that PostgreSQL casts on publish is text. Types and collations are named, and a name may come to mean another one, so
+/// [`check_copied_types`](crate::pg::catalog::check_copied_types) compares them afterwards.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports.
@@ -56,6 +57,15 @@ pub async fn definitions_of<'a>(
             })
         })
         .collect()
+}
+
+/// Whether a column has a type or collation that is not built in, so that its name may come to mean another one. Those
+/// that are built in have OIDs below 16384 (`FirstNormalObjectId`, access/transam.h), and are found first.
+pub fn has_named_types(target: &Relation, columns: &[ColumnDefinition]) -> bool {
+    let is_named =
+        |text: &str| text.contains(" COLLATE ") && !text.contains(" COLLATE pg_catalog.");
+    target.columns.iter().any(|column| column.ty.oid >= 16384)
+        || columns.iter().any(|column| is_named(&column.sql_type))
 }
 
 /// Returns the table with the definitions of [`definitions_of`], which holds the rows of a plan until they are inserted

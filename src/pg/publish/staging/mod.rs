@@ -6,7 +6,7 @@ mod discard;
 mod identity;
 mod rows;
 
-pub use columns::{definitions_of, staged_columns};
+pub use columns::{definitions_of, has_named_types, staged_columns};
 pub use create::{
     Temporary, assume_role_to_fill, create_staging, create_temporary, grant_fill, new_staging_name,
 };

@@ -65,6 +65,19 @@ WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclas
 UNION ALL
 SELECT pg_catalog.concat(name, ', which is not valid') FROM indexes WHERE NOT indisvalid
 UNION ALL
+-- From PostgreSQL 18 on. Without the constraint, the index could not be unique.
+SELECT pg_catalog.concat(name, ', which is a key WITHOUT OVERLAPS') FROM indexes WHERE indisunique AND indisexclusion
+UNION ALL
+-- Comments are copied by statements, which take their size in memory.
+SELECT 'comments of more than 1 MiB' FROM pg_catalog.pg_description d
+WHERE d.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+  AND (d.objoid OPERATOR(pg_catalog.=) $1
+       OR d.objoid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT i.indexrelid FROM indexes i)))
+   OR d.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass::pg_catalog.oid
+  AND d.objoid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT c.oid FROM pg_catalog.pg_constraint c
+                                                 WHERE c.conrelid OPERATOR(pg_catalog.=) $1))
+HAVING pg_catalog.sum(pg_catalog.octet_length(d.description)) OPERATOR(pg_catalog.>) 1048576
+UNION ALL
 SELECT pg_catalog.concat(name, ', which has statistics targets of its own') FROM indexes
 WHERE EXISTS (SELECT FROM pg_catalog.pg_attribute a
               WHERE a.attrelid OPERATOR(pg_catalog.=) indexrelid AND a.attstattarget OPERATOR(pg_catalog.>) 0)
