@@ -46,7 +46,7 @@ pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
 impl RowFile {
     /// Reads the head of a file, whose first bytes say its format. A file that is neither Parquet nor Arrow is CSV with a
-    /// line of names and the separator `delimiter`.
+    /// line of names and the separator `delimiter`, unless its name says otherwise.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand), with the path, when the file cannot be
@@ -67,6 +67,10 @@ impl RowFile {
                 Format::ArrowFile
             } else if head.starts_with(ARROW_STREAM) {
                 Format::ArrowStream
+            } else if let Some(name) = other_format(path) {
+                return Err(ArrowError::ParseError(format!(
+                    "the file is not {name}, as its name says"
+                )));
             } else {
                 Format::Csv { delimiter }
             };
@@ -125,6 +129,16 @@ impl RowFile {
             ),
             Format::Parquet => Box::new(std::iter::empty()),
         })
+    }
+}
+
+/// Returns the format, other than CSV, that the name of a file says.
+fn other_format(path: &Path) -> Option<&'static str> {
+    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+    match extension.as_str() {
+        "parquet" => Some("Parquet"),
+        "arrow" | "arrows" | "feather" | "ipc" => Some("Arrow IPC"),
+        _ => None,
     }
 }
 

@@ -21,8 +21,8 @@ The file is TOML. Durations are written as `\"30s\"`, `\"5m\"` or `\"1h 30m\"`, 
 to the folder of the file, except in connection texts. An unknown key is an error.
 
 - `pgflight config example` prints a file with every key.
-- `pgflight config check FILE` reports all problems of a file with their lines, and connects to nothing. Exit status 0
-  or 64.
+- `pgflight config check FILE` reports all problems of a file with their lines, and connects to nothing. Of a
+  file that is not TOML it reports the first. Exit status 0 or 64.
 - `pgflight check --config FILE` connects to each target and reports what works and what fails, with the SQL that fixes
   it. Exit status 0 or 1.
 

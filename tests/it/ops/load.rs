@@ -269,9 +269,12 @@ async fn one_bad_file_among_good_ones_leaves_nothing() {
     );
     let empty = folder.path("empty.csv");
     std::fs::write(&empty, "").unwrap();
-    let cases: [(&str, i32, &str); 5] = [
+    let named = folder.path("named.parquet");
+    std::fs::write(&named, "id\n1\n").unwrap();
+    let cases: [(&str, i32, &str); 6] = [
         (&bad, 1, "bad.csv: "),
         (&empty, 64, "empty.csv: "),
+        (&named, 64, "named.parquet: "),
         (&ragged, 64, "ragged.csv as CSV"),
         (&gone, 64, "gone.csv: "),
         (&other, 64, "other.csv differ from those of"),
