@@ -142,7 +142,9 @@ def test_batches_are_cut_to_the_limit_of_the_server(
     spark: SparkSession, server: Server, database: Database
 ) -> None:
     # Each row takes a third of a batch.
-    df = spark.range(0, 40, 1, 2).selectExpr("id", "repeat(chr(97 + cast(id AS int) % 26), 700000) s")
+    df = spark.range(0, 40, 1, 2).selectExpr(
+        "id", "repeat(chr(97 + cast(id AS int) % 26), 700000) s"
+    )
     writer = df.write.format("pgflight").mode("append").option("url", server.url)
     writer.option("createTable", "true").save("t")
     assert database.rows("SELECT count(*), sum(length(s)), count(DISTINCT s) FROM t") == [
@@ -173,11 +175,22 @@ def test_sql_inserts_and_overwrites(spark: SparkSession, database: Database, pg:
         " '{\"a\": 1}', array('x', 'y'), id / 4 FROM range(10)"
     )
     spark.sql(f"INSERT INTO {pg}.public.t {values}")
-    assert database.rows(
-        "SELECT count(*), sum(n), min(at)::text, min(u::text), bool_and(j @> '{\"a\": 1}'), max(tags) FROM t"
-    ) == [
-        (10, 11, "2024-05-01 12:30:00", "00000000-0000-0000-0000-00000000000a", True, ["x", "y"])
-    ] or database.value("SELECT sum(n) FROM t") == 11.25
+    assert (
+        database.rows(
+            "SELECT count(*), sum(n), min(at)::text, min(u::text), bool_and(j @> '{\"a\": 1}'), max(tags) FROM t"
+        )
+        == [
+            (
+                10,
+                11,
+                "2024-05-01 12:30:00",
+                "00000000-0000-0000-0000-00000000000a",
+                True,
+                ["x", "y"],
+            )
+        ]
+        or database.value("SELECT sum(n) FROM t") == 11.25
+    )
     spark.sql(f"INSERT OVERWRITE {pg}.public.t {values} WHERE id < 3")
     assert database.count("t") == 3
 
