@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 
@@ -28,7 +29,29 @@ _ERROR = re.compile(
 _DETAIL = re.compile(r' (\w+)=(?:"(.*?)"(?= \w+=|$)|([\d.]+))')
 
 
+#: Tests that PySpark 3.3 itself cannot run.
+NOT_ON_3_3 = {
+    "test_every_type_keeps_its_value": "Spark 3.3 has no literals of TIMESTAMP_NTZ",
+    **dict.fromkeys(
+        (
+            "test_overwriting_with_nothing_empties_the_table[none]",
+            "test_upsert_replaces_the_rows_with_the_same_keys",
+            "test_a_task_that_fails_and_is_retried_leaves_each_row_once",
+            "test_a_task_cut_short_by_spark_writes_each_row_once",
+            "test_a_job_with_killed_workers_writes_each_row_once",
+        ),
+        "PySpark 3.3 runs no Python functions on Python 3.11",
+    ),
+}
+
+
 class TestJvmSource(SparkCases):
+    @pytest.fixture(autouse=True)
+    def runs_here(self, spark: SparkSession, request: pytest.FixtureRequest) -> None:
+        reason = NOT_ON_3_3.get(request.node.name)
+        if reason and spark.version.startswith("3.3.") and sys.version_info >= (3, 11):
+            pytest.skip(reason)
+
     def save(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> None:
         if mode not in ("append", "overwrite"):
             options["mode"], mode = mode, "append"
@@ -175,22 +198,18 @@ def test_sql_inserts_and_overwrites(spark: SparkSession, database: Database, pg:
         " '{\"a\": 1}', array('x', 'y'), id / 4 FROM range(10)"
     )
     spark.sql(f"INSERT INTO {pg}.public.t {values}")
-    assert (
-        database.rows(
-            "SELECT count(*), sum(n), min(at)::text, min(u::text), bool_and(j @> '{\"a\": 1}'), max(tags) FROM t"
+    assert database.rows(
+        "SELECT count(*), sum(n)::text, min(at)::text, min(u::text), bool_and(j @> '{\"a\": 1}'), max(tags) FROM t"
+    ) == [
+        (
+            10,
+            "11.25",
+            "2024-05-01 12:30:00",
+            "00000000-0000-0000-0000-00000000000a",
+            True,
+            ["x", "y"],
         )
-        == [
-            (
-                10,
-                11,
-                "2024-05-01 12:30:00",
-                "00000000-0000-0000-0000-00000000000a",
-                True,
-                ["x", "y"],
-            )
-        ]
-        or database.value("SELECT sum(n) FROM t") == 11.25
-    )
+    ]
     spark.sql(f"INSERT OVERWRITE {pg}.public.t {values} WHERE id < 3")
     assert database.count("t") == 3
 
@@ -286,7 +305,8 @@ def test_each_batch_of_a_stream_lands_once(
     spark.range(100, 150, 1, 1).write.mode("append").parquet(source)
     run(first)
     assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(150, 150)]
-    with pytest.raises(Exception, match="set resume to let this query"):
+    # Spark 3.3 names the cause only in its log.
+    with pytest.raises(Exception, match="set resume to let this query|Writing job aborted$"):
         run(tmp_path / "second")
     assert database.count("t") == 150
     run(tmp_path / "second", resume="true")
