@@ -306,7 +306,7 @@ def test_each_batch_of_a_stream_lands_once(
     run(first)
     assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(150, 150)]
     # Spark 3.3 names the cause only in its log.
-    with pytest.raises(Exception, match="set resume to let this query|Writing job aborted$"):
+    with pytest.raises(Exception, match=r"set resume to let this query|Writing job aborted$"):
         run(tmp_path / "second")
     assert database.count("t") == 150
     run(tmp_path / "second", resume="true")
