@@ -621,7 +621,9 @@ async fn temporal_keys_are_compared_as_equal_and_not_as_overlapping() {
     for mode in ["deleteByKey", "updateOnly", "upsert", "insertIfAbsent"] {
         let spec = json!({"table": "t", mode: {"keys": ["id", "k"]}});
         // Whatever the answer is, the row with another range stays.
-        let outcome = client.put(Put::whole(write(spec), &[rows.clone()])).await;
+        let outcome = client
+            .put(Put::whole(write(spec), std::slice::from_ref(&rows)))
+            .await;
         if mode == "upsert" || mode == "insertIfAbsent" {
             outcome.expect_err(mode);
         }

@@ -74,13 +74,13 @@ fn kinds_by_metadata() -> RecordBatch {
 async fn outcome(client: &mut Client, spec: &Value, rows: &RecordBatch, id: Option<&str>) -> Code {
     let written = match id {
         None => client
-            .put(Put::whole(write(spec.clone()), &[rows.clone()]))
+            .put(Put::whole(write(spec.clone()), std::slice::from_ref(rows)))
             .await
             .map(drop),
         Some(id) => {
             async {
                 client.begin(id, spec.clone(), rows).await?;
-                let sent = Put::whole(attempt(id, 0, "a"), &[rows.clone()]);
+                let sent = Put::whole(attempt(id, 0, "a"), std::slice::from_ref(rows));
                 let receipt = client.put(sent).await?;
                 client.commit(id, &[receipt]).await.map(drop)
             }
