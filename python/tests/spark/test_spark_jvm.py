@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 
 import pytest
+import trustme
 from conftest import Database, Server
 from pyspark.sql import DataFrame, SparkSession
 from spark_cases import SparkCases
@@ -173,6 +175,55 @@ def test_batches_are_cut_to_the_limit_of_the_server(
     assert database.rows("SELECT count(*), sum(length(s)), count(DISTINCT s) FROM t") == [
         (40, 28_000_000, 26)
     ]
+
+
+def test_certificates_authenticate_server_and_client(
+    spark: SparkSession, database: Database, tmp_path: Path
+) -> None:
+    database.run("CREATE TABLE t (id int8)")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for name, host in (("server", "127.0.0.1"), ("client", "etl.example")):
+        issued = authority.issue_cert(host)
+        issued.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.crt")
+        issued.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+    (tmp_path / "pgflight.toml").write_text(
+        """
+        [server]
+        tls_cert = "server.crt"
+        tls_key = "server.key"
+        tls_client_ca = "ca.pem"
+        [principals.etl]
+        certificates = ["DNS:etl.example"]
+        grants = [{ tables = ["public.t"], modes = ["append"] }]
+        """
+    )
+    traditional, key = str(tmp_path / "client.key"), str(tmp_path / "client.pk8")
+    convert = ["openssl", "pkcs8", "-topk8", "-nocrypt", "-in", traditional, "-out", key]
+    subprocess.run(convert, check=True)
+    server = Server(database.url, "--config", str(tmp_path / "pgflight.toml"))
+    try:
+        options = {
+            "url": server.url.replace("grpc://", "grpc+tls://"),
+            "retryTimeout": "0",
+            "tlsRootCerts": str(tmp_path / "ca.pem"),
+            "tlsClientCert": str(tmp_path / "client.crt"),
+            "tlsClientKey": key,
+        }
+        writer = spark.range(10).write.format("pgflight").mode("append")
+        writer.options(**options).save("t")
+        assert database.count("t") == 10
+        wrong = [
+            ({"tlsClientKey": traditional}, "PKCS #8"),
+            ({"tlsRootCerts": str(tmp_path / "client.crt")}, "UNAVAILABLE"),
+            ({"url": server.url}, "certificates are given for an address without TLS"),
+        ]
+        for change, expected in wrong:
+            with pytest.raises(Exception, match=expected):
+                writer.options(**{**options, **change}).save("t")
+        assert database.count("t") == 10
+    finally:
+        server.stop()
 
 
 # ── the catalog ──────────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@ import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.Serializable;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Paths;
 
@@ -35,10 +36,13 @@ public final class Tls implements Serializable {
             throw PgFlightException.invalid("options tlsClientCert and tlsClientKey are not both given")
                     .withHint("give both");
         }
-        return new Tls(
-                bytes("tlsRootCerts", rootCerts),
-                bytes("tlsClientCert", clientCert),
-                bytes("tlsClientKey", clientKey));
+        byte[] key = bytes("tlsClientKey", clientKey);
+        if (key != null && !new String(key, StandardCharsets.US_ASCII).contains("BEGIN PRIVATE KEY")) {
+            throw PgFlightException.invalid("the file of option tlsClientKey holds no key in PKCS #8")
+                    .withHint("convert it by openssl pkcs8 -topk8 -nocrypt")
+                    .with("path", clientKey);
+        }
+        return new Tls(bytes("tlsRootCerts", rootCerts), bytes("tlsClientCert", clientCert), key);
     }
 
     boolean isSet() {
