@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, Optional
 import pytest
 import trustme
 from conftest import Database, Server
+from documented import Block, blocks, trips
 from pyspark.sql import DataFrame, SparkSession
 from spark_cases import SparkCases
 
@@ -322,6 +323,15 @@ def test_what_the_catalog_cannot_do_names_what_does(
     with pytest.raises(Exception) as raised:
         spark.sql(statement.format(t=f"{pg}.public.t")).collect()
     assert hint in str(described(raised.value).hint)
+
+
+@pytest.mark.parametrize("block", blocks("jvm"), ids=lambda block: block.place)
+def test_a_block_of_the_docs_writes_its_rows(
+    block: Block, spark: SparkSession, server: Server, database: Database, tmp_path: Path
+) -> None:
+    df = trips(spark, block, tmp_path)
+    df.createOrReplaceTempView("new_trips")
+    block.run(server, database, tmp_path, spark=spark, df=df)
 
 
 # ── streams ──────────────────────────────────────────────────────────────────
