@@ -31,6 +31,8 @@ def connect(
     password: Optional[str] = None,
     tls_root_certs: Union[bytes, str, Path, None] = None,
     retry_timeout: Union[None, int, float, str] = None,
+    tls_client_cert: Union[bytes, str, Path, None] = None,
+    tls_client_key: Union[bytes, str, Path, None] = None,
 ) -> Client:
     """Makes a client of a pgflight server. It sends nothing before its first call.
 
@@ -44,6 +46,9 @@ def connect(
         tls_root_certs: PEM certificates to trust, as bytes or as the path of a file.
         retry_timeout: How long writes wait while servers or PostgreSQL are away: seconds, or text such as "90s" or
             "2min". 60 seconds by default; 0 does not wait.
+        tls_client_cert: This client's certificate, for servers that know a principal by its certificate; as PEM, in
+            bytes or as the path of a file.
+        tls_client_key: The key of that certificate; likewise.
 
     Raises:
         InvalidCommand: for a wrong `url` or `retry_timeout`, and for credentials that are given twice.
@@ -56,6 +61,8 @@ def connect(
         username=username,
         password=password,
         retry_timeout=retry_timeout,
+        tls_client_cert=tls_client_cert,
+        tls_client_key=tls_client_key,
     )
     return Client(endpoint)
 

@@ -169,6 +169,7 @@ def spark() -> Iterator[Any]:
         SparkSession.builder.master("local[2, 2]")
         .appName("pgflight tests")
         .config("spark.ui.enabled", "false")
+        .config("spark.jars", os.environ.get("PGFLIGHT_SPARK_JAR", ""))
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.memory", "1g")

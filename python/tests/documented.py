@@ -21,7 +21,9 @@ class Block(NamedTuple):
 
     @property
     def needs(self) -> str:
-        """The environment that it needs: `nothing`, `spark`, or `spark4`."""
+        """The environment that it needs: `nothing`, `spark`, `spark4`, or `jvm`: the jar."""
+        if "PgCatalog" in self.code:
+            return "jvm"
         if re.search(r'format\("pgflight"\)|\bpgflight\.register\b', self.code):
             return "spark4"
         return "spark" if re.search(r"\b(df|spark)\b", self.code) else "nothing"
@@ -29,7 +31,8 @@ class Block(NamedTuple):
     def run(self, server: Server, database: Database, folder: Any, **names: Any) -> None:
         """Runs it with a server and a folder that exist."""
         if 'mode="create"' not in self.code:
-            database.run("CREATE TABLE public.trips (id int8, fare float8)")
+            key = " PRIMARY KEY" if "upsert" in self.code else ""
+            database.run(f"CREATE TABLE public.trips (id int8{key}, fare float8)")
         code = re.sub(r"grpc(\+tls)?://[\w.]+:8815", server.url, self.code)
         code = code.replace("s3://bucket", str(folder))
         space = {"__name__": self.place, **names}

@@ -52,6 +52,8 @@ class Endpoint:
     username: Optional[str] = None
     password: Optional[str] = field(default=None, repr=False)
     retry_seconds: float = DEFAULT_SECONDS
+    tls_client_cert: Optional[bytes] = field(default=None, repr=False)
+    tls_client_key: Optional[bytes] = field(default=None, repr=False)
 
     @classmethod
     def parse(
@@ -64,6 +66,8 @@ class Endpoint:
         username: Optional[str] = None,
         password: Optional[str] = None,
         retry_timeout: Union[None, int, float, str] = None,
+        tls_client_cert: Union[bytes, str, Path, None] = None,
+        tls_client_key: Union[bytes, str, Path, None] = None,
     ) -> Endpoint:
         """Checks an address as a user writes it.
 
@@ -79,6 +83,9 @@ class Endpoint:
                 Spark's executors may lack the file.
             retry_timeout: How long calls of a write are tried again while servers or PostgreSQL are away: seconds, or
                 text such as "90s" or "2min".
+            tls_client_cert: This client's certificate as PEM, with those between it and the root, for servers that
+                know a principal by its certificate. As bytes or as the path of a file.
+            tls_client_key: The key of the client's certificate. It travels to tasks with the certificate.
 
         Raises:
             InvalidCommand: for a wrong address or time, and for credentials that are given twice. The message never
@@ -96,17 +103,21 @@ class Endpoint:
             token = os.environ.get("PGFLIGHT_TOKEN") or None
         if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token):
             raise InvalidCommand("the token is empty, or holds a space or a non-ASCII character")
-        if isinstance(tls_root_certs, (str, Path)):
-            tls_root_certs = Path(tls_root_certs).read_bytes()
+        if (tls_client_cert is None) != (tls_client_key is None):
+            raise InvalidCommand(
+                "tls_client_cert and tls_client_key are not both given", hint="give both"
+            )
         file = None if token_file is None else str(token_file)
         return cls(
             _checked_url(url),
             token,
-            tls_root_certs,
+            _pem(tls_root_certs),
             file,
             username,
             password,
             seconds_of(retry_timeout),
+            _pem(tls_client_cert),
+            _pem(tls_client_key),
         )
 
     def connect(self, max_message_bytes: Optional[int] = None) -> Connection:
@@ -144,6 +155,9 @@ class Connection:
             self._arguments["write_size_limit_bytes"] = max_message_bytes
         if endpoint.tls_root_certs is not None:
             self._arguments["tls_root_certs"] = endpoint.tls_root_certs
+        if endpoint.tls_client_cert is not None:
+            self._arguments["cert_chain"] = endpoint.tls_client_cert
+            self._arguments["private_key"] = endpoint.tls_client_key
         self._client = self._new_client()
 
     @property
@@ -315,6 +329,10 @@ def _reject_after_fork() -> None:
             "gRPC does not work in a process that was forked from one that had connected to pgflight",
             hint="start the process by multiprocessing's 'spawn' or 'forkserver', or connect only after the fork",
         )
+
+
+def _pem(given: Union[bytes, str, Path, None]) -> Optional[bytes]:
+    return Path(given).read_bytes() if isinstance(given, (str, Path)) else given
 
 
 def _read_token(path: str) -> str:

@@ -86,6 +86,17 @@ OTHER_OPTIONS = (
         "tls_root_certs",
         "The path, on the driver, of a file with PEM certificates to trust.",
     ),
+    Option(
+        "tlsClientCert",
+        "tls_client_cert",
+        "The path, on the driver, of a file with the client's certificate, for servers that know a principal by its "
+        "certificate.",
+    ),
+    Option(
+        "tlsClientKey",
+        "tls_client_key",
+        "The path, on the driver, of a file with the key of that certificate. Both travel to the tasks.",
+    ),
 )
 
 _KNOWN = (*SPARK_NAMES.values(), *(option.spark for option in OTHER_OPTIONS))
@@ -181,6 +192,8 @@ def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
             given.get("tlsrootcerts"),
             token_file=given.get("tokenfile"),
             retry_timeout=seconds_of(given.get("retrytimeout"), "option retryTimeout"),
+            tls_client_cert=given.get("tlsclientcert"),
+            tls_client_key=given.get("tlsclientkey"),
         ),
         table=_table(given),
         write=WriteOptions(**fields),
@@ -272,7 +285,9 @@ def _overwrite_with(
     fields: Mapping[str, Any], truncate: Optional[bool], overwrite: bool
 ) -> Optional[str]:
     if not overwrite:
-        return None
+        # Set anyway, it is rejected as an option without effect.
+        word: Optional[str] = fields.get("overwrite_with")
+        return word
     if truncate is False:
         raise InvalidCommand(
             "truncate=false asks to drop the table, which would lose its indexes, grants and views",

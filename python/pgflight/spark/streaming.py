@@ -27,6 +27,8 @@ def foreach_batch(
     token: Optional[str] = None,
     token_file: Union[str, Path, None] = None,
     tls_root_certs: Union[bytes, str, Path, None] = None,
+    tls_client_cert: Union[bytes, str, Path, None] = None,
+    tls_client_key: Union[bytes, str, Path, None] = None,
     retry_timeout: Union[None, int, float, str] = None,
     **keywords: Any,
 ) -> Callable[[Any, int], None]:
@@ -54,6 +56,8 @@ def foreach_batch(
         token: As in `write_dataframe`.
         token_file: As in `write_dataframe`.
         tls_root_certs: As in `write_dataframe`.
+        tls_client_cert: As in `write_dataframe`.
+        tls_client_key: As in `write_dataframe`.
         retry_timeout: As in `write_dataframe`.
         keywords: As in `write_dataframe`.
 
@@ -77,7 +81,13 @@ def foreach_batch(
         )
     asked = collect(options, mode, keywords)
     endpoint = Endpoint.parse(
-        url, token, tls_root_certs, token_file=token_file, retry_timeout=retry_timeout
+        url,
+        token,
+        tls_root_certs,
+        token_file=token_file,
+        retry_timeout=retry_timeout,
+        tls_client_cert=tls_client_cert,
+        tls_client_key=tls_client_key,
     )
 
     def write(df: Any, batch_id: int) -> None:

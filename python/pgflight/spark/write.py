@@ -42,6 +42,8 @@ def write_dataframe(
     token: Optional[str] = None,
     token_file: Union[str, Path, None] = None,
     tls_root_certs: Union[bytes, str, Path, None] = None,
+    tls_client_cert: Union[bytes, str, Path, None] = None,
+    tls_client_key: Union[bytes, str, Path, None] = None,
     retry_timeout: Union[None, int, float, str] = None,
     **keywords: Any,
 ) -> WriteResult:
@@ -66,6 +68,8 @@ def write_dataframe(
         token_file: A file that holds the token. Driver and tasks read it where they run, for every connection, and
             the token itself does not travel.
         tls_root_certs: PEM certificates to trust, as bytes or as the path of a file on the driver.
+        tls_client_cert: The driver's certificate, for servers that know a principal by its certificate; likewise.
+        tls_client_key: Its key; likewise. Certificate and key travel to the tasks.
         retry_timeout: How long driver and tasks wait while servers or PostgreSQL are away: seconds, or text such as
             "90s" or "2min"; 60 seconds by default. A task that has sent rows and lost its connection fails, and
             Spark runs it again.
@@ -89,7 +93,13 @@ def write_dataframe(
     return write_frame(
         df,
         Endpoint.parse(
-            url, token, tls_root_certs, token_file=token_file, retry_timeout=retry_timeout
+            url,
+            token,
+            tls_root_certs,
+            token_file=token_file,
+            retry_timeout=retry_timeout,
+            tls_client_cert=tls_client_cert,
+            tls_client_key=tls_client_key,
         ),
         table,
         collect(options, mode, keywords),

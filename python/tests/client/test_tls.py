@@ -18,7 +18,7 @@ ROWS = pa.table({"n": pa.array([1, 2, 3], pa.int32())})
 def make_authority(folder: Path, name: str) -> Path:
     """The file of an authority, beside a certificate of its own for 127.0.0.1 and the key of that."""
     authority = trustme.CA()
-    issued = authority.issue_cert("127.0.0.1")
+    issued = authority.issue_cert("127.0.0.1", f"{name}.example")
     authority.cert_pem.write_to_path(folder / f"{name}.ca")
     issued.cert_chain_pems[0].write_to_path(folder / f"{name}.crt")
     issued.private_key_pem.write_to_path(folder / f"{name}.key")
@@ -26,7 +26,7 @@ def make_authority(folder: Path, name: str) -> Path:
 
 
 def write(url: str, roots: Optional[Path]) -> None:
-    with pgflight.connect(url, tls_root_certs=roots) as client:
+    with pgflight.connect(url, tls_root_certs=roots, retry_timeout=0) as client:
         client.write(ROWS, "public.t")
 
 
@@ -44,6 +44,40 @@ def test_only_clients_that_trust_the_server_write_over_tls(
         for refused, roots in ((url, other), (server.url, None)):
             with pytest.raises(pgflight.Unavailable):
                 write(refused, roots)
+        assert database.count("public.t") == 3
+    finally:
+        server.stop()
+
+
+def test_a_client_certificate_authenticates_its_principal(
+    database: Database, tmp_path: Path
+) -> None:
+    database.run("CREATE TABLE public.t (n int)")
+    ours, theirs = make_authority(tmp_path, "ours"), make_authority(tmp_path, "theirs")
+    (tmp_path / "pgflight.toml").write_text(
+        f"""
+        [server]
+        tls_cert = "ours.crt"
+        tls_key = "ours.key"
+        tls_client_ca = "{theirs}"
+        [principals.etl]
+        certificates = ["DNS:theirs.example"]
+        grants = [{{ tables = ["public.t"], modes = ["append"] }}]
+        """
+    )
+    server = Server(database.url, "--config", str(tmp_path / "pgflight.toml"))
+    try:
+        url = server.url.replace("grpc://", "grpc+tls://")
+        certificate, key = tmp_path / "theirs.crt", (tmp_path / "theirs.key").read_bytes()
+        with pgflight.connect(
+            url, tls_root_certs=ours, tls_client_cert=certificate, tls_client_key=key
+        ) as client:
+            client.write(ROWS, "public.t")
+        assert database.count("public.t") == 3
+        with pytest.raises(pgflight.PgFlightError):
+            write(url, ours)
+        with pytest.raises(pgflight.InvalidCommand, match="not both given"):
+            pgflight.connect(url, tls_client_cert=certificate)
         assert database.count("public.t") == 3
     finally:
         server.stop()

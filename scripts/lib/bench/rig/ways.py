@@ -256,6 +256,10 @@ def _no_jdbc() -> str:
     return "" if os.environ.get("BENCH_JDBC_JAR") else "there is no JDBC driver for PostgreSQL here"
 
 
+def _no_jar() -> str:
+    return "" if os.environ.get("BENCH_SPARK_JAR") else "there is no Maven to build spark/ here"
+
+
 def _spark(name: str, title: str, prepare: Callable[[Job], Run], **more: Any) -> list[Way]:
     return [
         Way(
@@ -312,6 +316,26 @@ WAYS = {
             "spark-pgflight-append",
             "Spark + pgflight, exactly-once append",
             ways_spark.pgflight_append,
+        ),
+        *_spark(
+            "spark-arrow-nothing",
+            "Spark rows into Arrow in the JVM, into nothing",
+            ways_spark.arrow_nothing,
+            lands=False,
+        ),
+        *_spark("spark-datasource", "Spark + pgflight's source in Python", ways_spark.datasource),
+        *_spark(
+            "spark-jvm",
+            "Spark + pgflight's source in the JVM, exactly-once create",
+            ways_spark.jvm_create,
+            existing=False,
+            missing=_no_jar,
+        ),
+        *_spark(
+            "spark-jvm-append",
+            "Spark + pgflight's source in the JVM, exactly-once append",
+            ways_spark.jvm_append,
+            missing=_no_jar,
         ),
         *_spark("spark-pgflight-direct", "Spark + pgflight, direct", ways_spark.pgflight_direct),
         *_spark("spark-pgpq", "Spark mapInArrow + pgpq + psycopg", ways_spark.pgpq),

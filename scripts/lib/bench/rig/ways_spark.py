@@ -30,9 +30,8 @@ def _session() -> Any:
         .config("spark.sql.files.openCostInBytes", whole)
         .config("spark.ui.showConsoleProgress", "false")
     )
-    jar = os.environ.get("BENCH_JDBC_JAR")
-    if jar:
-        builder = builder.config("spark.driver.extraClassPath", jar)
+    jars = [os.environ.get(name) for name in ("BENCH_JDBC_JAR", "BENCH_SPARK_JAR")]
+    builder = builder.config("spark.driver.extraClassPath", os.pathsep.join(filter(None, jars)))
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark
@@ -145,6 +144,45 @@ def pgflight_create(job: Job) -> Run:
 def pgflight_append(job: Job) -> Run:
     """Exactly once, into an existing table."""
     return _pgflight(job, mode="append")
+
+
+def datasource(job: Job) -> Run:
+    """The data source in Python, in two phases."""
+    from pgflight.spark.datasource import PgFlightDataSource
+
+    class InPython(PgFlightDataSource):
+        @classmethod
+        def name(cls) -> str:
+            return "pgflight_in_python"  # The jar has the short name.
+
+    _session().dataSource.register(InPython)
+    return _saved(job, "pgflight_in_python")
+
+
+def jvm_append(job: Job) -> Run:
+    """The data source in the JVM, in two phases."""
+    return _saved(job, "pgflight")
+
+
+def jvm_create(job: Job) -> Run:
+    """The data source in the JVM, into a new table."""
+    return _saved(job, "pgflight", ifExists="fail")
+
+
+def _saved(job: Job, source: str, **options: str) -> Run:
+    frame = _frame(job)
+
+    def run() -> None:
+        writer = frame.write.format(source).mode("append").options(url=job.pgflight, **options)
+        writer.save(job.table)
+
+    return run
+
+
+def arrow_nothing(job: Job) -> Run:
+    """Rows into Arrow within the JVM, which then drops them."""
+    frame = _frame(job)
+    return lambda: frame._jdf.toArrowBatchRdd().count()
 
 
 def pgflight_direct(job: Job) -> Run:

@@ -1,0 +1,182 @@
+package io.pgflight.options;
+
+import io.pgflight.client.PgFlightException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+
+/** How a write puts rows into its table. {@code docs/spark.md} lists the options. */
+final class WriteOptions {
+    /** The keyed modes, and the field of {@code WriteSpec} for each. */
+    static final Map<String, String> KEYED_MODES;
+
+    static final List<String> IF_EXISTS = Arrays.asList("fail", "append", "ignore");
+    static final List<String> OVERWRITE_WITH = Arrays.asList("truncate", "delete", "swap");
+    private static final List<String> SCHEMA_EVOLUTION = Arrays.asList("refuse", "add_columns", "ignore");
+    private static final List<String> PUBLISH = Arrays.asList("staged", "two_phase", "direct");
+    /** Modes that make a missing table when {@code createTable} is set. */
+    private static final List<String> MAKING_MODES = Arrays.asList("append", "upsert", "insert_if_absent");
+
+    static {
+        Map<String, String> modes = new LinkedHashMap<>();
+        modes.put("upsert", "upsert");
+        modes.put("insert_if_absent", "insertIfAbsent");
+        modes.put("update_only", "updateOnly");
+        modes.put("delete_by_key", "deleteByKey");
+        KEYED_MODES = Collections.unmodifiableMap(modes);
+    }
+
+    String mode = "append";
+    List<String> keys = Collections.emptyList();
+    String orderBy;
+    String ifExists;
+    String overwriteWith;
+    boolean createIfMissing;
+    Map<String, String> columnTypes = Collections.emptyMap();
+    List<String> primaryKey = Collections.emptyList();
+    String tableOptions;
+    String schemaEvolution;
+    Map<String, Map<String, Object>> conversions = Collections.emptyMap();
+    boolean syncSequences;
+    String publish;
+    String target;
+
+    /**
+     * Rejects unknown words, and options that have no effect in the mode.
+     *
+     * @throws PgFlightException for the first of them
+     */
+    void check() {
+        checkWord(Option.SCHEMA_EVOLUTION, schemaEvolution, SCHEMA_EVOLUTION);
+        checkWord(Option.PUBLISH, publish, PUBLISH);
+        if (createIfMissing) {
+            onlyIn(Option.CREATE_TABLE, MAKING_MODES);
+        }
+        if (!columnTypes.isEmpty() && !"add_columns".equals(schemaEvolution)) {
+            onlyWhereMade(Option.COLUMN_TYPES);
+        }
+        if (!primaryKey.isEmpty()) {
+            if (isKeyed()) {
+                throw PgFlightException.invalid("option primaryKey is set, and the keys are the primary key")
+                        .withHint("leave it out");
+            }
+            onlyWhereMade(Option.PRIMARY_KEY);
+        }
+        if (tableOptions != null) {
+            onlyWhereMade(Option.TABLE_OPTIONS);
+        }
+        List<String> keyed = new ArrayList<>(KEYED_MODES.keySet());
+        if (!keys.isEmpty()) {
+            onlyIn(Option.KEYS, keyed);
+        } else if (isKeyed()) {
+            throw PgFlightException.invalid("mode '" + mode + "' needs keys")
+                    .withHint("set keys to the columns that identify a row");
+        }
+        if (orderBy != null) {
+            onlyIn(Option.ORDER_BY, keyed);
+        }
+        if (publish != null && !publish.equals("staged")) {
+            onlyIn(Option.PUBLISH, Collections.singletonList("append"));
+        }
+        boolean writesValues = !mode.equals("delete_by_key");
+        if ("add_columns".equals(schemaEvolution) && !writesValues) {
+            throw noEffect(Option.SCHEMA_EVOLUTION, "leave it out");
+        }
+        if (syncSequences && !writesValues) {
+            throw noEffect(Option.SYNC_SEQUENCES, "leave it out");
+        }
+    }
+
+    /** Returns the {@code WriteSpec} of the protocol. */
+    Map<String, Object> spec(String table) {
+        Map<String, Object> spec = new LinkedHashMap<>();
+        spec.put("table", table);
+        putSet(spec, "target", target);
+        putSet(spec, "columnTypes", columnTypes);
+        putSet(spec, "conversions", conversions);
+        String field = KEYED_MODES.getOrDefault(mode, mode);
+        spec.put(field, modeOptions());
+        return spec;
+    }
+
+    private Map<String, Object> modeOptions() {
+        Map<String, Object> fields = new LinkedHashMap<>();
+        putSet(fields, "keys", keys);
+        putSet(fields, "orderBy", orderBy);
+        putSet(fields, "ifExists", enumValue("IF_EXISTS", ifExists));
+        putSet(fields, "with", enumValue("OVERWRITE_WITH", overwriteWith));
+        putSet(fields, "syncSequences", syncSequences);
+        if (mode.equals("append")) {
+            putSet(fields, "publish", enumValue("PUBLISH", publish));
+        }
+        if (mode.equals("delete_by_key")) {
+            putSet(fields, "ignoreUnknownColumns", "ignore".equals(schemaEvolution));
+        } else {
+            putSet(fields, "schemaEvolution", enumValue("SCHEMA_EVOLUTION", schemaEvolution));
+        }
+        Map<String, Object> newTable = new LinkedHashMap<>();
+        putSet(newTable, "primaryKey", primaryKey);
+        putSet(newTable, "options", tableOptions);
+        if (mode.equals("create") || mode.equals("overwrite")) {
+            putSet(fields, "newTable", newTable);
+        }
+        if (createIfMissing) {
+            fields.put("createIfMissing", newTable);
+        }
+        return fields;
+    }
+
+    private boolean isKeyed() {
+        return KEYED_MODES.containsKey(mode);
+    }
+
+    /** Rejects options of a new table if the write makes none. */
+    private void onlyWhereMade(Option option) {
+        if (MAKING_MODES.contains(mode) && !createIfMissing) {
+            throw PgFlightException.invalid(
+                            "option " + option.text() + " has no effect, since mode '" + mode + "' makes no table")
+                    .withHint("leave it out, or set createTable");
+        }
+        List<String> modes = new ArrayList<>(Arrays.asList("create", "overwrite"));
+        modes.addAll(MAKING_MODES);
+        onlyIn(option, modes);
+    }
+
+    private void onlyIn(Option option, List<String> modes) {
+        if (!modes.contains(mode)) {
+            throw noEffect(option, "leave it out, or use mode '" + String.join("', '", modes) + "'");
+        }
+    }
+
+    private PgFlightException noEffect(Option option, String hint) {
+        return PgFlightException.invalid("option " + option.text() + " has no effect in mode '" + mode + "'")
+                .withHint(hint);
+    }
+
+    static void checkWord(Option option, String value, List<String> words) {
+        if (value != null && !words.contains(value)) {
+            throw PgFlightException.invalid("option " + option.text() + " is '" + value + "', which is unknown")
+                    .withHint("use one of " + String.join(", ", words));
+        }
+    }
+
+    private static String enumValue(String prefix, String word) {
+        return word == null ? null : (prefix + "_" + word).toUpperCase(Locale.ROOT);
+    }
+
+    /** Puts a field unless it has its default. */
+    private static void putSet(Map<String, Object> fields, String name, Object value) {
+        boolean isDefault =
+                value == null
+                        || Boolean.FALSE.equals(value)
+                        || value.equals(Collections.emptyList())
+                        || value.equals(Collections.emptyMap());
+        if (!isDefault) {
+            fields.put(name, value);
+        }
+    }
+}

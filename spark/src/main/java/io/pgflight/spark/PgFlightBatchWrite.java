@@ -1,0 +1,120 @@
+package io.pgflight.spark;
+
+import io.pgflight.client.DistributedWrite;
+import io.pgflight.client.Driver;
+import io.pgflight.client.PgFlightException;
+import io.pgflight.client.WriteStatus;
+import io.pgflight.options.SparkOptions;
+import io.pgflight.spark.task.AttemptReceipt;
+import io.pgflight.spark.task.AttemptWriterFactory;
+import io.pgflight.spark.task.FrameSchema;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.apache.spark.sql.connector.write.BatchWrite;
+import org.apache.spark.sql.connector.write.DataWriterFactory;
+import org.apache.spark.sql.connector.write.PhysicalWriteInfo;
+import org.apache.spark.sql.connector.write.WriterCommitMessage;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** One save: begin on the driver before the first task, then commit or abort there. */
+final class PgFlightBatchWrite implements BatchWrite {
+    private static final Logger LOG = LoggerFactory.getLogger("pgflight");
+
+    private final SparkOptions options;
+    private final FrameSchema schema;
+    private final String writeId;
+    private DistributedWrite write;
+
+    PgFlightBatchWrite(SparkOptions options, FrameSchema schema, String writeId) {
+        this.options = options;
+        this.schema = schema;
+        this.writeId = writeId;
+    }
+
+    @Override
+    public DataWriterFactory createBatchWriterFactory(PhysicalWriteInfo info) {
+        ApplicationEnd.listen();
+        write =
+                DistributedWrite.begin(
+                        options.endpoint(),
+                        options.spec(schema.names()),
+                        schema.toArrow(),
+                        writeId,
+                        Driver.get().id());
+        if (write.status().isRepeated()) {
+            LOG.warn("pgflight: {}: {}", write.status().table(), write.status().repeatedLine());
+        } else {
+            Driver.get().begun(write);
+        }
+        return new AttemptWriterFactory(write, schema);
+    }
+
+    /** The server decides by receipts. A coordinator that denies an attempt would count as a failure of the task. */
+    @Override
+    public boolean useCommitCoordinator() {
+        return false;
+    }
+
+    @Override
+    public void commit(WriterCommitMessage[] messages) {
+        if (write.status().isCommitted()) {
+            return;
+        }
+        WriteStatus status;
+        try {
+            status = write.commit(receipts(messages));
+        } catch (PgFlightException error) {
+            // If only the answer was lost, the write stays committed.
+            status = write.abortQuietly(error.reason() + ": " + error.fact());
+            if (status == null || !status.isCommitted()) {
+                throw error;
+            }
+        }
+        Driver.get().ended(write);
+        LOG.info("pgflight: {}: {} rows, write {}", status.table(), status.rowCount(), status.writeId());
+    }
+
+    /** Ends the write. Tasks may still run; the server rejects them from now on. */
+    @Override
+    public void abort(WriterCommitMessage[] messages) {
+        if (write == null || write.status().isCommitted()) {
+            return;
+        }
+        int finished = 0;
+        for (WriterCommitMessage message : messages) {
+            finished += message == null ? 0 : 1;
+        }
+        WriteStatus status =
+                write.abortQuietly(
+                        "Spark aborted the write after " + finished + " of " + messages.length + " partitions");
+        if (status != null) {
+            Driver.get().ended(write);
+            if (status.isCommitted() || status.isCommitting()) {
+                LOG.warn(
+                        "pgflight: the answer to the commit of write {} was lost; it is {}: {} rows are in {}",
+                        status.writeId(),
+                        status.state(),
+                        status.rowCount(),
+                        status.table());
+            }
+        }
+    }
+
+    /** Returns the receipts of the partitions that had rows. */
+    static List<Map<String, Object>> receipts(WriterCommitMessage[] messages) {
+        List<Map<String, Object>> receipts = new ArrayList<>();
+        for (WriterCommitMessage message : messages) {
+            if (message instanceof AttemptReceipt && ((AttemptReceipt) message).receipt() != null) {
+                receipts.add(((AttemptReceipt) message).receipt());
+            }
+        }
+        return receipts;
+    }
+
+    @Override
+    public String toString() {
+        return "pgflight " + options.table() + " (write " + writeId + ")";
+    }
+}

@@ -1,0 +1,91 @@
+package io.pgflight.spark;
+
+import io.pgflight.client.Attempt;
+import org.apache.spark.sql.connector.metric.CustomMetric;
+import org.apache.spark.sql.connector.metric.CustomSumMetric;
+import org.apache.spark.sql.connector.metric.CustomTaskMetric;
+
+/** The metrics of a write in Spark's UI. Spark makes each class by its name, so they are public. */
+public final class WriteMetrics {
+    private static final String ROWS = "pgflightRows";
+    private static final String BYTES = "pgflightBytes";
+    private static final String WAITED = "pgflightWaited";
+
+    private WriteMetrics() {}
+
+    /** Returns the metrics that Spark shows. */
+    public static CustomMetric[] supported() {
+        return new CustomMetric[] {new Rows(), new Bytes(), new Waited()};
+    }
+
+    /** Returns the metrics of a task. The attempt is null until the task has rows. */
+    public static CustomTaskMetric[] current(Attempt attempt) {
+        if (attempt == null) {
+            return new CustomTaskMetric[0];
+        }
+        return new CustomTaskMetric[] {
+            new Value(ROWS, attempt.rowCount()),
+            new Value(BYTES, attempt.byteCount()),
+            new Value(WAITED, attempt.waitedNanos() / 1_000_000)
+        };
+    }
+
+    /** Rows that were sent, those of failed and doubled attempts included. */
+    public static final class Rows extends CustomSumMetric {
+        @Override
+        public String name() {
+            return ROWS;
+        }
+
+        @Override
+        public String description() {
+            return "rows sent to pgflight";
+        }
+    }
+
+    /** Bytes that were sent. */
+    public static final class Bytes extends CustomSumMetric {
+        @Override
+        public String name() {
+            return BYTES;
+        }
+
+        @Override
+        public String description() {
+            return "bytes sent to pgflight";
+        }
+    }
+
+    /** Milliseconds for which tasks waited for the server. */
+    public static final class Waited extends CustomSumMetric {
+        @Override
+        public String name() {
+            return WAITED;
+        }
+
+        @Override
+        public String description() {
+            return "milliseconds of waiting for pgflight";
+        }
+    }
+
+    private static final class Value implements CustomTaskMetric {
+        private final String name;
+        private final long value;
+
+        Value(String name, long value) {
+            this.name = name;
+            this.value = value;
+        }
+
+        @Override
+        public String name() {
+            return name;
+        }
+
+        @Override
+        public long value() {
+            return value;
+        }
+    }
+}
