@@ -19,6 +19,7 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 
 import pgflight
+from pgflight.options import SPARK_NAMES
 
 
 class SparkCases:
@@ -333,6 +334,26 @@ class SparkCases:
         refusal = self.refusal(spark.range(10), server, "t", "append", retry_timeout=1)
         assert refusal.reason == "UNAVAILABLE"
         assert server.url in refusal.message
+
+
+#: The options of a data source, by their names in Python.
+OPTIONS = {**SPARK_NAMES, "write_id": "writeId", "retry_timeout": "retryTimeout"}
+
+
+class DataSourceCases(SparkCases):
+    """The cases for `format("pgflight")`."""
+
+    def save(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> None:
+        if mode not in ("append", "overwrite"):
+            options["mode"], mode = mode, "append"
+        writer = df.write.format("pgflight").mode(mode).option("url", server.url)
+        for name, value in options.items():
+            if name == "column_types":
+                value = ", ".join(f"{column} {kind}" for column, kind in value.items())
+            elif name == "keys":
+                value = ", ".join(value)
+            writer = writer.option(OPTIONS[name], value)
+        writer.option("dbtable", table).save()
 
 
 def python_workers(spark: SparkSession) -> list[psutil.Process]:

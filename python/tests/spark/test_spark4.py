@@ -13,13 +13,12 @@ import pytest
 from conftest import Database, Server, losing_replies_to
 from documented import Block, blocks, trips
 from pyspark.sql import DataFrame, SparkSession
-from spark_cases import SparkCases
+from spark_cases import DataSourceCases
 
 import pgflight
 from pgflight import distributed, errors
 from pgflight.distributed import DistributedWrite
 from pgflight.flight.connection import Endpoint
-from pgflight.options import SPARK_NAMES
 from pgflight.spark.datasource import AttemptReceipt, PgFlightDataSource, PgFlightWriter
 
 
@@ -28,19 +27,7 @@ def registered(spark: SparkSession) -> None:
     pgflight.register(spark)
 
 
-class TestDataSource(SparkCases):
-    def save(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> None:
-        if mode not in ("append", "overwrite"):
-            options["mode"], mode = mode, "append"
-        writer = df.write.format("pgflight").mode(mode).option("url", server.url)
-        for name, value in options.items():
-            if name == "column_types":
-                value = ", ".join(f"{column} {kind}" for column, kind in value.items())
-            elif name == "keys":
-                value = ", ".join(value)
-            writer = writer.option(OPTIONS[name], value)
-        writer.option("dbtable", table).save()
-
+class TestDataSource(DataSourceCases):
     def refusal(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> Any:
         with pytest.raises(Exception) as raised:
             self.save(df, server, table, mode, **options)
@@ -128,9 +115,6 @@ def test_a_stream_with_a_new_checkpoint_is_rejected_or_adopted(
     assert database.count("t") == 100
     run("second", resume="true")
     assert database.count("t") == 200
-
-
-OPTIONS = {**SPARK_NAMES, "write_id": "writeId", "retry_timeout": "retryTimeout"}
 
 
 def test_the_table_may_be_named_in_save(

@@ -14,7 +14,7 @@ import trustme
 from conftest import Database, Server
 from documented import Block, blocks, trips
 from pyspark.sql import DataFrame, SparkSession
-from spark_cases import SparkCases
+from spark_cases import DataSourceCases
 
 from pgflight import errors
 from pgflight.options import SPARK_NAMES
@@ -24,7 +24,6 @@ pytestmark = pytest.mark.skipif(
     "PGFLIGHT_SPARK_JAR" not in os.environ, reason="PGFLIGHT_SPARK_JAR names no jar"
 )
 
-OPTIONS = {**SPARK_NAMES, "write_id": "writeId", "retry_timeout": "retryTimeout"}
 _ERROR = re.compile(
     r"PgFlightException: (?P<message>.*?) \[(?P<reason>[A-Z_]+)(?P<details>(?: \w+=(?:\"[^\"]*(?:\"\"[^\"]*)*\"|[\d.]+))*)\]"
     r"(?: Hint: (?P<hint>.*))?"
@@ -48,24 +47,12 @@ NOT_ON_3_3 = {
 }
 
 
-class TestJvmSource(SparkCases):
+class TestJvmSource(DataSourceCases):
     @pytest.fixture(autouse=True)
     def runs_here(self, spark: SparkSession, request: pytest.FixtureRequest) -> None:
         reason = NOT_ON_3_3.get(request.node.name)
         if reason and spark.version.startswith("3.3.") and sys.version_info >= (3, 11):
             pytest.skip(reason)
-
-    def save(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> None:
-        if mode not in ("append", "overwrite"):
-            options["mode"], mode = mode, "append"
-        writer = df.write.format("pgflight").mode(mode).option("url", server.url)
-        for name, value in options.items():
-            if name == "column_types":
-                value = ", ".join(f"{column} {kind}" for column, kind in value.items())
-            elif name == "keys":
-                value = ", ".join(value)
-            writer = writer.option(OPTIONS[name], value)
-        writer.option("dbtable", table).save()
 
     def refusal(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> Any:
         with pytest.raises(Exception) as raised:

@@ -39,12 +39,19 @@ public final class DistributedWrite implements Serializable {
      *
      * @param spec the {@code WriteSpec} of the protocol
      * @param writeId the name of the write. A committed write of this name is returned as it is, and an open one goes
-     *     on. After an aborted one the next id of the name is used: {@code name#2}, {@code name#3}, …
+     *     on
+     * @param isNamed whether the user chose the name. After an aborted write, the next id of the name is used then:
+     *     {@code name#2}, {@code name#3}, …
      * @param driver the id under which heartbeats are sent; empty for none
      * @throws PgFlightException any error of the server
      */
     public static DistributedWrite begin(
-            Endpoint endpoint, Map<String, ?> spec, Schema schema, String writeId, String driver) {
+            Endpoint endpoint,
+            Map<String, ?> spec,
+            Schema schema,
+            String writeId,
+            boolean isNamed,
+            String driver) {
         Map<String, Object> fields = fields(spec, schema, driver);
         try (Connection connection = endpoint.connect()) {
             for (int number = 1; ; number++) {
@@ -53,7 +60,7 @@ public final class DistributedWrite implements Serializable {
                 try {
                     return begun(connection, endpoint, fields, spec);
                 } catch (PgFlightException error) {
-                    if (!error.reason().equals("CONFLICT") || number == MAX_RUNS) {
+                    if (!isNamed || !error.reason().equals("CONFLICT") || number == MAX_RUNS) {
                         throw error;
                     }
                 }

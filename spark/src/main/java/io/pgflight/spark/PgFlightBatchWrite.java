@@ -42,6 +42,7 @@ final class PgFlightBatchWrite implements BatchWrite {
                         options.spec(schema.names()),
                         schema.toArrow(),
                         writeId,
+                        options.writeId() != null,
                         Driver.get().id());
         if (write.status().isRepeated()) {
             LOG.warn("pgflight: {}: {}", write.status().table(), write.status().repeatedLine());

@@ -50,7 +50,7 @@ public final class BatchAttemptFactory implements StreamingDataWriterFactory {
     /** Begins the write of a batch, or finds it. Servers end it by their TTL if nothing more happens to it. */
     private DistributedWrite begin(long epochId) {
         if (sinkId == null) {
-            return DistributedWrite.begin(endpoint, spec, schema.toArrow(), queryId + ":" + epochId, "");
+            return DistributedWrite.begin(endpoint, spec, schema.toArrow(), queryId + ":" + epochId, true, "");
         }
         Map<String, Object> sink = new LinkedHashMap<>();
         sink.put("sinkId", sinkId);
