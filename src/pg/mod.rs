@@ -17,7 +17,7 @@ mod sql;
 mod transaction;
 
 pub use catalog::{
-    LedgerFacts, ListedTable, MAX_LISTED, ServerFacts, Table, check_copied_types, check_made_types,
+    LedgerFacts, ListedTable, MAX_LISTED, ServerFacts, Table, check_copied_types,
     check_requested_types, check_same_name, check_same_table, check_sequences, count_at_once,
     describe_tables, find_geometry, find_keys, find_staging, find_table, lock_named, lock_table,
     move_sequences, qualify, sequence_columns, server_facts, side_effects, similar_relations,

@@ -4,6 +4,7 @@
 //! by the search_path, where any role that may create objects could have its own.
 
 use super::look::Table;
+use super::trust::check_named;
 use crate::error::{Error, Result};
 use crate::pg::sql::{Equality, Keys};
 use crate::pg::transaction::{Parameter, Transaction};
@@ -44,7 +45,7 @@ impl Keys {
 ///
 /// # Errors
 /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) for a type without a btree operator
-/// class, as json has none.
+/// class, as json has none; the errors of [`check_named`].
 pub async fn find_keys(
     transaction: &Transaction,
     target: &Relation,
@@ -72,7 +73,11 @@ pub async fn find_keys(
         }
     }
     let mut equalities = Vec::with_capacity(keys.len());
+    let (mut operators, mut types) = (Vec::<u32>::new(), Vec::<u32>::new());
     for row in rows.iter().take(keys.len()) {
+        operators.push(row.get(5));
+        operators.extend(row.get::<_, Option<u32>>(7));
+        types.extend(row.get::<_, Option<u32>>(6));
         equalities.push(Equality {
             key: Ident::new(row.get::<_, String>(0))?,
             operator: row.get(1),
@@ -80,6 +85,7 @@ pub async fn find_keys(
             less: row.get(4),
         });
     }
+    check_named(transaction, target, &operators, &types).await?;
     Ok(Keys {
         equalities,
         has_unique_index: rows.first().is_some_and(|row| row.get(3)),
@@ -151,26 +157,26 @@ const KEYS: &str = "
         OFFSET 0)
     SELECT k.name,
            pg_catalog.format('OPERATOR(%s.%s)', o.oprnamespace::pg_catalog.regnamespace, o.oprname),
-           CASE WHEN p.typtype OPERATOR(pg_catalog.<>) 'p'
-                THEN CASE WHEN p.oid OPERATOR(pg_catalog.<>) k.atttypid
-                          THEN pg_catalog.format('%s.%I', p.typnamespace::pg_catalog.regnamespace, p.typname) END
-                WHEN k.type OPERATOR(pg_catalog.<>) k.atttypid
-                THEN pg_catalog.format('%s.%I', k.typnamespace::pg_catalog.regnamespace, k.typname) END,
+           CASE WHEN p.oid IS NOT NULL
+                THEN pg_catalog.format('%s.%I', p.typnamespace::pg_catalog.regnamespace, p.typname) END,
            EXISTS (SELECT FROM unique_index),
-           CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_opclass u
-                                 WHERE u.oid OPERATOR(pg_catalog.=) k.usual
-                                   AND u.opcfamily OPERATOR(pg_catalog.=) c.opcfamily)
-                THEN (SELECT pg_catalog.format('OPERATOR(%s.%s)', l.oprnamespace::pg_catalog.regnamespace, l.oprname)
-                      FROM pg_catalog.pg_amop b JOIN pg_catalog.pg_operator l ON l.oid OPERATOR(pg_catalog.=) b.amopopr
-                      WHERE b.amopfamily OPERATOR(pg_catalog.=) c.opcfamily
-                        AND b.amoplefttype OPERATOR(pg_catalog.=) c.opcintype
-                        AND b.amoprighttype OPERATOR(pg_catalog.=) c.opcintype
-                        AND b.amopstrategy OPERATOR(pg_catalog.=) 1) END
+           CASE WHEN l.oid IS NOT NULL
+                THEN pg_catalog.format('OPERATOR(%s.%s)', l.oprnamespace::pg_catalog.regnamespace, l.oprname) END,
+           o.oid, p.oid, l.oid
     FROM classes k
     JOIN pg_catalog.pg_opclass c ON c.oid OPERATOR(pg_catalog.=) COALESCE(k.indexed, k.usual)
     JOIN pg_catalog.pg_amop a ON a.amopfamily OPERATOR(pg_catalog.=) c.opcfamily
      AND a.amoplefttype OPERATOR(pg_catalog.=) c.opcintype AND a.amoprighttype OPERATOR(pg_catalog.=) c.opcintype
      AND a.amopstrategy OPERATOR(pg_catalog.=) 3
     JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) a.amopopr
-    JOIN pg_catalog.pg_type p ON p.oid OPERATOR(pg_catalog.=) o.oprleft
+    JOIN pg_catalog.pg_type x ON x.oid OPERATOR(pg_catalog.=) o.oprleft
+    LEFT JOIN pg_catalog.pg_type p
+      ON p.oid OPERATOR(pg_catalog.=) CASE WHEN x.typtype OPERATOR(pg_catalog.=) 'p' THEN k.type ELSE x.oid END
+     AND p.oid OPERATOR(pg_catalog.<>) k.atttypid
+    LEFT JOIN (pg_catalog.pg_amop b JOIN pg_catalog.pg_operator l ON l.oid OPERATOR(pg_catalog.=) b.amopopr)
+      ON b.amopfamily OPERATOR(pg_catalog.=) c.opcfamily
+     AND b.amoplefttype OPERATOR(pg_catalog.=) c.opcintype AND b.amoprighttype OPERATOR(pg_catalog.=) c.opcintype
+     AND b.amopstrategy OPERATOR(pg_catalog.=) 1
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_opclass u
+                     WHERE u.oid OPERATOR(pg_catalog.=) k.usual AND u.opcfamily OPERATOR(pg_catalog.=) c.opcfamily)
     ORDER BY k.number";

@@ -2,10 +2,11 @@
 
 use tokio_postgres::Row;
 
+use super::trust::{holders, trusted, trusted_roles};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::transaction::{Parameter, Transaction};
 use arrow_pgcopy::schema::ColumnDefinition;
-use arrow_pgcopy::{Ident, QualifiedName, Relation};
+use arrow_pgcopy::{QualifiedName, Relation};
 
 /// Words that CREATE TABLE takes in the place of a type.
 const SERIALS: [&str; 6] = [
@@ -28,24 +29,28 @@ const PLAIN: [&str; 7] = [
     "smallint",
 ];
 
+/// Limit of the types within all requested types. PostgreSQL takes about 20 µs for each.
+const MAX_TYPES: i64 = 10_000;
+
 /// Rejects requested types that would show or do more than the caller may see or do:
 ///
 /// - row types of tables show the columns of tables that the caller has no grant for, or that they exist;
 /// - casts to `regclass` and similar types show which names exist;
-/// - domains, and ranges with a canonical function, run the code of their owner. The owner of a composite type can add
-///   such a type to it at any time. The owner must be the role in force, the login, the target's role, a superuser, or
-///   the owner of the database. Any role may add its own types to an extension that it has created.
+/// - types of roles that the write does not [trust](super::trust): domains, and ranges with a canonical function, run
+///   code, the owner of a composite type can add such a type to it at any time, and the owner of any type can give its
+///   name to a domain.
 ///
-/// The same holds for the types within a type. The texts are names of types, as
-/// [`column_definitions`](arrow_pgcopy::schema::column_definitions) has checked.
+/// The same holds for the types within a type. `table` is the table that gets the columns, if it exists. The texts are
+/// names of types, as [`column_definitions`](arrow_pgcopy::schema::column_definitions) has checked.
 ///
 /// # Errors
-/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) for a missing type and a row type,
-/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for the others, with the column; any
-/// error that PostgreSQL reports.
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) for a missing type, a row type, and more types
+/// within types than the server looks at; [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for
+/// the others; with the column; any error that PostgreSQL reports.
 pub async fn check_requested_types(
     transaction: &Transaction,
     columns: &[ColumnDefinition],
+    table: Option<u32>,
 ) -> Result<()> {
     let (names, types): (Vec<&str>, Vec<String>) = columns
         .iter()
@@ -56,8 +61,9 @@ pub async fn check_requested_types(
         return Ok(());
     }
     let roles = trusted_roles(transaction)?;
+    let parameters: [&dyn Parameter; 5] = [&roles, &table, &names, &types, &MAX_TYPES];
     let found = transaction
-        .query_opt_by_definition_path(REJECTED, &[&names, &types, &roles])
+        .query_opt_by_definition_path(REJECTED, &parameters)
         .await;
     let found = match found {
         // `to_regtype` says that a schema is hidden.
@@ -71,33 +77,6 @@ pub async fn check_requested_types(
     };
     match found {
         Some(row) => Err(rejected(&row, columns)),
-        None => Ok(()),
-    }
-}
-
-/// Checks the types of columns that this transaction has made. Between [`check_requested_types`] and CREATE TABLE, their
-/// owners may rename them, so that a name means another type.
-///
-/// # Errors
-/// Those of [`check_requested_types`].
-pub async fn check_made_types(
-    transaction: &Transaction,
-    table: &QualifiedName,
-    columns: &[ColumnDefinition],
-) -> Result<()> {
-    let parameters: [&dyn Parameter; 2] = [&table.schema.as_str(), &table.name.as_str()];
-    let row = transaction.query_one(MADE, &parameters).await?;
-    if !row.get::<_, bool>(1) {
-        return Ok(());
-    }
-    let oid: u32 = row.get(0);
-    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-    let roles = trusted_roles(transaction)?;
-    let found = transaction
-        .query_opt(REJECTED_IN, &[&oid, &names, &roles])
-        .await?;
-    match found {
-        Some(row) => Err(rejected(&row, &[]).with_table(table)),
         None => Ok(()),
     }
 }
@@ -126,28 +105,24 @@ pub async fn check_copied_types(
 
 const VISIBLE: &str = "name a type that the writer can see";
 
-/// The roles whose types a write may use, beside the current role and the login.
-fn trusted_roles(transaction: &Transaction) -> Result<Vec<&str>> {
-    let mut roles = vec![transaction.ledger_role()?.as_str()];
-    roles.extend(transaction.role().map(Ident::as_str));
-    Ok(roles)
-}
-
 fn rejected(row: &Row, columns: &[ColumnDefinition]) -> Error {
-    let column: &str = row.get(0);
-    let named = columns.iter().find(|named| named.name.as_str() == column);
+    let column: Option<&str> = row.get(0);
+    let Some(column) = column else {
+        return Error::schema_mismatch("the requested types consist of too many other types")
+            .with_hint("request simpler types, or create the table before writing");
+    };
     let error = match row.get::<_, Option<String>>(1) {
         Some(why) => Error::permission_denied(why)
-            .with_hint("use another type, or create the table before writing"),
+            .with_hint("use another type, or create the column before writing"),
         // One answer for both: a type with the name of a hidden table must look like a missing one.
-        None => Error::schema_mismatch(match named {
-            Some(named) => format!(
-                "the requested type {} does not exist, or is the row type of a table",
-                named.sql_type
-            ),
-            None => "the requested type does not exist, or is the row type of a table".to_owned(),
-        })
-        .with_hint(VISIBLE),
+        None => {
+            let named = columns.iter().find(|named| named.name.as_str() == column);
+            let sql_type = named.map_or("", |named| &named.sql_type);
+            Error::schema_mismatch(format!(
+                "the requested type {sql_type} does not exist, or is the row type of a table"
+            ))
+            .with_hint(VISIBLE)
+        }
     };
     error.with_column(column)
 }
@@ -181,87 +156,61 @@ fn without_modifiers(sql_type: &str) -> String {
     name
 }
 
-/// Returns the query for the first type that is rejected: its column, and the reason; no reason for one that is missing
-/// or a row type. The argument reads columns and the OIDs of their types. `$3` are roles whose types may run code, beside
-/// the current one and the login.
-macro_rules! rejected {
-    ($types:literal) => {
-        concat!(
-            "
-    WITH RECURSIVE used(name, oid) AS (
-",
-            $types,
-            "      UNION
-        SELECT used.name, part.oid FROM used JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) used.oid
-        CROSS JOIN LATERAL (
-            SELECT t.typbasetype WHERE t.typbasetype OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
-          UNION ALL
-            SELECT t.typelem WHERE t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
-          UNION ALL
-            SELECT a.atttypid FROM pg_catalog.pg_attribute a
-            WHERE a.attrelid OPERATOR(pg_catalog.=) t.typrelid AND a.attnum OPERATOR(pg_catalog.>) 0
-              AND NOT a.attisdropped
-          UNION ALL
-            SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid OPERATOR(pg_catalog.=) t.oid
-          UNION ALL
-            SELECT r.rngtypid FROM pg_catalog.pg_range r
-            WHERE t.typtype OPERATOR(pg_catalog.=) 'm'
-              AND pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(r), 'rngmultitypid')
-                  OPERATOR(pg_catalog.=) t.oid::pg_catalog.text
-        ) part(oid))
-    SELECT rejected.name, rejected.why
-    FROM used LEFT JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) used.oid
-    LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
-    LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.typrelid
-    LEFT JOIN pg_catalog.pg_range r ON r.rngtypid OPERATOR(pg_catalog.=) t.oid
-    CROSS JOIN LATERAL (SELECT used.name, t.oid IS NULL OR (c.relkind OPERATOR(pg_catalog.<>) 'c') IS TRUE, CASE
-        WHEN t.oid IS NULL OR c.relkind OPERATOR(pg_catalog.<>) 'c' THEN NULL
-        WHEN n.nspname OPERATOR(pg_catalog.=) 'pg_catalog' AND pg_catalog.starts_with(t.typname, 'reg')
-            THEN 'the requested type names objects of the database'
-        WHEN (t.typtype OPERATOR(pg_catalog.=) 'c' OR t.typtype OPERATOR(pg_catalog.=) 'd'
-              OR r.rngcanonical::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)
-             AND n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog'
-             AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles o
-                             WHERE o.oid OPERATOR(pg_catalog.=) t.typowner
-                               AND (o.rolsuper OR o.rolname OPERATOR(pg_catalog.=) current_user
-                                    OR o.rolname OPERATOR(pg_catalog.=) session_user
-                                    OR o.rolname OPERATOR(pg_catalog.=) ANY ($3::pg_catalog.text[])))
-             AND NOT EXISTS (SELECT FROM pg_catalog.pg_database d
-                             WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
-                               AND d.datdba OPERATOR(pg_catalog.=) t.typowner)
-            THEN 'the requested type runs code of a role that is neither the writer nor an administrator'
-        END) rejected(name, is_missing, why)
-    WHERE rejected.is_missing OR rejected.why IS NOT NULL
-    ORDER BY rejected.name LIMIT 1"
-        )
-    };
-}
-
-/// Resolves the names of types, `$2`, of columns, `$1`.
-const REJECTED: &str = rejected!(
-    "        SELECT r.name, pg_catalog.to_regtype(r.sql_type)::pg_catalog.oid
-        FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[]))
+/// Finds the first type that is rejected, among the types `$4` of columns `$3` and the types within them: its column, and
+/// the reason; no reason for one that is missing or a row type; no column if there are more than `$5` types. `$1` and
+/// `$2` as in [`trusted`].
+const REJECTED: &str = concat!(
+    trusted!(),
+    ",
+    requested(name, oid) AS (
+        SELECT pg_catalog.min(r.name), pg_catalog.to_regtype(r.sql_type)::pg_catalog.oid
+        FROM ROWS FROM (pg_catalog.unnest($3::pg_catalog.text[]), pg_catalog.unnest($4::pg_catalog.text[]))
              AS r(name, sql_type)
-"
+        GROUP BY 2),
+    found(name, oid) AS (
+        SELECT requested.name, used.oid FROM requested CROSS JOIN LATERAL (
+            WITH RECURSIVE used(oid) AS (
+                SELECT requested.oid
+              UNION
+                SELECT part.oid FROM used JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) used.oid
+                CROSS JOIN LATERAL (
+                    SELECT t.typbasetype WHERE t.typbasetype OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+                  UNION ALL
+                    SELECT t.typelem WHERE t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+                  UNION ALL
+                    SELECT a.atttypid FROM pg_catalog.pg_attribute a
+                    WHERE a.attrelid OPERATOR(pg_catalog.=) t.typrelid AND a.attnum OPERATOR(pg_catalog.>) 0
+                      AND NOT a.attisdropped
+                  UNION ALL
+                    SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid OPERATOR(pg_catalog.=) t.oid
+                  UNION ALL
+                    -- A multirange depends on its range (RangeCreate, catalog/pg_range.c).
+                    SELECT d.refobjid FROM pg_catalog.pg_depend d
+                    WHERE t.typtype OPERATOR(pg_catalog.=) 'm'
+                      AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid
+                      AND d.objid OPERATOR(pg_catalog.=) t.oid AND d.refclassid OPERATOR(pg_catalog.=) d.classid
+                ) part(oid))
+            SELECT used.oid FROM used) used
+        LIMIT $5::pg_catalog.int8 OPERATOR(pg_catalog.+) 1::pg_catalog.int8)
+    SELECT NULL AS name, NULL AS why FROM found HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) $5::pg_catalog.int8
+  UNION ALL
+    SELECT found.name, rejected.why
+    FROM found LEFT JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) found.oid
+    LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.typrelid
+    CROSS JOIN LATERAL (SELECT t.oid IS NULL OR (c.relkind OPERATOR(pg_catalog.<>) 'c') IS TRUE, CASE
+        WHEN t.oid IS NULL OR c.relkind OPERATOR(pg_catalog.<>) 'c' THEN NULL
+        WHEN t.typnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace::pg_catalog.oid
+             AND (pg_catalog.starts_with(t.typname, 'reg') OR t.typname OPERATOR(pg_catalog.=) 'aclitem')
+            THEN 'the requested type names objects of the database'
+        WHEN EXISTS (SELECT FROM (SELECT 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid, t.oid, t.typowner,
+                                         t.typnamespace) named(class, oid, owner, namespace) ",
+    holders!(),
+    ")
+            THEN 'the requested type, its schema or its extension is owned by a role that the write does not trust'
+        END) rejected(is_missing, why)
+    WHERE rejected.is_missing OR rejected.why IS NOT NULL
+    ORDER BY name NULLS FIRST LIMIT 1"
 );
-
-/// Reads the types that columns `$2` of table `$1` have.
-const REJECTED_IN: &str = rejected!(
-    "        SELECT a.attname::pg_catalog.text, a.atttypid FROM pg_catalog.pg_attribute a
-        WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND a.attnum OPERATOR(pg_catalog.>) 0
-          AND a.attname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.text[]) AND NOT a.attisdropped
-"
-);
-
-/// Reads the OID of a table, and whether some of its columns have types or collations that are not built in: those have
-/// OIDs below 16384 (`FirstNormalObjectId`, access/transam.h), and their names cannot be taken by others.
-const MADE: &str = "
-    SELECT c.oid,
-           EXISTS (SELECT FROM pg_catalog.pg_attribute a
-                   WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0
-                     AND a.atttypid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-    WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.text";
 
 /// Finds a column of the table named `$1`.`$2` whose type or collation is not that of the column in table `$3`. Built-in
 /// types are text in place of a type that PostgreSQL casts.

@@ -2,7 +2,7 @@
 
 use futures_util::future::join;
 
-use super::staging::cast_failed;
+use super::staging::{cast_failed, check_casts};
 use crate::error::{Error, Result};
 use crate::pg::sql::{self, Merge};
 use crate::pg::transaction::Transaction;
@@ -14,6 +14,7 @@ use crate::pg::transaction::Transaction;
 /// the same keys if no order decides between them; any error that PostgreSQL reports for the rows.
 pub async fn merge(transaction: &Transaction, merge: &Merge<'_>) -> Result<u64> {
     let in_target = |error: Error| error.with_table(&merge.target.name);
+    check_casts(transaction, merge.target, merge.staging).await?;
     let checking = check_rows(transaction, merge);
     let (checked, renewed) = join(checking, transaction.renew_role()).await;
     checked.and(renewed).map_err(in_target)?;

@@ -5,7 +5,7 @@
 //! those that `pg_dump` prints.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg::catalog::{Table, check_same_name, lock_named};
+use crate::pg::catalog::{Table, check_named_by_indexes, check_same_name, lock_named};
 use crate::pg::sql::{self, TableLock};
 use crate::pg::transaction::{Parameter, Transaction};
 use arrow_pgcopy::{QualifiedName, Relation};
@@ -20,13 +20,14 @@ const DRESS: &str = include_str!("swap/dress.sql");
 ///
 /// # Errors
 /// [`ErrorKind::PermissionDenied`] when the current role does not own the table; [`ErrorKind::Unsupported`] with all
-/// dependencies that a swap would lose.
+/// dependencies that a swap would lose; the errors of [`check_named_by_indexes`].
 pub async fn check_swappable(transaction: &Transaction, target: &Table) -> Result<()> {
     target.check_owned("swap a table")?;
     let target = &target.relation;
     let rows = transaction.query(OBSTACLES, &[&target.oid]).await?;
     if rows.is_empty() {
-        return Ok(());
+        // PostgreSQL prints definitions of indexes, and resolves the names in them again.
+        return check_named_by_indexes(transaction, target).await;
     }
     let obstacles: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
     Err(Error::unsupported(format!(
@@ -120,9 +121,6 @@ pub async fn swap_in(
             .await
             .map_err(|error| index.rename_in(error).with_table(target))?;
     }
-    check_indexes_alike(transaction, relation.oid, twin_oid, &indexes)
-        .await
-        .map_err(in_target)?;
     transaction
         .execute_all(&sql::analyze(twin))
         .await
@@ -155,43 +153,6 @@ async fn shape(transaction: &Transaction, oid: u32) -> Result<Shape> {
     let row = transaction.query_one(SHAPE, &[&oid]).await?;
     Ok((row.get(0), row.get(1), row.get(2)))
 }
-
-/// Checks that the indexes of the twin compare as those of the target do. Their definitions name collations and operator
-/// classes, and a name may come to mean another one.
-async fn check_indexes_alike(
-    transaction: &Transaction,
-    target_oid: u32,
-    twin_oid: u32,
-    indexes: &[Index],
-) -> Result<()> {
-    let names: Vec<&str> = indexes.iter().map(|index| &*index.name).collect();
-    let new_names: Vec<&str> = indexes.iter().map(|index| &*index.new_name).collect();
-    let parameters: [&dyn Parameter; 4] = [&target_oid, &twin_oid, &names, &new_names];
-    match transaction.query_opt(OTHER_INDEX, &parameters).await? {
-        Some(row) => Err(Error::conflict(format!(
-            "index {} of the table was changed while its copy was built",
-            row.get::<_, &str>(0)
-        ))
-        .with_hint("run the job again: nothing is kept")),
-        None => Ok(()),
-    }
-}
-
-/// Finds the first index of table `$1`, among those named `$3`, whose copy on table `$2`, named `$4`, has other
-/// collations, operator classes or options.
-const OTHER_INDEX: &str = "
-    SELECT pair.name
-    FROM ROWS FROM (pg_catalog.unnest($3::pg_catalog.text[]), pg_catalog.unnest($4::pg_catalog.text[]))
-         AS pair(name, new_name)
-    WHERE NOT EXISTS (
-        SELECT FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid OPERATOR(pg_catalog.=) x.indexrelid
-        JOIN pg_catalog.pg_index y ON y.indrelid OPERATOR(pg_catalog.=) $2::pg_catalog.oid
-        JOIN pg_catalog.pg_class j ON j.oid OPERATOR(pg_catalog.=) y.indexrelid
-        WHERE x.indrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid
-          AND i.relname OPERATOR(pg_catalog.=) pair.name AND j.relname OPERATOR(pg_catalog.=) pair.new_name
-          AND pg_catalog.concat_ws(' ; ', x.indcollation, x.indclass, x.indoption)
-              OPERATOR(pg_catalog.=) pg_catalog.concat_ws(' ; ', y.indcollation, y.indclass, y.indoption))
-    LIMIT 1";
 
 /// An index of the target, which the twin needs as well.
 struct Index {

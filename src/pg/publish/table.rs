@@ -3,7 +3,7 @@
 use futures_util::future::join;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg::catalog::check_made_types;
+use crate::pg::catalog::check_requested_types;
 use crate::pg::sql;
 use crate::pg::transaction::Transaction;
 use arrow_pgcopy::schema::ColumnDefinition;
@@ -13,7 +13,7 @@ use arrow_pgcopy::{Ident, QualifiedName, Relation};
 /// Creates a table.
 ///
 /// # Errors
-/// [`ErrorKind::AlreadyExists`] when it exists; [`ErrorKind::SchemaMismatch`] for a type, a modifier or an option that
+/// The errors of [`check_requested_types`]; [`ErrorKind::AlreadyExists`] when the table exists; [`ErrorKind::SchemaMismatch`] for a type, a modifier or an option that
 /// PostgreSQL rejects; any other error that PostgreSQL reports.
 pub async fn create_table(
     transaction: &Transaction,
@@ -21,6 +21,7 @@ pub async fn create_table(
     columns: &[ColumnDefinition],
     options: &TableOptions,
 ) -> Result<()> {
+    check_requested_types(transaction, columns, None).await?;
     transaction
         .define(&sql::create_table(table, columns, options))
         .await
@@ -38,8 +39,7 @@ pub async fn create_table(
                 .with_source(error)
             }
             _ => error,
-        })?;
-    check_made_types(transaction, table, columns).await
+        })
 }
 
 /// Drops a table if it exists.
@@ -63,21 +63,22 @@ pub fn create_table_statement(
 /// until the transaction ends, if there are columns to add.
 ///
 /// # Errors
-/// [`ErrorKind::PermissionDenied`] when the current role does not own the table; any other error that PostgreSQL
+/// The errors of [`check_requested_types`]; [`ErrorKind::PermissionDenied`] when the current role does not own the table; any other error that PostgreSQL
 /// reports.
 pub async fn add_columns(
     transaction: &Transaction,
     table: &QualifiedName,
+    table_oid: u32,
     columns: &[ColumnDefinition],
 ) -> Result<()> {
     let Some(statement) = sql::add_columns(table, columns) else {
         return Ok(());
     };
-    transaction
-        .define_on_rows(&statement)
-        .await
-        .map_err(|error| error.with_table(table))?;
-    check_made_types(transaction, table, columns).await
+    let in_table = |error: Error| error.with_table(table);
+    let checked = check_requested_types(transaction, columns, Some(table_oid)).await;
+    checked.map_err(in_table)?;
+    let added = transaction.define_on_rows(&statement).await;
+    added.map_err(in_table)
 }
 
 /// Returns the SQL of [`add_columns`]; `None` without columns.

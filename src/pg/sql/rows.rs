@@ -47,14 +47,13 @@ pub(super) fn selected(target: &Relation, staging: &Relation) -> Vec<String> {
     columns.collect()
 }
 
-/// Returns the casts from staging, for messages: `doc::tsvector`.
-pub(in crate::pg) fn casts(target: &Relation, staging: &Relation) -> Vec<String> {
+/// Returns the columns of the target that staged columns are cast to.
+pub(in crate::pg) fn casts<'a>(
+    target: &'a Relation,
+    staging: &'a Relation,
+) -> impl Iterator<Item = &'a Column> {
     let columns = staging.columns.iter();
-    let cast = columns.filter_map(|staged| {
-        let column = cast_to(target, staged)?;
-        Some(format!("{}::{}", column.name, column.ty.name))
-    });
-    cast.collect()
+    columns.filter_map(|staged| cast_to(target, staged))
 }
 
 /// Returns the column that a staged column is cast to; `None` without a cast.

@@ -238,7 +238,7 @@ impl Planner<'_> {
         };
         let mut columns = column_definitions(schema, &spec.column_types, geometry.as_deref())
             .map_err(|error| Error::from(error).with_table(&spec.table))?;
-        let checked = check_requested_types(transaction, &columns).await;
+        let checked = check_requested_types(transaction, &columns, None).await;
         checked.map_err(|error| error.with_table(&name))?;
         for key in &spec.primary_key {
             let column = columns.iter_mut().find(|column| column.name == *key);

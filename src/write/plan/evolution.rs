@@ -7,8 +7,8 @@ use arrow::datatypes::{FieldRef, Schema};
 
 use crate::error::{Error, Result};
 use crate::pg::{
-    Publish, Table, Transaction, check_made_types, check_requested_types, create_temporary,
-    find_geometry, staging_relation,
+    Publish, Table, Transaction, check_requested_types, create_temporary, find_geometry,
+    staging_relation,
 };
 use crate::write::spec::{AppendBy, Mode, SchemaEvolution, WriteSpec};
 use arrow_pgcopy::schema::{ColumnDefinition, asks_for_geometry, column_definitions};
@@ -116,7 +116,7 @@ pub(crate) async fn columns_to_add(
     };
     let mut columns = column_definitions(&new, &types, geometry.as_deref())
         .map_err(|error| Error::from(error).with_table(&relation.name))?;
-    let checked = check_requested_types(transaction, &columns).await;
+    let checked = check_requested_types(transaction, &columns, Some(relation.oid)).await;
     checked.map_err(|error| error.with_table(&relation.name))?;
     for column in &mut columns {
         column.not_null = false;
@@ -158,7 +158,6 @@ pub(crate) async fn extend_relation(
     table.check_owned("add columns")?;
     // A temporary table, which no other session sees, makes PostgreSQL resolve the types.
     let temporary = create_temporary(transaction, added).await?;
-    check_made_types(transaction, &temporary.name, added).await?;
     let likeness = staging_relation(transaction, &temporary.name).await?;
     table.relation.columns.extend(likeness.columns);
     Ok(())

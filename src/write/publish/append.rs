@@ -9,7 +9,7 @@ use arrow_pgcopy::QualifiedName;
 /// Adds the columns that the table lacks, and locks the table for INSERT.
 pub(crate) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {
     let table = &plan.table.relation;
-    add_columns(planner.transaction, &table.name, &plan.added).await?;
+    add_columns(planner.transaction, &table.name, table.oid, &plan.added).await?;
     staged::lock(planner, plan, TableLock::Insert).await
 }
 

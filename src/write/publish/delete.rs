@@ -9,7 +9,8 @@ use arrow_pgcopy::QualifiedName;
 /// Locks the table against writers and deletes all its rows.
 pub(crate) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {
     let transaction = planner.transaction;
-    add_columns(transaction, &plan.table.relation.name, &plan.added).await?;
+    let table = &plan.table.relation;
+    add_columns(transaction, &table.name, table.oid, &plan.added).await?;
     let plan = staged::lock(planner, plan, TableLock::Replace).await?;
     delete_all(transaction, &plan.table.relation.name).await?;
     Ok(plan)

@@ -4,8 +4,8 @@ use super::{Commit, Published, staged};
 use crate::error::{Error, Result};
 use crate::pg::{
     Keys, Merge, Publish, TableLock, Transaction, accepted_row_count, add_primary_key,
-    check_made_types, check_same_table, create_staging, create_table, drop_table, find_keys,
-    find_staging, grant_fill, merge, new_shadow_name,
+    check_same_table, create_staging, create_table, drop_table, find_keys, find_staging,
+    grant_fill, merge, new_shadow_name,
 };
 use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, reject_casts};
 use crate::write::plan::keyed::find_checked_keys;
@@ -73,7 +73,6 @@ pub(crate) async fn begin_missing(
     drop_table(transaction, &tried).await?;
     transaction.resume_own_role().await?;
     create_staging(transaction, staging, &plan.columns).await?;
-    check_made_types(transaction, staging, &plan.columns).await?;
     grant_fill(transaction, staging).await
 }
 

@@ -5,8 +5,8 @@ use super::{Commit, Published};
 use crate::error::{Error, Result};
 use crate::pg::{
     TableLock, Transaction, accepted_row_count, add_columns, add_primary_key, check_copied_types,
-    check_made_types, check_same_table, create_staging, create_table, definitions_of, grant_fill,
-    lock_named, lock_table, missing_columns, publish_rows, staging_relation,
+    check_same_table, create_staging, create_table, definitions_of, grant_fill, lock_named,
+    lock_table, missing_columns, publish_rows, staging_relation,
 };
 use crate::write::plan::decide::{ExistingPlan, Planner};
 use crate::write::plan::evolution::check_not_cast;
@@ -27,7 +27,6 @@ pub(crate) async fn begin(
     columns.extend_from_slice(&plan.added);
     create_staging(transaction, staging, &columns).await?;
     check_copied_types(transaction, staging, target).await?;
-    check_made_types(transaction, staging, &plan.added).await?;
     grant_fill(transaction, staging).await
 }
 
@@ -68,13 +67,14 @@ pub(crate) async fn open(
     let is_missing = write.target_oid.is_none();
     if is_missing || spec.schema_evolution == SchemaEvolution::AddColumns {
         let missing = missing_columns(transaction, write.target_oid, &staging).await?;
-        if is_missing {
-            create_table(transaction, target, &missing, &spec.table_options)
-                .await
-                .map_err(|error| error.with_table(target))?;
-            add_primary_key(transaction, target, &spec.primary_key).await?;
-        } else {
-            add_columns(transaction, target, &missing).await?;
+        match write.target_oid {
+            None => {
+                create_table(transaction, target, &missing, &spec.table_options)
+                    .await
+                    .map_err(|error| error.with_table(target))?;
+                add_primary_key(transaction, target, &spec.primary_key).await?;
+            }
+            Some(oid) => add_columns(transaction, target, oid, &missing).await?,
         }
     }
     let relation = if is_missing {

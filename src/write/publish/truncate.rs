@@ -9,7 +9,8 @@ use arrow_pgcopy::QualifiedName;
 /// Locks the table and truncates it.
 pub(crate) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {
     let transaction = planner.transaction;
-    add_columns(transaction, &plan.table.relation.name, &plan.added).await?;
+    let table = &plan.table.relation;
+    add_columns(transaction, &table.name, table.oid, &plan.added).await?;
     let plan = staged::lock(planner, plan, TableLock::Truncate).await?;
     truncate(transaction, &plan.table.relation.name).await?;
     Ok(plan)

@@ -235,7 +235,14 @@ async fn a_requested_domain_of_another_role_is_rejected() {
         ))
         .await;
     let mut client = world.client().await;
-    for sql_type in ["ev.text", "ev.text[]", "ev.pair", "ev.clean", "ev.clean[]"] {
+    for sql_type in [
+        "ev.text",
+        "ev.text[]",
+        "ev.pair",
+        "ev.clean",
+        "ev.clean[]",
+        "ev.mood",
+    ] {
         let create = json!({"table": "sales.made", "create": {}, "columnTypes": {"x": sql_type}});
         let refused = put(&mut client, create.clone(), &texts(&["a"])).await;
         let refused = refused.expect_err(sql_type);
@@ -256,19 +263,43 @@ async fn a_requested_domain_of_another_role_is_rejected() {
         database.text("SELECT count(*) FROM sales.hidden").await,
         "1"
     );
-    // Enums run no code, and an administrator is trusted.
-    for (sql_type, table) in [
-        ("ev.mood", "sales.moods"),
-        ("public.trusted", "sales.trusted"),
-    ] {
-        let create = json!({"table": table, "create": {}, "columnTypes": {"x": sql_type}});
-        put(&mut client, create, &texts(&["x"])).await.unwrap();
-    }
+    let create =
+        json!({"table": "sales.trusted", "create": {}, "columnTypes": {"x": "public.trusted"}});
+    put(&mut client, create, &texts(&["x"])).await.unwrap();
+    let drop = format!("DROP OWNED BY {other}; DROP ROLE {other}");
+    database.execute(&drop).await;
+}
+
+/// Types within types multiply: the server counts those of each requested type, and stops.
+#[tokio::test]
+async fn requested_types_of_too_many_types_are_rejected() {
+    let database = Database::new().await;
     database
-        .execute(&format!(
-            "DROP TABLE sales.moods; DROP OWNED BY {other}; DROP ROLE {other}"
-        ))
+        .execute(
+            "DO $$ DECLARE enums text := ''; BEGIN
+                FOR i IN 1..100 LOOP
+                    EXECUTE format('CREATE TYPE e%s AS ENUM ()', i); enums := enums || format(', a%s e%s', i, i);
+                END LOOP;
+                EXECUTE format('CREATE TYPE wide AS (%s)', substr(enums, 3));
+                FOR i IN 1..100 LOOP EXECUTE format('CREATE TYPE w%s AS (a wide)', i); END LOOP; END $$",
+        )
         .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    // A string is no composite value.
+    for (count, expected) in [(10, "Utf8"), (100, "too many other types")] {
+        let names: Vec<String> = (1..=count).map(|i| format!("w{i}")).collect();
+        let none = Arc::new(StringArray::from(vec![None::<&str>])) as ArrayRef;
+        let columns: Vec<(&str, ArrayRef)> = names
+            .iter()
+            .map(|name| (name.as_str(), none.clone()))
+            .collect();
+        let types: HashMap<&String, &String> = names.iter().zip(&names).collect();
+        let spec = json!({"table": "made", "create": {}, "columnTypes": types});
+        let refused = put(&mut client, spec, &batch(&columns)).await;
+        let refused = refused.expect_err(expected);
+        assert!(refused.message().contains(expected), "{count}: {refused}");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
+use crate::pg::catalog::check_named;
 use crate::pg::transaction::Transaction;
 use arrow_pgcopy::schema::ColumnDefinition;
 use arrow_pgcopy::{
@@ -14,7 +15,7 @@ use arrow_pgcopy::{
 /// [`check_copied_types`](crate::pg::catalog::check_copied_types) compares them afterwards.
 ///
 /// # Errors
-/// Any error that PostgreSQL reports.
+/// The errors of [`check_named`] for the types that PostgreSQL casts to on publish; any error that PostgreSQL reports.
 pub async fn definitions_of<'a>(
     transaction: &Transaction,
     target: &Relation,
@@ -24,6 +25,15 @@ pub async fn definitions_of<'a>(
         .into_iter()
         .map(|column| (column.name.as_str(), &column.field))
         .collect();
+    let is_cast = |column: &&Column| {
+        matches!(
+            plans.get(column.name.as_str()),
+            Some(FieldPlan::Cast { .. })
+        )
+    };
+    let cast = target.columns.iter().filter(is_cast);
+    let types: Vec<u32> = cast.map(|column| column.ty.oid).collect();
+    check_named(transaction, target, &[], &types).await?;
     let names: Vec<&str> = plans.keys().copied().collect();
     let rows = transaction
         .query(

@@ -13,5 +13,5 @@ pub use create::{
 pub use discard::drop_staging_of;
 pub(super) use discard::end_copies_into;
 pub use identity::{lock_staging, record_staging, staging_change};
-pub(super) use rows::cast_failed;
 pub use rows::{accepted_row_count, publish_rows};
+pub(super) use rows::{cast_failed, check_casts};

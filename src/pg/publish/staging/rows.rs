@@ -1,6 +1,7 @@
 //! Publishes staged rows.
 
 use crate::error::{Error, Result};
+use crate::pg::catalog::check_named;
 use crate::pg::sql;
 use crate::pg::transaction::Transaction;
 use arrow_pgcopy::{QualifiedName, Relation};
@@ -9,7 +10,7 @@ use arrow_pgcopy::{QualifiedName, Relation};
 /// which triggers and rules may change.
 ///
 /// # Errors
-/// Any error that PostgreSQL reports for the rows.
+/// The errors of [`check_named`] for casts; any error that PostgreSQL reports for the rows.
 pub async fn publish_rows(
     transaction: &Transaction,
     target: &Relation,
@@ -20,16 +21,32 @@ pub async fn publish_rows(
         // INSERT allows no empty list of columns.
         return Ok(0);
     }
+    check_casts(transaction, target, staging).await?;
     transaction
         .execute_on_rows(&sql::publish(target, staging), &[&xact_ids])
         .await
         .map_err(|error| cast_failed(error, target, staging).with_table(&target.name))
 }
 
+/// Checks that the types that staged text is cast to keep their names.
+pub(in crate::pg) async fn check_casts(
+    transaction: &Transaction,
+    target: &Relation,
+    staging: &Relation,
+) -> Result<()> {
+    let types: Vec<u32> = sql::casts(target, staging)
+        .map(|column| column.ty.oid)
+        .collect();
+    check_named(transaction, target, &[], &types).await
+}
+
 /// Explains an error of a cast from staging. The input functions of types quote the text that they cannot parse, and
 /// many use a SQLSTATE of something else: for text that names no table, `regclass` reports a missing table.
 pub(in crate::pg) fn cast_failed(error: Error, target: &Relation, staging: &Relation) -> Error {
     let casts = sql::casts(target, staging);
+    let casts: Vec<String> = casts
+        .map(|column| format!("{}::{}", column.name, column.ty.name))
+        .collect();
     let sqlstate = error.context().sqlstate.clone().unwrap_or_default();
     let message = match sqlstate.get(..2) {
         _ if casts.is_empty() => return error,

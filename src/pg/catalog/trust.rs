@@ -1,0 +1,213 @@
+//! The objects that the server's SQL names, and the roles that could give their names to others.
+//!
+//! PostgreSQL resolves a name when a statement runs, often long after the server has read it from the catalog. In
+//! between, the owner of a type can rename it and give its name to a domain. The owner of a schema can exchange it for
+//! another one with an operator of the same name, and the owner of an extension can move it to another schema. So the
+//! server names an object that is not built in only if a write trusts all who could do this.
+//!
+//! A write trusts superusers, the owner of the database, the login, the target's role, the role that writes, and, for a
+//! table that exists, its owner and the owner of its schema: the triggers of both run in every write anyway.
+
+use crate::error::{Error, Result};
+use crate::pg::transaction::{Parameter, Transaction};
+use arrow_pgcopy::{Ident, Relation};
+
+/// The OID of the first object that is not built in (`FirstNormalObjectId`, access/transam.h).
+const FIRST_NORMAL_OID: u32 = 16384;
+
+/// The head of a query, which defines the table `trusted(oid)` of the roles that a write trusts. `$1` are those of [`trusted_roles`], `$2`
+/// is the OID of the table, or NULL.
+macro_rules! trusted {
+    () => {
+        "
+    WITH RECURSIVE trusted(oid) AS (
+        SELECT r.oid FROM pg_catalog.pg_roles r
+        WHERE r.rolsuper OR r.rolname OPERATOR(pg_catalog.=) current_user
+           OR r.rolname OPERATOR(pg_catalog.=) session_user
+           OR r.rolname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[])
+      UNION ALL
+        SELECT d.datdba FROM pg_catalog.pg_database d
+        WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+      UNION ALL
+        SELECT owner.oid FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+        CROSS JOIN LATERAL (VALUES (c.relowner), (n.nspowner)) owner(oid)
+        WHERE c.oid OPERATOR(pg_catalog.=) $2::pg_catalog.oid)"
+    };
+}
+pub(super) use trusted;
+
+/// The roles that could exchange the object `named(class, oid, owner, namespace)` and are not in [`trusted`], as
+/// `holder(oid)`. Nobody could exchange one that is built in.
+macro_rules! holders {
+    () => {
+        "JOIN LATERAL (
+            SELECT named.owner
+          UNION ALL
+            SELECT n.nspowner FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) named.namespace
+          UNION ALL
+            SELECT e.extowner FROM pg_catalog.pg_depend d
+            JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+            WHERE d.classid OPERATOR(pg_catalog.=) named.class AND d.objid OPERATOR(pg_catalog.=) named.oid
+              AND d.deptype OPERATOR(pg_catalog.=) 'e'
+        ) holder(oid) ON named.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+                     AND NOT EXISTS (SELECT FROM trusted WHERE trusted.oid OPERATOR(pg_catalog.=) holder.oid)"
+    };
+}
+pub(super) use holders;
+
+/// Returns the roles that a write trusts besides the current role, the login, owners and superusers.
+pub(super) fn trusted_roles(transaction: &Transaction) -> Result<Vec<&str>> {
+    // The owner of `public` from PostgreSQL 15 on, whose only member is the owner of the database.
+    let mut roles = vec!["pg_database_owner", transaction.ledger_role()?.as_str()];
+    roles.extend(transaction.role().map(Ident::as_str));
+    Ok(roles)
+}
+
+/// Checks that only trusted roles could exchange these operators and types, by their OIDs, which a statement for the
+/// table names.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) with the object and the role; any error
+/// that PostgreSQL reports.
+pub(in crate::pg) async fn check_named(
+    transaction: &Transaction,
+    table: &Relation,
+    operators: &[u32],
+    types: &[u32],
+) -> Result<()> {
+    let mut named = operators.iter().chain(types);
+    if named.all(|oid| *oid < FIRST_NORMAL_OID) {
+        return Ok(());
+    }
+    let roles = trusted_roles(transaction)?;
+    let parameters: [&dyn Parameter; 4] = [&roles, &table.oid, &operators, &types];
+    untrusted(transaction, table, UNTRUSTED, &parameters).await
+}
+
+/// Checks that only trusted roles could exchange what the definitions of a table's indexes name: functions, operators,
+/// types, collations, operator classes and others.
+///
+/// # Errors
+/// The errors of [`check_named`].
+pub(in crate::pg) async fn check_named_by_indexes(
+    transaction: &Transaction,
+    table: &Relation,
+) -> Result<()> {
+    let roles = trusted_roles(transaction)?;
+    let parameters: [&dyn Parameter; 2] = [&roles, &table.oid];
+    untrusted(transaction, table, UNTRUSTED_BY_INDEXES, &parameters).await
+}
+
+async fn untrusted(
+    transaction: &Transaction,
+    table: &Relation,
+    query: &str,
+    parameters: &[&dyn Parameter],
+) -> Result<()> {
+    let Some(row) = transaction.query_opt(query, parameters).await? else {
+        return Ok(());
+    };
+    let object: String = row.get(0);
+    let message = match row.get::<_, Option<&str>>(1) {
+        Some(role) => {
+            format!("role {role}, which the write does not trust, could exchange {object}")
+        }
+        None => format!("any role could create another object with the name of {object}"),
+    };
+    Err(Error::permission_denied(message)
+        .with_hint(
+            "let the owner of the table or of the database own the object, its schema and its extension, \
+             and revoke CREATE on the schema from other roles",
+        )
+        .with_table(&table.name))
+}
+
+/// Returns the query for the first object that an untrusted role could exchange: its description, and the role; NULL for
+/// PUBLIC. The argument reads the classes and OIDs of objects.
+///
+/// PostgreSQL chooses among functions of the same name, and among operators that take pseudo-types, by how well they
+/// fit. So only trusted roles may create others in their schemas. All other names are unique in their schemas.
+macro_rules! untrusted {
+    ($objects:literal) => {
+        concat!(
+            trusted!(),
+            ",
+    object(class, oid) AS (
+",
+            $objects,
+            "
+      UNION
+        SELECT object.class, t.typelem FROM object JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) object.oid
+        WHERE object.class OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid
+          AND t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid),
+    named(class, oid, owner, namespace, has_rivals) AS (
+        SELECT object.class, object.oid, found.owner, found.namespace, found.has_rivals
+        FROM object LEFT JOIN LATERAL (
+            SELECT 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid, t.typowner, t.typnamespace, false
+            FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.=) object.oid
+          UNION ALL
+            SELECT 'pg_catalog.pg_operator'::pg_catalog.regclass::pg_catalog.oid, o.oprowner, o.oprnamespace,
+                   EXISTS (SELECT FROM pg_catalog.pg_type t
+                           WHERE t.oid OPERATOR(pg_catalog.=) ANY (ARRAY[o.oprleft, o.oprright])
+                             AND t.typtype OPERATOR(pg_catalog.=) 'p')
+            FROM pg_catalog.pg_operator o WHERE o.oid OPERATOR(pg_catalog.=) object.oid
+          UNION ALL
+            SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid, p.proowner, p.pronamespace, true
+            FROM pg_catalog.pg_proc p WHERE p.oid OPERATOR(pg_catalog.=) object.oid
+          UNION ALL
+            SELECT 'pg_catalog.pg_collation'::pg_catalog.regclass::pg_catalog.oid, c.collowner, c.collnamespace, false
+            FROM pg_catalog.pg_collation c WHERE c.oid OPERATOR(pg_catalog.=) object.oid
+          UNION ALL
+            SELECT 'pg_catalog.pg_opclass'::pg_catalog.regclass::pg_catalog.oid, c.opcowner, c.opcnamespace, false
+            FROM pg_catalog.pg_opclass c WHERE c.oid OPERATOR(pg_catalog.=) object.oid
+          UNION ALL
+            SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, c.relowner, c.relnamespace, false
+            FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) object.oid
+          UNION ALL
+            SELECT 'pg_catalog.pg_ts_config'::pg_catalog.regclass::pg_catalog.oid, c.cfgowner, c.cfgnamespace, false
+            FROM pg_catalog.pg_ts_config c WHERE c.oid OPERATOR(pg_catalog.=) object.oid
+          UNION ALL
+            SELECT 'pg_catalog.pg_ts_dict'::pg_catalog.regclass::pg_catalog.oid, d.dictowner, d.dictnamespace, false
+            FROM pg_catalog.pg_ts_dict d WHERE d.oid OPERATOR(pg_catalog.=) object.oid
+        ) found(class, owner, namespace, has_rivals) ON found.class OPERATOR(pg_catalog.=) object.class)
+    SELECT pg_catalog.pg_describe_object(named.class, named.oid, 0), r.rolname::pg_catalog.text
+    FROM named LEFT JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) named.namespace
+    CROSS JOIN LATERAL (
+        SELECT holder.oid FROM (SELECT) one ",
+            holders!(),
+            "
+      UNION ALL
+        SELECT g.grantee FROM pg_catalog.aclexplode(s.nspacl) g
+        WHERE named.has_rivals AND named.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+          AND g.privilege_type OPERATOR(pg_catalog.=) 'CREATE'
+          AND NOT EXISTS (SELECT FROM trusted WHERE trusted.oid OPERATOR(pg_catalog.=) g.grantee)
+      UNION ALL
+        -- A kind of object that is not listed above.
+        SELECT 0::pg_catalog.oid
+        WHERE named.owner IS NULL AND named.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+    ) holder(oid) LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) holder.oid
+    ORDER BY named.class, named.oid LIMIT 1"
+        )
+    };
+}
+
+/// `$3` are OIDs of operators, `$4` of types.
+const UNTRUSTED: &str = untrusted!(
+    "        SELECT 'pg_catalog.pg_operator'::pg_catalog.regclass::pg_catalog.oid, o.oid
+        FROM pg_catalog.unnest($3::pg_catalog.oid[]) o(oid)
+      UNION ALL
+        SELECT 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid, t.oid
+        FROM pg_catalog.unnest($4::pg_catalog.oid[]) t(oid)"
+);
+
+/// The indexes of table `$2`. They depend on the table itself and on its constraints as well.
+const UNTRUSTED_BY_INDEXES: &str = untrusted!(
+    "        SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_index i
+        JOIN pg_catalog.pg_depend d
+          ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+         AND d.objid OPERATOR(pg_catalog.=) i.indexrelid
+        WHERE i.indrelid OPERATOR(pg_catalog.=) $2::pg_catalog.oid
+          AND d.refclassid OPERATOR(pg_catalog.<>) 'pg_catalog.pg_constraint'::pg_catalog.regclass::pg_catalog.oid
+          AND d.refobjid OPERATOR(pg_catalog.<>) $2::pg_catalog.oid"
+);

@@ -1,0 +1,197 @@
+//! Objects whose names an untrusted role could give to others while a write runs: the write is rejected before it names
+//! them. The same objects of a trusted role are accepted.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, ListBuilder, RecordBatch, StringArray, StringBuilder};
+use arrow::datatypes::{DataType, Field, Schema};
+use serde_json::{Value, json};
+use tonic::Code;
+
+use super::renamed_types::outcome;
+use crate::access::role::World;
+use crate::support::{Client, batch};
+
+fn texts(name: &str, values: &[&str]) -> RecordBatch {
+    batch(&[(
+        name,
+        Arc::new(StringArray::from(values.to_vec())) as ArrayRef,
+    )])
+}
+
+fn with_metadata(rows: &RecordBatch, sql_type: &str) -> RecordBatch {
+    let metadata = HashMap::from([("pgflight.type".to_owned(), sql_type.to_owned())]);
+    let field = Field::new("k", DataType::Utf8, true).with_metadata(metadata);
+    RecordBatch::try_new(Arc::new(Schema::new(vec![field])), rows.columns().to_vec()).unwrap()
+}
+
+/// Writes in one stream and in a write of one partition. Before each write, makes the objects: with a role that a write
+/// does not trust as `CREATOR`, and with the writer.
+async fn check(what: &str, objects: &str, spec: Value, rows: RecordBatch) {
+    let world = World::new("exchanged", &[]).await;
+    let (database, writer) = (&world.database, &world.writer);
+    let name = database.text("SELECT current_database()").await;
+    let other = format!("other_{name}");
+    database
+        .execute(&format!(
+            "CREATE ROLE {other}; GRANT CREATE ON DATABASE {name} TO {other}, {writer}"
+        ))
+        .await;
+    let mut client = world.client().await;
+    for owner in [&other, writer] {
+        for id in [None, Some("w")] {
+            let begin = format!(
+                "DROP SCHEMA IF EXISTS ev CASCADE; DROP TABLE IF EXISTS sales.t, sales.made;
+                 CREATE SCHEMA ev AUTHORIZATION {owner}; GRANT USAGE, CREATE ON SCHEMA ev TO {writer};"
+            );
+            let objects = objects.replace("CREATOR", owner).replace("WRITER", writer);
+            database
+                .execute(&format!("{begin} SET ROLE {owner}; {objects}; RESET ROLE"))
+                .await;
+            let id = id.map(|id| format!("{id}_{owner}"));
+            let code = outcome(&mut client, &spec, &rows, id.as_deref()).await;
+            let is_trusted = owner == writer;
+            let expected = if is_trusted {
+                Code::Ok
+            } else {
+                Code::PermissionDenied
+            };
+            assert_eq!(code, expected, "{what}, {id:?}, trusted: {is_trusted}");
+            if let Some(id) = id {
+                abort(&mut client, &id).await;
+            }
+        }
+    }
+    let drop = format!(
+        "DROP SCHEMA ev CASCADE; DROP TABLE IF EXISTS sales.t, sales.made; DROP OWNED BY {other} CASCADE; DROP ROLE {other}"
+    );
+    database.execute(&drop).await;
+    world.forget().await;
+}
+
+/// Ends a write that its commit may have ended.
+async fn abort(client: &mut Client, id: &str) {
+    let _ended = client.abort(id).await;
+}
+
+#[tokio::test]
+async fn a_requested_type_whose_name_an_untrusted_role_could_exchange_is_rejected() {
+    let requested = json!({"k": "ev.kind"});
+    let kinds = texts("k", &["a", "b"]);
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    lists.append_value([Some("a")]);
+    let lists = batch(&[("k", Arc::new(lists.finish()) as ArrayRef)]);
+    let table = "RESET ROLE; CREATE TABLE sales.t (n int); INSERT INTO sales.t VALUES (1); ALTER TABLE sales.t OWNER TO WRITER";
+    let cases = [
+        (
+            "create",
+            json!({"table": "sales.made", "create": {}, "columnTypes": requested}),
+            kinds.clone(),
+        ),
+        (
+            "metadata",
+            json!({"table": "sales.made", "create": {}}),
+            with_metadata(&kinds, "ev.kind"),
+        ),
+        (
+            "array",
+            json!({"table": "sales.made", "create": {}, "columnTypes": {"k": "ev.kind[]"}}),
+            lists,
+        ),
+        (
+            "upsert that makes its table",
+            json!({"table": "sales.made", "columnTypes": requested,
+                   "upsert": {"keys": ["k"], "createIfMissing": {}}}),
+            kinds.clone(),
+        ),
+        (
+            "add a column",
+            json!({"table": "sales.t", "columnTypes": requested,
+                   "append": {"publish": "PUBLISH_STAGED", "schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS"}}),
+            kinds,
+        ),
+    ];
+    for (what, spec, rows) in cases {
+        let objects = format!("CREATE TYPE ev.kind AS ENUM ('a', 'b'); {table}");
+        check(what, &objects, spec, rows).await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_whose_operator_an_untrusted_role_could_exchange_is_rejected() {
+    let spec = json!({"table": "sales.t", "upsert": {"keys": ["k"]}});
+    let cases = [
+        (
+            "operator",
+            "CREATE EXTENSION citext SCHEMA ev; RESET ROLE; CREATE TABLE sales.t (k ev.citext PRIMARY KEY)",
+        ),
+        (
+            "operator class",
+            "CREATE EXTENSION citext SCHEMA ev; RESET ROLE; CREATE TABLE sales.t (k ev.citext);
+             CREATE UNIQUE INDEX ON sales.t (k ev.citext_pattern_ops)",
+        ),
+        (
+            "extension in a trusted schema",
+            "RESET ROLE; ALTER SCHEMA ev OWNER TO postgres; GRANT CREATE ON SCHEMA ev TO CREATOR;
+             SET ROLE CREATOR; CREATE EXTENSION citext SCHEMA ev; RESET ROLE;
+             GRANT USAGE ON SCHEMA ev TO WRITER; CREATE TABLE sales.t (k ev.citext PRIMARY KEY)",
+        ),
+    ];
+    for (what, objects) in cases {
+        let objects = format!("{objects}; ALTER TABLE sales.t OWNER TO WRITER");
+        check(what, &objects, spec.clone(), texts("k", &["a"])).await;
+    }
+}
+
+#[tokio::test]
+async fn a_cast_to_a_type_whose_name_an_untrusted_role_could_exchange_is_rejected() {
+    let objects = "CREATE EXTENSION cube SCHEMA ev; RESET ROLE; CREATE TABLE sales.t (k ev.cube, id int PRIMARY KEY DEFAULT 1);
+                   ALTER TABLE sales.t OWNER TO WRITER";
+    let append = json!({"table": "sales.t", "append": {"publish": "PUBLISH_STAGED"}});
+    check("append", objects, append, texts("k", &["(1,2)"])).await;
+}
+
+#[tokio::test]
+async fn an_index_whose_names_an_untrusted_role_could_exchange_fails_a_swap() {
+    let spec = json!({"table": "sales.t", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}});
+    let function = "SET ROLE WRITER; CREATE FUNCTION ev.norm(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT pg_catalog.lower($1)'";
+    let cases = [
+        ("function", format!("{function}; RESET ROLE; CREATE INDEX ON sales.t (ev.norm(k))")),
+        (
+            "function beside which any role may create another",
+            format!(
+                "{function}; RESET ROLE; CREATE INDEX ON sales.t (ev.norm(k)); ALTER SCHEMA ev OWNER TO postgres;
+                 GRANT USAGE ON SCHEMA ev TO WRITER;
+                 DO $$ BEGIN IF 'CREATOR' <> 'WRITER' THEN GRANT CREATE ON SCHEMA ev TO PUBLIC; END IF; END $$"
+            ),
+        ),
+        (
+            "condition",
+            format!("{function}; RESET ROLE; CREATE INDEX ON sales.t (k) WHERE ev.norm(k) = 'a'"),
+        ),
+        (
+            "collation",
+            "CREATE COLLATION ev.plain (locale = 'C'); RESET ROLE; CREATE INDEX ON sales.t (k COLLATE ev.plain)".to_owned(),
+        ),
+        (
+            "operator class",
+            "CREATE EXTENSION pg_trgm SCHEMA ev; RESET ROLE; CREATE INDEX ON sales.t USING gin (k ev.gin_trgm_ops)".to_owned(),
+        ),
+        (
+            "type",
+            "CREATE DOMAIN ev.short AS text; RESET ROLE; CREATE INDEX ON sales.t ((k::ev.short))".to_owned(),
+        ),
+        (
+            "text search",
+            "CREATE TEXT SEARCH CONFIGURATION ev.plain (COPY = pg_catalog.simple); RESET ROLE;
+             CREATE INDEX ON sales.t USING gin (to_tsvector('ev.plain', k))".to_owned(),
+        ),
+    ];
+    for (what, objects) in cases {
+        let objects = format!(
+            "RESET ROLE; CREATE TABLE sales.t (k text); SET ROLE CREATOR; {objects}; ALTER TABLE sales.t OWNER TO WRITER"
+        );
+        check(what, &objects, spec.clone(), texts("k", &["a"])).await;
+    }
+}
