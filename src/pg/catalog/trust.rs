@@ -38,7 +38,7 @@ macro_rules! trusted {
 pub(super) use trusted;
 
 /// The roles that could exchange the object `named(class, oid, owner, namespace)` and are not in [`trusted`], as
-/// `holder(oid)`. Nobody could exchange one that is built in.
+/// `holder(oid)`. An object that is built in has none.
 macro_rules! holders {
     () => {
         "JOIN LATERAL (
