@@ -75,20 +75,21 @@ pub async fn find_keys(
     let mut equalities = Vec::with_capacity(keys.len());
     let (mut operators, mut types) = (Vec::<u32>::new(), Vec::<u32>::new());
     for row in rows.iter().take(keys.len()) {
-        operators.push(row.get(5));
+        operators.push(row.get(2));
         operators.extend(row.get::<_, Option<u32>>(7));
-        types.extend(row.get::<_, Option<u32>>(6));
+        let operand: Option<String> = row.get(3);
+        types.extend(operand.is_some().then(|| row.get::<_, u32>(4)));
         equalities.push(Equality {
             key: Ident::new(row.get::<_, String>(0))?,
             operator: row.get(1),
-            operand: row.get(2),
-            less: row.get(4),
+            operand,
+            less: row.get(6),
         });
     }
     check_named(transaction, target, &operators, &types).await?;
     Ok(Keys {
         equalities,
-        has_unique_index: rows.first().is_some_and(|row| row.get(3)),
+        has_unique_index: rows.first().is_some_and(|row| row.get(5)),
     })
 }
 
@@ -156,27 +157,34 @@ const KEYS: &str = "
         JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) r.type AND t.typtype OPERATOR(pg_catalog.<>) 'd'
         OFFSET 0)
     SELECT k.name,
-           pg_catalog.format('OPERATOR(%s.%s)', o.oprnamespace::pg_catalog.regnamespace, o.oprname),
-           CASE WHEN p.oid IS NOT NULL
-                THEN pg_catalog.format('%s.%I', p.typnamespace::pg_catalog.regnamespace, p.typname) END,
+           pg_catalog.format('OPERATOR(%s.%s)', o.oprnamespace::pg_catalog.regnamespace, o.oprname), o.oid,
+           CASE WHEN p.typtype OPERATOR(pg_catalog.<>) 'p'
+                THEN CASE WHEN p.oid OPERATOR(pg_catalog.<>) k.atttypid
+                          THEN pg_catalog.format('%s.%I', p.typnamespace::pg_catalog.regnamespace, p.typname) END
+                WHEN k.type OPERATOR(pg_catalog.<>) k.atttypid
+                THEN pg_catalog.format('%s.%I', k.typnamespace::pg_catalog.regnamespace, k.typname) END,
+           CASE WHEN p.typtype OPERATOR(pg_catalog.<>) 'p' THEN p.oid ELSE k.type END,
            EXISTS (SELECT FROM unique_index),
-           CASE WHEN l.oid IS NOT NULL
-                THEN pg_catalog.format('OPERATOR(%s.%s)', l.oprnamespace::pg_catalog.regnamespace, l.oprname) END,
-           o.oid, p.oid, l.oid
+           CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_opclass u
+                                 WHERE u.oid OPERATOR(pg_catalog.=) k.usual
+                                   AND u.opcfamily OPERATOR(pg_catalog.=) c.opcfamily)
+                THEN (SELECT pg_catalog.format('OPERATOR(%s.%s)', l.oprnamespace::pg_catalog.regnamespace, l.oprname)
+                      FROM pg_catalog.pg_amop b JOIN pg_catalog.pg_operator l ON l.oid OPERATOR(pg_catalog.=) b.amopopr
+                      WHERE b.amopfamily OPERATOR(pg_catalog.=) c.opcfamily
+                        AND b.amoplefttype OPERATOR(pg_catalog.=) c.opcintype
+                        AND b.amoprighttype OPERATOR(pg_catalog.=) c.opcintype
+                        AND b.amopstrategy OPERATOR(pg_catalog.=) 1) END,
+           CASE WHEN c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+                THEN (SELECT b.amopopr FROM pg_catalog.pg_amop b
+                      WHERE b.amopfamily OPERATOR(pg_catalog.=) c.opcfamily
+                        AND b.amoplefttype OPERATOR(pg_catalog.=) c.opcintype
+                        AND b.amoprighttype OPERATOR(pg_catalog.=) c.opcintype
+                        AND b.amopstrategy OPERATOR(pg_catalog.=) 1) END
     FROM classes k
     JOIN pg_catalog.pg_opclass c ON c.oid OPERATOR(pg_catalog.=) COALESCE(k.indexed, k.usual)
     JOIN pg_catalog.pg_amop a ON a.amopfamily OPERATOR(pg_catalog.=) c.opcfamily
      AND a.amoplefttype OPERATOR(pg_catalog.=) c.opcintype AND a.amoprighttype OPERATOR(pg_catalog.=) c.opcintype
      AND a.amopstrategy OPERATOR(pg_catalog.=) 3
     JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) a.amopopr
-    JOIN pg_catalog.pg_type x ON x.oid OPERATOR(pg_catalog.=) o.oprleft
-    LEFT JOIN pg_catalog.pg_type p
-      ON p.oid OPERATOR(pg_catalog.=) CASE WHEN x.typtype OPERATOR(pg_catalog.=) 'p' THEN k.type ELSE x.oid END
-     AND p.oid OPERATOR(pg_catalog.<>) k.atttypid
-    LEFT JOIN (pg_catalog.pg_amop b JOIN pg_catalog.pg_operator l ON l.oid OPERATOR(pg_catalog.=) b.amopopr)
-      ON b.amopfamily OPERATOR(pg_catalog.=) c.opcfamily
-     AND b.amoplefttype OPERATOR(pg_catalog.=) c.opcintype AND b.amoprighttype OPERATOR(pg_catalog.=) c.opcintype
-     AND b.amopstrategy OPERATOR(pg_catalog.=) 1
-     AND NOT EXISTS (SELECT FROM pg_catalog.pg_opclass u
-                     WHERE u.oid OPERATOR(pg_catalog.=) k.usual AND u.opcfamily OPERATOR(pg_catalog.=) c.opcfamily)
+    JOIN pg_catalog.pg_type p ON p.oid OPERATOR(pg_catalog.=) o.oprleft
     ORDER BY k.number";

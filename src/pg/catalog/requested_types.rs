@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 
 use super::trust::{holders, trusted, trusted_roles};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::pg::transaction::{Parameter, Transaction};
 use arrow_pgcopy::schema::ColumnDefinition;
 use arrow_pgcopy::{QualifiedName, Relation};
@@ -29,10 +29,11 @@ const PLAIN: [&str; 7] = [
     "smallint",
 ];
 
-/// Limit of the types within all requested types. PostgreSQL takes about 20 µs for each.
+/// Limit of the types within all requested types, each counted as often as it is used.
 const MAX_TYPES: i64 = 10_000;
 
-/// Rejects requested types that would show or do more than the caller may see or do:
+/// Replaces the names of requested types by names with schemas, so that they mean the same in every role and under every
+/// search_path. Rejects types that would show or do more than the caller may see or do:
 ///
 /// - row types of tables show the columns of tables that the caller has no grant for, or that they exist;
 /// - casts to `regclass` and similar types show which names exist;
@@ -47,38 +48,45 @@ const MAX_TYPES: i64 = 10_000;
 /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) for a missing type, a row type, and more types
 /// within types than the server looks at; [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) for
 /// the others; with the column; any error that PostgreSQL reports.
-pub async fn check_requested_types(
+pub async fn resolve_requested_types(
     transaction: &Transaction,
-    columns: &[ColumnDefinition],
+    columns: &mut [ColumnDefinition],
     table: Option<u32>,
 ) -> Result<()> {
-    let (names, types): (Vec<&str>, Vec<String>) = columns
-        .iter()
-        .filter(|column| !is_plain(&column.sql_type))
-        .map(|column| (column.name.as_str(), without_modifiers(&column.sql_type)))
-        .unzip();
-    if names.is_empty() {
+    let requested: Vec<usize> = (0..columns.len())
+        .filter(|index| !is_plain(&columns[*index].sql_type))
+        .collect();
+    if requested.is_empty() {
         return Ok(());
     }
+    let names: Vec<&str> = requested
+        .iter()
+        .map(|i| columns[*i].name.as_str())
+        .collect();
+    let types: Vec<String> = requested
+        .iter()
+        .map(|index| without_modifiers(&columns[*index].sql_type))
+        .collect();
+    let resolved = transaction
+        .query_opt_by_definition_path(RESOLVED, &[&types])
+        .await?;
+    let oids: Vec<u32> = resolved.map(|row| row.get(0)).unwrap_or_default();
     let roles = trusted_roles(transaction)?;
-    let parameters: [&dyn Parameter; 5] = [&roles, &table, &names, &types, &MAX_TYPES];
-    let found = transaction
-        .query_opt_by_definition_path(REJECTED, &parameters)
-        .await;
-    let found = match found {
-        // `to_regtype` says that a schema is hidden.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Err(Error::schema_mismatch(
-                "a requested type does not exist, or is the row type of a table",
-            )
-            .with_hint(VISIBLE));
-        }
-        found => found?,
-    };
-    match found {
-        Some(row) => Err(rejected(&row, columns)),
-        None => Ok(()),
+    let parameters: [&dyn Parameter; 5] = [&roles, &table, &names, &oids, &MAX_TYPES];
+    if let Some(row) = transaction.query_opt(REJECTED, &parameters).await? {
+        return Err(rejected(&row, columns));
     }
+    let printed = transaction.query_one(PRINTED, &[&oids]).await?;
+    for (index, name) in requested
+        .into_iter()
+        .zip(printed.get::<_, Vec<Option<String>>>(0))
+    {
+        if let Some(name) = name {
+            let sql_type = &mut columns[index].sql_type;
+            *sql_type = with_modifiers_of(sql_type, &name);
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the columns of a new table have the very types and collations of the target whose definitions they
@@ -135,6 +143,20 @@ fn is_plain(sql_type: &str) -> bool {
     SERIALS.contains(&&*name) || PLAIN.contains(&element)
 }
 
+/// Returns a name of a type, which may end in `[]`, with the modifiers of a text such as `geometry(Point,4326)`. Types of
+/// users have their modifiers in one place, behind the name.
+fn with_modifiers_of(sql_type: &str, name: &str) -> String {
+    let bare = without_modifiers(sql_type);
+    let pairs = sql_type.bytes().zip(bare.bytes().chain([0]));
+    let start = pairs.take_while(|(a, b)| a == b).count();
+    let end = start + sql_type.len() - bare.len();
+    let modifiers = sql_type.get(start..end).unwrap_or_default();
+    match name.strip_suffix("[]") {
+        Some(element) => format!("{element}{modifiers}[]"),
+        None => format!("{name}{modifiers}"),
+    }
+}
+
 /// Returns the name of a type without modifiers such as `(10,2)`, which some versions of `to_regtype` reject with an
 /// error.
 fn without_modifiers(sql_type: &str) -> String {
@@ -156,31 +178,57 @@ fn without_modifiers(sql_type: &str) -> String {
     name
 }
 
+/// Resolves the names `$1` of types; 0 for one that is missing. A type in a schema that the role may not use must look
+/// like a missing one.
+const RESOLVED: &str = "
+    SELECT pg_catalog.array_agg(
+        CASE WHEN pg_catalog.cardinality(part.list) OPERATOR(pg_catalog.>=) 2
+                  AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n
+                                  WHERE n.nspname OPERATOR(pg_catalog.=) part.list[1]
+                                    AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'))
+             THEN 0::pg_catalog.oid
+             ELSE COALESCE(pg_catalog.to_regtype(r.name)::pg_catalog.oid, 0::pg_catalog.oid) END ORDER BY r.number)
+    FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY r(name, number)
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN pg_catalog.strpos(r.name, '.') OPERATOR(pg_catalog.>) 0
+                    THEN pg_catalog.parse_ident(r.name, false) END) part(list)";
+
+/// Prints the names of the types `$1` that are not built in, with their schemas.
+const PRINTED: &str = "
+    SELECT pg_catalog.array_agg(
+        CASE WHEN t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid THEN pg_catalog.format_type(t.oid, NULL) END
+        ORDER BY t.number)
+    FROM pg_catalog.unnest($1::pg_catalog.oid[]) WITH ORDINALITY t(oid, number)";
+
 /// Finds the first type that is rejected, among the types `$4` of columns `$3` and the types within them: its column, and
 /// the reason; no reason for one that is missing or a row type; no column if there are more than `$5` types. `$1` and
 /// `$2` as in [`trusted`].
+///
+/// A hidden table's row type must look like a missing type in all of this, so its columns are not counted, and it comes
+/// first.
 const REJECTED: &str = concat!(
     trusted!(),
     ",
     requested(name, oid) AS (
-        SELECT pg_catalog.min(r.name), pg_catalog.to_regtype(r.sql_type)::pg_catalog.oid
-        FROM ROWS FROM (pg_catalog.unnest($3::pg_catalog.text[]), pg_catalog.unnest($4::pg_catalog.text[]))
-             AS r(name, sql_type)
-        GROUP BY 2),
+        SELECT pg_catalog.min(r.name), r.oid
+        FROM ROWS FROM (pg_catalog.unnest($3::pg_catalog.text[]), pg_catalog.unnest($4::pg_catalog.oid[]))
+             AS r(name, oid)
+        GROUP BY r.oid),
     found(name, oid) AS (
         SELECT requested.name, used.oid FROM requested CROSS JOIN LATERAL (
             WITH RECURSIVE used(oid) AS (
                 SELECT requested.oid
-              UNION
+              UNION ALL
                 SELECT part.oid FROM used JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) used.oid
                 CROSS JOIN LATERAL (
                     SELECT t.typbasetype WHERE t.typbasetype OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
                   UNION ALL
                     SELECT t.typelem WHERE t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
                   UNION ALL
-                    SELECT a.atttypid FROM pg_catalog.pg_attribute a
-                    WHERE a.attrelid OPERATOR(pg_catalog.=) t.typrelid AND a.attnum OPERATOR(pg_catalog.>) 0
-                      AND NOT a.attisdropped
+                    SELECT a.atttypid FROM pg_catalog.pg_class c
+                    JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid
+                    WHERE c.oid OPERATOR(pg_catalog.=) t.typrelid AND c.relkind OPERATOR(pg_catalog.=) 'c'
+                      AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
                   UNION ALL
                     SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid OPERATOR(pg_catalog.=) t.oid
                   UNION ALL
@@ -209,7 +257,7 @@ const REJECTED: &str = concat!(
             THEN 'the requested type, its schema or its extension is owned by a role that the write does not trust'
         END) rejected(is_missing, why)
     WHERE rejected.is_missing OR rejected.why IS NOT NULL
-    ORDER BY name NULLS FIRST LIMIT 1"
+    ORDER BY name NULLS FIRST, why NULLS FIRST LIMIT 1"
 );
 
 /// Finds a column of the table named `$1`.`$2` whose type or collation is not that of the column in table `$3`. Built-in
@@ -225,3 +273,28 @@ const OTHER_TYPE: &str = "
            OR s.attcollation OPERATOR(pg_catalog.<>) t.attcollation
               AND s.attcollation OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)
     LIMIT 1";
+
+#[cfg(test)]
+mod tests {
+    use super::with_modifiers_of;
+
+    #[test]
+    fn a_name_with_its_schema_keeps_the_modifiers() {
+        let check = |sql_type, name, expected: &str| {
+            assert_eq!(with_modifiers_of(sql_type, name), expected);
+        };
+        check("mood", "app.mood", "app.mood");
+        check("mood[]", "app.mood[]", "app.mood[]");
+        check(
+            "geometry(Point,4326)",
+            "gis.geometry",
+            "gis.geometry(Point,4326)",
+        );
+        check(
+            "geometry(Point,4326)[]",
+            "gis.geometry[]",
+            "gis.geometry(Point,4326)[]",
+        );
+        check("\"a (b)\"(1)", "app.\"a (b)\"", "app.\"a (b)\"(1)");
+    }
+}

@@ -5,8 +5,9 @@
 //! another one with an operator of the same name, and the owner of an extension can move it to another schema. So the
 //! server names an object that is not built in only if a write trusts all who could do this.
 //!
-//! A write trusts superusers, the owner of the database, the login, the target's role, the role that writes, and, for a
-//! table that exists, its owner and the owner of its schema: the triggers of both run in every write anyway.
+//! A write trusts superusers, the owner of the database, the login, the target's role, the role that writes, the roles
+//! that these are members of, and, for a table that exists, its owner and the owner of its schema: the triggers of both
+//! run in every write anyway.
 
 use crate::error::{Error, Result};
 use crate::pg::transaction::{Parameter, Transaction};
@@ -15,16 +16,21 @@ use arrow_pgcopy::{Ident, Relation};
 /// The OID of the first object that is not built in (`FirstNormalObjectId`, access/transam.h).
 const FIRST_NORMAL_OID: u32 = 16384;
 
-/// The head of a query, which defines the table `trusted(oid)` of the roles that a write trusts. `$1` are those of [`trusted_roles`], `$2`
-/// is the OID of the table, or NULL.
+/// The head of a query, which defines the table `trusted(oid)` of the roles that a write trusts. `$1` are those of
+/// [`trusted_roles`], `$2` is the OID of the table, or NULL.
 macro_rules! trusted {
     () => {
         "
-    WITH RECURSIVE trusted(oid) AS (
+    WITH RECURSIVE writer(oid) AS (
         SELECT r.oid FROM pg_catalog.pg_roles r
-        WHERE r.rolsuper OR r.rolname OPERATOR(pg_catalog.=) current_user
-           OR r.rolname OPERATOR(pg_catalog.=) session_user
+        WHERE r.rolname OPERATOR(pg_catalog.=) current_user OR r.rolname OPERATOR(pg_catalog.=) session_user
            OR r.rolname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[])
+      UNION
+        SELECT m.roleid FROM writer JOIN pg_catalog.pg_auth_members m ON m.member OPERATOR(pg_catalog.=) writer.oid),
+    trusted(oid) AS (
+        SELECT writer.oid FROM writer
+      UNION ALL
+        SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolsuper
       UNION ALL
         SELECT d.datdba FROM pg_catalog.pg_database d
         WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
@@ -32,13 +38,19 @@ macro_rules! trusted {
         SELECT owner.oid FROM pg_catalog.pg_class c
         JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
         CROSS JOIN LATERAL (VALUES (c.relowner), (n.nspowner)) owner(oid)
-        WHERE c.oid OPERATOR(pg_catalog.=) $2::pg_catalog.oid)"
+        WHERE c.oid OPERATOR(pg_catalog.=) $2::pg_catalog.oid),
+    -- Untrusted roles that may create objects in a schema; 0 stands for PUBLIC.
+    creator(namespace, oid) AS (
+        SELECT n.oid, g.grantee FROM pg_catalog.pg_namespace n CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) g
+        WHERE g.privilege_type OPERATOR(pg_catalog.=) 'CREATE'
+          AND NOT EXISTS (SELECT FROM trusted WHERE trusted.oid OPERATOR(pg_catalog.=) g.grantee))"
     };
 }
 pub(super) use trusted;
 
 /// The roles that could exchange the object `named(class, oid, owner, namespace)` and are not in [`trusted`], as
-/// `holder(oid)`. An object that is built in has none.
+/// `holder(oid)`. An object that is built in has none. The owner of an extension can move it to another schema; the name
+/// then means nothing, unless an untrusted role may create another object in the schema.
 macro_rules! holders {
     () => {
         "JOIN LATERAL (
@@ -50,6 +62,7 @@ macro_rules! holders {
             JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
             WHERE d.classid OPERATOR(pg_catalog.=) named.class AND d.objid OPERATOR(pg_catalog.=) named.oid
               AND d.deptype OPERATOR(pg_catalog.=) 'e'
+              AND EXISTS (SELECT FROM creator WHERE creator.namespace OPERATOR(pg_catalog.=) named.namespace)
         ) holder(oid) ON named.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
                      AND NOT EXISTS (SELECT FROM trusted WHERE trusted.oid OPERATOR(pg_catalog.=) holder.oid)"
     };
@@ -118,7 +131,7 @@ async fn untrusted(
     Err(Error::permission_denied(message)
         .with_hint(
             "let the owner of the table or of the database own the object, its schema and its extension, \
-             and revoke CREATE on the schema from other roles",
+             and revoke CREATE on the schema from other roles; or make the server's login a member of the role",
         )
         .with_table(&table.name))
 }
@@ -126,8 +139,11 @@ async fn untrusted(
 /// Returns the query for the first object that an untrusted role could exchange: its description, and the role; NULL for
 /// PUBLIC. The argument reads the classes and OIDs of objects.
 ///
-/// PostgreSQL chooses among functions of the same name, and among operators that take pseudo-types, by how well they
-/// fit. So only trusted roles may create others in their schemas. All other names are unique in their schemas.
+/// Where a function takes pseudo-types, defaults or a variable number of arguments, or an operator takes pseudo-types,
+/// PostgreSQL prefers one of the same name that fits better. So untrusted roles may neither own such rivals nor create
+/// them. All other names mean one object, with the arguments that PostgreSQL prints.
+///
+/// A type is named by casts as well, which are those of its base type and of its elements.
 macro_rules! untrusted {
     ($objects:literal) => {
         concat!(
@@ -138,9 +154,11 @@ macro_rules! untrusted {
             $objects,
             "
       UNION
-        SELECT object.class, t.typelem FROM object JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) object.oid
+        SELECT object.class, part.oid
+        FROM object JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) object.oid
+        CROSS JOIN LATERAL (VALUES (t.typelem), (t.typbasetype)) part(oid)
         WHERE object.class OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid
-          AND t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid),
+          AND part.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid),
     named(class, oid, owner, namespace, has_rivals) AS (
         SELECT object.class, object.oid, found.owner, found.namespace, found.has_rivals
         FROM object LEFT JOIN LATERAL (
@@ -153,7 +171,12 @@ macro_rules! untrusted {
                              AND t.typtype OPERATOR(pg_catalog.=) 'p')
             FROM pg_catalog.pg_operator o WHERE o.oid OPERATOR(pg_catalog.=) object.oid
           UNION ALL
-            SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid, p.proowner, p.pronamespace, true
+            SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid, p.proowner, p.pronamespace,
+                   p.provariadic OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+                OR p.pronargdefaults OPERATOR(pg_catalog.>) 0::pg_catalog.int2
+                OR EXISTS (SELECT FROM pg_catalog.pg_type t
+                           WHERE t.oid OPERATOR(pg_catalog.=) ANY (p.proargtypes::pg_catalog.oid[])
+                             AND t.typtype OPERATOR(pg_catalog.=) 'p')
             FROM pg_catalog.pg_proc p WHERE p.oid OPERATOR(pg_catalog.=) object.oid
           UNION ALL
             SELECT 'pg_catalog.pg_collation'::pg_catalog.regclass::pg_catalog.oid, c.collowner, c.collnamespace, false
@@ -172,16 +195,26 @@ macro_rules! untrusted {
             FROM pg_catalog.pg_ts_dict d WHERE d.oid OPERATOR(pg_catalog.=) object.oid
         ) found(class, owner, namespace, has_rivals) ON found.class OPERATOR(pg_catalog.=) object.class)
     SELECT pg_catalog.pg_describe_object(named.class, named.oid, 0), r.rolname::pg_catalog.text
-    FROM named LEFT JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) named.namespace
-    CROSS JOIN LATERAL (
+    FROM named CROSS JOIN LATERAL (
         SELECT holder.oid FROM (SELECT) one ",
             holders!(),
             "
       UNION ALL
-        SELECT g.grantee FROM pg_catalog.aclexplode(s.nspacl) g
+        SELECT rival.oid FROM (
+            SELECT creator.oid FROM creator WHERE creator.namespace OPERATOR(pg_catalog.=) named.namespace
+          UNION ALL
+            SELECT r.proowner FROM pg_catalog.pg_proc p
+            JOIN pg_catalog.pg_proc r ON r.proname OPERATOR(pg_catalog.=) p.proname
+             AND r.pronamespace OPERATOR(pg_catalog.=) p.pronamespace
+            WHERE p.oid OPERATOR(pg_catalog.=) named.oid
+          UNION ALL
+            SELECT r.oprowner FROM pg_catalog.pg_operator o
+            JOIN pg_catalog.pg_operator r ON r.oprname OPERATOR(pg_catalog.=) o.oprname
+             AND r.oprnamespace OPERATOR(pg_catalog.=) o.oprnamespace
+            WHERE o.oid OPERATOR(pg_catalog.=) named.oid
+        ) rival(oid)
         WHERE named.has_rivals AND named.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
-          AND g.privilege_type OPERATOR(pg_catalog.=) 'CREATE'
-          AND NOT EXISTS (SELECT FROM trusted WHERE trusted.oid OPERATOR(pg_catalog.=) g.grantee)
+          AND NOT EXISTS (SELECT FROM trusted WHERE trusted.oid OPERATOR(pg_catalog.=) rival.oid)
       UNION ALL
         -- A kind of object that is not listed above.
         SELECT 0::pg_catalog.oid
@@ -201,7 +234,8 @@ const UNTRUSTED: &str = untrusted!(
         FROM pg_catalog.unnest($4::pg_catalog.oid[]) t(oid)"
 );
 
-/// The indexes of table `$2`. They depend on the table itself and on its constraints as well.
+/// The indexes of table `$2`. They depend on the table itself and on its constraints as well. The owner of a column's type
+/// may exchange the casts in an expression or a condition.
 const UNTRUSTED_BY_INDEXES: &str = untrusted!(
     "        SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_index i
         JOIN pg_catalog.pg_depend d
@@ -209,5 +243,18 @@ const UNTRUSTED_BY_INDEXES: &str = untrusted!(
          AND d.objid OPERATOR(pg_catalog.=) i.indexrelid
         WHERE i.indrelid OPERATOR(pg_catalog.=) $2::pg_catalog.oid
           AND d.refclassid OPERATOR(pg_catalog.<>) 'pg_catalog.pg_constraint'::pg_catalog.regclass::pg_catalog.oid
-          AND d.refobjid OPERATOR(pg_catalog.<>) $2::pg_catalog.oid"
+          AND d.refobjid OPERATOR(pg_catalog.<>) $2::pg_catalog.oid
+      UNION ALL
+        SELECT 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid, a.atttypid
+        FROM pg_catalog.pg_attribute a
+        WHERE a.attrelid OPERATOR(pg_catalog.=) $2::pg_catalog.oid AND a.attnum OPERATOR(pg_catalog.>) 0
+          AND NOT a.attisdropped
+          AND EXISTS (
+              SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_depend d
+                ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+               AND d.objid OPERATOR(pg_catalog.=) i.indexrelid
+               AND d.refobjid OPERATOR(pg_catalog.=) a.attrelid
+               AND d.refobjsubid OPERATOR(pg_catalog.=) a.attnum
+              WHERE i.indrelid OPERATOR(pg_catalog.=) a.attrelid
+                AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))"
 );

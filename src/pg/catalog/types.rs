@@ -37,7 +37,8 @@ pub(super) async fn types(transaction: &Transaction, relations: &[u32]) -> Resul
     let bytes_per_label = as_bigint(BYTES_PER_LABEL);
     let limits: [&dyn Parameter; 4] = [&relations, &most, &most_label_bytes, &bytes_per_label];
     let rows = transaction.query(TYPES, &limits).await?;
-    let mut is_cut = rows.len() > MAX_PARTS;
+    let count: Option<i64> = rows.first().map(|row| row.get(12));
+    let mut is_cut = count > Some(as_bigint(MAX_PARTS));
     let composites: Vec<u32> = rows
         .iter()
         .map(|row| row.get::<_, u32>(2))
@@ -213,17 +214,38 @@ fn base_type(receive: Option<&str>, fraction_digits: Option<i32>) -> PgTypeKind 
     }
 }
 
+/// The subtype of a range or multirange `t`. A multirange depends on its range (`RangeCreate`, catalog/pg_range.c). Of a
+/// built-in one there is no such record, but a column that PostgreSQL has from 14 on, so it is read through jsonb.
+macro_rules! subtype {
+    () => {
+        "(SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid OPERATOR(pg_catalog.=)
+              CASE WHEN t.typtype OPERATOR(pg_catalog.<>) 'm' THEN t.oid
+                   WHEN t.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid
+                   THEN (SELECT b.rngtypid FROM pg_catalog.pg_range b
+                         WHERE b.rngtypid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid
+                           AND pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(b), 'rngmultitypid')
+                               OPERATOR(pg_catalog.=) t.oid::pg_catalog.text)
+                   ELSE (SELECT d.refobjid FROM pg_catalog.pg_depend d
+                         WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid
+                           AND d.objid OPERATOR(pg_catalog.=) t.oid AND d.refclassid OPERATOR(pg_catalog.=) d.classid
+                           AND d.deptype OPERATOR(pg_catalog.=) 'i') END)"
+    };
+}
+
 /// Reads the types of columns and the types that they consist of: domains, arrays, composites, ranges.
 ///
-/// `$2` is the number of types, and `$3` that of the bytes of labels, each of which counts `$4` more. The labels of
-/// types beyond it are NULL, and only those of `found` are counted. An array type is the one that its element names as its array. The multirange of a range is
-/// in a column that PostgreSQL has from 14 on, so it is read through jsonb.
-const TYPES: &str = "
-    WITH RECURSIVE used(oid) AS (
-        SELECT a.atttypid FROM pg_catalog.pg_attribute a
+/// `$2` is the number of types, each counted as often as another one uses it, and `$3` that of the bytes of labels, each
+/// of which counts `$4` more. The labels of types beyond it are NULL, and only those of `found` are counted. An array
+/// type is the one that its element names as its array.
+const TYPES: &str = concat!(
+    "
+    WITH RECURSIVE root(oid) AS (
+        SELECT DISTINCT a.atttypid FROM pg_catalog.pg_attribute a
         WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND a.attnum OPERATOR(pg_catalog.>) 0
-          AND NOT a.attisdropped
-      UNION
+          AND NOT a.attisdropped),
+    used(oid) AS (
+        SELECT root.oid FROM root
+      UNION ALL
         SELECT part.oid FROM used JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) used.oid
         CROSS JOIN LATERAL (
             SELECT CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE t.typelem END
@@ -233,12 +255,14 @@ const TYPES: &str = "
             WHERE t.typtype OPERATOR(pg_catalog.=) 'c' AND a.attrelid OPERATOR(pg_catalog.=) t.typrelid
               AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
           UNION ALL
-            SELECT r.rngsubtype FROM pg_catalog.pg_range r
-            WHERE r.rngtypid OPERATOR(pg_catalog.=) t.oid
-               OR t.typtype OPERATOR(pg_catalog.=) 'm'
-              AND pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(r), 'rngmultitypid')
-                  OPERATOR(pg_catalog.=) t.oid::pg_catalog.text
-        ) part(oid))
+            SELECT ",
+    subtype!(),
+    " WHERE t.typtype OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'm']::pg_catalog.\"char\"[])
+        ) part(oid)),
+    -- PostgreSQL stops at the limit.
+    found(oid, count) AS (
+        SELECT cut.oid, pg_catalog.sum(pg_catalog.count(*)) OVER ()
+        FROM (SELECT used.oid FROM used LIMIT $2::pg_catalog.int8) cut GROUP BY cut.oid)
     SELECT t.oid, p.prosrc, t.typrelid, t.typtype,
            CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE 0::pg_catalog.oid END,
            CASE WHEN e.typarray OPERATOR(pg_catalog.=) t.oid THEN e.oid ELSE 0::pg_catalog.oid END,
@@ -247,22 +271,21 @@ const TYPES: &str = "
                 THEN ARRAY(SELECT e.enumlabel::pg_catalog.text FROM pg_catalog.pg_enum e
                            WHERE e.enumtypid OPERATOR(pg_catalog.=) t.oid ORDER BY e.enumsortorder) END,
            t.typtypmod,
-           (SELECT r.rngsubtype FROM pg_catalog.pg_range r
-            WHERE r.rngtypid OPERATOR(pg_catalog.=) t.oid
-               OR t.typtype OPERATOR(pg_catalog.=) 'm'
-              AND pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(r), 'rngmultitypid')
-                  OPERATOR(pg_catalog.=) t.oid::pg_catalog.text),
+           CASE WHEN t.typtype OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'm']::pg_catalog.\"char\"[]) THEN ",
+    subtype!(),
+    " END,
            CASE WHEN p.prosrc OPERATOR(pg_catalog.=) 'cash_recv'
                 THEN pg_catalog.scale(0::numeric::pg_catalog.money::numeric) END,
-           t.typnotnull
-    FROM (SELECT used.oid FROM used LIMIT $2::pg_catalog.int8) found
+           t.typnotnull, found.count::pg_catalog.int8
+    FROM found
     JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) found.oid
     CROSS JOIN LATERAL (
         SELECT COALESCE(pg_catalog.sum(pg_catalog.octet_length(e.enumlabel::pg_catalog.text)::pg_catalog.int8
                                        OPERATOR(pg_catalog.+) $4::pg_catalog.int8), 0::pg_catalog.numeric)
         FROM pg_catalog.pg_enum e WHERE e.enumtypid OPERATOR(pg_catalog.=) found.oid) labels(bytes)
     LEFT JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.typreceive::pg_catalog.oid
-    LEFT JOIN pg_catalog.pg_type e ON e.oid OPERATOR(pg_catalog.=) t.typelem";
+    LEFT JOIN pg_catalog.pg_type e ON e.oid OPERATOR(pg_catalog.=) t.typelem"
+);
 
 /// Reads `$2` attributes of composite types, by their relations.
 const ATTRIBUTES: &str = "

@@ -5,7 +5,7 @@
 //! those that `pg_dump` prints.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg::catalog::{Table, check_named_by_indexes, check_same_name, lock_named};
+use crate::pg::catalog::{Table, check_named_by_indexes, check_same_name, lock_named, lock_table};
 use crate::pg::sql::{self, TableLock};
 use crate::pg::transaction::{Parameter, Transaction};
 use arrow_pgcopy::{QualifiedName, Relation};
@@ -15,6 +15,7 @@ const TWIN: &str = include_str!("swap/twin.sql");
 const SHAPE: &str = include_str!("swap/shape.sql");
 const INDEXES: &str = include_str!("swap/indexes.sql");
 const DRESS: &str = include_str!("swap/dress.sql");
+const OTHER_INDEX: &str = include_str!("swap/other_index.sql");
 
 /// Checks that a twin can take over everything that depends on a table.
 ///
@@ -121,6 +122,9 @@ pub async fn swap_in(
             .await
             .map_err(|error| index.rename_in(error).with_table(target))?;
     }
+    check_indexes_alike(transaction, relation.oid, twin_oid, &indexes)
+        .await
+        .map_err(in_target)?;
     transaction
         .execute_all(&sql::analyze(twin))
         .await
@@ -134,6 +138,11 @@ pub async fn swap_in(
         .await?
     {
         transaction.define(row.get(0)).await.map_err(in_target)?;
+    }
+    // Before PostgreSQL 18, GRANT and REVOKE do not wait for the lock.
+    let again = lock_table(transaction, locked.clone(), TableLock::Truncate).await?;
+    if again != locked {
+        return Err(changed("changed"));
     }
     transaction.define(&sql::drop_table(target)).await?;
     transaction
@@ -152,6 +161,27 @@ type Shape = (Option<Vec<String>>, Option<Vec<String>>, String);
 async fn shape(transaction: &Transaction, oid: u32) -> Result<Shape> {
     let row = transaction.query_one(SHAPE, &[&oid]).await?;
     Ok((row.get(0), row.get(1), row.get(2)))
+}
+
+/// Checks that the indexes of the twin are those of the target. PostgreSQL prints some expressions without the schema of
+/// their operator, as NULLIF and IS DISTINCT FROM, so that a copy could compare in another way.
+async fn check_indexes_alike(
+    transaction: &Transaction,
+    target_oid: u32,
+    twin_oid: u32,
+    indexes: &[Index],
+) -> Result<()> {
+    let names: Vec<&str> = indexes.iter().map(|index| &*index.name).collect();
+    let new_names: Vec<&str> = indexes.iter().map(|index| &*index.new_name).collect();
+    let parameters: [&dyn Parameter; 4] = [&target_oid, &twin_oid, &names, &new_names];
+    match transaction.query_opt(OTHER_INDEX, &parameters).await? {
+        Some(row) => Err(Error::unsupported(format!(
+            "a copy of index {} would index other values",
+            row.get::<_, &str>(0)
+        ))
+        .with_hint("overwrite with truncate or delete")),
+        None => Ok(()),
+    }
 }
 
 /// An index of the target, which the twin needs as well.

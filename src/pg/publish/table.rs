@@ -3,7 +3,7 @@
 use futures_util::future::join;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg::catalog::check_requested_types;
+use crate::pg::catalog::resolve_requested_types;
 use crate::pg::sql;
 use crate::pg::transaction::Transaction;
 use arrow_pgcopy::schema::ColumnDefinition;
@@ -13,7 +13,7 @@ use arrow_pgcopy::{Ident, QualifiedName, Relation};
 /// Creates a table.
 ///
 /// # Errors
-/// The errors of [`check_requested_types`]; [`ErrorKind::AlreadyExists`] when the table exists; [`ErrorKind::SchemaMismatch`] for a type, a modifier or an option that
+/// The errors of [`resolve_requested_types`]; [`ErrorKind::AlreadyExists`] when the table exists; [`ErrorKind::SchemaMismatch`] for a type, a modifier or an option that
 /// PostgreSQL rejects; any other error that PostgreSQL reports.
 pub async fn create_table(
     transaction: &Transaction,
@@ -21,9 +21,10 @@ pub async fn create_table(
     columns: &[ColumnDefinition],
     options: &TableOptions,
 ) -> Result<()> {
-    check_requested_types(transaction, columns, None).await?;
+    let mut columns = columns.to_vec();
+    resolve_requested_types(transaction, &mut columns, None).await?;
     transaction
-        .define(&sql::create_table(table, columns, options))
+        .define(&sql::create_table(table, &columns, options))
         .await
         .map_err(|error| match error.context().sqlstate.clone() {
             // An error about a type, a modifier or an option, and not about a row.
@@ -63,7 +64,7 @@ pub fn create_table_statement(
 /// until the transaction ends, if there are columns to add.
 ///
 /// # Errors
-/// The errors of [`check_requested_types`]; [`ErrorKind::PermissionDenied`] when the current role does not own the table; any other error that PostgreSQL
+/// The errors of [`resolve_requested_types`]; [`ErrorKind::PermissionDenied`] when the current role does not own the table; any other error that PostgreSQL
 /// reports.
 pub async fn add_columns(
     transaction: &Transaction,
@@ -71,12 +72,13 @@ pub async fn add_columns(
     table_oid: u32,
     columns: &[ColumnDefinition],
 ) -> Result<()> {
-    let Some(statement) = sql::add_columns(table, columns) else {
+    let in_table = |error: Error| error.with_table(table);
+    let mut columns = columns.to_vec();
+    let resolved = resolve_requested_types(transaction, &mut columns, Some(table_oid)).await;
+    resolved.map_err(in_table)?;
+    let Some(statement) = sql::add_columns(table, &columns) else {
         return Ok(());
     };
-    let in_table = |error: Error| error.with_table(table);
-    let checked = check_requested_types(transaction, columns, Some(table_oid)).await;
-    checked.map_err(in_table)?;
     let added = transaction.define_on_rows(&statement).await;
     added.map_err(in_table)
 }

@@ -12,8 +12,8 @@ use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::{Activity, Stream};
 use crate::pg::{
-    Keys, Publish, Table, Transaction, check_requested_types, check_sequences, find_geometry,
-    qualify,
+    Keys, Publish, Table, Transaction, check_sequences, find_geometry, qualify,
+    resolve_requested_types,
 };
 use crate::write::spec::{IfExists, KeyedAction, Mode, SchemaEvolution, WriteSpec};
 use arrow_pgcopy::schema::{ColumnDefinition, asks_for_geometry, column_definitions};
@@ -238,8 +238,8 @@ impl Planner<'_> {
         };
         let mut columns = column_definitions(schema, &spec.column_types, geometry.as_deref())
             .map_err(|error| Error::from(error).with_table(&spec.table))?;
-        let checked = check_requested_types(transaction, &columns, None).await;
-        checked.map_err(|error| error.with_table(&name))?;
+        let resolved = resolve_requested_types(transaction, &mut columns, None).await;
+        resolved.map_err(|error| error.with_table(&name))?;
         for key in &spec.primary_key {
             let column = columns.iter_mut().find(|column| column.name == *key);
             let column = column.ok_or_else(|| {

@@ -7,7 +7,7 @@ use arrow::datatypes::{FieldRef, Schema};
 
 use crate::error::{Error, Result};
 use crate::pg::{
-    Publish, Table, Transaction, check_requested_types, create_temporary, find_geometry,
+    Publish, Table, Transaction, create_temporary, find_geometry, resolve_requested_types,
     staging_relation,
 };
 use crate::write::spec::{AppendBy, Mode, SchemaEvolution, WriteSpec};
@@ -116,8 +116,8 @@ pub(crate) async fn columns_to_add(
     };
     let mut columns = column_definitions(&new, &types, geometry.as_deref())
         .map_err(|error| Error::from(error).with_table(&relation.name))?;
-    let checked = check_requested_types(transaction, &columns, Some(relation.oid)).await;
-    checked.map_err(|error| error.with_table(&relation.name))?;
+    let resolved = resolve_requested_types(transaction, &mut columns, Some(relation.oid)).await;
+    resolved.map_err(|error| error.with_table(&relation.name))?;
     for column in &mut columns {
         column.not_null = false;
     }

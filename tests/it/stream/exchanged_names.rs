@@ -156,15 +156,30 @@ async fn a_cast_to_a_type_whose_name_an_untrusted_role_could_exchange_is_rejecte
 async fn an_index_whose_names_an_untrusted_role_could_exchange_fails_a_swap() {
     let spec = json!({"table": "sales.t", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}});
     let function = "SET ROLE WRITER; CREATE FUNCTION ev.norm(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT pg_catalog.lower($1)'";
+    let any = "SET ROLE WRITER; CREATE FUNCTION ev.norm(anyelement) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $1::text';
+               RESET ROLE; CREATE INDEX ON sales.t (ev.norm(k)); ALTER SCHEMA ev OWNER TO postgres;
+               GRANT USAGE ON SCHEMA ev TO WRITER";
     let cases = [
         ("function", format!("{function}; RESET ROLE; CREATE INDEX ON sales.t (ev.norm(k))")),
         (
             "function beside which any role may create another",
             format!(
-                "{function}; RESET ROLE; CREATE INDEX ON sales.t (ev.norm(k)); ALTER SCHEMA ev OWNER TO postgres;
-                 GRANT USAGE ON SCHEMA ev TO WRITER;
-                 DO $$ BEGIN IF 'CREATOR' <> 'WRITER' THEN GRANT CREATE ON SCHEMA ev TO PUBLIC; END IF; END $$"
+                "{any}; DO $$ BEGIN IF 'CREATOR' <> 'WRITER' THEN GRANT CREATE ON SCHEMA ev TO PUBLIC; END IF; END $$"
             ),
+        ),
+        (
+            "function beside which another role has created another",
+            format!(
+                "{any}; GRANT CREATE ON SCHEMA ev TO CREATOR; SET ROLE CREATOR; CREATE FUNCTION ev.norm(text) RETURNS text
+                 IMMUTABLE LANGUAGE sql AS 'SELECT pg_catalog.now()::text'; RESET ROLE; REVOKE CREATE ON SCHEMA ev FROM CREATOR;
+                 DO $$ BEGIN IF 'CREATOR' = 'WRITER' THEN DROP FUNCTION ev.norm(text); END IF; END $$"
+            ),
+        ),
+        (
+            "cast of a column",
+            "CREATE TYPE ev.mood AS ENUM ('a'); CREATE FUNCTION ev.number(ev.mood) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1';
+             CREATE CAST (ev.mood AS int) WITH FUNCTION ev.number(ev.mood); RESET ROLE;
+             ALTER TABLE sales.t ALTER COLUMN k TYPE ev.mood USING NULL; CREATE INDEX ON sales.t ((k::int))".to_owned(),
         ),
         (
             "condition",
