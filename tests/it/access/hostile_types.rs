@@ -488,7 +488,8 @@ async fn types_of_others_are_rejected_in_an_extension_and_in_metadata() {
     let other = format!("other_{name}");
     database
         .execute(&format!(
-            "CREATE ROLE {other}; CREATE SCHEMA ev AUTHORIZATION {other}; GRANT USAGE ON SCHEMA ev TO PUBLIC;
+            "CREATE SCHEMA hidden_schema; CREATE DOMAIN hidden_schema.t AS text;
+             CREATE ROLE {other}; CREATE SCHEMA ev AUTHORIZATION {other}; GRANT USAGE ON SCHEMA ev TO PUBLIC;
              GRANT CREATE ON DATABASE {name} TO {other}; GRANT CREATE ON SCHEMA sales TO {writer};
              SET ROLE {other}; CREATE EXTENSION citext SCHEMA ev; CREATE DOMAIN ev.bad AS text CHECK (VALUE <> '');
              ALTER EXTENSION citext ADD DOMAIN ev.bad; RESET ROLE"
@@ -499,6 +500,9 @@ async fn types_of_others_are_rejected_in_an_extension_and_in_metadata() {
         ("ev.bad", Code::PermissionDenied),
         ("regclass", Code::PermissionDenied),
         ("pgflight.write", Code::InvalidArgument),
+        ("pgflight.write[]", Code::InvalidArgument),
+        ("sales.hidden[]", Code::InvalidArgument),
+        ("hidden_schema.t", Code::InvalidArgument),
         ("ev.missing", Code::InvalidArgument),
     ] {
         let by_option =

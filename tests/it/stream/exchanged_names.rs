@@ -210,3 +210,76 @@ async fn an_index_whose_names_an_untrusted_role_could_exchange_fails_a_swap() {
         check(what, &objects, spec.clone(), texts("k", &["a"])).await;
     }
 }
+
+/// PostgreSQL prints NULLIF and IS DISTINCT FROM without the schema of their operator.
+#[tokio::test]
+async fn a_swap_that_would_change_an_index_is_rejected() {
+    for index in [
+        "UNIQUE INDEX ON sales.t (NULLIF(k, ''::citext))",
+        "INDEX ON sales.t (id) WHERE k IS DISTINCT FROM 'a'::citext",
+    ] {
+        let world = World::new("printed", &[]).await;
+        let (database, writer) = (&world.database, &world.writer);
+        database
+            .execute(&format!(
+                "CREATE EXTENSION citext SCHEMA public; CREATE TABLE sales.t (k citext, id int DEFAULT 1); CREATE {index};
+                 INSERT INTO sales.t VALUES ('old'); ALTER TABLE sales.t OWNER TO {writer}"
+            ))
+            .await;
+        let spec = json!({"table": "sales.t", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}});
+        let mut client = world.client().await;
+        let code = outcome(&mut client, &spec, &texts("k", &["new"]), None).await;
+        assert_eq!(code, Code::Unimplemented, "{index}");
+        assert_eq!(database.text("SELECT k::text FROM sales.t").await, "old");
+        world.forget().await;
+    }
+}
+
+/// The principal's role and the role of the staging table have other schemas in their paths.
+#[tokio::test]
+async fn a_requested_type_means_what_it_means_to_the_principals_role() {
+    let world = World::new("two_paths", &[]).await;
+    let (database, login) = (&world.database, &world.login);
+    database
+        .execute(&format!(
+            "CREATE TABLE public.proof (who text); GRANT ALL ON public.proof TO PUBLIC; CREATE SCHEMA {login};
+             GRANT USAGE ON SCHEMA {login} TO PUBLIC; CREATE TYPE public.mood AS ENUM ('a');
+             CREATE FUNCTION {login}.spy(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+                INSERT INTO public.proof VALUES (session_user); RETURN true; END $$;
+             CREATE DOMAIN {login}.mood AS text CHECK ({login}.spy(VALUE))"
+        ))
+        .await;
+    let spec = json!({"table": "sales.plain", "columnTypes": {"k": "mood"},
+                      "append": {"publish": "PUBLISH_STAGED", "schemaEvolution": "SCHEMA_EVOLUTION_ADD_COLUMNS"}});
+    let mut client = world.client().await;
+    let code = outcome(&mut client, &spec, &texts("k", &["a"]), Some("w")).await;
+    assert_eq!(code, Code::Ok);
+    let kind = "SELECT format_type(atttypid, NULL) FROM pg_attribute
+                WHERE attrelid = 'sales.plain'::regclass AND attname = 'k'";
+    assert_eq!(database.text(kind).await, "mood");
+    assert_eq!(database.text("SELECT count(*) FROM proof").await, "0");
+    database
+        .execute(&format!("DROP SCHEMA {login} CASCADE"))
+        .await;
+    world.forget().await;
+}
+
+#[tokio::test]
+async fn a_grant_that_is_taken_away_during_a_swap_fails_it() {
+    let world = World::new("revoked", &[]).await;
+    let (database, writer) = (&world.database, &world.writer);
+    database
+        .execute(&format!(
+            "CREATE TABLE sales.t (k text); ALTER TABLE sales.t OWNER TO {writer}; GRANT SELECT ON sales.t TO PUBLIC;
+             CREATE FUNCTION public.revoke() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+                REVOKE SELECT ON sales.t FROM PUBLIC; END $$;
+             CREATE EVENT TRIGGER revoking ON ddl_command_start WHEN TAG IN ('GRANT') EXECUTE FUNCTION public.revoke()"
+        ))
+        .await;
+    let spec = json!({"table": "sales.t", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}});
+    let mut client = world.client().await;
+    let code = outcome(&mut client, &spec, &texts("k", &["a"]), None).await;
+    assert_eq!(code, Code::FailedPrecondition);
+    database.execute("DROP EVENT TRIGGER revoking").await;
+    world.forget().await;
+}
