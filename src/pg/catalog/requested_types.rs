@@ -93,7 +93,7 @@ pub async fn resolve_requested_types(
 /// repeat, before a row runs code of another type.
 ///
 /// # Errors
-/// [`ErrorKind::Conflict`] with the column.
+/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) with the column.
 pub async fn check_copied_types(
     transaction: &Transaction,
     copy: &QualifiedName,

@@ -83,7 +83,7 @@ pub(super) fn trusted_roles(transaction: &Transaction) -> Result<Vec<&str>> {
 /// # Errors
 /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) with the object and the role; any error
 /// that PostgreSQL reports.
-pub(in crate::pg) async fn check_named(
+pub async fn check_named(
     transaction: &Transaction,
     table: &Relation,
     operators: &[u32],
@@ -103,10 +103,7 @@ pub(in crate::pg) async fn check_named(
 ///
 /// # Errors
 /// The errors of [`check_named`].
-pub(in crate::pg) async fn check_named_by_indexes(
-    transaction: &Transaction,
-    table: &Relation,
-) -> Result<()> {
+pub async fn check_named_by_indexes(transaction: &Transaction, table: &Relation) -> Result<()> {
     let roles = trusted_roles(transaction)?;
     let parameters: [&dyn Parameter; 2] = [&roles, &table.oid];
     untrusted(transaction, table, UNTRUSTED_BY_INDEXES, &parameters).await
