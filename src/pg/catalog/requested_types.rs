@@ -37,7 +37,7 @@ const MAX_TYPES: i64 = 10_000;
 ///
 /// - row types of tables show the columns of tables that the caller has no grant for, or that they exist;
 /// - casts to `regclass` and similar types show which names exist;
-/// - types of roles that the write does not [trust](super::trust): domains, and ranges with a canonical function, run
+/// - types of roles that the write does not trust (see `trust.rs`): domains, and ranges with a canonical function, run
 ///   code, the owner of a composite type can add such a type to it at any time, and the owner of any type can give its
 ///   name to a domain.
 ///
