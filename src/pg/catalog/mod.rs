@@ -22,4 +22,4 @@ pub use look::{
 pub use names::{find_geometry, qualify, similar_relations};
 pub use requested_types::{check_copied_types, resolve_requested_types};
 pub use sequences::{check_sequences, move_sequences, sequence_columns};
-pub use trust::{check_named, check_named_by_indexes};
+pub use trust::{check_named, check_named_by_copy};

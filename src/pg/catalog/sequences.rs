@@ -82,5 +82,7 @@ const SEQUENCES: &str = "
      AND q.seqincrement OPERATOR(pg_catalog.>) 0
     WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
       AND d.refclassid OPERATOR(pg_catalog.=) d.classid AND d.refobjid OPERATOR(pg_catalog.=) $1
+      -- The greatest value of another type would be cast by code of its owner.
+      AND a.atttypid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid
       AND d.deptype OPERATOR(pg_catalog.=) ANY (ARRAY['a', 'i']::pg_catalog.\"char\"[])
     ORDER BY a.attnum";

@@ -6,8 +6,10 @@
 //! server names an object that is not built in only if a write trusts all who could do this.
 //!
 //! A write trusts superusers, the owner of the database, the login, the target's role, the role that writes, the roles
-//! that these are members of, and, for a table that exists, its owner and the owner of its schema: the triggers of both
-//! run in every write anyway.
+//! that a superuser or the owner of the database made these three members of, and, for a table that exists, its owner and
+//! the owner of its schema: the triggers of both run in every write anyway. Other memberships do not count. Up to
+//! PostgreSQL 14 any role may make others members of itself, and from 16 on a role becomes a member, with the admin
+//! option, of the roles that it creates.
 
 use crate::error::{Error, Result};
 use crate::pg::transaction::{Parameter, Transaction};
@@ -21,19 +23,22 @@ const FIRST_NORMAL_OID: u32 = 16384;
 macro_rules! trusted {
     () => {
         "
-    WITH RECURSIVE writer(oid) AS (
+    WITH RECURSIVE admin(oid) AS (
+        SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolsuper
+      UNION ALL
+        SELECT d.datdba FROM pg_catalog.pg_database d
+        WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()),
+    writer(oid) AS (
         SELECT r.oid FROM pg_catalog.pg_roles r
         WHERE r.rolname OPERATOR(pg_catalog.=) current_user OR r.rolname OPERATOR(pg_catalog.=) session_user
            OR r.rolname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[])
       UNION
-        SELECT m.roleid FROM writer JOIN pg_catalog.pg_auth_members m ON m.member OPERATOR(pg_catalog.=) writer.oid),
+        SELECT m.roleid FROM writer JOIN pg_catalog.pg_auth_members m ON m.member OPERATOR(pg_catalog.=) writer.oid
+         AND NOT m.admin_option AND m.grantor OPERATOR(pg_catalog.=) ANY (SELECT admin.oid FROM admin)),
     trusted(oid) AS (
         SELECT writer.oid FROM writer
       UNION ALL
-        SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolsuper
-      UNION ALL
-        SELECT d.datdba FROM pg_catalog.pg_database d
-        WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+        SELECT admin.oid FROM admin
       UNION ALL
         SELECT owner.oid FROM pg_catalog.pg_class c
         JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
@@ -98,15 +103,15 @@ pub async fn check_named(
     untrusted(transaction, table, UNTRUSTED, &parameters).await
 }
 
-/// Checks that only trusted roles could exchange what the definitions of a table's indexes name: functions, operators,
-/// types, collations, operator classes and others.
+/// Checks that only trusted roles could exchange what a copy of a table names, or what its statistics run: functions,
+/// operators, types, collations, operator classes and others of its indexes, and the types of its columns.
 ///
 /// # Errors
 /// The errors of [`check_named`].
-pub async fn check_named_by_indexes(transaction: &Transaction, table: &Relation) -> Result<()> {
+pub async fn check_named_by_copy(transaction: &Transaction, table: &Relation) -> Result<()> {
     let roles = trusted_roles(transaction)?;
     let parameters: [&dyn Parameter; 2] = [&roles, &table.oid];
-    untrusted(transaction, table, UNTRUSTED_BY_INDEXES, &parameters).await
+    untrusted(transaction, table, UNTRUSTED_BY_COPY, &parameters).await
 }
 
 async fn untrusted(
@@ -140,7 +145,8 @@ async fn untrusted(
 /// PostgreSQL prefers one of the same name that fits better. So untrusted roles may neither own such rivals nor create
 /// them. All other names mean one object, with the arguments that PostgreSQL prints.
 ///
-/// A type is named by casts as well, which are those of its base type and of its elements.
+/// A type brings others along. PostgreSQL looks up casts by base types and elements, and by the results of functions and
+/// operators. It reads a constant by the input functions of the types within its type, which run the checks of domains.
 macro_rules! untrusted {
     ($objects:literal) => {
         concat!(
@@ -151,11 +157,33 @@ macro_rules! untrusted {
             $objects,
             "
       UNION
-        SELECT object.class, part.oid
-        FROM object JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) object.oid
-        CROSS JOIN LATERAL (VALUES (t.typelem), (t.typbasetype)) part(oid)
-        WHERE object.class OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid
-          AND part.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid),
+        SELECT 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid, part.oid
+        FROM object CROSS JOIN LATERAL (
+            SELECT inner_type.oid FROM pg_catalog.pg_type t
+            CROSS JOIN LATERAL (
+                VALUES (t.typelem), (t.typbasetype)
+              UNION ALL
+                SELECT a.atttypid FROM pg_catalog.pg_attribute a
+                WHERE a.attrelid OPERATOR(pg_catalog.=) t.typrelid AND a.attnum OPERATOR(pg_catalog.>) 0
+                  AND NOT a.attisdropped
+              UNION ALL
+                SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid OPERATOR(pg_catalog.=) t.oid
+              UNION ALL
+                SELECT d.refobjid FROM pg_catalog.pg_depend d
+                WHERE t.typtype OPERATOR(pg_catalog.=) 'm' AND d.classid OPERATOR(pg_catalog.=) object.class
+                  AND d.objid OPERATOR(pg_catalog.=) t.oid AND d.refclassid OPERATOR(pg_catalog.=) d.classid
+            ) inner_type(oid)
+            WHERE object.class OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid
+              AND t.oid OPERATOR(pg_catalog.=) object.oid
+          UNION ALL
+            SELECT p.prorettype FROM pg_catalog.pg_proc p
+            WHERE object.class OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid
+              AND p.oid OPERATOR(pg_catalog.=) object.oid
+          UNION ALL
+            SELECT o.oprresult FROM pg_catalog.pg_operator o
+            WHERE object.class OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass::pg_catalog.oid
+              AND o.oid OPERATOR(pg_catalog.=) object.oid
+        ) part(oid) WHERE part.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid),
     named(class, oid, owner, namespace, has_rivals) AS (
         SELECT object.class, object.oid, found.owner, found.namespace, found.has_rivals
         FROM object LEFT JOIN LATERAL (
@@ -231,9 +259,9 @@ const UNTRUSTED: &str = untrusted!(
         FROM pg_catalog.unnest($4::pg_catalog.oid[]) t(oid)"
 );
 
-/// The indexes of table `$2`. They depend on the table itself and on its constraints as well. The owner of a column's type
-/// may exchange the casts in an expression or a condition.
-const UNTRUSTED_BY_INDEXES: &str = untrusted!(
+/// The indexes and the columns of table `$2`. Indexes depend on the table itself and on its constraints as well. ANALYZE
+/// runs functions of the columns' types.
+const UNTRUSTED_BY_COPY: &str = untrusted!(
     "        SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_index i
         JOIN pg_catalog.pg_depend d
           ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
@@ -245,13 +273,5 @@ const UNTRUSTED_BY_INDEXES: &str = untrusted!(
         SELECT 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid, a.atttypid
         FROM pg_catalog.pg_attribute a
         WHERE a.attrelid OPERATOR(pg_catalog.=) $2::pg_catalog.oid AND a.attnum OPERATOR(pg_catalog.>) 0
-          AND NOT a.attisdropped
-          AND EXISTS (
-              SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_depend d
-                ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
-               AND d.objid OPERATOR(pg_catalog.=) i.indexrelid
-               AND d.refobjid OPERATOR(pg_catalog.=) a.attrelid
-               AND d.refobjsubid OPERATOR(pg_catalog.=) a.attnum
-              WHERE i.indrelid OPERATOR(pg_catalog.=) a.attrelid
-                AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))"
+          AND NOT a.attisdropped"
 );

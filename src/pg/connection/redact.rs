@@ -200,13 +200,6 @@ fn about_value(sqlstate: &str, message: &str, origin: Origin) -> String {
         let encoding: String = rest.chars().take_while(|c| is_name(*c)).collect();
         return format!("text has a character that the database's encoding {encoding} lacks");
     }
-    for text in AFTER_VALUE {
-        if let Some((_, rest)) = message.rsplit_once(&format!("\"{text}")) {
-            let is_plain = |c: char| c.is_ascii_alphanumeric() || " _()".contains(c);
-            let rest: String = rest.chars().take_while(|c| is_plain(*c)).collect();
-            return format!("value{text}{rest}");
-        }
-    }
     // A storage option of CREATE TABLE.
     if let Some((_, option)) = message.split_once(" out of bounds for option \"") {
         let is_name = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
@@ -219,10 +212,17 @@ fn about_value(sqlstate: &str, message: &str, origin: Origin) -> String {
     // It names the parameter, which code may have taken from a value.
     let is_named = origin != Origin::Statement && message.starts_with("unrecognized parameter ");
     if !is_named && SAFE.iter().any(|start| message.starts_with(start)) {
-        cut(message).to_owned()
-    } else {
-        meaning(sqlstate).to_owned()
+        return cut(message).to_owned();
     }
+    // After the messages that end in a value, which may contain these words.
+    for text in AFTER_VALUE {
+        if let Some((_, rest)) = message.rsplit_once(&format!("\"{text}")) {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || " _()".contains(c);
+            let rest: String = rest.chars().take_while(|c| is_plain(*c)).collect();
+            return format!("value{text}{rest}");
+        }
+    }
+    meaning(sqlstate).to_owned()
 }
 
 /// Returns the text before a colon, or before the place that a syntax error is near.
@@ -311,6 +311,11 @@ mod tests {
             "22003",
             "value \"9\"9\" is out of range for type integer",
             "value is out of range for type integer",
+        );
+        check(
+            "22P02",
+            "invalid input syntax for type point: \"x\" is out of range for type secret\"",
+            "invalid input syntax for type point",
         );
         check(
             "22P02",

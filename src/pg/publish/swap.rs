@@ -4,8 +4,9 @@
 //! functions build the statements, so that `format` quotes the names (PostgreSQL manual, 9.4.1) and definitions are
 //! those that `pg_dump` prints.
 
+use super::shadow::new_shadow_name;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg::catalog::{Table, check_named_by_indexes, check_same_name, lock_named, lock_table};
+use crate::pg::catalog::{Table, check_named_by_copy, check_same_name, lock_named, lock_table};
 use crate::pg::sql::{self, TableLock};
 use crate::pg::transaction::{Parameter, Transaction};
 use arrow_pgcopy::{QualifiedName, Relation};
@@ -21,14 +22,14 @@ const OTHER_INDEX: &str = include_str!("swap/other_index.sql");
 ///
 /// # Errors
 /// [`ErrorKind::PermissionDenied`] when the current role does not own the table; [`ErrorKind::Unsupported`] with all
-/// dependencies that a swap would lose; the errors of [`check_named_by_indexes`].
+/// dependencies that a swap would lose; the errors of [`check_named_by_copy`].
 pub async fn check_swappable(transaction: &Transaction, target: &Table) -> Result<()> {
     target.check_owned("swap a table")?;
     let target = &target.relation;
     let rows = transaction.query(OBSTACLES, &[&target.oid]).await?;
     if rows.is_empty() {
         // PostgreSQL prints definitions of indexes, and resolves the names in them again.
-        return check_named_by_indexes(transaction, target).await;
+        return check_named_by_copy(transaction, target).await;
     }
     let obstacles: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
     Err(Error::unsupported(format!(
@@ -212,7 +213,9 @@ async fn indexes(
     target_oid: u32,
     twin: &QualifiedName,
 ) -> Result<Vec<Index>> {
-    let parameters: [&dyn Parameter; 3] = [&target_oid, &twin.to_string(), &twin.name.as_str()];
+    // Other sessions see the name of the twin, and could take names that follow from it.
+    let prefix = new_shadow_name(twin)?.name;
+    let parameters: [&dyn Parameter; 3] = [&target_oid, &twin.to_string(), &prefix.as_str()];
     let rows = transaction.query(INDEXES, &parameters).await?;
     rows.iter()
         .map(|row| {

@@ -2,6 +2,7 @@
 
 use futures_util::future::join;
 
+use super::shadow::new_shadow_name;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::catalog::resolve_requested_types;
 use crate::pg::sql;
@@ -127,7 +128,11 @@ pub async fn check_primary_key(
     if keys.is_empty() {
         return Ok(());
     }
-    transaction.define(&sql::try_primary_key(table, keys)).await
+    // Another session may have taken any fixed name.
+    let name = new_shadow_name(table)?.name;
+    transaction
+        .define(&sql::try_primary_key(table, &name, keys))
+        .await
 }
 
 /// Returns the columns of a staging table that its target lacks, with their types and NOT NULL. Without a target: all.

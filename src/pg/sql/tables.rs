@@ -69,10 +69,14 @@ pub(in crate::pg) fn add_primary_key(table: &QualifiedName, keys: &[Ident]) -> O
     (!keys.is_empty()).then(|| format!("ALTER TABLE {table} ADD PRIMARY KEY ({})", list(keys)))
 }
 
-/// Adds a primary key and drops it again.
-pub(in crate::pg) fn try_primary_key(table: &QualifiedName, keys: &[Ident]) -> String {
+/// Adds a primary key of this name, which its index gets as well, and drops it again.
+pub(in crate::pg) fn try_primary_key(
+    table: &QualifiedName,
+    name: &Ident,
+    keys: &[Ident],
+) -> String {
     format!(
-        "ALTER TABLE {table} ADD CONSTRAINT tried PRIMARY KEY ({}); ALTER TABLE {table} DROP CONSTRAINT tried",
+        "ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY ({}); ALTER TABLE {table} DROP CONSTRAINT {name}",
         list(keys)
     )
 }

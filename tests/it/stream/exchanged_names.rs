@@ -11,7 +11,7 @@ use tonic::Code;
 
 use super::renamed_types::outcome;
 use crate::access::role::World;
-use crate::support::{Client, batch};
+use crate::support::{Client, Put, attempt, batch};
 
 fn texts(name: &str, values: &[&str]) -> RecordBatch {
     batch(&[(
@@ -42,7 +42,8 @@ async fn check(what: &str, objects: &str, spec: Value, rows: RecordBatch) {
     for owner in [&other, writer] {
         for id in [None, Some("w")] {
             let begin = format!(
-                "DROP SCHEMA IF EXISTS ev CASCADE; DROP TABLE IF EXISTS sales.t, sales.made;
+                "DROP TABLE IF EXISTS sales.t, sales.made; DROP FUNCTION IF EXISTS sales.first; DROP TYPE IF EXISTS sales.pair;
+                 DROP SCHEMA IF EXISTS ev CASCADE;
                  CREATE SCHEMA ev AUTHORIZATION {owner}; GRANT USAGE, CREATE ON SCHEMA ev TO {writer};"
             );
             let objects = objects.replace("CREATOR", owner).replace("WRITER", writer);
@@ -64,7 +65,8 @@ async fn check(what: &str, objects: &str, spec: Value, rows: RecordBatch) {
         }
     }
     let drop = format!(
-        "DROP SCHEMA ev CASCADE; DROP TABLE IF EXISTS sales.t, sales.made; DROP OWNED BY {other} CASCADE; DROP ROLE {other}"
+        "DROP TABLE IF EXISTS sales.t, sales.made; DROP FUNCTION IF EXISTS sales.first; DROP TYPE IF EXISTS sales.pair;
+         DROP SCHEMA ev CASCADE; DROP OWNED BY {other} CASCADE; DROP ROLE {other}"
     );
     database.execute(&drop).await;
     world.forget().await;
@@ -186,6 +188,26 @@ async fn an_index_whose_names_an_untrusted_role_could_exchange_fails_a_swap() {
             format!("{function}; RESET ROLE; CREATE INDEX ON sales.t (k) WHERE ev.norm(k) = 'a'"),
         ),
         (
+            "cast of a function's result",
+            "CREATE TYPE ev.mood AS ENUM ('a'); RESET ROLE;
+             CREATE FUNCTION sales.mood(text) RETURNS ev.mood IMMUTABLE LANGUAGE sql AS $$ SELECT 'a'::ev.mood $$;
+             CREATE FUNCTION sales.number(ev.mood) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1';
+             CREATE CAST (ev.mood AS int) WITH FUNCTION sales.number(ev.mood);
+             ALTER FUNCTION sales.mood OWNER TO WRITER; ALTER FUNCTION sales.number OWNER TO WRITER;
+             CREATE INDEX ON sales.t ((sales.mood(k)::int))".to_owned(),
+        ),
+        (
+            "constant with a domain in it",
+            "CREATE DOMAIN ev.short AS text; RESET ROLE; CREATE TYPE sales.pair AS (a ev.short);
+             CREATE FUNCTION sales.first(text, sales.pair) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $1';
+             ALTER TYPE sales.pair OWNER TO WRITER; ALTER FUNCTION sales.first OWNER TO WRITER;
+             CREATE INDEX ON sales.t (sales.first(k, '(x)'::sales.pair))".to_owned(),
+        ),
+        (
+            "type of a column, whose functions ANALYZE runs",
+            "CREATE TYPE ev.span AS RANGE (subtype = int4); RESET ROLE; ALTER TABLE sales.t ADD COLUMN r ev.span".to_owned(),
+        ),
+        (
             "collation",
             "CREATE COLLATION ev.plain (locale = 'C'); RESET ROLE; CREATE INDEX ON sales.t (k COLLATE ev.plain)".to_owned(),
         ),
@@ -281,5 +303,81 @@ async fn a_grant_that_is_taken_away_during_a_swap_fails_it() {
     let code = outcome(&mut client, &spec, &texts("k", &["a"]), None).await;
     assert_eq!(code, Code::FailedPrecondition);
     database.execute("DROP EVENT TRIGGER revoking").await;
+    world.forget().await;
+}
+
+/// Up to PostgreSQL 14, any role may make others members of itself, and from 16 on a role gets the admin option of those
+/// that it creates.
+#[tokio::test]
+async fn a_role_is_trusted_if_an_administrator_made_the_writer_its_member() {
+    let world = World::new("members", &[]).await;
+    let (database, writer) = (&world.database, &world.writer);
+    let name = database.text("SELECT current_database()").await;
+    let other = format!("other_{name}");
+    database
+        .execute(&format!(
+            "CREATE ROLE {other}; CREATE SCHEMA ev AUTHORIZATION {other}; GRANT USAGE ON SCHEMA ev TO PUBLIC;
+             SET ROLE {other}; CREATE TYPE ev.kind AS ENUM ('a'); RESET ROLE"
+        ))
+        .await;
+    let spec = json!({"table": "sales.made", "create": {}, "columnTypes": {"k": "ev.kind"}});
+    let mut client = world.client().await;
+    let version = "SELECT current_setting('server_version_num')::int < 150000";
+    let grants_itself = database.text(version).await == "true";
+    let mut cases = vec![
+        (
+            format!("GRANT {other} TO {writer} WITH ADMIN OPTION"),
+            Code::PermissionDenied,
+        ),
+        (format!("GRANT {other} TO {writer}"), Code::Ok),
+    ];
+    if grants_itself {
+        let own = format!(
+            "SET SESSION AUTHORIZATION {other}; GRANT {other} TO {writer}; RESET SESSION AUTHORIZATION"
+        );
+        cases.insert(0, (own, Code::PermissionDenied));
+    }
+    for (grant, expected) in cases {
+        database.execute(&grant).await;
+        let code = outcome(&mut client, &spec, &texts("k", &["a"]), None).await;
+        assert_eq!(code, expected, "{grant}");
+        database
+            .execute(&format!("REVOKE {other} FROM {writer}"))
+            .await;
+    }
+    let drop = format!("DROP TABLE sales.made; DROP OWNED BY {other} CASCADE; DROP ROLE {other}");
+    database.execute(&drop).await;
+    world.forget().await;
+}
+
+/// Another session may take a name that the server uses for a moment.
+#[tokio::test]
+async fn no_table_of_another_session_takes_a_name_that_the_server_needs() {
+    let world = World::new("taken", &[]).await;
+    let (database, writer) = (&world.database, &world.writer);
+    database
+        .execute(&format!(
+            "CREATE TABLE sales.tried (n int); CREATE TABLE sales.t (k text PRIMARY KEY); ALTER TABLE sales.t OWNER TO {writer}"
+        ))
+        .await;
+    let mut client = world.client().await;
+    let create = json!({"table": "sales.made", "create": {"newTable": {"primaryKey": ["k"]}}});
+    let code = outcome(&mut client, &create, &texts("k", &["a"]), Some("create")).await;
+    assert_eq!(code, Code::Ok);
+    let rows = texts("k", &["a"]);
+    let swap = json!({"table": "sales.t", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}});
+    client.begin("swap", swap, &rows).await.unwrap();
+    let twin =
+        "SELECT relname FROM pg_class WHERE relname LIKE '\\_pgflight\\_%' AND relkind = 'r'";
+    let twin = database.text(twin).await;
+    for number in 1..10 {
+        database
+            .execute(&format!("CREATE SEQUENCE sales.\"{twin}_{number}\""))
+            .await;
+    }
+    let sent = Put::whole(attempt("swap", 0, "a"), std::slice::from_ref(&rows));
+    let receipt = client.put(sent).await.unwrap();
+    client.commit("swap", &[receipt]).await.unwrap();
+    assert_eq!(database.text("SELECT k FROM sales.t").await, "a");
     world.forget().await;
 }
