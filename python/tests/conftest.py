@@ -7,6 +7,7 @@ PGFLIGHT_BIN        the server's binary; by default the debug build of this chec
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Optional
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -184,13 +185,16 @@ def spark() -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def losing_replies_to(request: bytes, server: Server, reply: bytes = b"") -> Iterator[str]:
-    """Yields the URL of a proxy that passes on calls with these bytes and never returns their answers.
+def losing_replies_to(
+    request: bytes, server: Server, reply: bytes = b"", times: Optional[int] = None
+) -> Iterator[str]:
+    """Yields the URL of a proxy that passes on calls with these bytes and does not return their answers.
 
-    With `reply`, it cuts the connection in place of the first answer that holds these bytes.
+    It loses the first `times` answers, or all of them. With `reply`, it cuts the connection in place of the first answer that holds these bytes.
     """
     upstream = urlsplit(server.url)
     listener = socket.create_server(("127.0.0.1", 0))
+    left = itertools.count() if times is None else iter(range(times))
 
     def pump(source: socket.socket, sink: socket.socket, lost: threading.Event) -> None:
         with contextlib.suppress(OSError):
@@ -198,7 +202,7 @@ def losing_replies_to(request: bytes, server: Server, reply: bytes = b"") -> Ite
                 if request in data:
                     lost.set()
                 is_reply = source.getpeername()[1] == upstream.port and reply in data
-                if is_reply and lost.is_set():
+                if is_reply and lost.is_set() and next(left, None) is not None:
                     # The server has answered, so it has done its work.
                     break
                 sink.sendall(data)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any, Callable, Iterator
 
 import psycopg
@@ -15,6 +15,9 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 
 import pgflight
+
+#: `save` is the data source in the JVM.
+WAYS = ["write_dataframe", *(["save"] if "PGFLIGHT_SPARK_JAR" in os.environ else [])]
 
 PARTITIONS = 8
 BATCHES = 30
@@ -53,8 +56,17 @@ def slow_rows(spark: SparkSession) -> DataFrame:
     return spark.range(0, PARTITIONS, 1, PARTITIONS).mapInArrow(slowly, "id long")
 
 
-def check(cluster: Cluster, writing: Future[Any]) -> None:
-    assert writing.result(300).row_count == ROWS
+def write(way: str, df: DataFrame, server: Server) -> None:
+    # A crash loses staged rows and keeps prepared transactions.
+    if way == "save":
+        writer = df.write.format("pgflight").mode("append").option("publish", "two_phase")
+        writer.option("url", server.url).save("t")
+    else:
+        pgflight.write_dataframe(df, server.url, "t", publish="two_phase")
+
+
+def check(cluster: Cluster, writing: Future[None]) -> None:
+    writing.result(300)
     found = ask(cluster, "SELECT count(*), count(DISTINCT id) FROM t")
     assert found == (ROWS, ROWS)
     assert ask(cluster, "SELECT count(*) FROM pg_prepared_xacts") == (0,)
@@ -64,16 +76,15 @@ def copies(cluster: Cluster) -> Callable[[], bool]:
     return lambda: ask(cluster, "SELECT count(*) FROM pg_stat_progress_copy")[0] > 0
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("moment", ["before the first row", "while rows are on their way"])
 def test_a_job_goes_on_after_postgresql_was_away(
-    spark: SparkSession, cluster: Cluster, moment: str
+    spark: SparkSession, cluster: Cluster, moment: str, way: str
 ) -> None:
-    # A crash loses staged rows and keeps prepared transactions.
-    write = partial(pgflight.write_dataframe, publish="two_phase")
     with Server(cluster.url) as server, ThreadPoolExecutor(1) as pool:
         if moment == "before the first row":
             cluster.halt()
-        writing = pool.submit(write, slow_rows(spark), server.url, "t")
+        writing = pool.submit(write, way, slow_rows(spark), server)
         if moment != "before the first row":
             wait_until(copies(cluster), 120)
             cluster.halt()
@@ -82,9 +93,12 @@ def test_a_job_goes_on_after_postgresql_was_away(
         check(cluster, writing)
 
 
-def test_a_job_goes_on_after_its_server_was_away(spark: SparkSession, cluster: Cluster) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_job_goes_on_after_its_server_was_away(
+    spark: SparkSession, cluster: Cluster, way: str
+) -> None:
     with Server(cluster.url) as server, ThreadPoolExecutor(1) as pool:
-        writing = pool.submit(pgflight.write_dataframe, slow_rows(spark), server.url, "t")
+        writing = pool.submit(write, way, slow_rows(spark), server)
         wait_until(copies(cluster), 120)
         server.stop(kill=True)
         time.sleep(AWAY)

@@ -12,30 +12,34 @@ import pyspark
 import pytest
 from conftest import Database, Server, in_process, wait_until
 
-IS_SPARK_4 = int(pyspark.__version__.partition(".")[0]) >= 4
+#: The data source in the JVM, or else the Python source of Spark 4.
+HAS_SOURCE = "PGFLIGHT_SPARK_JAR" in os.environ or pyspark.__version__ >= "4"
 
 PROGRAM = """
-import sys, time
+import os, sys, time
 import pyarrow as pa
 from pyspark.sql import SparkSession
 import pgflight
 
-url, way = sys.argv[1:]
+url, way, rows = sys.argv[1:]
+jar = os.environ.get("PGFLIGHT_SPARK_JAR", "")
 spark = (
     SparkSession.builder.master("local[2]")
     .config("spark.ui.enabled", "false")
+    .config("spark.jars", jar)
     .config("spark.sql.execution.arrow.maxRecordsPerBatch", "1")
     .getOrCreate()
 )
 
 def slowly(batches):
-    for number in range(600):
+    for number in range(int(rows)):
         time.sleep(0.2)
         yield pa.RecordBatch.from_pydict({"id": [number], "s": ["x" * 200_000]})
 
 df = spark.range(0, 2, 1, 2).mapInArrow(slowly, "id long, s string")
 if way == "save":
-    pgflight.register(spark)
+    if not jar:
+        pgflight.register(spark)
     writer = df.write.format("pgflight").mode("append").option("url", url).option("writeId", "w")
     writer.option("publish", "staged").save("t")
 else:
@@ -47,7 +51,15 @@ STAGING = (
     "SELECT count(*) FROM pg_tables WHERE schemaname = 'pgflight' AND tablename LIKE 'staging%%'"
 )
 
-WAYS = ["write_dataframe", *(["save"] if IS_SPARK_4 else [])]
+WAYS = ["write_dataframe", *(["save"] if HAS_SOURCE else [])]
+
+
+def has_members(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -70,7 +82,7 @@ def test_a_job_that_is_interrupted_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
-    process = in_process(PROGRAM, hearing.url, way)
+    process = in_process(PROGRAM, hearing.url, way, "600")
     try:
         wait_until(lambda: process.poll() is not None or database.value(COPIES) == 2, 240)
         assert process.poll() is None
@@ -91,8 +103,10 @@ def test_a_job_that_is_interrupted_leaves_nothing(
         # aborts it later.
         wait_until(is_aborted, 40 if ends_by == "SIGKILL" else 20)
         wait_until(lambda: database.value(STAGING) == 0, 20)
-        # The program ends by itself, after its last output.
+        # The program ends by itself, and its JVM after it.
         process.wait(120)
+        if ends_by != "SIGKILL":
+            wait_until(lambda: not has_members(process.pid), 60)
     finally:
         # Spark's JVM and workers are in the process group.
         with contextlib.suppress(ProcessLookupError):
@@ -101,3 +115,24 @@ def test_a_job_that_is_interrupted_leaves_nothing(
     assert database.count("t") == 0
     if ends_by != "SIGKILL" and way == "save":
         assert "write w is aborted" in said, said
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_job_runs_again_with_the_write_id_of_a_killed_driver(
+    server: Server, database: Database, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.run("CREATE TABLE t (id int8, s text)")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    killed = in_process(PROGRAM, server.url, way, "600")
+    try:
+        wait_until(lambda: killed.poll() is not None or database.value(COPIES) == 2, 240)
+        assert killed.poll() is None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(killed.pid, signal.SIGKILL)
+        killed.communicate(timeout=60)
+    for _ in range(2):
+        again = in_process(PROGRAM, server.url, way, "3")
+        _, said = again.communicate(timeout=240)
+        assert again.returncode == 0, said
+        assert database.count("t") == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 
+import pyspark
 import pytest
 import trustme
 from conftest import Database, Server
@@ -140,6 +142,29 @@ def test_partitions_without_rows_send_nothing(
     df = spark.range(0, 1000, 1, 200).where("id % 100 = 0")
     df.write.format("pgflight").mode("append").option("url", server.url).save("t")
     assert database.rows("SELECT count(*), sum(id) FROM t") == [(10, 4500)]
+
+
+@pytest.mark.skipif(pyspark.__version__ < "4.1", reason="Spark has TIME from 4.1 on")
+def test_a_time_lands(spark: SparkSession, server: Server, database: Database) -> None:
+    spark.conf.set("spark.sql.timeType.enabled", "true")
+    df = spark.sql("SELECT TIME'12:34:56.123456' AS at UNION ALL SELECT NULL")
+    writer = df.write.format("pgflight").mode("append").option("url", server.url)
+    writer.option("createTable", "true").save("t")
+    assert database.rows("SELECT at, pg_typeof(at)::text FROM t ORDER BY at") == [
+        (datetime.time(12, 34, 56, 123456), "time without time zone"),
+        (None, "time without time zone"),
+    ]
+
+
+@pytest.mark.skipif(pyspark.__version__ < "4", reason="Spark has VARIANT from 4.0 on")
+def test_a_variant_is_rejected_with_a_hint(spark: SparkSession, server: Server) -> None:
+    df = spark.sql("SELECT parse_json('{}') AS v")
+    writer = df.write.format("pgflight").mode("append").option("url", server.url)
+    with pytest.raises(Exception) as raised:
+        writer.option("createTable", "true").save("t")
+    found = described(raised.value)
+    assert (found.reason, found.column) == ("UNSUPPORTED", "v")
+    assert "to_json(column)" in str(found.hint)
 
 
 def test_a_frame_of_1000_columns_lands(

@@ -93,10 +93,10 @@ public final class Driver {
         try (Connection connection = place.endpoint.connect()) {
             Map<String, Object> answer = connection.action("abort", "AbortRequest", fields, EXIT_SECONDS);
             if (Messages.text(answer, "state").equals("WRITE_STATE_ABORTED")) {
-                LOG.warn("pgflight: write {} is aborted: {}", writeId, reason);
+                Notice.warn("write " + writeId + " is aborted: " + reason);
             }
         } catch (RuntimeException error) {
-            LOG.warn("pgflight: write {} stays open until its server aborts it: {}", writeId, error.getMessage());
+            Notice.warn("write " + writeId + " stays open until its server aborts it: " + error.getMessage());
         }
     }
 

@@ -3,6 +3,7 @@ package io.pgflight.spark;
 import io.pgflight.client.DistributedWrite;
 import io.pgflight.client.Driver;
 import io.pgflight.client.PgFlightException;
+import io.pgflight.client.Notice;
 import io.pgflight.client.WriteStatus;
 import io.pgflight.options.SparkOptions;
 import io.pgflight.spark.task.AttemptReceipt;
@@ -87,18 +88,17 @@ final class PgFlightBatchWrite implements BatchWrite {
         for (WriterCommitMessage message : messages) {
             finished += message == null ? 0 : 1;
         }
-        WriteStatus status =
-                write.abortQuietly(
-                        "Spark aborted the write after " + finished + " of " + messages.length + " partitions");
+        String reason = "Spark aborted the write after " + finished + " of " + messages.length + " partitions";
+        WriteStatus status = write.abortQuietly(reason);
         if (status != null) {
             Driver.get().ended(write);
             if (status.isCommitted() || status.isCommitting()) {
-                LOG.warn(
-                        "pgflight: the answer to the commit of write {} was lost; it is {}: {} rows are in {}",
-                        status.writeId(),
-                        status.state(),
-                        status.rowCount(),
-                        status.table());
+                Notice.warn(
+                        String.format(
+                                "the answer to the commit of write %s was lost; it is %s: %d rows are in %s",
+                                status.writeId(), status.state(), status.rowCount(), status.table()));
+            } else if (reason.equals(status.reason())) {
+                Notice.warn("write " + status.writeId() + " is aborted: " + reason);
             }
         }
     }
