@@ -1,7 +1,7 @@
 package io.pgflight.options;
 
-import io.pgflight.client.Messages;
-import io.pgflight.client.PgFlightException;
+import io.pgflight.PgFlightException;
+import io.pgflight.flight.Messages;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;

@@ -1,9 +1,8 @@
 package io.pgflight.options;
 
-import io.pgflight.client.Durations;
-import io.pgflight.client.Endpoint;
-import io.pgflight.client.PgFlightException;
-import io.pgflight.client.Tls;
+import io.pgflight.PgFlightException;
+import io.pgflight.flight.Endpoint;
+import io.pgflight.flight.Tls;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;

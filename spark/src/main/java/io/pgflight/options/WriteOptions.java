@@ -1,6 +1,6 @@
 package io.pgflight.options;
 
-import io.pgflight.client.PgFlightException;
+import io.pgflight.PgFlightException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;

@@ -1,6 +1,6 @@
 package io.pgflight.spark;
 
-import io.pgflight.client.Driver;
+import io.pgflight.write.Driver;
 import org.apache.spark.SparkContext;
 import org.apache.spark.scheduler.SparkListener;
 import org.apache.spark.scheduler.SparkListenerApplicationEnd;

@@ -1,8 +1,8 @@
 package io.pgflight.spark;
 
-import io.pgflight.client.Connection;
-import io.pgflight.client.Endpoint;
-import io.pgflight.client.PgFlightException;
+import io.pgflight.PgFlightException;
+import io.pgflight.flight.Connection;
+import io.pgflight.flight.Endpoint;
 import io.pgflight.options.SparkOptions;
 import io.pgflight.spark.catalog.NewTable;
 import io.pgflight.spark.catalog.TableSchemas;

@@ -1,14 +1,14 @@
 package io.pgflight.spark;
 
-import io.pgflight.client.DistributedWrite;
-import io.pgflight.client.Driver;
-import io.pgflight.client.PgFlightException;
-import io.pgflight.client.Notice;
-import io.pgflight.client.WriteStatus;
+import io.pgflight.PgFlightException;
 import io.pgflight.options.SparkOptions;
 import io.pgflight.spark.task.AttemptReceipt;
 import io.pgflight.spark.task.AttemptWriterFactory;
 import io.pgflight.spark.task.FrameSchema;
+import io.pgflight.write.DistributedWrite;
+import io.pgflight.write.Driver;
+import io.pgflight.write.Notice;
+import io.pgflight.write.WriteStatus;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;

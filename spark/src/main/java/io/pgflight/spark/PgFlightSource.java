@@ -1,6 +1,6 @@
 package io.pgflight.spark;
 
-import io.pgflight.client.PgFlightException;
+import io.pgflight.PgFlightException;
 import java.util.Map;
 import org.apache.spark.sql.connector.catalog.Table;
 import org.apache.spark.sql.connector.catalog.TableProvider;

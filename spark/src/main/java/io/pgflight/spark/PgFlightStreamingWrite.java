@@ -1,10 +1,10 @@
 package io.pgflight.spark;
 
-import io.pgflight.client.DistributedWrite;
-import io.pgflight.client.PgFlightException;
+import io.pgflight.PgFlightException;
 import io.pgflight.options.SparkOptions;
 import io.pgflight.spark.task.BatchAttemptFactory;
 import io.pgflight.spark.task.FrameSchema;
+import io.pgflight.write.DistributedWrite;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;

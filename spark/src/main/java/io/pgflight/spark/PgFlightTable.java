@@ -1,6 +1,6 @@
 package io.pgflight.spark;
 
-import io.pgflight.client.PgFlightException;
+import io.pgflight.PgFlightException;
 import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.Map;

@@ -1,6 +1,6 @@
 package io.pgflight.spark;
 
-import io.pgflight.client.PgFlightException;
+import io.pgflight.PgFlightException;
 import io.pgflight.options.SparkOptions;
 import io.pgflight.spark.task.FrameSchema;
 import org.apache.spark.sql.connector.metric.CustomMetric;

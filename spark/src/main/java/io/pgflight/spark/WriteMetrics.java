@@ -1,6 +1,6 @@
 package io.pgflight.spark;
 
-import io.pgflight.client.Attempt;
+import io.pgflight.write.Attempt;
 import org.apache.spark.sql.connector.metric.CustomMetric;
 import org.apache.spark.sql.connector.metric.CustomSumMetric;
 import org.apache.spark.sql.connector.metric.CustomTaskMetric;

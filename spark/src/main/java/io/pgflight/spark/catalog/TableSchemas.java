@@ -1,6 +1,6 @@
 package io.pgflight.spark.catalog;
 
-import io.pgflight.client.PgFlightException;
+import io.pgflight.PgFlightException;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.channels.Channels;

@@ -1,6 +1,6 @@
 package io.pgflight.spark.task;
 
-import io.pgflight.client.PgFlightException;
+import io.pgflight.PgFlightException;
 import java.util.function.Consumer;
 import org.apache.arrow.memory.BufferAllocator;
 import org.apache.arrow.memory.RootAllocator;

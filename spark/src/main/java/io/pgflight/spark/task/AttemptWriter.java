@@ -1,8 +1,8 @@
 package io.pgflight.spark.task;
 
-import io.pgflight.client.Attempt;
-import io.pgflight.client.DistributedWrite;
 import io.pgflight.spark.WriteMetrics;
+import io.pgflight.write.Attempt;
+import io.pgflight.write.DistributedWrite;
 import org.apache.spark.sql.catalyst.InternalRow;
 import org.apache.spark.sql.connector.metric.CustomTaskMetric;
 import org.apache.spark.sql.connector.write.DataWriter;

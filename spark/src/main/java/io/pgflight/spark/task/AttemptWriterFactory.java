@@ -1,6 +1,6 @@
 package io.pgflight.spark.task;
 
-import io.pgflight.client.DistributedWrite;
+import io.pgflight.write.DistributedWrite;
 import org.apache.spark.sql.catalyst.InternalRow;
 import org.apache.spark.sql.connector.write.DataWriter;
 import org.apache.spark.sql.connector.write.DataWriterFactory;

@@ -1,7 +1,7 @@
 package io.pgflight.spark.task;
 
-import io.pgflight.client.DistributedWrite;
-import io.pgflight.client.Endpoint;
+import io.pgflight.flight.Endpoint;
+import io.pgflight.write.DistributedWrite;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.apache.spark.sql.catalyst.InternalRow;

@@ -1,6 +1,6 @@
 package io.pgflight.spark.task;
 
-import io.pgflight.client.PgFlightException;
+import io.pgflight.PgFlightException;
 import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.Collections;

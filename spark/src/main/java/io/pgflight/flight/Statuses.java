@@ -1,7 +1,8 @@
-package io.pgflight.client;
+package io.pgflight.flight;
 
 import io.grpc.Metadata;
 import io.grpc.Status;
+import io.pgflight.PgFlightException;
 import java.util.LinkedHashMap;
 import java.util.Map;
 

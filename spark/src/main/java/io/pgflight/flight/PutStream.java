@@ -1,8 +1,9 @@
-package io.pgflight.client;
+package io.pgflight.flight;
 
 import io.grpc.ClientCall;
 import io.grpc.Metadata;
 import io.grpc.Status;
+import io.pgflight.PgFlightException;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -27,7 +28,7 @@ public final class PutStream implements AutoCloseable {
     private long waitedNanos;
 
     /** Opens a stream. Sends the command and the schema, and no rows. */
-    PutStream(Connection connection, byte[] command, Schema schema) {
+    public PutStream(Connection connection, byte[] command, Schema schema) {
         server = connection.address();
         call = connection.newPut();
         call.start(listener, connection.headers());
@@ -41,7 +42,7 @@ public final class PutStream implements AutoCloseable {
      * @return null, or the receipt if the server needs no rows
      * @throws PgFlightException if the server rejects the stream or is away
      */
-    Map<String, Object> awaitReady() {
+    public Map<String, Object> awaitReady() {
         synchronized (listener) {
             while (listener.answers.isEmpty() && !listener.isClosed()) {
                 await();

@@ -1,7 +1,8 @@
-package io.pgflight.client;
+package io.pgflight.flight;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.pgflight.PgFlightException;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
@@ -19,7 +20,7 @@ public final class Messages {
     private Messages() {}
 
     /** Returns a message by its name within the package, such as {@code AttemptCommand}. */
-    static byte[] encode(String name, Map<String, ?> fields) {
+    public static byte[] encode(String name, Map<String, ?> fields) {
         Map<String, Object> all = new LinkedHashMap<>();
         all.put(TYPE, TYPE_URL + name);
         all.putAll(fields);
@@ -63,13 +64,13 @@ public final class Messages {
         }
     }
 
-    static String text(Map<String, Object> message, String field) {
+    public static String text(Map<String, Object> message, String field) {
         Object value = message.get(field);
         return value == null ? "" : value.toString();
     }
 
     /** Returns a 64-bit number, which protobuf's JSON form has as text; 0 if it is left out. */
-    static long number(Map<String, Object> message, String field) {
+    public static long number(Map<String, Object> message, String field) {
         Object value = message.get(field);
         return value == null ? 0 : Long.parseLong(value.toString());
     }

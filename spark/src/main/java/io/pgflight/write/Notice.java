@@ -1,4 +1,4 @@
-package io.pgflight.client;
+package io.pgflight.write;
 
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;

@@ -1,5 +1,6 @@
-package io.pgflight.client;
+package io.pgflight.write;
 
+import io.pgflight.flight.Messages;
 import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.List;
@@ -19,6 +20,7 @@ public final class WriteStatus implements Serializable {
     private final long maxMessageBytes;
     private final double heartbeatSeconds;
     private final String lost;
+    private final String reason;
 
     private WriteStatus(Map<String, Object> answer) {
         writeId = Messages.text(answer, "writeId");
@@ -31,6 +33,7 @@ public final class WriteStatus implements Serializable {
         Object seconds = answer.get("heartbeatSeconds");
         heartbeatSeconds = seconds == null ? 0 : Double.parseDouble(seconds.toString());
         lost = lost(answer.get("lost"));
+        reason = Messages.text(answer, "reason");
     }
 
     static WriteStatus of(Map<String, Object> answer) {
@@ -88,6 +91,11 @@ public final class WriteStatus implements Serializable {
     /** Returns the lost partitions and their rows as text; empty if there are none. */
     String lost() {
         return lost;
+    }
+
+    /** Returns the reason of an abort. */
+    public String reason() {
+        return reason;
     }
 
     /** Whether an earlier call committed the write. */

@@ -1,4 +1,4 @@
-package io.pgflight.client;
+package io.pgflight.flight;
 
 import io.grpc.MethodDescriptor;
 import java.io.ByteArrayInputStream;

@@ -1,4 +1,4 @@
-package io.pgflight.client;
+package io.pgflight;
 
 import java.util.LinkedHashMap;
 import java.util.Map;

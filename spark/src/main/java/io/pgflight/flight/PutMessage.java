@@ -1,4 +1,4 @@
-package io.pgflight.client;
+package io.pgflight.flight;
 
 import io.grpc.Drainable;
 import io.grpc.KnownLength;
@@ -17,7 +17,7 @@ import org.apache.arrow.vector.ipc.message.MessageSerializer;
 import org.apache.arrow.vector.types.pojo.Schema;
 
 /** One {@code FlightData} message of a stream (Flight.proto), whose body stays in Arrow's buffers until it is sent. */
-final class PutMessage {
+public final class PutMessage {
     /** FlightData.flight_descriptor, .data_header, .app_metadata and .data_body. */
     private static final int DESCRIPTOR = 1;
     private static final int HEADER = 2;
@@ -68,7 +68,7 @@ final class PutMessage {
     }
 
     /** Returns a schema as an encapsulated IPC message, in which {@code BeginRequest} has it. */
-    static byte[] encapsulated(Schema schema) {
+    public static byte[] encapsulated(Schema schema) {
         byte[] metadata = bytes(MessageSerializer.serializeMetadata(schema, IpcOption.DEFAULT));
         int padded = (metadata.length + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
         ByteBuffer message = ByteBuffer.allocate(8 + padded).order(java.nio.ByteOrder.LITTLE_ENDIAN);

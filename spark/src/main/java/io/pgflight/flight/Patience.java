@@ -1,5 +1,6 @@
-package io.pgflight.client;
+package io.pgflight.flight;
 
+import io.pgflight.PgFlightException;
 import java.util.concurrent.ThreadLocalRandom;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;

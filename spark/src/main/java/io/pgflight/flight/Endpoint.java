@@ -1,5 +1,6 @@
-package io.pgflight.client;
+package io.pgflight.flight;
 
+import io.pgflight.PgFlightException;
 import java.io.IOException;
 import java.io.Serializable;
 import java.nio.charset.StandardCharsets;

@@ -1,5 +1,6 @@
-package io.pgflight.client;
+package io.pgflight.options;
 
+import io.pgflight.PgFlightException;
 import java.util.Locale;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;

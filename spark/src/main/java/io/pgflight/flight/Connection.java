@@ -1,4 +1,4 @@
-package io.pgflight.client;
+package io.pgflight.flight;
 
 import io.grpc.CallOptions;
 import io.grpc.ClientCall;
@@ -6,10 +6,11 @@ import io.grpc.Deadline;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
-import io.grpc.MethodDescriptor;
 import io.grpc.MethodDescriptor.MethodType;
+import io.grpc.MethodDescriptor;
 import io.grpc.Status;
 import io.grpc.okhttp.OkHttpChannelBuilder;
+import io.pgflight.PgFlightException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;

@@ -1,5 +1,8 @@
-package io.pgflight.client;
+package io.pgflight.write;
 
+import io.pgflight.flight.Connection;
+import io.pgflight.flight.Endpoint;
+import io.pgflight.flight.Messages;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;

@@ -1,4 +1,4 @@
-package io.pgflight.client;
+package io.pgflight.flight;
 
 import java.io.ByteArrayOutputStream;
 import java.nio.charset.StandardCharsets;

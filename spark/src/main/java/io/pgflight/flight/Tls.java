@@ -1,7 +1,8 @@
-package io.pgflight.client;
+package io.pgflight.flight;
 
 import io.grpc.ChannelCredentials;
 import io.grpc.TlsChannelCredentials;
+import io.pgflight.PgFlightException;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;

@@ -1,5 +1,10 @@
-package io.pgflight.client;
+package io.pgflight.write;
 
+import io.pgflight.PgFlightException;
+import io.pgflight.flight.Connection;
+import io.pgflight.flight.Endpoint;
+import io.pgflight.flight.Messages;
+import io.pgflight.flight.PutMessage;
 import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.Base64;

@@ -1,5 +1,7 @@
-package io.pgflight.client;
+package io.pgflight.write;
 
+import io.pgflight.flight.Connection;
+import io.pgflight.flight.PutStream;
 import java.util.Map;
 import org.apache.arrow.vector.ipc.message.ArrowRecordBatch;
 import org.apache.arrow.vector.types.pojo.Schema;
