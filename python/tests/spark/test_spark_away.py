@@ -16,8 +16,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 import pgflight
 
-#: `save` is the data source in the JVM.
-WAYS = ["write_dataframe", *(["save"] if "PGFLIGHT_SPARK_JAR" in os.environ else [])]
+#: `save` is the data source in the JVM, if PGFLIGHT_SPARK_JAR names its jar.
+WAYS = ["save" if "PGFLIGHT_SPARK_JAR" in os.environ else "write_dataframe"]
 
 PARTITIONS = 8
 BATCHES = 30

@@ -12,8 +12,6 @@ import pyspark
 import pytest
 from conftest import Database, Server, in_process, wait_until
 
-#: The data source in the JVM, or else the Python source of Spark 4.
-HAS_SOURCE = "PGFLIGHT_SPARK_JAR" in os.environ or pyspark.__version__ >= "4"
 
 PROGRAM = """
 import os, sys, time
@@ -51,7 +49,13 @@ STAGING = (
     "SELECT count(*) FROM pg_tables WHERE schemaname = 'pgflight' AND tablename LIKE 'staging%%'"
 )
 
-WAYS = ["write_dataframe", *(["save"] if HAS_SOURCE else [])]
+#: `save` is the data source in the JVM, if PGFLIGHT_SPARK_JAR names its jar, and else the Python source of Spark 4.
+if "PGFLIGHT_SPARK_JAR" in os.environ:
+    WAYS = ["save"]
+elif pyspark.__version__ >= "4":
+    WAYS = ["write_dataframe", "save"]
+else:
+    WAYS = ["write_dataframe"]
 
 
 def has_members(group: int) -> bool:
