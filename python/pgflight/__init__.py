@@ -47,6 +47,7 @@ from pgflight.errors import (
 from pgflight.options import WriteOptions
 from pgflight.progress import Progress
 from pgflight.result import PlannedColumn, WritePlan, WriteResult, WriteStatus
+from pgflight.spark.jar import spark_jar
 from pgflight.spark.streaming import foreach_batch
 from pgflight.spark.write import register, write_dataframe
 
@@ -82,5 +83,6 @@ __all__ = [
     "connect",
     "foreach_batch",
     "register",
+    "spark_jar",
     "write_dataframe",
 ]

@@ -1,11 +1,15 @@
-"""Tasks of the data source in the JVM: answers that are lost, and memory that is given back."""
+"""The data source in the JVM: answers that are lost, memory that is given back, and the wheel with its jar."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
 
 import pytest
-from conftest import Database, Server, losing_replies_to
+from conftest import ROOT, Database, Server, losing_replies_to
 from pyspark.sql import DataFrame, SparkSession
 
 pytestmark = pytest.mark.skipif(
@@ -44,11 +48,31 @@ def test_500_tasks_give_all_memory_back(
     database.run("CREATE TABLE t (id int8, s text)")
     used = []
     for partitions in (20, 500):
-        df = spark.range(0, 200_000, 1, partitions).selectExpr("id", "repeat('x', 200) AS s")
+        df = spark.range(0, 500_000, 1, partitions).selectExpr("id", "repeat('x', 200) AS s")
         save(df, server.url)
         assert arrow.getAllocatedMemory() == 0
         used.append(direct())
-    print(used, arrow.getPeakMemoryAllocation())
-    assert database.count("t") == 400_000
+    assert database.count("t") == 1_000_000
+    # Two tasks at a time, each with a batch of 2 MiB in buffers of powers of two.
+    assert 1 << 20 < arrow.getPeakMemoryAllocation() < 2 * (8 << 20)
     # Netty keeps what it has once allocated for the next task.
     assert used[1] <= used[0] + (1 << 24), used
+
+
+def test_a_wheel_carries_the_jar(tmp_path: Path) -> None:
+    jar = os.environ["PGFLIGHT_SPARK_JAR"]
+    command = [str(ROOT / "scripts/wheel"), "--jar", jar, str(tmp_path)]
+    environment = {**os.environ, "PYTHON": sys.executable}
+    made = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    zipfile.ZipFile(made.stdout.strip()).extractall(tmp_path / "installed")
+    program = "import pgflight; print(pgflight.spark_jar())"
+    environment["PYTHONPATH"] = str(tmp_path / "installed")
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert Path(found.stdout.strip()).read_bytes() == Path(jar).read_bytes()

@@ -3,7 +3,6 @@ package io.pgflight.spark.task;
 import io.pgflight.PgFlightException;
 import java.util.function.Consumer;
 import org.apache.arrow.memory.BufferAllocator;
-import org.apache.arrow.memory.RootAllocator;
 import org.apache.arrow.vector.FieldVector;
 import org.apache.arrow.vector.VectorSchemaRoot;
 import org.apache.arrow.vector.VectorUnloader;
@@ -11,6 +10,7 @@ import org.apache.arrow.vector.ipc.message.ArrowRecordBatch;
 import org.apache.spark.sql.catalyst.InternalRow;
 import org.apache.spark.sql.catalyst.expressions.UnsafeRow;
 import org.apache.spark.sql.execution.arrow.ArrowWriter;
+import org.apache.spark.sql.util.ArrowUtils;
 
 /** Collects Spark's rows in Arrow vectors, and passes on full batches. One thread uses it. */
 final class ArrowBatches implements AutoCloseable {
@@ -24,9 +24,8 @@ final class ArrowBatches implements AutoCloseable {
     /** The default limit of a gRPC server. */
     private static final long DEFAULT_MESSAGE_BYTES = 4L << 20;
 
-    private static final BufferAllocator ROOT = new RootAllocator(Long.MAX_VALUE);
-
-    private final BufferAllocator allocator = ROOT.newChildAllocator("pgflight", 0, Long.MAX_VALUE);
+    private final BufferAllocator allocator =
+            ArrowUtils.rootAllocator().newChildAllocator("pgflight", 0, Long.MAX_VALUE);
     private final VectorSchemaRoot root;
     private final ArrowWriter writer;
     private final Consumer<ArrowRecordBatch> sink;
