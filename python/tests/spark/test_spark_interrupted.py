@@ -12,7 +12,6 @@ import pyspark
 import pytest
 from conftest import Database, Server, in_process, wait_until
 
-
 PROGRAM = """
 import os, sys, time
 import pyarrow as pa
