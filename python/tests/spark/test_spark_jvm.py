@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import re
 import subprocess
@@ -27,10 +28,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 _ERROR = re.compile(
-    r"PgFlightException: (?P<message>.*?) \[(?P<reason>[A-Z_]+)(?P<details>(?: \w+=(?:\"[^\"]*(?:\"\"[^\"]*)*\"|[\d.]+))*)\]"
+    r"PgFlightException: (?P<message>.*?) \[(?P<reason>[A-Z_]+)(?P<details>(?: \w+=(?:\"(?:[^\"\\]|\\.)*\"|[\d.]+))*)\]"
     r"(?: Hint: (?P<hint>.*))?"
 )
-_DETAIL = re.compile(r' (\w+)=(?:"(.*?)"(?= \w+=|$)|([\d.]+))')
 
 
 #: Tests that PySpark 3.3 itself cannot run.
@@ -67,7 +67,7 @@ def described(raised: BaseException) -> errors.PgFlightError:
     found = _ERROR.search(str(raised))
     assert found is not None, str(raised)
     details: Dict[str, Any] = {
-        name: text or number for name, text, number in _DETAIL.findall(found["details"])
+        name: json.loads(value) for name, value in errors._DETAIL.findall(found["details"])
     }
     row: Optional[str] = details.get("row")
     kind = errors._BY_REASON[found["reason"]]
@@ -127,6 +127,14 @@ def refused_option(spark: SparkSession, option: str, value: str) -> errors.PgFli
     with pytest.raises(Exception) as raised:
         writer.option("url", "grpc://127.0.0.1:1").option(option, value).save()
     return described(raised.value)
+
+
+def test_an_error_quotes_a_name_with_quotes(spark: SparkSession, server: Server) -> None:
+    writer = spark.range(1).write.format("pgflight").mode("append").option("url", server.url)
+    with pytest.raises(Exception) as raised:
+        writer.option("dbtable", 'public."a ""b"" \\ c"').save()
+    found = described(raised.value)
+    assert (found.reason, found.table) == ("NOT_FOUND", 'public."a ""b"" \\ c"')
 
 
 def test_reading_is_rejected_with_a_hint(spark: SparkSession) -> None:

@@ -104,13 +104,16 @@ public final class PgFlightException extends RuntimeException {
         details.forEach(
                 (name, value) -> {
                     boolean isBare = name.equals("row") || name.equals("tried_seconds");
-                    String quote = isBare ? "" : "\"";
-                    line.append(' ').append(name).append('=').append(quote).append(value).append(quote);
+                    line.append(' ').append(name).append('=').append(isBare ? value : quoted(value));
                 });
         line.append(']');
         if (hint != null) {
             line.append(" Hint: ").append(hint);
         }
         return line.toString().replaceAll("\\s*\\R\\s*", " ");
+    }
+
+    private static String quoted(String value) {
+        return '"' + value.replace("\\", "\\\\").replace("\"", "\\\"") + '"';
     }
 }
