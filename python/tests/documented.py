@@ -49,7 +49,8 @@ class Block(NamedTuple):
 def trips(spark: Any, block: Block, folder: Any) -> Any:
     """Returns the rows as the kind of frame that the block needs."""
     path = str(folder / "input")
-    spark.createDataFrame(TRIPS.to_pandas()).repartition(3).write.parquet(path)
+    rows = zip(*TRIPS.to_pydict().values())
+    spark.createDataFrame(rows, "id bigint, fare double").repartition(3).write.parquet(path)
     reader = spark.readStream if ".writeStream" in block.code else spark.read
     return reader.schema("id bigint, fare double").parquet(path)
 

@@ -34,10 +34,11 @@ public final class TableSchemas {
         }
     }
 
+    /** All columns are nullable: Spark 3 rejects most frames for others, and the server names the row with a NULL. */
     private static StructType struct(List<Field> fields) {
         StructField[] columns =
                 fields.stream()
-                        .map(field -> new StructField(field.getName(), type(field), field.isNullable(), Metadata.empty()))
+                        .map(field -> new StructField(field.getName(), type(field), true, Metadata.empty()))
                         .toArray(StructField[]::new);
         return new StructType(columns);
     }
