@@ -160,10 +160,12 @@ impl Accepted {
 /// from a dump, would be an error.
 const ACCEPTED: &str = "
     WITH prepared AS MATERIALIZED (
-        SELECT gid FROM pg_catalog.pg_prepared_xacts
+        SELECT gid, transaction FROM pg_catalog.pg_prepared_xacts
         WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database())
     SELECT a.attempt_id, a.partition_id, a.row_count, a.byte_count, p.gid IS NOT NULL, a.prepared_xact_id IS NOT NULL,
            CASE WHEN a.prepared_xact_id OPERATOR(pg_catalog.<) pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
                 THEN pg_catalog.pg_xact_status(a.prepared_xact_id) END
-    FROM pgflight.attempt a LEFT JOIN prepared p ON p.gid OPERATOR(pg_catalog.=) a.gid
+    FROM pgflight.attempt a LEFT JOIN prepared p
+      ON p.gid OPERATOR(pg_catalog.=) a.gid
+     AND COALESCE(p.transaction OPERATOR(pg_catalog.=) a.prepared_xact_id::pg_catalog.xid, true)
     WHERE a.write_id OPERATOR(pg_catalog.=) $1 AND a.accepted ORDER BY a.partition_id";

@@ -305,13 +305,15 @@ fn text(value: &str) -> String {
     format!("pg_catalog.convert_from(pg_catalog.decode('{hex}', 'hex'), 'UTF8')")
 }
 
-/// Returns the SELECT of the accepted attempts that are still prepared.
+/// Returns the SELECT of the accepted attempts that are still prepared. Once an attempt is committed, any role may give
+/// its name to a transaction of its own, so the transaction's id decides.
 fn accepted(write_id: &str) -> String {
     format!(
         "SELECT p.gid
          FROM pgflight.write w
          JOIN pgflight.attempt a ON a.write_id OPERATOR(pg_catalog.=) w.write_id AND a.accepted
          JOIN pg_catalog.pg_prepared_xacts p ON p.gid OPERATOR(pg_catalog.=) a.gid
+          AND COALESCE(p.transaction OPERATOR(pg_catalog.=) a.prepared_xact_id::pg_catalog.xid, true)
           AND p.database OPERATOR(pg_catalog.=) pg_catalog.current_database()
          WHERE w.write_id OPERATOR(pg_catalog.=) {} AND w.state OPERATOR(pg_catalog.=) 'committing'",
         text(write_id)
@@ -352,6 +354,10 @@ async fn end_all(session: &Session, select: &str, how: &str) -> Result<bool> {
             // Another server has ended it.
             Err(error) if has_sqlstate(&error, &SqlState::UNDEFINED_OBJECT) => {}
             Err(error) if has_sqlstate(&error, &SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => {
+                all = false;
+            }
+            // Another server has ended it, and another role has taken its name since. The next try leaves that out.
+            Err(error) if has_sqlstate(&error, &SqlState::INSUFFICIENT_PRIVILEGE) => {
                 all = false;
             }
             Err(error) => return Err(error),

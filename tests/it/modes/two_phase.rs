@@ -54,6 +54,50 @@ async fn only_accepted_attempts_become_visible() {
     assert_eq!(client.abort("w").await.unwrap(), committed);
 }
 
+/// Every role sees the names of prepared transactions, and may use one that is free.
+#[tokio::test]
+async fn a_name_that_another_role_takes_does_not_stop_a_decided_write() {
+    let (database, _server, mut client) = setup("CREATE TABLE t (n int)", &[]).await;
+    let other = format!("other_{}", database.text("SELECT current_database()").await);
+    let spec = append("PUBLISH_TWO_PHASE");
+    client.begin("w", spec, &rows(&[])).await.unwrap();
+    let receipts = [
+        send(&mut client, ("w", 0, "a"), &[1]).await,
+        send(&mut client, ("w", 1, "b"), &[2]).await,
+    ];
+    // As after a crash in the second phase: the write is decided, and one attempt is committed.
+    let gid = database
+        .text("SELECT gid FROM pgflight.attempt WHERE attempt_id = 'a'")
+        .await;
+    database
+        .execute(
+            "UPDATE pgflight.attempt SET accepted = true; UPDATE pgflight.write SET state = 'committing', row_count = 2",
+        )
+        .await;
+    database.execute(&format!("COMMIT PREPARED '{gid}'")).await;
+    database
+        .execute(&format!(
+            "CREATE ROLE {other}; GRANT INSERT ON t TO {other}"
+        ))
+        .await;
+    database
+        .execute(&format!(
+            "BEGIN; SET LOCAL ROLE {other}; INSERT INTO t VALUES (99); PREPARE TRANSACTION '{gid}'"
+        ))
+        .await;
+    let committed = client.commit("w", &receipts).await.unwrap();
+    assert_eq!(committed["state"], "WRITE_STATE_COMMITTED");
+    assert_eq!(database.text("SELECT n FROM t ORDER BY n").await, "1,2");
+    wait_until(
+        async || database.text(PREPARED).await == "0",
+        "the other transaction of that name is rolled back",
+    )
+    .await;
+    database
+        .execute(&format!("DROP OWNED BY {other}; DROP ROLE {other}"))
+        .await;
+}
+
 #[tokio::test]
 async fn an_abort_and_an_expiry_leave_nothing_prepared() {
     let options = ["--reaper-interval", "50ms", "--prepared-ttl", "400ms"];
