@@ -76,14 +76,18 @@ pub async fn find_keys(
     let (mut operators, mut types) = (Vec::<u32>::new(), Vec::<u32>::new());
     for row in rows.iter().take(keys.len()) {
         operators.push(row.get(2));
-        operators.extend(row.get::<_, Option<u32>>(7));
+        // The operator and its OID.
+        let less: Option<Vec<String>> = row.get(6);
+        let mut less = less.into_iter().flatten();
+        let less_operator = less.next();
+        operators.extend(less.next().and_then(|oid| oid.parse::<u32>().ok()));
         let operand: Option<String> = row.get(3);
         types.extend(operand.is_some().then(|| row.get::<_, u32>(4)));
         equalities.push(Equality {
             key: Ident::new(row.get::<_, String>(0))?,
             operator: row.get(1),
             operand,
-            less: row.get(6),
+            less: less_operator,
         });
     }
     check_named(transaction, target, &operators, &types).await?;
@@ -168,14 +172,9 @@ const KEYS: &str = "
            CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_opclass u
                                  WHERE u.oid OPERATOR(pg_catalog.=) k.usual
                                    AND u.opcfamily OPERATOR(pg_catalog.=) c.opcfamily)
-                THEN (SELECT pg_catalog.format('OPERATOR(%s.%s)', l.oprnamespace::pg_catalog.regnamespace, l.oprname)
+                THEN (SELECT ARRAY[pg_catalog.format('OPERATOR(%s.%s)', l.oprnamespace::pg_catalog.regnamespace, l.oprname),
+                                   l.oid::pg_catalog.text]
                       FROM pg_catalog.pg_amop b JOIN pg_catalog.pg_operator l ON l.oid OPERATOR(pg_catalog.=) b.amopopr
-                      WHERE b.amopfamily OPERATOR(pg_catalog.=) c.opcfamily
-                        AND b.amoplefttype OPERATOR(pg_catalog.=) c.opcintype
-                        AND b.amoprighttype OPERATOR(pg_catalog.=) c.opcintype
-                        AND b.amopstrategy OPERATOR(pg_catalog.=) 1) END,
-           CASE WHEN c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
-                THEN (SELECT b.amopopr FROM pg_catalog.pg_amop b
                       WHERE b.amopfamily OPERATOR(pg_catalog.=) c.opcfamily
                         AND b.amoplefttype OPERATOR(pg_catalog.=) c.opcintype
                         AND b.amoprighttype OPERATOR(pg_catalog.=) c.opcintype
