@@ -18,15 +18,24 @@ const SERIALS: [&str; 6] = [
     "serial8",
 ];
 
-/// Types whose names PostgreSQL's grammar itself resolves (gram.y, `Numeric`), whatever the search_path is.
-const PLAIN: [&str; 7] = [
+/// The types that columns without a requested type get. Definitions look for them in pg_catalog first, so no other type
+/// can have their names, and they need no look.
+const PLAIN: [&str; 15] = [
     "bigint",
     "boolean",
+    "bytea",
+    "date",
     "double precision",
     "integer",
+    "interval",
+    "jsonb",
     "numeric",
     "real",
     "smallint",
+    "text",
+    "time without time zone",
+    "timestamp with time zone",
+    "timestamp without time zone",
 ];
 
 /// Limit of the types within all requested types, each counted as often as it is used.
@@ -136,9 +145,9 @@ fn rejected(row: &Row, columns: &[ColumnDefinition]) -> Error {
 }
 
 /// Whether a type is one of those that data without requested types gets, or a word that CREATE TABLE takes in the place
-/// of a type. Such a type needs no look.
+/// of a type.
 fn is_plain(sql_type: &str) -> bool {
-    let name = sql_type.to_ascii_lowercase();
+    let name = without_modifiers(sql_type).to_ascii_lowercase();
     let element = name.strip_suffix("[]").unwrap_or(&name);
     SERIALS.contains(&&*name) || PLAIN.contains(&element)
 }

@@ -14,8 +14,9 @@ use arrow_pgcopy::{Ident, QualifiedName, Relation};
 /// Creates a table.
 ///
 /// # Errors
-/// The errors of [`resolve_requested_types`]; [`ErrorKind::AlreadyExists`] when the table exists; [`ErrorKind::SchemaMismatch`] for a type, a modifier or an option that
-/// PostgreSQL rejects; any other error that PostgreSQL reports.
+/// The errors of [`resolve_requested_types`]; [`ErrorKind::AlreadyExists`] when the table exists;
+/// [`ErrorKind::SchemaMismatch`] for a type, a modifier or an option that PostgreSQL rejects; any other error that
+/// PostgreSQL reports.
 pub async fn create_table(
     transaction: &Transaction,
     table: &QualifiedName,
@@ -65,8 +66,8 @@ pub fn create_table_statement(
 /// until the transaction ends, if there are columns to add.
 ///
 /// # Errors
-/// The errors of [`resolve_requested_types`]; [`ErrorKind::PermissionDenied`] when the current role does not own the table; any other error that PostgreSQL
-/// reports.
+/// The errors of [`resolve_requested_types`]; [`ErrorKind::PermissionDenied`] when the current role does not own the
+/// table; any other error that PostgreSQL reports.
 pub async fn add_columns(
     transaction: &Transaction,
     table: &QualifiedName,

@@ -220,12 +220,10 @@ async fn requested_types_show_no_hidden_objects() {
 async fn a_requested_domain_of_another_role_is_rejected() {
     let world = World::new("domains", &[]).await;
     let (database, writer) = (&world.database, &world.writer);
-    let name = database.text("SELECT current_database()").await;
-    let other = format!("other_{name}");
+    let other = world.stranger().await;
     database
         .execute(&format!(
-            "CREATE ROLE {other}; CREATE SCHEMA ev AUTHORIZATION {other}; GRANT USAGE ON SCHEMA ev TO PUBLIC;
-             SET ROLE {other};
+            "SET ROLE {other};
              CREATE FUNCTION ev.spy(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
                 RESET ROLE; DELETE FROM sales.hidden; RETURN true; END $$;
              CREATE DOMAIN ev.text AS text CHECK (ev.spy(VALUE));
@@ -266,8 +264,7 @@ async fn a_requested_domain_of_another_role_is_rejected() {
     let create =
         json!({"table": "sales.trusted", "create": {}, "columnTypes": {"x": "public.trusted"}});
     put(&mut client, create, &texts(&["x"])).await.unwrap();
-    let drop = format!("DROP OWNED BY {other}; DROP ROLE {other}");
-    database.execute(&drop).await;
+    world.forget_stranger(&other).await;
 }
 
 /// Types within types multiply: the server counts those of each requested type, and stops.
@@ -485,11 +482,10 @@ async fn types_of_others_are_rejected_in_an_extension_and_in_metadata() {
     let world = World::new("extension", &[]).await;
     let (database, writer) = (&world.database, &world.writer);
     let name = database.text("SELECT current_database()").await;
-    let other = format!("other_{name}");
+    let other = world.stranger().await;
     database
         .execute(&format!(
             "CREATE SCHEMA hidden_schema; CREATE DOMAIN hidden_schema.t AS text;
-             CREATE ROLE {other}; CREATE SCHEMA ev AUTHORIZATION {other}; GRANT USAGE ON SCHEMA ev TO PUBLIC;
              GRANT CREATE ON DATABASE {name} TO {other}; GRANT CREATE ON SCHEMA sales TO {writer};
              SET ROLE {other}; CREATE EXTENSION citext SCHEMA ev; CREATE DOMAIN ev.bad AS text CHECK (VALUE <> '');
              ALTER EXTENSION citext ADD DOMAIN ev.bad; RESET ROLE"
@@ -519,7 +515,6 @@ async fn types_of_others_are_rejected_in_an_extension_and_in_metadata() {
             assert_eq!(refused.code(), code, "{sql_type}: {refused}");
         }
     }
-    let drop = format!("DROP OWNED BY {other} CASCADE; DROP ROLE {other}");
-    database.execute(&drop).await;
+    world.forget_stranger(&other).await;
     world.forget().await;
 }

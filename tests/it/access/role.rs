@@ -63,6 +63,23 @@ impl World {
         }
     }
 
+    /// Creates another role with the schema `ev`, which all roles may use. [`World::forget_stranger`] drops both.
+    pub(crate) async fn stranger(&self) -> String {
+        let name = self.database.text("SELECT current_database()").await;
+        let stranger = format!("stranger_{name}");
+        self.database
+            .execute(&format!(
+                "CREATE ROLE {stranger}; CREATE SCHEMA ev AUTHORIZATION {stranger}; GRANT USAGE ON SCHEMA ev TO PUBLIC"
+            ))
+            .await;
+        stranger
+    }
+
+    pub(crate) async fn forget_stranger(&self, stranger: &str) {
+        let drop = format!("DROP OWNED BY {stranger} CASCADE; DROP ROLE {stranger}");
+        self.database.execute(&drop).await;
+    }
+
     pub(crate) async fn client(&self) -> Client {
         self.server.client().await.bearing("etl")
     }

@@ -32,10 +32,10 @@ async fn check(what: &str, objects: &str, spec: Value, rows: RecordBatch) {
     let world = World::new("exchanged", &[]).await;
     let (database, writer) = (&world.database, &world.writer);
     let name = database.text("SELECT current_database()").await;
-    let other = format!("other_{name}");
+    let other = world.stranger().await;
     database
         .execute(&format!(
-            "CREATE ROLE {other}; GRANT CREATE ON DATABASE {name} TO {other}, {writer}"
+            "GRANT CREATE ON DATABASE {name} TO {other}, {writer}"
         ))
         .await;
     let mut client = world.client().await;
@@ -64,11 +64,13 @@ async fn check(what: &str, objects: &str, spec: Value, rows: RecordBatch) {
             }
         }
     }
-    let drop = format!(
+    database
+        .execute(
         "DROP TABLE IF EXISTS sales.t, sales.made; DROP FUNCTION IF EXISTS sales.first; DROP TYPE IF EXISTS sales.pair;
-         DROP SCHEMA ev CASCADE; DROP OWNED BY {other} CASCADE; DROP ROLE {other}"
-    );
-    database.execute(&drop).await;
+         DROP SCHEMA ev CASCADE",
+        )
+        .await;
+    world.forget_stranger(&other).await;
     world.forget().await;
 }
 
@@ -312,12 +314,10 @@ async fn a_grant_that_is_taken_away_during_a_swap_fails_it() {
 async fn a_role_is_trusted_if_an_administrator_made_the_writer_its_member() {
     let world = World::new("members", &[]).await;
     let (database, writer) = (&world.database, &world.writer);
-    let name = database.text("SELECT current_database()").await;
-    let other = format!("other_{name}");
+    let other = world.stranger().await;
     database
         .execute(&format!(
-            "CREATE ROLE {other}; CREATE SCHEMA ev AUTHORIZATION {other}; GRANT USAGE ON SCHEMA ev TO PUBLIC;
-             SET ROLE {other}; CREATE TYPE ev.kind AS ENUM ('a'); RESET ROLE"
+            "SET ROLE {other}; CREATE TYPE ev.kind AS ENUM ('a'); RESET ROLE"
         ))
         .await;
     let spec = json!({"table": "sales.made", "create": {}, "columnTypes": {"k": "ev.kind"}});
@@ -345,8 +345,7 @@ async fn a_role_is_trusted_if_an_administrator_made_the_writer_its_member() {
             .execute(&format!("REVOKE {other} FROM {writer}"))
             .await;
     }
-    let drop = format!("DROP TABLE sales.made; DROP OWNED BY {other} CASCADE; DROP ROLE {other}");
-    database.execute(&drop).await;
+    world.forget_stranger(&other).await;
     world.forget().await;
 }
 

@@ -14,8 +14,7 @@ use crate::support::{Client, Put, attempt, batch, write};
 /// starts, as another session could do at that moment.
 async fn exchanging(world: &World) -> String {
     let database = &world.database;
-    let name = database.text("SELECT current_database()").await;
-    let other = format!("other_{name}");
+    let other = world.stranger().await;
     let writer = &world.writer;
     // The first write creates the tables of the ledger.
     let mut client = world.client().await;
@@ -28,8 +27,7 @@ async fn exchanging(world: &World) -> String {
     client.abort("first").await.unwrap();
     database
         .execute(&format!(
-            "CREATE ROLE {other}; CREATE SCHEMA ev AUTHORIZATION {other}; GRANT USAGE ON SCHEMA ev TO PUBLIC;
-             CREATE TABLE public.proof (who text); GRANT ALL ON public.proof TO PUBLIC;
+            "CREATE TABLE public.proof (who text); GRANT ALL ON public.proof TO PUBLIC;
              GRANT CREATE ON SCHEMA sales TO {writer};
              SET ROLE {other};
              CREATE FUNCTION ev.spy(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
@@ -50,9 +48,8 @@ async fn exchanging(world: &World) -> String {
 }
 
 async fn forget(world: World, other: &str) {
-    let drop =
-        format!("DROP EVENT TRIGGER exchange; DROP OWNED BY {other} CASCADE; DROP ROLE {other}");
-    world.database.execute(&drop).await;
+    world.database.execute("DROP EVENT TRIGGER exchange").await;
+    world.forget_stranger(other).await;
     world.forget().await;
 }
 
