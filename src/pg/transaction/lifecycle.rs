@@ -52,7 +52,7 @@ const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
 /// two seconds, the connection is closed, which rolls back as well.
 pub struct Transaction {
     connection: Option<Object<Connector>>,
-    stall_timeout: Duration,
+    limits: Limits,
     pub(super) roles: Roles,
     access: Access,
     state: Mutex<State>,
@@ -120,7 +120,7 @@ impl Transaction {
         drop(connection.watch_errors());
         let mut transaction = Self {
             connection: Some(connection),
-            stall_timeout: limits.stall_timeout,
+            limits,
             roles: Roles::default(),
             access: Access::ReadWrite,
             state: Mutex::new(State::BEGUN),
@@ -289,7 +289,11 @@ impl Transaction {
     }
 
     pub(in crate::pg) fn stall_timeout(&self) -> Duration {
-        self.stall_timeout
+        self.limits.stall_timeout
+    }
+
+    pub(super) fn lock_timeout(&self) -> Duration {
+        self.limits.lock_timeout
     }
 }
 

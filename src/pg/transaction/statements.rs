@@ -101,6 +101,22 @@ impl Transaction {
         self.with_path(Path::Server, both).await
     }
 
+    /// Runs a query that opens relations of others, and waits for a lock of them for a fifth of a second at most: their
+    /// owners decide how long they keep it, and the connection serves all callers.
+    pub(in crate::pg) async fn query_unless_locked(
+        &self,
+        query: &str,
+        parameters: &[&dyn Parameter],
+    ) -> Result<Option<Row>> {
+        let row = self
+            .execute_and_query("SET LOCAL lock_timeout = 200", query, parameters)
+            .await?;
+        let lock_timeout = self.lock_timeout().as_millis();
+        self.execute_all(&format!("SET LOCAL lock_timeout = {lock_timeout}"))
+            .await?;
+        Ok(row)
+    }
+
     /// Runs a definition, with types as a client wrote them, and a query, in one round trip.
     pub(in crate::pg) async fn define_and_query(
         &self,

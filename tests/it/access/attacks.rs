@@ -10,7 +10,8 @@ use tonic::{Code, Status};
 
 use super::role::World;
 use crate::support::{
-    CallError, Client, Database, File, Pgflight, Pooler, Put, attempt, batch, wait_until, write,
+    CallError, Client, Database, File, Pgflight, Pooler, Put, attempt, batch, path, wait_until,
+    write,
 };
 
 pub(super) fn ids(ids: &[i64]) -> RecordBatch {
@@ -269,6 +270,52 @@ async fn a_begin_does_not_wait_behind_commits() {
         commit.await.unwrap().unwrap();
     }
     assert_eq!(database.text("SELECT count(*) FROM locked").await, "6");
+}
+
+#[tokio::test]
+async fn a_begin_does_not_wait_behind_looks_at_a_locked_view() {
+    let sql = "CREATE TABLE shown (id int8); CREATE VIEW v AS SELECT id FROM shown;
+               CREATE VIEW of_view AS SELECT id FROM v; CREATE TABLE free (id int8)";
+    let (database, server, mut client) = setup(sql, &["--lock-timeout", "5m"]).await;
+    database.execute("BEGIN; LOCK TABLE v").await;
+    let looks: Vec<_> = (0..12)
+        .map(|number| {
+            let (address, view) = (server.address.clone(), ["v", "of_view"][number % 2]);
+            tokio::spawn(async move {
+                let mut client = Client::connect(&address).await;
+                match number % 3 {
+                    0 => client
+                        .begin(&format!("v{number}"), append(view), &ids(&[]))
+                        .await
+                        .err(),
+                    1 => {
+                        let id = Arc::new(Int64Array::from(vec![0])) as ArrayRef;
+                        client.plan(&[("id", id)], append(view)).await.err()
+                    }
+                    _ => client.flight.get_schema(path(&[view])).await.err(),
+                }
+            })
+        })
+        .collect();
+    let rows = ids(&[]);
+    let begun = client.begin("w", append("free"), &rows);
+    let begun = tokio::time::timeout(Duration::from_secs(20), begun).await;
+    begun.expect("a begin waits behind looks").unwrap();
+    for look in looks {
+        let refused = look.await.unwrap();
+        let refused = refused.unwrap_or_else(|| panic!("a look waits for no lock"));
+        assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+        assert!(
+            refused
+                .message()
+                .contains("another session has locked the view"),
+            "{refused}"
+        );
+    }
+    database.execute("ROLLBACK").await;
+    put(&mut client, append("of_view"), &ids(&[1]))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -1,7 +1,4 @@
 SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind,
-       CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'v'
-            THEN (pg_catalog.pg_relation_is_updatable(c.oid, true) OPERATOR(pg_catalog.&) 8) OPERATOR(pg_catalog.<>) 0
-            ELSE true END,
        CASE WHEN pg_catalog.row_security_active(c.oid)
             THEN 'row-level security is in force for the server''s role'
             WHEN c.relkind OPERATOR(pg_catalog.=) 'v' THEN 'it is a view' END,

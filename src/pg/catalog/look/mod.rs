@@ -1,10 +1,12 @@
 //! One table, read by one query.
 
 mod read;
+mod view;
 
 use tokio_postgres::Row;
 
 use self::read::read;
+use self::view::check_view;
 use crate::error::{Error, Result};
 use crate::pg::names::SHADOW_PREFIX;
 use crate::pg::sql::{self, TableLock};
@@ -138,7 +140,7 @@ pub async fn lock_named(
     lock: TableLock,
 ) -> Result<Table> {
     let row = lock_and_query(transaction, name, lock, LOOK).await?;
-    transaction.note_schema(&name.schema, row.get(12));
+    transaction.note_schema(&name.schema, row.get(11));
     read_writable(transaction, &row, name.clone()).await
 }
 
@@ -192,12 +194,12 @@ fn dropped(name: &QualifiedName) -> Error {
 
 /// Reads a row of [`LOOK`] about a table that can be written.
 async fn read_writable(transaction: &Transaction, row: &Row, name: QualifiedName) -> Result<Table> {
-    check_writable(&name, row.get(3), row.get(4))?;
+    check_writable(&name, row.get(3))?;
     let table = read(transaction, row, name).await?;
     if table.is_view {
         check_view(transaction, &table.relation.name, table.relation.oid).await?;
     }
-    if row.get(11) {
+    if row.get(10) {
         check_children(transaction, &table.relation.name, table.relation.oid).await?;
     }
     Ok(table)
@@ -212,23 +214,6 @@ async fn check_children(transaction: &Transaction, name: &QualifiedName, oid: u3
         )
         .with_hint("write to the partitions or children that are not foreign")
         .with_table(name));
-    }
-    Ok(())
-}
-
-/// Rejects a view that shows tables of pgflight or of the system, also through other views. A view with
-/// `security_invoker` would write them with the rights of the server's login. Rejects a view through which PostgreSQL itself writes a foreign table.
-async fn check_view(transaction: &Transaction, view: &QualifiedName, oid: u32) -> Result<()> {
-    let row = transaction.query_one(SHOWN, &[&oid]).await?;
-    if row.get(0) {
-        return Err(not_for_data(view));
-    }
-    if row.get(1) {
-        return Err(Error::unsupported(
-            "the view shows a foreign table, and its server commits apart from PostgreSQL",
-        )
-        .with_hint("write to a table of PostgreSQL")
-        .with_table(view));
     }
     Ok(())
 }
@@ -309,12 +294,10 @@ fn not_for_data(name: &QualifiedName) -> Error {
     Error::permission_denied("the table is not for data").with_table(name)
 }
 
-fn check_writable(name: &QualifiedName, relkind: i8, takes_insert: bool) -> Result<()> {
+fn check_writable(name: &QualifiedName, relkind: i8) -> Result<()> {
     check_schema(name)?;
     let kind = match u8::try_from(relkind) {
-        Ok(b'r' | b'p') => return Ok(()),
-        Ok(b'v') if takes_insert => return Ok(()),
-        Ok(b'v') => "a view that takes no INSERT",
+        Ok(b'r' | b'p' | b'v') => return Ok(()),
         Ok(b'm') => "a materialized view",
         Ok(b'f') => "a foreign table",
         Ok(b'S') => "a sequence",
@@ -331,9 +314,7 @@ pub(super) fn qualified_name(schema: String, name: String) -> Result<QualifiedNa
     })
 }
 
-/// Reads a table. `$1` is the schema, or NULL for the search_path, and `$2` the name. `pg_relation_is_updatable` has a
-/// bit for each command; that of INSERT is `1 << CMD_INSERT` (nodes/nodes.h), also for a view with an INSTEAD OF
-/// trigger.
+/// Reads a table. `$1` is the schema, or NULL for the search_path, and `$2` the name. It waits for no lock of a table.
 const LOOK: &str = include_str!("look.sql");
 
 /// Reads the OID of a table and its version, as [`LOOK`] does.
@@ -365,35 +346,3 @@ const HAS_FOREIGN_CHILD: &str = "
         JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) b.oid)
     SELECT EXISTS (SELECT FROM below b JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) b.oid
                    WHERE c.relkind OPERATOR(pg_catalog.=) 'f')";
-
-/// Finds out whether a view shows tables of pgflight or, if the login is a superuser, of the system, whose OIDs are below
-/// 16384 (`FirstNormalObjectId`, access/transam.h) and in no `pg_depend`; and whether PostgreSQL itself would write a foreign table that it
-/// shows: it has no INSTEAD OF trigger for all of INSERT, DELETE and UPDATE. Their bits in `tgtype` are 4, 8 and 16
-/// (catalog/pg_trigger.h).
-const SHOWN: &str = "
-    WITH RECURSIVE shown(oid) AS (
-        SELECT $1::pg_catalog.oid
-      UNION
-        SELECT next.oid FROM shown s CROSS JOIN LATERAL (
-            SELECT d.refobjid FROM pg_catalog.pg_rewrite r
-            JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) r.oid
-             AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
-             AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
-            WHERE r.ev_class OPERATOR(pg_catalog.=) s.oid
-          UNION ALL
-            SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent OPERATOR(pg_catalog.=) s.oid
-        ) next(oid))
-    SELECT COALESCE(pg_catalog.bool_or(
-               n.nspname OPERATOR(pg_catalog.=) 'pgflight'
-               OR (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) session_user)
-                  AND EXISTS (
-                      SELECT FROM pg_catalog.pg_rewrite r
-                      CROSS JOIN LATERAL pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, ':relid (\\d+)', 'g') used(relid)
-                      WHERE r.ev_class OPERATOR(pg_catalog.=) s.oid
-                        AND used.relid[1]::pg_catalog.int8 OPERATOR(pg_catalog.<) 16384)), false),
-           COALESCE(pg_catalog.bool_or(c.relkind OPERATOR(pg_catalog.=) 'f'), false)
-               AND (pg_catalog.pg_relation_is_updatable($1, false) OPERATOR(pg_catalog.&) 8) OPERATOR(pg_catalog.<>) 0
-               AND (SELECT COALESCE(pg_catalog.bit_or(t.tgtype::integer OPERATOR(pg_catalog.&) 28), 0)
-                    FROM pg_catalog.pg_trigger t WHERE t.tgrelid OPERATOR(pg_catalog.=) $1) OPERATOR(pg_catalog.<>) 28
-    FROM shown s JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.oid
-    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace";

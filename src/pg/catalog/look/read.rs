@@ -19,9 +19,9 @@ pub(super) async fn read(
     name: QualifiedName,
 ) -> Result<Table> {
     let oid: u32 = row.get(0);
-    let mut version: String = row.get(9);
+    let mut version: String = row.get(8);
     let mut attributes = Vec::new();
-    for text in row.get::<_, Vec<&str>>(10) {
+    for text in row.get::<_, Vec<&str>>(9) {
         let attribute: Attribute = serde_json::from_str(text).map_err(|error| {
             Error::internal("the catalog describes a column in an unknown form").with_source(error)
         })?;
@@ -60,16 +60,16 @@ pub(super) async fn read(
             identity_always,
         });
     }
-    let granted = PRIVILEGES.into_iter().zip(row.get::<_, Vec<bool>>(7));
+    let granted = PRIVILEGES.into_iter().zip(row.get::<_, Vec<bool>>(6));
     Ok(Table {
         relation: Relation { oid, name, columns },
-        copy_obstacle: row.get(5),
+        copy_obstacle: row.get(4),
         is_view: row.get::<_, i8>(3) == VIEW,
-        is_owned: row.get(6),
+        is_owned: row.get(5),
         privileges: granted
             .filter_map(|(privilege, is_granted)| is_granted.then_some(privilege))
             .collect(),
-        role: row.get(8),
+        role: row.get(7),
         version,
     })
 }

@@ -1,0 +1,61 @@
+//! What a view shows, and whether it takes rows.
+
+use super::not_for_data;
+use crate::error::{Error, Result};
+use crate::pg::transaction::Transaction;
+use arrow_pgcopy::QualifiedName;
+
+/// Rejects a view that shows tables of pgflight or of the system, also through other views: a view with
+/// `security_invoker` would write them with the rights of the server's login. Rejects a view that takes no INSERT, and
+/// one through which PostgreSQL itself writes a foreign table.
+///
+/// # Errors
+/// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when another session has locked the view or a
+/// relation that it shows: PostgreSQL opens them to answer.
+pub(super) async fn check_view(
+    transaction: &Transaction,
+    view: &QualifiedName,
+    oid: u32,
+) -> Result<()> {
+    let row = match transaction.query_unless_locked(FACTS, &[&oid]).await {
+        Err(error) if error.context().sqlstate.as_deref() == Some(LOCK_NOT_AVAILABLE) => {
+            return Err(locked(view, error));
+        }
+        row => row?,
+    };
+    let row = row.ok_or_else(|| super::dropped(view))?;
+    if !row.get::<_, bool>(0) {
+        return Err(
+            Error::unsupported("cannot write to a view that takes no INSERT").with_table(view),
+        );
+    }
+    if row.get(1) {
+        return Err(not_for_data(view));
+    }
+    if row.get(2) {
+        return Err(Error::unsupported(
+            "the view shows a foreign table, and its server commits apart from PostgreSQL",
+        )
+        .with_hint("write to a table of PostgreSQL")
+        .with_table(view));
+    }
+    Ok(())
+}
+
+fn locked(view: &QualifiedName, error: Error) -> Error {
+    Error::unavailable("another session has locked the view or a relation that it shows")
+        .with_hint("try again when its transaction has ended")
+        .with_context(|context| context.sqlstate = Some(LOCK_NOT_AVAILABLE.to_owned()))
+        .with_table(view)
+        .with_source(error)
+}
+
+/// `lock_not_available` (PostgreSQL's appendix "Error Codes").
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// Finds out whether a view takes INSERT, by itself or by an INSTEAD OF trigger; whether it shows tables of pgflight or,
+/// if the login is a superuser, of the system, whose OIDs are below 16384 (`FirstNormalObjectId`, access/transam.h) and
+/// in no `pg_depend`; and whether PostgreSQL itself would write a foreign table that it shows: it has no INSTEAD OF
+/// trigger for all of INSERT, DELETE and UPDATE. Their bits in `tgtype` are 4, 8 and 16 (catalog/pg_trigger.h).
+/// `pg_relation_is_updatable` has a bit for each command; that of INSERT is `1 << CMD_INSERT` (nodes/nodes.h).
+const FACTS: &str = include_str!("view.sql");
