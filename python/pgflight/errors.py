@@ -13,6 +13,8 @@ from typing import Any, Dict, Iterator, Optional, Tuple, Type, Union
 import pyarrow as pa
 from pyarrow import flight
 
+from pgflight import unreachable
+
 #: The exceptions of calls through pyarrow.flight. pyarrow raises a lost connection as `OSError` where Arrow's C++ code
 #: has no Flight status.
 TRANSPORT_ERRORS = (pa.ArrowException, OSError)
@@ -426,18 +428,16 @@ def _from_metadata(reason: str, message: str, metadata: Dict[str, str]) -> PgFli
     )
 
 
-#: gRPC's messages, in one release or another, when it cannot connect.
-_CANNOT_CONNECT = ("failed to connect", "dns resolution failed", "errors resolving")
-
-
 def _unreachable(message: str, url: str) -> Unavailable:
-    if any(words in message.lower() for words in _CANNOT_CONNECT):
-        cause = message.rsplit(": ", 1)[-1]
-        return Unavailable(
-            f"could not connect to a pgflight server at {url}: {cause}",
-            hint="check the address, and that `pgflight serve` runs there",
-        )
-    return Unavailable(f"lost the connection to the pgflight server at {url}: {message}")
+    explained = unreachable.why(message, url)
+    if explained is None:
+        return Unavailable(f"lost the connection to the pgflight server at {url}: {message}")
+    cause, hint, retryable = explained
+    return Unavailable(
+        f"could not connect to a pgflight server at {url}: {cause}",
+        hint=hint,
+        retryable=retryable,
+    )
 
 
 def _rebuild(

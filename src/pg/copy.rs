@@ -9,7 +9,7 @@ use futures_util::Sink;
 use tokio::sync::watch;
 use tokio_postgres::CopyInSink;
 
-use super::connection::{About, ServerError, from_postgres};
+use super::connection::{About, Grantee, ServerError, from_postgres};
 use super::sql;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
@@ -24,6 +24,8 @@ pub struct CopySink {
     first_error: watch::Receiver<Option<ServerError>>,
     stall_timeout: Duration,
     byte_count: u64,
+    /// The role that writes the rows.
+    role: Option<Ident>,
 }
 
 impl CopySink {
@@ -53,6 +55,7 @@ impl CopySink {
             first_error,
             stall_timeout: transaction.stall_timeout(),
             byte_count: 0,
+            role: transaction.role_in_force().cloned(),
         })
     }
 
@@ -132,7 +135,7 @@ impl CopySink {
     /// Converts an error of the driver, which reports "closed" where PostgreSQL reported the reason before.
     fn explain(&self, error: &tokio_postgres::Error) -> Error {
         self.reported_error()
-            .unwrap_or_else(|| from_postgres(error, About::Rows))
+            .unwrap_or_else(|| from_postgres(error, About::Rows, self.grantee()))
     }
 
     fn error(&self) -> Error {
@@ -143,6 +146,16 @@ impl CopySink {
 
     fn reported_error(&self) -> Option<Error> {
         let first = self.first_error.borrow();
-        first.as_ref().map(|error| error.to_error(About::Rows))
+        first
+            .as_ref()
+            .map(|error| error.to_error(About::Rows, self.grantee()))
+    }
+
+    fn grantee(&self) -> Option<Grantee<'_>> {
+        let role = self.role.as_ref()?;
+        Some(Grantee {
+            role,
+            defines: false,
+        })
     }
 }

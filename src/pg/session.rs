@@ -24,13 +24,13 @@ impl Session {
 
     pub(super) async fn execute_all(&self, sql: &str) -> Result<()> {
         let done = self.connection.client().batch_execute(sql).await;
-        done.map_err(|error| from_postgres(&error, About::Statement))
+        done.map_err(|error| from_postgres(&error, About::Statement, None))
     }
 
     pub(super) async fn query(&self, sql: &str, parameters: &[&dyn Parameter]) -> Result<Vec<Row>> {
         let client = self.connection.client();
         let rows = client.query_typed(sql, &typed(parameters)).await;
-        rows.map_err(|error| from_postgres(&error, About::Statement))
+        rows.map_err(|error| from_postgres(&error, About::Statement, None))
     }
 
     /// Returns the first column of a SELECT that reads the ledger, in the role that owns it. During the SELECT, the
@@ -49,7 +49,7 @@ impl Session {
             Path::Server.statement()
         );
         let answers = self.connection.client().simple_query(&statements).await;
-        let rows = rows(answers.map_err(|error| from_postgres(&error, About::Statement))?);
+        let rows = rows(answers.map_err(|error| from_postgres(&error, About::Statement, None))?);
         let names = rows.iter().filter(|row| row.len() > 1);
         Ok(names
             .filter_map(|row| row.get(1).map(str::to_owned))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from conftest import Database, Server
 from pyarrow import flight
-from test_tls import make_authority
+from test_connect import make_authority
 
 import pgflight
 from pgflight.flight.connection import Endpoint

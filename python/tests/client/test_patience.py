@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -133,13 +132,6 @@ def test_a_write_waits_for_its_server(database: Database) -> None:
         assert written.result(60).row_count == 1000
         again.stop()
     assert database.count("t") == 2000
-
-
-@pytest.fixture
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("place", ["port", "name"])

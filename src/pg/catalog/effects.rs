@@ -5,7 +5,7 @@ use crate::pg::transaction::Transaction;
 use arrow_pgcopy::Relation;
 
 /// Describes each property of a table that changes what a write does or costs: triggers, rules, row-level security,
-/// partitions.
+/// partitions, publications.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports.
@@ -39,16 +39,16 @@ pub async fn side_effects(transaction: &Transaction, relation: &Relation) -> Res
     if row.get(3) {
         effects.push("the table is partitioned: each row is routed to its partition".to_owned());
     }
+    let publications: Vec<String> = row.get(5);
+    if !publications.is_empty() {
+        effects.push(format!(
+            "the table has no replica identity, so PostgreSQL refuses updates and deletes for the publication {}",
+            publications.join(", ")
+        ));
+    }
     Ok(effects)
 }
 
-/// Reads the properties. `tgtype` has bit 2 for INSERT (`TRIGGER_TYPE_INSERT`, catalog/pg_trigger.h).
-const EFFECTS: &str = "
-    SELECT ARRAY(SELECT t.tgname::pg_catalog.text FROM pg_catalog.pg_trigger t
-                 WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT t.tgisinternal
-                   AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
-                   AND (t.tgtype::int OPERATOR(pg_catalog.&) 4) OPERATOR(pg_catalog.<>) 0
-                 ORDER BY t.tgname),
-           pg_catalog.row_security_active(c.oid), c.relhasrules AND c.relkind OPERATOR(pg_catalog.<>) 'v',
-           c.relkind OPERATOR(pg_catalog.=) 'p', c.relkind OPERATOR(pg_catalog.=) 'v'
-    FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1";
+/// Reads the properties. `tgtype` has bit 2 for INSERT (`TRIGGER_TYPE_INSERT`, catalog/pg_trigger.h). `relreplident` is
+/// `n` for nothing, `d` for the primary key and `i` for the index that `indisreplident` marks (catalog/pg_class.h).
+const EFFECTS: &str = include_str!("effects.sql");

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Statement};
 
-use super::sqlstate::{About, ServerError, from_postgres};
+use super::server_error::{Grantee, ServerError};
+use super::sqlstate::{About, from_postgres};
 use super::tap::{Handshake, Replies};
 use crate::error::{Error, Result};
 
@@ -143,17 +144,22 @@ impl Connection {
 
     /// Converts an error of the driver. Where the driver only knows that the connection is closed, the error that
     /// PostgreSQL reported before is returned.
-    pub(in crate::pg) fn explain(&self, error: &tokio_postgres::Error, about: About) -> Error {
+    pub(in crate::pg) fn explain(
+        &self,
+        error: &tokio_postgres::Error,
+        about: About,
+        grantee: Option<Grantee<'_>>,
+    ) -> Error {
         let reported = match error.as_db_error() {
             Some(_) => None,
-            None => self.reported_error(about),
+            None => self.reported_error(about, grantee),
         };
-        reported.unwrap_or_else(|| from_postgres(error, about))
+        reported.unwrap_or_else(|| from_postgres(error, about, grantee))
     }
 
-    fn reported_error(&self, about: About) -> Option<Error> {
+    fn reported_error(&self, about: About, grantee: Option<Grantee<'_>>) -> Option<Error> {
         let first: Option<ServerError> = self.replies.first_error.borrow().clone();
-        first.map(|error| error.to_error(about))
+        first.map(|error| error.to_error(about, grantee))
     }
 }
 

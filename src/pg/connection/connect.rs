@@ -66,7 +66,7 @@ impl ConnectError {
                     None => copy,
                 }
             }
-            Self::Postgres(error) => from_postgres(error, About::Statement),
+            Self::Postgres(error) => from_postgres(error, About::Statement, None),
             Self::NoAnswer(_) => Error::unavailable(self.to_string()).with_hint(NO_ANSWER_HINT),
         }
     }

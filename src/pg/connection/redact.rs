@@ -98,6 +98,13 @@ const REASONS: [&str; 6] = [
     "Read-only file system",
 ];
 
+/// Returns whether PostgreSQL itself reports errors with this SQLSTATE.
+pub(super) fn is_of_postgresql(sqlstate: &str) -> bool {
+    sqlstate
+        .get(..2)
+        .is_some_and(|class| CLASSES.contains(&class))
+}
+
 /// What PostgreSQL was doing when it reported an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {

@@ -1,12 +1,10 @@
 //! Converts errors of PostgreSQL to our [`Error`]: the kind by exact SQLSTATE, then by class.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use tokio_postgres::error::DbError;
-
-use super::redact::{
-    Origin, SYNTAX_ERROR, constraint_violation, hides_name, redact, without_quoted,
+use super::advice::{
+    NO_PREREQUISITE, hint, is_of_code, is_row_too_big, is_timeout_of_login, missing_grant,
 };
+use super::redact::{Origin, SYNTAX_ERROR, constraint_violation, redact, without_quoted};
+use super::server_error::{Grantee, PROTOCOL_VIOLATION, ServerError};
 use super::tls::NoTlsOffered;
 use crate::error::{Error, ErrorKind, chain};
 use crate::pg::names::{SCHEMA, SHADOW_PREFIX};
@@ -14,10 +12,15 @@ use crate::pg::names::{SCHEMA, SHADOW_PREFIX};
 /// Converts an error of the driver.
 ///
 /// PostgreSQL's DETAIL, HINT and CONTEXT may hold values of rows. So only the primary message, the names and the
-/// SQLSTATE are kept, and DETAIL if [`show_detail`] is on.
-pub(in crate::pg) fn from_postgres(error: &tokio_postgres::Error, about: About) -> Error {
+/// SQLSTATE are kept, and DETAIL and HINT if [`show_detail`](super::show_detail) is on. `grantee` is the role of the statement, for the GRANT
+/// that it lacks.
+pub(in crate::pg) fn from_postgres(
+    error: &tokio_postgres::Error,
+    about: About,
+    grantee: Option<Grantee<'_>>,
+) -> Error {
     if let Some(db) = error.as_db_error() {
-        return ServerError::from(db).to_error(about);
+        return ServerError::from(db).to_error(about, grantee);
     }
     if error.is_closed() {
         return Error::unavailable("PostgreSQL closed the connection")
@@ -49,74 +52,7 @@ pub(in crate::pg) enum About {
     Rows,
 }
 
-/// Whether errors have PostgreSQL's DETAIL. Otherwise it is not read.
-static SHOW_DETAIL: AtomicBool = AtomicBool::new(false);
-
-/// Adds PostgreSQL's DETAIL to errors from now on. It holds values of rows, as in `Key (id)=(7) already exists.`
-/// Called once, when the process starts.
-pub fn show_detail(show: bool) {
-    SHOW_DETAIL.store(show, Ordering::Relaxed);
-}
-
-/// The fields of an ErrorResponse that are used here.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::pg) struct ServerError {
-    pub(super) sqlstate: String,
-    pub(super) message: String,
-    /// Whether it ended the connection.
-    is_fatal: bool,
-    schema: Option<String>,
-    table: Option<String>,
-    column: Option<String>,
-    constraint: Option<String>,
-    /// The row of a COPY, and perhaps its values.
-    context: Option<String>,
-    /// Values of rows; `None` unless [`show_detail`] is on.
-    detail: Option<String>,
-}
-
-impl From<&DbError> for ServerError {
-    fn from(error: &DbError) -> Self {
-        let owned = |text: Option<&str>| text.map(str::to_owned);
-        Self {
-            sqlstate: error.code().code().to_owned(),
-            message: error.message().to_owned(),
-            is_fatal: error.severity() == FATAL,
-            schema: owned(error.schema()),
-            table: owned(error.table()),
-            column: owned(error.column()),
-            constraint: owned(error.constraint()),
-            context: owned(error.where_()),
-            detail: owned(error.detail()).filter(|_| SHOW_DETAIL.load(Ordering::Relaxed)),
-        }
-    }
-}
-
 impl ServerError {
-    /// Parses the body of an ErrorResponse: fields of a letter and a text that ends in NUL (PostgreSQL manual, 55.8).
-    pub(in crate::pg) fn parse(body: &[u8]) -> Self {
-        let mut error = Self::default();
-        for field in body.split(|byte| *byte == 0) {
-            let Some((letter, text)) = field.split_first() else {
-                continue;
-            };
-            let text = String::from_utf8_lossy(text).into_owned();
-            match letter {
-                b'C' => error.sqlstate = text,
-                b'M' => error.message = text,
-                b'S' => error.is_fatal = text == FATAL,
-                b's' => error.schema = Some(text),
-                b't' => error.table = Some(text),
-                b'c' => error.column = Some(text),
-                b'n' => error.constraint = Some(text),
-                b'W' => error.context = Some(text),
-                b'D' if SHOW_DETAIL.load(Ordering::Relaxed) => error.detail = Some(text),
-                _ => {}
-            }
-        }
-        error
-    }
-
     /// Returns what PostgreSQL was doing. A context comes from a COPY, from a function, from a statement of a function
     /// or from a document. INSERT … SELECT has none.
     fn origin(&self, about: About) -> Origin {
@@ -128,24 +64,8 @@ impl ServerError {
         }
     }
 
-    /// Returns what to do, by the SQLSTATE.
-    fn hint(&self, origin: Origin) -> Option<&'static str> {
-        Some(match self.sqlstate.as_str() {
-            "55P03" => "end the transaction that holds the lock, or raise --lock-timeout",
-            PROTOCOL_VIOLATION if self.is_fatal => {
-                "look at the limits and timeouts of the pooler that reports this, and try again"
-            }
-            sqlstate if hides_name(sqlstate, &self.message, origin) => {
-                "look for the name in PostgreSQL's log"
-            }
-            "22P05" => "replace such characters before writing, or write to a database in UTF8",
-            "23502" => "fill or filter the NULLs before writing",
-            _ => return None,
-        })
-    }
-
-    /// Converts it, without values of rows unless [`show_detail`] is on. HINT is never read.
-    pub(in crate::pg) fn to_error(&self, about: About) -> Error {
+    /// Converts it, without values of rows unless [`show_detail`](super::show_detail) is on.
+    pub(in crate::pg) fn to_error(&self, about: About, grantee: Option<Grantee<'_>>) -> Error {
         let sqlstate = self.sqlstate.as_str();
         let origin = self.origin(about);
         let message = match constraint_violation(sqlstate) {
@@ -165,11 +85,21 @@ impl ServerError {
         let kind = match (sqlstate, self.schema.as_deref()) {
             ("23505", Some("pg_catalog")) => ErrorKind::AlreadyExists,
             (PROTOCOL_VIOLATION, _) if self.is_fatal => ErrorKind::Unavailable,
-            _ => kind(sqlstate),
+            _ if is_timeout_of_login(self) => ErrorKind::Timeout,
+            (NO_PREREQUISITE, _) if origin == Origin::Rows => ErrorKind::Unsupported,
+            _ => match kind(sqlstate) {
+                ErrorKind::Internal if is_of_code(self, origin) => ErrorKind::DataRejected,
+                kind => kind,
+            },
         };
-        let error = match self.hint(origin) {
-            Some(hint) => Error::new(kind, message).with_hint(hint),
-            None => Error::new(kind, message),
+        let grant = grantee.and_then(|grantee| missing_grant(self, origin, grantee));
+        let error = Error::new(kind, message);
+        let error = match (grant, hint(self, origin)) {
+            (Some(grant), _) => error
+                .with_hint("grant the missing privilege")
+                .with_fix_sql(grant),
+            (None, Some(hint)) => error.with_hint(hint),
+            (None, None) => error,
         };
         error.with_context(|context| {
             context.sqlstate = Some(sqlstate.to_owned());
@@ -179,6 +109,7 @@ impl ServerError {
             context.column = self.column.clone().filter(|_| is_of_target);
             // For other kinds, the place is only where the COPY was when the error came.
             if kind == ErrorKind::DataRejected
+                && !is_row_too_big(self)
                 && let Some((row, column)) = self.context.as_deref().and_then(copied_place)
             {
                 context.row = row.checked_sub(1);
@@ -214,13 +145,6 @@ fn copied_place(context: &str) -> Option<(u64, Option<String>)> {
         (!rest.is_empty()).then(|| rest.to_owned()),
     ))
 }
-
-/// The severity of an error that ends the connection, as PostgreSQL and pgbouncer write it.
-const FATAL: &str = "FATAL";
-
-/// The SQLSTATE of a receive function for bytes that are cut short, after which the connection still works. pgbouncer
-/// uses it for everything for which it closes a connection.
-const PROTOCOL_VIOLATION: &str = "08P01";
 
 /// Returns the kind of an error with this SQLSTATE (PostgreSQL manual, appendix A).
 fn kind(sqlstate: &str) -> ErrorKind {
@@ -272,7 +196,7 @@ mod tests {
             ("ERROR", ErrorKind::DataRejected),
         ] {
             let body = format!("S{severity}\0C08P01\0Mquery_timeout\0\0");
-            let error = ServerError::parse(body.as_bytes()).to_error(About::Statement);
+            let error = ServerError::parse(body.as_bytes()).to_error(About::Statement, None);
             assert_eq!(error.kind(), expected, "{error}");
         }
     }

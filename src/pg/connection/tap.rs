@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 
-use super::sqlstate::ServerError;
+use super::server_error::ServerError;
 use super::tls::{Tls, Wire};
 
 /// The bytes of an error that are kept. The useful fields stand before its context.

@@ -25,7 +25,30 @@ pub(in crate::pg) fn lock_table(table: &QualifiedName, lock: TableLock) -> Strin
         TableLock::Replace => "SHARE ROW EXCLUSIVE",
         TableLock::Truncate => "ACCESS EXCLUSIVE",
     };
-    format!("LOCK TABLE ONLY {table} IN {mode} MODE")
+    let statement = format!("LOCK TABLE ONLY {table} IN {mode} MODE");
+    match lock {
+        TableLock::Insert => format!("SAVEPOINT lock; {statement}; RELEASE SAVEPOINT lock"),
+        TableLock::Keep | TableLock::Replace | TableLock::Truncate => statement,
+    }
+}
+
+/// Returns to the state before [`lock_table`] for INSERT has failed.
+pub(in crate::pg) const FORGET_LOCK: &str = "ROLLBACK TO SAVEPOINT lock; RELEASE SAVEPOINT lock";
+
+/// Locks a table for INSERT with a privilege on any of its columns. EXPLAIN inserts nothing. The planner may run immutable
+/// functions of defaults.
+pub(in crate::pg) fn lock_by_insert(table: &QualifiedName) -> String {
+    format!("EXPLAIN INSERT INTO {table} DEFAULT VALUES")
+}
+
+/// Finds the sessions that hold a lock on a table. For people: it needs the rights of `pg_monitor` to show the queries
+/// of other roles.
+pub(in crate::pg) fn find_lock_holders(table: &QualifiedName) -> String {
+    let name = table.to_string().replace('\'', "''");
+    format!(
+        "SELECT pid, usename, state, xact_start, query FROM pg_stat_activity JOIN pg_locks USING (pid) \
+         WHERE granted AND relation = '{name}'::regclass"
+    )
 }
 
 /// Locks a table against ALTER and DROP, and nothing else.

@@ -8,7 +8,7 @@ use super::lifecycle::Transaction;
 use super::parameter::Parameter;
 use super::roles::{Actor, Path, State, may_not_act_as, not_in_force};
 use crate::error::Result;
-use crate::pg::connection::About;
+use crate::pg::connection::{About, Grantee};
 use crate::pg::sql;
 use arrow_pgcopy::{Ident, QualifiedName};
 
@@ -165,7 +165,7 @@ impl Transaction {
         let mut is_first = true;
         let mut answers = std::pin::pin!(
             (connection.client().simple_query_raw(&statements).await)
-                .map_err(|error| connection.explain(&error, About::Statement))?
+                .map_err(|error| connection.explain(&error, About::Statement, None))?
         );
         while let Some(answer) = answers.next().await {
             match answer {
@@ -174,16 +174,25 @@ impl Transaction {
                 Err(error) if is_first => {
                     return Err(may_not_act_as(
                         writer.unwrap_or(role),
-                        connection.explain(&error, About::Statement),
+                        connection.explain(&error, About::Statement, None),
                     ));
                 }
                 // Deferred triggers are code of a table.
-                Err(error) => return Err(connection.explain(&error, About::Rows)),
+                Err(error) => return Err(connection.explain(&error, About::Rows, None)),
             }
         }
         match found {
             Some(found) if found == role.as_str() => Ok(()),
             found => Err(not_in_force(role, &found.unwrap_or_default())),
+        }
+    }
+
+    /// Returns the role that statements run in; `None` while it is the owner of a table.
+    pub(in crate::pg) fn role_in_force(&self) -> Option<&Ident> {
+        let now = self.state();
+        match now.is_owner {
+            true => None,
+            false => self.roles.name(now.actor).ok(),
         }
     }
 
@@ -215,7 +224,11 @@ impl Transaction {
             let (set, done) = join(set, statement).await;
             set.and(done)
         };
-        done.map_err(|error| connection.explain(&error, about))
+        let grantee = self.role_in_force().map(|role| Grantee {
+            role,
+            defines: path == Path::Definitions,
+        });
+        done.map_err(|error| connection.explain(&error, about, grantee))
     }
 
     /// Runs a statement that runs the code of a table, with the path of the session.

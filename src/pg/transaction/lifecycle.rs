@@ -147,7 +147,7 @@ impl Transaction {
                 .with_hint(NO_ANSWER_HINT)
             })?;
         let answers = begun.map_err(|error| {
-            let error = connection.explain(&error, About::Statement);
+            let error = connection.explain(&error, About::Statement, None);
             match role {
                 Some(role) => may_not_act_as(role, error),
                 None => error,
@@ -265,7 +265,7 @@ impl Transaction {
             Err(error) => {
                 let is_rejected = error.as_db_error().is_some_and(is_about_the_transaction);
                 // A COMMIT may run the code of a table.
-                let error = connection.explain(&error, About::Rows);
+                let error = connection.explain(&error, About::Rows, None);
                 drop(Object::take(connection));
                 if is_rejected {
                     Outcome::RolledBack(error)

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 
 use self::read::read;
 use self::view::check_view;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pg::names::SHADOW_PREFIX;
 use crate::pg::sql::{self, TableLock};
 use crate::pg::transaction::{Parameter, Transaction};
@@ -169,7 +169,8 @@ pub async fn find_staging(transaction: &Transaction, staging: &QualifiedName) ->
     read(transaction, &row, staging.clone()).await
 }
 
-/// Locks a table and runs a query about it, in one round trip.
+/// Locks a table and runs a query about it, in one round trip. PostgreSQL lets a role that may insert into some columns
+/// only write the table, but not name it in LOCK.
 async fn lock_and_query(
     transaction: &Transaction,
     name: &QualifiedName,
@@ -177,16 +178,44 @@ async fn lock_and_query(
     query: &str,
 ) -> Result<Row> {
     let (schema, unqualified) = (name.schema.as_str(), name.name.as_str());
+    let parameters: [&dyn Parameter; 2] = [&schema, &unqualified];
     let locked = transaction
-        .execute_and_query(
-            &sql::lock_table(name, lock),
-            query,
-            &[&schema, &unqualified],
-        )
+        .execute_and_query(&sql::lock_table(name, lock), query, &parameters)
         .await;
-    let row = locked.map_err(|error| error.with_table(name))?;
+    let row = match locked {
+        Err(error) if lock == TableLock::Insert && is_denied(&error) => {
+            transaction.execute_all(sql::FORGET_LOCK).await?;
+            let inserted = transaction
+                .execute_all_on_rows(&sql::lock_by_insert(name))
+                .await;
+            // The first error says which privilege is missing.
+            inserted.map_err(|_| error.with_table(name))?;
+            transaction.query_opt(query, &parameters).await?
+        }
+        locked => locked.map_err(|error| locked_by_other(error, name).with_table(name))?,
+    };
     row.ok_or_else(|| dropped(name))
 }
+
+fn is_denied(error: &Error) -> bool {
+    error.kind() == ErrorKind::PermissionDenied
+}
+
+/// Adds the query that finds the session with the lock, if the error is about one.
+fn locked_by_other(error: Error, name: &QualifiedName) -> Error {
+    if error.context().sqlstate.as_deref() != Some(LOCK_NOT_AVAILABLE) {
+        return error;
+    }
+    error
+        .caused("another session has locked the table")
+        .with_hint(format!(
+            "end its transaction, or raise --lock-timeout; this query finds it: {}",
+            sql::find_lock_holders(name)
+        ))
+}
+
+/// `lock_not_available` (PostgreSQL's appendix "Error Codes").
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 fn dropped(name: &QualifiedName) -> Error {
     Error::not_found("the table was dropped by another session").with_table(name)

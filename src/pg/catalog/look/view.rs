@@ -1,6 +1,6 @@
 //! What a view shows, and whether it takes rows.
 
-use super::not_for_data;
+use super::{LOCK_NOT_AVAILABLE, dropped, not_for_data};
 use crate::error::{Error, Result};
 use crate::pg::transaction::Transaction;
 use arrow_pgcopy::QualifiedName;
@@ -23,7 +23,7 @@ pub(super) async fn check_view(
         }
         row => row?,
     };
-    let row = row.ok_or_else(|| super::dropped(view))?;
+    let row = row.ok_or_else(|| dropped(view))?;
     if !row.get::<_, bool>(0) {
         return Err(
             Error::unsupported("cannot write to a view that takes no INSERT").with_table(view),
@@ -49,9 +49,6 @@ fn locked(view: &QualifiedName, error: Error) -> Error {
         .with_table(view)
         .with_source(error)
 }
-
-/// `lock_not_available` (PostgreSQL's appendix "Error Codes").
-const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// Finds out whether a view takes INSERT, by itself or by an INSTEAD OF trigger; whether it shows tables of pgflight or,
 /// if the login is a superuser, of the system, whose OIDs are below 16384 (`FirstNormalObjectId`, access/transam.h) and
