@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, Optional, Tuple, Type, Union
 import pyarrow as pa
 from pyarrow import flight
 
-from pgflight import unreachable
+from pgflight.flight import unreachable
 
 #: The exceptions of calls through pyarrow.flight. pyarrow raises a lost connection as `OSError` where Arrow's C++ code
 #: has no Flight status.

@@ -12,7 +12,7 @@ use tokio_postgres::CopyInSink;
 use super::connection::{About, Grantee, ServerError, from_postgres};
 use super::sql;
 use super::transaction::Transaction;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use arrow_pgcopy::{Ident, QualifiedName};
 
 /// Sends the bytes of a binary COPY to PostgreSQL.
@@ -38,7 +38,8 @@ impl CopySink {
         table: &QualifiedName,
         columns: impl IntoIterator<Item = &'a Ident>,
     ) -> Result<Self> {
-        let statement = sql::copy_in(table, columns);
+        let columns: Vec<&Ident> = columns.into_iter().collect();
+        let statement = sql::copy_in(table, columns.iter().copied());
         let connection = transaction.connection()?;
         let first_error = connection.watch_errors();
         // The driver can only copy by a named statement. The name is closed when `prepared` is dropped, with the
@@ -49,7 +50,19 @@ impl CopySink {
             connection.client().copy_in(&prepared).await
         };
         let sink = transaction.on_rows(copying).await;
-        let sink = sink.map_err(|error| error.with_table(table))?;
+        let sink = sink.map_err(|error| {
+            let error = error.with_table(table);
+            match transaction.role_in_force() {
+                Some(role)
+                    if error.kind() == ErrorKind::PermissionDenied && error.hint().is_none() =>
+                {
+                    error
+                        .with_hint("grant the missing privilege")
+                        .with_fix_sql(sql::grant_insert(table, &columns, role))
+                }
+                _ => error,
+            }
+        })?;
         Ok(Self {
             sink: Box::pin(sink),
             first_error,

@@ -43,7 +43,7 @@ pub(in crate::config) struct LogOptions {
     )]
     filter: Option<String>,
 
-    /// Show, in errors and logs, the DETAIL of PostgreSQL's errors. It holds values of rows.
+    /// Show, in errors and logs, the DETAIL and HINT of PostgreSQL's errors. They hold values of rows.
     #[arg(long, env = "PGFLIGHT_SHOW_DETAIL", action = ArgAction::SetTrue)]
     show_detail: Option<bool>,
 }

@@ -41,14 +41,14 @@ pub(in crate::pg) fn lock_by_insert(table: &QualifiedName) -> String {
     format!("EXPLAIN INSERT INTO {table} DEFAULT VALUES")
 }
 
-/// Finds the sessions that hold a lock on a table. For people: it needs the rights of `pg_monitor` to show the queries
-/// of other roles.
-pub(in crate::pg) fn find_lock_holders(table: &QualifiedName) -> String {
-    let name = table.to_string().replace('\'', "''");
-    format!(
-        "SELECT pid, usename, state, xact_start, query FROM pg_stat_activity JOIN pg_locks USING (pid) \
-         WHERE granted AND relation = '{name}'::regclass"
-    )
+/// Gives the privilege to insert into these columns. For people.
+pub(in crate::pg) fn grant_insert(
+    table: &QualifiedName,
+    columns: &[&Ident],
+    role: &Ident,
+) -> String {
+    let columns = list(columns.iter().copied());
+    format!("GRANT INSERT ({columns}) ON {table} TO {role};")
 }
 
 /// Locks a table against ALTER and DROP, and nothing else.

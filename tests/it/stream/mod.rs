@@ -1,5 +1,6 @@
 //! One stream: its turn, its connections, its limits, and what ends it early.
 
+mod advice;
 mod exchanged_names;
 pub(crate) mod fan_out;
 mod ready;

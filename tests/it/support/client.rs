@@ -254,6 +254,7 @@ pub fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {
 }
 
 /// An error of a call: the code and the message of its status, and the details beside them.
+#[derive(Debug)]
 pub struct CallError {
     pub code: Code,
     pub message: String,

@@ -209,8 +209,8 @@ fn locked_by_other(error: Error, name: &QualifiedName) -> Error {
     error
         .caused("another session has locked the table")
         .with_hint(format!(
-            "end its transaction, or raise --lock-timeout; this query finds it: {}",
-            sql::find_lock_holders(name)
+            "end its transaction, or raise --lock-timeout; its pid is in pg_locks, where relation is '{}'::regclass",
+            name.to_string().replace('\'', "''")
         ))
 }
 
