@@ -44,6 +44,9 @@ const LIVENESS_CONNECTIONS: usize = 1;
 /// Control connections that no commit takes, so that begins, aborts and status calls find one.
 const WITHOUT_COMMITS: usize = 2;
 
+/// The `lock_timeout` of control calls other than commits.
+const CONTROL_LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// Returns the number of commits that may run at a time.
 fn max_commits(config: &PoolConfig) -> usize {
     let connections = config.control_connections.saturating_sub(WITHOUT_COMMITS);
@@ -55,7 +58,7 @@ fn max_commits(config: &PoolConfig) -> usize {
 pub struct Timeouts {
     /// Longest time that a stream or an action waits for a free connection.
     pub wait_timeout: Duration,
-    /// The `lock_timeout` of every transaction: how long a statement waits for another session's lock.
+    /// The `lock_timeout` of streams and commits: how long a statement waits for another session's lock.
     pub lock_timeout: Duration,
     /// Longest time that a COPY waits for PostgreSQL to take a chunk of rows. The server then ends it.
     pub stall_timeout: Duration,
@@ -213,7 +216,8 @@ impl Pool {
             .with_hint("try again later, or raise --max-copies")
         })?;
         let session = session_name(write, &stream.partition_id().to_string());
-        self.begin(&self.data, Some(turn), Some(&session)).await
+        self.begin(&self.data, Some(turn), Some(&session), Duration::MAX)
+            .await
     }
 
     /// Begins up to `count` more transactions for a stream of rows, as long as no stream waits for a turn.
@@ -223,7 +227,8 @@ impl Pool {
     pub async fn begin_more_data(&self, write: &str, count: usize) -> Result<Vec<Transaction>> {
         let session = session_name(write, "more");
         let turns = std::iter::from_fn(|| self.turns.take_free()).take(count);
-        let begun = turns.map(|turn| self.begin(&self.data, Some(turn), Some(&session)));
+        let begun =
+            turns.map(|turn| self.begin(&self.data, Some(turn), Some(&session), Duration::MAX));
         try_join_all(begun.collect::<Vec<_>>()).await
     }
 
@@ -239,23 +244,37 @@ impl Pool {
         let session = session_name(write, "more");
         let turn = transaction.take_turn();
         transaction.commit().await.into_result()?;
-        self.begin(&self.data, turn, Some(&session)).await
+        self.begin(&self.data, turn, Some(&session), Duration::MAX)
+            .await
     }
 
-    /// Begins a transaction for a control call, which carries no rows.
+    /// Returns the number of control calls of one principal that may run at a time.
+    pub fn max_calls(&self) -> usize {
+        (self.control.status().max_size / 2).max(1)
+    }
+
+    /// Returns the longest time that a call waits for a free connection.
+    pub fn wait_timeout(&self) -> Duration {
+        self.timeouts.borrow().wait_timeout
+    }
+
+    /// Begins a transaction for a control call, which carries no rows. It waits for a lock for half a second at most,
+    /// since all callers share the connections.
     ///
     /// # Errors
     /// The errors of [`Pool::begin_data`].
     pub async fn begin_control(&self) -> Result<Transaction> {
-        self.begin(&self.control, None, None).await
+        self.begin(&self.control, None, None, CONTROL_LOCK_TIMEOUT)
+            .await
     }
 
-    /// Begins a transaction that writes nothing: PostgreSQL may be read-only.
+    /// Begins a transaction that writes nothing: PostgreSQL may be read-only. It waits for locks as a control call does.
     ///
     /// # Errors
     /// The errors of [`Pool::begin_data`], except when PostgreSQL takes no writes.
     pub async fn begin_read(&self) -> Result<Transaction> {
-        self.begin_any(&self.control, None, None).await
+        self.begin_any(&self.control, None, None, CONTROL_LOCK_TIMEOUT)
+            .await
     }
 
     /// Begins a transaction for signs of life, which waits for no other work. A crash of PostgreSQL may lose the last
@@ -264,7 +283,9 @@ impl Pool {
     /// # Errors
     /// The errors of [`Pool::begin_data`].
     pub async fn begin_liveness(&self) -> Result<Transaction> {
-        let transaction = self.begin(&self.liveness, None, None).await?;
+        let transaction = self
+            .begin(&self.liveness, None, None, CONTROL_LOCK_TIMEOUT)
+            .await?;
         transaction.limit_waiting().await?;
         Ok(transaction)
     }
@@ -282,8 +303,10 @@ impl Pool {
             return Err(Error::unavailable("all connections for commits are busy")
                 .with_hint("try again later"));
         };
-        let transaction = self.begin(&self.control, None, Some(&session)).await?;
-        Ok(transaction.with_permit(permit))
+        let transaction = self
+            .begin(&self.control, None, Some(&session), Duration::MAX)
+            .await?;
+        Ok(transaction.with_permit(Some(permit)))
     }
 
     /// Returns a connection for statements that cannot run in a transaction.
@@ -305,8 +328,10 @@ impl Pool {
         pool: &Connections,
         turn: Option<Turn>,
         session: Option<&str>,
+        max_lock_wait: Duration,
     ) -> Result<Transaction> {
-        let transaction = self.begin_any(pool, turn, session).await?;
+        let begun = self.begin_any(pool, turn, session, max_lock_wait);
+        let transaction = begun.await?;
         transaction.check_writable()?;
         Ok(transaction)
     }
@@ -316,12 +341,13 @@ impl Pool {
         pool: &Connections,
         turn: Option<Turn>,
         session: Option<&str>,
+        max_lock_wait: Duration,
     ) -> Result<Transaction> {
         let connection = self.connection(pool).await?;
         let limits = {
             let timeouts = self.timeouts.borrow();
             Limits {
-                lock_timeout: timeouts.lock_timeout,
+                lock_timeout: timeouts.lock_timeout.min(max_lock_wait),
                 stall_timeout: timeouts.stall_timeout,
             }
         };

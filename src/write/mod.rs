@@ -1,6 +1,7 @@
 //! Writes: from a stream of batches to committed rows, and the protocol for many partitions.
 
 mod budget;
+mod calls;
 mod check;
 mod limits;
 mod pipeline;

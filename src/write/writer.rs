@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::auth::Caller;
 use crate::error::{Error, Result};
@@ -12,6 +12,7 @@ use crate::pg::{
     Usage, WriteState, count_writes, ensure_schema, has_schema, ledger_version,
     prepared_transactions, recent_writes,
 };
+use crate::write::calls::Calls;
 use crate::write::limits::{FanOut, VolumeLimits};
 use crate::write::streaming::Streaming;
 use crate::write::stuck::Stuck;
@@ -27,6 +28,8 @@ pub struct Writer {
     /// The streams of all callers.
     pub(crate) streaming: Streaming,
     pub(crate) metrics: Metrics,
+    /// The control calls of all callers.
+    calls: Calls,
     /// The writes of all callers whose staging table could not be dropped.
     pub(crate) stuck: Stuck,
 }
@@ -52,6 +55,7 @@ impl Writer {
             caller: Caller::anonymous(),
             streaming: Streaming::default(),
             metrics: Metrics::default(),
+            calls: Calls::default(),
             stuck: Stuck::default(),
         }
     }
@@ -89,16 +93,27 @@ impl Writer {
         self.caller.ledger_id(write_id)
     }
 
-    /// Begins a transaction that carries no rows, with the role of the caller.
+    /// Begins a transaction that carries no rows, with the role of the caller. Waits while other calls of the caller
+    /// hold its share of the connections.
     pub(crate) async fn begin_control(&self) -> Result<Transaction> {
+        let call = self.enter().await?;
         let transaction = self.pool.begin_control().await?;
-        Ok(transaction.with_role(self.caller.role()))
+        Ok(transaction.with_permit(call).with_role(self.caller.role()))
     }
 
-    /// Begins a transaction that writes nothing, with the role of the caller.
+    /// Begins a transaction that writes nothing, as [`Writer::begin_control`] does.
     pub(crate) async fn begin_look(&self) -> Result<Transaction> {
+        let call = self.enter().await?;
         let transaction = self.pool.begin_read().await?;
-        Ok(transaction.with_role(self.caller.role()))
+        Ok(transaction.with_permit(call).with_role(self.caller.role()))
+    }
+
+    async fn enter(&self) -> Result<Option<OwnedSemaphorePermit>> {
+        let Some(principal) = self.caller.name() else {
+            return Ok(None);
+        };
+        let (limit, timeout) = (self.pool.max_calls(), self.pool.wait_timeout());
+        self.calls.enter(principal, limit, timeout).await.map(Some)
     }
 
     /// Begins a transaction for the rows of a write, with the role of the caller.

@@ -38,7 +38,7 @@ pub struct Postgres {
     )]
     pub postgres: String,
 
-    /// Time that a statement waits for a lock that another session holds on the table.
+    /// Time that a statement of a stream or a commit waits for a lock that another session holds.
     #[arg(
         long,
         env = "PGFLIGHT_LOCK_TIMEOUT",

@@ -5,8 +5,9 @@
 //! another one with an operator of the same name, and the owner of an extension can move it to another schema. So the
 //! server names an object that is not built in only if a write trusts all who could do this.
 //!
-//! A write trusts superusers, the owner of the database, the login, the target's role, the role that writes, the roles
-//! that a superuser or the owner of the database made these three members of, and, for a table that exists, its owner and
+//! A write trusts superusers, the owner of the database, and roles that could make themselves the login: those with the
+//! admin option on it, as the role has that created it, and up to PostgreSQL 15 all with CREATEROLE. It trusts the login,
+//! the target's role, the role that writes, the roles that one of the former made these three members of, and, for a table that exists, its owner and
 //! the owner of its schema: the triggers of both run in every write anyway. Other memberships do not count. Up to
 //! PostgreSQL 14 any role may make others members of itself, and from 16 on a role becomes a member, with the admin
 //! option, of the roles that it creates.
@@ -27,7 +28,16 @@ macro_rules! trusted {
         SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolsuper
       UNION ALL
         SELECT d.datdba FROM pg_catalog.pg_database d
-        WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()),
+        WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+      UNION ALL
+        SELECT m.member FROM pg_catalog.pg_auth_members m
+        JOIN pg_catalog.pg_roles login ON login.oid OPERATOR(pg_catalog.=) m.roleid
+        WHERE m.admin_option AND login.rolname OPERATOR(pg_catalog.=) session_user
+      UNION ALL
+        SELECT r.oid FROM pg_catalog.pg_roles r
+        JOIN pg_catalog.pg_roles login ON login.rolname OPERATOR(pg_catalog.=) session_user AND NOT login.rolsuper
+        WHERE r.rolcreaterole
+          AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.<) 160000),
     writer(oid) AS (
         SELECT r.oid FROM pg_catalog.pg_roles r
         WHERE r.rolname OPERATOR(pg_catalog.=) current_user OR r.rolname OPERATOR(pg_catalog.=) session_user

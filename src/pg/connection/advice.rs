@@ -32,7 +32,9 @@ pub(super) fn is_of_code(error: &ServerError, origin: Origin) -> bool {
 /// Returns what to do, by the SQLSTATE.
 pub(super) fn hint(error: &ServerError, origin: Origin) -> Option<String> {
     let hint = match error.sqlstate.as_str() {
-        "55P03" => "end the transaction that holds the lock, or raise --lock-timeout",
+        "55P03" => {
+            "end the transaction that holds the lock; streams and commits wait for it for --lock-timeout"
+        }
         TRANSACTION_TIMEOUT => "raise transaction_timeout of the server's login",
         QUERY_CANCELED if is_timeout_of_login(error) => {
             "raise statement_timeout of the server's login: it limits a COPY too, which takes as long as its stream"

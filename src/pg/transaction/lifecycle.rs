@@ -184,8 +184,8 @@ impl Transaction {
     }
 
     /// Holds the permit of a commit until the transaction ends.
-    pub(in crate::pg) fn with_permit(mut self, permit: OwnedSemaphorePermit) -> Self {
-        self.permit = Some(permit);
+    pub(crate) fn with_permit(mut self, permit: Option<OwnedSemaphorePermit>) -> Self {
+        self.permit = permit;
         self
     }
 

@@ -101,19 +101,25 @@ impl Transaction {
         self.with_path(Path::Server, both).await
     }
 
-    /// Runs a query that opens relations of others, and waits for a lock of them for a fifth of a second at most: their
-    /// owners decide how long they keep it, and the connection serves all callers.
+    /// Runs a query that opens relations of others, for a second at most, and waits for each lock of them for a fifth of a
+    /// second at most: their owners decide how long they keep it, and the connection serves all callers.
     pub(in crate::pg) async fn query_unless_locked(
         &self,
         query: &str,
         parameters: &[&dyn Parameter],
     ) -> Result<Option<Row>> {
         let row = self
-            .execute_and_query("SET LOCAL lock_timeout = 200", query, parameters)
+            .execute_and_query(
+                "SET LOCAL lock_timeout = 200; SET LOCAL statement_timeout = 1000",
+                query,
+                parameters,
+            )
             .await?;
         let lock_timeout = self.lock_timeout().as_millis();
-        self.execute_all(&format!("SET LOCAL lock_timeout = {lock_timeout}"))
-            .await?;
+        self.execute_all(&format!(
+            "SET LOCAL lock_timeout = {lock_timeout}; SET LOCAL statement_timeout TO DEFAULT"
+        ))
+        .await?;
         Ok(row)
     }
 

@@ -7,6 +7,9 @@ use crate::error::{Error, Result};
 use crate::pg::{Transaction, WriteState, abort, count_tombstones, ensure_schema, find_write};
 use crate::write::writer::Writer;
 
+/// `lock_not_available` (PostgreSQL's appendix "Error Codes"): a commit holds the row of the write.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
 /// The limit of tombstones for each principal: aborted ids that were never begun. A client aborts such an id when it
 /// lost the answer to a begin.
 const MAX_TOMBSTONES: u32 = 10_000;
@@ -32,7 +35,7 @@ impl Writer {
     /// # Errors
     /// The errors of [`Writer::abort`], except those about writes that a server made of a stream.
     pub async fn abort_any(&self, write_id: &str, reason: &str) -> Result<WriteStatus> {
-        let transaction = self.pool.begin_control().await?;
+        let transaction = self.begin_control().await?;
         ensure_schema(&transaction).await?;
         let found = find_write(&transaction, write_id).await?;
         match found {
@@ -46,7 +49,14 @@ impl Writer {
                 checked.map_err(|error| error.with_write_id(write_id))?;
             }
         }
-        abort(&transaction, write_id, self.caller.name(), reason).await?;
+        let aborted = abort(&transaction, write_id, self.caller.name(), reason).await;
+        aborted.map_err(|error| match error.context().sqlstate.as_deref() {
+            Some(LOCK_NOT_AVAILABLE) => error
+                .caused("the write is being committed")
+                .with_hint("abort it again")
+                .with_write_id(write_id),
+            _ => error,
+        })?;
         let doubt = finish(transaction).await?;
         let found = self.find_finished(write_id).await;
         let not_known = "it is not known how the write ended";

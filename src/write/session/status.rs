@@ -63,7 +63,7 @@ impl Writer {
     }
 
     pub(crate) async fn find_status(&self, write_id: &str) -> Result<(LedgerWrite, WriteStatus)> {
-        let transaction = self.pool.begin_read().await?;
+        let transaction = self.begin_look().await?;
         let write = match find_write(&transaction, write_id).await {
             Ok(write) => write
                 .filter(|write| self.caller.owns(write.principal.as_deref()))

@@ -1,7 +1,6 @@
 //! Attacks by roles and principals with few privileges.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use pgflight::auth::digest_of;
@@ -10,11 +9,11 @@ use tonic::{Code, Status};
 
 use super::role::World;
 use crate::support::{
-    CallError, Client, Database, File, Pgflight, Pooler, Put, attempt, batch, path, wait_until,
+    CallError, Client, Database, File, Pgflight, Pooler, Put, attempt, batch, wait_until,
     write,
 };
 
-pub(super) fn ids(ids: &[i64]) -> RecordBatch {
+pub(crate) fn ids(ids: &[i64]) -> RecordBatch {
     batch(&[("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef)])
 }
 
@@ -22,11 +21,11 @@ pub(super) fn texts(texts: &[&str]) -> RecordBatch {
     batch(&[("x", Arc::new(StringArray::from(texts.to_vec())) as ArrayRef)])
 }
 
-fn append(table: &str) -> Value {
+pub(crate) fn append(table: &str) -> Value {
     json!({"table": table, "append": {}})
 }
 
-pub(super) async fn put(
+pub(crate) async fn put(
     client: &mut Client,
     spec: Value,
     rows: &RecordBatch,
@@ -35,7 +34,7 @@ pub(super) async fn put(
     client.put(put).await
 }
 
-async fn setup(sql: &str, options: &[&str]) -> (Database, Pgflight, Client) {
+pub(crate) async fn setup(sql: &str, options: &[&str]) -> (Database, Pgflight, Client) {
     let database = Database::new().await;
     database.execute(sql).await;
     let server = Pgflight::start_with(&database, options);
@@ -231,91 +230,20 @@ async fn a_view_on_the_ledger_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_begin_does_not_wait_behind_commits() {
-    let sql = "CREATE TABLE locked (id int8); CREATE TABLE free (id int8)";
-    let (database, server, mut client) = setup(sql, &["--lock-timeout", "5m"]).await;
-    let staged = json!({"table": "locked", "append": {"publish": "PUBLISH_STAGED"}});
-    let mut receipts = Vec::new();
-    for number in 0..6 {
-        let id = format!("w{number}");
-        client.begin(&id, staged.clone(), &ids(&[])).await.unwrap();
-        let sent = client.put(Put::whole(attempt(&id, 0, "a"), &[ids(&[number])]));
-        receipts.push((id, sent.await.unwrap()));
+async fn a_view_with_a_huge_query_is_rejected_before_postgresql_parses_it() {
+    let sql = "CREATE TABLE t (id int8);
+               DO $$BEGIN
+                   EXECUTE pg_catalog.format('CREATE VIEW huge AS SELECT id FROM t WHERE %L IS NOT NULL',
+                       (SELECT string_agg(md5(n::text), '') FROM generate_series(1, 100000) n));
+               END$$;
+               CREATE VIEW of_huge AS SELECT id FROM huge";
+    let (_database, _server, mut client) = setup(sql, &[]).await;
+    for view in ["huge", "of_huge"] {
+        let refused = put(&mut client, append(view), &ids(&[1])).await;
+        let refused = refused.expect_err(view);
+        assert_eq!(refused.code(), Code::Unimplemented, "{refused}");
+        assert!(refused.message().contains("more than 1 MiB"), "{refused}");
     }
-    database.execute("BEGIN; LOCK TABLE locked").await;
-    let commits: Vec<_> = receipts
-        .into_iter()
-        .map(|(id, receipt)| {
-            let address = server.address.clone();
-            tokio::spawn(async move {
-                let mut client = Client::connect(&address).await;
-                client.commit(&id, &[receipt]).await
-            })
-        })
-        .collect();
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let waits = async || {
-        // Within a transaction, PostgreSQL repeats the sessions of the first query.
-        database.execute("SELECT pg_stat_clear_snapshot()").await;
-        database.text(waiting).await == "2"
-    };
-    wait_until(waits, "two commits wait for the lock").await;
-    let rows = ids(&[]);
-    let begun = client.begin("other", append("free"), &rows);
-    let begun = tokio::time::timeout(Duration::from_secs(20), begun).await;
-    begun.expect("a begin waits behind commits").unwrap();
-    database.execute("COMMIT").await;
-    for commit in commits {
-        commit.await.unwrap().unwrap();
-    }
-    assert_eq!(database.text("SELECT count(*) FROM locked").await, "6");
-}
-
-#[tokio::test]
-async fn a_begin_does_not_wait_behind_looks_at_a_locked_view() {
-    let sql = "CREATE TABLE shown (id int8); CREATE VIEW v AS SELECT id FROM shown;
-               CREATE VIEW of_view AS SELECT id FROM v; CREATE TABLE free (id int8)";
-    let (database, server, mut client) = setup(sql, &["--lock-timeout", "5m"]).await;
-    database.execute("BEGIN; LOCK TABLE v").await;
-    let looks: Vec<_> = (0..12)
-        .map(|number| {
-            let (address, view) = (server.address.clone(), ["v", "of_view"][number % 2]);
-            tokio::spawn(async move {
-                let mut client = Client::connect(&address).await;
-                match number % 3 {
-                    0 => client
-                        .begin(&format!("v{number}"), append(view), &ids(&[]))
-                        .await
-                        .err(),
-                    1 => {
-                        let id = Arc::new(Int64Array::from(vec![0])) as ArrayRef;
-                        client.plan(&[("id", id)], append(view)).await.err()
-                    }
-                    _ => client.flight.get_schema(path(&[view])).await.err(),
-                }
-            })
-        })
-        .collect();
-    let rows = ids(&[]);
-    let begun = client.begin("w", append("free"), &rows);
-    let begun = tokio::time::timeout(Duration::from_secs(20), begun).await;
-    begun.expect("a begin waits behind looks").unwrap();
-    for look in looks {
-        let refused = look.await.unwrap();
-        let refused = refused.unwrap_or_else(|| panic!("a look waits for no lock"));
-        assert_eq!(refused.code(), Code::Unavailable, "{refused}");
-        assert!(
-            refused
-                .message()
-                .contains("another session has locked the view"),
-            "{refused}"
-        );
-    }
-    database.execute("ROLLBACK").await;
-    put(&mut client, append("of_view"), &ids(&[1]))
-        .await
-        .unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Permissions: callers, grants, roles, and code of other roles in the database.
 
-mod attacks;
+pub(crate) mod attacks;
 mod foreign_code;
 mod hostile_types;
 mod identity;

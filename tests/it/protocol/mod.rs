@@ -7,3 +7,4 @@ mod session;
 mod sink;
 mod staging_changed;
 mod strangers;
+mod waits;

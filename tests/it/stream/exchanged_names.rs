@@ -74,6 +74,31 @@ async fn check(what: &str, objects: &str, spec: Value, rows: RecordBatch) {
     world.forget().await;
 }
 
+#[tokio::test]
+async fn a_role_that_could_make_itself_the_login_is_trusted() {
+    let world = World::new("admin", &[]).await;
+    let (database, login) = (&world.database, &world.login);
+    let other = world.stranger().await;
+    database
+        .execute(&format!(
+            "SET ROLE {other}; CREATE DOMAIN ev.short AS text; RESET ROLE"
+        ))
+        .await;
+    let mut client = world.client().await;
+    let spec = json!({"table": "sales.made", "create": {"ifExists": "IF_EXISTS_APPEND"}});
+    let rows = with_metadata(&texts("k", &["x"]), "ev.short");
+    let code = outcome(&mut client, &spec, &rows, None).await;
+    assert_eq!(code, Code::PermissionDenied, "a stranger");
+    database
+        .execute(&format!("GRANT {login} TO {other} WITH ADMIN OPTION"))
+        .await;
+    let code = outcome(&mut client, &spec, &rows, None).await;
+    assert_eq!(code, Code::Ok, "an admin of the login");
+    database.execute("DROP TABLE sales.made").await;
+    world.forget_stranger(&other).await;
+    world.forget().await;
+}
+
 /// Ends a write that its commit may have ended.
 async fn abort(client: &mut Client, id: &str) {
     let _ended = client.abort(id).await;

@@ -18,12 +18,19 @@ pub(super) async fn check_view(
     oid: u32,
 ) -> Result<()> {
     let row = match transaction.query_unless_locked(FACTS, &[&oid]).await {
-        Err(error) if error.context().sqlstate.as_deref() == Some(LOCK_NOT_AVAILABLE) => {
-            return Err(locked(view, error));
-        }
-        row => row?,
+        Err(error) => match error.context().sqlstate.as_deref() {
+            Some(LOCK_NOT_AVAILABLE | QUERY_CANCELED) => return Err(locked(view, error)),
+            _ => return Err(error),
+        },
+        Ok(row) => row.ok_or_else(|| dropped(view))?,
     };
-    let row = row.ok_or_else(|| dropped(view))?;
+    if row.get(3) {
+        return Err(Error::unsupported(
+            "the view, or one that it shows, has a query of more than 1 MiB",
+        )
+        .with_hint("write to the table behind the view")
+        .with_table(view));
+    }
     if !row.get::<_, bool>(0) {
         return Err(
             Error::unsupported("cannot write to a view that takes no INSERT").with_table(view),
@@ -42,6 +49,9 @@ pub(super) async fn check_view(
     Ok(())
 }
 
+/// `query_canceled`.
+const QUERY_CANCELED: &str = "57014";
+
 fn locked(view: &QualifiedName, error: Error) -> Error {
     Error::unavailable("another session has locked the view or a relation that it shows")
         .with_hint("try again when its transaction has ended")
@@ -54,5 +64,6 @@ fn locked(view: &QualifiedName, error: Error) -> Error {
 /// if the login is a superuser, of the system, whose OIDs are below 16384 (`FirstNormalObjectId`, access/transam.h) and
 /// in no `pg_depend`; and whether PostgreSQL itself would write a foreign table that it shows: it has no INSTEAD OF
 /// trigger for all of INSERT, DELETE and UPDATE. Their bits in `tgtype` are 4, 8 and 16 (catalog/pg_trigger.h).
-/// `pg_relation_is_updatable` has a bit for each command; that of INSERT is `1 << CMD_INSERT` (nodes/nodes.h).
+/// `pg_relation_is_updatable` has a bit for each command; that of INSERT is `1 << CMD_INSERT` (nodes/nodes.h). It parses
+/// the queries of views, which may be large, so it is not called for those of more than 1 MiB as stored.
 const FACTS: &str = include_str!("view.sql");

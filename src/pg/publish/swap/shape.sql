@@ -7,13 +7,13 @@ SELECT (SELECT pg_catalog.array_agg(
                               -- From PostgreSQL 14 on.
                               pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(a), 'attcompression'),
                               pg_catalog.md5(pg_catalog.col_description(a.attrelid, a.attnum)),
-                              pg_catalog.pg_get_expr(d.adbin, d.adrelid)) ORDER BY a.attnum)
+                              pg_catalog.md5(pg_catalog.pg_get_expr(d.adbin, d.adrelid))) ORDER BY a.attnum)
         FROM pg_catalog.pg_attribute a
         LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid OPERATOR(pg_catalog.=) a.attrelid
                                          AND d.adnum OPERATOR(pg_catalog.=) a.attnum
         WHERE a.attrelid OPERATOR(pg_catalog.=) $1 AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped),
        (SELECT pg_catalog.array_agg(
-            pg_catalog.format('%s %s %s', c.conname, pg_catalog.pg_get_expr(c.conbin, c.conrelid),
+            pg_catalog.format('%s %s %s', c.conname, pg_catalog.md5(pg_catalog.pg_get_expr(c.conbin, c.conrelid)),
                               pg_catalog.md5(pg_catalog.obj_description(c.oid, 'pg_constraint'))) ORDER BY c.conname)
         FROM pg_catalog.pg_constraint c
         WHERE c.conrelid OPERATOR(pg_catalog.=) $1 AND c.contype OPERATOR(pg_catalog.=) 'c'),
