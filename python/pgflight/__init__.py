@@ -49,7 +49,7 @@ from pgflight.progress import Progress
 from pgflight.result import PlannedColumn, WritePlan, WriteResult, WriteStatus
 from pgflight.spark.jar import spark_jar
 from pgflight.spark.streaming import foreach_batch
-from pgflight.spark.write import register, write_dataframe
+from pgflight.spark.write import last_result, register, write_dataframe
 
 __version__ = "0.1.0"
 
@@ -82,6 +82,7 @@ __all__ = [
     "WriteStatus",
     "connect",
     "foreach_batch",
+    "last_result",
     "register",
     "spark_jar",
     "write_dataframe",

@@ -6,6 +6,7 @@ The server describes an error in a `google.rpc.ErrorInfo`, whose bytes pyarrow p
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from typing import Any, Dict, Iterator, Optional, Tuple, Type, Union
@@ -316,21 +317,65 @@ def from_text(text: str) -> Optional[PgFlightError]:
     Returns:
         The exception as the task raised it, or None when the job failed for another reason.
     """
-    raised = list(_IN_TRACEBACK.finditer(text))
+    raised = list(_IN_TRACEBACK.finditer(text)) or list(_OF_JVM.finditer(text))
     if not raised:
         return None
     found = raised[-1]  # Those before it are its causes.
-    details = {name: json.loads(value) for name, value in _DETAIL.findall(found["details"])}
-    details.pop("lost", None)  # It is text; the driver asks the server.
+    details = {
+        name: json.loads(value)
+        for name, value in _DETAIL.findall(found["details"])
+        if name
+        in _KEPT_DETAILS  # Others are text, as that of lost rows, which the driver asks the server for.
+    }
     kind = _BY_REASON.get(found["reason"], PgFlightError)
     return kind(found["message"], reason=found["reason"], hint=found["hint"], **details)
 
 
+def from_spark(error: BaseException) -> Optional[PgFlightError]:
+    """Finds the error of pgflight in an exception of Spark.
+
+    `df.write.format("pgflight").save()` raises what Spark makes of an error: an AnalysisException, a PythonException or
+    a Py4JJavaError, by version and source.
+
+    Args:
+        error: The exception, as `except Exception as error` has it.
+
+    Returns:
+        The error with its hint, SQLSTATE, column and so on, or None when Spark failed for another reason.
+    """
+    return error if isinstance(error, PgFlightError) else from_text(str(error))
+
+
+@contextlib.contextmanager
+def raised_by_spark() -> Iterator[None]:
+    """Raises errors of pgflight as themselves.
+
+        with pgflight.errors.raised_by_spark():
+            df.write.format("pgflight").options(**options).save()
+
+    Raises:
+        PgFlightError: in place of the exception that Spark made of it. Other exceptions pass.
+    """
+    try:
+        yield
+    except Exception as raised:
+        error = from_spark(raised)
+        if error is None or error is raised:
+            raise
+        raise error from raised
+
+
+_KEPT_DETAILS = ("sqlstate", "table", "column", "row", "constraint", "write_id", "tried_seconds")
 _DETAIL = re.compile(r' (\w+)=("(?:[^"\\]|\\.)*"|[\d.]+)')
 _IN_TRACEBACK = re.compile(
     r"^pgflight\.errors\.\w+: (?P<message>(?:(?!^pgflight\.errors\.).)*?)"
     r'\n\[(?P<reason>[A-Z_]+)(?P<details>(?: \w+=(?:"(?:[^"\\]|\\.)*"|[\d.]+))*)\](?:\nHint: (?P<hint>[^\n]+))?',
     re.MULTILINE | re.DOTALL,
+)
+#: The JVM's source writes an error in one line, see PgFlightException.java.
+_OF_JVM = re.compile(
+    r"io\.pgflight\.PgFlightException: (?P<message>[^\n]*?)"
+    r' \[(?P<reason>[A-Z_]+)(?P<details>(?: \w+=(?:"(?:[^"\\]|\\.)*"|[\d.]+))*)\](?: Hint: (?P<hint>[^\n]+))?'
 )
 
 # The text that pyarrow puts around the server's message.

@@ -6,6 +6,7 @@ Importing this module needs a PySpark that has `DataSourceArrowWriter`.
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, MutableMapping, Optional
 
@@ -48,6 +49,8 @@ class PgFlightDataSource(DataSource):
     def writer(self, schema: Any, overwrite: bool) -> DataSourceArrowWriter:
         """Begins the write. Spark calls it once for each save, on the driver, before any task."""
         options = spark_options.parse(self.options, overwrite)
+        if overwrite and not options.overwrites_all:
+            _reject_dynamic_overwrite(planner.setting("spark.sql.sources.partitionOverwriteMode"))
         if options.sink_id is not None or options.resume:
             raise InvalidCommand(
                 "options sinkId and resume have no effect on a save",
@@ -66,7 +69,8 @@ class PgFlightDataSource(DataSource):
         if write.status.is_repeated:
             # Spark cannot pass this to the caller, so it goes to the driver's standard error.
             print(f"pgflight: {write.status.table}: {write.status.repeated_line}", file=sys.stderr)
-        return PgFlightWriter(write)
+            planner.end(write, write.status.result(0))
+        return PgFlightWriter(write, time.time())
 
     def streamWriter(self, schema: Any, overwrite: bool) -> Any:
         """Returns the writer of a stream, on Spark 4.1 and later. It writes each batch exactly once."""
@@ -86,8 +90,9 @@ class PgFlightDataSource(DataSource):
 class PgFlightWriter(DataSourceArrowWriter):
     """One write. Spark pickles it for the tasks, and for commit and abort on the driver."""
 
-    def __init__(self, write: DistributedWrite) -> None:
+    def __init__(self, write: DistributedWrite, begun_at: float) -> None:
         self._write = write
+        self._begun_at = begun_at
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> WriterCommitMessage:
         """Sends one attempt of one partition."""
@@ -104,7 +109,7 @@ class PgFlightWriter(DataSourceArrowWriter):
             return
         # A partition without rows has a receipt as well.
         status = self._write.commit(_receipts(messages), allow_no_receipts=not messages)
-        planner.end(self._write)
+        planner.end(self._write, status.result(time.time() - self._begun_at))
         # As above, to the driver's standard error.
         line = f"pgflight: {status.table}: {status.row_count:,} rows, write {status.write_id}"
         print(line, file=sys.stderr)
@@ -131,6 +136,15 @@ class PgFlightWriter(DataSourceArrowWriter):
                 f"{status.state}: {status.row_count:,} rows are in {status.table}"
             )
             print(line, file=sys.stderr)
+
+
+def _reject_dynamic_overwrite(mode: Optional[str]) -> None:
+    """Rejects an overwrite that would replace all rows in a session that asks for a replacement of the partitions."""
+    if mode is not None and mode.lower() == "dynamic":
+        raise Unsupported(
+            "spark.sql.sources.partitionOverwriteMode is dynamic, and mode 'overwrite' would replace all rows",
+            hint="set option partitionOverwriteMode to static if all rows are to be replaced",
+        )
 
 
 @dataclass

@@ -49,6 +49,12 @@ OTHER_OPTIONS = (
         "overwrite it.",
     ),
     Option(
+        "partitionOverwriteMode",
+        "overwrite_with",
+        "`static` replaces all rows, also in a session whose `spark.sql.sources.partitionOverwriteMode` is `dynamic`. "
+        "Without it, such a session's overwrites are rejected.",
+    ),
+    Option(
         "writeId",
         "write_id",
         "A name for this save. A job that runs again under the name of a committed save writes nothing, for as long "
@@ -155,6 +161,8 @@ class SparkOptions:
     write_id: Optional[str]
     sink_id: Optional[str]
     resume: bool
+    #: Whether the user has said that an overwrite replaces all rows.
+    overwrites_all: bool
 
 
 def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
@@ -200,6 +208,7 @@ def parse(options: Mapping[str, str], overwrite: bool) -> SparkOptions:
         write_id=given.get("writeid"),
         sink_id=given.get("sinkid"),
         resume=_flag(given, "resume") or False,
+        overwrites_all=_overwrites_all(given, overwrite),
     )
 
 
@@ -223,6 +232,22 @@ def parse_column_types(text: str) -> Dict[str, str]:
             raise InvalidCommand("createTableColumnTypes names a column twice", column=name)
         types[name] = kind
     return types
+
+
+def _overwrites_all(given: Mapping[str, str], overwrite: bool) -> bool:
+    mode = given.get("partitionoverwritemode")
+    if mode is None:
+        return False
+    if mode.lower() != "static":
+        raise InvalidCommand(
+            f"option partitionOverwriteMode is {mode!r}, which is not supported",
+            hint="use static: it replaces all rows",
+        )
+    if not overwrite:
+        raise InvalidCommand(
+            "option partitionOverwriteMode has an effect with mode 'overwrite' alone"
+        )
+    return True
 
 
 def _check_names(given: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """The connection between Spark's planner and the user's own process.
 
 A data source of Spark 4 begins and commits in Python processes that Spark starts beside its JVM and that end at once,
-so they cannot keep a write alive. Therefore `pgflight.register` lets the user's process listen at a socket that is
+so they can neither keep a write alive nor see the session's settings. Therefore `pgflight.register` lets the user's process listen at a socket that is
 named after the JVM's process id, in a directory that no other user can enter. A planner connects to the socket of its
 own JVM. Without a socket (on Spark Connect, or if `register` was not called) a write has no driver, and servers end it by their
 TTL.
@@ -18,7 +18,7 @@ import threading
 import time
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Tuple
 
 import pyarrow as pa
 
@@ -27,6 +27,7 @@ from pgflight.distributed import DistributedWrite
 from pgflight.driver import Place
 from pgflight.flight.connection import Endpoint
 from pgflight.options import WriteOptions
+from pgflight.result import WriteResult
 
 #: Seconds that a planner waits for an answer of the user's process, which may be suspended.
 _ANSWER_SECONDS = 2.0
@@ -48,21 +49,32 @@ class _Ended(NamedTuple):
 
     place: Place
     write_id: str
+    result: Optional[WriteResult]
+
+
+class _Setting(NamedTuple):
+    """A planner asks for a setting of the session."""
+
+    name: str
 
 
 #: The message that asks for the driver's id.
 _ASK_ID = None
 
 _listening: Optional[int] = None
+_session: Any = None
+_last_result: Optional[Tuple[float, WriteResult]] = None
 
 
-def listen(jvm: int) -> None:
+def listen(jvm: int, spark: Any) -> None:
     """Makes this process the driver of the writes that planners of a JVM begin.
 
     Args:
         jvm: The JVM's process id, as `process_of_jvm` finds it.
+        spark: The session whose settings planners ask for.
     """
-    global _listening
+    global _listening, _session
+    _session = spark
     directory = _directory()
     if directory is None or _listening == jvm:
         return
@@ -103,35 +115,60 @@ def begin(
     return write
 
 
-def end(write: DistributedWrite) -> None:
-    """Reports to the user's process that the write has ended."""
-    _ask(_Ended(write.place, write.write_id))
+def end(write: DistributedWrite, result: Optional[WriteResult] = None) -> None:
+    """Reports to the user's process that the write has ended, with its result if it is committed."""
+    _ask(_Ended(write.place, write.write_id, result))
+
+
+def setting(name: str) -> Optional[str]:
+    """Returns a setting of the user's session, in a planner; None if the user's process does not listen."""
+    return _ask(_Setting(name))
+
+
+def last_result() -> Optional[Tuple[float, WriteResult]]:
+    """Returns the last result that a planner has reported to this process, and when, as `time.time()` has it."""
+    return _last_result
 
 
 def _serve(listener: Listener, jvm: int) -> None:
+    global _last_result
     while True:
         try:
             with listener.accept() as connection:
                 message = connection.recv()
+                if isinstance(message, _Setting):
+                    connection.send(_setting(message.name))
+                    continue
                 if isinstance(message, _Begun):
                     driver.this_driver().begun(*message, is_wanted=lambda: _runs(jvm))
                 elif isinstance(message, _Ended):
-                    driver.this_driver().ended(*message)
+                    driver.this_driver().ended(message.place, message.write_id)
+                    if message.result is not None:
+                        _last_result = time.time(), message.result
                 connection.send(driver.this_driver().id)
         except (OSError, EOFError):
             # A planner may end at any moment, and the process may have no file descriptor left.
             time.sleep(0.05)
 
 
+def _setting(name: str) -> Optional[str]:
+    from py4j.protocol import Py4JError
+
+    try:
+        return str(_session.conf.get(name, ""))
+    except (Py4JError, OSError):
+        return None  # The session has ended.
+
+
 def _ask(message: Any) -> Optional[str]:
-    """Sends a message to the user's process. Returns the driver's id, or None if that process does not listen."""
+    """Sends a message to the user's process. Returns the answer, or None if that process does not listen."""
     with contextlib.suppress(OSError, EOFError):
         path = _path_of_ancestor()
         if path is not None:
             with Client(str(path), "AF_UNIX") as connection:
                 connection.send(message)
                 if connection.poll(_ANSWER_SECONDS):
-                    answer: str = connection.recv()
+                    answer: Optional[str] = connection.recv()
                     return answer
     return None
 

@@ -11,7 +11,7 @@ import json
 import time
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 import pyarrow as pa
 
@@ -200,7 +200,43 @@ def register(spark: Any) -> None:
             raise
     jvm = planner.process_of_jvm(spark)
     if jvm is not None:
-        planner.listen(jvm)
+        planner.listen(jvm, spark)
+
+
+def last_result(spark: Any) -> Optional[WriteResult]:
+    """Returns the result of the last save by `df.write.format("pgflight")`.
+
+    Args:
+        spark: The session that saved, after `register`.
+
+    Returns:
+        What `write_dataframe` would have returned; None before the first save, and on Spark Connect. Saves of several
+        threads follow each other in the order of their commits.
+    """
+    from pgflight.spark import planner
+
+    if type(spark).__module__.startswith("pyspark.sql.connect"):
+        return None
+    found = [result for result in (planner.last_result(), _last_result_of_jvm(spark)) if result]
+    return max(found, key=lambda kept: kept[0])[1] if found else None
+
+
+def _last_result_of_jvm(spark: Any) -> Optional[Tuple[float, WriteResult]]:
+    """Returns the last result of the data source in the JVM, and when, as `time.time()` has it."""
+    from py4j.protocol import Py4JError
+
+    try:
+        last = spark._jvm.io.pgflight.spark.LastResult.get()
+    except (Py4JError, TypeError):
+        return None  # The session has no jar of pgflight.
+    if last is None:
+        return None
+    status = last.status()
+    at = status.finishedAt() if status.isRepeated() else None
+    result = WriteResult(
+        status.table(), status.rowCount(), status.byteCount(), last.seconds(), status.writeId(), at
+    )
+    return last.keptAt() / 1000, result
 
 
 def _run(df: Any, write: DistributedWrite) -> List[Dict[str, Any]]:

@@ -56,7 +56,7 @@ def test_the_users_process_drives_a_planners_write(
     here: Path, server: Server, database: Database
 ) -> None:
     database.run("CREATE TABLE t (id int8)")
-    planner.listen(os.getpid())
+    planner.listen(os.getpid(), None)
     plan(server)
     (found,) = database.rows("SELECT driver, state FROM pgflight.write")
     assert found == (driver.this_driver().id, "open")
@@ -69,7 +69,7 @@ def test_a_write_that_a_planner_committed_is_left_alone(
     here: Path, server: Server, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     database.run("CREATE TABLE t (id int8)")
-    planner.listen(os.getpid())
+    planner.listen(os.getpid(), None)
     plan(server, "commit")
     driver.this_driver().abort_open()
     assert database.value("SELECT state FROM pgflight.write") == "committed"
@@ -80,7 +80,7 @@ def test_a_write_whose_jvm_is_gone_is_aborted(
     here: Path, server: Server, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database.run("CREATE TABLE t (id int8)")
-    planner.listen(os.getpid())
+    planner.listen(os.getpid(), None)
     monkeypatch.setattr(planner, "_runs", lambda process: False)
     plan(server)
     aborted = "SELECT count(*) FROM pgflight.write WHERE state = 'aborted'"
@@ -92,7 +92,7 @@ def test_a_planner_of_another_jvm_has_no_driver(
 ) -> None:
     database.run("CREATE TABLE t (id int8)")
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    planner.listen(other.pid)
+    planner.listen(other.pid, None)
     plan(server)
     other.communicate()
     assert database.rows("SELECT driver FROM pgflight.write") == [(None,)]
@@ -101,12 +101,12 @@ def test_a_planner_of_another_jvm_has_no_driver(
 
 
 def test_sockets_are_in_a_directory_of_the_user_alone(here: Path) -> None:
-    planner.listen(os.getpid())
+    planner.listen(os.getpid(), None)
     assert stat.S_IMODE(here.stat().st_mode) == 0o700
     assert [path.name for path in here.iterdir()] == [f"{os.getpid()}.sock"]
 
 
 def test_a_directory_that_others_can_enter_is_not_used(here: Path) -> None:
     here.mkdir(mode=0o755)
-    planner.listen(os.getpid())
+    planner.listen(os.getpid(), None)
     assert list(here.iterdir()) == []

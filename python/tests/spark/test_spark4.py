@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, List
 
@@ -48,7 +49,7 @@ def test_abort_after_a_lost_reply_reports_the_commit(
     with losing_replies_to(b"CommitRequest", server) as url:
         endpoint = Endpoint.parse(url, retry_timeout=0)
         write = DistributedWrite.begin(endpoint, "t", rows.schema, write_id="w")
-        writer = PgFlightWriter(write)
+        writer = PgFlightWriter(write, time.time())
         messages: List[Any] = [AttemptReceipt(write.attempt(0, "a", [rows]))]
         # Spark does this with a writer whose commit raises.
         with pytest.raises(pgflight.Unavailable, match="could not learn whether"):

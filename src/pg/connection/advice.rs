@@ -25,7 +25,9 @@ pub(super) fn is_row_too_big(error: &ServerError) -> bool {
 /// Returns whether code of the table raised it with a SQLSTATE of its own choice. Such code may also report errors of
 /// PostgreSQL, except those of class XX, which are bugs.
 pub(super) fn is_of_code(error: &ServerError, origin: Origin) -> bool {
-    let is_own = error.sqlstate.len() == 5 && !is_of_postgresql(&error.sqlstate);
+    // PostgreSQL's own errors of class 23 name the table.
+    let is_own =
+        error.sqlstate.len() == 5 && !is_of_postgresql(&error.sqlstate) && error.table.is_none();
     is_own || origin == Origin::Code && !error.sqlstate.starts_with("XX")
 }
 

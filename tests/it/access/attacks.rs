@@ -9,8 +9,7 @@ use tonic::{Code, Status};
 
 use super::role::World;
 use crate::support::{
-    CallError, Client, Database, File, Pgflight, Pooler, Put, attempt, batch, wait_until,
-    write,
+    CallError, Client, Database, File, Pgflight, Pooler, Put, attempt, batch, wait_until, write,
 };
 
 pub(crate) fn ids(ids: &[i64]) -> RecordBatch {

@@ -223,6 +223,23 @@ async fn an_error_of_postgresql_says_what_to_do_about_it() {
 }
 
 #[tokio::test]
+async fn a_constraint_is_not_taken_for_code_of_the_table() {
+    for (definition, sqlstate) in [
+        ("id int8 CHECK (id > 5), s text", "23514"),
+        ("id int8, s text UNIQUE", "23505"),
+    ] {
+        let sql = format!(
+            "CREATE TABLE t ({definition}); INSERT INTO t VALUES (9, 'a'); GRANT INSERT ON t TO LOGIN"
+        );
+        let world = World::new(&sql, &[]).await;
+        let refused = world.put(&append("public.t")).await.unwrap_err();
+        assert_eq!(refused.details["sqlstate"], sqlstate, "{}", refused.message);
+        assert_eq!(refused.details.get("hint"), None, "{sqlstate}");
+        world.forget().await;
+    }
+}
+
+#[tokio::test]
 async fn a_timeout_of_the_login_is_no_reason_to_try_again() {
     let sql = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
                    $$BEGIN PERFORM pg_sleep(3); RETURN NULL; END$$;

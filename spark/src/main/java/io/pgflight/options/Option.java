@@ -24,6 +24,7 @@ enum Option {
     DBTABLE("dbtable"),
     PATH("path"),
     TRUNCATE("truncate"),
+    PARTITION_OVERWRITE_MODE("partitionOverwriteMode"),
     WRITE_ID("writeId"),
     SINK_ID("sinkId"),
     RESUME("resume"),

@@ -67,6 +67,16 @@ public final class SparkOptions {
         return get(Option.WRITE_ID);
     }
 
+    /** Whether the user has said that an overwrite replaces all rows. */
+    public boolean overwritesAll() {
+        String mode = word(Option.PARTITION_OVERWRITE_MODE);
+        if (mode != null && !mode.equals("static")) {
+            throw PgFlightException.invalid("option partitionOverwriteMode is '" + mode + "', which is not supported")
+                    .withHint("use static: it replaces all rows");
+        }
+        return mode != null;
+    }
+
     /** Returns the name of a stream's output; null if it has none. */
     public String sinkId() {
         return get(Option.SINK_ID);

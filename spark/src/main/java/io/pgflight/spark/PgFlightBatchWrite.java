@@ -27,6 +27,7 @@ final class PgFlightBatchWrite implements BatchWrite {
     private final FrameSchema schema;
     private final String writeId;
     private DistributedWrite write;
+    private long begunAt;
 
     PgFlightBatchWrite(SparkOptions options, FrameSchema schema, String writeId) {
         this.options = options;
@@ -37,6 +38,7 @@ final class PgFlightBatchWrite implements BatchWrite {
     @Override
     public DataWriterFactory createBatchWriterFactory(PhysicalWriteInfo info) {
         ApplicationEnd.listen();
+        begunAt = System.nanoTime();
         write =
                 DistributedWrite.begin(
                         options.endpoint(),
@@ -47,6 +49,7 @@ final class PgFlightBatchWrite implements BatchWrite {
                         Driver.get().id());
         if (write.status().isRepeated()) {
             LOG.warn("pgflight: {}: {}", write.status().table(), write.status().repeatedLine());
+            LastResult.keep(write.status(), 0);
         } else {
             Driver.get().begun(write);
         }
@@ -75,6 +78,7 @@ final class PgFlightBatchWrite implements BatchWrite {
             }
         }
         Driver.get().ended(write);
+        LastResult.keep(status, (System.nanoTime() - begunAt) / 1e9);
         LOG.info("pgflight: {}: {} rows, write {}", status.table(), status.rowCount(), status.writeId());
     }
 

@@ -5,6 +5,7 @@ import io.pgflight.options.SparkOptions;
 import io.pgflight.spark.task.FrameSchema;
 import java.util.HashMap;
 import java.util.Map;
+import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.connector.write.LogicalWriteInfo;
 import org.apache.spark.sql.connector.write.SupportsTruncate;
 import org.apache.spark.sql.connector.write.Write;
@@ -42,6 +43,24 @@ final class PgFlightWriteBuilder implements SupportsTruncate {
             throw PgFlightException.invalid("option resume is set without a sink")
                     .withHint("name the sink by option sinkId");
         }
+        boolean overwritesAll = parsed.overwritesAll();
+        if (overwrites && !overwritesAll) {
+            rejectDynamicOverwrite();
+        } else if (overwritesAll && !overwrites) {
+            throw PgFlightException.invalid(
+                    "option partitionOverwriteMode has an effect with mode 'overwrite' alone");
+        }
         return new PgFlightWrite(parsed, new FrameSchema(info.schema()), info.queryId());
+    }
+
+    /** Rejects a save that would replace all rows in a session that asks for a replacement of the partitions. */
+    private static void rejectDynamicOverwrite() {
+        String mode = SparkSession.active().conf().get("spark.sql.sources.partitionOverwriteMode", "static");
+        if (mode.equalsIgnoreCase("dynamic")) {
+            throw PgFlightException.unsupported(
+                            "spark.sql.sources.partitionOverwriteMode is dynamic, and mode 'overwrite' would replace all"
+                                    + " rows")
+                    .withHint("set option partitionOverwriteMode to static if all rows are to be replaced");
+        }
     }
 }

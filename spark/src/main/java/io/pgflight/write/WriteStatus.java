@@ -15,6 +15,7 @@ public final class WriteStatus implements Serializable {
     private final String state;
     private final String table;
     private final long rowCount;
+    private final long byteCount;
     private final boolean existed;
     private final String finishedAt;
     private final long maxMessageBytes;
@@ -27,6 +28,7 @@ public final class WriteStatus implements Serializable {
         state = Messages.text(answer, "state").replace("WRITE_STATE_", "").toLowerCase(Locale.ROOT);
         table = Messages.text(answer, "table");
         rowCount = Messages.number(answer, "rowCount");
+        byteCount = Messages.number(answer, "byteCount");
         existed = Boolean.TRUE.equals(answer.get("existed"));
         finishedAt = Messages.text(answer, "finishedAt");
         maxMessageBytes = Messages.number(answer, "maxMessageBytes");
@@ -53,6 +55,11 @@ public final class WriteStatus implements Serializable {
     /** Returns the number of committed rows. */
     public long rowCount() {
         return rowCount;
+    }
+
+    /** Returns their bytes of binary COPY. */
+    public long byteCount() {
+        return byteCount;
     }
 
     /** Returns the largest message that the server takes, in bytes; 0 if it does not say. */
@@ -96,6 +103,11 @@ public final class WriteStatus implements Serializable {
     /** Returns the reason of an abort. */
     public String reason() {
         return reason;
+    }
+
+    /** Returns when the write ended, in UTC as RFC 3339 has it; empty while it is open. */
+    public String finishedAt() {
+        return finishedAt;
     }
 
     /** Whether an earlier call committed the write. */
