@@ -23,9 +23,12 @@ from pgflight.spark.streaming import sink_batch
 
 try:
     from pyspark.sql.datasource import DataSourceStreamArrowWriter as _StreamArrowWriter
-except ImportError:  # before Spark 4.1, which never asks for one
+except ImportError:
+    from pyspark.sql.datasource import DataSourceStreamWriter
 
-    class _StreamArrowWriter:  # type: ignore[no-redef]
+    # Spark 4.0 has no such class. It passes batches to every writer that is a DataSourceArrowWriter, and asks of the
+    # writer of a stream that it is a DataSourceStreamWriter.
+    class _StreamArrowWriter(DataSourceStreamWriter, DataSourceArrowWriter):  # type: ignore[no-redef]
         pass
 
 
@@ -73,7 +76,7 @@ class PgFlightDataSource(DataSource):
         return PgFlightWriter(write, time.time())
 
     def streamWriter(self, schema: Any, overwrite: bool) -> Any:
-        """Returns the writer of a stream, on Spark 4.1 and later. It writes each batch exactly once."""
+        """Returns the writer of a stream, which writes each batch exactly once."""
         given = {k: v for k, v in self.options.items() if k.lower() not in _OPTIONS_OF_STREAMS}
         options = spark_options.parse(given, overwrite)
         if options.write_id is not None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, List
 
 import pyarrow as pa
-import pyspark.sql.datasource
 import pytest
 from conftest import Database, Server, losing_replies_to
 from documented import Block, blocks, trips
@@ -92,8 +91,6 @@ def test_resume_needs_a_sink(spark: SparkSession) -> None:
 def test_a_stream_with_a_new_checkpoint_is_rejected_or_adopted(
     spark: SparkSession, server: Server, database: Database, tmp_path: Path
 ) -> None:
-    if not hasattr(pyspark.sql.datasource, "DataSourceStreamArrowWriter"):
-        return  # Spark 4.0 has no Arrow writer for streams.
     database.run("CREATE TABLE t (id int8)")
     spark.range(0, 100, 1, 1).write.parquet(str(tmp_path / "in"))
 
@@ -171,8 +168,6 @@ spark.stop()
 def test_a_replayed_stream_writes_each_batch_once(
     spark: SparkSession, server: Server, database: Database, tmp_path: Path
 ) -> None:
-    if not hasattr(pyspark.sql.datasource, "DataSourceStreamArrowWriter"):
-        return  # Spark 4.0 has no Arrow writer for streams; foreach_batch serves there.
     database.run("CREATE TABLE t (id int8)")
     spark.range(0, 1000, 1, 4).write.parquet(str(tmp_path / "in"))
 
