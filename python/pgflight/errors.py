@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from typing import Any, Dict, Iterator, Optional, Tuple, Type, Union
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Type, Union
 
 import pyarrow as pa
 from pyarrow import flight
@@ -317,7 +317,8 @@ def from_text(text: str) -> Optional[PgFlightError]:
     Returns:
         The exception as the task raised it, or None when the job failed for another reason.
     """
-    raised = list(_IN_TRACEBACK.finditer(text)) or list(_OF_JVM.finditer(text))
+    found_by = (list(form.finditer(text)) for form in (_IN_TRACEBACK, _OF_JVM, _OF_SAIL))
+    raised: List[re.Match[str]] = next(filter(None, found_by), [])
     if not raised:
         return None
     found = raised[-1]  # Those before it are its causes.
@@ -371,6 +372,11 @@ _IN_TRACEBACK = re.compile(
     r"^pgflight\.errors\.\w+: (?P<message>(?:(?!^pgflight\.errors\.).)*?)"
     r'\n\[(?P<reason>[A-Z_]+)(?P<details>(?: \w+=(?:"(?:[^"\\]|\\.)*"|[\d.]+))*)\](?:\nHint: (?P<hint>[^\n]+))?',
     re.MULTILINE | re.DOTALL,
+)
+#: Sail names the method before the error, in place of the module.
+_OF_SAIL = re.compile(
+    r"\[\w+::\w+\] \w+: (?P<message>[^\n]*)"
+    r'\n\[(?P<reason>[A-Z_]+)(?P<details>(?: \w+=(?:"(?:[^"\\]|\\.)*"|[\d.]+))*)\](?:\nHint: (?P<hint>[^\n]+))?'
 )
 #: The JVM's source writes an error in one line, see PgFlightException.java.
 _OF_JVM = re.compile(

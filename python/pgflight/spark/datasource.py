@@ -17,7 +17,7 @@ from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, WriterComm
 from pgflight.distributed import DistributedWrite
 from pgflight.errors import Conflict, InvalidCommand, Unsupported
 from pgflight.spark import options as spark_options
-from pgflight.spark import planner
+from pgflight.spark import planner, task
 from pgflight.spark.schema import arrow_schema, matching
 from pgflight.spark.streaming import sink_batch
 
@@ -101,9 +101,7 @@ class PgFlightWriter(DataSourceArrowWriter):
         """Sends one attempt of one partition."""
         if self._write.is_committed:
             return AttemptReceipt(None)
-        context = TaskContext.get()
-        assert context is not None, "Spark calls this in a task"
-        receipt = self._write.attempt(context.partitionId(), str(context.taskAttemptId()), iterator)
+        receipt = self._write.attempt(*task.identity(), iterator)
         return AttemptReceipt(receipt)
 
     def commit(self, messages: List[Optional[WriterCommitMessage]]) -> None:
@@ -180,7 +178,7 @@ class PgFlightStreamWriter(_StreamArrowWriter):
         )
         if write.is_committed:
             return AttemptReceipt(None)
-        receipt = write.attempt(context.partitionId(), str(context.taskAttemptId()), iterator)
+        receipt = write.attempt(*task.identity(), iterator)
         return AttemptReceipt(receipt)
 
     def commit(self, messages: List[Optional[WriterCommitMessage]], batchId: int) -> None:

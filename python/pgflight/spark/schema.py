@@ -96,6 +96,8 @@ def arrow_schema(schema: Any, *, time_zone: str = "UTC", large_types: bool = Fal
             column=column,
         )
 
+    if isinstance(schema, pa.Schema):
+        return schema  # Sail passes its own.
     return pa.schema([pa.field(f.name, convert(f.dataType, f.name), f.nullable) for f in schema])
 
 

@@ -21,6 +21,7 @@ from pgflight.errors import PgFlightError, PgFlightWarning, Unsupported
 from pgflight.flight.connection import Endpoint
 from pgflight.options import WriteOptions, collect
 from pgflight.result import WriteResult
+from pgflight.spark import task
 from pgflight.spark.schema import arrow_schema, has_day_time_interval, matching
 
 _RECEIPT_DDL = "receipt string"
@@ -252,14 +253,8 @@ def _task(
     write: DistributedWrite,
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def send(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from pyspark import TaskContext
-
-        context = TaskContext.get()
-        receipt = write.attempt(
-            context.partitionId(),
-            str(context.taskAttemptId()),
-            (_renamed(batch, write.schema.names) for batch in batches),
-        )
+        renamed = (_renamed(batch, write.schema.names) for batch in batches)
+        receipt = write.attempt(*task.identity(), renamed)
         column = pa.array([json.dumps(receipt)], pa.string())
         yield pa.RecordBatch.from_arrays([column], schema=_RECEIPT_SCHEMA)
 
