@@ -62,25 +62,27 @@ impl ErrorKind {
         }
     }
 
+    /// All kinds.
+    pub const ALL: [Self; 14] = [
+        Self::InvalidCommand,
+        Self::SchemaMismatch,
+        Self::DataRejected,
+        Self::Unsupported,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::Conflict,
+        Self::Unauthenticated,
+        Self::PermissionDenied,
+        Self::Unavailable,
+        Self::Cancelled,
+        Self::Timeout,
+        Self::PreparedLost,
+        Self::Internal,
+    ];
+
     /// Returns the kind that clients see as this reason.
     pub fn from_reason(reason: &str) -> Option<Self> {
-        let all = [
-            Self::InvalidCommand,
-            Self::SchemaMismatch,
-            Self::DataRejected,
-            Self::Unsupported,
-            Self::NotFound,
-            Self::AlreadyExists,
-            Self::Conflict,
-            Self::Unauthenticated,
-            Self::PermissionDenied,
-            Self::Unavailable,
-            Self::Cancelled,
-            Self::Timeout,
-            Self::PreparedLost,
-            Self::Internal,
-        ];
-        all.into_iter().find(|kind| kind.reason() == reason)
+        Self::ALL.into_iter().find(|kind| kind.reason() == reason)
     }
 
     /// Returns whether the same call may succeed later, unchanged.

@@ -70,6 +70,16 @@ impl Metrics {
         errors.get_or_create(&[("kind", kind)]).inc();
     }
 
+    /// Sets the end of the validity of the listener's certificate, in seconds since 1970.
+    pub fn set_certificate_end(&self, seconds: i64) {
+        self.instruments().certificate_end.set(seconds);
+    }
+
+    /// Counts a TLS handshake that failed.
+    pub fn count_refused_handshake(&self) {
+        self.instruments().handshakes_refused.inc();
+    }
+
     /// Counts an action of the reaper.
     pub fn count_reaped(&self, reaping: Reaping, count: u64) {
         let reaped = &self.instruments().reaped;

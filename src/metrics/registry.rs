@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 
 use super::activity::{Outcome, SIDES, STAGES, Side};
 use super::panics;
+use crate::error::ErrorKind;
 
 /// The content type of [`Metrics::encode`](super::Metrics::encode) (OpenMetrics 1.0.0, "Protocol Negotiation").
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -87,6 +88,14 @@ const REAPED: Metric = Metric("pgflight_reaped_total", "Actions of the reaper");
 const ERRORS: Metric = Metric(
     "pgflight_errors_total",
     "Errors returned to callers, by kind",
+);
+const CERTIFICATE_END: Metric = Metric(
+    "pgflight_certificate_end_seconds",
+    "End of the validity of the listener's certificate, in seconds since 1970; 0 without TLS",
+);
+const HANDSHAKES_REFUSED: Metric = Metric(
+    "pgflight_handshakes_refused_total",
+    "TLS handshakes with clients that failed",
 );
 const DECODE_PANICS: Metric = Metric(
     "pgflight_decode_panics_total",
@@ -172,6 +181,8 @@ pub(super) struct Instruments {
     pub(super) published_rows: Counter,
     pub(super) reaped: ByLabel<Counter>,
     pub(super) errors: ByLabel<Counter>,
+    pub(super) certificate_end: Gauge,
+    pub(super) handshakes_refused: Counter,
     pub(super) postgresql_up: Family<Labels<1>, Gauge>,
     pub(super) draining: Gauge,
 }
@@ -210,7 +221,12 @@ impl Instruments {
         for reaping in REAPINGS {
             drop(reaped.get_or_create(&[("action", reaping.name())]));
         }
-        let errors = add(&mut registry, ERRORS);
+        let errors: ByLabel<Counter> = add(&mut registry, ERRORS);
+        for kind in ErrorKind::ALL {
+            drop(errors.get_or_create(&[("kind", kind.reason())]));
+        }
+        let certificate_end = add(&mut registry, CERTIFICATE_END);
+        let handshakes_refused = add(&mut registry, HANDSHAKES_REFUSED);
         register(&mut registry, DECODE_PANICS, panics::DECODE_PANICS.clone());
         let postgresql_up = add(&mut registry, POSTGRESQL_UP);
         let draining = add(&mut registry, DRAINING);
@@ -258,6 +274,8 @@ impl Instruments {
             published_rows,
             reaped,
             errors,
+            certificate_end,
+            handshakes_refused,
             postgresql_up,
             draining,
         }

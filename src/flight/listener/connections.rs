@@ -20,6 +20,7 @@ use tonic::transport::server::{Connected, TcpIncoming};
 use super::tls::Tls;
 use crate::flight::limits::CallLimits;
 use crate::flight::peer::Peer;
+use crate::metrics::Metrics;
 
 /// The pause after a failed accept, as when the process has no file descriptors left.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -44,14 +45,15 @@ impl ConnectionLimit {
         self,
         incoming: TcpIncoming,
         tls: Option<Tls>,
+        metrics: Metrics,
     ) -> impl Stream<Item = io::Result<Connection>> {
         let max_handshakes = self.call_limits.borrow().max_connections;
         let connections = self.accept_all(incoming);
         let secured = connections.map(move |connection| {
-            let tls = tls.clone();
+            let (tls, metrics) = (tls.clone(), metrics.clone());
             async move {
                 match tls {
-                    Some(tls) => connection.secure(&tls).await.map(Ok),
+                    Some(tls) => connection.secure(&tls, &metrics).await.map(Ok),
                     None => Some(Ok(connection)),
                 }
             }
@@ -107,7 +109,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Performs the TLS handshake; returns `None` when it failed.
-    pub(super) async fn secure(self, tls: &Tls) -> Option<Self> {
+    pub(super) async fn secure(self, tls: &Tls, metrics: &Metrics) -> Option<Self> {
         let Either::Left(stream) = self.stream else {
             return Some(self);
         };
@@ -118,7 +120,8 @@ impl Connection {
                 permit,
             }),
             Err(error) => {
-                tracing::debug!(peer = %permit.peer, %error, "closed a connection: the TLS handshake failed");
+                tracing::info!(peer = %permit.peer, %error, "closed a connection: the TLS handshake failed");
+                metrics.count_refused_handshake();
                 None
             }
         }

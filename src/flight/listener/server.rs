@@ -165,7 +165,13 @@ impl Server {
 
         let lifecycle = Arc::clone(&self.service.lifecycle);
         let metrics = self.service.metrics.clone();
-        let drained = drain(signal, health, Arc::clone(&lifecycle), self.limits, metrics);
+        let drained = drain(
+            signal,
+            health,
+            Arc::clone(&lifecycle),
+            self.limits,
+            metrics.clone(),
+        );
         let served = tonic::transport::Server::builder()
             .initial_stream_window_size(window)
             .initial_connection_window_size(window.saturating_mul(2))
@@ -181,10 +187,13 @@ impl Server {
             .add_service(flight)
             .add_service(health_service)
             .add_service(reflection)
-            .serve_with_incoming_shutdown(limit.connections(incoming, self.tls.clone()), drained);
+            .serve_with_incoming_shutdown(
+                limit.connections(incoming, self.tls.clone(), metrics.clone()),
+                drained,
+            );
         tokio::select! {
             served = served => served.map_err(|error| Error::internal("the listener failed").with_source(error)),
-            () = follow(self.tls) => Ok(()),
+            () = follow(self.tls, &metrics) => Ok(()),
             () = identity.follow() => Ok(()),
             // Ends the process even if a client keeps its connection open.
             () = async { lifecycle.stopping.cancelled().await; tokio::time::sleep(FLUSH_GRACE).await } => Ok(()),
@@ -193,9 +202,9 @@ impl Server {
 }
 
 /// Reloads changed certificates; never completes.
-async fn follow(tls: Option<Tls>) {
+async fn follow(tls: Option<Tls>, metrics: &Metrics) {
     match tls {
-        Some(tls) => tls.follow().await,
+        Some(tls) => tls.follow(metrics).await,
         None => std::future::pending().await,
     }
 }

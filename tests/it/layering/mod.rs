@@ -81,7 +81,7 @@ const SERVER: &[Layer] = &[
     ("auth", &["error"], &["arrow_pgcopy"]),
     ("tls", &["error"], &[]),
     ("error", &[], &["arrow_pgcopy"]),
-    ("metrics", &[], &["tokio"]),
+    ("metrics", &["error"], &["tokio"]),
     ("failpoint", &[], &[]),
 ];
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, BinaryArray, Int32Array, RecordBatch};
 use arrow_flight::FlightData;
 use futures_util::{StreamExt, stream};
+use pgflight::error::ErrorKind;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -112,7 +113,7 @@ fn listed_in(text: &str) -> Listed {
 async fn the_docs_list_all_metrics_with_their_help_text() {
     let (_database, server) = serve("CREATE TABLE t (n int)", &[]).await;
     let mut client = server.client().await;
-    // Families that get their labels with the first event: an error, a publication.
+    // A family that gets its labels with the first event: a publication.
     let spec = json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}});
     client.begin("w", spec, &numbers(&[])).await.unwrap();
     let put = Put::whole(attempt("w", 0, "a"), &[numbers(&[1])]);
@@ -203,6 +204,16 @@ fn dashboards_use_existing_metrics_and_alerts_have_entries() {
                 .any(|line| line.starts_with('#') && line.trim_start_matches(['#', ' ']) == alert),
             "docs/operations.md has no heading {alert}"
         );
+    }
+}
+
+#[tokio::test]
+async fn errors_are_counted_from_zero_so_that_an_alert_sees_the_first() {
+    let (_database, server) = serve("", &[]).await;
+    let fresh = get(&server.monitor, "/metrics").await.body;
+    for kind in ErrorKind::ALL {
+        let count = format!("pgflight_errors_total{{kind=\"{}\"}} 0", kind.reason());
+        assert!(fresh.contains(&count), "{count}: {fresh}");
     }
 }
 

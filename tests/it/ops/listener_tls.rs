@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
-use crate::support::{Certificates, Client, Database, Pgflight, wait_until};
+use crate::support::{Certificates, Client, Database, Pgflight, get, wait_until};
 
 /// A server with the certificate of a host, and further options.
 fn start(database: &Database, certificates: &Certificates, options: &[&str]) -> Pgflight {
@@ -113,6 +113,46 @@ async fn later_connections_use_a_changed_certificate() {
         "the old one is gone"
     );
     before.act("info", "InfoRequest", json!({})).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_is_reported_and_so_are_refused_handshakes() {
+    let database = Database::new().await;
+    let ours = Certificates::new();
+    ours.sign_until("server", "127.0.0.1", 2020, 2, 1);
+    let server = start(&database, &ours, &["--metrics-listen", "127.0.0.1:0"]);
+    let value = async |name: &str| {
+        let answer = get(&server.monitor, "/metrics").await.body;
+        let line = answer
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.unwrap_or_else(|| panic!("{name} in {answer}"))
+            .to_owned()
+    };
+    let is_reported = async || value("pgflight_certificate_end_seconds").await == "1580515200";
+    wait_until(is_reported, "the end of the certificate is reported").await;
+    let warned = || {
+        server
+            .log()
+            .join("\n")
+            .contains("the listener's certificate has expired")
+    };
+    wait_until(async || warned(), "the log warns").await;
+    assert_eq!(value("pgflight_handshakes_refused_total").await, "0");
+    let called = call(&server, Some(trust(&ours))).await;
+    assert!(called.is_err(), "the certificate has expired");
+    let is_counted = async || value("pgflight_handshakes_refused_total").await == "1";
+    wait_until(is_counted, "the handshake is counted").await;
+    assert!(server.log().join("\n").contains("the TLS handshake failed"));
+    // A later certificate ends the warning.
+    let renewed = Certificates::new();
+    renewed.sign_until("server", "127.0.0.1", 2099, 2, 1);
+    for file in ["server.crt", "server.key"] {
+        std::fs::write(ours.path(file), renewed.read(file)).unwrap();
+    }
+    let is_renewed = async || value("pgflight_certificate_end_seconds").await == "4073587200";
+    wait_until(is_renewed, "the new certificate is reported").await;
+    call(&server, Some(trust(&renewed))).await.unwrap();
 }
 
 #[tokio::test]

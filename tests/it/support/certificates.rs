@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 
 /// A folder of certificates in PEM, removed when it is dropped.
 pub struct Certificates {
@@ -37,6 +39,16 @@ impl Certificates {
         for (kind, value) in subject {
             parameters.distinguished_name.push(kind.clone(), *value);
         }
+        let certificate = parameters.signed_by(&key, &self.authority).unwrap();
+        std::fs::write(self.path(&format!("{name}.crt")), certificate.pem()).unwrap();
+        std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+
+    /// Makes a certificate as [`Certificates::sign`] does, whose validity ends on this day.
+    pub fn sign_until(&self, name: &str, host: &str, year: i32, month: u8, day: u8) {
+        let key = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::new([host.to_owned()]).unwrap();
+        parameters.not_after = date_time_ymd(year, month, day);
         let certificate = parameters.signed_by(&key, &self.authority).unwrap();
         std::fs::write(self.path(&format!("{name}.crt")), certificate.pem()).unwrap();
         std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
