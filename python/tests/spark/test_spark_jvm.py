@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Iterator
 
 import pyspark
 import pytest
@@ -26,12 +24,6 @@ from pgflight.spark.options import OTHER_OPTIONS
 pytestmark = pytest.mark.skipif(
     "PGFLIGHT_SPARK_JAR" not in os.environ, reason="PGFLIGHT_SPARK_JAR names no jar"
 )
-
-_ERROR = re.compile(
-    r"PgFlightException: (?P<message>.*?) \[(?P<reason>[A-Z_]+)(?P<details>(?: \w+=(?:\"(?:[^\"\\]|\\.)*\"|[\d.]+))*)\]"
-    r"(?: Hint: (?P<hint>.*))?"
-)
-
 
 #: Tests that PySpark 3.3 itself cannot run.
 NOT_ON_3_3 = {
@@ -64,23 +56,9 @@ class TestJvmSource(DataSourceCases):
 
 def described(raised: BaseException) -> errors.PgFlightError:
     """Reads the error of the JVM from the text that a user sees."""
-    found = _ERROR.search(str(raised))
-    assert found is not None, str(raised)
-    details: Dict[str, Any] = {
-        name: json.loads(value) for name, value in errors._DETAIL.findall(found["details"])
-    }
-    row: Optional[str] = details.get("row")
-    kind = errors._BY_REASON[found["reason"]]
-    return kind(
-        found["message"],
-        hint=found["hint"],
-        sqlstate=details.get("sqlstate"),
-        table=details.get("table"),
-        column=details.get("column"),
-        row=None if row is None else int(row),
-        constraint=details.get("constraint"),
-        write_id=details.get("write_id"),
-    )
+    error = errors.from_spark(raised)
+    assert error is not None, str(raised)
+    return error
 
 
 def test_the_options_are_those_of_the_python_source(spark: SparkSession) -> None:
@@ -392,3 +370,53 @@ def test_each_batch_of_a_stream_lands_once(
     assert database.count("t") == 150
     run(tmp_path / "second", resume="true")
     assert database.count("t") == 300
+
+
+@pytest.mark.parametrize(
+    ("case", "advice", "is_final"),
+    [
+        ("TLS to a server without it", "use grpc://", True),
+        ("no TLS to a server with it", "use grpc+tls://", False),
+        ("an authority that is not trusted", "tlsRootCerts", True),
+        ("a name that the certificate lacks", "a name that the server's certificate holds", True),
+        ("a host that does not exist", "the name of the host", False),
+        ("a port where nothing listens", "`pgflight serve` runs there", False),
+    ],
+)
+def test_an_address_without_a_server_says_what_to_do(
+    spark: SparkSession,
+    database: Database,
+    tmp_path: Path,
+    closed_port: int,
+    case: str,
+    advice: str,
+    is_final: bool,
+) -> None:
+    authority, other = trustme.CA(), trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "server.crt")
+    issued.private_key_pem.write_to_path(tmp_path / "server.key")
+    authority.cert_pem.write_to_path(tmp_path / "ours.pem")
+    other.cert_pem.write_to_path(tmp_path / "other.pem")
+    tls = ("--tls-cert", str(tmp_path / "server.crt"), "--tls-key", str(tmp_path / "server.key"))
+    server = Server(database.url, *(() if case.startswith("TLS") else tls))
+    port = server.url.rsplit(":", 1)[1]
+    roots = "other.pem" if "not trusted" in case else "ours.pem"
+    url = {
+        "no TLS to a server with it": server.url,
+        "a name that the certificate lacks": f"grpc+tls://localhost:{port}",
+        "a host that does not exist": f"grpc://no-such-host.invalid:{port}",
+        "a port where nothing listens": f"grpc://127.0.0.1:{closed_port}",
+    }.get(case, f"grpc+tls://127.0.0.1:{port}")
+    options = {"url": url, "dbtable": "t", "retryTimeout": "3s"}
+    if url.startswith("grpc+tls"):
+        options["tlsRootCerts"] = str(tmp_path / roots)
+    try:
+        with pytest.raises(Exception, match="PgFlightException") as raised:
+            spark.range(1).write.format("pgflight").mode("append").options(**options).save()
+    finally:
+        server.stop()
+    error = described(raised.value)
+    assert error.reason == "UNAVAILABLE"
+    assert advice in (error.hint or "")
+    assert (error.tried_seconds is None) == is_final

@@ -90,7 +90,7 @@ public final class PgFlightException extends RuntimeException {
 
     /** Whether the same call may succeed later. */
     public boolean isRetryable() {
-        return UNAVAILABLE.equals(reason);
+        return UNAVAILABLE.equals(reason) && !"false".equals(details.get("retryable"));
     }
 
     /** Whether the commit of the write is decided, so that the same call returns its result later. */

@@ -32,12 +32,7 @@ final class Statuses {
         String more = text.isEmpty() ? "" : ": " + text;
         switch (status.getCode()) {
             case UNAVAILABLE:
-                Throwable cause = status.getCause();
-                String why = cause == null || cause.getMessage() == null ? more : more + " (" + cause.getMessage() + ")";
-                return PgFlightException.of(
-                                PgFlightException.UNAVAILABLE, "could not connect to a pgflight server at " + address + why)
-                        .withHint("check the address, and that `pgflight serve` runs there")
-                        .causedBy(cause);
+                return Unreachable.toException(address, text, status.getCause());
             case UNAUTHENTICATED:
                 return PgFlightException.of("UNAUTHENTICATED", "the call was not authenticated" + more);
             case PERMISSION_DENIED:
