@@ -3,6 +3,7 @@
 //! Each file is an attempt of one write. So several are sent at a time, a file whose stream breaks is sent again, and
 //! the commit publishes all or nothing.
 
+mod files;
 mod heartbeats;
 mod progress;
 mod retry;
@@ -15,12 +16,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use indicatif::HumanCount;
 use pgflight::client::{AttemptReceipt, Client, ClientConfig, RemoteStatus, RemoteWrite};
 use pgflight::config::Load;
-use pgflight::error::{Error, Result};
+use pgflight::error::{Error, ErrorKind, Result};
 use pgflight::files::RowFile;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -35,10 +35,12 @@ use super::{eprint, interrupts, print};
 const REPORT_AFTER: Duration = Duration::from_secs(1);
 /// The number of batches that are read ahead of the stream.
 const READ_AHEAD: usize = 2;
+/// What a load leaves that fails before its commit, or whose rows the commit rejects.
+const NOTHING_WRITTEN: &str = "the load failed: no rows were written";
 
 /// Loads all files.
 pub(super) async fn load(options: Load) -> Result<ExitCode> {
-    let files = open(&options)?;
+    let files = files::open(&options.read)?;
     let Some(schema) = files.first().map(|file| Arc::clone(&file.schema)) else {
         return Err(Error::invalid_command("the command names no file"));
     };
@@ -73,13 +75,14 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
     let mut interrupts = interrupts()?;
     let sent = tokio::select! {
         sent = send_all(&client, &write, &files, options.jobs, policy) => sent,
-        _ = interrupts.recv() => Err(Error::cancelled("interrupted before the commit: no rows were written")),
+        _ = interrupts.recv() => Err(Error::cancelled("interrupted before the commit")),
     };
     let receipts = match sent {
         Ok(receipts) => receipts,
         Err(error) => {
             // Best effort: otherwise the server aborts the write when its --driver-ttl has passed.
             client.abort(&write, "pgflight load failed").await.ok();
+            eprint(NOTHING_WRITTEN);
             return Err(error);
         }
     };
@@ -99,7 +102,7 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
         _ = interrupts.recv() => Err(Error::unavailable("interrupted during the commit")),
     };
     let done = done.map_err(|error| unknown_outcome(error, &write.write_id))?;
-    report(&done, files.len(), began.elapsed());
+    report(&done, &files, &receipts, began.elapsed());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -108,6 +111,12 @@ fn unknown_outcome(error: Error, write_id: &str) -> Error {
     let error = error.with_write_id(write_id);
     // The answer to an earlier try may have been lost, whatever the last try returned.
     if !error.kind().is_retryable() {
+        if matches!(
+            error.kind(),
+            ErrorKind::DataRejected | ErrorKind::SchemaMismatch
+        ) {
+            eprint(NOTHING_WRITTEN);
+        }
         return error;
     }
     error
@@ -115,35 +124,6 @@ fn unknown_outcome(error: Error, write_id: &str) -> Error {
         .with_hint(format!(
             "load them again with --write-id {write_id}, which writes nothing twice"
         ))
-}
-
-/// Reads the heads of all files, which must have the same columns.
-fn open(options: &Load) -> Result<Vec<RowFile>> {
-    let delimiter = u8::try_from(options.delimiter)
-        .map_err(|_| Error::invalid_command("--delimiter is not an ASCII character"))?;
-    let mut files: Vec<RowFile> = Vec::new();
-    for path in &options.files {
-        let file = RowFile::open(path, delimiter)?;
-        if let Some(first) = files.first()
-            && columns(&first.schema) != columns(&file.schema)
-        {
-            return Err(Error::invalid_command(format!(
-                "the columns of {} differ from those of {}: {} instead of {}",
-                path.display(),
-                first.path.display(),
-                columns(&file.schema),
-                columns(&first.schema)
-            )));
-        }
-        files.push(file);
-    }
-    Ok(files)
-}
-
-fn columns(schema: &Schema) -> String {
-    let columns = schema.fields().iter();
-    let columns = columns.map(|field| format!("{} {}", field.name(), field.data_type()));
-    columns.collect::<Vec<_>>().join(", ")
 }
 
 fn client_config(options: &Load) -> Result<ClientConfig> {
@@ -177,7 +157,8 @@ async fn send_all(
     jobs: u8,
     policy: RetryPolicy,
 ) -> Result<Vec<AttemptReceipt>> {
-    let progress = Progress::new(files.iter().map(|file| file.byte_count));
+    let counted = |file: &RowFile| (file.byte_count, Arc::clone(&file.bytes_read));
+    let progress = Progress::new(files.iter().map(counted));
     let numbered = (0..).zip(files.iter().zip(progress.files()));
     let sending = stream::iter(numbered)
         .map(|(partition, (file, done))| send(client, write, partition, (file, done), policy))
@@ -214,19 +195,34 @@ async fn send(
             &ready,
         )
     };
-    let name = file.path.display().to_string();
-    let sent = policy.retry_reset_by(&ready, &name, report, attempt).await;
-    sent.map_err(|error| error.caused(name))
+    let sent = policy
+        .retry_reset_by(&ready, &file.name, report, attempt)
+        .await;
+    sent.map_err(|error| in_file(error, file))
 }
 
-/// Returns the batches of a file, read by a thread that may block on the disk.
+/// Names the file of an error, and the line of its row.
+fn in_file(error: Error, file: &RowFile) -> Error {
+    if error.to_string().starts_with("cannot read") {
+        return error;
+    }
+    let line = error.context().row.and_then(|row| file.line_of(row));
+    error.caused(match line {
+        Some(line) => format!("{}: line {line}", file.name),
+        None => file.name.clone(),
+    })
+}
+
+/// Returns the batches of a file, read by a thread that may block on the disk or a pipe. It is no thread of the runtime,
+/// which would wait for a pipe before it ends the process.
 fn read(
     file: RowFile,
     done: FileProgress,
 ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
     let (sender, receiver) = mpsc::channel(READ_AHEAD);
-    tokio::task::spawn_blocking(move || {
-        let batches = match file.read(Arc::clone(&done.bytes)) {
+    let failed = sender.clone();
+    let reading = std::thread::Builder::new().spawn(move || {
+        let batches = match file.read() {
             Ok(batches) => batches,
             Err(error) => return drop(sender.blocking_send(Err(error))),
         };
@@ -240,12 +236,19 @@ fn read(
             done.rows.fetch_add(count, Ordering::Relaxed);
         }
     });
+    if let Err(error) = reading {
+        let error = Error::unavailable("could not start a thread").with_source(error);
+        failed.try_send(Err(error)).ok();
+    }
+    drop(failed);
     stream::unfold(receiver, |mut receiver| async {
         receiver.recv().await.map(|batch| (batch, receiver))
     })
 }
 
-fn report(done: &RemoteStatus, file_count: usize, time: Duration) {
+/// Prints the number of rows, and that of each file if there are several.
+fn report(done: &RemoteStatus, files: &[RowFile], receipts: &[AttemptReceipt], time: Duration) {
+    let file_count = files.len();
     print(&format!(
         "loaded {} rows of {file_count} file{} into {} in {:.1} s",
         HumanCount(done.row_count),
@@ -253,4 +256,17 @@ fn report(done: &RemoteStatus, file_count: usize, time: Duration) {
         done.table,
         time.as_secs_f64()
     ));
+    if file_count == 1 {
+        return;
+    }
+    for (partition, file) in (0..).zip(files) {
+        let mut receipts = receipts.iter();
+        if let Some(receipt) = receipts.find(|receipt| receipt.partition_id() == partition) {
+            print(&format!(
+                "  {} rows of {}",
+                HumanCount(receipt.row_count()),
+                file.name
+            ));
+        }
+    }
 }

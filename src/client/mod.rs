@@ -64,6 +64,11 @@ impl AttemptReceipt {
     pub fn row_count(&self) -> u64 {
         self.0.row_count
     }
+
+    /// Returns the partition whose rows they are.
+    pub fn partition_id(&self) -> u32 {
+        self.0.partition_id
+    }
 }
 
 /// The status of a write.

@@ -13,8 +13,8 @@ mod value;
 
 pub use change::Change;
 pub use cli::{
-    Abort, Check, Cli, Command, Completions, ConfigCheck, ConfigCommand, Destination, Load, Man,
-    Migrate, Plan, Postgres, Serve, Writes,
+    Abort, Check, Cli, Command, Completions, ConfigCheck, ConfigCommand, Destination, FileFormat,
+    Load, Man, Migrate, Plan, Postgres, Quote, ReadFiles, Serve, Writes,
 };
 pub use example::example;
 pub use load::{Config, load_target, load_targets};

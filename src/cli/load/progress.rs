@@ -19,7 +19,7 @@ const FIRST_ESTIMATE: Duration = Duration::from_secs(1);
 const BAR: &str = "{wide_bar} {percent:>3} %\n{msg}";
 
 /// The progress of one file.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct FileProgress {
     /// Bytes read from the file.
     pub(super) bytes: Arc<AtomicU64>,
@@ -48,17 +48,18 @@ impl FileProgress {
 /// The progress of all files.
 pub(super) struct Progress {
     files: Vec<FileProgress>,
-    byte_count: u64,
+    /// The bytes of all files; `None` if one of them is a pipe.
+    byte_count: Option<u64>,
     began: Instant,
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
-    /// Starts the progress of files of these sizes, in bytes.
-    pub(super) fn new(sizes: impl Iterator<Item = u64> + Clone) -> Self {
-        let byte_count = sizes.clone().sum();
+    /// Starts the progress of files of these sizes, in bytes, that count the bytes read from them.
+    pub(super) fn new(files: impl Iterator<Item = (Option<u64>, Arc<AtomicU64>)> + Clone) -> Self {
+        let byte_count = files.clone().map(|(size, _)| size).sum::<Option<u64>>();
         let target = ProgressDrawTarget::stderr();
-        let bar = ProgressBar::with_draw_target(Some(byte_count), target);
+        let bar = ProgressBar::with_draw_target(byte_count, target);
         let bar = match ProgressStyle::with_template(BAR) {
             Ok(style) => bar.with_style(style.progress_chars("━╸ ")),
             Err(_) => bar,
@@ -66,10 +67,11 @@ impl Progress {
         // Also hidden on a terminal that cannot move the cursor back (TERM=dumb).
         let bar = (!bar.is_hidden()).then_some(bar);
         Self {
-            files: sizes
-                .map(|_| FileProgress {
+            files: files
+                .map(|(_, bytes)| FileProgress {
+                    bytes,
+                    rows: Arc::default(),
                     bar: bar.clone(),
-                    ..FileProgress::default()
                 })
                 .collect(),
             byte_count,
@@ -95,8 +97,11 @@ impl Progress {
                 }
                 None => {
                     sleep(LINES_APART).await;
-                    let percent = self.bytes() * 100 / self.byte_count.max(1);
-                    eprint(&format!("{percent} %  {}", self.words(usize::MAX)));
+                    let words = self.words(usize::MAX);
+                    eprint(&match self.byte_count {
+                        Some(all) => format!("{} %  {words}", self.bytes() * 100 / all.max(1)),
+                        None => words,
+                    });
                 }
             }
         }
@@ -121,9 +126,13 @@ impl Progress {
         let rows: u64 = rows.map(|rows| rows.load(Ordering::Relaxed)).sum();
         let (bytes, elapsed) = (self.bytes(), self.began.elapsed());
         let rate = per(rows, elapsed.as_millis(), 1000);
-        let of = format!("{} of {}", HumanBytes(bytes), HumanBytes(self.byte_count));
+        let of = match self.byte_count {
+            Some(all) => format!("{} of {}", HumanBytes(bytes), HumanBytes(all)),
+            None => HumanBytes(bytes).to_string(),
+        };
+        let left = self.byte_count;
         let parts = [
-            time_left(bytes, self.byte_count, elapsed),
+            left.and_then(|all| time_left(bytes, all, elapsed)),
             Some(format!("{} rows/s", HumanCount(rate))),
             Some(format!("{} rows", HumanCount(rows))),
             Some(of),

@@ -6,18 +6,23 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value};
 
+use super::read::Read;
+
 pub(super) const EXAMPLES: &str = "\
 Examples:
   pgflight load --to public.trips 2013-01.parquet 2013-02.parquet
   pgflight load --to zones --mode create --spec '{\"create\": {\"newTable\": {\"primaryKey\": [\"id\"]}}}' zones.csv
+  pgflight load --to public.trips trips/                        # all files, and columns of folders like day=2026-01-01
+  pgflight load --to people --null NA --null '' --drop-unnamed people.csv.gz
+  zcat export.tsv.gz | pgflight load --to people --delimiter tab --encoding windows-1252 -
   PGFLIGHT_TOKEN=… pgflight load --server grpc+tls://pgflight.example:8815 --tls-ca ca.crt --to trips *.arrow";
 
 /// Options of `pgflight load`.
 #[derive(Debug, Args)]
 pub struct Load {
-    /// Parquet, Arrow IPC (file or stream), or CSV with a line of names. The first bytes decide the format.
-    #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<PathBuf>,
+    /// The files.
+    #[command(flatten)]
+    pub read: Read,
 
     /// Table: name or schema.name. Put a name with a dot or a double quote in double quotes.
     #[arg(long, value_name = "TABLE")]
@@ -47,10 +52,6 @@ pub struct Load {
     /// Time for which a call or a file is retried while the server or PostgreSQL is unavailable.
     #[arg(long, env = "PGFLIGHT_RETRY_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub retry_timeout: Duration,
-
-    /// Separator of CSV fields.
-    #[arg(long, value_name = "CHARACTER", default_value = ",")]
-    pub delimiter: char,
 
     /// Server: grpc://host:port, or grpc+tls://host:port with TLS.
     #[arg(

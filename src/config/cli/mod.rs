@@ -2,6 +2,7 @@
 
 pub(super) mod destination;
 mod load;
+mod read;
 pub(super) mod serve;
 
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ use super::value::object;
 use crate::error::{Error, Result};
 pub use destination::{Destination, Postgres};
 pub use load::Load;
+pub use read::{FileFormat, Quote, Read as ReadFiles};
 pub use serve::Serve;
 
 /// Writes Spark DataFrames and Arrow data to PostgreSQL through binary COPY, over Arrow Flight.
@@ -114,9 +116,11 @@ pub enum Command {
 
     /// Load files of rows into a table through a running server, all or none.
     ///
-    /// Reads Parquet, Arrow IPC and CSV. Fields of CSV are converted to the types of the table's columns; an empty
-    /// field is NULL. Shows a progress bar on a terminal, else a line every few seconds. Exit status: 0 when all rows
-    /// are in the table, 1 when none are or the error says that the outcome is unknown, 64 for bad usage.
+    /// Reads Parquet, Arrow IPC, CSV and JSON lines, compressed or not. CSV is read as PostgreSQL's COPY reads it: its
+    /// fields are converted to the types of the table's columns, and an unquoted empty field is NULL. The files may have
+    /// their columns in any order, and a column that a file lacks is NULL in its rows. Shows a progress bar on a terminal,
+    /// else a line every few seconds. Exit status: 0 when all rows are in the table, 1 when none are or the error says
+    /// that the outcome is unknown, 64 for bad usage.
     #[command(after_help = load::EXAMPLES)]
     Load(Box<Load>),
 

@@ -1,0 +1,77 @@
+//! What the types of a Parquet file mean where the Parquet library reads them as something else.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use parquet::basic::{ConvertedType, LogicalType, Type};
+use parquet::file::metadata::FileMetaData;
+
+use super::leaves::with_leaf_types;
+use crate::error::Result;
+use crate::files::fault::unreadable;
+
+/// The keys of the file's metadata in which Arrow keeps its schema, and Spark its own schema.
+const ARROW_SCHEMA: &str = "ARROW:schema";
+const SPARK_SCHEMA: &str = "org.apache.spark.sql.parquet.row.metadata";
+
+/// The types to read a file with.
+pub(super) struct Meaning {
+    pub(super) schema: SchemaRef,
+    /// The leaves of type INT96.
+    pub(super) int96: Vec<usize>,
+}
+
+impl Meaning {
+    /// Returns the types of a file's columns: INT96 in microseconds, which cover all years of PostgreSQL where nanoseconds
+    /// end in 2262; enums as text.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for a column of type INTERVAL, whose months
+    /// the Parquet library ignores.
+    pub(super) fn of(name: &str, metadata: &ArrowReaderMetadata) -> Result<Self> {
+        let file = metadata.metadata().file_metadata();
+        let leaves = file.schema_descr().columns();
+        // Spark's times are instants; the type does not say so.
+        let zone = value_of(file, SPARK_SCHEMA).map(|_| Arc::from("UTC"));
+        let (mut place, mut int96, mut interval) = (0, Vec::new(), None);
+        let fields = with_leaf_types(metadata.schema().fields(), &mut |read_as| {
+            let leaf = leaves.get(place)?;
+            place += 1;
+            if leaf.converted_type() == ConvertedType::INTERVAL {
+                interval = Some(leaf.path().string());
+            }
+            if leaf.physical_type() == Type::INT96 {
+                int96.push(place - 1);
+                let own = match read_as {
+                    DataType::Timestamp(_, own) => own.clone(),
+                    _ => None,
+                };
+                return Some(DataType::Timestamp(
+                    TimeUnit::Microsecond,
+                    own.or_else(|| zone.clone()),
+                ));
+            }
+            let is_enum = leaf.logical_type_ref() == Some(&LogicalType::Enum)
+                || leaf.converted_type() == ConvertedType::ENUM;
+            (is_enum && *read_as == DataType::Binary).then_some(DataType::Utf8)
+        });
+        if let Some(column) = interval.filter(|_| value_of(file, ARROW_SCHEMA).is_none()) {
+            let reason = format!("the column {column} has Parquet's type INTERVAL");
+            return Err(unreadable(name, &reason)
+                .with_hint("write it as text: PostgreSQL reads 1 month 2 days 03:00:00"));
+        }
+        let own = metadata.schema().metadata().clone();
+        Ok(Self {
+            schema: Arc::new(Schema::new_with_metadata(fields, own)),
+            int96,
+        })
+    }
+}
+
+/// Returns a value of the file's metadata.
+pub(super) fn value_of<'a>(file: &'a FileMetaData, key: &str) -> Option<&'a str> {
+    let pairs = file.key_value_metadata()?;
+    let pair = pairs.iter().find(|pair| pair.key == key)?;
+    Some(pair.value.as_deref().unwrap_or(""))
+}
