@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayBuilder, ArrayRef, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::fault::{arrow_fault, line_fault, reason, unreadable};
@@ -125,10 +126,8 @@ impl Lines {
 /// The error for a line that is no object. It leaves out the library's message, which may hold a value.
 fn invalid(name: &str, line: u64, error: &serde_json::Error) -> Error {
     let reason = match error.classify() {
-        serde_json::error::Category::Data => {
-            "the line is no JSON object with distinct names".to_owned()
-        }
-        _ => format!(
+        Category::Data => "the line is no JSON object with distinct names".to_owned(),
+        Category::Io | Category::Syntax | Category::Eof => format!(
             "the line is not JSON from its character {} on",
             error.column()
         ),

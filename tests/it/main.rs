@@ -14,6 +14,7 @@
 mod access;
 mod hostile;
 mod layering;
+mod load;
 mod modes;
 mod monitor;
 mod ops;

@@ -41,14 +41,18 @@ impl Columns {
         if !dialect.columns.is_empty() {
             if dialect.columns.len() != names.len() {
                 let (named, given) = (names.len(), dialect.columns.len());
-                let reason = format!("--columns names {given} columns, and the header {named}");
+                let given = count(given, "column");
+                let reason = format!("--columns names {given}, and the header {named}");
                 return Err(line_fault(name, header.line, None, &reason));
             }
             names.clone_from(&dialect.columns);
         }
         let width = match records.next() {
             Ok(first) => first.map(Record::len),
-            Err(fault) => return Err(fault_of(name, &fault, None)),
+            Err(fault) => {
+                let column = names.get(fault.field).map(String::as_str);
+                return Err(fault_of(name, &fault, column));
+            }
         };
         if width.is_some() {
             records.put_back();

@@ -1,5 +1,6 @@
 //! Text of another encoding as UTF-8. Unlike a browser, it rejects what the encoding does not have.
 
+use std::fmt;
 use std::io::{self, Read};
 
 use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8};
@@ -58,6 +59,23 @@ pub(super) fn utf8(
         head.clear();
     }
     Ok(Box::new(io::Cursor::new(head).chain(content)))
+}
+
+/// The error for bytes that the encoding does not have.
+#[derive(Debug)]
+struct Malformed;
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the bytes are not of the encoding")
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// Returns whether a read failed because of the encoding.
+pub(super) fn is_malformed(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<Malformed>())
 }
 
 /// Content of another encoding.
@@ -120,8 +138,7 @@ impl Read for Transcoded {
                 State::Reading => self.refill()?,
                 State::Ended => return Ok(0),
                 State::Malformed => {
-                    let what = "the bytes are not of the encoding";
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, Malformed));
                 }
             }
         }

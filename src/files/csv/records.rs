@@ -5,7 +5,7 @@ use std::io::Read;
 use encoding_rs::Encoding;
 
 use super::dialect::Dialect;
-use super::encoding::utf8;
+use super::encoding::{is_malformed, utf8};
 use super::split::{Characters, Fault, Reason, Record, Splitter};
 use crate::error::{Error, Result};
 use crate::files::fault::{io_fault, line_fault, reason};
@@ -73,6 +73,9 @@ pub(super) fn fault_of(name: &str, fault: &Fault, column: Option<&str>) -> Error
             .with_hint("quote the field, or make all lines end alike"),
         Reason::TooLong => error("the line is longer than 1 GiB")
             .with_hint("look for a quote that does not end"),
+        Reason::Io(cause) if is_malformed(cause) => {
+            error(&reason(cause)).with_hint(ENCODING_HINT)
+        }
         Reason::Io(cause) => error(&reason(cause)),
     }
 }

@@ -101,6 +101,7 @@ impl Calendar {
             .map_err(|error| Error::internal("cannot rebuild a batch").with_source(error))
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "other types count no days")]
     fn rebase_leaf(&self, leaf: ArrayRef) -> Result<ArrayRef, Fault> {
         match leaf.data_type() {
             DataType::Date32 if self.dates == Days::Old => {

@@ -15,6 +15,10 @@ pub(super) fn with_leaf_types(
     fields.collect()
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "all types without fields are leaves"
+)]
 fn with_leaf_type(
     field: &FieldRef,
     change: &mut impl FnMut(&DataType) -> Option<DataType>,

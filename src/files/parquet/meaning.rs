@@ -43,9 +43,10 @@ impl Meaning {
             }
             if leaf.physical_type() == Type::INT96 {
                 int96.push(place - 1);
-                let own = match read_as {
-                    DataType::Timestamp(_, own) => own.clone(),
-                    _ => None,
+                let own = if let DataType::Timestamp(_, own) = read_as {
+                    own.clone()
+                } else {
+                    None
                 };
                 return Some(DataType::Timestamp(
                     TimeUnit::Microsecond,

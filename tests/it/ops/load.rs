@@ -1,68 +1,20 @@
 //! `pgflight load`: loads files through a running server, all or nothing.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow::ipc::writer::{FileWriter, StreamWriter};
-use parquet::arrow::ArrowWriter;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Certificates, Cluster, Database, Pgflight, batch, wait_until};
+use crate::support::{
+    Certificates, Cluster, Database, Folder, Pgflight, batch, load, stderr, stdout, wait_until,
+};
 
 const TABLE: &str = "CREATE TABLE trips (id bigint PRIMARY KEY, fare double precision, note text)";
-
-/// A folder of files, removed when it is dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let folder = std::env::temp_dir().join(format!("pgflight-load-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-
-    /// Writes rows in the format of the file's extension.
-    fn write(&self, name: &str, rows: &RecordBatch) -> String {
-        let path = self.path(name);
-        let file = std::fs::File::create(&path).unwrap();
-        let schema = rows.schema();
-        match Path::new(name).extension().unwrap().to_str().unwrap() {
-            "parquet" => {
-                let mut writer = ArrowWriter::try_new(file, schema, None).unwrap();
-                writer.write(rows).unwrap();
-                writer.close().unwrap();
-            }
-            "arrow" => {
-                let mut writer = FileWriter::try_new(file, &schema).unwrap();
-                writer.write(rows).unwrap();
-                writer.finish().unwrap();
-            }
-            "arrows" => {
-                let mut writer = StreamWriter::try_new(file, &schema).unwrap();
-                writer.write(rows).unwrap();
-                writer.finish().unwrap();
-            }
-            _ => arrow::csv::Writer::new(file).write(rows).unwrap(),
-        }
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn trips(ids: std::ops::Range<i64>) -> RecordBatch {
     let id: ArrayRef = Arc::new(Int64Array::from_iter_values(ids.clone()));
@@ -71,23 +23,6 @@ fn trips(ids: std::ops::Range<i64>) -> RecordBatch {
     let note = ids.map(|id| format!("trip, \"{id}\""));
     let note: ArrayRef = Arc::new(StringArray::from_iter_values(note));
     batch(&[("id", id), ("fare", fare), ("note", note)])
-}
-
-/// Runs the command against a server.
-fn load(url: &str, arguments: &[&str]) -> Output {
-    Pgflight::command()
-        .args(["load", "--server", url])
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 async fn setup() -> (Database, Pgflight, String, Folder) {

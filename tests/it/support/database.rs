@@ -160,6 +160,13 @@ impl Database {
         sink.finish().await.unwrap();
     }
 
+    /// Returns whether PostgreSQL accepts a COPY of these bytes.
+    pub async fn try_copy(&self, sql: &str, bytes: &[u8]) -> bool {
+        let sink = self.client().copy_in::<_, Bytes>(sql).await.unwrap();
+        let mut sink = std::pin::pin!(sink);
+        sink.send(Bytes::copy_from_slice(bytes)).await.is_ok() && sink.finish().await.is_ok()
+    }
+
     /// The first column of all rows, as text, joined by commas; NULL as `null`.
     pub async fn text(&self, sql: &str) -> String {
         let sql = format!("SELECT string_agg(coalesce(q.v::text, 'null'), ',') FROM ({sql}) q(v)");

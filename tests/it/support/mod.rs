@@ -4,6 +4,7 @@ mod certificates;
 mod client;
 mod database;
 mod file;
+mod folder;
 mod monitor;
 mod pooler;
 mod process;
@@ -14,6 +15,7 @@ pub use client::{
 };
 pub use database::{COPIES, COPYING, Cluster, Database, left_out};
 pub use file::File;
+pub use folder::{Folder, load, stderr, stdout};
 pub use monitor::{get, metric, request, status};
 pub use pooler::Pooler;
 pub use process::Pgflight;
