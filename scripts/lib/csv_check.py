@@ -19,7 +19,7 @@ import tarfile
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import IO, Iterator, List, Optional, Tuple
+from typing import BinaryIO, Iterator, List, Optional, Tuple, cast
 
 import psycopg
 from psycopg import sql
@@ -49,9 +49,9 @@ def files(folders: List[Path]) -> Iterator[Path]:
                 yield from files([Path(unpacked)])
 
 
-def opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> BinaryIO:
     """Opens the content of a file."""
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
 def columns(path: Path) -> Tuple[List[str], List[str]]:
@@ -71,10 +71,9 @@ def copy(connection: psycopg.Connection, path: Path) -> Optional[str]:
     """Copies a file as psql's \\copy does; returns the error."""
     statement = "COPY csv_check.copied FROM STDIN (FORMAT csv, HEADER)"
     try:
-        with connection.transaction(), connection.cursor().copy(statement) as copying:
-            with opened(path) as file:
-                while block := file.read(1 << 16):
-                    copying.write(block)
+        with opened(path) as file, connection.cursor().copy(statement) as copying:
+            while block := file.read(1 << 16):
+                copying.write(block)
     except psycopg.Error as error:
         return str(error).splitlines()[0]
     return None
@@ -111,7 +110,9 @@ def check(connection: psycopg.Connection, binary: str, server: str, path: Path) 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--server", required=True)
     parser.add_argument("--postgres", required=True)
     parser.add_argument("--binary", default=str(ROOT / "target/debug/pgflight"))
