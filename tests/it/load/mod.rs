@@ -1,6 +1,7 @@
 //! What `pgflight load` makes of other people's files.
 
 mod csv;
+mod forms;
 mod json;
 mod parquet;
 mod places;

@@ -56,14 +56,16 @@ Strings are parsed for these columns:
 | smallint, integer, bigint, oid | decimal digits with an optional sign |
 | real, double precision, numeric | `-12.5`, `1.5e-7`, `NaN`, `Infinity` |
 | bytea | `\\x00ff` |
-| date | `2013-01-01`, `infinity` |
-| time | `12:30:00.25` |
-| timetz | `12:30:00+02:00` |
-| timestamp | `2013-01-01T12:30:00`, `2013-01-01 12:30:00`, `2013-01-01`; no offset from UTC |
-| timestamptz | the same with its offset from UTC, `Z` or `+02:00` |
+| date | `2013-01-05`, `2013/1/5`, `20130105`, `05-Jan-2013`, `January 5, 2013`, `0044-03-15 BC`, `infinity`; a time must be midnight |
+| time | `12:30:00.25`, `9:05`, `9:05 PM`, `123000` |
+| timetz | the same with an offset from UTC: `12:30:00+02:00` |
+| timestamp | a date, a `T` or a blank, and a time; or a date; no offset from UTC |
+| timestamptz | the same with its offset from UTC, `Z`, `UTC` or `+02:00` |
 | bit, varbit | zeros and ones |
 | inet, cidr | `192.168.0.1`, `10.0.0.0/8`, `2001:db8::1` |
 | macaddr, macaddr8 | `08:00:2b:01:02:03` |
+
+A form whose meaning depends on `DateStyle`, such as `1/5/2013`, is rejected.
 
 Strings for other types are cast by PostgreSQL: as a whole column, or as lists of strings for an array. The strings wait
 in a staging table and are cast when the rows are published (`INSERT … SELECT doc::tsvector`), by PostgreSQL's own

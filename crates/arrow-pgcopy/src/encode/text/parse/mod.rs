@@ -2,8 +2,10 @@
 //! that depends on a setting of the session, is rejected.
 
 mod bits;
+mod date;
 mod network;
 mod number;
+mod reader;
 mod time;
 
 use arrow_array::Array;

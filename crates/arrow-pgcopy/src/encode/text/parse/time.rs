@@ -1,6 +1,7 @@
-//! Dates and times in ISO 8601, and with SQL's blank between date and time: the forms that do not depend on the
-//! session's settings.
+//! Times, and dates with times: the forms that do not depend on the session's settings.
 
+use super::date::{date as read_date, era};
+use super::reader::Reader;
 use super::trimmed;
 use crate::encode::format::{
     END_DATE, END_TIMESTAMP, EPOCH_DAYS, MICROS_PER_DAY, MIN_DATE, MIN_TIMESTAMP,
@@ -13,21 +14,24 @@ const MICROS_PER_SECOND: i64 = 1_000_000;
 /// The end of offsets from UTC that PostgreSQL accepts: sixteen hours (`MAX_TZDISP_HOUR`, datatype/timestamp.h).
 const END_OFFSET: i32 = 16 * 3600;
 
-/// Parses `2013-01-01`, years of more digits, or `infinity`, into days since 2000.
+/// Parses a date, or `infinity`, into days since 2000. A time of day must be midnight.
 pub(crate) fn date(text: &[u8]) -> Result<i32, Problem> {
     let text = trimmed(text)?;
     if let Some(sign) = infinity(text) {
         return Ok(if sign { i32::MIN } else { i32::MAX });
     }
-    match Reader(text.as_bytes()).date()? {
-        (days, Reader([])) => within_dates(days),
+    let (text, before_christ) = era(text);
+    let (days, reader) = read_date(Reader(text.as_bytes()), before_christ)?;
+    match time_of_day(reader)? {
+        (0, Reader([])) => within_dates(days),
+        (_, Reader([])) => Err(Problem::LosesDigits),
         _ => Err(Problem::NotParsed),
     }
 }
 
 /// Parses `12:30:00.25` into microseconds since midnight.
 pub(crate) fn time(text: &[u8], precision: Option<u8>) -> Result<i64, Problem> {
-    match Reader(trimmed(text)?.as_bytes()).time()? {
+    match read_time(Reader(trimmed(text)?.as_bytes()))? {
         (micros, Reader([])) => whole(micros, step(precision)),
         _ => Err(Problem::NotParsed),
     }
@@ -35,8 +39,8 @@ pub(crate) fn time(text: &[u8], precision: Option<u8>) -> Result<i64, Problem> {
 
 /// Parses `12:30:00+02` into microseconds since local midnight and seconds west of Greenwich.
 pub(crate) fn time_with_zone(text: &[u8], precision: Option<u8>) -> Result<[u8; 12], Problem> {
-    let (micros, reader) = Reader(trimmed(text)?.as_bytes()).time()?;
-    let (east, Reader([])) = reader.zone()? else {
+    let (micros, reader) = read_time(Reader(trimmed(text)?.as_bytes()))?;
+    let (east, Reader([])) = read_zone(reader)? else {
         return Err(Problem::NotParsed);
     };
     let mut bytes = [0; 12];
@@ -45,19 +49,21 @@ pub(crate) fn time_with_zone(text: &[u8], precision: Option<u8>) -> Result<[u8; 
     Ok(bytes)
 }
 
-/// Parses `2013-01-01T12:30:00.25`, with a `T` or a blank, a date alone, or `infinity`, into microseconds since
+/// Parses a date and a time with a `T` or a blank between them, a date alone, or `infinity`, into microseconds since
 /// 2000. An offset from UTC is required if the type has a zone, and rejected if not.
 pub(crate) fn timestamp(text: &[u8], precision: Option<u8>, zone: bool) -> Result<i64, Problem> {
     let text = trimmed(text)?;
     if let Some(sign) = infinity(text) {
         return Ok(if sign { i64::MIN } else { i64::MAX });
     }
-    let (days, reader) = Reader(text.as_bytes()).date()?;
-    let (micros, reader) = match reader.0 {
-        [b'T' | b't' | b' ', rest @ ..] => Reader(rest).time()?,
-        _ => (0, reader),
+    let (text, before_christ) = era(text);
+    let (days, reader) = read_date(Reader(text.as_bytes()), before_christ)?;
+    let (micros, reader) = time_of_day(reader)?;
+    let (east, reader) = if zone {
+        read_zone(reader)?
+    } else {
+        (0, reader)
     };
-    let (east, reader) = if zone { reader.zone()? } else { (0, reader) };
     if !reader.0.is_empty() {
         return Err(Problem::NotParsed);
     }
@@ -88,134 +94,90 @@ fn within_dates(days: i64) -> Result<i32, Problem> {
     }
 }
 
-/// The rest of a text.
-#[derive(Clone, Copy)]
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    /// Reads a date as days since 1970.
-    fn date(self) -> Result<(i64, Self), Problem> {
-        let reader = match self.0 {
-            [b'+', rest @ ..] => Reader(rest),
-            _ => self,
-        };
-        let (year, reader) = reader.digits(4, 7)?;
-        // PostgreSQL has no year zero, which ISO 8601 has. Other programs write it for a missing date.
-        if year == 0 {
-            return Err(Problem::OutOfRange);
+/// Reads what may follow a date: `T` or a blank, and a time.
+fn time_of_day(reader: Reader<'_>) -> Result<(i64, Reader<'_>), Problem> {
+    match reader.0 {
+        [b'T' | b't' | b' ', rest @ ..] if rest.first().is_some_and(u8::is_ascii_digit) => {
+            read_time(Reader(rest))
         }
-        let (month, reader) = reader.after(b'-')?.digits(2, 2)?;
-        let (day, reader) = reader.after(b'-')?.digits(2, 2)?;
-        if !(1..=12).contains(&month) || !(1..=days_of(year, month)).contains(&day) {
-            return Err(Problem::OutOfRange);
-        }
-        Ok((days_since_1970(year, month, day), reader))
-    }
-
-    /// Reads a time as microseconds since midnight, up to and including 24:00:00.
-    fn time(self) -> Result<(i64, Self), Problem> {
-        let (hour, reader) = self.digits(2, 2)?;
-        let (minute, mut reader) = reader.after(b':')?.digits(2, 2)?;
-        let (mut second, mut fraction) = (0, 0);
-        if let Ok(after) = reader.after(b':') {
-            (second, reader) = after.digits(2, 2)?;
-            if let Ok(after) = reader.after(b'.') {
-                (fraction, reader) = after.fraction()?;
-            }
-        }
-        let micros = ((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND + fraction;
-        if minute > 59 || second > 59 || micros > MICROS_PER_DAY {
-            return Err(Problem::OutOfRange);
-        }
-        Ok((micros, reader))
-    }
-
-    /// Reads `Z`, `+02`, `+0230`, `-02:30` or `+02:30:15` as seconds east of Greenwich.
-    fn zone(self) -> Result<(i32, Self), Problem> {
-        let (west, reader) = match self.0 {
-            [b'Z' | b'z', rest @ ..] => return Ok((0, Reader(rest))),
-            [b'+', rest @ ..] => (false, Reader(rest)),
-            [b'-', rest @ ..] => (true, Reader(rest)),
-            _ => return Err(Problem::NotParsed),
-        };
-        let (hours, mut reader) = reader.digits(2, 2)?;
-        let (mut minutes, mut seconds) = (0, 0);
-        if let Ok(after) = reader.after(b':') {
-            (minutes, reader) = after.digits(2, 2)?;
-            if let Ok(after) = reader.after(b':') {
-                (seconds, reader) = after.digits(2, 2)?;
-            }
-        } else if !reader.0.is_empty() {
-            (minutes, reader) = reader.digits(2, 2)?;
-        }
-        let offset = i32::try_from((hours * 60 + minutes) * 60 + seconds).unwrap_or(i32::MAX);
-        if minutes > 59 || seconds > 59 || offset >= END_OFFSET {
-            return Err(Problem::OutOfRange);
-        }
-        Ok((if west { -offset } else { offset }, reader))
-    }
-
-    fn digits(self, least: usize, most: usize) -> Result<(i64, Self), Problem> {
-        let count = self
-            .0
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
-        let count = count.min(most);
-        if count < least {
-            return Err(Problem::NotParsed);
-        }
-        let (digits, rest) = self.0.split_at(count);
-        let value = digits
-            .iter()
-            .fold(0, |value, digit| value * 10 + i64::from(digit - b'0'));
-        Ok((value, Reader(rest)))
-    }
-
-    /// Reads the digits of a fraction as microseconds. Finer digits must be zero.
-    fn fraction(self) -> Result<(i64, Self), Problem> {
-        let count = self
-            .0
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
-        let (digits, rest) = self.0.split_at(count);
-        if digits.is_empty() {
-            return Err(Problem::NotParsed);
-        }
-        if digits.iter().skip(6).any(|digit| *digit != b'0') {
-            return Err(Problem::LosesDigits);
-        }
-        let digit = |place: usize| digits.get(place).map_or(0, |digit| i64::from(digit - b'0'));
-        let micros = (0..6).fold(0, |micros, place| micros * 10 + digit(place));
-        Ok((micros, Reader(rest)))
-    }
-
-    fn after(self, byte: u8) -> Result<Self, Problem> {
-        match self.0 {
-            [first, rest @ ..] if *first == byte => Ok(Reader(rest)),
-            _ => Err(Problem::NotParsed),
-        }
+        _ => Ok((0, reader)),
     }
 }
 
-fn days_of(year: i64, month: i64) -> i64 {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    match month {
-        2 if leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
+/// Reads a time as microseconds since midnight, up to and including 24:00:00: `12:30:00.25`, `9:05`, `123000` or
+/// `9:05 PM`.
+fn read_time(reader: Reader<'_>) -> Result<(i64, Reader<'_>), Problem> {
+    let is_compact = reader.digit_count() == 6;
+    let (hour, reader) = if is_compact {
+        reader.digits(2, 2)?
+    } else {
+        reader.digits(1, 2)?
+    };
+    let (minute, mut reader) = separated(reader, is_compact)?.digits(2, 2)?;
+    let (mut second, mut fraction) = (0, 0);
+    if let Ok(after) = separated(reader, is_compact) {
+        (second, reader) = after.digits(2, 2)?;
+        if let Ok(after) = reader.after(b'.') {
+            (fraction, reader) = after.fraction()?;
+        }
+    }
+    let (hour, reader) = half_of_day(hour, reader)?;
+    let micros = ((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND + fraction;
+    if minute > 59 || second > 59 || micros > MICROS_PER_DAY {
+        return Err(Problem::OutOfRange);
+    }
+    Ok((micros, reader))
+}
+
+/// Reads the colon between the parts of a time, unless it is compact.
+fn separated(reader: Reader<'_>, is_compact: bool) -> Result<Reader<'_>, Problem> {
+    if is_compact {
+        Ok(reader)
+    } else {
+        reader.after(b':')
     }
 }
 
-/// Howard Hinnant, chrono-Compatible Low-Level Date Algorithms, `days_from_civil`.
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let shifted_month = (month + 9) % 12;
-    let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
+/// Reads `AM` or `PM`, if one follows, and returns the hour of the day.
+fn half_of_day(hour: i64, reader: Reader<'_>) -> Result<(i64, Reader<'_>), Problem> {
+    let (word, rest) = reader.after(b' ').unwrap_or(reader).word();
+    let noon = match word {
+        word if word.eq_ignore_ascii_case(b"AM") => 0,
+        word if word.eq_ignore_ascii_case(b"PM") => 12,
+        _ => return Ok((hour, reader)),
+    };
+    match hour {
+        1..=11 => Ok((hour + noon, rest)),
+        12 => Ok((noon, rest)),
+        _ => Err(Problem::OutOfRange),
+    }
+}
+
+/// Reads `Z`, `UTC`, `GMT`, `+2`, `+02`, `+0230`, `-02:30` or `+02:30:15` as seconds east of Greenwich. A blank may come
+/// before it.
+fn read_zone(reader: Reader<'_>) -> Result<(i32, Reader<'_>), Problem> {
+    let reader = reader.after(b' ').unwrap_or(reader);
+    let (word, rest) = reader.word();
+    if [&b"Z"[..], b"UTC", b"GMT"]
+        .iter()
+        .any(|name| word.eq_ignore_ascii_case(name))
+    {
+        return Ok((0, rest));
+    }
+    let (sign, reader) = reader.one_of(b"+-")?;
+    let (hours, mut reader) = reader.digits(1, 2)?;
+    let (mut minutes, mut seconds) = (0, 0);
+    if let Ok(after) = reader.after(b':') {
+        (minutes, reader) = after.digits(2, 2)?;
+        if let Ok(after) = reader.after(b':') {
+            (seconds, reader) = after.digits(2, 2)?;
+        }
+    } else if !reader.0.is_empty() {
+        (minutes, reader) = reader.digits(2, 2)?;
+    }
+    let offset = i32::try_from((hours * 60 + minutes) * 60 + seconds).unwrap_or(i32::MAX);
+    if minutes > 59 || seconds > 59 || offset >= END_OFFSET {
+        return Err(Problem::OutOfRange);
+    }
+    Ok((if sign == b'-' { -offset } else { offset }, reader))
 }
