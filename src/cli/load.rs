@@ -213,12 +213,23 @@ fn in_file(error: Error, file: &RowFile) -> Error {
     })
 }
 
-/// Returns the batches of a file, read by a thread that may block on the disk or a pipe. It is no thread of the runtime,
-/// which would wait for a pipe before it ends the process.
+/// Returns the batches of a file. Nothing is read before the first is requested, since a pipe can be read once, and an
+/// attempt may be repeated before that.
 fn read(
     file: RowFile,
     done: FileProgress,
 ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
+    let receivers = stream::once(async { start_reading(file, done) });
+    receivers.flat_map(|receiver| {
+        stream::unfold(receiver, |mut receiver| async {
+            receiver.recv().await.map(|batch| (batch, receiver))
+        })
+    })
+}
+
+/// Starts a thread that reads a file and may block on the disk or a pipe. It is no thread of the runtime, which would
+/// wait for a pipe before it ends the process.
+fn start_reading(file: RowFile, done: FileProgress) -> mpsc::Receiver<Result<RecordBatch>> {
     let (sender, receiver) = mpsc::channel(READ_AHEAD);
     let failed = sender.clone();
     let reading = std::thread::Builder::new().spawn(move || {
@@ -240,10 +251,7 @@ fn read(
         let error = Error::unavailable("could not start a thread").with_source(error);
         failed.try_send(Err(error)).ok();
     }
-    drop(failed);
-    stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|batch| (batch, receiver))
-    })
+    receiver
 }
 
 /// Prints the number of rows, and that of each file if there are several.

@@ -1,7 +1,7 @@
 //! JSON lines: an object on each line. Its members are columns of text, numbers with all their digits, and objects and
 //! arrays as JSON.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -36,12 +36,11 @@ impl JsonLines {
                 .with_hint("convert it: jq -c '.[]' FILE | pgflight load - --format json …"));
         }
         let source = source.into_repeatable()?;
-        let (mut names, mut seen) = (Vec::new(), HashMap::new());
+        let (mut names, mut seen) = (Vec::new(), HashSet::new());
         let mut lines = Lines::new(&source)?;
         while let Some((_, object)) = lines.next(&source.name)? {
             for (name, _) in object.0 {
-                if !seen.contains_key(&*name) {
-                    seen.insert(name.clone(), ());
+                if seen.insert(name.clone()) {
                     names.push(Field::new(name, DataType::Utf8, true));
                 }
             }

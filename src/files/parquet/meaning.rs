@@ -6,6 +6,8 @@ use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::basic::{ConvertedType, LogicalType, Type};
 use parquet::file::metadata::FileMetaData;
+use parquet::schema::types::Type as SchemaType;
+use serde_json::Value;
 
 use super::leaves::with_leaf_types;
 use crate::error::Result;
@@ -28,7 +30,7 @@ impl Meaning {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for a column of type INTERVAL, whose months
-    /// the Parquet library ignores.
+    /// the Parquet library ignores, and of type VARIANT, whose parts it takes for values.
     pub(super) fn of(name: &str, metadata: &ArrowReaderMetadata) -> Result<Self> {
         let file = metadata.metadata().file_metadata();
         let leaves = file.schema_descr().columns();
@@ -62,11 +64,44 @@ impl Meaning {
             return Err(unreadable(name, &reason)
                 .with_hint("write it as text: PostgreSQL reads 1 month 2 days 03:00:00"));
         }
+        let spark = value_of(file, SPARK_SCHEMA).and_then(|text| serde_json::from_str(text).ok());
+        let root = file.schema_descr().root_schema();
+        if has_variant(root) || spark.as_ref().is_some_and(names_variant) {
+            return Err(unreadable(name, "a column has the type VARIANT")
+                .with_hint("write it as a string of JSON, in Spark with to_json"));
+        }
         let own = metadata.schema().metadata().clone();
         Ok(Self {
             schema: Arc::new(Schema::new_with_metadata(fields, own)),
             int96,
         })
+    }
+}
+
+/// Returns whether a type is a variant, or holds one.
+fn has_variant(node: &SchemaType) -> bool {
+    let is_variant = matches!(
+        node.get_basic_info().logical_type_ref(),
+        Some(LogicalType::Variant(_))
+    );
+    let fields = if node.is_group() {
+        node.get_fields()
+    } else {
+        &[]
+    };
+    is_variant || fields.iter().any(|field| has_variant(field))
+}
+
+/// Returns whether a schema of Spark has a variant. Spark 4.0 does not mark it otherwise.
+fn names_variant(schema: &Value) -> bool {
+    let types = ["type", "elementType", "valueType"];
+    let is_variant = |(key, value): (&String, &Value)| {
+        (types.contains(&key.as_str()) && value == "variant") || names_variant(value)
+    };
+    match schema {
+        Value::Object(members) => members.iter().any(is_variant),
+        Value::Array(items) => items.iter().any(names_variant),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 

@@ -302,22 +302,27 @@ async fn days_of_the_old_calendar_keep_their_names() {
 }
 
 #[tokio::test]
-async fn an_interval_of_parquet_is_refused_by_name() {
-    let loads = Loads::into("i interval").await;
+async fn types_that_would_lose_their_meaning_are_refused() {
+    let loads = Loads::into("v jsonb, i interval").await;
     let file = loads.folder.path("x.parquet");
-    let values = [Values::Fixed(vec![vec![
-        1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0,
-    ]])];
-    write(
-        &file,
-        "required fixed_len_byte_array(12) i (INTERVAL);",
-        &values,
-        &[],
-        Compression::UNCOMPRESSED,
-    );
+    let interval = "required fixed_len_byte_array(12) i (INTERVAL);";
+    let months = vec![1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0];
+    let plain = Compression::UNCOMPRESSED;
+    write(&file, interval, &[Values::Fixed(vec![months])], &[], plain);
     let error = loads.outcome(&[&file]).await.unwrap_err();
     assert!(
         error.contains("the column i has Parquet's type INTERVAL"),
         "{error}"
     );
+    let schema = r#"{"type": "struct", "fields": [
+        {"name": "v", "type": {"type": "array", "elementType": "variant"}, "metadata": {}}]}"#;
+    let marked = "required group v (VARIANT) { required binary metadata; required binary value; }";
+    let spark = "required group v { required binary metadata; required binary value; }";
+    let cases: [(&str, &[(&str, &str)]); 2] = [(marked, &[]), (spark, &[(SPARK.0, schema)])];
+    for (columns, metadata) in cases {
+        let values = [Values::Bytes(vec![b"x"]), Values::Bytes(vec![b"y"])];
+        write(&file, columns, &values, metadata, plain);
+        let error = loads.outcome(&[&file]).await.unwrap_err();
+        assert!(error.contains("a column has the type VARIANT"), "{error}");
+    }
 }

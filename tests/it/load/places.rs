@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::Loads;
-use crate::support::{Pgflight, batch};
+use crate::support::{COPYING, Pgflight, batch, stderr, wait_until};
 
 const TEXT: &str = "id,a\n1,x\n2,\n";
 const ROWS: &str = "(1,x) (2,)";
@@ -137,6 +137,77 @@ async fn a_rejected_row_of_an_open_pipe_ends_the_load() {
     let output = waited.await.unwrap().unwrap();
     assert_eq!(output.status.code(), Some(1));
     drop(pipe);
+    assert_eq!(loads.rows().await, "");
+}
+
+#[tokio::test]
+async fn a_pipe_is_read_once_and_never_before_it_is_sent() {
+    let loads = Loads::into("id int, a text").await;
+    let database = &loads.database;
+    let start = || {
+        let direct = r#"{"append": {"publish": "PUBLISH_DIRECT"}}"#;
+        let mut child = Pgflight::command()
+            .args([
+                "load", "--server", &loads.url, "--to", "t", "--spec", direct, "-",
+            ])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pipe = child.stdin.take().unwrap();
+        (child, pipe)
+    };
+    let wait = async |child: std::process::Child| {
+        let waited = tokio::task::spawn_blocking(move || child.wait_with_output());
+        waited.await.unwrap().unwrap()
+    };
+    // The attempt waits for the table, breaks, and is repeated.
+    database.execute("BEGIN; LOCK TABLE t IN SHARE MODE").await;
+    let (child, mut pipe) = start();
+    pipe.write_all(TEXT.as_bytes()).unwrap();
+    drop(pipe);
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 't'::regclass";
+    wait_until(async || database.text(waiting).await == "1", "it waits").await;
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted AND relation = 't'::regclass";
+    database.text(end).await;
+    wait_until(async || database.text(waiting).await == "0", "it broke").await;
+    wait_until(
+        async || database.text(waiting).await == "1",
+        "it waits again",
+    )
+    .await;
+    database.execute("COMMIT").await;
+    let output = wait(child).await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("trying again"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(loads.rows().await, ROWS);
+    // Rows were sent, and are gone from the pipe.
+    let (child, mut pipe) = start();
+    pipe.write_all(format!("id,a\n{}", "1,x\n".repeat(100_000)).as_bytes())
+        .unwrap();
+    let copying = format!("SELECT count(*) FROM {COPYING}");
+    wait_until(
+        async || database.text(&copying).await == "1",
+        "rows are sent",
+    )
+    .await;
+    database
+        .text(&format!("SELECT pg_terminate_backend(pid) FROM {COPYING}"))
+        .await;
+    pipe.write_all("1,x\n".repeat(100_000).as_bytes()).ok();
+    let output = wait(child).await;
+    drop(pipe);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(
+        said.contains("cannot read standard input again from its beginning"),
+        "{said}"
+    );
+    assert!(said.contains("no rows were written"), "{said}");
     assert_eq!(loads.rows().await, "");
 }
 
