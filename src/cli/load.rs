@@ -213,14 +213,16 @@ fn in_file(error: Error, file: &RowFile) -> Error {
     })
 }
 
-/// Returns the batches of a file. Nothing is read before the first is requested, since a pipe can be read once, and an
-/// attempt may be repeated before that.
+/// Returns the batches of a file. Some are read ahead, but not from a pipe: it can be read once, and an attempt that has
+/// not begun may be repeated.
 fn read(
     file: RowFile,
     done: FileProgress,
 ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
-    let receivers = stream::once(async { start_reading(file, done) });
-    receivers.flat_map(|receiver| {
+    let is_pipe = file.byte_count.is_none();
+    let ahead = (!is_pipe).then(|| start_reading(file.clone(), done.clone()));
+    let receiver = async { ahead.unwrap_or_else(|| start_reading(file, done)) };
+    stream::once(receiver).flat_map(|receiver| {
         stream::unfold(receiver, |mut receiver| async {
             receiver.recv().await.map(|batch| (batch, receiver))
         })

@@ -15,7 +15,7 @@ use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{Action, FlightDescriptor, SchemaAsIpc};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::stream::{Stream, TryStreamExt};
+use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -259,9 +259,11 @@ impl Client {
         let command = envelope::encode(&command, WireForm::Protobuf)?;
         let (signal_ready, is_ready) = oneshot::channel();
         let batches = async {
-            // If the server never gets ready, the stream has ended and takes no rows.
-            is_ready.await.ok();
-            batches
+            match is_ready.await {
+                Ok(()) => batches.left_stream(),
+                // The server has ended the stream. Another attempt may need the rows, so none is read.
+                Err(_) => stream::pending().right_stream(),
+            }
         };
         let batches = batches.flatten_stream();
         let batches = batches.map_err(|error| FlightError::ExternalError(Box::new(error)));
