@@ -40,11 +40,12 @@ const NOTHING_WRITTEN: &str = "the load failed: no rows were written";
 
 /// Loads all files.
 pub(super) async fn load(options: Load) -> Result<ExitCode> {
-    let files = files::open(&options.read)?;
+    let files = nothing_written(files::open(&options.read))?;
     let Some(schema) = files.first().map(|file| Arc::clone(&file.schema)) else {
         return Err(Error::invalid_command("the command names no file"));
     };
-    let client = Client::connect(client_config(&options)?).await?;
+    let client = Client::connect(client_config(&options)?).await;
+    let client = nothing_written(client)?;
     let write_id = options.write_id.clone();
     let write = RemoteWrite {
         write_id: write_id.unwrap_or_else(|| format!("load-{}", uuid::Uuid::new_v4())),
@@ -55,7 +56,7 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
     let began = Instant::now();
     let spec = spec(&options)?;
     let begin = || client.begin(&write, spec.clone(), &schema);
-    let begun = policy.retry("begin", eprint, begin).await?;
+    let begun = nothing_written(policy.retry("begin", eprint, begin).await)?;
     if begun.is_committed {
         print(&format!(
             "write {} was committed before{}, with {} rows in {}; nothing was sent",
@@ -82,8 +83,7 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
         Err(error) => {
             // Best effort: otherwise the server aborts the write when its --driver-ttl has passed.
             client.abort(&write, "pgflight load failed").await.ok();
-            eprint(NOTHING_WRITTEN);
-            return Err(error);
+            return nothing_written(Err(error));
         }
     };
     let committed = async {
@@ -104,6 +104,11 @@ pub(super) async fn load(options: Load) -> Result<ExitCode> {
     let done = done.map_err(|error| unknown_outcome(error, &write.write_id))?;
     report(&done, &files, &receipts, began.elapsed());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reports what a failure before the commit leaves.
+fn nothing_written<T>(result: Result<T>) -> Result<T> {
+    result.inspect_err(|_| eprint(NOTHING_WRITTEN))
 }
 
 /// Reports that the commit's outcome is unknown, and how to find it out.

@@ -57,6 +57,10 @@ impl Loads {
             return Ok(rows);
         }
         assert_eq!(rows, "", "a failed load leaves nothing");
-        Err(stderr(&output).replace('\n', " "))
+        let said = stderr(&output).replace('\n', " ");
+        // What clap rejects was no load.
+        let is_load = !said.starts_with("error: ");
+        assert_eq!(is_load, said.contains("no rows were written"), "{said}");
+        Err(said)
     }
 }
