@@ -92,8 +92,8 @@ class WriteOptions:
             missing table. The keyed modes compare the columns in `keys`: `upsert` replaces the rows with the same
             keys and adds the others, `insert_if_absent` only adds, `update_only` only changes, `delete_by_key` only
             removes.
-        keys: The columns that identify a row. Keyed modes require them, and other modes reject them. The data must
-            have these columns, and none of their values may be NULL.
+        keys: The columns that identify a row, in keyed modes; by default those of the table's primary key. The data
+            must have these columns, and none of their values may be NULL.
         order_by: In keyed modes, the column that decides between rows of the data with the same keys: the row with
             the greatest value counts. Without it, such rows are an error.
         if_exists: In mode `create`, what happens when the table exists: `fail` (default), `append`, or `ignore`,
@@ -102,7 +102,8 @@ class WriteOptions:
             until the commit. `delete` never blocks readers and leaves dead rows for vacuum. `swap` fills and indexes
             another table, which then takes the place of the old one, so that readers wait for a moment only.
         create_if_missing: Whether a missing table is made in the modes `append`, `upsert` and `insert_if_absent`; no
-            by default, so that a missing table is an error. In the keyed modes the keys become its primary key.
+            by default, so that a missing table is an error. In the keyed modes it needs `keys`, which become the
+            primary key.
         column_types: PostgreSQL types of columns that the write makes, by column. The other columns get the type
             that follows from the data.
         primary_key: The columns of the primary key of a table that the write makes; none by default. Keyed modes
@@ -178,9 +179,10 @@ class WriteOptions:
             self._only_where_made("table_options")
         if self.keys:
             self._only_in("keys", *KEYED_MODES)
-        elif self.mode in KEYED_MODES:
+        elif self.mode in KEYED_MODES and self.create_if_missing:
             raise InvalidCommand(
-                f"mode {self.mode!r} needs keys", hint="set keys to the columns that identify a row"
+                f"{_shown('create_if_missing')} is set, and no keys are named",
+                hint="set keys to the columns of the primary key",
             )
         if self.order_by is not None:
             self._only_in("order_by", *KEYED_MODES)

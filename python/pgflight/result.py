@@ -66,6 +66,8 @@ class WritePlan:
         warnings: What happens besides writing the values: triggers, row-level security, conversions that may change
             values, columns that PostgreSQL casts.
         statements: SQL that would make the table.
+        keys: In keyed modes, the columns that identify a row: those of the write, or of the table's primary key. Empty
+            if there is a problem.
     """
 
     table: str
@@ -73,6 +75,7 @@ class WritePlan:
     problems: Tuple[str, ...]
     warnings: Tuple[str, ...]
     statements: Tuple[str, ...]
+    keys: Tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> WritePlan:
@@ -87,6 +90,7 @@ class WritePlan:
             problems=tuple(fields.get("problems", ())),
             warnings=tuple(fields.get("warnings", ())),
             statements=tuple(fields.get("statements", ())),
+            keys=tuple(fields.get("keys", ())),
         )
 
     def __bool__(self) -> bool:
@@ -100,6 +104,8 @@ class WritePlan:
             pair = f"{column.arrow_type} -> {column.postgresql_type or 'nothing'}"
             outcome = f"REJECTED: {column.problem}" if column.problem else column.encoding
             lines.append(f"  {column.name}: {pair} {outcome}")
+        if self.keys:
+            lines.append(f"  keys: {', '.join(self.keys)}")
         lines.extend(f"rejected: {problem}" for problem in self.problems)
         lines.extend(f"warning: {warning}" for warning in self.warnings)
         lines.extend(f"{statement};" for statement in self.statements)

@@ -20,8 +20,8 @@ pub use catalog::{
     LedgerFacts, ListedTable, MAX_LISTED, ServerFacts, Table, check_copied_types, check_named,
     check_named_by_copy, check_same_name, check_same_table, check_sequences, count_at_once,
     describe_tables, find_geometry, find_keys, find_staging, find_table, lock_named, lock_table,
-    move_sequences, qualify, resolve_requested_types, sequence_columns, server_facts, side_effects,
-    similar_relations, staging_relation, unique_keys, writable_tables,
+    move_sequences, primary_key, qualify, resolve_requested_types, sequence_columns, server_facts,
+    side_effects, similar_relations, staging_relation, unique_keys, writable_tables,
 };
 pub use connection::{ConnectionConfig, NOTICES, PasswordSource, show_detail};
 pub use copy::CopySink;

@@ -9,10 +9,11 @@ use serde::Serialize;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::pg::{
-    Publish, Table, Transaction, add_columns_statement, add_primary_key, add_primary_key_statement,
-    create_table, create_table_statement, find_staging, sequence_columns, side_effects,
+    Keys, Publish, Table, Transaction, add_columns_statement, add_primary_key,
+    add_primary_key_statement, create_table, create_table_statement, find_staging,
+    sequence_columns, side_effects,
 };
-use crate::write::plan::decide::{Found, MissingPlan, Planner, Target, reject_casts};
+use crate::write::plan::decide::{ExistingPlan, Found, MissingPlan, Planner, Target, reject_casts};
 use crate::write::plan::evolution::ignored_fields;
 use crate::write::publish;
 use crate::write::spec::WriteSpec;
@@ -35,6 +36,8 @@ pub struct Preview {
     pub warnings: Vec<String>,
     /// SQL statements that would create or extend the table.
     pub statements: Vec<String>,
+    /// In keyed modes, the columns that identify a row; empty if there is a problem.
+    pub keys: Vec<String>,
 }
 
 /// The preview of one column of the data.
@@ -85,6 +88,9 @@ impl fmt::Display for Preview {
                 write!(f, "  {cell:width$}")?;
             }
             writeln!(f, "  {written}")?;
+        }
+        if !self.keys.is_empty() {
+            writeln!(f, "keys: {}", self.keys.join(", "))?;
         }
         for (what, lines) in [
             ("refused", &self.problems),
@@ -165,7 +171,11 @@ async fn preview(
     let mut problems = preview.columns.iter().map(|column| &column.problem);
     if problems.all(String::is_empty) {
         match check_whole(planner, found, made).await {
-            Ok(Some(plan)) => preview.warnings.extend(cautions(&plan)),
+            Ok(Some(plan)) => {
+                preview.warnings.extend(cautions(&plan.encode));
+                let keys = plan.keys.iter().flat_map(Keys::names);
+                preview.keys = keys.map(|key| key.as_str().to_owned()).collect();
+            }
             Ok(None) => {}
             Err(error) => preview.problems.push(whole_problem(&error)),
         }
@@ -199,12 +209,12 @@ async fn make_and_find(planner: Planner<'_>, missing: &MissingPlan) -> Result<Ta
     find_staging(transaction, name).await
 }
 
-/// Plans the write as a whole. Returns `None` if a missing table was not created for the preview.
+/// Plans the write as a whole. Returns `None` if the table is left alone.
 async fn check_whole(
     planner: Planner<'_>,
     found: Found,
     made: Option<Table>,
-) -> Result<Option<EncodePlan>> {
+) -> Result<Option<ExistingPlan>> {
     let (target, is_made) = match (found, made) {
         (Found::Missing(missing), Some(table)) => {
             let publish = missing.publish;
@@ -218,7 +228,8 @@ async fn check_whole(
         }
         (Found::Existing(target), _) => (target, false),
         (Found::LeaveAlone(relation), _) => {
-            return planner.encode(&relation).map(Some);
+            planner.encode(&relation)?;
+            return Ok(None);
         }
         (Found::Missing(_), None) => return Ok(None),
     };
@@ -229,7 +240,7 @@ async fn check_whole(
     if !is_made {
         publish::check_plan(planner.transaction, &planner.spec.mode, &plan).await?;
     }
-    Ok(Some(plan.encode))
+    Ok(Some(plan))
 }
 
 /// Returns the problem of the whole write on one line: the column, if it is one column's, the error and its advice.

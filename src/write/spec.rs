@@ -81,11 +81,11 @@ pub enum Mode {
     Keyed {
         /// The change.
         action: KeyedAction,
-        /// The columns that identify a row, at least one.
+        /// The columns that identify a row; empty for the table's primary key.
         keys: Vec<Ident>,
         /// The column that decides between rows with the same keys: the greatest value wins.
         order_by: Option<Ident>,
-        /// Creates a missing table, with the keys as its primary key, instead of rejecting the write.
+        /// Creates a missing table, with the keys as its primary key, instead of rejecting the write. Only with keys.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         create_if_missing: bool,
     },

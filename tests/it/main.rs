@@ -12,6 +12,7 @@
 )]
 
 mod access;
+mod changes;
 mod hostile;
 mod layering;
 mod load;

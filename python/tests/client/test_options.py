@@ -60,6 +60,7 @@ OVERWRITE = {"table": "public.trips", "overwrite": {"with": "OVERWRITE_WITH_TRUN
             False,
             {"table": "public.trips", "upsert": {"keys": ["id", "a, b"], "orderBy": "at"}},
         ),
+        ({"writeMode": "upsert"}, False, {"table": "public.trips", "upsert": {}}),
         ({"target": "other"}, False, {**APPEND, "target": "other"}),
         ({"publish": "direct"}, False, {**APPEND, "append": {"publish": "PUBLISH_DIRECT"}}),
         (
@@ -89,7 +90,7 @@ def test_options_become_a_spec(
         ({"ifExists": "replace"}, False, "use one of fail, append, ignore"),
         ({"ifExists": "fail"}, True, "contradicts"),
         ({"writeMode": "replace"}, False, "use one of upsert"),
-        ({"writeMode": "upsert"}, False, "needs keys"),
+        ({"writeMode": "upsert", "createTable": "true"}, False, "no keys are named"),
         ({"writeMode": "upsert", "keys": "id"}, True, "contradicts"),
         ({"writeMode": "upsert", "ifExists": "fail"}, False, "contradict"),
         (
@@ -220,7 +221,7 @@ def test_a_wrong_address_is_rejected_without_being_shown(url: str, says: str) ->
     ("arguments", "says"),
     [
         ({"mode": "replace"}, "is 'replace', which is unknown"),
-        ({"mode": "upsert"}, "needs keys"),
+        ({"mode": "upsert", "create_if_missing": True}, "no keys are named"),
         ({"mode": "upsert", "keys": "id"}, "list of names"),
         ({"mode": "append", "order_by": "at"}, "order_by .* or use mode 'upsert'"),
         ({"mode": "upsert", "keys": ["a"], "column_types": {"a": "int"}}, "column_types"),

@@ -80,7 +80,6 @@ def test_the_options_are_those_of_the_python_source(spark: SparkSession) -> None
         ("truncate", "perhaps", "neither true nor false"),
         ("ifExists", "perhaps", "use one of fail, append, ignore"),
         ("writeMode", "replace", "use one of upsert, insert_if_absent"),
-        ("writeMode", "upsert", "needs keys"),
         ("keys", "id", "has no effect in mode 'append'"),
         ("primaryKey", "id", "makes no table"),
         ("createTableColumnTypes", "id", "has no type for a column"),

@@ -239,7 +239,7 @@ pub struct Plan {
           value_parser = ["append", "create", "overwrite", "upsert", "insert_if_absent", "update_only", "delete_by_key"])]
     pub mode: String,
 
-    /// Columns that identify a row, in keyed modes.
+    /// Columns that identify a row, in keyed modes; the table's primary key by default.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub keys: Vec<String>,
 

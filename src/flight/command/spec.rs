@@ -195,7 +195,16 @@ fn keyed(
     create_if_missing: bool,
 ) -> Result<Mode> {
     check_texts(&[("order_by", order_by)])?;
-    let keys = distinct_names("keys", keys)?;
+    let keys = match keys.is_empty() {
+        true if create_if_missing => {
+            return Err(
+                Error::invalid_command("a table is to be created, and no keys are named")
+                    .with_hint("name the keys, which become its primary key"),
+            );
+        }
+        true => Vec::new(),
+        false => distinct_names("keys", keys)?,
+    };
     let order_by = (!order_by.is_empty())
         .then(|| Ident::new(order_by))
         .transpose()?;
@@ -260,10 +269,10 @@ fn distinct_names(field: &str, names: Vec<String>) -> Result<Vec<Ident>> {
         .map(|name| Ok(Ident::new(name)?))
         .collect::<Result<Vec<_>>>()?;
     let distinct: HashSet<&Ident> = names.iter().collect();
-    if names.is_empty() || distinct.len() < names.len() {
+    if distinct.len() < names.len() {
         return Err(
-            Error::invalid_command(format!("{field} is empty or names a column twice"))
-                .with_hint("name the columns that identify a row, each once"),
+            Error::invalid_command(format!("{field} names a column twice"))
+                .with_hint("name each column once"),
         );
     }
     Ok(names)

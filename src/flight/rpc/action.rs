@@ -146,6 +146,7 @@ fn plan_response(preview: Preview) -> v1::PlanResponse {
         problems: preview.problems,
         warnings: preview.warnings,
         statements: preview.statements,
+        keys: preview.keys,
     }
 }
 

@@ -28,9 +28,7 @@ impl Keys {
                 )
                 .with_table(name));
         }
-        let keys: Vec<String> = (self.equalities.iter())
-            .map(|equality| equality.key.to_string())
-            .collect();
+        let keys: Vec<String> = self.names().map(ToString::to_string).collect();
         let keys = keys.join(", ");
         Err(
             Error::schema_mismatch(format!("the table has no unique index on exactly ({keys})"))
@@ -39,6 +37,28 @@ impl Keys {
                 .with_table(name),
         )
     }
+}
+
+/// Returns the columns of the table's primary key; none without one.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn primary_key(transaction: &Transaction, table_oid: u32) -> Result<Vec<Ident>> {
+    let rows = transaction
+        .query(
+            "SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_index i
+             CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY k(attnum, number)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
+              AND a.attnum OPERATOR(pg_catalog.=) k.attnum
+             WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indisprimary
+               AND k.number OPERATOR(pg_catalog.<=) i.indnkeyatts
+             ORDER BY k.number",
+            &[&table_oid],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok(Ident::new(row.get::<_, String>(0))?))
+        .collect()
 }
 
 /// Reads how the keys of a table are compared. `order_by` sorts rows with the same keys, so it must be comparable too.

@@ -78,6 +78,8 @@ pub struct NewWrite {
     pub driver: Option<String>,
     /// The batch that it is.
     pub batch: Option<BatchPlace>,
+    /// The table's primary key, in a keyed mode without keys of its own.
+    pub keys: Vec<Ident>,
 }
 
 /// A write in the ledger.
@@ -121,6 +123,8 @@ pub struct LedgerWrite {
     pub driver: Option<String>,
     /// The batch that it is.
     pub batch: Option<BatchPlace>,
+    /// The table's primary key at begin, in a keyed mode without keys of its own.
+    pub keys: Vec<Ident>,
 }
 
 /// An attempt in the ledger: a finished stream.
@@ -243,7 +247,8 @@ pub(super) const WRITE_COLUMNS: &str = "
     reason, row_count, byte_count, attempt_count, staging_schema,
     (created_at AT TIME ZONE 'UTC')::pg_catalog.text OPERATOR(pg_catalog.||) 'Z',
     (finished_at AT TIME ZONE 'UTC')::pg_catalog.text OPERATOR(pg_catalog.||) 'Z', columns, principal,
-    staging_oid, staging_columns, driver, sink_id, sink_run, sink_batch";
+    staging_oid, staging_columns, driver, sink_id, sink_run, sink_batch,
+    keys";
 
 /// Reads a write from a row with [`WRITE_COLUMNS`].
 pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
@@ -289,6 +294,11 @@ pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
             }),
             _ => None,
         },
+        keys: row
+            .get::<_, Vec<String>>(23)
+            .into_iter()
+            .map(Ident::new)
+            .collect::<std::result::Result<_, _>>()?,
     })
 }
 

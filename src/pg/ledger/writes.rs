@@ -6,6 +6,7 @@ use super::record::{
 };
 use crate::error::{Error, Result};
 use crate::pg::transaction::Transaction;
+use arrow_pgcopy::Ident;
 
 /// Records a new write. Returns false when its id exists already.
 ///
@@ -16,8 +17,8 @@ pub async fn begin(transaction: &Transaction, write: &NewWrite) -> Result<bool> 
         .execute(
             "INSERT INTO pgflight.write
                 (write_id, spec, target_schema, target_name, target_oid, staging_schema,
-                 staging_name, publish, columns, principal, driver, sink_id, sink_run, sink_batch, state)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'open') ON CONFLICT DO NOTHING",
+                 staging_name, publish, columns, principal, driver, sink_id, sink_run, sink_batch, keys, state)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'open') ON CONFLICT DO NOTHING",
             &[
                 &write.write_id,
                 &write.spec,
@@ -36,6 +37,7 @@ pub async fn begin(transaction: &Transaction, write: &NewWrite) -> Result<bool> 
                 &write.batch.as_ref().map(|batch| batch.sink_id.as_str()),
                 &write.batch.as_ref().map(|batch| batch.run),
                 &write.batch.as_ref().map(|batch| batch.batch),
+                &write.keys.iter().map(Ident::as_str).collect::<Vec<_>>(),
             ],
         )
         .await?;
@@ -101,7 +103,7 @@ pub async fn recent_writes(transaction: &Transaction, limit: u32) -> Result<Vec<
             SELECT w.write_id, w.spec, w.target_schema, w.target_name, w.target_oid, w.staging_schema,
                 w.staging_name, w.publish, w.state, w.reason, w.created_at, w.finished_at, w.columns, w.principal,
                 w.staging_oid, w.staging_columns,
-                w.driver, w.sink_id, w.sink_run, w.sink_batch,
+                w.driver, w.sink_id, w.sink_run, w.sink_batch, w.keys,
                 w.row_count OPERATOR(pg_catalog.+) open.row_count AS row_count,
                 w.byte_count OPERATOR(pg_catalog.+) open.byte_count AS byte_count,
                 w.attempt_count OPERATOR(pg_catalog.+) open.attempt_count AS attempt_count

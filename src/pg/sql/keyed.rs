@@ -63,6 +63,16 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// Returns the columns that identify a row.
+    pub fn names(&self) -> impl Iterator<Item = &Ident> {
+        self.equalities.iter().map(|equality| &equality.key)
+    }
+
+    /// Returns whether the table has a unique index on exactly these keys that ON CONFLICT can use.
+    pub fn has_unique_index(&self) -> bool {
+        self.has_unique_index
+    }
+
     fn grouped(&self) -> String {
         list(self.equalities.iter().map(Equality::grouped))
     }
@@ -95,9 +105,7 @@ pub struct Merge<'a> {
     pub xact_ids: &'a [String],
     /// The change.
     pub action: KeyedAction,
-    /// The columns that identify a row.
-    pub keys: &'a [Ident],
-    /// The comparison of the keys.
+    /// The columns that identify a row, and their comparison.
     pub compared: &'a Keys,
     /// The column whose greatest value decides which of several rows with the same keys counts.
     pub order_by: Option<&'a Ident>,
@@ -151,7 +159,7 @@ pub(in crate::pg) fn count_bad_keys(
 /// Returns the statement of a keyed mode. It changes rows in the order of their keys, so that two writes of the same
 /// rows wait for each other and do not deadlock, as far as the planner keeps the order.
 pub(in crate::pg) fn merge(merge: &Merge<'_>) -> String {
-    let (target, keys) = (&merge.target.name, list(merge.keys));
+    let (target, keys) = (&merge.target.name, list(merge.compared.names()));
     let names: Vec<&Ident> = merge
         .staging
         .columns
@@ -160,7 +168,7 @@ pub(in crate::pg) fn merge(merge: &Merge<'_>) -> String {
         .collect();
     let others: Vec<&&Ident> = names
         .iter()
-        .filter(|name| !merge.keys.contains(name))
+        .filter(|name| !merge.compared.names().any(|key| key == **name))
         .collect();
     let columns = list(&names);
     let (distinct, newest_first) = match merge.order_by {

@@ -17,7 +17,7 @@ use crate::pg::{
 };
 use crate::write::spec::{IfExists, KeyedAction, Mode, SchemaEvolution, WriteSpec};
 use arrow_pgcopy::schema::{ColumnDefinition, asks_for_geometry, column_definitions};
-use arrow_pgcopy::{EncodePlan, QualifiedName, Relation};
+use arrow_pgcopy::{EncodePlan, Ident, QualifiedName, Relation};
 
 /// The inputs that decide a write.
 #[derive(Clone, Copy)]
@@ -94,6 +94,19 @@ pub(crate) enum Route {
     Temporary,
     /// COPY into a twin, which replaces the table.
     Twin,
+}
+
+impl WritePlan {
+    /// Returns the primary key that identifies rows, in a mode that names no keys of its own.
+    pub(crate) fn primary_key(&self, mode: &Mode) -> Vec<Ident> {
+        match (self, mode) {
+            (Self::Existing(plan), Mode::Keyed { keys, .. }) if keys.is_empty() => {
+                let found = plan.keys.iter().flat_map(Keys::names);
+                found.cloned().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl ExistingPlan {

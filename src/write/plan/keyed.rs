@@ -1,18 +1,22 @@
 //! The requirements of keyed modes on the data and the table.
 
+use std::borrow::Cow;
+
 use arrow::datatypes::Schema;
 
 use super::evolution::written_schema;
 use crate::error::{Error, Result};
-use crate::pg::{Keys, Table, Transaction, find_keys};
+use crate::pg::{Keys, Table, Transaction, find_keys, primary_key, unique_keys};
 use crate::write::spec::{KeyedAction, Mode, WriteSpec};
 use arrow_pgcopy::{EncodePlan, FieldPlan, Ident, Relation};
 
-/// Finds how PostgreSQL compares the keys of a keyed write. Returns `None` in other modes.
+/// Finds the keys of a keyed write, and how PostgreSQL compares them. A write that names no keys has the table's primary
+/// key. Returns `None` in other modes.
 ///
 /// # Errors
 /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the data or the table lacks a key, when
-/// key values cannot be compared, or when the table lacks the unique index that ON CONFLICT needs;
+/// key values cannot be compared, when the write names no keys and the table has no primary key, or when the table lacks
+/// the unique index that ON CONFLICT needs;
 /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a view where ON CONFLICT needs an index.
 pub(crate) async fn find_checked_keys(
     transaction: &Transaction,
@@ -31,6 +35,10 @@ pub(crate) async fn find_checked_keys(
         return Ok(None);
     };
     let (relation, order_by) = (&table.relation, order_by.as_ref());
+    let keys = &*match keys.is_empty() {
+        true => Cow::Owned(find_primary_key(transaction, table).await?),
+        false => Cow::Borrowed(keys),
+    };
     let written = written_schema(spec, schema, relation)?;
     check_columns(&written, relation, *action, keys, order_by)
         .and_then(|()| check_encoded(encode, keys, order_by))
@@ -42,6 +50,31 @@ pub(crate) async fn find_checked_keys(
     Ok(Some(found))
 }
 
+/// Returns the columns of the primary key.
+///
+/// # Errors
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) without one; the hint lists the unique indexes.
+async fn find_primary_key(transaction: &Transaction, table: &Table) -> Result<Vec<Ident>> {
+    let relation = &table.relation;
+    let keys = primary_key(transaction, relation.oid).await?;
+    if !keys.is_empty() {
+        return Ok(keys);
+    }
+    let unique = unique_keys(transaction, relation.oid).await?;
+    let hint = match unique.is_empty() {
+        true => "name the keys; the table has no unique index either".to_owned(),
+        false => format!(
+            "name the keys; the table has unique indexes on ({})",
+            unique.join("), (")
+        ),
+    };
+    Err(
+        Error::schema_mismatch("the write names no keys, and the table has no primary key")
+            .with_hint(hint)
+            .with_table(&relation.name),
+    )
+}
+
 /// Checks that the data and the table have the key columns and the order column.
 fn check_columns(
     schema: &Schema,
@@ -50,6 +83,10 @@ fn check_columns(
     keys: &[Ident],
     order_by: Option<&Ident>,
 ) -> Result<()> {
+    if order_by.is_some_and(|name| keys.contains(name)) {
+        return Err(Error::schema_mismatch("order_by names a key")
+            .with_hint("name a column that is not a key"));
+    }
     for name in keys.iter().chain(order_by) {
         let what = if keys.contains(name) {
             "key"

@@ -91,8 +91,20 @@ pub(crate) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Resul
         return Ok(Published::StagingLost(staged));
     }
     let spec = spec_of(write)?;
-    let (_, keys, order_by) = keyed(&spec.mode)?;
+    let (action, named, order_by) = keyed(&spec.mode)?;
+    // A write that names no keys has the primary key that the table had at its begin.
+    let keys = match named.is_empty() {
+        true => &write.keys,
+        false => named,
+    };
     let compared = find_keys(transaction, &target, keys, order_by).await?;
+    if action.needs_unique_index() && !compared.has_unique_index() {
+        return Err(Error::conflict(
+            "the unique index on the keys was dropped since the write was begun",
+        )
+        .with_hint("create it again, and commit again")
+        .with_table(&target.name));
+    }
     merge_rows(
         transaction,
         &spec.mode,
@@ -113,13 +125,12 @@ pub(crate) async fn merge_rows(
     xact_ids: &[String],
     compared: &Keys,
 ) -> Result<()> {
-    let (action, keys, order_by) = keyed(mode)?;
+    let (action, _, order_by) = keyed(mode)?;
     let rows = Merge {
         target,
         staging,
         xact_ids,
         action,
-        keys,
         compared,
         order_by,
     };

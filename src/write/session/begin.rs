@@ -239,6 +239,7 @@ async fn open(
         principal: caller.name().map(str::to_owned),
         driver: request.driver.map(str::to_owned),
         batch,
+        keys: plan.primary_key(&request.spec.mode),
     };
     transaction.resume_own_role().await?;
     check_open_writes(transaction, caller).await?;

@@ -256,6 +256,7 @@ async fn begin_write(
         principal: principal.map(str::to_owned),
         driver: None,
         batch: None,
+        keys: Vec::new(),
     };
     transaction.resume_own_role().await?;
     match begin(transaction, &write).await? {

@@ -2,7 +2,7 @@
 
 mod evolution;
 mod insert_only;
-mod keyed;
+pub(crate) mod keyed;
 mod keyed_missing;
 mod put;
 mod rejected;

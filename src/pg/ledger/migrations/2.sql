@@ -3,6 +3,9 @@
 -- The driver that began the write; null: it gave no id, and sends no heartbeats.
 ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS driver pg_catalog.text;
 
+-- The primary key that the table had at begin, for a write in a keyed mode that names no keys.
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS keys pg_catalog.text[] NOT NULL DEFAULT '{}';
+
 -- The last heartbeat of each driver. A table of its own: an UPDATE of the write's row would wait behind its commit.
 CREATE TABLE IF NOT EXISTS pgflight.heartbeat (
     principal pg_catalog.text        NOT NULL,        -- '' without authentication

@@ -72,9 +72,9 @@ final class WriteOptions {
         List<String> keyed = new ArrayList<>(KEYED_MODES.keySet());
         if (!keys.isEmpty()) {
             onlyIn(Option.KEYS, keyed);
-        } else if (isKeyed()) {
-            throw PgFlightException.invalid("mode '" + mode + "' needs keys")
-                    .withHint("set keys to the columns that identify a row");
+        } else if (isKeyed() && createIfMissing) {
+            throw PgFlightException.invalid("option createTable is set, and no keys are named")
+                    .withHint("set keys to the columns of the primary key");
         }
         if (orderBy != null) {
             onlyIn(Option.ORDER_BY, keyed);

@@ -1,0 +1,3 @@
+//! Writes that change a table: by its primary key, or a part of it.
+
+mod primary_key;
