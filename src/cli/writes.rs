@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use console::{Term, is_dumb, truncate_str, user_attended};
 use pgflight::config::{Abort, Writes};
 use pgflight::error::{Result, one_line};
-use pgflight::write::{LedgerWrite, WriteState, Writer};
+use pgflight::write::{LedgerWrite, RowCounts, WriteState, Writer};
 
 use super::{connect, eprint, interrupts, print};
 
@@ -24,7 +24,7 @@ pub(super) async fn list(options: Writes) -> Result<()> {
 /// Lists the writes until Ctrl-C, also through an outage of the database.
 async fn watch(writer: &Writer, options: &Writes) -> Result<()> {
     let is_terminal = user_attended() && !is_dumb();
-    let mut printed: HashMap<String, [String; 8]> = HashMap::new();
+    let mut printed: HashMap<String, [String; 9]> = HashMap::new();
     let mut interrupts = interrupts()?;
     loop {
         match writer.writes(options.limit).await {
@@ -66,13 +66,17 @@ fn screen(lines: &[String]) -> String {
 }
 
 /// Returns the line of a write, for output that is not a terminal.
-fn line(cells: &[String; 8]) -> String {
-    let [id, state, table, rows, attempts, _, _, reason] = cells;
+fn line(cells: &[String; 9]) -> String {
+    let [id, state, table, rows, changed, attempts, _, _, reason] = cells;
     let place = match table.as_str() {
         "" => String::new(),
         table => format!(" {table}"),
     };
-    let line = format!("{id} {state}{place}: {rows} rows in {attempts} attempts");
+    let changed = match changed.as_str() {
+        "" => String::new(),
+        changed => format!(" ({changed})"),
+    };
+    let line = format!("{id} {state}{place}: {rows} rows in {attempts} attempts{changed}");
     match reason.as_str() {
         "" => line,
         reason => format!("{line}: {reason}"),
@@ -82,10 +86,10 @@ fn line(cells: &[String; 8]) -> String {
 /// Returns the writes in columns below their headings.
 fn table(writes: &[LedgerWrite]) -> Vec<String> {
     let heading = [
-        "WRITE", "STATE", "TABLE", "ROWS", "ATTEMPTS", "BEGUN", "ENDED", "REASON",
+        "WRITE", "STATE", "TABLE", "ROWS", "CHANGED", "ATTEMPTS", "BEGUN", "ENDED", "REASON",
     ]
     .map(str::to_owned);
-    let rows: Vec<[String; 8]> = std::iter::once(heading)
+    let rows: Vec<[String; 9]> = std::iter::once(heading)
         .chain(writes.iter().map(cells))
         .collect();
     let width = |column: usize| {
@@ -94,8 +98,8 @@ fn table(writes: &[LedgerWrite]) -> Vec<String> {
             .max()
             .unwrap_or(0)
     };
-    let widths: [usize; 8] = std::array::from_fn(width);
-    let aligned = |row: &[String; 8]| {
+    let widths: [usize; 9] = std::array::from_fn(width);
+    let aligned = |row: &[String; 9]| {
         let cells = row.iter().zip(widths);
         let cells = cells.map(|(cell, width)| format!("{cell:width$}"));
         let line = cells.collect::<Vec<_>>().join("  ");
@@ -104,7 +108,14 @@ fn table(writes: &[LedgerWrite]) -> Vec<String> {
     rows.iter().map(aligned).collect()
 }
 
-fn cells(write: &LedgerWrite) -> [String; 8] {
+/// Returns the numbers of changed rows: `3 inserted, 5 replaced`.
+fn changed(counts: RowCounts) -> String {
+    let counts = counts.named().into_iter();
+    let counts = counts.map(|(name, count)| format!("{count} {name}"));
+    counts.collect::<Vec<_>>().join(", ")
+}
+
+fn cells(write: &LedgerWrite) -> [String; 9] {
     [
         one_line(&write.write_id),
         write.state.as_str().to_owned(),
@@ -114,6 +125,7 @@ fn cells(write: &LedgerWrite) -> [String; 8] {
             .map(|target| one_line(&target.to_string()))
             .unwrap_or_default(),
         write.row_count.to_string(),
+        changed(write.counts),
         write.attempt_count.to_string(),
         write.created_at.clone(),
         write.finished_at.clone(),

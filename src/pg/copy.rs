@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_postgres::CopyInSink;
 
 use super::connection::{About, Grantee, ServerError, from_postgres};
-use super::sql;
+use super::sql::{self, CheckedCondition};
 use super::transaction::Transaction;
 use crate::error::{Error, ErrorKind, Result};
 use arrow_pgcopy::{Ident, QualifiedName};
@@ -26,10 +26,12 @@ pub struct CopySink {
     byte_count: u64,
     /// The role that writes the rows.
     role: Option<Ident>,
+    /// Whether the COPY fails for rows outside a condition.
+    is_guarded: bool,
 }
 
 impl CopySink {
-    /// Starts a COPY into these columns of a table.
+    /// Starts a COPY into these columns of a table. A row outside the condition fails it.
     ///
     /// # Errors
     /// Any error that PostgreSQL reports. The transaction is unusable then.
@@ -37,9 +39,10 @@ impl CopySink {
         transaction: &Transaction,
         table: &QualifiedName,
         columns: impl IntoIterator<Item = &'a Ident>,
+        only: Option<&CheckedCondition>,
     ) -> Result<Self> {
         let columns: Vec<&Ident> = columns.into_iter().collect();
-        let statement = sql::copy_in(table, columns.iter().copied());
+        let statement = sql::copy_in(table, columns.iter().copied(), only);
         let connection = transaction.connection()?;
         let first_error = connection.watch_errors();
         // The driver can only copy by a named statement. The name is closed when `prepared` is dropped, with the
@@ -69,6 +72,7 @@ impl CopySink {
             stall_timeout: transaction.stall_timeout(),
             byte_count: 0,
             role: transaction.role_in_force().cloned(),
+            is_guarded: only.is_some(),
         })
     }
 
@@ -147,8 +151,9 @@ impl CopySink {
 
     /// Converts an error of the driver, which reports "closed" where PostgreSQL reported the reason before.
     fn explain(&self, error: &tokio_postgres::Error) -> Error {
-        self.reported_error()
-            .unwrap_or_else(|| from_postgres(error, About::Rows, self.grantee()))
+        self.reported_error().unwrap_or_else(|| {
+            self.explain_outside(from_postgres(error, About::Rows, self.grantee()))
+        })
     }
 
     fn error(&self) -> Error {
@@ -159,9 +164,19 @@ impl CopySink {
 
     fn reported_error(&self) -> Option<Error> {
         let first = self.first_error.borrow();
-        first
-            .as_ref()
-            .map(|error| error.to_error(About::Rows, self.grantee()))
+        let error = first.as_ref()?.to_error(About::Rows, self.grantee());
+        Some(self.explain_outside(error))
+    }
+
+    /// Explains the error of a row outside the condition.
+    fn explain_outside(&self, error: Error) -> Error {
+        if !self.is_guarded || error.context().sqlstate.as_deref() != Some(sql::OUTSIDE) {
+            return error;
+        }
+        let context = error.context().clone();
+        Error::data_rejected("the row is outside replace_where")
+            .with_hint("remove such rows before writing, or widen replace_where")
+            .with_context(|own| *own = context)
     }
 
     fn grantee(&self) -> Option<Grantee<'_>> {

@@ -43,6 +43,7 @@ fn may_wait(mode: &Mode) -> bool {
             if_exists: IfExists::Append | IfExists::Ignore,
         }
         | Mode::Append { .. }
+        | Mode::Replace { .. }
         | Mode::Keyed { .. } => false,
     }
 }

@@ -3,6 +3,7 @@
 mod budget;
 mod calls;
 mod check;
+mod condition;
 mod limits;
 mod pipeline;
 mod plan;
@@ -20,6 +21,7 @@ mod writer;
 
 pub use budget::{Budget, BudgetConfig, Share};
 pub use check::{Expected, Finding, Verdict};
+pub use condition::parse_condition;
 pub use limits::{FanOut, VolumeLimits};
 pub use pipeline::batches::{EndOfStream, EndRecord, Incoming, ReadySignal, StreamMessage};
 pub use pipeline::volume::Size;
@@ -29,7 +31,7 @@ pub use session::sink::{Named, SinkBatch};
 pub use session::status::WriteStatus;
 pub use spec::{
     AppendBy, AttemptId, Conversion, Form, IfExists, KeyedAction, Mode, Overflow, OverwriteWith,
-    Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,
+    Part, Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,
 };
 pub use targets::Targets;
 pub use upkeep::liveness::heartbeat_interval;
@@ -37,5 +39,6 @@ pub use upkeep::reaper::{Reaped, ReaperConfig};
 pub use writer::{Overview, Writer};
 
 pub use crate::pg::{
-    LedgerWrite, PoolUsage, PreparedTransaction, PreparedTransactions, Timeouts, Usage, WriteState,
+    Condition, LedgerWrite, PoolUsage, PreparedTransaction, PreparedTransactions, RowCounts,
+    Timeouts, Usage, WriteState,
 };

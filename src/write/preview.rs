@@ -168,6 +168,19 @@ async fn preview(
     };
     preview.table = relation.name.to_string();
     preview.columns = columns(spec, schema, &relation);
+    // The transaction may be unusable after a problem.
+    let mut effects = side_effects(transaction, &relation).await?;
+    if !spec.sync_sequences {
+        let filled = sequence_columns(transaction, &relation).await?;
+        let brought = filled
+            .into_iter()
+            .filter(|name| schema.field_with_name(name).is_ok());
+        effects.extend(brought.map(|name| {
+            format!(
+                "column {name} is given values that its sequence may give out again, without sync_sequences"
+            )
+        }));
+    }
     let mut problems = preview.columns.iter().map(|column| &column.problem);
     if problems.all(String::is_empty) {
         match check_whole(planner, found, made).await {
@@ -180,19 +193,7 @@ async fn preview(
             Err(error) => preview.problems.push(whole_problem(&error)),
         }
     }
-    let effects = side_effects(transaction, &relation).await?;
     preview.warnings.extend(effects);
-    if !spec.sync_sequences {
-        let filled = sequence_columns(transaction, &relation).await?;
-        let brought = filled
-            .into_iter()
-            .filter(|name| schema.field_with_name(name).is_ok());
-        preview.warnings.extend(brought.map(|name| {
-            format!(
-                "column {name} is given values that its sequence may give out again, without sync_sequences"
-            )
-        }));
-    }
     Ok(preview)
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::WriteMode;
 pub use crate::pg::KeyedAction;
+use crate::pg::{Condition, RowCounts};
 pub use arrow_pgcopy::Conversion;
 use arrow_pgcopy::Ident;
 pub use arrow_pgcopy::conversion::{Form, Overflow, Rounding, Unit};
@@ -77,6 +78,11 @@ pub enum Mode {
         /// The removal of the old rows.
         with: OverwriteWith,
     },
+    /// Replaces a part of the rows.
+    Replace {
+        /// The part.
+        part: Part,
+    },
     /// Changes rows by their keys.
     Keyed {
         /// The change.
@@ -97,7 +103,7 @@ impl Mode {
         match self {
             Self::Append { .. } => WriteMode::Append,
             Self::Create { .. } => WriteMode::Create,
-            Self::Overwrite { .. } => WriteMode::Overwrite,
+            Self::Overwrite { .. } | Self::Replace { .. } => WriteMode::Overwrite,
             Self::Keyed { action, .. } => match action {
                 KeyedAction::Upsert => WriteMode::Upsert,
                 KeyedAction::InsertIfAbsent => WriteMode::InsertIfAbsent,
@@ -132,6 +138,15 @@ pub enum IfExists {
     Ignore,
 }
 
+/// The rows that [`Mode::Replace`] deletes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// Those that have the values that a row of the data has in these columns, at least one. NULL equals NULL.
+    By(Vec<Ident>),
+    /// Those for which the condition holds, which must hold for all rows of the data.
+    Where(Condition),
+}
+
 /// The removal of the old rows in [`Mode::Overwrite`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OverwriteWith {
@@ -154,6 +169,8 @@ pub struct Receipt {
     pub table: String,
     /// Whether nothing was written, because the table existed and the spec leaves it alone.
     pub skipped: bool,
+    /// Numbers of rows that the stream changed; none for an attempt.
+    pub counts: RowCounts,
 }
 
 /// The identity of an attempt: a stream of a partition of a write.

@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::proto::v1;
 use crate::proto::v1::write_spec::Mode as ModeOptions;
 use crate::write::{
-    AppendBy, IfExists, KeyedAction, Mode, OverwriteWith, SchemaEvolution, WriteSpec,
+    AppendBy, IfExists, KeyedAction, Mode, OverwriteWith, Part, SchemaEvolution, WriteSpec,
+    parse_condition,
 };
 use arrow_pgcopy::Ident;
 use arrow_pgcopy::table::{TableName, TableOptions};
@@ -91,6 +92,12 @@ fn parse_mode(mode: ModeOptions) -> Result<Parsed> {
             };
             Parsed::new(mode, options.schema_evolution, options.sync_sequences)?
                 .with_table(options.new_table)
+        }
+        ModeOptions::Overwrite(options)
+            if !options.replace_by.is_empty() || !options.replace_where.is_empty() =>
+        {
+            let mode = replace(&options)?;
+            Parsed::new(mode, options.schema_evolution, options.sync_sequences)
         }
         ModeOptions::Overwrite(options) => {
             let with = v1::OverwriteWith::try_from(options.with)
@@ -186,6 +193,40 @@ impl Parsed {
         self.table_options = options.parse()?;
         Ok(self)
     }
+}
+
+/// Parses an overwrite of a part.
+fn replace(options: &v1::Overwrite) -> Result<Mode> {
+    let (by, condition) = (&options.replace_by, &options.replace_where);
+    let conflict = |what: &str| {
+        Err(
+            Error::invalid_command(format!("an overwrite of a part has no {what}")).with_hint(
+                format!("leave {what} out, or leave replace_by and replace_where out"),
+            ),
+        )
+    };
+    if !by.is_empty() && !condition.is_empty() {
+        return Err(
+            Error::invalid_command("replace_by and replace_where contradict each other")
+                .with_hint("leave one of them out"),
+        );
+    }
+    if options.with != i32::from(v1::OverwriteWith::Unspecified) {
+        return conflict("with");
+    }
+    if options
+        .new_table
+        .as_ref()
+        .is_some_and(|table| *table != v1::NewTable::default())
+    {
+        return conflict("new_table");
+    }
+    Ok(Mode::Replace {
+        part: match by.is_empty() {
+            true => Part::Where(parse_condition(condition)?),
+            false => Part::By(distinct_names("replace_by", by.clone())?),
+        },
+    })
 }
 
 fn keyed(

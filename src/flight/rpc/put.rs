@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::action::with_callers_ids;
+use super::write_status::row_counts;
 use crate::auth::{Caller, WriteMode};
 use crate::error::{Error, Result};
 use crate::flight::access::audit::AuditRecord;
@@ -254,6 +255,7 @@ fn put_result(received: Received) -> Result<PutResult> {
         byte_count: receipt.byte_count,
         table: receipt.table,
         skipped: receipt.skipped,
+        counts: row_counts(receipt.counts),
     };
     Ok(PutResult {
         app_metadata: envelope::encode(&receipt, form)?,

@@ -6,7 +6,7 @@ use super::server_info::ServerInfo;
 use crate::error::Result;
 use crate::flight::command::envelope::{self, WireForm};
 use crate::proto::v1;
-use crate::write::{KeyedAction, Mode, WriteState, WriteStatus};
+use crate::write::{KeyedAction, Mode, RowCounts, WriteState, WriteStatus};
 
 /// Encodes the status of a write in the form of the request.
 pub(super) fn encode(status: WriteStatus, info: ServerInfo, form: WireForm) -> Result<Bytes> {
@@ -20,7 +20,7 @@ pub(super) fn encode(status: WriteStatus, info: ServerInfo, form: WireForm) -> R
     let mode = match status.mode {
         Some(Mode::Append { .. }) => v1::Mode::Append,
         Some(Mode::Create { .. }) => v1::Mode::Create,
-        Some(Mode::Overwrite { .. }) => v1::Mode::Overwrite,
+        Some(Mode::Overwrite { .. } | Mode::Replace { .. }) => v1::Mode::Overwrite,
         Some(Mode::Keyed { action, .. }) => match action {
             KeyedAction::Upsert => v1::Mode::Upsert,
             KeyedAction::InsertIfAbsent => v1::Mode::InsertIfAbsent,
@@ -50,8 +50,28 @@ pub(super) fn encode(status: WriteStatus, info: ServerInfo, form: WireForm) -> R
                 row_count,
             })
             .collect(),
+        counts: row_counts(status.counts),
     };
     envelope::encode(&answer, form)
+}
+
+/// Returns the numbers of changed rows as the protocol has them; `None` without any.
+pub(super) fn row_counts(counts: RowCounts) -> Option<v1::RowCounts> {
+    let RowCounts {
+        inserted,
+        updated,
+        deleted,
+        replaced,
+        ignored,
+    } = counts;
+    let found = v1::RowCounts {
+        inserted,
+        updated,
+        deleted,
+        replaced,
+        ignored,
+    };
+    (counts != RowCounts::default()).then_some(found)
 }
 
 /// Turns a time of the ledger, which has a blank between date and time, into RFC 3339.

@@ -117,12 +117,11 @@ pub async fn find_keys(
     })
 }
 
-/// Reads the comparisons. The default class of a type is the one that `GetDefaultOpClass` (commands/indexcmds.c) finds:
-/// that of the type itself, or else of a binary-coercible type, a preferred one first, or of all arrays, enums and so
-/// on. The OID of btree is 403 in every version (`pg_am.dat`).
-///
-/// PostgreSQL plans the query for each write, which takes longer than to run it: few joins at each level.
-const KEYS: &str = "
+/// The head of a query for columns of table `$1`, named by `$2` and `$3`: `keys` has them with their types, `resolved`
+/// the types behind domains.
+macro_rules! columns {
+    () => {
+        "
     WITH RECURSIVE keys AS (
         SELECT k.name, k.number, a.attnum, a.atttypid
         FROM pg_catalog.unnest(pg_catalog.array_append($2::pg_catalog.text[], $3::pg_catalog.text))
@@ -133,7 +132,44 @@ const KEYS: &str = "
         SELECT number, atttypid FROM keys
       UNION ALL
         SELECT r.number, t.typbasetype FROM resolved r
-        JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) r.type AND t.typtype OPERATOR(pg_catalog.=) 'd'),
+        JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) r.type AND t.typtype OPERATOR(pg_catalog.=) 'd')"
+    };
+}
+pub(super) use columns;
+
+/// The default btree class of a type `t`, as in [`KEYS`].
+macro_rules! default_class {
+    () => {
+        "(SELECT d.oid FROM pg_catalog.pg_opclass d
+             JOIN pg_catalog.pg_type dt ON dt.oid OPERATOR(pg_catalog.=) d.opcintype
+             WHERE d.opcmethod OPERATOR(pg_catalog.=) 403::pg_catalog.oid AND d.opcdefault
+               AND (d.opcintype OPERATOR(pg_catalog.=) t.oid
+                    OR EXISTS (SELECT FROM pg_catalog.pg_cast x
+                               WHERE x.castsource OPERATOR(pg_catalog.=) t.oid
+                                 AND x.casttarget OPERATOR(pg_catalog.=) d.opcintype
+                                 AND x.castmethod OPERATOR(pg_catalog.=) 'b'
+                                 AND x.castcontext OPERATOR(pg_catalog.=) 'i')
+                    OR dt.typnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace::pg_catalog.oid
+                   AND dt.typname OPERATOR(pg_catalog.=)
+                       CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'e' THEN 'anyenum'
+                            WHEN t.typtype OPERATOR(pg_catalog.=) 'r' THEN 'anyrange'
+                            WHEN t.typtype OPERATOR(pg_catalog.=) 'm' THEN 'anymultirange'
+                            WHEN t.typtype OPERATOR(pg_catalog.=) 'c' THEN 'record'
+                            WHEN t.typlen OPERATOR(pg_catalog.=) -1
+                                 AND t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN 'anyarray' END)
+             ORDER BY d.opcintype OPERATOR(pg_catalog.=) t.oid DESC, dt.typispreferred DESC, d.opcintype LIMIT 1)"
+    };
+}
+pub(super) use default_class;
+
+/// Reads the comparisons. The default class of a type is the one that `GetDefaultOpClass` (commands/indexcmds.c) finds:
+/// that of the type itself, or else of a binary-coercible type, a preferred one first, or of all arrays, enums and so
+/// on. The OID of btree is 403 in every version (`pg_am.dat`).
+///
+/// PostgreSQL plans the query for each write, which takes longer than to run it: few joins at each level.
+const KEYS: &str = concat!(
+    columns!(),
+    ",
     unique_index AS (
         SELECT i.indexrelid, i.indkey::pg_catalog.int2[] AS numbers, i.indclass::pg_catalog.oid[] AS classes
         FROM pg_catalog.pg_index i
@@ -158,24 +194,9 @@ const KEYS: &str = "
     classes AS (
         SELECT k.name, k.number, k.atttypid, t.oid AS type, t.typnamespace, t.typname,
             (SELECT i.class FROM indexed i WHERE i.attnum OPERATOR(pg_catalog.=) k.attnum) AS indexed,
-            (SELECT d.oid FROM pg_catalog.pg_opclass d
-             JOIN pg_catalog.pg_type dt ON dt.oid OPERATOR(pg_catalog.=) d.opcintype
-             WHERE d.opcmethod OPERATOR(pg_catalog.=) 403::pg_catalog.oid AND d.opcdefault
-               AND (d.opcintype OPERATOR(pg_catalog.=) t.oid
-                    OR EXISTS (SELECT FROM pg_catalog.pg_cast x
-                               WHERE x.castsource OPERATOR(pg_catalog.=) t.oid
-                                 AND x.casttarget OPERATOR(pg_catalog.=) d.opcintype
-                                 AND x.castmethod OPERATOR(pg_catalog.=) 'b'
-                                 AND x.castcontext OPERATOR(pg_catalog.=) 'i')
-                    OR dt.typnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace::pg_catalog.oid
-                   AND dt.typname OPERATOR(pg_catalog.=)
-                       CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'e' THEN 'anyenum'
-                            WHEN t.typtype OPERATOR(pg_catalog.=) 'r' THEN 'anyrange'
-                            WHEN t.typtype OPERATOR(pg_catalog.=) 'm' THEN 'anymultirange'
-                            WHEN t.typtype OPERATOR(pg_catalog.=) 'c' THEN 'record'
-                            WHEN t.typlen OPERATOR(pg_catalog.=) -1
-                                 AND t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN 'anyarray' END)
-             ORDER BY d.opcintype OPERATOR(pg_catalog.=) t.oid DESC, dt.typispreferred DESC, d.opcintype LIMIT 1) AS usual
+            ",
+    default_class!(),
+    " AS usual
         FROM keys k
         JOIN resolved r ON r.number OPERATOR(pg_catalog.=) k.number
         JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) r.type AND t.typtype OPERATOR(pg_catalog.<>) 'd'
@@ -206,4 +227,5 @@ const KEYS: &str = "
      AND a.amopstrategy OPERATOR(pg_catalog.=) 3
     JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) a.amopopr
     JOIN pg_catalog.pg_type p ON p.oid OPERATOR(pg_catalog.=) o.oprleft
-    ORDER BY k.number";
+    ORDER BY k.number"
+);

@@ -1,6 +1,7 @@
 //! The rows of attempts, which are finished streams.
 
-use super::record::{ATTEMPT_COLUMNS, Attempt, read_attempt, to_bigint};
+use super::counts::to_bigint;
+use super::record::{ATTEMPT_COLUMNS, Attempt, read_attempt};
 use crate::error::Result;
 use crate::pg::transaction::Transaction;
 

@@ -2,7 +2,8 @@
 
 use tokio_postgres::Row;
 
-use super::record::{from_bigint, to_bigint};
+use super::counts::{from_bigint, to_bigint};
+
 use crate::error::Result;
 use crate::pg::transaction::Transaction;
 

@@ -3,6 +3,7 @@
 //! Every answer to a client is a function of these rows, so that every retry gets the same answer from any server.
 
 mod attempts;
+mod counts;
 mod finish;
 mod liveness;
 mod migration;
@@ -12,6 +13,8 @@ mod sink;
 mod writes;
 
 pub use attempts::{attempts, find_attempt, lock_recorded_volume, record_attempt, recorded_volume};
+pub use counts::RowCounts;
+pub(in crate::pg) use counts::from_bigint;
 pub use finish::{Finished, finish_commit};
 pub use liveness::{
     delete_stale_signs, expire_drivers, record_heartbeat, record_watch, renew_heartbeat, set_driver,
@@ -19,7 +22,6 @@ pub use liveness::{
 pub(in crate::pg) use migration::lock_migration;
 pub use migration::{LedgerVersion, ensure_schema, has_schema, ledger_version, migration};
 pub use reap::{delete_ended_writes, ended_with_staging, expire_writes};
-pub(in crate::pg) use record::from_bigint;
 pub use record::{Attempt, BatchPlace, Decision, LedgerWrite, NewWrite, Publish, WriteState};
 pub use sink::{
     Sink, advance_sink, count_sinks, last_named_batch, lock_sink, name_of_batch, update_sink,

@@ -2,6 +2,7 @@
 
 use tokio_postgres::Row;
 
+use super::counts::{RowCounts, from_bigint};
 use crate::error::{Error, Result};
 use arrow_pgcopy::{Ident, QualifiedName};
 
@@ -38,6 +39,8 @@ pub enum Publish {
     Create,
     /// Changes the rows with the same keys, as the spec says.
     Merge,
+    /// Inserts them after DELETE of the part that the spec names.
+    Replace,
     /// Does nothing in the commit: attempts copy straight into the target.
     Direct,
     /// Does nothing at all: the table existed, and the spec leaves such a table alone.
@@ -115,6 +118,8 @@ pub struct LedgerWrite {
     pub byte_count: u64,
     /// Number of attempts published: one per partition.
     pub attempt_count: u32,
+    /// Numbers of rows that the commit changed.
+    pub counts: RowCounts,
     /// The time of begin by the database's clock, for display.
     pub created_at: String,
     /// The time of its end; empty while it is open.
@@ -157,6 +162,8 @@ pub struct Decision<'a> {
     pub byte_count: u64,
     /// Number of accepted attempts.
     pub attempt_count: u32,
+    /// Numbers of rows that the commit changed.
+    pub counts: RowCounts,
     /// The prepared transactions of accepted attempts.
     pub gids: &'a [String],
     /// A remark about the commit.
@@ -174,6 +181,7 @@ impl Publish {
             Self::Swap => "swap",
             Self::Create => "create",
             Self::Merge => "merge",
+            Self::Replace => "replace",
             Self::Direct => "direct",
             Self::Nothing => "nothing",
         }
@@ -188,6 +196,7 @@ impl Publish {
             Self::Swap,
             Self::Create,
             Self::Merge,
+            Self::Replace,
             Self::Direct,
             Self::Nothing,
         ]
@@ -248,7 +257,7 @@ pub(super) const WRITE_COLUMNS: &str = "
     (created_at AT TIME ZONE 'UTC')::pg_catalog.text OPERATOR(pg_catalog.||) 'Z',
     (finished_at AT TIME ZONE 'UTC')::pg_catalog.text OPERATOR(pg_catalog.||) 'Z', columns, principal,
     staging_oid, staging_columns, driver, sink_id, sink_run, sink_batch,
-    keys";
+    keys, inserted_count, updated_count, deleted_count, replaced_count, ignored_count";
 
 /// Reads a write from a row with [`WRITE_COLUMNS`].
 pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
@@ -283,6 +292,7 @@ pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
         row_count: from_bigint(row.get(9)),
         byte_count: from_bigint(row.get(10)),
         attempt_count: u32::try_from(row.get::<_, i32>(11)).unwrap_or(0),
+        counts: RowCounts::read(row, 24),
         created_at: row.get(13),
         finished_at: row.get::<_, Option<String>>(14).unwrap_or_default(),
         driver: row.get(19),
@@ -319,14 +329,4 @@ pub(super) fn read_attempt(row: &Row) -> Attempt {
         prepared_xact_id: row.get(6),
         lost: row.get(7),
     }
-}
-
-/// Converts a count for PostgreSQL, which has no unsigned bigint. Counts stay far below its limit.
-pub(super) fn to_bigint(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// Converts a count of PostgreSQL.
-pub(in crate::pg) fn from_bigint(count: i64) -> u64 {
-    u64::try_from(count).unwrap_or(0)
 }

@@ -3,7 +3,8 @@
 //! Lock order: the write's row, the sink's row, the target. A begin locks the sink's row and then only inserts a write,
 //! so it waits for no row of a write.
 
-use super::record::{BatchPlace, from_bigint};
+use super::counts::from_bigint;
+use super::record::BatchPlace;
 use crate::error::Result;
 use crate::pg::transaction::Transaction;
 

@@ -1,9 +1,8 @@
 //! The rows of writes.
 
+use super::counts::{from_bigint, to_bigint};
 use super::migration::explain_old;
-use super::record::{
-    Decision, LedgerWrite, NewWrite, WRITE_COLUMNS, WriteState, from_bigint, read_write, to_bigint,
-};
+use super::record::{Decision, LedgerWrite, NewWrite, WRITE_COLUMNS, WriteState, read_write};
 use crate::error::{Error, Result};
 use crate::pg::transaction::Transaction;
 use arrow_pgcopy::Ident;
@@ -104,6 +103,7 @@ pub async fn recent_writes(transaction: &Transaction, limit: u32) -> Result<Vec<
                 w.staging_name, w.publish, w.state, w.reason, w.created_at, w.finished_at, w.columns, w.principal,
                 w.staging_oid, w.staging_columns,
                 w.driver, w.sink_id, w.sink_run, w.sink_batch, w.keys,
+                w.inserted_count, w.updated_count, w.deleted_count, w.replaced_count, w.ignored_count,
                 w.row_count OPERATOR(pg_catalog.+) open.row_count AS row_count,
                 w.byte_count OPERATOR(pg_catalog.+) open.byte_count AS byte_count,
                 w.attempt_count OPERATOR(pg_catalog.+) open.attempt_count AS attempt_count
@@ -161,6 +161,7 @@ pub async fn commit(
     write_id: &str,
     decision: &Decision<'_>,
 ) -> Result<()> {
+    let [inserted, updated, deleted, replaced, ignored] = decision.counts.to_bigints();
     let updated = transaction
         .execute(
             "WITH accepted AS (
@@ -171,7 +172,8 @@ pub async fn commit(
              UPDATE pgflight.write
              SET state = CASE WHEN EXISTS (SELECT FROM accepted) THEN 'committing' ELSE 'committed' END,
                  finished_at = CASE WHEN NOT EXISTS (SELECT FROM accepted) THEN pg_catalog.clock_timestamp() END,
-                 row_count = $2, byte_count = $3, attempt_count = $4, reason = $5
+                 row_count = $2, byte_count = $3, attempt_count = $4, reason = $5, inserted_count = $7,
+                 updated_count = $8, deleted_count = $9, replaced_count = $10, ignored_count = $11
              WHERE write_id OPERATOR(pg_catalog.=) $1 AND state OPERATOR(pg_catalog.=) 'open'",
             &[
                 &write_id,
@@ -180,6 +182,11 @@ pub async fn commit(
                 &i32::try_from(decision.attempt_count).unwrap_or(i32::MAX),
                 &decision.reason,
                 &decision.gids,
+                &inserted,
+                &updated,
+                &deleted,
+                &replaced,
+                &ignored,
             ],
         )
         .await?;

@@ -2,6 +2,7 @@
 
 mod merge;
 mod prepared;
+mod replace;
 mod shadow;
 mod staging;
 mod swap;
@@ -13,6 +14,7 @@ pub use prepared::{
     prepare, prepared_transactions, reserve_slot, roll_back_one, roll_back_prepared,
     two_phase_obstacle,
 };
+pub use replace::{analyze_staged, delete_by, delete_where};
 pub use shadow::{adopt_shadow, hide_table, keep_accepted, new_shadow_name, only_owner_may_write};
 pub use staging::{
     Temporary, accepted_row_count, assume_role_to_fill, create_staging, create_temporary,

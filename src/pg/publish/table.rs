@@ -186,13 +186,13 @@ pub async fn truncate(transaction: &Transaction, table: &QualifiedName) -> Resul
         .map_err(|error| error.with_table(table))
 }
 
-/// Removes all rows by DELETE, without locking readers out.
+/// Removes all rows by DELETE, without locking readers out. Returns their number.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports.
-pub async fn delete_all(transaction: &Transaction, table: &QualifiedName) -> Result<()> {
+pub async fn delete_all(transaction: &Transaction, table: &QualifiedName) -> Result<u64> {
     transaction
-        .execute_all_on_rows(&sql::delete_all(table))
+        .execute_on_rows(&sql::delete_all(table), &[])
         .await
         .map_err(|error| error.with_table(table))
 }

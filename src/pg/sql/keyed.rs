@@ -21,14 +21,14 @@ pub(in crate::pg) struct Equality {
 
 impl Equality {
     /// Returns the condition that the key is the same in rows of two tables with these aliases.
-    fn between(&self, left: &str, right: &str) -> String {
+    pub(super) fn between(&self, left: &str, right: &str) -> String {
         let operator = &self.operator;
         let operand = |alias: &str| self.operand(&format!("{alias}.{}", self.key));
         format!("{} {operator} {}", operand(left), operand(right))
     }
 
     /// Returns the expression by which rows with the same key are found.
-    fn grouped(&self) -> String {
+    pub(super) fn grouped(&self) -> String {
         match self.less {
             Some(_) => self.operand(&self.key.to_string()),
             None => self.key.to_string(),
@@ -37,7 +37,7 @@ impl Equality {
 
     /// Returns the term of ORDER BY. DISTINCT ON compares by the operators of the same family as the sort operator
     /// (`transformDistinctOnClause`, parser/parse_clause.c).
-    fn sorted(&self) -> String {
+    pub(super) fn sorted(&self) -> String {
         match &self.less {
             Some(less) => format!("{} USING {less}", self.grouped()),
             None => self.grouped(),

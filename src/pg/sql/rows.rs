@@ -1,17 +1,21 @@
 //! SQL about rows: COPY, and INSERT from staging.
 
+use super::condition::CheckedCondition;
 use super::list::list;
 use arrow_pgcopy::mapping::is_cast;
 use arrow_pgcopy::{Column, Ident, QualifiedName, Relation};
 
+/// Copies rows into a table. A row outside the condition fails the COPY.
 pub(in crate::pg) fn copy_in<'a>(
     table: &QualifiedName,
     columns: impl IntoIterator<Item = &'a Ident>,
+    only: Option<&CheckedCondition>,
 ) -> String {
+    let guard = only.map_or_else(String::new, |only| format!(" WHERE {}", only.guard()));
     // COPY allows no empty list. Without columns there are no rows either.
     match list(columns).as_str() {
-        "" => format!("COPY {table} FROM STDIN (FORMAT binary)"),
-        columns => format!("COPY {table} ({columns}) FROM STDIN (FORMAT binary)"),
+        "" => format!("COPY {table} FROM STDIN (FORMAT binary){guard}"),
+        columns => format!("COPY {table} ({columns}) FROM STDIN (FORMAT binary){guard}"),
     }
 }
 

@@ -135,6 +135,11 @@ pub(in crate::pg) fn analyze(table: &QualifiedName) -> String {
     format!("ANALYZE {table}")
 }
 
+/// Collects the planner's statistics about some columns.
+pub(in crate::pg) fn analyze_columns(table: &QualifiedName, columns: &[Ident]) -> String {
+    format!("ANALYZE {table} ({})", list(columns))
+}
+
 pub(in crate::pg) fn set_role(role: &Ident) -> String {
     format!("SET LOCAL ROLE {role}")
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::{select_all, try_join_all};
 
 use crate::error::{Error, Result};
-use crate::pg::{CopySink, Transaction};
+use crate::pg::{CheckedCondition, CopySink, Transaction};
 use arrow_pgcopy::format;
 use arrow_pgcopy::{EncodePlan, QualifiedName};
 
@@ -45,7 +45,7 @@ struct RowMap {
 }
 
 impl Lane {
-    /// Starts the COPY of the plan's columns into a table.
+    /// Starts the COPY of the plan's columns into a table. A row outside the condition fails it.
     ///
     /// # Errors
     /// Any error that PostgreSQL reports.
@@ -53,8 +53,9 @@ impl Lane {
         transaction: &Transaction,
         table: &QualifiedName,
         plan: &EncodePlan,
+        only: Option<&CheckedCondition>,
     ) -> Result<Self> {
-        let mut sink = CopySink::open(transaction, table, plan.column_names()).await?;
+        let mut sink = CopySink::open(transaction, table, plan.column_names(), only).await?;
         sink.send(Bytes::from_static(&format::HEADER)).await?;
         Ok(Self {
             sink,

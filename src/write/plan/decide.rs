@@ -7,12 +7,13 @@ use arrow::datatypes::Schema;
 use super::evolution::{columns_to_add, extend_relation, written_schema};
 use super::keyed::find_checked_keys;
 use super::method::{check_table, of_existing, privileges_to_overwrite};
+use super::part::{CheckedPart, find_checked_part};
 use super::permission::{check_existing, check_new, find_permitted, missing_table};
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::{Activity, Stream};
 use crate::pg::{
-    Keys, Publish, Table, Transaction, check_sequences, find_geometry, qualify,
+    CheckedCondition, Keys, Publish, Table, Transaction, check_sequences, find_geometry, qualify,
     resolve_requested_types,
 };
 use crate::write::spec::{IfExists, KeyedAction, Mode, SchemaEvolution, WriteSpec};
@@ -53,6 +54,8 @@ pub(crate) struct ExistingPlan {
     pub(crate) encode: EncodePlan,
     /// The keys and their comparison, in keyed modes.
     pub(crate) keys: Option<Keys>,
+    /// The part that is replaced, in [`Mode::Replace`].
+    pub(crate) part: Option<CheckedPart>,
 }
 
 /// The target of a write, before its rows are planned.
@@ -110,15 +113,26 @@ impl WritePlan {
 }
 
 impl ExistingPlan {
+    /// Returns the condition that all rows of the data must meet, if there is one.
+    pub(crate) fn guard(&self) -> Option<&CheckedCondition> {
+        match &self.part {
+            Some(CheckedPart::Where(condition)) => Some(condition),
+            Some(CheckedPart::By(_)) | None => None,
+        }
+    }
+
     /// Returns how the rows of one stream get into the table.
     pub(crate) fn route(&self) -> Route {
         match self.publish {
             Publish::Merge => Route::Temporary,
             Publish::Swap => Route::Twin,
+            // What is replaced is known once all rows are there.
+            Publish::Replace if matches!(self.part, Some(CheckedPart::By(_))) => Route::Temporary,
             Publish::Append
             | Publish::TwoPhase
             | Publish::Truncate
             | Publish::Delete
+            | Publish::Replace
             | Publish::Create
             | Publish::Direct
             | Publish::Nothing => {
@@ -223,12 +237,16 @@ impl Planner<'_> {
         let encode = encode.map_err(|error| error.with_table(&table.relation.name))?;
         let keys = find_checked_keys(self.transaction, self.spec, self.schema, &table, &encode);
         let keys = keys.await?;
+        let on = (&table, &*added);
+        let part = find_checked_part(self.transaction, self.spec, self.schema, on, &encode);
+        let part = part.await?;
         Ok(ExistingPlan {
             table,
             added,
             publish,
             encode,
             keys,
+            part,
         })
     }
 
@@ -267,9 +285,10 @@ impl Planner<'_> {
             columns,
             publish: match spec.mode {
                 Mode::Keyed { .. } => Publish::Merge,
-                Mode::Append { .. } | Mode::Create { .. } | Mode::Overwrite { .. } => {
-                    Publish::Create
-                }
+                Mode::Append { .. }
+                | Mode::Create { .. }
+                | Mode::Overwrite { .. }
+                | Mode::Replace { .. } => Publish::Create,
             },
         })
     }
@@ -292,6 +311,7 @@ impl Planner<'_> {
 fn makes_table(mode: &Mode) -> bool {
     match mode {
         Mode::Create { .. } | Mode::Overwrite { .. } => true,
+        Mode::Replace { .. } => false,
         Mode::Append {
             create_if_missing, ..
         }
@@ -312,6 +332,7 @@ fn needed_privileges(mode: &Mode) -> &'static [&'static str] {
             if_exists: IfExists::Append,
         } => &["INSERT"],
         Mode::Overwrite { with } => privileges_to_overwrite(*with),
+        Mode::Replace { .. } => &["SELECT", "INSERT", "DELETE"],
         Mode::Keyed { action, .. } => match action {
             KeyedAction::Upsert => &["SELECT", "INSERT", "UPDATE"],
             KeyedAction::InsertIfAbsent => &["SELECT", "INSERT"],
@@ -356,9 +377,11 @@ pub(crate) fn encode_plan(
             // The plan for the whole table gives the error: it can suggest the column that the caller may have meant.
             planned(&named).or_else(|error| planned(relation).and(Err(error)))
         }
-        Mode::Keyed { .. } | Mode::Append { .. } | Mode::Create { .. } | Mode::Overwrite { .. } => {
-            planned(relation)
-        }
+        Mode::Keyed { .. }
+        | Mode::Append { .. }
+        | Mode::Create { .. }
+        | Mode::Overwrite { .. }
+        | Mode::Replace { .. } => planned(relation),
     }
 }
 

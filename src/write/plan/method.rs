@@ -33,6 +33,7 @@ pub(crate) fn of_existing(mode: &Mode) -> Result<Option<Publish>> {
             OverwriteWith::Delete => Publish::Delete,
             OverwriteWith::Swap => Publish::Swap,
         },
+        Mode::Replace { .. } => Publish::Replace,
         Mode::Keyed { .. } => Publish::Merge,
     }))
 }
@@ -65,6 +66,7 @@ pub(crate) async fn check_table(
         | Publish::TwoPhase
         | Publish::Delete
         | Publish::Merge
+        | Publish::Replace
         | Publish::Create
         | Publish::Direct
         | Publish::Nothing => Ok(()),

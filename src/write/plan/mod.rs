@@ -4,5 +4,6 @@ pub(crate) mod decide;
 pub(crate) mod evolution;
 pub(crate) mod keyed;
 pub(crate) mod method;
+pub(crate) mod part;
 pub(crate) mod permission;
 pub(crate) mod relations;

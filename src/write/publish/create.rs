@@ -3,8 +3,8 @@
 use super::{Commit, Published};
 use crate::error::Result;
 use crate::pg::{
-    STREAM_PREFIX, add_primary_key, adopt_shadow, check_primary_key, check_same_name, create_table,
-    keep_accepted, only_owner_may_write, staging_relation,
+    RowCounts, STREAM_PREFIX, add_primary_key, adopt_shadow, check_primary_key, check_same_name,
+    create_table, keep_accepted, only_owner_may_write, staging_relation,
 };
 use crate::write::plan::decide::{MissingPlan, Planner, reject_casts};
 use crate::write::record::spec_of;
@@ -40,7 +40,7 @@ pub(crate) async fn commit(commit: Commit<'_>, shadow: &QualifiedName) -> Result
     add_primary_key(transaction, target, &spec_of(write)?.primary_key).await?;
     // Each statement has found the table by its name.
     check_same_name(transaction, target, write.staging_oid.unwrap_or_default()).await?;
-    Ok(Published::Done)
+    Ok(Published::Done(RowCounts::default()))
 }
 
 /// Deletes the rows of attempts that were not accepted from the table that becomes the target. Returns the outcome when

@@ -6,19 +6,17 @@ use crate::pg::{TableLock, add_columns, delete_all};
 use crate::write::plan::decide::{ExistingPlan, Planner};
 use arrow_pgcopy::QualifiedName;
 
-/// Locks the table against writers and deletes all its rows.
+/// Locks the table against writers.
 pub(crate) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<ExistingPlan> {
-    let transaction = planner.transaction;
     let table = &plan.table.relation;
-    add_columns(transaction, &table.name, table.oid, &plan.added).await?;
-    let plan = staged::lock(planner, plan, TableLock::Replace).await?;
-    delete_all(transaction, &plan.table.relation.name).await?;
-    Ok(plan)
+    add_columns(planner.transaction, &table.name, table.oid, &plan.added).await?;
+    staged::lock(planner, plan, TableLock::Replace).await
 }
 
 /// Deletes the rows of the target and inserts the staged rows.
 pub(crate) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Result<Published> {
     let (target, staging) = staged::open(commit, staging, TableLock::Replace).await?;
-    delete_all(commit.transaction, &target.name).await?;
-    staged::insert(commit, &target, &staging).await
+    let replaced = delete_all(commit.transaction, &target.name).await?;
+    let published = staged::insert(commit, &target, &staging).await?;
+    Ok(published.replacing(replaced))
 }

@@ -3,7 +3,7 @@
 use super::{Commit, Published, staged};
 use crate::error::{Error, Result};
 use crate::pg::{
-    Keys, Merge, Publish, TableLock, Transaction, accepted_row_count, add_primary_key,
+    Keys, Merge, Publish, RowCounts, TableLock, Transaction, accepted_row_count, add_primary_key,
     check_same_table, create_staging, create_table, drop_table, find_keys, find_staging,
     grant_fill, merge, new_shadow_name,
 };
@@ -25,9 +25,10 @@ fn keyed(mode: &Mode) -> Result<(KeyedAction, &[Ident], Option<&Ident>)> {
             order_by,
             ..
         } => Ok((*action, keys, order_by.as_ref())),
-        Mode::Append { .. } | Mode::Create { .. } | Mode::Overwrite { .. } => {
-            Err(Error::internal("a write without keys was to be merged"))
-        }
+        Mode::Append { .. }
+        | Mode::Create { .. }
+        | Mode::Overwrite { .. }
+        | Mode::Replace { .. } => Err(Error::internal("a write without keys was to be merged")),
     }
 }
 
@@ -56,6 +57,7 @@ pub(crate) async fn make_table(
         publish: Publish::Merge,
         encode,
         keys,
+        part: None,
     })
 }
 
@@ -114,7 +116,7 @@ pub(crate) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Resul
     )
     .await?;
     check_same_table(transaction, &target).await?;
-    Ok(Published::Done)
+    Ok(Published::Done(RowCounts::default()))
 }
 
 /// Merges the rows that the given transactions staged.

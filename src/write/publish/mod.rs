@@ -9,18 +9,19 @@ mod create;
 mod delete;
 mod direct;
 mod merge;
+mod replace;
 mod staged;
 mod swap;
-mod target;
 mod truncate;
 mod two_phase;
 
 pub(crate) use self::chosen::{Accepted, Chosen};
 pub(crate) use self::merge::{make_table, merge_rows};
-pub(crate) use self::target::lock_target;
+pub(crate) use self::staged::lock_target;
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerWrite, Publish, Transaction, lock_staging, new_shadow_name, new_staging_name,
+    LedgerWrite, Publish, RowCounts, Transaction, delete_all, lock_staging, new_shadow_name,
+    new_staging_name,
 };
 use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, WritePlan};
 use crate::write::spec::Mode;
@@ -28,14 +29,27 @@ use arrow_pgcopy::QualifiedName;
 
 /// The outcome of a publish.
 pub(crate) enum Published {
-    /// The rows are in the target.
-    Done,
+    /// The rows are in the target. Has the numbers of rows that changed.
+    Done(RowCounts),
     /// Fewer rows are staged than were recorded. Has the number of staged rows.
     StagingLost(u64),
     /// The staging table differs from the one that begin created. Has the change.
     StagingChanged(&'static str),
     /// Fewer prepared transactions exist than were recorded. Has the number that exist.
     PreparedLost(usize),
+}
+
+impl Published {
+    /// Adds the number of rows that were deleted to make room.
+    fn replacing(self, replaced: u64) -> Self {
+        match self {
+            Self::Done(counts) => Self::Done(RowCounts {
+                replaced: Some(replaced),
+                ..counts
+            }),
+            Self::StagingLost(_) | Self::StagingChanged(_) | Self::PreparedLost(_) => self,
+        }
+    }
 }
 
 /// A commit that publishes the accepted attempts of a write.
@@ -82,6 +96,7 @@ pub(crate) async fn check_plan(
         | Publish::Truncate
         | Publish::Delete
         | Publish::Merge
+        | Publish::Replace
         | Publish::Create
         | Publish::Swap
         | Publish::Nothing => two_phase::is_possible(transaction, mode, plan)
@@ -103,6 +118,7 @@ pub(crate) fn new_name(publish: Publish, target: &QualifiedName) -> Result<Optio
         | Publish::TwoPhase
         | Publish::Truncate
         | Publish::Delete
+        | Publish::Replace
         | Publish::Merge => Some(new_staging_name()?),
     })
 }
@@ -130,6 +146,7 @@ pub(crate) async fn begin_existing(
             | Publish::Truncate
             | Publish::Delete
             | Publish::Merge
+            | Publish::Replace
             | Publish::Create,
             Some(staging),
         ) => staged::begin(transaction, plan, staging).await,
@@ -152,7 +169,7 @@ pub(crate) async fn begin_missing(
     }
 }
 
-/// Locks an existing table for the rows of one stream, and removes the old rows if the method does.
+/// Locks an existing table for the rows of one stream, and truncates it if the method does.
 ///
 /// # Errors
 /// The errors of [`Planner::decide_again`] when the table has changed meanwhile; any error that PostgreSQL reports.
@@ -165,9 +182,38 @@ pub(crate) async fn open(planner: Planner<'_>, plan: ExistingPlan) -> Result<Exi
         Publish::Append
         | Publish::TwoPhase
         | Publish::Merge
+        | Publish::Replace
         | Publish::Create
         | Publish::Direct
         | Publish::Nothing => append::open(planner, plan).await,
+    }
+}
+
+/// Deletes the rows that the rows of one stream replace, if the method does. Returns their number. `staged` is the
+/// temporary table with the rows, and their `xmin`; `None` before they are copied straight into the table.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub(crate) async fn delete_replaced(
+    transaction: &Transaction,
+    plan: &ExistingPlan,
+    staged: Option<(&QualifiedName, &[String])>,
+) -> Result<Option<u64>> {
+    match plan.publish {
+        Publish::Delete => delete_all(transaction, &plan.table.relation.name)
+            .await
+            .map(Some),
+        Publish::Replace => replace::delete_part(transaction, plan, staged)
+            .await
+            .map(Some),
+        Publish::Append
+        | Publish::TwoPhase
+        | Publish::Truncate
+        | Publish::Merge
+        | Publish::Create
+        | Publish::Swap
+        | Publish::Direct
+        | Publish::Nothing => Ok(None),
     }
 }
 
@@ -191,7 +237,7 @@ pub(crate) async fn commit(
         chosen,
     };
     if write.publish == Publish::Direct {
-        return Ok(Published::Done);
+        return Ok(Published::Done(RowCounts::default()));
     }
     let Some(staging) = &write.staging else {
         return Ok(Published::StagingLost(0));
@@ -205,7 +251,7 @@ pub(crate) async fn commit(
         return Ok(Published::StagingChanged(what));
     }
     match write.publish {
-        Publish::Direct | Publish::Nothing => Ok(Published::Done),
+        Publish::Direct | Publish::Nothing => Ok(Published::Done(RowCounts::default())),
         Publish::Create => create::commit(commit, staging).await,
         Publish::Swap => swap::commit(commit, staging).await,
         Publish::TwoPhase => two_phase::commit(commit, staging).await,
@@ -213,5 +259,6 @@ pub(crate) async fn commit(
         Publish::Truncate => truncate::commit(commit, staging).await,
         Publish::Delete => delete::commit(commit, staging).await,
         Publish::Merge => merge::commit(commit, staging).await,
+        Publish::Replace => replace::commit(commit, staging).await,
     }
 }

@@ -1,12 +1,12 @@
 //! The common steps of the methods whose rows wait in a staging table.
 
-use super::target::lock_target;
 use super::{Commit, Published};
 use crate::error::{Error, Result};
 use crate::pg::{
-    TableLock, Transaction, accepted_row_count, add_columns, add_primary_key, check_copied_types,
-    check_same_table, create_staging, create_table, definitions_of, grant_fill, lock_named,
-    lock_table, missing_columns, publish_rows, staging_relation,
+    LedgerWrite, RowCounts, TableLock, Transaction, accepted_row_count, add_columns,
+    add_primary_key, check_copied_types, check_same_table, create_staging, create_table,
+    definitions_of, grant_fill, lock_named, lock_table, missing_columns, publish_rows,
+    staging_relation,
 };
 use crate::write::plan::decide::{ExistingPlan, Planner};
 use crate::write::plan::evolution::check_not_cast;
@@ -88,6 +88,27 @@ pub(crate) async fn open(
     Ok((relation, staging))
 }
 
+/// Locks the target, and checks that it is still the table that the write was begun with.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when it is another table; any error that PostgreSQL
+/// reports.
+pub(crate) async fn lock_target(
+    transaction: &Transaction,
+    write: &LedgerWrite,
+    name: &QualifiedName,
+    lock: TableLock,
+) -> Result<Relation> {
+    let relation = lock_named(transaction, name, lock).await?.relation;
+    match Some(relation.oid) == write.target_oid {
+        true => Ok(relation),
+        false => Err(Error::conflict(
+            "the table was dropped and made again since the write was begun",
+        )
+        .with_table(name)),
+    }
+}
+
 /// Inserts the accepted rows into the target.
 pub(crate) async fn insert(
     commit: Commit<'_>,
@@ -101,8 +122,12 @@ pub(crate) async fn insert(
     } = commit;
     let published = publish_rows(transaction, target, staging, &chosen.xact_ids).await?;
     check_same_table(transaction, target).await?;
+    let counts = RowCounts {
+        inserted: Some(published),
+        ..RowCounts::default()
+    };
     if published == chosen.staged_row_count {
-        return Ok(Published::Done);
+        return Ok(Published::Done(counts));
     }
     let staged = accepted_row_count(transaction, &staging.name, &chosen.xact_ids).await?;
     if staged != chosen.staged_row_count {
@@ -112,7 +137,7 @@ pub(crate) async fn insert(
         table = ?target.name.to_string(), sent = chosen.staged_row_count, kept = published,
         "a trigger of the table dropped rows"
     );
-    Ok(Published::Done)
+    Ok(Published::Done(counts))
 }
 
 /// Checks that the columns still have the types of the staged rows. INSERT would cast to another type, and lose what

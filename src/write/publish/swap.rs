@@ -2,7 +2,7 @@
 
 use super::{Commit, Published, create};
 use crate::error::Result;
-use crate::pg::{Transaction, create_twin, swap_in};
+use crate::pg::{RowCounts, Transaction, create_twin, swap_in};
 use crate::write::plan::decide::{ExistingPlan, reject_casts};
 use arrow_pgcopy::QualifiedName;
 
@@ -31,5 +31,5 @@ pub(crate) async fn commit(commit: Commit<'_>, twin: &QualifiedName) -> Result<P
     transaction.assume_role().await?;
     let twin = (twin, write.staging_oid.unwrap_or_default());
     swap_in(transaction, twin, target, write.target_oid).await?;
-    Ok(Published::Done)
+    Ok(Published::Done(RowCounts::default()))
 }

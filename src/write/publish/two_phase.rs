@@ -3,7 +3,8 @@
 use super::{Commit, Published, append};
 use crate::error::{Error, Result};
 use crate::pg::{
-    Publish, Transaction, check_can_end, check_same_name, count_prepared, two_phase_obstacle,
+    Publish, RowCounts, Transaction, check_can_end, check_same_name, count_prepared,
+    two_phase_obstacle,
 };
 use crate::write::plan::decide::{ExistingPlan, reject_casts};
 use crate::write::spec::{AppendBy, Mode};
@@ -73,7 +74,7 @@ pub(crate) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Resul
     if chosen.xact_ids.is_empty() {
         // The prepared transactions lock the table. Another lock of this transaction would queue behind any session
         // that waits for them.
-        return Ok(Published::Done);
+        return Ok(Published::Done(RowCounts::default()));
     }
     append::commit(commit, staging).await
 }

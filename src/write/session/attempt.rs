@@ -11,13 +11,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics::{Activity, Metrics};
 use crate::pg::{
-    Attempt, LedgerWrite, Publish, TableLock, Transaction, WriteState, assume_role_to_fill,
-    check_same_table, find_attempt, find_write, record_attempt, reserve_slot, staging_change,
-    staging_relation, two_phase_obstacle,
+    Attempt, LedgerWrite, Publish, RowCounts, TableLock, Transaction, WriteState,
+    assume_role_to_fill, check_same_table, find_attempt, find_write, record_attempt, reserve_slot,
+    staging_change, staging_relation, two_phase_obstacle,
 };
 use crate::write::pipeline::batches::{self, Incoming, StreamMessage};
 use crate::write::pipeline::lanes::{Lane, Loaded};
 use crate::write::plan::decide::encode_plan;
+use crate::write::plan::part::find_guard;
 use crate::write::plan::permission::check_still;
 use crate::write::publish::lock_target;
 use crate::write::record::spec_of;
@@ -110,7 +111,10 @@ impl Writer {
         }
         let spec = spec_of(write)?;
         let plan = stream.work(Activity::Plan, || encode_plan(&spec, schema, &named))?;
-        let opening = Lane::open(&transaction, &relation.name, &plan);
+        // Types and operators may have names that the target's owner is trusted with.
+        named.oid = write.target_oid.unwrap_or(named.oid);
+        let guard = find_guard(&transaction, &spec, &named).await?;
+        let opening = Lane::open(&transaction, &relation.name, &plan, guard.as_ref());
         let lane = stream.wait(Activity::Open, opening).await?;
         let loaded = batches::load(&plan, incoming, meter, lane).await?;
         if write.publish != Publish::Direct {
@@ -252,6 +256,7 @@ fn receipt(id: &AttemptId, attempt: &Attempt, table: String) -> Result<Receipt> 
         byte_count: attempt.byte_count,
         table,
         skipped: false,
+        counts: RowCounts::default(),
     })
 }
 

@@ -9,9 +9,9 @@ use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    BatchPlace, Decision, LedgerWrite, NewWrite, Outcome, STREAM_PREFIX, Transaction, WriteState,
-    advance_sink, begin, commit, count_open_writes, ensure_schema, find_write, record_staging,
-    set_driver,
+    BatchPlace, Decision, LedgerWrite, NewWrite, Outcome, RowCounts, STREAM_PREFIX, Transaction,
+    WriteState, advance_sink, begin, commit, count_open_writes, ensure_schema, find_write,
+    record_staging, set_driver,
 };
 use crate::write::plan::decide::{Planner, WritePlan};
 use crate::write::publish;
@@ -98,7 +98,7 @@ impl Writer {
                     let doubt = finish(transaction).await?;
                     reach(Failpoint::BeginAfterCommit).await;
                     if let (None, Some(status)) = (doubt, status) {
-                        return Ok(status);
+                        return Ok(*status);
                     }
                 }
                 Opened::AlreadyThere => {
@@ -178,6 +178,7 @@ fn forgotten(write_id: String, request: &Begin<'_>) -> WriteStatus {
         row_count: 0,
         byte_count: 0,
         attempt_count: 0,
+        counts: RowCounts::default(),
         reason: "the batch was committed longer ago than the server's --retention, and its rows are no longer \
                  counted here"
             .to_owned(),
@@ -190,7 +191,7 @@ fn forgotten(write_id: String, request: &Begin<'_>) -> WriteStatus {
 /// The outcome of opening a write.
 enum Opened {
     /// This call created the write. Has its status while it is open.
-    New(Option<WriteStatus>),
+    New(Option<Box<WriteStatus>>),
     /// Another call created it first.
     AlreadyThere,
 }
@@ -258,11 +259,11 @@ async fn open(
         record_staging(transaction, write_id, staging).await?;
     }
     Ok(Opened::New(match plan {
-        WritePlan::Existing(_) | WritePlan::Missing(_) => Some(WriteStatus::opened(
+        WritePlan::Existing(_) | WritePlan::Missing(_) => Some(Box::new(WriteStatus::opened(
             write_id,
             name.to_string(),
             request.spec.mode.clone(),
-        )),
+        ))),
         WritePlan::LeaveAlone(_) => None,
     }))
 }

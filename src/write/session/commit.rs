@@ -7,7 +7,8 @@ use super::status::{WriteStatus, unknown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    Decision, Outcome, Publish, WriteState, advance_sink, attempts, commit, lock_write_for_publish,
+    Decision, Outcome, Publish, RowCounts, WriteState, advance_sink, attempts, commit,
+    lock_write_for_publish,
 };
 use crate::write::plan::permission::check_still;
 use crate::write::publish::{self, Accepted, Chosen, Published};
@@ -153,19 +154,14 @@ impl Writer {
         let began = Instant::now();
         let _publishing = self.metrics.begin_publishing();
         let published = publish::commit(&transaction, &write, &chosen).await?;
-        let lost = lost_rows(published, &chosen);
-        if let Some(lost) = lost {
-            // Lost rows stay lost, so the write is aborted.
-            drop(transaction);
-            let reason = format!("{lost}; nothing was published");
-            // Another driver's commit of other attempts may have come first.
-            return match self.abort_any(write_id, &reason).await?.state.is_decided() {
-                true => Ok(()),
-                false => {
-                    Err(Error::conflict(reason).with_hint("run the job again with a new write id"))
-                }
-            };
-        }
+        let counts = match lost_rows(published, &chosen) {
+            Ok(counts) => counts,
+            Err(lost) => {
+                // Lost rows stay lost, so the write is aborted.
+                drop(transaction);
+                return self.abort_lost(write_id, &lost).await;
+            }
+        };
         transaction.resume_own_role().await?;
         reach(Failpoint::CommitAfterPublish).await;
         let reason = match (write.publish, recorded.len() - chosen.attempt_count) {
@@ -180,6 +176,7 @@ impl Writer {
             row_count: chosen.row_count,
             byte_count: chosen.byte_count,
             attempt_count: u32::try_from(chosen.attempt_count).unwrap_or(u32::MAX),
+            counts,
             gids: &chosen.gids,
             reason: &reason,
         };
@@ -203,6 +200,18 @@ impl Writer {
                 // If the ledger still says open, the COMMIT may be in progress.
                 Ok(_) | Err(_) => Err(not_known(error)),
             },
+        }
+    }
+
+    /// Aborts a write that lost rows before its commit was decided.
+    async fn abort_lost(&self, write_id: &str, lost: &str) -> Result<()> {
+        let reason = format!("{lost}; nothing was published");
+        // Another driver's commit of other attempts may have come first.
+        match self.abort_any(write_id, &reason).await?.state.is_decided() {
+            true => Ok(()),
+            false => {
+                Err(Error::conflict(reason).with_hint("run the job again with a new write id"))
+            }
         }
     }
 
@@ -236,21 +245,21 @@ fn is_transient(error: &Error) -> bool {
     matches!(error.context().sqlstate.as_deref(), Some("40001" | "40P01"))
 }
 
-/// Returns the reason for which a commit published nothing; `None` when it published all rows.
-fn lost_rows(published: Published, chosen: &Chosen) -> Option<String> {
-    match published {
-        Published::Done => None,
-        Published::StagingLost(staged) => Some(format!(
+/// Returns the numbers of rows that a commit changed, or the reason for which it published nothing.
+fn lost_rows(published: Published, chosen: &Chosen) -> std::result::Result<RowCounts, String> {
+    Err(match published {
+        Published::Done(counts) => return Ok(counts),
+        Published::StagingLost(staged) => format!(
             "staging_lost: {staged} of {} staged rows are left, as after a crash of PostgreSQL or a TRUNCATE",
             chosen.staged_row_count
-        )),
-        Published::StagingChanged(what) => Some(format!(
-            "staging_changed: the staging table was {what} since the write was begun"
-        )),
-        Published::PreparedLost(prepared) => Some(format!(
+        ),
+        Published::StagingChanged(what) => {
+            format!("staging_changed: the staging table was {what} since the write was begun")
+        }
+        Published::PreparedLost(prepared) => format!(
             "prepared_lost: {prepared} of {} prepared transactions are left before the decision; another session \
                  ended the others",
             chosen.gids.len()
-        )),
-    }
+        ),
+    })
 }

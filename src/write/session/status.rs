@@ -1,7 +1,7 @@
 //! The status of a write of many partitions.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg::{LedgerWrite, Transaction, WriteState, attempts, find_write};
+use crate::pg::{LedgerWrite, RowCounts, Transaction, WriteState, attempts, find_write};
 use crate::write::record::spec_of;
 use crate::write::spec::Mode;
 use crate::write::writer::Writer;
@@ -23,6 +23,8 @@ pub struct WriteStatus {
     pub byte_count: u64,
     /// The number of the same attempts.
     pub attempt_count: u32,
+    /// After its end, the numbers of rows that it changed.
+    pub counts: RowCounts,
     /// The reason that it was aborted, or a remark about its end.
     pub reason: String,
     /// The partitions whose rows are lost, with the number of rows. Empty except in [`WriteState::PreparedLost`].
@@ -44,6 +46,7 @@ impl WriteStatus {
             row_count: 0,
             byte_count: 0,
             attempt_count: 0,
+            counts: RowCounts::default(),
             reason: String::new(),
             lost: Vec::new(),
             finished_at: String::new(),
@@ -99,6 +102,7 @@ async fn status_of(transaction: &Transaction, write: &LedgerWrite) -> Result<Wri
         row_count: write.row_count,
         byte_count: write.byte_count,
         attempt_count: write.attempt_count,
+        counts: write.counts,
         reason: write.reason.clone(),
         lost: Vec::new(),
         finished_at: write.finished_at.clone(),

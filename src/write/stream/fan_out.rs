@@ -15,7 +15,7 @@ use super::doubt::{PATIENCE, PAUSE, in_doubt};
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    NewWrite, Publish, STREAM_PREFIX, TableLock, Transaction, begin, check_same_table,
+    NewWrite, Publish, RowCounts, STREAM_PREFIX, TableLock, Transaction, begin, check_same_table,
     ensure_schema, hide_table, lock_named, new_shadow_name, record_attempt, record_staging,
 };
 use crate::write::pipeline::batches::{BatchSource, StreamMessage};
@@ -174,11 +174,16 @@ impl Writer {
             .map(|attempt| (id(attempt.partition_id), attempt.row_count))
             .collect();
         self.commit_fanned_out(write_id, &accepted).await?;
+        let row_count = attempts.iter().map(|attempt| attempt.row_count).sum();
         Ok(Receipt {
-            row_count: attempts.iter().map(|attempt| attempt.row_count).sum(),
+            row_count,
             byte_count: attempts.iter().map(|attempt| attempt.byte_count).sum(),
             table: new_table.target.name.to_string(),
             skipped: false,
+            counts: RowCounts {
+                inserted: Some(row_count),
+                ..RowCounts::default()
+            },
         })
     }
 
@@ -218,7 +223,7 @@ async fn open_lane(
 ) -> Result<Lane> {
     let locked = lock_named(transaction, &filled.name, TableLock::Insert).await?;
     match locked.relation.oid == filled.oid {
-        true => Lane::open(transaction, &filled.name, plan).await,
+        true => Lane::open(transaction, &filled.name, plan, None).await,
         false => Err(moved()),
     }
 }

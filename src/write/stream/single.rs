@@ -11,7 +11,7 @@ use super::fan_out::{FirstLane, NewTable, new_stream_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{Activity, Stream as Flow};
 use crate::pg::{
-    Outcome, Publish, TableLock, Transaction, add_primary_key, check_copied_types,
+    Outcome, Publish, RowCounts, TableLock, Transaction, add_primary_key, check_copied_types,
     check_same_table, create_table, create_temporary, create_twin, definitions_of, has_named_types,
     lock_named, new_shadow_name, publish_rows, staged_columns, swap_in,
 };
@@ -24,7 +24,7 @@ use crate::write::plan::decide::{
 use crate::write::publish::{self, make_table, merge_rows};
 use crate::write::spec::{Receipt, WriteSpec};
 use crate::write::writer::Writer;
-use arrow_pgcopy::{EncodePlan, QualifiedName, Relation};
+use arrow_pgcopy::{EncodePlan, Relation};
 
 impl Writer {
     /// Writes a stream as a whole. `Ok` means that all its rows are committed. After an error none are, and the same
@@ -80,6 +80,7 @@ impl Writer {
                     byte_count: 0,
                     table: relation.name.to_string(),
                     skipped: true,
+                    counts: RowCounts::default(),
                 });
             }
             Opened::New(target, encode) => {
@@ -138,17 +139,20 @@ impl Writer {
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
         let (target, stream) = (&plan.table.relation, incoming.stream);
-        let loading = load(
-            &transaction,
-            &target.name,
-            &plan.encode,
-            incoming,
-            self.meter(),
-        );
-        let loaded = loading.await?;
+        // Boxed, since the future is large.
+        let deleting = Box::pin(publish::delete_replaced(&transaction, plan, None));
+        let replaced = stream.wait(Activity::Open, deleting).await?;
+        let opening = Lane::open(&transaction, &target.name, &plan.encode, plan.guard());
+        let lane = stream.wait(Activity::Open, opening).await?;
+        let loaded = load(target, &plan.encode, incoming, self.meter(), lane).await?;
         let committing = self.commit_stream(transaction, Some(target), &loaded);
         stream.wait(Activity::Commit, committing).await?;
-        Ok(receipt(&loaded, target))
+        let counts = RowCounts {
+            inserted: Some(loaded.copied_row_count),
+            replaced,
+            ..RowCounts::default()
+        };
+        Ok(receipt(&loaded, target, counts))
     }
 
     /// Copies the rows into a temporary table, and inserts or merges them from there.
@@ -170,21 +174,26 @@ impl Writer {
             None => None,
         };
         let encode = casting.as_ref().unwrap_or(&plan.encode);
-        let loading = load(&transaction, &staging.name, encode, incoming, self.meter());
-        let loaded = loading.await?;
+        let opening = Lane::open(&transaction, &staging.name, encode, plan.guard());
+        let lane = stream.wait(Activity::Open, opening).await?;
+        let loaded = load(&staging, encode, incoming, self.meter(), lane).await?;
         let xact_ids = [xmin];
+        let mut counts = RowCounts::default();
         match &plan.keys {
             Some(keys) => {
                 let tables = (target, &staging);
                 merge_rows(&transaction, &spec.mode, tables, &xact_ids, keys).await?;
             }
             None => {
-                publish_rows(&transaction, target, &staging, &xact_ids).await?;
+                let staged = Some((&staging.name, xact_ids.as_slice()));
+                counts.replaced = publish::delete_replaced(&transaction, plan, staged).await?;
+                let inserted = publish_rows(&transaction, target, &staging, &xact_ids).await?;
+                counts.inserted = Some(inserted);
             }
         }
         let committing = self.commit_stream(transaction, Some(target), &loaded);
         stream.wait(Activity::Commit, committing).await?;
-        Ok(receipt(&loaded, target))
+        Ok(receipt(&loaded, target, counts))
     }
 
     /// Fills a new table and makes it the target. A large stream uses several connections.
@@ -208,7 +217,7 @@ impl Writer {
             ..
         } = new_table;
         let stream = incoming.stream;
-        let opening = Lane::open(&transaction, filled, encode);
+        let opening = Lane::open(&transaction, filled, encode, None);
         let mut lanes = Lanes::one(stream.wait(Activity::Open, opening).await?);
         let mut source = BatchSource::new(encode, incoming, self.meter());
         let after_bytes = self.fan_out.after(&spec.mode);
@@ -240,7 +249,11 @@ impl Writer {
         let target_of = (!by_swap).then_some(target);
         let committing = self.commit_stream(transaction, target_of, &loaded);
         stream.wait(Activity::Commit, committing).await?;
-        Ok(receipt(&loaded, target))
+        let counts = RowCounts {
+            inserted: Some(loaded.copied_row_count),
+            ..RowCounts::default()
+        };
+        Ok(receipt(&loaded, target, counts))
     }
 
     /// Opens the target. If another session creates the same table at the same time, it tries once more: then the table
@@ -349,33 +362,32 @@ impl Writer {
 
 /// Copies a stream into a table.
 async fn load<S>(
-    transaction: &Transaction,
-    table: &QualifiedName,
+    table: &Relation,
     encode: &EncodePlan,
     incoming: Incoming<'_, S>,
     meter: Meter,
+    lane: Lane,
 ) -> Result<Loaded>
 where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
-    let opening = Lane::open(transaction, table, encode);
-    let lane = incoming.stream.wait(Activity::Open, opening).await?;
     let loaded = batches::load(encode, incoming, meter, lane).await?;
     if loaded.copied_row_count < loaded.row_count {
         tracing::warn!(
-            table = ?table.to_string(), sent = loaded.row_count, kept = loaded.copied_row_count,
+            table = ?table.name.to_string(), sent = loaded.row_count, kept = loaded.copied_row_count,
             "a trigger of the table dropped rows"
         );
     }
     Ok(loaded)
 }
 
-fn receipt(loaded: &Loaded, table: &Relation) -> Receipt {
+fn receipt(loaded: &Loaded, table: &Relation, counts: RowCounts) -> Receipt {
     Receipt {
         row_count: loaded.row_count,
         byte_count: loaded.byte_count,
         table: table.name.to_string(),
         skipped: false,
+        counts,
     }
 }
 

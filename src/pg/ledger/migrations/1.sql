@@ -19,8 +19,8 @@ CREATE TABLE IF NOT EXISTS pgflight.write (
     staging_oid     pg_catalog.oid,                       -- as begun; the commit rejects another table
     staging_columns pg_catalog.text,                      -- as begun; the commit rejects other columns
     publish         pg_catalog.text NOT NULL CHECK (publish OPERATOR(pg_catalog.=) ANY
-                    (ARRAY['append', 'two_phase', 'truncate', 'delete', 'swap', 'create', 'merge', 'direct',
-                           'nothing'])),
+                    (ARRAY['append', 'two_phase', 'truncate', 'delete', 'swap', 'create', 'merge', 'replace',
+                           'direct', 'nothing'])),
     -- committing: decided, and not all prepared transactions of its accepted attempts are committed yet.
     -- prepared_lost: decided, but another session had ended prepared transactions of accepted attempts.
     state           pg_catalog.text NOT NULL CHECK (state OPERATOR(pg_catalog.=) ANY

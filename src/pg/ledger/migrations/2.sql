@@ -6,6 +6,13 @@ ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS driver pg_catalog.text;
 -- The primary key that the table had at begin, for a write in a keyed mode that names no keys.
 ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS keys pg_catalog.text[] NOT NULL DEFAULT '{}';
 
+-- The numbers of rows that the commit changed; null: it did not do this, or did not count it.
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS inserted_count bigint;
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS updated_count bigint;
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS deleted_count bigint;
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS replaced_count bigint;
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS ignored_count bigint;
+
 -- The last heartbeat of each driver. A table of its own: an UPDATE of the write's row would wait behind its commit.
 CREATE TABLE IF NOT EXISTS pgflight.heartbeat (
     principal pg_catalog.text        NOT NULL,        -- '' without authentication
