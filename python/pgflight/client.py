@@ -19,7 +19,7 @@ from pgflight.flight.rows import Rows
 from pgflight.frames import frame
 from pgflight.options import WriteOptions, collect
 from pgflight.progress import Progress, Reporter
-from pgflight.result import WritePlan, WriteResult, WriteStatus
+from pgflight.result import RowCounts, WritePlan, WriteResult, WriteStatus
 
 
 def connect(
@@ -149,6 +149,7 @@ class Client:
         return WriteResult(
             table=receipt.get("table", table),
             row_count=int(receipt.get("rowCount", 0)),
+            counts=RowCounts.from_json(receipt.get("counts", {})),
             byte_count=int(receipt.get("byteCount", 0)),
             seconds=time.monotonic() - started,
             write_id=receipt.get("writeId") or None,

@@ -67,6 +67,8 @@ SPARK_NAMES = {
     "order_by": "orderBy",
     "if_exists": "ifExists",
     "overwrite_with": "overwriteWith",
+    "replace_by": "replaceBy",
+    "replace_where": "replaceWhere",
     "create_if_missing": "createTable",
     "column_types": "createTableColumnTypes",
     "primary_key": "primaryKey",
@@ -88,8 +90,8 @@ class WriteOptions:
 
     Attributes:
         mode: What the write does; `append` by default. `append` adds rows to a table that exists. `create` makes the
-            table. `overwrite` replaces all rows and keeps the table with its grants, indexes and views; it makes a
-            missing table. The keyed modes compare the columns in `keys`: `upsert` replaces the rows with the same
+            table. `overwrite` replaces all rows, or a part of them, and keeps the table with its grants, indexes and
+            views; it makes a missing table unless it replaces a part. The keyed modes compare the columns in `keys`: `upsert` replaces the rows with the same
             keys and adds the others, `insert_if_absent` only adds, `update_only` only changes, `delete_by_key` only
             removes.
         keys: The columns that identify a row, in keyed modes; by default those of the table's primary key. The data
@@ -101,6 +103,12 @@ class WriteOptions:
         overwrite_with: In mode `overwrite`, how old rows are removed. `truncate` (default) is fast, and readers wait
             until the commit. `delete` never blocks readers and leaves dead rows for vacuum. `swap` fills and indexes
             another table, which then takes the place of the old one, so that readers wait for a moment only.
+        replace_by: In mode `overwrite`, columns: only the rows that have the values that the data has in these columns
+            are replaced, such as `["day"]`. NULL equals NULL.
+        replace_where: In mode `overwrite`, a condition: only the rows for which it holds are replaced, such as
+            `day = '2026-01-31'`. It compares columns with values by `=`, `<>`, `<`, `<=`, `>`, `>=`, `BETWEEN` and
+            `IN`, has `IS NULL`, `AND`, `OR`, `NOT` and parentheses, and must hold for all rows of the data. Dates and
+            times are in ISO 8601, with an offset for timestamptz. Names keep their case.
         create_if_missing: Whether a missing table is made in the modes `append`, `upsert` and `insert_if_absent`; no
             by default, so that a missing table is an error. In the keyed modes it needs `keys`, which become the
             primary key.
@@ -134,6 +142,8 @@ class WriteOptions:
     order_by: Optional[str] = None
     if_exists: Optional[str] = None
     overwrite_with: Optional[str] = None
+    replace_by: Optional[Sequence[str]] = None
+    replace_where: Optional[str] = None
     create_if_missing: bool = False
     column_types: Optional[Mapping[str, str]] = None
     primary_key: Optional[Sequence[str]] = None
@@ -149,7 +159,7 @@ class WriteOptions:
         for name, words in _WORDS.items():
             if getattr(self, name) is not None:
                 _check_word(name, getattr(self, name), words)
-        for name in ("keys", "primary_key"):
+        for name in ("keys", "primary_key", "replace_by"):
             if isinstance(getattr(self, name), str):
                 raise InvalidCommand(
                     f"{_shown(name)} is one string", hint="pass a list of names, as in ['id']"
@@ -164,6 +174,7 @@ class WriteOptions:
             self._only_in("if_exists", "create")
         if self.overwrite_with is not None:
             self._only_in("overwrite_with", "overwrite")
+        self._check_part()
         if self.create_if_missing:
             self._only_in("create_if_missing", *_MAKING_MODES)
         if self.column_types and self.schema_evolution != "add_columns":
@@ -193,6 +204,23 @@ class WriteOptions:
         if self.sync_sequences:
             self._only_in("sync_sequences", *_WRITING_MODES)
 
+    def _check_part(self) -> None:
+        """Rejects options that contradict the overwrite of a part."""
+        parts = [name for name in ("replace_by", "replace_where") if getattr(self, name)]
+        for part in parts:
+            self._only_in(part, "overwrite")
+            for name in ("overwrite_with", "primary_key", "table_options"):
+                if getattr(self, name):
+                    raise InvalidCommand(
+                        f"{_shown(name)} has no effect with {_shown(part)}",
+                        hint="leave one of them out",
+                    )
+        if len(parts) > 1:
+            raise InvalidCommand(
+                f"{_shown(parts[0])} and {_shown(parts[1])} contradict each other",
+                hint="leave one of them out",
+            )
+
     def _only_in(self, name: str, *modes: str) -> None:
         if self.mode not in modes:
             raise InvalidCommand(
@@ -206,6 +234,11 @@ class WriteOptions:
             raise InvalidCommand(
                 f"{_shown(name)} has no effect, since mode {self.mode!r} makes no table",
                 hint=f"leave it out, or set {_shown('create_if_missing')}",
+            )
+        if self.replace_by or self.replace_where:
+            raise InvalidCommand(
+                f"{_shown(name)} has no effect, since an overwrite of a part makes no table",
+                hint="leave it out",
             )
         self._only_in(name, "create", "overwrite", *_MAKING_MODES)
 

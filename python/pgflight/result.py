@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Mapping, Optional, Tuple
 
 _STATES = {
@@ -12,6 +12,33 @@ _STATES = {
     "WRITE_STATE_ABORTED": "aborted",
     "WRITE_STATE_PREPARED_LOST": "prepared_lost",
 }
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """The numbers of rows that a write changed.
+
+    A number is None if the write does not do this, or does not count it: `truncate` does not count the rows that it
+    removes. Triggers and rules of the table change what PostgreSQL counts.
+
+    Attributes:
+        inserted: Rows that are new in the table.
+        updated: Rows that existed and have new values.
+        deleted: Rows that were deleted because the data says so.
+        replaced: Rows that were deleted to make room for the data.
+        ignored: Rows of the data that changed nothing.
+    """
+
+    inserted: Optional[int] = None
+    updated: Optional[int] = None
+    deleted: Optional[int] = None
+    replaced: Optional[int] = None
+    ignored: Optional[int] = None
+
+    @classmethod
+    def from_json(cls, counts: Mapping[str, Any]) -> RowCounts:
+        """Reads the server's answer, which leaves out numbers that it has not."""
+        return cls(**{f.name: int(counts[f.name]) for f in fields(cls) if f.name in counts})
 
 
 @dataclass(frozen=True)
@@ -26,6 +53,7 @@ class WriteResult:
         write_id: The id of a write of many partitions; None for a write of one stream.
         already_committed_at: When an earlier call committed the write, in UTC as RFC 3339 has it; this call wrote
             nothing then. None if this call wrote the rows.
+        counts: Numbers of rows that the write changed.
     """
 
     table: str
@@ -34,6 +62,7 @@ class WriteResult:
     seconds: float
     write_id: Optional[str] = None
     already_committed_at: Optional[str] = None
+    counts: RowCounts = RowCounts()
 
 
 @dataclass(frozen=True)
@@ -132,6 +161,7 @@ class WriteStatus:
         finished_at: When the write ended, in UTC as RFC 3339 has it; empty while it is open.
         existed: In the answer to begin, whether the write existed before.
         lost: In state "prepared_lost", the partitions whose rows are missing, each with its number of rows.
+        counts: Once it is committed, numbers of rows that it changed.
     """
 
     write_id: str
@@ -147,6 +177,7 @@ class WriteStatus:
     finished_at: str = ""
     existed: bool = False
     lost: Tuple[Tuple[int, int], ...] = ()
+    counts: RowCounts = RowCounts()
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> WriteStatus:
@@ -169,6 +200,7 @@ class WriteStatus:
                 (int(lost.get("partitionId", 0)), int(lost.get("rowCount", 0)))
                 for lost in fields.get("lost", ())
             ),
+            counts=RowCounts.from_json(fields.get("counts", {})),
         )
 
     @property
@@ -184,4 +216,6 @@ class WriteStatus:
     def result(self, seconds: float) -> WriteResult:
         """Returns the result of a committed write whose call took `seconds`."""
         at = self.finished_at if self.is_repeated else None
-        return WriteResult(self.table, self.row_count, self.byte_count, seconds, self.write_id, at)
+        return WriteResult(
+            self.table, self.row_count, self.byte_count, seconds, self.write_id, at, self.counts
+        )

@@ -100,6 +100,16 @@ async fn a_stream_whose_commit_rolls_back_gets_no_receipt() {
         (TABLE, overwrite("OVERWRITE_WITH_TRUNCATE"), "2,3"),
         (TABLE, overwrite("OVERWRITE_WITH_DELETE"), "2,3"),
         (TABLE, overwrite("OVERWRITE_WITH_SWAP"), "2,3"),
+        (
+            TABLE,
+            json!({"table": "t", "overwrite": {"replaceBy": ["n"]}}),
+            "1,2,3",
+        ),
+        (
+            TABLE,
+            json!({"table": "t", "overwrite": {"replaceWhere": "n > 0"}}),
+            "2,3",
+        ),
         (KEYED, upsert, "1,2,3"),
     ] {
         let what = spec.to_string();

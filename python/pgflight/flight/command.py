@@ -80,6 +80,8 @@ def _mode_options(options: WriteOptions) -> Dict[str, Any]:
         "orderBy": options.order_by,
         "ifExists": options.if_exists and IF_EXISTS[options.if_exists],
         "with": options.overwrite_with and OVERWRITE_WITH[options.overwrite_with],
+        "replaceBy": list(options.replace_by or ()),
+        "replaceWhere": options.replace_where,
         "syncSequences": options.sync_sequences,
     }
     if options.mode == "append" and options.publish:

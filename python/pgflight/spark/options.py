@@ -293,7 +293,13 @@ def _mode(fields: Mapping[str, Any], overwrite: bool) -> Tuple[str, Optional[str
             raise InvalidCommand(
                 "option ifExists contradicts mode 'overwrite'", hint="use mode 'append'"
             )
-        if create_table is False:
+        has_part = bool(fields.get("replace_by") or fields.get("replace_where"))
+        if create_table and has_part:
+            raise InvalidCommand(
+                "createTable=true has no effect, since an overwrite of a part makes no table",
+                hint="leave it out",
+            )
+        if create_table is False and not has_part:
             raise InvalidCommand(
                 "createTable=false contradicts mode 'overwrite', which makes a missing table"
             )
@@ -318,6 +324,9 @@ def _overwrite_with(
             "truncate=false asks to drop the table, which would lose its indexes, grants and views",
             hint="leave it out, or set overwriteWith to delete or swap",
         )
+    if fields.get("replace_by") or fields.get("replace_where"):
+        # Set anyway, it contradicts the overwrite of a part.
+        return fields.get("overwrite_with") or ("truncate" if truncate else None)
     how: str = fields.get("overwrite_with") or "truncate"
     if how not in OVERWRITE_WITH:
         raise InvalidCommand(
@@ -395,6 +404,7 @@ _READERS: Dict[str, Callable[[str, str], Any]] = {
     "mode": _word,
     "if_exists": _word,
     "overwrite_with": _word,
+    "replace_by": _names,
     "create_if_missing": _boolean,
     "sync_sequences": _boolean,
     "keys": _names,

@@ -6,7 +6,7 @@ import decimal
 import io
 import subprocess
 import sys
-from typing import Iterator, List
+from typing import Any, Dict, Iterator, List, Tuple
 
 import pyarrow as pa
 import pytest
@@ -118,6 +118,32 @@ def test_overwrite_with_swap_replaces_the_table_by_its_like(
 def test_overwrite_makes_a_missing_table(client: pgflight.Client, database: Database) -> None:
     client.write(THREE, "public.t", mode="overwrite")
     assert database.rows(SELECT) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("part", "expected", "replaced"),
+    [
+        ({"replace_by": ["day"]}, [(1, 7), (1, 8), (2, 1)], 2),
+        ({"replace_where": "day = 1 OR day > 5"}, [(1, 7), (1, 8), (2, 1)], 2),
+        ({"replace_where": "day < 3"}, [(1, 7), (1, 8)], 3),
+    ],
+)
+def test_overwrite_of_a_part_replaces_it_and_counts(
+    client: pgflight.Client,
+    database: Database,
+    part: Dict[str, Any],
+    expected: List[Tuple[int, int]],
+    replaced: int,
+) -> None:
+    database.run("CREATE TABLE t (day int, n int); INSERT INTO t VALUES (1, 1), (1, 2), (2, 1)")
+    data = pa.table({"day": pa.array([1, 1], pa.int32()), "n": pa.array([7, 8], pa.int32())})
+    result = client.write(data, "t", mode="overwrite", **part)
+    assert database.rows("SELECT day, n FROM t ORDER BY day, n") == expected
+    assert result.counts == pgflight.RowCounts(inserted=2, replaced=replaced)
+    write = client.begin("t", data.schema, mode="overwrite", **part)
+    status = write.commit([write.attempt(0, "task", data.to_batches())])
+    assert database.rows("SELECT day, n FROM t ORDER BY day, n") == expected
+    assert status.counts == pgflight.RowCounts(inserted=2, replaced=2)
 
 
 def test_overwrite_with_nothing_leaves_an_empty_table(

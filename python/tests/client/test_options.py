@@ -61,6 +61,16 @@ OVERWRITE = {"table": "public.trips", "overwrite": {"with": "OVERWRITE_WITH_TRUN
             {"table": "public.trips", "upsert": {"keys": ["id", "a, b"], "orderBy": "at"}},
         ),
         ({"writeMode": "upsert"}, False, {"table": "public.trips", "upsert": {}}),
+        (
+            {"replaceBy": "day, `a, b`"},
+            True,
+            {"table": "public.trips", "overwrite": {"replaceBy": ["day", "a, b"]}},
+        ),
+        (
+            {"replaceWhere": "Day = '2026-01-31'", "createTable": "false"},
+            True,
+            {"table": "public.trips", "overwrite": {"replaceWhere": "Day = '2026-01-31'"}},
+        ),
         ({"target": "other"}, False, {**APPEND, "target": "other"}),
         ({"publish": "direct"}, False, {**APPEND, "append": {"publish": "PUBLISH_DIRECT"}}),
         (
@@ -91,6 +101,12 @@ def test_options_become_a_spec(
         ({"ifExists": "fail"}, True, "contradicts"),
         ({"writeMode": "replace"}, False, "use one of upsert"),
         ({"writeMode": "upsert", "createTable": "true"}, False, "no keys are named"),
+        ({"replaceBy": "day"}, False, "or use mode 'overwrite'"),
+        ({"replaceBy": "day", "replaceWhere": "day = 1"}, True, "contradict each other"),
+        ({"replaceWhere": "day = 1", "truncate": "true"}, True, "overwrite_with .* no effect"),
+        ({"replaceWhere": "day = 1", "overwriteWith": "delete"}, True, "no effect with"),
+        ({"replaceWhere": "day = 1", "createTable": "true"}, True, "makes no table"),
+        ({"replaceBy": "day", "createTableColumnTypes": "day int"}, True, "makes no table"),
         ({"writeMode": "upsert", "keys": "id"}, True, "contradicts"),
         ({"writeMode": "upsert", "ifExists": "fail"}, False, "contradict"),
         (
@@ -223,6 +239,7 @@ def test_a_wrong_address_is_rejected_without_being_shown(url: str, says: str) ->
         ({"mode": "replace"}, "is 'replace', which is unknown"),
         ({"mode": "upsert", "create_if_missing": True}, "no keys are named"),
         ({"mode": "upsert", "keys": "id"}, "list of names"),
+        ({"mode": "overwrite", "replace_by": "day"}, "list of names"),
         ({"mode": "append", "order_by": "at"}, "order_by .* or use mode 'upsert'"),
         ({"mode": "upsert", "keys": ["a"], "column_types": {"a": "int"}}, "column_types"),
         ({"mode": "append", "if_exists": "fail"}, "if_exists .* or use mode 'create'"),

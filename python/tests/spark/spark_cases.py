@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Dict, Iterator, Optional
 
 import psutil
 import pyarrow as pa
@@ -159,6 +159,26 @@ class SparkCases:
         assert database.rows("SELECT id FROM t ORDER BY id") == [(n,) for n in range(10)]
         assert (database.value("SELECT 't'::regclass::oid") == oid) == (overwrite_with != "swap")
         assert database.value("SELECT indexname FROM pg_indexes WHERE tablename = 't'") == "t_pkey"
+
+    @pytest.mark.parametrize(
+        "part",
+        [{"replace_by": ["day", "part"]}, {"replace_where": "day = 1 AND part IN ('a', 'b')"}],
+    )
+    def test_overwrite_of_a_part_keeps_the_other_rows(
+        self, spark: SparkSession, server: Server, database: Database, part: Dict[str, Any]
+    ) -> None:
+        database.run("CREATE TABLE t (day int8, part text, n int8)")
+        database.run(
+            "INSERT INTO t SELECT d, p, 1000 FROM generate_series(1, 2) d, unnest(ARRAY['a', 'b', 'c', NULL]) p"
+        )
+        df = spark.range(0, 100, 1, 4).selectExpr(
+            "1L AS day", "IF(id % 2 = 0, 'a', 'b') AS part", "id AS n"
+        )
+        self.save(df, server, "t", "overwrite", **part)
+        self.save(df, server, "t", "overwrite", **part)
+        assert database.rows(
+            "SELECT count(*), count(*) FILTER (WHERE n = 1000), sum(n) FILTER (WHERE n < 1000) FROM t"
+        ) == [(106, 6, 4950)]
 
     def test_an_overwrite_that_fails_leaves_the_old_rows(
         self, spark: SparkSession, server: Server, database: Database
@@ -355,7 +375,7 @@ class DataSourceCases(SparkCases):
         for name, value in options.items():
             if name == "column_types":
                 value = ", ".join(f"{column} {kind}" for column, kind in value.items())
-            elif name == "keys":
+            elif name in ("keys", "replace_by"):
                 value = ", ".join(value)
             writer = writer.option(OPTIONS[name], value)
         writer.option("dbtable", table).save()

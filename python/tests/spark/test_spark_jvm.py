@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import pyspark
 import pytest
@@ -15,6 +15,7 @@ import trustme
 from conftest import Database, Server
 from documented import Block, blocks, trips
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.functions import expr
 from spark_cases import DataSourceCases
 
 from pgflight import errors
@@ -261,6 +262,43 @@ def test_sql_inserts_and_overwrites(spark: SparkSession, database: Database, pg:
     ]
     spark.sql(f"INSERT OVERWRITE {pg}.public.t {values} WHERE id < 3")
     assert database.count("t") == 3
+
+
+def test_a_condition_or_partitions_are_overwritten(
+    spark: SparkSession, database: Database, pg: str
+) -> None:
+    database.run('CREATE TABLE t (id int8, "Day" date, note text, ok boolean, n numeric(10, 2))')
+    days = "SELECT id, date'2026-01-01' + int(id) AS Day, 'it''s' AS note, id > 2 AS ok, id / 4 AS n FROM range(5)"
+    days = days.replace("int(id) AS Day", "cast(id AS int) AS Day")
+    writer = spark.sql(days)
+    writer.writeTo(f"{pg}.public.t").append()
+    for condition, left in [
+        ("Day = date'2026-01-02' AND note = 'it''s'", "1"),
+        ("Day >= date'2026-01-04' OR n <= 0.25", "0+1+3+4"),
+        ("Day IN (date'2026-01-02', date'2026-01-03') AND NOT ok = true", "1+2"),
+        ("note <=> 'it''s' AND id BETWEEN 1 AND 2", "1+2"),
+        ("note IS NOT NULL AND id > 3", "4"),
+    ]:
+        before = database.count("t")
+        rows = spark.sql(f"SELECT * FROM ({days}) WHERE {condition}")
+        rows.writeTo(f"{pg}.public.t").overwrite(expr(condition))
+        assert database.count("t") == before
+        found = "SELECT string_agg(id::text, '+' ORDER BY id) FROM t WHERE xmin = (SELECT xmin FROM t ORDER BY age(xmin) LIMIT 1)"
+        assert database.value(found) == left, condition
+    rows = spark.sql(f"SELECT * FROM ({days}) WHERE id < 2")
+    rows.writeTo(f"{pg}.public.t").option("replaceBy", "Day").overwritePartitions()
+    assert database.count("t") == 5
+    wrong: Dict[str, Callable[[Any], None]] = {
+        "option replaceBy": lambda writer: writer.overwritePartitions(),
+        "not support overwrite": lambda writer: writer.overwrite(expr("length(note) = 2")),
+        "leave them out": lambda writer: writer.option("replaceBy", "Day").overwrite(
+            expr("id = 1")
+        ),
+    }
+    for hint, write in wrong.items():
+        with pytest.raises(Exception) as raised:
+            write(rows.writeTo(f"{pg}.public.t"))
+        assert hint in str(raised.value)
 
 
 def test_tables_and_columns_are_shown(spark: SparkSession, database: Database, pg: str) -> None:

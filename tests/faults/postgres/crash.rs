@@ -22,9 +22,12 @@ async fn rows_lost_in_a_crash_of_postgresql_are_reported() {
         let expected = match mode {
             // The rows are in the target or in a table beside it, which is logged.
             Mode::AppendInTwoPhases | Mode::Create | Mode::OverwriteBySwap => End::Committed,
-            Mode::Append | Mode::Overwrite | Mode::OverwriteByDelete | Mode::Upsert => {
-                End::StagingLost
-            }
+            Mode::Append
+            | Mode::Overwrite
+            | Mode::OverwriteByDelete
+            | Mode::ReplaceBy
+            | Mode::ReplaceWhere
+            | Mode::Upsert => End::StagingLost,
         };
         assert_eq!(end, expected, "{mode:?}");
         oracle::check(&world.database, &job, mode, &table, end).await;

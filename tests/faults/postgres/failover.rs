@@ -32,9 +32,12 @@ async fn a_write_survives_a_failover_or_reports_lost_rows() {
         let expected = match mode {
             // The rows are logged, in a prepared transaction or a table beside the target, so the standby has them too.
             Mode::AppendInTwoPhases | Mode::Create | Mode::OverwriteBySwap => End::Committed,
-            Mode::Append | Mode::Overwrite | Mode::OverwriteByDelete | Mode::Upsert => {
-                End::StagingLost
-            }
+            Mode::Append
+            | Mode::Overwrite
+            | Mode::OverwriteByDelete
+            | Mode::ReplaceBy
+            | Mode::ReplaceWhere
+            | Mode::Upsert => End::StagingLost,
         };
         assert_eq!(end, expected, "{mode:?}");
         oracle::check(&world.database, &across, mode, "across", end).await;

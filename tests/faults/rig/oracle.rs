@@ -15,6 +15,8 @@ pub enum Mode {
     Overwrite,
     OverwriteByDelete,
     OverwriteBySwap,
+    ReplaceBy,
+    ReplaceWhere,
     Upsert,
 }
 
@@ -22,13 +24,15 @@ pub enum Mode {
 pub const BEFORE: &str = "SELECT p, s, 'old' FROM generate_series(0, 1) p, generate_series(0, 9) s";
 
 impl Mode {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Append,
         Self::AppendInTwoPhases,
         Self::Create,
         Self::Overwrite,
         Self::OverwriteByDelete,
         Self::OverwriteBySwap,
+        Self::ReplaceBy,
+        Self::ReplaceWhere,
         Self::Upsert,
     ];
 
@@ -62,6 +66,11 @@ impl Mode {
             Self::OverwriteBySwap => {
                 json!({"table": table, "overwrite": {"with": "OVERWRITE_WITH_SWAP"}})
             }
+            Self::ReplaceBy => json!({"table": table, "overwrite": {"replaceBy": ["part"]}}),
+            Self::ReplaceWhere => {
+                let condition = "seq < 5 OR payload <> 'old'";
+                json!({"table": table, "overwrite": {"replaceWhere": condition}})
+            }
             Self::Upsert => {
                 json!({"table": table, "upsert": {"keys": ["part", "seq"]}})
             }
@@ -89,6 +98,13 @@ impl Mode {
             | Self::Overwrite
             | Self::OverwriteByDelete
             | Self::OverwriteBySwap => written,
+            Self::ReplaceBy => format!(
+                "{written} UNION ALL SELECT * FROM ({BEFORE}) b(p, s, v) WHERE p >= {}",
+                job.partitions
+            ),
+            Self::ReplaceWhere => {
+                format!("{written} UNION ALL SELECT * FROM ({BEFORE}) b(p, s, v) WHERE s >= 5")
+            }
             Self::Upsert => format!(
                 "{written} UNION ALL SELECT p, s, 'old' FROM generate_series(0, 1) p, generate_series(0, 9) s
                  WHERE NOT (p < {} AND s < {})",

@@ -219,6 +219,11 @@ async fn nothing_foreign_runs(world: World) {
         json!({"table": "data.codes", "updateOnly": {"keys": ["id"], "orderBy": "v"}}),
         json!({"table": "data.codes", "deleteByKey": {"keys": ["id", "v"]}}),
         json!({"table": "data.moods", "upsert": {"keys": ["id"]}}),
+        json!({"table": "data.plain", "overwrite": {"replaceBy": ["id", "v"]}}),
+        json!({"table": "data.codes", "overwrite": {"replaceBy": ["id"]}}),
+        json!({"table": "data.codes", "overwrite": {"replaceWhere": "id IN ('k1', 'k2') AND NOT v < 0"}}),
+        json!({"table": "data.plain", "overwrite": {"replaceWhere": "id >= 'k' AND (v = 1 OR v <> 1)"}}),
+        json!({"table": "data.moods", "overwrite": {"replaceWhere": "id <= 'sad' OR id > 'sad'"}}),
     ];
     for (number, spec) in specs.iter().enumerate() {
         let ids: &[&str] = if spec["table"] == "data.moods" {

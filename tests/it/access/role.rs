@@ -140,6 +140,8 @@ async fn every_way_to_write_uses_the_principals_role() {
         json!({"table": "sales.made1", "create": {}}),
         json!({"table": "sales.plain", "overwrite": {}}),
         json!({"table": "sales.plain", "overwrite": {"with": "OVERWRITE_WITH_DELETE"}}),
+        json!({"table": "sales.plain", "overwrite": {"replaceBy": ["n"]}}),
+        json!({"table": "sales.plain", "overwrite": {"replaceWhere": "n = 1"}}),
         json!({"table": "sales.plain", "overwrite": {"with": "OVERWRITE_WITH_SWAP"}}),
         json!({"table": "sales.keyed", "upsert": {"keys": ["n"]}}),
     ];

@@ -11,6 +11,8 @@ enum Option {
     ORDER_BY("orderBy"),
     IF_EXISTS("ifExists"),
     OVERWRITE_WITH("overwriteWith"),
+    REPLACE_BY("replaceBy"),
+    REPLACE_WHERE("replaceWhere"),
     CREATE_TABLE("createTable"),
     COLUMN_TYPES("createTableColumnTypes"),
     PRIMARY_KEY("primaryKey"),

@@ -134,11 +134,13 @@ public final class SparkOptions {
         options.target = get(Option.TARGET);
         options.syncSequences = flag(Option.SYNC_SEQUENCES);
         read(Option.KEYS, (text, to) -> to.keys = ColumnLists.names(text), options);
+        options.replaceWhere = get(Option.REPLACE_WHERE);
+        read(Option.REPLACE_BY, (text, to) -> to.replaceBy = ColumnLists.names(text), options);
         read(Option.PRIMARY_KEY, (text, to) -> to.primaryKey = ColumnLists.names(text), options);
         read(Option.COLUMN_TYPES, (text, to) -> to.columnTypes = ColumnLists.types(text), options);
         read(Option.CONVERSIONS, (text, to) -> to.conversions = Conversions.parse(text), options);
         readMode(options, overwrite);
-        options.overwriteWith = overwriteWith(overwrite);
+        options.overwriteWith = overwriteWith(overwrite, options.hasPart());
         return options;
     }
 
@@ -166,7 +168,12 @@ public final class SparkOptions {
                 throw PgFlightException.invalid("option ifExists contradicts mode 'overwrite'")
                         .withHint("use mode 'append'");
             }
-            if (makesNoTable) {
+            if (options.hasPart() && flag(Option.CREATE_TABLE)) {
+                throw PgFlightException.invalid(
+                                "createTable=true has no effect, since an overwrite of a part makes no table")
+                        .withHint("leave it out");
+            }
+            if (makesNoTable && !options.hasPart()) {
                 throw PgFlightException.invalid(
                         "createTable=false contradicts mode 'overwrite', which makes a missing table");
             }
@@ -183,7 +190,7 @@ public final class SparkOptions {
         }
     }
 
-    private String overwriteWith(boolean overwrite) {
+    private String overwriteWith(boolean overwrite, boolean hasPart) {
         boolean truncates = flag(Option.TRUNCATE);
         if (!overwrite) {
             if (given.containsKey(Option.OVERWRITE_WITH.key())) {
@@ -202,7 +209,7 @@ public final class SparkOptions {
         if (truncates && how != null && !how.equals("truncate")) {
             throw PgFlightException.invalid("options truncate and overwriteWith contradict each other");
         }
-        return how == null ? "truncate" : how;
+        return how == null && !(hasPart && !truncates) ? "truncate" : how;
     }
 
     private String readTable() {

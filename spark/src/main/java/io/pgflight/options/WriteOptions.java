@@ -35,6 +35,8 @@ final class WriteOptions {
     String orderBy;
     String ifExists;
     String overwriteWith;
+    List<String> replaceBy = Collections.emptyList();
+    String replaceWhere;
     boolean createIfMissing;
     Map<String, String> columnTypes = Collections.emptyMap();
     List<String> primaryKey = Collections.emptyList();
@@ -53,6 +55,7 @@ final class WriteOptions {
     void check() {
         checkWord(Option.SCHEMA_EVOLUTION, schemaEvolution, SCHEMA_EVOLUTION);
         checkWord(Option.PUBLISH, publish, PUBLISH);
+        checkPart();
         if (createIfMissing) {
             onlyIn(Option.CREATE_TABLE, MAKING_MODES);
         }
@@ -91,6 +94,32 @@ final class WriteOptions {
         }
     }
 
+    /** Whether a part of the table is overwritten. */
+    boolean hasPart() {
+        return !replaceBy.isEmpty() || replaceWhere != null;
+    }
+
+    /** Rejects options that contradict the overwrite of a part. */
+    private void checkPart() {
+        if (!hasPart()) {
+            return;
+        }
+        Option part = replaceBy.isEmpty() ? Option.REPLACE_WHERE : Option.REPLACE_BY;
+        onlyIn(part, Collections.singletonList("overwrite"));
+        if (!replaceBy.isEmpty() && replaceWhere != null) {
+            throw PgFlightException.invalid("options replaceBy and replaceWhere contradict each other")
+                    .withHint("leave one of them out");
+        }
+        if (overwriteWith != null || !primaryKey.isEmpty() || tableOptions != null) {
+            Option other =
+                    overwriteWith != null
+                            ? Option.OVERWRITE_WITH
+                            : primaryKey.isEmpty() ? Option.TABLE_OPTIONS : Option.PRIMARY_KEY;
+            throw PgFlightException.invalid("option " + other.text() + " has no effect with " + part.text())
+                    .withHint("leave one of them out");
+        }
+    }
+
     /** Returns the {@code WriteSpec} of the protocol. */
     Map<String, Object> spec(String table) {
         Map<String, Object> spec = new LinkedHashMap<>();
@@ -109,6 +138,8 @@ final class WriteOptions {
         putSet(fields, "orderBy", orderBy);
         putSet(fields, "ifExists", enumValue("IF_EXISTS", ifExists));
         putSet(fields, "with", enumValue("OVERWRITE_WITH", overwriteWith));
+        putSet(fields, "replaceBy", replaceBy);
+        putSet(fields, "replaceWhere", replaceWhere);
         putSet(fields, "syncSequences", syncSequences);
         if (mode.equals("append")) {
             putSet(fields, "publish", enumValue("PUBLISH", publish));
@@ -121,7 +152,7 @@ final class WriteOptions {
         Map<String, Object> newTable = new LinkedHashMap<>();
         putSet(newTable, "primaryKey", primaryKey);
         putSet(newTable, "options", tableOptions);
-        if (mode.equals("create") || mode.equals("overwrite")) {
+        if (mode.equals("create") || mode.equals("overwrite") && !hasPart()) {
             putSet(fields, "newTable", newTable);
         }
         if (createIfMissing) {
@@ -140,6 +171,11 @@ final class WriteOptions {
             throw PgFlightException.invalid(
                             "option " + option.text() + " has no effect, since mode '" + mode + "' makes no table")
                     .withHint("leave it out, or set createTable");
+        }
+        if (hasPart()) {
+            throw PgFlightException.invalid(
+                            "option " + option.text() + " has no effect, since an overwrite of a part makes no table")
+                    .withHint("leave it out");
         }
         List<String> modes = new ArrayList<>(Arrays.asList("create", "overwrite"));
         modes.addAll(MAKING_MODES);

@@ -53,7 +53,9 @@ public final class PgFlightTable implements SupportsWrite, SupportsRead, Support
                         TableCapability.BATCH_READ,
                         TableCapability.BATCH_WRITE,
                         TableCapability.STREAMING_WRITE,
-                        TableCapability.TRUNCATE);
+                        TableCapability.TRUNCATE,
+                        TableCapability.OVERWRITE_BY_FILTER,
+                        TableCapability.OVERWRITE_DYNAMIC);
         if (takesAnySchema) {
             capabilities.add(TableCapability.ACCEPT_ANY_SCHEMA);
         }

@@ -7,22 +7,47 @@ import java.util.HashMap;
 import java.util.Map;
 import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.connector.write.LogicalWriteInfo;
-import org.apache.spark.sql.connector.write.SupportsTruncate;
+import org.apache.spark.sql.connector.write.SupportsDynamicOverwrite;
+import org.apache.spark.sql.connector.write.SupportsOverwrite;
 import org.apache.spark.sql.connector.write.Write;
 import org.apache.spark.sql.connector.write.WriteBuilder;
+import org.apache.spark.sql.sources.Filter;
 
 /** Collects what Spark asks of a write: append, or replace all rows. */
-final class PgFlightWriteBuilder implements SupportsTruncate {
+final class PgFlightWriteBuilder implements SupportsOverwrite, SupportsDynamicOverwrite {
     /** Spark's own options of a stream, which it passes on to its output. */
     private static final String[] OPTIONS_OF_STREAMS = {"checkpointlocation", "queryname"};
+
+    private static final String REPLACE_BY = "replaceby";
+    private static final String REPLACE_WHERE = "replacewhere";
 
     private final Map<String, String> options;
     private final LogicalWriteInfo info;
     private boolean overwrites;
+    private String replaceWhere;
 
     PgFlightWriteBuilder(Map<String, String> options, LogicalWriteInfo info) {
         this.options = options;
         this.info = info;
+    }
+
+    /** Replaces the rows for which the filters hold. */
+    @Override
+    public WriteBuilder overwrite(Filter[] filters) {
+        overwrites = true;
+        replaceWhere = FilterConditions.of(filters);
+        return this;
+    }
+
+    /** Replaces the rows that have the values that the data has in the columns of option replaceBy. */
+    @Override
+    public WriteBuilder overwriteDynamicPartitions() {
+        if (options.get(REPLACE_BY) == null) {
+            throw PgFlightException.invalid("the overwrite of partitions names no columns")
+                    .withHint("name the columns that partition the data in option replaceBy");
+        }
+        overwrites = true;
+        return this;
     }
 
     @Override
@@ -37,6 +62,13 @@ final class PgFlightWriteBuilder implements SupportsTruncate {
         Map<String, String> given = new HashMap<>(options);
         for (String option : OPTIONS_OF_STREAMS) {
             given.remove(option);
+        }
+        if (replaceWhere != null) {
+            if (given.containsKey(REPLACE_WHERE) || given.containsKey(REPLACE_BY)) {
+                throw PgFlightException.invalid("options replaceWhere and replaceBy contradict the condition of the overwrite")
+                        .withHint("leave them out, or use mode 'overwrite'");
+            }
+            given.put(REPLACE_WHERE, replaceWhere);
         }
         SparkOptions parsed = SparkOptions.parse(given, overwrites);
         if (parsed.isResumed() && parsed.sinkId() == null) {
