@@ -150,6 +150,7 @@ class Client:
             table=receipt.get("table", table),
             row_count=int(receipt.get("rowCount", 0)),
             counts=RowCounts.from_json(receipt.get("counts", {})),
+            remark=receipt.get("remark", ""),
             byte_count=int(receipt.get("byteCount", 0)),
             seconds=time.monotonic() - started,
             write_id=receipt.get("writeId") or None,

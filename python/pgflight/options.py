@@ -6,7 +6,7 @@ The tables below map the words of an option to the names of the protocol.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 from pgflight import conversions
 from pgflight.errors import InvalidCommand
@@ -65,6 +65,11 @@ SPARK_NAMES = {
     "mode": "writeMode",
     "keys": "keys",
     "order_by": "orderBy",
+    "delete_when": "deleteWhen",
+    "newer_by": "newerBy",
+    "tombstone": "tombstone",
+    "update_columns": "updateColumns",
+    "insert_columns": "insertColumns",
     "if_exists": "ifExists",
     "overwrite_with": "overwriteWith",
     "replace_by": "replaceBy",
@@ -98,6 +103,16 @@ class WriteOptions:
             must have these columns, and none of their values may be NULL.
         order_by: In keyed modes, the column that decides between rows of the data with the same keys: the row with
             the greatest value counts. Without it, such rows are an error.
+        delete_when: In mode `upsert`, the column of the data that says which rows delete; it is not written. A boolean
+            column by its name, or a column of strings or integers with the values that delete, as
+            `{"op": ["d", "D"]}`, in Spark `op in ('d', 'D')`.
+        newer_by: In mode `upsert`, a column of the table: a row that exists is changed only by a row with a greater
+            value in it. Without `order_by`, it also decides between rows of the data.
+        tombstone: A boolean column of the table that a delete sets instead of deleting the row, so that late changes
+            cannot bring the row back. It needs `delete_when` and `newer_by`.
+        update_columns: In mode `upsert`, the columns that are set in rows that exist; all by default.
+        insert_columns: In mode `upsert`, the columns that are set in new rows; all by default. They include
+            `update_columns`.
         if_exists: In mode `create`, what happens when the table exists: `fail` (default), `append`, or `ignore`,
             which writes nothing.
         overwrite_with: In mode `overwrite`, how old rows are removed. `truncate` (default) is fast, and readers wait
@@ -140,6 +155,11 @@ class WriteOptions:
     mode: str = "append"
     keys: Optional[Sequence[str]] = None
     order_by: Optional[str] = None
+    delete_when: Optional[Union[str, Mapping[str, Sequence[str]]]] = None
+    newer_by: Optional[str] = None
+    tombstone: Optional[str] = None
+    update_columns: Optional[Sequence[str]] = None
+    insert_columns: Optional[Sequence[str]] = None
     if_exists: Optional[str] = None
     overwrite_with: Optional[str] = None
     replace_by: Optional[Sequence[str]] = None
@@ -159,7 +179,7 @@ class WriteOptions:
         for name, words in _WORDS.items():
             if getattr(self, name) is not None:
                 _check_word(name, getattr(self, name), words)
-        for name in ("keys", "primary_key", "replace_by"):
+        for name in ("keys", "primary_key", "replace_by", "update_columns", "insert_columns"):
             if isinstance(getattr(self, name), str):
                 raise InvalidCommand(
                     f"{_shown(name)} is one string", hint="pass a list of names, as in ['id']"
@@ -174,6 +194,7 @@ class WriteOptions:
             self._only_in("if_exists", "create")
         if self.overwrite_with is not None:
             self._only_in("overwrite_with", "overwrite")
+        self._check_changes()
         self._check_part()
         if self.create_if_missing:
             self._only_in("create_if_missing", *_MAKING_MODES)
@@ -203,6 +224,29 @@ class WriteOptions:
             self._only_in("schema_evolution", *_WRITING_MODES)
         if self.sync_sequences:
             self._only_in("sync_sequences", *_WRITING_MODES)
+
+    def _check_changes(self) -> None:
+        """Rejects rules of an upsert in other modes, and rules that contradict each other."""
+        for name in ("delete_when", "newer_by", "tombstone", "update_columns", "insert_columns"):
+            if getattr(self, name):
+                self._only_in(name, "upsert")
+        if isinstance(self.delete_when, Mapping):
+            values = list(self.delete_when.values())
+            if len(values) != 1 or not values[0] or isinstance(values[0], str):
+                raise InvalidCommand(
+                    f"{_shown('delete_when')} is not one column with a list of values",
+                    hint="write it as in {'op': ['d', 'D']}",
+                )
+        if self.tombstone and not (self.delete_when and self.newer_by):
+            raise InvalidCommand(
+                f"{_shown('tombstone')} is set, and not both {_shown('delete_when')} and {_shown('newer_by')}",
+                hint="set them too, or leave it out",
+            )
+        if self.delete_when and self.create_if_missing:
+            raise InvalidCommand(
+                f"{_shown('delete_when')} needs a table that exists",
+                hint=f"leave {_shown('create_if_missing')} out",
+            )
 
     def _check_part(self) -> None:
         """Rejects options that contradict the overwrite of a part."""

@@ -54,6 +54,7 @@ class WriteResult:
         already_committed_at: When an earlier call committed the write, in UTC as RFC 3339 has it; this call wrote
             nothing then. None if this call wrote the rows.
         counts: Numbers of rows that the write changed.
+        remark: A remark about the result, such as that late changes can bring deleted rows back; empty without one.
     """
 
     table: str
@@ -63,6 +64,7 @@ class WriteResult:
     write_id: Optional[str] = None
     already_committed_at: Optional[str] = None
     counts: RowCounts = RowCounts()
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -217,5 +219,12 @@ class WriteStatus:
         """Returns the result of a committed write whose call took `seconds`."""
         at = self.finished_at if self.is_repeated else None
         return WriteResult(
-            self.table, self.row_count, self.byte_count, seconds, self.write_id, at, self.counts
+            self.table,
+            self.row_count,
+            self.byte_count,
+            seconds,
+            self.write_id,
+            at,
+            self.counts,
+            self.reason,
         )

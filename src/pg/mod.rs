@@ -19,8 +19,8 @@ mod transaction;
 pub use catalog::{
     LedgerFacts, ListedTable, MAX_LISTED, ServerFacts, Table, check_copied_types, check_literals,
     check_named, check_named_by_copy, check_same_name, check_same_table, check_sequences,
-    count_at_once, describe_tables, find_condition, find_geometry, find_keys, find_staging,
-    find_table, lock_named, lock_table, move_sequences, primary_key, qualify,
+    count_at_once, describe_tables, find_compared, find_condition, find_geometry, find_keys,
+    find_staging, find_table, lock_named, lock_table, move_sequences, primary_key, qualify,
     resolve_requested_types, sequence_columns, server_facts, side_effects, similar_relations,
     staging_relation, unique_keys, writable_tables,
 };
@@ -52,7 +52,7 @@ pub use publish::{
 };
 pub use session::Session;
 pub use sql::{
-    CheckedCondition, Comparison, Condition, KeyedAction, Keys, Literal, LiteralKind, Merge,
-    TableLock,
+    Changes, CheckedCondition, Comparison, Condition, DeleteWhen, KeyedAction, Keys, Literal,
+    LiteralKind, Merge, TableLock,
 };
 pub use transaction::{Outcome, Transaction};

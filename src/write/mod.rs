@@ -30,8 +30,8 @@ pub use session::begin::Begin;
 pub use session::sink::{Named, SinkBatch};
 pub use session::status::WriteStatus;
 pub use spec::{
-    AppendBy, AttemptId, Conversion, Form, IfExists, KeyedAction, Mode, Overflow, OverwriteWith,
-    Part, Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,
+    AppendBy, AttemptId, Changes, Conversion, DeleteWhen, Form, IfExists, KeyedAction, Mode,
+    Overflow, OverwriteWith, Part, Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,
 };
 pub use targets::Targets;
 pub use upkeep::liveness::heartbeat_interval;

@@ -16,7 +16,7 @@ use crate::pg::{
 use crate::write::plan::decide::{ExistingPlan, Found, MissingPlan, Planner, Target, reject_casts};
 use crate::write::plan::evolution::ignored_fields;
 use crate::write::publish;
-use crate::write::spec::WriteSpec;
+use crate::write::spec::{BRINGS_BACK, Changes, WriteSpec};
 use crate::write::writer::Writer;
 use arrow_pgcopy::{Column, EncodePlan, FieldPlan, Relation};
 
@@ -186,6 +186,9 @@ async fn preview(
         match check_whole(planner, found, made).await {
             Ok(Some(plan)) => {
                 preview.warnings.extend(cautions(&plan.encode));
+                if spec.mode.changes().is_some_and(Changes::can_bring_back) {
+                    preview.warnings.push(BRINGS_BACK.to_owned());
+                }
                 let keys = plan.keys.iter().flat_map(Keys::names);
                 preview.keys = keys.map(|key| key.as_str().to_owned()).collect();
             }
@@ -224,6 +227,7 @@ async fn check_whole(
                 table,
                 added,
                 publish,
+                marker: None,
             };
             (target, true)
         }
@@ -299,7 +303,16 @@ fn columns(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Vec<Previe
     let by_name = ByName::of(relation);
     let fields = schema.fields().iter();
     let ignored = ignored_fields(spec, schema, relation);
+    let marker = spec.mode.delete_when().map(|delete| delete.column.as_str());
     let columns = fields.map(|field| {
+        if marker == Some(field.name().as_str()) {
+            return PreviewedColumn {
+                name: field.name().clone(),
+                arrow_type: field.data_type().to_string(),
+                encoding: "not written: says which rows delete".to_owned(),
+                ..PreviewedColumn::default()
+            };
+        }
         if ignored.contains(field.name().as_str()) {
             return PreviewedColumn {
                 name: field.name().clone(),

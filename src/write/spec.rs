@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::WriteMode;
-pub use crate::pg::KeyedAction;
+pub use crate::pg::{Changes, DeleteWhen, KeyedAction};
 use crate::pg::{Condition, RowCounts};
 pub use arrow_pgcopy::Conversion;
 use arrow_pgcopy::Ident;
@@ -94,10 +94,43 @@ pub enum Mode {
         /// Creates a missing table, with the keys as its primary key, instead of rejecting the write. Only with keys.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         create_if_missing: bool,
+        /// The rules by which an upsert applies changes.
+        #[serde(default, skip_serializing_if = "is_without_rules")]
+        changes: Box<Changes>,
     },
 }
 
+#[expect(clippy::borrowed_box, reason = "serde passes a reference to the field")]
+fn is_without_rules(changes: &Box<Changes>) -> bool {
+    changes.is_default()
+}
+
 impl Mode {
+    /// Returns the rules by which an upsert applies changes, if there are any.
+    pub(crate) fn changes(&self) -> Option<&Changes> {
+        match self {
+            Self::Keyed { changes, .. } => Some(changes),
+            Self::Append { .. }
+            | Self::Create { .. }
+            | Self::Overwrite { .. }
+            | Self::Replace { .. } => None,
+        }
+    }
+
+    /// Returns a remark on the result of a write with these counts; empty without one.
+    pub(crate) fn remark(&self, counts: RowCounts) -> &'static str {
+        let can_bring_back = self.changes().is_some_and(Changes::can_bring_back);
+        match can_bring_back && counts.deleted.is_some_and(|deleted| deleted > 0) {
+            true => BRINGS_BACK,
+            false => "",
+        }
+    }
+
+    /// Returns the column that says which rows delete, if there is one.
+    pub(crate) fn delete_when(&self) -> Option<&DeleteWhen> {
+        self.changes()?.delete_when.as_ref()
+    }
+
     /// Returns the mode by its name in grants and in the protocol.
     pub fn write_mode(&self) -> WriteMode {
         match self {
@@ -138,6 +171,10 @@ pub enum IfExists {
     Ignore,
 }
 
+/// The remark on a write whose deletes later changes can undo.
+pub(crate) const BRINGS_BACK: &str = "rows are deleted for good: a change of such a row that arrives late adds it again; a \
+                                     tombstone column prevents that";
+
 /// The rows that [`Mode::Replace`] deletes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Part {
@@ -171,6 +208,8 @@ pub struct Receipt {
     pub skipped: bool,
     /// Numbers of rows that the stream changed; none for an attempt.
     pub counts: RowCounts,
+    /// A remark about the result; empty without one.
+    pub remark: String,
 }
 
 /// The identity of an attempt: a stream of a partition of a write.

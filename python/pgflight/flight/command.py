@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 import pyarrow as pa
 
@@ -80,6 +80,11 @@ def _mode_options(options: WriteOptions) -> Dict[str, Any]:
         "orderBy": options.order_by,
         "ifExists": options.if_exists and IF_EXISTS[options.if_exists],
         "with": options.overwrite_with and OVERWRITE_WITH[options.overwrite_with],
+        "deleteWhen": _delete_when(options.delete_when),
+        "newerBy": options.newer_by,
+        "tombstone": options.tombstone,
+        "updateColumns": list(options.update_columns or ()),
+        "insertColumns": list(options.insert_columns or ()),
         "replaceBy": list(options.replace_by or ()),
         "replaceWhere": options.replace_where,
         "syncSequences": options.sync_sequences,
@@ -99,6 +104,18 @@ def _mode_options(options: WriteOptions) -> Dict[str, Any]:
     if options.create_if_missing:
         message["createIfMissing"] = new_table
     return message
+
+
+def _delete_when(
+    delete_when: Optional[Union[str, Mapping[str, Sequence[str]]]],
+) -> Optional[Dict[str, Any]]:
+    """Returns the message of a boolean column, or of a column and its values."""
+    if not delete_when:
+        return None
+    if isinstance(delete_when, str):
+        return {"column": delete_when}
+    ((column, values),) = delete_when.items()
+    return {"column": column, "values": [str(value) for value in values]}
 
 
 def _set(fields: Mapping[str, Any]) -> Dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import warnings
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from pgflight.errors import InvalidCommand
 from pgflight.flight.connection import Endpoint
@@ -400,11 +401,38 @@ def _conversions(name: str, value: str) -> Dict[str, Dict[str, Any]]:
 
 
 #: The readers of the fields of `WriteOptions` that are not plain text.
+def _delete_when(spark: str, value: str) -> Union[str, Dict[str, List[str]]]:
+    """Reads `is_deleted`, or `op in ('d', 'D')`."""
+    found = _DELETE_WHEN.fullmatch(value.strip())
+    if found is None:
+        raise InvalidCommand(
+            f"option {spark} is neither a column nor a column and its values",
+            hint="write it as in is_deleted, or op in ('d', 'D')",
+        )
+    quote = found["quote"]
+    column = found["quoted"].replace(quote * 2, quote) if quote else found["name"]
+    if found["values"] is None:
+        return str(column)
+    literals = re.findall(r"'((?:[^']|'')*)'|(-?\d+)", found["values"])
+    return {str(column): [number or text.replace("''", "'") for text, number in literals]}
+
+
+_LITERAL = r"(?:'(?:[^']|'')*'|-?\d+)"
+_DELETE_WHEN = re.compile(
+    r"(?:(?P<quote>[`\"])(?P<quoted>(?:(?!(?P=quote)).|(?P=quote){2})+)(?P=quote)|(?P<name>\w+))"
+    rf"(?:\s+in\s*\((?P<values>\s*{_LITERAL}(?:\s*,\s*{_LITERAL})*\s*)\))?",
+    re.IGNORECASE,
+)
+
+
 _READERS: Dict[str, Callable[[str, str], Any]] = {
     "mode": _word,
     "if_exists": _word,
     "overwrite_with": _word,
     "replace_by": _names,
+    "update_columns": _names,
+    "insert_columns": _names,
+    "delete_when": _delete_when,
     "create_if_missing": _boolean,
     "sync_sequences": _boolean,
     "keys": _names,

@@ -146,6 +146,35 @@ def test_overwrite_of_a_part_replaces_it_and_counts(
     assert status.counts == pgflight.RowCounts(inserted=2, replaced=2)
 
 
+def test_changes_are_applied_and_counted(client: pgflight.Client, database: Database) -> None:
+    database.run("CREATE TABLE t (id int PRIMARY KEY, at int, gone boolean)")
+    database.run("INSERT INTO t VALUES (1, 10), (2, 10), (3, 10)")
+    changes = pa.table(
+        {
+            "id": pa.array([1, 2, 3, 4], pa.int32()),
+            "at": pa.array([20, 20, 5, 20], pa.int32()),
+            "op": ["d", "u", "u", "i"],
+        }
+    )
+    rules: Dict[str, Any] = {"delete_when": {"op": ["d"]}, "newer_by": "at", "tombstone": "gone"}
+    result = client.write(changes, "t", mode="upsert", **rules)
+    assert database.rows("SELECT id, at, gone FROM t ORDER BY id") == [
+        (1, 20, True),
+        (2, 20, False),
+        (3, 10, None),
+        (4, 20, False),
+    ]
+    counts = pgflight.RowCounts(inserted=1, updated=1, deleted=1, ignored=1)
+    assert (result.counts, result.remark) == (counts, "")
+    del rules["tombstone"]
+    changes = pa.table(
+        {"id": pa.array([2], pa.int32()), "at": pa.array([30], pa.int32()), "op": ["d"]}
+    )
+    result = client.write(changes, "t", mode="upsert", **rules)
+    assert (result.counts.deleted, database.count("t")) == (1, 3)
+    assert "tombstone" in result.remark
+
+
 def test_overwrite_with_nothing_leaves_an_empty_table(
     client: pgflight.Client, database: Database, table: str
 ) -> None:

@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::proto::v1;
 use crate::proto::v1::write_spec::Mode as ModeOptions;
 use crate::write::{
-    AppendBy, IfExists, KeyedAction, Mode, OverwriteWith, Part, SchemaEvolution, WriteSpec,
-    parse_condition,
+    AppendBy, Changes, DeleteWhen, IfExists, KeyedAction, Mode, OverwriteWith, Part,
+    SchemaEvolution, WriteSpec, parse_condition,
 };
 use arrow_pgcopy::Ident;
 use arrow_pgcopy::table::{TableName, TableOptions};
@@ -115,6 +115,7 @@ fn parse_mode(mode: ModeOptions) -> Result<Parsed> {
                 .with_table(options.new_table)
         }
         ModeOptions::Upsert(options) => {
+            let changes = changes(&options)?;
             let create = options.create_if_missing;
             let mode = keyed(
                 KeyedAction::Upsert,
@@ -122,6 +123,7 @@ fn parse_mode(mode: ModeOptions) -> Result<Parsed> {
                 &options.order_by,
                 create.is_some(),
             )?;
+            let mode = with_changes(mode, changes)?;
             Parsed::new(mode, options.schema_evolution, options.sync_sequences)?
                 .with_keyed_table(create)
         }
@@ -229,6 +231,77 @@ fn replace(options: &v1::Overwrite) -> Result<Mode> {
     })
 }
 
+/// Parses the rules by which an upsert applies changes.
+fn changes(options: &v1::Upsert) -> Result<Changes> {
+    let name = |field: &str, text: &str| {
+        check_texts(&[(field, text)])?;
+        match text.is_empty() {
+            true => Ok(None),
+            false => Ok::<_, Error>(Some(Ident::new(text)?)),
+        }
+    };
+    let delete_when = match &options.delete_when {
+        None => None,
+        Some(delete_when) => {
+            check_count("delete_when", delete_when.values.len())?;
+            for value in &delete_when.values {
+                check_texts(&[("delete_when", value)])?;
+            }
+            let column = name("delete_when", &delete_when.column)?;
+            let column = column.ok_or_else(|| {
+                Error::invalid_command("delete_when names no column")
+                    .with_hint("name the column of the data that says which rows delete")
+            })?;
+            Some(DeleteWhen {
+                column,
+                values: delete_when.values.clone(),
+            })
+        }
+    };
+    Ok(Changes {
+        delete_when,
+        newer_by: name("newer_by", &options.newer_by)?,
+        tombstone: name("tombstone", &options.tombstone)?,
+        update_columns: distinct_names("update_columns", options.update_columns.clone())?,
+        insert_columns: distinct_names("insert_columns", options.insert_columns.clone())?,
+    })
+}
+
+/// Adds the rules to an upsert, and rejects rules that contradict each other.
+fn with_changes(mut mode: Mode, rules: Changes) -> Result<Mode> {
+    if rules.tombstone.is_some() && (rules.delete_when.is_none() || rules.newer_by.is_none()) {
+        return Err(Error::invalid_command(
+            "a tombstone is named, and not both delete_when and newer_by",
+        )
+        .with_hint("name delete_when and newer_by too, or leave tombstone out"));
+    }
+    let mut updated = rules.update_columns.iter();
+    let is_inserted =
+        |name: &Ident| rules.insert_columns.is_empty() || rules.insert_columns.contains(name);
+    if let Some(name) = updated.find(|name| !is_inserted(name)) {
+        return Err(Error::invalid_command(
+            "update_columns names a column that insert_columns lacks",
+        )
+        .with_hint("add it to insert_columns")
+        .with_column(name.as_str()));
+    }
+    if let Mode::Keyed {
+        create_if_missing,
+        changes,
+        ..
+    } = &mut mode
+    {
+        if *create_if_missing && rules.delete_when.is_some() {
+            return Err(
+                Error::invalid_command("delete_when needs a table that exists")
+                    .with_hint("leave create_if_missing out"),
+            );
+        }
+        **changes = rules;
+    }
+    Ok(mode)
+}
+
 fn keyed(
     action: KeyedAction,
     keys: Vec<String>,
@@ -258,6 +331,7 @@ fn keyed(
         keys,
         order_by,
         create_if_missing,
+        changes: Box::default(),
     })
 }
 

@@ -256,6 +256,7 @@ fn put_result(received: Received) -> Result<PutResult> {
         table: receipt.table,
         skipped: receipt.skipped,
         counts: row_counts(receipt.counts),
+        remark: receipt.remark,
     };
     Ok(PutResult {
         app_metadata: envelope::encode(&receipt, form)?,

@@ -114,6 +114,7 @@ pub async fn find_keys(
     Ok(Keys {
         equalities,
         has_unique_index: rows.first().is_some_and(|row| row.get(5)),
+        newer: None,
     })
 }
 

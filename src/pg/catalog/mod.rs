@@ -21,7 +21,7 @@ pub use look::{
     staging_relation,
 };
 pub use names::{find_geometry, qualify, similar_relations};
-pub use operators::{check_literals, find_condition};
+pub use operators::{check_literals, find_compared, find_condition};
 pub use requested_types::{check_copied_types, resolve_requested_types};
 pub use sequences::{check_sequences, move_sequences, sequence_columns};
 pub use trust::{check_named, check_named_by_copy};

@@ -1,9 +1,9 @@
 //! The comparison of columns with the values of a condition: by the operators of their types' default btree classes.
 
-use super::keys::{columns, default_class};
+use super::keys::{columns, default_class, find_keys};
 use super::trust::check_named;
 use crate::error::{Error, Result};
-use crate::pg::sql::{CheckedCondition, Comparable, Condition, Literal, LiteralKind};
+use crate::pg::sql::{CheckedCondition, Comparable, Condition, Keys, Literal, LiteralKind, Newer};
 use crate::pg::transaction::{Parameter, Transaction};
 use arrow_pgcopy::{Ident, Relation};
 
@@ -19,6 +19,26 @@ pub async fn find_condition(
 ) -> Result<CheckedCondition> {
     let comparables = find_comparables(transaction, target, condition).await?;
     Ok(CheckedCondition::build(condition, &comparables))
+}
+
+/// Reads how the keys of an upsert are compared, and the column that says which row is newer.
+///
+/// # Errors
+/// The errors of [`find_keys`]; [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when values of
+/// the column cannot be compared.
+pub async fn find_compared(
+    transaction: &Transaction,
+    target: &Relation,
+    keys: &[Ident],
+    order_by: Option<&Ident>,
+    newer_by: Option<&Ident>,
+) -> Result<Keys> {
+    let found = find_keys(transaction, target, keys, order_by).await?;
+    let newer = match newer_by {
+        Some(column) => Some(find_newer(transaction, target, column).await?),
+        None => None,
+    };
+    Ok(Keys { newer, ..found })
 }
 
 /// Checks that PostgreSQL can read the values of a condition as values of their columns. After an error, the transaction
@@ -55,6 +75,31 @@ pub async fn check_literals(
         })?;
     }
     Ok(())
+}
+
+/// Reads how the values of a column are compared.
+///
+/// # Errors
+/// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when they cannot be, by the column's type; the
+/// errors of [`check_named`].
+async fn find_newer(transaction: &Transaction, target: &Relation, column: &Ident) -> Result<Newer> {
+    let names = vec![column.as_str()];
+    let parameters: [&dyn Parameter; 3] = [&target.oid, &names, &None::<&str>];
+    let Some(row) = transaction.query_opt(OPERATORS, &parameters).await? else {
+        return Err(Error::schema_mismatch(
+            "values of the newer_by column cannot be compared, by its type",
+        )
+        .with_hint("name another column, or change the column's type")
+        .with_table(&target.name)
+        .with_column(column.as_str()));
+    };
+    let (names, operators): (Vec<String>, Vec<u32>) = (row.get(1), row.get(2));
+    check_named(transaction, target, &operators, &[row.get(4)]).await?;
+    Ok(Newer {
+        column: column.clone(),
+        less: names.into_iter().next().unwrap_or_default(),
+        operand: row.get(3),
+    })
 }
 
 /// Reads the comparisons of the columns that the condition compares with values.

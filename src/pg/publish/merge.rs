@@ -4,29 +4,99 @@ use futures_util::future::join;
 
 use super::staging::{cast_failed, check_casts};
 use crate::error::{Error, Result};
-use crate::pg::sql::{self, Merge};
-use crate::pg::transaction::Transaction;
+use crate::pg::ledger::{RowCounts, from_bigint};
+use crate::pg::sql::{self, Insert, KeyedAction, Merge, NewRows};
+use crate::pg::transaction::{Parameter, Transaction};
 
-/// Checks the keys of the staged rows, and changes the target. Returns the number of changed rows.
+/// Checks the keys of the staged rows, and changes the target. Returns the numbers of changed rows.
 ///
 /// # Errors
 /// [`ErrorKind::DataRejected`](crate::error::ErrorKind::DataRejected) for a NULL in a key, and for several rows with
 /// the same keys if no order decides between them; any error that PostgreSQL reports for the rows.
-pub async fn merge(transaction: &Transaction, merge: &Merge<'_>) -> Result<u64> {
+pub async fn merge(transaction: &Transaction, merge: &Merge<'_>) -> Result<RowCounts> {
     let in_target = |error: Error| error.with_table(&merge.target.name);
     check_casts(transaction, merge.target, merge.staging).await?;
     let checking = check_rows(transaction, merge);
     let (checked, renewed) = join(checking, transaction.renew_role()).await;
-    checked.and(renewed).map_err(in_target)?;
-    let statement = sql::merge(merge);
-    transaction
-        .execute_on_rows(&statement, &[&merge.xact_ids])
-        .await
-        .map_err(|error| in_target(cast_failed(error, merge.target, merge.staging)))
+    let (total, new_rows) = checked.map_err(in_target)?;
+    renewed.map_err(in_target)?;
+    let explained = |error: Error| in_target(cast_failed(error, merge.target, merge.staging));
+    let changed = match merge.action {
+        KeyedAction::Upsert | KeyedAction::InsertIfAbsent => {
+            upsert(transaction, merge, new_rows).await
+        }
+        KeyedAction::UpdateOnly | KeyedAction::DeleteByKey => {
+            let statement = sql::change(merge);
+            let parameters: [&dyn Parameter; 1] = [&merge.xact_ids];
+            let changing = transaction.execute_on_rows(&statement, &parameters);
+            changing.await.map(|count| match merge.action {
+                KeyedAction::DeleteByKey => RowCounts {
+                    deleted: Some(count),
+                    ..RowCounts::default()
+                },
+                KeyedAction::Upsert | KeyedAction::InsertIfAbsent | KeyedAction::UpdateOnly => {
+                    RowCounts {
+                        updated: Some(count),
+                        ..RowCounts::default()
+                    }
+                }
+            })
+        }
+    };
+    let counts = changed.map_err(explained)?;
+    // One row of the data may change several rows if the keys are not unique.
+    let is_known = merge.compared.has_unique_index;
+    let changed: u64 = counts.named().iter().map(|(_, count)| count).sum();
+    Ok(RowCounts {
+        ignored: is_known.then(|| total.saturating_sub(changed)),
+        ..hide_unknown(counts, merge.action, new_rows)
+    })
 }
 
-/// Rejects NULL keys, and several rows with the same keys if no order decides between them.
-async fn check_rows(transaction: &Transaction, merge: &Merge<'_>) -> Result<()> {
+/// Deletes, inserts and updates rows as the changes say.
+async fn upsert(
+    transaction: &Transaction,
+    merge: &Merge<'_>,
+    new_rows: NewRows,
+) -> Result<RowCounts> {
+    let mut counts = RowCounts::default();
+    let parameters: [&dyn Parameter; 1] = [&merge.xact_ids];
+    if let Some(statement) = sql::delete_changed(merge) {
+        counts.deleted = Some(transaction.execute_on_rows(&statement, &parameters).await?);
+    }
+    match sql::insert(merge, new_rows) {
+        Insert::Adds(statement) => {
+            counts.inserted = Some(transaction.execute_on_rows(&statement, &parameters).await?);
+        }
+        Insert::Changes(statement) => {
+            let rows = transaction.query_on_rows(&statement, &parameters).await?;
+            let count = |index: usize| rows.first().map(|row| from_bigint(row.get(index)));
+            counts.inserted = count(0);
+            counts.updated = count(1);
+            if merge.changes.tombstone.is_some() {
+                let added = count(2).unwrap_or_default();
+                counts.deleted = counts.deleted.map(|marked| marked + added);
+            }
+        }
+    }
+    Ok(counts)
+}
+
+/// Hides the numbers of inserted and of updated rows where PostgreSQL returns only their sum.
+fn hide_unknown(counts: RowCounts, action: KeyedAction, new_rows: NewRows) -> RowCounts {
+    if action != KeyedAction::Upsert || new_rows != NewRows::AreUnknown {
+        return counts;
+    }
+    RowCounts {
+        inserted: None,
+        updated: None,
+        ..counts
+    }
+}
+
+/// Rejects NULL keys, and several rows with the same keys if no order decides between them. Returns the number of all
+/// rows, and how new rows of the target are recognised.
+async fn check_rows(transaction: &Transaction, merge: &Merge<'_>) -> Result<(u64, NewRows)> {
     let rejected = |message: String, hint, sqlstate: &str| {
         Err(Error::data_rejected(message)
             .with_hint(hint)
@@ -35,7 +105,7 @@ async fn check_rows(transaction: &Transaction, merge: &Merge<'_>) -> Result<()> 
     let is_settled = merge.order_by.is_some();
     let statement = sql::count_bad_keys(&merge.staging.name, merge.compared, is_settled);
     let row = transaction
-        .query_one(&statement, &[&merge.xact_ids])
+        .query_one(&statement, &[&merge.xact_ids, &merge.target.oid])
         .await?;
     let (nulls, doubled): (i64, i64) = (row.get(0), row.get(1));
     if nulls > 0 {
@@ -52,5 +122,10 @@ async fn check_rows(transaction: &Transaction, merge: &Merge<'_>) -> Result<()> 
             "21000",
         );
     }
-    Ok(())
+    let new_rows = match (row.get(3), row.get(4)) {
+        (true, _) => NewRows::HaveNoOld,
+        (false, Some(true)) => NewRows::AreUnknown,
+        (false, _) => NewRows::HaveNoXmax,
+    };
+    Ok((from_bigint(row.get(2)), new_rows))
 }

@@ -209,7 +209,7 @@ fn holds(condition: &Condition, is_true: bool, comparables: &[Comparable]) -> St
 pub(in crate::pg) const OUTSIDE: &str = "2201G";
 
 /// Returns a constant of SQL. A backslash means itself, whatever `standard_conforming_strings` says.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let text = text.replace('\'', "''");
     match text.contains('\\') {
         true => format!("E'{}'", text.replace('\\', "\\\\")),

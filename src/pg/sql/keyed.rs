@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::list::list;
-use super::rows::{IS_ACCEPTED, overriding, selected};
+use super::rows::{IS_ACCEPTED, selected};
+use super::rules::{Changes, Newer};
 use arrow_pgcopy::{Ident, QualifiedName, Relation};
 
 /// The comparison of a key, as SQL that means the same under every search_path.
@@ -60,6 +61,8 @@ pub struct Keys {
     /// Whether the table has a unique index on exactly these keys that ON CONFLICT can use: valid, without a condition
     /// or an expression, and checked row by row.
     pub(in crate::pg) has_unique_index: bool,
+    /// The comparison of the column that says which row is newer, if the write has one.
+    pub(in crate::pg) newer: Option<Newer>,
 }
 
 impl Keys {
@@ -73,11 +76,11 @@ impl Keys {
         self.has_unique_index
     }
 
-    fn grouped(&self) -> String {
+    pub(super) fn grouped(&self) -> String {
         list(self.equalities.iter().map(Equality::grouped))
     }
 
-    fn sorted(&self) -> String {
+    pub(super) fn sorted(&self) -> String {
         list(self.equalities.iter().map(Equality::sorted))
     }
 }
@@ -109,6 +112,8 @@ pub struct Merge<'a> {
     pub compared: &'a Keys,
     /// The column whose greatest value decides which of several rows with the same keys counts.
     pub order_by: Option<&'a Ident>,
+    /// The rules by which an upsert applies changes.
+    pub changes: &'a Changes,
 }
 
 impl KeyedAction {
@@ -121,9 +126,9 @@ impl KeyedAction {
     }
 }
 
-/// Counts the rows with NULL in a key, and the keys of several rows (or those rows but one of each key). The latter are not
-/// counted if `is_settled`, since
-/// an order then decides between them.
+/// Counts the rows with NULL in a key, the keys of several rows (or those rows but one of each key), and all rows. The
+/// second are not counted if `is_settled`, since an order then decides between them. The result also says whether
+/// PostgreSQL is of version 18 or later, and whether the table `$2` is partitioned.
 pub(in crate::pg) fn count_bad_keys(
     staging: &QualifiedName,
     compared: &Keys,
@@ -152,25 +157,46 @@ pub(in crate::pg) fn count_bad_keys(
         )
     };
     format!(
-        "SELECT (SELECT pg_catalog.count(*) FROM {staging} WHERE {IS_ACCEPTED} AND ({is_null})), {doubled}"
+        "SELECT n.nulls, {doubled}, n.total, \
+                pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.>=) 180000, \
+                (SELECT c.relkind OPERATOR(pg_catalog.=) 'p' FROM pg_catalog.pg_class c \
+                 WHERE c.oid OPERATOR(pg_catalog.=) $2) \
+         FROM (SELECT pg_catalog.count(*) FILTER (WHERE {is_null}), pg_catalog.count(*) \
+               FROM {staging} WHERE {IS_ACCEPTED}) n(nulls, total)"
     )
 }
 
-/// Returns the statement of a keyed mode. It changes rows in the order of their keys, so that two writes of the same
-/// rows wait for each other and do not deadlock, as far as the planner keeps the order.
-pub(in crate::pg) fn merge(merge: &Merge<'_>) -> String {
-    let (target, keys) = (&merge.target.name, list(merge.compared.names()));
-    let names: Vec<&Ident> = merge
-        .staging
-        .columns
-        .iter()
-        .map(|column| &column.name)
+/// Returns the statement of a keyed mode that changes only rows that exist: update_only or delete_by_key.
+pub(in crate::pg) fn change(merge: &Merge<'_>) -> String {
+    let target = &merge.target.name;
+    let rows = newest(merge, "");
+    let same_keys = same_keys(merge);
+    match merge.action {
+        KeyedAction::DeleteByKey => {
+            format!("DELETE FROM {target} t USING ({rows}) s WHERE {same_keys}")
+        }
+        KeyedAction::UpdateOnly | KeyedAction::Upsert | KeyedAction::InsertIfAbsent => {
+            let names = merge.staging.columns.iter().map(|column| &column.name);
+            let others = names.filter(|name| !merge.compared.names().any(|key| key == *name));
+            let assigned = list(others.map(|name| format!("{name} = s.{name}")));
+            format!("UPDATE {target} t SET {assigned} FROM ({rows}) s WHERE {same_keys}")
+        }
+    }
+}
+
+/// Returns the condition that a row of the target and one of the data have the same keys.
+pub(super) fn same_keys(merge: &Merge<'_>) -> String {
+    let equalities = merge.compared.equalities.iter();
+    let conditions: Vec<String> = equalities
+        .map(|equality| equality.between("t", "s"))
         .collect();
-    let others: Vec<&&Ident> = names
-        .iter()
-        .filter(|name| !merge.compared.names().any(|key| key == **name))
-        .collect();
-    let columns = list(&names);
+    conditions.join(" AND ")
+}
+
+/// Selects the accepted rows in the order of their keys, so that two writes of the same rows wait for each other and do
+/// not deadlock, as far as the planner keeps the order. Of several rows with the same keys, the last one by the order is
+/// selected. `more` are further columns.
+pub(super) fn newest(merge: &Merge<'_>, more: &str) -> String {
     let (distinct, newest_first) = match merge.order_by {
         Some(order_by) => (
             format!("DISTINCT ON ({}) ", merge.compared.grouped()),
@@ -178,46 +204,10 @@ pub(in crate::pg) fn merge(merge: &Merge<'_>) -> String {
         ),
         None => (String::new(), String::new()),
     };
-    let rows = format!(
-        "SELECT {distinct}{} FROM {} WHERE {IS_ACCEPTED} ORDER BY {}{newest_first}",
+    format!(
+        "SELECT {distinct}{}{more} FROM {} WHERE {IS_ACCEPTED} ORDER BY {}{newest_first}",
         list(selected(merge.target, merge.staging)),
         merge.staging.name,
         merge.compared.sorted(),
-    );
-    let same_keys = merge
-        .compared
-        .equalities
-        .iter()
-        .map(|equality| equality.between("t", "s"))
-        .collect::<Vec<_>>()
-        .join(" AND ");
-    let assign = |from: &str| {
-        let assignments: Vec<String> = others
-            .iter()
-            .map(|name| format!("{name} = {from}.{name}"))
-            .collect();
-        assignments.join(", ")
-    };
-    match merge.action {
-        KeyedAction::Upsert | KeyedAction::InsertIfAbsent => {
-            let on_conflict = if merge.action == KeyedAction::Upsert && !others.is_empty() {
-                format!("DO UPDATE SET {}", assign("EXCLUDED"))
-            } else {
-                "DO NOTHING".to_owned()
-            };
-            let overriding = overriding(&merge.target.columns, &names);
-            format!(
-                "INSERT INTO {target} ({columns}){overriding} {rows} ON CONFLICT ({keys}) {on_conflict}"
-            )
-        }
-        KeyedAction::UpdateOnly => {
-            format!(
-                "UPDATE {target} t SET {} FROM ({rows}) s WHERE {same_keys}",
-                assign("s")
-            )
-        }
-        KeyedAction::DeleteByKey => {
-            format!("DELETE FROM {target} t USING ({rows}) s WHERE {same_keys}")
-        }
-    }
+    )
 }

@@ -1,21 +1,26 @@
 //! SQL that holds names. It is built here alone, from checked names, or by PostgreSQL's `format` in
 //! `publish/swap/`.
 
+mod changes;
 mod condition;
 mod keyed;
 mod list;
 mod replace;
 mod rows;
+mod rules;
 mod tables;
 
+pub(in crate::pg) use changes::{Insert, NewRows, delete_changed, insert};
 pub use condition::{CheckedCondition, Comparison, Condition, Literal, LiteralKind};
 pub(in crate::pg) use condition::{Comparable, OUTSIDE};
-pub(in crate::pg) use keyed::{Equality, count_bad_keys, merge};
+pub(in crate::pg) use keyed::{Equality, change, count_bad_keys};
 pub use keyed::{KeyedAction, Keys, Merge};
 pub(in crate::pg) use replace::{delete_by, delete_where, null_patterns};
 pub(in crate::pg) use rows::{
     casts, copy_in, count_accepted, count_accepted_and_all, delete_unaccepted, publish,
 };
+pub(in crate::pg) use rules::Newer;
+pub use rules::{Changes, DeleteWhen};
 pub use tables::TableLock;
 pub(in crate::pg) use tables::{
     FORGET_LOCK, add_columns, add_primary_key, analyze, analyze_columns, create_staging,

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use arrow::datatypes::Schema;
 
+use super::changes::mark;
 use super::evolution::{columns_to_add, extend_relation, written_schema};
 use super::keyed::find_checked_keys;
-use super::method::{check_table, of_existing, privileges_to_overwrite};
+use super::method::{check_table, needed_privileges, of_existing};
 use super::part::{CheckedPart, find_checked_part};
 use super::permission::{check_existing, check_new, find_permitted, missing_table};
 use crate::auth::Caller;
@@ -16,7 +17,7 @@ use crate::pg::{
     CheckedCondition, Keys, Publish, Table, Transaction, check_sequences, find_geometry, qualify,
     resolve_requested_types,
 };
-use crate::write::spec::{IfExists, KeyedAction, Mode, SchemaEvolution, WriteSpec};
+use crate::write::spec::{KeyedAction, Mode, SchemaEvolution, WriteSpec};
 use arrow_pgcopy::schema::{ColumnDefinition, asks_for_geometry, column_definitions};
 use arrow_pgcopy::{EncodePlan, Ident, QualifiedName, Relation};
 
@@ -56,6 +57,8 @@ pub(crate) struct ExistingPlan {
     pub(crate) keys: Option<Keys>,
     /// The part that is replaced, in [`Mode::Replace`].
     pub(crate) part: Option<CheckedPart>,
+    /// The column that says which rows delete, if the table lacks it. It is staged and not written.
+    pub(crate) marker: Option<ColumnDefinition>,
 }
 
 /// The target of a write, before its rows are planned.
@@ -76,6 +79,8 @@ pub(crate) struct Target {
     pub(crate) added: Vec<ColumnDefinition>,
     /// The method that publishes the rows.
     pub(crate) publish: Publish,
+    /// As in [`ExistingPlan`].
+    pub(crate) marker: Option<ColumnDefinition>,
 }
 
 /// The plan for a table that the write creates.
@@ -214,12 +219,14 @@ impl Planner<'_> {
         if spec.sync_sequences {
             check_sequences(transaction, &table.relation).await?;
         }
+        let marker = mark(spec, self.schema, &mut table)?;
         let added = columns_to_add(transaction, spec, self.schema, &table.relation).await?;
         extend_relation(transaction, spec, publish, &mut table, &added).await?;
         Ok(Found::Existing(Target {
             table,
             added,
             publish,
+            marker,
         }))
     }
 
@@ -232,6 +239,7 @@ impl Planner<'_> {
             table,
             added,
             publish,
+            marker,
         } = target;
         let encode = self.encode(&table.relation);
         let encode = encode.map_err(|error| error.with_table(&table.relation.name))?;
@@ -247,6 +255,7 @@ impl Planner<'_> {
             encode,
             keys,
             part,
+            marker,
         })
     }
 
@@ -318,27 +327,6 @@ fn makes_table(mode: &Mode) -> bool {
         | Mode::Keyed {
             create_if_missing, ..
         } => *create_if_missing,
-    }
-}
-
-/// Returns the privileges that a commit needs on a table that exists, by their names in GRANT.
-fn needed_privileges(mode: &Mode) -> &'static [&'static str] {
-    match mode {
-        Mode::Create {
-            if_exists: IfExists::Fail | IfExists::Ignore,
-        } => &[],
-        Mode::Append { .. }
-        | Mode::Create {
-            if_exists: IfExists::Append,
-        } => &["INSERT"],
-        Mode::Overwrite { with } => privileges_to_overwrite(*with),
-        Mode::Replace { .. } => &["SELECT", "INSERT", "DELETE"],
-        Mode::Keyed { action, .. } => match action {
-            KeyedAction::Upsert => &["SELECT", "INSERT", "UPDATE"],
-            KeyedAction::InsertIfAbsent => &["SELECT", "INSERT"],
-            KeyedAction::UpdateOnly => &["SELECT", "UPDATE"],
-            KeyedAction::DeleteByKey => &["SELECT", "DELETE"],
-        },
     }
 }
 

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use arrow::datatypes::Schema;
 
+use super::changes::check_changes;
 use super::evolution::written_schema;
 use crate::error::{Error, Result};
-use crate::pg::{Keys, Table, Transaction, find_keys, primary_key, unique_keys};
+use crate::pg::{Keys, Table, Transaction, find_compared, primary_key, unique_keys};
 use crate::write::spec::{KeyedAction, Mode, WriteSpec};
 use arrow_pgcopy::{EncodePlan, FieldPlan, Ident, Relation};
 
@@ -29,12 +30,14 @@ pub(crate) async fn find_checked_keys(
         action,
         keys,
         order_by,
+        changes,
         ..
     } = &spec.mode
     else {
         return Ok(None);
     };
-    let (relation, order_by) = (&table.relation, order_by.as_ref());
+    let newer_by = changes.newer_by.as_ref();
+    let (relation, order_by) = (&table.relation, order_by.as_ref().or(newer_by));
     let keys = &*match keys.is_empty() {
         true => Cow::Owned(find_primary_key(transaction, table).await?),
         false => Cow::Borrowed(keys),
@@ -42,8 +45,9 @@ pub(crate) async fn find_checked_keys(
     let written = written_schema(spec, schema, relation)?;
     check_columns(&written, relation, *action, keys, order_by)
         .and_then(|()| check_encoded(encode, keys, order_by))
+        .and_then(|()| check_changes(changes, &written, relation, keys, encode))
         .map_err(|error| error.with_table(&relation.name))?;
-    let found = find_keys(transaction, relation, keys, order_by).await?;
+    let found = find_compared(transaction, relation, keys, order_by, newer_by).await?;
     if action.needs_unique_index() {
         found.check_unique_index(table)?;
     }

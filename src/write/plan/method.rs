@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::pg::{Publish, Table, Transaction, check_swappable};
-use crate::write::spec::{AppendBy, IfExists, Mode, OverwriteWith};
+use crate::write::spec::{AppendBy, IfExists, KeyedAction, Mode, OverwriteWith};
 
 /// Returns the method by which a mode publishes into a table that exists; `None` when the mode leaves the table alone.
 ///
@@ -38,8 +38,32 @@ pub(crate) fn of_existing(mode: &Mode) -> Result<Option<Publish>> {
     }))
 }
 
+/// Returns the privileges that a commit needs on a table that exists, by their names in GRANT.
+pub(crate) fn needed_privileges(mode: &Mode) -> &'static [&'static str] {
+    match mode {
+        Mode::Create {
+            if_exists: IfExists::Fail | IfExists::Ignore,
+        } => &[],
+        Mode::Append { .. }
+        | Mode::Create {
+            if_exists: IfExists::Append,
+        } => &["INSERT"],
+        Mode::Overwrite { with } => privileges_to_overwrite(*with),
+        Mode::Replace { .. } => &["SELECT", "INSERT", "DELETE"],
+        Mode::Keyed {
+            action, changes, ..
+        } => match action {
+            KeyedAction::Upsert if changes.deletes() => &["SELECT", "INSERT", "UPDATE", "DELETE"],
+            KeyedAction::Upsert => &["SELECT", "INSERT", "UPDATE"],
+            KeyedAction::InsertIfAbsent => &["SELECT", "INSERT"],
+            KeyedAction::UpdateOnly => &["SELECT", "UPDATE"],
+            KeyedAction::DeleteByKey => &["SELECT", "DELETE"],
+        },
+    }
+}
+
 /// Returns the privileges that an overwrite needs, by their names in GRANT.
-pub(crate) fn privileges_to_overwrite(with: OverwriteWith) -> &'static [&'static str] {
+fn privileges_to_overwrite(with: OverwriteWith) -> &'static [&'static str] {
     match with {
         OverwriteWith::Truncate => &["INSERT", "TRUNCATE"],
         OverwriteWith::Delete => &["INSERT", "DELETE"],

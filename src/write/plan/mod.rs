@@ -1,5 +1,6 @@
 //! Plans what a write does to its table, before its rows.
 
+pub(crate) mod changes;
 pub(crate) mod decide;
 pub(crate) mod evolution;
 pub(crate) mod keyed;

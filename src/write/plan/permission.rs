@@ -71,6 +71,9 @@ pub(crate) fn check_existing(
     {
         caller.check(table, WriteMode::Append)?;
     }
+    if spec.mode.delete_when().is_some() {
+        caller.check(table, WriteMode::DeleteByKey)?;
+    }
     match spec.schema_evolution {
         SchemaEvolution::AddColumns => caller.check(table, WriteMode::Create),
         SchemaEvolution::Refuse | SchemaEvolution::Ignore => Ok(()),

@@ -4,27 +4,32 @@ use super::{Commit, Published, staged};
 use crate::error::{Error, Result};
 use crate::pg::{
     Keys, Merge, Publish, RowCounts, TableLock, Transaction, accepted_row_count, add_primary_key,
-    check_same_table, create_staging, create_table, drop_table, find_keys, find_staging,
+    check_same_table, create_staging, create_table, drop_table, find_compared, find_staging,
     grant_fill, merge, new_shadow_name,
 };
 use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, reject_casts};
 use crate::write::plan::keyed::find_checked_keys;
 use crate::write::record::spec_of;
-use crate::write::spec::{KeyedAction, Mode};
+use crate::write::spec::{Changes, KeyedAction, Mode};
 use arrow_pgcopy::{Ident, QualifiedName, Relation};
 
-/// Returns the action, the keys and the order of a keyed mode.
+/// Returns the action, the keys, the order and the rules of a keyed mode.
 ///
 /// # Errors
 /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) for another mode.
-fn keyed(mode: &Mode) -> Result<(KeyedAction, &[Ident], Option<&Ident>)> {
+fn keyed(mode: &Mode) -> Result<(KeyedAction, &[Ident], Option<&Ident>, &Changes)> {
     match mode {
         Mode::Keyed {
             action,
             keys,
             order_by,
+            changes,
             ..
-        } => Ok((*action, keys, order_by.as_ref())),
+        } => {
+            // The newest of several rows with the same keys counts.
+            let order_by = order_by.as_ref().or(changes.newer_by.as_ref());
+            Ok((*action, keys, order_by, changes))
+        }
         Mode::Append { .. }
         | Mode::Create { .. }
         | Mode::Overwrite { .. }
@@ -58,6 +63,7 @@ pub(crate) async fn make_table(
         encode,
         keys,
         part: None,
+        marker: None,
     })
 }
 
@@ -93,13 +99,14 @@ pub(crate) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Resul
         return Ok(Published::StagingLost(staged));
     }
     let spec = spec_of(write)?;
-    let (action, named, order_by) = keyed(&spec.mode)?;
+    let (action, named, order_by, changes) = keyed(&spec.mode)?;
     // A write that names no keys has the primary key that the table had at its begin.
     let keys = match named.is_empty() {
         true => &write.keys,
         false => named,
     };
-    let compared = find_keys(transaction, &target, keys, order_by).await?;
+    let newer_by = changes.newer_by.as_ref();
+    let compared = find_compared(transaction, &target, keys, order_by, newer_by).await?;
     if action.needs_unique_index() && !compared.has_unique_index() {
         return Err(Error::conflict(
             "the unique index on the keys was dropped since the write was begun",
@@ -107,27 +114,21 @@ pub(crate) async fn commit(commit: Commit<'_>, staging: &QualifiedName) -> Resul
         .with_hint("create it again, and commit again")
         .with_table(&target.name));
     }
-    merge_rows(
-        transaction,
-        &spec.mode,
-        (&target, &staging),
-        xact_ids,
-        &compared,
-    )
-    .await?;
+    let tables = (&target, &staging);
+    let counts = merge_rows(transaction, &spec.mode, tables, xact_ids, &compared).await?;
     check_same_table(transaction, &target).await?;
-    Ok(Published::Done(RowCounts::default()))
+    Ok(Published::Done(counts))
 }
 
-/// Merges the rows that the given transactions staged.
+/// Merges the rows that the given transactions staged. Returns the numbers of changed rows.
 pub(crate) async fn merge_rows(
     transaction: &Transaction,
     mode: &Mode,
     (target, staging): (&Relation, &Relation),
     xact_ids: &[String],
     compared: &Keys,
-) -> Result<()> {
-    let (action, _, order_by) = keyed(mode)?;
+) -> Result<RowCounts> {
+    let (action, _, order_by, changes) = keyed(mode)?;
     let rows = Merge {
         target,
         staging,
@@ -135,6 +136,7 @@ pub(crate) async fn merge_rows(
         action,
         compared,
         order_by,
+        changes,
     };
-    merge(transaction, &rows).await.map(drop)
+    merge(transaction, &rows).await
 }

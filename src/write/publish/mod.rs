@@ -17,7 +17,7 @@ mod two_phase;
 
 pub(crate) use self::chosen::{Accepted, Chosen};
 pub(crate) use self::merge::{make_table, merge_rows};
-pub(crate) use self::staged::lock_target;
+pub(crate) use self::staged::{add_marker, hide_marker, lock_target};
 use crate::error::{Error, Result};
 use crate::pg::{
     LedgerWrite, Publish, RowCounts, Transaction, delete_all, lock_staging, new_shadow_name,
@@ -149,7 +149,7 @@ pub(crate) async fn begin_existing(
             | Publish::Replace
             | Publish::Create,
             Some(staging),
-        ) => staged::begin(transaction, plan, staging).await,
+        ) => staged::begin(transaction, planner.spec, plan, staging).await,
     }
 }
 

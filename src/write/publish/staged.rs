@@ -11,13 +11,15 @@ use crate::pg::{
 use crate::write::plan::decide::{ExistingPlan, Planner};
 use crate::write::plan::evolution::check_not_cast;
 use crate::write::record::spec_of;
-use crate::write::spec::SchemaEvolution;
+use crate::write::spec::{SchemaEvolution, WriteSpec};
 use arrow_pgcopy::mapping::is_cast;
+use arrow_pgcopy::schema::ColumnDefinition;
 use arrow_pgcopy::{QualifiedName, Relation};
 
 /// Creates the staging table for a target that exists.
 pub(crate) async fn begin(
     transaction: &Transaction,
+    spec: &WriteSpec,
     plan: &ExistingPlan,
     staging: &QualifiedName,
 ) -> Result<()> {
@@ -25,9 +27,33 @@ pub(crate) async fn begin(
     let target = &plan.table.relation;
     let mut columns = definitions_of(transaction, target, plan.encode.columns()).await?;
     columns.extend_from_slice(&plan.added);
+    add_marker(spec, plan, &mut columns);
     create_staging(transaction, staging, &columns).await?;
     check_copied_types(transaction, staging, target).await?;
     grant_fill(transaction, staging).await
+}
+
+/// Adds the column that says which rows delete to those of a staging table. Such rows may have NULL anywhere.
+pub(crate) fn add_marker(
+    spec: &WriteSpec,
+    plan: &ExistingPlan,
+    columns: &mut Vec<ColumnDefinition>,
+) {
+    columns.extend(plan.marker.clone());
+    if spec.mode.delete_when().is_some() {
+        for column in columns {
+            column.not_null = false;
+        }
+    }
+}
+
+/// Removes the column that says which rows delete from the description of a staging table: it is not written.
+pub(crate) fn hide_marker(spec: &WriteSpec, staging: &mut Relation) {
+    if let Some(delete_when) = spec.mode.delete_when() {
+        staging
+            .columns
+            .retain(|column| column.name != delete_when.column);
+    }
 }
 
 /// Locks the table of one stream, and decides again if it has changed since the plan.
@@ -61,9 +87,10 @@ pub(crate) async fn open(
         target,
         ..
     } = commit;
-    let staging = staging_relation(transaction, staging).await?;
+    let mut staging = staging_relation(transaction, staging).await?;
     transaction.assume_role().await?;
     let spec = spec_of(write)?;
+    hide_marker(&spec, &mut staging);
     let is_missing = write.target_oid.is_none();
     if is_missing || spec.schema_evolution == SchemaEvolution::AddColumns {
         let missing = missing_columns(transaction, write.target_oid, &staging).await?;

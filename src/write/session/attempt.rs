@@ -257,6 +257,7 @@ fn receipt(id: &AttemptId, attempt: &Attempt, table: String) -> Result<Receipt> 
         table,
         skipped: false,
         counts: RowCounts::default(),
+        remark: String::new(),
     })
 }
 

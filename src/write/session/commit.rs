@@ -170,7 +170,7 @@ impl Writer {
                     "direct: the rows of {more} attempt(s) that were not accepted are in the table as well"
                 )
             }
-            _ => String::new(),
+            _ => spec_of(&write)?.mode.remark(counts).to_owned(),
         };
         let decision = Decision {
             row_count: chosen.row_count,

@@ -184,6 +184,7 @@ impl Writer {
                 inserted: Some(row_count),
                 ..RowCounts::default()
             },
+            remark: String::new(),
         })
     }
 

@@ -21,7 +21,7 @@ use crate::write::pipeline::volume::Meter;
 use crate::write::plan::decide::{
     ExistingPlan, Planner, Route, WritePlan, encode_plan, reject_casts,
 };
-use crate::write::publish::{self, make_table, merge_rows};
+use crate::write::publish::{self, add_marker, hide_marker, make_table, merge_rows};
 use crate::write::spec::{Receipt, WriteSpec};
 use crate::write::writer::Writer;
 use arrow_pgcopy::{EncodePlan, Relation};
@@ -81,6 +81,7 @@ impl Writer {
                     table: relation.name.to_string(),
                     skipped: true,
                     counts: RowCounts::default(),
+                    remark: String::new(),
                 });
             }
             Opened::New(target, encode) => {
@@ -166,8 +167,8 @@ impl Writer {
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
         let (target, stream) = (&plan.table.relation, incoming.stream);
-        let opening = open_temporary(&transaction, target, &plan.encode);
-        let (staging, xmin) = stream.wait(Activity::Open, opening).await?;
+        let opening = open_temporary(&transaction, spec, plan);
+        let (mut staging, xmin) = stream.wait(Activity::Open, opening).await?;
         // Values that PostgreSQL casts are copied as text.
         let casting = match plan.encode.first_cast() {
             Some(_) => Some(encode_plan(spec, schema, &staging)?),
@@ -178,11 +179,12 @@ impl Writer {
         let lane = stream.wait(Activity::Open, opening).await?;
         let loaded = load(&staging, encode, incoming, self.meter(), lane).await?;
         let xact_ids = [xmin];
+        hide_marker(spec, &mut staging);
         let mut counts = RowCounts::default();
         match &plan.keys {
             Some(keys) => {
                 let tables = (target, &staging);
-                merge_rows(&transaction, &spec.mode, tables, &xact_ids, keys).await?;
+                counts = merge_rows(&transaction, &spec.mode, tables, &xact_ids, keys).await?;
             }
             None => {
                 let staged = Some((&staging.name, xact_ids.as_slice()));
@@ -193,7 +195,10 @@ impl Writer {
         }
         let committing = self.commit_stream(transaction, Some(target), &loaded);
         stream.wait(Activity::Commit, committing).await?;
-        Ok(receipt(&loaded, target, counts))
+        Ok(Receipt {
+            remark: spec.mode.remark(counts).to_owned(),
+            ..receipt(&loaded, target, counts)
+        })
     }
 
     /// Fills a new table and makes it the target. A large stream uses several connections.
@@ -388,6 +393,7 @@ fn receipt(loaded: &Loaded, table: &Relation, counts: RowCounts) -> Receipt {
         table: table.name.to_string(),
         skipped: false,
         counts,
+        remark: String::new(),
     }
 }
 
@@ -395,10 +401,12 @@ fn receipt(loaded: &Loaded, table: &Relation, counts: RowCounts) -> Receipt {
 /// writes.
 async fn open_temporary(
     transaction: &Transaction,
-    target: &Relation,
-    encode: &EncodePlan,
+    spec: &WriteSpec,
+    plan: &ExistingPlan,
 ) -> Result<(Relation, String)> {
-    let columns = definitions_of(transaction, target, encode.columns()).await?;
+    let (target, encode) = (&plan.table.relation, &plan.encode);
+    let mut columns = definitions_of(transaction, target, encode.columns()).await?;
+    add_marker(spec, plan, &mut columns);
     let temporary = create_temporary(transaction, &columns).await?;
     if has_named_types(target, &columns) {
         check_copied_types(transaction, &temporary.name, target).await?;

@@ -27,7 +27,8 @@ async fn rows_lost_in_a_crash_of_postgresql_are_reported() {
             | Mode::OverwriteByDelete
             | Mode::ReplaceBy
             | Mode::ReplaceWhere
-            | Mode::Upsert => End::StagingLost,
+            | Mode::Upsert
+            | Mode::ApplyChanges => End::StagingLost,
         };
         assert_eq!(end, expected, "{mode:?}");
         oracle::check(&world.database, &job, mode, &table, end).await;

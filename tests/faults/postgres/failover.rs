@@ -37,7 +37,8 @@ async fn a_write_survives_a_failover_or_reports_lost_rows() {
             | Mode::OverwriteByDelete
             | Mode::ReplaceBy
             | Mode::ReplaceWhere
-            | Mode::Upsert => End::StagingLost,
+            | Mode::Upsert
+            | Mode::ApplyChanges => End::StagingLost,
         };
         assert_eq!(end, expected, "{mode:?}");
         oracle::check(&world.database, &across, mode, "across", end).await;

@@ -18,13 +18,14 @@ pub enum Mode {
     ReplaceBy,
     ReplaceWhere,
     Upsert,
+    ApplyChanges,
 }
 
 /// Rows of another writer that are there before.
 pub const BEFORE: &str = "SELECT p, s, 'old' FROM generate_series(0, 1) p, generate_series(0, 9) s";
 
 impl Mode {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Append,
         Self::AppendInTwoPhases,
         Self::Create,
@@ -34,13 +35,17 @@ impl Mode {
         Self::ReplaceBy,
         Self::ReplaceWhere,
         Self::Upsert,
+        Self::ApplyChanges,
     ];
 
     pub async fn prepare(self, database: &Database, table: &str) {
         if self == Self::Create {
             return;
         }
-        let key = if matches!(self, Self::Upsert | Self::OverwriteBySwap) {
+        let key = if matches!(
+            self,
+            Self::Upsert | Self::ApplyChanges | Self::OverwriteBySwap
+        ) {
             ", PRIMARY KEY (part, seq)"
         } else {
             ""
@@ -74,6 +79,11 @@ impl Mode {
             Self::Upsert => {
                 json!({"table": table, "upsert": {"keys": ["part", "seq"]}})
             }
+            // The payload says which rows delete, and is written by no row.
+            Self::ApplyChanges => {
+                let deletes = json!({"column": "payload", "values": ["0:3", "1:3"]});
+                json!({"table": table, "upsert": {"deleteWhen": deletes}})
+            }
         }
     }
 
@@ -105,6 +115,11 @@ impl Mode {
             Self::ReplaceWhere => {
                 format!("{written} UNION ALL SELECT * FROM ({BEFORE}) b(p, s, v) WHERE s >= 5")
             }
+            Self::ApplyChanges => format!(
+                "SELECT p, s, NULL::text FROM ({written}) w(p, s, v) WHERE NOT (p < 2 AND s < 10) UNION ALL
+                 SELECT * FROM ({BEFORE}) b(p, s, v) WHERE NOT (s = 3 AND p < {} AND {} > 3)",
+                job.partitions, job.rows
+            ),
             Self::Upsert => format!(
                 "{written} UNION ALL SELECT p, s, 'old' FROM generate_series(0, 1) p, generate_series(0, 9) s
                  WHERE NOT (p < {} AND s < {})",

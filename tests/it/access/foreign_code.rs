@@ -219,6 +219,7 @@ async fn nothing_foreign_runs(world: World) {
         json!({"table": "data.codes", "updateOnly": {"keys": ["id"], "orderBy": "v"}}),
         json!({"table": "data.codes", "deleteByKey": {"keys": ["id", "v"]}}),
         json!({"table": "data.moods", "upsert": {"keys": ["id"]}}),
+        json!({"table": "data.keyed", "upsert": {"keys": ["id"], "newerBy": "v", "updateColumns": ["v"]}}),
         json!({"table": "data.plain", "overwrite": {"replaceBy": ["id", "v"]}}),
         json!({"table": "data.codes", "overwrite": {"replaceBy": ["id"]}}),
         json!({"table": "data.codes", "overwrite": {"replaceWhere": "id IN ('k1', 'k2') AND NOT v < 0"}}),

@@ -172,6 +172,28 @@ async fn system_and_ledger_tables_cannot_be_written() {
 }
 
 #[tokio::test]
+async fn an_upsert_that_deletes_needs_both_grants() {
+    let grants = |modes: &str| format!("grants = [{{ tables = ['*.*'], modes = [{modes}] }}]");
+    let (writer, both) = (grants("'upsert'"), grants("'upsert', 'delete_by_key'"));
+    let sql = "CREATE TABLE t (n int PRIMARY KEY); INSERT INTO t VALUES (1)";
+    let principals = [("writer", writer.as_str()), ("both", both.as_str())];
+    let (database, server, _file) = server(&principals, sql).await;
+    let [mut writer, mut both] = clients(&server, ["writer", "both"]).await;
+    let deletes = batch(&[
+        ("n", Arc::new(Int32Array::from(vec![1])) as ArrayRef),
+        ("op", Arc::new(Int32Array::from(vec![0])) as ArrayRef),
+    ]);
+    let rules = json!({"deleteWhen": {"column": "op", "values": ["0"]}});
+    let spec = json!({"table": "t", "upsert": rules});
+    let put = || Put::whole(write(spec.clone()), std::slice::from_ref(&deletes));
+    let status = writer.put(put()).await.expect_err("no grant");
+    assert_eq!(status.code(), Code::PermissionDenied, "{status}");
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
+    both.put(put()).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
+}
+
+#[tokio::test]
 async fn ids_of_streams_are_reserved_with_principals_too() {
     let grants = "grants = [{ tables = ['*.*'], modes = ['append'] }]";
     let (database, server, _file) = server(

@@ -1,5 +1,7 @@
 //! Writes that change a table: by its primary key, or a part of it.
 
+mod apply;
 mod condition;
+mod counts;
 mod primary_key;
 mod replace;

@@ -32,7 +32,7 @@ fn rows(rows: &[(Option<&str>, Option<i32>, i32)]) -> RecordBatch {
 }
 
 /// Writes the rows as one stream, or as two attempts that are committed. Returns the answer with the counts.
-async fn replace(
+pub(super) async fn replace(
     client: &mut Client,
     spec: Value,
     rows: &RecordBatch,

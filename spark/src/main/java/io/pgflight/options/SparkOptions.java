@@ -134,6 +134,11 @@ public final class SparkOptions {
         options.target = get(Option.TARGET);
         options.syncSequences = flag(Option.SYNC_SEQUENCES);
         read(Option.KEYS, (text, to) -> to.keys = ColumnLists.names(text), options);
+        options.newerBy = get(Option.NEWER_BY);
+        options.tombstone = get(Option.TOMBSTONE);
+        read(Option.DELETE_WHEN, (text, to) -> to.deleteWhen = DeleteWhen.parse(text), options);
+        read(Option.UPDATE_COLUMNS, (text, to) -> to.updateColumns = ColumnLists.names(text), options);
+        read(Option.INSERT_COLUMNS, (text, to) -> to.insertColumns = ColumnLists.names(text), options);
         options.replaceWhere = get(Option.REPLACE_WHERE);
         read(Option.REPLACE_BY, (text, to) -> to.replaceBy = ColumnLists.names(text), options);
         read(Option.PRIMARY_KEY, (text, to) -> to.primaryKey = ColumnLists.names(text), options);

@@ -33,6 +33,11 @@ final class WriteOptions {
     String mode = "append";
     List<String> keys = Collections.emptyList();
     String orderBy;
+    Map<String, Object> deleteWhen = Collections.emptyMap();
+    String newerBy;
+    String tombstone;
+    List<String> updateColumns = Collections.emptyList();
+    List<String> insertColumns = Collections.emptyList();
     String ifExists;
     String overwriteWith;
     List<String> replaceBy = Collections.emptyList();
@@ -55,6 +60,7 @@ final class WriteOptions {
     void check() {
         checkWord(Option.SCHEMA_EVOLUTION, schemaEvolution, SCHEMA_EVOLUTION);
         checkWord(Option.PUBLISH, publish, PUBLISH);
+        checkChanges();
         checkPart();
         if (createIfMissing) {
             onlyIn(Option.CREATE_TABLE, MAKING_MODES);
@@ -99,6 +105,34 @@ final class WriteOptions {
         return !replaceBy.isEmpty() || replaceWhere != null;
     }
 
+    /** Rejects rules of an upsert in other modes, and rules that contradict each other. */
+    private void checkChanges() {
+        List<String> upsert = Collections.singletonList("upsert");
+        if (!deleteWhen.isEmpty()) {
+            onlyIn(Option.DELETE_WHEN, upsert);
+        }
+        if (newerBy != null) {
+            onlyIn(Option.NEWER_BY, upsert);
+        }
+        if (tombstone != null) {
+            onlyIn(Option.TOMBSTONE, upsert);
+        }
+        if (!updateColumns.isEmpty()) {
+            onlyIn(Option.UPDATE_COLUMNS, upsert);
+        }
+        if (!insertColumns.isEmpty()) {
+            onlyIn(Option.INSERT_COLUMNS, upsert);
+        }
+        if (tombstone != null && (deleteWhen.isEmpty() || newerBy == null)) {
+            throw PgFlightException.invalid("option tombstone is set, and not both deleteWhen and newerBy")
+                    .withHint("set them too, or leave it out");
+        }
+        if (!deleteWhen.isEmpty() && createIfMissing) {
+            throw PgFlightException.invalid("option deleteWhen needs a table that exists")
+                    .withHint("leave createTable out");
+        }
+    }
+
     /** Rejects options that contradict the overwrite of a part. */
     private void checkPart() {
         if (!hasPart()) {
@@ -138,6 +172,11 @@ final class WriteOptions {
         putSet(fields, "orderBy", orderBy);
         putSet(fields, "ifExists", enumValue("IF_EXISTS", ifExists));
         putSet(fields, "with", enumValue("OVERWRITE_WITH", overwriteWith));
+        putSet(fields, "deleteWhen", deleteWhen);
+        putSet(fields, "newerBy", newerBy);
+        putSet(fields, "tombstone", tombstone);
+        putSet(fields, "updateColumns", updateColumns);
+        putSet(fields, "insertColumns", insertColumns);
         putSet(fields, "replaceBy", replaceBy);
         putSet(fields, "replaceWhere", replaceWhere);
         putSet(fields, "syncSequences", syncSequences);

@@ -1,0 +1,127 @@
+//! SQL that applies changes: rows that are newer than those of the target, and rows that say what to delete.
+
+use super::keyed::{KeyedAction, Merge, newest, same_keys};
+use super::list::list;
+use super::rows::overriding;
+use arrow_pgcopy::Ident;
+
+/// The column of a subquery that says whether a row deletes.
+const DELETES: &str = "\"_pgflight_deletes\"";
+
+/// The way to recognise a row that an upsert inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pg) enum NewRows {
+    /// The old row is NULL, from PostgreSQL 18 on.
+    HaveNoOld,
+    /// `xmax` is 0: an update has locked the row before.
+    HaveNoXmax,
+    /// Not at all: PostgreSQL does not return `xmax` of partitions.
+    AreUnknown,
+}
+
+/// Deletes the rows of the target that the changes delete, or marks them. `None` if the changes delete none.
+pub(in crate::pg) fn delete_changed(merge: &Merge<'_>) -> Option<String> {
+    let delete_when = merge.changes.delete_when.as_ref()?;
+    let mut conditions = vec![same_keys(merge), format!("s.{DELETES}")];
+    conditions.extend((merge.compared.newer.iter()).map(|newer| newer.between("t", "s")));
+    let conditions = conditions.join(" AND ");
+    let target = &merge.target.name;
+    let rows = newest(merge, &format!(", {} AS {DELETES}", delete_when.holds()));
+    Some(match (&merge.changes.tombstone, &merge.changes.newer_by) {
+        (Some(tombstone), Some(newer_by)) => format!(
+            "UPDATE {target} t SET {tombstone} = true, {newer_by} = s.{newer_by} FROM ({rows}) s WHERE {conditions}"
+        ),
+        _ => format!("DELETE FROM {target} t USING ({rows}) s WHERE {conditions}"),
+    })
+}
+
+/// A statement that inserts rows.
+pub(in crate::pg) enum Insert {
+    /// It only adds rows. Its number of rows is that of the new rows.
+    Adds(String),
+    /// It also updates rows. Its result has the numbers of new rows, of updated rows and of rows that a delete marked.
+    /// The first counts both if new rows are unknown.
+    Changes(String),
+}
+
+/// Inserts and updates rows of the target.
+pub(in crate::pg) fn insert(merge: &Merge<'_>, new_rows: NewRows) -> Insert {
+    let changes = merge.changes;
+    let keys: Vec<&Ident> = merge.compared.names().collect();
+    let newer = merge.compared.newer.as_ref();
+    let is_set = |columns: &[Ident], name: &Ident| {
+        let is_forced = keys.contains(&name) || changes.newer_by.as_ref() == Some(name);
+        columns.is_empty() || is_forced || columns.contains(name)
+    };
+    let staged = merge.staging.columns.iter().map(|column| &column.name);
+    let inserted: Vec<&Ident> = staged
+        .filter(|name| is_set(&changes.insert_columns, name))
+        .filter(|name| changes.tombstone.as_ref() != Some(name))
+        .collect();
+    let updated = inserted
+        .iter()
+        .filter(|name| !keys.contains(name) && is_set(&changes.update_columns, name));
+    let assign = |name: &&Ident| match &changes.tombstone {
+        // A delete keeps the values of the row.
+        Some(tombstone) if changes.newer_by.as_ref() != Some(*name) => {
+            format!(
+                "{name} = CASE WHEN EXCLUDED.{tombstone} THEN t.{name} ELSE EXCLUDED.{name} END"
+            )
+        }
+        _ => format!("{name} = EXCLUDED.{name}"),
+    };
+    let mut assignments: Vec<String> = updated.map(assign).collect();
+    let mut names: Vec<&Ident> = inserted.clone();
+    let (rows, mut values) = match &changes.delete_when {
+        None => (newest(merge, ""), None),
+        Some(delete_when) => {
+            let rows = newest(merge, &format!(", {} AS {DELETES}", delete_when.holds()));
+            let values = list(inserted.iter().map(|name| format!("s.{name}")));
+            (rows, Some(values))
+        }
+    };
+    let mut only = String::new();
+    if let Some(tombstone) = &changes.tombstone {
+        names.push(tombstone);
+        assignments.push(format!("{tombstone} = EXCLUDED.{tombstone}"));
+        values = values.map(|values| format!("{values}, s.{DELETES}"));
+        // Rows that exist are marked already. A row that deletes may have NULL where the table has NOT NULL.
+        only = format!(
+            " WHERE NOT s.{DELETES} OR NOT EXISTS (SELECT FROM {} t WHERE {})",
+            merge.target.name,
+            same_keys(merge)
+        );
+    } else if changes.delete_when.is_some() {
+        only = format!(" WHERE NOT s.{DELETES}");
+    }
+    let values = values.unwrap_or_else(|| list(inserted.iter().map(|name| format!("s.{name}"))));
+    let inserting = format!(
+        "INSERT INTO {} AS t ({}){} SELECT {values} FROM ({rows}) s{only} ON CONFLICT ({})",
+        merge.target.name,
+        list(&names),
+        overriding(&merge.target.columns, &names),
+        list(&keys),
+    );
+    if assignments.is_empty() || merge.action != KeyedAction::Upsert {
+        return Insert::Adds(format!("{inserting} DO NOTHING"));
+    }
+    let newer = newer.map(|newer| format!(" WHERE {}", newer.between("t", "EXCLUDED")));
+    let newer = newer.unwrap_or_default();
+    let assignments = assignments.join(", ");
+    let is_new = match (new_rows, keys.first()) {
+        (NewRows::HaveNoOld, Some(key)) => format!("old.{key} IS NULL"),
+        (NewRows::HaveNoXmax, _) => "t.xmax OPERATOR(pg_catalog.=) 0".to_owned(),
+        (NewRows::HaveNoOld | NewRows::AreUnknown, _) => "true".to_owned(),
+    };
+    let is_marked = match &changes.tombstone {
+        Some(tombstone) => format!("COALESCE(t.{tombstone}, false)"),
+        None => "false".to_owned(),
+    };
+    Insert::Changes(format!(
+        "WITH changed(is_new, is_marked) AS (\
+         {inserting} DO UPDATE SET {assignments}{newer} RETURNING {is_new}, {is_marked}) \
+         SELECT pg_catalog.count(*) FILTER (WHERE is_new AND NOT is_marked), \
+                pg_catalog.count(*) FILTER (WHERE NOT is_new AND NOT is_marked), \
+                pg_catalog.count(*) FILTER (WHERE is_marked) FROM changed"
+    ))
+}
