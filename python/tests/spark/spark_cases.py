@@ -212,6 +212,21 @@ class SparkCases:
             ("old", 1),
         ]
 
+    def test_changes_are_applied(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        database.run("CREATE TABLE t (id int8 PRIMARY KEY, at int8, n text, gone boolean)")
+        database.run("INSERT INTO t SELECT i, 10, 'old' FROM generate_series(0, 9) i")
+        df = spark.range(0, 20, 1, 3).selectExpr(
+            "id", "id * 2 AS at", "'new' AS n", "IF(id % 2 = 0, 'd', 'u') AS `my op`"
+        )
+        rules: Dict[str, Any] = {"delete_when": {"my op": ["d", "D"]}, "newer_by": "at"}
+        rules.update(tombstone="gone", update_columns=["n"])
+        self.save(df, server, "t", "upsert", **rules)
+        found = "SELECT count(*), count(*) FILTER (WHERE gone), count(*) FILTER (WHERE n = 'old'), sum(at) FROM t"
+        # Rows 0 to 5 keep their value, 6 and 8 are marked with their old text, and so are 10, 12 and so on.
+        assert database.rows(found) == [(20, 7, 8, 60 + sum(range(12, 40, 2)))]
+
     def test_direct_publishing_puts_rows_straight_into_the_table(
         self, spark: SparkSession, server: Server, database: Database
     ) -> None:
@@ -375,8 +390,11 @@ class DataSourceCases(SparkCases):
         for name, value in options.items():
             if name == "column_types":
                 value = ", ".join(f"{column} {kind}" for column, kind in value.items())
-            elif name in ("keys", "replace_by"):
+            elif name in ("keys", "replace_by", "update_columns"):
                 value = ", ".join(value)
+            elif name == "delete_when":
+                ((column, values),) = value.items()
+                value = f"`{column}` IN ({', '.join(repr(each) for each in values)})"
             writer = writer.option(OPTIONS[name], value)
         writer.option("dbtable", table).save()
 

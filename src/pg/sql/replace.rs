@@ -45,7 +45,7 @@ pub(in crate::pg) fn delete_by(
     let names = list(compared.iter().map(|equality| &equality.key));
     let grouped = list(compared.iter().map(|equality| equality.grouped()));
     let wanted = wanted.join(" AND ");
-    let parts = if compared.iter().all(|equality| equality.less.is_none()) {
+    let rows = if compared.iter().all(|equality| equality.less.is_none()) {
         format!("SELECT {names} FROM {staging} WHERE {wanted} GROUP BY {grouped}")
     } else {
         // GROUP BY takes no operator.
@@ -55,7 +55,7 @@ pub(in crate::pg) fn delete_by(
         )
     };
     format!(
-        "DELETE FROM {target} t USING ({parts}) s WHERE {}",
+        "DELETE FROM {target} t USING ({rows}) s WHERE {}",
         conditions.join(" AND ")
     )
 }
