@@ -15,7 +15,7 @@ pub(in crate::pg) enum NewRows {
     HaveNoOld,
     /// `xmax` is 0: an update has locked the row before.
     HaveNoXmax,
-    /// Not at all: PostgreSQL does not return `xmax` of partitions.
+    /// Not at all: PostgreSQL does not return `xmax` of partitions, and to no role that may read only some columns.
     AreUnknown,
 }
 

@@ -128,7 +128,8 @@ impl KeyedAction {
 
 /// Counts the rows with NULL in a key, the keys of several rows (or those rows but one of each key), and all rows. The
 /// second are not counted if `is_settled`, since an order then decides between them. The result also says whether
-/// PostgreSQL is of version 18 or later, and whether the table `$2` is partitioned.
+/// PostgreSQL is of version 18 or later, and whether the role cannot read `xmax` of the table `$2`: it is partitioned, or
+/// the role may read only some of its columns.
 pub(in crate::pg) fn count_bad_keys(
     staging: &QualifiedName,
     compared: &Keys,
@@ -159,7 +160,8 @@ pub(in crate::pg) fn count_bad_keys(
     format!(
         "SELECT n.nulls, {doubled}, n.total, \
                 pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.>=) 180000, \
-                (SELECT c.relkind OPERATOR(pg_catalog.=) 'p' FROM pg_catalog.pg_class c \
+                (SELECT c.relkind OPERATOR(pg_catalog.=) 'p' \
+                     OR NOT pg_catalog.has_table_privilege(c.oid, 'SELECT') FROM pg_catalog.pg_class c \
                  WHERE c.oid OPERATOR(pg_catalog.=) $2) \
          FROM (SELECT pg_catalog.count(*) FILTER (WHERE {is_null}), pg_catalog.count(*) \
                FROM {staging} WHERE {IS_ACCEPTED}) n(nulls, total)"

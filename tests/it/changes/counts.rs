@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::apply::{TABLE, changes};
 use super::replace::replace;
-use crate::support::{Database, Pgflight};
+use crate::modes::keyed::ints;
+use crate::support::{Database, Pgflight, batch};
 
 #[tokio::test]
 async fn keyed_modes_count_the_rows_that_they_change() {
@@ -52,4 +53,35 @@ async fn keyed_modes_count_the_rows_that_they_change() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn an_upsert_needs_to_read_only_the_columns_of_the_data() {
+    let database = Database::new().await;
+    let (_, name) = database.url.rsplit_once('/').unwrap();
+    let role = name.replace("pgflight_test", "pgflight_counts");
+    database
+        .execute(&format!(
+            "CREATE ROLE {role} LOGIN; CREATE TABLE t (id int PRIMARY KEY, v int, secret int);
+             GRANT INSERT, UPDATE, SELECT (id, v) ON t TO {role};
+             INSERT INTO t VALUES (1, 1, 1); CREATE SCHEMA pgflight AUTHORIZATION {role}"
+        ))
+        .await;
+    let server = Pgflight::start_at(&database.url_as(&role), &[]);
+    let mut client = server.client().await;
+    let rows = batch(&[
+        ("id", ints(&[Some(1), Some(2)])),
+        ("v", ints(&[Some(7), Some(7)])),
+    ]);
+    for id in [None, Some("w")] {
+        let spec = json!({"table": "t", "upsert": {}});
+        let written = replace(&mut client, spec, &rows, id).await.unwrap();
+        assert_eq!(written["counts"]["ignored"], "0", "{written}");
+    }
+    let left = database.text("SELECT t FROM t ORDER BY id").await;
+    assert_eq!(left, "(1,7,1),(2,7,)");
+    drop(server);
+    database
+        .execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"))
+        .await;
 }
