@@ -52,7 +52,8 @@ class PgFlightDataSource(DataSource):
     def writer(self, schema: Any, overwrite: bool) -> DataSourceArrowWriter:
         """Begins the write. Spark calls it once for each save, on the driver, before any task."""
         options = spark_options.parse(self.options, overwrite)
-        if overwrite and not options.overwrites_all:
+        replaces_part = options.write.replace_by or options.write.replace_where
+        if overwrite and not options.overwrites_all and not replaces_part:
             _reject_dynamic_overwrite(planner.setting("spark.sql.sources.partitionOverwriteMode"))
         if options.sink_id is not None or options.resume:
             raise InvalidCommand(
@@ -144,7 +145,10 @@ def _reject_dynamic_overwrite(mode: Optional[str]) -> None:
     if mode is not None and mode.lower() == "dynamic":
         raise Unsupported(
             "spark.sql.sources.partitionOverwriteMode is dynamic, and mode 'overwrite' would replace all rows",
-            hint="set option partitionOverwriteMode to static if all rows are to be replaced",
+            hint=(
+                "name the columns of the partitions in option replaceBy, or set option partitionOverwriteMode to static "
+                "to replace all rows"
+            ),
         )
 
 

@@ -411,9 +411,11 @@ class DataSourceCases(SparkCases):
             assert database.rows("SELECT id FROM t") == [(77,)]
             self.save(spark.range(3), server, "t", "append")
             self.save(spark.range(3), server, "t", "overwrite", partition_overwrite_mode="static")
+            assert database.rows("SELECT id FROM t ORDER BY id") == [(0,), (1,), (2,)]
+            self.save(spark.range(2, 5), server, "t", "overwrite", replace_by="id")
         finally:
             spark.conf.unset(setting)
-        assert database.rows("SELECT id FROM t ORDER BY id") == [(0,), (1,), (2,)]
+        assert database.rows("SELECT id FROM t ORDER BY id") == [(0,), (1,), (2,), (3,), (4,)]
 
     def test_an_error_of_a_save_can_be_caught_with_its_fields(
         self, spark: SparkSession, server: Server, database: Database

@@ -288,7 +288,7 @@ def test_a_condition_or_partitions_are_overwritten(
     rows = spark.sql(f"SELECT * FROM ({days}) WHERE id < 2")
     rows.writeTo(f"{pg}.public.t").option("replaceBy", "Day").overwritePartitions()
     assert database.count("t") == 5
-    wrong: Dict[str, Callable[[Any], None]] = {
+    wrong: dict[str, Callable[[Any], None]] = {
         "option replaceBy": lambda writer: writer.overwritePartitions(),
         "not support overwrite": lambda writer: writer.overwrite(expr("length(note) = 2")),
         "leave them out": lambda writer: writer.option("replaceBy", "Day").overwrite(

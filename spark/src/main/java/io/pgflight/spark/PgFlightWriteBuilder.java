@@ -76,7 +76,8 @@ final class PgFlightWriteBuilder implements SupportsOverwrite, SupportsDynamicOv
                     .withHint("name the sink by option sinkId");
         }
         boolean overwritesAll = parsed.overwritesAll();
-        if (overwrites && !overwritesAll) {
+        boolean replacesPart = given.containsKey(REPLACE_WHERE) || given.containsKey(REPLACE_BY);
+        if (overwrites && !overwritesAll && !replacesPart) {
             rejectDynamicOverwrite();
         } else if (overwritesAll && !overwrites) {
             throw PgFlightException.invalid(
@@ -92,7 +93,9 @@ final class PgFlightWriteBuilder implements SupportsOverwrite, SupportsDynamicOv
             throw PgFlightException.unsupported(
                             "spark.sql.sources.partitionOverwriteMode is dynamic, and mode 'overwrite' would replace all"
                                     + " rows")
-                    .withHint("set option partitionOverwriteMode to static if all rows are to be replaced");
+                    .withHint(
+                            "name the columns of the partitions in option replaceBy, or set option partitionOverwriteMode to"
+                                    + " static to replace all rows");
         }
     }
 }
