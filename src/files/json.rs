@@ -6,15 +6,16 @@ use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
-use arrow::array::{ArrayBuilder, ArrayRef, RecordBatch, StringBuilder};
+use arrow::array::{ArrayBuilder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-use super::fault::{arrow_fault, line_fault, reason, unreadable};
+use super::fault::{line_fault, reason, unreadable};
 use super::rows::{BATCH_BYTES, BATCH_ROWS, Batches, Rows};
 use super::source::Source;
+use super::text::{finish, until_error};
 use crate::error::{Error, Result};
 
 /// A file of JSON lines.
@@ -63,15 +64,15 @@ impl Rows for JsonLines {
 
     fn batches(&self) -> Result<Batches> {
         let fields = self.schema.fields().iter().enumerate();
-        Ok(Box::new(JsonBatches {
+        let mut batches = JsonBatches {
             name: self.source.name.clone(),
             lines: Lines::new(&self.source)?,
             places: fields
                 .map(|(place, field)| (field.name().clone(), place))
                 .collect(),
             schema: self.schema(),
-            ended: false,
-        }))
+        };
+        Ok(until_error(move || batches.batch()))
     }
 
     fn line_of(&self, row: u64) -> Option<u64> {
@@ -166,7 +167,6 @@ struct JsonBatches {
     /// The place of each column.
     places: HashMap<String, usize>,
     schema: SchemaRef,
-    ended: bool,
 }
 
 impl JsonBatches {
@@ -207,28 +207,6 @@ impl JsonBatches {
                 builder.append_null();
             }
         }
-        if rows == 0 {
-            return Ok(None);
-        }
-        let arrays = builders
-            .iter_mut()
-            .map(|builder| -> ArrayRef { Arc::new(builder.finish()) });
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays.collect());
-        batch
-            .map(Some)
-            .map_err(|error| arrow_fault(&self.name, &error))
-    }
-}
-
-impl Iterator for JsonBatches {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let batch = self.batch().transpose();
-        self.ended = !matches!(batch, Some(Ok(_)));
-        batch
+        finish(&mut builders, rows, &self.schema, &self.name)
     }
 }

@@ -13,6 +13,7 @@ mod json;
 mod parquet;
 mod rows;
 mod source;
+mod text;
 mod union;
 
 use std::path::{Path, PathBuf};

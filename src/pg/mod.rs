@@ -24,6 +24,7 @@ pub use catalog::{
     resolve_requested_types, sequence_columns, server_facts, side_effects, similar_relations,
     staging_relation, unique_keys, writable_tables,
 };
+pub(crate) use connection::LOCK_NOT_AVAILABLE;
 pub use connection::{ConnectionConfig, NOTICES, PasswordSource, show_detail};
 pub use copy::CopySink;
 pub use ledger::{

@@ -1,16 +1,15 @@
 //! The records of a CSV file as batches of text.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
+use arrow::array::{RecordBatch, StringBuilder};
 use arrow::datatypes::SchemaRef;
 
 use super::columns::Columns;
 use super::records::{ENCODING_HINT, Records, fault_of};
 use super::split::Record;
 use crate::error::Result;
-use crate::files::fault::{arrow_fault, line_fault};
+use crate::files::fault::line_fault;
 use crate::files::rows::{BATCH_BYTES, BATCH_ROWS};
+use crate::files::text::finish;
 
 /// The batches of a CSV file.
 pub(super) struct CsvBatches {
@@ -19,11 +18,11 @@ pub(super) struct CsvBatches {
     pub(super) columns: Columns,
     pub(super) schema: SchemaRef,
     pub(super) nulls: Vec<String>,
-    pub(super) ended: bool,
 }
 
 impl CsvBatches {
-    fn batch(&mut self) -> Result<Option<RecordBatch>> {
+    /// Reads the next batch; `None` after the last.
+    pub(super) fn batch(&mut self) -> Result<Option<RecordBatch>> {
         let mut builders: Vec<StringBuilder> = Vec::new();
         builders.resize_with(self.columns.names.len(), StringBuilder::new);
         let (mut rows, mut bytes) = (0, 0);
@@ -47,29 +46,7 @@ impl CsvBatches {
             rows += 1;
             bytes += record.bytes.len();
         }
-        if rows == 0 {
-            return Ok(None);
-        }
-        let arrays = builders
-            .iter_mut()
-            .map(|builder| -> ArrayRef { Arc::new(builder.finish()) });
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays.collect());
-        batch
-            .map(Some)
-            .map_err(|error| arrow_fault(&self.name, &error))
-    }
-}
-
-impl Iterator for CsvBatches {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let batch = self.batch().transpose();
-        self.ended = !matches!(batch, Some(Ok(_)));
-        batch
+        finish(&mut builders, rows, &self.schema, &self.name)
     }
 }
 

@@ -21,6 +21,7 @@ use super::compressed::uncompressed_name;
 use super::rows::{Batches, Rows};
 use super::source::{Source, read_twice};
 use crate::error::Result;
+use crate::files::text::until_error;
 
 /// A CSV file.
 #[derive(Debug)]
@@ -91,14 +92,14 @@ impl Rows for Csv {
     }
 
     fn batches(&self) -> Result<Batches> {
-        Ok(Box::new(CsvBatches {
+        let mut batches = CsvBatches {
             name: self.source.name.clone(),
             records: self.records()?,
             columns: self.columns.clone(),
             schema: self.schema(),
             nulls: self.dialect.nulls.clone(),
-            ended: false,
-        }))
+        };
+        Ok(until_error(move || batches.batch()))
     }
 
     fn line_of(&self, row: u64) -> Option<u64> {

@@ -4,9 +4,10 @@ use super::redact::{Origin, hides_name, is_of_postgresql};
 use super::server_error::{Grantee, PROTOCOL_VIOLATION, ServerError};
 use arrow_pgcopy::Ident;
 
-/// `query_canceled` and `transaction_timeout` (PostgreSQL manual, appendix A).
-pub(super) const QUERY_CANCELED: &str = "57014";
+/// `query_canceled`, `transaction_timeout` and `lock_not_available` (PostgreSQL manual, appendix A).
+pub(in crate::pg) const QUERY_CANCELED: &str = "57014";
 pub(super) const TRANSACTION_TIMEOUT: &str = "25P04";
+pub(crate) const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// Returns whether `statement_timeout` or `transaction_timeout` of the login ended the statement: a retry takes as long.
 /// PostgreSQL has one SQLSTATE for that timeout and for a cancellation by another session. In other languages than
@@ -34,7 +35,7 @@ pub(super) fn is_of_code(error: &ServerError, origin: Origin) -> bool {
 /// Returns what to do, by the SQLSTATE.
 pub(super) fn hint(error: &ServerError, origin: Origin) -> Option<String> {
     let hint = match error.sqlstate.as_str() {
-        "55P03" => {
+        LOCK_NOT_AVAILABLE => {
             "end the transaction that holds the lock; streams and commits wait for it for --lock-timeout"
         }
         TRANSACTION_TIMEOUT => "raise transaction_timeout of the server's login",

@@ -11,6 +11,8 @@ mod sqlstate;
 mod tap;
 mod tls;
 
+pub(crate) use advice::LOCK_NOT_AVAILABLE;
+pub(in crate::pg) use advice::QUERY_CANCELED;
 pub(in crate::pg) use client::Connection;
 pub use client::NOTICES;
 pub use config::ConnectionConfig;

@@ -4,11 +4,10 @@ use super::begin::finish;
 use super::outcome::{check_not_a_stream, unsettled};
 use super::status::{WriteStatus, unknown};
 use crate::error::{Error, Result};
-use crate::pg::{Transaction, WriteState, abort, count_tombstones, ensure_schema, find_write};
+use crate::pg::{
+    LOCK_NOT_AVAILABLE, Transaction, WriteState, abort, count_tombstones, ensure_schema, find_write,
+};
 use crate::write::writer::Writer;
-
-/// `lock_not_available` (PostgreSQL's appendix "Error Codes"): a commit holds the row of the write.
-const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// The limit of tombstones for each principal: aborted ids that were never begun. A client aborts such an id when it
 /// lost the answer to a begin.
@@ -51,6 +50,7 @@ impl Writer {
         }
         let aborted = abort(&transaction, write_id, self.caller.name(), reason).await;
         aborted.map_err(|error| match error.context().sqlstate.as_deref() {
+            // A commit holds the row of the write.
             Some(LOCK_NOT_AVAILABLE) => error
                 .caused("the write is being committed")
                 .with_hint("abort it again")

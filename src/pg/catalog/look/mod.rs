@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use self::read::read;
 use self::view::check_view;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pg::connection::LOCK_NOT_AVAILABLE;
 use crate::pg::names::SHADOW_PREFIX;
 use crate::pg::sql::{self, TableLock};
 use crate::pg::transaction::{Parameter, Transaction};
@@ -213,9 +214,6 @@ fn locked_by_other(error: Error, name: &QualifiedName) -> Error {
             name.to_string().replace('\'', "''")
         ))
 }
-
-/// `lock_not_available` (PostgreSQL's appendix "Error Codes").
-const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 fn dropped(name: &QualifiedName) -> Error {
     Error::not_found("the table was dropped by another session").with_table(name)

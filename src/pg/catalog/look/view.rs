@@ -1,7 +1,8 @@
 //! What a view shows, and whether it takes rows.
 
-use super::{LOCK_NOT_AVAILABLE, dropped, not_for_data};
+use super::{dropped, not_for_data};
 use crate::error::{Error, Result};
+use crate::pg::connection::{LOCK_NOT_AVAILABLE, QUERY_CANCELED};
 use crate::pg::transaction::Transaction;
 use arrow_pgcopy::QualifiedName;
 
@@ -48,9 +49,6 @@ pub(super) async fn check_view(
     }
     Ok(())
 }
-
-/// `query_canceled`.
-const QUERY_CANCELED: &str = "57014";
 
 fn locked(view: &QualifiedName, error: Error) -> Error {
     Error::unavailable("another session has locked the view or a relation that it shows")
