@@ -13,6 +13,7 @@ mod peer;
 mod protobuf;
 mod rpc;
 mod service;
+mod sql;
 mod status;
 
 pub use access::auth::Identity;

@@ -40,6 +40,22 @@ pub struct WriteSpec {
     pub table_options: TableOptions,
 }
 
+impl WriteSpec {
+    /// Returns the spec of a write to a table in a mode, with the defaults for everything else.
+    pub fn new(table: TableName, mode: Mode) -> Self {
+        Self {
+            table,
+            mode,
+            column_types: BTreeMap::new(),
+            conversions: BTreeMap::new(),
+            schema_evolution: SchemaEvolution::default(),
+            sync_sequences: false,
+            primary_key: Vec::new(),
+            table_options: TableOptions::default(),
+        }
+    }
+}
+
 /// The handling of columns of the data that the table lacks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SchemaEvolution {

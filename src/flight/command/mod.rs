@@ -40,6 +40,8 @@ pub(crate) enum PutCommand {
     Write(WriteSpec, ResponseOptions),
     /// One attempt of a write of many partitions.
     Attempt(AttemptId, ResponseOptions),
+    /// An ingest of Flight SQL: a whole write that ends with its stream.
+    Ingest(WriteSpec),
 }
 
 /// The client's wishes about the answers to a stream.

@@ -290,6 +290,9 @@ pub(crate) fn transport_error(status: &Status) -> Error {
         ))
         .with_hint("send smaller batches, or raise --max-message-size");
     }
+    if status.code() == Code::Aborted {
+        return Error::cancelled(status.message().to_owned());
+    }
     Error::cancelled(format!(
         "the client's connection broke: {}",
         status.message()

@@ -18,6 +18,7 @@ use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::{Status, Streaming};
 
+use super::body_end::{BodyEnd, proven_end};
 use super::gate::MAX_HEADER_BYTES;
 use crate::flight::access::quota::Quota;
 use crate::flight::limits::CallLimits;
@@ -190,9 +191,6 @@ struct MeteredBody {
     is_short: bool,
 }
 
-/// The last item that the meter passes on when the body has no more data: its trailers, an error, or its end.
-type BodyEnd = Option<Result<Frame<Bytes>, Status>>;
-
 /// The progress through the messages of a body.
 enum State {
     /// Reads the prefix of a message.
@@ -261,7 +259,7 @@ impl MeteredBody {
                 let text = "the stream ended in the middle of a message";
                 Poll::Ready(Err(Some(Err(Status::internal(text)))))
             }
-            Poll::Ready(end) => Poll::Ready(Err(end)),
+            Poll::Ready(end) => Poll::Ready(Err(proven_end(&self.body, end))),
             Poll::Pending => {
                 let timeout = ready!(self.poll_deadline(cx));
                 Poll::Ready(Err(Some(Err(timeout))))
@@ -431,3 +429,6 @@ impl http_body::Body for MeteredBody {
         SizeHint::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

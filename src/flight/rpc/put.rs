@@ -21,6 +21,7 @@ use crate::flight::command::{PutCommand, ResponseOptions, put_command};
 use crate::flight::ingress::decode::{Decoder, transport_error};
 use crate::flight::ingress::gate::{Limits, MAX_HEADER_BYTES};
 use crate::flight::ingress::meter::Messages;
+use crate::flight::sql;
 use crate::metrics;
 use crate::proto::v1;
 use crate::write::{
@@ -49,7 +50,10 @@ pub(crate) async fn put(
     })?;
     let descriptor = first.flight_descriptor.take();
     let descriptor_bytes = descriptor.as_ref().map_or(0, prost::Message::encoded_len);
-    let (target, command) = put_command(descriptor)?;
+    let (target, command) = match sql::command(descriptor.as_ref())? {
+        Some(command) => sql::ingest(command)?,
+        None => put_command(descriptor)?,
+    };
     let (target, writer) = targets.find(&target)?;
     stream.set_target(target);
     let record = audit_record(writer.caller(), &command);
@@ -87,6 +91,7 @@ fn audit_record(caller: &Caller, command: &PutCommand) -> AuditRecord {
         PutCommand::Table(table) => record.into_table(table, WriteMode::Append),
         PutCommand::Write(spec, _) => record.into_table(&spec.table, spec.mode.write_mode()),
         PutCommand::Attempt(id, _) => record.of_attempt(id),
+        PutCommand::Ingest(spec) => record.into_table(&spec.table, spec.mode.write_mode()),
     }
 }
 
@@ -116,10 +121,16 @@ struct Upload<'a, M> {
 
 /// The outcome of a stream that succeeded.
 struct Received {
-    /// The attempt, as its caller names it; `None` for a write of one stream.
-    attempt: Option<AttemptId>,
-    form: WireForm,
+    answer: Answer,
     receipt: Receipt,
+}
+
+/// What the client gets for its rows.
+enum Answer {
+    /// A receipt in a form, with the attempt as its caller names it; `None` for a write of one stream.
+    Receipt(Option<AttemptId>, WireForm),
+    /// The number of rows, as Flight SQL has it.
+    RowCount,
 }
 
 impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
@@ -137,8 +148,21 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                 let spec = append_to(table);
                 let received = self.writer.write_stream(&spec, self.schema, incoming);
                 Ok(Received {
-                    attempt: None,
-                    form: WireForm::Json,
+                    answer: Answer::Receipt(None, WireForm::Json),
+                    receipt: Box::pin(received).await?,
+                })
+            }
+            PutCommand::Ingest(spec) => {
+                let incoming = Incoming {
+                    messages,
+                    end: EndOfStream::IsEnough,
+                    stream: self.stream,
+                    budget: self.budget,
+                    signal_ready: None,
+                };
+                let received = self.writer.write_stream(&spec, self.schema, incoming);
+                Ok(Received {
+                    answer: Answer::RowCount,
                     receipt: Box::pin(received).await?,
                 })
             }
@@ -152,8 +176,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                 };
                 let received = self.writer.write_stream(&spec, self.schema, incoming);
                 Ok(Received {
-                    attempt: None,
-                    form: options.form,
+                    answer: Answer::Receipt(None, options.form),
                     receipt: Box::pin(received).await?,
                 })
             }
@@ -173,8 +196,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                 let received = self.writer.write_attempt(&ledger_id, self.schema, incoming);
                 let receipt = Box::pin(received).await;
                 Ok(Received {
-                    attempt: Some(id),
-                    form: options.form,
+                    answer: Answer::Receipt(Some(id), options.form),
                     receipt: receipt.map_err(|error| with_callers_ids(caller, error))?,
                 })
             }
@@ -184,19 +206,11 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
 
 /// Returns the spec of a stream whose descriptor is a path.
 fn append_to(table: TableName) -> WriteSpec {
-    WriteSpec {
-        table,
-        mode: Mode::Append {
-            create_if_missing: false,
-            publish: AppendBy::Best,
-        },
-        column_types: Default::default(),
-        conversions: Default::default(),
-        schema_evolution: Default::default(),
-        sync_sequences: false,
-        primary_key: Default::default(),
-        table_options: Default::default(),
-    }
+    let mode = Mode::Append {
+        create_if_missing: false,
+        publish: AppendBy::Best,
+    };
+    WriteSpec::new(table, mode)
 }
 
 /// Returns the function that sends a `Ready`; `None` if the client does not wait for it.
@@ -238,11 +252,11 @@ pub(crate) fn responses(
 }
 
 fn put_result(received: Received) -> Result<PutResult> {
-    let Received {
-        attempt,
-        form,
-        receipt,
-    } = received;
+    let Received { answer, receipt } = received;
+    let (attempt, form) = match answer {
+        Answer::Receipt(attempt, form) => (attempt, form),
+        Answer::RowCount => return Ok(sql::row_count(receipt.row_count)),
+    };
     let (write_id, partition_id, attempt_id) = match attempt {
         Some(id) => (id.write_id, id.partition_id, id.attempt_id),
         None => Default::default(),

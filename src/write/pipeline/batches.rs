@@ -37,8 +37,8 @@ pub struct EndRecord {
 /// The proof that a stream is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndOfStream {
-    /// An end record that equals what arrived. gRPC shows a cancelled call, a failed sender and a garbage-collected one
-    /// as a clean end of stream, so it is the only proof.
+    /// An end record that equals what arrived. gRPC shows a failed sender and a garbage-collected one as a clean end of
+    /// stream, so it is the only proof.
     NeedsEndRecord,
     /// The end of the stream itself, for clients that cannot send an end record.
     IsEnough,

@@ -7,4 +7,4 @@ mod expansion;
 mod raw;
 mod schemas;
 mod siege;
-mod wire;
+pub mod wire;

@@ -15,19 +15,19 @@ use crate::support::{COPIES, Client, Database, Pgflight, Put, batch, path, wait_
 /// RFC 9113, 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Types of frames (RFC 9113, 6).
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const END_HEADERS: u8 = 4;
 /// A larger growth means that the server kept data.
 const MAX_GROWTH: u64 = 48 << 20;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let head = [length[1], length[2], length[3], kind, flags];
     [&head[..], &stream.to_be_bytes(), payload].concat()
@@ -69,12 +69,12 @@ fn call(method: &str, content_type: &str) -> Vec<u8> {
     headers.map(|(name, value)| header(name, value)).concat()
 }
 
-fn put() -> Vec<u8> {
+pub fn put() -> Vec<u8> {
     call("DoPut", "application/grpc")
 }
 
 /// A connection of bytes.
-struct Wire(TcpStream);
+pub struct Wire(TcpStream);
 
 /// The answer up to the close or to a pause.
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ struct Heard {
 }
 
 impl Wire {
-    fn open(server: &Pgflight) -> Self {
+    pub fn open(server: &Pgflight) -> Self {
         Self::open_at(&server.address)
     }
 
@@ -108,7 +108,7 @@ impl Wire {
     }
 
     /// Sends as long as the server reads; returns whether it read everything.
-    fn send(&self, bytes: &[u8]) -> bool {
+    pub fn send(&self, bytes: &[u8]) -> bool {
         (&self.0).write_all(bytes).is_ok()
     }
 
