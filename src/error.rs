@@ -143,6 +143,7 @@ struct Inner {
     hint: Option<Cow<'static, str>>,
     fix_sql: Vec<String>,
     context: Context,
+    is_in_full: bool,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -164,6 +165,7 @@ impl Error {
             hint: None,
             fix_sql: Vec::new(),
             context: Context::default(),
+            is_in_full: false,
             source: None,
         }))
     }
@@ -214,6 +216,17 @@ impl Error {
             ([], Some(cause)) => cause.fix_sql(),
             (own, _) => own,
         }
+    }
+
+    /// Marks the error for a client that shows its user one text only, which must then have the place and the hint.
+    pub fn in_full(mut self) -> Self {
+        self.0.is_in_full = true;
+        self
+    }
+
+    /// Returns whether the error is marked by [`Error::in_full`].
+    pub fn is_in_full(&self) -> bool {
+        self.0.is_in_full
     }
 
     /// Returns the error as one line for a person: message, causes, place and hint.

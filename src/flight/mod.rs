@@ -8,6 +8,7 @@ mod ingress;
 mod lifecycle;
 mod limits;
 mod listener;
+mod listing;
 mod offline;
 mod peer;
 mod protobuf;

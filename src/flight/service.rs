@@ -24,6 +24,7 @@ use super::rpc::action_name::{self, ActionName};
 use super::rpc::server_info::ServerInfo;
 use super::rpc::stream_guard::StreamGuard;
 use super::rpc::{info, put};
+use super::sql;
 use super::status::log_to_status;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
@@ -127,6 +128,9 @@ impl FlightService for Service {
         let action = request.into_inner();
         let _call = self.lifecycle.calls.token();
         let run = async {
+            if let Some(refused) = sql::refused_action(&action.r#type) {
+                return Err(refused);
+            }
             let name = ActionName::parse(&action.r#type)?;
             span.record("action", name.as_str());
             if name == ActionName::Begin {
@@ -169,7 +173,12 @@ impl FlightService for Service {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let targets = self.targets(&request);
-        let outcome = info::flight(&targets, request.into_inner()).await;
+        let descriptor = request.into_inner();
+        let outcome = match sql::command(Some(&descriptor)) {
+            Ok(Some(command)) => sql::query::info(&command, descriptor).map_err(Error::in_full),
+            Ok(None) => info::flight(&targets, descriptor).await,
+            Err(error) => Err(error),
+        };
         outcome
             .map(Response::new)
             .map_err(|error| self.to_status(&error, "GetFlightInfo"))
@@ -180,7 +189,14 @@ impl FlightService for Service {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<SchemaResult>, Status> {
         let targets = self.targets(&request);
-        let outcome = info::schema(&targets, request.into_inner()).await;
+        let descriptor = request.into_inner();
+        let outcome = match sql::command(Some(&descriptor)) {
+            Ok(Some(command)) => sql::query::schema(&command, "GetSchema")
+                .and_then(|schema| info::schema_result(&schema))
+                .map_err(Error::in_full),
+            Ok(None) => info::schema(&targets, descriptor).await,
+            Err(error) => Err(error),
+        };
         outcome
             .map(Response::new)
             .map_err(|error| self.to_status(&error, "GetSchema"))
@@ -210,8 +226,20 @@ impl FlightService for Service {
         Err(self.not_served("PollFlightInfo", "query with any PostgreSQL driver"))
     }
 
-    async fn do_get(&self, _request: Request<Ticket>) -> StreamResponse<FlightData> {
-        Err(self.not_served("DoGet", "read with any PostgreSQL driver"))
+    async fn do_get(&self, request: Request<Ticket>) -> StreamResponse<FlightData> {
+        let targets = self.targets(&request);
+        let outcome = match sql::from_bytes(&request.get_ref().ticket) {
+            Ok(Some(command)) => sql::query::answer(&targets, command, &self.budget).await,
+            Ok(None) => {
+                return Err(self.not_served("DoGet", "read with any PostgreSQL driver"));
+            }
+            Err(error) => Err(error),
+        };
+        let answer = outcome.map_err(|error| self.to_status(&error.in_full(), "DoGet"))?;
+        let metrics = self.metrics.clone();
+        let answer =
+            answer.map_err(move |error| log_to_status(&metrics, &error.in_full(), "DoGet"));
+        Ok(Response::new(answer.boxed()))
     }
 
     async fn do_exchange(

@@ -33,8 +33,11 @@ pub(crate) fn to_status(error: &Error) -> Status {
     );
     let details = pb::Status {
         code: code.into(),
-        // For clients that show the place and the hint in their own way.
-        message: cut(error.report().fact(), MAX_MESSAGE_BYTES),
+        // Clients of pgflight show the place and the hint in their own way. Those of grpc-go show this text alone.
+        message: match error.is_in_full() {
+            true => message.clone(),
+            false => cut(error.report().fact(), MAX_MESSAGE_BYTES),
+        },
         details: vec![error_info(error)],
     };
     Status::with_details_and_metadata(

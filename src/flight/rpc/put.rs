@@ -42,47 +42,96 @@ pub(crate) async fn put(
     mut messages: Messages,
     ready: oneshot::Sender<PutResult>,
 ) -> Result<PutResult> {
-    let stream = messages.stream();
     let first = messages.message().await;
     let first = first.map_err(|status| transport_error(&status))?;
     let mut first = first.ok_or_else(|| {
-        Error::invalid_command("the stream is empty").with_hint("send a descriptor and a schema")
+        Error::invalid_command("the stream is empty")
+            .with_hint(
+                "send a descriptor and a schema; ADBC's Flight SQL driver sends neither without a \
+                 batch, so give it an empty one",
+            )
+            .in_full()
     })?;
     let descriptor = first.flight_descriptor.take();
-    let descriptor_bytes = descriptor.as_ref().map_or(0, prost::Message::encoded_len);
-    let (target, command) = match sql::command(descriptor.as_ref())? {
-        Some(command) => sql::ingest(command)?,
-        None => put_command(descriptor)?,
+    let first = First {
+        descriptor_bytes: descriptor.as_ref().map_or(0, prost::Message::encoded_len),
+        data: first,
     };
-    let (target, writer) = targets.find(&target)?;
-    stream.set_target(target);
-    let record = audit_record(writer.caller(), &command);
-    let received = async {
-        let decoder = Decoder::begin(&first, limits, budget.clone(), Arc::clone(&stream))?;
-        check_first(&first, descriptor_bytes)?;
-        let schema = decoder.schema();
-        let upload = Upload {
-            writer: &writer,
-            schema: &schema,
-            messages: decoder.decode(messages),
-            stream: &stream,
-            budget: &budget,
-            ready,
-        };
-        // Boxed, since the future is large.
-        Box::pin(upload.receive(command)).await
+    let arriving = Arriving {
+        limits,
+        budget,
+        first,
+        messages,
+        ready,
     };
-    let received = received.await;
-    match &received {
-        Ok(Received { receipt, .. }) => record.succeeded(
-            if receipt.skipped { "skipped" } else { "done" },
-            &receipt.table,
-            receipt.row_count,
-            receipt.byte_count,
-        ),
-        Err(error) => record.failed(error),
+    match sql::command(descriptor.as_ref())? {
+        Some(command) => {
+            let received = async { arriving.receive(targets, sql::ingest(command)?).await };
+            received.await.map_err(Error::in_full)
+        }
+        None => arriving.receive(targets, put_command(descriptor)?).await,
     }
-    put_result(received?)
+}
+
+/// The first message of a stream, without its descriptor.
+struct First {
+    data: FlightData,
+    descriptor_bytes: usize,
+}
+
+/// A stream after its first message.
+struct Arriving {
+    limits: Limits,
+    budget: Budget,
+    first: First,
+    messages: Messages,
+    ready: oneshot::Sender<PutResult>,
+}
+
+impl Arriving {
+    async fn receive(
+        self,
+        targets: &Targets,
+        (target, command): (String, PutCommand),
+    ) -> Result<PutResult> {
+        let Self {
+            limits,
+            budget,
+            first,
+            messages,
+            ready,
+        } = self;
+        let stream = messages.stream();
+        let (target, writer) = targets.find(&target)?;
+        stream.set_target(target);
+        let record = audit_record(writer.caller(), &command);
+        let received = async {
+            let decoder = Decoder::begin(&first.data, limits, budget.clone(), Arc::clone(&stream))?;
+            check_first(&first)?;
+            let schema = decoder.schema();
+            let upload = Upload {
+                writer: &writer,
+                schema: &schema,
+                messages: decoder.decode(messages),
+                stream: &stream,
+                budget: &budget,
+                ready,
+            };
+            // Boxed, since the future is large.
+            Box::pin(upload.receive(command)).await
+        };
+        let received = received.await;
+        match &received {
+            Ok(Received { receipt, .. }) => record.succeeded(
+                if receipt.skipped { "skipped" } else { "done" },
+                &receipt.table,
+                receipt.row_count,
+                receipt.byte_count,
+            ),
+            Err(error) => record.failed(error),
+        }
+        put_result(received?)
+    }
 }
 
 fn audit_record(caller: &Caller, command: &PutCommand) -> AuditRecord {
@@ -96,9 +145,9 @@ fn audit_record(caller: &Caller, command: &PutCommand) -> AuditRecord {
 }
 
 /// Checks the first message, which stays in memory while the stream waits for its turn.
-fn check_first(first: &FlightData, descriptor_bytes: usize) -> Result<()> {
-    let byte_count = descriptor_bytes + first.app_metadata.len();
-    if byte_count <= MAX_HEADER_BYTES && first.data_body.is_empty() {
+fn check_first(first: &First) -> Result<()> {
+    let byte_count = first.descriptor_bytes + first.data.app_metadata.len();
+    if byte_count <= MAX_HEADER_BYTES && first.data.data_body.is_empty() {
         return Ok(());
     }
     Err(

@@ -1,11 +1,19 @@
 //! Flight SQL: what ADBC clients send, as writes and lists of this server.
 //!
 //! A command is a protobuf `Any` of the package `arrow.flight.protocol.sql` (Arrow's `FlightSql.proto`). DoPut carries
-//! rows (`ingest.rs`). What is not served is refused by its name, with what to use instead (`refused.rs`).
+//! rows (`ingest.rs`). GetFlightInfo and DoGet (`query.rs`) answer what clients ask before and after: facts about the
+//! server (`facts.rs`) and lists of what the caller may write (`catalog.rs`). What is not served is refused by its name,
+//! with what to use instead (`refused.rs`).
 
+mod answer;
+mod catalog;
 mod command;
+mod facts;
 mod ingest;
+mod pattern;
+pub(crate) mod query;
 mod refused;
 
-pub(crate) use command::command;
+pub(crate) use command::{command, from_bytes};
 pub(crate) use ingest::{ingest, row_count};
+pub(crate) use refused::refused_action;

@@ -5,17 +5,41 @@ use arrow_flight::sql::Command;
 use super::command::name;
 use crate::error::Error;
 
+/// What to do instead of a query.
+const QUERY: &str =
+    "send rows with CommandStatementIngest (adbc_ingest), and query with any PostgreSQL driver";
+
 /// Returns the error for a command that a call does not serve.
 pub(super) fn refused(command: &Command, call: &str) -> Error {
     let name = name(command);
     let hint = match name {
-        "CommandPreparedStatementQuery" | "CommandPreparedStatementUpdate" => {
-            "send rows with CommandStatementIngest (adbc_ingest)"
-        }
-        "CommandStatementSubstraitPlan" => "query with any PostgreSQL driver",
-        _ => {
-            "send rows with CommandStatementIngest (adbc_ingest), and query with any PostgreSQL driver"
-        }
+        "CommandStatementIngest" => "send it with DoPut",
+        "CommandGetExportedKeys"
+        | "CommandGetImportedKeys"
+        | "CommandGetCrossReference"
+        | "CommandGetXdbcTypeInfo" => "read PostgreSQL's catalog with any PostgreSQL driver",
+        _ => QUERY,
     };
     Error::unsupported(format!("{name} is not served by {call}")).with_hint(hint)
+}
+
+/// Returns the error for an action of Flight SQL; `None` if the action is not one of it.
+pub(crate) fn refused_action(action: &str) -> Option<Error> {
+    let hint = match action {
+        "BeginTransaction" | "EndTransaction" | "BeginSavepoint" | "EndSavepoint" => {
+            "turn autocommit on: each ingest is a transaction of its own"
+        }
+        "CreatePreparedStatement" | "CreatePreparedSubstraitPlan" | "ClosePreparedStatement" => {
+            QUERY
+        }
+        "CancelQuery" | "CancelFlightInfo" => "cancel the call: an ingest is then rolled back",
+        "RenewFlightEndpoint" => "get the flight info again: tickets do not expire",
+        "SetSessionOptions" | "GetSessionOptions" => {
+            "name catalog and schema in each ingest, as catalog_name and db_schema_name of adbc_ingest"
+        }
+        "CloseSession" => "close the connection: a session ends with its token",
+        _ => return None,
+    };
+    let error = Error::unsupported(format!("{action} is not served"));
+    Some(error.with_hint(hint).in_full())
 }

@@ -39,27 +39,39 @@ impl Keys {
     }
 }
 
-/// Returns the columns of the table's primary key; none without one.
+/// The primary key of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrimaryKey {
+    /// The name of the constraint.
+    pub name: String,
+    /// Its columns, in the order of the key.
+    pub columns: Vec<Ident>,
+}
+
+/// Reads the primary key of a table; `None` if it has none.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports.
-pub async fn primary_key(transaction: &Transaction, table_oid: u32) -> Result<Vec<Ident>> {
-    let rows = transaction
-        .query(
-            "SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_index i
-             CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY k(attnum, number)
-             JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
-              AND a.attnum OPERATOR(pg_catalog.=) k.attnum
-             WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indisprimary
-               AND k.number OPERATOR(pg_catalog.<=) i.indnkeyatts
-             ORDER BY k.number",
-            &[&table_oid],
-        )
-        .await?;
-    rows.iter()
-        .map(|row| Ok(Ident::new(row.get::<_, String>(0))?))
-        .collect()
+pub async fn primary_key(transaction: &Transaction, table_oid: u32) -> Result<Option<PrimaryKey>> {
+    let rows = transaction.query(PRIMARY_KEY, &[&table_oid]).await?;
+    let Some(first) = rows.first() else {
+        return Ok(None);
+    };
+    let columns = rows.iter().map(|row| Ok(Ident::new(row.get::<_, String>(1))?));
+    Ok(Some(PrimaryKey {
+        name: first.get(0),
+        columns: columns.collect::<Result<_>>()?,
+    }))
 }
+
+const PRIMARY_KEY: &str = "
+    SELECT c.conname::pg_catalog.text, a.attname::pg_catalog.text
+    FROM pg_catalog.pg_constraint c
+    CROSS JOIN LATERAL pg_catalog.unnest(c.conkey) WITH ORDINALITY k(attnum, number)
+    JOIN pg_catalog.pg_attribute a
+      ON a.attrelid OPERATOR(pg_catalog.=) c.conrelid AND a.attnum OPERATOR(pg_catalog.=) k.attnum
+    WHERE c.conrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND c.contype OPERATOR(pg_catalog.=) 'p'
+    ORDER BY k.number";
 
 /// Reads how the keys of a table are compared. `order_by` sorts rows with the same keys, so it must be comparable too.
 ///

@@ -27,6 +27,13 @@ pub struct ListedTable {
     column_count: usize,
 }
 
+impl ListedTable {
+    /// Returns its name.
+    pub fn into_name(self) -> QualifiedName {
+        self.name
+    }
+}
+
 /// Returns the tables that the current role may INSERT into and that `is_visible` accepts, sorted by name, the
 /// first at the end, and whether these are all. Of more than [`MAX_LISTED`], the oldest are returned.
 ///

@@ -14,7 +14,7 @@ mod types;
 
 pub use effects::side_effects;
 pub use facts::{LedgerFacts, ServerFacts, server_facts, unique_keys};
-pub use keys::{find_keys, primary_key};
+pub use keys::{PrimaryKey, find_keys, primary_key};
 pub use list::{ListedTable, MAX_LISTED, count_at_once, describe_tables, writable_tables};
 pub use look::{
     Table, check_same_name, check_same_table, find_staging, find_table, lock_named, lock_table,

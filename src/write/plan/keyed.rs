@@ -60,9 +60,8 @@ pub(crate) async fn find_checked_keys(
 /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) without one; the hint lists the unique indexes.
 async fn find_primary_key(transaction: &Transaction, table: &Table) -> Result<Vec<Ident>> {
     let relation = &table.relation;
-    let keys = primary_key(transaction, relation.oid).await?;
-    if !keys.is_empty() {
-        return Ok(keys);
+    if let Some(key) = primary_key(transaction, relation.oid).await? {
+        return Ok(key.columns);
     }
     let unique = unique_keys(transaction, relation.oid).await?;
     let hint = match unique.is_empty() {

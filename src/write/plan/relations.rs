@@ -2,7 +2,10 @@
 
 use super::permission::{find_permitted, missing_table};
 use crate::error::{Error, Result};
-use crate::pg::{ListedTable, MAX_LISTED, count_at_once, describe_tables, writable_tables};
+use crate::pg::{
+    ListedTable, MAX_LISTED, PrimaryKey, count_at_once, describe_tables, primary_key,
+    writable_tables,
+};
 use crate::write::writer::Writer;
 use arrow_pgcopy::table::TableName;
 use arrow_pgcopy::{QualifiedName, Relation};
@@ -26,14 +29,29 @@ impl Writer {
         relation
     }
 
-    /// Begins a list of all tables that the caller may write.
+    /// Returns the name of the primary key of a table with its columns in their order; `None` if it has no primary key.
+    ///
+    /// # Errors
+    /// The errors of [`Writer::relation`].
+    pub async fn primary_key(
+        &self,
+        table: &TableName,
+    ) -> Result<(QualifiedName, Option<PrimaryKey>)> {
+        let relation = self.relation(table).await?;
+        let transaction = self.begin_look().await?;
+        let key = primary_key(&transaction, relation.oid).await;
+        transaction.rollback().await;
+        Ok((relation.name, key?))
+    }
+
+    /// Begins a list of the tables that the caller may write and that `is_wanted` accepts.
     ///
     /// # Errors
     /// Any error that PostgreSQL reports.
-    pub async fn relations(&self) -> Result<Relations> {
+    pub async fn relations(&self, is_wanted: impl Fn(&QualifiedName) -> bool) -> Result<Relations> {
         let transaction = self.begin_look().await?;
         transaction.assume_role().await?;
-        let is_visible = |name: &QualifiedName| self.caller.may_see(name);
+        let is_visible = |name: &QualifiedName| self.caller.may_see(name) && is_wanted(name);
         let (tables, are_all) = writable_tables(&transaction, is_visible).await?;
         transaction.rollback().await;
         Ok(Relations {
@@ -56,6 +74,22 @@ pub struct Relations {
 }
 
 impl Relations {
+    /// Returns the names of all tables of the list, in their order, without reading the tables.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) when there are more tables than a list has.
+    pub fn into_names(self) -> Result<Vec<QualifiedName>> {
+        match self.are_all {
+            true => Ok(self
+                .tables
+                .into_iter()
+                .rev()
+                .map(ListedTable::into_name)
+                .collect()),
+            false => Err(too_many()),
+        }
+    }
+
     /// Returns the next tables in the order of their names, or `None` after the last.
     ///
     /// # Errors
@@ -65,10 +99,7 @@ impl Relations {
         if self.tables.is_empty() {
             return match std::mem::replace(&mut self.are_all, true) {
                 true => Ok(None),
-                false => Err(Error::unsupported(format!(
-                    "the list is cut after {MAX_LISTED} tables, and there are more"
-                ))
-                .with_hint("ask for other tables by their paths")),
+                false => Err(too_many()),
             };
         }
         let count = match self.alone_count {
@@ -87,4 +118,11 @@ impl Relations {
         }
         Ok(Some(described.unwrap_or_default()))
     }
+}
+
+fn too_many() -> Error {
+    Error::unsupported(format!(
+        "the list is cut after {MAX_LISTED} tables, and there are more"
+    ))
+    .with_hint("ask for other tables by their paths")
 }

@@ -2,6 +2,7 @@
 
 mod cut_off;
 mod ingest;
+mod metadata;
 
 use std::sync::Arc;
 

@@ -1,0 +1,72 @@
+//! GetFlightInfo, GetSchema and DoGet of Flight SQL.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow_flight::sql::metadata::{GetCatalogsBuilder, GetDbSchemasBuilder, SqlInfoDataBuilder};
+use arrow_flight::sql::{Command, CommandGetTableTypes};
+use arrow_flight::{FlightData, FlightDescriptor, FlightInfo};
+use futures_util::stream::BoxStream;
+
+use super::answer::{described, one};
+use super::refused::refused;
+use super::{catalog, facts};
+use crate::error::Result;
+use crate::write::{Budget, Targets};
+
+/// Describes the answer to a command.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a command that the server does not answer.
+pub(crate) fn info(command: &Command, descriptor: FlightDescriptor) -> Result<FlightInfo> {
+    described(descriptor, &schema(command, "GetFlightInfo")?)
+}
+
+/// Returns the schema of the answer to a command.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a command that the server does not answer.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a command that a later version of the crate has is refused by its name"
+)]
+pub(crate) fn schema(command: &Command, call: &str) -> Result<SchemaRef> {
+    Ok(match command {
+        Command::CommandGetSqlInfo(_) => Arc::new(SqlInfoDataBuilder::schema().clone()),
+        Command::CommandGetCatalogs(_) => GetCatalogsBuilder::new().schema(),
+        Command::CommandGetDbSchemas(_) => {
+            GetDbSchemasBuilder::new(None::<String>, None::<String>).schema()
+        }
+        Command::CommandGetTables(command) => catalog::tables_schema(command),
+        Command::CommandGetTableTypes(_) => CommandGetTableTypes {}.into_builder().schema(),
+        Command::CommandGetPrimaryKeys(_) => catalog::primary_keys_schema(),
+        other => return Err(refused(other, call)),
+    })
+}
+
+/// Returns the answer to a command, which is also its ticket.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a command that the server does not answer, and
+/// any error of the answer.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a command that a later version of the crate has is refused by its name"
+)]
+pub(crate) async fn answer(
+    targets: &Targets,
+    command: Command,
+    budget: &Budget,
+) -> Result<BoxStream<'static, Result<FlightData>>> {
+    Ok(match command {
+        Command::CommandGetSqlInfo(command) => one(facts::facts(&command)?),
+        Command::CommandGetCatalogs(_) => one(catalog::catalogs(targets)?),
+        Command::CommandGetDbSchemas(command) => one(catalog::db_schemas(targets, command).await?),
+        Command::CommandGetTables(command) => catalog::tables(targets, command, budget).await?,
+        Command::CommandGetTableTypes(_) => one(catalog::table_types()?),
+        Command::CommandGetPrimaryKeys(command) => {
+            one(catalog::primary_keys(targets, command).await?)
+        }
+        other => return Err(refused(&other, "DoGet")),
+    })
+}
