@@ -104,6 +104,7 @@ impl FlightService for Service {
             metrics: self.metrics.clone(),
         };
         let traceparent = traceparent(&request);
+        let headers = sql::Headers::of(request.metadata());
         let messages = Messages::new(request, &self.metrics);
         let stream = messages.stream();
         let span = stream.span().clone();
@@ -113,7 +114,7 @@ impl FlightService for Service {
         let metrics = self.metrics.clone();
         let receiving = async move {
             // Boxed, since the compiler limits the depth of nested futures.
-            let put = put::put(&targets, limits, budget, messages, ready_sender).boxed();
+            let put = put::put(&targets, limits, budget, messages, &headers, ready_sender).boxed();
             let received = guard.run(&stream, put).await;
             received.map_err(|error| log_to_status(&metrics, &error, "DoPut"))
         };

@@ -39,5 +39,6 @@ pub use upkeep::reaper::{Reaped, ReaperConfig};
 pub use writer::{Overview, Writer};
 
 pub use crate::pg::{
-    Condition, LedgerWrite, PoolUsage, PreparedTransaction, PreparedTransactions, PrimaryKey, RowCounts, Timeouts, Usage, WriteState,
+    Condition, LedgerWrite, PoolUsage, PreparedTransaction, PreparedTransactions, PrimaryKey,
+    RowCounts, Timeouts, Usage, WriteState,
 };

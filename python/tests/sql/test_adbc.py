@@ -126,6 +126,39 @@ def test_a_deadline_leaves_nothing(server: Server, database: Database) -> None:
     assert database.count("t") == 0
 
 
+def header(name: str) -> str:
+    return f"adbc.flight.sql.rpc.call_header.x-pgflight-{name}"
+
+
+def test_a_retry_with_the_same_write_id_writes_once(server: Server, database: Database) -> None:
+    database.run("CREATE TABLE t (id int)")
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield IDS.slice(0, 1).to_batches()[0]
+        raise RuntimeError("the source broke")
+
+    half = pa.RecordBatchReader.from_batches(IDS.schema, batches())
+    options = {header("write-id"): "load 7", header("rows"): "2"}
+    with cursor_of(server, **options) as cursor:
+        with pytest.raises(flightsql.OperationalError, match="the source broke"):
+            cursor.adbc_ingest("t", half, mode="append")
+        for _ in range(3):
+            assert cursor.adbc_ingest("t", IDS, mode="append") == 2
+        with pytest.raises(flightsql.ProgrammingError, match=r"write id was used.*Hint: "):
+            cursor.adbc_ingest("other", IDS, mode="create")
+    assert ids(database) == "2,3"
+
+
+def test_an_upsert_comes_by_headers(server: Server, database: Database) -> None:
+    database.run("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    options = {header("mode"): "upsert", header("keys"): "id"}
+    with cursor_of(server, **options) as cursor:
+        for text in ("a", "b"):
+            rows = pa.table({"id": pa.array([1], pa.int32()), "v": [text]})
+            assert cursor.adbc_ingest("t", rows, mode="append") == 1
+    assert database.rows("SELECT * FROM t") == [(1, "b")]
+
+
 def test_concurrent_connections_write_all_rows(server: Server, database: Database) -> None:
     database.run("CREATE TABLE t (id int)")
     errors: List[BaseException] = []

@@ -15,7 +15,7 @@ use arrow_pgcopy::table::TableName;
 use envelope::{Envelope, WireForm};
 use json::Answers;
 
-pub(crate) use spec::write_spec;
+pub(crate) use spec::{keyed, write_spec};
 
 /// The length limit of ids, which are keys of the ledger and stand in logs.
 const MAX_ID_BYTES: usize = 128;
@@ -40,8 +40,24 @@ pub(crate) enum PutCommand {
     Write(WriteSpec, ResponseOptions),
     /// One attempt of a write of many partitions.
     Attempt(AttemptId, ResponseOptions),
-    /// An ingest of Flight SQL: a whole write that ends with its stream.
-    Ingest(WriteSpec),
+    /// An ingest of Flight SQL: a whole write.
+    Ingest(WriteSpec, IngestEnd),
+}
+
+/// The proof that an ingest is complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum IngestEnd {
+    /// The client ends the stream.
+    EndOfStream,
+    /// This number of rows arrives.
+    Rows(u64),
+    /// This number of rows arrives, and the write happens once, however often the client sends it.
+    Once {
+        /// The caller's id for the write.
+        write_id: String,
+        /// The number of rows.
+        rows: u64,
+    },
 }
 
 /// The client's wishes about the answers to a stream.

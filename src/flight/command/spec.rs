@@ -302,7 +302,11 @@ fn with_changes(mut mode: Mode, rules: Changes) -> Result<Mode> {
     Ok(mode)
 }
 
-fn keyed(
+/// Returns a keyed mode. An empty `order_by` is none.
+///
+/// # Errors
+/// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for names that are not valid or come twice.
+pub(crate) fn keyed(
     action: KeyedAction,
     keys: Vec<String>,
     order_by: &str,

@@ -17,7 +17,7 @@ use crate::auth::{Caller, WriteMode};
 use crate::error::{Error, Result};
 use crate::flight::access::audit::AuditRecord;
 use crate::flight::command::envelope::{self, WireForm};
-use crate::flight::command::{PutCommand, ResponseOptions, put_command};
+use crate::flight::command::{IngestEnd, PutCommand, ResponseOptions, put_command};
 use crate::flight::ingress::decode::{Decoder, transport_error};
 use crate::flight::ingress::gate::{Limits, MAX_HEADER_BYTES};
 use crate::flight::ingress::meter::Messages;
@@ -40,6 +40,7 @@ pub(crate) async fn put(
     limits: Limits,
     budget: Budget,
     mut messages: Messages,
+    headers: &sql::Headers,
     ready: oneshot::Sender<PutResult>,
 ) -> Result<PutResult> {
     let first = messages.message().await;
@@ -66,10 +67,17 @@ pub(crate) async fn put(
     };
     match sql::command(descriptor.as_ref())? {
         Some(command) => {
-            let received = async { arriving.receive(targets, sql::ingest(command)?).await };
+            let received = async {
+                arriving
+                    .receive(targets, sql::ingest(command, headers)?)
+                    .await
+            };
             received.await.map_err(Error::in_full)
         }
-        None => arriving.receive(targets, put_command(descriptor)?).await,
+        None => {
+            headers.reject()?;
+            arriving.receive(targets, put_command(descriptor)?).await
+        }
     }
 }
 
@@ -140,7 +148,13 @@ fn audit_record(caller: &Caller, command: &PutCommand) -> AuditRecord {
         PutCommand::Table(table) => record.into_table(table, WriteMode::Append),
         PutCommand::Write(spec, _) => record.into_table(&spec.table, spec.mode.write_mode()),
         PutCommand::Attempt(id, _) => record.of_attempt(id),
-        PutCommand::Ingest(spec) => record.into_table(&spec.table, spec.mode.write_mode()),
+        PutCommand::Ingest(spec, end) => {
+            let record = record.into_table(&spec.table, spec.mode.write_mode());
+            match end {
+                IngestEnd::Once { write_id, .. } => record.of_write(write_id),
+                IngestEnd::EndOfStream | IngestEnd::Rows(_) => record,
+            }
+        }
     }
 }
 
@@ -201,18 +215,37 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                     receipt: Box::pin(received).await?,
                 })
             }
-            PutCommand::Ingest(spec) => {
+            PutCommand::Ingest(spec, end) => {
                 let incoming = Incoming {
                     messages,
-                    end: EndOfStream::IsEnough,
+                    end: match end {
+                        IngestEnd::EndOfStream => EndOfStream::IsEnough,
+                        IngestEnd::Rows(rows) | IngestEnd::Once { rows, .. } => {
+                            EndOfStream::HasRows(rows)
+                        }
+                    },
                     stream: self.stream,
                     budget: self.budget,
                     signal_ready: None,
                 };
-                let received = self.writer.write_stream(&spec, self.schema, incoming);
+                let (writer, schema) = (self.writer, self.schema);
+                let receipt = match end {
+                    IngestEnd::EndOfStream | IngestEnd::Rows(_) => {
+                        Box::pin(writer.write_stream(&spec, schema, incoming)).await?
+                    }
+                    IngestEnd::Once { write_id, rows } => {
+                        let ledger_id = writer.ledger_id(&write_id);
+                        let once = (ledger_id.as_str(), rows);
+                        let received = Box::pin(writer.write_once(once, &spec, schema, incoming));
+                        let caller = writer.caller();
+                        received
+                            .await
+                            .map_err(|error| with_callers_ids(caller, error))?
+                    }
+                };
                 Ok(Received {
                     answer: Answer::RowCount,
-                    receipt: Box::pin(received).await?,
+                    receipt,
                 })
             }
             PutCommand::Write(spec, options) => {

@@ -18,9 +18,9 @@ use super::pattern::matches;
 use crate::error::Result;
 use crate::flight::listing::{ListSender, listed};
 use crate::write::{Budget, Targets, Writer};
-use arrow_pgcopy::QualifiedName;
 use arrow_pgcopy::schema::to_arrow_schema;
 use arrow_pgcopy::table::TableName;
+use arrow_pgcopy::{Ident, QualifiedName};
 
 /// The only type of tables, partitioned ones included.
 const TABLE: &str = "TABLE";
@@ -176,7 +176,9 @@ pub(super) async fn primary_keys(
         same(target),
         same(table.schema.as_str()),
         same(table.name.as_str()),
-        Arc::new(StringArray::from_iter_values(&columns)),
+        Arc::new(StringArray::from_iter_values(
+            columns.iter().map(Ident::as_str),
+        )),
         Arc::new(Int32Array::from_iter_values(numbers)),
         same(&name),
     ];

@@ -7,6 +7,7 @@ use arrow_flight::sql::{
 };
 use prost::Message;
 
+use super::headers::Headers;
 use super::refused::refused;
 use crate::error::{Error, Result};
 use crate::flight::command::PutCommand;
@@ -19,12 +20,13 @@ use arrow_pgcopy::table::TableName;
 /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for another command, and for options that the
 /// server does not have; [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for an ingest that
 /// does not say what to do.
-pub(crate) fn ingest(command: Command) -> Result<(String, PutCommand)> {
+pub(crate) fn ingest(command: Command, headers: &Headers) -> Result<(String, PutCommand)> {
     let Command::CommandStatementIngest(ingest) = command else {
         return Err(refused(&command, "DoPut"));
     };
-    let (target, spec) = write_spec(ingest)?;
-    Ok((target, PutCommand::Ingest(spec)))
+    let (target, mut spec) = write_spec(ingest)?;
+    let end = headers.apply(&mut spec)?;
+    Ok((target, PutCommand::Ingest(spec, end)))
 }
 
 /// Returns the answer to an ingest or a statement.

@@ -1,7 +1,7 @@
 //! Flight SQL: what ADBC clients send, as writes and lists of this server.
 //!
 //! A command is a protobuf `Any` of the package `arrow.flight.protocol.sql` (Arrow's `FlightSql.proto`). DoPut carries
-//! rows (`ingest.rs`). GetFlightInfo and DoGet (`query.rs`) answer what clients ask before and after: facts about the
+//! rows (`ingest.rs`), with options in headers (`headers.rs`). GetFlightInfo and DoGet (`query.rs`) answer what clients ask before and after: facts about the
 //! server (`facts.rs`) and lists of what the caller may write (`catalog.rs`). What is not served is refused by its name,
 //! with what to use instead (`refused.rs`).
 
@@ -9,11 +9,13 @@ mod answer;
 mod catalog;
 mod command;
 mod facts;
+mod headers;
 mod ingest;
 mod pattern;
 pub(crate) mod query;
 mod refused;
 
 pub(crate) use command::{command, from_bytes};
+pub(crate) use headers::Headers;
 pub(crate) use ingest::{ingest, row_count};
 pub(crate) use refused::refused_action;

@@ -57,7 +57,9 @@ pub async fn primary_key(transaction: &Transaction, table_oid: u32) -> Result<Op
     let Some(first) = rows.first() else {
         return Ok(None);
     };
-    let columns = rows.iter().map(|row| Ok(Ident::new(row.get::<_, String>(1))?));
+    let columns = rows
+        .iter()
+        .map(|row| Ok(Ident::new(row.get::<_, String>(1))?));
     Ok(Some(PrimaryKey {
         name: first.get(0),
         columns: columns.collect::<Result<_>>()?,

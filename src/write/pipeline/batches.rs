@@ -42,6 +42,27 @@ pub enum EndOfStream {
     NeedsEndRecord,
     /// The end of the stream itself, for clients that cannot send an end record.
     IsEnough,
+    /// The number of rows, which the client sent before them.
+    HasRows(u64),
+}
+
+impl EndOfStream {
+    /// Checks a stream that has ended without an end record, or with one that equals what arrived.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when the proof is missing or wrong.
+    pub(crate) fn check(self, announced: Option<EndRecord>, row_count: u64) -> Result<()> {
+        match (self, announced) {
+            (Self::HasRows(rows), _) if rows != row_count => Err(Error::invalid_command(format!(
+                "the client announced {rows} rows, and {row_count} arrived; the rows are discarded"
+            ))
+            .with_hint("announce the number of rows of all batches, and send them all")),
+            (Self::IsEnough | Self::HasRows(_), _) | (Self::NeedsEndRecord, Some(_)) => Ok(()),
+            (Self::NeedsEndRecord, None) => Err(Error::invalid_command(format!(
+                "the stream ended after {row_count} rows without its end record, as when the client fails; the rows are discarded"
+            ))),
+        }
+    }
 }
 
 /// Encodes a whole stream into one COPY and finishes it.
@@ -291,16 +312,11 @@ fn project(plan: &EncodePlan, batch: RecordBatch) -> Result<RecordBatch> {
 }
 
 fn check_end(end: EndOfStream, announced: Option<EndRecord>, arrived: EndRecord) -> Result<()> {
-    match (end, announced) {
-        (_, Some(record)) if record == arrived => Ok(()),
-        (_, Some(record)) => Err(Error::invalid_command(format!(
+    match announced {
+        Some(record) if record != arrived => Err(Error::invalid_command(format!(
             "the end record says {} rows in {} batches, but {} rows in {} batches arrived; the rows are discarded",
             record.row_count, record.batch_count, arrived.row_count, arrived.batch_count
         ))),
-        (EndOfStream::IsEnough, None) => Ok(()),
-        (EndOfStream::NeedsEndRecord, None) => Err(Error::invalid_command(format!(
-            "the stream ended after {} rows without its end record, as when the client fails; the rows are discarded",
-            arrived.row_count
-        ))),
+        announced => end.check(announced, arrived.row_count),
     }
 }

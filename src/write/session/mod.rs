@@ -4,6 +4,7 @@ pub(crate) mod abort;
 pub(crate) mod attempt;
 pub(crate) mod begin;
 pub(crate) mod commit;
+pub(crate) mod once;
 pub(crate) mod outcome;
 pub(crate) mod sink;
 pub(crate) mod status;

@@ -1,8 +1,10 @@
 //! The Flight SQL door, by arrow-flight's own client.
 
 mod cut_off;
+mod headers;
 mod ingest;
 mod metadata;
+mod once;
 
 use std::sync::Arc;
 

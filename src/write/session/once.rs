@@ -1,0 +1,114 @@
+//! A write of one stream that its client may repeat: it has an id, and happens once.
+
+use arrow::datatypes::Schema;
+use futures_util::{Stream, StreamExt};
+
+use super::begin::Begin;
+use super::sink::Named;
+use super::status::WriteStatus;
+use crate::error::{Error, Result};
+use crate::metrics::Activity;
+use crate::pg::WriteState;
+use crate::write::pipeline::batches::{EndOfStream, Incoming, StreamMessage};
+use crate::write::spec::{AttemptId, Receipt, WriteSpec};
+use crate::write::writer::Writer;
+
+impl Writer {
+    /// Writes a stream of `rows` rows as a whole, once: a repetition with the same id returns the same receipt, and its
+    /// rows are discarded. It is a write of one partition in the ledger, so `write_id` is the ledger's id. A call that
+    /// fails leaves the write open, for the next call with its id. Dropping the future may leave the outcome open, and
+    /// another call returns it.
+    ///
+    /// # Errors
+    /// The errors of [`Writer::begin`], [`Writer::write_attempt`] and [`Writer::commit`];
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) when another number of rows arrives;
+    /// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when the id was used for another number of
+    /// rows; [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when another call with the id is first.
+    pub async fn write_once<S>(
+        &self,
+        (write_id, rows): (&str, u64),
+        spec: &WriteSpec,
+        schema: &Schema,
+        incoming: Incoming<'_, S>,
+    ) -> Result<Receipt>
+    where
+        S: Stream<Item = Result<StreamMessage>> + Unpin,
+    {
+        let begin = Begin {
+            named: &Named::Id(write_id.to_owned()),
+            spec,
+            schema,
+            driver: None,
+        };
+        // Boxed, since the futures are large.
+        let beginning = Box::pin(self.begin(&begin));
+        let begun = incoming.stream.wait(Activity::Open, beginning).await?;
+        let located = |error: Error| error.with_write_id(write_id);
+        if begun.state == WriteState::Committed {
+            check_count(incoming, rows).await.map_err(located)?;
+            return stored(begun, rows);
+        }
+        let id = AttemptId {
+            write_id: write_id.to_owned(),
+            partition_id: 0,
+            attempt_id: uuid::Uuid::new_v4().to_string(),
+        };
+        let incoming = Incoming {
+            end: EndOfStream::HasRows(rows),
+            ..incoming
+        };
+        let received = Box::pin(self.write_attempt(&id, schema, incoming)).await;
+        let receipt = match received {
+            Ok(receipt) => receipt,
+            Err(error) => return Err(self.why_not_staged(write_id, error).await),
+        };
+        let accepted = [(id, receipt.row_count)];
+        let committed = Box::pin(self.commit(write_id, &accepted, false)).await?;
+        stored(committed, rows)
+    }
+
+    /// Returns the error of a stream that failed: that another call of the same write was first, or else the given
+    /// error.
+    async fn why_not_staged(&self, write_id: &str, error: Error) -> Error {
+        match self.status(write_id).await {
+            Ok(status) if status.state.is_decided() => error
+                .into_retryable("another call with the same write id was committed first")
+                .with_hint("send the ingest again for its answer")
+                .with_write_id(write_id),
+            Ok(_) | Err(_) => error,
+        }
+    }
+}
+
+/// Reads the stream to its end, and checks its number of rows.
+async fn check_count<S>(mut incoming: Incoming<'_, S>, rows: u64) -> Result<()>
+where
+    S: Stream<Item = Result<StreamMessage>> + Unpin,
+{
+    incoming.stream.enter(Activity::Receive);
+    let mut arrived = 0_u64;
+    while let Some(message) = incoming.messages.next().await {
+        if let StreamMessage::Batch(batch, _) = message? {
+            arrived += u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
+        }
+    }
+    EndOfStream::HasRows(rows).check(None, arrived)
+}
+
+/// Returns the receipt of a committed write, if it had this number of rows.
+fn stored(status: WriteStatus, rows: u64) -> Result<Receipt> {
+    if status.row_count != rows {
+        return Err(Error::already_exists(format!(
+            "the write id was used for {} rows, and not for {rows}",
+            status.row_count
+        ))
+        .with_hint("use a new write id")
+        .with_write_id(status.write_id));
+    }
+    Ok(Receipt {
+        row_count: status.row_count,
+        byte_count: status.byte_count,
+        table: status.table,
+        skipped: status.existed,
+    })
+}
