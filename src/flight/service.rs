@@ -175,8 +175,12 @@ impl FlightService for Service {
     ) -> Result<Response<FlightInfo>, Status> {
         let targets = self.targets(&request);
         let descriptor = request.into_inner();
+        let _call = self.lifecycle.calls.token();
         let outcome = match sql::command(Some(&descriptor)) {
-            Ok(Some(command)) => sql::query::info(&command, descriptor).map_err(Error::in_full),
+            Ok(Some(command)) => {
+                let info = sql::query::info(&targets, &command, descriptor).await;
+                info.map_err(Error::in_full)
+            }
             Ok(None) => info::flight(&targets, descriptor).await,
             Err(error) => Err(error),
         };

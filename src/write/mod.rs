@@ -33,6 +33,7 @@ pub use spec::{
     AppendBy, AttemptId, Changes, Conversion, DeleteWhen, Form, IfExists, KeyedAction, Mode,
     Overflow, OverwriteWith, Part, Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,
 };
+pub use stream::whole_table::TableStatement;
 pub use targets::Targets;
 pub use upkeep::liveness::heartbeat_interval;
 pub use upkeep::reaper::{Reaped, ReaperConfig};

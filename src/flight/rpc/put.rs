@@ -4,6 +4,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use arrow_flight::sql::Command;
 use arrow_flight::{FlightData, PutResult};
 use futures_util::future::{self, BoxFuture};
 use futures_util::stream::{self, BoxStream, Stream};
@@ -66,6 +67,10 @@ pub(crate) async fn put(
         ready,
     };
     match sql::command(descriptor.as_ref())? {
+        Some(Command::CommandStatementUpdate(update)) => {
+            let updated = sql::update(targets, update).await;
+            updated.map_err(Error::in_full)
+        }
         Some(command) => {
             let received = async {
                 arriving

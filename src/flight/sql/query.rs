@@ -10,15 +10,23 @@ use futures_util::stream::BoxStream;
 
 use super::answer::{described, one};
 use super::refused::refused;
-use super::{catalog, facts};
+use super::{catalog, execute, facts};
 use crate::error::Result;
 use crate::write::{Budget, Targets};
 
-/// Describes the answer to a command.
+/// Describes the answer to a command. A statement is run.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a command that the server does not answer.
-pub(crate) fn info(command: &Command, descriptor: FlightDescriptor) -> Result<FlightInfo> {
+/// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a command that the server does not answer, and
+/// any error of the statement.
+pub(crate) async fn info(
+    targets: &Targets,
+    command: &Command,
+    descriptor: FlightDescriptor,
+) -> Result<FlightInfo> {
+    if let Command::CommandStatementQuery(query) = command {
+        return execute::query(targets, query, descriptor).await;
+    }
     described(descriptor, &schema(command, "GetFlightInfo")?)
 }
 
@@ -40,6 +48,7 @@ pub(crate) fn schema(command: &Command, call: &str) -> Result<SchemaRef> {
         Command::CommandGetTables(command) => catalog::tables_schema(command),
         Command::CommandGetTableTypes(_) => CommandGetTableTypes {}.into_builder().schema(),
         Command::CommandGetPrimaryKeys(_) => catalog::primary_keys_schema(),
+        Command::CommandStatementQuery(query) => execute::schema(query)?,
         other => return Err(refused(other, call)),
     })
 }
@@ -67,6 +76,7 @@ pub(crate) async fn answer(
         Command::CommandGetPrimaryKeys(command) => {
             one(catalog::primary_keys(targets, command).await?)
         }
+        Command::TicketStatementQuery(ticket) => one(execute::answer(&ticket)?),
         other => return Err(refused(&other, "DoGet")),
     })
 }

@@ -3,3 +3,4 @@
 pub(crate) mod doubt;
 pub(crate) mod fan_out;
 pub(crate) mod single;
+pub(crate) mod whole_table;

@@ -74,11 +74,13 @@ async fn a_keyed_ingest_makes_a_missing_table_with_its_key() {
     assert_eq!(missing.unwrap_err().code, Code::NotFound);
 }
 
+type Headers = &'static [(&'static str, &'static str)];
+type Mode = (TableNotExistOption, TableExistsOption);
+
 #[tokio::test]
 async fn headers_that_do_not_fit_are_refused_by_name() {
     let (database, server, _client) = setup("CREATE TABLE t (id int PRIMARY KEY)").await;
-    type Mode = (TableNotExistOption, TableExistsOption);
-    let cases: [(&[(&str, &str)], Mode, &str); 16] = [
+    let cases: [(Headers, Mode, &str); 16] = [
         (&[("row", "1")], APPEND, "x-pgflight-row is unknown"),
         (&[("rows", "many")], APPEND, "not a number of rows"),
         (&[("rows", "-1")], APPEND, "not a number of rows"),

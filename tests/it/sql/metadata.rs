@@ -103,15 +103,16 @@ async fn the_facts_have_the_layout_that_drivers_read() {
 }
 
 type Pattern = Option<&'static str>;
+type Names = &'static [&'static str];
 
 #[tokio::test]
 async fn tables_are_found_by_catalog_pattern_and_type() {
     let (_database, _server, mut client) = setup(TABLES).await;
-    let all = ["public.orders", "sales.order_items", "sales.orders"];
-    let none: &[&str] = &[];
-    let cases: [(Pattern, Pattern, Pattern, &[&str], &[&str]); 9] = [
-        (None, None, None, &[], &all),
-        (Some("default"), None, None, &["VIEW", "TABLE"], &all),
+    let all: Names = &["public.orders", "sales.order_items", "sales.orders"];
+    let none: Names = &[];
+    let cases: [(Pattern, Pattern, Pattern, Names, Names); 9] = [
+        (None, None, None, &[], all),
+        (Some("default"), None, None, &["VIEW", "TABLE"], all),
         (Some("other"), None, None, &[], none),
         (None, None, None, &["VIEW"], none),
         (None, Some("sales"), None, &[], &all[1..]),

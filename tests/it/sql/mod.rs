@@ -5,6 +5,7 @@ mod headers;
 mod ingest;
 mod metadata;
 mod once;
+mod statements;
 
 use std::sync::Arc;
 

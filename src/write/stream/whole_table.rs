@@ -1,0 +1,115 @@
+//! Statements about a whole table, for clients that send them around their rows.
+
+use crate::auth::WriteMode;
+use crate::error::{Error, Result};
+use crate::pg::{TableLock, Transaction, delete_all, drop_table, lock_table, truncate};
+use crate::write::plan::permission::{find_permitted, missing_table};
+use crate::write::writer::Writer;
+use arrow_pgcopy::QualifiedName;
+use arrow_pgcopy::table::TableName;
+
+/// A statement about a whole table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableStatement {
+    /// Drops it, but nothing that depends on it.
+    Drop {
+        /// Does nothing without the table, instead of failing.
+        if_exists: bool,
+    },
+    /// Removes all rows by DELETE.
+    Delete,
+    /// Removes all rows by TRUNCATE.
+    Truncate,
+}
+
+impl TableStatement {
+    /// Returns its first word in SQL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Drop { .. } => "drop",
+            Self::Delete => "delete",
+            Self::Truncate => "truncate",
+        }
+    }
+
+    /// The modes that a grant must allow: overwrite replaces all rows, and create makes the table.
+    fn modes(self) -> &'static [WriteMode] {
+        match self {
+            Self::Drop { .. } => &[WriteMode::Overwrite, WriteMode::Create],
+            Self::Delete | Self::Truncate => &[WriteMode::Overwrite],
+        }
+    }
+}
+
+impl Writer {
+    /// Runs a statement in a transaction of its own, in the role of the caller. Returns the table; `None` if there is
+    /// none and the statement does nothing then. Dropping the future rolls it back, unless PostgreSQL has received the
+    /// COMMIT.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when a grant or a privilege is
+    /// missing; [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) without the table;
+    /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a view;
+    /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when another session keeps the table locked;
+    /// any other error that PostgreSQL reports.
+    pub async fn run_statement(
+        &self,
+        statement: TableStatement,
+        table: &TableName,
+    ) -> Result<Option<QualifiedName>> {
+        let transaction = self.begin_control().await?;
+        transaction.limit_lock_waits().await?;
+        transaction.assume_role().await?;
+        let name = match self.lock(&transaction, statement, table).await? {
+            Some(name) => name,
+            None => {
+                let missing = missing_table(&transaction, &self.caller, table).await?;
+                transaction.rollback().await;
+                let may_be_missing = statement == TableStatement::Drop { if_exists: true };
+                return match missing.kind() == crate::error::ErrorKind::NotFound && may_be_missing {
+                    true => Ok(None),
+                    false => Err(missing),
+                };
+            }
+        };
+        match statement {
+            TableStatement::Drop { .. } => drop_table(&transaction, &name).await?,
+            TableStatement::Delete => delete_all(&transaction, &name).await?,
+            TableStatement::Truncate => truncate(&transaction, &name).await?,
+        }
+        transaction.resume_own_role().await?;
+        transaction.commit().await.into_result()?;
+        Ok(Some(name))
+    }
+
+    /// Finds the table and locks it, so that its name stays its own. Returns `None` without a table that the caller may
+    /// see.
+    async fn lock(
+        &self,
+        transaction: &Transaction,
+        statement: TableStatement,
+        table: &TableName,
+    ) -> Result<Option<QualifiedName>> {
+        let Some(found) = find_permitted(transaction, &self.caller, table).await? else {
+            return Ok(None);
+        };
+        let name = found.relation.name.clone();
+        for mode in statement.modes() {
+            self.caller.check(&name, *mode)?;
+        }
+        if found.is_view {
+            return Err(Error::unsupported(format!(
+                "{} is not served for a view",
+                statement.as_str()
+            ))
+            .with_hint("name the table behind the view")
+            .with_table(&name));
+        }
+        let lock = match statement {
+            TableStatement::Drop { .. } | TableStatement::Truncate => TableLock::Truncate,
+            TableStatement::Delete => TableLock::Replace,
+        };
+        lock_table(transaction, found, lock).await?;
+        Ok(Some(name))
+    }
+}

@@ -1,0 +1,192 @@
+//! The few statements that are served, and their grants.
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int32Type;
+use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
+use arrow_flight::{FlightDescriptor, FlightInfo};
+use futures_util::TryStreamExt;
+use pgflight::auth::digest_of;
+use prost::Message;
+use tonic::Code;
+
+use super::{SqlClient, call_error, connect, setup};
+use crate::support::{CallError, Database, File, Pgflight};
+
+async fn execute(client: &mut SqlClient, statement: &str) -> Result<FlightInfo, CallError> {
+    let executed = client.execute(statement.to_owned(), None).await;
+    executed.map_err(call_error)
+}
+
+const TABLES: &str = "CREATE SCHEMA \"S\"; CREATE TABLE t AS SELECT 1 AS id; CREATE TABLE \"S\".\"T\" AS SELECT 1 AS id;
+    CREATE TABLE kept AS SELECT 1 AS id; CREATE VIEW v AS SELECT * FROM kept";
+
+#[tokio::test]
+async fn statements_change_their_table_and_no_other() {
+    let (database, _server, mut client) = setup("").await;
+    let drop_all = "DROP SCHEMA IF EXISTS \"S\" CASCADE; DROP TABLE IF EXISTS t, kept CASCADE";
+    // The rows of t and of "S"."T" afterwards.
+    let cases = [
+        ("DROP TABLE t", "none,1"),
+        ("DROP TABLE IF EXISTS \"S\".\"T\";", "1,none"),
+        ("drop table if exists missing", "1,1"),
+        ("DELETE FROM T", "0,1"),
+        ("TRUNCATE \"S\".\"T\"", "1,0"),
+        ("TRUNCATE TABLE \"default\".public.t", "0,1"),
+    ];
+    for (statement, expected) in cases {
+        for by_put in [false, true] {
+            database.execute(&format!("{drop_all}; {TABLES}")).await;
+            if by_put {
+                let count = client.execute_update(statement.to_owned(), None).await;
+                assert_eq!(count.unwrap(), -1, "{statement}");
+            } else {
+                let info = execute(&mut client, statement).await.unwrap();
+                assert!(info.endpoint.is_empty(), "{statement}");
+            }
+            let mut left = Vec::new();
+            for table in ["public.t", "\"S\".\"T\""] {
+                let exists = format!("SELECT to_regclass('{table}') IS NOT NULL");
+                left.push(match database.text(&exists).await.as_str() {
+                    "true" => {
+                        database
+                            .text(&format!("SELECT count(*) FROM {table}"))
+                            .await
+                    }
+                    _ => "none".to_owned(),
+                });
+            }
+            assert_eq!(left.join(","), expected, "{statement}");
+        }
+    }
+    assert_eq!(database.text("SELECT count(*) FROM kept").await, "1");
+}
+
+#[tokio::test]
+async fn statements_that_cannot_run_change_nothing() {
+    let (database, _server, mut client) = setup(TABLES).await;
+    let cases = [
+        ("DROP TABLE missing", Code::NotFound, "does not exist"),
+        ("DELETE FROM missing", Code::NotFound, "does not exist"),
+        (
+            "DROP TABLE kept",
+            Code::FailedPrecondition,
+            "SQLSTATE 2BP01",
+        ),
+        ("DROP TABLE v", Code::Unimplemented, "view"),
+        ("TRUNCATE v", Code::Unimplemented, "view"),
+        ("DELETE FROM v", Code::Unimplemented, "view"),
+        ("DROP TABLE pgflight.write", Code::PermissionDenied, ""),
+        ("TRUNCATE pg_catalog.pg_class", Code::PermissionDenied, ""),
+        ("DELETE FROM t WHERE id = 1", Code::Unimplemented, "DELETE"),
+        (
+            "INSERT INTO t VALUES (1)",
+            Code::Unimplemented,
+            "adbc_ingest",
+        ),
+        ("DROP TABLE nowhere.public.t", Code::NotFound, "no target"),
+    ];
+    // The ledger must exist to be refused.
+    let begun = "CREATE SCHEMA pgflight; CREATE TABLE pgflight.write (id int)";
+    database.execute(begun).await;
+    for (statement, code, text) in cases {
+        let error = execute(&mut client, statement).await.expect_err(statement);
+        assert!(error.message.contains(text), "{statement}: {error:?}");
+        if statement != "DROP TABLE kept" {
+            assert_eq!(error.code, code, "{statement}: {error:?}");
+        }
+    }
+    let locker = Database::connect(&database.url).await;
+    locker.batch_execute("BEGIN; LOCK TABLE t").await.unwrap();
+    let locked = execute(&mut client, "DELETE FROM t").await.unwrap_err();
+    assert_eq!(locked.code, Code::Unavailable, "{locked:?}");
+    locker.batch_execute("ROLLBACK").await.unwrap();
+    let in_transaction = client
+        .execute("DELETE FROM t".to_owned(), Some(vec![1].into()))
+        .await;
+    let error = call_error(in_transaction.unwrap_err());
+    assert_eq!(error.code, Code::Unimplemented, "{error:?}");
+    // GetSchema runs nothing.
+    let query = CommandStatementQuery {
+        query: "DELETE FROM t".to_owned(),
+        transaction_id: None,
+    };
+    let descriptor = FlightDescriptor::new_cmd(query.as_any().encode_to_vec());
+    client.inner_mut().get_schema(descriptor).await.unwrap();
+    let counts = "SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM kept)";
+    assert_eq!(database.text(counts).await, "2");
+}
+
+#[tokio::test]
+async fn select_one_returns_one() {
+    let (_database, _server, mut client) = setup("").await;
+    let info = execute(&mut client, "SELECT 1").await.unwrap();
+    let schema = info.clone().try_decode_schema().unwrap();
+    let ticket = info.endpoint[0].ticket.clone().unwrap();
+    let answer = client.do_get(ticket).await.unwrap();
+    let batches: Vec<RecordBatch> = answer.try_collect().await.unwrap();
+    assert_eq!(*batches[0].schema(), schema);
+    assert_eq!(
+        batches[0].column(0).as_primitive::<Int32Type>().values()[..],
+        [1]
+    );
+}
+
+#[tokio::test]
+async fn grants_decide_statements() {
+    let database = Database::new().await;
+    database.execute(TABLES).await;
+    let principal = |name: &str, modes: &str| {
+        format!(
+            "[principals.{name}]\ntokens = ['{}']\ngrants = [{{ tables = ['public.t'], modes = [{modes}] }}]\n",
+            digest_of(name)
+        )
+    };
+    let file = File::new(
+        &[
+            principal("appender", "'append', 'create'"),
+            principal("replacer", "'overwrite'"),
+            principal("owner", "'overwrite', 'create'"),
+        ]
+        .concat(),
+    );
+    let server = Pgflight::start_with(&database, &["--config", file.name()]);
+    let mut client = connect(&server).await;
+    let statements = ["DELETE FROM t", "TRUNCATE t", "DROP TABLE t"];
+    for (name, allowed) in [("appender", 0), ("replacer", 2), ("owner", 3)] {
+        client.set_token(name.to_owned());
+        for hidden in ["kept", "\"S\".\"T\"", "missing"] {
+            for statement in ["DROP TABLE IF EXISTS", "DELETE FROM"] {
+                let denied = execute(&mut client, &format!("{statement} {hidden}")).await;
+                assert_eq!(
+                    denied.unwrap_err().code,
+                    Code::PermissionDenied,
+                    "{name}: {hidden}"
+                );
+            }
+        }
+        for (number, statement) in statements.into_iter().enumerate() {
+            let outcome = execute(&mut client, statement).await;
+            match number < allowed {
+                true => assert!(outcome.is_ok(), "{name}: {statement}"),
+                false => {
+                    let code = outcome.unwrap_err().code;
+                    assert_eq!(code, Code::PermissionDenied, "{name}: {statement}");
+                }
+            }
+        }
+    }
+    assert_eq!(
+        database
+            .text("SELECT to_regclass('public.t') IS NULL")
+            .await,
+        "true"
+    );
+    let log = server.log().join("\n");
+    for part in [
+        "event=\"statement\"",
+        "mode=\"drop\"",
+        "outcome=\"PERMISSION_DENIED\"",
+    ] {
+        assert!(log.contains(part), "{part}");
+    }
+}
