@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Iterator, Optional
 
+import adbc_driver_flightsql
 import adbc_driver_flightsql.dbapi as flightsql
 import pandas as pd
 import polars as pl
@@ -18,6 +20,12 @@ def connection(database: Database) -> Iterator[Any]:
     server = Server(database.url)
     with server, flightsql.connect(server.url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture(autouse=True)
+def driver_of_polars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Polars 1 looks for a driver that is named after the server."""
+    monkeypatch.setitem(sys.modules, "adbc_driver_pgflight", adbc_driver_flightsql)
 
 
 def ids(database: Database) -> Any:
@@ -46,8 +54,14 @@ def test_polars_writes_in_each_mode(
     def write() -> int:
         return frame.write_database(table, connection, engine="adbc", if_table_exists=if_exists)
 
-    assert write() == 2
-    assert ids(database) == without
+    if if_exists == "append" and pl.__version__ < "2":
+        # polars 1 leaves it to the server, whose mode append needs a table.
+        with pytest.raises(flightsql.ProgrammingError, match=r"NOT_FOUND.*Hint: "):
+            write()
+        database.run("CREATE TABLE t (id int8, name text)")
+    else:
+        assert write() == 2
+        assert ids(database) == without
     database.run("TRUNCATE t")
     database.run("INSERT INTO t (id) VALUES (1)")
     if having is None:
