@@ -110,5 +110,7 @@ fn stored(status: WriteStatus, rows: u64) -> Result<Receipt> {
         byte_count: status.byte_count,
         table: status.table,
         skipped: status.existed,
+        counts: status.counts,
+        remark: String::new(),
     })
 }

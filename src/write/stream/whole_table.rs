@@ -74,7 +74,7 @@ impl Writer {
         };
         match statement {
             TableStatement::Drop { .. } => drop_table(&transaction, &name).await?,
-            TableStatement::Delete => delete_all(&transaction, &name).await?,
+            TableStatement::Delete => drop(delete_all(&transaction, &name).await?),
             TableStatement::Truncate => truncate(&transaction, &name).await?,
         }
         transaction.resume_own_role().await?;
