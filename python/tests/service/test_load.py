@@ -14,7 +14,8 @@ from terminal import CONTROL, Command
 ROWS = 60_000
 WAITING = """
     SELECT pid FROM pg_stat_activity
-    WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'
+    WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%LOCK TABLE%'
+      AND pid <> pg_backend_pid()
 """
 
 
