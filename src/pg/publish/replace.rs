@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::pg::sql::{self, CheckedCondition, Keys};
-use crate::pg::transaction::Transaction;
+use crate::pg::transaction::{Parameter, Transaction};
 use arrow_pgcopy::{Ident, QualifiedName, Relation};
 
 /// Deletes the rows for which a condition holds. Returns their number.
@@ -69,6 +69,9 @@ pub async fn delete_by(
 /// Collects the planner's statistics about the columns of a staging table by which rows are deleted. Without them the
 /// planner expects so many values that it reads the whole target.
 ///
+/// ANALYZE runs code of a type in the role of the table's owner, as `subtype_diff` of a range. So columns whose type is
+/// not built in have no statistics.
+///
 /// # Errors
 /// Any error that PostgreSQL reports.
 pub async fn analyze_staged(
@@ -76,7 +79,23 @@ pub async fn analyze_staged(
     staging: &QualifiedName,
     columns: &[Ident],
 ) -> Result<()> {
+    let names: Vec<&str> = columns.iter().map(Ident::as_str).collect();
+    let parameters: [&dyn Parameter; 2] = [&staging.to_string(), &names];
+    let rows = transaction.query(BUILT_IN, &parameters).await?;
+    let built_in = rows.iter().map(|row| Ident::new(row.get::<_, String>(0)));
+    let built_in = built_in.collect::<std::result::Result<Vec<Ident>, _>>()?;
+    if built_in.is_empty() {
+        return Ok(());
+    }
     transaction
-        .execute_all_on_rows(&sql::analyze_columns(staging, columns))
+        .execute_all_on_rows(&sql::analyze_columns(staging, &built_in))
         .await
 }
+
+/// Reads which of these columns of a table have a built-in type: domains are not built in, whatever their base type. The
+/// OID of the first object that is not built in is 16384 (`FirstNormalObjectId`, access/transam.h).
+const BUILT_IN: &str = "
+    SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid
+      AND a.attname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.text[])
+      AND a.atttypid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid AND NOT a.attisdropped";

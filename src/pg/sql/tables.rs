@@ -25,7 +25,10 @@ pub(in crate::pg) fn lock_table(table: &QualifiedName, lock: TableLock) -> Strin
         TableLock::Replace => "SHARE ROW EXCLUSIVE",
         TableLock::Truncate => "ACCESS EXCLUSIVE",
     };
-    let statement = format!("LOCK TABLE ONLY {table} IN {mode} MODE");
+    // A write that keeps others out of a part of a table also keeps them out of its partitions, which may be named
+    // themselves.
+    let only = if lock == TableLock::Keep { "" } else { "ONLY " };
+    let statement = format!("LOCK TABLE {only}{table} IN {mode} MODE");
     match lock {
         TableLock::Insert => format!("SAVEPOINT lock; {statement}; RELEASE SAVEPOINT lock"),
         TableLock::Keep | TableLock::Replace | TableLock::Truncate => statement,

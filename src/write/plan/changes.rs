@@ -4,10 +4,12 @@ use arrow::datatypes::{DataType, Schema};
 
 use crate::error::{Error, Result};
 use crate::pg::Table;
-use crate::write::spec::{Changes, WriteSpec};
+use crate::write::spec::{Changes, Mode, WriteSpec};
 use arrow_pgcopy::schema::ColumnDefinition;
 use arrow_pgcopy::{Column, EncodePlan, FieldPlan, Ident, PgType, Relation};
 
+/// The name of the column that says which rows delete, in the SQL of a merge.
+const RESERVED: &str = "_pgflight_deletes";
 /// The OIDs of the types of a column that is staged and not written (catalog/pg_type.dat).
 const BOOL: u32 = 16;
 const INT8: u32 = 20;
@@ -30,6 +32,22 @@ pub(crate) fn mark(
     };
     let (name, relation) = (&delete_when.column, &mut table.relation);
     let in_column = |error: Error| error.with_table(&relation.name).with_column(name.as_str());
+    if schema.field_with_name(RESERVED).is_ok() {
+        return Err(Error::schema_mismatch(
+            "the data has a column whose name pgflight uses for rows that delete",
+        )
+        .with_hint("rename the column of the data")
+        .with_table(&relation.name)
+        .with_column(RESERVED));
+    }
+    if let Mode::Keyed { keys, .. } = &spec.mode
+        && keys.contains(name)
+    {
+        return Err(
+            in_column(Error::schema_mismatch("the delete_when column is a key"))
+                .with_hint("name another column: the key says which row is deleted"),
+        );
+    }
     let field = schema.field_with_name(name.as_str()).map_err(|_| {
         in_column(Error::schema_mismatch(
             "the data has no such delete_when column",

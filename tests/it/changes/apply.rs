@@ -412,3 +412,30 @@ async fn rules_that_cannot_be_applied_are_rejected_at_begin() {
     assert_eq!(error.reason, "DATA_REJECTED", "{}", error.message);
     assert_eq!(error.details["column"], "name");
 }
+
+#[tokio::test]
+async fn a_marker_that_is_a_key_or_has_a_reserved_name_is_rejected_at_begin() {
+    let database = Database::new().await;
+    database.execute(TABLE).await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let one = || ints(&[Some(1)]);
+    for (column, marker, message) in [
+        ("at", "id", "the delete_when column is a key"),
+        ("_pgflight_deletes", "at", "whose name pgflight uses"),
+    ] {
+        let rows = batch(&[("id", one()), ("at", one()), (column, one())]);
+        let rows = if column == "at" {
+            rows.project(&[0, 1]).unwrap()
+        } else {
+            rows
+        };
+        let rules = json!({"deleteWhen": {"column": marker, "values": ["1"]}});
+        for id in [None, Some("w")] {
+            let refused = replace(&mut client, upsert(&rules), &rows, id).await;
+            let refused = refused.expect_err(message);
+            assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{refused}");
+            assert!(refused.message().contains(message), "{refused}");
+        }
+    }
+}

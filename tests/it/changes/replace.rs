@@ -419,3 +419,79 @@ async fn an_index_serves_to_replace_a_part() {
     // Making the index has read each table once.
     assert_eq!(database.text(scanned).await, "null");
 }
+
+#[tokio::test]
+async fn overwrites_of_a_table_and_of_its_partition_wait_for_each_other() {
+    let database = Database::new().await;
+    let partitioned = "CREATE TABLE t (day text, part int, v int) PARTITION BY LIST (day);
+                       CREATE TABLE mon PARTITION OF t FOR VALUES IN ('mon');
+                       CREATE TABLE parent (day text, part int, v int); CREATE TABLE child () INHERITS (parent)";
+    database.execute(partitioned).await;
+    let server = Pgflight::start_with(&database, &["--lock-timeout", "1s"]);
+    let mut client = server.client().await;
+    let rows = rows(&[(Some("mon"), Some(1), 10)]);
+    for (written, other) in [
+        ("t", "mon"),
+        ("mon", "t"),
+        ("parent", "child"),
+        ("child", "parent"),
+    ] {
+        // As the overwrite of a part of the other table has it.
+        let held = format!("BEGIN; LOCK TABLE {other} IN SHARE UPDATE EXCLUSIVE MODE");
+        for part in [
+            json!({"replaceWhere": "day = 'mon'"}),
+            json!({"replaceBy": ["day"]}),
+        ] {
+            for id in [None, Some(format!("{written}{part}"))] {
+                let spec = json!({"table": written, "overwrite": part});
+                database.execute(&held).await;
+                let refused = replace(&mut client, spec.clone(), &rows, id.as_deref()).await;
+                let refused = refused.expect_err("the other table is locked");
+                assert_eq!(
+                    refused.code(),
+                    Code::Unavailable,
+                    "{written} {part} {id:?}: {refused}"
+                );
+                database.execute("ROLLBACK").await;
+                let id = id.map(|id| format!("{id} again"));
+                let done = replace(&mut client, spec, &rows, id.as_deref()).await;
+                done.unwrap_or_else(|status| panic!("{written} {part}: {status}"));
+            }
+        }
+    }
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "1");
+}
+
+#[tokio::test]
+async fn the_code_of_a_type_does_not_run_for_statistics() {
+    let database = Database::new().await;
+    let types = "CREATE TABLE calls (who text);
+        CREATE FUNCTION note() RETURNS void LANGUAGE plpgsql AS
+            $$BEGIN INSERT INTO calls VALUES (current_user); END$$;
+        CREATE FUNCTION diff(float8, float8) RETURNS float8 IMMUTABLE LANGUAGE plpgsql AS
+            $$BEGIN PERFORM note(); RETURN $1 - $2; END$$;
+        CREATE TYPE span AS RANGE (subtype = float8, subtype_diff = diff);
+        CREATE DOMAIN short AS span; CREATE TABLE r (s span, v int); CREATE TABLE d (s short, v int)";
+    database.execute(types).await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let bounds: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0]));
+    let upper: ArrayRef = Arc::new(Float64Array::from(vec![5.0, 6.0, 7.0]));
+    let field = |name| Arc::new(Field::new(name, DataType::Float64, true));
+    let spans = StructArray::from(vec![(field("lower"), bounds), (field("upper"), upper)]);
+    let rows = batch(&[
+        ("s", Arc::new(spans) as ArrayRef),
+        ("v", ints(&[Some(1), Some(2), Some(3)])),
+    ]);
+    for table in ["r", "d"] {
+        for id in [None, Some("w")] {
+            let id = id.map(|id| format!("{id}{table}"));
+            let spec = json!({"table": table, "overwrite": {"replaceBy": ["s", "v"]}});
+            let done = replace(&mut client, spec, &rows, id.as_deref()).await;
+            done.unwrap_or_else(|status| panic!("{table} {id:?}: {status}"));
+        }
+        let count = format!("SELECT count(*) FROM {table}");
+        assert_eq!(database.text(&count).await, "3", "{table}");
+    }
+    assert_eq!(database.text("SELECT count(*) FROM calls").await, "0");
+}
