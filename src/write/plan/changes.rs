@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, Schema};
 
 use crate::error::{Error, Result};
 use crate::pg::Table;
-use crate::write::spec::{Changes, Mode, WriteSpec};
+use crate::write::spec::{Changes, WriteSpec};
 use arrow_pgcopy::schema::ColumnDefinition;
 use arrow_pgcopy::{Column, EncodePlan, FieldPlan, Ident, PgType, Relation};
 
@@ -39,14 +39,6 @@ pub(crate) fn mark(
         .with_hint("rename the column of the data")
         .with_table(&relation.name)
         .with_column(RESERVED));
-    }
-    if let Mode::Keyed { keys, .. } = &spec.mode
-        && keys.contains(name)
-    {
-        return Err(
-            in_column(Error::schema_mismatch("the delete_when column is a key"))
-                .with_hint("name another column: the key says which row is deleted"),
-        );
     }
     let field = schema.field_with_name(name.as_str()).map_err(|_| {
         in_column(Error::schema_mismatch(
@@ -108,6 +100,13 @@ pub(crate) fn check_changes(
     keys: &[Ident],
     encode: &EncodePlan,
 ) -> Result<()> {
+    if let Some(delete_when) = &changes.delete_when
+        && keys.contains(&delete_when.column)
+    {
+        return Err(Error::schema_mismatch("the delete_when column is a key")
+            .with_hint("name another column: the key says which row is deleted")
+            .with_column(delete_when.column.as_str()));
+    }
     let marker = changes.delete_when.as_ref().map(|delete| &delete.column);
     let mismatch = |name: &Ident, message: String| {
         Err(Error::schema_mismatch(message).with_column(name.as_str()))

@@ -416,7 +416,8 @@ async fn rules_that_cannot_be_applied_are_rejected_at_begin() {
 #[tokio::test]
 async fn a_marker_that_is_a_key_or_has_a_reserved_name_is_rejected_at_begin() {
     let database = Database::new().await;
-    database.execute(TABLE).await;
+    let table = "CREATE TABLE t (id int PRIMARY KEY, at int)";
+    database.execute(table).await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
     let one = || ints(&[Some(1)]);

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, StructArray};
+use arrow::datatypes::{DataType, Field};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
+use tonic::Code;
 
 use crate::modes::keyed::ints;
 use crate::support::{
