@@ -152,12 +152,10 @@ def _serve(listener: Listener, jvm: int) -> None:
 
 
 def _setting(name: str) -> Optional[str]:
-    from py4j.protocol import Py4JError
-
-    try:
-        return str(_session.conf.get(name, ""))
-    except (Py4JError, OSError):
-        return None  # The session has ended.
+    # The session may have ended, or not know the setting. The thread also keeps writes alive, so it goes on.
+    with contextlib.suppress(Exception):
+        return str(_session.conf.get(name))
+    return None
 
 
 def _ask(message: Any) -> Optional[str]:
