@@ -412,7 +412,7 @@ class DataSourceCases(SparkCases):
             self.save(spark.range(3), server, "t", "append")
             self.save(spark.range(3), server, "t", "overwrite", partition_overwrite_mode="static")
             assert database.rows("SELECT id FROM t ORDER BY id") == [(0,), (1,), (2,)]
-            self.save(spark.range(2, 5), server, "t", "overwrite", replace_by="id")
+            self.save(spark.range(2, 5), server, "t", "overwrite", replace_by=["id"])
         finally:
             spark.conf.unset(setting)
         assert database.rows("SELECT id FROM t ORDER BY id") == [(0,), (1,), (2,), (3,), (4,)]

@@ -123,7 +123,11 @@ impl Headers {
             Mode::Create {
                 if_exists: IfExists::Append,
             } if can_create => true,
-            _ => {
+            Mode::Append { .. }
+            | Mode::Create { .. }
+            | Mode::Overwrite { .. }
+            | Mode::Replace { .. }
+            | Mode::Keyed { .. } => {
                 let modes = if can_create {
                     "append or create_append"
                 } else {

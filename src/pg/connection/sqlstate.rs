@@ -87,10 +87,10 @@ impl ServerError {
             (PROTOCOL_VIOLATION, _) if self.is_fatal => ErrorKind::Unavailable,
             _ if is_timeout_of_login(self) => ErrorKind::Timeout,
             (NO_PREREQUISITE, _) if origin == Origin::Rows => ErrorKind::Unsupported,
-            _ => match kind(sqlstate) {
-                ErrorKind::Internal if is_of_code(self, origin) => ErrorKind::DataRejected,
-                kind => kind,
-            },
+            _ if kind(sqlstate) == ErrorKind::Internal && is_of_code(self, origin) => {
+                ErrorKind::DataRejected
+            }
+            _ => kind(sqlstate),
         };
         let grant = grantee.and_then(|grantee| missing_grant(self, origin, grantee));
         let error = Error::new(kind, message);

@@ -81,8 +81,8 @@ async fn ingest(
 }
 
 fn call_error(error: FlightError) -> CallError {
-    match error {
-        FlightError::Tonic(status) => CallError::from(*status),
-        other => panic!("not an answer of the server: {other}"),
-    }
+    let FlightError::Tonic(status) = error else {
+        panic!("not an answer of the server: {error}");
+    };
+    CallError::from(*status)
 }
