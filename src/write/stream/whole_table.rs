@@ -1,7 +1,7 @@
 //! Statements about a whole table, for clients that send them around their rows.
 
 use crate::auth::WriteMode;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pg::{TableLock, Transaction, delete_all, drop_table, lock_table, truncate};
 use crate::write::plan::permission::{find_permitted, missing_table};
 use crate::write::writer::Writer;
@@ -57,7 +57,9 @@ impl Writer {
         statement: TableStatement,
         table: &TableName,
     ) -> Result<Option<QualifiedName>> {
-        let transaction = self.begin_control().await?;
+        // DELETE runs triggers, DROP event triggers, and both may take long: they count as commits.
+        let transaction = self.pool.begin_commit(statement.as_str()).await?;
+        let transaction = transaction.with_role(self.caller.role());
         transaction.limit_lock_waits().await?;
         transaction.assume_role().await?;
         let name = match self.lock(&transaction, statement, table).await? {
@@ -66,7 +68,7 @@ impl Writer {
                 let missing = missing_table(&transaction, &self.caller, table).await?;
                 transaction.rollback().await;
                 let may_be_missing = statement == TableStatement::Drop { if_exists: true };
-                return match missing.kind() == crate::error::ErrorKind::NotFound && may_be_missing {
+                return match missing.kind() == ErrorKind::NotFound && may_be_missing {
                     true => Ok(None),
                     false => Err(missing),
                 };

@@ -1,5 +1,7 @@
 //! The few statements that are served, and their grants.
 
+use std::time::Duration;
+
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int32Type;
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
@@ -7,10 +9,11 @@ use arrow_flight::{FlightDescriptor, FlightInfo};
 use futures_util::TryStreamExt;
 use pgflight::auth::digest_of;
 use prost::Message;
+use serde_json::json;
 use tonic::Code;
 
-use super::{SqlClient, call_error, connect, setup};
-use crate::support::{CallError, Database, File, Pgflight};
+use super::{SqlClient, call_error, connect, ids, setup};
+use crate::support::{CallError, Database, File, Pgflight, wait_until};
 
 async fn execute(client: &mut SqlClient, statement: &str) -> Result<FlightInfo, CallError> {
     let executed = client.execute(statement.to_owned(), None).await;
@@ -189,4 +192,39 @@ async fn grants_decide_statements() {
     ] {
         assert!(log.contains(part), "{part}");
     }
+}
+
+#[tokio::test]
+async fn a_begin_does_not_wait_behind_statements_whose_triggers_are_slow() {
+    let sql = "CREATE TABLE free (id int4); CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+                   $$BEGIN PERFORM pg_sleep(600); RETURN NULL; END$$;
+               CREATE TABLE s0 (id int4); CREATE TABLE s1 (id int4); CREATE TABLE s2 (id int4); CREATE TABLE s3 (id int4);
+               CREATE TRIGGER slow BEFORE DELETE ON s0 EXECUTE FUNCTION slow();
+               CREATE TRIGGER slow BEFORE DELETE ON s1 EXECUTE FUNCTION slow();
+               CREATE TRIGGER slow BEFORE DELETE ON s2 EXECUTE FUNCTION slow();
+               CREATE TRIGGER slow BEFORE DELETE ON s3 EXECUTE FUNCTION slow()";
+    let (database, server, _client) = setup(sql).await;
+    let mut deletes = Vec::new();
+    for number in 0..4 {
+        let mut client = connect(&server).await;
+        deletes.push(tokio::spawn(async move {
+            execute(&mut client, &format!("DELETE FROM s{number}"))
+                .await
+                .map(drop)
+        }));
+    }
+    let sleeping = "SELECT count(*) >= 2 FROM pg_stat_activity
+                    WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    wait_until(
+        async || database.text(sleeping).await == "true",
+        "triggers sleep",
+    )
+    .await;
+    let mut other = server.client().await;
+    let spec = json!({"table": "free", "append": {}});
+    let rows = ids(&[]);
+    let begun = other.begin("w", spec, &rows);
+    let begun = tokio::time::timeout(Duration::from_secs(20), begun).await;
+    begun.expect("a begin waits behind statements").unwrap();
+    deletes.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -15,15 +15,11 @@ use arrow_pgcopy::{Ident, QualifiedName};
 /// committed may be open again.
 ///
 /// # Errors
-/// Any error that PostgreSQL reports, as for a lock on the table that is not released within half a second.
+/// Any error that PostgreSQL reports, as for a lock on the table that is not released in time. The transaction is that of a
+/// control call, which waits half a second.
 pub async fn drop_staging_of(transaction: &Transaction, write_id: &str) -> Result<bool> {
     let parameters: [&dyn Parameter; 1] = [&write_id];
-    // Both take one round trip, here and below.
-    let ((), row) = try_join(
-        transaction.limit_lock_waits(),
-        transaction.query_opt(STAGING_OF, &parameters),
-    )
-    .await?;
+    let row = transaction.query_opt(STAGING_OF, &parameters).await?;
     let Some(row) = row else { return Ok(false) };
     let oid: Option<u32> = row.get(0);
     end_copies_into(transaction, write_id, oid).await?;
