@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases.rows import SparkCases
 from conftest import Database, Server
 from documented import Block, blocks, trips
 from pyspark.sql import DataFrame, SparkSession
-from spark_cases import SparkCases
 
 import pgflight
 

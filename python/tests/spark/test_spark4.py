@@ -10,10 +10,10 @@ from typing import Any, List
 
 import pyarrow as pa
 import pytest
+from cases.data_source import DataSourceCases
 from conftest import Database, Server, losing_replies_to
 from documented import Block, blocks, trips
 from pyspark.sql import DataFrame, SparkSession
-from spark_cases import DataSourceCases
 
 import pgflight
 from pgflight import distributed, errors

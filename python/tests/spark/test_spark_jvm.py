@@ -12,11 +12,11 @@ from typing import Any, Callable, Iterator
 import pyspark
 import pytest
 import trustme
+from cases.data_source import DataSourceCases
 from conftest import Database, Server
 from documented import Block, blocks, trips
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import expr
-from spark_cases import DataSourceCases
 
 from pgflight import errors
 from pgflight.options import SPARK_NAMES

@@ -368,16 +368,7 @@ async fn a_read_only_setting_of_a_dba_rejects_every_write() {
             "WRITE_STATE_OPEN"
         );
         client.act("info", "InfoRequest", json!({})).await.unwrap();
-        wait_until(
-            async || {
-                server
-                    .log()
-                    .iter()
-                    .any(|line| line.contains("the reaper was interrupted"))
-            },
-            "the reaper has been refused",
-        )
-        .await;
+        server.wait_for_line(&["the reaper was interrupted"]).await;
         for (command, code, error) in [
             ("migrate", 1, "default_transaction_read_only is on"),
             ("writes", 0, "open"),

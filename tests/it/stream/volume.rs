@@ -213,13 +213,7 @@ async fn limits_of_principal_and_target_both_apply() {
     assert!(over.message().contains("the target allows 100"), "{over}");
     std::fs::write(file.name(), text(200)).unwrap();
     server.signal("HUP");
-    let read = async || {
-        server
-            .log()
-            .iter()
-            .any(|line| line.contains("targets.main.max_rows"))
-    };
-    wait_until(read, "the file is read again").await;
+    server.wait_for_line(&["targets.main.max_rows"]).await;
     put(&mut large, write(append()), 200).await.unwrap();
 }
 

@@ -12,6 +12,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::client::Client;
 use super::database::Database;
+use super::wait_until;
 
 /// A larger growth of memory means that the server kept rejected data.
 const MAX_GROWTH: u64 = 100 << 20;
@@ -151,9 +152,21 @@ impl Pgflight {
         self.panicked.load(Ordering::SeqCst)
     }
 
-    /// The output so far.
+    /// The output so far. A line that the server has just written may still be on its way: see
+    /// [`wait_for_line`](Self::wait_for_line).
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until a line of the output contains all `parts`, and returns it.
+    pub async fn wait_for_line(&self, parts: &[&str]) -> String {
+        let line = || {
+            let mut log = self.log().into_iter();
+            log.find(|line| parts.iter().all(|part| line.contains(part)))
+        };
+        let what = format!("a line has {parts:?}");
+        wait_until(async || line().is_some(), &what).await;
+        line().unwrap()
     }
 
     /// Reads a figure of `/proc/…/status`, in bytes.
