@@ -60,7 +60,7 @@ _WRITING_MODES = tuple(mode for mode in MODES if mode != "delete_by_key")
 
 #: The name of each field of `WriteOptions` as an option of Spark's data source. Fields have the names that the
 #: messages of `proto/pgflight/v1` have for them, except `overwrite_with` (`with` of `Overwrite`) and `table_options`
-#: (`options` of `NewTable`).
+#: (`options` of `NewTable`), and `local_timestamps` (a conversion of column `*`).
 SPARK_NAMES = {
     "mode": "writeMode",
     "keys": "keys",
@@ -80,6 +80,7 @@ SPARK_NAMES = {
     "table_options": "createTableOptions",
     "schema_evolution": "schemaEvolution",
     "conversions": "conversions",
+    "local_timestamps": "localTimestamps",
     "sync_sequences": "syncSequences",
     "publish": "publish",
     "target": "target",
@@ -137,7 +138,12 @@ class WriteOptions:
             `ignore` leaves them out.
         conversions: What may be changed in values that do not fit their column, by column: `rounding`, `zone`, `nul`,
             `overflow` and others, which docs/types.md explains. By default such values are rejected, and nothing is
-            written.
+            written. The conversion of column `*` is for all columns that have none of their own, where it has a
+            meaning.
+        local_timestamps: A zone, such as `Europe/Berlin` or `+01:00`: timestamps with a zone become its local times in
+            columns of type timestamp, and timestamps without a zone are its local times in columns of type timestamptz.
+            In Spark, `session` is the session's time zone. By default such pairs of types are rejected. The same as
+            the conversion `zone` of column `*`.
         sync_sequences: Whether the sequences of serial and identity columns move on to the greatest value in their
             column when the rows are committed; no by default. Without it, a later INSERT may get a value that
             exists.
@@ -170,6 +176,7 @@ class WriteOptions:
     table_options: Optional[str] = None
     schema_evolution: Optional[str] = None
     conversions: Optional[Mapping[str, Mapping[str, Any]]] = None
+    local_timestamps: Optional[str] = None
     sync_sequences: bool = False
     publish: Optional[str] = None
     target: Optional[str] = None
@@ -187,6 +194,11 @@ class WriteOptions:
         self._check_modes()
         for column, asked in (self.conversions or {}).items():
             conversions.message(column, asked)
+        if self.local_timestamps and "zone" in (self.conversions or {}).get("*", {}):
+            raise InvalidCommand(
+                f"{_shown('local_timestamps')} contradicts the zone in the conversion of column *",
+                hint="leave one of them out",
+            )
 
     def _check_modes(self) -> None:
         """Rejects an option that has no effect in the mode, instead of ignoring it."""

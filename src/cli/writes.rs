@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use console::{Term, is_dumb, truncate_str, user_attended};
 use pgflight::config::{Abort, Writes};
-use pgflight::error::{Result, one_line};
-use pgflight::write::{LedgerWrite, RowCounts, WriteState, Writer};
+use pgflight::error::{ErrorKind, Result, one_line};
+use pgflight::write::{LedgerWrite, RowCounts, WriteFilter, WriteState, Writer};
 
 use super::{connect, eprint, interrupts, print};
 
@@ -16,18 +16,32 @@ pub(super) async fn list(options: Writes) -> Result<()> {
     if options.watch {
         return watch(&writer, &options).await;
     }
-    let writes = writer.writes(options.limit).await?;
-    table(&writes).iter().for_each(|line| print(line));
+    let writes = writer.writes(&filter(&options)?).await?;
+    match options.ids {
+        true => writes.iter().for_each(|write| print(&write.write_id)),
+        false => table(&writes).iter().for_each(|line| print(line)),
+    }
     Ok(())
+}
+
+fn filter(options: &Writes) -> Result<WriteFilter> {
+    let states = options.states.iter().map(|state| WriteState::parse(state));
+    Ok(WriteFilter {
+        states: states.collect::<Result<_>>()?,
+        older_than: options.older_than,
+        unfinished_first: false,
+        limit: options.limit,
+    })
 }
 
 /// Lists the writes until Ctrl-C, also through an outage of the database.
 async fn watch(writer: &Writer, options: &Writes) -> Result<()> {
     let is_terminal = user_attended() && !is_dumb();
     let mut printed: HashMap<String, [String; 9]> = HashMap::new();
+    let filter = filter(options)?;
     let mut interrupts = interrupts()?;
     loop {
-        match writer.writes(options.limit).await {
+        match writer.writes(&filter).await {
             Ok(writes) if is_terminal => print(&screen(&fitted(&table(&writes)))),
             Err(error) if is_terminal => print(&screen(&[error.report().to_string()])),
             Ok(writes) => {
@@ -133,23 +147,34 @@ fn cells(write: &LedgerWrite) -> [String; 9] {
     ]
 }
 
-/// Aborts a write.
+const UNKNOWN_HINT: &str = "compare the id with `pgflight writes`, or abort it with --force: a write with this id is then rejected";
+
+/// Aborts the writes, one after another, also after one that cannot be aborted.
 pub(super) async fn abort(options: Abort) -> Result<ExitCode> {
     let (_, writer) = connect(&options.destination).await?;
-    let status = writer.abort_any(&options.write_id, &options.reason).await?;
-    if status.table.is_empty() {
-        print(&format!(
-            "{}: unknown write; a write with this id is rejected from now on",
-            status.write_id
-        ));
-        return Ok(ExitCode::FAILURE);
+    let mut code = ExitCode::SUCCESS;
+    for write_id in &options.write_ids {
+        let ended = match options.force {
+            true => writer.abort_any(write_id, &options.reason).await,
+            false => writer.abort_known(write_id, &options.reason).await,
+        };
+        match ended {
+            Ok(status) => {
+                let state = status.state.as_str();
+                print(&format!("{}: {state}", one_line(write_id)));
+                if status.state != WriteState::Aborted {
+                    code = ExitCode::FAILURE;
+                }
+            }
+            Err(error) => {
+                let error = match error.kind() {
+                    ErrorKind::NotFound => error.with_hint(UNKNOWN_HINT),
+                    _ => error,
+                };
+                eprint(&error.report().to_string());
+                code = ExitCode::FAILURE;
+            }
+        }
     }
-    print(&format!("{}: {}", status.write_id, status.state.as_str()));
-    Ok(match status.state {
-        WriteState::Aborted => ExitCode::SUCCESS,
-        WriteState::Open
-        | WriteState::Committing
-        | WriteState::Committed
-        | WriteState::PreparedLost => ExitCode::FAILURE,
-    })
+    Ok(code)
 }

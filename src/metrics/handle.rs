@@ -35,8 +35,17 @@ impl fmt::Debug for Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
+        #[cfg_attr(
+            not(target_os = "linux"),
+            expect(unused_mut, reason = "Linux has more metrics")
+        )]
+        let mut instruments = Instruments::new();
+        #[cfg(target_os = "linux")]
+        let collector = Box::new(super::process::ProcessCollector);
+        #[cfg(target_os = "linux")]
+        instruments.registry.register_collector(collector);
         Self(Arc::new(Inner {
-            instruments: Arc::new(Instruments::new()),
+            instruments: Arc::new(instruments),
             streams: Mutex::default(),
             history: Mutex::default(),
             is_draining: AtomicBool::new(false),
@@ -96,6 +105,12 @@ impl Metrics {
     /// Returns the number of writes that are being published.
     pub fn publishing_count(&self) -> u64 {
         u64::try_from(self.instruments().publishing.get()).unwrap_or(0)
+    }
+
+    /// Shows the publish methods, which are from a closed set, before the first write that uses them.
+    pub fn show_publish_methods(&self, methods: impl Iterator<Item = &'static str>) {
+        let seconds = &self.instruments().publish_seconds;
+        methods.for_each(|method| drop(seconds.get_or_create(&[("way", method)])));
     }
 
     /// Records how long it took to publish a write, by the method, which is from a closed set.

@@ -5,6 +5,8 @@ mod activity;
 mod handle;
 mod history;
 mod panics;
+#[cfg(target_os = "linux")]
+mod process;
 mod reading;
 mod registry;
 mod stream;

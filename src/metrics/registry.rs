@@ -16,7 +16,8 @@ use crate::error::ErrorKind;
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The name and the help text of a metric.
-struct Metric(&'static str, &'static str);
+#[derive(Clone, Copy)]
+pub(super) struct Metric(pub(super) &'static str, pub(super) &'static str);
 
 const STAGE_SECONDS: Metric = Metric(
     "pgflight_stage_seconds_total",

@@ -29,12 +29,12 @@ pub use connection::{ConnectionConfig, NOTICES, PasswordSource, show_detail};
 pub use copy::CopySink;
 pub use ledger::{
     Attempt, BatchPlace, Decision, Finished, LedgerVersion, LedgerWrite, NewWrite, Publish,
-    RowCounts, Sink, WriteState, abort, advance_sink, attempts, begin, commit, committing_writes,
-    count_open_writes, count_sinks, count_tombstones, count_writes, delete_ended_writes,
-    delete_stale_signs, ended_with_staging, ensure_schema, expire_drivers, expire_writes,
-    find_attempt, find_write, finish_commit, has_schema, last_named_batch, ledger_version,
-    lock_recorded_volume, lock_sink, lock_write_for_publish, migration, name_of_batch,
-    recent_writes, record_attempt, record_heartbeat, record_watch, recorded_volume,
+    RowCounts, Sink, WriteFilter, WriteState, abort, advance_sink, attempts, begin, commit,
+    committing_writes, count_open_writes, count_sinks, count_tombstones, count_writes,
+    delete_ended_writes, delete_stale_signs, ended_with_staging, ensure_schema, expire_drivers,
+    expire_writes, find_attempt, find_write, finish_commit, has_schema, last_named_batch,
+    ledger_version, lock_recorded_volume, lock_sink, lock_write_for_publish, migration,
+    name_of_batch, recent_writes, record_attempt, record_heartbeat, record_watch, recorded_volume,
     renew_heartbeat, set_driver, update_sink,
 };
 pub use names::STREAM_PREFIX;

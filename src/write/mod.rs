@@ -41,5 +41,5 @@ pub use writer::{Overview, Writer};
 
 pub use crate::pg::{
     Condition, LedgerWrite, PoolUsage, PreparedTransaction, PreparedTransactions, PrimaryKey,
-    RowCounts, Timeouts, Usage, WriteState,
+    RowCounts, Timeouts, Usage, WriteFilter, WriteState,
 };

@@ -1,6 +1,6 @@
 //! Previews a write before any data. It writes nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 
 use arrow::datatypes::Schema;
@@ -18,6 +18,7 @@ use crate::write::plan::evolution::ignored_fields;
 use crate::write::publish;
 use crate::write::spec::{BRINGS_BACK, Changes, WriteSpec};
 use crate::write::writer::Writer;
+use arrow_pgcopy::conversion::ALL_COLUMNS;
 use arrow_pgcopy::{Column, EncodePlan, FieldPlan, Relation};
 
 /// The preview of a write, for data of a given schema.
@@ -322,12 +323,9 @@ fn columns(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Vec<Previe
                 ..PreviewedColumn::default()
             };
         }
-        let conversions: BTreeMap<_, _> = spec
-            .conversions
-            .get(field.name())
-            .map(|asked| (field.name().clone(), asked.clone()))
-            .into_iter()
-            .collect();
+        let is_for_it = |name: &String| name == field.name() || name == ALL_COLUMNS;
+        let mut conversions = spec.conversions.clone();
+        conversions.retain(|name, _| is_for_it(name));
         let alone = Schema::new(vec![field.clone()]);
         let optional = Relation {
             oid: relation.oid,

@@ -8,9 +8,9 @@ use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Stream};
 use crate::pg::{
-    LedgerVersion, LedgerWrite, Pool, PreparedTransactions, STREAM_PREFIX, Timeouts, Transaction,
-    Usage, WriteState, count_writes, ensure_schema, has_schema, ledger_version,
-    prepared_transactions, recent_writes,
+    LedgerVersion, LedgerWrite, Pool, PreparedTransactions, Publish, STREAM_PREFIX, Timeouts,
+    Transaction, Usage, WriteFilter, WriteState, count_writes, ensure_schema, has_schema,
+    ledger_version, prepared_transactions, recent_writes,
 };
 use crate::write::calls::Calls;
 use crate::write::limits::{FanOut, VolumeLimits};
@@ -67,6 +67,7 @@ impl Writer {
 
     /// Counts in the metrics of a server.
     pub fn with_metrics(self, metrics: Metrics) -> Self {
+        metrics.show_publish_methods(Publish::ALL.into_iter().map(Publish::as_str));
         Self { metrics, ..self }
     }
 
@@ -153,33 +154,42 @@ impl Writer {
         }
     }
 
-    /// Returns the latest writes, newest first, `limit` at most; none when there is no ledger.
+    /// Returns the latest writes, newest first; none when there is no ledger.
     ///
     /// # Errors
     /// Any error that PostgreSQL reports.
-    pub async fn writes(&self, limit: u32) -> Result<Vec<LedgerWrite>> {
+    pub async fn writes(&self, filter: &WriteFilter) -> Result<Vec<LedgerWrite>> {
         let transaction = self.pool.begin_read().await?;
         let writes = match has_schema(&transaction).await? {
-            true => recent_writes(&transaction, limit).await?,
+            true => recent_writes(&transaction, filter).await?,
             false => Vec::new(),
         };
         transaction.rollback().await;
         Ok(writes)
     }
 
-    /// Returns the latest writes, and the number of writes in each state; none when there is no ledger.
+    /// Returns the latest writes, those that have not ended first, and the number of writes in each state; no
+    /// writes when there is no ledger.
     ///
     /// # Errors
     /// Any error that PostgreSQL reports.
     pub async fn overview(&self, limit: u32) -> Result<Overview> {
         let transaction = self.pool.begin_read().await?;
+        let latest = WriteFilter {
+            unfinished_first: true,
+            limit,
+            ..WriteFilter::default()
+        };
         let overview = match has_schema(&transaction).await? {
             true => Overview {
-                writes: recent_writes(&transaction, limit).await?,
+                writes: recent_writes(&transaction, &latest).await?,
                 counts: count_writes(&transaction).await?,
                 prepared: prepared_transactions(&transaction, limit).await?,
             },
-            false => Overview::default(),
+            false => Overview {
+                counts: WriteState::ALL.map(|state| (state, 0)).to_vec(),
+                ..Overview::default()
+            },
         };
         transaction.rollback().await;
         Ok(overview)

@@ -13,6 +13,39 @@ pub(crate) struct Refusal {
     hint: Option<Cow<'static, str>>,
     /// A second hint: the conversion that allows the pair.
     conversion: Option<&'static str>,
+    /// The part of the conversion that has no meaning for the pair, if that is the reason.
+    meaningless: Option<Word>,
+}
+
+/// A part of a conversion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Word {
+    Rounding,
+    Zone,
+    Nul,
+    Overflow,
+    Infinity,
+    TooLong,
+    Form,
+    Unit,
+    Srid,
+}
+
+impl Word {
+    /// Returns what was asked for.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Rounding => "rounding",
+            Self::Zone => "a zone",
+            Self::Nul => "a replacement for NUL characters",
+            Self::Overflow => "overflow",
+            Self::Infinity => "infinity",
+            Self::TooLong => "a length",
+            Self::Form => "a form",
+            Self::Unit => "a unit",
+            Self::Srid => "an SRID",
+        }
+    }
 }
 
 impl Refusal {
@@ -21,7 +54,19 @@ impl Refusal {
             reason: reason.into(),
             hint: None,
             conversion: None,
+            meaningless: None,
         }
+    }
+
+    /// Marks the reason as a conversion without a meaning.
+    pub(crate) fn of_meaningless(mut self, word: Word) -> Self {
+        self.meaningless = Some(word);
+        self
+    }
+
+    /// Returns the part of the conversion that has no meaning, if that is the reason.
+    pub(crate) fn meaningless(&self) -> Option<Word> {
+        self.meaningless
     }
 
     /// Says what would work: an imperative in lower case.
@@ -44,6 +89,7 @@ impl Refusal {
             reason: format!("{place}: {}", self.reason).into(),
             hint: self.hint,
             conversion: None,
+            meaningless: None,
         }
     }
 

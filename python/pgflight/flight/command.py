@@ -65,12 +65,25 @@ def write_spec(table: str, options: WriteOptions) -> Dict[str, Any]:
         "table": table,
         "target": options.target,
         "columnTypes": dict(options.column_types or {}),
-        "conversions": {
-            column: conversions.message(column, asked)
-            for column, asked in (options.conversions or {}).items()
-        },
+        "conversions": _conversions(options),
     }
     return {**_set(fields), MODES[options.mode]: _mode_options(options)}
+
+
+def _conversions(options: WriteOptions) -> Dict[str, Any]:
+    messages = {
+        column: conversions.message(column, asked)
+        for column, asked in (options.conversions or {}).items()
+    }
+    zone = options.local_timestamps
+    if zone == "session":
+        raise InvalidCommand(
+            "local_timestamps is 'session', and the time zone of a Spark session is not known here",
+            hint="name the zone, as in 'Europe/Berlin'",
+        )
+    if zone:
+        messages["*"] = {**messages.get("*", {}), "zone": zone}
+    return messages
 
 
 def _mode_options(options: WriteOptions) -> Dict[str, Any]:

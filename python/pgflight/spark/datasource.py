@@ -16,9 +16,10 @@ from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, WriterComm
 
 from pgflight.distributed import DistributedWrite
 from pgflight.errors import Conflict, InvalidCommand, Unsupported
+from pgflight.options import WriteOptions
 from pgflight.spark import options as spark_options
 from pgflight.spark import planner, task
-from pgflight.spark.schema import arrow_schema, matching
+from pgflight.spark.schema import TIME_ZONE, arrow_schema, in_session, matching
 from pgflight.spark.streaming import sink_batch
 
 try:
@@ -67,7 +68,7 @@ class PgFlightDataSource(DataSource):
             options.endpoint,
             options.table,
             arrow,
-            matching(options.write, schema.names),
+            matching(_in_session(options.write), schema.names),
             options.write_id,
         )
         if write.status.is_repeated:
@@ -140,6 +141,10 @@ class PgFlightWriter(DataSourceArrowWriter):
             print(line, file=sys.stderr)
 
 
+def _in_session(options: WriteOptions) -> WriteOptions:
+    return in_session(options, lambda: planner.setting(TIME_ZONE))
+
+
 def _reject_dynamic_overwrite(mode: Optional[str]) -> None:
     """Rejects an overwrite that would replace all rows in a session that asks for a replacement of the partitions."""
     if mode is not None and mode.lower() == "dynamic":
@@ -168,7 +173,7 @@ class PgFlightStreamWriter(_StreamArrowWriter):
 
     def __init__(self, options: spark_options.SparkOptions, schema: Any):
         self._options = options
-        self._write_options = matching(options.write, schema.names)
+        self._write_options = matching(_in_session(options.write), schema.names)
         self._schema = arrow_schema(schema)
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> WriterCommitMessage:

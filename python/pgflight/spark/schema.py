@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections import Counter
-from typing import Any, Dict, Mapping, TypeVar
+from typing import Any, Callable, Dict, Mapping, Optional, TypeVar
 
 import pyarrow as pa
 
@@ -17,6 +17,9 @@ from pgflight.errors import InvalidCommand, Unsupported
 from pgflight.options import WriteOptions
 
 _Given = TypeVar("_Given")
+
+#: The setting of a session that has its time zone.
+TIME_ZONE = "spark.sql.session.timeZone"
 
 # By name, since not every release has every class.
 _PLAIN = {
@@ -112,6 +115,18 @@ def has_day_time_interval(schema: pa.Schema) -> bool:
     return any(inside(field.type) for field in schema)
 
 
+def in_session(options: WriteOptions, time_zone: Callable[[], Optional[str]]) -> WriteOptions:
+    """Returns options that name the session's time zone where they say `session`.
+
+    Args:
+        options: The options, as a user wrote them.
+        time_zone: Returns `spark.sql.session.timeZone`, or None where it is not known. It is called only if needed.
+    """
+    if options.local_timestamps != "session":
+        return options
+    return dataclasses.replace(options, local_timestamps=time_zone() or "session")
+
+
 def matching(options: WriteOptions, names: Any) -> WriteOptions:
     """Returns options whose `column_types` and `conversions` spell columns as the frame does.
 
@@ -134,6 +149,9 @@ def matching(options: WriteOptions, names: Any) -> WriteOptions:
 def _match(given: Mapping[str, _Given], names: Any) -> Dict[str, _Given]:
     matched = {}
     for wanted, value in given.items():
+        if wanted == "*":
+            matched[wanted] = value
+            continue
         alike = [n for n in names if n == wanted] or [
             n for n in names if n.lower() == wanted.lower()
         ]

@@ -22,7 +22,13 @@ from pgflight.flight.connection import Endpoint
 from pgflight.options import WriteOptions, collect
 from pgflight.result import WriteResult
 from pgflight.spark import task
-from pgflight.spark.schema import arrow_schema, has_day_time_interval, matching
+from pgflight.spark.schema import (
+    TIME_ZONE,
+    arrow_schema,
+    has_day_time_interval,
+    in_session,
+    matching,
+)
 
 _RECEIPT_DDL = "receipt string"
 # The same in Arrow. If it differed, Spark would notice only after the rows were written, and run the task again.
@@ -135,9 +141,11 @@ def write_frame(
             hint="use df.writeStream.foreachBatch(pgflight.foreach_batch(...))",
         )
     spark = df.sparkSession
+    time_zone = spark.conf.get(TIME_ZONE, "UTC")
+    options = in_session(options, lambda: time_zone)
     schema = arrow_schema(
         df.schema,
-        time_zone=spark.conf.get("spark.sql.session.timeZone", "UTC"),
+        time_zone=time_zone,
         large_types=spark.conf.get("spark.sql.execution.arrow.useLargeVarTypes", "false") == "true",
     )
     write = DistributedWrite.begin_here(

@@ -299,6 +299,14 @@ def test_a_wrong_address_is_rejected_without_being_shown(url: str, says: str) ->
         ({"mode": "append", "conversions": {"a": {"form": "utf16"}}}, "one of 'text', 'number'"),
         ({"mode": "append", "conversions": {"a": {"srid": True}}}, "not of type int"),
         ({"mode": "append", "conversions": {"a": {"zone": 2}}}, "not of type str"),
+        (
+            {
+                "mode": "append",
+                "conversions": {"*": {"zone": "UTC"}},
+                "local_timestamps": "+01:00",
+            },
+            "contradicts the zone",
+        ),
     ],
 )
 def test_options_without_effect_are_rejected(arguments: Dict[str, Any], says: str) -> None:
@@ -425,5 +433,10 @@ def test_the_protocol_has_each_option(name: str) -> None:
     if name == "mode":
         assert "oneof mode {" in proto
         return
-    field = {"table_options": "options", "overwrite_with": "with"}.get(name, name)
+    names = {
+        "table_options": "options",
+        "overwrite_with": "with",
+        "local_timestamps": "conversions",
+    }
+    field = names.get(name, name)
     assert re.search(rf"(?m)^ +(?:repeated |optional )?[\w<>, ]+ {field} = \d+;", proto), name

@@ -135,9 +135,10 @@ pub enum Command {
     /// Abort a write without publishing anything.
     ///
     /// The server rejects further streams of the write and removes its staged rows. A committed write stays committed.
-    /// An unknown id is rejected from now on, so check its spelling. A write whose id begins with stream: is a stream
-    /// over several connections; its server ends the stream with an error. Exit status: 0 when the write is aborted, 1
-    /// when it is committed or was unknown.
+    /// An unknown id is an error, unless --force says that the write must not begin later either. A write whose id
+    /// begins with stream: is a stream over several connections; its server ends the stream with an error. Exit status:
+    /// 0 when all writes are aborted, 1 when one is committed or unknown.
+    #[command(after_help = ABORT_EXAMPLES)]
     Abort(Abort),
 
     /// Print completions of the command line for a shell.
@@ -153,6 +154,12 @@ Examples:
   pgflight completions bash > /usr/share/bash-completion/completions/pgflight
   pgflight completions zsh > \"${fpath[1]}/_pgflight\"
   pgflight completions fish > ~/.config/fish/completions/pgflight.fish";
+
+const ABORT_EXAMPLES: &str = "\
+Examples:
+  pgflight abort etl/nightly-42
+  pgflight writes --state open --older-than 1d --ids | xargs -r -d '\\n' pgflight abort
+  pgflight abort --force etl/never-begin-this";
 
 const PLAN_EXAMPLES: &str = "\
 Examples:
@@ -263,6 +270,19 @@ pub struct Writes {
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: u32,
 
+    /// Only writes in one of these states.
+    #[arg(long = "state", value_name = "STATES", value_delimiter = ',',
+          value_parser = ["open", "committing", "committed", "aborted", "prepared_lost"])]
+    pub states: Vec<String>,
+
+    /// Only writes that were begun longer ago.
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration, hide_default_value = true)]
+    pub older_than: Duration,
+
+    /// Print only the ids, one a line.
+    #[arg(long, conflicts_with = "watch")]
+    pub ids: bool,
+
     /// Repeat until Ctrl-C: redraw on a terminal, else print a line for each changed write.
     #[arg(long)]
     pub watch: bool,
@@ -279,9 +299,13 @@ pub struct Writes {
 /// Options of `pgflight abort`.
 #[derive(Debug, Args)]
 pub struct Abort {
-    /// Id of the write, as `pgflight writes` shows it.
-    #[arg(value_name = "WRITE_ID")]
-    pub write_id: String,
+    /// Ids of the writes, as `pgflight writes` shows them.
+    #[arg(value_name = "WRITE_ID", required = true)]
+    pub write_ids: Vec<String>,
+
+    /// Record also unknown ids as aborted: a write that begins later with such an id is rejected.
+    #[arg(long)]
+    pub force: bool,
 
     /// Reason, kept in the ledger.
     #[arg(long, value_name = "TEXT", default_value = "aborted by hand")]

@@ -27,6 +27,6 @@ pub use sink::{
     Sink, advance_sink, count_sinks, last_named_batch, lock_sink, name_of_batch, update_sink,
 };
 pub use writes::{
-    abort, begin, commit, committing_writes, count_open_writes, count_tombstones, count_writes,
-    find_write, lock_write_for_publish, recent_writes,
+    WriteFilter, abort, begin, commit, committing_writes, count_open_writes, count_tombstones,
+    count_writes, find_write, lock_write_for_publish, recent_writes,
 };

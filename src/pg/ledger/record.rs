@@ -171,6 +171,20 @@ pub struct Decision<'a> {
 }
 
 impl Publish {
+    /// All publish methods.
+    pub const ALL: [Self; 10] = [
+        Self::Append,
+        Self::TwoPhase,
+        Self::Truncate,
+        Self::Delete,
+        Self::Swap,
+        Self::Create,
+        Self::Merge,
+        Self::Replace,
+        Self::Direct,
+        Self::Nothing,
+    ];
+
     /// Returns the name in the ledger.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -188,21 +202,8 @@ impl Publish {
     }
 
     pub(super) fn parse(text: &str) -> Result<Self> {
-        [
-            Self::Append,
-            Self::TwoPhase,
-            Self::Truncate,
-            Self::Delete,
-            Self::Swap,
-            Self::Create,
-            Self::Merge,
-            Self::Replace,
-            Self::Direct,
-            Self::Nothing,
-        ]
-        .into_iter()
-        .find(|publish| publish.as_str() == text)
-        .ok_or_else(|| {
+        let mut all = Self::ALL.into_iter();
+        all.find(|publish| publish.as_str() == text).ok_or_else(|| {
             Error::internal("the ledger holds a way to publish that this pgflight does not know")
                 .with_hint(NEWER_HINT)
         })
@@ -211,7 +212,7 @@ impl Publish {
 
 impl WriteState {
     /// All states, in the order in which they are counted.
-    pub(super) const ALL: [Self; 5] = [
+    pub const ALL: [Self; 5] = [
         Self::Open,
         Self::Committing,
         Self::Committed,
@@ -238,7 +239,11 @@ impl WriteState {
         }
     }
 
-    pub(in crate::pg) fn parse(text: &str) -> Result<Self> {
+    /// Returns the state with a name of the ledger.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when there is no such state.
+    pub fn parse(text: &str) -> Result<Self> {
         let mut all = Self::ALL.into_iter();
         all.find(|state| state.as_str() == text).ok_or_else(|| {
             Error::internal("the ledger holds a state that this pgflight does not know")

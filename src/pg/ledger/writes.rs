@@ -1,10 +1,12 @@
 //! The rows of writes.
 
+use std::time::Duration;
+
 use super::counts::{from_bigint, to_bigint};
 use super::migration::explain_old;
 use super::record::{Decision, LedgerWrite, NewWrite, WRITE_COLUMNS, WriteState, read_write};
 use crate::error::{Error, Result};
-use crate::pg::transaction::Transaction;
+use crate::pg::transaction::{Parameter, Transaction};
 use arrow_pgcopy::Ident;
 
 /// Records a new write. Returns false when its id exists already.
@@ -90,14 +92,40 @@ pub async fn find_write(transaction: &Transaction, write_id: &str) -> Result<Opt
     select_write(transaction, write_id, "").await
 }
 
+/// Which writes [`recent_writes`] returns.
+#[derive(Debug, Clone, Default)]
+pub struct WriteFilter {
+    /// The states; all if it is empty.
+    pub states: Vec<WriteState>,
+    /// Only writes that were begun at least this long ago.
+    pub older_than: Duration,
+    /// The writes that have not ended come before the others.
+    pub unfinished_first: bool,
+    /// The number of writes at most.
+    pub limit: u32,
+}
+
 /// Returns the writes that were begun last, newest first. The counts of an open write are those of its recorded
 /// attempts.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports.
-pub async fn recent_writes(transaction: &Transaction, limit: u32) -> Result<Vec<LedgerWrite>> {
+pub async fn recent_writes(
+    transaction: &Transaction,
+    filter: &WriteFilter,
+) -> Result<Vec<LedgerWrite>> {
+    let unfinished_first = match filter.unfinished_first {
+        true => "state OPERATOR(pg_catalog.=) ANY ('{open,committing}'::pg_catalog.text[]) DESC,",
+        false => "",
+    };
     let statement = format!(
-        "WITH recent AS (SELECT * FROM pgflight.write ORDER BY created_at DESC LIMIT $1)
+        "WITH recent AS (
+            SELECT * FROM pgflight.write
+            WHERE (state OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.text[])
+                   OR pg_catalog.cardinality($2::pg_catalog.text[]) OPERATOR(pg_catalog.=) 0)
+              AND created_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-)
+                  pg_catalog.make_interval(secs => $3::pg_catalog.float8))
+            ORDER BY {unfinished_first} created_at DESC LIMIT $1)
          SELECT {WRITE_COLUMNS} FROM (
             SELECT w.write_id, w.spec, w.target_schema, w.target_name, w.target_oid, w.staging_schema,
                 w.staging_name, w.publish, w.state, w.reason, w.created_at, w.finished_at, w.columns, w.principal,
@@ -114,9 +142,15 @@ pub async fn recent_writes(transaction: &Transaction, limit: u32) -> Result<Vec<
                 FROM pgflight.attempt a
                 WHERE w.state OPERATOR(pg_catalog.=) 'open'
                   AND a.write_id OPERATOR(pg_catalog.=) w.write_id) open) write
-         ORDER BY write.created_at DESC"
+         ORDER BY {unfinished_first} write.created_at DESC"
     );
-    let rows = transaction.query(&statement, &[&i64::from(limit)]).await;
+    let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
+    let parameters: [&dyn Parameter; 3] = [
+        &i64::from(filter.limit),
+        &states,
+        &filter.older_than.as_secs_f64(),
+    ];
+    let rows = transaction.query(&statement, &parameters).await;
     let rows = rows.map_err(explain_old)?;
     rows.iter().map(read_write).collect()
 }

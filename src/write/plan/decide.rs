@@ -18,6 +18,7 @@ use crate::pg::{
     resolve_requested_types,
 };
 use crate::write::spec::{KeyedAction, Mode, SchemaEvolution, WriteSpec};
+use arrow_pgcopy::conversion::ALL_COLUMNS;
 use arrow_pgcopy::schema::{ColumnDefinition, asks_for_geometry, column_definitions};
 use arrow_pgcopy::{EncodePlan, Ident, QualifiedName, Relation};
 
@@ -344,7 +345,7 @@ pub(crate) fn encode_plan(
     if spec.schema_evolution == SchemaEvolution::Ignore {
         conversions
             .to_mut()
-            .retain(|name, _| schema.field_with_name(name).is_ok());
+            .retain(|name, _| name == ALL_COLUMNS || schema.field_with_name(name).is_ok());
     }
     let planned = |relation: &Relation| -> Result<EncodePlan> {
         Ok(EncodePlan::with_conversions(

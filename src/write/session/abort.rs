@@ -13,6 +13,15 @@ use crate::write::writer::Writer;
 /// lost the answer to a begin.
 const MAX_TOMBSTONES: u32 = 10_000;
 
+/// What to do with an id that was never begun.
+#[derive(Clone, Copy)]
+enum Unknown {
+    /// Record it as aborted.
+    Record,
+    /// Reject the call.
+    Reject,
+}
+
 impl Writer {
     /// Ends a write without publishing its rows. The server then rejects its later attempts. A committed write stays
     /// committed, and the status says so. An id that was never begun is recorded as aborted, and a later begin of it
@@ -34,6 +43,19 @@ impl Writer {
     /// # Errors
     /// The errors of [`Writer::abort`], except those about writes that a server made of a stream.
     pub async fn abort_any(&self, write_id: &str, reason: &str) -> Result<WriteStatus> {
+        self.end(write_id, reason, Unknown::Record).await
+    }
+
+    /// Ends a write like [`Writer::abort_any`], if it was begun.
+    ///
+    /// # Errors
+    /// Those of [`Writer::abort_any`], and [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when the ledger
+    /// does not know the id. Nothing is recorded then.
+    pub async fn abort_known(&self, write_id: &str, reason: &str) -> Result<WriteStatus> {
+        self.end(write_id, reason, Unknown::Reject).await
+    }
+
+    async fn end(&self, write_id: &str, reason: &str, unknown_id: Unknown) -> Result<WriteStatus> {
         let transaction = self.begin_control().await?;
         ensure_schema(&transaction).await?;
         let found = find_write(&transaction, write_id).await?;
@@ -43,6 +65,11 @@ impl Writer {
                 return Err(unknown().with_write_id(write_id));
             }
             Some(_) => {}
+            None if matches!(unknown_id, Unknown::Reject) => {
+                transaction.rollback().await;
+                let error = Error::not_found("the ledger knows no such write");
+                return Err(error.with_write_id(write_id));
+            }
             None => {
                 let checked = self.check_tombstones(&transaction).await;
                 checked.map_err(|error| error.with_write_id(write_id))?;

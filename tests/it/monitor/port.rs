@@ -47,7 +47,8 @@ type Listed = BTreeSet<(String, String, String, String)>;
 fn listed_in_docs() -> Listed {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
     let page = std::fs::read_to_string(page).unwrap();
-    let rows = page.lines().filter(|line| line.starts_with("| `pgflight_"));
+    let is_row = |line: &&str| line.starts_with("| `pgflight_") || line.starts_with("| `process_");
+    let rows = page.lines().filter(is_row);
     rows.map(|row| {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         let [name, kind, labels, question] = cells[..] else {
@@ -112,17 +113,6 @@ fn listed_in(text: &str) -> Listed {
 #[tokio::test]
 async fn the_docs_list_all_metrics_with_their_help_text() {
     let (_database, server) = serve("CREATE TABLE t (n int)", &[]).await;
-    let mut client = server.client().await;
-    // A family that gets its labels with the first event: a publication.
-    let spec = json!({"table": "t", "append": {"publish": "PUBLISH_STAGED"}});
-    client.begin("w", spec, &numbers(&[])).await.unwrap();
-    let put = Put::whole(attempt("w", 0, "a"), &[numbers(&[1])]);
-    let receipt = client.put(put).await.unwrap();
-    client.commit("w", &[receipt]).await.unwrap();
-    client
-        .put(Put::bare(path(&["u"]), &[numbers(&[1])]))
-        .await
-        .unwrap_err();
     let answer = get(&server.monitor, "/metrics").await;
     assert!(
         answer
@@ -215,6 +205,23 @@ async fn errors_are_counted_from_zero_so_that_an_alert_sees_the_first() {
         let count = format!("pgflight_errors_total{{kind=\"{}\"}} 0", kind.reason());
         assert!(fresh.contains(&count), "{count}: {fresh}");
     }
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn figures_of_the_process_are_those_of_linux() {
+    let (_database, server) = serve("CREATE TABLE t (n int)", &[]).await;
+    let figure = async |name: &str| metric(&server.monitor, &format!("process_{name}")).await;
+    let resident = figure("resident_memory_bytes").await / server.memory("VmRSS") as f64;
+    assert!((0.8..1.25).contains(&resident), "{resident}");
+    let spent = figure("cpu_seconds_total").await;
+    let measured = server.processor_time().as_secs_f64();
+    assert!(spent >= 0.0 && spent <= measured + 0.1, "{spent}");
+    let files = figure("open_fds").await;
+    assert!(files > 5.0 && files < figure("max_fds").await, "{files}");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let age = now.unwrap().as_secs_f64() - figure("start_time_seconds").await;
+    assert!((-2.0..60.0).contains(&age), "{age}");
 }
 
 #[tokio::test]
@@ -595,11 +602,7 @@ async fn a_draining_server_is_not_ready_and_shows_its_streams() {
     let _ = end.send(());
     running.await.unwrap().unwrap();
     assert!(server.wait(Duration::from_secs(20)).success());
-    let last = server.log().pop().unwrap();
-    assert!(
-        last.contains("rows=100") && last.contains("published=100"),
-        "{last}"
-    );
+    server.wait_for_line(&["rows=100", "published=100"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -638,12 +641,8 @@ async fn sessions_and_log_lines_name_write_and_attempt() {
         .await
         .unwrap()
         .expect_err("the end record is cut short");
-    let line = || {
-        let mut log = server.log().into_iter();
-        log.find(|line| line.contains("INVALID_COMMAND"))
-    };
-    wait_until(async || line().is_some(), "the log has its line").await;
-    let line: Value = serde_json::from_str(&line().unwrap()).unwrap();
+    let line = server.wait_for_line(&["INVALID_COMMAND"]).await;
+    let line: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(line["span"]["write_id"], id, "{line}");
     assert_eq!(line["span"]["partition"], 7, "{line}");
     assert_eq!(line["span"]["attempt"], "seventh", "{line}");

@@ -254,8 +254,8 @@ async fn watched_writes_print_lines_or_draw_on_a_terminal() {
     let shown = expect(drawn.0.stdout.take().unwrap());
     shown("\x1b[HWRITE");
     assert_eq!(
-        run(&["abort", "w1", "--postgres", &database.url]).0,
-        Some(1)
+        run(&["abort", "w1", "--force", "--postgres", &database.url]).0,
+        Some(0)
     );
     assert_eq!(
         line_about("w1"),
@@ -266,13 +266,14 @@ async fn watched_writes_print_lines_or_draw_on_a_terminal() {
         run(&[
             "abort",
             "w2",
+            "--force",
             "--reason",
             "why not",
             "--postgres",
             &database.url
         ])
         .0,
-        Some(1)
+        Some(0)
     );
     // A change is printed once.
     assert_eq!(line_about("w"), "w2 aborted: 0 rows in 0 attempts: why not");

@@ -210,7 +210,10 @@ async fn the_other_commands_take_a_target_of_the_file() {
         reported.contains("\"third\"\nhint: choose one of first, second"),
         "{reported}"
     );
-    assert_eq!(run(&["abort", "w", "--target", "second"]).0, Some(1));
+    assert_eq!(
+        run(&["abort", "w", "--force", "--target", "second"]).0,
+        Some(0)
+    );
     assert!(
         run(&["writes", "--target", "second"])
             .1

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::support::{COPIES, Database, Pgflight, Put, attempt, batch, wait_until};
+use crate::support::{COPIES, Database, Pgflight, Put, attempt, batch, status, wait_until};
 
 const STAGED: &str =
     "SELECT count(*) FROM pg_class WHERE relname LIKE 'staging%' OR relname LIKE '\\_pgflight\\_%'";
@@ -290,14 +290,74 @@ async fn writes_are_listed_and_ended_by_hand() {
     );
     assert_eq!(database.text(STAGED).await, "0");
 
-    let (code, text) = run(&["abort", "nihgtly-43"]);
-    assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("unknown write"), "{text}");
-
     client.begin("done", append(), &rows()).await.unwrap();
     client.commit("done", &[]).await.unwrap();
     let (code, text) = run(&["abort", "done"]);
     assert_eq!((code, text.trim()), (Some(1), "done: committed"));
+
+    // An unknown id is recorded only on request. The other writes are aborted all the same.
+    client.begin("next", append(), &rows()).await.unwrap();
+    let (code, text) = run(&["abort", "nihgtly-43", "next"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("next: aborted"), "{text}");
+    assert!(
+        text.contains("knows no such write") && text.contains("--force"),
+        "{text}"
+    );
+    client.begin("nihgtly-43", append(), &rows()).await.unwrap();
+    let (code, text) = run(&["abort", "--force", "never", "nihgtly-43"]);
+    assert_eq!(
+        (code, text.trim()),
+        (Some(0), "never: aborted\nnihgtly-43: aborted")
+    );
+    let begun = client.begin("never", append(), &rows()).await;
+    begun.expect_err("the id is aborted");
+}
+
+#[tokio::test]
+async fn writes_are_listed_by_state_and_age() {
+    let database = Database::new().await;
+    database.execute("CREATE TABLE t (n int)").await;
+    let server = Pgflight::start_with(&database, &["--metrics-listen", "127.0.0.1:0"]);
+    let mut client = server.client().await;
+    for id in ["a", "b", "c", "d"] {
+        client.begin(id, append(), &rows()).await.unwrap();
+    }
+    client.commit("a", &[]).await.unwrap();
+    client.abort("b").await.unwrap();
+    database
+        .execute(
+            "UPDATE pgflight.write SET created_at = created_at - interval '2 hours'
+             WHERE write_id IN ('a', 'c')",
+        )
+        .await;
+    let check = |arguments: &[&str], expected: &str| {
+        let output = Pgflight::command()
+            .args(["writes", "--ids", "--postgres", &database.url])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let listed = String::from_utf8(output.stdout.clone()).unwrap();
+        let listed = listed.lines().collect::<String>();
+        assert_eq!(listed, expected, "{arguments:?}: {output:?}");
+    };
+    check(&[], "dbca");
+    check(&["--limit", "3"], "dbc");
+    check(&["--state", "open"], "dc");
+    check(&["--state", "aborted,committed"], "ba");
+    check(&["--state", "committing"], "");
+    check(&["--older-than", "1h"], "ca");
+    check(&["--older-than", "1h", "--state", "open"], "c");
+    check(&["--older-than", "3h"], "");
+    // The page begins with those that have not ended.
+    client.begin("e", append(), &rows()).await.unwrap();
+    client.abort("e").await.unwrap();
+    let status = status(&server.monitor).await;
+    let shown = status["writes"].as_array().unwrap().iter();
+    let shown: Vec<&str> = shown
+        .map(|write| write["write_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(shown, ["d", "c", "e", "b", "a"]);
 }
 
 #[tokio::test]

@@ -10,3 +10,4 @@ mod random_types;
 mod settings;
 mod types_page;
 mod undecodable;
+mod zones;

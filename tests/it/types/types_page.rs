@@ -85,12 +85,13 @@ the nearest real or double precision. Dates are read as year, month, day, whatev
 
 A conversion changes values, or reads them as something else than their type says. The caller requests it by column: in
 the command (`conversions` of `WriteSpec`, of the Python client and of the Spark data source), or in the metadata of the
-Arrow field, under `pgflight.` and the name of the conversion (`pgflight.rounding`).
+Arrow field, under `pgflight.` and the name of the conversion (`pgflight.rounding`). The conversion of column `*` is for
+all columns that have none of their own; there it changes the columns for which it has a meaning.
 
 | conversion | what it allows |
 | --- | --- |
 | `rounding`: `floor`, `nearest` | nanoseconds to microseconds, fractions of a second to `timestamp(3)`, intervals likewise, decimals and floats to `numeric(p,s)`, integers or money, numbers to real and double precision (`nearest`), timestamps and durations to counts of a coarser unit |
-| `zone`: `UTC`, `+02:00` | a timestamp without a zone, or a date, to timestamptz, as local time there; a time to timetz; a timestamp with a zone to timestamp, as the local time there |
+| `zone`: `UTC`, `+02:00`, `Europe/Berlin` | a timestamp without a zone, or a date, to timestamptz, as local time there; a time to timetz; a timestamp with a zone to timestamp, as the local time there |
 | `nul`: `remove`, `replace` | text with NUL characters, without them, or with U+FFFD or `nul_replacement` (at most 8 bytes) in their place |
 | `overflow`: `clamp`, `null`, `infinity` | for numbers, dates and times outside of the column's range: the end of the range, in the unit of the data (999 for integers in `numeric(5,2)`); NULL, also for NaN and infinities where the column takes only numbers; infinity, for dates, timestamps, and doubles that are rounded to real |
 | `infinity_sentinels`: `true` | the least and the greatest value of a date's or timestamp's Arrow type as `-infinity` and `infinity` |
@@ -105,7 +106,8 @@ Arrow field, under `pgflight.` and the name of the conversion (`pgflight.roundin
 
 `floor` rounds down below zero as well: one nanosecond before 1970 becomes one microsecond before 1970. A float is
 rounded by the digits that PostgreSQL prints, so that 1.005 becomes 1.01. Values within lists and structs are not
-changed.
+changed. The rules of a named zone are those of the IANA database when pgflight was built. A local time that the zone
+skips, or has twice, is read as PostgreSQL reads it: with the offset before the gap, and with the later one of two.
 
 The type of a column in a table that pgflight creates is, in this order: the one that `column_types` names; the one that
 the field's metadata names under `pgflight.type`, `POSTGRESQL:type` or `ADBC:postgresql:typname`; that of the extension
@@ -126,8 +128,6 @@ const GOLDEN: &str = include_str!("../../../crates/arrow-pgcopy/tests/golden/pai
 const NOT_SUPPORTED: &str = "
 Not supported, and why:
 
-- Named zones (`Europe/Berlin`): their offsets change with the seasons, and with tables that have to be kept up to date.
-  The program that made the data has them.
 - A new label for an enum: PostgreSQL could never drop one that was added for a typo.
 - OIDs into `regclass` and similar types: PostgreSQL checks a name, given as a string, and does not check a number.
 - Lists of decimals into vectors, floats into money without rounding, `interval` into counts: there is no exact result.

@@ -4,7 +4,7 @@ use arrow_schema::{DataType, Field};
 
 use super::Step;
 use crate::field::extension;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Word};
 use crate::table::{Modifier, PgType, PgTypeKind};
 
 /// The steps of a column so far, and the Arrow type that they lead to.
@@ -24,8 +24,8 @@ impl Converted<'_> {
         Ok(())
     }
 
-    pub(crate) fn meaningless<T>(&self, what: &str) -> Result<T, Refusal> {
-        Err(meaningless(what, self.original, self.ty))
+    pub(crate) fn meaningless<T>(&self, word: Word) -> Result<T, Refusal> {
+        Err(meaningless(word, self.original, self.ty))
     }
 
     /// Turns a tensor into nested lists of its shape, where the column has a place for them.
@@ -50,15 +50,17 @@ impl Converted<'_> {
         if counted && infinite {
             Ok(())
         } else {
-            self.meaningless("infinity")
+            self.meaningless(Word::Infinity)
         }
     }
 }
 
-pub(crate) fn meaningless(what: &str, data_type: &DataType, ty: &PgType) -> Refusal {
+pub(crate) fn meaningless(word: Word, data_type: &DataType, ty: &PgType) -> Refusal {
     Refusal::new(format!(
-        "{what} was asked for and has no meaning for {data_type} into {}",
+        "{} was asked for and has no meaning for {data_type} into {}",
+        word.as_str(),
         ty.name
     ))
     .with_hint("leave that conversion out")
+    .of_meaningless(word)
 }

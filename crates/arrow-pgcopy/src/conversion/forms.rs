@@ -7,7 +7,7 @@ use super::{Form, Step};
 use crate::field::Source;
 use crate::field::extension;
 use crate::mapping;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Word};
 use crate::table::{Modifier, PgTypeKind};
 
 /// `NAMEDATALEN` without the terminator.
@@ -77,7 +77,7 @@ impl Converted<'_> {
             | Form::Utf8Lossy
             | Form::Hex
             | Form::Base64
-            | Form::Address => self.meaningless("a form"),
+            | Form::Address => self.meaningless(Word::Form),
         }
     }
 
@@ -86,7 +86,8 @@ impl Converted<'_> {
             return Err(Refusal::new(format!(
                 "NUL characters can be removed from strings only, and this is {}",
                 self.data_type
-            )));
+            ))
+            .of_meaningless(Word::Nul));
         }
         if replacement.contains('\0') {
             return Err(Refusal::new(
@@ -106,14 +107,14 @@ impl Converted<'_> {
     pub(crate) fn truncate(&mut self) -> Result<(), Refusal> {
         use PgTypeKind as K;
         if Source::of(&self.data_type) != Source::Text {
-            return self.meaningless("a length");
+            return self.meaningless(Word::TooLong);
         }
         let (chars, bytes) = match (&self.ty.kind, self.modifier) {
             (K::Varchar | K::Bpchar, Modifier::Length(chars)) => (Some(chars), None),
             // The column takes text of any length.
             (K::Varchar | K::Bpchar, _) => return Ok(()),
             (K::Name, _) => (None, Some(NAME_BYTES)),
-            _ => return self.meaningless("a length"),
+            _ => return self.meaningless(Word::TooLong),
         };
         self.push(Step::Truncate { chars, bytes }, DataType::LargeUtf8)
     }
@@ -126,7 +127,7 @@ impl Converted<'_> {
         if binary && self.ty.kind == PgTypeKind::Geometry {
             self.push(Step::Srid(srid), DataType::LargeBinary)
         } else {
-            self.meaningless("an SRID")
+            self.meaningless(Word::Srid)
         }
     }
 }

@@ -7,7 +7,7 @@ use super::overflow::{bounds, floats_bounds, widen};
 use super::times::step;
 use super::{Overflow, Rounding, Step};
 use crate::field::Source;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Word};
 use crate::table::{Modifier, PgTypeKind};
 
 impl Converted<'_> {
@@ -62,7 +62,7 @@ impl Converted<'_> {
                 self.ty.name
             ))
             .with_hint("ask for rounding: nearest")),
-            _ => self.meaningless("rounding"),
+            _ => self.meaningless(Word::Rounding),
         }
     }
 

@@ -12,7 +12,11 @@ mod zone;
 
 use serde::{Deserialize, Serialize};
 
+use crate::refusal::Word;
+
 pub use step::Step;
+pub use zone::Zone;
+pub(crate) use zone::ZoneKind;
 
 /// The changes allowed for the values of one column; none by default.
 ///
@@ -24,7 +28,7 @@ pub use step::Step;
 pub struct Conversion {
     /// The rounding of digits that the column does not keep; `None` rejects them.
     pub rounding: Option<Rounding>,
-    /// The zone of local times: `UTC` or an offset from it, `+02:00`.
+    /// The zone of local times: `UTC`, an offset from it, `+02:00`, or a name, `Europe/Berlin`.
     pub zone: Option<String>,
     /// The replacement for NUL characters in text; an empty one removes them.
     pub nul: Option<String>,
@@ -98,9 +102,28 @@ pub enum Unit {
     Nanoseconds,
 }
 
+/// The name under which a caller allows a conversion for all columns that have none of their own. There it changes the
+/// columns for which it has a meaning.
+pub const ALL_COLUMNS: &str = "*";
+
 impl Conversion {
     /// Returns whether no change is allowed.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+
+    fn without(mut self, word: Word) -> Self {
+        match word {
+            Word::Rounding => self.rounding = None,
+            Word::Zone => self.zone = None,
+            Word::Nul => self.nul = None,
+            Word::Overflow => self.overflow = None,
+            Word::Infinity => self.infinity_sentinels = false,
+            Word::TooLong => self.truncate = false,
+            Word::Form => self.form = None,
+            Word::Unit => self.unit = None,
+            Word::Srid => self.srid = None,
+        }
+        self
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use arrow_buffer::i256;
 use arrow_schema::{DataType, TimeUnit};
 
-use super::{Form, Overflow, Rounding};
+use super::{Form, Overflow, Rounding, Zone};
 
 /// A change to all values of a column, made before they are encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,14 +42,14 @@ pub enum Step {
     Midnight,
     /// Turns timestamps with a zone into local ones, or the reverse.
     Zone {
-        /// The offset of local time from UTC, in microseconds.
-        east: i64,
+        /// The zone of the local times.
+        zone: Zone,
         /// Whether the result has a zone.
         zoned: bool,
     },
     /// Turns times of day into text with an offset from UTC.
     Offset {
-        /// The offset of local time from UTC, in microseconds.
+        /// The offset of local time from UTC, in seconds.
         east: i64,
     },
     /// Turns local timestamps into their dates, or their times of day.

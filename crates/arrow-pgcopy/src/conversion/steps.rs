@@ -3,11 +3,10 @@
 use arrow_schema::{DataType, Field};
 
 use super::converted::{Converted, meaningless};
-use super::zone::offset;
-use super::{Conversion, Form, Overflow, Step};
+use super::{Conversion, Form, Overflow, Step, Zone};
 use crate::field::values_type;
 use crate::mapping::{FieldPlan, column_plan};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Word};
 use crate::table::{Modifier, PgType};
 
 impl Conversion {
@@ -43,7 +42,7 @@ impl Conversion {
         let plan = column_plan(&field, ty, typmod)?;
         let by_postgresql = matches!(plan, FieldPlan::Cast { .. });
         if by_postgresql && steps.contains(&Step::Null) {
-            return Err(meaningless("overflow", field.data_type(), base));
+            return Err(meaningless(Word::Overflow, field.data_type(), base));
         }
         let infinity = |step: &Step| matches!(step, Step::Clamp { infinity: true, .. });
         Ok(if self.infinity_sentinels || steps.iter().any(infinity) {
@@ -51,6 +50,24 @@ impl Conversion {
         } else {
             (steps, plan)
         })
+    }
+
+    /// Returns the steps like [`plan`](Self::plan), without the parts of the conversion that have no meaning for the
+    /// pair of types.
+    ///
+    /// # Errors
+    /// Refuses a pair of types that is not written.
+    pub(crate) fn plan_where_meaningful(
+        self,
+        field: &Field,
+        ty: &PgType,
+        typmod: i32,
+    ) -> Result<(Vec<Step>, FieldPlan), Refusal> {
+        let plan = self.plan(field, ty, typmod);
+        match plan.as_ref().err().and_then(Refusal::meaningless) {
+            Some(word) => self.without(word).plan_where_meaningful(field, ty, typmod),
+            None => plan,
+        }
     }
 
     fn convert(&self, field: &Field, converted: &mut Converted<'_>) -> Result<(), Refusal> {
@@ -89,9 +106,10 @@ impl Conversion {
         if let Some(rounding) = rounding.take_if(|_| timestamp && !part) {
             converted.round(rounding, held)?;
         }
-        let zone = self.zone.as_deref().map(offset).transpose()?;
-        if let Some(east) = zone.filter(|_| !time) {
-            converted.zone(east, part)?;
+        let zone = self.zone.as_deref().map(Zone::parse).transpose()?;
+        let (zone, offset) = if time { (None, zone) } else { (zone, None) };
+        if let Some(zone) = zone {
+            converted.zone(zone, part)?;
         }
         if part {
             converted.part()?;
@@ -103,11 +121,11 @@ impl Conversion {
         if let Some(overflow) = held {
             let clamped = converted.clamp(overflow);
             if !(clamped || clamped_before || single) {
-                return converted.meaningless("overflow");
+                return converted.meaningless(Word::Overflow);
             }
         }
-        if let Some(east) = zone.filter(|_| time) {
-            converted.offset(east)?;
+        if let Some(zone) = offset {
+            converted.offset(&zone)?;
         }
         if let Some(replacement) = &self.nul {
             converted.nul(replacement)?;

@@ -6,9 +6,9 @@ use arrow_buffer::i256;
 use arrow_schema::{DECIMAL128_MAX_PRECISION, DataType, IntervalUnit, TimeUnit};
 
 use super::converted::Converted;
-use super::{Rounding, Step, Unit};
+use super::{Rounding, Step, Unit, Zone};
 use crate::field::Source;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Word};
 use crate::table::{Modifier, PgTypeKind};
 
 impl Converted<'_> {
@@ -51,7 +51,7 @@ impl Converted<'_> {
                 K::Int2 | K::Int4 | K::Int8 | K::Numeric,
                 Some(unit),
             ) => self.count(unit, rounding),
-            _ => self.meaningless("a unit"),
+            _ => self.meaningless(Word::Unit),
         }
     }
 
@@ -79,7 +79,7 @@ impl Converted<'_> {
     /// Counts times as numbers. Numeric keeps their fractions, unless they are rounded and the column has no scale.
     fn count(&mut self, unit: TimeUnit, rounding: &mut Option<Rounding>) -> Result<(), Refusal> {
         let (DataType::Timestamp(from, _) | DataType::Duration(from)) = self.data_type else {
-            return self.meaningless("a unit");
+            return self.meaningless(Word::Unit);
         };
         let digits = digits(from) - digits(unit);
         let scaled = matches!(self.modifier, Modifier::Numeric { .. });
@@ -93,7 +93,8 @@ impl Converted<'_> {
         self.push(Step::Count { unit, rounding }, DataType::Int64)
     }
 
-    pub(crate) fn zone(&mut self, east: i64, part: bool) -> Result<(), Refusal> {
+    /// Turns instants into local times of a zone, or the reverse.
+    pub(crate) fn zone(&mut self, named: Zone, part: bool) -> Result<(), Refusal> {
         use PgTypeKind as K;
         let zoned = self.ty.kind == K::Timestamptz;
         if zoned && matches!(self.data_type, DataType::Date32 | DataType::Date64) {
@@ -101,11 +102,11 @@ impl Converted<'_> {
             self.push(Step::Midnight, local)?;
         }
         let DataType::Timestamp(unit, zone) = self.data_type.clone() else {
-            return self.meaningless("a zone");
+            return self.meaningless(Word::Zone);
         };
         let becomes_local = matches!(self.ty.kind, K::Timestamp | K::Date | K::Time);
         if zoned == zone.is_some() || !zoned && !becomes_local {
-            return self.meaningless("a zone");
+            return self.meaningless(Word::Zone);
         }
         // Near the ends of the range of nanoseconds, the local time is outside of it. A date needs no more than
         // microseconds.
@@ -117,16 +118,20 @@ impl Converted<'_> {
             unit
         };
         let other = DataType::Timestamp(unit, zoned.then(|| Arc::from("UTC")));
-        self.push(Step::Zone { east, zoned }, other)
+        let zone = named;
+        self.push(Step::Zone { zone, zoned }, other)
     }
 
     /// Turns times of day into text with an offset, which is then parsed.
-    pub(crate) fn offset(&mut self, east: i64) -> Result<(), Refusal> {
-        if self.ty.kind == PgTypeKind::Timetz {
-            self.push(Step::Offset { east }, DataType::LargeUtf8)
-        } else {
-            self.meaningless("a zone")
+    pub(crate) fn offset(&mut self, zone: &Zone) -> Result<(), Refusal> {
+        if self.ty.kind != PgTypeKind::Timetz {
+            return self.meaningless(Word::Zone);
         }
+        let east = zone.fixed().ok_or_else(|| {
+            Refusal::new("a time of day has no date that would decide the offset of the zone")
+                .with_hint("use an offset such as +02:00")
+        })?;
+        self.push(Step::Offset { east }, DataType::LargeUtf8)
     }
 
     pub(crate) fn part(&mut self) -> Result<(), Refusal> {
@@ -141,7 +146,7 @@ impl Converted<'_> {
                 };
                 self.push(Step::Part { date: false }, time)
             }
-            _ => self.meaningless("a part"),
+            _ => self.meaningless(Word::Form),
         }
     }
 
@@ -165,7 +170,7 @@ impl Converted<'_> {
             D::Timestamp(unit, _) | D::Time32(unit) | D::Time64(unit) | D::Duration(unit) => {
                 (digits(*unit), self.data_type.clone())
             }
-            _ => return self.meaningless("rounding"),
+            _ => return self.meaningless(Word::Rounding),
         };
         // The step is a power of ten, so that coarse units are whole multiples already.
         let finest = 10_i64.pow(6_u32.saturating_sub(digits.unsigned_abs().into()));

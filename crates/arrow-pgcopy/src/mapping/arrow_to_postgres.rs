@@ -292,7 +292,9 @@ fn refuse(source: Source<'_>, ty: &PgType) -> Refusal {
         (S::TimestampWithZone, K::Timestamp) => (
             Some("its zone would be lost"),
             "convert the column to a timestamp without a zone before writing",
-            Some("name the zone whose local time it becomes (conversion zone)"),
+            Some(
+                "name the zone whose local time it becomes (conversion zone, or option localTimestamps in Spark)",
+            ),
         ),
         (S::Date, K::Timestamptz) => (
             Some("its dates do not say in which zone they begin"),

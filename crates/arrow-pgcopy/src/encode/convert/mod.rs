@@ -3,6 +3,7 @@
 mod blobs;
 mod numbers;
 mod times;
+mod zone;
 
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ pub(crate) fn convert(
             Step::Count { unit, rounding } => times::count(&array, *unit, *rounding, policy)?,
             Step::Micros { step, rounding } => times::micros(&array, *step, *rounding, policy)?,
             Step::Midnight => times::midnights(&array, policy)?,
-            Step::Zone { east, zoned } => times::zone(&array, *east, *zoned, policy)?,
+            Step::Zone { zone, zoned } => times::zone(&array, zone, *zoned, policy)?,
             Step::Offset { east } => times::offset(&array, *east, policy)?,
             Step::Part { date } => times::part(&array, *date, policy)?,
             Step::Scale { scale, rounding } => numbers::rescale(&array, *scale, *rounding, policy)?,

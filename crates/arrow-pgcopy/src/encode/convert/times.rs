@@ -10,8 +10,9 @@ use arrow_buffer::{IntervalDayTime, IntervalMonthDayNano};
 use arrow_cast::cast;
 use arrow_schema::{DECIMAL128_MAX_PRECISION, DataType, TimeUnit};
 
+use super::zone::Offsets;
 use super::{each, each_text};
-use crate::conversion::Rounding;
+use crate::conversion::{Rounding, Zone};
 use crate::encode::column::Policy;
 use crate::encode::format::{MILLIS_PER_DAY, SECONDS_PER_DAY};
 use crate::encode::problem::{Problem, Rejected};
@@ -242,23 +243,24 @@ pub(crate) fn midnights(array: &ArrayRef, policy: Policy) -> Result<ArrayRef, Re
 /// Converts timestamps with a zone to local ones, or the reverse.
 pub(crate) fn zone(
     array: &ArrayRef,
-    east: i64,
+    zone: &Zone,
     zoned: bool,
     policy: Policy,
 ) -> Result<ArrayRef, Rejected> {
-    let shift = if zoned { -east } else { east };
-    let zone: Option<Arc<str>> = zoned.then(|| Arc::from("UTC"));
+    let offsets = Offsets::new(zone, zoned);
     macro_rules! shifted {
         ($type:ty, $nanos:expr) => {{
-            // An offset is a whole number of minutes.
-            let shift = shift * 1000 / $nanos;
+            let per_second = 1_000_000_000 / $nanos;
             each::<$type, t::Int64Type>(array.as_primitive(), policy, |count| {
                 let count = i64::from(count);
+                let east = offsets.at(count.div_euclid(per_second))?;
+                let shift = if zoned { -east } else { east } * per_second;
                 count.checked_add(shift).ok_or(Problem::OutOfRange)
             })
         }};
     }
     let counts = with_unit!(array.data_type() => (shifted))?;
+    let zone: Option<Arc<str>> = zoned.then(|| Arc::from("UTC"));
     let DataType::Timestamp(unit, _) = array.data_type() else {
         return Err(Problem::Unplanned.at(0));
     };
@@ -273,7 +275,7 @@ pub(crate) fn offset(array: &ArrayRef, east: i64, policy: Policy) -> Result<Arra
     let ticks = Ticks::of(*unit);
     let counts = cast(array, &DataType::Int64).map_err(|_| Problem::Unplanned.at(0))?;
     let counts = counts.as_primitive::<t::Int64Type>();
-    let minutes = east / 60_000_000;
+    let minutes = east / 60;
     let sign = if minutes < 0 { '-' } else { '+' };
     let (hours, minutes) = (minutes.abs() / 60, minutes.abs() % 60);
     each_text(array, policy, |row, out| {

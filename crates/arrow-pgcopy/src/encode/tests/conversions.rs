@@ -158,7 +158,9 @@ fn conversions_without_a_meaning_are_rejected() {
     refuse(
         local,
         K::Timestamptz,
-        zone("Europe/Berlin"),
-        "neither UTC nor an offset",
+        zone("Europe/Bonn"),
+        "there is no zone \"Europe/Bonn\"",
     );
+    let times: ArrayRef = Arc::new(Time64MicrosecondArray::from(vec![1]));
+    refuse(times, K::Timetz, zone("Europe/Berlin"), "has no date");
 }

@@ -24,6 +24,7 @@ enum Option {
     TABLE_OPTIONS("createTableOptions"),
     SCHEMA_EVOLUTION("schemaEvolution"),
     CONVERSIONS("conversions"),
+    LOCAL_TIMESTAMPS("localTimestamps"),
     SYNC_SEQUENCES("syncSequences"),
     PUBLISH("publish"),
     TARGET("target"),

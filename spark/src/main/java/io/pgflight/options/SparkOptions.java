@@ -134,6 +134,7 @@ public final class SparkOptions {
         options.target = get(Option.TARGET);
         options.syncSequences = flag(Option.SYNC_SEQUENCES);
         read(Option.KEYS, (text, to) -> to.keys = ColumnLists.names(text), options);
+        options.localTimestamps = get(Option.LOCAL_TIMESTAMPS);
         options.newerBy = get(Option.NEWER_BY);
         options.tombstone = get(Option.TOMBSTONE);
         read(Option.DELETE_WHEN, (text, to) -> to.deleteWhen = DeleteWhen.parse(text), options);
@@ -249,6 +250,10 @@ public final class SparkOptions {
         Map<String, T> matched = new LinkedHashMap<>();
         asked.forEach(
                 (wanted, value) -> {
+                    if (wanted.equals(WriteOptions.ALL_COLUMNS)) {
+                        matched.put(wanted, value);
+                        return;
+                    }
                     List<String> alike = new ArrayList<>();
                     for (String column : columns) {
                         if (column.equals(wanted)) {

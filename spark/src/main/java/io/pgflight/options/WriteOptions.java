@@ -30,6 +30,9 @@ final class WriteOptions {
         KEYED_MODES = Collections.unmodifiableMap(modes);
     }
 
+    /** The name under which a conversion is for all columns that have none of their own. */
+    static final String ALL_COLUMNS = "*";
+
     String mode = "append";
     List<String> keys = Collections.emptyList();
     String orderBy;
@@ -48,6 +51,7 @@ final class WriteOptions {
     String tableOptions;
     String schemaEvolution;
     Map<String, Map<String, Object>> conversions = Collections.emptyMap();
+    String localTimestamps;
     boolean syncSequences;
     String publish;
     String target;
@@ -160,10 +164,26 @@ final class WriteOptions {
         spec.put("table", table);
         putSet(spec, "target", target);
         putSet(spec, "columnTypes", columnTypes);
-        putSet(spec, "conversions", conversions);
+        putSet(spec, "conversions", withLocalTimestamps());
         String field = KEYED_MODES.getOrDefault(mode, mode);
         spec.put(field, modeOptions());
         return spec;
+    }
+
+    /** Returns the conversions, with the zone of localTimestamps as that of all columns. */
+    private Map<String, Map<String, Object>> withLocalTimestamps() {
+        if (localTimestamps == null) {
+            return conversions;
+        }
+        Map<String, Map<String, Object>> all = new LinkedHashMap<>(conversions);
+        Map<String, Object> fields = new LinkedHashMap<>(all.getOrDefault(ALL_COLUMNS, Collections.emptyMap()));
+        if (fields.put("zone", localTimestamps) != null) {
+            throw PgFlightException.invalid(
+                            "option localTimestamps contradicts the zone in the conversion of column *")
+                    .withHint("leave one of them out");
+        }
+        all.put(ALL_COLUMNS, fields);
+        return all;
     }
 
     private Map<String, Object> modeOptions() {

@@ -3,6 +3,7 @@ package io.pgflight.spark;
 import io.pgflight.PgFlightException;
 import io.pgflight.options.SparkOptions;
 import io.pgflight.spark.task.FrameSchema;
+import java.time.ZoneId;
 import java.util.HashMap;
 import java.util.Map;
 import org.apache.spark.sql.SparkSession;
@@ -18,6 +19,7 @@ final class PgFlightWriteBuilder implements SupportsOverwrite, SupportsDynamicOv
     /** Spark's own options of a stream, which it passes on to its output. */
     private static final String[] OPTIONS_OF_STREAMS = {"checkpointlocation", "queryname"};
 
+    private static final String LOCAL_TIMESTAMPS = "localtimestamps";
     private static final String REPLACE_BY = "replaceby";
     private static final String REPLACE_WHERE = "replacewhere";
 
@@ -70,6 +72,7 @@ final class PgFlightWriteBuilder implements SupportsOverwrite, SupportsDynamicOv
             }
             given.put(REPLACE_WHERE, replaceWhere);
         }
+        given.computeIfPresent(LOCAL_TIMESTAMPS, (name, zone) -> zone.equalsIgnoreCase("session") ? sessionZone() : zone);
         SparkOptions parsed = SparkOptions.parse(given, overwrites);
         if (parsed.isResumed() && parsed.sinkId() == null) {
             throw PgFlightException.invalid("option resume is set without a sink")
@@ -84,6 +87,12 @@ final class PgFlightWriteBuilder implements SupportsOverwrite, SupportsDynamicOv
                     "option partitionOverwriteMode has an effect with mode 'overwrite' alone");
         }
         return new PgFlightWrite(parsed, new FrameSchema(info.schema()), info.queryId());
+    }
+
+    /** Returns the session's time zone in the form of an IANA name or an offset. */
+    private static String sessionZone() {
+        String zone = SparkSession.active().conf().get("spark.sql.session.timeZone");
+        return ZoneId.of(zone, ZoneId.SHORT_IDS).normalized().getId();
     }
 
     /** Rejects a save that would replace all rows in a session that asks for a replacement of the partitions. */
