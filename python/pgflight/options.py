@@ -52,6 +52,17 @@ _WORDS = {
     "publish": PUBLISH,
 }
 
+#: The options that are lists of names.
+_NAMES = (
+    "keys",
+    "primary_key",
+    "replace_by",
+    "update_columns",
+    "insert_columns",
+    "before",
+    "after",
+)
+
 #: Modes that make a missing table when `create_if_missing` is set.
 _MAKING_MODES = ("append", "upsert", "insert_if_absent")
 
@@ -83,6 +94,8 @@ SPARK_NAMES = {
     "local_timestamps": "localTimestamps",
     "sync_sequences": "syncSequences",
     "publish": "publish",
+    "before": "before",
+    "after": "after",
     "target": "target",
 }
 
@@ -152,6 +165,9 @@ class WriteOptions:
             partitions become visible within milliseconds of each other. By default `two_phase` where the table and
             PostgreSQL's max_prepared_transactions allow it, else `staged`. `direct` makes the rows of each task
             visible at once and **breaks the promise**: the rows of a task that failed later or ran twice stay.
+        before: Statements of the server's configuration, by name, that run before the rows are published, in the same
+            transaction. A grant of the principal must allow them. An append of many partitions is then staged.
+        after: Statements that run after the rows, such as `["refresh"]` for the refresh of a materialized view.
         target: The database, by its name in the server's configuration; the server's default if not set.
 
     Raises:
@@ -179,6 +195,8 @@ class WriteOptions:
     local_timestamps: Optional[str] = None
     sync_sequences: bool = False
     publish: Optional[str] = None
+    before: Optional[Sequence[str]] = None
+    after: Optional[Sequence[str]] = None
     target: Optional[str] = None
 
     def __post_init__(self) -> None:
@@ -186,7 +204,7 @@ class WriteOptions:
         for name, words in _WORDS.items():
             if getattr(self, name) is not None:
                 _check_word(name, getattr(self, name), words)
-        for name in ("keys", "primary_key", "replace_by", "update_columns", "insert_columns"):
+        for name in _NAMES:
             if isinstance(getattr(self, name), str):
                 raise InvalidCommand(
                     f"{_shown(name)} is one string", hint="pass a list of names, as in ['id']"
@@ -232,6 +250,12 @@ class WriteOptions:
             self._only_in("order_by", *KEYED_MODES)
         if self.publish is not None and self.publish != "staged":
             self._only_in("publish", "append")
+            for name in ("before", "after"):
+                if getattr(self, name):
+                    raise InvalidCommand(
+                        f"{_shown(name)} is set, and {_shown('publish')} is {self.publish!r}",
+                        hint="publish staged: statements run in the transaction that publishes the rows",
+                    )
         if self.schema_evolution == "add_columns":
             self._only_in("schema_evolution", *_WRITING_MODES)
         if self.sync_sequences:

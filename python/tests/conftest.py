@@ -140,6 +140,21 @@ def targets(database: Database, other: Database, tmp_path: Path) -> Iterator[Ser
 
 
 @pytest.fixture
+def with_statements(database: Database, tmp_path: Path) -> Iterator[Server]:
+    """A server that writes to `database`, with statements around the rows."""
+    config = tmp_path / "pgflight.toml"
+    config.write_text(
+        f"[targets.db]\npostgres = '{database.url}'\n[targets.db.statements]\n"
+        "refresh = 'REFRESH MATERIALIZED VIEW public.totals'\n"
+        "log = 'INSERT INTO public.log SELECT count(*) FROM public.t'\n"
+    )
+    server = Server("", "--config", str(config))
+    yield server
+    server.stop()
+    sys.stdout.write("".join(server.log))
+
+
+@pytest.fixture
 def server(database: Database) -> Iterator[Server]:
     """A server that writes to `database`."""
     server = Server(database.url)

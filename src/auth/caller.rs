@@ -123,6 +123,26 @@ impl Caller {
         Err(self.denied_in_mode(mode).with_table(table))
     }
 
+    /// Checks the permission to run a statement of the operator around the rows of a write to a table.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied), the same whether the statement exists
+    /// or not.
+    pub fn check_statement(&self, table: &QualifiedName, statement: &str) -> Result<()> {
+        let may = |grant: &Grant| grant.covers(table) && grant.allows(statement);
+        if self.principal.is_none() || self.grants().any(may) {
+            return Ok(());
+        }
+        Err(Error::permission_denied(format!(
+            "principal {} may not run statement {statement:?} with the table",
+            self.name().unwrap_or_default()
+        ))
+        .with_hint(
+            "add the statement to the statements of a grant for the table in the server's configuration",
+        )
+        .with_table(table))
+    }
+
     /// The grants that apply to its target.
     fn grants(&self) -> impl Iterator<Item = &Grant> {
         let grants = self

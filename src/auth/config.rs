@@ -176,6 +176,9 @@ pub struct GrantConfig {
     pub tables: Vec<String>,
     /// The permitted modes.
     pub modes: Vec<WriteMode>,
+    /// The statements of the target that may run around the rows, by name or with `*`; none without any.
+    #[serde(default)]
+    pub statements: Vec<String>,
 }
 
 fn parsed<'de, D, T>(deserializer: D, parse: fn(&str) -> Result<T, String>) -> Result<T, D::Error>

@@ -124,6 +124,8 @@ pub(super) struct Grant {
     targets: Vec<WildMatch>,
     tables: Vec<(WildMatch, WildMatch)>,
     pub(super) modes: HashSet<WriteMode>,
+    /// Patterns of statements of the operator.
+    statements: Vec<WildMatch>,
 }
 
 impl Grant {
@@ -166,7 +168,19 @@ impl Grant {
                 .collect(),
             tables,
             modes: config.modes.iter().copied().collect(),
+            statements: config
+                .statements
+                .iter()
+                .map(|statement| WildMatch::new(statement))
+                .collect(),
         }
+    }
+
+    /// Whether the grant allows a statement of the operator.
+    pub(super) fn allows(&self, statement: &str) -> bool {
+        self.statements
+            .iter()
+            .any(|pattern| pattern.matches(statement))
     }
 
     /// Whether the grant applies to a target, which may be the default one.

@@ -64,9 +64,13 @@ fn token() -> Result<()> {
 /// Connects to the database of a command.
 async fn connect(destination: &Destination) -> Result<(ConnectionConfig, Writer)> {
     let TargetConfig {
-        connection, pool, ..
+        connection,
+        pool,
+        statements,
+        ..
     } = load_target(destination)?;
     let writer = Writer::new(Pool::new(&connection, &pool)?);
+    writer.set_statements(statements);
     writer.check(START_TIMEOUT).await?;
     Ok((connection, writer))
 }

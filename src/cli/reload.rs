@@ -51,6 +51,7 @@ impl Reload {
             if let Some(target) = config.targets.get(name) {
                 writer.set_timeouts(target.pool.timeouts.clone());
                 writer.set_volume(target.volume);
+                writer.set_statements(target.statements.clone());
             }
         }
     }
@@ -74,6 +75,7 @@ fn take_live(current: &mut Config, new: &Config) {
         if let Some(new) = new.targets.get(name) {
             target.pool.timeouts = new.pool.timeouts.clone();
             target.volume = new.volume;
+            target.statements = new.statements.clone();
         }
     }
 }

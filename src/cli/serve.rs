@@ -99,6 +99,7 @@ async fn connect(config: &Config, metrics: &Metrics) -> Result<Targets> {
             .with_fan_out(config.fan_out)
             .with_metrics(metrics.clone());
         writer.set_volume(target.volume);
+        writer.set_statements(target.statements.clone());
         writers.insert(name.clone(), writer);
     }
     let targets = Targets::new(writers, config.default_target.clone());

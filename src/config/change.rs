@@ -173,8 +173,10 @@ fn change_target(changes: &mut Changes, name: &str, old: &TargetConfig, new: &Ta
         connection,
         pool,
         volume,
+        statements,
     } = old;
     let key = |key: &str| format!("targets.{name}.{key}");
+    changes.live(&key("statements"), statements, &new.statements);
     // Includes the source of the password and the role.
     changes.fixed(&key("postgres"), connection, &new.connection);
     let PoolConfig {

@@ -360,6 +360,26 @@ fn check(text: &str, expected: &[&str]) {
 }
 
 #[test]
+fn statements_that_cannot_run_within_a_write_are_reported() {
+    check(
+        "[targets.a]
+         postgres = 'host=h'
+         [targets.a.statements]
+         good = 'REFRESH MATERIALIZED VIEW public.totals'
+         ends = '/* s3cret */ ; Commit'
+         loads = 'COPY public.t FROM STDIN'
+         'in valid' = 'SELECT 1'
+         empty = ' '",
+        &[
+            "line 5: target a: statement ends begins with COMMIT, which cannot run within a write",
+            "line 6: target a: statement loads begins with COPY",
+            "line 7: target a: statement \"in valid\" has an invalid name",
+            "line 8: target a: statement empty is empty",
+        ],
+    );
+}
+
+#[test]
 fn all_problems_are_reported_with_lines_and_without_values() {
     check(
         "[server]

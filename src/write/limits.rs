@@ -1,7 +1,7 @@
 //! The limits of one stream: its connections and its volume.
 
 use crate::auth::Volume;
-use crate::write::spec::{IfExists, Mode};
+use crate::write::spec::{IfExists, Mode, WriteSpec};
 
 /// The connections that one stream may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,9 +22,10 @@ impl Default for FanOut {
 }
 
 impl FanOut {
-    /// Returns the number of bytes after which a stream of this mode, into a new table, takes more connections.
-    pub(crate) fn after(&self, mode: &Mode) -> u64 {
-        match self.lanes > 1 && may_wait(mode) {
+    /// Returns the number of bytes after which a stream of this write, into a new table, takes more connections. A stream
+    /// with statements keeps the transaction in which they run.
+    pub(crate) fn after(&self, spec: &WriteSpec) -> u64 {
+        match self.lanes > 1 && may_wait(&spec.mode) && !spec.has_statements() {
             true => self.after_bytes,
             false => u64::MAX,
         }

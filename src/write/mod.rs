@@ -12,6 +12,7 @@ mod publish;
 mod record;
 mod session;
 mod spec;
+mod statements;
 mod stream;
 mod streaming;
 mod stuck;
@@ -33,6 +34,7 @@ pub use spec::{
     AppendBy, AttemptId, Changes, Conversion, DeleteWhen, Form, IfExists, KeyedAction, Mode,
     Overflow, OverwriteWith, Part, Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,
 };
+pub use statements::Statements;
 pub use stream::whole_table::TableStatement;
 pub use targets::Targets;
 pub use upkeep::liveness::heartbeat_interval;

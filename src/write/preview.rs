@@ -17,6 +17,7 @@ use crate::write::plan::decide::{ExistingPlan, Found, MissingPlan, Planner, Targ
 use crate::write::plan::evolution::ignored_fields;
 use crate::write::publish;
 use crate::write::spec::{BRINGS_BACK, Changes, WriteSpec};
+use crate::write::statements::Statements;
 use crate::write::writer::Writer;
 use arrow_pgcopy::conversion::ALL_COLUMNS;
 use arrow_pgcopy::{Column, EncodePlan, FieldPlan, Relation};
@@ -119,7 +120,8 @@ impl Writer {
     pub async fn preview(&self, spec: &WriteSpec, schema: &Schema) -> Result<Preview> {
         let transaction = self.begin_control().await?;
         transaction.assume_role().await?;
-        let preview = preview(&transaction, &self.caller, spec, schema).await;
+        let by = (&self.caller, &self.statements());
+        let preview = preview(&transaction, by, spec, schema).await;
         transaction.rollback().await;
         preview
     }
@@ -127,7 +129,7 @@ impl Writer {
 
 async fn preview(
     transaction: &Transaction,
-    caller: &Caller,
+    (caller, statements): (&Caller, &Statements),
     spec: &WriteSpec,
     schema: &Schema,
 ) -> Result<Preview> {
@@ -136,6 +138,7 @@ async fn preview(
         caller,
         spec,
         schema,
+        statements,
         stream: None,
     };
     let mut preview = Preview::default();
@@ -198,7 +201,28 @@ async fn preview(
         }
     }
     preview.warnings.extend(effects);
+    preview.warnings.extend(around(spec));
     Ok(preview)
+}
+
+/// Says which statements of the operator run around the rows, and what this means for the way of the rows.
+fn around(spec: &WriteSpec) -> Vec<String> {
+    let said = |names: &[String], when: &str| {
+        (!names.is_empty()).then(|| {
+            let names = names.join(", ");
+            format!("statements {when} the rows, in the transaction that publishes them: {names}")
+        })
+    };
+    let staged = spec.has_statements().then(|| {
+        "with statements, the partitions of an append are staged, and one stream takes one connection"
+            .to_owned()
+    });
+    let lines = [
+        said(&spec.before, "before"),
+        said(&spec.after, "after"),
+        staged,
+    ];
+    lines.into_iter().flatten().collect()
 }
 
 /// Creates the table that the write would create, and reads it.
@@ -244,7 +268,7 @@ async fn check_whole(
         reject_casts(&plan.encode)?;
     }
     if !is_made {
-        publish::check_plan(planner.transaction, &planner.spec.mode, &plan).await?;
+        publish::check_plan(planner.transaction, planner.spec, &plan).await?;
     }
     Ok(Some(plan))
 }

@@ -38,6 +38,12 @@ pub struct WriteSpec {
     /// Further options of a table that the write creates.
     #[serde(default, skip_serializing_if = "TableOptions::is_empty")]
     pub table_options: TableOptions,
+    /// The statements of the operator, by name, that run before the rows are published, in the same transaction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
+    /// Those that run after the rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
 }
 
 impl WriteSpec {
@@ -52,7 +58,14 @@ impl WriteSpec {
             sync_sequences: false,
             primary_key: Vec::new(),
             table_options: TableOptions::default(),
+            before: Vec::new(),
+            after: Vec::new(),
         }
+    }
+
+    /// Returns whether statements run around the rows. The rows must then become visible in that transaction.
+    pub(crate) fn has_statements(&self) -> bool {
+        !self.before.is_empty() || !self.after.is_empty()
     }
 }
 

@@ -14,6 +14,7 @@ use crate::pg::{
 };
 use crate::write::calls::Calls;
 use crate::write::limits::{FanOut, VolumeLimits};
+use crate::write::statements::Statements;
 use crate::write::streaming::Streaming;
 use crate::write::stuck::Stuck;
 
@@ -24,6 +25,7 @@ pub struct Writer {
     pub(crate) pool: Pool,
     pub(crate) fan_out: FanOut,
     pub(crate) volume: watch::Sender<VolumeLimits>,
+    statements: watch::Sender<Statements>,
     pub(crate) caller: Caller,
     /// The streams of all callers.
     pub(crate) streaming: Streaming,
@@ -52,6 +54,7 @@ impl Writer {
             pool,
             fan_out: FanOut::default(),
             volume: watch::Sender::new(VolumeLimits::default()),
+            statements: watch::Sender::new(Statements::default()),
             caller: Caller::anonymous(),
             streaming: Streaming::default(),
             metrics: Metrics::default(),
@@ -126,6 +129,16 @@ impl Writer {
     /// Sets the limits of streams and writes from now on, also for clones of this writer.
     pub fn set_volume(&self, limits: VolumeLimits) {
         self.volume.send_replace(limits);
+    }
+
+    /// Sets the statements that writes may name from now on, also for clones of this writer.
+    pub fn set_statements(&self, statements: Statements) {
+        self.statements.send_replace(statements);
+    }
+
+    /// Returns the statements that writes may name.
+    pub(crate) fn statements(&self) -> Statements {
+        self.statements.borrow().clone()
     }
 
     /// Sets the timeouts of transactions that begin from now on.

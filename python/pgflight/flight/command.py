@@ -64,6 +64,8 @@ def write_spec(table: str, options: WriteOptions) -> Dict[str, Any]:
     fields = {
         "table": table,
         "target": options.target,
+        "before": list(options.before or ()),
+        "after": list(options.after or ()),
         "columnTypes": dict(options.column_types or {}),
         "conversions": _conversions(options),
     }

@@ -432,6 +432,8 @@ _READERS: Dict[str, Callable[[str, str], Any]] = {
     "replace_by": _names,
     "update_columns": _names,
     "insert_columns": _names,
+    "before": _names,
+    "after": _names,
     "delete_when": _delete_when,
     "create_if_missing": _boolean,
     "sync_sequences": _boolean,

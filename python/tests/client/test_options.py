@@ -97,6 +97,11 @@ OVERWRITE = {"table": "public.trips", "overwrite": {"with": "OVERWRITE_WITH_TRUN
             True,
             {"table": "public.trips", "overwrite": {"replaceWhere": "Day = '2026-01-31'"}},
         ),
+        (
+            {"before": "check, mark", "after": "refresh"},
+            False,
+            {**APPEND, "before": ["check", "mark"], "after": ["refresh"]},
+        ),
         ({"target": "other"}, False, {**APPEND, "target": "other"}),
         ({"publish": "direct"}, False, {**APPEND, "append": {"publish": "PUBLISH_DIRECT"}}),
         (
@@ -146,6 +151,7 @@ def test_options_become_a_spec(
         ),
         ({"keys": "id"}, False, "or use mode 'upsert'"),
         ({"publish": "direct"}, True, "or use mode 'append'"),
+        ({"publish": "two_phase", "after": "refresh"}, False, "publish is 'two_phase'"),
         ({"createTableColumnTypes": "fare NUMERIC"}, False, "Spark: createTableColumnTypes"),
         ({"createTableOptions": "WITH (fillfactor = 70)"}, False, "Spark: createTable\\)"),
         ({"createTabel": "true"}, False, "did you mean 'createTable'?"),
@@ -272,6 +278,7 @@ def test_a_wrong_address_is_rejected_without_being_shown(url: str, says: str) ->
         ({"mode": "upsert", "delete_when": {"op": "d"}}, "one column with a list"),
         ({"mode": "append", "delete_when": "gone"}, "or use mode 'upsert'"),
         ({"mode": "overwrite", "replace_by": "day"}, "list of names"),
+        ({"mode": "append", "before": "check"}, "list of names"),
         ({"mode": "append", "order_by": "at"}, "order_by .* or use mode 'upsert'"),
         ({"mode": "upsert", "keys": ["a"], "column_types": {"a": "int"}}, "column_types"),
         ({"mode": "append", "if_exists": "fail"}, "if_exists .* or use mode 'create'"),

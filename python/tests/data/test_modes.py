@@ -108,6 +108,21 @@ def test_overwrite_with_swap_replaces_the_table_by_its_like(
     assert database.rows(indexes) == before
 
 
+def test_statements_run_around_the_rows(with_statements: Server, database: Database) -> None:
+    database.run(
+        "CREATE TABLE t (n int4, s text); CREATE TABLE log (n int8);"
+        "CREATE MATERIALIZED VIEW totals AS SELECT count(*) AS n FROM t"
+    )
+    with pgflight.connect(with_statements.url) as client:
+        client.write(THREE, "public.t", before=["log"], after=["log", "refresh"])
+        plan = client.plan(THREE.schema, "public.t", after=["refresh"])
+        with pytest.raises(pgflight.NotFound, match="no statement"):
+            client.write(THREE, "public.t", after=["vacuum"])
+    assert any("after the rows" in warning for warning in plan.warnings)
+    assert database.rows("SELECT n FROM log ORDER BY n") == [(0,), (3,)]
+    assert database.value("SELECT n FROM totals") == 3
+
+
 def test_overwrite_makes_a_missing_table(client: pgflight.Client, database: Database) -> None:
     client.write(THREE, "public.t", mode="overwrite")
     assert database.rows(SELECT) == ROWS

@@ -49,6 +49,7 @@ pub(in crate::config) fn build(
 
 fn principal_with_all_permissions(token_digests: &[String]) -> PrincipalConfig {
     let everything = GrantConfig {
+        statements: vec!["*".to_owned()],
         targets: vec!["*".to_owned()],
         tables: vec!["*.*".to_owned()],
         modes: WriteMode::ALL.to_vec(),

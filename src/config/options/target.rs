@@ -13,7 +13,7 @@ use crate::config::problems::Problems;
 use crate::config::value::{Count, Located, Number, Size, Time};
 use crate::error::{Error, Result};
 use crate::pg::{ConnectionConfig, PasswordSource, PoolConfig, Timeouts};
-use crate::write::VolumeLimits;
+use crate::write::{Statements, VolumeLimits};
 
 /// The name of the only target of a server without a file.
 pub(in crate::config) const ONLY_TARGET: &str = "default";
@@ -33,6 +33,8 @@ pub struct TargetConfig {
     pub pool: PoolConfig,
     /// The limits of streams and writes.
     pub volume: VolumeLimits,
+    /// The statements that writes may name.
+    pub statements: Statements,
 }
 
 /// The section of a target.
@@ -55,6 +57,7 @@ pub(in crate::config) struct TargetOptions {
     max_rows_per_write: Option<Number>,
     max_bytes_per_write: Option<Size>,
     max_expansion: Option<Count<{ u16::MAX }>>,
+    statements: BTreeMap<String, Located<String>>,
 }
 
 /// The limits that apply to all targets.
@@ -215,7 +218,22 @@ impl TargetOptions {
             connection,
             pool,
             volume,
+            statements: self.statements(name, problems),
         })
+    }
+
+    fn statements(&self, target: &str, problems: &mut Problems) -> Statements {
+        for (name, text) in &self.statements {
+            if let Err(error) = Statements::check_text(name, &text.value) {
+                problems.add_at(text.span.as_ref(), error.caused(format!("target {target}")));
+            }
+        }
+        let texts = self.statements.iter();
+        Statements::new(
+            texts
+                .map(|(name, text)| (name.clone(), text.value.clone()))
+                .collect(),
+        )
     }
 
     /// Adds the password and the role to a connection.

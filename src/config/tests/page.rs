@@ -84,6 +84,11 @@ The server sets the role with SQL, because poolers reject or drop options at the
 `options` in `postgres` and `PGOPTIONS` at the start, as you give them: pgbouncer rejects them, or drops them if
 `ignore_startup_parameters` names them. Use `ALTER ROLE … SET` instead.
 
+**Statements.** `[targets.NAME.statements]` has SQL by name, one statement each, which a write may run before and after
+its rows ([delivery](delivery.md#statements-around-the-rows)). The statements run in the role that writes the table,
+with the `search_path` of the login, so name the schemas of all objects. A principal needs them in `statements` of a
+grant, by name or with wildcards. SIGHUP applies changes.
+
 **Limits.** A target's own limits win over those of `[limits]`. A flag wins over both.
 
 **Outages.** If no target can be reached at the start, the start fails. If only some can, the server logs the others,

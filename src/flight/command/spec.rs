@@ -44,8 +44,54 @@ pub(crate) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
         schema_evolution: parsed.schema_evolution,
         primary_key: parsed.primary_key,
         table_options: parsed.table_options,
+        before: statements("before", spec.before)?,
+        after: statements("after", spec.after)?,
     };
+    check_visible_at_once(&write_spec)?;
     Ok((spec.target, write_spec))
+}
+
+/// Checks the names of statements around the rows.
+fn statements(field: &str, names: Vec<String>) -> Result<Vec<String>> {
+    check_count(field, names.len())?;
+    for name in &names {
+        check_texts(&[(field, name)])?;
+    }
+    let distinct: HashSet<&String> = names.iter().collect();
+    if distinct.len() < names.len() {
+        return Err(
+            Error::invalid_command(format!("{field} names a statement twice"))
+                .with_hint("name each statement once"),
+        );
+    }
+    Ok(names)
+}
+
+/// Rejects statements around rows that become visible outside the transaction in which the statements run.
+fn check_visible_at_once(spec: &WriteSpec) -> Result<()> {
+    let has_statements = !spec.before.is_empty() || !spec.after.is_empty();
+    let how = match spec.mode {
+        Mode::Append {
+            publish: AppendBy::Direct,
+            ..
+        } => "direct",
+        Mode::Append {
+            publish: AppendBy::TwoPhase,
+            ..
+        } => "two_phase",
+        Mode::Append { .. }
+        | Mode::Create { .. }
+        | Mode::Overwrite { .. }
+        | Mode::Replace { .. }
+        | Mode::Keyed { .. } => return Ok(()),
+    };
+    match has_statements {
+        false => Ok(()),
+        true => Err(Error::invalid_command(format!(
+            "statements run in the transaction that publishes the rows, and publish {how} has none"
+        ))
+        .with_hint("publish staged, or name no statements in before and after")),
+    }
 }
 
 /// A mode, and what the fields of its options become.

@@ -182,6 +182,15 @@ impl Transaction {
         self.on_rows(client.execute_typed(sql, &parameters)).await
     }
 
+    /// Runs one statement of the operator, as one that runs the code of a table. PostgreSQL rejects a text of several
+    /// statements. The text must not end the transaction.
+    ///
+    /// # Errors
+    /// The errors of [`Transaction::assume_role`]; any error that PostgreSQL reports.
+    pub async fn execute_configured(&self, sql: &str) -> Result<()> {
+        self.execute_on_rows(sql, &[]).await.map(drop)
+    }
+
     pub(in crate::pg) async fn query(
         &self,
         sql: &str,

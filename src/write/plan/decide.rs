@@ -18,6 +18,7 @@ use crate::pg::{
     resolve_requested_types,
 };
 use crate::write::spec::{KeyedAction, Mode, SchemaEvolution, WriteSpec};
+use crate::write::statements::Statements;
 use arrow_pgcopy::conversion::ALL_COLUMNS;
 use arrow_pgcopy::schema::{ColumnDefinition, asks_for_geometry, column_definitions};
 use arrow_pgcopy::{EncodePlan, Ident, QualifiedName, Relation};
@@ -30,6 +31,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) spec: &'a WriteSpec,
     /// The schema of the rows.
     pub(crate) schema: &'a Schema,
+    /// The statements of the target.
+    pub(crate) statements: &'a Statements,
     /// The stream that waits for the plan, if any. Its clock counts the time.
     pub(crate) stream: Option<&'a Stream>,
 }
@@ -185,6 +188,7 @@ impl Planner<'_> {
         match find_permitted(transaction, caller, &spec.table).await? {
             Some(table) => {
                 check_existing(caller, spec, &table.relation.name)?;
+                self.statements.check(spec)?;
                 table.check_privileges(needed_privileges(&spec.mode))?;
                 self.find_existing(table).await
             }
@@ -273,6 +277,7 @@ impl Planner<'_> {
         }
         let name = qualify(transaction, &spec.table).await?;
         check_new(caller, spec, &name)?;
+        self.statements.check(spec)?;
         let geometry = match asks_for_geometry(schema) {
             true => find_geometry(transaction).await?,
             false => None,

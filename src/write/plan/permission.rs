@@ -65,6 +65,7 @@ pub(crate) fn check_existing(
     table: &QualifiedName,
 ) -> Result<()> {
     caller.check(table, spec.mode.write_mode())?;
+    check_statements(caller, spec, table)?;
     if let Mode::Create {
         if_exists: IfExists::Append,
     } = spec.mode
@@ -86,7 +87,14 @@ pub(crate) fn check_existing(
 /// The errors of [`check_existing`].
 pub(crate) fn check_new(caller: &Caller, spec: &WriteSpec, table: &QualifiedName) -> Result<()> {
     caller.check(table, WriteMode::Create)?;
-    caller.check(table, spec.mode.write_mode())
+    caller.check(table, spec.mode.write_mode())?;
+    check_statements(caller, spec, table)
+}
+
+/// Checks that the caller may run the statements that the spec names around rows of the table.
+fn check_statements(caller: &Caller, spec: &WriteSpec, table: &QualifiedName) -> Result<()> {
+    let mut names = spec.before.iter().chain(&spec.after);
+    names.try_for_each(|name| caller.check_statement(table, name))
 }
 
 /// Checks the permissions again at each later call of a write: a grant may have been removed since begin.

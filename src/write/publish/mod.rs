@@ -24,7 +24,7 @@ use crate::pg::{
     new_staging_name,
 };
 use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, WritePlan};
-use crate::write::spec::Mode;
+use crate::write::spec::WriteSpec;
 use arrow_pgcopy::QualifiedName;
 
 /// The outcome of a publish.
@@ -67,11 +67,11 @@ pub(crate) struct Commit<'a> {
 /// The errors of [`two_phase::is_possible`].
 pub(crate) async fn of_partitions(
     transaction: &Transaction,
-    mode: &Mode,
+    spec: &WriteSpec,
     plan: &WritePlan,
 ) -> Result<Publish> {
     Ok(match plan {
-        WritePlan::Existing(plan) if two_phase::is_possible(transaction, mode, plan).await? => {
+        WritePlan::Existing(plan) if two_phase::is_possible(transaction, spec, plan).await? => {
             Publish::TwoPhase
         }
         WritePlan::Existing(plan) => plan.publish,
@@ -80,13 +80,13 @@ pub(crate) async fn of_partitions(
     })
 }
 
-/// Checks that a write of many partitions could publish its attempts in this mode.
+/// Checks that a write of many partitions could publish its attempts.
 ///
 /// # Errors
 /// The errors of [`of_partitions`] and [`direct::begin`].
 pub(crate) async fn check_plan(
     transaction: &Transaction,
-    mode: &Mode,
+    spec: &WriteSpec,
     plan: &ExistingPlan,
 ) -> Result<()> {
     match plan.publish {
@@ -99,7 +99,7 @@ pub(crate) async fn check_plan(
         | Publish::Replace
         | Publish::Create
         | Publish::Swap
-        | Publish::Nothing => two_phase::is_possible(transaction, mode, plan)
+        | Publish::Nothing => two_phase::is_possible(transaction, spec, plan)
             .await
             .map(drop),
     }

@@ -7,7 +7,7 @@ use crate::pg::{
     two_phase_obstacle,
 };
 use crate::write::plan::decide::{ExistingPlan, reject_casts};
-use crate::write::spec::{AppendBy, Mode};
+use crate::write::spec::{AppendBy, Mode, WriteSpec};
 use arrow_pgcopy::QualifiedName;
 
 /// Returns whether the attempts of a write wait in prepared transactions.
@@ -18,10 +18,10 @@ use arrow_pgcopy::QualifiedName;
 /// possible.
 pub(crate) async fn is_possible(
     transaction: &Transaction,
-    mode: &Mode,
+    spec: &WriteSpec,
     plan: &ExistingPlan,
 ) -> Result<bool> {
-    let Mode::Append { publish, .. } = mode else {
+    let Mode::Append { publish, .. } = &spec.mode else {
         return Ok(false);
     };
     if plan.publish != Publish::Append || !plan.added.is_empty() {
@@ -29,6 +29,8 @@ pub(crate) async fn is_possible(
     }
     match publish {
         AppendBy::Staging | AppendBy::Direct => Ok(false),
+        // Statements run in the transaction in which the rows become visible.
+        AppendBy::Best if spec.has_statements() => Ok(false),
         // Rows that PostgreSQL casts need a staging table.
         AppendBy::Best if plan.encode.first_cast().is_some() => Ok(false),
         AppendBy::Best => {

@@ -17,6 +17,7 @@ use crate::write::plan::decide::{Planner, WritePlan};
 use crate::write::publish;
 use crate::write::record::{columns_of, fingerprint};
 use crate::write::spec::WriteSpec;
+use crate::write::statements::Statements;
 use crate::write::writer::Writer;
 
 /// The request to begin a write.
@@ -91,7 +92,8 @@ impl Writer {
         let mut existed = true;
         if find_write(&transaction, write_id).await?.is_none() {
             let id = (write_id, batch);
-            match open(&transaction, &self.caller, id, &fingerprint, request).await? {
+            let by = (&self.caller, &self.statements());
+            match open(&transaction, by, id, &fingerprint, request).await? {
                 Opened::New(status) => {
                     existed = false;
                     reach(Failpoint::BeginBeforeCommit).await;
@@ -209,7 +211,7 @@ pub(crate) async fn finish(transaction: Transaction) -> Result<Option<Error>> {
 /// Creates the write in the ledger, and the table in which its attempts wait.
 async fn open(
     transaction: &Transaction,
-    caller: &Caller,
+    (caller, statements): (&Caller, &Statements),
     (write_id, batch): (&str, Option<BatchPlace>),
     fingerprint: &str,
     request: &Begin<'_>,
@@ -219,11 +221,12 @@ async fn open(
         caller,
         spec: request.spec,
         schema: request.schema,
+        statements,
         stream: None,
     };
     transaction.assume_role().await?;
     let plan = planner.decide().await?;
-    let publish = publish::of_partitions(transaction, &request.spec.mode, &plan).await?;
+    let publish = publish::of_partitions(transaction, request.spec, &plan).await?;
     let (name, target_oid) = match &plan {
         WritePlan::Existing(plan) => (&plan.table.relation.name, Some(plan.table.relation.oid)),
         WritePlan::LeaveAlone(relation) => (&relation.name, Some(relation.oid)),

@@ -7,8 +7,8 @@ use super::status::{WriteStatus, unknown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    Decision, Outcome, Publish, RowCounts, WriteState, advance_sink, attempts, commit,
-    lock_write_for_publish,
+    Decision, LedgerWrite, Outcome, Publish, RowCounts, Transaction, WriteState, advance_sink,
+    attempts, commit, lock_write_for_publish,
 };
 use crate::write::plan::permission::check_still;
 use crate::write::publish::{self, Accepted, Chosen, Published};
@@ -153,7 +153,7 @@ impl Writer {
         reach(Failpoint::CommitBeforePublish).await;
         let began = Instant::now();
         let _publishing = self.metrics.begin_publishing();
-        let published = publish::commit(&transaction, &write, &chosen).await?;
+        let published = self.publish(&transaction, &write, &chosen).await?;
         let counts = match lost_rows(published, &chosen) {
             Ok(counts) => counts,
             Err(lost) => {
@@ -201,6 +201,26 @@ impl Writer {
                 Ok(_) | Err(_) => Err(not_known(error)),
             },
         }
+    }
+
+    /// Publishes the rows, between the statements that the write names.
+    async fn publish(
+        &self,
+        transaction: &Transaction,
+        write: &LedgerWrite,
+        chosen: &Chosen,
+    ) -> Result<Published> {
+        let (spec, statements) = (spec_of(write)?, self.statements());
+        statements.check(&spec)?;
+        if !spec.before.is_empty() {
+            statements.run(transaction, &spec.before).await?;
+            transaction.resume_own_role().await?;
+        }
+        let published = publish::commit(transaction, write, chosen).await?;
+        if let Published::Done(_) = published {
+            statements.run(transaction, &spec.after).await?;
+        }
+        Ok(published)
     }
 
     /// Aborts a write that lost rows before its commit was decided.

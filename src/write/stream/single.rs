@@ -117,7 +117,10 @@ impl Writer {
                         let filled = self.fill(new_table, encode, write_id, transaction, incoming);
                         filled.await
                     }
-                    Route::Direct => self.write_direct(&plan, transaction, incoming).await,
+                    Route::Direct => {
+                        let planned = (spec, &*plan);
+                        self.write_direct(planned, transaction, incoming).await
+                    }
                     Route::Temporary => {
                         let planned = (spec, schema, &*plan);
                         let written = self.write_by_temporary(planned, transaction, incoming);
@@ -132,7 +135,7 @@ impl Writer {
     /// Copies the rows into an existing table.
     async fn write_direct<S>(
         &self,
-        plan: &ExistingPlan,
+        (spec, plan): (&WriteSpec, &ExistingPlan),
         transaction: Transaction,
         incoming: Incoming<'_, S>,
     ) -> Result<Receipt>
@@ -146,7 +149,7 @@ impl Writer {
         let opening = Lane::open(&transaction, &target.name, &plan.encode, plan.guard());
         let lane = stream.wait(Activity::Open, opening).await?;
         let loaded = load(target, &plan.encode, incoming, self.meter(), lane).await?;
-        let committing = self.commit_stream(transaction, Some(target), &loaded);
+        let committing = self.commit_stream(transaction, (spec, Some(target)), &loaded);
         stream.wait(Activity::Commit, committing).await?;
         let counts = RowCounts {
             inserted: Some(loaded.copied_row_count),
@@ -193,7 +196,7 @@ impl Writer {
                 counts.inserted = Some(inserted);
             }
         }
-        let committing = self.commit_stream(transaction, Some(target), &loaded);
+        let committing = self.commit_stream(transaction, (spec, Some(target)), &loaded);
         stream.wait(Activity::Commit, committing).await?;
         Ok(Receipt {
             remark: spec.mode.remark(counts).to_owned(),
@@ -225,7 +228,7 @@ impl Writer {
         let opening = Lane::open(&transaction, filled, encode, None);
         let mut lanes = Lanes::one(stream.wait(Activity::Open, opening).await?);
         let mut source = BatchSource::new(encode, incoming, self.meter());
-        let after_bytes = self.fan_out.after(&spec.mode);
+        let after_bytes = self.fan_out.after(spec);
         if source.copy_batches(&mut lanes, after_bytes).await? == Progress::Part {
             match self.find_lanes(write_id).await {
                 more if more.is_empty() => {
@@ -252,7 +255,7 @@ impl Writer {
         }
         // A swap has checked the name.
         let target_of = (!by_swap).then_some(target);
-        let committing = self.commit_stream(transaction, target_of, &loaded);
+        let committing = self.commit_stream(transaction, (spec, target_of), &loaded);
         stream.wait(Activity::Commit, committing).await?;
         let counts = RowCounts {
             inserted: Some(loaded.copied_row_count),
@@ -270,6 +273,7 @@ impl Writer {
         schema: &Schema,
         stream: &Flow,
     ) -> Result<(Transaction, Opened)> {
+        let statements = &self.statements();
         let open = async || {
             let transaction = self.begin_data(write_id, stream).await?;
             let planner = Planner {
@@ -277,6 +281,7 @@ impl Writer {
                 caller: &self.caller,
                 spec,
                 schema,
+                statements,
                 stream: Some(stream),
             };
             let opened = open_target(planner).await;
@@ -293,14 +298,16 @@ impl Writer {
         }
     }
 
-    /// Commits, if `target` still has its name. `None` for a table that a swap has just renamed.
+    /// Runs the statements after the rows, and commits if `target` still has its name. `None` for a table that a swap has just renamed.
     async fn commit_stream(
         &self,
         transaction: Transaction,
-        target: Option<&Relation>,
+        (spec, target): (&WriteSpec, Option<&Relation>),
         loaded: &Loaded,
     ) -> Result<()> {
-        // Boxed, since the future is large.
+        let (statements, after) = (self.statements(), &spec.after);
+        // Boxed, since the futures are large.
+        Box::pin(statements.run(&transaction, after)).await?;
         Box::pin(self.try_commit_stream(transaction, target)).await?;
         self.metrics
             .count_stored(loaded.row_count, loaded.byte_count);
@@ -440,7 +447,15 @@ impl Opened {
 async fn open_target(planner: Planner<'_>) -> Result<Opened> {
     let transaction = planner.transaction;
     transaction.assume_role().await?;
-    let missing = match planner.decide().await? {
+    let mut plan = planner.decide().await?;
+    let before = &planner.spec.before;
+    if !before.is_empty() && !matches!(plan, WritePlan::LeaveAlone(_)) {
+        planner.statements.run(transaction, before).await?;
+        transaction.assume_role().await?;
+        // They may have changed the table.
+        plan = planner.decide().await?;
+    }
+    let missing = match plan {
         WritePlan::LeaveAlone(relation) => return Ok(Opened::LeftAlone(relation)),
         WritePlan::Existing(plan) => {
             let plan = publish::open(planner, *plan).await?;

@@ -5,3 +5,4 @@ mod condition;
 mod counts;
 mod primary_key;
 mod replace;
+mod statements;

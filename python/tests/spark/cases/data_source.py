@@ -30,7 +30,7 @@ class DataSourceCases(SparkCases):
         for name, value in options.items():
             if name == "column_types":
                 value = ", ".join(f"{column} {kind}" for column, kind in value.items())
-            elif name in ("keys", "replace_by", "update_columns"):
+            elif name in ("keys", "replace_by", "update_columns", "before", "after"):
                 value = ", ".join(value)
             elif name == "delete_when":
                 ((column, values),) = value.items()

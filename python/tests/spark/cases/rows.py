@@ -56,6 +56,19 @@ class SparkCases:
         found = self.refusal(spark.range(1), targets, "t", "append", target="third")
         assert "first, other" in str(found)
 
+    def test_statements_run_around_the_rows(
+        self, spark: SparkSession, with_statements: Server, database: Database
+    ) -> None:
+        database.run(
+            "CREATE TABLE t (id int8); CREATE TABLE log (n int8);"
+            "CREATE MATERIALIZED VIEW totals AS SELECT count(*) AS n FROM t"
+        )
+        df = spark.range(0, 10, 1, 3)
+        around = {"before": ["log"], "after": ["log", "refresh"]}
+        self.save(df, with_statements, "t", "append", **around)
+        assert database.rows("SELECT n FROM log ORDER BY n") == [(0,), (10,)]
+        assert database.value("SELECT n FROM totals") == 10
+
     def test_every_type_keeps_its_value(
         self, spark: SparkSession, server: Server, database: Database
     ) -> None:

@@ -27,6 +27,8 @@ enum Option {
     LOCAL_TIMESTAMPS("localTimestamps"),
     SYNC_SEQUENCES("syncSequences"),
     PUBLISH("publish"),
+    BEFORE("before"),
+    AFTER("after"),
     TARGET("target"),
     URL("url"),
     DBTABLE("dbtable"),

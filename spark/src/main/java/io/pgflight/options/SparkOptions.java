@@ -140,6 +140,8 @@ public final class SparkOptions {
         read(Option.DELETE_WHEN, (text, to) -> to.deleteWhen = DeleteWhen.parse(text), options);
         read(Option.UPDATE_COLUMNS, (text, to) -> to.updateColumns = ColumnLists.names(text), options);
         read(Option.INSERT_COLUMNS, (text, to) -> to.insertColumns = ColumnLists.names(text), options);
+        read(Option.BEFORE, (text, to) -> to.before = ColumnLists.names(text), options);
+        read(Option.AFTER, (text, to) -> to.after = ColumnLists.names(text), options);
         options.replaceWhere = get(Option.REPLACE_WHERE);
         read(Option.REPLACE_BY, (text, to) -> to.replaceBy = ColumnLists.names(text), options);
         read(Option.PRIMARY_KEY, (text, to) -> to.primaryKey = ColumnLists.names(text), options);

@@ -54,6 +54,8 @@ final class WriteOptions {
     String localTimestamps;
     boolean syncSequences;
     String publish;
+    List<String> before = Collections.emptyList();
+    List<String> after = Collections.emptyList();
     String target;
 
     /**
@@ -94,6 +96,12 @@ final class WriteOptions {
         }
         if (publish != null && !publish.equals("staged")) {
             onlyIn(Option.PUBLISH, Collections.singletonList("append"));
+            if (!before.isEmpty() || !after.isEmpty()) {
+                Option named = before.isEmpty() ? Option.AFTER : Option.BEFORE;
+                throw PgFlightException.invalid(
+                                "option " + named.text() + " is set, and option publish is '" + publish + "'")
+                        .withHint("publish staged: statements run in the transaction that publishes the rows");
+            }
         }
         boolean writesValues = !mode.equals("delete_by_key");
         if ("add_columns".equals(schemaEvolution) && !writesValues) {
@@ -163,6 +171,8 @@ final class WriteOptions {
         Map<String, Object> spec = new LinkedHashMap<>();
         spec.put("table", table);
         putSet(spec, "target", target);
+        putSet(spec, "before", before);
+        putSet(spec, "after", after);
         putSet(spec, "columnTypes", columnTypes);
         putSet(spec, "conversions", withLocalTimestamps());
         String field = KEYED_MODES.getOrDefault(mode, mode);
