@@ -114,7 +114,8 @@ class WriteOptions:
             keys and adds the others, `insert_if_absent` only adds, `update_only` only changes, `delete_by_key` only
             removes.
         keys: The columns that identify a row, in keyed modes; by default those of the table's primary key. The data
-            must have these columns, and none of their values may be NULL.
+            must have these columns. None of their values may be NULL, unless a unique index on them has NULLS NOT
+            DISTINCT.
         order_by: In keyed modes, the column that decides between rows of the data with the same keys: the row with
             the greatest value counts. Without it, such rows are an error.
         delete_when: In mode `upsert`, the column of the data that says which rows delete; it is not written. A boolean

@@ -367,8 +367,8 @@ fn statements_that_cannot_run_within_a_write_are_reported() {
          [targets.a.statements]
          good = 'REFRESH MATERIALIZED VIEW public.totals'
          ends = '/* s3cret */ ; Commit'
-         loads = 'COPY public.t FROM STDIN'
-         'in valid' = 'SELECT 1'
+         loads = 'COPY public.t TO STDOUT'
+         'in valid' = 'VACUUM'
          empty = ' '",
         &[
             "line 5: target a: statement ends begins with COMMIT, which cannot run within a write",

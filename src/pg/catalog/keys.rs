@@ -3,6 +3,7 @@
 //! Both have an operator class, which only a superuser can create. The operator `=` without a schema would be resolved
 //! by the search_path, where any role that may create objects could have its own.
 
+use super::facts::unique_keys;
 use super::look::Table;
 use super::trust::check_named;
 use crate::error::{Error, Result};
@@ -15,8 +16,9 @@ impl Keys {
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a view;
-    /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) with the SQL that creates the index.
-    pub fn check_unique_index(&self, table: &Table) -> Result<()> {
+    /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) with the unique indexes of the table and the
+    /// SQL that creates this one.
+    pub async fn check_unique_index(&self, transaction: &Transaction, table: &Table) -> Result<()> {
         if self.has_unique_index {
             return Ok(());
         }
@@ -30,9 +32,17 @@ impl Keys {
         }
         let keys: Vec<String> = self.names().map(ToString::to_string).collect();
         let keys = keys.join(", ");
+        let unique = unique_keys(transaction, table.relation.oid).await?;
+        let hint = match unique.is_empty() {
+            true => "create the index, or name other keys".to_owned(),
+            false => format!(
+                "name the keys of a unique index of the table, ({}), or create the index",
+                unique.join("), (")
+            ),
+        };
         Err(
             Error::schema_mismatch(format!("the table has no unique index on exactly ({keys})"))
-                .with_hint("create the index, or name other keys")
+                .with_hint(hint)
                 .with_fix_sql(format!("CREATE UNIQUE INDEX ON {name} ({keys});"))
                 .with_table(name),
         )
@@ -128,6 +138,7 @@ pub async fn find_keys(
     Ok(Keys {
         equalities,
         has_unique_index: rows.first().is_some_and(|row| row.get(5)),
+        nulls_are_equal: rows.first().is_some_and(|row| row.get(7)),
         newer: None,
     })
 }
@@ -181,13 +192,18 @@ pub(super) use default_class;
 /// that of the type itself, or else of a binary-coercible type, a preferred one first, or of all arrays, enums and so
 /// on. The OID of btree is 403 in every version (`pg_am.dat`).
 ///
+/// Before PostgreSQL 15, `pg_index` has no column about NULL, so the query reads it from the row as JSON.
+///
 /// PostgreSQL plans the query for each write, which takes longer than to run it: few joins at each level.
 const KEYS: &str = concat!(
     columns!(),
     ",
     unique_index AS (
-        SELECT i.indexrelid, i.indkey::pg_catalog.int2[] AS numbers, i.indclass::pg_catalog.oid[] AS classes
+        SELECT i.indexrelid, i.indkey::pg_catalog.int2[] AS numbers, i.indclass::pg_catalog.oid[] AS classes,
+            n.nulls_are_equal
         FROM pg_catalog.pg_index i
+        CROSS JOIN LATERAL (SELECT COALESCE((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) 'indnullsnotdistinct')
+                                            ::pg_catalog.bool, false)) n(nulls_are_equal)
         WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indisunique AND NOT i.indisexclusion
           AND i.indisvalid AND i.indimmediate
           AND i.indpred IS NULL AND i.indexprs IS NULL
@@ -202,7 +218,7 @@ const KEYS: &str = concat!(
               OPERATOR(pg_catalog.=) (
                   SELECT pg_catalog.array_agg(attnum ORDER BY attnum) FROM keys
                   WHERE number OPERATOR(pg_catalog.<=) pg_catalog.cardinality($2::pg_catalog.text[]))
-        ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1),
+        ORDER BY n.nulls_are_equal DESC, i.indisprimary DESC, i.indexrelid LIMIT 1),
     indexed AS (
         SELECT c.attnum, c.class FROM unique_index u
         CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(u.numbers), pg_catalog.unnest(u.classes)) c(attnum, class)),
@@ -234,7 +250,8 @@ const KEYS: &str = concat!(
                       WHERE b.amopfamily OPERATOR(pg_catalog.=) c.opcfamily
                         AND b.amoplefttype OPERATOR(pg_catalog.=) c.opcintype
                         AND b.amoprighttype OPERATOR(pg_catalog.=) c.opcintype
-                        AND b.amopstrategy OPERATOR(pg_catalog.=) 1) END
+                        AND b.amopstrategy OPERATOR(pg_catalog.=) 1) END,
+           EXISTS (SELECT FROM unique_index u WHERE u.nulls_are_equal)
     FROM classes k
     JOIN pg_catalog.pg_opclass c ON c.oid OPERATOR(pg_catalog.=) COALESCE(k.indexed, k.usual)
     JOIN pg_catalog.pg_amop a ON a.amopfamily OPERATOR(pg_catalog.=) c.opcfamily

@@ -5,7 +5,7 @@ use futures_util::future::join;
 use super::staging::{cast_failed, check_casts};
 use crate::error::{Error, Result};
 use crate::pg::ledger::{RowCounts, from_bigint};
-use crate::pg::sql::{self, Insert, KeyedAction, Merge, NewRows};
+use crate::pg::sql::{self, Insert, KeyedAction, Keys, Merge, NewRows};
 use crate::pg::transaction::{Parameter, Transaction};
 
 /// Checks the keys of the staged rows, and changes the target. Returns the numbers of changed rows.
@@ -18,8 +18,18 @@ pub async fn merge(transaction: &Transaction, merge: &Merge<'_>) -> Result<RowCo
     check_casts(transaction, merge.target, merge.staging).await?;
     let checking = check_rows(transaction, merge);
     let (checked, renewed) = join(checking, transaction.renew_role()).await;
-    let (total, new_rows) = checked.map_err(in_target)?;
+    let Checked {
+        total,
+        has_nulls,
+        new_rows,
+    } = checked.map_err(in_target)?;
     renewed.map_err(in_target)?;
+    // An index serves the comparison that NULL is equal to nothing better.
+    let compared = &Keys {
+        nulls_are_equal: has_nulls,
+        ..merge.compared.clone()
+    };
+    let merge = &Merge { compared, ..*merge };
     let explained = |error: Error| in_target(cast_failed(error, merge.target, merge.staging));
     let changed = match merge.action {
         KeyedAction::Upsert | KeyedAction::InsertIfAbsent => {
@@ -94,9 +104,18 @@ fn hide_unknown(counts: RowCounts, action: KeyedAction, new_rows: NewRows) -> Ro
     }
 }
 
-/// Rejects NULL keys, and several rows with the same keys if no order decides between them. Returns the number of all
-/// rows, and how new rows of the target are recognised.
-async fn check_rows(transaction: &Transaction, merge: &Merge<'_>) -> Result<(u64, NewRows)> {
+/// What is known of the staged rows before they are merged.
+struct Checked {
+    /// The number of all rows.
+    total: u64,
+    /// Whether a key is NULL.
+    has_nulls: bool,
+    /// How new rows of the target are recognised.
+    new_rows: NewRows,
+}
+
+/// Rejects NULL keys if NULL identifies no row, and several rows with the same keys if no order decides between them.
+async fn check_rows(transaction: &Transaction, merge: &Merge<'_>) -> Result<Checked> {
     let rejected = |message: String, hint, sqlstate: &str| {
         Err(Error::data_rejected(message)
             .with_hint(hint)
@@ -108,10 +127,12 @@ async fn check_rows(transaction: &Transaction, merge: &Merge<'_>) -> Result<(u64
         .query_one(&statement, &[&merge.xact_ids, &merge.target.oid])
         .await?;
     let (nulls, doubled): (i64, i64) = (row.get(0), row.get(1));
-    if nulls > 0 {
+    let nulls_are_equal = merge.compared.nulls_are_equal;
+    if nulls > 0 && !nulls_are_equal {
         return rejected(
             format!("{nulls} row(s) have NULL in a key column"),
-            "remove such rows before writing, or choose other keys",
+            "remove such rows before writing, or choose other keys: only a unique index with NULLS NOT DISTINCT \
+             identifies rows by NULL",
             "23502",
         );
     }
@@ -122,10 +143,18 @@ async fn check_rows(transaction: &Transaction, merge: &Merge<'_>) -> Result<(u64
             "21000",
         );
     }
-    let new_rows = match (row.get(3), row.get(4)) {
-        (true, _) => NewRows::HaveNoOld,
-        (false, Some(true)) => NewRows::AreUnknown,
-        (false, _) => NewRows::HaveNoXmax,
+    let is_partitioned = row.get::<_, Option<bool>>(4).unwrap_or(false);
+    // System columns can be read with the privilege on the whole table alone.
+    let is_hidden: bool = row.get(5);
+    let new_rows = match (row.get(3), nulls_are_equal) {
+        (true, false) => NewRows::HaveNoOld,
+        (true, true) if !is_hidden => NewRows::HaveNoOldPlace,
+        (false, _) if !is_hidden && !is_partitioned => NewRows::HaveNoXmax,
+        (true | false, _) => NewRows::AreUnknown,
     };
-    Ok((from_bigint(row.get(2)), new_rows))
+    Ok(Checked {
+        total: from_bigint(row.get(2)),
+        has_nulls: nulls > 0,
+        new_rows,
+    })
 }

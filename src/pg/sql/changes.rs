@@ -11,8 +11,10 @@ const DELETES: &str = "\"_pgflight_deletes\"";
 /// The way to recognise a row that an upsert inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pg) enum NewRows {
-    /// The old row is NULL, from PostgreSQL 18 on.
+    /// The old row is NULL, from PostgreSQL 18 on: a key is NULL.
     HaveNoOld,
+    /// The place of the old row is NULL, from PostgreSQL 18 on, where keys may be NULL.
+    HaveNoOldPlace,
     /// `xmax` is 0: an update has locked the row before.
     HaveNoXmax,
     /// Not at all: PostgreSQL does not return `xmax` of partitions, and to no role that may read only some columns.
@@ -110,6 +112,7 @@ pub(in crate::pg) fn insert(merge: &Merge<'_>, new_rows: NewRows) -> Insert {
     let assignments = assignments.join(", ");
     let is_new = match (new_rows, keys.first()) {
         (NewRows::HaveNoOld, Some(key)) => format!("old.{key} IS NULL"),
+        (NewRows::HaveNoOldPlace, _) => "old.ctid IS NULL".to_owned(),
         (NewRows::HaveNoXmax, _) => "t.xmax OPERATOR(pg_catalog.=) 0".to_owned(),
         (NewRows::HaveNoOld | NewRows::AreUnknown, _) => "true".to_owned(),
     };

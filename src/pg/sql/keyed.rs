@@ -61,6 +61,8 @@ pub struct Keys {
     /// Whether the table has a unique index on exactly these keys that ON CONFLICT can use: valid, without a condition
     /// or an expression, and checked row by row.
     pub(in crate::pg) has_unique_index: bool,
+    /// Whether that index has NULLS NOT DISTINCT, and keys may be NULL. Otherwise a NULL identifies no row.
+    pub(in crate::pg) nulls_are_equal: bool,
     /// The comparison of the column that says which row is newer, if the write has one.
     pub(in crate::pg) newer: Option<Newer>,
 }
@@ -99,6 +101,7 @@ pub enum KeyedAction {
 }
 
 /// Staged rows, and how they change the target.
+#[derive(Clone, Copy)]
 pub struct Merge<'a> {
     /// The target.
     pub target: &'a Relation,
@@ -128,8 +131,8 @@ impl KeyedAction {
 
 /// Counts the rows with NULL in a key, the keys of several rows (or those rows but one of each key), and all rows. The
 /// second are not counted if `is_settled`, since an order then decides between them. The result also says whether
-/// PostgreSQL is of version 18 or later, and whether the role cannot read `xmax` of the table `$2`: it is partitioned, or
-/// the role may read only some of its columns.
+/// PostgreSQL is of version 18 or later, and about the table `$2`, whether it is partitioned and whether the role may read
+/// only some of its columns.
 pub(in crate::pg) fn count_bad_keys(
     staging: &QualifiedName,
     compared: &Keys,
@@ -160,9 +163,9 @@ pub(in crate::pg) fn count_bad_keys(
     format!(
         "SELECT n.nulls, {doubled}, n.total, \
                 pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.>=) 180000, \
-                (SELECT c.relkind OPERATOR(pg_catalog.=) 'p' \
-                     OR NOT pg_catalog.has_table_privilege(c.oid, 'SELECT') FROM pg_catalog.pg_class c \
-                 WHERE c.oid OPERATOR(pg_catalog.=) $2) \
+                (SELECT c.relkind OPERATOR(pg_catalog.=) 'p' FROM pg_catalog.pg_class c \
+                 WHERE c.oid OPERATOR(pg_catalog.=) $2), \
+                NOT pg_catalog.has_table_privilege($2, 'SELECT') \
          FROM (SELECT pg_catalog.count(*) FILTER (WHERE {is_null}), pg_catalog.count(*) \
                FROM {staging} WHERE {IS_ACCEPTED}) n(nulls, total)"
     )
@@ -188,9 +191,17 @@ pub(in crate::pg) fn change(merge: &Merge<'_>) -> String {
 
 /// Returns the condition that a row of the target and one of the data have the same keys.
 pub(super) fn same_keys(merge: &Merge<'_>) -> String {
+    let nulls_are_equal = merge.compared.nulls_are_equal;
     let equalities = merge.compared.equalities.iter();
     let conditions: Vec<String> = equalities
-        .map(|equality| equality.between("t", "s"))
+        .map(
+            |equality| match (equality.between("t", "s"), &equality.key) {
+                (same, key) if nulls_are_equal => {
+                    format!("({same} OR t.{key} IS NULL AND s.{key} IS NULL)")
+                }
+                (same, _) => same,
+            },
+        )
         .collect();
     conditions.join(" AND ")
 }

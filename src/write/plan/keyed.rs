@@ -49,7 +49,7 @@ pub(crate) async fn find_checked_keys(
         .map_err(|error| error.with_table(&relation.name))?;
     let found = find_compared(transaction, relation, keys, order_by, newer_by).await?;
     if action.needs_unique_index() {
-        found.check_unique_index(table)?;
+        found.check_unique_index(transaction, table).await?;
     }
     Ok(Some(found))
 }

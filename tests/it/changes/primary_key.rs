@@ -1,7 +1,11 @@
-//! Keyed modes that name no keys, and take those of the table.
+//! The keys of keyed modes: those of the table where the write names none, and its unique indexes.
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use serde_json::{Value, json};
 
+use super::replace::replace;
 use crate::modes::keyed::{ints, many, rows};
 use crate::support::{CallError, Database, Pgflight, Put, attempt, batch, write};
 
@@ -153,5 +157,125 @@ async fn without_a_primary_key_the_error_lists_unique_indexes() {
                 assert!(error.message.contains(part), "{part}: {}", error.message);
             }
         }
+    }
+}
+
+/// Rows of a, b and v.
+fn pairs(rows: &[(Option<i32>, Option<i32>, i32)]) -> RecordBatch {
+    let a: Vec<Option<i32>> = rows.iter().map(|row| row.0).collect();
+    let b: Vec<Option<i32>> = rows.iter().map(|row| row.1).collect();
+    let v: Vec<Option<i32>> = rows.iter().map(|row| Some(row.2)).collect();
+    batch(&[("a", ints(&a)), ("b", ints(&b)), ("v", ints(&v))])
+}
+
+#[tokio::test]
+async fn null_identifies_a_row_where_the_unique_index_says_so() {
+    let database = Database::new().await;
+    if !database.is_at_least(15, "NULLS NOT DISTINCT").await {
+        return;
+    }
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let rows = pairs(&[(None, None, 7), (Some(1), None, 7), (Some(9), None, 7)]);
+    let gone = json!({"keys": ["a", "b"], "deleteWhen": {"column": "v", "values": ["7"]}});
+    let marked = json!({"keys": ["a", "b"], "deleteWhen": {"column": "op", "values": ["d"]},
+                        "newerBy": "v", "tombstone": "gone"});
+    let changes = pairs(&[(None, None, 7), (Some(1), None, 7), (Some(9), None, 7)]);
+    let ops: ArrayRef = Arc::new(StringArray::from(vec!["d", "u", "d"]));
+    let columns = changes.columns().iter().cloned().chain([ops]);
+    let names = ["a", "b", "v", "op"];
+    let changes = batch(&names.into_iter().zip(columns).collect::<Vec<_>>());
+    let keys = || json!({"keys": ["a", "b"]});
+    for (mode, options, rows, expected, counts) in [
+        (
+            "upsert",
+            keys(),
+            &rows,
+            "(1,1,1,),(1,,7,),(9,,7,),(,,7,)",
+            json!({"inserted": "1", "updated": "2", "ignored": "0"}),
+        ),
+        (
+            "insertIfAbsent",
+            keys(),
+            &rows,
+            "(1,1,1,),(1,,1,),(9,,7,),(,,1,)",
+            json!({"inserted": "1", "ignored": "2"}),
+        ),
+        (
+            "updateOnly",
+            keys(),
+            &rows,
+            "(1,1,1,),(1,,7,),(,,7,)",
+            json!({"updated": "2", "ignored": "1"}),
+        ),
+        (
+            "deleteByKey",
+            keys(),
+            &rows,
+            "(1,1,1,)",
+            json!({"deleted": "2", "ignored": "1"}),
+        ),
+        (
+            "upsert",
+            gone,
+            &rows,
+            "(1,1,1,)",
+            // The data has no column to update.
+            json!({"deleted": "2", "inserted": "0", "ignored": "1"}),
+        ),
+        (
+            "upsert",
+            marked,
+            &changes,
+            "(1,1,1,),(1,,7,f),(9,,7,t),(,,7,t)",
+            json!({"deleted": "2", "inserted": "0", "updated": "1", "ignored": "0"}),
+        ),
+    ] {
+        for id in [None, Some(format!("{mode}{}", expected.len()))] {
+            database
+                .execute(
+                    "DROP TABLE IF EXISTS t; CREATE TABLE t (a int, b int, v int, gone bool);
+                     CREATE UNIQUE INDEX ON t (b, a) NULLS NOT DISTINCT; CREATE UNIQUE INDEX ON t (a, b);
+                     INSERT INTO t VALUES (NULL, NULL, 1), (1, NULL, 1), (1, 1, 1)",
+                )
+                .await;
+            let spec = json!({"table": "t", mode: options.clone()});
+            let written = replace(&mut client, spec, rows, id.as_deref()).await;
+            let written = written.unwrap_or_else(|status| panic!("{mode}, {options}: {status}"));
+            let left = database.text("SELECT t FROM t ORDER BY a, b").await;
+            assert_eq!(left, expected, "{mode}, {options}");
+            assert_eq!(written["counts"], counts, "{mode}, {options}");
+        }
+    }
+    let twice = pairs(&[(None, Some(1), 1), (None, Some(1), 2)]);
+    let spec = json!({"table": "t", "upsert": {"keys": ["a", "b"]}});
+    let error = replace(&mut client, spec, &twice, None).await;
+    let error = CallError::from(error.expect_err("a key comes twice"));
+    assert!(
+        error.message.contains("1 key(s) come more than once"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_missing_unique_index_is_told_with_those_that_exist() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE TABLE t (a int, b int, v int); CREATE UNIQUE INDEX ON t (b, a); CREATE UNIQUE INDEX ON t (v);
+             CREATE UNIQUE INDEX ON t (a) WHERE v > 0; CREATE UNIQUE INDEX ON t ((a + 0))",
+        )
+        .await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let spec = json!({"table": "t", "upsert": {"keys": ["a"]}});
+    let error = replace(&mut client, spec, &pairs(&[(Some(1), None, 1)]), None).await;
+    let error = CallError::from(error.expect_err("no index"));
+    for part in [
+        "no unique index on exactly (a)",
+        "the keys of a unique index of the table, (b, a), (v), or",
+        "CREATE UNIQUE INDEX ON public.t (a)",
+    ] {
+        assert!(error.message.contains(part), "{part}: {}", error.message);
     }
 }
