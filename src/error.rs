@@ -307,9 +307,10 @@ impl Error {
     }
 }
 
+/// The message as one line, for logs. [`Error::message`] is the message as it is.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&one_line(&self.0.message))
     }
 }
 
@@ -435,7 +436,8 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-/// Returns an error and its causes on one line: `could not reach PostgreSQL: connection refused`.
+/// Returns an error and its causes on one line, without control characters: `could not reach PostgreSQL: connection
+/// refused`.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -448,5 +450,20 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         }
         cause = error.source();
     }
-    text
+    one_line(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, chain};
+
+    #[test]
+    fn an_error_is_one_line() {
+        let forged = Error::internal("a\n2026-01-01 INFO b\x1b[31m");
+        let line = "a\\n2026-01-01 INFO b\\u{1b}[31m";
+        assert_eq!(forged.to_string(), line);
+        assert_eq!(chain(&forged), line);
+        let caused = Error::unavailable("c").with_source(forged);
+        assert_eq!(chain(&caused), format!("c: {line}"));
+    }
 }

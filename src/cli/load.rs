@@ -20,7 +20,7 @@ use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use indicatif::HumanCount;
 use pgflight::client::{AttemptReceipt, Client, ClientConfig, RemoteStatus, RemoteWrite};
 use pgflight::config::Load;
-use pgflight::error::{Error, ErrorKind, Result};
+use pgflight::error::{Error, ErrorKind, Result, one_line};
 use pgflight::files::RowFile;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -280,7 +280,7 @@ fn report(done: &RemoteStatus, files: &[RowFile], receipts: &[AttemptReceipt], t
             print(&format!(
                 "  {} rows of {}",
                 HumanCount(receipt.row_count()),
-                file.name
+                one_line(&file.name)
             ));
         }
     }

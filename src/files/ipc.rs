@@ -1,6 +1,6 @@
 //! Arrow IPC: files and streams.
 
-use std::io::BufReader;
+use std::io::{self, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -8,12 +8,12 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
 
-use super::fault::arrow_fault;
+use super::fault::{arrow_fault, unreadable};
 use super::rows::{Batches, Rows};
 use super::source::{Source, read_twice};
 use crate::error::Result;
 
-type Stream = StreamReader<BufReader<Box<dyn std::io::Read + Send>>>;
+type Stream = StreamReader<Watched<BufReader<Box<dyn Read + Send>>>>;
 
 /// An Arrow IPC file, whose batches its end lists.
 #[derive(Debug)]
@@ -90,7 +90,66 @@ impl Rows for ArrowStream {
             let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
             opened.take().ok_or_else(|| read_twice(&self.source.name))?
         };
-        Ok(Box::new(named(self.source.name.clone(), reader)))
+        let name = self.source.name.clone();
+        Ok(Box::new(whole(reader).map(move |batch| {
+            batch.map_err(|fault| match fault {
+                Fault::Arrow(error) => arrow_fault(&name, &error),
+                Fault::Ends(reason, hint) => unreadable(&name, reason).with_hint(hint),
+            })
+        })))
+    }
+}
+
+/// Why a batch of a stream cannot be read.
+enum Fault {
+    Arrow(ArrowError),
+    /// The stream ends too early, or the source goes on after it. With a hint.
+    Ends(&'static str, &'static str),
+}
+
+/// Returns the batches of a stream, and an error after them unless the stream is whole and all of its source. The reader
+/// takes any end of its source between two messages for the end of the stream, as the format allows ("IPC Streaming
+/// Format"), but so ends a source that was cut off.
+fn whole(mut reader: Stream) -> impl Iterator<Item = Result<RecordBatch, Fault>> {
+    let mut has_ended = false;
+    std::iter::from_fn(move || {
+        if has_ended {
+            return None;
+        }
+        if let Some(batch) = reader.next() {
+            has_ended = batch.is_err();
+            return Some(batch.map_err(Fault::Arrow));
+        }
+        has_ended = true;
+        if reader.get_ref().is_at_end {
+            return Some(Err(Fault::Ends(
+                "the stream ends without its end mark",
+                "send it whole, and close its writer",
+            )));
+        }
+        match reader.get_mut().read(&mut [0]) {
+            Ok(0) => None,
+            Ok(_) => Some(Err(Fault::Ends(
+                "there is more after the end of the stream",
+                "load one stream at a time",
+            ))),
+            Err(error) => Some(Err(Fault::Arrow(error.into()))),
+        }
+    })
+}
+
+/// A source that remembers whether it was read to its end.
+#[derive(Debug)]
+struct Watched<R> {
+    source: R,
+    is_at_end: bool,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.is_at_end |= count == 0 && !buffer.is_empty();
+        Ok(count)
     }
 }
 
@@ -100,7 +159,11 @@ fn file_reader(source: &Source) -> Result<FileReader<BufReader<std::fs::File>>> 
 }
 
 fn stream_reader(source: &Source) -> Result<Stream> {
-    let reader = StreamReader::try_new(BufReader::new(source.reader()?), None);
+    let watched = Watched {
+        source: BufReader::new(source.reader()?),
+        is_at_end: false,
+    };
+    let reader = StreamReader::try_new(watched, None);
     reader.map_err(|error| arrow_fault(&source.name, &error))
 }
 

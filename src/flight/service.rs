@@ -174,11 +174,12 @@ impl FlightService for Service {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let targets = self.targets(&request);
+        let headers = sql::Headers::of(request.metadata());
         let descriptor = request.into_inner();
         let _call = self.lifecycle.calls.token();
         let outcome = match sql::command(Some(&descriptor)) {
             Ok(Some(command)) => {
-                let info = sql::query::info(&targets, &command, descriptor).await;
+                let info = sql::query::info(&targets, &headers, &command, descriptor).await;
                 info.map_err(Error::in_full)
             }
             Ok(None) => info::flight(&targets, descriptor).await,

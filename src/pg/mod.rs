@@ -19,9 +19,9 @@ mod transaction;
 pub use catalog::{
     LedgerFacts, ListedTable, MAX_LISTED, PrimaryKey, ServerFacts, Table, check_copied_types,
     check_literals, check_named, check_named_by_copy, check_same_name, check_same_table,
-    check_sequences, count_at_once, describe_tables, find_compared, find_condition, find_geometry,
-    find_keys, find_staging, find_table, lock_named, lock_table, move_sequences, primary_key,
-    qualify, resolve_requested_types, sequence_columns, server_facts, side_effects,
+    check_sequences, checks_rows, count_at_once, describe_tables, find_compared, find_condition,
+    find_geometry, find_keys, find_staging, find_table, lock_named, lock_table, move_sequences,
+    primary_key, qualify, resolve_requested_types, sequence_columns, server_facts, side_effects,
     similar_relations, staging_relation, unique_keys, writable_tables,
 };
 pub(crate) use connection::LOCK_NOT_AVAILABLE;
@@ -46,10 +46,11 @@ pub use publish::{
     analyze_staged, assume_role_to_fill, check_can_end, check_primary_key, check_swappable,
     commit_prepared, count_prepared, create_staging, create_table, create_table_statement,
     create_temporary, create_twin, definitions_of, delete_all, delete_by, delete_where,
-    drop_staging_of, drop_table, grant_fill, has_named_types, hide_table, keep_accepted,
-    lock_staging, merge, missing_columns, new_shadow_name, new_staging_name, only_owner_may_write,
-    prepare, prepared_transactions, publish_rows, record_staging, reserve_slot, roll_back_one,
-    roll_back_prepared, staged_columns, staging_change, swap_in, truncate, two_phase_obstacle,
+    drop_locked_table, drop_staging_of, drop_table, grant_fill, has_named_types, hide_table,
+    keep_accepted, lock_staging, merge, missing_columns, new_shadow_name, new_staging_name,
+    only_owner_may_write, prepare, prepared_transactions, publish_rows, record_staging,
+    reserve_slot, roll_back_one, roll_back_prepared, staged_columns, staging_change, swap_in,
+    truncate, two_phase_obstacle,
 };
 pub use session::Session;
 pub use sql::{

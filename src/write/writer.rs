@@ -32,6 +32,8 @@ pub struct Writer {
     pub(crate) metrics: Metrics,
     /// The control calls of all callers.
     calls: Calls,
+    /// The calls of all callers that hold a connection for commits and commit no write.
+    statement_calls: Calls,
     /// The writes of all callers whose staging table could not be dropped.
     pub(crate) stuck: Stuck,
 }
@@ -59,6 +61,7 @@ impl Writer {
             streaming: Streaming::default(),
             metrics: Metrics::default(),
             calls: Calls::default(),
+            statement_calls: Calls::default(),
             stuck: Stuck::default(),
         }
     }
@@ -118,6 +121,17 @@ impl Writer {
         };
         let (limit, timeout) = (self.pool.max_calls(), self.pool.wait_timeout());
         self.calls.enter(principal, limit, timeout).await.map(Some)
+    }
+
+    /// Waits while the caller runs another statement about a whole table, since each may hold a connection for commits and
+    /// wait for locks.
+    pub(crate) async fn enter_statement(&self) -> Result<Option<OwnedSemaphorePermit>> {
+        let Some(principal) = self.caller.name() else {
+            return Ok(None);
+        };
+        let timeout = self.pool.wait_timeout();
+        let entering = self.statement_calls.enter(principal, 1, timeout);
+        entering.await.map(Some)
     }
 
     /// Begins a transaction for the rows of a write, with the role of the caller.

@@ -68,7 +68,7 @@ pub(crate) async fn put(
     };
     match sql::command(descriptor.as_ref())? {
         Some(Command::CommandStatementUpdate(update)) => {
-            let updated = sql::update(targets, update).await;
+            let updated = sql::update(targets, headers, update).await;
             updated.map_err(Error::in_full)
         }
         Some(command) => {

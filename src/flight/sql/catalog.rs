@@ -15,7 +15,7 @@ use futures_util::stream::BoxStream;
 
 use super::answer::{sent, unmade};
 use super::pattern::matches;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flight::listing::{ListSender, listed};
 use crate::write::{Budget, Targets, Writer};
 use arrow_pgcopy::schema::to_arrow_schema;
@@ -24,6 +24,9 @@ use arrow_pgcopy::{Ident, QualifiedName};
 
 /// The only type of tables, partitioned ones included.
 const TABLE: &str = "TABLE";
+
+/// The longest pattern of names. A name has at most 63 bytes.
+const MAX_PATTERN_BYTES: usize = 1024;
 
 /// Returns the names of the targets that the caller may use.
 pub(super) fn catalogs(targets: &Targets) -> Result<RecordBatch> {
@@ -50,6 +53,7 @@ pub(super) async fn db_schemas(
     command: CommandGetDbSchemas,
 ) -> Result<RecordBatch> {
     let pattern = command.db_schema_filter_pattern.clone();
+    check_patterns([pattern.as_deref()])?;
     let mut schemas = GetDbSchemasBuilder::new(None::<String>, None::<String>);
     for (target, writer) in chosen(targets, command.catalog.as_deref()) {
         let is_wanted = |name: &QualifiedName| is_match(pattern.as_deref(), name.schema.as_str());
@@ -76,6 +80,10 @@ pub(super) async fn tables(
     command: CommandGetTables,
     budget: &Budget,
 ) -> Result<BoxStream<'static, Result<FlightData>>> {
+    check_patterns([
+        command.db_schema_filter_pattern.as_deref(),
+        command.table_name_filter_pattern.as_deref(),
+    ])?;
     let schema = tables_schema(&command);
     let is_any_type = command.table_types.is_empty();
     let chosen = match is_any_type || command.table_types.iter().any(|found| found == TABLE) {
@@ -192,6 +200,19 @@ fn chosen(targets: &Targets, catalog: Option<&str>) -> Vec<(String, Writer)> {
     chosen
         .map(|(target, writer)| (target.to_owned(), writer))
         .collect()
+}
+
+/// Rejects patterns that no name needs, since each name is compared with them.
+fn check_patterns<const N: usize>(patterns: [Option<&str>; N]) -> Result<()> {
+    let mut given = patterns.into_iter().flatten();
+    match given.find(|pattern| pattern.len() > MAX_PATTERN_BYTES) {
+        None => Ok(()),
+        Some(pattern) => Err(Error::invalid_command(format!(
+            "a pattern of names has {} bytes, more than the limit of {MAX_PATTERN_BYTES}",
+            pattern.len()
+        ))
+        .with_hint("name the table, or leave the pattern out")),
+    }
 }
 
 fn is_match(pattern: Option<&str>, name: &str) -> bool {

@@ -14,6 +14,7 @@ use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, PutResult, Tick
 use prost::Message;
 
 use super::answer::unmade;
+use super::headers::Headers;
 use super::statement::{Statement, parse};
 use crate::error::{Error, Result};
 use crate::flight::access::audit::AuditRecord;
@@ -31,13 +32,14 @@ const CHECK_LIMIT: Duration = Duration::from_secs(10);
 /// The errors of [`parse`] and of the statement.
 pub(super) async fn query(
     targets: &Targets,
+    headers: &Headers,
     query: &CommandStatementQuery,
     descriptor: FlightDescriptor,
 ) -> Result<FlightInfo> {
     check_no_transaction(query.transaction_id.is_some())?;
     let statement = parse(&query.query)?;
     let schema = schema_of(&statement);
-    run(targets, statement.clone()).await?;
+    run(targets, headers, statement.clone()).await?;
     let info = FlightInfo::new().try_with_schema(&schema).map_err(unmade)?;
     let info = info.with_descriptor(descriptor);
     Ok(match statement {
@@ -56,9 +58,13 @@ pub(super) async fn query(
 ///
 /// # Errors
 /// The errors of [`parse`] and of the statement.
-pub(crate) async fn update(targets: &Targets, update: CommandStatementUpdate) -> Result<PutResult> {
+pub(crate) async fn update(
+    targets: &Targets,
+    headers: &Headers,
+    update: CommandStatementUpdate,
+) -> Result<PutResult> {
     check_no_transaction(update.transaction_id.is_some())?;
-    run(targets, parse(&update.query)?).await?;
+    run(targets, headers, parse(&update.query)?).await?;
     let result = DoPutUpdateResult { record_count: -1 };
     Ok(PutResult {
         app_metadata: result.encode_to_vec().into(),
@@ -104,9 +110,10 @@ fn check_no_transaction(has_transaction: bool) -> Result<()> {
     }
 }
 
-async fn run(targets: &Targets, statement: Statement) -> Result<()> {
+async fn run(targets: &Targets, headers: &Headers, statement: Statement) -> Result<()> {
     match statement {
         Statement::OnTable(statement, target, table) => {
+            headers.check_removal(statement.as_str())?;
             // Boxed, since the future is large.
             Box::pin(run_on_table(targets, statement, &target, &table)).await
         }

@@ -45,6 +45,22 @@ impl Headers {
         .with_hint("leave the header out, and use the fields of the command"))
     }
 
+    /// Rejects a statement that removes rows, if the call has a write id. An ingest that runs again with this id writes
+    /// nothing, while the statement would remove the rows of its first run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand).
+    pub(super) fn check_removal(&self, statement: &str) -> Result<()> {
+        if self.value("write-id").is_none() {
+            return Ok(());
+        }
+        Err(Error::invalid_command(format!(
+            "the call has the header {PREFIX}write-id, and {statement} would remove the rows of the first run when the job runs \
+             again"
+        ))
+        .with_hint("replace the rows by an ingest in mode replace, or leave the header out"))
+    }
+
     /// Applies the headers to an ingest, and returns the proof of its end.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use arrow_flight::{FlightData, FlightDescriptor, FlightInfo};
 use futures_util::stream::BoxStream;
 
 use super::answer::{described, one};
+use super::headers::Headers;
 use super::refused::refused;
 use super::{catalog, execute, facts};
 use crate::error::Result;
@@ -21,11 +22,12 @@ use crate::write::{Budget, Targets};
 /// any error of the statement.
 pub(crate) async fn info(
     targets: &Targets,
+    headers: &Headers,
     command: &Command,
     descriptor: FlightDescriptor,
 ) -> Result<FlightInfo> {
     if let Command::CommandStatementQuery(query) = command {
-        return execute::query(targets, query, descriptor).await;
+        return execute::query(targets, headers, query, descriptor).await;
     }
     described(descriptor, &schema(command, "GetFlightInfo")?)
 }

@@ -132,6 +132,7 @@ pub async fn find_keys(
             operator: row.get(1),
             operand,
             less: less_operator,
+            inferred: row.get(8),
         });
     }
     check_named(transaction, target, &operators, &types).await?;
@@ -149,7 +150,7 @@ macro_rules! columns {
     () => {
         "
     WITH RECURSIVE keys AS (
-        SELECT k.name, k.number, a.attnum, a.atttypid
+        SELECT k.name, k.number, a.attnum, a.atttypid, a.attcollation
         FROM pg_catalog.unnest(pg_catalog.array_append($2::pg_catalog.text[], $3::pg_catalog.text))
              WITH ORDINALITY k(name, number)
         JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) $1
@@ -198,32 +199,32 @@ pub(super) use default_class;
 const KEYS: &str = concat!(
     columns!(),
     ",
-    unique_index AS (
+    unique_indexes AS (
         SELECT i.indexrelid, i.indkey::pg_catalog.int2[] AS numbers, i.indclass::pg_catalog.oid[] AS classes,
-            n.nulls_are_equal
-        FROM pg_catalog.pg_index i
-        CROSS JOIN LATERAL (SELECT COALESCE((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) 'indnullsnotdistinct')
-                                            ::pg_catalog.bool, false)) n(nulls_are_equal)
-        WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indisunique AND NOT i.indisexclusion
-          AND i.indisvalid AND i.indimmediate
-          AND i.indpred IS NULL AND i.indexprs IS NULL
-          AND NOT EXISTS (
+            n.nulls_are_equal, i.indisprimary, i.indimmediate AND NOT EXISTS (
               SELECT FROM ROWS FROM (pg_catalog.unnest(i.indkey::pg_catalog.int2[]),
                                       pg_catalog.unnest(i.indcollation::pg_catalog.oid[])) k(attnum, coll)
               JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
                AND a.attnum OPERATOR(pg_catalog.=) k.attnum
-              WHERE k.coll OPERATOR(pg_catalog.<>) a.attcollation)
+              WHERE k.coll OPERATOR(pg_catalog.<>) a.attcollation) AS fits
+        FROM pg_catalog.pg_index i
+        CROSS JOIN LATERAL (SELECT COALESCE((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) 'indnullsnotdistinct')
+                                            ::pg_catalog.bool, false)) n(nulls_are_equal)
+        WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indisunique AND NOT i.indisexclusion
+          AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
           AND (SELECT pg_catalog.array_agg(n ORDER BY n)
                FROM pg_catalog.unnest((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1]) n)
               OPERATOR(pg_catalog.=) (
                   SELECT pg_catalog.array_agg(attnum ORDER BY attnum) FROM keys
-                  WHERE number OPERATOR(pg_catalog.<=) pg_catalog.cardinality($2::pg_catalog.text[]))
-        ORDER BY n.nulls_are_equal DESC, i.indisprimary DESC, i.indexrelid LIMIT 1),
+                  WHERE number OPERATOR(pg_catalog.<=) pg_catalog.cardinality($2::pg_catalog.text[]))),
+    unique_index AS (
+        SELECT * FROM unique_indexes WHERE fits
+        ORDER BY nulls_are_equal DESC, indisprimary DESC, indexrelid LIMIT 1),
     indexed AS (
         SELECT c.attnum, c.class FROM unique_index u
         CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(u.numbers), pg_catalog.unnest(u.classes)) c(attnum, class)),
     classes AS (
-        SELECT k.name, k.number, k.atttypid, t.oid AS type, t.typnamespace, t.typname,
+        SELECT k.name, k.number, k.atttypid, k.attcollation, t.oid AS type, t.typnamespace, t.typname,
             (SELECT i.class FROM indexed i WHERE i.attnum OPERATOR(pg_catalog.=) k.attnum) AS indexed,
             ",
     default_class!(),
@@ -251,7 +252,13 @@ const KEYS: &str = concat!(
                         AND b.amoplefttype OPERATOR(pg_catalog.=) c.opcintype
                         AND b.amoprighttype OPERATOR(pg_catalog.=) c.opcintype
                         AND b.amopstrategy OPERATOR(pg_catalog.=) 1) END,
-           EXISTS (SELECT FROM unique_index u WHERE u.nulls_are_equal)
+           EXISTS (SELECT FROM unique_index u WHERE u.nulls_are_equal),
+           CASE WHEN (SELECT pg_catalog.count(*) FROM unique_indexes) OPERATOR(pg_catalog.>) 1
+                THEN pg_catalog.concat(
+                    (SELECT pg_catalog.format(' COLLATE %s.%I', x.collnamespace::pg_catalog.regnamespace, x.collname)
+                     FROM pg_catalog.pg_collation x WHERE x.oid OPERATOR(pg_catalog.=) k.attcollation),
+                    pg_catalog.format(' %s.%I', c.opcnamespace::pg_catalog.regnamespace, c.opcname))
+                ELSE '' END
     FROM classes k
     JOIN pg_catalog.pg_opclass c ON c.oid OPERATOR(pg_catalog.=) COALESCE(k.indexed, k.usual)
     JOIN pg_catalog.pg_amop a ON a.amopfamily OPERATOR(pg_catalog.=) c.opcfamily

@@ -53,14 +53,21 @@ pub async fn check_literals(
     condition: &Condition,
 ) -> Result<()> {
     let comparables = find_comparables(transaction, target, condition).await?;
-    for (column, literals) in condition.terms() {
-        let found = comparables.iter().find(|found| found.column == *column);
-        let constants = found.map(|found| literals.iter().map(|literal| found.constant(literal)));
-        let constants: Vec<String> = constants.into_iter().flatten().collect();
-        if constants.is_empty() {
+    let terms = condition.terms();
+    for found in &comparables {
+        let column = &found.column;
+        let values = terms.iter().filter(|(named, _)| *named == column);
+        let values = values.flat_map(|(_, literals)| literals.iter());
+        let values: Vec<String> = values
+            .map(|literal| format!("({})", found.constant(literal)))
+            .collect();
+        if values.is_empty() {
             continue;
         }
-        let statement = format!("SELECT {}", constants.join(", "));
+        let statement = format!(
+            "SELECT pg_catalog.count(*) FROM (VALUES {}) given",
+            values.join(", ")
+        );
         let read = transaction.execute_on_rows(&statement, &[]).await;
         read.map_err(|error| {
             let sqlstate = error.context().sqlstate.clone().unwrap_or_default();

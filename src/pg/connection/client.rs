@@ -10,7 +10,8 @@ use tokio_postgres::{Client, Statement};
 
 use super::server_error::{Grantee, ServerError};
 use super::sqlstate::{About, from_postgres};
-use super::tap::{Handshake, Replies};
+use super::tap::{Handshake, Replies, Tap};
+use super::tls::Tls;
 use crate::error::{Error, Result};
 
 /// Longest time that a dropped connection may take to flush and close. Its task is then aborted.
@@ -28,6 +29,7 @@ pub(in crate::pg) struct Connection {
     pub(super) task: Option<JoinHandle<()>>,
     pub(super) replies: Replies,
     pub(super) handshake: Arc<Handshake>,
+    pub(super) tls: Tls,
     pub(super) checks_client: bool,
     /// Whether there is no pooler, so that no other client uses the session.
     pub(super) is_direct: bool,
@@ -71,6 +73,22 @@ impl Connection {
             self.forget_stray_name();
         }
         Ok(())
+    }
+
+    /// Asks PostgreSQL, over a connection of its own, to cancel the running statement. Returns whether it asked: it does not
+    /// behind a pooler, whose session may serve another client by then. The request may arrive after the statement has
+    /// ended, so this connection must not be used for another one.
+    pub(in crate::pg) async fn cancel(&self) -> bool {
+        if self.is_pooled() {
+            return false;
+        }
+        let handshake = Arc::new(Handshake::default());
+        let tap = Tap::new(Replies::new(), handshake, self.tls.clone());
+        let asked = self.client.cancel_token().cancel_query(tap).await;
+        if let Err(error) = asked {
+            tracing::debug!(%error, "PostgreSQL could not be asked to cancel a statement");
+        }
+        true
     }
 
     /// Returns how long PostgreSQL may take to answer a statement that costs it nothing.

@@ -121,6 +121,7 @@ impl Connector {
             task: Some(task),
             replies,
             handshake,
+            tls: self.tls.clone(),
             checks_client: false,
             is_direct: false,
             is_used: AtomicBool::new(false),

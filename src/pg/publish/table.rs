@@ -4,7 +4,7 @@ use futures_util::future::join;
 
 use super::shadow::new_shadow_name;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg::catalog::resolve_requested_types;
+use crate::pg::catalog::{renamed, resolve_requested_types};
 use crate::pg::sql;
 use crate::pg::transaction::Transaction;
 use arrow_pgcopy::schema::ColumnDefinition;
@@ -45,13 +45,30 @@ pub async fn create_table(
         })
 }
 
-/// Drops a table if it exists.
+/// Drops a table.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports.
 pub async fn drop_table(transaction: &Transaction, table: &QualifiedName) -> Result<()> {
     transaction.define(&sql::drop_table(table)).await
 }
+
+/// Drops a table that this transaction has locked.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] when the name belonged to another table, since a lock does not prevent a rename of the schema;
+/// any error that PostgreSQL reports.
+pub async fn drop_locked_table(transaction: &Transaction, table: &Relation) -> Result<()> {
+    drop_table(transaction, &table.name).await?;
+    let row = transaction.query_one(EXISTS, &[&table.oid]).await?;
+    match row.get(0) {
+        true => Err(renamed(&table.name)),
+        false => Ok(()),
+    }
+}
+
+const EXISTS: &str = "
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) $1)";
 
 /// Returns the SQL of [`create_table`].
 pub fn create_table_statement(

@@ -2,6 +2,7 @@
 
 use super::keyed::{KeyedAction, Merge, newest, same_keys};
 use super::list::list;
+use super::null::is_null;
 use super::rows::overriding;
 use arrow_pgcopy::Ident;
 
@@ -97,12 +98,14 @@ pub(in crate::pg) fn insert(merge: &Merge<'_>, new_rows: NewRows) -> Insert {
         only = format!(" WHERE NOT s.{DELETES}");
     }
     let values = values.unwrap_or_else(|| list(inserted.iter().map(|name| format!("s.{name}"))));
+    let equalities = merge.compared.equalities.iter();
+    let conflicting = equalities.map(|equality| format!("{}{}", equality.key, equality.inferred));
     let inserting = format!(
         "INSERT INTO {} AS t ({}){} SELECT {values} FROM ({rows}) s{only} ON CONFLICT ({})",
         merge.target.name,
         list(&names),
         overriding(&merge.target.columns, &names),
-        list(&keys),
+        list(conflicting),
     );
     if assignments.is_empty() || merge.action != KeyedAction::Upsert {
         return Insert::Adds(format!("{inserting} DO NOTHING"));
@@ -111,7 +114,7 @@ pub(in crate::pg) fn insert(merge: &Merge<'_>, new_rows: NewRows) -> Insert {
     let newer = newer.unwrap_or_default();
     let assignments = assignments.join(", ");
     let is_new = match (new_rows, keys.first()) {
-        (NewRows::HaveNoOld, Some(key)) => format!("old.{key} IS NULL"),
+        (NewRows::HaveNoOld, Some(key)) => is_null(format!("old.{key}")),
         (NewRows::HaveNoOldPlace, _) => "old.ctid IS NULL".to_owned(),
         (NewRows::HaveNoXmax, _) => "t.xmax OPERATOR(pg_catalog.=) 0".to_owned(),
         (NewRows::HaveNoOld | NewRows::AreUnknown, _) => "true".to_owned(),

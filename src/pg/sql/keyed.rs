@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::list::list;
+use super::null::is_null;
 use super::rows::{IS_ACCEPTED, selected};
 use super::rules::{Changes, Newer};
 use arrow_pgcopy::{Ident, QualifiedName, Relation};
@@ -18,6 +19,10 @@ pub(in crate::pg) struct Equality {
     pub(in crate::pg) operand: Option<String>,
     /// The operator "less than" of the index, with its schema, if PostgreSQL would group and sort the key by others.
     pub(in crate::pg) less: Option<String>,
+    /// Collation and operator class of the unique index, as ` COLLATE a.b c.d`, if the table has several unique indexes
+    /// on the keys; else empty. Without them, each of these indexes would decide which rows conflict
+    /// (`infer_arbiter_indexes`, optimizer/util/plancat.c).
+    pub(in crate::pg) inferred: String,
 }
 
 impl Equality {
@@ -139,10 +144,8 @@ pub(in crate::pg) fn count_bad_keys(
     is_settled: bool,
 ) -> String {
     let keys = compared.equalities.iter();
-    let is_null: Vec<String> = keys
-        .map(|equality| format!("{} IS NULL", equality.key))
-        .collect();
-    let is_null = is_null.join(" OR ");
+    let nulls: Vec<String> = keys.map(|equality| is_null(&equality.key)).collect();
+    let is_null = nulls.join(" OR ");
     let (grouped, sorted) = (compared.grouped(), compared.sorted());
     let doubled = if is_settled {
         "0::bigint".to_owned()
@@ -197,7 +200,8 @@ pub(super) fn same_keys(merge: &Merge<'_>) -> String {
         .map(
             |equality| match (equality.between("t", "s"), &equality.key) {
                 (same, key) if nulls_are_equal => {
-                    format!("({same} OR t.{key} IS NULL AND s.{key} IS NULL)")
+                    let (old, new) = (is_null(format!("t.{key}")), is_null(format!("s.{key}")));
+                    format!("({same} OR {old} AND {new})")
                 }
                 (same, _) => same,
             },

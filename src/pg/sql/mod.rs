@@ -5,6 +5,7 @@ mod changes;
 mod condition;
 mod keyed;
 mod list;
+mod null;
 mod replace;
 mod rows;
 mod rules;

@@ -3,6 +3,7 @@
 use super::condition::CheckedCondition;
 use super::keyed::Keys;
 use super::list::list;
+use super::null::{is_not_null, is_null};
 use super::rows::IS_ACCEPTED;
 use arrow_pgcopy::{Ident, QualifiedName};
 
@@ -14,8 +15,8 @@ pub(in crate::pg) fn delete_where(target: &QualifiedName, condition: &CheckedCon
 /// Returns which of the columns are NULL together in accepted rows: a row for each combination, with a boolean for each
 /// column.
 pub(in crate::pg) fn null_patterns(staging: &QualifiedName, columns: &[&Ident]) -> String {
-    let is_null = list(columns.iter().map(|column| format!("{column} IS NULL")));
-    format!("SELECT DISTINCT {is_null} FROM {staging} WHERE {IS_ACCEPTED}")
+    let nulls = list(columns.iter().map(|column| is_null(column)));
+    format!("SELECT DISTINCT {nulls} FROM {staging} WHERE {IS_ACCEPTED}")
 }
 
 /// Deletes the rows that have the values of an accepted row in these columns, where `nulls` of them are NULL and the
@@ -25,23 +26,19 @@ pub(in crate::pg) fn delete_by(
     by: &Keys,
     nulls: &[&Ident],
 ) -> String {
-    let (is_null, compared): (Vec<_>, Vec<_>) =
+    let (empty, compared): (Vec<_>, Vec<_>) =
         (by.equalities.iter()).partition(|equality| nulls.contains(&&equality.key));
-    let mut conditions: Vec<String> = is_null
+    let mut conditions: Vec<String> = empty
         .iter()
-        .map(|equality| format!("t.{} IS NULL", equality.key))
+        .map(|equality| is_null(format!("t.{}", equality.key)))
         .collect();
     if compared.is_empty() {
         return format!("DELETE FROM {target} t WHERE {}", conditions.join(" AND "));
     }
     conditions.extend(compared.iter().map(|equality| equality.between("t", "s")));
     let mut wanted = vec![IS_ACCEPTED.to_owned()];
-    wanted.extend(is_null.iter().map(|found| format!("{} IS NULL", found.key)));
-    wanted.extend(
-        compared
-            .iter()
-            .map(|found| format!("{} IS NOT NULL", found.key)),
-    );
+    wanted.extend(empty.iter().map(|found| is_null(&found.key)));
+    wanted.extend(compared.iter().map(|found| is_not_null(&found.key)));
     let names = list(compared.iter().map(|equality| &equality.key));
     let grouped = list(compared.iter().map(|equality| equality.grouped()));
     let wanted = wanted.join(" AND ");

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::quoted;
 use super::list::list;
+use super::null::{is_not_null, is_null};
 use arrow_pgcopy::Ident;
 
 /// The rules by which an upsert applies changes. By default each row replaces that of the target.
@@ -81,9 +82,10 @@ impl Newer {
             less,
             operand,
         } = self;
+        let is_first = is_null(format!("{left}.{column}"));
+        let is_set = is_not_null(format!("{right}.{column}"));
         format!(
-            "({left}.{column}::{operand} {less} {right}.{column}::{operand} \
-             OR {left}.{column} IS NULL AND {right}.{column} IS NOT NULL)"
+            "({left}.{column}::{operand} {less} {right}.{column}::{operand} OR {is_first} AND {is_set})"
         )
     }
 }

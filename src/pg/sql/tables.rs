@@ -161,7 +161,7 @@ pub(in crate::pg) fn drop_table_and_views(table: &QualifiedName) -> String {
 }
 
 pub(in crate::pg) fn drop_table(table: &QualifiedName) -> String {
-    format!("DROP TABLE IF EXISTS {table}")
+    format!("DROP TABLE {table}")
 }
 
 /// Moves a sequence to the greatest value of a column. `$1` is the OID of the sequence. An unused sequence has its

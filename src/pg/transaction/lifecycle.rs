@@ -44,6 +44,10 @@ const COMMIT: &str = "COMMIT";
 /// Longest time that PostgreSQL may take to roll back. The connection is then closed.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The time after which PostgreSQL is asked to cancel the statement that a rollback waits for. PostgreSQL 13 would go on
+/// with it, and wait for its locks, without its client.
+const CANCEL_AFTER: Duration = Duration::from_millis(200);
+
 /// An open transaction at READ COMMITTED.
 ///
 /// Dropping it makes PostgreSQL roll back, a running COPY included, and then returns the connection to its pool. The
@@ -363,6 +367,16 @@ impl Drop for Transaction {
 
 /// Rolls back and returns the connection to its pool. Closes it if PostgreSQL does not confirm in time.
 async fn roll_back(connection: Object<Connector>) {
+    let is_in_step = is_rolled_back(&connection).await;
+    connection.forget_stray_name();
+    if !is_in_step {
+        // A client that is taken out of the pool closes its connection when it is dropped.
+        drop(Object::take(connection));
+    }
+}
+
+/// Rolls back. Returns whether the connection can be used again.
+async fn is_rolled_back(connection: &Connection) -> bool {
     // A COPY that was rejected or dropped before it began may have one more reply than the driver expects. The next
     // user of the connection would then read a leftover reply as its own. Only this statement returns a row.
     let close_names = if connection.has_stray_name() {
@@ -373,15 +387,21 @@ async fn roll_back(connection: Object<Connector>) {
     // One message, so that a pooler hands all of it to the same server.
     let batch = format!("ROLLBACK; {close_names}SELECT 'rolled back'");
     let asked = connection.client().simple_query(&batch);
+    tokio::pin!(asked);
+    let mut was_cancelled = false;
+    let mut answer = tokio::time::timeout(CANCEL_AFTER, &mut asked).await;
+    if answer.is_err() {
+        let asked = async {
+            was_cancelled = connection.cancel().await;
+            asked.await
+        };
+        answer = tokio::time::timeout(ROLLBACK_TIMEOUT, asked).await;
+    }
     let is_row = |answer: &SimpleQueryMessage| matches!(answer, SimpleQueryMessage::Row(_));
-    let is_in_step = match tokio::time::timeout(ROLLBACK_TIMEOUT, asked).await {
-        Ok(Ok(answers)) => answers.iter().any(is_row),
+    match answer {
+        // The request may still arrive, and would cancel the next statement.
+        Ok(Ok(answers)) => !was_cancelled && answers.iter().any(is_row),
         Ok(Err(_)) | Err(_) => false,
-    };
-    connection.forget_stray_name();
-    if !is_in_step {
-        // A client that is taken out of the pool closes its connection when it is dropped.
-        drop(Object::take(connection));
     }
 }
 

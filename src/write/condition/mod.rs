@@ -328,6 +328,8 @@ mod tests {
     #[test]
     fn what_is_no_condition_is_rejected() {
         let deep = "(".repeat(30);
+        let long = format!("a IN (1{})", ", 1".repeat(5_000));
+        let longest = "(".repeat(65_000);
         for (text, part) in [
             ("", "the name of a column is expected at character 1"),
             ("1 = 1", "the name of a column is expected at character 1"),
@@ -342,6 +344,9 @@ mod tests {
                 "a = 1 -- b",
                 "AND, OR or the end is expected at character 7",
             ),
+            ("é = 'ü' and ;", "a sign that is unknown at character 13"),
+            (&long, "more than 10000 names, values and signs"),
+            (&longest, "more than 10000 names, values and signs"),
             ("a = 'b", "a quote without its end at character 5"),
             ("a = 'b\0'", "a quote without its end at character 5"),
             ("a = NULL", "compares with NULL"),

@@ -17,6 +17,9 @@ pub(super) enum Token {
     End,
 }
 
+/// The tokens of a condition at most. A condition has a few, and PostgreSQL would parse many for long.
+const MAX_TOKENS: usize = 10_000;
+
 /// Splits the text into tokens, each with its position in characters, from 1.
 pub(super) fn tokens(text: &str) -> Result<Vec<(Token, usize)>> {
     const SIGNS: [&str; 13] = [
@@ -24,8 +27,14 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(Token, usize)>> {
     ];
     let mut tokens = Vec::new();
     let mut rest = text.trim_start();
+    let mut position = 1 + characters(text, rest);
     while let Some(first) = rest.chars().next() {
-        let position = text.chars().count() - rest.chars().count() + 1;
+        if tokens.len() == MAX_TOKENS {
+            return Err(Error::invalid_command(format!(
+                "replace_where has more than {MAX_TOKENS} names, values and signs"
+            ))
+            .with_hint("name the columns of the part in replace_by"));
+        }
         let (token, after) = if let Some(quote) = Some(first).filter(|c| "'\"`".contains(*c)) {
             let (content, after) = quoted(rest, quote)
                 .ok_or_else(|| syntax_error(position, "a quote without its end"))?;
@@ -50,10 +59,17 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(Token, usize)>> {
             return Err(syntax_error(position, "a sign that is unknown"));
         };
         tokens.push((token, position));
+        position += characters(rest, after.trim_start());
         rest = after.trim_start();
     }
-    tokens.push((Token::End, text.chars().count() + 1));
+    tokens.push((Token::End, position));
     Ok(tokens)
+}
+
+/// Returns the number of characters of `text` before its end `rest`.
+fn characters(text: &str, rest: &str) -> usize {
+    let before = text.strip_suffix(rest).unwrap_or(text);
+    before.chars().count()
 }
 
 /// Splits off what is between quotes, where a doubled quote stands for one. Returns `None` without the end, or with a

@@ -5,7 +5,8 @@ use arrow::datatypes::Schema;
 use super::evolution::written_schema;
 use crate::error::{Error, Result};
 use crate::pg::{
-    CheckedCondition, Keys, Table, Transaction, check_literals, find_condition, find_keys,
+    CheckedCondition, Keys, Table, Transaction, check_literals, checks_rows, find_condition,
+    find_keys,
 };
 use crate::write::spec::{Mode, Part, WriteSpec};
 use arrow_pgcopy::schema::ColumnDefinition;
@@ -50,6 +51,13 @@ pub(crate) async fn find_checked_part(
         return Ok(None);
     };
     let relation = &table.relation;
+    if table.is_view && !checks_rows(transaction, relation).await? {
+        return Err(Error::unsupported(
+            "the view may hide rows that are written through it, and they would not be replaced the next time",
+        )
+        .with_hint("make the view WITH CASCADED CHECK OPTION, or write to the table behind it")
+        .with_table(&relation.name));
+    }
     let written = written_schema(spec, schema, relation)?;
     check_columns(part, &written, (relation, added), encode)
         .map_err(|error| error.with_table(&relation.name))?;

@@ -2,11 +2,13 @@
 
 use crate::auth::WriteMode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg::{TableLock, Transaction, delete_all, drop_table, lock_table, truncate};
+use crate::pg::{
+    TableLock, Transaction, check_same_table, delete_all, drop_locked_table, lock_table, truncate,
+};
 use crate::write::plan::permission::{find_permitted, missing_table};
 use crate::write::writer::Writer;
-use arrow_pgcopy::QualifiedName;
 use arrow_pgcopy::table::TableName;
+use arrow_pgcopy::{QualifiedName, Relation};
 
 /// A statement about a whole table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,12 +60,13 @@ impl Writer {
         table: &TableName,
     ) -> Result<Option<QualifiedName>> {
         // DELETE runs triggers, DROP event triggers, and both may take long: they count as commits.
+        let turn = self.enter_statement().await?;
         let transaction = self.pool.begin_commit(statement.as_str()).await?;
         let transaction = transaction.with_role(self.caller.role());
         transaction.limit_lock_waits().await?;
         transaction.assume_role().await?;
-        let name = match self.lock(&transaction, statement, table).await? {
-            Some(name) => name,
+        let relation = match self.lock(&transaction, statement, table).await? {
+            Some(relation) => relation,
             None => {
                 let missing = missing_table(&transaction, &self.caller, table).await?;
                 transaction.rollback().await;
@@ -74,14 +77,22 @@ impl Writer {
                 };
             }
         };
+        let name = &relation.name;
         match statement {
-            TableStatement::Drop { .. } => drop_table(&transaction, &name).await?,
-            TableStatement::Delete => drop(delete_all(&transaction, &name).await?),
-            TableStatement::Truncate => truncate(&transaction, &name).await?,
+            TableStatement::Drop { .. } => drop_locked_table(&transaction, &relation).await?,
+            TableStatement::Delete => {
+                delete_all(&transaction, name).await?;
+                check_same_table(&transaction, &relation).await?;
+            }
+            TableStatement::Truncate => {
+                truncate(&transaction, name).await?;
+                check_same_table(&transaction, &relation).await?;
+            }
         }
         transaction.resume_own_role().await?;
         transaction.commit().await.into_result()?;
-        Ok(Some(name))
+        drop(turn);
+        Ok(Some(relation.name))
     }
 
     /// Finds the table and locks it, so that its name stays its own. Returns `None` without a table that the caller may
@@ -91,7 +102,7 @@ impl Writer {
         transaction: &Transaction,
         statement: TableStatement,
         table: &TableName,
-    ) -> Result<Option<QualifiedName>> {
+    ) -> Result<Option<Relation>> {
         let Some(found) = find_permitted(transaction, &self.caller, table).await? else {
             return Ok(None);
         };
@@ -99,7 +110,16 @@ impl Writer {
         for mode in statement.modes() {
             self.caller.check(&name, *mode)?;
         }
-        if found.is_view {
+        let lock = match statement {
+            TableStatement::Drop { .. } | TableStatement::Truncate => TableLock::Truncate,
+            TableStatement::Delete => TableLock::Replace,
+        };
+        // A view is locked with all that is behind it.
+        let table = match found.is_view {
+            true => found,
+            false => lock_table(transaction, found, lock).await?,
+        };
+        if table.is_view {
             return Err(Error::unsupported(format!(
                 "{} is not served for a view",
                 statement.as_str()
@@ -107,11 +127,6 @@ impl Writer {
             .with_hint("name the table behind the view")
             .with_table(&name));
         }
-        let lock = match statement {
-            TableStatement::Drop { .. } | TableStatement::Truncate => TableLock::Truncate,
-            TableStatement::Delete => TableLock::Replace,
-        };
-        lock_table(transaction, found, lock).await?;
-        Ok(Some(name))
+        Ok(Some(table.relation))
     }
 }

@@ -1,6 +1,6 @@
 //! Moves sequences after a write: they would otherwise return values that the data already has.
 
-use crate::error::Result;
+use crate::error::{Result, one_line};
 use crate::pg::move_sequences;
 use crate::write::plan::permission::find_permitted;
 use crate::write::spec::WriteSpec;
@@ -13,7 +13,7 @@ impl Writer {
         if !spec.sync_sequences {
             return;
         }
-        let table = &spec.table;
+        let table = one_line(&spec.table.to_string());
         match self.try_move_sequences(spec).await {
             Ok(moved) => tracing::debug!(%table, moved, "sequences were moved"),
             Err(error) => tracing::warn!(
@@ -24,6 +24,7 @@ impl Writer {
     }
 
     async fn try_move_sequences(&self, spec: &WriteSpec) -> Result<usize> {
+        let turn = self.enter_statement().await?;
         // Reading the largest value runs code of a view, and takes long without an index.
         let transaction = self.pool.begin_commit("sequences").await?;
         let transaction = transaction.with_role(self.caller.role());
@@ -34,6 +35,7 @@ impl Writer {
         };
         let moved = move_sequences(&transaction, &table.relation).await?;
         transaction.rollback().await;
+        drop(turn);
         Ok(moved)
     }
 }

@@ -5,4 +5,5 @@ mod condition;
 mod counts;
 mod primary_key;
 mod replace;
+mod same_rows;
 mod statements;

@@ -2,6 +2,10 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array};
+use arrow::ipc::writer::StreamWriter;
 
 use super::Loads;
 use crate::support::{COPYING, Pgflight, batch, stderr, wait_until};
@@ -70,6 +74,57 @@ async fn compressed_files_are_read_to_their_end() {
     let noise = loads.folder.put("noise.csv.gz", noise);
     let error = loads.outcome(&[&noise]).await.unwrap_err();
     assert!(error.contains("noise.csv.gz: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_stream_of_arrow_without_its_end_is_rejected() {
+    let loads = Loads::into("id int").await;
+    let rows = |id: i32| {
+        let ids: ArrayRef = Arc::new(Int32Array::from(vec![id]));
+        batch(&[("id", ids)])
+    };
+    let whole = |ids: &[i32]| {
+        let mut writer = StreamWriter::try_new(Vec::new(), &rows(0).schema()).unwrap();
+        for id in ids {
+            writer.write(&rows(*id)).unwrap();
+        }
+        writer.finish().unwrap();
+        writer.into_inner().unwrap()
+    };
+    let (one, two) = (whole(&[1]), whole(&[1, 2]));
+    let (mark, first) = (8, one.len() - 8);
+    let cut = "x.arrows: the stream ends without its end mark";
+    let more = "x.arrows: there is more after the end of the stream";
+    let cases: [(&str, Vec<u8>, Result<&str, &str>); 8] = [
+        ("whole", two.clone(), Ok("(1) (2)")),
+        ("no batches", whole(&[]), Ok("")),
+        ("cut after the first batch", two[..first].to_vec(), Err(cut)),
+        (
+            "cut in the next message",
+            two[..first + 2].to_vec(),
+            Err(cut),
+        ),
+        (
+            "cut in the next batch",
+            two[..first + 40].to_vec(),
+            Err("x.arrows: "),
+        ),
+        (
+            "cut before its end mark",
+            two[..two.len() - mark].to_vec(),
+            Err(cut),
+        ),
+        ("two streams", [one.clone(), two].concat(), Err(more)),
+        ("noise", [one, b"x".to_vec()].concat(), Err(more)),
+    ];
+    for (what, bytes, expected) in cases {
+        let file = loads.folder.put("x.arrows", &bytes);
+        match (loads.outcome(&[&file]).await, expected) {
+            (Ok(rows), Ok(expected)) => assert_eq!(rows, expected, "{what}"),
+            (Err(error), Err(part)) => assert!(error.contains(part), "{what}: {error}"),
+            (found, _) => panic!("{what}: {found:?}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -49,12 +49,6 @@ async fn left_behind(database: &Database) -> String {
 #[tokio::test]
 async fn a_commit_whose_client_disconnected_can_be_called_again() {
     let (database, server, mut client) = setup().await;
-    if !database
-        .is_at_least(14, "a statement that ends when its client leaves")
-        .await
-    {
-        return;
-    }
     database
         .execute(
             "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS

@@ -226,3 +226,116 @@ async fn a_begin_does_not_wait_behind_statements_whose_triggers_are_slow() {
     begun.expect("a begin waits behind statements").unwrap();
     deletes.iter().for_each(tokio::task::JoinHandle::abort);
 }
+
+#[tokio::test]
+async fn a_statement_hits_the_table_that_was_locked_or_nothing() {
+    let (database, _server, mut client) = setup("").await;
+    // Code of the table, or of a superuser, exchanges the schemas after the server has locked the table.
+    let exchange =
+        "EXECUTE 'ALTER SCHEMA s RENAME TO aside'; EXECUTE 'ALTER SCHEMA other RENAME TO s';";
+    let cases = [
+        ("DELETE FROM s.t", "BEFORE DELETE ON s.t"),
+        ("TRUNCATE s.t", "BEFORE TRUNCATE ON s.t"),
+        ("DROP TABLE s.t", ""),
+    ];
+    for (statement, trigger) in cases {
+        let code = |result: &str, ends: &str| {
+            format!(
+                "CREATE FUNCTION public.exchange() RETURNS {result} LANGUAGE plpgsql AS
+                     $$BEGIN {exchange} {ends} END$$"
+            )
+        };
+        let code = match trigger {
+            "" => format!(
+                "{}; CREATE EVENT TRIGGER exchange ON ddl_command_start WHEN TAG IN ('DROP TABLE')
+                 EXECUTE FUNCTION public.exchange()",
+                code("event_trigger", "")
+            ),
+            trigger => format!(
+                "{}; CREATE TRIGGER exchange {trigger} EXECUTE FUNCTION public.exchange()",
+                code("trigger", "RETURN NULL;")
+            ),
+        };
+        database
+            .execute(&format!(
+                "DROP EVENT TRIGGER IF EXISTS exchange; DROP FUNCTION IF EXISTS public.exchange CASCADE;
+                 DROP SCHEMA IF EXISTS s CASCADE; DROP SCHEMA IF EXISTS other CASCADE;
+                 CREATE SCHEMA s; CREATE SCHEMA other;
+                 CREATE TABLE s.t AS SELECT 1 AS id; CREATE TABLE other.t AS SELECT 2 AS id; {code}"
+            ))
+            .await;
+        let error = execute(&mut client, statement).await.unwrap_err();
+        assert_eq!(error.reason, "CONFLICT", "{statement}: {error:?}");
+        let left = "SELECT (SELECT sum(id) FROM s.t) || ',' || (SELECT sum(id) FROM other.t)";
+        assert_eq!(database.text(left).await, "1,2", "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_removes_rows_does_not_go_with_a_write_id() {
+    let (database, server, _client) = setup("CREATE TABLE t AS SELECT 1 AS id").await;
+    let mut client = connect(&server).await;
+    client.set_header("x-pgflight-write-id", "nightly");
+    client.set_header("x-pgflight-rows", "1");
+    for statement in ["DROP TABLE t", "DELETE FROM t", "TRUNCATE t"] {
+        let error = execute(&mut client, statement).await.unwrap_err();
+        assert_eq!(error.reason, "INVALID_COMMAND", "{statement}: {error:?}");
+        let update = client.execute_update(statement.to_owned(), None).await;
+        let error = call_error(update.unwrap_err());
+        assert!(
+            error.message.contains("x-pgflight-write-id"),
+            "{statement}: {error:?}"
+        );
+    }
+    execute(&mut client, "SELECT 1").await.unwrap();
+    assert_eq!(database.text("SELECT sum(id) FROM t").await, "1");
+}
+
+#[tokio::test]
+async fn statements_of_a_principal_delay_no_commit_of_another() {
+    let database = Database::new().await;
+    database
+        .execute("CREATE TABLE t (id int4); CREATE TABLE free (id int4)")
+        .await;
+    let principal = |name: &str, table: &str, mode: &str| {
+        let digest = digest_of(name);
+        format!(
+            "[principals.{name}]\ntokens = ['{digest}']\ngrants = [{{ tables = ['public.{table}'], modes = ['{mode}'] }}]\n"
+        )
+    };
+    let file = File::new(
+        &[
+            principal("busy", "t", "overwrite"),
+            principal("other", "free", "append"),
+        ]
+        .concat(),
+    );
+    let server = Pgflight::start_with(&database, &["--config", file.name()]);
+    let locker = Database::connect(&database.url).await;
+    locker.batch_execute("BEGIN; LOCK TABLE t").await.unwrap();
+    let mut statements = Vec::new();
+    for _ in 0..20 {
+        let mut client = connect(&server).await;
+        client.set_token("busy".to_owned());
+        statements.push(tokio::spawn(async move {
+            execute(&mut client, "DELETE FROM t").await.map(drop)
+        }));
+    }
+    let waits = "SELECT count(*) > 0 FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    wait_until(
+        async || database.text(waits).await == "true",
+        "a statement waits",
+    )
+    .await;
+    let mut client = server.client().await.bearing("other");
+    let spec = json!({"table": "free", "append": {"publish": "PUBLISH_STAGED"}});
+    client.begin("w", spec, &ids(&[])).await.unwrap();
+    client.commit("w", &[]).await.unwrap();
+    let pending = statements
+        .iter()
+        .filter(|statement| !statement.is_finished())
+        .count();
+    assert!(pending > 10, "{pending} of 20 statements are left");
+    statements.iter().for_each(tokio::task::JoinHandle::abort);
+}

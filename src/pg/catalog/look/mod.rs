@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 
 use self::read::read;
 use self::view::check_view;
+pub use self::view::checks_rows;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::connection::LOCK_NOT_AVAILABLE;
 use crate::pg::names::SHADOW_PREFIX;
@@ -287,7 +288,8 @@ pub async fn check_same_name(
     }
 }
 
-fn renamed(name: &QualifiedName) -> Error {
+/// The error about a name that belongs to another table.
+pub(in crate::pg) fn renamed(name: &QualifiedName) -> Error {
     Error::conflict("another table got the name of the target while rows were written")
         .with_hint("run the job again: nothing is kept")
         .with_table(name)

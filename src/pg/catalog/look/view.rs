@@ -4,7 +4,7 @@ use super::{dropped, not_for_data};
 use crate::error::{Error, Result};
 use crate::pg::connection::{LOCK_NOT_AVAILABLE, QUERY_CANCELED};
 use crate::pg::transaction::Transaction;
-use arrow_pgcopy::QualifiedName;
+use arrow_pgcopy::{QualifiedName, Relation};
 
 /// Rejects a view that shows tables of pgflight or of the system, also through other views: a view with
 /// `security_invoker` would write them with the rights of the server's login. Rejects a view that takes no INSERT, and
@@ -65,3 +65,16 @@ fn locked(view: &QualifiedName, error: Error) -> Error {
 /// `pg_relation_is_updatable` has a bit for each command; that of INSERT is `1 << CMD_INSERT` (nodes/nodes.h). It parses
 /// the queries of views, which may be large, so it is not called for those of more than 1 MiB as stored.
 const FACTS: &str = include_str!("view.sql");
+
+/// Returns whether a view takes only rows that it shows, and so do the views behind it.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn checks_rows(transaction: &Transaction, view: &Relation) -> Result<bool> {
+    let row = transaction.query_opt(CHECKS_ROWS, &[&view.oid]).await?;
+    Ok(row.is_some_and(|row| row.get(0)))
+}
+
+const CHECKS_ROWS: &str = "
+    SELECT COALESCE('check_option=cascaded' OPERATOR(pg_catalog.=) ANY (reloptions), false)
+    FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) $1";
