@@ -44,12 +44,15 @@ PUBLISH = {
     "direct": "PUBLISH_DIRECT",
 }
 
+ENVELOPE = {"debezium": "ENVELOPE_DEBEZIUM"}
+
 #: The words of each option that may be left out.
 _WORDS = {
     "if_exists": IF_EXISTS,
     "overwrite_with": OVERWRITE_WITH,
     "schema_evolution": SCHEMA_EVOLUTION,
     "publish": PUBLISH,
+    "envelope": ENVELOPE,
 }
 
 #: The options that are lists of names.
@@ -81,6 +84,7 @@ SPARK_NAMES = {
     "tombstone": "tombstone",
     "update_columns": "updateColumns",
     "insert_columns": "insertColumns",
+    "envelope": "envelope",
     "if_exists": "ifExists",
     "overwrite_with": "overwriteWith",
     "replace_by": "replaceBy",
@@ -128,6 +132,9 @@ class WriteOptions:
         update_columns: In mode `upsert`, the columns that are set in rows that exist; all by default.
         insert_columns: In mode `upsert`, the columns that are set in new rows; all by default. They include
             `update_columns`.
+        envelope: In mode `upsert`, `debezium` if the data are changes in Debezium's envelope: structs `before` and
+            `after`, `op`, and `source.lsn` or `ts_ms`, which orders the changes. `newer_by` then names a bigint column of
+            the table that gets this number. It replaces `delete_when` and `order_by`.
         if_exists: In mode `create`, what happens when the table exists: `fail` (default), `append`, or `ignore`,
             which writes nothing.
         overwrite_with: In mode `overwrite`, how old rows are removed. `truncate` (default) is fast, and readers wait
@@ -183,6 +190,7 @@ class WriteOptions:
     tombstone: Optional[str] = None
     update_columns: Optional[Sequence[str]] = None
     insert_columns: Optional[Sequence[str]] = None
+    envelope: Optional[str] = None
     if_exists: Optional[str] = None
     overwrite_with: Optional[str] = None
     replace_by: Optional[Sequence[str]] = None
@@ -264,7 +272,14 @@ class WriteOptions:
 
     def _check_changes(self) -> None:
         """Rejects rules of an upsert in other modes, and rules that contradict each other."""
-        for name in ("delete_when", "newer_by", "tombstone", "update_columns", "insert_columns"):
+        for name in (
+            "delete_when",
+            "newer_by",
+            "tombstone",
+            "update_columns",
+            "insert_columns",
+            "envelope",
+        ):
             if getattr(self, name):
                 self._only_in(name, "upsert")
         if isinstance(self.delete_when, Mapping):
@@ -274,14 +289,22 @@ class WriteOptions:
                     f"{_shown('delete_when')} is not one column with a list of values",
                     hint="write it as in {'op': ['d', 'D']}",
                 )
-        if self.tombstone and not (self.delete_when and self.newer_by):
+        if self.envelope and (self.delete_when or self.order_by):
+            name = "delete_when" if self.delete_when else "order_by"
+            raise InvalidCommand(
+                f"{_shown(name)} has no meaning with {_shown('envelope')}, which says it",
+                hint="leave it out",
+            )
+        deletes = self.delete_when or self.envelope
+        if self.tombstone and not (deletes and self.newer_by):
             raise InvalidCommand(
                 f"{_shown('tombstone')} is set, and not both {_shown('delete_when')} and {_shown('newer_by')}",
                 hint="set them too, or leave it out",
             )
-        if self.delete_when and self.create_if_missing:
+        if deletes and self.create_if_missing:
+            name = "envelope" if self.envelope else "delete_when"
             raise InvalidCommand(
-                f"{_shown('delete_when')} needs a table that exists",
+                f"{_shown(name)} needs a table that exists",
                 hint=f"leave {_shown('create_if_missing')} out",
             )
 

@@ -132,6 +132,16 @@ impl Metrics {
         self.instruments().published_rows.inc_by(row_count);
     }
 
+    /// Counts rows that a write changed, by the names of its counts.
+    pub fn count_changed(&self, counts: impl IntoIterator<Item = (&'static str, u64)>) {
+        for (change, row_count) in counts {
+            let changed = &self.instruments().changed_rows;
+            changed
+                .get_or_create(&[("change", change)])
+                .inc_by(row_count);
+        }
+    }
+
     /// Marks the server as shutting down.
     pub fn set_draining(&self) {
         self.instruments().draining.set(1);

@@ -85,6 +85,10 @@ const PUBLISHED_ROWS: Metric = Metric(
     "pgflight_published_rows_total",
     "Rows that this server has made visible in their tables",
 );
+const CHANGED_ROWS: Metric = Metric(
+    "pgflight_changed_rows_total",
+    "Rows that writes of this server changed, as far as they count them, by what happened to them",
+);
 const REAPED: Metric = Metric("pgflight_reaped_total", "Actions of the reaper");
 const ERRORS: Metric = Metric(
     "pgflight_errors_total",
@@ -114,6 +118,9 @@ type ByLabel<M> = Family<Label, M>;
 /// Labels with the name of a target, which comes from the configuration.
 pub(super) type Labels<const N: usize> = [(&'static str, String); N];
 type Seconds = Counter<f64, AtomicU64>;
+
+/// What a write does to rows, by the names of its counts.
+const CHANGES: [&str; 5] = ["inserted", "updated", "deleted", "replaced", "ignored"];
 
 /// An action of the reaper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,6 +187,7 @@ pub(super) struct Instruments {
     pub(super) publishing: Gauge,
     pub(super) publish_seconds: Family<Label, Histogram, fn() -> Histogram>,
     pub(super) published_rows: Counter,
+    pub(super) changed_rows: ByLabel<Counter>,
     pub(super) reaped: ByLabel<Counter>,
     pub(super) errors: ByLabel<Counter>,
     pub(super) certificate_end: Gauge,
@@ -218,6 +226,10 @@ impl Instruments {
         let publish_seconds = Family::new_with_constructor(waits as fn() -> Histogram);
         register(&mut registry, PUBLISH_SECONDS, publish_seconds.clone());
         let published_rows = add(&mut registry, PUBLISHED_ROWS);
+        let changed_rows: ByLabel<Counter> = add(&mut registry, CHANGED_ROWS);
+        for change in CHANGES {
+            drop(changed_rows.get_or_create(&[("change", change)]));
+        }
         let reaped: ByLabel<Counter> = add(&mut registry, REAPED);
         for reaping in REAPINGS {
             drop(reaped.get_or_create(&[("action", reaping.name())]));
@@ -273,6 +285,7 @@ impl Instruments {
             publishing,
             publish_seconds,
             published_rows,
+            changed_rows,
             reaped,
             errors,
             certificate_end,

@@ -54,7 +54,7 @@ pub use publish::{
 };
 pub use session::Session;
 pub use sql::{
-    Changes, CheckedCondition, Comparison, Condition, DeleteWhen, KeyedAction, Keys, Literal,
-    LiteralKind, Merge, TableLock,
+    Changes, CheckedCondition, Comparison, Condition, DELETED, DeleteWhen, EnvelopeKind,
+    KeyedAction, Keys, Literal, LiteralKind, Merge, ROW, SEQUENCE, TableLock,
 };
 pub use transaction::{Outcome, Transaction};

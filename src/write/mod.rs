@@ -20,6 +20,7 @@ mod targets;
 mod upkeep;
 mod writer;
 
+pub use crate::pg::DELETED;
 pub use budget::{Budget, BudgetConfig, Share};
 pub use check::{Expected, Finding, Verdict};
 pub use condition::parse_condition;
@@ -31,8 +32,9 @@ pub use session::begin::Begin;
 pub use session::sink::{Named, SinkBatch};
 pub use session::status::WriteStatus;
 pub use spec::{
-    AppendBy, AttemptId, Changes, Conversion, DeleteWhen, Form, IfExists, KeyedAction, Mode,
-    Overflow, OverwriteWith, Part, Receipt, Rounding, SchemaEvolution, Unit, WriteSpec,
+    AppendBy, AttemptId, Changes, Conversion, DeleteWhen, EnvelopeKind, Form, IfExists,
+    KeyedAction, Mode, Overflow, OverwriteWith, Part, Receipt, Rounding, SchemaEvolution, Unit,
+    WriteSpec,
 };
 pub use statements::Statements;
 pub use stream::whole_table::TableStatement;

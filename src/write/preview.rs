@@ -13,6 +13,7 @@ use crate::pg::{
     add_primary_key_statement, create_table, create_table_statement, find_staging,
     sequence_columns, side_effects,
 };
+use crate::write::pipeline::envelope::Envelope;
 use crate::write::plan::decide::{ExistingPlan, Found, MissingPlan, Planner, Target, reject_casts};
 use crate::write::plan::evolution::ignored_fields;
 use crate::write::publish;
@@ -118,12 +119,17 @@ impl Writer {
     /// may not write the table; [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the schema
     /// cannot become a table; any error that PostgreSQL reports.
     pub async fn preview(&self, spec: &WriteSpec, schema: &Schema) -> Result<Preview> {
+        let envelope = Envelope::find(spec, schema)?;
+        let schema = envelope.as_ref().map_or(schema, Envelope::schema);
         let transaction = self.begin_control().await?;
         transaction.assume_role().await?;
         let by = (&self.caller, &self.statements());
         let preview = preview(&transaction, by, spec, schema).await;
         transaction.rollback().await;
-        preview
+        let mut preview = preview?;
+        let caution = envelope.as_ref().map(Envelope::caution);
+        preview.warnings.extend(caution);
+        Ok(preview)
     }
 }
 
@@ -252,7 +258,7 @@ async fn check_whole(
                 table,
                 added,
                 publish,
-                marker: None,
+                markers: Vec::new(),
             };
             (target, true)
         }
@@ -329,6 +335,13 @@ fn columns(spec: &WriteSpec, schema: &Schema, relation: &Relation) -> Vec<Previe
     let fields = schema.fields().iter();
     let ignored = ignored_fields(spec, schema, relation);
     let marker = spec.mode.delete_when().map(|delete| delete.column.as_str());
+    let orders = spec.mode.orders_of_envelope().unwrap_or_default();
+    // The server makes these columns of an envelope.
+    let is_made = |name: &str| {
+        let has_envelope = !orders.is_empty();
+        has_envelope && (marker == Some(name) || orders.iter().any(|made| made.as_str() == name))
+    };
+    let fields = fields.filter(|field| !is_made(field.name()));
     let columns = fields.map(|field| {
         if marker == Some(field.name().as_str()) {
             return PreviewedColumn {

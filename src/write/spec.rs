@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::WriteMode;
-pub use crate::pg::{Changes, DeleteWhen, KeyedAction};
-use crate::pg::{Condition, RowCounts};
+pub use crate::pg::{Changes, DeleteWhen, EnvelopeKind, KeyedAction};
+use crate::pg::{Condition, ROW, RowCounts, SEQUENCE};
 pub use arrow_pgcopy::Conversion;
 use arrow_pgcopy::Ident;
 pub use arrow_pgcopy::conversion::{Form, Overflow, Rounding, Unit};
@@ -158,6 +158,14 @@ impl Mode {
     /// Returns the column that says which rows delete, if there is one.
     pub(crate) fn delete_when(&self) -> Option<&DeleteWhen> {
         self.changes()?.delete_when.as_ref()
+    }
+
+    /// Returns the columns that order the rows of an envelope; none without one.
+    pub(crate) fn orders_of_envelope(&self) -> crate::error::Result<Vec<Ident>> {
+        match self.changes().is_some_and(Changes::has_envelope) {
+            true => Ok(vec![Ident::new(SEQUENCE)?, Ident::new(ROW)?]),
+            false => Ok(Vec::new()),
+        }
     }
 
     /// Returns the mode by its name in grants and in the protocol.

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pgflight import conversions
 from pgflight.errors import InvalidCommand
 from pgflight.options import (
+    ENVELOPE,
     IF_EXISTS,
     MODES,
     OVERWRITE_WITH,
@@ -100,6 +101,7 @@ def _mode_options(options: WriteOptions) -> Dict[str, Any]:
         "tombstone": options.tombstone,
         "updateColumns": list(options.update_columns or ()),
         "insertColumns": list(options.insert_columns or ()),
+        "envelope": options.envelope and ENVELOPE[options.envelope],
         "replaceBy": list(options.replace_by or ()),
         "replaceWhere": options.replace_where,
         "syncSequences": options.sync_sequences,

@@ -432,6 +432,7 @@ _READERS: Dict[str, Callable[[str, str], Any]] = {
     "replace_by": _names,
     "update_columns": _names,
     "insert_columns": _names,
+    "envelope": _word,
     "before": _names,
     "after": _names,
     "delete_when": _delete_when,

@@ -83,6 +83,14 @@ OVERWRITE = {"table": "public.trips", "overwrite": {"with": "OVERWRITE_WITH_TRUN
             },
         ),
         (
+            {"writeMode": "upsert", "envelope": "Debezium", "newerBy": "lsn", "tombstone": "gone"},
+            False,
+            {
+                "table": "public.trips",
+                "upsert": {"envelope": "ENVELOPE_DEBEZIUM", "newerBy": "lsn", "tombstone": "gone"},
+            },
+        ),
+        (
             {"writeMode": "upsert", "deleteWhen": "is_deleted"},
             False,
             {"table": "public.trips", "upsert": {"deleteWhen": {"column": "is_deleted"}}},
@@ -277,6 +285,9 @@ def test_a_wrong_address_is_rejected_without_being_shown(url: str, says: str) ->
         ({"mode": "upsert", "keys": "id"}, "list of names"),
         ({"mode": "upsert", "delete_when": {"op": "d"}}, "one column with a list"),
         ({"mode": "append", "delete_when": "gone"}, "or use mode 'upsert'"),
+        ({"mode": "append", "envelope": "debezium"}, "or use mode 'upsert'"),
+        ({"mode": "upsert", "envelope": "canal"}, "is 'canal', which is unknown"),
+        ({"mode": "upsert", "envelope": "debezium", "order_by": "at"}, "no meaning with"),
         ({"mode": "overwrite", "replace_by": "day"}, "list of names"),
         ({"mode": "append", "before": "check"}, "list of names"),
         ({"mode": "append", "order_by": "at"}, "order_by .* or use mode 'upsert'"),

@@ -108,6 +108,27 @@ def test_overwrite_with_swap_replaces_the_table_by_its_like(
     assert database.rows(indexes) == before
 
 
+def test_changes_in_an_envelope_are_applied(client: pgflight.Client, database: Database) -> None:
+    database.run(
+        "CREATE TABLE t (n int4 PRIMARY KEY, s text, lsn int8); INSERT INTO t VALUES (1, 'x', 1)"
+    )
+    row = pa.struct([("n", pa.int32()), ("s", pa.string())])
+    old, new = {"n": 1, "s": "x"}, {"n": 2, "s": "y"}
+    changes = pa.table(
+        {
+            "before": pa.array([old, None, new], row),
+            "after": pa.array([None, new, {"n": 2, "s": "z"}], row),
+            "source": pa.array([{"lsn": 4}, {"lsn": 2}, {"lsn": 3}]),
+            "op": ["d", "c", "u"],
+            "ts_ms": [1, 1, 1],
+        }
+    )
+    options = {"mode": "upsert", "envelope": "debezium", "newer_by": "lsn"}
+    result = client.write(changes, "public.t", **options)
+    assert database.rows("SELECT n, s, lsn FROM t") == [(2, "z", 3)]
+    assert (result.counts.inserted, result.counts.deleted, result.counts.ignored) == (1, 1, 1)
+
+
 def test_statements_run_around_the_rows(with_statements: Server, database: Database) -> None:
     database.run(
         "CREATE TABLE t (n int4, s text); CREATE TABLE log (n int8);"

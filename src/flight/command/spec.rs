@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::proto::v1;
 use crate::proto::v1::write_spec::Mode as ModeOptions;
 use crate::write::{
-    AppendBy, Changes, DeleteWhen, IfExists, KeyedAction, Mode, OverwriteWith, Part,
-    SchemaEvolution, WriteSpec, parse_condition,
+    AppendBy, Changes, DELETED, DeleteWhen, EnvelopeKind, IfExists, KeyedAction, Mode,
+    OverwriteWith, Part, SchemaEvolution, WriteSpec, parse_condition,
 };
 use arrow_pgcopy::Ident;
 use arrow_pgcopy::table::{TableName, TableOptions};
@@ -304,7 +304,26 @@ fn changes(options: &v1::Upsert) -> Result<Changes> {
             })
         }
     };
+    let envelope = v1::Envelope::try_from(options.envelope)
+        .map_err(|_| unknown("envelope", options.envelope))?;
+    let (envelope, delete_when) = match (envelope, delete_when) {
+        (v1::Envelope::Unspecified, delete_when) => (None, delete_when),
+        (v1::Envelope::Debezium, None) if options.order_by.is_empty() => {
+            let by_op = DeleteWhen {
+                column: Ident::new(DELETED)?,
+                values: Vec::new(),
+            };
+            (Some(EnvelopeKind::Debezium), Some(by_op))
+        }
+        (v1::Envelope::Debezium, _) => {
+            return Err(Error::invalid_command(
+                "delete_when and order_by have no meaning with an envelope, which says both",
+            )
+            .with_hint("leave them out"));
+        }
+    };
     Ok(Changes {
+        envelope,
         delete_when,
         newer_by: name("newer_by", &options.newer_by)?,
         tombstone: name("tombstone", &options.tombstone)?,

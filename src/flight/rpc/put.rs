@@ -212,6 +212,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                     stream: self.stream,
                     budget: self.budget,
                     signal_ready: None,
+                    envelope: None,
                 };
                 let spec = append_to(table);
                 let received = self.writer.write_stream(&spec, self.schema, incoming);
@@ -232,6 +233,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                     stream: self.stream,
                     budget: self.budget,
                     signal_ready: None,
+                    envelope: None,
                 };
                 let (writer, schema) = (self.writer, self.schema);
                 let receipt = match end {
@@ -260,6 +262,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                     stream: self.stream,
                     budget: self.budget,
                     signal_ready: ready_signal(options, self.ready)?,
+                    envelope: None,
                 };
                 let received = self.writer.write_stream(&spec, self.schema, incoming);
                 Ok(Received {
@@ -279,6 +282,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                     stream: self.stream,
                     budget: self.budget,
                     signal_ready: ready_signal(options, self.ready)?,
+                    envelope: None,
                 };
                 let received = self.writer.write_attempt(&ledger_id, self.schema, incoming);
                 let receipt = Box::pin(received).await;

@@ -121,7 +121,7 @@ async fn check_rows(transaction: &Transaction, merge: &Merge<'_>) -> Result<Chec
             .with_hint(hint)
             .with_context(|context| context.sqlstate = Some(sqlstate.to_owned())))
     };
-    let is_settled = merge.order_by.is_some();
+    let is_settled = merge.order_by.is_some() || merge.changes.has_envelope();
     let statement = sql::count_bad_keys(&merge.staging.name, merge.compared, is_settled);
     let row = transaction
         .query_one(&statement, &[&merge.xact_ids, &merge.target.oid])

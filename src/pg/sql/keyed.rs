@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::list::list;
 use super::null::is_null;
 use super::rows::{IS_ACCEPTED, selected};
-use super::rules::{Changes, Newer};
+use super::rules::{Changes, Newer, ROW, SEQUENCE};
 use arrow_pgcopy::{Ident, QualifiedName, Relation};
 
 /// The comparison of a key, as SQL that means the same under every search_path.
@@ -214,12 +214,14 @@ pub(super) fn same_keys(merge: &Merge<'_>) -> String {
 /// not deadlock, as far as the planner keeps the order. Of several rows with the same keys, the last one by the order is
 /// selected. `more` are further columns.
 pub(super) fn newest(merge: &Merge<'_>, more: &str) -> String {
-    let (distinct, newest_first) = match merge.order_by {
-        Some(order_by) => (
-            format!("DISTINCT ON ({}) ", merge.compared.grouped()),
-            format!(", {order_by} DESC NULLS LAST"),
-        ),
-        None => (String::new(), String::new()),
+    let newest_first = match merge.order_by {
+        _ if merge.changes.has_envelope() => format!(", {SEQUENCE} DESC NULLS LAST, {ROW} DESC"),
+        Some(order_by) => format!(", {order_by} DESC NULLS LAST"),
+        None => String::new(),
+    };
+    let distinct = match newest_first.is_empty() {
+        true => String::new(),
+        false => format!("DISTINCT ON ({}) ", merge.compared.grouped()),
     };
     format!(
         "SELECT {distinct}{}{more} FROM {} WHERE {IS_ACCEPTED} ORDER BY {}{newest_first}",

@@ -21,7 +21,7 @@ pub(in crate::pg) use rows::{
     casts, copy_in, count_accepted, count_accepted_and_all, delete_unaccepted, publish,
 };
 pub(in crate::pg) use rules::Newer;
-pub use rules::{Changes, DeleteWhen};
+pub use rules::{Changes, DELETED, DeleteWhen, EnvelopeKind, ROW, SEQUENCE};
 pub use tables::TableLock;
 pub(in crate::pg) use tables::{
     FORGET_LOCK, add_columns, add_primary_key, analyze, analyze_columns, create_staging,

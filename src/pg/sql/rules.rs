@@ -21,7 +21,25 @@ pub struct Changes {
     pub update_columns: Vec<Ident>,
     /// The columns that are set in new rows; empty for all.
     pub insert_columns: Vec<Ident>,
+    /// The envelope of the data. Then [`DELETED`] says which rows delete, and [`SEQUENCE`] and [`ROW`] order them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<EnvelopeKind>,
 }
+
+/// A message around each row of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EnvelopeKind {
+    /// `before`, `after`, `op` and `source` or `ts_ms`.
+    Debezium,
+}
+
+/// The columns that the server makes of an envelope. They are staged and not written: whether a row deletes, the number
+/// by which changes are ordered, and the number of the row in its stream.
+pub const DELETED: &str = "_pgflight_deleted";
+/// See [`DELETED`].
+pub const SEQUENCE: &str = "_pgflight_sequence";
+/// See [`DELETED`].
+pub const ROW: &str = "_pgflight_row";
 
 /// The column of the data that says which rows delete. It is not written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +64,11 @@ impl Changes {
     /// Returns whether these are no rules.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Returns whether the rows come in an envelope, which orders them.
+    pub fn has_envelope(&self) -> bool {
+        self.envelope.is_some()
     }
 
     /// Returns whether rows are deleted, and not only marked.

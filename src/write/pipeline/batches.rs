@@ -1,7 +1,10 @@
 //! Encodes the batches of a stream, and sends the rows on, chunk by chunk.
 
+use std::sync::Arc;
+
 use futures_util::{Stream, StreamExt};
 
+use super::envelope::Envelope;
 use super::lanes::{CHUNK_BYTES, Lane, Lanes, Loaded};
 use super::volume::{Meter, Size};
 use crate::error::{Error, Result};
@@ -112,6 +115,8 @@ pub struct Incoming<'a, S> {
     /// The signal that PostgreSQL takes rows. It is sent only if the rows are needed. `None` if the client sends its
     /// rows at once.
     pub signal_ready: Option<ReadySignal>,
+    /// The envelope that the rows come in. The write finds it.
+    pub envelope: Option<Arc<Envelope>>,
 }
 
 impl<S> Incoming<'_, S>
@@ -220,14 +225,30 @@ where
                 }
                 StreamMessage::Batch(batch, size) => {
                     self.meter.batch(batch.num_rows(), size)?;
-                    self.copy_batch(lanes, project(self.plan, batch)?, size)
-                        .await?;
+                    self.copy_rows(lanes, batch, size).await?;
+                    self.arrived.batch_count += 1;
                     reach(Failpoint::AttemptMidRows).await;
                 }
             }
         }
         self.incoming.stream.enter(Activity::Open);
         Ok(Progress::Part)
+    }
+
+    /// Encodes a batch, piece by piece if its rows come in an envelope.
+    async fn copy_rows(&mut self, lanes: &mut Lanes, batch: RecordBatch, size: Size) -> Result<()> {
+        let Some(envelope) = &self.incoming.envelope else {
+            return self
+                .copy_batch(lanes, project(self.plan, batch)?, size)
+                .await;
+        };
+        let mut pieces = envelope.pieces(batch, self.arrived.row_count);
+        let stream = self.incoming.stream;
+        while let Some(piece) = stream.work(Activity::Encode, || pieces.next())? {
+            self.copy_batch(lanes, project(self.plan, piece)?, size)
+                .await?;
+        }
+        Ok(())
     }
 
     async fn copy_batch(
@@ -243,7 +264,6 @@ where
         let row_count = encoder.row_count();
         let row = |count: usize| first_row + u64::try_from(count).unwrap_or(u64::MAX);
         self.arrived.row_count = row(row_count);
-        self.arrived.batch_count += 1;
         let mut from = first_row;
         loop {
             let ahead = encoder.memory_ahead();

@@ -1,5 +1,6 @@
 //! The rows of one stream: from batches to COPY, over one connection or several, within the limits of volume.
 
 pub(crate) mod batches;
+pub(crate) mod envelope;
 pub(crate) mod lanes;
 pub(crate) mod volume;

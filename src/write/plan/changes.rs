@@ -17,7 +17,8 @@ const TEXT: u32 = 25;
 
 /// Adds the column that says which rows delete to the description of the table, unless the table has a column of that
 /// name. The table itself is not changed: the column is only staged. Rows that delete may have NULL anywhere, so no column
-/// of the data is NOT NULL until its rows are inserted. Returns the definition of the added column.
+/// of the data is NOT NULL until its rows are inserted. The same holds for the columns that order the rows of an envelope.
+/// Returns the definitions of the added columns.
 ///
 /// # Errors
 /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) when the data lacks the column, or when it can
@@ -26,9 +27,9 @@ pub(crate) fn mark(
     spec: &WriteSpec,
     schema: &Schema,
     table: &mut Table,
-) -> Result<Option<ColumnDefinition>> {
+) -> Result<Vec<ColumnDefinition>> {
     let Some(delete_when) = spec.mode.delete_when() else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
     let (name, relation) = (&delete_when.column, &mut table.relation);
     let in_column = |error: Error| error.with_table(&relation.name).with_column(name.as_str());
@@ -69,17 +70,24 @@ pub(crate) fn mark(
     for column in &mut relation.columns {
         column.nullable |= schema.field_with_name(column.name.as_str()).is_ok();
     }
-    if sql_type.is_empty() {
-        return Ok(None);
+    let mut markers = Vec::new();
+    if !sql_type.is_empty() {
+        markers.push((name.clone(), oid, sql_type));
     }
-    let ty = PgType::builtin(oid)
-        .ok_or_else(|| Error::internal("the type of a marker is not built in"))?;
-    relation.columns.push(Column::new(name.clone(), ty));
-    Ok(Some(ColumnDefinition {
-        name: name.clone(),
-        sql_type: sql_type.to_owned(),
-        not_null: false,
-    }))
+    for order in spec.mode.orders_of_envelope()? {
+        markers.push((order, INT8, "bigint"));
+    }
+    let add = |(name, oid, sql_type): (Ident, u32, &str)| {
+        let ty = PgType::builtin(oid)
+            .ok_or_else(|| Error::internal("the type of a marker is not built in"))?;
+        relation.columns.push(Column::new(name.clone(), ty));
+        Ok(ColumnDefinition {
+            name,
+            sql_type: sql_type.to_owned(),
+            not_null: false,
+        })
+    };
+    markers.into_iter().map(add).collect()
 }
 
 fn value_type(data_type: &DataType) -> &DataType {

@@ -61,8 +61,9 @@ pub(crate) struct ExistingPlan {
     pub(crate) keys: Option<Keys>,
     /// The part that is replaced, in [`Mode::Replace`].
     pub(crate) part: Option<CheckedPart>,
-    /// The column that says which rows delete, if the table lacks it. It is staged and not written.
-    pub(crate) marker: Option<ColumnDefinition>,
+    /// The column that says which rows delete, if the table lacks it, and those that order the rows of an envelope. They
+    /// are staged and not written.
+    pub(crate) markers: Vec<ColumnDefinition>,
 }
 
 /// The target of a write, before its rows are planned.
@@ -84,7 +85,7 @@ pub(crate) struct Target {
     /// The method that publishes the rows.
     pub(crate) publish: Publish,
     /// As in [`ExistingPlan`].
-    pub(crate) marker: Option<ColumnDefinition>,
+    pub(crate) markers: Vec<ColumnDefinition>,
 }
 
 /// The plan for a table that the write creates.
@@ -224,14 +225,14 @@ impl Planner<'_> {
         if spec.sync_sequences {
             check_sequences(transaction, &table.relation).await?;
         }
-        let marker = mark(spec, self.schema, &mut table)?;
+        let markers = mark(spec, self.schema, &mut table)?;
         let added = columns_to_add(transaction, spec, self.schema, &table.relation).await?;
         extend_relation(transaction, spec, publish, &mut table, &added).await?;
         Ok(Found::Existing(Target {
             table,
             added,
             publish,
-            marker,
+            markers,
         }))
     }
 
@@ -244,7 +245,7 @@ impl Planner<'_> {
             table,
             added,
             publish,
-            marker,
+            markers,
         } = target;
         let encode = self.encode(&table.relation);
         let encode = encode.map_err(|error| error.with_table(&table.relation.name))?;
@@ -260,7 +261,7 @@ impl Planner<'_> {
             encode,
             keys,
             part,
-            marker,
+            markers,
         })
     }
 

@@ -63,7 +63,7 @@ pub(crate) async fn make_table(
         encode,
         keys,
         part: None,
-        marker: None,
+        markers: Vec::new(),
     })
 }
 

@@ -33,13 +33,13 @@ pub(crate) async fn begin(
     grant_fill(transaction, staging).await
 }
 
-/// Adds the column that says which rows delete to those of a staging table. Such rows may have NULL anywhere.
+/// Adds the columns that say which rows delete, and their order, to those of a staging table. Such rows may have NULL anywhere.
 pub(crate) fn add_marker(
     spec: &WriteSpec,
     plan: &ExistingPlan,
     columns: &mut Vec<ColumnDefinition>,
 ) {
-    columns.extend(plan.marker.clone());
+    columns.extend_from_slice(&plan.markers);
     if spec.mode.delete_when().is_some() {
         for column in columns {
             column.not_null = false;
@@ -47,13 +47,15 @@ pub(crate) fn add_marker(
     }
 }
 
-/// Removes the column that says which rows delete from the description of a staging table: it is not written.
-pub(crate) fn hide_marker(spec: &WriteSpec, staging: &mut Relation) {
-    if let Some(delete_when) = spec.mode.delete_when() {
-        staging
-            .columns
-            .retain(|column| column.name != delete_when.column);
-    }
+/// Removes the columns that say which rows delete, and their order, from the description of a staging table: they are
+/// not written.
+pub(crate) fn hide_marker(spec: &WriteSpec, staging: &mut Relation) -> Result<()> {
+    let mut hidden = spec.mode.orders_of_envelope()?;
+    hidden.extend(spec.mode.delete_when().map(|delete| delete.column.clone()));
+    staging
+        .columns
+        .retain(|column| !hidden.contains(&column.name));
+    Ok(())
 }
 
 /// Locks the table of one stream, and decides again if it has changed since the plan.
@@ -90,7 +92,7 @@ pub(crate) async fn open(
     let mut staging = staging_relation(transaction, staging).await?;
     transaction.assume_role().await?;
     let spec = spec_of(write)?;
-    hide_marker(&spec, &mut staging);
+    hide_marker(&spec, &mut staging)?;
     let is_missing = write.target_oid.is_none();
     if is_missing || spec.schema_evolution == SchemaEvolution::AddColumns {
         let missing = missing_columns(transaction, write.target_oid, &staging).await?;

@@ -1,6 +1,8 @@
 //! One attempt of one partition: a COPY into the staging table or the target. Its transaction also records it, unless
 //! the attempt is prepared, which needs a transaction for the record. The record fails once the write has ended.
 
+use std::sync::Arc;
+
 use arrow::datatypes::Schema;
 use futures_util::Stream;
 use futures_util::future::{try_join, try_join3};
@@ -16,6 +18,7 @@ use crate::pg::{
     staging_change, staging_relation, two_phase_obstacle,
 };
 use crate::write::pipeline::batches::{self, Incoming, StreamMessage};
+use crate::write::pipeline::envelope::Envelope;
 use crate::write::pipeline::lanes::{Lane, Loaded};
 use crate::write::plan::decide::encode_plan;
 use crate::write::plan::part::find_guard;
@@ -110,6 +113,12 @@ impl Writer {
             named.name.clone_from(target);
         }
         let spec = spec_of(write)?;
+        let envelope = Envelope::find(&spec, schema)?.map(Arc::new);
+        let incoming = Incoming {
+            envelope: envelope.clone(),
+            ..incoming
+        };
+        let schema = envelope.as_deref().map_or(schema, Envelope::schema);
         let plan = stream.work(Activity::Plan, || encode_plan(&spec, schema, &named))?;
         // Types and operators may have names that the target's owner is trusted with.
         named.oid = write.target_oid.unwrap_or(named.oid);

@@ -13,6 +13,7 @@ use crate::pg::{
     WriteState, advance_sink, begin, commit, count_open_writes, ensure_schema, find_write,
     record_staging, set_driver,
 };
+use crate::write::pipeline::envelope::Envelope;
 use crate::write::plan::decide::{Planner, WritePlan};
 use crate::write::publish;
 use crate::write::record::{columns_of, fingerprint};
@@ -21,7 +22,7 @@ use crate::write::statements::Statements;
 use crate::write::writer::Writer;
 
 /// The request to begin a write.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Begin<'a> {
     /// The name of the write.
     pub named: &'a Named,
@@ -47,6 +48,11 @@ impl Writer {
     /// rows; [`ErrorKind::InvalidCommand`] for an id that is reserved for the server; [`ErrorKind::Unavailable`] when
     /// it is not known whether the write has begun, or when the principal has too many open writes.
     pub async fn begin(&self, request: &Begin<'_>) -> Result<WriteStatus> {
+        let envelope = Envelope::find(request.spec, request.schema)?;
+        let request = &Begin {
+            schema: envelope.as_ref().map_or(request.schema, Envelope::schema),
+            ..*request
+        };
         match request.named {
             Named::Id(write_id) => {
                 let begun = self.begin_named(write_id, request).await;

@@ -188,6 +188,7 @@ impl Writer {
         match outcome {
             Outcome::Committed => {
                 self.metrics.count_published(chosen.row_count);
+                self.metrics.count_changed(counts.named());
                 reach(Failpoint::CommitAfterCommit).await;
                 Ok(())
             }
@@ -195,6 +196,7 @@ impl Writer {
             Outcome::Unknown(error) => match self.status(write_id).await {
                 Ok(status) if status.state.is_decided() => {
                     self.metrics.count_published(chosen.row_count);
+                    self.metrics.count_changed(counts.named());
                     Ok(())
                 }
                 // If the ledger still says open, the COMMIT may be in progress.

@@ -1,6 +1,8 @@
 //! A write of one stream, in one transaction. The rows go straight into the table by COPY, or through a temporary
 //! table: in keyed modes, for casts, and when PostgreSQL does not allow COPY into the table.
 
+use std::sync::Arc;
+
 use arrow::datatypes::Schema;
 use futures_util::Stream;
 use futures_util::future::try_join3;
@@ -16,6 +18,7 @@ use crate::pg::{
     lock_named, new_shadow_name, publish_rows, staged_columns, swap_in,
 };
 use crate::write::pipeline::batches::{self, BatchSource, Incoming, Progress, StreamMessage};
+use crate::write::pipeline::envelope::Envelope;
 use crate::write::pipeline::lanes::{Lane, Lanes, Loaded};
 use crate::write::pipeline::volume::Meter;
 use crate::write::plan::decide::{
@@ -48,6 +51,12 @@ impl Writer {
         // It may become a write in the ledger later.
         let _sign = self.streaming.begin(&write_id);
         incoming.stream.enter(Activity::Open);
+        let envelope = Envelope::find(spec, schema)?.map(Arc::new);
+        let incoming = Incoming {
+            envelope: envelope.clone(),
+            ..incoming
+        };
+        let schema = envelope.as_deref().map_or(schema, Envelope::schema);
         let receipt = self.write_as(&write_id, spec, schema, incoming).await?;
         if !receipt.skipped {
             self.move_sequences(spec).await;
@@ -156,7 +165,7 @@ impl Writer {
             replaced,
             ..RowCounts::default()
         };
-        Ok(receipt(&loaded, target, counts))
+        Ok(self.receipt(&loaded, target, counts))
     }
 
     /// Copies the rows into a temporary table, and inserts or merges them from there.
@@ -182,7 +191,7 @@ impl Writer {
         let lane = stream.wait(Activity::Open, opening).await?;
         let loaded = load(&staging, encode, incoming, self.meter(), lane).await?;
         let xact_ids = [xmin];
-        hide_marker(spec, &mut staging);
+        hide_marker(spec, &mut staging)?;
         let mut counts = RowCounts::default();
         match &plan.keys {
             Some(keys) => {
@@ -200,7 +209,7 @@ impl Writer {
         stream.wait(Activity::Commit, committing).await?;
         Ok(Receipt {
             remark: spec.mode.remark(counts).to_owned(),
-            ..receipt(&loaded, target, counts)
+            ..self.receipt(&loaded, target, counts)
         })
     }
 
@@ -261,7 +270,20 @@ impl Writer {
             inserted: Some(loaded.copied_row_count),
             ..RowCounts::default()
         };
-        Ok(receipt(&loaded, target, counts))
+        Ok(self.receipt(&loaded, target, counts))
+    }
+
+    /// Returns the receipt of a stream that is committed, and counts the rows that it changed.
+    fn receipt(&self, loaded: &Loaded, table: &Relation, counts: RowCounts) -> Receipt {
+        self.metrics.count_changed(counts.named());
+        Receipt {
+            row_count: loaded.row_count,
+            byte_count: loaded.byte_count,
+            table: table.name.to_string(),
+            skipped: false,
+            counts,
+            remark: String::new(),
+        }
     }
 
     /// Opens the target. If another session creates the same table at the same time, it tries once more: then the table
@@ -391,17 +413,6 @@ where
         );
     }
     Ok(loaded)
-}
-
-fn receipt(loaded: &Loaded, table: &Relation, counts: RowCounts) -> Receipt {
-    Receipt {
-        row_count: loaded.row_count,
-        byte_count: loaded.byte_count,
-        table: table.name.to_string(),
-        skipped: false,
-        counts,
-        remark: String::new(),
-    }
 }
 
 /// Creates a temporary table for the rows of a plan. Returns it with the `xmin` of the rows that this transaction

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::apply::{TABLE, changes};
 use super::replace::replace;
 use crate::modes::keyed::ints;
-use crate::support::{Database, Pgflight, batch};
+use crate::support::{Database, Pgflight, batch, metric};
 
 #[tokio::test]
 async fn keyed_modes_count_the_rows_that_they_change() {
@@ -53,6 +53,70 @@ async fn keyed_modes_count_the_rows_that_they_change() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn the_metrics_add_up_the_rows_that_writes_changed() {
+    let database = Database::new().await;
+    let server = Pgflight::start_with(&database, &["--metrics-listen", "127.0.0.1:0"]);
+    let mut client = server.client().await;
+    let rows = changes(&[
+        (1, Some("x"), Some(20), "u"),
+        (2, Some("y"), Some(1), "u"),
+        (3, Some("z"), Some(1), "d"),
+        (8, Some("z"), Some(1), "u"),
+    ]);
+    let written = rows.project(&[0, 1, 2]).unwrap();
+    let rows = rows.project(&[0, 1, 2, 3]).unwrap();
+    let rules = json!({"deleteWhen": {"column": "op", "values": ["d"]}, "newerBy": "at"});
+    let mut sum = [0.0; 5];
+    let names = ["inserted", "updated", "deleted", "replaced", "ignored"];
+    for (number, (spec, rows)) in [
+        (json!({"append": {}}), &written),
+        (json!({"upsert": rules}), &rows),
+        (json!({"overwrite": {"replaceWhere": "id > 0"}}), &written),
+        (
+            json!({"overwrite": {"with": "OVERWRITE_WITH_DELETE"}}),
+            &written,
+        ),
+        (
+            json!({"overwrite": {"with": "OVERWRITE_WITH_SWAP"}}),
+            &written,
+        ),
+        (json!({"deleteByKey": {}}), &written),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for id in [None, Some(format!("w{number}"))] {
+            let made = match spec.get("append") {
+                None => TABLE.to_owned(),
+                Some(_) => format!("{TABLE}; TRUNCATE t"),
+            };
+            database.execute(&made).await;
+            let mut spec = spec.clone();
+            spec["table"] = "t".into();
+            let answer = replace(&mut client, spec, rows, id.as_deref()).await;
+            let counts = answer.unwrap()["counts"].clone();
+            if let Some(id) = &id {
+                // Counts once, however often it is committed.
+                client.commit(id, &[]).await.unwrap();
+            }
+            for (name, sum) in names.iter().zip(&mut sum) {
+                let count = counts[name]
+                    .as_str()
+                    .map_or(0.0, |count| count.parse().unwrap());
+                *sum += count;
+                let metric_name = format!("pgflight_changed_rows_total{{change=\"{name}\"}}");
+                let found = metric(&server.monitor, &metric_name).await;
+                assert!(
+                    (found - *sum).abs() < 0.5,
+                    "{name}: {found}, {sum}, {counts}"
+                );
+            }
+        }
+    }
+    assert!(sum.iter().all(|sum| *sum > 0.0), "{sum:?}");
 }
 
 #[tokio::test]

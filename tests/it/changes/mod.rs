@@ -3,6 +3,7 @@
 mod apply;
 mod condition;
 mod counts;
+mod debezium;
 mod primary_key;
 mod replace;
 mod same_rows;

@@ -56,6 +56,23 @@ class SparkCases:
         found = self.refusal(spark.range(1), targets, "t", "append", target="third")
         assert "first, other" in str(found)
 
+    def test_changes_in_an_envelope_are_applied(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        database.run(
+            "CREATE TABLE t (id int8 PRIMARY KEY, s text); INSERT INTO t VALUES (0, 'x'), (1, 'x')"
+        )
+        rows = "struct<id: bigint, s: string>"
+        df = spark.range(0, 4, 1, 2).selectExpr(
+            f"CAST(IF(id < 2, named_struct('id', id, 's', NULL), NULL) AS {rows}) AS before",
+            f"CAST(IF(id > 0, named_struct('id', id, 's', 'new'), NULL) AS {rows}) AS after",
+            "CASE WHEN id = 0 THEN 'd' WHEN id = 1 THEN 'u' ELSE 'c' END AS op",
+            "named_struct('lsn', id) AS source",
+        )
+        self.save(df, server, "t", "upsert", envelope="debezium")
+        expected = [(1, "new"), (2, "new"), (3, "new")]
+        assert database.rows("SELECT id, s FROM t ORDER BY id") == expected
+
     def test_statements_run_around_the_rows(
         self, spark: SparkSession, with_statements: Server, database: Database
     ) -> None:

@@ -14,6 +14,7 @@ enum Option {
     TOMBSTONE("tombstone"),
     UPDATE_COLUMNS("updateColumns"),
     INSERT_COLUMNS("insertColumns"),
+    ENVELOPE("envelope"),
     IF_EXISTS("ifExists"),
     OVERWRITE_WITH("overwriteWith"),
     REPLACE_BY("replaceBy"),

@@ -137,6 +137,7 @@ public final class SparkOptions {
         options.localTimestamps = get(Option.LOCAL_TIMESTAMPS);
         options.newerBy = get(Option.NEWER_BY);
         options.tombstone = get(Option.TOMBSTONE);
+        options.envelope = word(Option.ENVELOPE);
         read(Option.DELETE_WHEN, (text, to) -> to.deleteWhen = DeleteWhen.parse(text), options);
         read(Option.UPDATE_COLUMNS, (text, to) -> to.updateColumns = ColumnLists.names(text), options);
         read(Option.INSERT_COLUMNS, (text, to) -> to.insertColumns = ColumnLists.names(text), options);

@@ -17,6 +17,7 @@ final class WriteOptions {
     static final List<String> IF_EXISTS = Arrays.asList("fail", "append", "ignore");
     static final List<String> OVERWRITE_WITH = Arrays.asList("truncate", "delete", "swap");
     private static final List<String> SCHEMA_EVOLUTION = Arrays.asList("refuse", "add_columns", "ignore");
+    private static final List<String> ENVELOPE = Collections.singletonList("debezium");
     private static final List<String> PUBLISH = Arrays.asList("staged", "two_phase", "direct");
     /** Modes that make a missing table when {@code createTable} is set. */
     private static final List<String> MAKING_MODES = Arrays.asList("append", "upsert", "insert_if_absent");
@@ -41,6 +42,7 @@ final class WriteOptions {
     String tombstone;
     List<String> updateColumns = Collections.emptyList();
     List<String> insertColumns = Collections.emptyList();
+    String envelope;
     String ifExists;
     String overwriteWith;
     List<String> replaceBy = Collections.emptyList();
@@ -66,6 +68,7 @@ final class WriteOptions {
     void check() {
         checkWord(Option.SCHEMA_EVOLUTION, schemaEvolution, SCHEMA_EVOLUTION);
         checkWord(Option.PUBLISH, publish, PUBLISH);
+        checkWord(Option.ENVELOPE, envelope, ENVELOPE);
         checkChanges();
         checkPart();
         if (createIfMissing) {
@@ -135,12 +138,23 @@ final class WriteOptions {
         if (!insertColumns.isEmpty()) {
             onlyIn(Option.INSERT_COLUMNS, upsert);
         }
-        if (tombstone != null && (deleteWhen.isEmpty() || newerBy == null)) {
+        if (envelope != null) {
+            onlyIn(Option.ENVELOPE, upsert);
+            if (!deleteWhen.isEmpty() || orderBy != null) {
+                Option other = deleteWhen.isEmpty() ? Option.ORDER_BY : Option.DELETE_WHEN;
+                throw PgFlightException.invalid(
+                                "option " + other.text() + " has no meaning with option envelope, which says it")
+                        .withHint("leave it out");
+            }
+        }
+        boolean deletes = !deleteWhen.isEmpty() || envelope != null;
+        if (tombstone != null && (!deletes || newerBy == null)) {
             throw PgFlightException.invalid("option tombstone is set, and not both deleteWhen and newerBy")
                     .withHint("set them too, or leave it out");
         }
-        if (!deleteWhen.isEmpty() && createIfMissing) {
-            throw PgFlightException.invalid("option deleteWhen needs a table that exists")
+        if (deletes && createIfMissing) {
+            Option named = envelope != null ? Option.ENVELOPE : Option.DELETE_WHEN;
+            throw PgFlightException.invalid("option " + named.text() + " needs a table that exists")
                     .withHint("leave createTable out");
         }
     }
@@ -207,6 +221,7 @@ final class WriteOptions {
         putSet(fields, "tombstone", tombstone);
         putSet(fields, "updateColumns", updateColumns);
         putSet(fields, "insertColumns", insertColumns);
+        putSet(fields, "envelope", enumValue("ENVELOPE", envelope));
         putSet(fields, "replaceBy", replaceBy);
         putSet(fields, "replaceWhere", replaceWhere);
         putSet(fields, "syncSequences", syncSequences);
