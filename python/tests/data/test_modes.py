@@ -123,8 +123,7 @@ def test_changes_in_an_envelope_are_applied(client: pgflight.Client, database: D
             "ts_ms": [1, 1, 1],
         }
     )
-    options = {"mode": "upsert", "envelope": "debezium", "newer_by": "lsn"}
-    result = client.write(changes, "public.t", **options)
+    result = client.write(changes, "public.t", mode="upsert", envelope="debezium", newer_by="lsn")
     assert database.rows("SELECT n, s, lsn FROM t") == [(2, "z", 3)]
     assert (result.counts.inserted, result.counts.deleted, result.counts.ignored) == (1, 1, 1)
 

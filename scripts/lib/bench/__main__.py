@@ -11,6 +11,7 @@ from bench import plots, report
 from bench.compare import Bench, compare, plan, tell
 from bench.rig.database import Database
 from bench.runs.alone import alone
+from bench.runs.changes import changes
 from bench.runs.hostile import hostile
 from bench.runs.publish import publish
 from bench.runs.scaling import scaling
@@ -46,6 +47,8 @@ def main() -> None:
         path = report.write_rows("telemetry", tables, about, out)
     elif arguments.what == "small":
         path = report.write_rows("small", small(bench, arguments.baseline, scale), about, out)
+    elif arguments.what == "changes":
+        path = report.write_rows("changes", changes(bench, scale, rounds), about, out)
     elif arguments.what == "hostile":
         tables = hostile(bench, (arguments.shape or ["taxi"])[0], scale, rounds)
         path = report.write_rows("hostile", tables, about, out)
@@ -73,7 +76,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["compare", "scaling", "publish", "server", "telemetry", "hostile", "small"],
+        choices=[
+            "compare",
+            "scaling",
+            "publish",
+            "server",
+            "telemetry",
+            "hostile",
+            "small",
+            "changes",
+        ],
         default="compare",
     )
     parser.add_argument("--quick", action="store_true")
@@ -93,7 +105,10 @@ def _words(arguments: argparse.Namespace) -> list[str]:
     for name in ("rounds", "scale", "only", "shape"):
         value = getattr(arguments, name)
         if value:
-            words += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+            words += [
+                f"--{name}",
+                *(map(str, value) if isinstance(value, list) else [str(value)]),
+            ]
     return words
 
 

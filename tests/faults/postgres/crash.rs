@@ -23,6 +23,7 @@ async fn rows_lost_in_a_crash_of_postgresql_are_reported() {
             // The rows are in the target or in a table beside it, which is logged.
             Mode::AppendInTwoPhases | Mode::Create | Mode::OverwriteBySwap => End::Committed,
             Mode::Append
+            | Mode::AppendWithStatements
             | Mode::Overwrite
             | Mode::OverwriteByDelete
             | Mode::ReplaceBy

@@ -33,6 +33,7 @@ async fn a_write_survives_a_failover_or_reports_lost_rows() {
             // The rows are logged, in a prepared transaction or a table beside the target, so the standby has them too.
             Mode::AppendInTwoPhases | Mode::Create | Mode::OverwriteBySwap => End::Committed,
             Mode::Append
+            | Mode::AppendWithStatements
             | Mode::Overwrite
             | Mode::OverwriteByDelete
             | Mode::ReplaceBy

@@ -11,6 +11,7 @@ use crate::support::{Database, wait_until};
 pub enum Mode {
     Append,
     AppendInTwoPhases,
+    AppendWithStatements,
     Create,
     Overwrite,
     OverwriteByDelete,
@@ -25,9 +26,10 @@ pub enum Mode {
 pub const BEFORE: &str = "SELECT p, s, 'old' FROM generate_series(0, 1) p, generate_series(0, 9) s";
 
 impl Mode {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Append,
         Self::AppendInTwoPhases,
+        Self::AppendWithStatements,
         Self::Create,
         Self::Overwrite,
         Self::OverwriteByDelete,
@@ -50,6 +52,11 @@ impl Mode {
         } else {
             ""
         };
+        if self == Self::AppendWithStatements {
+            database
+                .execute("DROP TABLE IF EXISTS around; CREATE TABLE around (what text)")
+                .await;
+        }
         database
             .execute(&format!("CREATE TABLE {table} (part int, seq int, payload text{key}); INSERT INTO {table} {BEFORE}"))
             .await;
@@ -62,6 +69,9 @@ impl Mode {
             }
             Self::AppendInTwoPhases => {
                 json!({"table": table, "append": {"publish": "PUBLISH_TWO_PHASE"}})
+            }
+            Self::AppendWithStatements => {
+                json!({"table": table, "append": {}, "before": ["before"], "after": ["after"]})
             }
             Self::Create => json!({"table": table, "create": {}}),
             Self::Overwrite => json!({"table": table, "overwrite": {}}),
@@ -103,7 +113,7 @@ impl Mode {
             job.partitions, job.rows
         );
         match self {
-            Self::Append | Self::AppendInTwoPhases => format!("{BEFORE} UNION ALL {written}"),
+            Self::Append | Self::AppendInTwoPhases | Self::AppendWithStatements => format!("{BEFORE} UNION ALL {written}"),
             Self::Create
             | Self::Overwrite
             | Self::OverwriteByDelete
@@ -157,6 +167,14 @@ pub async fn check_write(database: &Database, job: &Job, mode: Mode, table: &str
         &format!("{id}, {mode:?}, {end:?}"),
     )
     .await;
+    if mode == Mode::AppendWithStatements {
+        let expected = match end {
+            End::Committed => "after,before",
+            End::Aborted | End::StagingLost => "null",
+        };
+        let ran = "SELECT string_agg(what, ',' ORDER BY what) FROM around";
+        assert_eq!(database.text(ran).await, expected, "{id}: statements");
+    }
     let ledger = database
         .text(&format!(
             "SELECT state || ' ' || row_count FROM pgflight.write WHERE write_id = '{id}'"

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio_postgres::NoTls;
 
 use super::proxy::Proxy;
-use crate::support::{Cluster, Database, Pgflight, Pooler, wait_until};
+use crate::support::{Cluster, Database, File, Pgflight, Pooler, wait_until};
 
 pub struct World {
     pub database: Database,
@@ -28,9 +28,15 @@ fn parts(url: &str) -> (&str, &str, &str) {
     (user, address, name)
 }
 
+/// Statements around the rows of a write.
+const STATEMENTS: &str = "[targets.db.statements]
+    before = \"INSERT INTO around VALUES ('before')\"
+    after = \"INSERT INTO around VALUES ('after')\"";
+
 pub struct Replica {
     pub proxy: Proxy,
     url: String,
+    configuration: File,
     process: Mutex<Option<Pgflight>>,
 }
 
@@ -190,6 +196,7 @@ impl Replica {
         Self {
             proxy: Proxy::start().await,
             url: url.to_owned(),
+            configuration: File::new(STATEMENTS),
             process: Mutex::new(None),
         }
     }
@@ -204,7 +211,8 @@ impl Replica {
     }
 
     fn run(&self, options: &[&str], failpoint: Option<&str>) {
-        let options = [&OPTIONS, options].concat();
+        let configuration = ["--config", self.configuration.name()];
+        let options = [OPTIONS.as_slice(), &configuration, options].concat();
         let process = Pgflight::start_to_fail(&self.url, &options, failpoint);
         self.proxy.point_at(&process.address);
         *self.process.lock().unwrap() = Some(process);
