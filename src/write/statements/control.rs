@@ -22,17 +22,16 @@ pub(super) fn first_word(sql: &str) -> String {
     loop {
         rest = rest.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c', ';']);
         if let Some(comment) = rest.strip_prefix("--") {
-            let end = comment.find(['\n', '\r']);
-            rest = end.map_or("", |end| &comment[end..]);
+            rest = comment.trim_start_matches(|c| c != '\n' && c != '\r');
         } else if let Some(comment) = rest.strip_prefix("/*") {
             rest = after_comment(comment);
         } else {
             break;
         }
     }
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii();
-    let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-    rest[..end].to_ascii_lowercase()
+    let is_word = |c: &char| c.is_ascii_alphanumeric() || *c == '_' || !c.is_ascii();
+    let word = rest.chars().take_while(is_word);
+    word.map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// Returns the text after a comment that has begun. Comments nest.
@@ -40,19 +39,19 @@ fn after_comment(text: &str) -> &str {
     let mut depth = 1;
     let mut rest = text;
     while depth > 0 {
-        let Some(at) = rest.find(['*', '/']) else {
-            return "";
-        };
-        let found = &rest[at..];
-        rest = if let Some(inner) = found.strip_prefix("/*") {
+        if let Some(inner) = rest.strip_prefix("/*") {
             depth += 1;
-            inner
-        } else if let Some(after) = found.strip_prefix("*/") {
+            rest = inner;
+        } else if let Some(after) = rest.strip_prefix("*/") {
             depth -= 1;
-            after
+            rest = after;
         } else {
-            &found[1..]
-        };
+            let mut letters = rest.chars();
+            if letters.next().is_none() {
+                break;
+            }
+            rest = letters.as_str();
+        }
     }
     rest
 }

@@ -185,7 +185,7 @@ def _apply(bench: Bench, client: pgflight.Client, rows: int, keys: int) -> dict[
         }
     )
     client.write(data, _DATA)
-    rules = {
+    rules: dict[str, Any] = {
         "keys": ["id"],
         "delete_when": {"op": ["d"]},
         "newer_by": "seq",
