@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::config::{IdentityConfig, PrincipalConfig};
 use super::credentials::certificate;
 use super::credentials::jwt::{KeySet, Rules};
-use super::credentials::session::{self, SessionKey};
+use super::credentials::session::{self, Session, SessionClaim, SessionKey};
 use super::credentials::token::{Digest, Token};
 use super::principal::Principal;
 use super::problem::Problem;
@@ -191,6 +191,56 @@ impl Directory {
         let issued = sessions.issue(name, token.digest.id(), end);
         let issued = issued.map_err(|_| Refusal::WrongPassword)?;
         Ok((Arc::clone(principal), issued))
+    }
+
+    /// Returns the session of a call that was authenticated by `proof` and the token `bearer`. Callers with other
+    /// credentials have none: the session's token would take the place of theirs.
+    ///
+    /// # Errors
+    /// The reason the token was rejected.
+    pub fn session(
+        &self,
+        bearer: Option<&str>,
+        proof: Option<Proof>,
+        sessions: &SessionKey,
+    ) -> Result<SessionClaim, Refusal> {
+        let claim = |session| sessions.claim(session).map_err(|_| Refusal::InvalidToken);
+        match (proof, bearer) {
+            // Without principals, a token only names a session.
+            (None | Some(Proof::Session), Some(token)) if token.starts_with(session::PREFIX) => {
+                match sessions.read(token) {
+                    Some(session) if session.id.is_empty() => claim(Session {
+                        id: session::new_id(),
+                        ..session
+                    }),
+                    Some(session) => claim(session),
+                    // Another server's key signed it, or that of this one before a restart.
+                    None => Ok(SessionClaim {
+                        id: session::new_id(),
+                        is_stateful: true,
+                        token: None,
+                    }),
+                }
+            }
+            (None, _) => claim(Session {
+                principal: String::new(),
+                token_id: String::new(),
+                expires: u64::MAX,
+                id: session::new_id(),
+                is_stateful: false,
+            }),
+            (Some(Proof::Token), Some(token)) => {
+                let (principal, token) = self.by_token(token).ok_or(Refusal::InvalidToken)?;
+                claim(Session {
+                    principal: principal.name().to_owned(),
+                    token_id: token.digest.id(),
+                    expires: token.expires.map_or(u64::MAX, session::seconds),
+                    id: session::new_id(),
+                    is_stateful: false,
+                })
+            }
+            (Some(_), _) => Ok(SessionClaim::default()),
+        }
     }
 
     /// Compares every token, so that the time reveals nothing about them.

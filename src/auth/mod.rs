@@ -15,7 +15,7 @@ pub use config::{
     AuthConfig, GrantConfig, IdentityConfig, JwtConfig, PrincipalConfig, TokenConfig,
 };
 pub use credentials::jwt::KeySet;
-pub use credentials::session::SessionKey;
+pub use credentials::session::{SessionClaim, SessionKey};
 pub use credentials::token::{digest_of, new_token};
 pub use directory::{Credentials, Directory, Proof};
 pub use mode::WriteMode;

@@ -182,8 +182,11 @@ fn change_target(changes: &mut Changes, name: &str, old: &TargetConfig, new: &Ta
     let PoolConfig {
         max_copies,
         control_connections: _,
+        max_transactions,
         timeouts,
     } = pool;
+    let most = &new.pool.max_transactions;
+    changes.fixed(&key("max_transactions"), max_transactions, most);
     // The memory for COPYs is reserved at the start.
     changes.fixed(&key("max_copies"), max_copies, &new.pool.max_copies);
     let Timeouts {
@@ -191,6 +194,7 @@ fn change_target(changes: &mut Changes, name: &str, old: &TargetConfig, new: &Ta
         lock_timeout,
         stall_timeout,
         idle_timeout,
+        transaction_idle,
     } = timeouts;
     let VolumeLimits {
         most,
@@ -214,4 +218,9 @@ fn change_target(changes: &mut Changes, name: &str, old: &TargetConfig, new: &Ta
         &new.stall_timeout,
     );
     changes.live(&key("pool_idle_timeout"), idle_timeout, &new.idle_timeout);
+    changes.live(
+        &key("transaction_idle_timeout"),
+        transaction_idle,
+        &new.transaction_idle,
+    );
 }

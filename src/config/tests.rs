@@ -46,7 +46,7 @@ fn load(text: &str, arguments: &[&str]) -> Result<Config, String> {
 
 /// Section and key of the file, the flag, and two values that are not the default: one for the file and one for the
 /// command line.
-const OPTIONS: [(&str, &str, &str, &str, &str); 38] = [
+const OPTIONS: [(&str, &str, &str, &str, &str); 40] = [
     (
         "server",
         "listen",
@@ -69,6 +69,14 @@ const OPTIONS: [(&str, &str, &str, &str, &str); 38] = [
         "limits",
         "copy_stall_timeout",
         "--copy-stall-timeout",
+        "\"7s\"",
+        "8s",
+    ),
+    ("limits", "max_transactions", "--max-transactions", "7", "8"),
+    (
+        "limits",
+        "transaction_idle_timeout",
+        "--transaction-idle-timeout",
         "\"7s\"",
         "8s",
     ),

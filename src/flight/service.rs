@@ -26,7 +26,7 @@ use super::rpc::stream_guard::StreamGuard;
 use super::rpc::{info, put};
 use super::sql;
 use super::status::log_to_status;
-use crate::auth::Caller;
+use crate::auth::{Caller, SessionClaim};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::telemetry;
@@ -41,6 +41,7 @@ pub(crate) struct Service {
     pub(crate) call_limits: watch::Sender<CallLimits>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) metrics: Metrics,
+    pub(crate) sessions: sql::Sessions,
 }
 
 impl Service {
@@ -48,6 +49,16 @@ impl Service {
     fn targets<T>(&self, request: &Request<T>) -> Targets {
         let caller = request.extensions().get::<Caller>().cloned();
         self.targets.on_behalf_of(caller.unwrap_or_default())
+    }
+
+    /// Returns the session of a call.
+    fn session<T>(&self, request: &Request<T>) -> sql::CallSession {
+        let claim = request.extensions().get::<SessionClaim>().cloned();
+        sql::CallSession {
+            claim: claim.unwrap_or_default(),
+            sessions: self.sessions.clone(),
+            calls: self.lifecycle.calls.clone(),
+        }
     }
 
     /// Logs and counts an error, and turns it into a status.
@@ -80,6 +91,48 @@ impl Service {
     }
 }
 
+impl Service {
+    /// Runs an action of Flight SQL.
+    async fn run_sql(
+        &self,
+        targets: &Targets,
+        mut session: sql::CallSession,
+        name: sql::SqlAction,
+        action: Action,
+    ) -> StreamResponse<arrow_flight::Result> {
+        let token = session.claim.token.take().filter(|_| name.opens_session());
+        let run = async {
+            if name.opens_session() {
+                self.lifecycle.reject_when_draining()?;
+            }
+            sql::run_action(targets, &session, name, &action).await
+        };
+        let body = run.await;
+        let body = body.map_err(|error| self.to_status(&error.in_full(), "DoAction"))?;
+        let results = body.map(|body| arrow_flight::Result { body });
+        let mut answer = all(results.into_iter().collect());
+        if let Some(token) = token {
+            self.hand_over(&mut answer, &token, "DoAction")?;
+        }
+        Ok(answer)
+    }
+
+    /// Puts a token into the header of an answer from which Arrow's clients read it.
+    fn hand_over<T>(
+        &self,
+        answer: &mut Response<T>,
+        token: &str,
+        call: &'static str,
+    ) -> Result<(), Status> {
+        let header = format!("Bearer {token}").parse().map_err(|_| {
+            let error = Error::internal("the session token is not a valid header value");
+            self.to_status(&error, call)
+        })?;
+        answer.metadata_mut().insert("authorization", header);
+        Ok(())
+    }
+}
+
 type StreamResponse<T> = Result<Response<BoxStream<'static, Result<T, Status>>>, Status>;
 
 #[tonic::async_trait]
@@ -93,9 +146,12 @@ impl FlightService for Service {
     type DoExchangeStream = BoxStream<'static, Result<FlightData, Status>>;
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> StreamResponse<PutResult> {
-        let draining = self.lifecycle.reject_when_draining();
-        draining.map_err(|error| self.to_status(&error, "DoPut"))?;
-        let targets = self.targets(&request);
+        let (targets, session) = (self.targets(&request), self.session(&request));
+        if let Err(error) = self.lifecycle.reject_when_draining()
+            && !session.has_work(&targets)
+        {
+            return Err(self.to_status(&error, "DoPut"));
+        }
         let (limits, budget) = (self.limits(), self.budget.clone());
         let guard = StreamGuard {
             quota: request.extensions().get::<Arc<Quota>>().cloned(),
@@ -114,7 +170,8 @@ impl FlightService for Service {
         let metrics = self.metrics.clone();
         let receiving = async move {
             // Boxed, since the compiler limits the depth of nested futures.
-            let put = put::put(&targets, limits, budget, messages, &headers, ready_sender).boxed();
+            let of_sql = (&session, &headers);
+            let put = put::put(&targets, limits, budget, messages, of_sql, ready_sender).boxed();
             let received = guard.run(&stream, put).await;
             received.map_err(|error| log_to_status(&metrics, &error, "DoPut"))
         };
@@ -123,11 +180,16 @@ impl FlightService for Service {
     }
 
     async fn do_action(&self, request: Request<Action>) -> StreamResponse<arrow_flight::Result> {
-        let targets = self.targets(&request);
+        let (targets, session) = (self.targets(&request), self.session(&request));
         let span = tracing::info_span!("action", action = field::Empty, trace_id = field::Empty);
         telemetry::join(&span, &traceparent(&request));
         let action = request.into_inner();
         let _call = self.lifecycle.calls.token();
+        if let Some(name) = sql::SqlAction::parse(&action.r#type) {
+            span.record("action", name.as_str());
+            let run = self.run_sql(&targets, session, name, action);
+            return Box::pin(run.instrument(span.clone())).await;
+        }
         let run = async {
             if let Some(refused) = sql::refused_action(&action.r#type) {
                 return Err(refused);
@@ -173,13 +235,14 @@ impl FlightService for Service {
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        let targets = self.targets(&request);
+        let (targets, session) = (self.targets(&request), self.session(&request));
         let headers = sql::Headers::of(request.metadata());
         let descriptor = request.into_inner();
         let _call = self.lifecycle.calls.token();
         let outcome = match sql::command(Some(&descriptor)) {
             Ok(Some(command)) => {
-                let info = sql::query::info(&targets, &headers, &command, descriptor).await;
+                let caller = (&session, &headers);
+                let info = sql::query::info(&targets, caller, &command, descriptor).await;
                 info.map_err(Error::in_full)
             }
             Ok(None) => info::flight(&targets, descriptor).await,
@@ -216,12 +279,7 @@ impl FlightService for Service {
             return Err(self.not_served("Handshake", "call without a handshake"));
         };
         let mut answer = all(Vec::new());
-        let header = format!("Bearer {token}").parse().map_err(|_| {
-            let error = Error::internal("the session token is not a valid header value");
-            self.to_status(&error, "Handshake")
-        })?;
-        // Arrow's clients read the token from this header.
-        answer.metadata_mut().insert("authorization", header);
+        self.hand_over(&mut answer, token, "Handshake")?;
         Ok(answer)
     }
 
@@ -233,9 +291,11 @@ impl FlightService for Service {
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> StreamResponse<FlightData> {
-        let targets = self.targets(&request);
+        let (targets, session) = (self.targets(&request), self.session(&request));
         let outcome = match sql::from_bytes(&request.get_ref().ticket) {
-            Ok(Some(command)) => sql::query::answer(&targets, command, &self.budget).await,
+            Ok(Some(command)) => {
+                sql::query::answer(&targets, &session, command, &self.budget).await
+            }
             Ok(None) => {
                 return Err(self.not_served("DoGet", "read with any PostgreSQL driver"));
             }

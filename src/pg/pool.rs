@@ -1,4 +1,5 @@
-//! Connections to PostgreSQL: a pool for rows, one for control calls, and one for signs of life.
+//! Connections to PostgreSQL: a pool for rows, one for control calls, one for signs of life, and one for the transactions
+//! of clients.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct PoolConfig {
     pub max_copies: usize,
     /// Connections reserved for begin, commit, abort, status and the catalog.
     pub control_connections: usize,
+    /// Connections for the transactions of clients, which keep them between their calls.
+    pub max_transactions: usize,
     /// The timeouts.
     pub timeouts: Timeouts,
 }
@@ -33,7 +36,7 @@ pub struct PoolConfig {
 impl PoolConfig {
     /// Returns the number of connections of all pools together.
     pub fn connections(&self) -> usize {
-        self.max_copies + self.control_connections + LIVENESS_CONNECTIONS
+        self.max_copies + self.control_connections + LIVENESS_CONNECTIONS + self.max_transactions
     }
 }
 
@@ -64,6 +67,8 @@ pub struct Timeouts {
     pub stall_timeout: Duration,
     /// Longest time that a connection may be idle. It is then closed.
     pub idle_timeout: Duration,
+    /// Longest time between two calls of a client's transaction. It is then rolled back.
+    pub transaction_idle: Duration,
 }
 
 /// The SQLSTATE class of a rejected login (PostgreSQL manual, appendix A).
@@ -82,6 +87,7 @@ pub struct Pool {
     turns: Turns,
     control: Connections,
     liveness: Connections,
+    transactions: Connections,
     /// A permit for each commit that may run at a time. Commits may wait for locks, and hold control connections.
     commits: Arc<Semaphore>,
     /// The target's role; `None` for the session's own.
@@ -95,14 +101,14 @@ pub struct Pool {
 pub struct Usage {
     /// Number of streams that wait for their turn to copy.
     pub turns_waiting: usize,
-    /// The pools for rows, for control calls, and for signs of life.
-    pub pools: [PoolUsage; 3],
+    /// The pools for rows, for control calls, for signs of life, and for the transactions of clients.
+    pub pools: [PoolUsage; 4],
 }
 
 /// The load of the connections of one pool.
 #[derive(Debug)]
 pub struct PoolUsage {
-    /// `data`, `control` or `liveness`.
+    /// `data`, `control`, `liveness` or `transactions`.
     pub name: &'static str,
     /// Number of connections in use.
     pub busy: usize,
@@ -114,7 +120,7 @@ pub struct PoolUsage {
 
 /// Closes connections that have been idle for too long, until the pools are dropped. PostgreSQL and poolers have a
 /// limited number of them, and one whose network has broken stays open for hours.
-async fn close_unused(pools: [WeakConnections; 3], timeouts: watch::Receiver<Timeouts>) {
+async fn close_unused(pools: [WeakConnections; 4], timeouts: watch::Receiver<Timeouts>) {
     loop {
         let idle_timeout = timeouts.borrow().idle_timeout;
         let interval =
@@ -145,10 +151,16 @@ impl Pool {
         };
         let (data, control) = (pool(config.max_copies)?, pool(config.control_connections)?);
         let liveness = pool(LIVENESS_CONNECTIONS)?;
+        let transactions = pool(config.max_transactions)?;
         let (timeouts, seen) = watch::channel(config.timeouts.clone());
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(close_unused(
-                [data.weak(), control.weak(), liveness.weak()],
+                [
+                    data.weak(),
+                    control.weak(),
+                    liveness.weak(),
+                    transactions.weak(),
+                ],
                 seen,
             ));
         }
@@ -158,6 +170,7 @@ impl Pool {
             commits: Arc::new(Semaphore::new(max_commits(config))),
             control,
             liveness,
+            transactions,
             role: connection.role().cloned(),
             address: connection.to_string(),
             timeouts,
@@ -186,6 +199,7 @@ impl Pool {
                 usage("data", &self.data),
                 usage("control", &self.control),
                 usage("liveness", &self.liveness),
+                usage("transactions", &self.transactions),
             ],
         }
     }
@@ -202,22 +216,62 @@ impl Pool {
     /// [`ErrorKind::Unavailable`] when PostgreSQL cannot be reached, no turn was free in time, or PostgreSQL takes no
     /// writes (SQLSTATE 25006); [`ErrorKind::PermissionDenied`] when the login may not use the target's role.
     pub async fn begin_data(&self, write: &str, stream: &Stream) -> Result<Transaction> {
+        let turn = self.take_turn(write, stream).await?;
+        let session = session_name(write, &stream.partition_id().to_string());
+        self.begin(&self.data, Some(turn), Some(&session), Duration::MAX)
+            .await
+    }
+
+    async fn take_turn(&self, write: &str, stream: &Stream) -> Result<Turn> {
         let began = Instant::now();
         let wait_timeout = self.timeouts.borrow().wait_timeout;
         let turn = tokio::time::timeout(wait_timeout, self.turns.take(write));
         let turn = stream.wait(Activity::Turn, turn).await;
         stream.observe_turn_wait(began.elapsed());
-        let turn = turn.map_err(|_| {
+        turn.map_err(|_| {
             Error::unavailable(format!(
                 "none of the {} COPYs that may run at once ended within {}",
                 self.data.status().max_size,
                 humantime::format_duration(wait_timeout)
             ))
             .with_hint("try again later, or raise --max-copies")
-        })?;
-        let session = session_name(write, &stream.partition_id().to_string());
-        self.begin(&self.data, Some(turn), Some(&session), Duration::MAX)
-            .await
+        })
+    }
+
+    /// Begins a transaction of a client, which may stay open between its calls. It holds no turn to copy.
+    ///
+    /// # Errors
+    /// The errors of [`Pool::begin_data`], except that it waits for no turn.
+    pub async fn begin_kept(&self, id: &str) -> Result<Transaction> {
+        let session = session_name(id, "transaction");
+        let begun = self.begin(&self.transactions, None, Some(&session), Duration::MAX);
+        let transaction = begun.await?;
+        transaction.allow_idle(self.transaction_idle()).await?;
+        Ok(transaction)
+    }
+
+    /// Waits for a turn to copy in a client's transaction, which then holds it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when no turn was free in time.
+    pub async fn give_turn(
+        &self,
+        write: &str,
+        stream: &Stream,
+        transaction: Transaction,
+    ) -> Result<Transaction> {
+        let turn = self.take_turn(write, stream).await?;
+        Ok(transaction.in_turn(Some(turn)))
+    }
+
+    /// Returns the number of transactions that clients of one principal may keep open at a time.
+    pub fn max_transactions(&self) -> usize {
+        (self.transactions.status().max_size / 2).max(1)
+    }
+
+    /// Returns the longest time between two calls of a client's transaction.
+    pub fn transaction_idle(&self) -> Duration {
+        self.timeouts.borrow().transaction_idle
     }
 
     /// Begins up to `count` more transactions for a stream of rows, as long as no stream waits for a turn.

@@ -14,21 +14,22 @@ use crate::error::{Error, Result};
 pub(crate) struct Calls(Arc<Mutex<HashMap<String, Arc<Semaphore>>>>);
 
 impl Calls {
-    /// Waits until fewer than `limit` calls of the principal run. The call ends when the permit is dropped.
+    /// Waits until fewer than `limit` calls of the principal run. The call ends when the permit is dropped. `kind` names
+    /// them in the error.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when none of them ends within `timeout`.
     pub(crate) async fn enter(
         &self,
         principal: &str,
-        limit: usize,
+        (limit, kind): (usize, &str),
         timeout: Duration,
     ) -> Result<OwnedSemaphorePermit> {
         let semaphore = self.semaphore(principal, limit);
         match tokio::time::timeout(timeout, semaphore.acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(Error::unavailable(format!(
-                "none of the {limit} calls of the principal that may run at once ended in time"
+                "none of the {limit} {kind} of the principal that may run at once ended in time"
             ))
             .with_hint("try again later")),
         }

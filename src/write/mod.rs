@@ -33,10 +33,11 @@ pub use session::sink::{Named, SinkBatch};
 pub use session::status::WriteStatus;
 pub use spec::{
     AppendBy, AttemptId, Changes, Conversion, DeleteWhen, EnvelopeKind, Form, IfExists,
-    KeyedAction, Mode, Overflow, OverwriteWith, Part, Receipt, Rounding, SchemaEvolution, Unit,
-    WriteSpec,
+    KeyedAction, Mode, Once, Overflow, OverwriteWith, Part, Receipt, Rounding, SchemaEvolution,
+    Unit, WriteSpec,
 };
 pub use statements::Statements;
+pub use stream::kept::{KeptTransaction, Written};
 pub use stream::whole_table::TableStatement;
 pub use targets::Targets;
 pub use upkeep::liveness::heartbeat_interval;

@@ -232,6 +232,15 @@ pub enum OverwriteWith {
     Swap,
 }
 
+/// A write that happens once: its id in the ledger, and the number of its rows, if the client announces it.
+#[derive(Debug, Clone)]
+pub struct Once {
+    /// The ledger's id.
+    pub write_id: String,
+    /// The number of rows.
+    pub rows: Option<u64>,
+}
+
 /// The result of a finished stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {

@@ -35,6 +35,11 @@ impl Targets {
         }
     }
 
+    /// Returns the caller that the targets are for.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// Returns the target that a command names as `target`, and its writer. An empty `target` means the default.
     ///
     /// # Errors

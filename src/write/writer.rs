@@ -34,6 +34,8 @@ pub struct Writer {
     calls: Calls,
     /// The calls of all callers that hold a connection for commits and commit no write.
     statement_calls: Calls,
+    /// The transactions that clients keep open.
+    transactions: Calls,
     /// The writes of all callers whose staging table could not be dropped.
     pub(crate) stuck: Stuck,
 }
@@ -62,6 +64,7 @@ impl Writer {
             metrics: Metrics::default(),
             calls: Calls::default(),
             statement_calls: Calls::default(),
+            transactions: Calls::default(),
             stuck: Stuck::default(),
         }
     }
@@ -120,7 +123,19 @@ impl Writer {
             return Ok(None);
         };
         let (limit, timeout) = (self.pool.max_calls(), self.pool.wait_timeout());
-        self.calls.enter(principal, limit, timeout).await.map(Some)
+        let entering = self.calls.enter(principal, (limit, "calls"), timeout);
+        entering.await.map(Some)
+    }
+
+    /// Waits while the principal keeps its share of the connections for transactions.
+    pub(crate) async fn enter_transaction(&self) -> Result<Option<OwnedSemaphorePermit>> {
+        let Some(principal) = self.caller.name() else {
+            return Ok(None);
+        };
+        let limit = (self.pool.max_transactions(), "transactions");
+        let timeout = self.pool.wait_timeout();
+        let entering = self.transactions.enter(principal, limit, timeout);
+        entering.await.map(Some)
     }
 
     /// Waits while the caller runs another statement about a whole table, since each may hold a connection for commits and
@@ -130,7 +145,9 @@ impl Writer {
             return Ok(None);
         };
         let timeout = self.pool.wait_timeout();
-        let entering = self.statement_calls.enter(principal, 1, timeout);
+        let entering = self
+            .statement_calls
+            .enter(principal, (1, "statements"), timeout);
         entering.await.map(Some)
     }
 

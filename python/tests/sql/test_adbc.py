@@ -210,12 +210,3 @@ def test_the_driver_reads_facts_and_schemas(server: Server, database: Database) 
         assert [table["table_name"] for table in tables] == ["aXb", "a_b", "cXd"]
         columns = [column["column_name"] for column in tables[1]["table_columns"]]
         assert columns == ["id", "name"]
-
-
-def test_without_transactions_the_driver_warns(server: Server, database: Database) -> None:
-    with pytest.warns(Warning, match="Cannot disable autocommit"):
-        connection = flightsql.connect(server.url)
-    with connection, connection.cursor() as cursor:
-        assert cursor.adbc_ingest("t", IDS) == 2
-        connection.commit()
-    assert ids(database) == "2,3"

@@ -29,6 +29,23 @@ pub(in crate::auth) struct Session {
     pub(in crate::auth) token_id: String,
     /// The end of the session, in seconds since 1970.
     pub(in crate::auth) expires: u64,
+    /// The id of the session; empty in tokens of older servers.
+    #[serde(default)]
+    pub(in crate::auth) id: String,
+    /// Whether a server keeps something for the session.
+    #[serde(default)]
+    pub(in crate::auth) is_stateful: bool,
+}
+
+/// The session of a call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionClaim {
+    /// The id of the session, which a call without one may begin; empty for a caller that cannot have a session.
+    pub id: String,
+    /// Whether a server keeps something for the session, by the token of the call.
+    pub is_stateful: bool,
+    /// A token that says so, for the later calls of the session.
+    pub token: Option<String>,
 }
 
 impl SessionKey {
@@ -65,12 +82,31 @@ impl SessionKey {
         token_id: String,
         expires: SystemTime,
     ) -> Result<String> {
-        let session = Session {
+        self.sign(&Session {
             principal: principal.to_owned(),
             token_id,
             expires: seconds(expires),
+            id: new_id(),
+            is_stateful: false,
+        })
+    }
+
+    /// Returns the claim of a session, with a token for it.
+    pub(in crate::auth) fn claim(&self, session: Session) -> Result<SessionClaim> {
+        let is_stateful = session.is_stateful;
+        let stateful = Session {
+            is_stateful: true,
+            ..session
         };
-        let payload = serde_json::to_vec(&session)
+        Ok(SessionClaim {
+            token: Some(self.sign(&stateful)?),
+            id: stateful.id,
+            is_stateful,
+        })
+    }
+
+    fn sign(&self, session: &Session) -> Result<String> {
+        let payload = serde_json::to_vec(session)
             .map_err(|error| Error::internal("cannot encode a session").with_source(error))?;
         let payload = BASE64_URL_SAFE_NO_PAD.encode(payload);
         let tag = BASE64_URL_SAFE_NO_PAD.encode(sign(&self.0, payload.as_bytes()));
@@ -98,7 +134,12 @@ impl Session {
     }
 }
 
-fn seconds(time: SystemTime) -> u64 {
+/// Returns a new id of a session.
+pub(in crate::auth) fn new_id() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+pub(in crate::auth) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO)
         .as_secs()
@@ -122,6 +163,17 @@ mod tests {
         let session = same.read(&token).unwrap();
         assert_eq!((&*session.principal, &*session.token_id), ("etl", "id"));
         assert!(!session.has_expired(now));
+        let (id, claim) = (session.id.clone(), ours.claim(session).unwrap());
+        assert_eq!((&claim.id, claim.is_stateful), (&id, false));
+        let next = ours.read(&claim.token.unwrap()).unwrap();
+        assert_eq!((&next.id, next.is_stateful), (&id, true));
+        let other = ours.issue("etl", "id".into(), now).unwrap();
+        assert_ne!(
+            ours.read(&other).unwrap().id,
+            id,
+            "each handshake is a session"
+        );
+        let session = same.read(&token).unwrap();
         assert!(session.has_expired(now + Duration::from_secs(61)));
         assert!(SessionKey::random().unwrap().read(&token).is_none());
         for at in 0..token.len() {

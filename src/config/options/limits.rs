@@ -62,6 +62,25 @@ pub(in crate::config) struct LimitOptions {
     )]
     pub(in crate::config) copy_stall_timeout: Option<Time>,
 
+    /// Transactions of Flight SQL clients with work in them, each with a connection to PostgreSQL of its own. A principal
+    /// may have half of them.
+    #[arg(
+        long,
+        env = "PGFLIGHT_MAX_TRANSACTIONS",
+        value_name = "N",
+        default_value = "8"
+    )]
+    pub(in crate::config) max_transactions: Option<Count<1000>>,
+
+    /// Time between two calls of such a transaction after which the server rolls it back.
+    #[arg(
+        long,
+        env = "PGFLIGHT_TRANSACTION_IDLE_TIMEOUT",
+        value_name = "TIME",
+        default_value = "1m"
+    )]
+    pub(in crate::config) transaction_idle_timeout: Option<Time>,
+
     /// Time after which an idle connection to PostgreSQL is closed.
     #[arg(
         long,
@@ -163,6 +182,8 @@ impl_or!(LimitOptions {
     fan_out_after,
     copy_wait,
     copy_stall_timeout,
+    max_transactions,
+    transaction_idle_timeout,
     pool_idle_timeout,
     lock_timeout,
     max_message_size,
@@ -220,11 +241,19 @@ impl LimitOptions {
         Ok(PoolConfig {
             max_copies: required(self.max_copies, "max_copies")?.0.into(),
             control_connections: CONTROL_CONNECTIONS,
+            max_transactions: required(self.max_transactions, "max_transactions")?
+                .0
+                .into(),
             timeouts: Timeouts {
                 wait_timeout: required(self.copy_wait, "copy_wait")?.0,
                 lock_timeout: required(self.lock_timeout, "lock_timeout")?.0,
                 stall_timeout: required(self.copy_stall_timeout, "copy_stall_timeout")?.0,
                 idle_timeout: required(self.pool_idle_timeout, "pool_idle_timeout")?.0,
+                transaction_idle: required(
+                    self.transaction_idle_timeout,
+                    "transaction_idle_timeout",
+                )?
+                .0,
             },
         })
     }

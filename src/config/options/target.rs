@@ -50,6 +50,8 @@ pub(in crate::config) struct TargetOptions {
     max_copies: Option<Count<1000>>,
     copy_wait: Option<Time>,
     copy_stall_timeout: Option<Time>,
+    max_transactions: Option<Count<1000>>,
+    transaction_idle_timeout: Option<Time>,
     pool_idle_timeout: Option<Time>,
     lock_timeout: Option<Time>,
     max_rows_per_stream: Option<Number>,
@@ -86,11 +88,13 @@ impl CommonLimits<'_> {
                 let pool = PoolConfig {
                     max_copies: 1,
                     control_connections: CONTROL_CONNECTIONS,
+                    max_transactions: 1,
                     timeouts: Timeouts {
                         wait_timeout: Duration::ZERO,
                         lock_timeout: target.lock_timeout.map_or(lock_timeout, |time| time.0),
                         stall_timeout: Duration::ZERO,
                         idle_timeout: COMMAND_IDLE,
+                        transaction_idle: COMMAND_IDLE,
                     },
                 };
                 Ok((pool, VolumeLimits::default()))
@@ -188,6 +192,8 @@ impl TargetOptions {
             max_copies: self.max_copies,
             copy_wait: self.copy_wait,
             copy_stall_timeout: self.copy_stall_timeout,
+            max_transactions: self.max_transactions,
+            transaction_idle_timeout: self.transaction_idle_timeout,
             pool_idle_timeout: self.pool_idle_timeout,
             lock_timeout: self.lock_timeout,
             max_rows_per_stream: self.max_rows_per_stream,

@@ -37,6 +37,7 @@ pub(crate) struct AuditRecord {
     attempt_id: Option<String>,
     mode: Option<String>,
     table: Option<String>,
+    transaction: Option<String>,
     is_logged: bool,
 }
 
@@ -50,6 +51,7 @@ impl AuditRecord {
             attempt_id: None,
             mode: None,
             table: None,
+            transaction: None,
             is_logged: false,
         }
     }
@@ -66,6 +68,11 @@ impl AuditRecord {
         self.of_write(&id.write_id)
     }
 
+    pub(crate) fn in_transaction(mut self, id: &str) -> Self {
+        self.transaction = Some(id.to_owned());
+        self
+    }
+
     pub(crate) fn into_table(mut self, table: impl ToString, mode: impl ToString) -> Self {
         self.table = Some(table.to_string());
         self.mode = Some(mode.to_string());
@@ -74,7 +81,7 @@ impl AuditRecord {
 
     /// Logs the success, with the number of rows and bytes.
     pub(crate) fn succeeded(mut self, outcome: &str, table: &str, rows: u64, bytes: u64) {
-        self.table = Some(table.to_owned());
+        self.table = (!table.is_empty()).then(|| table.to_owned());
         self.log(outcome, Some((rows, bytes)), None);
     }
 
@@ -90,7 +97,7 @@ impl AuditRecord {
             target: TARGET, event = self.event, outcome, principal = self.caller.name(),
             peer = self.caller.peer().map(tracing::field::display),
             write_id = self.write_id.as_ref().map(tracing::field::debug),
-            partition = self.partition,
+            transaction = self.transaction, partition = self.partition,
             attempt_id = self.attempt_id.as_ref().map(tracing::field::debug),
             target_name = self.caller.target(),
             table = self.table.as_ref().map(tracing::field::debug), mode = self.mode,

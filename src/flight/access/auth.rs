@@ -93,12 +93,13 @@ impl Identity {
             .get::<Peer>()
             .cloned()
             .unwrap_or_default();
+        let call = request.uri().path().to_owned();
         if state.directory.allows_anonymous() {
             let caller = Caller::anonymous().from_peer(peer.address);
+            state.add_session(request, None)?;
             request.extensions_mut().insert(caller);
             return Ok(());
         }
-        let call = request.uri().path().to_owned();
         let outcome = if call == HANDSHAKE {
             let session = state.open_session(request.headers(), &peer);
             session.map(|(principal, token)| {
@@ -113,6 +114,7 @@ impl Identity {
                 let quota = self.quotas.of(&principal);
                 let caller = Caller::new(principal).from_peer(peer.address);
                 audit::log_authenticated(&caller, proof, &call);
+                state.add_session(request, Some(proof))?;
                 request.extensions_mut().insert(quota);
                 request.extensions_mut().insert(caller);
                 Ok(())
@@ -163,6 +165,20 @@ impl IdentityState {
             Err(Refusal::UnknownKey) if self.keys.refetch().await => authenticate(),
             outcome => outcome,
         }
+    }
+
+    /// Adds the session of a call to its extensions.
+    fn add_session(
+        &self,
+        request: &mut http::Request<Body>,
+        proof: Option<Proof>,
+    ) -> Result<(), Refusal> {
+        // A server without principals ignores headers that are not its own.
+        let header = header(request.headers()).ok().flatten();
+        let bearer = header.and_then(|header| scheme(header, "bearer"));
+        let claim = self.directory.session(bearer, proof, &self.sessions)?;
+        request.extensions_mut().insert(claim);
+        Ok(())
     }
 
     fn open_session(

@@ -46,18 +46,11 @@ pub(crate) enum PutCommand {
 
 /// The proof that an ingest is complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum IngestEnd {
-    /// The client ends the stream.
-    EndOfStream,
-    /// This number of rows arrives.
-    Rows(u64),
-    /// This number of rows arrives, and the write happens once, however often the client sends it.
-    Once {
-        /// The caller's id for the write.
-        write_id: String,
-        /// The number of rows.
-        rows: u64,
-    },
+pub(crate) struct IngestEnd {
+    /// The number of rows that arrive, if the client announces it.
+    pub(crate) rows: Option<u64>,
+    /// The caller's id for the write, which then happens once, however often the client sends it.
+    pub(crate) write_id: Option<String>,
 }
 
 /// The client's wishes about the answers to a stream.

@@ -18,6 +18,7 @@ use crate::flight::ingress::meter::{Meter, Metered};
 use crate::flight::lifecycle::Lifecycle;
 use crate::flight::limits::CallLimits;
 use crate::flight::service::Service;
+use crate::flight::sql::Sessions;
 use crate::metrics::Metrics;
 use crate::proto::DESCRIPTOR_SETS;
 use crate::write::{Budget, Targets};
@@ -96,6 +97,7 @@ impl Server {
             call_limits: limits.clone(),
             lifecycle: Arc::new(Lifecycle::default()),
             metrics,
+            sessions: Sessions::default(),
         };
         Ok(Self {
             limits,

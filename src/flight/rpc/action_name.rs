@@ -4,6 +4,7 @@ use arrow_flight::ActionType;
 
 use crate::error::{Error, Result};
 use crate::flight::ingress::gate::MAX_HEADER_BYTES;
+use crate::flight::sql::SqlAction;
 
 /// An action, by its name on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,11 +93,13 @@ impl ActionName {
 
 /// Returns the answer to ListActions.
 pub(crate) fn list() -> Vec<ActionType> {
-    ActionName::ALL
-        .into_iter()
-        .map(|action| ActionType {
-            r#type: action.as_str().to_owned(),
-            description: action.description().to_owned(),
+    let own = ActionName::ALL.map(|action| (action.as_str(), action.description()));
+    let of_sql = SqlAction::ALL.map(|action| (action.as_str(), action.description()));
+    own.into_iter()
+        .chain(of_sql)
+        .map(|(name, description)| ActionType {
+            r#type: name.to_owned(),
+            description: description.to_owned(),
         })
         .collect()
 }

@@ -18,7 +18,7 @@ use crate::auth::{Caller, WriteMode};
 use crate::error::{Error, Result};
 use crate::flight::access::audit::AuditRecord;
 use crate::flight::command::envelope::{self, WireForm};
-use crate::flight::command::{IngestEnd, PutCommand, ResponseOptions, put_command};
+use crate::flight::command::{PutCommand, ResponseOptions, put_command};
 use crate::flight::ingress::decode::{Decoder, transport_error};
 use crate::flight::ingress::gate::{Limits, MAX_HEADER_BYTES};
 use crate::flight::ingress::meter::Messages;
@@ -26,8 +26,8 @@ use crate::flight::sql;
 use crate::metrics;
 use crate::proto::v1;
 use crate::write::{
-    AppendBy, AttemptId, Budget, EndOfStream, Incoming, Mode, ReadySignal, Receipt, StreamMessage,
-    Targets, WriteSpec, Writer,
+    AppendBy, AttemptId, Budget, EndOfStream, Incoming, Mode, Once, ReadySignal, Receipt,
+    StreamMessage, Targets, WriteSpec, Writer,
 };
 use arrow_pgcopy::table::TableName;
 
@@ -41,7 +41,7 @@ pub(crate) async fn put(
     limits: Limits,
     budget: Budget,
     mut messages: Messages,
-    headers: &sql::Headers,
+    (session, headers): (&sql::CallSession, &sql::Headers),
     ready: oneshot::Sender<PutResult>,
 ) -> Result<PutResult> {
     let first = messages.message().await;
@@ -68,20 +68,26 @@ pub(crate) async fn put(
     };
     match sql::command(descriptor.as_ref())? {
         Some(Command::CommandStatementUpdate(update)) => {
-            let updated = sql::update(targets, headers, update).await;
+            let updated = sql::update(targets, (session, headers), update).await;
             updated.map_err(Error::in_full)
         }
         Some(command) => {
             let received = async {
-                arriving
-                    .receive(targets, sql::ingest(command, headers)?)
-                    .await
+                let id = sql::transaction_id(&command);
+                let within = session.take(targets, id.as_deref()).await?;
+                let ingested = async |within: Option<&mut sql::InUse>| {
+                    let names = session.names(targets)?;
+                    let ingest = sql::ingest(command, headers, &names, within.is_some())?;
+                    arriving.receive(targets, ingest, within).await
+                };
+                sql::InUse::run_within(within, ingested).await
             };
             received.await.map_err(Error::in_full)
         }
         None => {
             headers.reject()?;
-            arriving.receive(targets, put_command(descriptor)?).await
+            let command = put_command(descriptor)?;
+            arriving.receive(targets, command, None).await
         }
     }
 }
@@ -106,6 +112,7 @@ impl Arriving {
         self,
         targets: &Targets,
         (target, command): (String, PutCommand),
+        within: Option<&mut sql::InUse>,
     ) -> Result<PutResult> {
         let Self {
             limits,
@@ -118,6 +125,10 @@ impl Arriving {
         let (target, writer) = targets.find(&target)?;
         stream.set_target(target);
         let record = audit_record(writer.caller(), &command);
+        let (record, done) = match &within {
+            Some(within) => (record.in_transaction(within.id()), "uncommitted"),
+            None => (record, "done"),
+        };
         let received = async {
             let decoder = Decoder::begin(&first.data, limits, budget.clone(), Arc::clone(&stream))?;
             check_first(&first)?;
@@ -129,6 +140,7 @@ impl Arriving {
                 stream: &stream,
                 budget: &budget,
                 ready,
+                within,
             };
             // Boxed, since the future is large.
             Box::pin(upload.receive(command)).await
@@ -136,7 +148,7 @@ impl Arriving {
         let received = received.await;
         match &received {
             Ok(Received { receipt, .. }) => record.succeeded(
-                if receipt.skipped { "skipped" } else { "done" },
+                if receipt.skipped { "skipped" } else { done },
                 &receipt.table,
                 receipt.row_count,
                 receipt.byte_count,
@@ -155,9 +167,9 @@ fn audit_record(caller: &Caller, command: &PutCommand) -> AuditRecord {
         PutCommand::Attempt(id, _) => record.of_attempt(id),
         PutCommand::Ingest(spec, end) => {
             let record = record.into_table(&spec.table, spec.mode.write_mode());
-            match end {
-                IngestEnd::Once { write_id, .. } => record.of_write(write_id),
-                IngestEnd::EndOfStream | IngestEnd::Rows(_) => record,
+            match &end.write_id {
+                Some(write_id) => record.of_write(write_id),
+                None => record,
             }
         }
     }
@@ -185,6 +197,8 @@ struct Upload<'a, M> {
     stream: &'a Arc<metrics::Stream>,
     budget: &'a Budget,
     ready: oneshot::Sender<PutResult>,
+    /// The client's transaction, if the stream is in one.
+    within: Option<&'a mut sql::InUse>,
 }
 
 /// The outcome of a stream that succeeded.
@@ -224,11 +238,9 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
             PutCommand::Ingest(spec, end) => {
                 let incoming = Incoming {
                     messages,
-                    end: match end {
-                        IngestEnd::EndOfStream => EndOfStream::IsEnough,
-                        IngestEnd::Rows(rows) | IngestEnd::Once { rows, .. } => {
-                            EndOfStream::HasRows(rows)
-                        }
+                    end: match end.rows {
+                        None => EndOfStream::IsEnough,
+                        Some(rows) => EndOfStream::HasRows(rows),
                     },
                     stream: self.stream,
                     budget: self.budget,
@@ -236,20 +248,22 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                     envelope: None,
                 };
                 let (writer, schema) = (self.writer, self.schema);
-                let receipt = match end {
-                    IngestEnd::EndOfStream | IngestEnd::Rows(_) => {
-                        Box::pin(writer.write_stream(&spec, schema, incoming)).await?
+                let once = end.write_id.map(|write_id| Once {
+                    write_id: writer.ledger_id(&write_id),
+                    rows: end.rows,
+                });
+                let received = match (self.within, once) {
+                    (Some(within), once) => {
+                        let what = (&spec, &**schema);
+                        Box::pin(within.write(writer, once.as_ref(), what, incoming)).await
                     }
-                    IngestEnd::Once { write_id, rows } => {
-                        let ledger_id = writer.ledger_id(&write_id);
-                        let once = (ledger_id.as_str(), rows);
-                        let received = Box::pin(writer.write_once(once, &spec, schema, incoming));
-                        let caller = writer.caller();
-                        received
-                            .await
-                            .map_err(|error| with_callers_ids(caller, error))?
+                    (None, Some(once)) => {
+                        Box::pin(writer.write_once(&once, &spec, schema, incoming)).await
                     }
+                    (None, None) => Box::pin(writer.write_stream(&spec, schema, incoming)).await,
                 };
+                let caller = writer.caller();
+                let receipt = received.map_err(|error| with_callers_ids(caller, error))?;
                 Ok(Received {
                     answer: Answer::RowCount,
                     receipt,

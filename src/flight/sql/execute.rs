@@ -15,6 +15,7 @@ use prost::Message;
 
 use super::answer::unmade;
 use super::headers::Headers;
+use super::session::{CallSession, InUse, Names};
 use super::statement::{Statement, parse};
 use crate::error::{Error, Result};
 use crate::flight::access::audit::AuditRecord;
@@ -32,14 +33,13 @@ const CHECK_LIMIT: Duration = Duration::from_secs(10);
 /// The errors of [`parse`] and of the statement.
 pub(super) async fn query(
     targets: &Targets,
-    headers: &Headers,
+    caller: (&CallSession, &Headers),
     query: &CommandStatementQuery,
     descriptor: FlightDescriptor,
 ) -> Result<FlightInfo> {
-    check_no_transaction(query.transaction_id.is_some())?;
-    let statement = parse(&query.query)?;
+    let id = query.transaction_id.as_deref();
+    let statement = run_text(targets, caller, id, &query.query).await?;
     let schema = schema_of(&statement);
-    run(targets, headers, statement.clone()).await?;
     let info = FlightInfo::new().try_with_schema(&schema).map_err(unmade)?;
     let info = info.with_descriptor(descriptor);
     Ok(match statement {
@@ -60,11 +60,11 @@ pub(super) async fn query(
 /// The errors of [`parse`] and of the statement.
 pub(crate) async fn update(
     targets: &Targets,
-    headers: &Headers,
+    caller: (&CallSession, &Headers),
     update: CommandStatementUpdate,
 ) -> Result<PutResult> {
-    check_no_transaction(update.transaction_id.is_some())?;
-    run(targets, headers, parse(&update.query)?).await?;
+    let id = update.transaction_id.as_deref();
+    run_text(targets, caller, id, &update.query).await?;
     let result = DoPutUpdateResult { record_count: -1 };
     Ok(PutResult {
         app_metadata: result.encode_to_vec().into(),
@@ -102,20 +102,37 @@ fn schema_of(statement: &Statement) -> SchemaRef {
     })
 }
 
-fn check_no_transaction(has_transaction: bool) -> Result<()> {
-    match has_transaction {
-        false => Ok(()),
-        true => Err(Error::unsupported("transactions are not served")
-            .with_hint("send no transaction id: each statement is a transaction of its own")),
-    }
+/// Runs a statement, in the transaction that it names or that of its session.
+async fn run_text(
+    targets: &Targets,
+    (session, headers): (&CallSession, &Headers),
+    id: Option<&[u8]>,
+    text: &str,
+) -> Result<Statement> {
+    let within = session.take(targets, id).await?;
+    let run = async |within: Option<&mut InUse>| {
+        let statement = parse(text)?;
+        if let Statement::OnTable(statement, _) = &statement {
+            headers.check_removal(statement.as_str())?;
+        }
+        let names = session.names(targets)?;
+        // Boxed, since the future is large.
+        Box::pin(run(targets, &names, statement.clone(), within)).await?;
+        Ok(statement)
+    };
+    InUse::run_within(within, run).await
 }
 
-async fn run(targets: &Targets, headers: &Headers, statement: Statement) -> Result<()> {
+async fn run(
+    targets: &Targets,
+    names: &Names,
+    statement: Statement,
+    within: Option<&mut InUse>,
+) -> Result<()> {
     match statement {
-        Statement::OnTable(statement, target, table) => {
-            headers.check_removal(statement.as_str())?;
-            // Boxed, since the future is large.
-            Box::pin(run_on_table(targets, statement, &target, &table)).await
+        Statement::OnTable(statement, name) => {
+            let (target, table) = name.complete(names)?;
+            run_on_table(targets, statement, &target, &table, within).await
         }
         Statement::SelectOne => targets.find("")?.1.check(CHECK_LIMIT).await,
     }
@@ -126,12 +143,21 @@ async fn run_on_table(
     statement: TableStatement,
     target: &str,
     table: &TableName,
+    within: Option<&mut InUse>,
 ) -> Result<()> {
     let (_, writer) = targets.find(target)?;
     let record = AuditRecord::new(writer.caller(), "statement");
     let record = record.into_table(table, statement.as_str());
-    match writer.run_statement(statement, table).await {
-        Ok(Some(table)) => record.succeeded("done", &table.to_string(), 0, 0),
+    let (record, done) = match &within {
+        Some(within) => (record.in_transaction(within.id()), "uncommitted"),
+        None => (record, "done"),
+    };
+    let run = match within {
+        Some(within) => within.run(&writer, statement, table).await,
+        None => writer.run_statement(statement, table).await,
+    };
+    match run {
+        Ok(Some(table)) => record.succeeded(done, &table.to_string(), 0, 0),
         Ok(None) => record.succeeded("skipped", &table.to_string(), 0, 0),
         Err(error) => {
             record.failed(&error);

@@ -10,9 +10,14 @@ use arrow_flight::sql::{CommandGetSqlInfo, SqlInfo, SqlSupportedTransaction};
 use super::answer::unmade;
 use crate::error::{Error, Result};
 
-/// The facts in the layout of Arrow's `FlightSql.proto`: a dense union. ADBC's driver reads its fourth child for numbers
-/// of 32 bits, whichever types it has.
-static FACTS: LazyLock<Result<SqlInfoData, FlightError>> = LazyLock::new(|| {
+/// The facts, with and without transactions. A client that names no transaction in an ingest, as ADBC's driver, needs a
+/// session for them.
+static FACTS: LazyLock<[Result<SqlInfoData, FlightError>; 2]> =
+    LazyLock::new(|| [false, true].map(all));
+
+/// Returns the facts in the layout of Arrow's `FlightSql.proto`: a dense union. ADBC's driver reads its fourth child for
+/// numbers of 32 bits, whichever types it has.
+fn all(has_sessions: bool) -> Result<SqlInfoData, FlightError> {
     let mut facts = SqlInfoDataBuilder::new();
     facts.append(SqlInfo::FlightSqlServerName, env!("CARGO_PKG_NAME"));
     facts.append(SqlInfo::FlightSqlServerVersion, env!("CARGO_PKG_VERSION"));
@@ -20,17 +25,24 @@ static FACTS: LazyLock<Result<SqlInfoData, FlightError>> = LazyLock::new(|| {
     facts.append(SqlInfo::FlightSqlServerReadOnly, false);
     facts.append(SqlInfo::FlightSqlServerSql, false);
     facts.append(SqlInfo::FlightSqlServerSubstrait, false);
-    let transactions = SqlSupportedTransaction::None as i32;
-    facts.append(SqlInfo::FlightSqlServerTransaction, transactions);
+    let transactions = match has_sessions {
+        true => SqlSupportedTransaction::Transaction,
+        false => SqlSupportedTransaction::None,
+    };
+    facts.append(SqlInfo::FlightSqlServerTransaction, transactions as i32);
     facts.append(SqlInfo::FlightSqlServerCancel, false);
     facts.append(SqlInfo::FlightSqlServerBulkIngestion, true);
-    facts.append(SqlInfo::FlightSqlServerIngestTransactionsSupported, false);
+    facts.append(
+        SqlInfo::FlightSqlServerIngestTransactionsSupported,
+        has_sessions,
+    );
     facts.build()
-});
+}
 
 /// Returns the facts that a client asks for; all without a choice.
-pub(super) fn facts(command: &CommandGetSqlInfo) -> Result<RecordBatch> {
-    match &*FACTS {
+pub(super) fn facts(command: &CommandGetSqlInfo, has_sessions: bool) -> Result<RecordBatch> {
+    let [without, with] = &*FACTS;
+    match if has_sessions { with } else { without } {
         Ok(facts) => facts
             .record_batch(command.info.iter().copied())
             .map_err(unmade),

@@ -61,12 +61,13 @@ impl Headers {
         .with_hint("replace the rows by an ingest in mode replace, or leave the header out"))
     }
 
-    /// Applies the headers to an ingest, and returns the proof of its end.
+    /// Applies the headers to an ingest, and returns the proof of its end. In a client's transaction, the commit is the
+    /// proof.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for a header that is unknown, comes twice,
     /// or does not fit the others or the ingest.
-    pub(super) fn apply(&self, spec: &mut WriteSpec) -> Result<IngestEnd> {
+    pub(super) fn apply(&self, spec: &mut WriteSpec, in_transaction: bool) -> Result<IngestEnd> {
         for (number, (name, value)) in self.0.iter().enumerate() {
             let problem = if !NAMES.contains(&name.as_str()) {
                 "is unknown"
@@ -88,20 +89,20 @@ impl Headers {
                     .with_hint("send the number of rows of all batches")
             })
         });
-        match (self.value("write-id"), rows.transpose()?) {
-            (None, None) => Ok(IngestEnd::EndOfStream),
-            (None, Some(rows)) => Ok(IngestEnd::Rows(rows)),
-            (Some(write_id), Some(rows)) => {
-                let write_id = command::write_id(write_id.to_owned())?;
-                Ok(IngestEnd::Once { write_id, rows })
-            }
-            (Some(_), None) => Err(Error::invalid_command(format!(
-                "the header {PREFIX}write-id comes without {PREFIX}rows"
+        let rows = rows.transpose()?;
+        let write_id = match self.value("write-id") {
+            Some(write_id) => Some(command::write_id(write_id.to_owned())?),
+            None => None,
+        };
+        if write_id.is_some() && rows.is_none() && !in_transaction {
+            return Err(Error::invalid_command(format!(
+                "the header {PREFIX}write-id comes without {PREFIX}rows, and outside a transaction"
             ))
             .with_hint(
-                "send the number of rows too: without it, a stream that was cut off could look complete",
-            )),
+                "send the number of rows too, or turn autocommit off: a stream that was cut off could look complete",
+            ));
         }
+        Ok(IngestEnd { rows, write_id })
     }
 
     fn apply_mode(&self, spec: &mut WriteSpec) -> Result<()> {

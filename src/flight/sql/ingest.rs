@@ -5,10 +5,12 @@ use arrow_flight::sql::{
     Command, CommandStatementIngest, DoPutUpdateResult, TableDefinitionOptions, TableExistsOption,
     TableNotExistOption,
 };
+use bytes::Bytes;
 use prost::Message;
 
 use super::headers::Headers;
 use super::refused::refused;
+use super::session::Names;
 use crate::error::{Error, Result};
 use crate::flight::command::PutCommand;
 use crate::write::{AppendBy, IfExists, Mode, OverwriteWith, WriteSpec};
@@ -20,12 +22,17 @@ use arrow_pgcopy::table::TableName;
 /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for another command, and for options that the
 /// server does not have; [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for an ingest that
 /// does not say what to do.
-pub(crate) fn ingest(command: Command, headers: &Headers) -> Result<(String, PutCommand)> {
+pub(crate) fn ingest(
+    command: Command,
+    headers: &Headers,
+    names: &Names,
+    in_transaction: bool,
+) -> Result<(String, PutCommand)> {
     let Command::CommandStatementIngest(ingest) = command else {
         return Err(refused(&command, "DoPut"));
     };
-    let (target, mut spec) = write_spec(ingest)?;
-    let end = headers.apply(&mut spec)?;
+    let (target, mut spec) = write_spec(ingest, names)?;
+    let end = headers.apply(&mut spec, in_transaction)?;
     Ok((target, PutCommand::Ingest(spec, end)))
 }
 
@@ -39,14 +46,24 @@ pub(crate) fn row_count(rows: u64) -> PutResult {
     }
 }
 
-fn write_spec(ingest: CommandStatementIngest) -> Result<(String, WriteSpec)> {
+/// Returns the transaction that a command names.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a command that a later version of the crate has is refused by its name"
+)]
+pub(crate) fn transaction_id(command: &Command) -> Option<Bytes> {
+    match command {
+        Command::CommandStatementIngest(ingest) => ingest.transaction_id.clone(),
+        Command::CommandStatementUpdate(update) => update.transaction_id.clone(),
+        Command::CommandStatementQuery(query) => query.transaction_id.clone(),
+        _ => None,
+    }
+}
+
+fn write_spec(ingest: CommandStatementIngest, names: &Names) -> Result<(String, WriteSpec)> {
     if ingest.temporary {
         return Err(Error::unsupported("temporary tables are not served")
             .with_hint("ingest into a table that is not temporary"));
-    }
-    if ingest.transaction_id.is_some() {
-        return Err(Error::unsupported("transactions are not served")
-            .with_hint("send no transaction id: each ingest is a transaction of its own"));
     }
     if let Some(option) = ingest.options.keys().min() {
         return Err(
@@ -55,12 +72,9 @@ fn write_spec(ingest: CommandStatementIngest) -> Result<(String, WriteSpec)> {
         );
     }
     let mode = mode(ingest.table_definition_options)?;
-    let schema = ingest.schema.filter(|schema| !schema.is_empty());
+    let (target, schema) = names.complete(ingest.catalog, ingest.schema);
     let table = TableName::from_parts(schema.into_iter().chain([ingest.table]).collect())?;
-    Ok((
-        ingest.catalog.unwrap_or_default(),
-        WriteSpec::new(table, mode),
-    ))
+    Ok((target, WriteSpec::new(table, mode)))
 }
 
 /// Returns the mode that the two options ask for.

@@ -15,10 +15,13 @@ mod ingest;
 mod pattern;
 pub(crate) mod query;
 mod refused;
+pub(crate) mod session;
 mod statement;
 
 pub(crate) use command::{command, from_bytes};
 pub(crate) use execute::update;
 pub(crate) use headers::Headers;
-pub(crate) use ingest::{ingest, row_count};
+pub(crate) use ingest::{ingest, row_count, transaction_id};
 pub(crate) use refused::refused_action;
+pub(crate) use session::action::{SqlAction, run as run_action};
+pub(crate) use session::{CallSession, InUse, Sessions};

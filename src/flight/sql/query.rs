@@ -11,6 +11,7 @@ use futures_util::stream::BoxStream;
 use super::answer::{described, one};
 use super::headers::Headers;
 use super::refused::refused;
+use super::session::CallSession;
 use super::{catalog, execute, facts};
 use crate::error::Result;
 use crate::write::{Budget, Targets};
@@ -22,12 +23,12 @@ use crate::write::{Budget, Targets};
 /// any error of the statement.
 pub(crate) async fn info(
     targets: &Targets,
-    headers: &Headers,
+    caller: (&CallSession, &Headers),
     command: &Command,
     descriptor: FlightDescriptor,
 ) -> Result<FlightInfo> {
     if let Command::CommandStatementQuery(query) = command {
-        return execute::query(targets, headers, query, descriptor).await;
+        return execute::query(targets, caller, query, descriptor).await;
     }
     described(descriptor, &schema(command, "GetFlightInfo")?)
 }
@@ -66,11 +67,12 @@ pub(crate) fn schema(command: &Command, call: &str) -> Result<SchemaRef> {
 )]
 pub(crate) async fn answer(
     targets: &Targets,
+    session: &CallSession,
     command: Command,
     budget: &Budget,
 ) -> Result<BoxStream<'static, Result<FlightData>>> {
     Ok(match command {
-        Command::CommandGetSqlInfo(command) => one(facts::facts(&command)?),
+        Command::CommandGetSqlInfo(command) => one(facts::facts(&command, session.is_possible())?),
         Command::CommandGetCatalogs(_) => one(catalog::catalogs(targets)?),
         Command::CommandGetDbSchemas(command) => one(catalog::db_schemas(targets, command).await?),
         Command::CommandGetTables(command) => catalog::tables(targets, command, budget).await?,

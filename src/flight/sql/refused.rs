@@ -26,18 +26,12 @@ pub(super) fn refused(command: &Command, call: &str) -> Error {
 /// Returns the error for an action of Flight SQL; `None` if the action is not one of it.
 pub(crate) fn refused_action(action: &str) -> Option<Error> {
     let hint = match action {
-        "BeginTransaction" | "EndTransaction" | "BeginSavepoint" | "EndSavepoint" => {
-            "turn autocommit on: each ingest is a transaction of its own"
-        }
+        "BeginSavepoint" | "EndSavepoint" => "roll the whole transaction back, or use several",
         "CreatePreparedStatement" | "CreatePreparedSubstraitPlan" | "ClosePreparedStatement" => {
             QUERY
         }
         "CancelQuery" | "CancelFlightInfo" => "cancel the call: an ingest is then rolled back",
         "RenewFlightEndpoint" => "get the flight info again: tickets do not expire",
-        "SetSessionOptions" | "GetSessionOptions" => {
-            "name catalog and schema in each ingest, as catalog_name and db_schema_name of adbc_ingest"
-        }
-        "CloseSession" => "close the connection: a session ends with its token",
         _ => return None,
     };
     let error = Error::unsupported(format!("{action} is not served"));

@@ -1,6 +1,7 @@
 //! The few statements that clients send around their rows. Each is matched word by word and run by its meaning; no text
 //! of a client reaches PostgreSQL.
 
+use super::session::Names;
 use crate::error::{Error, Result};
 use crate::write::TableStatement;
 use arrow_pgcopy::table::TableName;
@@ -11,10 +12,28 @@ const MAX_BYTES: usize = 1024;
 /// A statement that is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Statement {
-    /// A statement about the table of a target (empty: the default).
-    OnTable(TableStatement, String, TableName),
+    /// A statement about a table.
+    OnTable(TableStatement, Name),
     /// `SELECT 1`, by which clients see whether the server answers.
     SelectOne,
+}
+
+/// The name of a table, with its schema and target if they are there: one to three parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Name(Vec<String>);
+
+impl Name {
+    /// Returns the target (empty: the default) and the table. The names of the session complete them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for a part that cannot be a name.
+    pub(super) fn complete(mut self, names: &Names) -> Result<(String, TableName)> {
+        let catalog = (self.0.len() == 3).then(|| self.0.remove(0));
+        let table = self.0.pop();
+        let (target, schema) = names.complete(catalog, self.0.pop());
+        let table = TableName::from_parts(schema.into_iter().chain(table).collect())?;
+        Ok((target, table))
+    }
 }
 
 /// A word in lower case, a quoted name, or any other character.
@@ -45,18 +64,10 @@ pub(super) fn parse(text: &str) -> Result<Statement> {
         }
         _ => on_table(rest),
     };
-    let Some((statement, mut parts)) = found else {
+    let Some((statement, parts)) = found else {
         return Err(refused(text));
     };
-    let target = match parts.len() {
-        3 => parts.remove(0),
-        _ => String::new(),
-    };
-    Ok(Statement::OnTable(
-        statement,
-        target,
-        TableName::from_parts(parts)?,
-    ))
+    Ok(Statement::OnTable(statement, Name(parts)))
 }
 
 fn on_table(tokens: &[Token]) -> Option<(TableStatement, Vec<String>)> {
@@ -95,7 +106,8 @@ fn name_of(tokens: &[Token]) -> Option<Vec<String>> {
         }
         _ => None,
     });
-    parts.collect()
+    let parts: Vec<String> = parts.collect::<Option<_>>()?;
+    (1..=3).contains(&parts.len()).then_some(parts)
 }
 
 /// Splits a statement; `None` for a quote without its end. Words are folded to lower case, as PostgreSQL folds ASCII.
@@ -138,7 +150,7 @@ const INSTEAD: [(&[&str], &str); 4] = [
     ),
     (
         &["begin", "start", "commit", "rollback", "savepoint", "set"],
-        "turn autocommit on: each ingest is a transaction of its own",
+        "begin and end transactions as your client does: by autocommit off, commit() and rollback()",
     ),
     (
         &["drop", "delete", "truncate"],
@@ -173,7 +185,7 @@ fn refused(text: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{Statement, TableStatement, parse};
+    use super::{Names, Statement, TableStatement, parse};
     use crate::error::ErrorKind;
     use arrow_pgcopy::table::TableName;
 
@@ -208,8 +220,12 @@ mod tests {
         for (text, statement, target, table) in cases {
             let table =
                 TableName::from_parts(table.iter().map(|part| (*part).to_owned()).collect());
-            let expected = Statement::OnTable(statement, target.to_owned(), table.unwrap());
-            assert_eq!(parse(text).unwrap(), expected, "{text}");
+            let Statement::OnTable(found, name) = parse(text).unwrap() else {
+                panic!("{text}");
+            };
+            assert_eq!(found, statement, "{text}");
+            let named = name.complete(&Names::default()).unwrap();
+            assert_eq!(named, (target.to_owned(), table.unwrap()), "{text}");
         }
         for text in ["SELECT 1", " select 1 ;"] {
             assert_eq!(parse(text).unwrap(), Statement::SelectOne, "{text}");
@@ -229,7 +245,7 @@ mod tests {
             ("DROP TABLE t;;", "DROP"),
             ("DROP TABLE t -- s3cret", "DROP"),
             ("DROP TABLE \"s3cret", "DROP"),
-            ("DROP TABLE a.b.c.d", ""),
+            ("DROP TABLE a.b.c.d", "DROP"),
             ("DROP TABLE .t", "DROP"),
             ("DROP TABLE 1t", "DROP"),
             ("DROP VIEW t", "DROP"),

@@ -193,6 +193,12 @@ impl Transaction {
         self
     }
 
+    /// Passes the turn on, and keeps the transaction.
+    pub fn without_turn(mut self) -> Self {
+        self.turn = None;
+        self
+    }
+
     /// Takes the turn out, for the next transaction of the stream.
     pub(in crate::pg) fn take_turn(&mut self) -> Option<Turn> {
         self.turn.take()

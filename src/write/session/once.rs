@@ -10,12 +10,12 @@ use crate::error::{Error, Result};
 use crate::metrics::Activity;
 use crate::pg::WriteState;
 use crate::write::pipeline::batches::{EndOfStream, Incoming, StreamMessage};
-use crate::write::spec::{AttemptId, Receipt, WriteSpec};
+use crate::write::spec::{AttemptId, Once, Receipt, WriteSpec};
 use crate::write::writer::Writer;
 
 impl Writer {
-    /// Writes a stream of `rows` rows as a whole, once: a repetition with the same id returns the same receipt, and its
-    /// rows are discarded. It is a write of one partition in the ledger, so `write_id` is the ledger's id. A call that
+    /// Writes a stream of a known number of rows as a whole, once: a repetition with the same id returns the same receipt, and its
+    /// rows are discarded. It is a write of one partition in the ledger, so its id is the ledger's. A call that
     /// fails leaves the write open, for the next call with its id. Dropping the future may leave the outcome open, and
     /// another call returns it.
     ///
@@ -26,7 +26,7 @@ impl Writer {
     /// rows; [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when another call with the id is first.
     pub async fn write_once<S>(
         &self,
-        (write_id, rows): (&str, u64),
+        once: &Once,
         spec: &WriteSpec,
         schema: &Schema,
         incoming: Incoming<'_, S>,
@@ -34,6 +34,10 @@ impl Writer {
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
+        let write_id = once.write_id.as_str();
+        let rows = once.rows.ok_or_else(|| {
+            Error::invalid_command("a write that happens once announces its number of rows")
+        })?;
         let begin = Begin {
             named: &Named::Id(write_id.to_owned()),
             spec,

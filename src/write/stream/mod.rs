@@ -2,5 +2,7 @@
 
 pub(crate) mod doubt;
 pub(crate) mod fan_out;
+pub(crate) mod kept;
 pub(crate) mod single;
+pub(crate) mod target;
 pub(crate) mod whole_table;

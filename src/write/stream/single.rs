@@ -5,26 +5,21 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use futures_util::Stream;
-use futures_util::future::try_join3;
-use tokio::time::Instant;
 
-use super::doubt::{ONE_ANSWER, PATIENCE, PAUSE, in_doubt};
 use super::fan_out::{FirstLane, NewTable, new_stream_id};
+use super::target::{Opened, Scope, open_target, open_temporary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{Activity, Stream as Flow};
 use crate::pg::{
-    Outcome, Publish, RowCounts, TableLock, Transaction, add_primary_key, check_copied_types,
-    check_same_table, create_table, create_temporary, create_twin, definitions_of, has_named_types,
-    lock_named, new_shadow_name, publish_rows, staged_columns, swap_in,
+    RowCounts, TableLock, Transaction, add_primary_key, create_twin, lock_named, new_shadow_name,
+    publish_rows, swap_in,
 };
 use crate::write::pipeline::batches::{self, BatchSource, Incoming, Progress, StreamMessage};
 use crate::write::pipeline::envelope::Envelope;
 use crate::write::pipeline::lanes::{Lane, Lanes, Loaded};
 use crate::write::pipeline::volume::Meter;
-use crate::write::plan::decide::{
-    ExistingPlan, Planner, Route, WritePlan, encode_plan, reject_casts,
-};
-use crate::write::publish::{self, add_marker, hide_marker, make_table, merge_rows};
+use crate::write::plan::decide::{ExistingPlan, Planner, Route, encode_plan, reject_casts};
+use crate::write::publish::{self, hide_marker, merge_rows};
 use crate::write::spec::{Receipt, WriteSpec};
 use crate::write::writer::Writer;
 use arrow_pgcopy::{EncodePlan, Relation};
@@ -78,11 +73,28 @@ impl Writer {
         // Boxed, since the future is large.
         let opening = Box::pin(self.open_stream(write_id, spec, schema, stream));
         let (transaction, opened) = stream.wait(Activity::Open, opening).await?;
+        let scope = Scope::of_stream(transaction);
+        self.fill_opened(write_id, (spec, schema), (scope, opened), incoming)
+            .await
+    }
+
+    /// Writes the rows of a stream into its target, and ends the scope.
+    pub(super) async fn fill_opened<S>(
+        &self,
+        write_id: &str,
+        (spec, schema): (&WriteSpec, &Schema),
+        (scope, opened): (Scope<'_>, Opened),
+        incoming: Incoming<'_, S>,
+    ) -> Result<Receipt>
+    where
+        S: Stream<Item = Result<StreamMessage>> + Unpin,
+    {
+        let stream = incoming.stream;
         let relation = opened.relation().clone();
         let in_table = |error: Error| error.with_table(&relation.name);
         let written = match opened {
             Opened::LeftAlone(relation) => {
-                transaction.rollback().await;
+                scope.leave().await;
                 incoming.drain().await?;
                 return Ok(Receipt {
                     row_count: 0,
@@ -103,7 +115,7 @@ impl Writer {
                     target: &target,
                     by_swap: false,
                 };
-                let filled = self.fill(new_table, &encode, write_id, transaction, incoming);
+                let filled = self.fill(new_table, &encode, write_id, scope, incoming);
                 filled.await
             }
             Opened::Existing(plan) => {
@@ -113,8 +125,8 @@ impl Writer {
                         let (target, encode) = (&plan.table.relation, &plan.encode);
                         reject_casts(encode).map_err(in_table)?;
                         let twin = new_shadow_name(&target.name)?;
-                        create_twin(&transaction, &twin, target).await?;
-                        let filled = lock_named(&transaction, &twin, TableLock::Insert).await?;
+                        create_twin(&scope, &twin, target).await?;
+                        let filled = lock_named(&scope, &twin, TableLock::Insert).await?;
                         let new_table = NewTable {
                             spec,
                             schema,
@@ -123,16 +135,16 @@ impl Writer {
                             target,
                             by_swap: true,
                         };
-                        let filled = self.fill(new_table, encode, write_id, transaction, incoming);
+                        let filled = self.fill(new_table, encode, write_id, scope, incoming);
                         filled.await
                     }
                     Route::Direct => {
                         let planned = (spec, &*plan);
-                        self.write_direct(planned, transaction, incoming).await
+                        self.write_direct(planned, scope, incoming).await
                     }
                     Route::Temporary => {
                         let planned = (spec, schema, &*plan);
-                        let written = self.write_by_temporary(planned, transaction, incoming);
+                        let written = self.write_by_temporary(planned, scope, incoming);
                         written.await
                     }
                 }
@@ -145,7 +157,7 @@ impl Writer {
     async fn write_direct<S>(
         &self,
         (spec, plan): (&WriteSpec, &ExistingPlan),
-        transaction: Transaction,
+        scope: Scope<'_>,
         incoming: Incoming<'_, S>,
     ) -> Result<Receipt>
     where
@@ -153,33 +165,33 @@ impl Writer {
     {
         let (target, stream) = (&plan.table.relation, incoming.stream);
         // Boxed, since the future is large.
-        let deleting = Box::pin(publish::delete_replaced(&transaction, plan, None));
+        let deleting = Box::pin(publish::delete_replaced(&scope, plan, None));
         let replaced = stream.wait(Activity::Open, deleting).await?;
-        let opening = Lane::open(&transaction, &target.name, &plan.encode, plan.guard());
+        let opening = Lane::open(&scope, &target.name, &plan.encode, plan.guard());
         let lane = stream.wait(Activity::Open, opening).await?;
         let loaded = load(target, &plan.encode, incoming, self.meter(), lane).await?;
-        let committing = self.commit_stream(transaction, (spec, Some(target)), &loaded);
-        stream.wait(Activity::Commit, committing).await?;
         let counts = RowCounts {
             inserted: Some(loaded.copied_row_count),
             replaced,
             ..RowCounts::default()
         };
-        Ok(self.receipt(&loaded, target, counts))
+        let committing = self.end_stream(scope, (spec, Some(target)), &loaded, counts);
+        stream.wait(Activity::Commit, committing).await?;
+        Ok(receipt(&loaded, target, counts))
     }
 
     /// Copies the rows into a temporary table, and inserts or merges them from there.
     async fn write_by_temporary<S>(
         &self,
         (spec, schema, plan): (&WriteSpec, &Schema, &ExistingPlan),
-        transaction: Transaction,
+        scope: Scope<'_>,
         incoming: Incoming<'_, S>,
     ) -> Result<Receipt>
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
         let (target, stream) = (&plan.table.relation, incoming.stream);
-        let opening = open_temporary(&transaction, spec, plan);
+        let opening = open_temporary(&scope, spec, plan);
         let (mut staging, xmin) = stream.wait(Activity::Open, opening).await?;
         // Values that PostgreSQL casts are copied as text.
         let casting = match plan.encode.first_cast() {
@@ -187,7 +199,7 @@ impl Writer {
             None => None,
         };
         let encode = casting.as_ref().unwrap_or(&plan.encode);
-        let opening = Lane::open(&transaction, &staging.name, encode, plan.guard());
+        let opening = Lane::open(&scope, &staging.name, encode, plan.guard());
         let lane = stream.wait(Activity::Open, opening).await?;
         let loaded = load(&staging, encode, incoming, self.meter(), lane).await?;
         let xact_ids = [xmin];
@@ -196,20 +208,20 @@ impl Writer {
         match &plan.keys {
             Some(keys) => {
                 let tables = (target, &staging);
-                counts = merge_rows(&transaction, &spec.mode, tables, &xact_ids, keys).await?;
+                counts = merge_rows(&scope, &spec.mode, tables, &xact_ids, keys).await?;
             }
             None => {
                 let staged = Some((&staging.name, xact_ids.as_slice()));
-                counts.replaced = publish::delete_replaced(&transaction, plan, staged).await?;
-                let inserted = publish_rows(&transaction, target, &staging, &xact_ids).await?;
+                counts.replaced = publish::delete_replaced(&scope, plan, staged).await?;
+                let inserted = publish_rows(&scope, target, &staging, &xact_ids).await?;
                 counts.inserted = Some(inserted);
             }
         }
-        let committing = self.commit_stream(transaction, (spec, Some(target)), &loaded);
+        let committing = self.end_stream(scope, (spec, Some(target)), &loaded, counts);
         stream.wait(Activity::Commit, committing).await?;
         Ok(Receipt {
             remark: spec.mode.remark(counts).to_owned(),
-            ..self.receipt(&loaded, target, counts)
+            ..receipt(&loaded, target, counts)
         })
     }
 
@@ -219,7 +231,7 @@ impl Writer {
         new_table: NewTable<'_>,
         encode: &EncodePlan,
         write_id: &str,
-        transaction: Transaction,
+        scope: Scope<'_>,
         incoming: Incoming<'_, S>,
     ) -> Result<Receipt>
     where
@@ -234,10 +246,14 @@ impl Writer {
             ..
         } = new_table;
         let stream = incoming.stream;
-        let opening = Lane::open(&transaction, filled, encode, None);
+        let opening = Lane::open(&scope, filled, encode, None);
         let mut lanes = Lanes::one(stream.wait(Activity::Open, opening).await?);
         let mut source = BatchSource::new(encode, incoming, self.meter());
-        let after_bytes = self.fan_out.after(spec);
+        // Further connections would commit rows of their own.
+        let after_bytes = match scope.is_kept() {
+            true => u64::MAX,
+            false => self.fan_out.after(spec),
+        };
         if source.copy_batches(&mut lanes, after_bytes).await? == Progress::Part {
             match self.find_lanes(write_id).await {
                 more if more.is_empty() => {
@@ -246,7 +262,7 @@ impl Writer {
                 more => {
                     let first = FirstLane {
                         write_id,
-                        transaction,
+                        transaction: scope.transaction,
                         loaded: lanes.finish_one().await?,
                     };
                     let fanned = self.fan_out(new_table, first, more, source);
@@ -258,32 +274,19 @@ impl Writer {
         let loaded = lanes.finish_one().await?;
         let twin = (filled, filled_oid);
         if by_swap {
-            swap_in(&transaction, twin, &target.name, Some(target.oid)).await?;
+            swap_in(&scope, twin, &target.name, Some(target.oid)).await?;
         } else {
-            add_primary_key(&transaction, &target.name, &spec.primary_key).await?;
+            add_primary_key(&scope, &target.name, &spec.primary_key).await?;
         }
         // A swap has checked the name.
         let target_of = (!by_swap).then_some(target);
-        let committing = self.commit_stream(transaction, (spec, target_of), &loaded);
-        stream.wait(Activity::Commit, committing).await?;
         let counts = RowCounts {
             inserted: Some(loaded.copied_row_count),
             ..RowCounts::default()
         };
-        Ok(self.receipt(&loaded, target, counts))
-    }
-
-    /// Returns the receipt of a stream that is committed, and counts the rows that it changed.
-    fn receipt(&self, loaded: &Loaded, table: &Relation, counts: RowCounts) -> Receipt {
-        self.metrics.count_changed(counts.named());
-        Receipt {
-            row_count: loaded.row_count,
-            byte_count: loaded.byte_count,
-            table: table.name.to_string(),
-            skipped: false,
-            counts,
-            remark: String::new(),
-        }
+        let committing = self.end_stream(scope, (spec, target_of), &loaded, counts);
+        stream.wait(Activity::Commit, committing).await?;
+        Ok(receipt(&loaded, target, counts))
     }
 
     /// Opens the target. If another session creates the same table at the same time, it tries once more: then the table
@@ -320,77 +323,30 @@ impl Writer {
         }
     }
 
-    /// Runs the statements after the rows, and commits if `target` still has its name. `None` for a table that a swap has just renamed.
-    async fn commit_stream(
+    /// Runs the statements after the rows, and commits if `target` still has its name. `None` for a table that a swap has
+    /// just renamed. A transaction that is kept goes back to its owner instead.
+    async fn end_stream(
         &self,
-        transaction: Transaction,
+        scope: Scope<'_>,
         (spec, target): (&WriteSpec, Option<&Relation>),
         loaded: &Loaded,
+        counts: RowCounts,
     ) -> Result<()> {
+        let Scope { transaction, kept } = scope;
         let (statements, after) = (self.statements(), &spec.after);
         // Boxed, since the futures are large.
         Box::pin(statements.run(&transaction, after)).await?;
-        Box::pin(self.try_commit_stream(transaction, target)).await?;
+        if let Some(kept) = kept {
+            *kept = Some(transaction);
+            return Ok(());
+        }
+        let targets = target.map_or(&[][..], std::slice::from_ref);
+        Box::pin(self.commit_checked(transaction, targets)).await?;
+        self.metrics.count_changed(counts.named());
         self.metrics
             .count_stored(loaded.row_count, loaded.byte_count);
         self.metrics.count_published(loaded.row_count);
         Ok(())
-    }
-
-    async fn try_commit_stream(
-        &self,
-        transaction: Transaction,
-        target: Option<&Relation>,
-    ) -> Result<()> {
-        let checked = async {
-            match target {
-                Some(target) => check_same_table(&transaction, target).await,
-                None => Ok(()),
-            }
-        };
-        // Deferred triggers run in the role that wrote the rows, and their errors come before the COMMIT. All takes one
-        // round trip.
-        let resumed = transaction.resume_own_role();
-        let ((), (), xact_id) = try_join3(checked, resumed, transaction.xact_id()).await?;
-        match transaction.commit().await {
-            Outcome::Committed => Ok(()),
-            Outcome::RolledBack(error) => Err(error),
-            Outcome::Unknown(error) => match self.find_outcome(&xact_id).await {
-                Some(true) => Ok(()),
-                Some(false) => Err(error
-                    .into_retryable(
-                        "the connection to PostgreSQL broke during COMMIT, and PostgreSQL rolled the transaction back",
-                    )
-                    .with_hint("send the stream again")),
-                None => Err(in_doubt(error)),
-            },
-        }
-    }
-
-    /// Asks PostgreSQL how a transaction ended whose COMMIT got no answer. Returns `None` if PostgreSQL did not report
-    /// it within [`PATIENCE`]. An error says nothing about the transaction, so only an answer of PostgreSQL counts.
-    async fn find_outcome(&self, xact_id: &str) -> Option<bool> {
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE {
-            let asked = async {
-                let transaction = self.pool.begin_read().await?;
-                let outcome = transaction.was_committed(xact_id).await;
-                transaction.rollback().await;
-                outcome
-            };
-            match tokio::time::timeout(ONE_ANSWER, asked).await {
-                Ok(Ok(Some(committed))) => return Some(committed),
-                Ok(Ok(None)) => {
-                    tracing::info!(xact_id, "a COMMIT without an answer is in progress")
-                }
-                Ok(Err(error)) => {
-                    tracing::info!(xact_id, %error, "PostgreSQL cannot be asked how a COMMIT ended");
-                }
-                Err(_) => tracing::info!(xact_id, "PostgreSQL does not say how a COMMIT ended"),
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        None
     }
 }
 
@@ -415,81 +371,13 @@ where
     Ok(loaded)
 }
 
-/// Creates a temporary table for the rows of a plan. Returns it with the `xmin` of the rows that this transaction
-/// writes.
-async fn open_temporary(
-    transaction: &Transaction,
-    spec: &WriteSpec,
-    plan: &ExistingPlan,
-) -> Result<(Relation, String)> {
-    let (target, encode) = (&plan.table.relation, &plan.encode);
-    let mut columns = definitions_of(transaction, target, encode.columns()).await?;
-    add_marker(spec, plan, &mut columns);
-    let temporary = create_temporary(transaction, &columns).await?;
-    if has_named_types(target, &columns) {
-        check_copied_types(transaction, &temporary.name, target).await?;
+fn receipt(loaded: &Loaded, table: &Relation, counts: RowCounts) -> Receipt {
+    Receipt {
+        row_count: loaded.row_count,
+        byte_count: loaded.byte_count,
+        table: table.name.to_string(),
+        skipped: false,
+        counts,
+        remark: String::new(),
     }
-    Ok((
-        staged_columns(target, encode, temporary.name)?,
-        temporary.xmin,
-    ))
-}
-
-/// A target that is ready for rows.
-enum Opened {
-    /// It exists and is locked. If the mode says so, it is empty.
-    Existing(Box<ExistingPlan>),
-    /// It was created.
-    New(Relation, EncodePlan),
-    /// It exists, and the mode leaves it alone.
-    LeftAlone(Relation),
-}
-
-impl Opened {
-    fn relation(&self) -> &Relation {
-        match self {
-            Self::Existing(plan) => &plan.table.relation,
-            Self::New(relation, _) | Self::LeftAlone(relation) => relation,
-        }
-    }
-}
-
-/// Finds or creates the table, locks it, and empties it if the mode says so.
-async fn open_target(planner: Planner<'_>) -> Result<Opened> {
-    let transaction = planner.transaction;
-    transaction.assume_role().await?;
-    let mut plan = planner.decide().await?;
-    let before = &planner.spec.before;
-    if !before.is_empty() && !matches!(plan, WritePlan::LeaveAlone(_)) {
-        planner.statements.run(transaction, before).await?;
-        transaction.assume_role().await?;
-        // They may have changed the table.
-        plan = planner.decide().await?;
-    }
-    let missing = match plan {
-        WritePlan::LeaveAlone(relation) => return Ok(Opened::LeftAlone(relation)),
-        WritePlan::Existing(plan) => {
-            let plan = publish::open(planner, *plan).await?;
-            return Ok(Opened::Existing(Box::new(plan)));
-        }
-        WritePlan::Missing(missing) => missing,
-    };
-    let name = &missing.name;
-    if missing.publish == Publish::Merge {
-        let plan = make_table(planner, &missing, name).await?;
-        return Ok(Opened::Existing(Box::new(plan)));
-    }
-    create_table(
-        transaction,
-        name,
-        &missing.columns,
-        &planner.spec.table_options,
-    )
-    .await
-    .map_err(|error| error.with_table(name))?;
-    let table = lock_named(transaction, name, TableLock::Insert).await?;
-    let relation = table.relation;
-    let encode = planner.encode(&relation)?;
-    reject_casts(&encode).map_err(|error| error.with_table(name))?;
-    Ok(Opened::New(relation, encode))
 }

@@ -64,34 +64,49 @@ impl Writer {
         let transaction = self.pool.begin_commit(statement.as_str()).await?;
         let transaction = transaction.with_role(self.caller.role());
         transaction.limit_lock_waits().await?;
-        transaction.assume_role().await?;
-        let relation = match self.lock(&transaction, statement, table).await? {
-            Some(relation) => relation,
-            None => {
-                let missing = missing_table(&transaction, &self.caller, table).await?;
-                transaction.rollback().await;
-                let may_be_missing = statement == TableStatement::Drop { if_exists: true };
-                return match missing.kind() == ErrorKind::NotFound && may_be_missing {
-                    true => Ok(None),
-                    false => Err(missing),
-                };
+        let done = self.run_in(&transaction, statement, table).await?;
+        match done {
+            Some(_) => {
+                transaction.resume_own_role().await?;
+                transaction.commit().await.into_result()?;
             }
+            None => transaction.rollback().await,
+        }
+        drop(turn);
+        Ok(done)
+    }
+
+    /// Runs a statement in a transaction, in the role of the caller.
+    ///
+    /// # Errors
+    /// The errors of [`Writer::run_statement`].
+    pub(super) async fn run_in(
+        &self,
+        transaction: &Transaction,
+        statement: TableStatement,
+        table: &TableName,
+    ) -> Result<Option<QualifiedName>> {
+        transaction.assume_role().await?;
+        let Some(relation) = self.lock(transaction, statement, table).await? else {
+            let missing = missing_table(transaction, &self.caller, table).await?;
+            let may_be_missing = statement == TableStatement::Drop { if_exists: true };
+            return match missing.kind() == ErrorKind::NotFound && may_be_missing {
+                true => Ok(None),
+                false => Err(missing),
+            };
         };
         let name = &relation.name;
         match statement {
-            TableStatement::Drop { .. } => drop_locked_table(&transaction, &relation).await?,
+            TableStatement::Drop { .. } => drop_locked_table(transaction, &relation).await?,
             TableStatement::Delete => {
-                delete_all(&transaction, name).await?;
-                check_same_table(&transaction, &relation).await?;
+                delete_all(transaction, name).await?;
+                check_same_table(transaction, &relation).await?;
             }
             TableStatement::Truncate => {
-                truncate(&transaction, name).await?;
-                check_same_table(&transaction, &relation).await?;
+                truncate(transaction, name).await?;
+                check_same_table(transaction, &relation).await?;
             }
         }
-        transaction.resume_own_role().await?;
-        transaction.commit().await.into_result()?;
-        drop(turn);
         Ok(Some(relation.name))
     }
 

@@ -133,11 +133,6 @@ async fn what_an_ingest_cannot_do_is_refused_by_name() {
             "temporary tables",
         ),
         (
-            ingest_of(&|c| c.transaction_id = Some(vec![1].into())),
-            refused,
-            "transactions",
-        ),
-        (
             ingest_of(&|c| c.options = HashMap::from([("speed".to_owned(), "9".to_owned())])),
             refused,
             "option \"speed\"",

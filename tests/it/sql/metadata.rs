@@ -90,10 +90,10 @@ async fn the_facts_have_the_layout_that_drivers_read() {
     let bool = |code| values.value(row(code)).as_boolean().value(0);
     assert_eq!(values.value(0).as_string::<i32>().value(0), "pgflight");
     assert!(bool(SqlInfo::FlightSqlServerBulkIngestion));
-    assert!(!bool(SqlInfo::FlightSqlServerIngestTransactionsSupported));
+    assert!(bool(SqlInfo::FlightSqlServerIngestTransactionsSupported));
     assert!(!bool(SqlInfo::FlightSqlServerReadOnly));
     let transactions = values.value(row(SqlInfo::FlightSqlServerTransaction));
-    assert_eq!(transactions.as_primitive::<Int32Type>().value(0), 0, "none");
+    assert_eq!(transactions.as_primitive::<Int32Type>().value(0), 1, "yes");
 
     let chosen = client
         .get_sql_info(vec![SqlInfo::FlightSqlServerCancel])
@@ -319,8 +319,6 @@ async fn everything_else_is_refused_with_what_to_use() {
         .as_any()
         .encode_to_vec();
     for name in [
-        "BeginTransaction",
-        "EndTransaction",
         "BeginSavepoint",
         "EndSavepoint",
         "CreatePreparedStatement",
@@ -329,9 +327,6 @@ async fn everything_else_is_refused_with_what_to_use() {
         "CancelQuery",
         "CancelFlightInfo",
         "RenewFlightEndpoint",
-        "SetSessionOptions",
-        "GetSessionOptions",
-        "CloseSession",
     ] {
         let action = Action {
             r#type: name.to_owned(),

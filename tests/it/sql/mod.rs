@@ -6,6 +6,7 @@ mod ingest;
 mod metadata;
 mod once;
 mod statements;
+mod transactions;
 
 use std::sync::Arc;
 

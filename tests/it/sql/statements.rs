@@ -107,7 +107,7 @@ async fn statements_that_cannot_run_change_nothing() {
         .execute("DELETE FROM t".to_owned(), Some(vec![1].into()))
         .await;
     let error = call_error(in_transaction.unwrap_err());
-    assert_eq!(error.code, Code::Unimplemented, "{error:?}");
+    assert_eq!(error.code, Code::NotFound, "{error:?}");
     // GetSchema runs nothing.
     let query = CommandStatementQuery {
         query: "DELETE FROM t".to_owned(),
