@@ -42,7 +42,12 @@ def ids(database: Database, table: str = "t") -> Any:
 def test_a_commit_keeps_all_ingests_and_a_rollback_none(server: Server, database: Database) -> None:
     database.run("CREATE TABLE t (id int); CREATE TABLE u (id int)")
     with transactions(server) as connection, connection.cursor() as cursor:
-        for end, expected in (("rollback", None), ("commit", "1"), ("rollback", "1"), ("commit", "1,1")):
+        for end, expected in (
+            ("rollback", None),
+            ("commit", "1"),
+            ("rollback", "1"),
+            ("commit", "1,1"),
+        ):
             assert cursor.adbc_ingest("t", ONE, mode="append") == 1
             assert cursor.adbc_ingest("u", ONE, mode="append") == 1
             assert cursor.adbc_ingest("new", TWO, mode="create_append") == 1
@@ -111,15 +116,16 @@ def test_connections_with_one_token_have_transactions_of_their_own(
     file.write_text(f"[principals.etl]\ntokens = ['sha256:{digest}']\ngrants = {grants}\n")
     with Server(database.url, "--config", str(file)) as server:
         header = {"adbc.flight.sql.authorization_header": "Bearer etl"}
-        with transactions(server, **header) as first, transactions(server, **header) as second:
-            with first.cursor() as one, second.cursor() as two:
-                one.adbc_ingest("t", ONE, mode="append")
-                two.adbc_ingest("t", TWO, mode="append")
-                second.commit()
-                first.rollback()
-                one.adbc_ingest("t", ONE, mode="append")
-                second.rollback()
-                first.commit()
+        with contextlib.ExitStack() as stack:
+            first, second = (stack.enter_context(transactions(server, **header)) for _ in range(2))
+            one, two = (stack.enter_context(connection.cursor()) for connection in (first, second))
+            one.adbc_ingest("t", ONE, mode="append")
+            two.adbc_ingest("t", TWO, mode="append")
+            second.commit()
+            first.rollback()
+            one.adbc_ingest("t", ONE, mode="append")
+            second.rollback()
+            first.commit()
     assert ids(database) == "1,2"
 
 
@@ -140,8 +146,9 @@ def test_the_current_catalog_and_schema_apply(server: Server, database: Database
         connection.adbc_current_db_schema = "s"
         assert connection.adbc_current_db_schema == "s"
         cursor.adbc_ingest("t", ONE, mode="append")
-        cursor.adbc_ingest("t", TWO, mode="append", db_schema_name="public")
-        # The driver takes no statement on the cursor of an ingest.
+        # The driver keeps the schema of an ingest on its cursor, which takes no statement either.
+        with connection.cursor() as other:
+            other.adbc_ingest("t", TWO, mode="append", db_schema_name="public")
         with connection.cursor() as other:
             other.execute("DELETE FROM t")
         cursor.adbc_ingest("t", TWO, mode="append")
@@ -165,11 +172,15 @@ def test_a_write_id_is_recorded_with_the_commit(server: Server, database: Databa
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])
-def test_frames_are_written_in_one_transaction(server: Server, database: Database, end: str) -> None:
+def test_frames_are_written_in_one_transaction(
+    server: Server, database: Database, end: str
+) -> None:
     database.run("CREATE TABLE t AS SELECT 7 AS id")
     with transactions(server) as connection:
         # pandas drops the table, and makes it again.
-        pd.DataFrame({"id": [1]}).to_sql("t", connection, schema="public", if_exists="replace", index=False)
+        pd.DataFrame({"id": [1]}).to_sql(
+            "t", connection, schema="public", if_exists="replace", index=False
+        )
         with connection.cursor() as cursor:
             cursor.adbc_ingest("t", pl.DataFrame({"id": [2]}).to_arrow(), mode="append")
         getattr(connection, end)()
