@@ -168,19 +168,20 @@ impl Known {
     fn session(&mut self, caller: &Caller, claim: &SessionClaim) -> Result<Option<&mut Session>> {
         let session = self.sessions.get_mut(&claim.id);
         let found = session.filter(|session| session.principal.as_deref() == caller.name());
-        if found.is_none() && claim.is_stateful {
-            return Err(Error::unauthenticated(
+        match found {
+            Some(session) => {
+                session.used = Instant::now();
+                Ok(Some(session))
+            }
+            None if claim.is_stateful => Err(Error::unauthenticated(
                 "this server does not know the session of the connection any more",
             )
             .with_hint(
                 "open a new connection: the session was closed, the server was restarted, or a load balancer sends \
                  the calls of one connection to several servers",
-            ));
+            )),
+            None => Ok(None),
         }
-        Ok(found.map(|session| {
-            session.used = Instant::now();
-            session
-        }))
     }
 
     fn open_session(&mut self, caller: &Caller, claim: &SessionClaim) -> Result<&mut Session> {
