@@ -194,14 +194,14 @@ async fn check_compares_settings_with_what_a_server_needs() {
     let certificates = Certificates::new();
     let file = certificates.path("pgflight.toml");
     let text = format!(
-        "[limits]\nmax_copies = 4\n[targets.a]\npostgres = '{0}?sslmode=disable'\n[targets.b]\npostgres = '{0}'\n",
+        "[limits]\nmax_copies = 4\nmax_transactions = 2\n[targets.a]\npostgres = '{0}?sslmode=disable'\n[targets.b]\npostgres = '{0}'\n",
         cluster.url
     );
     std::fs::write(&file, text).unwrap();
     let file = file.to_str().unwrap();
     let (code, text) = run(&["check", "--config", file]);
     assert_eq!(code, Some(0), "{text}");
-    assert_eq!(text.matches("up to 17 connections").count(), 2, "{text}");
+    assert_eq!(text.matches("up to 11 connections").count(), 2, "{text}");
     let (_, text) = run(&["check", "--config", file, "--target", "b"]);
     assert!(
         text.starts_with("target b: ") && !text.contains("target a"),
