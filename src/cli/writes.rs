@@ -167,9 +167,9 @@ pub(super) async fn abort(options: Abort) -> Result<ExitCode> {
                 }
             }
             Err(error) => {
-                let error = match error.kind() {
-                    ErrorKind::NotFound => error.with_hint(UNKNOWN_HINT),
-                    _ => error,
+                let error = match error.kind() == ErrorKind::NotFound {
+                    true => error.with_hint(UNKNOWN_HINT),
+                    false => error,
                 };
                 eprint(&error.report().to_string());
                 code = ExitCode::FAILURE;

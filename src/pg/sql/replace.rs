@@ -15,7 +15,7 @@ pub(in crate::pg) fn delete_where(target: &QualifiedName, condition: &CheckedCon
 /// Returns which of the columns are NULL together in accepted rows: a row for each combination, with a boolean for each
 /// column.
 pub(in crate::pg) fn null_patterns(staging: &QualifiedName, columns: &[&Ident]) -> String {
-    let nulls = list(columns.iter().map(|column| is_null(column)));
+    let nulls = list(columns.iter().map(is_null));
     format!("SELECT DISTINCT {nulls} FROM {staging} WHERE {IS_ACCEPTED}")
 }
 

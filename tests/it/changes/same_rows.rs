@@ -12,11 +12,13 @@ use super::replace::replace;
 use crate::modes::keyed::ints;
 use crate::support::{Client, Database, Pgflight, Put, batch, write};
 
+type Fields = (Option<i32>, Option<i32>);
+
 /// The fields of a composite; `None` for NULL instead of a composite.
-type Composite = Option<(Option<i32>, Option<i32>)>;
+type Composite = Option<Fields>;
 
 fn rows(rows: &[(Composite, i32)]) -> RecordBatch {
-    let field = |get: fn(&(Option<i32>, Option<i32>)) -> Option<i32>| -> ArrayRef {
+    let field = |get: fn(&Fields) -> Option<i32>| -> ArrayRef {
         let values = rows.iter().map(|(k, _)| k.as_ref().and_then(get));
         Arc::new(values.collect::<Int32Array>())
     };
@@ -62,7 +64,7 @@ async fn a_composite_with_null_is_a_value_and_not_null() {
             let done = done.unwrap_or_else(|status| panic!("{part:?}: {status}"));
             let replaced = &done["counts"]["replaced"];
             assert_eq!(replaced, "1", "{part:?} {id:?}: {done}");
-            let mut expected = vec!["0", "1", "2", "3"];
+            let mut expected = ["0", "1", "2", "3"];
             expected[number] = "9";
             expected.sort_unstable();
             let found = "SELECT string_agg(v::text, ',' ORDER BY v) FROM t";

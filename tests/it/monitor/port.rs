@@ -212,7 +212,8 @@ async fn errors_are_counted_from_zero_so_that_an_alert_sees_the_first() {
 async fn figures_of_the_process_are_those_of_linux() {
     let (_database, server) = serve("CREATE TABLE t (n int)", &[]).await;
     let figure = async |name: &str| metric(&server.monitor, &format!("process_{name}")).await;
-    let resident = figure("resident_memory_bytes").await / server.memory("VmRSS") as f64;
+    let measured = u32::try_from(server.memory("VmRSS") >> 10).unwrap();
+    let resident = figure("resident_memory_bytes").await / 1024.0 / f64::from(measured);
     assert!((0.8..1.25).contains(&resident), "{resident}");
     let spent = figure("cpu_seconds_total").await;
     let measured = server.processor_time().as_secs_f64();
