@@ -307,7 +307,7 @@ impl Error {
     }
 }
 
-/// The message as one line, for logs. [`Error::message`] is the message as it is.
+/// The message as one line, for logs.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&one_line(&self.0.message))

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Tuple
 
 import pyarrow as pa
 import pytest
-from conftest import Database
+from conftest import Database, Server
 
 import pgflight
 
