@@ -307,10 +307,10 @@ impl Error {
     }
 }
 
-/// The message as one line, for logs.
+/// The message as it is, which may have several lines. Logs take [`Error::report`].
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&one_line(&self.0.message))
+        f.write_str(&self.0.message)
     }
 }
 
@@ -436,8 +436,7 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-/// Returns an error and its causes on one line, without control characters: `could not reach PostgreSQL: connection
-/// refused`.
+/// Returns an error and its causes: `could not reach PostgreSQL: connection refused`.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -450,20 +449,19 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         }
         cause = error.source();
     }
-    one_line(&text)
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, chain};
+    use super::Error;
 
     #[test]
-    fn an_error_is_one_line() {
+    fn a_report_is_one_line() {
         let forged = Error::internal("a\n2026-01-01 INFO b\x1b[31m");
         let line = "a\\n2026-01-01 INFO b\\u{1b}[31m";
-        assert_eq!(forged.to_string(), line);
-        assert_eq!(chain(&forged), line);
+        assert_eq!(forged.report().to_string(), line);
         let caused = Error::unavailable("c").with_source(forged);
-        assert_eq!(chain(&caused), format!("c: {line}"));
+        assert_eq!(caused.report().to_string(), format!("c: {line}"));
     }
 }

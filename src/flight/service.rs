@@ -101,13 +101,9 @@ impl Service {
         action: Action,
     ) -> StreamResponse<arrow_flight::Result> {
         let token = session.claim.token.take().filter(|_| name.opens_session());
-        let run = async {
-            if name.opens_session() {
-                self.lifecycle.reject_when_draining()?;
-            }
-            sql::run_action(targets, &session, name, &action).await
-        };
-        let body = run.await;
+        // A server that drains begins transactions too: ADBC's driver begins the next one within its commit. Their
+        // ingests are rejected.
+        let body = sql::run_action(targets, &session, name, &action).await;
         let body = body.map_err(|error| self.to_status(&error.in_full(), "DoAction"))?;
         let results = body.map(|body| arrow_flight::Result { body });
         let mut answer = all(results.into_iter().collect());

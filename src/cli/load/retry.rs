@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pgflight::error::{Result, chain};
+use pgflight::error::{Result, chain, one_line};
 use tokio::time::{Instant, sleep};
 
 /// The number of tries when they take long, since each may wait for a turn to copy.
@@ -54,7 +54,10 @@ impl RetryPolicy {
             let Some(pause) = backoff.pause(began, Instant::now(), was_ready) else {
                 return Err(error);
             };
-            report(&format!("{what}: {}; trying again", chain(&error)));
+            report(&format!(
+                "{what}: {}; trying again",
+                one_line(&chain(&error))
+            ));
             // Spreads the retries of clients that failed together.
             let jitter = f64::from(uuid::Uuid::new_v4().as_bytes()[15]) / 255.0;
             sleep(pause + pause.mul_f64(jitter)).await;

@@ -158,7 +158,7 @@ Examples:
 const ABORT_EXAMPLES: &str = "\
 Examples:
   pgflight abort etl/nightly-42
-  pgflight writes --state open --older-than 1d --ids | xargs -r -d '\\n' pgflight abort
+  pgflight writes --state open --older-than 1d --ids | xargs -r -d '\\n' pgflight abort --
   pgflight abort --force etl/never-begin-this";
 
 const PLAN_EXAMPLES: &str = "\

@@ -110,7 +110,9 @@ pub async fn describe_tables(
                 return Ok(None);
             }
             // One table that cannot be described must not hide the others.
-            Err(error) => tracing::info!(oid, %error, "a table is left out of the list"),
+            Err(error) => {
+                tracing::info!(oid, error = %error.report(), "a table is left out of the list")
+            }
         }
     }
     Ok(Some(described))

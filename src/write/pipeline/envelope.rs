@@ -159,6 +159,17 @@ impl Sequence {
         }
     }
 
+    /// Returns the name of the number if a change has none.
+    fn missing(self, batch: &RecordBatch, index: usize) -> Option<&'static str> {
+        let (name, holder) = match self {
+            Self::Lsn(source, _) => ("source.lsn", batch.column(source)),
+            Self::Milliseconds(at) => ("ts_ms", batch.column(at)),
+        };
+        let is_null = |array: &ArrayRef| array.is_null(index);
+        // A number below a NULL struct says nothing.
+        (is_null(holder) || self.of(batch).is_none_or(is_null)).then_some(name)
+    }
+
     fn of(self, batch: &RecordBatch) -> Option<&ArrayRef> {
         match self {
             Self::Lsn(source, lsn) => batch.column(source).as_struct_opt()?.columns().get(lsn),
@@ -216,6 +227,14 @@ impl Pieces {
                 );
             }
         };
+        if let Some(name) = envelope.sequence.missing(&self.batch, index) {
+            return Err(Error::data_rejected(format!(
+                "a change has NULL in {name}, which orders it"
+            ))
+            .with_hint("send the number of each change, or leave source out and send ts_ms")
+            .with_column(name)
+            .with_row(self.row(index)));
+        }
         if self.batch.column(place).is_null(index) {
             return Err(Error::data_rejected(format!("a change has NULL in {name}"))
                 .with_hint("let the source table have a REPLICA IDENTITY")
@@ -307,8 +326,68 @@ fn unavailable(column: &ArrayRef) -> Option<usize> {
         column.iter().position(|value| value == bytes)
     } else if let Some(column) = column.as_binary_opt::<i64>() {
         column.iter().position(|value| value == bytes)
-    } else {
-        let column = column.as_binary_view_opt()?;
+    } else if let Some(column) = column.as_binary_view_opt() {
         column.iter().position(|value| value == bytes)
+    } else if let Some(column) = column.as_any_dictionary_opt() {
+        let found = unavailable(column.values())?;
+        let keys = column.normalized_keys();
+        (0..column.len()).find(|row| !column.is_null(*row) && keys.get(*row) == Some(&found))
+    } else if let Some(column) = column.as_list_opt::<i32>() {
+        holds_unavailable(column.len(), |row| {
+            column.is_valid(row).then(|| column.value(row))
+        })
+    } else {
+        let column = column.as_list_opt::<i64>()?;
+        holds_unavailable(column.len(), |row| {
+            column.is_valid(row).then(|| column.value(row))
+        })
+    }
+}
+
+/// Returns the first row whose list has Debezium's placeholder.
+fn holds_unavailable(rows: usize, list: impl Fn(usize) -> Option<ArrayRef>) -> Option<usize> {
+    (0..rows).find(|row| list(*row).is_some_and(|values| unavailable(&values).is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{
+        Array, ArrayRef, BinaryArray, DictionaryArray, Int32Array, LargeStringArray, ListBuilder,
+        StringArray, StringBuilder, StringViewArray,
+    };
+    use arrow::datatypes::Int32Type;
+
+    use super::{UNAVAILABLE, unavailable};
+
+    #[test]
+    fn the_placeholder_is_found_in_every_form() {
+        let texts = vec![Some("a"), None, Some(UNAVAILABLE)];
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        lists.append_value([Some("a")]);
+        lists.append_null();
+        lists.append_value([None, Some(UNAVAILABLE)]);
+        let bytes = texts.iter().map(|text| text.map(str::as_bytes)).collect();
+        let forms: [ArrayRef; 6] = [
+            Arc::new(StringArray::from(texts.clone())),
+            Arc::new(LargeStringArray::from(texts.clone())),
+            Arc::new(StringViewArray::from(texts.clone())),
+            Arc::new(BinaryArray::from_opt_vec(bytes)),
+            Arc::new(texts.into_iter().collect::<DictionaryArray<Int32Type>>()),
+            Arc::new(lists.finish()),
+        ];
+        for form in forms {
+            assert_eq!(unavailable(&form), Some(2), "{}", form.data_type());
+            assert_eq!(unavailable(&form.slice(0, 2)), None, "{}", form.data_type());
+            assert_eq!(
+                unavailable(&form.slice(1, 2)),
+                Some(1),
+                "{}",
+                form.data_type()
+            );
+        }
+        let numbers: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+        assert_eq!(unavailable(&numbers), None);
     }
 }

@@ -70,7 +70,7 @@ impl Writer {
                 Ok(()) => return Ok(()),
                 Err(error) if tries < RETRIES && is_transient(&error) => {
                     tries += 1;
-                    tracing::info!(write_id, tries, %error, "commit is tried again");
+                    tracing::info!(write_id, tries, error = %error.report(), "commit is tried again");
                 }
                 Err(error) => break error,
             }
@@ -112,7 +112,7 @@ impl Writer {
         match spec_of(&write) {
             Ok(spec) => self.move_sequences(&spec).await,
             Err(error) => {
-                tracing::warn!(write_id, %error, "the rows are committed, and no sequence was moved");
+                tracing::warn!(write_id, error = %error.report(), "the rows are committed, and no sequence was moved");
             }
         }
         Ok(status)
@@ -252,13 +252,13 @@ impl Writer {
     /// accepted. Best effort: it waits at most a moment for other sessions, and leaves what they use to the reaper.
     pub(crate) async fn clean_up(&self, write_id: &str, publish: Publish) {
         if let Err(error) = self.drop_staging(write_id).await {
-            tracing::info!(write_id, %error, "the staging table is not dropped yet");
+            tracing::info!(write_id, error = %error.report(), "the staging table is not dropped yet");
         }
         if publish != Publish::TwoPhase {
             return;
         }
         if let Err(error) = self.roll_back_prepared(Some(write_id)).await {
-            tracing::info!(write_id, %error, "prepared transactions are not rolled back yet");
+            tracing::info!(write_id, error = %error.report(), "prepared transactions are not rolled back yet");
         }
     }
 }

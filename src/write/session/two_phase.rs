@@ -94,7 +94,7 @@ impl Writer {
     async fn forget_prepared(&self, gid: &Gid) {
         let forgotten = async { roll_back_one(&self.pool.session().await?, gid).await };
         if let Err(error) = forgotten.await {
-            tracing::info!(gid = gid.as_str(), %error, "a prepared transaction is not rolled back yet");
+            tracing::info!(gid = gid.as_str(), error = %error.report(), "a prepared transaction is not rolled back yet");
         }
     }
 

@@ -79,7 +79,7 @@ impl Writer {
                     tracing::info!(xact_id, "a COMMIT without an answer is in progress")
                 }
                 Ok(Err(error)) => {
-                    tracing::info!(xact_id, %error, "PostgreSQL cannot be asked how a COMMIT ended");
+                    tracing::info!(xact_id, error = %error.report(), "PostgreSQL cannot be asked how a COMMIT ended");
                 }
                 Err(_) => tracing::info!(xact_id, "PostgreSQL does not say how a COMMIT ended"),
             }

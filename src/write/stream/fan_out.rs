@@ -71,7 +71,7 @@ impl Writer {
             Ok(more)
         };
         found.await.unwrap_or_else(|error: Error| {
-            tracing::debug!(write_id, %error, "a stream stays on one connection");
+            tracing::debug!(write_id, error = %error.report(), "a stream stays on one connection");
             Vec::new()
         })
     }
@@ -201,7 +201,7 @@ impl Writer {
                 Ok(_) => return Ok(()),
                 Err(error) if !error.kind().is_retryable() => return Err(error),
                 Err(error) if began.elapsed() < PATIENCE => {
-                    tracing::info!(write_id, %error, "the commit of a stream is tried again");
+                    tracing::info!(write_id, error = %error.report(), "the commit of a stream is tried again");
                     tokio::time::sleep(PAUSE).await;
                 }
                 Err(error) => break error,
@@ -303,6 +303,6 @@ impl Drop for Unfinished {
 async fn abort(writer: Writer, write_id: String) {
     let aborted = writer.abort_any(&write_id, "its stream ended early").await;
     if let Err(error) = aborted {
-        tracing::info!(write_id, %error, "a stream that failed is not cleaned up yet");
+        tracing::info!(write_id, error = %error.report(), "a stream that failed is not cleaned up yet");
     }
 }

@@ -30,6 +30,10 @@ pub struct KeptTransaction {
     byte_count: u64,
     /// The writes that the commit records, so that they happen once.
     writes: Vec<(NewWrite, Receipt)>,
+    /// Whether it has changed a table.
+    has_changed: bool,
+    /// Whether an ingest got the answer of a write that an earlier transaction has committed.
+    has_repeated: bool,
     /// Counts among the transactions of its principal.
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -56,6 +60,20 @@ impl KeptTransaction {
     pub async fn rollback(self) {
         self.transaction.rollback().await;
     }
+
+    /// Rejects a transaction of which a part is not repeated, and the rest would run again: a DELETE would remove the rows
+    /// of the first run.
+    fn check_repeated(&self) -> Result<()> {
+        match self.has_changed && self.has_repeated {
+            false => Ok(()),
+            true => Err(Error::conflict(
+                "a part of this transaction was committed before, and the rest would run again",
+            )
+            .with_hint(
+                "look at the table: if the whole transaction was committed, it is done; otherwise send it with new write ids",
+            )),
+        }
+    }
 }
 
 impl Writer {
@@ -73,6 +91,8 @@ impl Writer {
             row_count: 0,
             byte_count: 0,
             writes: Vec::new(),
+            has_changed: false,
+            has_repeated: false,
             _permit: permit,
         })
     }
@@ -89,7 +109,7 @@ impl Writer {
     /// # Errors
     /// The errors of [`Writer::write_stream`], except those of a COMMIT; [`ErrorKind::AlreadyExists`] when the id was
     /// used for another write, also in this transaction; [`ErrorKind::Conflict`] when a write with the id is open or
-    /// was aborted.
+    /// was aborted, and when only a part of the transaction was committed before.
     pub async fn write_kept<S>(
         &self,
         mut kept: KeptTransaction,
@@ -108,12 +128,16 @@ impl Writer {
         let record = match once {
             Some(once) => {
                 if let Some(stored) = self.find_once(once, &kept, spec, schema).await? {
+                    kept.has_repeated = true;
+                    kept.check_repeated()?;
                     return Ok((discard(incoming, once, stored).await?, kept));
                 }
                 Some((fingerprint(spec)?, columns_of(schema)))
             }
             None => None,
         };
+        kept.has_changed = true;
+        kept.check_repeated()?;
         let transaction = kept.transaction;
         let transaction = self.pool.give_turn(&write_id, stream, transaction).await?;
         let statements = &self.statements();
@@ -171,6 +195,8 @@ impl Writer {
         statement: TableStatement,
         table: &TableName,
     ) -> Result<(Option<QualifiedName>, KeptTransaction)> {
+        kept.has_changed = true;
+        kept.check_repeated()?;
         // Boxed, since the future is large.
         let name = Box::pin(self.run_in(&kept.transaction, statement, table)).await?;
         if let (TableStatement::Drop { .. }, Some(name)) = (statement, &name) {

@@ -81,7 +81,7 @@ impl Writer {
         while let Some(current) = next_round(stop, &mut config, ReaperConfig::watch_interval).await
         {
             if let Err(error) = self.record_watch(&current).await {
-                tracing::debug!(%error, "could not record the watch");
+                tracing::debug!(error = %error.report(), "could not record the watch");
             }
         }
     }
@@ -103,7 +103,7 @@ impl Writer {
                 }
                 Err(error) => {
                     self.metrics.count_reaped(Reaping::Interrupted, 1);
-                    tracing::warn!(%error, "the reaper was interrupted; it comes again");
+                    tracing::warn!(error = %error.report(), "the reaper was interrupted; it comes again");
                 }
             }
         }
@@ -139,11 +139,13 @@ impl Writer {
                     self.metrics.count_reaped(Reaping::Finished, to_u64(1));
                     tracing::info!(write_id, "finished a commit that was decided");
                 }
-                Err(error) => tracing::info!(write_id, %error, "a commit is not finished yet"),
+                Err(error) => {
+                    tracing::info!(write_id, error = %error.report(), "a commit is not finished yet")
+                }
             }
         }
         if let Err(error) = self.roll_back_prepared(None).await {
-            tracing::warn!(%error, "prepared transactions are not rolled back yet");
+            tracing::warn!(error = %error.report(), "prepared transactions are not rolled back yet");
         }
         let transaction = self.pool.begin_control().await?;
         let ended = ended_with_staging(&transaction, &self.stuck.not_due(Instant::now())).await?;
@@ -162,7 +164,7 @@ impl Writer {
                 }
                 Err(error) => {
                     self.stuck.failed(write_id, Instant::now());
-                    tracing::info!(write_id, %error, "a staging table is not dropped yet");
+                    tracing::info!(write_id, error = %error.report(), "a staging table is not dropped yet");
                 }
             }
         }

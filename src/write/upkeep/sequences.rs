@@ -17,7 +17,7 @@ impl Writer {
         match self.try_move_sequences(spec).await {
             Ok(moved) => tracing::debug!(%table, moved, "sequences were moved"),
             Err(error) => tracing::warn!(
-                %table, %error,
+                %table, error = %error.report(),
                 "the rows are committed, and the table's sequences were not moved"
             ),
         }

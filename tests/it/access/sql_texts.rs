@@ -181,7 +181,12 @@ fn problems(sql: &str) -> Vec<String> {
             {
                 found.push("USING (…)".to_owned());
             }
-            Token::Word(word) if word == "DISTINCT" && ["IS", "NOT"].contains(&before[0]) => {
+            // Against NULL, PostgreSQL takes no operator.
+            Token::Word(word)
+                if word == "DISTINCT"
+                    && ["IS", "NOT"].contains(&before[0])
+                    && tokens.get(at + 2) != Some(&Token::Word("NULL".to_owned())) =>
+            {
                 found.push("IS DISTINCT FROM".to_owned());
             }
             Token::Word(word)
@@ -246,6 +251,10 @@ fn names_left_to_the_path_are_found() {
         3,
     );
     check("SELECT a IS NOT DISTINCT FROM b, a LIKE 'c', a || b", 3);
+    check(
+        "SELECT a IS DISTINCT FROM NULL, a IS NOT DISTINCT FROM NULL",
+        0,
+    );
     check("SELECT FROM a JOIN b USING (c) ORDER BY d COLLATE \"C\"", 2);
     check(
         "UPDATE pgflight.write SET a = 1, b = 2 WHERE c OPERATOR(pg_catalog.=) -1",

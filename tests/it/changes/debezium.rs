@@ -330,3 +330,64 @@ async fn what_is_no_envelope_is_rejected_and_changes_nothing() {
     let warnings = plan["warnings"].to_string();
     assert!(warnings.contains("ordered by source.lsn"), "{warnings}");
 }
+
+#[tokio::test]
+async fn a_change_without_its_number_is_rejected() {
+    let database = Database::new().await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    database.execute(TABLE).await;
+    let changes = [
+        (Some("u"), key(1), row(1, "A"), 20, 20),
+        (Some("u"), key(1), row(1, "B"), 99, 99),
+    ];
+    let with_null = |has_source: bool, name: &str, array: ArrayRef| {
+        let rows = envelope(&changes, has_source);
+        let at = rows.schema().index_of(name).unwrap();
+        let mut columns = rows.columns().to_vec();
+        columns[at] = array;
+        RecordBatch::try_new(rows.schema(), columns).unwrap()
+    };
+    let lsns = |numbers: Vec<Option<i64>>, known: Vec<bool>| -> ArrayRef {
+        let fields = Fields::from(vec![Field::new("lsn", DataType::Int64, true)]);
+        let numbers: ArrayRef = Arc::new(Int64Array::from(numbers));
+        Arc::new(StructArray::new(
+            fields,
+            vec![numbers],
+            Some(NullBuffer::from(known)),
+        ))
+    };
+    let cases = [
+        (
+            with_null(
+                true,
+                "source",
+                lsns(vec![Some(20), Some(999)], vec![true, false]),
+            ),
+            "source.lsn",
+        ),
+        (
+            with_null(true, "source", lsns(vec![Some(20), None], vec![true, true])),
+            "source.lsn",
+        ),
+        (
+            with_null(
+                false,
+                "ts_ms",
+                Arc::new(Int64Array::from(vec![Some(20), None])),
+            ),
+            "ts_ms",
+        ),
+    ];
+    for (rows, name) in cases {
+        let done = replace(&mut client, upsert(&json!({})), &rows, None).await;
+        let error = CallError::from(done.unwrap_err());
+        assert!(
+            error.message.contains(&format!("NULL in {name}")),
+            "{error:?}"
+        );
+        assert_eq!(error.details["row"], "1", "{error:?}");
+        let kept = "SELECT name FROM t WHERE id = 1";
+        assert_eq!(database.text(kept).await, "a");
+    }
+}

@@ -274,9 +274,80 @@ async fn a_server_that_drains_lets_transactions_end() {
     ingest(&mut client, into("t", APPEND), &[ids(&[2])])
         .await
         .unwrap();
-    assert!(client.begin_transaction().await.is_err(), "no new work");
     end(&mut client, &id, EndTransaction::Commit).await.unwrap();
+    // ADBC's driver does this within its commit.
+    begin_session(&mut client).await;
+    let late = ingest(&mut client, into("t", APPEND), &[ids(&[3])]).await;
+    assert_eq!(late.unwrap_err().code, Code::Unavailable, "no new work");
     drop(client);
     assert!(server.wait(Duration::from_secs(60)).success());
     assert_eq!(database.text(IDS).await, "1,2");
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_repeated_in_part_is_rolled_back() {
+    let (database, server, mut plain) = setup("CREATE TABLE t (id int)").await;
+    let mut named = Vec::new();
+    for name in ["w1", "w2"] {
+        let mut client = connect(&server).await;
+        client.set_header("x-pgflight-write-id", name);
+        named.push(client);
+    }
+    // The transactions by their work: ingests with the id of this number, and statements.
+    let check = async |plain: &mut SqlClient,
+                       named: &mut [SqlClient],
+                       work: &[&str],
+                       is_done: bool| {
+        let sql = "DROP SCHEMA IF EXISTS pgflight CASCADE; DROP TABLE IF EXISTS t; CREATE TABLE t (id int)";
+        database.execute(sql).await;
+        for round in 0..2 {
+            let id = plain.begin_transaction().await.unwrap();
+            let mut outcome = Ok(());
+            for (number, part) in (1..).zip(work) {
+                let rows = within(&id, into("t", APPEND));
+                let done = match part.parse::<usize>() {
+                    Ok(client) => ingest(&mut named[client - 1], rows, &[ids(&[number])])
+                        .await
+                        .map(drop),
+                    Err(_) if *part == "rows" => {
+                        ingest(plain, rows, &[ids(&[number])]).await.map(drop)
+                    }
+                    Err(_) => {
+                        let done = plain
+                            .execute_update((*part).to_owned(), Some(id.clone()))
+                            .await;
+                        done.map(drop).map_err(call_error)
+                    }
+                };
+                if done.is_err() {
+                    outcome = done;
+                    break;
+                }
+            }
+            if outcome.is_ok() {
+                outcome = end(plain, &id, EndTransaction::Commit).await;
+            }
+            let is_first = round == 0;
+            assert_eq!(
+                outcome.is_ok(),
+                is_first || is_done,
+                "{work:?}: {outcome:?}"
+            );
+            if let Err(error) = outcome {
+                assert!(
+                    error.message.contains("was committed before"),
+                    "{work:?}: {error:?}"
+                );
+                end(plain, &id, EndTransaction::Rollback).await.ok();
+            }
+            let count = database.text("SELECT count(*) > 0 FROM t").await;
+            assert_eq!(count, "true", "{work:?}: the rows of the first run");
+        }
+    };
+    check(&mut plain, &mut named, &["1"], true).await;
+    check(&mut plain, &mut named, &["1", "2"], true).await;
+    check(&mut plain, &mut named, &["DELETE FROM t", "1", "2"], false).await;
+    check(&mut plain, &mut named, &["TRUNCATE t", "1"], false).await;
+    check(&mut plain, &mut named, &["1", "rows"], false).await;
+    check(&mut plain, &mut named, &["rows", "1"], false).await;
 }

@@ -22,6 +22,9 @@ use crate::error::{Error, Result};
 use crate::flight::ingress::gate::MAX_HEADER_BYTES;
 use crate::write::Targets;
 
+/// The longest name of a catalog or schema that a session keeps.
+const MAX_NAME_BYTES: usize = 256;
+
 /// An action of Flight SQL that is served, by its name on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SqlAction {
@@ -151,6 +154,9 @@ fn set(targets: &Targets, session: &CallSession, body: &[u8]) -> Result<Bytes> {
     for (name, value) in request.session_options {
         let problem = match (name.as_str(), value.option_value) {
             ("catalog" | "schema", Some(value)) => match value {
+                OptionValue::Text(value) if value.len() > MAX_NAME_BYTES => {
+                    Some(OptionErrorValue::InvalidValue)
+                }
                 OptionValue::Text(value) if name == "catalog" => {
                     let is_known = value.is_empty() || targets.find(&value).is_ok();
                     let names = change.get_or_insert_with(|| before.clone());

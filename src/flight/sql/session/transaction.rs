@@ -1,6 +1,7 @@
 //! A client's transaction: empty, open in PostgreSQL, failed, or ended.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use arrow::datatypes::Schema;
 use arrow_pgcopy::QualifiedName;
@@ -14,12 +15,15 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use crate::auth::Caller;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::flight::access::audit::AuditRecord;
 use crate::write::{
     Incoming, KeptTransaction, Once, Receipt, StreamMessage, TableStatement, WriteSpec, Writer,
     Written,
 };
+
+/// The time after the end of a transaction in which the server stays for the next begin, when it drains.
+const NEXT_BEGIN: Duration = Duration::from_secs(1);
 
 /// A transaction that a client has begun. PostgreSQL knows of it from its first ingest or statement on.
 pub(crate) struct ClientTransaction {
@@ -40,6 +44,8 @@ enum State {
     Open(Box<Open>),
     /// It was rolled back by the server, and its client has not ended it. Has the reason.
     Failed(String),
+    /// Its COMMIT had no answer, and may have succeeded. Has the reason.
+    InDoubt(String),
     Ended {
         committed: bool,
     },
@@ -121,12 +127,15 @@ impl ClientTransaction {
         self.touch();
         let open = match &*state {
             State::Failed(reason) => return Err(aborted(reason)),
+            State::InDoubt(reason) => return Err(in_doubt(reason)),
             State::Ended { committed } => return Err(over(*committed)),
             State::Empty | State::Open(_) => {
                 let cancelled = "an ingest or a statement of it was cancelled".to_owned();
                 match std::mem::replace(&mut *state, State::Failed(cancelled)) {
                     State::Open(open) => Some(open),
-                    State::Empty | State::Failed(_) | State::Ended { .. } => None,
+                    State::Empty | State::Failed(_) | State::InDoubt(_) | State::Ended { .. } => {
+                        None
+                    }
                 }
             }
         };
@@ -160,6 +169,7 @@ impl ClientTransaction {
         self.touch();
         let open = match &*state {
             State::Failed(reason) if commit => return Err(aborted(reason)),
+            State::InDoubt(reason) => return Err(in_doubt(reason)),
             State::Ended { committed } if *committed == commit => return Ok(()),
             State::Ended { committed } => return Err(over(*committed)),
             State::Empty | State::Failed(_) | State::Open(_) => {
@@ -185,7 +195,11 @@ impl ClientTransaction {
                 Ok(written)
             }
         };
-        drop(call);
+        // ADBC's driver begins the next transaction at once, and its commit fails if the server is gone by then.
+        tokio::spawn(async move {
+            tokio::time::sleep(NEXT_BEGIN).await;
+            drop(call);
+        });
         match outcome {
             Ok(Written {
                 row_count,
@@ -197,7 +211,10 @@ impl ClientTransaction {
             }
             Err(error) => {
                 record.failed(&error);
-                *state = State::Failed(error.to_string());
+                *state = match error.kind() == ErrorKind::Internal {
+                    true => State::InDoubt(error.to_string()),
+                    false => State::Failed(error.to_string()),
+                };
                 Err(error)
             }
         }
@@ -377,6 +394,11 @@ fn aborted(reason: &str) -> Error {
     Error::conflict(format!("the transaction was rolled back: {reason}"))
         .with_hint("roll back, and send all its ingests and statements again, one after another")
         .with_context(|context| context.sqlstate = Some(FAILED.to_owned()))
+}
+
+fn in_doubt(reason: &str) -> Error {
+    Error::internal(format!("the transaction may be committed: {reason}"))
+        .with_hint("look into its tables before you send it again")
 }
 
 fn over(committed: bool) -> Error {
