@@ -1,0 +1,114 @@
+"""The programs of `tests/clients`: Flight SQL clients of other languages, which run steps against a server."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List
+
+import pytest
+from conftest import ROOT
+
+SOURCES = ROOT / "tests/clients"
+BUILT = ROOT / "target/clients"
+
+
+def _run(folder: Path, *command: str) -> None:
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@functools.lru_cache(maxsize=None)
+def _go() -> List[str]:
+    BUILT.mkdir(parents=True, exist_ok=True)
+    _run(SOURCES / "go", "go", "build", "-o", f"{BUILT}/go/", "./...")
+    return [f"{BUILT}/go/"]
+
+
+@functools.lru_cache(maxsize=None)
+def _java() -> List[str]:
+    _run(SOURCES / "java", "mvn", "--batch-mode", "--quiet", "process-classes")
+    libraries = (BUILT / "java/classpath").read_text().strip()
+    opens = "--add-opens=java.base/java.nio=ALL-UNNAMED"
+    classes = f"{BUILT}/java/classes:{libraries}"
+    return ["java", "-Xmx1g", opens, "-cp", classes, "clients."]
+
+
+_BUILDS: Dict[str, Callable[[], List[str]]] = {"go": _go, "java": _java}
+_NEEDS = {"go": ["go"], "java": ["mvn", "java"]}
+
+
+def command(language: str, name: str) -> List[str]:
+    """Returns the command of a program, which is built once.
+
+    The test is skipped if this machine has no tools for the language.
+    """
+    for tool in _NEEDS[language]:
+        if shutil.which(tool) is None:
+            pytest.skip(f"this machine has no {tool}")
+    *words, last = _BUILDS[language]()
+    return [*words, last + name]
+
+
+class Steps:
+    """A program that runs steps by a Flight SQL client."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def _ask(self, do: str, fields: Dict[str, Any]) -> Dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"do": do, **fields}) + "\n")
+        self._process.stdin.flush()
+        answer: Dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def run(self, do: str, **fields: Any) -> Any:
+        """Runs a step, and returns its number of rows or what it found."""
+        answer = self._ask(do, fields)
+        assert "error" not in answer, answer["error"]
+        return answer.get("rows", answer.get("found"))
+
+    def fail(self, do: str, **fields: Any) -> str:
+        """Runs a step that must fail, and returns the text that a user gets."""
+        answer = self._ask(do, fields)
+        assert "error" in answer, answer
+        return str(answer["error"])
+
+    def ingest(self, table: str, mode: str, **fields: Any) -> int:
+        """Ingests rows, by default those with the ids from 1 to 5."""
+        return int(self.run("ingest", **ingest(table, mode, **fields)))
+
+    def fail_to_ingest(self, table: str, mode: str, **fields: Any) -> str:
+        """Ingests what must fail, and returns the text that a user gets."""
+        return self.fail("ingest", **ingest(table, mode, **fields))
+
+
+def ingest(table: str, mode: str, **fields: Any) -> Dict[str, Any]:
+    return {"table": table, "mode": mode, "first": 1, "rows": 5, **fields}
+
+
+@contextlib.contextmanager
+def steps(language: str, url: str) -> Iterator[Steps]:
+    """Runs the program `steps` of a language, connected to a server."""
+    name = {"go": "steps", "java": "Steps"}[language]
+    words = [*command(language, name), url.split("//")[1]]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield Steps(process)
+        finally:
+            process.kill()
