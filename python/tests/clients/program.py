@@ -5,16 +5,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Database, Server
 
 SOURCES = ROOT / "tests/clients"
 BUILT = ROOT / "target/clients"
+
+# The rows with the ids from $1 to $2, as the programs make them.
+EXPECTED = """
+    SELECT id, CASE WHEN id %% 3 <> 0 THEN 'näme' END, id / 4.0::float8,
+        timestamptz 'epoch' + id * interval '1.000001 second'
+    FROM generate_series(%s::int8, %s) id
+"""
 
 
 def _run(folder: Path, *command: str) -> None:
@@ -112,3 +120,33 @@ def steps(language: str, url: str) -> Iterator[Steps]:
             yield Steps(process)
         finally:
             process.kill()
+
+
+def has_rows(database: Database, table: str, first: int, last: int) -> bool:
+    """Whether a table has exactly the rows with these ids, each once."""
+    differ = (
+        f"(TABLE {table} EXCEPT ALL ({EXPECTED})) UNION ALL (({EXPECTED}) EXCEPT ALL TABLE {table})"
+    )
+    return not database.rows(differ, first, last, first, last)
+
+
+def check_example(language: str, file: str, server: Server, database: Database) -> None:
+    """Checks that the page shows parts of a program, and that it writes its rows once when it runs twice."""
+    page = (ROOT / "docs/clients.md").read_text()
+    source = _unindented((SOURCES / file).read_text())
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        assert _unindented(block) in source, block
+    words = command(language, {"go": "append", "java": "Append"}[language])
+    address = server.url if language == "java" else server.url.split("//")[1]
+    database.run("CREATE TABLE trips (id int8, fare float8)")
+    for _ in range(2):
+        assert (
+            subprocess.run([*words, address], stdout=subprocess.PIPE, check=True).stdout == b"3\n"
+        )
+    assert database.rows("TABLE trips ORDER BY id") == [(1, 7.5), (2, 7.5), (3, 7.5)]
+
+
+def _unindented(code: str) -> str:
+    return "\n".join(line.strip() for line in code.splitlines())
