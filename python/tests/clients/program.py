@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
 
@@ -80,7 +81,12 @@ class Steps:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"do": do, **fields}) + "\n")
         self._process.stdin.flush()
-        answer: Dict[str, Any] = json.loads(self._process.stdout.readline())
+        give_up = threading.Timer(120, self._process.kill)
+        give_up.start()
+        line = self._process.stdout.readline()
+        give_up.cancel()
+        assert line, f"the program has ended, or gave no answer to {do} in time"
+        answer: Dict[str, Any] = json.loads(line)
         return answer
 
     def run(self, do: str, **fields: Any) -> Any:
@@ -108,18 +114,26 @@ def ingest(table: str, mode: str, **fields: Any) -> Dict[str, Any]:
     return {"table": table, "mode": mode, "first": 1, "rows": 5, **fields}
 
 
+# One process for all tests, since a JVM takes seconds to start. It ends with its input.
+_running: Dict[str, "subprocess.Popen[str]"] = {}
+
+
 @contextlib.contextmanager
 def steps(language: str, url: str) -> Iterator[Steps]:
-    """Runs the program `steps` of a language, connected to a server."""
-    name = {"go": "steps", "java": "Steps"}[language]
-    words = [*command(language, name), url.split("//")[1]]
-    with subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield Steps(process)
-        finally:
-            process.kill()
+    """Connects the program `steps` of a language to a server."""
+    if language not in _running:
+        words = command(language, {"go": "steps", "java": "Steps"}[language])
+        pipe = subprocess.PIPE
+        _running[language] = subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True)
+    process = Steps(_running[language])
+    try:
+        process.run("connect", server=url.split("//")[1])
+        yield process
+        process.run("disconnect")
+    except BaseException:
+        # It may still be connected, or wait.
+        _running.pop(language).kill()
+        raise
 
 
 def has_rows(database: Database, table: str, first: int, last: int) -> bool:

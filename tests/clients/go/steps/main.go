@@ -18,6 +18,7 @@ import (
 // step is one line of the input. Do says which of the other fields count.
 type step struct {
 	Do          string
+	Server      string
 	SQL         string
 	Table       string
 	Schema      *string
@@ -45,12 +46,7 @@ type session struct {
 }
 
 func main() {
-	s := session{address: os.Args[1]}
-	var err error
-	if s.client, err = dial(s.address); err != nil {
-		panic(err)
-	}
-	defer s.client.Close()
+	var s session
 	lines := bufio.NewScanner(os.Stdin)
 	out := json.NewEncoder(os.Stdout)
 	for lines.Scan() {
@@ -81,6 +77,13 @@ func (s *session) run(ctx context.Context, next step) (answer, error) {
 		ctx = metadata.AppendToOutgoingContext(ctx, name, value)
 	}
 	switch next.Do {
+	case "connect":
+		s.address = next.Server
+		var err error
+		s.client, err = dial(s.address)
+		return answer{}, err
+	case "disconnect":
+		return answer{}, s.client.Close()
 	case "ingest":
 		return counted(s.ingest(ctx, next))
 	case "concurrent":

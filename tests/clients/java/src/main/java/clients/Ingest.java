@@ -71,7 +71,7 @@ final class Ingest {
             ObjectNode own = step.deepCopy();
             own.put("first", step.get("first").asLong() + k * step.get("rows").asLong());
             written.add(threads.submit(() -> {
-                Steps connection = new Steps(steps.memory, steps.server);
+                Steps connection = new Steps(steps.memory).connect(steps.server);
                 long total = 0;
                 for (int i = 0; i < step.get("times").asInt(); i++) {
                     total += run(connection, own);

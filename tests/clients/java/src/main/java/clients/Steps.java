@@ -26,20 +26,24 @@ final class Steps {
     static final ObjectMapper JSON = new ObjectMapper();
 
     final BufferAllocator memory;
-    final Location server;
-    final FlightSqlClient client;
+    Location server;
+    FlightSqlClient client;
     FlightSqlClient.Transaction transaction;
 
-    Steps(BufferAllocator memory, Location server) {
+    Steps(BufferAllocator memory) {
         this.memory = memory;
+    }
+
+    Steps connect(Location server) {
         this.server = server;
-        this.client = new FlightSqlClient(FlightClient.builder(memory, server).build());
+        client = new FlightSqlClient(FlightClient.builder(memory, server).build());
+        return this;
     }
 
     public static void main(String[] arguments) throws Exception {
         PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
-        Steps steps = new Steps(new RootAllocator(), new Location("grpc://" + arguments[0]));
+        Steps steps = new Steps(new RootAllocator());
         for (String line = in.readLine(); line != null; line = in.readLine()) {
             ObjectNode answer = JSON.createObjectNode();
             try {
@@ -56,6 +60,8 @@ final class Steps {
     private void run(JsonNode step, ObjectNode answer) throws Exception {
         String what = step.get("do").asText();
         switch (what) {
+            case "connect" -> connect(new Location("grpc://" + step.get("server").asText()));
+            case "disconnect" -> client.close();
             case "ingest" -> answer.put("rows", Ingest.run(this, step));
             case "concurrent" -> answer.put("rows", Ingest.concurrently(this, step));
             case "begin" -> transaction = client.beginTransaction(options(step));
