@@ -76,7 +76,8 @@ class Steps:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
-    def _ask(self, do: str, fields: Dict[str, Any]) -> Dict[str, Any]:
+    def answer(self, do: str, **fields: Any) -> Dict[str, Any]:
+        """Runs a step, and returns its answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"do": do, **fields}) + "\n")
@@ -91,13 +92,13 @@ class Steps:
 
     def run(self, do: str, **fields: Any) -> Any:
         """Runs a step, and returns its number of rows or what it found."""
-        answer = self._ask(do, fields)
+        answer = self.answer(do, **fields)
         assert "error" not in answer, answer["error"]
         return answer.get("rows", answer.get("found"))
 
     def fail(self, do: str, **fields: Any) -> str:
         """Runs a step that must fail, and returns the text that a user gets."""
-        answer = self._ask(do, fields)
+        answer = self.answer(do, **fields)
         assert "error" in answer, answer
         return str(answer["error"])
 

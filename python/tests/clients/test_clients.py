@@ -126,6 +126,21 @@ def test_a_reader_that_fails_leaves_nothing(client: Steps, database: Database) -
     database.run("SET lock_timeout = '5s'; DROP TABLE t")
 
 
+def test_no_commit_keeps_rows_of_an_ingest_that_failed(client: Steps, database: Database) -> None:
+    database.run(f"CREATE TABLE t ({COLUMNS})")
+    failed = {"first": 100, "rows": 30, "batch": 10, "transaction": True, "deadline": 1000}
+    committed = 0
+    for batches in (0, 1, 2) * 5:
+        client.run("begin")
+        client.ingest("t", "append", transaction=True)
+        client.fail_to_ingest("t", "append", fail_after=batches, **failed)
+        # The server knows of the failed ingest, unless the commit overtakes it.
+        committed += "error" not in client.answer("commit")
+    wait_until(lambda: no_copy_runs(database))
+    assert database.value("SELECT count(*) FROM t WHERE id >= 100") == 0
+    assert database.count("t") == 5 * committed
+
+
 def test_an_ingest_with_an_id_happens_once(client: Steps, database: Database) -> None:
     database.run(f"CREATE TABLE t ({COLUMNS})")
     headers = {"x-pgflight-write-id": "load 7", "x-pgflight-rows": "5"}
