@@ -12,8 +12,8 @@ from terminal import CONTROL, Command
 @pytest.mark.parametrize(("rows", "columns"), [(6, 40), (24, 80), (50, 200)])
 def test_watched_writes_fit_the_terminal(database: Database, rows: int, columns: int) -> None:
     for number in range(8):
-        ended = Command("abort", f"nightly-{number}", "--postgres", database.url)
-        assert ended.process.wait(30) == 1, "no such write was known"
+        ended = Command("abort", "--force", f"nightly-{number}", "--postgres", database.url)
+        assert ended.process.wait(30) == 0, "an unknown id is recorded"
     watched = Command(
         *("writes", "--watch", "--interval", "50ms", "--postgres", database.url),
         rows=rows,
