@@ -23,7 +23,7 @@ use crate::write::{
 };
 
 /// The time after the end of a transaction in which the server stays for the next begin, when it drains.
-const NEXT_BEGIN: Duration = Duration::from_secs(1);
+const NEXT_BEGIN: Duration = Duration::from_secs(3);
 
 /// A transaction that a client has begun. PostgreSQL knows of it from its first ingest or statement on.
 pub(crate) struct ClientTransaction {
