@@ -15,7 +15,6 @@ import pgflight
 from pgflight.progress import Reporter
 
 THREE = pa.table({"n": pa.array([1, 2, 3], pa.int32()), "s": ["a", None, "ç"]})
-ONE = pa.table({"n": pa.array([9], pa.int32()), "s": ["z"]})
 ROWS = [(1, "a"), (2, None), (3, "ç")]
 SELECT = "SELECT n, s FROM public.t ORDER BY n"
 
