@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cases.rows import SparkCases
 from conftest import Database, Server
 from pyspark.sql import DataFrame, SparkSession
 
 import pgflight
+from cases.rows import SparkCases
 from pgflight.options import SPARK_NAMES
 
 OPTIONS = {
