@@ -11,7 +11,9 @@ pub mod schema;
 pub mod table;
 
 pub use conversion::Conversion;
-pub use encode::{BatchEncoder, Chunks, format};
+pub use encode::{
+    BatchEncoder, Chunks, RejectKind, RejectedRow, format, memory_to_reject, rejected_rows,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use mapping::FieldPlan;
 pub use plan::{ColumnPlan, EncodePlan};

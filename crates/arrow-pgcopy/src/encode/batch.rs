@@ -16,11 +16,11 @@ use crate::error::{Error, Result};
 use crate::plan::EncodePlan;
 
 /// Bytes of the field count at the start of a tuple.
-const FIELD_COUNT: usize = 2;
+pub(super) const FIELD_COUNT: usize = 2;
 
 /// Rows of a block, which is measured and then written, column by column. A block is small enough that its values
 /// and tuples stay in the processor's first caches. Tests use smaller blocks, so that small batches have several.
-const BLOCK_ROWS: usize = if cfg!(any(test, fuzzing)) { 16 } else { 256 };
+pub(super) const BLOCK_ROWS: usize = if cfg!(any(test, fuzzing)) { 16 } else { 256 };
 
 /// Encodes one batch as tuples of binary COPY, without the header and the trailer of the stream.
 ///
@@ -63,14 +63,7 @@ impl<'a> BatchEncoder<'a> {
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the batch has other columns than the plan.
     pub fn new(plan: &'a EncodePlan, batch: &'a RecordBatch, first_row: u64) -> Result<Self> {
         let planned = plan.columns();
-        let same = planned.len() == batch.num_columns()
-            && planned
-                .iter()
-                .zip(batch.columns())
-                .all(|(column, array)| column.data_type.equals_datatype(array.data_type()));
-        let (Ok(field_count), true) = (i16::try_from(planned.len()), same) else {
-            return Err(Error::internal("the batch has other columns than its plan"));
-        };
+        let field_count = check_columns(plan, batch)?;
         let is_converted = planned.iter().any(|column| !column.steps.is_empty());
         let mut encoder = Self {
             plan,
@@ -282,6 +275,23 @@ impl<'a> BatchEncoder<'a> {
             &self.plan.columns()[column],
             self.first_row.saturating_add(row),
         )
+    }
+}
+
+/// Returns the field count of a plan's tuples.
+///
+/// # Errors
+/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the batch has other columns than the plan.
+pub(super) fn check_columns(plan: &EncodePlan, batch: &RecordBatch) -> Result<i16> {
+    let planned = plan.columns();
+    let same = planned.len() == batch.num_columns()
+        && planned
+            .iter()
+            .zip(batch.columns())
+            .all(|(column, array)| column.data_type.equals_datatype(array.data_type()));
+    match (i16::try_from(planned.len()), same) {
+        (Ok(field_count), true) => Ok(field_count),
+        _ => Err(Error::internal("the batch has other columns than its plan")),
     }
 }
 

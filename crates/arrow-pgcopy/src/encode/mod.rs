@@ -9,6 +9,7 @@ pub mod format;
 mod nested;
 mod piece;
 mod problem;
+mod rejects;
 mod report;
 mod scalar;
 #[cfg(test)]
@@ -17,3 +18,4 @@ mod text;
 
 pub use batch::BatchEncoder;
 pub use chunks::Chunks;
+pub use rejects::{RejectKind, RejectedRow, memory_to_reject, rejected_rows};

@@ -1,5 +1,6 @@
 //! Values that cannot be written, and the errors that they get.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::builder::{Int32Builder, ListBuilder, MapBuilder, StringBuilder};
@@ -10,10 +11,11 @@ use arrow_schema::{DataType, Field};
 
 use super::golden::types::{list, structure};
 use super::{array_of, batch, column, copy, encode, pg_type, relation};
-use crate::encode::{BatchEncoder, Chunks};
+use crate::conversion::{Conversion, Form};
+use crate::encode::{BatchEncoder, Chunks, RejectKind, rejected_rows};
 use crate::error::ErrorKind;
 use crate::plan::EncodePlan;
-use crate::table::{Attribute, Column, PgTypeKind as K};
+use crate::table::{Attribute, Column, Ident, PgType, PgTypeKind as K};
 
 /// Checks that row 1 is rejected with this SQLSTATE and words, and that the others are accepted.
 pub(super) fn check(
@@ -34,6 +36,12 @@ pub(super) fn check(
     );
     assert!(format!("{error:#}").contains(words), "{error:#}");
     assert!(error.to_string().starts_with("value "), "{error}");
+    let rows = batch(vec![array.clone()]);
+    let table = relation(vec![column("c0", kind.clone(), typmod)]);
+    let plan = EncodePlan::new(&rows.schema(), &table).unwrap();
+    let rejected = rejected_rows(&plan, &rows, 0, 1).unwrap();
+    assert_eq!(rejected.len(), 1, "{rejected:?}");
+    assert_eq!(rejected[0].error.to_string(), error.to_string());
     for good in [array.slice(0, 1), array.slice(2, array.len() - 2)] {
         copy(vec![(good, kind.clone(), typmod)]).unwrap();
     }
@@ -472,4 +480,74 @@ fn vectors_and_money_that_do_not_fit_are_rejected() {
         .with_precision_and_scale(10, 3)
         .unwrap();
     check(mills, dollars, -1, "22003", "finer fraction");
+}
+
+#[test]
+fn rejected_rows_have_the_kind_of_their_problem() {
+    let utf8 = Conversion {
+        form: Some(Form::Utf8),
+        ..Conversion::default()
+    };
+    let check = |array: ArrayRef, mut column: Column, expected: RejectKind| {
+        let rows = batch(vec![array]);
+        column.nullable = expected != RejectKind::NotNull;
+        let mut asked = BTreeMap::new();
+        if expected == RejectKind::Utf8 {
+            asked.insert("c0".to_owned(), utf8.clone());
+        }
+        let table = relation(vec![column]);
+        let plan = EncodePlan::with_conversions(&rows.schema(), &table, &asked).unwrap();
+        let rejected = rejected_rows(&plan, &rows, 0, usize::MAX).unwrap();
+        let found: Vec<_> = rejected.iter().map(|row| (row.index, row.kind)).collect();
+        assert_eq!(found, [(1, expected)]);
+        assert_eq!(expected.as_str().parse::<RejectKind>().unwrap(), expected);
+    };
+    let texts = |bad: &str| -> ArrayRef { Arc::new(StringArray::from(vec!["1", bad, "1"])) };
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, i64::MAX, 1]));
+    let cents = Decimal128Array::from(vec![100, 101, 100]);
+    let cents: ArrayRef = Arc::new(cents.with_precision_and_scale(10, 2).unwrap());
+    let some: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None, Some(1)]));
+    let bytes: ArrayRef = Arc::new(BinaryArray::from(vec![&b"1"[..], b"\xff", b"1"]));
+    check(
+        texts("x"),
+        column("c0", K::Int4, -1),
+        RejectKind::Conversion,
+    );
+    check(cents, column("c0", K::Int4, -1), RejectKind::Conversion);
+    check(numbers, column("c0", K::Int4, -1), RejectKind::Range);
+    check(
+        texts("123"),
+        column("c0", K::Varchar, 2 + 4),
+        RejectKind::Length,
+    );
+    check(texts("\0"), column("c0", K::Text, -1), RejectKind::Nul);
+    check(bytes, column("c0", K::Text, -1), RejectKind::Utf8);
+    check(
+        texts("2"),
+        column("c0", K::Enum(vec!["1".into()]), -1),
+        RejectKind::Enum,
+    );
+    check(some, column("c0", K::Int4, -1), RejectKind::NotNull);
+    let latin = texts("<?xml version='1.0' encoding='latin1'?><a/>");
+    let xml = PgType::builtin(142).unwrap();
+    let xml = Column::new(Ident::new("c0").unwrap(), xml);
+    check(latin, xml, RejectKind::Document);
+}
+
+#[test]
+fn the_search_for_rejected_rows_ends_after_the_limit() {
+    let rows = batch(vec![Arc::new(Int64Array::from(vec![i64::MAX; 100]))]);
+    let plan = EncodePlan::new(&rows.schema(), &relation(vec![column("c0", K::Int4, -1)])).unwrap();
+    for (limit, found) in [
+        (0, 1),
+        (1, 2),
+        (40, 41),
+        (99, 100),
+        (100, 100),
+        (usize::MAX, 100),
+    ] {
+        let rejected = rejected_rows(&plan, &rows, 0, limit).unwrap();
+        let indices: Vec<_> = rejected.iter().map(|row| row.index).collect();
+        assert_eq!(indices, (0..found).collect::<Vec<_>>(), "limit {limit}");
+    }
 }

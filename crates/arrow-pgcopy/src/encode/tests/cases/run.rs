@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arbitrary::{Result, Unstructured};
-use arrow_array::{Array, RecordBatch};
+use arrow_array::{Array, BooleanArray, RecordBatch};
 use arrow_schema::{DataType, Schema};
+use arrow_select::filter::filter_record_batch;
 
 use super::arrays::{DEPTH, array, field};
 use super::judge::{judge, parse};
 use super::tables::{column, encode, relation};
 use super::types::{conversion, kind};
-use crate::{EncodePlan, ErrorKind};
+use crate::{EncodePlan, ErrorKind, rejected_rows};
 
 /// The number of types that are tried for a column before it counts as refused.
 const TRIES: usize = 6;
@@ -77,6 +78,7 @@ pub(crate) fn run(input: &[u8]) -> Result<Seen> {
     let plan =
         EncodePlan::with_conversions(&batch.schema(), &relation(columns.clone()), &conversions)
             .expect("each column was accepted by itself");
+    check_rejects(&plan, &batch);
     let target = u.int_in_range(1..=4000)?;
     let mut outcome = "written".to_owned();
     let mut batch = batch;
@@ -119,4 +121,22 @@ pub(crate) fn run(input: &[u8]) -> Result<Seen> {
         seen.reach(&column.data_type, &column.type_name, &outcome);
     }
     Ok(seen)
+}
+
+/// Checks that the rows that cannot be encoded alone are the rejected ones, and that the others can be encoded together.
+fn check_rejects(plan: &EncodePlan, batch: &RecordBatch) {
+    let rejected = rejected_rows(plan, batch, 100, usize::MAX).expect("the columns are the plan's");
+    let indices: Vec<usize> = rejected.iter().map(|row| row.index).collect();
+    let rows = 0..batch.num_rows();
+    let alone = rows
+        .clone()
+        .filter(|row| encode(plan, &batch.slice(*row, 1), 4000).is_err());
+    assert_eq!(indices, alone.collect::<Vec<_>>(), "{plan}: {rejected:?}");
+    for row in &rejected {
+        let number = u64::try_from(row.index).unwrap() + 100;
+        assert_eq!(row.error.row(), Some(number), "{plan}: {:?}", row.error);
+    }
+    let kept: BooleanArray = rows.map(|row| Some(!indices.contains(&row))).collect();
+    let kept = filter_record_batch(batch, &kept).unwrap();
+    encode(plan, &kept, 4000).unwrap_or_else(|error| panic!("{plan}: {error:#}"));
 }
