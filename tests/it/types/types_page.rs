@@ -23,7 +23,8 @@ names both types and a hint that says what would work.
 
 Every value is checked. One that does not fit (out of range, a lost digit, a string that is too long or is not a UUID)
 is an error with its column and row. Nothing is rounded or shifted silently. If a string is too long for `varchar(n)`,
-only its trailing blanks are cut, as the SQL standard has it.
+only its trailing blanks are cut, as the SQL standard has it. Decimals and floats go into integers, and timestamps
+without a zone into dates: a value that is not whole, or not a midnight, is an error.
 
 Nested values and extension types:
 

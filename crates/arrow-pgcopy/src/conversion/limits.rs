@@ -67,8 +67,14 @@ impl Converted<'_> {
     }
 
     /// Clamps values before a step that could not convert them.
-    pub(crate) fn clamp_before(&mut self, overflow: Overflow, to_be_shifted: bool) -> bool {
-        if matches!(Source::of(&self.data_type), Source::Float { .. }) {
+    pub(crate) fn clamp_before(
+        &mut self,
+        overflow: Overflow,
+        rounding: Option<Rounding>,
+        to_be_shifted: bool,
+    ) -> bool {
+        // Floats are clamped to decimals, which they become by rounding.
+        if rounding.is_some() && matches!(Source::of(&self.data_type), Source::Float { .. }) {
             let step = floats_bounds(&self.ty.kind, overflow);
             let any = step.is_some();
             self.steps.extend(step);

@@ -128,6 +128,8 @@ fn times(data_type: &DataType, ty: &PgType, modifier: Modifier) -> Option<(i256,
     let most = match data_type {
         // Dates in milliseconds are whole days as well.
         DataType::Date64 => most - most.rem_euclid(NANOS_PER_DAY / unit),
+        // Midnights become dates.
+        _ if ty.kind == K::Date => most - most.rem_euclid(NANOS_PER_DAY / unit),
         _ => most,
     };
     Some((i256::from_i128(least), i256::from_i128(most)))

@@ -93,8 +93,9 @@ impl Conversion {
             converted.check_infinity()?;
         }
         // Values are clamped twice: before the steps, which could not convert what is too large, and after them.
-        let clamped_before =
-            held.is_some_and(|overflow| converted.clamp_before(overflow, self.zone.is_some()));
+        let clamped_before = held.is_some_and(|overflow| {
+            converted.clamp_before(overflow, rounding, self.zone.is_some())
+        });
         let time = matches!(
             converted.data_type,
             DataType::Time32(_) | DataType::Time64(_)

@@ -217,7 +217,7 @@ fn number<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'
                 FieldPlan::Float4 => Ok(fixed(array, |v| Ok(v.to_f32().to_be_bytes()))),
                 FieldPlan::Float8 => Ok(boolean::doubles(array, |v| v.to_f64())),
                 FieldPlan::Numeric { limit } => Ok(numeric_float::floats(array, *limit, of_half)),
-                _ => Err(Problem::Unplanned),
+                _ => integer::floats(plan, array, |v| v.to_f64()),
             }
         }
         DataType::Float32 => {
@@ -226,7 +226,7 @@ fn number<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'
                 FieldPlan::Float4 => Ok(fixed(array, |v| Ok(v.to_be_bytes()))),
                 FieldPlan::Float8 => Ok(boolean::doubles(array, f64::from)),
                 FieldPlan::Numeric { limit } => Ok(numeric_float::floats(array, *limit, |v| v)),
-                _ => Err(Problem::Unplanned),
+                _ => integer::floats(plan, array, f64::from),
             }
         }
         DataType::Float64 => {
@@ -234,7 +234,7 @@ fn number<'a>(plan: &'a FieldPlan, array: &'a dyn Array) -> Result<BoxedColumn<'
             match plan {
                 FieldPlan::Float8 => Ok(boolean::doubles(array, |v| v)),
                 FieldPlan::Numeric { limit } => Ok(numeric_float::floats(array, *limit, |v| v)),
-                _ => Err(Problem::Unplanned),
+                _ => integer::floats(plan, array, |v| v),
             }
         }
         DataType::Decimal32(_, _) => decimals!(t::Decimal32Type),

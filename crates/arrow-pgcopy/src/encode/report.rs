@@ -73,7 +73,9 @@ fn row(problem: Problem, is_temporal: bool) -> Row {
         Problem::NotFinite => (
             "22003",
             WithType("is NaN or infinite, which ", " does not hold"),
-            Do("replace such values before writing"),
+            Do(
+                "replace such values before writing, or ask for NULL in their place (conversion overflow: null)",
+            ),
         ),
         Problem::Nul => (
             "22021",
@@ -287,7 +289,9 @@ fn coarser(field: &FieldPlan, data_type: &DataType) -> &'static str {
         FieldPlan::Int2 | FieldPlan::Int4 | FieldPlan::Int8 => {
             "round the data before writing, ask for it (conversion rounding), or make the column numeric"
         }
-        FieldPlan::Date => "write dates only, or make the column a timestamp",
+        FieldPlan::Date => {
+            "write midnights only, ask for the date alone (conversion form: part), or make the column a timestamp"
+        }
         field if is_temporal(field) => {
             "round the data before writing, or ask for it (conversion rounding)"
         }

@@ -93,8 +93,12 @@ impl<'a> Source<'a> {
             Self::Integer => {
                 "smallint, integer, bigint, oid, xid8, numeric, money, real or double precision"
             }
-            Self::Float { double: false } => "real, double precision or numeric",
-            Self::Float { double: true } => "double precision or numeric",
+            Self::Float { double: false } => {
+                "real, double precision, numeric, smallint, integer or bigint"
+            }
+            Self::Float { double: true } => {
+                "double precision, numeric, smallint, integer or bigint"
+            }
             Self::Decimal { .. } => "numeric, money, smallint, integer or bigint",
             Self::Text => {
                 "text, character varying, character, name, json, jsonb, uuid, an enum, numbers, boolean, bytea, dates, times, bits, addresses of networks or ltree"
@@ -104,7 +108,7 @@ impl<'a> Source<'a> {
             Self::FixedBinary { .. } => "bytea, bits or geometry",
             Self::Date => "date or timestamp without time zone",
             Self::Time => "time without time zone or interval",
-            Self::Timestamp => "timestamp without time zone",
+            Self::Timestamp => "timestamp without time zone or date",
             Self::TimestampWithZone => "timestamp with time zone",
             Self::Duration => "interval or time without time zone",
             Self::Interval => "interval",

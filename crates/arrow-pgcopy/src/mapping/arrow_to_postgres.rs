@@ -108,9 +108,10 @@ pub(crate) fn field_plan(field: &Field, ty: &PgType, typmod: i32) -> Result<Fiel
 
         (S::Boolean | S::Text, K::Bool) => F::Bool,
         (S::Integer, K::Bool) if extension::is_bool8(field) => F::Bool,
-        (S::Integer | S::Decimal { .. } | S::Text, K::Int2) => F::Int2,
-        (S::Integer | S::Decimal { .. } | S::Text, K::Int4) => F::Int4,
-        (S::Integer | S::Decimal { .. } | S::Text, K::Int8) => F::Int8,
+        // Decimals and floats that are whole.
+        (S::Integer | S::Decimal { .. } | S::Float { .. } | S::Text, K::Int2) => F::Int2,
+        (S::Integer | S::Decimal { .. } | S::Float { .. } | S::Text, K::Int4) => F::Int4,
+        (S::Integer | S::Decimal { .. } | S::Float { .. } | S::Text, K::Int8) => F::Int8,
         (S::Integer | S::Text, K::Oid) => F::Oid,
         (S::Integer | S::Text, K::Xid8) => F::Xid8,
         (S::Integer | S::Float { double: false } | S::Text, K::Float4) => F::Float4,
@@ -148,7 +149,8 @@ pub(crate) fn field_plan(field: &Field, ty: &PgType, typmod: i32) -> Result<Fiel
         (S::Text, K::Macaddr) => F::Macaddr { bytes: 6 },
         (S::Text, K::Macaddr8) => F::Macaddr { bytes: 8 },
 
-        (S::Date | S::Text, K::Date) => F::Date,
+        // Timestamps that are midnights.
+        (S::Date | S::Timestamp | S::Text, K::Date) => F::Date,
         (S::Time | S::Duration | S::Text, K::Time) => F::Time { precision },
         (S::Text, K::Timetz) => F::Timetz { precision },
         // A date is midnight and has no fraction, whatever the column's precision.
@@ -309,7 +311,7 @@ fn refuse(source: Source<'_>, ty: &PgType) -> Refusal {
         (S::Timestamp | S::TimestampWithZone, K::Timetz) => {
             (None, "write strings such as 12:30:00+02", None)
         }
-        (S::Timestamp, K::Date | K::Time) => (
+        (S::Timestamp, K::Time) => (
             Some("the other part of its timestamps would be lost"),
             "cast the data before writing",
             Some("ask for it (conversion form: part)"),
@@ -324,7 +326,7 @@ fn refuse(source: Source<'_>, ty: &PgType) -> Refusal {
             "make the column numeric, or cast the data before writing",
             Some("ask for it (conversion rounding)"),
         ),
-        (S::Float { .. }, K::Int2 | K::Int4 | K::Int8 | K::Money { .. }) => (
+        (S::Float { .. }, K::Money { .. }) => (
             Some("it would be rounded"),
             "cast the data to a decimal before writing",
             Some("ask for it (conversion rounding)"),

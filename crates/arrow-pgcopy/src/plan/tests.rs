@@ -185,9 +185,9 @@ fn each_arrow_type_is_accepted_where_no_value_changes() {
         check(integer, numbers);
     }
     check(D::Boolean, "bool");
-    check(D::Float16, "float4 float8 numeric");
-    check(D::Float32, "float4 float8 numeric");
-    check(D::Float64, "float8 numeric");
+    check(D::Float16, "int2 int4 int8 float4 float8 numeric");
+    check(D::Float32, "int2 int4 int8 float4 float8 numeric");
+    check(D::Float64, "int2 int4 int8 float8 numeric");
     for decimal in [
         D::Decimal32(9, 2),
         D::Decimal64(18, 2),
@@ -212,7 +212,7 @@ fn each_arrow_type_is_accepted_where_no_value_changes() {
     check(D::Date64, "date timestamp");
     check(D::Time32(TimeUnit::Second), "time interval");
     check(D::Time64(TimeUnit::Nanosecond), "time interval");
-    check(D::Timestamp(TimeUnit::Microsecond, None), "timestamp");
+    check(D::Timestamp(TimeUnit::Microsecond, None), "date timestamp");
     check(
         D::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
         "timestamptz",
@@ -257,7 +257,7 @@ fn nested_types_go_into_arrays_and_json() {
     check(list(D::Boolean), "json jsonb bit varbit");
     check(
         list(D::Float64),
-        "json jsonb vector halfvec sparsevec point",
+        "json jsonb int4s vector halfvec sparsevec point",
     );
     let coordinate = |name| Field::new(name, D::Float32, true);
     let point = D::Struct(Fields::from(vec![coordinate("y"), coordinate("x")]));

@@ -154,14 +154,14 @@ fn numbers() -> Vec<Source> {
         extension: Some("arrow.bool8"),
         ..of("arrow.bool8", &D::Int8)
     });
-    let floats = Float32Array::from(vec![Some(1.5), Some(-2.0), None, Some(0.25)]);
+    let floats = Float32Array::from(vec![Some(-2.0), None, Some(1.5), Some(0.25)]);
     for (name, data_type, ty) in [
         ("float16", D::Float16, "real"),
         ("float32", D::Float32, "real"),
         ("float64", D::Float64, "double precision"),
     ] {
         let array = cast(&floats, &data_type).unwrap();
-        let values = Values::Scalar(array, ty, vec!["1.5", "-2", "", "0.25"]);
+        let values = Values::Scalar(array, ty, vec!["-2", "", "1.5", "0.25"]);
         all.push(Source {
             name: name.to_owned(),
             extension: None,
@@ -212,14 +212,19 @@ fn times() -> Vec<Source> {
         let literals = ["12:30:00", "23:59:59", ""];
         all.push(scalar(name, array, "time", &literals));
     }
-    let seconds = TimestampSecondArray::from(vec![Some(7), None, Some(1_372_681_800), Some(-1)]);
+    // The first is midnight, local or in the zone of the conversion.
+    let values = |first| vec![Some(first), Some(7), None, Some(1_372_681_800), Some(-1)];
+    let seconds = TimestampSecondArray::from(values(0));
+    let zoned_seconds = TimestampSecondArray::from(values(-7200)).with_timezone("UTC");
     let local = [
+        "1970-01-01 00:00:00",
         "1970-01-01 00:00:07",
         "",
         "2013-07-01 12:30:00",
         "1969-12-31 23:59:59",
     ];
     let zoned = [
+        "1969-12-31 22:00:00Z",
         "1970-01-01 00:00:07Z",
         "",
         "2013-07-01 12:30:00Z",
@@ -239,8 +244,7 @@ fn times() -> Vec<Source> {
             "timestamp",
             &local,
         ));
-        let array = seconds.clone().with_timezone("UTC");
-        let array = cast(&array, &D::Timestamp(of, Some("UTC".into()))).unwrap();
+        let array = cast(&zoned_seconds, &D::Timestamp(of, Some("UTC".into()))).unwrap();
         let name = format!("timestamp[{unit}, zone]");
         all.push(scalar(&name, array, "timestamptz", &zoned));
         let array = cast(&durations, &D::Duration(of)).unwrap();
@@ -373,14 +377,15 @@ fn lists() -> Vec<Source> {
         ("halfvec", &["[1,2]", "[3,4]", ""]),
         ("sparsevec", &["{1:1,2:2}/2", "{1:3,2:4}/2", ""]),
     ];
-    let floats = Float32Array::from(vec![1.5, -2.0, 0.0, 0.25]);
+    let floats = Float32Array::from(vec![1.0, -2.0, 0.0, 0.25]);
     let vectors: &[(&str, &[&str])] = &[
-        ("vector", &["[1.5,-2]", "[0,0.25]", ""]),
-        ("halfvec", &["[1.5,-2]", "[0,0.25]", ""]),
-        ("sparsevec", &["{1:1.5,2:-2}/2", "{2:0.25}/2", ""]),
-        ("point", &["(1.5,-2)", "(0,0.25)", ""]),
+        ("vector", &["[1,-2]", "[0,0.25]", ""]),
+        ("halfvec", &["[1,-2]", "[0,0.25]", ""]),
+        ("sparsevec", &["{1:1,2:-2}/2", "{2:0.25}/2", ""]),
+        ("point", &["(1,-2)", "(0,0.25)", ""]),
+        ("integer[]", &["{1,-2}", "", ""]),
     ];
-    let of_floats = ["[1.5,-2.0]", "[0.0,0.25]", ""];
+    let of_floats = ["[1.0,-2.0]", "[0.0,0.25]", ""];
     let of = |array: &Float32Array, data_type| {
         let items = cast(array, &data_type).unwrap();
         list(items, &[Some(2), Some(2), None])

@@ -202,6 +202,7 @@ pub(crate) fn expected(
         (Some("rounding"), _) => format!("({x})::numeric::{sql_type}"),
         (Some("zone"), "timestamptz") => format!("({x})::timestamp AT TIME ZONE {there}"),
         (Some("zone"), "timetz") => format!("(({x})::text || '+02:00')::timetz"),
+        (Some("zone"), "date") => format!("(({x}) AT TIME ZONE {there})::date"),
         (Some("zone"), _) => format!("({x}) AT TIME ZONE {there}"),
         (Some("form: part"), _) => format!("({x})::{sql_type}"),
         (Some("zone and form: part"), _) => format!("(({x}) AT TIME ZONE {there})::{sql_type}"),
@@ -255,8 +256,17 @@ pub(crate) fn fitting(source: &Source, target: &str, asked: Option<&str>) -> usi
     match (&source.values, asked, target) {
         // A quarter is not an integer, a hundred not a boolean, and thirteen hundred million not a smallint.
         (Values::Scalar(_, "numeric", _), None, "smallint" | "integer" | "bigint") => 3,
+        (
+            Values::Scalar(_, "real" | "double precision", _),
+            None,
+            "smallint" | "integer" | "bigint",
+        ) => 2,
+        (Values::Nested(..), None, "integer[]") if source.name.starts_with("list of float") => 1,
         (Values::Scalar(_, "bigint", _), Some("form: number"), "boolean") => 3,
-        (Values::Scalar(_, "timestamp" | "timestamptz", _), Some("unit: seconds"), "smallint") => 2,
+        (Values::Scalar(_, "timestamp" | "timestamptz", _), Some("unit: seconds"), "smallint") => 3,
+        // Only the first is a midnight.
+        (Values::Scalar(_, "timestamp", _), None, "date") => 1,
+        (Values::Scalar(_, "timestamptz", _), Some("zone"), "date") => 1,
         _ => usize::MAX,
     }
 }

@@ -1,4 +1,4 @@
-//! Integers, and decimals that are whole, into integers and floats.
+//! Integers, and decimals and floats that are whole, into integers and floats.
 
 use arrow_array::types::{ArrowPrimitiveType, DecimalType};
 use arrow_array::{ArrowNativeTypeOp, PrimitiveArray};
@@ -113,6 +113,53 @@ where
         }),
         _ => return Err(Problem::Unplanned),
     })
+}
+
+/// Makes a column of integers from whole floats; `widen` is exact.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the table in mapping is exhaustive"
+)]
+pub(crate) fn floats<'a, T: ArrowPrimitiveType>(
+    plan: &FieldPlan,
+    array: &'a PrimitiveArray<T>,
+    widen: impl Fn(T::Native) -> f64 + Send + Sync + 'a,
+) -> Result<BoxedColumn<'a>, Problem> {
+    let whole = move |v| whole_float(widen(v));
+    Ok(match plan {
+        FieldPlan::Int2 => fixed(array, move |v| {
+            narrow::<i16>(whole(v)?).map(i16::to_be_bytes)
+        }),
+        FieldPlan::Int4 => fixed(array, move |v| {
+            narrow::<i32>(whole(v)?).map(i32::to_be_bytes)
+        }),
+        FieldPlan::Int8 => fixed(array, move |v| whole(v).map(i64::to_be_bytes)),
+        _ => return Err(Problem::Unplanned),
+    })
+}
+
+/// Returns the integer that a float is.
+fn whole_float(value: f64) -> Result<i64, Problem> {
+    // 2⁶³, the first float beyond the range.
+    const END: f64 = 9_223_372_036_854_775_808.0;
+    if !value.is_finite() {
+        return Err(Problem::NotFinite);
+    }
+    if value.fract() != 0.0 {
+        return Err(Problem::LosesDigits);
+    }
+    if !(-END..END).contains(&value) {
+        return Err(Problem::OutOfRange);
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a whole number in the range of 64 bits"
+    )]
+    Ok(value as i64)
+}
+
+fn narrow<N: TryFrom<i64>>(value: i64) -> Result<N, Problem> {
+    value.try_into().map_err(|_| Problem::OutOfRange)
 }
 
 /// Returns the largest unscaled integer of a decimal array's precision.

@@ -15,7 +15,7 @@ use arrow_schema::{DataType, IntervalUnit, TimeUnit};
 use crate::encode::column::{BoxedColumn, Column, WORD, fixed, prepared};
 use crate::encode::format::{
     END_DATE, END_TIMESTAMP, EPOCH_DAYS, EPOCH_MICROS, MICROS_PER_DAY, MILLIS_PER_DAY, MIN_DATE,
-    MIN_TIMESTAMP,
+    MIN_TIMESTAMP, SECONDS_PER_DAY,
 };
 use crate::encode::problem::Problem;
 
@@ -30,8 +30,16 @@ pub(crate) fn dates(array: &dyn Array) -> Result<BoxedColumn<'_>, Problem> {
             date(i64::from(days)).map(i32::to_be_bytes)
         })),
         DataType::Date64 => Ok(fixed(array.as_primitive::<Date64Type>(), |millis| {
-            date(whole_days(millis)?).map(i32::to_be_bytes)
+            date(whole_days(millis, MILLIS_PER_DAY)?).map(i32::to_be_bytes)
         })),
+        DataType::Timestamp(unit, _) => Ok(match unit {
+            TimeUnit::Second => midnights::<TimestampSecondType>(array, SECONDS_PER_DAY),
+            TimeUnit::Millisecond => midnights::<TimestampMillisecondType>(array, MILLIS_PER_DAY),
+            TimeUnit::Microsecond => midnights::<TimestampMicrosecondType>(array, MICROS_PER_DAY),
+            TimeUnit::Nanosecond => {
+                midnights::<TimestampNanosecondType>(array, 1000 * MICROS_PER_DAY)
+            }
+        }),
         _ => Err(Problem::Unplanned),
     }
 }
@@ -52,7 +60,7 @@ pub(crate) fn timestamps(
             midnight(i64::from(days))
         }),
         DataType::Date64 => fixed(array.as_primitive::<Date64Type>(), move |millis| {
-            midnight(whole_days(millis)?)
+            midnight(whole_days(millis, MILLIS_PER_DAY)?)
         }),
         DataType::Timestamp(unit, _) => match unit {
             TimeUnit::Second => scaled::<TimestampSecondType>(array, 1_000_000, precision),
@@ -264,9 +272,19 @@ fn interval(micros: i64, days: i32, months: i32) -> [u8; 16] {
     bytes
 }
 
-fn whole_days(millis: i64) -> Result<i64, Problem> {
-    if millis % MILLIS_PER_DAY == 0 {
-        Ok(millis / MILLIS_PER_DAY)
+/// Makes a column of dates from timestamps that are midnights, in a unit of which a day has `per_day`.
+fn midnights<T: ArrowPrimitiveType<Native = i64>>(
+    array: &dyn Array,
+    per_day: i64,
+) -> BoxedColumn<'_> {
+    fixed(array.as_primitive::<T>(), move |count| {
+        date(whole_days(count, per_day)?).map(i32::to_be_bytes)
+    })
+}
+
+fn whole_days(count: i64, per_day: i64) -> Result<i64, Problem> {
+    if count % per_day == 0 {
+        Ok(count / per_day)
     } else {
         Err(Problem::LosesDigits)
     }

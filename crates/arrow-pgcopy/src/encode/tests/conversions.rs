@@ -164,3 +164,19 @@ fn conversions_without_a_meaning_are_rejected() {
     let times: ArrayRef = Arc::new(Time64MicrosecondArray::from(vec![1]));
     refuse(times, K::Timetz, zone("Europe/Berlin"), "has no date");
 }
+
+#[test]
+fn whole_floats_and_midnights_are_clamped_or_nulled_only_as_asked() {
+    let doubles = || Float64Array::from(vec![Some(3.0), None, Some(f64::NAN), Some(1e300)]);
+    let held = Int32Array::from(vec![Some(3), None, None, None]);
+    check(doubles(), &overflow(Overflow::Null), held, K::Int4, -1);
+    let array: ArrayRef = Arc::new(doubles());
+    let refused = converted(&array, K::Int4, -1, overflow(Overflow::Clamp)).unwrap_err();
+    assert!(
+        refused.to_string().contains("overflow was asked for"),
+        "{refused}"
+    );
+    let seconds = TimestampSecondArray::from(vec![i64::MIN, 86_400, i64::MAX]);
+    let days = Date32Array::from(vec![-2_440_588, 1, 2_145_042_905]);
+    check(seconds, &overflow(Overflow::Clamp), days, K::Date, -1);
+}

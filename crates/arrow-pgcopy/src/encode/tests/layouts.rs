@@ -260,3 +260,38 @@ fn unions_are_rendered_as_their_value() {
         check(StringArray::from(rows), structs, K::Json);
     }
 }
+
+#[test]
+fn whole_floats_count_as_integers_and_midnights_as_dates() {
+    let far = 1_i64 << 62;
+    let wide = Int64Array::from(vec![Some(0), None, Some(-3), Some(far), Some(i64::MIN)]);
+    let doubles = vec![
+        Some(-0.0),
+        None,
+        Some(-3.0),
+        Some(4_611_686_018_427_387_904.0),
+        Some(-9_223_372_036_854_775_808.0),
+    ];
+    check(wide, Float64Array::from(doubles), K::Int8);
+    let small = || Int64Array::from(vec![Some(7), None, Some(-32_768), Some(32_767)]);
+    let singles = vec![Some(7.0), None, Some(-32_768.0), Some(32_767.0)];
+    check(small(), Float32Array::from(singles), K::Int2);
+    let days = || Date32Array::from(vec![Some(0), None, Some(-1), Some(20_000)]);
+    let at = |per_day: i64| {
+        let days = [Some(0), None, Some(-1), Some(20_000)];
+        days.map(|day| Some(day? * per_day)).to_vec()
+    };
+    check(days(), TimestampSecondArray::from(at(86_400)), K::Date);
+    check(
+        days(),
+        TimestampMillisecondArray::from(at(86_400_000)),
+        K::Date,
+    );
+    check(
+        days(),
+        TimestampMicrosecondArray::from(at(86_400_000_000)),
+        K::Date,
+    );
+    let nanos = TimestampNanosecondArray::from(at(86_400_000_000_000));
+    check(days(), nanos, K::Date);
+}

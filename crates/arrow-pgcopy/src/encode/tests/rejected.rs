@@ -551,3 +551,29 @@ fn the_search_for_rejected_rows_ends_after_the_limit() {
         assert_eq!(indices, (0..found).collect::<Vec<_>>(), "limit {limit}");
     }
 }
+
+#[test]
+fn floats_that_are_not_whole_and_times_that_are_not_midnights_are_rejected() {
+    let doubles = |bad: f64| Float64Array::from(vec![1.0, bad, 2.0]);
+    let fraction = "has a finer fraction";
+    check(doubles(1.5), K::Int4, -1, "22003", fraction);
+    check(doubles(1e-300), K::Int8, -1, "22003", fraction);
+    check(doubles(f64::NAN), K::Int4, -1, "22003", "NaN or infinite");
+    check(
+        doubles(f64::INFINITY),
+        K::Int8,
+        -1,
+        "22003",
+        "overflow: null",
+    );
+    for (bad, kind) in [
+        (9_223_372_036_854_775_808.0, K::Int8),
+        (-9_223_372_036_854_777_856.0, K::Int8),
+        (2_147_483_648.0, K::Int4),
+        (-32_769.0, K::Int2),
+    ] {
+        check(doubles(bad), kind, -1, "22003", "is out of range for");
+    }
+    let times = TimestampMicrosecondArray::from(vec![0, 1, -86_400_000_000]);
+    check(times, K::Date, -1, "22008", "write midnights only");
+}
