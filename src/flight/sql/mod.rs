@@ -24,4 +24,4 @@ pub(crate) use headers::Headers;
 pub(crate) use ingest::{ingest, row_count, transaction_id};
 pub(crate) use refused::refused_action;
 pub(crate) use session::action::{SqlAction, run as run_action};
-pub(crate) use session::{CallSession, InUse, Sessions};
+pub(crate) use session::{Arrival, CallSession, InUse, Sessions};
