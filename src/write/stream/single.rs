@@ -120,6 +120,10 @@ impl Writer {
             }
             Opened::Existing(plan) | Opened::Made(plan) => {
                 stream.set_table(relation.name.to_string());
+                let incoming = match &plan.keys {
+                    Some(keys) => incoming.keyed_by(keys.names()),
+                    None => incoming,
+                };
                 match plan.route() {
                     Route::Twin => {
                         let (target, encode) = (&plan.table.relation, &plan.encode);
