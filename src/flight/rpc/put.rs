@@ -89,7 +89,8 @@ pub(crate) async fn put(
                 };
                 sql::InUse::run_within(within, ingested).await
             };
-            received.await.map_err(Error::in_full)
+            let received = received.await.map_err(sql::in_words_of_ingest);
+            received.map_err(Error::in_full)
         }
         None => {
             is_read();
