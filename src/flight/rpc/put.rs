@@ -66,14 +66,14 @@ pub(crate) async fn put(
         messages,
         ready,
     };
-    let is_read = || {
+    let settle = || {
         if let Some(arrival) = arrival {
-            arrival.is_read();
+            arrival.settle();
         }
     };
     match sql::command(descriptor.as_ref())? {
         Some(Command::CommandStatementUpdate(update)) => {
-            is_read();
+            settle();
             let updated = sql::update(targets, (session, headers), update).await;
             updated.map_err(Error::in_full)
         }
@@ -81,7 +81,7 @@ pub(crate) async fn put(
             let received = async {
                 let id = sql::transaction_id(&command);
                 let within = session.take(targets, id.as_deref()).await?;
-                is_read();
+                settle();
                 let ingested = async |within: Option<&mut sql::InUse>| {
                     let names = session.names(targets)?;
                     let ingest = sql::ingest(command, headers, &names, within.is_some())?;
@@ -93,7 +93,7 @@ pub(crate) async fn put(
             received.map_err(Error::in_full)
         }
         None => {
-            is_read();
+            settle();
             headers.reject()?;
             let command = put_command(descriptor)?;
             arriving.receive(targets, command, None).await

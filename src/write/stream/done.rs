@@ -22,7 +22,7 @@ pub(super) struct Done {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Work {
-    Rows { spec: WriteSpec, is_new: bool },
+    Rows { spec: Box<WriteSpec>, is_new: bool },
     Statement(TableStatement),
 }
 
@@ -34,7 +34,7 @@ impl Done {
         (spec, is_new): (&WriteSpec, bool),
         counts: RowCounts,
     ) {
-        let spec = spec.clone();
+        let spec = Box::new(spec.clone());
         self.add(table, Work::Rows { spec, is_new });
         for (name, count) in counts.named() {
             *self.changed.entry(name).or_default() += count;

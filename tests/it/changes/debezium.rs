@@ -400,7 +400,7 @@ async fn an_update_that_changes_a_key_is_rejected_by_its_row() {
     let mut client = server.client().await;
     let two = json!({"keys": ["id", "name"]});
     let none = json!({});
-    let nobody = Some((8, None));
+    let unknown = Some((8, None));
     // Two changes, and the row and column of the error; an accepted change has none.
     let cases = [
         (
@@ -456,7 +456,7 @@ async fn an_update_that_changes_a_key_is_rejected_by_its_row() {
         // The old key is not known as a whole.
         (
             &two,
-            [("u", nobody, row(8, "h")), ("c", None, row(7, "g"))],
+            [("u", unknown, row(8, "h")), ("c", None, row(7, "g"))],
             Some((0, "name")),
         ),
         (

@@ -17,7 +17,7 @@ struct Counts {
 }
 
 impl Arrivals {
-    /// Counts an ingest as unread, until [`Arrival::is_read`].
+    /// Counts an ingest as unread, until [`Arrival::settle`].
     pub(super) fn add(self: &Arc<Self>) -> Arrival {
         self.counts().unread += 1;
         Arrival {
@@ -50,7 +50,7 @@ pub(crate) struct Arrival {
 
 impl Arrival {
     /// Ends it without harm: its command was read, and the transaction knows of it, or has nothing to do with it.
-    pub(crate) fn is_read(mut self) {
+    pub(crate) fn settle(mut self) {
         self.is_read = true;
     }
 }
