@@ -143,6 +143,7 @@ impl FlightService for Service {
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> StreamResponse<PutResult> {
         let (targets, session) = (self.targets(&request), self.session(&request));
+        let arrival = session.arrive(&targets);
         if let Err(error) = self.lifecycle.reject_when_draining()
             && !session.has_work(&targets)
         {
@@ -167,7 +168,15 @@ impl FlightService for Service {
         let receiving = async move {
             // Boxed, since the compiler limits the depth of nested futures.
             let of_sql = (&session, &headers);
-            let put = put::put(&targets, limits, budget, messages, of_sql, ready_sender).boxed();
+            let put = put::put(
+                &targets,
+                (limits, budget),
+                messages,
+                of_sql,
+                arrival,
+                ready_sender,
+            );
+            let put = put.boxed();
             let received = guard.run(&stream, put).await;
             received.map_err(|error| log_to_status(&metrics, &error, "DoPut"))
         };

@@ -20,9 +20,9 @@ pub use catalog::{
     LedgerFacts, ListedTable, MAX_LISTED, PrimaryKey, ServerFacts, Table, check_copied_types,
     check_literals, check_named, check_named_by_copy, check_same_name, check_same_table,
     check_sequences, checks_rows, count_at_once, describe_tables, find_compared, find_condition,
-    find_geometry, find_keys, find_staging, find_table, lock_named, lock_table, move_sequences,
-    primary_key, qualify, resolve_requested_types, sequence_columns, server_facts, side_effects,
-    similar_relations, staging_relation, unique_keys, writable_tables,
+    find_geometry, find_keys, find_oid, find_staging, find_table, lock_named, lock_table,
+    move_sequences, primary_key, qualify, resolve_requested_types, sequence_columns, server_facts,
+    side_effects, similar_relations, staging_relation, unique_keys, writable_tables,
 };
 pub(crate) use connection::LOCK_NOT_AVAILABLE;
 pub use connection::{ConnectionConfig, NOTICES, PasswordSource, show_detail};

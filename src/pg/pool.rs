@@ -246,8 +246,7 @@ impl Pool {
         let session = session_name(id, "transaction");
         let begun = self.begin(&self.transactions, None, Some(&session), Duration::MAX);
         let transaction = begun.await?;
-        transaction.allow_idle(self.transaction_idle()).await?;
-        Ok(transaction)
+        transaction.keep(&session, self.transaction_idle()).await
     }
 
     /// Waits for a turn to copy in a client's transaction, which then holds it.

@@ -32,16 +32,16 @@ use crate::write::{
 use arrow_pgcopy::table::TableName;
 
 /// Runs a whole DoPut and returns its receipt. Sends a `Ready` through `ready` if the command asks for it. Dropping the
-/// future rolls the stream back.
+/// future rolls the stream back. `arrival` stands for it in the transaction of its session until its command is read.
 ///
 /// # Errors
 /// `InvalidCommand` for a first message that cannot be used, and any error of the stream or of PostgreSQL.
 pub(crate) async fn put(
     targets: &Targets,
-    limits: Limits,
-    budget: Budget,
+    (limits, budget): (Limits, Budget),
     mut messages: Messages,
     (session, headers): (&sql::CallSession, &sql::Headers),
+    arrival: Option<sql::Arrival>,
     ready: oneshot::Sender<PutResult>,
 ) -> Result<PutResult> {
     let first = messages.message().await;
@@ -66,8 +66,14 @@ pub(crate) async fn put(
         messages,
         ready,
     };
+    let settle = || {
+        if let Some(arrival) = arrival {
+            arrival.settle();
+        }
+    };
     match sql::command(descriptor.as_ref())? {
         Some(Command::CommandStatementUpdate(update)) => {
+            settle();
             let updated = sql::update(targets, (session, headers), update).await;
             updated.map_err(Error::in_full)
         }
@@ -75,6 +81,7 @@ pub(crate) async fn put(
             let received = async {
                 let id = sql::transaction_id(&command);
                 let within = session.take(targets, id.as_deref()).await?;
+                settle();
                 let ingested = async |within: Option<&mut sql::InUse>| {
                     let names = session.names(targets)?;
                     let ingest = sql::ingest(command, headers, &names, within.is_some())?;
@@ -82,9 +89,11 @@ pub(crate) async fn put(
                 };
                 sql::InUse::run_within(within, ingested).await
             };
-            received.await.map_err(Error::in_full)
+            let received = received.await.map_err(sql::in_words_of_ingest);
+            received.map_err(Error::in_full)
         }
         None => {
+            settle();
             headers.reject()?;
             let command = put_command(descriptor)?;
             arriving.receive(targets, command, None).await

@@ -98,7 +98,7 @@ pub struct LedgerWrite {
     pub columns: String,
     /// The target; `None` in a tombstone that an abort left before any begin.
     pub target: Option<QualifiedName>,
-    /// The target's OID at begin, when it existed.
+    /// The target's OID: at begin, when it existed, and after the commit.
     pub target_oid: Option<u32>,
     /// The staging table.
     pub staging: Option<QualifiedName>,
@@ -168,6 +168,8 @@ pub struct Decision<'a> {
     pub gids: &'a [String],
     /// A remark about the commit.
     pub reason: &'a str,
+    /// The target's OID, unless it is that of the begin.
+    pub target_oid: Option<u32>,
 }
 
 impl Publish {

@@ -207,7 +207,8 @@ pub async fn commit(
              SET state = CASE WHEN EXISTS (SELECT FROM accepted) THEN 'committing' ELSE 'committed' END,
                  finished_at = CASE WHEN NOT EXISTS (SELECT FROM accepted) THEN pg_catalog.clock_timestamp() END,
                  row_count = $2, byte_count = $3, attempt_count = $4, reason = $5, inserted_count = $7,
-                 updated_count = $8, deleted_count = $9, replaced_count = $10, ignored_count = $11
+                 updated_count = $8, deleted_count = $9, replaced_count = $10, ignored_count = $11,
+                 target_oid = COALESCE($12, target_oid)
              WHERE write_id OPERATOR(pg_catalog.=) $1 AND state OPERATOR(pg_catalog.=) 'open'",
             &[
                 &write_id,
@@ -221,6 +222,7 @@ pub async fn commit(
                 &deleted,
                 &replaced,
                 &ignored,
+                &decision.target_oid,
             ],
         )
         .await?;

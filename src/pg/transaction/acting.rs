@@ -119,6 +119,21 @@ impl Transaction {
         Ok(())
     }
 
+    /// Sets the settings of a client's transaction again, if the code of a table may have changed them.
+    ///
+    /// # Errors
+    /// The errors of [`Transaction::assume_role`].
+    pub async fn renew_settings(&self) -> Result<()> {
+        match self.settings() {
+            Some(settings) if self.state().has_written => {
+                // The path is among the settings.
+                let path = Path::Server.statement();
+                self.execute_all(&format!("{settings}; {path}")).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn act_as(&self, actor: Actor) -> Result<()> {
         let (now, role) = (self.state(), self.roles.name(actor)?);
         // Triggers deferred to COMMIT would run in the role and with the path of that moment.

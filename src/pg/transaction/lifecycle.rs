@@ -36,8 +36,7 @@ const RESET_POOLED: &str = "\
     SET LOCAL lc_monetary TO DEFAULT; \
     SET LOCAL lc_numeric TO DEFAULT; \
     SET LOCAL lc_time TO DEFAULT; \
-    SET LOCAL default_text_search_config TO DEFAULT; \
-    DISCARD TEMP; ";
+    SET LOCAL default_text_search_config TO DEFAULT; ";
 
 const COMMIT: &str = "COMMIT";
 
@@ -64,6 +63,8 @@ pub struct Transaction {
     schemas: Mutex<BTreeMap<Ident, String>>,
     /// Passed on after the connection is back in its pool: fields are dropped last.
     turn: Option<Turn>,
+    /// The settings that its later statements get again. Only a client's transaction has them.
+    settings: Option<String>,
     /// Held by a commit. Fewer commits may run at a time than there are connections.
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -130,6 +131,7 @@ impl Transaction {
             state: Mutex::new(State::BEGUN),
             schemas: Mutex::default(),
             turn: None,
+            settings: None,
             permit: None,
         };
         let connection = transaction.connection()?;
@@ -202,6 +204,33 @@ impl Transaction {
     /// Takes the turn out, for the next transaction of the stream.
     pub(in crate::pg) fn take_turn(&mut self) -> Option<Turn> {
         self.turn.take()
+    }
+
+    /// Makes it the transaction of a client, which may be idle for this time before PostgreSQL ends the session, and a
+    /// minute longer.
+    ///
+    /// # Errors
+    /// Any error that PostgreSQL reports.
+    pub(in crate::pg) async fn keep(mut self, session: &str, idle: Duration) -> Result<Self> {
+        let idle = (idle + Duration::from_secs(60)).as_millis();
+        // The setting has 32 bits.
+        let idle = i32::try_from(idle).unwrap_or(i32::MAX);
+        let idle = format!("SET LOCAL idle_in_transaction_session_timeout = {idle}");
+        self.execute_all(&idle).await?;
+        let (connection, lock_timeout) = (self.connection()?, self.limits.lock_timeout);
+        // Without a pooler, the session began with the defaults of all settings.
+        let reset = match connection.is_pooled() {
+            true => RESET_POOLED,
+            false => "RESET ALL; ",
+        };
+        let settings = settings(Some(session), lock_timeout, connection);
+        self.settings = Some(format!("{reset}{settings}; {idle}"));
+        Ok(self)
+    }
+
+    /// Returns the settings that a client's transaction gets again.
+    pub(super) fn settings(&self) -> Option<&str> {
+        self.settings.as_deref()
     }
 
     /// Rejects a PostgreSQL that takes no writes.
@@ -314,6 +343,16 @@ fn begin_batch(
     lock_timeout: Duration,
     connection: &Connection,
 ) -> String {
+    let reset = match connection.is_pooled() {
+        true => format!("{RESET_POOLED}DISCARD TEMP; "),
+        false => String::new(),
+    };
+    let settings = settings(session, lock_timeout, connection);
+    format!("{}; {reset}{settings}", roles::begin(role))
+}
+
+/// Builds the statements that set what holds in every transaction.
+fn settings(session: Option<&str>, lock_timeout: Duration, connection: &Connection) -> String {
     // The settings make strings that PostgreSQL casts mean the same in every database. A frozen server, or a host that
     // vanished, must not hold locks for ever. Compiling a query about a large catalog takes longer than running it.
     let named = match session {
@@ -326,15 +365,8 @@ fn begin_batch(
     } else {
         ""
     };
-    let reset = if connection.is_pooled() {
-        RESET_POOLED
-    } else {
-        ""
-    };
     format!(
-        "{}; \
-         {reset}\
-         SET LOCAL lock_timeout = {}; \
+        "SET LOCAL lock_timeout = {}; \
          SET LOCAL DateStyle = 'ISO, YMD'; \
          SET LOCAL IntervalStyle = 'postgres'; \
          SET LOCAL array_nulls = on; \
@@ -347,7 +379,6 @@ fn begin_batch(
          SET LOCAL tcp_keepalives_idle = 10; \
          SET LOCAL tcp_keepalives_interval = 5; \
          SET LOCAL tcp_keepalives_count = 3{named}",
-        roles::begin(role),
         lock_timeout.as_millis()
     )
 }

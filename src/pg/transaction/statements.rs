@@ -4,8 +4,6 @@
 //! table, `define` for definitions with types as a client wrote them, and `…_by_path` for names that the session's
 //! search_path resolves. See [`Path`].
 
-use std::time::Duration;
-
 use futures_util::future::join;
 use tokio_postgres::Row;
 
@@ -41,17 +39,6 @@ impl Transaction {
             )
             .await?;
         Ok(row.get(0))
-    }
-
-    /// Lets the transaction be idle for this time, and a minute longer, before PostgreSQL ends the session.
-    pub(in crate::pg) async fn allow_idle(&self, timeout: Duration) -> Result<()> {
-        let timeout = (timeout + Duration::from_secs(60)).as_millis();
-        // The setting has 32 bits.
-        let timeout = i32::try_from(timeout).unwrap_or(i32::MAX);
-        self.execute_all(&format!(
-            "SET LOCAL idle_in_transaction_session_timeout = {timeout}"
-        ))
-        .await
     }
 
     /// Limits the time that later statements wait for a lock to half a second.

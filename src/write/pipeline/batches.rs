@@ -13,8 +13,8 @@ use crate::metrics::{Activity, Stream as Flow};
 use crate::write::budget::{Budget, Share};
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
-use arrow_pgcopy::EncodePlan;
 use arrow_pgcopy::{BatchEncoder, Chunks};
+use arrow_pgcopy::{EncodePlan, Ident};
 
 /// Bytes of conversion memory that are not taken from the budget. The budget reserves as much for each COPY.
 const FREE_BYTES: u64 = 2 << 20;
@@ -123,6 +123,13 @@ impl<S> Incoming<'_, S>
 where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
+    /// Sets the keys of the write, by which the changes of an envelope are applied.
+    pub(crate) fn keyed_by<'k>(self, names: impl Iterator<Item = &'k Ident>) -> Self {
+        let envelope = self.envelope.as_deref().cloned();
+        let envelope = envelope.map(|envelope| Arc::new(envelope.keyed_by(names)));
+        Self { envelope, ..self }
+    }
+
     /// Discards the stream. A client that waits for Ready has sent no rows, so it gets its answer at once. Any other
     /// stream is read to its end: a client that gets an answer while it still sends treats it as a failure.
     ///

@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StructArray};
 use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, SchemaRef};
 
 use crate::error::{Error, Result};
 use crate::pg::{DELETED, ROW, SEQUENCE};
 use crate::write::spec::WriteSpec;
+use arrow_pgcopy::Ident;
 
 /// Debezium's default for a value that is stored outside its row and has not changed.
 const UNAVAILABLE: &str = "__debezium_unavailable_value";
@@ -19,7 +20,7 @@ const UNAVAILABLE: &str = "__debezium_unavailable_value";
 const MOST_ROWS: usize = 8192;
 
 /// The parts of an envelope, by their place in the data.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Envelope {
     /// The schema of the rows within.
     schema: SchemaRef,
@@ -28,6 +29,8 @@ pub struct Envelope {
     op: usize,
     sequence: Sequence,
     has_newer_by: bool,
+    /// The keys of the write, by their place in the rows.
+    keys: Vec<usize>,
 }
 
 /// The number by which changes of one row are ordered.
@@ -113,7 +116,15 @@ impl Envelope {
             op,
             sequence: Sequence::find(schema)?,
             has_newer_by: changes.newer_by.is_some(),
+            keys: Vec::new(),
         }))
+    }
+
+    /// Sets the keys of the write. A change of a key is then an error.
+    pub(crate) fn keyed_by<'a>(mut self, names: impl Iterator<Item = &'a Ident>) -> Self {
+        let places = names.map(|name| self.schema.index_of(name.as_str()));
+        self.keys = places.flatten().collect();
+        self
     }
 
     /// Returns the schema of the rows within.
@@ -241,7 +252,41 @@ impl Pieces {
                 .with_column(name)
                 .with_row(self.row(index)));
         }
-        Ok(deletes)
+        match op {
+            Some("u") => self.check_key(index).map(|()| deletes),
+            _ => Ok(deletes),
+        }
+    }
+
+    /// Rejects an update that changes a key: the row of the old key would stay. Deleting it too would make two changes of
+    /// one, and the writer counts the rows that the client sent.
+    fn check_key(&self, index: usize) -> Result<()> {
+        let (before, after) = (self.envelope.before, self.envelope.after);
+        let before = self.batch.column(before).as_struct_opt();
+        let after = self.batch.column(after).as_struct_opt();
+        let (Some(before), Some(after)) = (before, after) else {
+            return Err(Error::internal("a batch lacks a part of its envelope"));
+        };
+        if before.is_null(index) {
+            return Ok(());
+        }
+        for key in &self.envelope.keys {
+            let value =
+                |rows: &StructArray| rows.columns().get(*key).map(|key| key.slice(index, 1));
+            if value(before) != value(after) {
+                let name = self.envelope.schema.field(*key).name();
+                return Err(Error::data_rejected(
+                    "an update changes a key, and the row with the old one would stay",
+                )
+                .with_hint(
+                    "send it as a delete of the old key and a create of the new one, as Debezium does for the keys of \
+                     its messages, and let before have the keys",
+                )
+                .with_column(name)
+                .with_row(self.row(index)));
+            }
+        }
+        Ok(())
     }
 
     fn piece(&self, from: usize, length: usize, deletes: bool) -> Result<RecordBatch> {

@@ -20,12 +20,13 @@ pub(crate) use self::merge::{make_table, merge_rows};
 pub(crate) use self::staged::{add_marker, hide_marker, lock_target};
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerWrite, Publish, RowCounts, Transaction, delete_all, lock_staging, new_shadow_name,
-    new_staging_name,
+    LedgerWrite, Publish, RowCounts, Transaction, delete_all, find_oid, lock_staging,
+    new_shadow_name, new_staging_name,
 };
 use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, WritePlan};
 use crate::write::spec::WriteSpec;
 use arrow_pgcopy::QualifiedName;
+use arrow_pgcopy::table::TableName;
 
 /// The outcome of a publish.
 pub(crate) enum Published {
@@ -214,6 +215,39 @@ pub(crate) async fn delete_replaced(
         | Publish::Swap
         | Publish::Direct
         | Publish::Nothing => Ok(None),
+    }
+}
+
+/// Returns the OID of the table that has the rows of a write that was just published; `None` if there is none.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub(crate) async fn published_oid(
+    transaction: &Transaction,
+    write: &LedgerWrite,
+    target: &QualifiedName,
+) -> Result<Option<u32>> {
+    match (write.publish, write.target_oid) {
+        (Publish::Create | Publish::Swap, _) => Ok(write.staging_oid),
+        (
+            Publish::Append
+            | Publish::TwoPhase
+            | Publish::Truncate
+            | Publish::Delete
+            | Publish::Merge
+            | Publish::Replace
+            | Publish::Direct
+            | Publish::Nothing,
+            Some(oid),
+        ) => Ok(Some(oid)),
+        // The commit has made it, and no other session can rename it.
+        (_, None) => {
+            let table = TableName {
+                schema: Some(target.schema.clone()),
+                name: target.name.clone(),
+            };
+            find_oid(transaction, &table).await
+        }
     }
 }
 

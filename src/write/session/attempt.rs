@@ -25,7 +25,7 @@ use crate::write::plan::part::find_guard;
 use crate::write::plan::permission::check_still;
 use crate::write::publish::lock_target;
 use crate::write::record::spec_of;
-use crate::write::spec::{AttemptId, Receipt};
+use crate::write::spec::{AttemptId, Mode, Receipt};
 use crate::write::writer::Writer;
 use arrow_pgcopy::Relation;
 
@@ -113,7 +113,16 @@ impl Writer {
             named.name.clone_from(target);
         }
         let spec = spec_of(write)?;
-        let envelope = Envelope::find(&spec, schema)?.map(Arc::new);
+        let keys = match &spec.mode {
+            Mode::Keyed { keys, .. } if !keys.is_empty() => keys,
+            Mode::Keyed { .. }
+            | Mode::Append { .. }
+            | Mode::Create { .. }
+            | Mode::Overwrite { .. }
+            | Mode::Replace { .. } => &write.keys,
+        };
+        let envelope = Envelope::find(&spec, schema)?;
+        let envelope = envelope.map(|envelope| Arc::new(envelope.keyed_by(keys.iter())));
         let incoming = Incoming {
             envelope: envelope.clone(),
             ..incoming

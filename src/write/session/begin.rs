@@ -43,7 +43,7 @@ impl Writer {
     ///
     /// # Errors
     /// The errors of [`Writer::write_stream`] before the first row; [`ErrorKind::AlreadyExists`] when the id was used
-    /// with another spec or other columns; [`ErrorKind::Conflict`] when the write was aborted, or when the batch
+    /// with another spec or other columns, or its table is another one since; [`ErrorKind::Conflict`] when the write was aborted, or when the batch
     /// belongs to a query that may not write to its sink; [`ErrorKind::PreparedLost`] when the write lost prepared
     /// rows; [`ErrorKind::InvalidCommand`] for an id that is reserved for the server; [`ErrorKind::Unavailable`] when
     /// it is not known whether the write has begun, or when the principal has too many open writes.
@@ -145,21 +145,9 @@ impl Writer {
             return Err(Error::conflict(format!("the write was aborted{reason}"))
                 .with_hint("use a new write id"));
         }
-        let differs = match (
-            write.spec == fingerprint,
-            write.columns == columns_of(schema),
-        ) {
-            (true, true) => {
-                self.take_over(&write, request.driver).await?;
-                return Ok(WriteStatus { existed, ..status });
-            }
-            (false, _) => "another table, mode or options",
-            (true, false) => "data with other columns",
-        };
-        Err(
-            Error::already_exists(format!("the write id was used for {differs}"))
-                .with_hint("use a new write id"),
-        )
+        self.check_repeated(&write, (spec, schema)).await?;
+        self.take_over(&write, request.driver).await?;
+        Ok(WriteStatus { existed, ..status })
     }
 
     /// Hands an open write of another driver over to this driver, or to no driver.

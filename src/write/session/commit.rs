@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
     Decision, LedgerWrite, Outcome, Publish, RowCounts, Transaction, WriteState, advance_sink,
-    attempts, commit, lock_write_for_publish,
+    attempts, check_same_name, commit, lock_write_for_publish,
 };
 use crate::write::plan::permission::check_still;
 use crate::write::publish::{self, Accepted, Chosen, Published};
@@ -153,7 +153,7 @@ impl Writer {
         reach(Failpoint::CommitBeforePublish).await;
         let began = Instant::now();
         let _publishing = self.metrics.begin_publishing();
-        let published = self.publish(&transaction, &write, &chosen).await?;
+        let (published, target_oid) = self.publish(&transaction, &write, &chosen).await?;
         let counts = match lost_rows(published, &chosen) {
             Ok(counts) => counts,
             Err(lost) => {
@@ -179,6 +179,7 @@ impl Writer {
             counts,
             gids: &chosen.gids,
             reason: &reason,
+            target_oid,
         };
         commit(&transaction, write_id, &decision).await?;
         reach(Failpoint::CommitBeforeCommit).await;
@@ -205,13 +206,14 @@ impl Writer {
         }
     }
 
-    /// Publishes the rows, between the statements that the write names.
+    /// Publishes the rows, between the statements that the write names. Returns the OID of the table that has them, unless
+    /// it is that of the begin.
     async fn publish(
         &self,
         transaction: &Transaction,
         write: &LedgerWrite,
         chosen: &Chosen,
-    ) -> Result<Published> {
+    ) -> Result<(Published, Option<u32>)> {
         let (spec, statements) = (spec_of(write)?, self.statements());
         statements.check(&spec)?;
         if !spec.before.is_empty() {
@@ -219,10 +221,15 @@ impl Writer {
             transaction.resume_own_role().await?;
         }
         let published = publish::commit(transaction, write, chosen).await?;
-        if let Published::Done(_) = published {
+        let (Published::Done(_), Some(target)) = (&published, &write.target) else {
+            return Ok((published, None));
+        };
+        let oid = publish::published_oid(transaction, write, target).await?;
+        if !spec.after.is_empty() {
             statements.run(transaction, &spec.after).await?;
+            check_same_name(transaction, target, oid.unwrap_or_default()).await?;
         }
-        Ok(published)
+        Ok((published, oid))
     }
 
     /// Aborts a write that lost rows before its commit was decided.

@@ -1,11 +1,11 @@
 //! A write of one stream that its client may repeat: it has an id, and happens once.
 
 use arrow::datatypes::Schema;
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
 
 use super::begin::Begin;
+use super::repeated::{discard, stored};
 use super::sink::Named;
-use super::status::WriteStatus;
 use crate::error::{Error, Result};
 use crate::metrics::Activity;
 use crate::pg::WriteState;
@@ -49,8 +49,8 @@ impl Writer {
         let begun = incoming.stream.wait(Activity::Open, beginning).await?;
         let located = |error: Error| error.with_write_id(write_id);
         if begun.state == WriteState::Committed {
-            check_count(incoming, rows).await.map_err(located)?;
-            return stored(begun, rows);
+            let discarded = discard(incoming, Some(rows), begun);
+            return discarded.await.map_err(located);
         }
         let id = AttemptId {
             write_id: write_id.to_owned(),
@@ -82,39 +82,4 @@ impl Writer {
             Ok(_) | Err(_) => error,
         }
     }
-}
-
-/// Reads the stream to its end, and checks its number of rows.
-async fn check_count<S>(mut incoming: Incoming<'_, S>, rows: u64) -> Result<()>
-where
-    S: Stream<Item = Result<StreamMessage>> + Unpin,
-{
-    incoming.stream.enter(Activity::Receive);
-    let mut arrived = 0_u64;
-    while let Some(message) = incoming.messages.next().await {
-        if let StreamMessage::Batch(batch, _) = message? {
-            arrived += u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
-        }
-    }
-    EndOfStream::HasRows(rows).check(None, arrived)
-}
-
-/// Returns the receipt of a committed write, if it had this number of rows.
-fn stored(status: WriteStatus, rows: u64) -> Result<Receipt> {
-    if status.row_count != rows {
-        return Err(Error::already_exists(format!(
-            "the write id was used for {} rows, and not for {rows}",
-            status.row_count
-        ))
-        .with_hint("use a new write id")
-        .with_write_id(status.write_id));
-    }
-    Ok(Receipt {
-        row_count: status.row_count,
-        byte_count: status.byte_count,
-        table: status.table,
-        skipped: status.existed,
-        counts: status.counts,
-        remark: String::new(),
-    })
 }

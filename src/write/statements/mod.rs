@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::control::{first_word, is_rejected};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pg::Transaction;
 use crate::write::spec::WriteSpec;
 
@@ -84,8 +84,20 @@ impl Statements {
             // An earlier statement may have changed the role.
             transaction.assume_role().await?;
             let done = transaction.execute_configured(text).await;
-            done.map_err(|error| error.caused(format!("statement {name} failed")))?;
+            done.map_err(|error| failed(name, error))?;
         }
         Ok(())
+    }
+}
+
+/// Returns the error of a statement. Hints about rows would be about the client's, which are not to blame.
+fn failed(name: &str, error: Error) -> Error {
+    let has_own_hint = error.kind().is_retryable() || error.kind() == ErrorKind::PermissionDenied;
+    let error = error.caused(format!("statement {name} failed"));
+    match has_own_hint {
+        true => error,
+        false => error.with_hint(
+            "look at the statement in the server's configuration, and at its error in PostgreSQL's log",
+        ),
     }
 }

@@ -26,16 +26,21 @@ pub(crate) fn in_doubt(error: Error) -> Error {
     .with_source(error)
 }
 
+/// Says whether a transaction may be committed.
+pub(super) type MayCommit<'a> = &'a (dyn Fn() -> Result<()> + Send + Sync);
+
 impl Writer {
-    /// Commits, if the targets still have their names. Asks PostgreSQL for the outcome if the answer is lost.
+    /// Commits, if the targets still have their names and `may_commit` agrees right before the COMMIT. Asks PostgreSQL for
+    /// the outcome if the answer is lost.
     ///
     /// # Errors
-    /// Any error of a deferred trigger or of PostgreSQL; [`ErrorKind::Conflict`] when a target has another name;
+    /// The error of `may_commit`; any error of a deferred trigger or of PostgreSQL; [`ErrorKind::Conflict`] when a target has another name;
     /// [`ErrorKind::Internal`] when the outcome is unknown.
     pub(super) async fn commit_checked(
         &self,
         transaction: Transaction,
         targets: &[Relation],
+        may_commit: MayCommit<'_>,
     ) -> Result<()> {
         let checked = async {
             for target in targets {
@@ -47,6 +52,10 @@ impl Writer {
         // round trip.
         let resumed = transaction.resume_own_role();
         let ((), (), xact_id) = try_join3(checked, resumed, transaction.xact_id()).await?;
+        if let Err(error) = may_commit() {
+            transaction.rollback().await;
+            return Err(error);
+        }
         match transaction.commit().await {
             Outcome::Committed => Ok(()),
             Outcome::RolledBack(error) => Err(error),

@@ -1,20 +1,25 @@
 //! The transaction of a client: several streams and statements, which one commit publishes or none.
 
 use arrow::datatypes::Schema;
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::done::Done;
+use super::doubt::MayCommit;
 use super::fan_out::new_stream_id;
 use super::target::{Scope, open_target};
 use super::whole_table::TableStatement;
+use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::Activity;
 use crate::pg::{
     Decision, NewWrite, Publish, Transaction, WriteState, begin, commit, ensure_schema,
 };
-use crate::write::pipeline::batches::{EndOfStream, Incoming, StreamMessage};
+use crate::write::pipeline::batches::{Incoming, StreamMessage};
 use crate::write::plan::decide::Planner;
 use crate::write::record::{columns_of, fingerprint};
+use crate::write::session::repeated::{discard, used_for};
+use crate::write::session::status::WriteStatus;
 use crate::write::spec::{Once, Receipt, WriteSpec};
 use crate::write::writer::Writer;
 use arrow_pgcopy::table::TableName;
@@ -26,6 +31,7 @@ pub struct KeptTransaction {
     transaction: Transaction,
     /// The tables with new rows.
     filled: Vec<Relation>,
+    done: Done,
     row_count: u64,
     byte_count: u64,
     /// The writes that the commit records, so that they happen once.
@@ -53,6 +59,17 @@ impl KeptTransaction {
         Written {
             row_count: self.row_count,
             byte_count: self.byte_count,
+        }
+    }
+
+    /// Rejects a caller whose role in PostgreSQL is not that of the transaction any more.
+    fn check_role(&self, caller: &Caller) -> Result<()> {
+        match self.transaction.role() == caller.role() {
+            true => Ok(()),
+            false => Err(Error::permission_denied(
+                "the principal has another role in PostgreSQL than when the transaction began",
+            )
+            .with_hint("roll back, and send the transaction again")),
         }
     }
 
@@ -88,6 +105,7 @@ impl Writer {
         Ok(KeptTransaction {
             transaction: transaction.with_role(self.caller.role()),
             filled: Vec::new(),
+            done: Done::default(),
             row_count: 0,
             byte_count: 0,
             writes: Vec::new(),
@@ -121,16 +139,19 @@ impl Writer {
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
         let stream = incoming.stream;
+        kept.check_role(&self.caller)?;
         let write_id = new_stream_id();
         stream.identify(&write_id, 0, "");
         let _sign = self.streaming.begin(&write_id);
         stream.enter(Activity::Open);
         let record = match once {
             Some(once) => {
-                if let Some(stored) = self.find_once(once, &kept, spec, schema).await? {
+                if let Some(stored) = self.find_once(once, &kept, (spec, schema)).await? {
                     kept.has_repeated = true;
                     kept.check_repeated()?;
-                    return Ok((discard(incoming, once, stored).await?, kept));
+                    let discarded = discard(incoming, once.rows, stored).await;
+                    let receipt = discarded.map_err(|error| error.with_write_id(&once.write_id))?;
+                    return Ok((receipt, kept));
                 }
                 Some((fingerprint(spec)?, columns_of(schema)))
             }
@@ -139,6 +160,7 @@ impl Writer {
         kept.has_changed = true;
         kept.check_repeated()?;
         let transaction = kept.transaction;
+        transaction.renew_settings().await?;
         let transaction = self.pool.give_turn(&write_id, stream, transaction).await?;
         let statements = &self.statements();
         let planner = Planner {
@@ -152,7 +174,7 @@ impl Writer {
         // Boxed, since the future is large.
         let opening = Box::pin(open_target(planner));
         let opened = stream.wait(Activity::Open, opening).await?;
-        let relation = opened.relation().clone();
+        let (relation, is_new) = (opened.relation().clone(), opened.is_new());
         let mut back = None;
         let target = (Scope::within(transaction, &mut back), opened);
         let filling = self.fill_opened(&write_id, (spec, schema), target, incoming);
@@ -176,6 +198,8 @@ impl Writer {
             kept.writes.push((write, receipt.clone()));
         }
         if !receipt.skipped {
+            let did = (spec, is_new);
+            kept.done.add_rows(&relation.name, did, receipt.counts);
             kept.filled.retain(|filled| filled.oid != relation.oid);
             kept.filled.push(relation);
             kept.row_count += receipt.row_count;
@@ -195,31 +219,49 @@ impl Writer {
         statement: TableStatement,
         table: &TableName,
     ) -> Result<(Option<QualifiedName>, KeptTransaction)> {
+        kept.check_role(&self.caller)?;
         kept.has_changed = true;
         kept.check_repeated()?;
+        kept.transaction.renew_settings().await?;
         // Boxed, since the future is large.
         let name = Box::pin(self.run_in(&kept.transaction, statement, table)).await?;
-        if let (TableStatement::Drop { .. }, Some(name)) = (statement, &name) {
-            kept.filled.retain(|filled| filled.name != *name);
+        if let Some(name) = &name {
+            kept.done.add_statement(name, statement);
+            if let TableStatement::Drop { .. } = statement {
+                kept.filled.retain(|filled| filled.name != *name);
+            }
         }
         Ok((name, kept))
     }
 
-    /// Commits a client's transaction, and records its writes in the ledger.
+    /// Commits a client's transaction, if the caller may still do what it did, and records its writes in the ledger.
+    /// `may_commit` is asked last.
     ///
     /// # Errors
-    /// Any error of a deferred trigger or of PostgreSQL; [`ErrorKind::Conflict`] when a table has another name, or when
+    /// [`ErrorKind::PermissionDenied`] when a grant was removed since, or the principal has another role; the error of
+    /// `may_commit`; any error of a deferred trigger or of PostgreSQL; [`ErrorKind::Conflict`] when a table has another name, or when
     /// another call with the same write id was committed first; [`ErrorKind::Internal`] when the connection broke during
     /// COMMIT and PostgreSQL did not report its outcome. After all others, nothing is kept.
-    pub async fn commit_kept(&self, kept: KeptTransaction) -> Result<Written> {
+    pub async fn commit_kept(
+        &self,
+        kept: KeptTransaction,
+        may_commit: MayCommit<'_>,
+    ) -> Result<Written> {
         let written = kept.written();
+        let is_role = kept.check_role(&self.caller);
+        let may = is_role.and_then(|()| kept.done.check(&self.caller));
         let KeptTransaction {
             transaction,
             filled,
+            done,
             writes,
             _permit,
             ..
         } = kept;
+        if let Err(error) = may {
+            transaction.rollback().await;
+            return Err(error);
+        }
         if !writes.is_empty() {
             transaction.resume_own_role().await?;
             for (write, receipt) in &writes {
@@ -227,29 +269,24 @@ impl Writer {
             }
         }
         // Boxed, since the future is large.
-        Box::pin(self.commit_checked(transaction, &filled)).await?;
+        Box::pin(self.commit_checked(transaction, &filled, may_commit)).await?;
+        done.count(&self.metrics);
         self.metrics
             .count_stored(written.row_count, written.byte_count);
         self.metrics.count_published(written.row_count);
         Ok(written)
     }
 
-    /// Looks for a committed write with this id. Returns its receipt.
+    /// Looks for a committed write with this id. Returns its status.
     async fn find_once(
         &self,
         once: &Once,
         kept: &KeptTransaction,
-        spec: &WriteSpec,
-        schema: &Schema,
-    ) -> Result<Option<Receipt>> {
+        what: (&WriteSpec, &Schema),
+    ) -> Result<Option<WriteStatus>> {
         let id = &once.write_id;
-        let used_for = |what: &str| {
-            Error::already_exists(format!("the write id was used for {what}"))
-                .with_hint("use a new write id")
-                .with_write_id(id)
-        };
         if kept.writes.iter().any(|(write, _)| write.write_id == *id) {
-            return Err(used_for("another ingest of this transaction"));
+            return Err(used_for("another ingest of this transaction").with_write_id(id));
         }
         let (write, status) = match self.find_status(id).await {
             Ok(found) => found,
@@ -268,47 +305,13 @@ impl Writer {
             .with_hint("use a new write id, or send the ingest without a transaction")
             .with_write_id(id));
         }
-        if write.spec != fingerprint(spec)? {
-            return Err(used_for("another table, mode or options"));
-        }
-        if write.columns != columns_of(schema) {
-            return Err(used_for("data with other columns"));
-        }
-        Ok(Some(Receipt {
-            row_count: status.row_count,
-            byte_count: status.byte_count,
-            table: status.table,
-            skipped: true,
-            counts: status.counts,
-            remark: String::new(),
+        let checked = self.check_repeated(&write, what).await;
+        checked.map_err(|error| error.with_write_id(id))?;
+        Ok(Some(WriteStatus {
+            existed: true,
+            ..status
         }))
     }
-}
-
-/// Reads the rows of a write that is committed, and checks their number. Returns its receipt.
-async fn discard<S>(mut incoming: Incoming<'_, S>, once: &Once, stored: Receipt) -> Result<Receipt>
-where
-    S: Stream<Item = Result<StreamMessage>> + Unpin,
-{
-    incoming.stream.enter(Activity::Receive);
-    let mut arrived = 0_u64;
-    while let Some(message) = incoming.messages.next().await {
-        if let StreamMessage::Batch(batch, _) = message? {
-            arrived += u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
-        }
-    }
-    if let Some(rows) = once.rows {
-        EndOfStream::HasRows(rows).check(None, arrived)?;
-    }
-    if arrived != stored.row_count {
-        return Err(Error::already_exists(format!(
-            "the write id was used for {} rows, and not for {arrived}",
-            stored.row_count
-        ))
-        .with_hint("use a new write id")
-        .with_write_id(&once.write_id));
-    }
-    Ok(stored)
 }
 
 /// Records a write as committed.

@@ -1,6 +1,7 @@
 //! Writes of one stream.
 
-pub(crate) mod doubt;
+mod done;
+mod doubt;
 pub(crate) mod fan_out;
 pub(crate) mod kept;
 pub(crate) mod single;

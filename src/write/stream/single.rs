@@ -118,8 +118,12 @@ impl Writer {
                 let filled = self.fill(new_table, &encode, write_id, scope, incoming);
                 filled.await
             }
-            Opened::Existing(plan) => {
+            Opened::Existing(plan) | Opened::Made(plan) => {
                 stream.set_table(relation.name.to_string());
+                let incoming = match &plan.keys {
+                    Some(keys) => incoming.keyed_by(keys.names()),
+                    None => incoming,
+                };
                 match plan.route() {
                     Route::Twin => {
                         let (target, encode) = (&plan.table.relation, &plan.encode);
@@ -175,7 +179,7 @@ impl Writer {
             replaced,
             ..RowCounts::default()
         };
-        let committing = self.end_stream(scope, (spec, Some(target)), &loaded, counts);
+        let committing = self.end_stream(scope, (spec, target), &loaded, counts);
         stream.wait(Activity::Commit, committing).await?;
         Ok(receipt(&loaded, target, counts))
     }
@@ -217,7 +221,7 @@ impl Writer {
                 counts.inserted = Some(inserted);
             }
         }
-        let committing = self.end_stream(scope, (spec, Some(target)), &loaded, counts);
+        let committing = self.end_stream(scope, (spec, target), &loaded, counts);
         stream.wait(Activity::Commit, committing).await?;
         Ok(Receipt {
             remark: spec.mode.remark(counts).to_owned(),
@@ -278,13 +282,15 @@ impl Writer {
         } else {
             add_primary_key(&scope, &target.name, &spec.primary_key).await?;
         }
-        // A swap has checked the name.
-        let target_of = (!by_swap).then_some(target);
+        let landed = Relation {
+            oid: filled_oid,
+            ..target.clone()
+        };
         let counts = RowCounts {
             inserted: Some(loaded.copied_row_count),
             ..RowCounts::default()
         };
-        let committing = self.end_stream(scope, (spec, target_of), &loaded, counts);
+        let committing = self.end_stream(scope, (spec, &landed), &loaded, counts);
         stream.wait(Activity::Commit, committing).await?;
         Ok(receipt(&loaded, target, counts))
     }
@@ -323,12 +329,12 @@ impl Writer {
         }
     }
 
-    /// Runs the statements after the rows, and commits if `target` still has its name. `None` for a table that a swap has
-    /// just renamed. A transaction that is kept goes back to its owner instead.
+    /// Runs the statements after the rows, and commits if `target`, which has the rows, still has its name. A transaction
+    /// that is kept goes back to its owner instead.
     async fn end_stream(
         &self,
         scope: Scope<'_>,
-        (spec, target): (&WriteSpec, Option<&Relation>),
+        (spec, target): (&WriteSpec, &Relation),
         loaded: &Loaded,
         counts: RowCounts,
     ) -> Result<()> {
@@ -340,8 +346,8 @@ impl Writer {
             *kept = Some(transaction);
             return Ok(());
         }
-        let targets = target.map_or(&[][..], std::slice::from_ref);
-        Box::pin(self.commit_checked(transaction, targets)).await?;
+        let targets = std::slice::from_ref(target);
+        Box::pin(self.commit_checked(transaction, targets, &|| Ok(()))).await?;
         self.metrics.count_changed(counts.named());
         self.metrics
             .count_stored(loaded.row_count, loaded.byte_count);

@@ -80,7 +80,9 @@ impl Deref for Scope<'_> {
 pub(super) enum Opened {
     /// It exists and is locked. If the mode says so, it is empty.
     Existing(Box<ExistingPlan>),
-    /// It was created.
+    /// It was created, for rows that are merged.
+    Made(Box<ExistingPlan>),
+    /// It was created, for rows that are copied.
     New(Relation, EncodePlan),
     /// It exists, and the mode leaves it alone.
     LeftAlone(Relation),
@@ -89,8 +91,16 @@ pub(super) enum Opened {
 impl Opened {
     pub(super) fn relation(&self) -> &Relation {
         match self {
-            Self::Existing(plan) => &plan.table.relation,
+            Self::Existing(plan) | Self::Made(plan) => &plan.table.relation,
             Self::New(relation, _) | Self::LeftAlone(relation) => relation,
+        }
+    }
+
+    /// Returns whether it was created.
+    pub(super) fn is_new(&self) -> bool {
+        match self {
+            Self::Made(_) | Self::New(..) => true,
+            Self::Existing(_) | Self::LeftAlone(_) => false,
         }
     }
 }
@@ -118,7 +128,7 @@ pub(super) async fn open_target(planner: Planner<'_>) -> Result<Opened> {
     let name = &missing.name;
     if missing.publish == Publish::Merge {
         let plan = make_table(planner, &missing, name).await?;
-        return Ok(Opened::Existing(Box::new(plan)));
+        return Ok(Opened::Made(Box::new(plan)));
     }
     create_table(
         transaction,

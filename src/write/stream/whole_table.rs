@@ -1,6 +1,6 @@
 //! Statements about a whole table, for clients that send them around their rows.
 
-use crate::auth::WriteMode;
+use crate::auth::{Caller, WriteMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::{
     TableLock, Transaction, check_same_table, delete_all, drop_locked_table, lock_table, truncate,
@@ -40,6 +40,15 @@ impl TableStatement {
             Self::Drop { .. } => &[WriteMode::Overwrite, WriteMode::Create],
             Self::Delete | Self::Truncate => &[WriteMode::Overwrite],
         }
+    }
+
+    /// Checks that the caller may run it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when a grant is missing.
+    pub(super) fn check(self, caller: &Caller, table: &QualifiedName) -> Result<()> {
+        let mut modes = self.modes().iter();
+        modes.try_for_each(|mode| caller.check(table, *mode))
     }
 }
 
@@ -122,9 +131,7 @@ impl Writer {
             return Ok(None);
         };
         let name = found.relation.name.clone();
-        for mode in statement.modes() {
-            self.caller.check(&name, *mode)?;
-        }
+        statement.check(&self.caller, &name)?;
         let lock = match statement {
             TableStatement::Drop { .. } | TableStatement::Truncate => TableLock::Truncate,
             TableStatement::Delete => TableLock::Replace,

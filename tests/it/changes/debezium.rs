@@ -391,3 +391,103 @@ async fn a_change_without_its_number_is_rejected() {
         assert_eq!(database.text(kept).await, "a");
     }
 }
+
+/// An update that changes a key would leave the row of the old one.
+#[tokio::test]
+async fn an_update_that_changes_a_key_is_rejected_by_its_row() {
+    let database = Database::new().await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    let two = json!({"keys": ["id", "name"]});
+    let none = json!({});
+    let unknown = Some((8, None));
+    // Two changes, and the row and column of the error; an accepted change has none.
+    let cases = [
+        (
+            &none,
+            [("u", row(2, "b"), row(9, "b")), ("c", None, row(8, "h"))],
+            Some((0, "id")),
+        ),
+        (
+            &none,
+            [("c", None, row(8, "h")), ("u", key(2), row(9, "b"))],
+            Some((1, "id")),
+        ),
+        // A chain: the key of the first change is changed by the second.
+        (
+            &none,
+            [("c", None, row(8, "h")), ("u", row(8, "h"), row(9, "h"))],
+            Some((1, "id")),
+        ),
+        (
+            &none,
+            [
+                ("u", row(2, "b"), row(9, "b")),
+                ("u", row(9, "b"), row(2, "b")),
+            ],
+            Some((0, "id")),
+        ),
+        (
+            &none,
+            [("u", None, row(2, "B")), ("u", key(3), row(3, "C"))],
+            None,
+        ),
+        (
+            &none,
+            [("u", row(2, "b"), row(2, "B")), ("d", row(2, "B"), None)],
+            None,
+        ),
+        // What Debezium sends instead.
+        (
+            &none,
+            [("d", row(2, "b"), None), ("c", None, row(9, "b"))],
+            None,
+        ),
+        (
+            &two,
+            [("u", row(2, "b"), row(2, "B")), ("c", None, row(8, "h"))],
+            Some((0, "name")),
+        ),
+        (
+            &two,
+            [("c", None, row(8, "h")), ("u", row(2, "b"), row(9, "b"))],
+            Some((1, "id")),
+        ),
+        // The old key is not known as a whole.
+        (
+            &two,
+            [("u", unknown, row(8, "h")), ("c", None, row(7, "g"))],
+            Some((0, "name")),
+        ),
+        (
+            &two,
+            [("u", row(2, "b"), row(2, "b")), ("u", None, row(3, "c"))],
+            None,
+        ),
+    ];
+    for (number, (rules, changes, refused)) in cases.into_iter().enumerate() {
+        let changes = changes.map(|(op, before, after)| (Some(op), before, after, 20, 20));
+        let id = format!("w{number}");
+        for id in [None, Some(id.as_str())] {
+            let case = format!("{changes:?}, {id:?}");
+            database.execute(TABLE).await;
+            database
+                .execute("CREATE UNIQUE INDEX ON t (id, name)")
+                .await;
+            let rows = envelope(&changes, true);
+            let sent = replace(&mut client, upsert(rules), &rows, id).await;
+            let Some((row, column)) = refused else {
+                sent.unwrap_or_else(|status| panic!("{case}: {status}"));
+                continue;
+            };
+            let error = CallError::from(sent.expect_err(&case));
+            assert!(error.message.contains("changes a key"), "{case}: {error:?}");
+            // With an id, each change is in a partition of its own.
+            let row = if id.is_none() { row } else { 0 };
+            assert_eq!(error.details["row"], row.to_string(), "{case}");
+            assert_eq!(error.details["column"], column, "{case}");
+            let left = "SELECT string_agg(name, ',' ORDER BY id) FROM t";
+            assert_eq!(database.text(left).await, "a,b,c", "{case}");
+        }
+    }
+}

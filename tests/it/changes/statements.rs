@@ -165,6 +165,8 @@ async fn a_statement_that_fails_takes_the_rows_with_it() {
                 let error = replace(&mut client, spec, &rows(), id.as_deref()).await;
                 let error = CallError::from(error.expect_err(part));
                 assert!(error.message.contains(part), "{part}: {}", error.message);
+                let hint = error.details["hint"].as_str();
+                assert!(hint.contains("configuration"), "{part}: {hint}");
                 let left = "SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM log)";
                 assert_eq!(database.text(left).await, "0", "{part}");
             }
@@ -180,6 +182,55 @@ async fn a_statement_that_fails_takes_the_rows_with_it() {
     database.execute("CREATE TABLE nowhere ()").await;
     client.commit("late", &[receipt]).await.unwrap();
     assert_eq!(database.text("SELECT count(*) FROM t").await, "2");
+}
+
+#[tokio::test]
+async fn rows_whose_table_loses_its_name_to_a_statement_are_not_kept() {
+    let statements = "
+        rename = \"ALTER TABLE t RENAME TO away\"
+        remove = \"DROP TABLE t\"
+        replace = \"DO $$ BEGIN ALTER TABLE t RENAME TO away; CREATE TABLE t (id int PRIMARY KEY, v int); END $$\"
+        hide = \"DO $$ BEGIN ALTER TABLE t RENAME TO away; CREATE VIEW t AS SELECT * FROM away; END $$\"
+        back = \"DO $$ BEGIN ALTER TABLE t RENAME TO away; ALTER TABLE away RENAME TO t; END $$\"";
+    let (database, server, _file) = setup(statements, "", &[]).await;
+    let mut client = server.client().await;
+    let modes = [
+        (json!({"append": {}}), ""),
+        (json!({"append": {"createIfMissing": {}}}), "DROP TABLE t"),
+        (json!({"create": {}}), "DROP TABLE t"),
+        (json!({"upsert": {}}), ""),
+        (
+            json!({"upsert": {"keys": ["id"], "createIfMissing": {}}}),
+            "DROP TABLE t",
+        ),
+        (json!({"overwrite": {}}), ""),
+        (json!({"overwrite": {"with": "OVERWRITE_WITH_SWAP"}}), ""),
+        (json!({"overwrite": {"replaceBy": ["id"]}}), ""),
+    ];
+    for (number, (mode, made)) in modes.into_iter().enumerate() {
+        for statement in ["rename", "remove", "replace", "hide", "back"] {
+            let id = format!("{statement}{number}");
+            for id in [None, Some(id.as_str())] {
+                let case = format!("{mode}, {statement}, {id:?}");
+                database
+                    .execute("DROP TABLE IF EXISTS t, away CASCADE")
+                    .await;
+                database.execute(&format!("{TABLES}; {made}")).await;
+                let spec = around(mode.clone(), &[], &[statement]);
+                let sent = replace(&mut client, spec, &rows(), id).await;
+                if statement == "back" {
+                    sent.unwrap_or_else(|status| panic!("{case}: {status}"));
+                    assert_eq!(database.text("SELECT count(*) FROM t").await, "2", "{case}");
+                    continue;
+                }
+                let error = CallError::from(sent.expect_err(&case));
+                assert!(error.message.contains("got the name"), "{case}: {error:?}");
+                let left = "SELECT to_regclass('away') IS NULL AND (to_regclass('t') IS NULL) = $1";
+                let left = left.replace("$1", if made.is_empty() { "false" } else { "true" });
+                assert_eq!(database.text(&left).await, "true", "{case}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

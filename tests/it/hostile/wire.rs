@@ -22,7 +22,7 @@ const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
+pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 /// A larger growth means that the server kept data.
 const MAX_GROWTH: u64 = 48 << 20;
@@ -73,6 +73,18 @@ pub fn put() -> Vec<u8> {
     call("DoPut", "application/grpc")
 }
 
+/// The headers of a call with a token.
+pub fn call_by(method: &str, token: &str) -> Vec<u8> {
+    let token = header("authorization", &format!("Bearer {token}"));
+    [call(method, "application/grpc"), token].concat()
+}
+
+/// A message of gRPC.
+pub fn message(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+    [&[0][..], &length, bytes].concat()
+}
+
 /// A connection of bytes.
 pub struct Wire(TcpStream);
 
@@ -110,6 +122,25 @@ impl Wire {
     /// Sends as long as the server reads; returns whether it read everything.
     pub fn send(&self, bytes: &[u8]) -> bool {
         (&self.0).write_all(bytes).is_ok()
+    }
+
+    /// Reads until the answer to the call of this stream ends.
+    pub fn read_answer(&self, stream: u32) {
+        let mut socket = &self.0;
+        socket
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        loop {
+            let mut head = [0; 9];
+            socket.read_exact(&mut head).unwrap();
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; usize::try_from(length).unwrap()];
+            socket.read_exact(&mut payload).unwrap();
+            let of = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+            if of == stream && head[4] & END_STREAM != 0 {
+                return;
+            }
+        }
     }
 
     /// Reads until the connection is closed, a GOAWAY or a number of frames of calls has arrived, or nothing arrives

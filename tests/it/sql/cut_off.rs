@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use prost::Message;
 
 use super::{APPEND, ids, ingest, into, setup};
-use crate::hostile::wire::{DATA, END_HEADERS, HEADERS, RST_STREAM, Wire, frame, put};
+use crate::hostile::wire::{DATA, END_HEADERS, HEADERS, RST_STREAM, Wire, frame, message, put};
 use crate::support::{COPIES, Client, Database, client_process, wait_until};
 
 /// Half of an ingest, after which the client sends nothing more.
@@ -31,12 +31,9 @@ async fn an_ingest_that_is_reset_leaves_nothing() {
     // NO_ERROR, INTERNAL_ERROR and CANCEL (RFC 9113, 7).
     for reason in [0_u32, 2, 8] {
         let wire = Wire::open(&server);
-        let messages = half(ids(&[1, 2])).into_iter().map(|message| {
-            let message = message.encode_to_vec();
-            let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-            [&[0][..], &length, &message].concat()
-        });
-        let messages: Vec<_> = messages.map(|bytes| frame(DATA, 0, 1, &bytes)).collect();
+        let messages = half(ids(&[1, 2])).into_iter();
+        let messages = messages.map(|half| frame(DATA, 0, 1, &message(&half.encode_to_vec())));
+        let messages: Vec<_> = messages.collect();
         assert!(wire.send(&frame(HEADERS, END_HEADERS, 1, &put())));
         assert!(wire.send(&messages.concat()));
         let runs = async || database.text(COPIES).await == "1";

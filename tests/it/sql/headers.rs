@@ -74,6 +74,71 @@ async fn a_keyed_ingest_makes_a_missing_table_with_its_key() {
     assert_eq!(missing.unwrap_err().code, Code::NotFound);
 }
 
+#[tokio::test]
+async fn errors_name_the_headers_and_modes_of_an_ingest() {
+    let (database, server, _client) =
+        setup("CREATE TABLE t (id int, v int); CREATE TABLE k (id int PRIMARY KEY)").await;
+    let cases: [(Headers, &str, Mode, &str, &str); 6] = [
+        (
+            &[("mode", "upsert"), ("keys", "id")],
+            "t",
+            APPEND,
+            "or create the index",
+            "create the index, or name other keys in x-pgflight-keys",
+        ),
+        (
+            &[("mode", "upsert"), ("keys", "id"), ("order-by", "id")],
+            "k",
+            APPEND,
+            "x-pgflight-order-by names a key",
+            "not a key",
+        ),
+        (
+            &[("mode", "upsert"), ("keys", "id")],
+            "k",
+            APPEND,
+            "more than once",
+            "a column in x-pgflight-order-by",
+        ),
+        (
+            &[("mode", "update_only"), ("keys", "id")],
+            "k",
+            APPEND,
+            "all columns of the data are keys",
+            "name fewer keys in x-pgflight-keys",
+        ),
+        (
+            &[],
+            "no",
+            APPEND,
+            "does not exist",
+            "mode create or create_append",
+        ),
+        (
+            &[],
+            "t",
+            CREATE,
+            "already exists",
+            "append, create_append or replace",
+        ),
+    ];
+    for (headers, table, mode, message, hint) in cases {
+        let mut client = client_with(&server, headers).await;
+        let sent = ingest(&mut client, into(table, mode), &[ids(&[1, 1])]).await;
+        let error = sent.unwrap_err();
+        let found = error.details["hint"].as_str();
+        assert!(
+            error.message.contains(message) || message.starts_with("or "),
+            "{error:?}"
+        );
+        assert!(found.contains(hint), "{hint}: {error:?}");
+        for word in ["order_by", "create_if_missing", "if_exists"] {
+            assert!(!error.message.contains(word), "{word}: {error:?}");
+        }
+    }
+    assert_eq!(database.text("SELECT count(*) FROM k").await, "0");
+}
+
 type Headers = &'static [(&'static str, &'static str)];
 type Mode = (TableNotExistOption, TableExistsOption);
 

@@ -1,5 +1,6 @@
 //! The Flight SQL door, by arrow-flight's own client.
 
+mod commits;
 mod cut_off;
 mod headers;
 mod ingest;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use arrow_flight::FlightDescriptor;
-use arrow_flight::sql::ProstMessageExt;
+use arrow_flight::sql::{EndTransaction, ProstMessageExt};
 use arrow_flight::utils::batches_to_flight_data;
 use futures_util::{StreamExt, stream};
 use pgflight::auth::digest_of;
@@ -216,4 +216,74 @@ async fn principals_share_no_ids() {
             .unwrap();
     }
     assert_eq!(database.text(IDS).await, "1,2");
+}
+
+/// The rows of a write are not in a table that has its name since.
+#[tokio::test]
+async fn an_id_answers_no_ingest_into_a_table_that_was_made_anew() {
+    let (database, server, mut plain) = setup("").await;
+    let make = "DROP TABLE IF EXISTS t, other; CREATE TABLE t (id int)";
+    let anew = [
+        (
+            "DROP TABLE t; CREATE TABLE t (id int)",
+            "another table has the name",
+        ),
+        ("DROP TABLE t", "dropped or renamed"),
+        ("ALTER TABLE t RENAME TO other", "dropped or renamed"),
+        (
+            "ALTER TABLE t RENAME TO other; CREATE TABLE t (id int)",
+            "another table has the name",
+        ),
+        (
+            "CREATE SCHEMA s; ALTER TABLE t SET SCHEMA s",
+            "dropped or renamed",
+        ),
+    ];
+    for (number, (change, expected)) in anew.into_iter().enumerate() {
+        for (mode_name, mode) in [("append", APPEND), ("replace", REPLACE), ("create", CREATE)] {
+            for first_in_transaction in [false, true] {
+                let case = format!("{change}, {mode_name}, {first_in_transaction}");
+                database.execute(make).await;
+                database.execute("DROP SCHEMA IF EXISTS s CASCADE").await;
+                if mode_name == "create" {
+                    database.execute("DROP TABLE t").await;
+                }
+                let id = format!("{mode_name}{number}{first_in_transaction}");
+                let mut client = client_of(&server, &id, 1).await;
+                let send = async |client: &mut SqlClient, plain: &mut SqlClient, within: bool| {
+                    let mut command = into("t", mode);
+                    if !within {
+                        return ingest(client, command, &[ids(&[1])]).await;
+                    }
+                    let begun = plain.begin_transaction().await.unwrap();
+                    command.transaction_id = Some(begun.clone());
+                    let sent = ingest(client, command, &[ids(&[1])]).await;
+                    let end = match sent.is_ok() {
+                        true => EndTransaction::Commit,
+                        false => EndTransaction::Rollback,
+                    };
+                    plain.end_transaction(begun, end).await.unwrap();
+                    sent
+                };
+                send(&mut client, &mut plain, first_in_transaction)
+                    .await
+                    .unwrap();
+                for within in [false, true] {
+                    let again = send(&mut client, &mut plain, within).await;
+                    assert_eq!(again.expect(&case), 1);
+                }
+                database.execute(change).await;
+                for within in [false, true] {
+                    let again = send(&mut client, &mut plain, within).await;
+                    let error = again.expect_err(&case);
+                    assert_eq!(error.code, Code::AlreadyExists, "{case}: {error:?}");
+                    assert!(error.message.contains(expected), "{case}: {error:?}");
+                    assert_eq!(error.details["write_id"], id.as_str(), "{case}");
+                    let hint = error.details["hint"].as_str().to_owned();
+                    assert!(hint.contains("new write id"), "{case}: {hint}");
+                }
+            }
+        }
+    }
+    database.execute("DROP SCHEMA IF EXISTS s CASCADE").await;
 }

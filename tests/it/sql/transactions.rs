@@ -18,17 +18,21 @@ use super::{
 };
 use crate::support::{CallError, Database, File, Pgflight, wait_until};
 
-const IDS: &str = "SELECT coalesce(string_agg(id::text, ',' ORDER BY id), '') FROM t";
+pub const IDS: &str = "SELECT coalesce(string_agg(id::text, ',' ORDER BY id), '') FROM t";
 /// The sessions of PostgreSQL that belong to transactions of clients and are in one.
 const KEPT: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
     AND application_name LIKE 'pgflight % transaction' AND state <> 'idle'";
 
-async fn end(client: &mut SqlClient, id: &Bytes, action: EndTransaction) -> Result<(), CallError> {
+pub async fn end(
+    client: &mut SqlClient,
+    id: &Bytes,
+    action: EndTransaction,
+) -> Result<(), CallError> {
     let ended = client.end_transaction(id.clone(), action).await;
     ended.map_err(call_error)
 }
 
-fn within(id: &Bytes, command: CommandStatementIngest) -> CommandStatementIngest {
+pub fn within(id: &Bytes, command: CommandStatementIngest) -> CommandStatementIngest {
     CommandStatementIngest {
         transaction_id: Some(id.clone()),
         ..command
@@ -36,7 +40,7 @@ fn within(id: &Bytes, command: CommandStatementIngest) -> CommandStatementIngest
 }
 
 /// Begins a transaction in a session, whose token the client takes over. Returns the id of the transaction.
-async fn begin_session(client: &mut SqlClient) -> Bytes {
+pub async fn begin_session(client: &mut SqlClient) -> Bytes {
     let body = ActionBeginTransactionRequest {}.as_any().encode_to_vec();
     let action = Action::new("BeginTransaction", body);
     let mut request = Request::new(action);

@@ -135,7 +135,8 @@ async fn end(targets: &Targets, session: &CallSession, body: &[u8]) -> Result<()
         }
     };
     match session.transaction(targets, Some(&request.transaction_id))? {
-        Some(transaction) => transaction.end(commit).await,
+        Some(transaction) if commit => transaction.commit(targets.clone()).await,
+        Some(transaction) => transaction.roll_back().await,
         None => Ok(()),
     }
 }
@@ -217,7 +218,7 @@ async fn close(targets: &Targets, session: &CallSession) -> Result<Bytes> {
     if let Some(transaction) = known.close(targets.caller(), &session.claim)
         && transaction.has_work()
     {
-        transaction.end(false).await?;
+        transaction.roll_back().await?;
     }
     let status = CloseStatus::Closed.into();
     Ok(CloseSessionResult { status }.encode_to_vec().into())

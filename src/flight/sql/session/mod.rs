@@ -6,6 +6,8 @@
 //! rejects the call, instead of writing outside the transaction. Clients that name their transactions need no session.
 
 pub(super) mod action;
+mod arrival;
+mod in_use;
 mod messages;
 mod registry;
 mod transaction;
@@ -14,8 +16,10 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
+pub(crate) use arrival::Arrival;
+pub(crate) use in_use::InUse;
 pub(crate) use registry::{Names, Sessions};
-pub(crate) use transaction::{ClientTransaction, InUse};
+pub(crate) use transaction::ClientTransaction;
 
 use crate::auth::SessionClaim;
 use crate::error::Result;
@@ -52,6 +56,12 @@ impl CallSession {
             Some(transaction) => Some(transaction.take().await?),
             None => None,
         })
+    }
+
+    /// Counts a call that may be an ingest in the transaction of its session; `None` if the session has none.
+    pub(crate) fn arrive(&self, targets: &Targets) -> Option<Arrival> {
+        let found = self.transaction(targets, None).ok().flatten();
+        found.map(|transaction| transaction.arrive())
     }
 
     /// Returns the names of the session.

@@ -288,6 +288,27 @@ pub async fn check_same_name(
     }
 }
 
+/// Finds the OID of the table with this name, by its schema or by the search_path. `None` without a table.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn find_oid(transaction: &Transaction, table: &TableName) -> Result<Option<u32>> {
+    let schema = table.schema.as_ref().map(Ident::as_str);
+    let parameters: [&dyn Parameter; 2] = [&schema, &table.name.as_str()];
+    let row = match schema {
+        Some(_) => transaction.query_opt(OID, &parameters).await?,
+        None => transaction.query_opt_by_path(OID, &parameters).await?,
+    };
+    Ok(row.map(|row| row.get(0)))
+}
+
+const OID: &str = "
+    SELECT c.oid
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.text
+      AND CASE WHEN $1::pg_catalog.text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid)
+               ELSE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text END";
+
 /// The error about a name that belongs to another table.
 pub(in crate::pg) fn renamed(name: &QualifiedName) -> Error {
     Error::conflict("another table got the name of the target while rows were written")

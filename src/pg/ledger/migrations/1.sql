@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS pgflight.write (
     principal       pg_catalog.text,                      -- null: begun without authentication
     target_schema   pg_catalog.text NOT NULL,
     target_name     pg_catalog.text NOT NULL,
-    target_oid      pg_catalog.oid,                       -- null: the commit creates the table
+    target_oid      pg_catalog.oid,                       -- null: the commit creates the table, and sets it
     staging_schema  pg_catalog.text,                      -- null: nothing is staged, or no longer
     staging_name    pg_catalog.text,
     staging_oid     pg_catalog.oid,                       -- as begun; the commit rejects another table
