@@ -250,14 +250,6 @@ impl Error {
         self
     }
 
-    /// Changes the texts of the message and of the hint, for a client that knows other words. The causes keep theirs.
-    pub fn reworded(mut self, reword: impl Fn(&str) -> String) -> Self {
-        let hint = self.hint().map(&reword);
-        self.0.message = reword(&self.0.message).into();
-        self.0.hint = hint.map(Into::into);
-        self
-    }
-
     /// Wraps it as the cause of an error of the same kind, at the same place, with this message.
     pub fn caused(self, message: impl Into<Cow<'static, str>>) -> Self {
         let kind = self.kind();

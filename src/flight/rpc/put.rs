@@ -89,8 +89,7 @@ pub(crate) async fn put(
                 };
                 sql::InUse::run_within(within, ingested).await
             };
-            let received = received.await.map_err(sql::in_words_of_ingest);
-            received.map_err(Error::in_full)
+            received.await.map_err(Error::in_full)
         }
         None => {
             settle();

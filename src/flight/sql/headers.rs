@@ -11,39 +11,6 @@ const PREFIX: &str = "x-pgflight-";
 /// The headers without the prefix.
 const NAMES: [&str; 5] = ["write-id", "rows", "mode", "keys", "order-by"];
 
-/// Texts about the options of the server's own commands, and the same for an ingest, which has headers and the modes of ADBC.
-const WORDS: [(&str, &str); 9] = [
-    ("order_by", "x-pgflight-order-by"),
-    ("keys names", "x-pgflight-keys names"),
-    ("name in keys", "name in x-pgflight-keys"),
-    ("name the keys", "name the keys in x-pgflight-keys"),
-    ("name other keys", "name other keys in x-pgflight-keys"),
-    ("name fewer keys", "name fewer keys in x-pgflight-keys"),
-    (
-        "mode create, or append with create_if_missing (in Spark: createTable)",
-        "mode create or create_append",
-    ),
-    (
-        "use mode append or overwrite, or create with if_exists append or ignore",
-        "use mode append, create_append or replace",
-    ),
-    (
-        "overwrite with delete",
-        "delete its rows by DELETE, and append",
-    ),
-];
-
-/// Rewords an error about an ingest for its client.
-pub(crate) fn in_words_of_ingest(error: Error) -> Error {
-    error.reworded(|text| {
-        let mut text = text.to_owned();
-        for (own, other) in WORDS {
-            text = text.replace(own, other);
-        }
-        text
-    })
-}
-
 /// The headers of a call that are meant for the server: names without the prefix, and values. A value that is not text
 /// is `None`.
 #[derive(Debug, Default)]

@@ -20,7 +20,7 @@ mod statement;
 
 pub(crate) use command::{command, from_bytes};
 pub(crate) use execute::update;
-pub(crate) use headers::{Headers, in_words_of_ingest};
+pub(crate) use headers::Headers;
 pub(crate) use ingest::{ingest, row_count, transaction_id};
 pub(crate) use refused::refused_action;
 pub(crate) use session::action::{SqlAction, run as run_action};

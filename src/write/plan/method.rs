@@ -25,7 +25,7 @@ pub(crate) fn of_existing(mode: &Mode) -> Result<Option<Publish>> {
             if_exists: IfExists::Fail,
         } => {
             return Err(Error::already_exists("the table already exists").with_hint(
-                "use mode append or overwrite, or create with if_exists append or ignore",
+                "use mode append or overwrite, or create with if_exists append or ignore (in ADBC: append, replace or create_append)",
             ));
         }
         Mode::Overwrite { with } => match with {

@@ -47,7 +47,7 @@ pub(crate) async fn missing_table(
     let hint = match similar.iter().find(|other| caller.may_see(other)) {
         Some(other) => format!("there is a table {other}; names keep their case"),
         None => "create it first, or let the write make it: mode create, or append with create_if_missing (in Spark: \
-                 createTable)"
+                 createTable; in ADBC: create_append)"
             .to_owned(),
     };
     Ok(Error::not_found("the table does not exist")

@@ -75,7 +75,7 @@ async fn a_keyed_ingest_makes_a_missing_table_with_its_key() {
 }
 
 #[tokio::test]
-async fn errors_name_the_headers_and_modes_of_an_ingest() {
+async fn errors_name_the_options_and_modes_of_an_ingest() {
     let (database, server, _client) =
         setup("CREATE TABLE t (id int, v int); CREATE TABLE k (id int PRIMARY KEY)").await;
     let cases: [(Headers, &str, Mode, &str, &str); 6] = [
@@ -84,13 +84,13 @@ async fn errors_name_the_headers_and_modes_of_an_ingest() {
             "t",
             APPEND,
             "or create the index",
-            "create the index, or name other keys in x-pgflight-keys",
+            "create the index, or name other keys",
         ),
         (
             &[("mode", "upsert"), ("keys", "id"), ("order-by", "id")],
             "k",
             APPEND,
-            "x-pgflight-order-by names a key",
+            "order_by names a key",
             "not a key",
         ),
         (
@@ -98,28 +98,28 @@ async fn errors_name_the_headers_and_modes_of_an_ingest() {
             "k",
             APPEND,
             "more than once",
-            "a column in x-pgflight-order-by",
+            "a column in order_by",
         ),
         (
             &[("mode", "update_only"), ("keys", "id")],
             "k",
             APPEND,
             "all columns of the data are keys",
-            "name fewer keys in x-pgflight-keys",
+            "name fewer keys",
         ),
         (
             &[],
             "no",
             APPEND,
             "does not exist",
-            "mode create or create_append",
+            "in ADBC: create_append",
         ),
         (
             &[],
             "t",
             CREATE,
             "already exists",
-            "append, create_append or replace",
+            "in ADBC: append, replace or create_append",
         ),
     ];
     for (headers, table, mode, message, hint) in cases {
@@ -132,9 +132,6 @@ async fn errors_name_the_headers_and_modes_of_an_ingest() {
             "{error:?}"
         );
         assert!(found.contains(hint), "{hint}: {error:?}");
-        for word in ["order_by", "create_if_missing", "if_exists"] {
-            assert!(!error.message.contains(word), "{word}: {error:?}");
-        }
     }
     assert_eq!(database.text("SELECT count(*) FROM k").await, "0");
 }
