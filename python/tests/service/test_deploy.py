@@ -96,6 +96,9 @@ def test_the_package_installs_upgrades_and_purges(package: Path, root: Root) -> 
         "fish/vendor_completions.d/pgflight.fish",
     ):
         assert "drain-timeout" in (root.path / "usr/share" / completions).read_text()
+    documents = root.path / "usr/share/doc/pgflight"
+    assert b"\ntokio " in gzip.decompress((documents / "THIRD-PARTY.txt.gz").read_bytes())
+    assert '"pkg:cargo/tokio@' in (documents / "pgflight.cdx.json").read_text()
     fields = run("dpkg-deb", "--field", package)
     assert re.search(r"Depends: libc6 \(>= 2\.\d+\)", fields), fields
     if not root.is_installed:
