@@ -24,6 +24,7 @@ PLACES = [
     ("python/pyproject.toml", r'\nserver = \["pgflight-server==', ";"),
     ("python/pgflight/__init__.py", r'\n__version__ = "', '"'),
     ("deploy/wheel/pyproject.toml", r'\nversion = "', '"'),
+    ("deploy/docker/Dockerfile", r'image\.version="', '"'),
     ("docs/spark.md", r"pgflight-spark-", r"\.jar"),
     ("spark/pom.xml", r"<artifactId>pgflight-spark</artifactId>\s*<version>", "<"),
 ]

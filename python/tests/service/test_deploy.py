@@ -265,6 +265,7 @@ def test_the_image_holds_the_build_inputs_and_is_not_root(tmp_path: Path) -> Non
     for name in re.findall(r"(?m)^!(\S+)$", ignore):
         source = ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copy
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         copy(source, tmp_path / name)
     run("cargo", "metadata", "--no-deps", "--offline", "--format-version=1", cwd=tmp_path)
 
