@@ -96,6 +96,9 @@ def test_the_package_installs_upgrades_and_purges(package: Path, root: Root) -> 
         "fish/vendor_completions.d/pgflight.fish",
     ):
         assert "drain-timeout" in (root.path / "usr/share" / completions).read_text()
+    documents = root.path / "usr/share/doc/pgflight"
+    assert b"\ntokio " in gzip.decompress((documents / "THIRD-PARTY.txt.gz").read_bytes())
+    assert '"pkg:cargo/tokio@' in (documents / "pgflight.cdx.json").read_text()
     fields = run("dpkg-deb", "--field", package)
     assert re.search(r"Depends: libc6 \(>= 2\.\d+\)", fields), fields
     if not root.is_installed:
@@ -262,6 +265,7 @@ def test_the_image_holds_the_build_inputs_and_is_not_root(tmp_path: Path) -> Non
     for name in re.findall(r"(?m)^!(\S+)$", ignore):
         source = ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copy
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         copy(source, tmp_path / name)
     run("cargo", "metadata", "--no-deps", "--offline", "--format-version=1", cwd=tmp_path)
 
