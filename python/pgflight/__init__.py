@@ -46,7 +46,14 @@ from pgflight.errors import (
 )
 from pgflight.options import WriteOptions
 from pgflight.progress import Progress
-from pgflight.result import PlannedColumn, RowCounts, WritePlan, WriteResult, WriteStatus
+from pgflight.result import (
+    PlannedColumn,
+    RejectReason,
+    RowCounts,
+    WritePlan,
+    WriteResult,
+    WriteStatus,
+)
 from pgflight.spark.jar import spark_jar
 from pgflight.spark.streaming import foreach_batch
 from pgflight.spark.write import last_result, register, write_dataframe
@@ -71,6 +78,7 @@ __all__ = [
     "PreparedLost",
     "Progress",
     "ReceiptMissing",
+    "RejectReason",
     "RowCounts",
     "SchemaMismatch",
     "Timeout",

@@ -19,7 +19,7 @@ from pgflight.flight.rows import Rows
 from pgflight.frames import frame
 from pgflight.options import WriteOptions, collect
 from pgflight.progress import Progress, Reporter
-from pgflight.result import RowCounts, WritePlan, WriteResult, WriteStatus
+from pgflight.result import RejectReason, RowCounts, WritePlan, WriteResult, WriteStatus
 
 
 def connect(
@@ -154,6 +154,8 @@ class Client:
             byte_count=int(receipt.get("byteCount", 0)),
             seconds=time.monotonic() - started,
             write_id=receipt.get("writeId") or None,
+            rejected_count=int(receipt.get("rejectedCount", 0)),
+            reject_reasons=RejectReason.all_from_json(receipt.get("rejectReasons", ())),
         )
 
     def begin(

@@ -45,6 +45,16 @@ PUBLISH = {
 }
 
 ENVELOPE = {"debezium": "ENVELOPE_DEBEZIUM"}
+ON_ERROR = {"abort": "ON_ERROR_ABORT", "reject": "ON_ERROR_REJECT"}
+REJECT_VALUES = {
+    "none": "REJECT_VALUES_NONE",
+    "keys": "REJECT_VALUES_KEYS",
+    "row": "REJECT_VALUES_ROW",
+}
+ON_DUPLICATE = {
+    "reject_later": "ON_DUPLICATE_REJECT_LATER",
+    "reject_all": "ON_DUPLICATE_REJECT_ALL",
+}
 
 #: The words of each option that may be left out.
 _WORDS = {
@@ -53,6 +63,9 @@ _WORDS = {
     "schema_evolution": SCHEMA_EVOLUTION,
     "publish": PUBLISH,
     "envelope": ENVELOPE,
+    "on_error": ON_ERROR,
+    "reject_values": REJECT_VALUES,
+    "on_duplicate": ON_DUPLICATE,
 }
 
 #: The options that are lists of names.
@@ -64,6 +77,17 @@ _NAMES = (
     "insert_columns",
     "before",
     "after",
+    "reject_kinds",
+)
+
+#: The options that have an effect only with `on_error="reject"`.
+_REJECT_OPTIONS = (
+    "reject_limit",
+    "reject_percent",
+    "reject_kinds",
+    "reject_table",
+    "reject_values",
+    "on_duplicate",
 )
 
 #: Modes that make a missing table when `create_if_missing` is set.
@@ -100,6 +124,13 @@ SPARK_NAMES = {
     "publish": "publish",
     "before": "before",
     "after": "after",
+    "on_error": "onError",
+    "reject_limit": "rejectLimit",
+    "reject_percent": "rejectPercent",
+    "reject_kinds": "rejectKinds",
+    "reject_table": "rejectTable",
+    "reject_values": "rejectValues",
+    "on_duplicate": "onDuplicate",
     "target": "target",
 }
 
@@ -176,6 +207,19 @@ class WriteOptions:
         before: Statements of the server's configuration, by name, that run before the rows are published, in the same
             transaction. A grant of the principal must allow them. An append of many partitions is then staged.
         after: Statements that run after the rows, such as `["refresh"]` for the refresh of a materialized view.
+        on_error: What happens to rows that cannot be written. `abort` (default): the first one ends the write. `reject`:
+            they are kept apart, each with its reason, and the other rows are written. docs/rejects.md says more.
+        reject_limit: The most rows that may be rejected, in all partitions together; any number by default. A write with
+            more publishes nothing.
+        reject_percent: The greatest percentage of the rows that may be rejected, decided when the write is committed; any
+            by default.
+        reject_kinds: The kinds of errors that reject a row, such as `["range", "nul"]`; other errors end the write. All
+            kinds by default.
+        reject_table: A table for the rejected rows, with the columns of `pgflight.reject`, which is the default.
+        reject_values: The values that are kept of a rejected row: `none`, those of its `keys` (default), or the whole
+            `row`.
+        on_duplicate: Which of several rows of the data with the same key are rejected: all but the first
+            (`reject_later`, the default), or all (`reject_all`).
         target: The database, by its name in the server's configuration; the server's default if not set.
 
     Raises:
@@ -206,6 +250,13 @@ class WriteOptions:
     publish: Optional[str] = None
     before: Optional[Sequence[str]] = None
     after: Optional[Sequence[str]] = None
+    on_error: Optional[str] = None
+    reject_limit: Optional[int] = None
+    reject_percent: Optional[float] = None
+    reject_kinds: Optional[Sequence[str]] = None
+    reject_table: Optional[str] = None
+    reject_values: Optional[str] = None
+    on_duplicate: Optional[str] = None
     target: Optional[str] = None
 
     def __post_init__(self) -> None:
@@ -219,6 +270,7 @@ class WriteOptions:
                     f"{_shown(name)} is one string", hint="pass a list of names, as in ['id']"
                 )
         self._check_modes()
+        self._check_rejects()
         for column, asked in (self.conversions or {}).items():
             conversions.message(column, asked)
         if self.local_timestamps and "zone" in (self.conversions or {}).get("*", {}):
@@ -323,6 +375,25 @@ class WriteOptions:
             raise InvalidCommand(
                 f"{_shown(parts[0])} and {_shown(parts[1])} contradict each other",
                 hint="leave one of them out",
+            )
+
+    def _check_rejects(self) -> None:
+        """Rejects options of rejected rows that have no effect, and limits that are none."""
+        if self.on_error != "reject":
+            for name in _REJECT_OPTIONS:
+                if getattr(self, name) is not None:
+                    raise InvalidCommand(
+                        f"{_shown(name)} is set, and {_shown('on_error')} is not 'reject'",
+                        hint=f"set {_shown('on_error')} to 'reject', or leave it out",
+                    )
+        if self.reject_limit is not None and self.reject_limit < 0:
+            raise InvalidCommand(
+                f"{_shown('reject_limit')} is negative", hint="name a number of rows, from 0"
+            )
+        if self.reject_percent is not None and not 0 <= self.reject_percent <= 100:
+            raise InvalidCommand(
+                f"{_shown('reject_percent')} is not a number from 0 to 100",
+                hint="name a percentage of the rows, such as 0.5",
             )
 
     def _only_in(self, name: str, *modes: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Mapping, Optional, Tuple
+from typing import Any, Iterable, Mapping, Optional, Tuple
 
 _STATES = {
     "WRITE_STATE_OPEN": "open",
@@ -42,6 +42,36 @@ class RowCounts:
 
 
 @dataclass(frozen=True)
+class RejectReason:
+    """A reason for which rows were rejected.
+
+    Attributes:
+        kind: The kind of the error, as in `reject_kinds`.
+        column: The column; empty if it is not known.
+        constraint: The constraint; empty if there is none.
+        row_count: The number of rows.
+    """
+
+    kind: str
+    column: str
+    constraint: str
+    row_count: int
+
+    @classmethod
+    def all_from_json(cls, reasons: Iterable[Mapping[str, Any]]) -> Tuple[RejectReason, ...]:
+        """Reads the server's answer, which leaves out fields that have their default."""
+        return tuple(
+            cls(
+                reason.get("kind", ""),
+                reason.get("column", ""),
+                reason.get("constraint", ""),
+                int(reason.get("rowCount", 0)),
+            )
+            for reason in reasons
+        )
+
+
+@dataclass(frozen=True)
 class WriteResult:
     """A write that is committed.
 
@@ -50,11 +80,13 @@ class WriteResult:
         row_count: Rows that the write put into the table.
         byte_count: Bytes of binary COPY that PostgreSQL received for them.
         seconds: Wall-clock time of the call.
-        write_id: The id of a write of many partitions; None for a write of one stream.
+        write_id: The id of a write of many partitions, or of one stream with rejected rows; otherwise None.
         already_committed_at: When an earlier call committed the write, in UTC as RFC 3339 has it; this call wrote
             nothing then. None if this call wrote the rows.
         counts: Numbers of rows that the write changed.
         remark: A remark about the result, such as that late changes can bring deleted rows back; empty without one.
+        rejected_count: Rows that were rejected, which `row_count` does not include.
+        reject_reasons: The commonest reasons, at most ten.
     """
 
     table: str
@@ -65,6 +97,8 @@ class WriteResult:
     already_committed_at: Optional[str] = None
     counts: RowCounts = RowCounts()
     remark: str = ""
+    rejected_count: int = 0
+    reject_reasons: Tuple[RejectReason, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,6 +198,8 @@ class WriteStatus:
         existed: In the answer to begin, whether the write existed before.
         lost: In state "prepared_lost", the partitions whose rows are missing, each with its number of rows.
         counts: Once it is committed, numbers of rows that it changed.
+        rejected_count: Rows of the same attempts that were rejected, which `row_count` does not include.
+        reject_reasons: Once it is committed, the commonest reasons, at most ten.
     """
 
     write_id: str
@@ -180,6 +216,8 @@ class WriteStatus:
     existed: bool = False
     lost: Tuple[Tuple[int, int], ...] = ()
     counts: RowCounts = RowCounts()
+    rejected_count: int = 0
+    reject_reasons: Tuple[RejectReason, ...] = ()
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> WriteStatus:
@@ -203,6 +241,8 @@ class WriteStatus:
                 for lost in fields.get("lost", ())
             ),
             counts=RowCounts.from_json(fields.get("counts", {})),
+            rejected_count=int(fields.get("rejectedCount", 0)),
+            reject_reasons=RejectReason.all_from_json(fields.get("rejectReasons", ())),
         )
 
     @property
@@ -227,4 +267,6 @@ class WriteStatus:
             at,
             self.counts,
             self.reason,
+            self.rejected_count,
+            self.reject_reasons,
         )

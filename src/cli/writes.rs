@@ -122,11 +122,25 @@ fn table(writes: &[LedgerWrite]) -> Vec<String> {
     rows.iter().map(aligned).collect()
 }
 
-/// Returns the numbers of changed rows: `3 inserted, 5 replaced`.
-fn changed(counts: RowCounts) -> String {
-    let counts = counts.named().into_iter();
+/// Returns the numbers of changed and of rejected rows: `3 inserted, 5 replaced, 1 rejected`.
+fn changed(counts: RowCounts, rejected: u64) -> String {
+    let rejected = (rejected > 0).then_some(("rejected", rejected));
+    let counts = counts.named().into_iter().chain(rejected);
     let counts = counts.map(|(name, count)| format!("{count} {name}"));
     counts.collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the reason of the write's end, and the commonest reasons for which rows were rejected.
+fn reason(write: &LedgerWrite) -> String {
+    let reasons = write.rejected.reasons.iter();
+    let rejected: Vec<String> = reasons.map(ToString::to_string).collect();
+    let rejected = match rejected.is_empty() {
+        true => String::new(),
+        false => format!("rejected: {}", rejected.join(", ")),
+    };
+    let parts = [write.reason.clone(), rejected];
+    let parts = parts.into_iter().filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("; ")
 }
 
 fn cells(write: &LedgerWrite) -> [String; 9] {
@@ -139,11 +153,11 @@ fn cells(write: &LedgerWrite) -> [String; 9] {
             .map(|target| one_line(&target.to_string()))
             .unwrap_or_default(),
         write.row_count.to_string(),
-        changed(write.counts),
+        changed(write.counts, write.rejected.row_count),
         write.attempt_count.to_string(),
         write.created_at.clone(),
         write.finished_at.clone(),
-        one_line(&write.reason),
+        one_line(&reason(write)),
     ]
 }
 

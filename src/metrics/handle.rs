@@ -132,6 +132,11 @@ impl Metrics {
         self.instruments().published_rows.inc_by(row_count);
     }
 
+    /// Counts rows that a committed write has rejected.
+    pub fn count_rejected(&self, row_count: u64) {
+        self.instruments().rejected_rows.inc_by(row_count);
+    }
+
     /// Counts rows that a write changed, by the names of its counts.
     pub fn count_changed(&self, counts: impl IntoIterator<Item = (&'static str, u64)>) {
         for (change, row_count) in counts {

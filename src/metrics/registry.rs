@@ -85,6 +85,10 @@ const PUBLISHED_ROWS: Metric = Metric(
     "pgflight_published_rows_total",
     "Rows that this server has made visible in their tables",
 );
+const REJECTED_ROWS: Metric = Metric(
+    "pgflight_rejected_rows_total",
+    "Rows that writes of this server rejected, kept apart from those that it has made visible",
+);
 const CHANGED_ROWS: Metric = Metric(
     "pgflight_changed_rows_total",
     "Rows that writes of this server changed, as far as they count them, by what happened to them",
@@ -187,6 +191,7 @@ pub(super) struct Instruments {
     pub(super) publishing: Gauge,
     pub(super) publish_seconds: Family<Label, Histogram, fn() -> Histogram>,
     pub(super) published_rows: Counter,
+    pub(super) rejected_rows: Counter,
     pub(super) changed_rows: ByLabel<Counter>,
     pub(super) reaped: ByLabel<Counter>,
     pub(super) errors: ByLabel<Counter>,
@@ -226,6 +231,7 @@ impl Instruments {
         let publish_seconds = Family::new_with_constructor(waits as fn() -> Histogram);
         register(&mut registry, PUBLISH_SECONDS, publish_seconds.clone());
         let published_rows = add(&mut registry, PUBLISHED_ROWS);
+        let rejected_rows = add(&mut registry, REJECTED_ROWS);
         let changed_rows: ByLabel<Counter> = add(&mut registry, CHANGED_ROWS);
         for change in CHANGES {
             drop(changed_rows.get_or_create(&[("change", change)]));
@@ -285,6 +291,7 @@ impl Instruments {
             publishing,
             publish_seconds,
             published_rows,
+            rejected_rows,
             changed_rows,
             reaped,
             errors,

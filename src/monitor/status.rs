@@ -117,6 +117,7 @@ pub(super) struct Write {
     pub(super) row_count: u64,
     pub(super) byte_count: u64,
     pub(super) attempt_count: u32,
+    pub(super) rejected_count: u64,
     pub(super) begun_at: String,
     pub(super) ended_at: String,
 }
@@ -308,6 +309,7 @@ impl Write {
             row_count: write.row_count,
             byte_count: write.byte_count,
             attempt_count: write.attempt_count,
+            rejected_count: write.rejected.row_count,
             begun_at: time_of_database(&write.created_at),
             ended_at: time_of_database(&write.finished_at),
         }

@@ -10,6 +10,7 @@ mod plan;
 mod preview;
 mod publish;
 mod record;
+mod reject;
 mod session;
 mod spec;
 mod statements;
@@ -28,6 +29,7 @@ pub use limits::{FanOut, VolumeLimits};
 pub use pipeline::batches::{EndOfStream, EndRecord, Incoming, ReadySignal, StreamMessage};
 pub use pipeline::volume::Size;
 pub use preview::{Preview, PreviewedColumn};
+pub use reject::rules::{OnDuplicate, RejectRules, RejectValues, Share as RejectShare};
 pub use session::begin::Begin;
 pub use session::sink::{Named, SinkBatch};
 pub use session::status::WriteStatus;
@@ -46,5 +48,5 @@ pub use writer::{Overview, Writer};
 
 pub use crate::pg::{
     Condition, LedgerWrite, PoolUsage, PreparedTransaction, PreparedTransactions, PrimaryKey,
-    RowCounts, Timeouts, Usage, WriteFilter, WriteState,
+    RejectReason, Rejected, RowCounts, Timeouts, Usage, WriteFilter, WriteState,
 };

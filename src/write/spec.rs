@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::WriteMode;
 pub use crate::pg::{Changes, DeleteWhen, EnvelopeKind, KeyedAction};
-use crate::pg::{Condition, ROW, RowCounts, SEQUENCE};
+use crate::pg::{Condition, ROW, Rejected, RowCounts, SEQUENCE};
+use crate::write::reject::rules::RejectRules;
 pub use arrow_pgcopy::Conversion;
 use arrow_pgcopy::Ident;
 pub use arrow_pgcopy::conversion::{Form, Overflow, Rounding, Unit};
@@ -44,6 +45,9 @@ pub struct WriteSpec {
     /// Those that run after the rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
+    /// The rules by which rows are rejected; `None` if the first row that cannot be written ends the write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejects: Option<Box<RejectRules>>,
 }
 
 impl WriteSpec {
@@ -60,6 +64,7 @@ impl WriteSpec {
             table_options: TableOptions::default(),
             before: Vec::new(),
             after: Vec::new(),
+            rejects: None,
         }
     }
 
@@ -244,7 +249,7 @@ pub struct Once {
 /// The result of a finished stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// Number of rows of the stream.
+    /// Number of rows that were written.
     pub row_count: u64,
     /// Number of bytes of binary COPY that PostgreSQL received.
     pub byte_count: u64,
@@ -256,6 +261,10 @@ pub struct Receipt {
     pub counts: RowCounts,
     /// A remark about the result; empty without one.
     pub remark: String,
+    /// The rejected rows, which `row_count` does not include. Of an attempt, only their number.
+    pub rejected: Rejected,
+    /// The write that has the rejected rows of a stream of its own, if there are any.
+    pub write_id: String,
 }
 
 /// The identity of an attempt: a stream of a partition of a write.

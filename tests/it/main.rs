@@ -22,6 +22,7 @@ mod ops;
 #[path = "../../crates/arrow-pgcopy/src/encode/tests/golden/pair.rs"]
 mod pair;
 mod protocol;
+mod rejects;
 mod sql;
 mod stream;
 #[allow(dead_code, reason = "shared with tests/faults, which uses the rest")]

@@ -18,8 +18,11 @@ from pgflight.options import (
     ENVELOPE,
     IF_EXISTS,
     MODES,
+    ON_DUPLICATE,
+    ON_ERROR,
     OVERWRITE_WITH,
     PUBLISH,
+    REJECT_VALUES,
     SCHEMA_EVOLUTION,
     WriteOptions,
 )
@@ -69,8 +72,26 @@ def write_spec(table: str, options: WriteOptions) -> Dict[str, Any]:
         "after": list(options.after or ()),
         "columnTypes": dict(options.column_types or {}),
         "conversions": _conversions(options),
+        **_reject_options(options),
     }
-    return {**_set(fields), MODES[options.mode]: _mode_options(options)}
+    # A limit of 0 is not the default.
+    limits: Dict[str, Any] = {}
+    if options.reject_limit is not None:
+        limits["rejectLimit"] = str(options.reject_limit)
+    if options.reject_percent is not None:
+        limits["rejectPercent"] = options.reject_percent
+    return {**_set(fields), **limits, MODES[options.mode]: _mode_options(options)}
+
+
+def _reject_options(options: WriteOptions) -> Dict[str, Any]:
+    """Returns the options of rejected rows that a `WriteSpec` has, besides the limits."""
+    return {
+        "onError": options.on_error and ON_ERROR[options.on_error],
+        "rejectKinds": list(options.reject_kinds or ()),
+        "rejectTable": options.reject_table,
+        "rejectValues": options.reject_values and REJECT_VALUES[options.reject_values],
+        "onDuplicate": options.on_duplicate and ON_DUPLICATE[options.on_duplicate],
+    }
 
 
 def _conversions(options: WriteOptions) -> Dict[str, Any]:

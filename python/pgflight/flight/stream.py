@@ -223,7 +223,7 @@ class _Stream:
                 hint=_NOT_WRITTEN,
             )
         receipt = receipts[0]
-        confirmed = int(receipt.get("rowCount", 0))
+        confirmed = int(receipt.get("rowCount", 0)) + int(receipt.get("rejectedCount", 0))
         if confirmed != self._row_count and not receipt.get("skipped"):
             raise ReceiptMissing(
                 f"the server's receipt is for {confirmed} rows, but {self._row_count} were sent",

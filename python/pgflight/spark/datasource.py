@@ -114,7 +114,8 @@ class PgFlightWriter(DataSourceArrowWriter):
         status = self._write.commit(_receipts(messages), allow_no_receipts=not messages)
         planner.end(self._write, status.result(time.time() - self._begun_at))
         # As above, to the driver's standard error.
-        line = f"pgflight: {status.table}: {status.row_count:,} rows, write {status.write_id}"
+        rejected = f", {status.rejected_count:,} rejected" if status.rejected_count else ""
+        line = f"pgflight: {status.table}: {status.row_count:,} rows{rejected}, write {status.write_id}"
         print(line, file=sys.stderr)
 
     def abort(self, messages: List[Optional[WriterCommitMessage]]) -> None:

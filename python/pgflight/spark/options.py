@@ -383,6 +383,18 @@ def _names(name: str, value: str) -> List[str]:
     return names
 
 
+def _number(kind: Callable[[str], Any]) -> Callable[[str, str], Any]:
+    def read(name: str, value: str) -> Any:
+        try:
+            return kind(value)
+        except ValueError:
+            raise InvalidCommand(
+                f"option {name} is {value!r}, which is no number", hint="write it in digits"
+            ) from None
+
+    return read
+
+
 def _types(name: str, value: str) -> Dict[str, str]:
     return parse_column_types(value)
 
@@ -442,6 +454,12 @@ _READERS: Dict[str, Callable[[str, str], Any]] = {
     "primary_key": _names,
     "column_types": _types,
     "conversions": _conversions,
+    "on_error": _word,
+    "reject_limit": _number(int),
+    "reject_percent": _number(float),
+    "reject_kinds": _names,
+    "reject_values": _word,
+    "on_duplicate": _word,
 }
 
 

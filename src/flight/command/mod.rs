@@ -3,6 +3,7 @@
 mod conversion;
 pub(crate) mod envelope;
 mod json;
+mod rejects;
 mod spec;
 
 use arrow_flight::FlightDescriptor;

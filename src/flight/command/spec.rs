@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::conversion::{conversion, unknown};
+use super::rejects::reject_rules;
 use crate::error::{Error, Result};
 use crate::proto::v1;
 use crate::proto::v1::write_spec::Mode as ModeOptions;
@@ -26,6 +27,7 @@ pub(crate) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
     let spec = spec.ok_or_else(|| {
         Error::invalid_command("the command has no spec").with_hint("send a table and a mode")
     })?;
+    let rejects = reject_rules(&spec)?.map(Box::new);
     let mode = spec.mode.ok_or_else(|| {
         Error::invalid_command("the spec has no mode").with_hint("send one, such as append")
     })?;
@@ -46,6 +48,7 @@ pub(crate) fn write_spec(spec: Option<v1::WriteSpec>) -> Result<(String, WriteSp
         table_options: parsed.table_options,
         before: statements("before", spec.before)?,
         after: statements("after", spec.after)?,
+        rejects,
     };
     check_visible_at_once(&write_spec)?;
     Ok((spec.target, write_spec))

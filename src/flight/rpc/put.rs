@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::action::with_callers_ids;
-use super::write_status::row_counts;
+use super::write_status::{reject_reasons, row_counts};
 use crate::auth::{Caller, WriteMode};
 use crate::error::{Error, Result};
 use crate::flight::access::audit::AuditRecord;
@@ -235,6 +235,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                     budget: self.budget,
                     signal_ready: None,
                     envelope: None,
+                    rejects: None,
                 };
                 let spec = append_to(table);
                 let received = self.writer.write_stream(&spec, self.schema, incoming);
@@ -254,6 +255,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                     budget: self.budget,
                     signal_ready: None,
                     envelope: None,
+                    rejects: None,
                 };
                 let (writer, schema) = (self.writer, self.schema);
                 let once = end.write_id.map(|write_id| Once {
@@ -285,6 +287,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                     budget: self.budget,
                     signal_ready: ready_signal(options, self.ready)?,
                     envelope: None,
+                    rejects: None,
                 };
                 let received = self.writer.write_stream(&spec, self.schema, incoming);
                 Ok(Received {
@@ -305,6 +308,7 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                     budget: self.budget,
                     signal_ready: ready_signal(options, self.ready)?,
                     envelope: None,
+                    rejects: None,
                 };
                 let received = self.writer.write_attempt(&ledger_id, self.schema, incoming);
                 let receipt = Box::pin(received).await;
@@ -372,7 +376,7 @@ fn put_result(received: Received) -> Result<PutResult> {
     };
     let (write_id, partition_id, attempt_id) = match attempt {
         Some(id) => (id.write_id, id.partition_id, id.attempt_id),
-        None => Default::default(),
+        None => (receipt.write_id, 0, String::new()),
     };
     let receipt = v1::Receipt {
         write_id,
@@ -384,6 +388,8 @@ fn put_result(received: Received) -> Result<PutResult> {
         skipped: receipt.skipped,
         counts: row_counts(receipt.counts),
         remark: receipt.remark,
+        rejected_count: receipt.rejected.row_count,
+        reject_reasons: reject_reasons(receipt.rejected.reasons),
     };
     Ok(PutResult {
         app_metadata: envelope::encode(&receipt, form)?,

@@ -6,7 +6,7 @@ use super::server_info::ServerInfo;
 use crate::error::Result;
 use crate::flight::command::envelope::{self, WireForm};
 use crate::proto::v1;
-use crate::write::{KeyedAction, Mode, RowCounts, WriteState, WriteStatus};
+use crate::write::{KeyedAction, Mode, RejectReason, RowCounts, WriteState, WriteStatus};
 
 /// Encodes the status of a write in the form of the request.
 pub(super) fn encode(status: WriteStatus, info: ServerInfo, form: WireForm) -> Result<Bytes> {
@@ -51,6 +51,8 @@ pub(super) fn encode(status: WriteStatus, info: ServerInfo, form: WireForm) -> R
             })
             .collect(),
         counts: row_counts(status.counts),
+        rejected_count: status.rejected.row_count,
+        reject_reasons: reject_reasons(status.rejected.reasons),
     };
     envelope::encode(&answer, form)
 }
@@ -72,6 +74,17 @@ pub(super) fn row_counts(counts: RowCounts) -> Option<v1::RowCounts> {
         ignored,
     };
     (counts != RowCounts::default()).then_some(found)
+}
+
+/// Returns the reasons for which rows were rejected as the protocol has them.
+pub(super) fn reject_reasons(reasons: Vec<RejectReason>) -> Vec<v1::RejectReason> {
+    let reasons = reasons.into_iter().map(|reason| v1::RejectReason {
+        kind: reason.kind,
+        column: reason.column,
+        constraint: reason.constraint,
+        row_count: reason.row_count,
+    });
+    reasons.collect()
 }
 
 /// Turns a time of the ledger, which has a blank between date and time, into RFC 3339.

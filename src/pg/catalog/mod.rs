@@ -19,7 +19,7 @@ pub use list::{ListedTable, MAX_LISTED, count_at_once, describe_tables, writable
 pub(in crate::pg) use look::renamed;
 pub use look::{
     Table, check_same_name, check_same_table, checks_rows, find_oid, find_staging, find_table,
-    lock_named, lock_table, staging_relation,
+    kinds_of_table, lock_named, lock_table, staging_relation,
 };
 pub use names::{find_geometry, qualify, similar_relations};
 pub use operators::{check_literals, find_compared, find_condition};

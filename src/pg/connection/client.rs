@@ -138,6 +138,11 @@ impl Connection {
         self.replies.first_error.subscribe()
     }
 
+    /// Forgets earlier errors, which the caller has handled.
+    pub(in crate::pg) fn forget_error(&self) {
+        self.replies.first_error.send_replace(None);
+    }
+
     /// Runs one statement and returns the tag of PostgreSQL's answer, as in `COMMIT`; `None` when no tag came. The
     /// statements `before` run before it, in the same round trip.
     ///

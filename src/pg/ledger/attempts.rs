@@ -30,9 +30,10 @@ pub async fn record_attempt(
     transaction
         .execute(
             "INSERT INTO pgflight.attempt
-                (write_id, attempt_id, partition_id, row_count, byte_count, xact_id, gid, prepared_xact_id)
+                (write_id, attempt_id, partition_id, row_count, byte_count, xact_id, gid, prepared_xact_id,
+                 rejected_count, reject_set)
              VALUES ($1, $2, $3, $4, $5, $6::pg_catalog.text::pg_catalog.xid, $7,
-                     $8::pg_catalog.text::pg_catalog.xid8)",
+                     $8::pg_catalog.text::pg_catalog.xid8, $9, $10)",
             &[
                 &write_id,
                 &attempt.attempt_id,
@@ -42,6 +43,8 @@ pub async fn record_attempt(
                 &attempt.xact_id,
                 &attempt.gid,
                 &attempt.prepared_xact_id,
+                &to_bigint(attempt.rejected_count),
+                &attempt.reject_set,
             ],
         )
         .await?;

@@ -9,6 +9,7 @@ mod liveness;
 mod migration;
 mod reap;
 mod record;
+mod rejects;
 mod sink;
 mod writes;
 
@@ -23,6 +24,11 @@ pub(in crate::pg) use migration::lock_migration;
 pub use migration::{LedgerVersion, ensure_schema, has_schema, ledger_version, migration};
 pub use reap::{delete_ended_writes, ended_with_staging, expire_writes};
 pub use record::{Attempt, BatchPlace, Decision, LedgerWrite, NewWrite, Publish, WriteState};
+pub(in crate::pg) use rejects::take_rejects;
+pub use rejects::{
+    REJECT_COLUMNS, Reject, RejectReason, Rejected, count_rejects, delete_rejects,
+    delete_stale_rejects, publish_rejects, store_rejects,
+};
 pub use sink::{
     Sink, advance_sink, count_sinks, last_named_batch, lock_sink, name_of_batch, update_sink,
 };

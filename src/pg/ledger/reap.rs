@@ -89,7 +89,8 @@ pub async fn ended_with_staging(
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Deletes writes that ended longer than `retention` ago and have no staging table. Returns their number.
+/// Deletes writes that ended longer than `retention` ago and have no staging table, with their attempts and rejected rows.
+/// Returns their number.
 ///
 /// # Errors
 /// Any error that PostgreSQL reports.
@@ -108,7 +109,10 @@ pub async fn delete_ended_writes(transaction: &Transaction, retention: Duration)
                 RETURNING w.write_id),
              attempts AS (
                 DELETE FROM pgflight.attempt a USING forgotten f
-                WHERE a.write_id OPERATOR(pg_catalog.=) f.write_id)
+                WHERE a.write_id OPERATOR(pg_catalog.=) f.write_id),
+             rejects AS (
+                DELETE FROM pgflight.reject r USING forgotten f
+                WHERE r.write_id OPERATOR(pg_catalog.=) f.write_id)
              SELECT FROM forgotten",
             &[&seconds],
         )

@@ -3,6 +3,7 @@
 use tokio_postgres::Row;
 
 use super::counts::{RowCounts, from_bigint};
+use super::rejects::Rejected;
 use crate::error::{Error, Result};
 use arrow_pgcopy::{Ident, QualifiedName};
 
@@ -120,6 +121,8 @@ pub struct LedgerWrite {
     pub attempt_count: u32,
     /// Numbers of rows that the commit changed.
     pub counts: RowCounts,
+    /// The rejected rows of the published attempts.
+    pub rejected: Rejected,
     /// The time of begin by the database's clock, for display.
     pub created_at: String,
     /// The time of its end; empty while it is open.
@@ -151,6 +154,10 @@ pub struct Attempt {
     pub prepared_xact_id: Option<String>,
     /// Whether it was accepted, and another session had rolled that transaction back.
     pub lost: bool,
+    /// Number of its rows that were rejected. `row_count` does not include them.
+    pub rejected_count: u64,
+    /// The set of these rows; `None` without any.
+    pub reject_set: Option<String>,
 }
 
 /// The decision of a commit.
@@ -164,6 +171,8 @@ pub struct Decision<'a> {
     pub attempt_count: u32,
     /// Numbers of rows that the commit changed.
     pub counts: RowCounts,
+    /// The rejected rows of the accepted attempts.
+    pub rejected: Rejected,
     /// The prepared transactions of accepted attempts.
     pub gids: &'a [String],
     /// A remark about the commit.
@@ -264,7 +273,8 @@ pub(super) const WRITE_COLUMNS: &str = "
     (created_at AT TIME ZONE 'UTC')::pg_catalog.text OPERATOR(pg_catalog.||) 'Z',
     (finished_at AT TIME ZONE 'UTC')::pg_catalog.text OPERATOR(pg_catalog.||) 'Z', columns, principal,
     staging_oid, staging_columns, driver, sink_id, sink_run, sink_batch,
-    keys, inserted_count, updated_count, deleted_count, replaced_count, ignored_count";
+    keys, inserted_count, updated_count, deleted_count, replaced_count, ignored_count,
+    rejected_count, reject_reasons";
 
 /// Reads a write from a row with [`WRITE_COLUMNS`].
 pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
@@ -300,6 +310,7 @@ pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
         byte_count: from_bigint(row.get(10)),
         attempt_count: u32::try_from(row.get::<_, i32>(11)).unwrap_or(0),
         counts: RowCounts::read(row, 24),
+        rejected: Rejected::read(row.get(29), row.get(30)),
         created_at: row.get(13),
         finished_at: row.get::<_, Option<String>>(14).unwrap_or_default(),
         driver: row.get(19),
@@ -322,7 +333,7 @@ pub(super) fn read_write(row: &Row) -> Result<LedgerWrite> {
 /// The columns of an attempt, in the order of [`read_attempt`].
 pub(super) const ATTEMPT_COLUMNS: &str =
     "attempt_id, partition_id, row_count, byte_count, xact_id::pg_catalog.text,
-    gid, prepared_xact_id::pg_catalog.text, lost";
+    gid, prepared_xact_id::pg_catalog.text, lost, rejected_count, reject_set";
 
 /// Reads an attempt from a row with [`ATTEMPT_COLUMNS`].
 pub(super) fn read_attempt(row: &Row) -> Attempt {
@@ -335,5 +346,7 @@ pub(super) fn read_attempt(row: &Row) -> Attempt {
         gid: row.get(5),
         prepared_xact_id: row.get(6),
         lost: row.get(7),
+        rejected_count: from_bigint(row.get(8)),
+        reject_set: row.get(9),
     }
 }

@@ -131,13 +131,15 @@ pub async fn recent_writes(
                 w.staging_name, w.publish, w.state, w.reason, w.created_at, w.finished_at, w.columns, w.principal,
                 w.staging_oid, w.staging_columns,
                 w.driver, w.sink_id, w.sink_run, w.sink_batch, w.keys,
-                w.inserted_count, w.updated_count, w.deleted_count, w.replaced_count, w.ignored_count,
+                w.inserted_count, w.updated_count, w.deleted_count, w.replaced_count, w.ignored_count, w.reject_reasons,
+                w.rejected_count OPERATOR(pg_catalog.+) open.rejected_count AS rejected_count,
                 w.row_count OPERATOR(pg_catalog.+) open.row_count AS row_count,
                 w.byte_count OPERATOR(pg_catalog.+) open.byte_count AS byte_count,
                 w.attempt_count OPERATOR(pg_catalog.+) open.attempt_count AS attempt_count
             FROM recent w CROSS JOIN LATERAL (
                 SELECT COALESCE(pg_catalog.sum(row_count), 0)::bigint AS row_count,
                     COALESCE(pg_catalog.sum(byte_count), 0)::bigint AS byte_count,
+                    COALESCE(pg_catalog.sum(rejected_count), 0)::bigint AS rejected_count,
                     pg_catalog.count(*)::integer AS attempt_count
                 FROM pgflight.attempt a
                 WHERE w.state OPERATOR(pg_catalog.=) 'open'
@@ -208,7 +210,7 @@ pub async fn commit(
                  finished_at = CASE WHEN NOT EXISTS (SELECT FROM accepted) THEN pg_catalog.clock_timestamp() END,
                  row_count = $2, byte_count = $3, attempt_count = $4, reason = $5, inserted_count = $7,
                  updated_count = $8, deleted_count = $9, replaced_count = $10, ignored_count = $11,
-                 target_oid = COALESCE($12, target_oid)
+                 target_oid = COALESCE($12, target_oid), rejected_count = $13, reject_reasons = $14
              WHERE write_id OPERATOR(pg_catalog.=) $1 AND state OPERATOR(pg_catalog.=) 'open'",
             &[
                 &write_id,
@@ -223,6 +225,8 @@ pub async fn commit(
                 &replaced,
                 &ignored,
                 &decision.target_oid,
+                &to_bigint(decision.rejected.row_count),
+                &decision.rejected.to_text(),
             ],
         )
         .await?;

@@ -1,19 +1,23 @@
 //! Publishes rows in their target: staging, shadow tables, prepared transactions, merge and swap.
 
+mod bisect;
 mod merge;
 mod prepared;
+mod rejects;
 mod replace;
 mod shadow;
 mod staging;
 mod swap;
 mod table;
 
+pub use bisect::{KeptValues, RefusedRow, publish_good_rows};
 pub use merge::merge;
 pub use prepared::{
     Gid, PreparedTransaction, PreparedTransactions, check_can_end, commit_prepared, count_prepared,
     prepare, prepared_transactions, reserve_slot, roll_back_one, roll_back_prepared,
     two_phase_obstacle,
 };
+pub use rejects::move_some_rejects;
 pub use replace::{analyze_staged, delete_by, delete_where};
 pub use shadow::{adopt_shadow, hide_table, keep_accepted, new_shadow_name, only_owner_may_write};
 pub use staging::{

@@ -18,7 +18,8 @@ pub(in crate::pg) use keyed::{Equality, change, count_bad_keys};
 pub use keyed::{KeyedAction, Keys, Merge};
 pub(in crate::pg) use replace::{delete_by, delete_where, null_patterns};
 pub(in crate::pg) use rows::{
-    casts, copy_in, count_accepted, count_accepted_and_all, delete_unaccepted, publish,
+    casts, copy_in, count_accepted, count_accepted_and_all, delete_unaccepted, index_numbers,
+    number_rows, publish, publish_part, read_numbered,
 };
 pub(in crate::pg) use rules::Newer;
 pub use rules::{Changes, DELETED, DeleteWhen, EnvelopeKind, ROW, SEQUENCE};

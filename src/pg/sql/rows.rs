@@ -38,6 +38,57 @@ pub(in crate::pg) fn publish(target: &Relation, staging: &Relation) -> String {
     )
 }
 
+/// The column that numbers the rows of [`number_rows`].
+const NUMBER: &str = "_pgflight_number";
+
+/// Copies the accepted rows into a temporary table, numbered in the order of the column `place`. `$1` as in [`publish`].
+pub(in crate::pg) fn number_rows(name: &Ident, staging: &QualifiedName, place: &Ident) -> String {
+    format!(
+        "CREATE TEMPORARY TABLE pg_temp.{name} ON COMMIT DROP AS \
+         SELECT pg_catalog.row_number() OVER (ORDER BY {place}) AS {NUMBER}, s.* FROM {staging} s WHERE {IS_ACCEPTED}"
+    )
+}
+
+/// Indexes the numbers of [`number_rows`].
+pub(in crate::pg) fn index_numbers(name: &Ident) -> String {
+    format!("CREATE UNIQUE INDEX ON pg_temp.{name} ({NUMBER}); ANALYZE pg_temp.{name} ({NUMBER})")
+}
+
+/// Inserts the numbered rows from `$1` to before `$2`, in their order.
+pub(in crate::pg) fn publish_part(target: &Relation, numbered: &Relation) -> String {
+    let names: Vec<&Ident> = numbered.columns.iter().map(|column| &column.name).collect();
+    format!(
+        "INSERT INTO {} ({}){} SELECT {} FROM {} \
+         WHERE {NUMBER} OPERATOR(pg_catalog.>=) $1 AND {NUMBER} OPERATOR(pg_catalog.<) $2 ORDER BY {NUMBER}",
+        target.name,
+        list(&names),
+        overriding(&target.columns, &names),
+        list(selected(target, numbered)),
+        numbered.name,
+    )
+}
+
+/// Reads the place of the row with number `$1`, and the values of columns as JSON objects; NULL for no columns.
+pub(in crate::pg) fn read_numbered(
+    numbered: &QualifiedName,
+    place: &Ident,
+    keys: &[Ident],
+    all: &[Ident],
+) -> String {
+    let object = |columns: &[Ident]| match columns.is_empty() {
+        true => "NULL::pg_catalog.text".to_owned(),
+        false => format!(
+            "(SELECT pg_catalog.to_jsonb(kept)::pg_catalog.text FROM (SELECT {}) kept)",
+            list(columns)
+        ),
+    };
+    format!(
+        "SELECT {place}, {}, {} FROM {numbered} WHERE {NUMBER} OPERATOR(pg_catalog.=) $1",
+        object(keys),
+        object(all)
+    )
+}
+
 /// Returns the staged columns; those that are staged as text are cast to the types of the target. A type is named
 /// without its modifier: a cast would cut a value that is too long, and INSERT rejects it.
 pub(super) fn selected(target: &Relation, staging: &Relation) -> Vec<String> {

@@ -5,6 +5,7 @@ mod acting;
 mod lifecycle;
 mod parameter;
 mod roles;
+mod savepoint;
 mod statements;
 
 pub(in crate::pg) use lifecycle::Limits;

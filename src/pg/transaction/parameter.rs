@@ -91,6 +91,14 @@ impl Typed for i64 {
     const TYPE: Type = Type::INT8;
 }
 
+impl Element for i64 {
+    const ARRAY: Type = Type::INT8_ARRAY;
+}
+
+impl<T: Element> Element for Option<T> {
+    const ARRAY: Type = T::ARRAY;
+}
+
 impl Typed for f64 {
     const TYPE: Type = Type::FLOAT8;
 }

@@ -6,14 +6,20 @@ use futures_util::{Stream, StreamExt};
 
 use super::envelope::Envelope;
 use super::lanes::{CHUNK_BYTES, Lane, Lanes, Loaded};
+use super::runs::Runs;
 use super::volume::{Meter, Size};
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics::{Activity, Stream as Flow};
+use crate::pg::ROW;
 use crate::write::budget::{Budget, Share};
-use arrow::array::RecordBatch;
+use crate::write::reject::collected::Rejects;
+use crate::write::reject::places::place;
+use arrow::array::{BooleanArray, Int64Array, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
-use arrow_pgcopy::{BatchEncoder, Chunks};
+use arrow_pgcopy::{BatchEncoder, Chunks, memory_to_reject, rejected_rows};
 use arrow_pgcopy::{EncodePlan, Ident};
 
 /// Bytes of conversion memory that are not taken from the budget. The budget reserves as much for each COPY.
@@ -87,7 +93,10 @@ where
     let mut lanes = Lanes::one(lane);
     let mut source = BatchSource::new(plan, incoming, meter);
     source.copy_batches(&mut lanes, u64::MAX).await?;
-    stream.wait(Activity::Commit, lanes.finish_one()).await
+    let finishing = lanes.finish_one();
+    let loaded = stream.wait(Activity::Commit, finishing).await?;
+    source.check_account(&loaded).await?;
+    Ok(loaded)
 }
 
 /// The extent to which a stream was read.
@@ -117,9 +126,11 @@ pub struct Incoming<'a, S> {
     pub signal_ready: Option<ReadySignal>,
     /// The envelope that the rows come in. The write finds it.
     pub envelope: Option<Arc<Envelope>>,
+    /// The rejected rows, if rows are rejected. The write begins with none.
+    pub(crate) rejects: Option<&'a mut Rejects>,
 }
 
-impl<S> Incoming<'_, S>
+impl<'a, S> Incoming<'a, S>
 where
     S: Stream<Item = Result<StreamMessage>> + Unpin,
 {
@@ -128,6 +139,12 @@ where
         let envelope = self.envelope.as_deref().cloned();
         let envelope = envelope.map(|envelope| Arc::new(envelope.keyed_by(names)));
         Self { envelope, ..self }
+    }
+
+    /// Separates the rejected rows from the rest, so that the caller can lend them again.
+    pub(crate) fn lend_rejects(mut self) -> (Self, Option<&'a mut Rejects>) {
+        let rejects = self.rejects.take();
+        (self, rejects)
     }
 
     /// Discards the stream. A client that waits for Ready has sent no rows, so it gets its answer at once. Any other
@@ -245,6 +262,7 @@ where
     /// Encodes a batch, piece by piece if its rows come in an envelope.
     async fn copy_rows(&mut self, lanes: &mut Lanes, batch: RecordBatch, size: Size) -> Result<()> {
         let Some(envelope) = &self.incoming.envelope else {
+            let batch = self.with_places(batch)?;
             return self
                 .copy_batch(lanes, project(self.plan, batch)?, size)
                 .await;
@@ -258,20 +276,86 @@ where
         Ok(())
     }
 
+    /// Adds the places of the rows to a batch, if they are staged.
+    fn with_places(&self, batch: RecordBatch) -> Result<RecordBatch> {
+        let Some(rejects) = self.incoming.rejects.as_deref() else {
+            return Ok(batch);
+        };
+        let mut names = self.plan.column_names();
+        if !names.any(|name| name.as_str() == ROW) {
+            return Ok(batch);
+        }
+        let (first, count) = (self.arrived.row_count, batch.num_rows());
+        let last = first + u64::try_from(count).unwrap_or(u64::MAX);
+        place(rejects.partition_id(), last)?;
+        let from = place(rejects.partition_id(), first)?;
+        let places = (from..).take(count);
+        let mut fields = batch.schema_ref().fields().to_vec();
+        fields.push(Arc::new(Field::new(ROW, DataType::Int64, false)));
+        let mut columns = batch.columns().to_vec();
+        columns.push(Arc::new(Int64Array::from_iter_values(places)));
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+            .map_err(|error| Error::internal("cannot add places to a batch").with_source(error))
+    }
+
     async fn copy_batch(
         &mut self,
         lanes: &mut Lanes,
         batch: RecordBatch,
         size: Size,
     ) -> Result<()> {
-        let (plan, stream) = (self.plan, self.incoming.stream);
         let first_row = self.arrived.row_count;
-        let encoder = || BatchEncoder::new(plan, &batch, first_row);
-        let mut encoder = stream.work(Activity::Encode, encoder)?;
-        let row_count = encoder.row_count();
-        let row = |count: usize| first_row + u64::try_from(count).unwrap_or(u64::MAX);
+        let row_count = batch.num_rows();
+        let row = |index: usize| first_row + u64::try_from(index).unwrap_or(u64::MAX);
         self.arrived.row_count = row(row_count);
-        let mut from = first_row;
+        let rows = Runs::consecutive(first_row..row(row_count));
+        let Some(Unencoded { given, error }) = self
+            .copy_part(lanes, &batch, rows, (first_row, size))
+            .await?
+        else {
+            return Ok(());
+        };
+        let mut next = given;
+        let mut error = Some(error);
+        while next < row_count {
+            let rest = batch.slice(next, row_count - next);
+            let part = self.reject(&rest, row(next), size, error.take()).await?;
+            let rows = Runs::without(row(next)..row(next + part.end), part.rejected);
+            let left = self
+                .copy_part(lanes, &part.kept, rows, (row(next), size))
+                .await?;
+            if let Some(Unencoded { error, .. }) = left {
+                return Err(error);
+            }
+            next += part.end;
+        }
+        Ok(())
+    }
+
+    /// Copies these rows of the stream. Returns the error of the encoder if rows can be rejected.
+    async fn copy_part(
+        &mut self,
+        lanes: &mut Lanes,
+        batch: &RecordBatch,
+        mut rows: Runs,
+        (first_row, size): (u64, Size),
+    ) -> Result<Option<Unencoded>> {
+        let (plan, stream) = (self.plan, self.incoming.stream);
+        let mut given = 0;
+        let unencoded = |error: arrow_pgcopy::Error, given: usize, can_reject: bool| {
+            let is_rejected = error.kind() == arrow_pgcopy::ErrorKind::DataRejected;
+            let error = Error::from(error);
+            match is_rejected && can_reject {
+                true => Ok(Some(Unencoded { given, error })),
+                false => Err(error),
+            }
+        };
+        let can_reject = self.incoming.rejects.is_some();
+        let encoder = || BatchEncoder::new(plan, batch, first_row);
+        let mut encoder = match stream.work(Activity::Encode, encoder) {
+            Ok(encoder) => encoder,
+            Err(error) => return unencoded(error, given, can_reject),
+        };
         loop {
             let ahead = encoder.memory_ahead();
             if ahead > 0 {
@@ -280,23 +364,128 @@ where
                 self.converting = take_memory(budget, stream, ahead, size).await?;
             }
             let next = || encoder.next_chunk(&mut self.chunks);
-            let Some(chunk) = stream.work(Activity::Encode, next)? else {
-                break;
+            let chunk = match stream.work(Activity::Encode, next) {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(error) => {
+                    self.converting = None;
+                    stream.encoded(given);
+                    stream.sent_batch(given);
+                    return unencoded(error, given, can_reject);
+                }
             };
-            let to = row(encoder.given_row_count());
+            let sent = encoder.given_row_count() - given;
+            given += sent;
             let byte_count = chunk.len();
             self.meter.bytes(byte_count)?;
             stream
-                .wait(Activity::Send, lanes.send(chunk, from..to))
+                .wait(Activity::Send, lanes.send(chunk, &rows.take(sent)))
                 .await?;
             stream.sent(byte_count);
-            from = to;
         }
         self.converting = None;
-        stream.encoded(row_count);
-        stream.sent_batch(row_count);
-        Ok(())
+        stream.encoded(given);
+        stream.sent_batch(given);
+        Ok(None)
     }
+
+    /// Takes the rows that cannot be encoded out of the first rows of a batch, of which there is one at least: the reason
+    /// is `error`, if it is known.
+    async fn reject(
+        &mut self,
+        batch: &RecordBatch,
+        first_row: u64,
+        size: Size,
+        error: Option<Error>,
+    ) -> Result<Part> {
+        let (plan, stream, budget) = (self.plan, self.incoming.stream, self.incoming.budget);
+        let Some(rejects) = self.incoming.rejects.as_deref_mut() else {
+            return Err(error.unwrap_or_else(|| Error::internal("rows are not rejected")));
+        };
+        let ahead = memory_to_reject(plan, batch);
+        let memory = match ahead {
+            0 => None,
+            ahead => take_memory(budget, stream, ahead, size).await?,
+        };
+        let room = rejects.room();
+        let find = || rejected_rows(plan, batch, first_row, room - 1);
+        let found = stream.work(Activity::Encode, find)?;
+        drop(memory);
+        if let (true, Some(error)) = (found.is_empty(), error) {
+            return Err(error);
+        }
+        let end = match found.last() {
+            Some(last) if found.len() == room => last.index + 1,
+            Some(_) | None => batch.num_rows(),
+        };
+        let mut is_kept = vec![true; end];
+        for row in &found {
+            if let Some(kept) = is_kept.get_mut(row.index) {
+                *kept = false;
+            }
+        }
+        let number = |index: usize| first_row + u64::try_from(index).unwrap_or(u64::MAX);
+        let rejected = found.iter().map(|row| number(row.index)).collect();
+        let filter = || filter_record_batch(&batch.slice(0, end), &BooleanArray::from(is_kept));
+        let kept = stream.work(Activity::Encode, filter);
+        let kept =
+            kept.map_err(|error| Error::internal("cannot take rows out").with_source(error))?;
+        rejects.add(&without_places(batch)?, found)?;
+        stream.wait(Activity::Commit, rejects.store_many()).await?;
+        Ok(Part {
+            kept,
+            rejected,
+            end,
+        })
+    }
+
+    /// Stores the rejected rows, and checks that every row of the stream was either copied or rejected.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] when a row was neither, or both; any error that PostgreSQL reports.
+    ///
+    /// [`ErrorKind::Internal`]: crate::error::ErrorKind::Internal
+    pub(crate) async fn check_account(&mut self, loaded: &Loaded) -> Result<()> {
+        let Some(rejects) = self.incoming.rejects.as_deref_mut() else {
+            return Ok(());
+        };
+        let rejected = rejects.row_count();
+        if loaded.row_count + rejected != self.arrived.row_count {
+            return Err(Error::internal(format!(
+                "{} rows arrived, {} were written and {rejected} rejected",
+                self.arrived.row_count, loaded.row_count
+            )));
+        }
+        let storing = rejects.store();
+        self.incoming.stream.wait(Activity::Commit, storing).await
+    }
+}
+
+/// Returns a batch without the places of its rows.
+fn without_places(batch: &RecordBatch) -> Result<RecordBatch> {
+    let schema = batch.schema_ref();
+    let kept: Vec<usize> = (0..batch.num_columns())
+        .filter(|index| schema.field(*index).name() != ROW)
+        .collect();
+    batch
+        .project(&kept)
+        .map_err(|error| Error::internal("cannot leave a column out").with_source(error))
+}
+
+/// A batch that cannot be encoded as a whole.
+struct Unencoded {
+    /// Number of rows before the error that were sent.
+    given: usize,
+    error: Error,
+}
+
+/// The first rows of a batch, without those that cannot be encoded.
+struct Part {
+    kept: RecordBatch,
+    /// The other rows, by their numbers in the stream.
+    rejected: Vec<u64>,
+    /// The number of both.
+    end: usize,
 }
 
 /// Takes memory for converted values, unless the message has enough spare memory.

@@ -15,9 +15,9 @@ use arrow_pgcopy::{EncodePlan, QualifiedName};
 /// keep the buffers between here and the socket below one megabyte.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Number of row runs that a lane remembers to find their rows in the stream. PostgreSQL reports an error about a row
-/// before the lane has sent as many further chunks: the buffers in between hold fewer.
-const REMEMBERED: usize = 256;
+/// Number of chunks whose row runs a lane remembers to find their rows in the stream. PostgreSQL reports an error about a
+/// row before the lane has sent as many further chunks: the buffers in between hold fewer.
+const REMEMBERED: u64 = 256;
 
 /// The totals of a COPY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +40,19 @@ pub(crate) struct Lane {
 /// Maps rows of the COPY to rows of the stream.
 #[derive(Default)]
 struct RowMap {
-    /// The first row of each run of consecutive rows, in the COPY and in the stream.
-    runs: VecDeque<(u64, u64)>,
+    runs: VecDeque<Run>,
+    /// Number of chunks.
+    chunk_count: u64,
+}
+
+/// Consecutive rows of the stream that are consecutive in the COPY.
+struct Run {
+    /// The first row in the COPY.
+    here: u64,
+    /// The first row in the stream.
+    in_stream: u64,
+    /// The chunk that it begins in.
+    chunk: u64,
 }
 
 impl Lane {
@@ -74,18 +85,12 @@ impl Lane {
         self.row_map.localize(error)
     }
 
-    fn put(&mut self, chunk: Bytes, rows: Range<u64>) -> Result<()> {
-        let goes_on = |&(here, in_stream): &(u64, u64)| {
-            self.row_count - here == rows.start.saturating_sub(in_stream)
-        };
-        let runs = &mut self.row_map.runs;
-        if !runs.back().is_some_and(goes_on) {
-            runs.push_back((self.row_count, rows.start));
-            if runs.len() > REMEMBERED {
-                runs.pop_front();
-            }
+    fn put(&mut self, chunk: Bytes, rows: &[Range<u64>]) -> Result<()> {
+        for run in rows {
+            self.row_map.add(self.row_count, run.start);
+            self.row_count += run.end - run.start;
         }
-        self.row_count += rows.end - rows.start;
+        self.row_map.chunk_count += 1;
         self.sink.put(chunk)
     }
 
@@ -107,13 +112,35 @@ impl Lane {
 }
 
 impl RowMap {
+    /// Adds a run of rows that follows all others.
+    fn add(&mut self, here: u64, in_stream: u64) {
+        let goes_on = |run: &Run| here - run.here == in_stream.wrapping_sub(run.in_stream);
+        if self.runs.back().is_some_and(goes_on) {
+            return;
+        }
+        let chunk = self.chunk_count;
+        self.runs.push_back(Run {
+            here,
+            in_stream,
+            chunk,
+        });
+        // The run before the oldest chunk may reach into it.
+        while self
+            .runs
+            .get(1)
+            .is_some_and(|next| next.chunk + REMEMBERED < chunk)
+        {
+            self.runs.pop_front();
+        }
+    }
+
     /// Translates the row of the COPY in an error to the row of the stream.
     fn localize(&self, error: Error) -> Error {
         error.with_context(|context| {
             context.row = context.row.and_then(|row| {
                 let mut runs = self.runs.iter().rev();
-                let (here, in_stream) = runs.find(|(here, _)| *here <= row)?;
-                Some(in_stream + (row - here))
+                let run = runs.find(|run| run.here <= row)?;
+                Some(run.in_stream + (row - run.here))
             });
         })
     }
@@ -150,11 +177,12 @@ impl Lanes {
         self.byte_count
     }
 
-    /// Sends a chunk with these rows of the stream to a lane that has room. Waits until one has.
+    /// Sends a chunk with these rows of the stream, in runs of consecutive rows, to a lane that has room. Waits until one
+    /// has.
     ///
     /// # Errors
     /// Any error that PostgreSQL reports about the rows of a lane. The lanes are unusable then.
-    pub(crate) async fn send(&mut self, chunk: Bytes, rows: Range<u64>) -> Result<()> {
+    pub(crate) async fn send(&mut self, chunk: Bytes, rows: &[Range<u64>]) -> Result<()> {
         // Small chunks go to the same lane, so rows of a batch stay neighbours in the table.
         if self.lanes.len() > 1 && self.given + chunk.len() > CHUNK_BYTES {
             self.choose().await?;

@@ -3,4 +3,5 @@
 pub(crate) mod batches;
 pub(crate) mod envelope;
 pub(crate) mod lanes;
+pub(crate) mod runs;
 pub(crate) mod volume;

@@ -10,6 +10,7 @@ use super::keyed::find_checked_keys;
 use super::method::{check_table, needed_privileges, of_existing};
 use super::part::{CheckedPart, find_checked_part};
 use super::permission::{check_existing, check_new, find_permitted, missing_table};
+use super::rejects::{check_rejects, mark_places, with_places};
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::{Activity, Stream};
@@ -17,6 +18,7 @@ use crate::pg::{
     CheckedCondition, Keys, Publish, Table, Transaction, check_sequences, find_geometry, qualify,
     resolve_requested_types,
 };
+use crate::write::reject::rules::{not_served, unserved};
 use crate::write::spec::{KeyedAction, Mode, SchemaEvolution, WriteSpec};
 use crate::write::statements::Statements;
 use arrow_pgcopy::conversion::ALL_COLUMNS;
@@ -61,8 +63,8 @@ pub(crate) struct ExistingPlan {
     pub(crate) keys: Option<Keys>,
     /// The part that is replaced, in [`Mode::Replace`].
     pub(crate) part: Option<CheckedPart>,
-    /// The column that says which rows delete, if the table lacks it, and those that order the rows of an envelope. They
-    /// are staged and not written.
+    /// The column that says which rows delete, if the table lacks it, and those that order the rows of an envelope or say
+    /// where rows were in their streams. They are staged and not written.
     pub(crate) markers: Vec<ColumnDefinition>,
 }
 
@@ -146,8 +148,9 @@ impl ExistingPlan {
             | Publish::Create
             | Publish::Direct
             | Publish::Nothing => {
-                let is_direct =
-                    self.table.copy_obstacle.is_none() && self.encode.first_cast().is_none();
+                let is_direct = self.table.copy_obstacle.is_none()
+                    && self.encode.first_cast().is_none()
+                    && self.markers.is_empty();
                 if is_direct {
                     Route::Direct
                 } else {
@@ -186,6 +189,7 @@ impl Planner<'_> {
             spec,
             ..
         } = self;
+        check_rejects(transaction, caller, spec).await?;
         match find_permitted(transaction, caller, &spec.table).await? {
             Some(table) => {
                 check_existing(caller, spec, &table.relation.name)?;
@@ -225,9 +229,10 @@ impl Planner<'_> {
         if spec.sync_sequences {
             check_sequences(transaction, &table.relation).await?;
         }
-        let markers = mark(spec, self.schema, &mut table)?;
+        let mut markers = mark(spec, self.schema, &mut table)?;
         let added = columns_to_add(transaction, spec, self.schema, &table.relation).await?;
         extend_relation(transaction, spec, publish, &mut table, &added).await?;
+        markers.extend(mark_places(transaction, spec, self.schema, publish, &mut table).await?);
         Ok(Found::Existing(Target {
             table,
             added,
@@ -275,6 +280,11 @@ impl Planner<'_> {
         } = self;
         if !makes_table(&spec.mode) {
             return Err(missing_table(transaction, caller, &spec.table).await?);
+        }
+        if let Some(rules) = &spec.rejects
+            && let Some(kind) = rules.first_named(unserved(false))
+        {
+            return Err(not_served(kind, "in a new table yet").with_table(&spec.table));
         }
         let name = qualify(transaction, &spec.table).await?;
         check_new(caller, spec, &name)?;
@@ -346,7 +356,8 @@ pub(crate) fn encode_plan(
     schema: &Schema,
     relation: &Relation,
 ) -> Result<EncodePlan> {
-    let schema = &*written_schema(spec, schema, relation)?;
+    let schema = written_schema(spec, schema, relation)?;
+    let schema = &*with_places(spec, schema, relation);
     let mut conversions = Cow::Borrowed(&spec.conversions);
     if spec.schema_evolution == SchemaEvolution::Ignore {
         conversions

@@ -7,4 +7,5 @@ pub(crate) mod keyed;
 pub(crate) mod method;
 pub(crate) mod part;
 pub(crate) mod permission;
+pub(crate) mod rejects;
 pub(crate) mod relations;

@@ -43,6 +43,12 @@ pub(crate) struct Chosen {
     pub(crate) staged_row_count: u64,
     /// The prepared transactions of the other attempts.
     pub(crate) gids: Vec<String>,
+    /// The number of their rejected rows, which are in none of the other counts.
+    pub(crate) rejected_count: u64,
+    /// The attempt of each partition.
+    pub(crate) attempt_ids: BTreeMap<u32, String>,
+    /// The sets of their rejected rows.
+    pub(crate) reject_sets: Vec<String>,
 }
 
 impl Chosen {
@@ -92,6 +98,15 @@ impl Chosen {
             byte_count: chosen.values().map(|attempt| attempt.byte_count).sum(),
             xact_ids: staged().map(|attempt| attempt.xact_id.clone()).collect(),
             staged_row_count: staged().map(|attempt| attempt.row_count).sum(),
+            attempt_ids: chosen
+                .values()
+                .map(|attempt| (attempt.partition_id, attempt.attempt_id.clone()))
+                .collect(),
+            rejected_count: chosen.values().map(|attempt| attempt.rejected_count).sum(),
+            reject_sets: chosen
+                .values()
+                .filter_map(|attempt| attempt.reject_set.clone())
+                .collect(),
             gids: chosen
                 .values()
                 .filter_map(|attempt| attempt.gid.clone())

@@ -19,9 +19,11 @@ pub(crate) use self::chosen::{Accepted, Chosen};
 pub(crate) use self::merge::{make_table, merge_rows};
 pub(crate) use self::staged::{add_marker, hide_marker, lock_target};
 use crate::error::{Error, Result};
+use std::sync::Mutex;
+
 use crate::pg::{
-    LedgerWrite, Publish, RowCounts, Transaction, delete_all, find_oid, lock_staging,
-    new_shadow_name, new_staging_name,
+    LedgerWrite, Publish, Reject, RejectReason, RowCounts, Transaction, delete_all, find_oid,
+    lock_staging, new_shadow_name, new_staging_name,
 };
 use crate::write::plan::decide::{ExistingPlan, MissingPlan, Planner, WritePlan};
 use crate::write::spec::WriteSpec;
@@ -60,6 +62,18 @@ pub(crate) struct Commit<'a> {
     pub(crate) write: &'a LedgerWrite,
     pub(crate) target: &'a QualifiedName,
     pub(crate) chosen: &'a Chosen,
+    /// The rows that PostgreSQL rejects, which the commit collects.
+    pub(crate) refused: &'a Mutex<Refused>,
+}
+
+/// The staged rows that PostgreSQL rejects.
+#[derive(Debug, Default)]
+pub(crate) struct Refused {
+    /// Whether the staged rows have their places, which find them again.
+    pub(crate) has_places: bool,
+    pub(crate) rows: Vec<Reject>,
+    /// The reasons of the rows that were rejected before, for messages.
+    pub(crate) earlier: Vec<RejectReason>,
 }
 
 /// Returns the method by which a write of many partitions publishes its attempts.
@@ -259,7 +273,7 @@ pub(crate) async fn published_oid(
 pub(crate) async fn commit(
     transaction: &Transaction,
     write: &LedgerWrite,
-    chosen: &Chosen,
+    (chosen, refused): (&Chosen, &Mutex<Refused>),
 ) -> Result<Published> {
     let Some(target) = &write.target else {
         return Err(Error::internal("an open write has no target"));
@@ -269,6 +283,7 @@ pub(crate) async fn commit(
         write,
         target,
         chosen,
+        refused,
     };
     if write.publish == Publish::Direct {
         return Ok(Published::Done(RowCounts::default()));

@@ -1,20 +1,24 @@
 //! The common steps of the methods whose rows wait in a staging table.
 
-use super::{Commit, Published};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Commit, Published, Refused};
 use crate::error::{Error, Result};
 use crate::pg::{
-    LedgerWrite, RowCounts, TableLock, Transaction, accepted_row_count, add_columns,
-    add_primary_key, check_copied_types, check_same_table, create_staging, create_table,
-    definitions_of, grant_fill, lock_named, lock_table, missing_columns, publish_rows,
-    staging_relation,
+    LedgerWrite, ROW, RefusedRow, RowCounts, TableLock, Transaction, accepted_row_count,
+    add_columns, add_primary_key, check_copied_types, check_same_table, create_staging,
+    create_table, definitions_of, grant_fill, lock_named, lock_table, missing_columns, primary_key,
+    publish_good_rows, publish_rows, staging_relation,
 };
 use crate::write::plan::decide::{ExistingPlan, Planner};
 use crate::write::plan::evolution::check_not_cast;
 use crate::write::record::spec_of;
+use crate::write::reject::places::{kept, merged, reason_of, reject_of};
+use crate::write::reject::rules::RejectValues;
 use crate::write::spec::{SchemaEvolution, WriteSpec};
 use arrow_pgcopy::mapping::is_cast;
 use arrow_pgcopy::schema::ColumnDefinition;
-use arrow_pgcopy::{QualifiedName, Relation};
+use arrow_pgcopy::{Ident, QualifiedName, Relation};
 
 /// Creates the staging table for a target that exists.
 pub(crate) async fn begin(
@@ -52,6 +56,9 @@ pub(crate) fn add_marker(
 pub(crate) fn hide_marker(spec: &WriteSpec, staging: &mut Relation) -> Result<()> {
     let mut hidden = spec.mode.orders_of_envelope()?;
     hidden.extend(spec.mode.delete_when().map(|delete| delete.column.clone()));
+    if spec.rejects.is_some() {
+        hidden.push(Ident::new(ROW)?);
+    }
     staging
         .columns
         .retain(|column| !hidden.contains(&column.name));
@@ -92,6 +99,11 @@ pub(crate) async fn open(
     let mut staging = staging_relation(transaction, staging).await?;
     transaction.assume_role().await?;
     let spec = spec_of(write)?;
+    let has_places = staging
+        .columns
+        .iter()
+        .any(|column| column.name.as_str() == ROW);
+    locked(commit.refused).has_places = has_places && spec.rejects.is_some();
     hide_marker(&spec, &mut staging)?;
     let is_missing = write.target_oid.is_none();
     if is_missing || spec.schema_evolution == SchemaEvolution::AddColumns {
@@ -149,13 +161,25 @@ pub(crate) async fn insert(
         chosen,
         ..
     } = commit;
-    let published = publish_rows(transaction, target, staging, &chosen.xact_ids).await?;
+    let xact_ids = &chosen.xact_ids;
+    let has_places = locked(commit.refused).has_places;
+    let (published, staged) = match has_places {
+        false => {
+            let published = publish_rows(transaction, target, staging, xact_ids).await?;
+            (published, None)
+        }
+        true => insert_good(commit, target, staging).await?,
+    };
+    if let Some(staged) = staged.filter(|staged| *staged != chosen.staged_row_count) {
+        return Ok(Published::StagingLost(staged));
+    }
     check_same_table(transaction, target).await?;
     let counts = RowCounts {
         inserted: Some(published),
         ..RowCounts::default()
     };
-    if published == chosen.staged_row_count {
+    let refused = u64::try_from(locked(commit.refused).rows.len()).unwrap_or(u64::MAX);
+    if published.saturating_add(refused) == chosen.staged_row_count {
         return Ok(Published::Done(counts));
     }
     let staged = accepted_row_count(transaction, &staging.name, &chosen.xact_ids).await?;
@@ -167,6 +191,59 @@ pub(crate) async fn insert(
         "a trigger of the table dropped rows"
     );
     Ok(Published::Done(counts))
+}
+
+/// Inserts the accepted rows that PostgreSQL takes, and collects the others. Returns the number of inserted rows, and that
+/// of all rows if some were rejected.
+async fn insert_good(
+    commit: Commit<'_>,
+    target: &Relation,
+    staging: &Relation,
+) -> Result<(u64, Option<u64>)> {
+    let Commit {
+        transaction,
+        write,
+        chosen,
+        refused,
+        ..
+    } = commit;
+    let spec = spec_of(write)?;
+    let rules = spec.rejects.unwrap_or_default();
+    let keys = match &rules.values {
+        RejectValues::None => Vec::new(),
+        RejectValues::Keys | RejectValues::Row => primary_key(transaction, target.oid)
+            .await?
+            .map(|key| key.columns)
+            .unwrap_or_default(),
+    };
+    let attempt_of = |partition_id: u32| {
+        let attempt_id = chosen.attempt_ids.get(&partition_id);
+        attempt_id.cloned().unwrap_or_default()
+    };
+    let mut on_refused = |row: RefusedRow| {
+        let mut refused = locked(refused);
+        refused.rows.push(reject_of(row, attempt_of));
+        let count = u64::try_from(refused.rows.len()).unwrap_or(u64::MAX);
+        let count = count.saturating_add(chosen.rejected_count);
+        rules.check_limit(count, || {
+            let earlier = refused.earlier.iter().cloned();
+            merged(earlier.chain(refused.rows.iter().map(reason_of)))
+        })
+    };
+    let place = Ident::new(ROW)?;
+    publish_good_rows(
+        transaction,
+        (target, staging),
+        &chosen.xact_ids,
+        (&place, kept(&rules, &keys)),
+        &|kind| rules.reject(kind),
+        &mut on_refused,
+    )
+    .await
+}
+
+pub(crate) fn locked(refused: &Mutex<Refused>) -> MutexGuard<'_, Refused> {
+    refused.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Checks that the columns still have the types of the staged rows. INSERT would cast to another type, and lose what

@@ -29,6 +29,7 @@ pub(crate) async fn is_possible(
     }
     match publish {
         AppendBy::Staging | AppendBy::Direct => Ok(false),
+        AppendBy::Best if !plan.markers.is_empty() => Ok(false),
         // Statements run in the transaction in which the rows become visible.
         AppendBy::Best if spec.has_statements() => Ok(false),
         // Rows that PostgreSQL casts need a staging table.
@@ -47,6 +48,13 @@ pub(crate) async fn is_possible(
 /// Checks that attempts can wait in prepared transactions.
 async fn check(transaction: &Transaction, plan: &ExistingPlan) -> Result<()> {
     reject_casts(&plan.encode)?;
+    if !plan.markers.is_empty() {
+        return Err(Error::unsupported(
+            "rows that PostgreSQL rejects cannot be found in prepared transactions",
+        )
+        .with_hint("publish staged, or name kinds in reject_kinds that are found before")
+        .with_table(&plan.table.relation.name));
+    }
     match two_phase_obstacle(transaction, &plan.table.relation).await? {
         None => Ok(()),
         Some(obstacle) => Err(Error::unsupported(format!(

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::metrics::{Activity, Metrics};
 use crate::pg::{
-    Attempt, LedgerWrite, Publish, RowCounts, TableLock, Transaction, WriteState,
+    Attempt, LedgerWrite, Publish, Rejected, RowCounts, TableLock, Transaction, WriteState,
     assume_role_to_fill, check_same_table, find_attempt, find_write, record_attempt, reserve_slot,
     staging_change, staging_relation, two_phase_obstacle,
 };
@@ -23,9 +23,11 @@ use crate::write::pipeline::lanes::{Lane, Loaded};
 use crate::write::plan::decide::encode_plan;
 use crate::write::plan::part::find_guard;
 use crate::write::plan::permission::check_still;
+use crate::write::plan::rejects::key_columns;
 use crate::write::publish::lock_target;
 use crate::write::record::spec_of;
-use crate::write::spec::{AttemptId, Mode, Receipt};
+use crate::write::reject::collected::{Place, Rejects};
+use crate::write::spec::{AttemptId, Mode, Receipt, WriteSpec};
 use crate::write::writer::Writer;
 use arrow_pgcopy::Relation;
 
@@ -123,8 +125,10 @@ impl Writer {
         };
         let envelope = Envelope::find(&spec, schema)?;
         let envelope = envelope.map(|envelope| Arc::new(envelope.keyed_by(keys.iter())));
+        let mut rejects = self.open_rejects(&transaction, id, &spec, write).await?;
         let incoming = Incoming {
             envelope: envelope.clone(),
+            rejects: rejects.as_mut(),
             ..incoming
         };
         let schema = envelope.as_deref().map_or(schema, Envelope::schema);
@@ -148,7 +152,10 @@ impl Writer {
         let resumed = transaction.resume_own_role();
         // All takes one round trip.
         let attempt = attempt_of(id, &transaction, &loaded);
-        let ((), (), attempt) = try_join3(checked, resumed, attempt).await?;
+        let ((), (), mut attempt) = try_join3(checked, resumed, attempt).await?;
+        if let Some(rejects) = &rejects {
+            rejects.record_in(&mut attempt);
+        }
         if !two_phase {
             self.check_room(&transaction, &id.write_id, &attempt)
                 .await?;
@@ -156,7 +163,6 @@ impl Writer {
             return stream.wait(Activity::Commit, recording).await;
         }
         reach(Failpoint::AttemptBeforeFence).await;
-        let mut attempt = attempt;
         let recorded = self
             .prepare_attempt(transaction, &id.write_id, &mut attempt)
             .await?;
@@ -167,6 +173,26 @@ impl Writer {
             .count_stored(attempt.row_count, attempt.byte_count);
         reach(Failpoint::AttemptAfterCommit).await;
         Ok(attempt)
+    }
+
+    /// Creates the collection of the rejected rows of an attempt; `None` if its write rejects none.
+    async fn open_rejects(
+        &self,
+        transaction: &Transaction,
+        id: &AttemptId,
+        spec: &WriteSpec,
+        write: &LedgerWrite,
+    ) -> Result<Option<Rejects>> {
+        let Some(rules) = &spec.rejects else {
+            return Ok(None);
+        };
+        let keys = key_columns(transaction, spec, rules, write.target_oid).await?;
+        let place = Place {
+            write_id: &id.write_id,
+            partition_id: id.partition_id,
+            attempt_id: &id.attempt_id,
+        };
+        Ok(Some(Rejects::new(rules, &self.pool, place, keys)))
     }
 
     /// Reads the write of an attempt, and the attempt if it is already recorded, in one round trip.
@@ -232,6 +258,8 @@ pub(crate) async fn attempt_of(
         gid: None,
         prepared_xact_id: None,
         lost: false,
+        rejected_count: 0,
+        reject_set: None,
     })
 }
 
@@ -276,6 +304,11 @@ fn receipt(id: &AttemptId, attempt: &Attempt, table: String) -> Result<Receipt> 
         skipped: false,
         counts: RowCounts::default(),
         remark: String::new(),
+        rejected: Rejected {
+            row_count: attempt.rejected_count,
+            reasons: Vec::new(),
+        },
+        write_id: String::new(),
     })
 }
 

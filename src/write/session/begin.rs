@@ -9,9 +9,9 @@ use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    BatchPlace, Decision, LedgerWrite, NewWrite, Outcome, RowCounts, STREAM_PREFIX, Transaction,
-    WriteState, advance_sink, begin, commit, count_open_writes, ensure_schema, find_write,
-    record_staging, set_driver,
+    BatchPlace, Decision, LedgerWrite, NewWrite, Outcome, Rejected, RowCounts, STREAM_PREFIX,
+    Transaction, WriteState, advance_sink, begin, commit, count_open_writes, ensure_schema,
+    find_write, record_staging, set_driver,
 };
 use crate::write::pipeline::envelope::Envelope;
 use crate::write::plan::decide::{Planner, WritePlan};
@@ -175,6 +175,7 @@ fn forgotten(write_id: String, request: &Begin<'_>) -> WriteStatus {
         byte_count: 0,
         attempt_count: 0,
         counts: RowCounts::default(),
+        rejected: Rejected::default(),
         reason: "the batch was committed longer ago than the server's --retention, and its rows are no longer \
                  counted here"
             .to_owned(),

@@ -1,17 +1,20 @@
 //! Commit: publishes exactly the accepted attempts, in one transaction.
 
+use std::sync::{Mutex, PoisonError};
+
 use tokio::time::Instant;
 
 use super::outcome::{check_not_a_stream, decided, not_known, prepared_lost};
+use super::rejects::check_all_moved;
 use super::status::{WriteStatus, unknown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    Decision, LedgerWrite, Outcome, Publish, RowCounts, Transaction, WriteState, advance_sink,
-    attempts, check_same_name, commit, lock_write_for_publish,
+    Decision, LedgerWrite, Outcome, Publish, Rejected, RowCounts, Transaction, WriteState,
+    advance_sink, attempts, check_same_name, commit, lock_write_for_publish,
 };
 use crate::write::plan::permission::check_still;
-use crate::write::publish::{self, Accepted, Chosen, Published};
+use crate::write::publish::{self, Accepted, Chosen, Published, Refused};
 use crate::write::record::spec_of;
 use crate::write::spec::AttemptId;
 use crate::write::writer::Writer;
@@ -150,10 +153,18 @@ impl Writer {
         let recorded = attempts(&transaction, write_id).await?;
         accepted.check(&recorded)?;
         let chosen = Chosen::from(&recorded, accepted.attempts)?;
+        let spec = spec_of(&write)?;
+        let mut reasons = self.decide_rejects(&transaction, &spec, &chosen).await?;
         reach(Failpoint::CommitBeforePublish).await;
         let began = Instant::now();
         let _publishing = self.metrics.begin_publishing();
-        let (published, target_oid) = self.publish(&transaction, &write, &chosen).await?;
+        let refused = Mutex::new(Refused {
+            earlier: reasons.clone(),
+            ..Refused::default()
+        });
+        let (published, target_oid) = self
+            .publish(&transaction, &write, (&chosen, &refused))
+            .await?;
         let counts = match lost_rows(published, &chosen) {
             Ok(counts) => counts,
             Err(lost) => {
@@ -163,6 +174,29 @@ impl Writer {
             }
         };
         transaction.resume_own_role().await?;
+        let refused = refused
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .rows;
+        if let Some(rules) = &spec.rejects {
+            let mut sets = chosen.reject_sets.clone();
+            if !refused.is_empty() {
+                let (set, all) = self
+                    .add_refused(
+                        &transaction,
+                        (rules, write_id),
+                        (&chosen, reasons),
+                        &refused,
+                    )
+                    .await?;
+                sets.push(set);
+                reasons = all;
+            }
+            let publishing = self.publish_rejects(&transaction, rules, (write_id, &sets));
+            let moved = publishing.await?;
+            check_all_moved(moved, reasons.iter().map(|reason| reason.row_count).sum())?;
+        }
+        let refused_count = u64::try_from(refused.len()).unwrap_or(u64::MAX);
         reach(Failpoint::CommitAfterPublish).await;
         let reason = match (write.publish, recorded.len() - chosen.attempt_count) {
             (Publish::Direct, more @ 1..) => {
@@ -170,16 +204,17 @@ impl Writer {
                     "direct: the rows of {more} attempt(s) that were not accepted are in the table as well"
                 )
             }
-            _ => spec_of(&write)?.mode.remark(counts).to_owned(),
+            _ => spec.mode.remark(counts).to_owned(),
         };
         let decision = Decision {
-            row_count: chosen.row_count,
+            row_count: chosen.row_count.saturating_sub(refused_count),
             byte_count: chosen.byte_count,
             attempt_count: u32::try_from(chosen.attempt_count).unwrap_or(u32::MAX),
             counts,
             gids: &chosen.gids,
             reason: &reason,
             target_oid,
+            rejected: Rejected::of(reasons),
         };
         commit(&transaction, write_id, &decision).await?;
         reach(Failpoint::CommitBeforeCommit).await;
@@ -188,16 +223,14 @@ impl Writer {
             .observe_publish(write.publish.as_str(), began.elapsed());
         match outcome {
             Outcome::Committed => {
-                self.metrics.count_published(chosen.row_count);
-                self.metrics.count_changed(counts.named());
+                self.count_published(&decision);
                 reach(Failpoint::CommitAfterCommit).await;
                 Ok(())
             }
             Outcome::RolledBack(error) => Err(error),
             Outcome::Unknown(error) => match self.status(write_id).await {
                 Ok(status) if status.state.is_decided() => {
-                    self.metrics.count_published(chosen.row_count);
-                    self.metrics.count_changed(counts.named());
+                    self.count_published(&decision);
                     Ok(())
                 }
                 // If the ledger still says open, the COMMIT may be in progress.
@@ -206,13 +239,20 @@ impl Writer {
         }
     }
 
+    /// Counts what a commit has published.
+    fn count_published(&self, decision: &Decision<'_>) {
+        self.metrics.count_published(decision.row_count);
+        self.metrics.count_changed(decision.counts.named());
+        self.metrics.count_rejected(decision.rejected.row_count);
+    }
+
     /// Publishes the rows, between the statements that the write names. Returns the OID of the table that has them, unless
     /// it is that of the begin.
     async fn publish(
         &self,
         transaction: &Transaction,
         write: &LedgerWrite,
-        chosen: &Chosen,
+        rows: (&Chosen, &Mutex<Refused>),
     ) -> Result<(Published, Option<u32>)> {
         let (spec, statements) = (spec_of(write)?, self.statements());
         statements.check(&spec)?;
@@ -220,7 +260,7 @@ impl Writer {
             statements.run(transaction, &spec.before).await?;
             transaction.resume_own_role().await?;
         }
-        let published = publish::commit(transaction, write, chosen).await?;
+        let published = publish::commit(transaction, write, rows).await?;
         let (Published::Done(_), Some(target)) = (&published, &write.target) else {
             return Ok((published, None));
         };

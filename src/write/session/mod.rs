@@ -6,6 +6,7 @@ pub(crate) mod begin;
 pub(crate) mod commit;
 pub(crate) mod once;
 pub(crate) mod outcome;
+pub(crate) mod rejects;
 pub(crate) mod repeated;
 pub(crate) mod sink;
 pub(crate) mod status;

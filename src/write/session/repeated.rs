@@ -104,8 +104,9 @@ where
 /// # Errors
 /// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) when it had another.
 pub(crate) fn stored(status: WriteStatus, rows: u64) -> Result<Receipt> {
-    if status.row_count != rows {
-        let what = format!("{} rows, and not for {rows}", status.row_count);
+    let sent = status.row_count + status.rejected.row_count;
+    if sent != rows {
+        let what = format!("{sent} rows, and not for {rows}");
         return Err(used_for(&what).with_write_id(status.write_id));
     }
     Ok(Receipt {
@@ -115,5 +116,7 @@ pub(crate) fn stored(status: WriteStatus, rows: u64) -> Result<Receipt> {
         skipped: status.existed,
         counts: status.counts,
         remark: String::new(),
+        rejected: status.rejected,
+        write_id: String::new(),
     })
 }

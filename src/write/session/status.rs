@@ -1,7 +1,7 @@
 //! The status of a write of many partitions.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg::{LedgerWrite, RowCounts, Transaction, WriteState, attempts, find_write};
+use crate::pg::{LedgerWrite, Rejected, RowCounts, Transaction, WriteState, attempts, find_write};
 use crate::write::record::spec_of;
 use crate::write::spec::Mode;
 use crate::write::writer::Writer;
@@ -25,6 +25,8 @@ pub struct WriteStatus {
     pub attempt_count: u32,
     /// After its end, the numbers of rows that it changed.
     pub counts: RowCounts,
+    /// The rejected rows of the same attempts, which `row_count` does not include; their reasons after its end.
+    pub rejected: Rejected,
     /// The reason that it was aborted, or a remark about its end.
     pub reason: String,
     /// The partitions whose rows are lost, with the number of rows. Empty except in [`WriteState::PreparedLost`].
@@ -47,6 +49,7 @@ impl WriteStatus {
             byte_count: 0,
             attempt_count: 0,
             counts: RowCounts::default(),
+            rejected: Rejected::default(),
             reason: String::new(),
             lost: Vec::new(),
             finished_at: String::new(),
@@ -103,6 +106,7 @@ async fn status_of(transaction: &Transaction, write: &LedgerWrite) -> Result<Wri
         byte_count: write.byte_count,
         attempt_count: write.attempt_count,
         counts: write.counts,
+        rejected: write.rejected.clone(),
         reason: write.reason.clone(),
         lost: Vec::new(),
         finished_at: write.finished_at.clone(),
@@ -121,6 +125,7 @@ async fn status_of(transaction: &Transaction, write: &LedgerWrite) -> Result<Wri
             status.row_count += attempt.row_count;
             status.byte_count += attempt.byte_count;
             status.attempt_count += 1;
+            status.rejected.row_count += attempt.rejected_count;
         }
     }
     Ok(status)

@@ -15,8 +15,9 @@ use super::doubt::{PATIENCE, PAUSE, in_doubt};
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reach};
 use crate::pg::{
-    NewWrite, Publish, RowCounts, STREAM_PREFIX, TableLock, Transaction, begin, check_same_table,
-    ensure_schema, hide_table, lock_named, new_shadow_name, record_attempt, record_staging,
+    NewWrite, Publish, Rejected, RowCounts, STREAM_PREFIX, TableLock, Transaction, begin,
+    check_same_table, ensure_schema, hide_table, lock_named, new_shadow_name, record_attempt,
+    record_staging,
 };
 use crate::write::pipeline::batches::{BatchSource, StreamMessage};
 use crate::write::pipeline::lanes::{Lane, Lanes, Loaded};
@@ -185,6 +186,8 @@ impl Writer {
                 ..RowCounts::default()
             },
             remark: String::new(),
+            rejected: Rejected::default(),
+            write_id: String::new(),
         })
     }
 

@@ -12,9 +12,7 @@ use super::whole_table::TableStatement;
 use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::Activity;
-use crate::pg::{
-    Decision, NewWrite, Publish, Transaction, WriteState, begin, commit, ensure_schema,
-};
+use crate::pg::{Decision, NewWrite, Publish, Transaction, WriteState, begin, commit};
 use crate::write::pipeline::batches::{Incoming, StreamMessage};
 use crate::write::plan::decide::Planner;
 use crate::write::record::{columns_of, fingerprint};
@@ -138,6 +136,12 @@ impl Writer {
     where
         S: Stream<Item = Result<StreamMessage>> + Unpin,
     {
+        if spec.rejects.is_some() {
+            return Err(Error::unsupported(
+                "rows cannot be rejected in a client's transaction yet",
+            )
+            .with_hint("leave on_error out, or send the rows outside the transaction"));
+        }
         let stream = incoming.stream;
         kept.check_role(&self.caller)?;
         let write_id = new_stream_id();
@@ -291,9 +295,7 @@ impl Writer {
         let (write, status) = match self.find_status(id).await {
             Ok(found) => found,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let transaction = self.begin_control().await?;
-                ensure_schema(&transaction).await?;
-                transaction.commit().await.into_result()?;
+                self.ensure_ledger().await?;
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -315,7 +317,7 @@ impl Writer {
 }
 
 /// Records a write as committed.
-async fn record_write(
+pub(super) async fn record_write(
     transaction: &Transaction,
     write: &NewWrite,
     receipt: &Receipt,
@@ -332,6 +334,7 @@ async fn record_write(
         byte_count: receipt.byte_count,
         attempt_count: 1,
         counts: receipt.counts,
+        rejected: receipt.rejected.clone(),
         ..Decision::default()
     };
     commit(transaction, &write.write_id, &decision).await

@@ -2,6 +2,7 @@
 
 mod done;
 mod doubt;
+mod ended;
 pub(crate) mod fan_out;
 pub(crate) mod kept;
 pub(crate) mod single;

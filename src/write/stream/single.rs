@@ -6,13 +6,14 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use futures_util::Stream;
 
+use super::ended::{Ended, insert_good, open_rejects};
 use super::fan_out::{FirstLane, NewTable, new_stream_id};
 use super::target::{Opened, Scope, open_target, open_temporary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{Activity, Stream as Flow};
 use crate::pg::{
-    RowCounts, TableLock, Transaction, add_primary_key, create_twin, lock_named, new_shadow_name,
-    publish_rows, swap_in,
+    Rejected, RowCounts, TableLock, Transaction, add_primary_key, create_twin, lock_named,
+    new_shadow_name, publish_rows, swap_in,
 };
 use crate::write::pipeline::batches::{self, BatchSource, Incoming, Progress, StreamMessage};
 use crate::write::pipeline::envelope::Envelope;
@@ -20,6 +21,7 @@ use crate::write::pipeline::lanes::{Lane, Lanes, Loaded};
 use crate::write::pipeline::volume::Meter;
 use crate::write::plan::decide::{ExistingPlan, Planner, Route, encode_plan, reject_casts};
 use crate::write::publish::{self, hide_marker, merge_rows};
+use crate::write::reject::collected::Rejects;
 use crate::write::spec::{Receipt, WriteSpec};
 use crate::write::writer::Writer;
 use arrow_pgcopy::{EncodePlan, Relation};
@@ -52,6 +54,9 @@ impl Writer {
             ..incoming
         };
         let schema = envelope.as_deref().map_or(schema, Envelope::schema);
+        if spec.rejects.is_some() {
+            self.ensure_ledger().await?;
+        }
         let receipt = self.write_as(&write_id, spec, schema, incoming).await?;
         if !receipt.skipped {
             self.move_sequences(spec).await;
@@ -92,6 +97,11 @@ impl Writer {
         let stream = incoming.stream;
         let relation = opened.relation().clone();
         let in_table = |error: Error| error.with_table(&relation.name);
+        let mut rejects = open_rejects(&self.pool, write_id, spec, (&scope, &opened)).await?;
+        let incoming = Incoming {
+            rejects: rejects.as_mut(),
+            ..incoming
+        };
         let written = match opened {
             Opened::LeftAlone(relation) => {
                 scope.leave().await;
@@ -103,6 +113,8 @@ impl Writer {
                     skipped: true,
                     counts: RowCounts::default(),
                     remark: String::new(),
+                    rejected: Rejected::default(),
+                    write_id: String::new(),
                 });
             }
             Opened::New(target, encode) => {
@@ -173,15 +185,20 @@ impl Writer {
         let replaced = stream.wait(Activity::Open, deleting).await?;
         let opening = Lane::open(&scope, &target.name, &plan.encode, plan.guard());
         let lane = stream.wait(Activity::Open, opening).await?;
+        let (incoming, mut rejects) = incoming.lend_rejects();
+        let incoming = Incoming {
+            rejects: rejects.as_deref_mut(),
+            ..incoming
+        };
         let loaded = load(target, &plan.encode, incoming, self.meter(), lane).await?;
         let counts = RowCounts {
             inserted: Some(loaded.copied_row_count),
             replaced,
             ..RowCounts::default()
         };
-        let committing = self.end_stream(scope, (spec, target), &loaded, counts);
-        stream.wait(Activity::Commit, committing).await?;
-        Ok(receipt(&loaded, target, counts))
+        let done = Ended::new(spec, target, &loaded, counts);
+        let committing = self.end_stream(scope, done, rejects.as_deref());
+        stream.wait(Activity::Commit, committing).await
     }
 
     /// Copies the rows into a temporary table, and inserts or merges them from there.
@@ -205,10 +222,15 @@ impl Writer {
         let encode = casting.as_ref().unwrap_or(&plan.encode);
         let opening = Lane::open(&scope, &staging.name, encode, plan.guard());
         let lane = stream.wait(Activity::Open, opening).await?;
+        let (incoming, mut rejects) = incoming.lend_rejects();
+        let incoming = Incoming {
+            rejects: rejects.as_deref_mut(),
+            ..incoming
+        };
         let loaded = load(&staging, encode, incoming, self.meter(), lane).await?;
         let xact_ids = [xmin];
         hide_marker(spec, &mut staging)?;
-        let mut counts = RowCounts::default();
+        let (mut counts, mut refused_count) = (RowCounts::default(), 0);
         match &plan.keys {
             Some(keys) => {
                 let tables = (target, &staging);
@@ -217,16 +239,29 @@ impl Writer {
             None => {
                 let staged = Some((&staging.name, xact_ids.as_slice()));
                 counts.replaced = publish::delete_replaced(&scope, plan, staged).await?;
-                let inserted = publish_rows(&scope, target, &staging, &xact_ids).await?;
+                let tables = (target, &staging);
+                let mut refused = Vec::new();
+                let inserted = match rejects.as_deref().filter(|_| !plan.markers.is_empty()) {
+                    None => publish_rows(&scope, target, &staging, &xact_ids).await?,
+                    Some(rejects) => {
+                        insert_good(&scope, tables, &xact_ids, rejects, &mut refused).await?
+                    }
+                };
+                refused_count = u64::try_from(refused.len()).unwrap_or(u64::MAX);
+                if let Some(rejects) = rejects.as_deref_mut() {
+                    rejects.add_refused(refused)?;
+                    rejects.store().await?;
+                }
                 counts.inserted = Some(inserted);
             }
         }
-        let committing = self.end_stream(scope, (spec, target), &loaded, counts);
-        stream.wait(Activity::Commit, committing).await?;
-        Ok(Receipt {
-            remark: spec.mode.remark(counts).to_owned(),
-            ..receipt(&loaded, target, counts)
-        })
+        let loaded = Loaded {
+            row_count: loaded.row_count.saturating_sub(refused_count),
+            ..loaded
+        };
+        let done = Ended::new(spec, target, &loaded, counts);
+        let committing = self.end_stream(scope, done, rejects.as_deref());
+        stream.wait(Activity::Commit, committing).await
     }
 
     /// Fills a new table and makes it the target. A large stream uses several connections.
@@ -252,12 +287,17 @@ impl Writer {
         let stream = incoming.stream;
         let opening = Lane::open(&scope, filled, encode, None);
         let mut lanes = Lanes::one(stream.wait(Activity::Open, opening).await?);
-        let mut source = BatchSource::new(encode, incoming, self.meter());
+        let (incoming, mut rejects) = incoming.lend_rejects();
         // Further connections would commit rows of their own.
-        let after_bytes = match scope.is_kept() {
+        let after_bytes = match scope.is_kept() || rejects.is_some() {
             true => u64::MAX,
             false => self.fan_out.after(spec),
         };
+        let incoming = Incoming {
+            rejects: rejects.as_deref_mut(),
+            ..incoming
+        };
+        let mut source = BatchSource::new(encode, incoming, self.meter());
         if source.copy_batches(&mut lanes, after_bytes).await? == Progress::Part {
             match self.find_lanes(write_id).await {
                 more if more.is_empty() => {
@@ -276,6 +316,7 @@ impl Writer {
             }
         }
         let loaded = lanes.finish_one().await?;
+        source.check_account(&loaded).await?;
         let twin = (filled, filled_oid);
         if by_swap {
             swap_in(&scope, twin, &target.name, Some(target.oid)).await?;
@@ -290,9 +331,9 @@ impl Writer {
             inserted: Some(loaded.copied_row_count),
             ..RowCounts::default()
         };
-        let committing = self.end_stream(scope, (spec, &landed), &loaded, counts);
-        stream.wait(Activity::Commit, committing).await?;
-        Ok(receipt(&loaded, target, counts))
+        let done = Ended::new(spec, &landed, &loaded, counts);
+        let committing = self.end_stream(scope, done, rejects.as_deref());
+        stream.wait(Activity::Commit, committing).await
     }
 
     /// Opens the target. If another session creates the same table at the same time, it tries once more: then the table
@@ -329,30 +370,35 @@ impl Writer {
         }
     }
 
-    /// Runs the statements after the rows, and commits if `target`, which has the rows, still has its name. A transaction
-    /// that is kept goes back to its owner instead.
+    /// Runs the statements after the rows, publishes the rejected rows, and commits if the target still has its name. A
+    /// transaction that is kept goes back to its owner instead.
     async fn end_stream(
         &self,
         scope: Scope<'_>,
-        (spec, target): (&WriteSpec, &Relation),
-        loaded: &Loaded,
-        counts: RowCounts,
-    ) -> Result<()> {
+        done: Ended<'_>,
+        rejects: Option<&Rejects>,
+    ) -> Result<Receipt> {
         let Scope { transaction, kept } = scope;
-        let (statements, after) = (self.statements(), &spec.after);
+        let receipt = done.receipt(rejects);
+        let (statements, after) = (self.statements(), &done.spec.after);
         // Boxed, since the futures are large.
         Box::pin(statements.run(&transaction, after)).await?;
+        if let Some(rejects) = rejects {
+            Box::pin(self.end_rejects(&transaction, &done, rejects, &receipt)).await?;
+        }
         if let Some(kept) = kept {
             *kept = Some(transaction);
-            return Ok(());
+            return Ok(receipt);
         }
-        let targets = std::slice::from_ref(target);
+        let targets = std::slice::from_ref(done.target);
         Box::pin(self.commit_checked(transaction, targets, &|| Ok(()))).await?;
-        self.metrics.count_changed(counts.named());
+        let loaded = done.loaded;
+        self.metrics.count_changed(receipt.counts.named());
         self.metrics
             .count_stored(loaded.row_count, loaded.byte_count);
         self.metrics.count_published(loaded.row_count);
-        Ok(())
+        self.metrics.count_rejected(receipt.rejected.row_count);
+        Ok(receipt)
     }
 }
 
@@ -375,15 +421,4 @@ where
         );
     }
     Ok(loaded)
-}
-
-fn receipt(loaded: &Loaded, table: &Relation, counts: RowCounts) -> Receipt {
-    Receipt {
-        row_count: loaded.row_count,
-        byte_count: loaded.byte_count,
-        table: table.name.to_string(),
-        skipped: false,
-        counts,
-        remark: String::new(),
-    }
 }

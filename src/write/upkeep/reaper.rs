@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Result;
 use crate::metrics::Reaping;
 use crate::pg::{
-    committing_writes, delete_ended_writes, delete_stale_signs, drop_staging_of,
-    ended_with_staging, expire_drivers, expire_writes, has_schema,
+    committing_writes, delete_ended_writes, delete_stale_rejects, delete_stale_signs,
+    drop_staging_of, ended_with_staging, expire_drivers, expire_writes, has_schema,
 };
 use crate::write::writer::Writer;
 
@@ -173,6 +173,7 @@ impl Writer {
         let transaction = self.pool.begin_control().await?;
         reaped.forgotten = delete_ended_writes(&transaction, config.retention).await?;
         delete_stale_signs(&transaction, config.retention).await?;
+        delete_stale_rejects(&transaction).await?;
         transaction.commit().await.into_result()?;
         self.metrics
             .count_reaped(Reaping::Forgotten, reaped.forgotten);

@@ -1,8 +1,10 @@
 //! One table, read by one query.
 
+mod later;
 mod read;
 mod view;
 
+pub use later::kinds_of_table;
 use tokio_postgres::Row;
 
 use self::read::read;

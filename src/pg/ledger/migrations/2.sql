@@ -56,4 +56,48 @@ CREATE TABLE IF NOT EXISTS pgflight.principal (
     name pg_catalog.text PRIMARY KEY
 );
 
+-- The numbers of rejected rows, and the set of an attempt's rejected rows; null: it has none.
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS rejected_count bigint NOT NULL DEFAULT 0;
+ALTER TABLE pgflight.write ADD COLUMN IF NOT EXISTS reject_reasons pg_catalog.text NOT NULL DEFAULT '';
+ALTER TABLE pgflight.attempt ADD COLUMN IF NOT EXISTS rejected_count bigint NOT NULL DEFAULT 0;
+ALTER TABLE pgflight.attempt ADD COLUMN IF NOT EXISTS reject_set pg_catalog.text;
+
+-- Rejected rows of committed writes, for as long as the ledger has the write.
+CREATE TABLE IF NOT EXISTS pgflight.reject (
+    write_id        pg_catalog.text NOT NULL,
+    partition_id    bigint          NOT NULL,
+    attempt_id      pg_catalog.text NOT NULL,         -- '' for a write of one stream
+    row_number      bigint          NOT NULL,         -- within the stream, from 0
+    kind            pg_catalog.text NOT NULL,
+    sqlstate        pg_catalog.text,
+    column_name     pg_catalog.text,
+    constraint_name pg_catalog.text,
+    message         pg_catalog.text NOT NULL,         -- without values
+    keys            pg_catalog.jsonb,
+    row             pg_catalog.jsonb,
+    ipc             pg_catalog.bytea,                 -- the row, as a stream of Arrow IPC
+    rejected_at     pg_catalog.timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS reject_write ON pgflight.reject (write_id);
+
+-- Rejected rows of streams whose attempts are not committed. The record of an attempt names its set.
+CREATE TABLE IF NOT EXISTS pgflight.staged_reject (
+    set_id          pg_catalog.text NOT NULL,
+    write_id        pg_catalog.text NOT NULL,
+    partition_id    bigint          NOT NULL,
+    attempt_id      pg_catalog.text NOT NULL,
+    row_number      bigint          NOT NULL,
+    kind            pg_catalog.text NOT NULL,
+    sqlstate        pg_catalog.text,
+    column_name     pg_catalog.text,
+    constraint_name pg_catalog.text,
+    message         pg_catalog.text NOT NULL,
+    keys            pg_catalog.jsonb,
+    row             pg_catalog.jsonb,
+    ipc             pg_catalog.bytea,
+    staged_at       pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+CREATE INDEX IF NOT EXISTS staged_reject_write ON pgflight.staged_reject (write_id, set_id);
+CREATE INDEX IF NOT EXISTS staged_reject_set ON pgflight.staged_reject (set_id);
+
 INSERT INTO pgflight.migration (version) VALUES (2) ON CONFLICT DO NOTHING;

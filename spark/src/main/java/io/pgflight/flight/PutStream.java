@@ -85,7 +85,7 @@ public final class PutStream implements AutoCloseable {
         long began = System.nanoTime();
         Map<String, Object> receipt = onlyReceipt();
         waitedNanos += System.nanoTime() - began;
-        long confirmed = Messages.number(receipt, "rowCount");
+        long confirmed = Messages.number(receipt, "rowCount") + Messages.number(receipt, "rejectedCount");
         if (confirmed != rowCount && !Boolean.TRUE.equals(receipt.get("skipped"))) {
             throw PgFlightException.of(
                             "RECEIPT_MISSING",
