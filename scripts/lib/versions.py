@@ -25,6 +25,9 @@ PLACES = [
     ("python/pgflight/__init__.py", r'\n__version__ = "', '"'),
     ("deploy/wheel/pyproject.toml", r'\nversion = "', '"'),
     ("deploy/docker/Dockerfile", r'image\.version="', '"'),
+    ("deploy/helm/pgflight/Chart.yaml", r"\nversion: ", "\n"),
+    ("deploy/helm/pgflight/Chart.yaml", r'\nappVersion: "', '"'),
+    ("deploy/kubernetes/base/deployment.yaml", r"image: pgflight:", "\n"),
     ("docs/spark.md", r"pgflight-spark-", r"\.jar"),
     ("spark/pom.xml", r"<artifactId>pgflight-spark</artifactId>\s*<version>", "<"),
 ]

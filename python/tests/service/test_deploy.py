@@ -172,10 +172,11 @@ def become(user: int, group: int) -> None:
 # ── Kubernetes ───────────────────────────────────────────────────────────────
 
 
-def manifests() -> Dict[str, Any]:
-    """Maps kind to manifest of the base."""
-    listed = yaml.safe_load((KUBERNETES / "base/kustomization.yaml").read_text())["resources"]
-    loaded = [yaml.safe_load((KUBERNETES / "base" / name).read_text()) for name in listed]
+def manifests(overlay: str = "base") -> Dict[str, Any]:
+    """Maps kind to manifest of a base. `scripts/chart --check` compares them with the chart."""
+    folder = KUBERNETES / overlay
+    listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    loaded = [yaml.safe_load((folder / name).read_text()) for name in listed]
     return {manifest["kind"]: manifest for manifest in loaded}
 
 
@@ -185,19 +186,14 @@ def container(deployment: Any) -> Any:
 
 
 def test_kubernetes_accepts_the_manifests() -> None:
-    found = manifests()
-    assert set(found) == {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}
-    # The overlay replaces the probes.
-    patch = container(yaml.safe_load((KUBERNETES / "mesh/probes.yaml").read_text()))
-    probes = [name for name in patch if name.endswith("Probe")]
-    assert len(probes) == 3
-    patched = manifests()["Deployment"]
-    for name in probes:
-        probe = {**container(patched)[name], **patch[name]}
-        container(patched)[name] = {key: value for key, value in probe.items() if value is not None}
-        assert "grpc" in container(patched)[name]
-    for manifest in [*found.values(), patched]:
-        kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
+    for overlay, probe in (("base", "httpGet"), ("mesh", "grpc")):
+        found = manifests(overlay)
+        assert set(found) == {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}
+        probes = [name for name in container(found["Deployment"]) if name.endswith("Probe")]
+        assert len(probes) == 3
+        assert all(probe in container(found["Deployment"])[name] for name in probes), overlay
+        for manifest in found.values():
+            kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
     broken = manifests()["Deployment"]
     container(broken)["redinessProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
