@@ -306,6 +306,12 @@ impl Pool {
         (self.control.status().max_size / 2).max(1)
     }
 
+    /// Returns the number of commits of one principal that may run at a time: half of all, since each may wait for locks.
+    pub fn max_commits_each(&self) -> usize {
+        let connections = self.control.status().max_size;
+        (connections.saturating_sub(WITHOUT_COMMITS) / 2).max(1)
+    }
+
     /// Returns the longest time that a call waits for a free connection.
     pub fn wait_timeout(&self) -> Duration {
         self.timeouts.borrow().wait_timeout

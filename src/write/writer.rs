@@ -32,6 +32,8 @@ pub struct Writer {
     pub(crate) metrics: Metrics,
     /// The control calls of all callers.
     calls: Calls,
+    /// The commits of all callers.
+    commit_calls: Calls,
     /// The calls of all callers that hold a connection for commits and commit no write.
     statement_calls: Calls,
     /// The transactions that clients keep open.
@@ -63,6 +65,7 @@ impl Writer {
             streaming: Streaming::default(),
             metrics: Metrics::default(),
             calls: Calls::default(),
+            commit_calls: Calls::default(),
             statement_calls: Calls::default(),
             transactions: Calls::default(),
             stuck: Stuck::default(),
@@ -125,6 +128,23 @@ impl Writer {
         let (limit, timeout) = (self.pool.max_calls(), self.pool.wait_timeout());
         let entering = self.calls.enter(principal, (limit, "calls"), timeout);
         entering.await.map(Some)
+    }
+
+    /// Begins the transaction of a commit, or of a call that may take as long, with the role of the caller. Waits while
+    /// other commits of the caller hold its share of the connections. `name` names the session.
+    pub(crate) async fn begin_commit(&self, name: &str) -> Result<Transaction> {
+        let permit = match self.caller.name() {
+            Some(principal) => {
+                let limit = (self.pool.max_commits_each(), "commits");
+                let timeout = self.pool.wait_timeout();
+                Some(self.commit_calls.enter(principal, limit, timeout).await?)
+            }
+            None => None,
+        };
+        let transaction = self.pool.begin_commit(name).await?;
+        Ok(transaction
+            .with_permit(permit)
+            .with_role(self.caller.role()))
     }
 
     /// Waits while the principal keeps its share of the connections for transactions.

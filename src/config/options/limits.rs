@@ -13,7 +13,7 @@ use crate::pg::{PoolConfig, Timeouts};
 use crate::write::{BudgetConfig, FanOut, VolumeLimits};
 
 /// Connections besides those that carry rows: for begin, commit, abort, status, the catalog and the reaper.
-pub(super) const CONTROL_CONNECTIONS: usize = 4;
+pub(super) const CONTROL_CONNECTIONS: usize = 8;
 
 /// The options of limits.
 #[derive(Debug, Clone, Default, Args, Deserialize)]

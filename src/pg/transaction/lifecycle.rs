@@ -66,7 +66,7 @@ pub struct Transaction {
     /// The settings that its later statements get again. Only a client's transaction has them.
     settings: Option<String>,
     /// Held by a commit. Fewer commits may run at a time than there are connections.
-    permit: Option<OwnedSemaphorePermit>,
+    permits: Vec<OwnedSemaphorePermit>,
 }
 
 /// The outcome of a COMMIT.
@@ -132,7 +132,7 @@ impl Transaction {
             schemas: Mutex::default(),
             turn: None,
             settings: None,
-            permit: None,
+            permits: Vec::new(),
         };
         let connection = transaction.connection()?;
         let answer_timeout = connection.answer_timeout();
@@ -189,9 +189,9 @@ impl Transaction {
         self
     }
 
-    /// Holds the permit of a commit until the transaction ends.
+    /// Holds a permit until the transaction ends.
     pub(crate) fn with_permit(mut self, permit: Option<OwnedSemaphorePermit>) -> Self {
-        self.permit = permit;
+        self.permits.extend(permit);
         self
     }
 
@@ -388,7 +388,7 @@ impl Drop for Transaction {
         let Some(connection) = self.connection.take() else {
             return;
         };
-        let held = (self.turn.take(), self.permit.take());
+        let held = (self.turn.take(), std::mem::take(&mut self.permits));
         match Handle::try_current() {
             Ok(runtime) => {
                 runtime.spawn(async move {

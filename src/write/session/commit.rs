@@ -122,8 +122,7 @@ impl Writer {
     }
 
     async fn try_commit(&self, write_id: &str, accepted: Accepted<'_>) -> Result<()> {
-        let transaction = self.pool.begin_commit(write_id).await?;
-        let transaction = transaction.with_role(self.caller.role());
+        let transaction = self.begin_commit(write_id).await?;
         reach(Failpoint::CommitBeforeLock).await;
         let write = lock_write_for_publish(&transaction, write_id)
             .await?

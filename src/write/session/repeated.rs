@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Activity;
 use crate::pg::{LedgerWrite, find_oid};
 use crate::write::pipeline::batches::{EndOfStream, Incoming, StreamMessage};
+use crate::write::plan::permission::check_still;
 use crate::write::record::{columns_of, fingerprint};
 use crate::write::spec::{Receipt, WriteSpec};
 use crate::write::writer::Writer;
@@ -21,6 +22,7 @@ impl Writer {
     /// query for good.
     ///
     /// # Errors
+    /// The errors of [`check_still`] when a grant was removed since;
     /// [`ErrorKind::AlreadyExists`](crate::error::ErrorKind::AlreadyExists) with what differs; any error that PostgreSQL
     /// reports.
     pub(crate) async fn check_repeated(
@@ -28,6 +30,8 @@ impl Writer {
         write: &LedgerWrite,
         (spec, schema): (&WriteSpec, &Schema),
     ) -> Result<()> {
+        // A caller who may not write the table any more learns nothing about it.
+        check_still(&self.caller, write)?;
         if write.spec != fingerprint(spec)? {
             return Err(used_for("another table, mode or options"));
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::whole_table::TableStatement;
 use crate::auth::Caller;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::pg::RowCounts;
 use crate::write::plan::permission::{check_existing, check_new};
@@ -26,7 +26,24 @@ enum Work {
     Statement(TableStatement),
 }
 
+/// The most different ingests and statements of a transaction.
+const MAX_WORK: usize = 1000;
+
 impl Done {
+    /// Checks that there is room for another ingest or statement.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) without room.
+    pub(super) fn check_room(&self) -> Result<()> {
+        match self.work.len() < MAX_WORK {
+            true => Ok(()),
+            false => Err(Error::unsupported(format!(
+                "the transaction has {MAX_WORK} different ingests and statements"
+            ))
+            .with_hint("commit, and send others in another transaction")),
+        }
+    }
+
     /// Adds rows of a write. `is_new` says that the write made the table.
     pub(super) fn add_rows(
         &mut self,

@@ -23,6 +23,9 @@ use crate::write::writer::Writer;
 use arrow_pgcopy::table::TableName;
 use arrow_pgcopy::{QualifiedName, Relation};
 
+/// The most bytes of specs and columns that a client's transaction keeps of its ingests with write ids.
+const MAX_RECORDED_BYTES: usize = 16 << 20;
+
 /// A client's transaction with its work so far, which no other session sees before [`Writer::commit_kept`]. Dropping it
 /// rolls it back.
 pub struct KeptTransaction {
@@ -34,6 +37,8 @@ pub struct KeptTransaction {
     byte_count: u64,
     /// The writes that the commit records, so that they happen once.
     writes: Vec<(NewWrite, Receipt)>,
+    /// Bytes of the specs and columns of the writes.
+    recorded_bytes: usize,
     /// Whether it has changed a table.
     has_changed: bool,
     /// Whether an ingest got the answer of a write that an earlier transaction has committed.
@@ -107,6 +112,7 @@ impl Writer {
             row_count: 0,
             byte_count: 0,
             writes: Vec::new(),
+            recorded_bytes: 0,
             has_changed: false,
             has_repeated: false,
             _permit: permit,
@@ -157,10 +163,19 @@ impl Writer {
                     let receipt = discarded.map_err(|error| error.with_write_id(&once.write_id))?;
                     return Ok((receipt, kept));
                 }
-                Some((fingerprint(spec)?, columns_of(schema)))
+                let record = (fingerprint(spec)?, columns_of(schema));
+                kept.recorded_bytes += record.0.len() + record.1.len();
+                if kept.recorded_bytes > MAX_RECORDED_BYTES {
+                    return Err(Error::unsupported(
+                        "the columns of the transaction's ingests with write ids have more than 16 MiB",
+                    )
+                    .with_hint("commit, and send other ingests in another transaction"));
+                }
+                Some(record)
             }
             None => None,
         };
+        kept.done.check_room()?;
         kept.has_changed = true;
         kept.check_repeated()?;
         let transaction = kept.transaction;
@@ -226,16 +241,22 @@ impl Writer {
         kept.check_role(&self.caller)?;
         kept.has_changed = true;
         kept.check_repeated()?;
+        kept.done.check_room()?;
         kept.transaction.renew_settings().await?;
         // Boxed, since the future is large.
-        let name = Box::pin(self.run_in(&kept.transaction, statement, table)).await?;
-        if let Some(name) = &name {
-            kept.done.add_statement(name, statement);
-            if let TableStatement::Drop { .. } = statement {
-                kept.filled.retain(|filled| filled.name != *name);
+        let found = Box::pin(self.run_in(&kept.transaction, statement, table)).await?;
+        if let Some(relation) = &found {
+            kept.done.add_statement(&relation.name, statement);
+            // The commit checks that each table still has its name.
+            kept.filled.retain(|filled| filled.oid != relation.oid);
+            match statement {
+                TableStatement::Drop { .. } => {}
+                TableStatement::Delete | TableStatement::Truncate => {
+                    kept.filled.push(relation.clone());
+                }
             }
         }
-        Ok((name, kept))
+        Ok((found.map(|relation| relation.name), kept))
     }
 
     /// Commits a client's transaction, if the caller may still do what it did, and records its writes in the ledger.

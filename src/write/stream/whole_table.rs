@@ -70,8 +70,7 @@ impl Writer {
     ) -> Result<Option<QualifiedName>> {
         // DELETE runs triggers, DROP event triggers, and both may take long: they count as commits.
         let turn = self.enter_statement().await?;
-        let transaction = self.pool.begin_commit(statement.as_str()).await?;
-        let transaction = transaction.with_role(self.caller.role());
+        let transaction = self.begin_commit(statement.as_str()).await?;
         transaction.limit_lock_waits().await?;
         let done = self.run_in(&transaction, statement, table).await?;
         match done {
@@ -82,7 +81,7 @@ impl Writer {
             None => transaction.rollback().await,
         }
         drop(turn);
-        Ok(done)
+        Ok(done.map(|relation| relation.name))
     }
 
     /// Runs a statement in a transaction, in the role of the caller.
@@ -94,7 +93,7 @@ impl Writer {
         transaction: &Transaction,
         statement: TableStatement,
         table: &TableName,
-    ) -> Result<Option<QualifiedName>> {
+    ) -> Result<Option<Relation>> {
         transaction.assume_role().await?;
         let Some(relation) = self.lock(transaction, statement, table).await? else {
             let missing = missing_table(transaction, &self.caller, table).await?;
@@ -116,7 +115,7 @@ impl Writer {
                 check_same_table(transaction, &relation).await?;
             }
         }
-        Ok(Some(relation.name))
+        Ok(Some(relation))
     }
 
     /// Finds the table and locks it, so that its name stays its own. Returns `None` without a table that the caller may

@@ -26,8 +26,7 @@ impl Writer {
     async fn try_move_sequences(&self, spec: &WriteSpec) -> Result<usize> {
         let turn = self.enter_statement().await?;
         // Reading the largest value runs code of a view, and takes long without an index.
-        let transaction = self.pool.begin_commit("sequences").await?;
-        let transaction = transaction.with_role(self.caller.role());
+        let transaction = self.begin_commit("sequences").await?;
         transaction.assume_role().await?;
         let found = find_permitted(&transaction, &self.caller, &spec.table).await?;
         let Some(table) = found else {
