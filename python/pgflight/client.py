@@ -248,6 +248,24 @@ class Client:
         answer = self._control.action("status", "StatusRequest", fields)
         return WriteStatus.from_json(answer)
 
+    def rejects(self, write_id: str, *, target: Optional[str] = None) -> pa.Table:
+        """Returns the rejected rows of a committed write, in the order of partition and row.
+
+        Each has `partition_id`, `attempt_id`, `row_number` (within its stream, from 0), `kind`, `sqlstate`,
+        `column_name`, `constraint_name` and `message`; `keys` and `row` as JSON, and `ipc`, the row as a stream of Arrow
+        IPC, as far as `reject_values` kept them.
+
+        Args:
+            write_id: The write, as its result names it.
+            target: The target of the write.
+
+        Raises:
+            NotFound: when the server does not know the write, or no longer does.
+            Conflict: when the write is not committed, or its rejected rows are in its `reject_table`.
+        """
+        fields = command.at(target, {"writeId": write_id})
+        return self._control.fetch(command.message("RejectsRequest", fields))
+
     def abort(
         self,
         write_id: str,

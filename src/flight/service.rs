@@ -21,6 +21,7 @@ use super::lifecycle::Lifecycle;
 use super::limits::CallLimits;
 use super::rpc::action;
 use super::rpc::action_name::{self, ActionName};
+use super::rpc::rejects;
 use super::rpc::server_info::ServerInfo;
 use super::rpc::stream_guard::StreamGuard;
 use super::rpc::{info, put};
@@ -301,9 +302,10 @@ impl FlightService for Service {
             Ok(Some(command)) => {
                 sql::query::answer(&targets, &session, command, &self.budget).await
             }
-            Ok(None) => {
-                return Err(self.not_served("DoGet", "read with any PostgreSQL driver"));
-            }
+            Ok(None) => match rejects::requested(&request.get_ref().ticket) {
+                Some(wanted) => rejects::answer(&targets, wanted, &self.budget).await,
+                None => return Err(self.not_served("DoGet", "read with any PostgreSQL driver")),
+            },
             Err(error) => Err(error),
         };
         let answer = outcome.map_err(|error| self.to_status(&error.in_full(), "DoGet"))?;

@@ -35,8 +35,9 @@ pub use ledger::{
     delete_rejects, delete_stale_rejects, delete_stale_signs, ended_with_staging, ensure_schema,
     expire_drivers, expire_writes, find_attempt, find_write, finish_commit, has_schema,
     last_named_batch, ledger_version, lock_recorded_volume, lock_sink, lock_write_for_publish,
-    migration, name_of_batch, publish_rejects, recent_writes, record_attempt, record_heartbeat,
-    record_watch, recorded_volume, renew_heartbeat, set_driver, store_rejects, update_sink,
+    migration, name_of_batch, publish_rejects, read_rejects, recent_writes, record_attempt,
+    record_heartbeat, record_watch, recorded_volume, renew_heartbeat, set_driver, store_rejects,
+    update_sink,
 };
 pub use names::STREAM_PREFIX;
 pub use pool::{Pool, PoolConfig, PoolUsage, Timeouts, Usage};

@@ -48,5 +48,5 @@ pub use writer::{Overview, Writer};
 
 pub use crate::pg::{
     Condition, LedgerWrite, PoolUsage, PreparedTransaction, PreparedTransactions, PrimaryKey,
-    RejectReason, Rejected, RowCounts, Timeouts, Usage, WriteFilter, WriteState,
+    Reject, RejectReason, Rejected, RowCounts, Timeouts, Usage, WriteFilter, WriteState,
 };

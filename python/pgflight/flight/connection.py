@@ -262,6 +262,14 @@ class Connection:
         except errors.TRANSPORT_ERRORS as error:
             raise errors.from_transport(error, self.url) from None
 
+    def fetch(self, ticket: bytes) -> pa.Table:
+        """Returns the rows that a ticket stands for."""
+        _reject_after_fork()
+        try:
+            return self._client.do_get(flight.Ticket(ticket), self._options()).read_all()
+        except errors.TRANSPORT_ERRORS as error:
+            raise errors.from_transport(error, self.url) from None
+
     def table_schema(self, table: str, target: Optional[str] = None) -> pa.Schema:
         """Returns the Arrow schema of a table, as the server sees it."""
         _reject_after_fork()

@@ -31,7 +31,9 @@ def test_bad_rows_do_not_stop_the_good_ones(
         RejectReason("range", "n", "", 1),
     )
     assert database.rows("SELECT id FROM public.t ORDER BY id") == [(1,), (4,)]
-    rejects = "SELECT row_number, kind, keys->>'id' FROM pgflight.reject WHERE write_id = '{}' ORDER BY 1"
+    rejects = (
+        "SELECT row_number, kind, keys->>'id' FROM pgflight.reject WHERE write_id = '{}' ORDER BY 1"
+    )
     assert database.rows(rejects.format(result.write_id)) == [(1, "range", "2"), (2, "nul", "3")]
 
 
@@ -52,10 +54,44 @@ def test_rows_that_postgresql_rejects_do_not_stop_the_others(
 def test_a_write_beyond_its_limit_writes_nothing(
     client: pgflight.Client, database: Database, table: str
 ) -> None:
-    with pytest.raises(pgflight.DataRejected, match="reject_limit is 1: 1 nul in column") as refused:
+    with pytest.raises(
+        pgflight.DataRejected, match="reject_limit is 1: 1 nul in column"
+    ) as refused:
         client.write(ROWS, table, on_error="reject", reject_kinds=KINDS, reject_limit=1)
     assert "raise reject_limit" in str(refused.value)
     assert database.rows("SELECT count(*) FROM public.t") == [(0,)]
+
+
+def test_rejected_rows_are_read_back_and_sent_again(
+    client: pgflight.Client, database: Database, table: str
+) -> None:
+    result = client.write(ROWS, table, on_error="reject", reject_kinds=KINDS, reject_values="row")
+    assert result.write_id is not None
+    found = client.rejects(result.write_id)
+    columns = ["partition_id", "row_number", "kind", "column_name", "keys"]
+    assert [tuple(row[name] for name in columns) for row in found.to_pylist()] == [
+        (0, 1, "range", "n", '{"id": 2}'),
+        (0, 2, "nul", "s", '{"id": 3}'),
+    ]
+    again = pa.concat_tables(pa.ipc.open_stream(row).read_all() for row in found["ipc"].to_pylist())
+    assert again.to_pylist() == ROWS.slice(1, 2).to_pylist()
+    corrected = again.set_column(1, "n", pa.array([2, 3])).set_column(2, "s", pa.array(["b", "c"]))
+    assert client.write(corrected, table).row_count == 2
+    assert database.rows("SELECT count(*) FROM public.t") == [(4,)]
+    with pytest.raises(pgflight.NotFound):
+        client.rejects("never begun")
+
+
+def test_many_rejected_rows_are_read_in_order(client: pgflight.Client, table: str) -> None:
+    rows = pa.table({"id": list(range(300)), "n": [1 << 40] * 300})
+    write = client.begin(table, rows.schema, on_error="reject", reject_kinds=KINDS)
+    receipts = [write.attempt(n, "a", rows.slice(n * 150, 150).to_batches()) for n in (0, 1)]
+    with pytest.raises(pgflight.Conflict, match="is not committed"):
+        client.rejects(write.write_id)
+    write.commit(receipts)
+    found = client.rejects(write.write_id).to_pylist()
+    places = [(row["partition_id"], row["row_number"]) for row in found]
+    assert places == [(n, row) for n in (0, 1) for row in range(150)]
 
 
 def test_partitions_reject_together(
@@ -75,8 +111,6 @@ def test_partitions_reject_together(
     assert status.result(0.0).rejected_count == 2
 
 
-def test_kinds_that_are_not_served_are_refused_by_name(
-    client: pgflight.Client, table: str
-) -> None:
+def test_kinds_that_are_not_served_are_refused_by_name(client: pgflight.Client, table: str) -> None:
     with pytest.raises(pgflight.Unsupported, match="rows of kind policy cannot be rejected"):
         client.write(ROWS, table, on_error="reject", reject_kinds=["policy"])

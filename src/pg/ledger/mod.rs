@@ -27,7 +27,7 @@ pub use record::{Attempt, BatchPlace, Decision, LedgerWrite, NewWrite, Publish, 
 pub(in crate::pg) use rejects::take_rejects;
 pub use rejects::{
     REJECT_COLUMNS, Reject, RejectReason, Rejected, count_rejects, delete_rejects,
-    delete_stale_rejects, publish_rejects, store_rejects,
+    delete_stale_rejects, publish_rejects, read_rejects, store_rejects,
 };
 pub use sink::{
     Sink, advance_sink, count_sinks, last_named_batch, lock_sink, name_of_batch, update_sink,

@@ -229,6 +229,49 @@ pub async fn publish_rejects(
         .await
 }
 
+/// Reads some published rejects of a write, in the order of their places, after a place.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn read_rejects(
+    transaction: &Transaction,
+    write_id: &str,
+    after: Option<(u32, u64)>,
+) -> Result<Vec<Reject>> {
+    let (partition_id, row) = match after {
+        Some((partition_id, row)) => (i64::from(partition_id), to_bigint(row)),
+        None => (-1, -1),
+    };
+    let parameters: [&dyn Parameter; 4] = [&write_id, &partition_id, &row, &READ];
+    let rows = transaction.query(READ_SOME, &parameters).await?;
+    let reject = |row: &Row| Reject {
+        partition_id: u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX),
+        attempt_id: row.get(1),
+        row: from_bigint(row.get(2)),
+        kind: row.get(3),
+        sqlstate: row.get(4),
+        column: row.get(5),
+        constraint: row.get(6),
+        message: row.get(7),
+        keys: row.get(8),
+        values: row.get(9),
+        ipc: row.get(10),
+    };
+    Ok(rows.iter().map(reject).collect())
+}
+
+/// The number of rows that are read at a time. Each may hold some megabytes.
+const READ: i64 = 64;
+
+const READ_SOME: &str = "
+    SELECT partition_id, attempt_id, row_number, kind, sqlstate, column_name, constraint_name, message,
+           keys::pg_catalog.text, row::pg_catalog.text, pg_catalog.encode(ipc, 'hex')
+    FROM pgflight.reject
+    WHERE write_id OPERATOR(pg_catalog.=) $1
+      AND (partition_id OPERATOR(pg_catalog.>) $2
+           OR partition_id OPERATOR(pg_catalog.=) $2 AND row_number OPERATOR(pg_catalog.>) $3)
+    ORDER BY partition_id, row_number LIMIT $4";
+
 /// Takes some rows of sets out of the ledger, for another table; none when all are taken.
 ///
 /// # Errors

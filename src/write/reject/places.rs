@@ -58,7 +58,11 @@ pub(crate) fn reject_of(refused: RefusedRow, attempt_of: impl Fn(u32) -> String)
         sqlstate: context.sqlstate.clone(),
         column: context.column.clone(),
         constraint: context.constraint.clone(),
-        message: refused.error.to_string(),
+        // Code may build the text of an exception from values.
+        message: match refused.kind {
+            "trigger" => "a trigger or a function raised an exception".to_owned(),
+            _ => refused.error.to_string(),
+        },
         keys: refused.keys,
         values: refused.values,
         ipc: None,

@@ -5,10 +5,11 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::pg::{
     Reject, RejectReason, TableLock, Transaction, check_same_table, count_rejects, delete_rejects,
-    lock_table, move_some_rejects, publish_rejects, store_rejects,
+    lock_table, move_some_rejects, publish_rejects, read_rejects, store_rejects,
 };
 use crate::write::plan::rejects::find_reject_table;
 use crate::write::publish::Chosen;
+use crate::write::record::spec_of;
 use crate::write::reject::places::{merged, reason_of};
 use crate::write::reject::rules::RejectRules;
 use crate::write::spec::WriteSpec;
@@ -61,6 +62,36 @@ impl Writer {
             store_rejects(transaction, write_id, &set_id, some).await?;
         }
         Ok((set_id, reasons))
+    }
+
+    /// Returns some rejected rows of a committed write of the caller, in the order of partition and row, after a place; none
+    /// after the last.
+    ///
+    /// # Errors
+    /// The errors of [`Writer::status`]; [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict) when the write is not
+    /// committed, or when its rejected rows are in a table of the caller; any error that PostgreSQL reports.
+    pub async fn rejects(&self, write_id: &str, after: Option<(u32, u64)>) -> Result<Vec<Reject>> {
+        if after.is_none() {
+            let (write, status) = self.find_status(write_id).await?;
+            if !status.state.is_decided() {
+                return Err(Error::conflict("the write is not committed")
+                    .with_hint("commit it first: an open write has no rejected rows yet")
+                    .with_write_id(write_id));
+            }
+            let table = spec_of(&write).ok().and_then(|spec| spec.rejects?.table);
+            if let Some(table) = table {
+                return Err(Error::conflict(
+                    "the rejected rows of the write are in a table of their own",
+                )
+                .with_hint("read that table")
+                .with_table(table)
+                .with_write_id(write_id));
+            }
+        }
+        let transaction = self.begin_look().await?;
+        let rejects = read_rejects(&transaction, write_id, after).await;
+        transaction.rollback().await;
+        rejects
     }
 
     /// Publishes these sets of a write, and deletes its others: in the ledger's table, or in the caller's. Returns the

@@ -78,7 +78,7 @@ CREATE TABLE IF NOT EXISTS pgflight.reject (
     ipc             pg_catalog.bytea,                 -- the row, as a stream of Arrow IPC
     rejected_at     pg_catalog.timestamptz NOT NULL
 );
-CREATE INDEX IF NOT EXISTS reject_write ON pgflight.reject (write_id);
+CREATE INDEX IF NOT EXISTS reject_write ON pgflight.reject (write_id, partition_id, row_number);
 
 -- Rejected rows of streams whose attempts are not committed. The record of an attempt names its set.
 CREATE TABLE IF NOT EXISTS pgflight.staged_reject (
