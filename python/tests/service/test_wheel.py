@@ -42,9 +42,9 @@ def venv(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_is_for_any_python_and_lists_its_crates(wheel: Path) -> None:
-    assert re.fullmatch(
-        r"pgflight_server-[\d.]+-py3-none-manylinux_2_\d+_\w+\.whl", wheel.name
-    ), wheel.name
+    assert re.fullmatch(r"pgflight_server-[\d.]+-py3-none-manylinux_2_\d+_\w+\.whl", wheel.name), (
+        wheel.name
+    )
     with zipfile.ZipFile(wheel) as archive:
         names = {name.partition(".dist-info/")[2]: name for name in archive.namelist()}
         third_party = archive.read(names["licenses/THIRD-PARTY.txt"]).decode()
