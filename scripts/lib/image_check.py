@@ -74,7 +74,9 @@ def check_process(name: str) -> None:
     for kind in ("Prm", "Eff", "Bnd", "Amb"):
         assert re.search(rf"(?m)^Cap{kind}:\s+0+$", status), status
     assert re.search(r"(?m)^NoNewPrivs:\s+1$", status), status
-    root = next(m for m in Path(f"/proc/{pid}/mounts").read_text().splitlines() if m.split()[1] == "/")
+    root = next(
+        m for m in Path(f"/proc/{pid}/mounts").read_text().splitlines() if m.split()[1] == "/"
+    )
     assert "ro" in root.split()[3].split(","), root
     say("runs as 10001 with a read-only root and without capabilities")
 
@@ -96,7 +98,9 @@ def check_server(name: str, postgres: str) -> None:
 
     def listens() -> bool:
         log = subprocess.run([*PODMAN, "logs", name], capture_output=True, text=True)
-        found = re.findall(r"listening on 127\.0\.0\.1:(\d+)|http://127\.0\.0\.1:(\d+)", log.stdout + log.stderr)
+        found = re.findall(
+            r"listening on 127\.0\.0\.1:(\d+)|http://127\.0\.0\.1:(\d+)", log.stdout + log.stderr
+        )
         address[:] = ["".join(pair[0] for pair in found), "".join(pair[1] for pair in found)]
         return all(address)
 
@@ -106,7 +110,10 @@ def check_server(name: str, postgres: str) -> None:
     assert answer(metrics, "/healthz") == 200
     say("answers /healthz and /readyz")
     check_process(name)
-    with psycopg.connect(postgres, autocommit=True) as session, pgflight.connect(f"grpc://127.0.0.1:{flight}") as client:
+    with (
+        psycopg.connect(postgres, autocommit=True) as session,
+        pgflight.connect(f"grpc://127.0.0.1:{flight}") as client,
+    ):
         session.execute(f"DROP TABLE IF EXISTS {TABLE}")
         client.write(pa.Table.from_batches([BATCH]), TABLE, mode="create")
 
@@ -116,7 +123,12 @@ def check_server(name: str, postgres: str) -> None:
             until("not ready after SIGTERM", lambda: answer(metrics, "/readyz") != 200)
             yield BATCH
 
-        assert client.write(pa.RecordBatchReader.from_batches(BATCH.schema, batches()), TABLE).row_count == 6
+        assert (
+            client.write(
+                pa.RecordBatchReader.from_batches(BATCH.schema, batches()), TABLE
+            ).row_count
+            == 6
+        )
         (rows,) = session.execute(f"SELECT count(*) FROM {TABLE}").fetchall()
         assert rows == (9,), rows
         session.execute(f"DROP TABLE {TABLE}")

@@ -117,7 +117,9 @@ def main() -> None:
     files = kustomize(Path(rest[0]).read_text(), directory.name)
     if "--check" in rest:
         found = {path.name: path.read_text() for path in directory.iterdir()}
-        wrong = sorted(name for name in files.keys() | found.keys() if files.get(name) != found.get(name))
+        wrong = sorted(
+            name for name in files.keys() | found.keys() if files.get(name) != found.get(name)
+        )
         if wrong:
             sys.exit(f"{directory}: not as the chart has it: {', '.join(wrong)}; run scripts/chart")
         return

@@ -48,7 +48,11 @@ def main() -> None:
             path.write_text(place.sub(rf"\g<1>{new}", text), encoding="utf-8")
             continue
         version = version or found[0]
-        wrong += [f"{name}: {one} is not the version {version} of Cargo.toml" for one in found if one != version]
+        wrong += [
+            f"{name}: {one} is not the version {version} of Cargo.toml"
+            for one in found
+            if one != version
+        ]
     print("\n".join(wrong), end="\n" if wrong else "")
     sys.exit(bool(wrong))
 

@@ -56,7 +56,9 @@ def test_the_server_takes_the_configuration_of_the_chart(values: Path, tmp_path:
     (tmp_path / "session/session.key").write_bytes(b"k" * 32)
     for name in ("trips", "events"):
         (tmp_path / "targets" / name).write_text("secret")
-    text = text.replace("/etc/pgflight/", f"{tmp_path}/").replace("/etc/ssl/certs", f"{tmp_path}/certs")
+    text = text.replace("/etc/pgflight/", f"{tmp_path}/").replace(
+        "/etc/ssl/certs", f"{tmp_path}/certs"
+    )
     (tmp_path / "pgflight.toml").write_text(text)
     done = subprocess.run(
         [binary(), "config", "check", tmp_path / "pgflight.toml"], capture_output=True, text=True
@@ -90,6 +92,7 @@ def test_the_chart_carries_the_alerts_and_the_dashboard() -> None:
     rules = yaml.safe_load((ROOT / "deploy/prometheus/pgflight.rules.yml").read_text())
     assert found["PrometheusRule"][0]["spec"] == rules
     (dashboard,) = (m for m in found["ConfigMap"] if m["metadata"]["name"].endswith("-dashboard"))
-    assert dashboard["data"]["pgflight.json"].strip() == (
-        ROOT / "deploy/grafana/pgflight.json"
-    ).read_text().strip()
+    assert (
+        dashboard["data"]["pgflight.json"].strip()
+        == (ROOT / "deploy/grafana/pgflight.json").read_text().strip()
+    )

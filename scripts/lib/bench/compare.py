@@ -167,6 +167,7 @@ def plan(only: list[str], shapes: list[str], rounds: int, scale: float) -> Plan:
     baseline = next(iter(WAYS.values()))
     if baseline not in ways:
         ways.insert(0, baseline)
+    shapes = shapes or [name for name, shape in SHAPES.items() if not shape.on_request]
     return Plan(ways, chosen(shapes, SHAPES), rounds, scale)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Callable
 
@@ -17,6 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from nycflights_tables import TABLES, flights_csv
 from pyarrow import csv, parquet
+
+from bench.rig import tpch
 
 #: Rows of a batch, as Spark sends them by default.
 BATCH_ROWS = 10_000
@@ -37,6 +40,8 @@ class Shape:
     #: Rows of a full run; `None` for real data.
     row_count: int | None
     make: Callable[[int], pa.Table]
+    #: Measured only if it is named.
+    on_request: bool = False
 
     @property
     def ddl(self) -> str:
@@ -247,5 +252,9 @@ SHAPES = {
             _fixed,
         ),
         Shape("flights", _FLIGHTS, None, _flights),
+        *(
+            Shape(f"tpch_{name}", columns, tpch.ROWS[name], partial(tpch.rows, name), True)
+            for name, columns in tpch.COLUMNS.items()
+        ),
     )
 }
