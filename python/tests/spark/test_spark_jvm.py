@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyspark
 import pytest
 import trustme
 from cases.data_source import DataSourceCases
+from cases.versions import needs_functions
 from conftest import Database, Server
 from documented import Block, blocks, trips
 from pyspark.sql import DataFrame, SparkSession
@@ -290,7 +292,10 @@ def test_a_condition_or_partitions_are_overwritten(
     assert database.count("t") == 5
     wrong: dict[str, Callable[[Any], None]] = {
         "option replaceBy": lambda writer: writer.overwritePartitions(),
-        "not support overwrite": lambda writer: writer.overwrite(expr("length(note) = 2")),
+        # Spark 3.3 says that it cannot translate the condition.
+        r"not support overwrite|cannot translate": lambda writer: writer.overwrite(
+            expr("length(note) = 2")
+        ),
         "leave them out": lambda writer: writer.option("replaceBy", "Day").overwrite(
             expr("id = 1")
         ),
@@ -298,7 +303,7 @@ def test_a_condition_or_partitions_are_overwritten(
     for hint, write in wrong.items():
         with pytest.raises(Exception) as raised:
             write(rows.writeTo(f"{pg}.public.t"))
-        assert hint in str(raised.value)
+        assert re.search(hint, str(raised.value))
 
 
 def test_tables_and_columns_are_shown(spark: SparkSession, database: Database, pg: str) -> None:
@@ -360,6 +365,7 @@ def test_what_the_catalog_cannot_do_names_what_does(
     assert hint in str(described(raised.value).hint)
 
 
+@needs_functions
 @pytest.mark.parametrize("block", blocks("jvm"), ids=lambda block: block.place)
 def test_a_block_of_the_docs_writes_its_rows(
     block: Block, spark: SparkSession, server: Server, database: Database, tmp_path: Path
