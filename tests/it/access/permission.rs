@@ -1,6 +1,7 @@
 //! Permissions of principals: visible tables, their own writes, and their limits.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use arrow_flight::Criteria;
@@ -10,7 +11,7 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::support::{
-    CallError, Client, Database, File, Pgflight, Put, attempt, batch, path, write,
+    CallError, Client, Database, File, Pgflight, Put, attempt, batch, path, wait_until, write,
 };
 
 fn rows() -> RecordBatch {
@@ -420,4 +421,84 @@ async fn streams_beyond_a_principals_limit_wait() {
     running.await.unwrap().unwrap();
     second.put(put()).await.unwrap();
     assert_eq!(database.text("SELECT count(*) FROM t").await, "2");
+}
+
+#[tokio::test]
+async fn commits_of_a_principal_that_wait_leave_connections_to_others() {
+    let grants = "grants = [{ tables = ['*.*'], modes = ['append'] }]";
+    let sql = "CREATE TABLE locked (n int); CREATE TABLE free (n int)";
+    let (database, server, _file) = server(&[("ana", grants), ("bob", grants)], sql).await;
+    let [mut ana, mut bob] = clients(&server, ["ana", "bob"]).await;
+    let spec = |table: &str| json!({"table": table, "append": {"publish": "PUBLISH_STAGED"}});
+    let mut receipts = Vec::new();
+    for number in 0..12 {
+        let id = format!("w{number}");
+        ana.begin(&id, spec("locked"), &rows()).await.unwrap();
+        let sent = ana.put(Put::whole(attempt(&id, 0, "a"), &[rows()]));
+        receipts.push((id, sent.await.unwrap()));
+    }
+    database.execute("BEGIN; LOCK TABLE locked").await;
+    let mut commits = Vec::new();
+    for (id, receipt) in receipts {
+        let mut client = server.client().await.bearing("ana");
+        commits.push(tokio::spawn(
+            async move { client.commit(&id, &[receipt]).await },
+        ));
+    }
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waits = async || {
+        database.execute("SELECT pg_stat_clear_snapshot()").await;
+        database.text(waiting).await == "3"
+    };
+    wait_until(waits, "three commits wait for the lock").await;
+    bob.begin("w", spec("free"), &rows()).await.unwrap();
+    let receipt = bob.put(Put::whole(attempt("w", 0, "a"), &[rows()])).await;
+    let receipts = [receipt.unwrap()];
+    let committing = bob.commit("w", &receipts);
+    let committed = tokio::time::timeout(Duration::from_secs(20), committing).await;
+    committed
+        .expect("a commit waits behind those of another principal")
+        .unwrap();
+    database.execute("COMMIT").await;
+    for commit in commits {
+        commit.await.unwrap().unwrap();
+    }
+    assert_eq!(database.text("SELECT count(*) FROM locked").await, "12");
+}
+
+#[tokio::test]
+async fn a_repeated_write_needs_the_grants_that_it_needed() {
+    let all = "grants = [{ tables = ['*.*'], modes = ['append', 'create', 'overwrite'] }]";
+    let (database, before, _file) = server(&[("ana", all)], "CREATE TABLE t (n int)").await;
+    let text = format!(
+        "[principals.ana]\ntokens = ['{}']\ngrants = [{{ tables = ['public.u'], modes = ['append'] }}]\n",
+        digest_of("ana")
+    );
+    let file = File::new(&text);
+    let after = Pgflight::start_with(&database, &["--config", file.name()]);
+    let [mut ana] = clients(&before, ["ana"]).await;
+    let [mut without] = clients(&after, ["ana"]).await;
+    for (id, spec) in [
+        ("a", json!({"table": "t", "append": {}})),
+        ("c", json!({"table": "made", "create": {}})),
+        (
+            "o",
+            json!({"table": "t", "overwrite": {"with": "OVERWRITE_WITH_DELETE"}}),
+        ),
+    ] {
+        ana.begin(id, spec.clone(), &rows()).await.unwrap();
+        let receipt = ana.put(Put::whole(attempt(id, 0, "a"), &[rows()])).await;
+        ana.commit(id, &[receipt.unwrap()]).await.unwrap();
+        let repeated = ana.begin(id, spec.clone(), &rows()).await.unwrap();
+        assert_eq!(repeated["state"], "WRITE_STATE_COMMITTED", "{repeated}");
+        let refused = without.begin(id, spec, &rows()).await.unwrap_err();
+        let (other, rows) = (json!({"table": "missing", "append": {}}), rows());
+        let missing = without.begin("x", other, &rows);
+        assert_eq!(
+            refused.code(),
+            missing.await.unwrap_err().code(),
+            "{refused}"
+        );
+    }
 }

@@ -83,7 +83,7 @@ async fn check_reports_problems_with_the_sql_that_fixes_them() {
         &[],
         1,
         &[
-            "up to 29 connections",
+            "up to 33 connections",
             "allows 5",
             "statement_timeout = 30s",
             "temporary tables",
@@ -99,7 +99,7 @@ async fn check_reports_problems_with_the_sql_that_fixes_them() {
             database.execute(statement).await;
         }
     }
-    let text = check(&url, &[], 0, &["up to 29 connections"]);
+    let text = check(&url, &[], 0, &["up to 33 connections"]);
     assert!(
         !text.contains("statement_timeout") && !text.contains("temporary"),
         "{text}"
@@ -184,8 +184,8 @@ async fn check_reports_each_mode_for_a_table() {
 async fn check_compares_settings_with_what_a_server_needs() {
     let cluster = Cluster::start_with(&["max_prepared_transactions=0", "max_connections=15"]);
     let fixed = [
-        "ALTER SYSTEM SET max_connections = 129; -- and restart",
-        "FAILS    a server takes up to 29 connections; max_connections allows 15",
+        "ALTER SYSTEM SET max_connections = 133; -- and restart",
+        "FAILS    a server takes up to 33 connections; max_connections allows 15",
         "warning  max_prepared_transactions is 0",
         "ALTER SYSTEM SET max_prepared_transactions",
     ];
@@ -201,7 +201,7 @@ async fn check_compares_settings_with_what_a_server_needs() {
     let file = file.to_str().unwrap();
     let (code, text) = run(&["check", "--config", file]);
     assert_eq!(code, Some(0), "{text}");
-    assert_eq!(text.matches("up to 11 connections").count(), 2, "{text}");
+    assert_eq!(text.matches("up to 15 connections").count(), 2, "{text}");
     let (_, text) = run(&["check", "--config", file, "--target", "b"]);
     assert!(
         text.starts_with("target b: ") && !text.contains("target a"),

@@ -47,7 +47,7 @@ async fn check_names_a_pooler_and_its_mode() {
     let error = check(&database.url);
     assert!(!error.contains("pooler"), "{error}");
     for (mode, also) in [
-        ("session", "pool needs 29 connections"),
+        ("session", "pool needs 33 connections"),
         ("transaction", "query_timeout"),
     ] {
         let settings = [&*format!("pool_mode = {mode}"), "default_pool_size = 20"];

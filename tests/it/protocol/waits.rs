@@ -17,7 +17,7 @@ async fn a_begin_does_not_wait_behind_commits() {
     let (database, server, mut client) = setup(sql, &["--lock-timeout", "5m"]).await;
     let staged = json!({"table": "locked", "append": {"publish": "PUBLISH_STAGED"}});
     let mut receipts = Vec::new();
-    for number in 0..6 {
+    for number in 0..10 {
         let id = format!("w{number}");
         client.begin(&id, staged.clone(), &ids(&[])).await.unwrap();
         let sent = client.put(Put::whole(attempt(&id, 0, "a"), &[ids(&[number])]));
@@ -39,9 +39,9 @@ async fn a_begin_does_not_wait_behind_commits() {
     let waits = async || {
         // Within a transaction, PostgreSQL repeats the sessions of the first query.
         database.execute("SELECT pg_stat_clear_snapshot()").await;
-        database.text(waiting).await == "2"
+        database.text(waiting).await == "6"
     };
-    wait_until(waits, "two commits wait for the lock").await;
+    wait_until(waits, "six commits wait for the lock").await;
     let rows = ids(&[]);
     let begun = client.begin("other", append("free"), &rows);
     let begun = tokio::time::timeout(Duration::from_secs(20), begun).await;
@@ -50,7 +50,7 @@ async fn a_begin_does_not_wait_behind_commits() {
     for commit in commits {
         commit.await.unwrap().unwrap();
     }
-    assert_eq!(database.text("SELECT count(*) FROM locked").await, "6");
+    assert_eq!(database.text("SELECT count(*) FROM locked").await, "10");
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray};
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow_flight::Action;
 use arrow_flight::FlightDescriptor;
 use arrow_flight::sql::{ActionEndTransactionRequest, EndTransaction, ProstMessageExt};
@@ -11,6 +12,7 @@ use pgflight::auth::digest_of;
 use prost::Message;
 use tonic::Code;
 
+use super::once::client_of;
 use super::transactions::{IDS, begin_session, end, within};
 use super::{APPEND, CREATE, CREATE_APPEND, REPLACE, connect, ids, ingest, into, setup};
 use crate::hostile::wire::{
@@ -338,4 +340,67 @@ async fn values_mean_the_same_in_every_ingest_of_a_transaction() {
         let left = database.text("SELECT count(*) FROM hidden.second").await;
         assert_eq!(left, "0", "{is_local}");
     }
+}
+
+#[tokio::test]
+async fn a_commit_fails_if_a_table_moved_whatever_was_done_to_the_table_of_its_name() {
+    let (database, _server, mut client) = setup("").await;
+    for statement in ["", "DROP TABLE s.t", "DELETE FROM s.t", "TRUNCATE s.t"] {
+        database
+            .execute("DROP SCHEMA IF EXISTS s CASCADE; DROP SCHEMA IF EXISTS moved CASCADE")
+            .await;
+        database
+            .execute("CREATE SCHEMA s; CREATE TABLE s.t (id int)")
+            .await;
+        let id = client.begin_transaction().await.unwrap();
+        let mut command = within(&id, into("t", APPEND));
+        command.schema = Some("s".to_owned());
+        ingest(&mut client, command, &[ids(&[1])]).await.unwrap();
+        database
+            .execute("ALTER SCHEMA s RENAME TO moved; CREATE SCHEMA s; CREATE TABLE s.t (id int)")
+            .await;
+        if !statement.is_empty() {
+            // The statement may find out itself.
+            let done = client.execute_update(statement.to_owned(), Some(id.clone()));
+            let _done = done.await;
+        }
+        let ended = end(&mut client, &id, EndTransaction::Commit).await;
+        let error = ended.expect_err(statement);
+        assert!(
+            error.message.contains("another table got the name"),
+            "{error:?}"
+        );
+        assert_eq!(
+            database.text("SELECT count(*) FROM moved.t").await,
+            "0",
+            "{statement}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_ids_of_a_transaction_take_a_limited_memory() {
+    let (database, server, mut client) = setup("CREATE TABLE t (id jsonb)").await;
+    let fields = (0..9000).map(|number| Field::new(format!("{number:060}"), DataType::Int8, true));
+    let wide = Field::new_struct("id", fields.collect::<Vec<_>>(), true);
+    let rows = RecordBatch::new_empty(Arc::new(Schema::new(vec![wide])));
+    let id = client.begin_transaction().await.unwrap();
+    let mut refused = None;
+    for number in 0..40 {
+        let name = format!("w{number}");
+        let mut with_id = client_of(&server, &name, 0).await;
+        let sent = ingest(
+            &mut with_id,
+            within(&id, into("t", APPEND)),
+            &[rows.clone()],
+        )
+        .await;
+        if let Err(error) = sent {
+            refused = Some(error);
+            break;
+        }
+    }
+    let error = refused.expect("a transaction keeps the columns of any number of ingests");
+    assert!(error.message.contains("16 MiB"), "{error:?}");
+    assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }

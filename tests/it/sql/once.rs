@@ -14,7 +14,7 @@ use super::{APPEND, CREATE, CREATE_APPEND, REPLACE, SqlClient, connect, ids, ing
 use crate::support::{Database, File, Pgflight, client_process, wait_until};
 
 /// A client whose ingests have this id and number of rows.
-async fn client_of(server: &Pgflight, write_id: &str, rows: usize) -> SqlClient {
+pub(super) async fn client_of(server: &Pgflight, write_id: &str, rows: usize) -> SqlClient {
     let mut client = connect(server).await;
     client.set_header("x-pgflight-write-id", write_id);
     client.set_header("x-pgflight-rows", rows.to_string());
