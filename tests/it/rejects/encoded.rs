@@ -147,12 +147,15 @@ fn numbers(from: i64, count: i64, is_bad: impl Fn(i64) -> bool) -> RecordBatch {
     ])
 }
 
+/// Says which rows are bad.
+type IsBad = fn(i64) -> bool;
+
 #[tokio::test]
 async fn any_rows_of_any_batches_can_be_bad() {
     let database = Database::new().await;
     let server = Pgflight::start(&database);
     let mut client = server.client().await;
-    let patterns: [(&str, fn(i64) -> bool); 7] = [
+    let patterns: [(&str, IsBad); 7] = [
         ("none", |_| false),
         ("the first", |row| row == 0),
         ("the last", |row| row == 9_999),
@@ -280,7 +283,12 @@ async fn kinds_that_are_not_named_end_the_write() {
     for door in DOORS {
         let spec = rejecting(door.append(), json!({"rejectKinds": ["range"]}));
         let error = door
-            .send(&mut client, &format!("{door:?}"), spec, &[rows.clone()])
+            .send(
+                &mut client,
+                &format!("{door:?}"),
+                spec,
+                std::slice::from_ref(&rows),
+            )
             .await;
         let error = error.expect_err("nul is not named");
         assert!(error.message().contains("NUL"), "{door:?}: {error}");
@@ -315,7 +323,7 @@ async fn values_are_kept_as_the_write_asks() {
             .await;
         let spec = rejecting(json!({"append": {}}), json!({"rejectValues": values}));
         client
-            .put(Put::whole(write(spec), &[rows.clone()]))
+            .put(Put::whole(write(spec), std::slice::from_ref(&rows)))
             .await
             .unwrap();
         let columns = "keys, row, keys IS NOT NULL, row IS NOT NULL, ipc IS NOT NULL";
@@ -348,7 +356,9 @@ async fn rows_are_rejected_in_every_mode() {
                 .execute("DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, n int)")
                 .await;
             let spec = rejecting(mode.clone(), json!({}));
-            let done = door.send(&mut client, &shown, spec, &[rows.clone()]).await;
+            let done = door
+                .send(&mut client, &shown, spec, std::slice::from_ref(&rows))
+                .await;
             let done = done.unwrap_or_else(|error| panic!("{shown}: {error}"));
             assert_eq!(
                 (&done["rowCount"], &done["rejectedCount"]),

@@ -392,7 +392,7 @@ async fn the_ids_of_a_transaction_take_a_limited_memory() {
         let sent = ingest(
             &mut with_id,
             within(&id, into("t", APPEND)),
-            &[rows.clone()],
+            std::slice::from_ref(&rows),
         )
         .await;
         if let Err(error) = sent {
