@@ -61,7 +61,7 @@ def test_progress_fits_the_terminal(
         return
     assert columns is not None
     frames = [piece for piece in pieces if "trips" not in piece]
-    part = r"(\d+ \w+ left|all is read|[\d,]+ rows(/s)?|[\d.]+ \w+ of [\d.]+ MiB)"
+    part = r"(\d+ \w+ left|all files are read|[\d,]+ rows(/s)?|[\d.]+ \w+ of [\d.]+ MiB)"
     for frame in frames:
         # At most two full lines, which a redraw can erase.
         assert len(frame) == 2 * columns, repr(frame)
