@@ -30,7 +30,14 @@ class DataSourceCases(SparkCases):
         for name, value in options.items():
             if name == "column_types":
                 value = ", ".join(f"{column} {kind}" for column, kind in value.items())
-            elif name in ("keys", "replace_by", "update_columns", "before", "after"):
+            elif name in (
+                "keys",
+                "replace_by",
+                "update_columns",
+                "before",
+                "after",
+                "reject_kinds",
+            ):
                 value = ", ".join(value)
             elif name == "delete_when":
                 ((column, values),) = value.items()
@@ -94,6 +101,20 @@ class DataSourceCases(SparkCases):
         assert missing.value.hint is not None
         with pytest.raises(ZeroDivisionError), pgflight.errors.raised_by_spark():
             print(1 / 0)
+
+    def test_rows_that_cannot_be_written_are_kept_apart(
+        self, spark: SparkSession, server: Server, database: Database
+    ) -> None:
+        database.run("CREATE TABLE t (id int8 PRIMARY KEY, n int2)")
+        frame = spark.createDataFrame([(1, 1), (2, 70_000), (3, 3)], "id long, n int")
+        rules = {"on_error": "reject", "reject_kinds": ["range"]}
+        refused = self.refusal(frame, server, "t", "append", reject_limit=0, **rules)
+        assert "reject_limit is 0" in str(refused)
+        assert database.count("t") == 0
+        self.save(frame, server, "t", "append", reject_limit=1, reject_percent=50, **rules)
+        assert database.rows("SELECT id FROM t ORDER BY id") == [(1,), (3,)]
+        rejects = "SELECT kind, column_name, keys->>'id' FROM pgflight.reject"
+        assert database.rows(rejects) == [("range", "n", "2")]
 
     def test_the_result_of_the_last_save_is_kept(
         self, spark: SparkSession, server: Server, database: Database

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.function.BiConsumer;
+import java.util.function.Function;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -143,6 +144,7 @@ public final class SparkOptions {
         read(Option.INSERT_COLUMNS, (text, to) -> to.insertColumns = ColumnLists.names(text), options);
         read(Option.BEFORE, (text, to) -> to.before = ColumnLists.names(text), options);
         read(Option.AFTER, (text, to) -> to.after = ColumnLists.names(text), options);
+        readRejects(options.rejects);
         options.replaceWhere = get(Option.REPLACE_WHERE);
         read(Option.REPLACE_BY, (text, to) -> to.replaceBy = ColumnLists.names(text), options);
         read(Option.PRIMARY_KEY, (text, to) -> to.primaryKey = ColumnLists.names(text), options);
@@ -151,6 +153,29 @@ public final class SparkOptions {
         readMode(options, overwrite);
         options.overwriteWith = overwriteWith(overwrite, options.hasPart());
         return options;
+    }
+
+    private void readRejects(RejectRules rejects) {
+        rejects.onError = word(Option.ON_ERROR);
+        rejects.limit = number(Option.REJECT_LIMIT, Long::valueOf);
+        rejects.percent = number(Option.REJECT_PERCENT, Double::valueOf);
+        String kinds = get(Option.REJECT_KINDS);
+        if (kinds != null) {
+            rejects.kinds = ColumnLists.names(kinds);
+        }
+        rejects.table = get(Option.REJECT_TABLE);
+        rejects.values = word(Option.REJECT_VALUES);
+        rejects.onDuplicate = word(Option.ON_DUPLICATE);
+    }
+
+    private <T> T number(Option option, Function<String, T> parse) {
+        String text = get(option);
+        try {
+            return text == null ? null : parse.apply(text.trim());
+        } catch (NumberFormatException e) {
+            throw PgFlightException.invalid("option " + option.text() + " is '" + text + "', which is no number")
+                    .withHint("write it in digits");
+        }
     }
 
     /** Sets mode, ifExists and createIfMissing. Spark itself has only append and overwrite. */

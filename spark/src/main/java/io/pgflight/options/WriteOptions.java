@@ -58,6 +58,7 @@ final class WriteOptions {
     String publish;
     List<String> before = Collections.emptyList();
     List<String> after = Collections.emptyList();
+    final RejectRules rejects = new RejectRules();
     String target;
 
     /**
@@ -69,6 +70,7 @@ final class WriteOptions {
         checkWord(Option.SCHEMA_EVOLUTION, schemaEvolution, SCHEMA_EVOLUTION);
         checkWord(Option.PUBLISH, publish, PUBLISH);
         checkWord(Option.ENVELOPE, envelope, ENVELOPE);
+        rejects.check();
         checkChanges();
         checkPart();
         if (createIfMissing) {
@@ -187,6 +189,7 @@ final class WriteOptions {
         putSet(spec, "target", target);
         putSet(spec, "before", before);
         putSet(spec, "after", after);
+        rejects.put(spec);
         putSet(spec, "columnTypes", columnTypes);
         putSet(spec, "conversions", withLocalTimestamps());
         String field = KEYED_MODES.getOrDefault(mode, mode);
@@ -284,12 +287,12 @@ final class WriteOptions {
         }
     }
 
-    private static String enumValue(String prefix, String word) {
+    static String enumValue(String prefix, String word) {
         return word == null ? null : (prefix + "_" + word).toUpperCase(Locale.ROOT);
     }
 
     /** Puts a field unless it has its default. */
-    private static void putSet(Map<String, Object> fields, String name, Object value) {
+    static void putSet(Map<String, Object> fields, String name, Object value) {
         boolean isDefault =
                 value == null
                         || Boolean.FALSE.equals(value)
