@@ -5,15 +5,14 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::FlightData;
-use arrow_flight::encode::FlightDataEncoderBuilder;
-use arrow_flight::error::FlightError;
+use futures_util::FutureExt;
 use futures_util::stream::BoxStream;
-use futures_util::{FutureExt, StreamExt, TryStreamExt};
 
 use super::action::with_callers_ids;
 use crate::error::{Error, Result};
 use crate::flight::command::envelope::Envelope;
 use crate::flight::listing::{ListSender, listed};
+use crate::flight::sql::sent;
 use crate::proto::v1;
 use crate::write::{Budget, Reject, Targets};
 
@@ -49,12 +48,7 @@ pub(crate) async fn answer(
         };
         sending.boxed()
     };
-    let batches = listed(budget, make).await?;
-    let batches = batches.map_err(|error| FlightError::ExternalError(Box::new(error)));
-    let encoded = FlightDataEncoderBuilder::new()
-        .with_schema(schema())
-        .build(batches);
-    Ok(encoded.map_err(own_error).boxed())
+    Ok(sent(schema(), listed(budget, make).await?))
 }
 
 fn schema() -> SchemaRef {
@@ -106,14 +100,4 @@ fn bytes(digits: Option<&str>) -> Option<Vec<u8>> {
     let pairs = digits?.as_bytes().chunks(2);
     let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     pairs.map(byte).collect()
-}
-
-fn own_error(error: FlightError) -> Error {
-    if let FlightError::ExternalError(source) = error {
-        return match source.downcast::<Error>() {
-            Ok(own) => *own,
-            Err(other) => Error::internal(format!("cannot encode an answer: {other}")),
-        };
-    }
-    Error::internal("cannot encode an answer").with_source(error)
 }

@@ -27,7 +27,7 @@ pub(super) fn one(batch: RecordBatch) -> BoxStream<'static, Result<FlightData>> 
 }
 
 /// Sends batches of one schema.
-pub(super) fn sent(
+pub(crate) fn sent(
     schema: SchemaRef,
     batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
 ) -> BoxStream<'static, Result<FlightData>> {

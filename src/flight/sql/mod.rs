@@ -18,6 +18,7 @@ mod refused;
 pub(crate) mod session;
 mod statement;
 
+pub(crate) use answer::sent;
 pub(crate) use command::{command, from_bytes};
 pub(crate) use execute::update;
 pub(crate) use headers::Headers;
