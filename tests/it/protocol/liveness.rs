@@ -397,7 +397,7 @@ async fn a_dead_driver_frees_the_table_of_its_prepared_transactions() {
 async fn heartbeats_wait_for_no_commit() {
     let options = [&SHORT[..], &["--lock-timeout", "1m"]].concat();
     let (database, server, mut client) = setup(&options).await;
-    let ids = ["w1", "w2", "w3", "w4", "w5", "w6"];
+    let ids = ["w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8", "w9"];
     for id in ids {
         begin(&mut client, id, "d", "PUBLISH_STAGED").await;
     }
@@ -411,7 +411,7 @@ async fn heartbeats_wait_for_no_commit() {
     });
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 't'::regclass";
     wait_until(
-        async || database.text(waiting).await == "2",
+        async || database.text(waiting).await == "6",
         "all commits that may run at a time wait",
     )
     .await;
