@@ -3,5 +3,6 @@
 pub(crate) mod batches;
 pub(crate) mod envelope;
 pub(crate) mod lanes;
+mod rejected;
 pub(crate) mod runs;
 pub(crate) mod volume;

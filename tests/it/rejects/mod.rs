@@ -102,3 +102,15 @@ async fn rejects(database: &Database, columns: &str) -> (String, String) {
     let staged = "SELECT count(*) FROM pgflight.staged_reject";
     (database.text(&published).await, database.text(staged).await)
 }
+
+/// Checks that a write has left one reject, whose message has no value, and deletes it.
+async fn check_and_forget(database: &Database, columns: &str, expected: &str, shown: &str) {
+    let found = rejects(database, columns).await;
+    assert_eq!(found, (expected.to_owned(), "0".to_owned()), "{shown}");
+    let message = database.text("SELECT message FROM pgflight.reject").await;
+    assert!(
+        !message.is_empty() && !message.contains("s3cret"),
+        "{shown}: {message}"
+    );
+    database.execute("TRUNCATE pgflight.reject").await;
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use serde_json::{Value, json};
 
-use super::{Door, rejecting, rejects};
+use super::{Door, check_and_forget, rejecting, rejects};
 use crate::support::{Database, Pgflight, Put, attempt, batch};
 
 /// Rows with these numbers.
@@ -100,17 +100,7 @@ async fn every_kind_is_rejected_between_good_rows() {
                 "" => format!("{kind} {sqlstate} 0 1"),
                 name => format!("{kind} {sqlstate} {name} 0 1"),
             };
-            assert_eq!(
-                rejects(&database, columns).await,
-                (expected, "0".to_owned()),
-                "{shown}"
-            );
-            let message = database.text("SELECT message FROM pgflight.reject").await;
-            assert!(
-                !message.is_empty() && !message.contains("s3cret"),
-                "{shown}: {message}"
-            );
-            database.execute("TRUNCATE pgflight.reject").await;
+            check_and_forget(&database, columns, &expected, &shown).await;
             // The name of the table's own column is not there.
             let staged = "SELECT count(*) FROM pg_class WHERE relname LIKE 'staging%'";
             assert_eq!(database.text(staged).await, "0", "{shown}");
