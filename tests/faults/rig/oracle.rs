@@ -52,11 +52,6 @@ impl Mode {
         } else {
             ""
         };
-        if self == Self::AppendWithStatements {
-            database
-                .execute("DROP TABLE IF EXISTS around; CREATE TABLE around (what text)")
-                .await;
-        }
         database
             .execute(&format!("CREATE TABLE {table} (part int, seq int, payload text{key}); INSERT INTO {table} {BEFORE}"))
             .await;
@@ -172,8 +167,10 @@ pub async fn check_write(database: &Database, job: &Job, mode: Mode, table: &str
             End::Committed => "after,before",
             End::Aborted | End::StagingLost => "null",
         };
-        let ran = "SELECT string_agg(what, ',' ORDER BY what) FROM around";
-        assert_eq!(database.text(ran).await, expected, "{id}: statements");
+        let ran = format!(
+            "SELECT string_agg(what, ',' ORDER BY what) FROM around WHERE session LIKE 'pgflight {id} %'"
+        );
+        assert_eq!(database.text(&ran).await, expected, "{id}: statements");
     }
     let ledger = database
         .text(&format!(

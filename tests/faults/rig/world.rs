@@ -28,10 +28,12 @@ fn parts(url: &str) -> (&str, &str, &str) {
     (user, address, name)
 }
 
-/// Statements around the rows of a write.
+/// Statements around the rows of a write. [`AROUND`] keeps which write ran them.
 const STATEMENTS: &str = "[targets.db.statements]
     before = \"INSERT INTO around VALUES ('before')\"
     after = \"INSERT INTO around VALUES ('after')\"";
+
+const AROUND: &str = "CREATE TABLE around (what text, session text DEFAULT current_setting('application_name'))";
 
 pub struct Replica {
     pub proxy: Proxy,
@@ -123,6 +125,7 @@ impl World {
     }
 
     async fn of(database: Database, link: Proxy, url: &str, cluster: Option<Arc<Cluster>>) -> Self {
+        database.execute(AROUND).await;
         let replicas = [Replica::new(url).await, Replica::new(url).await];
         for replica in &replicas {
             replica.start(None);
