@@ -12,31 +12,18 @@ use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 use super::access::Access;
+use super::leftovers::{self, Leftovers};
 use super::roles::{self, Roles, State, may_not_act_as, not_in_force};
 use crate::error::{Error, Result};
 use crate::pg::connection::{About, Connection, Connector, NO_ANSWER_HINT};
 use crate::pg::copy_turns::Turn;
 use arrow_pgcopy::Ident;
 
-/// Undoes, behind a pooler, what the code of a table or another client may have left in the session: settings that
-/// change how durable a commit is, what rows mean, or which tables code finds. Settings that an application invents,
-/// advisory locks and LISTEN are left to the pooler.
-const RESET_POOLED: &str = "\
-    SET LOCAL synchronous_commit TO DEFAULT; \
-    SET LOCAL statement_timeout TO DEFAULT; \
-    SET LOCAL TimeZone TO DEFAULT; \
-    SET LOCAL row_security TO DEFAULT; \
-    SET LOCAL bytea_output TO DEFAULT; \
-    SET LOCAL extra_float_digits TO DEFAULT; \
-    SET LOCAL check_function_bodies TO DEFAULT; \
-    SET LOCAL default_tablespace TO DEFAULT; \
-    SET LOCAL default_table_access_method TO DEFAULT; \
-    SET LOCAL temp_tablespaces TO DEFAULT; \
-    SET LOCAL transform_null_equals TO DEFAULT; \
-    SET LOCAL lc_monetary TO DEFAULT; \
-    SET LOCAL lc_numeric TO DEFAULT; \
-    SET LOCAL lc_time TO DEFAULT; \
-    SET LOCAL default_text_search_config TO DEFAULT; ";
+/// The settings of a session without a pooler are those with which it began: see [`Connection::reset`].
+const NOTHING_LEFT: &str = "NULL::pg_catalog.text";
+
+/// How often a transaction begins again because a pooler gave it a session that another client made read-only.
+const MAX_READ_ONLY: usize = 8;
 
 const COMMIT: &str = "COMMIT";
 
@@ -134,12 +121,30 @@ impl Transaction {
             settings: None,
             permits: Vec::new(),
         };
-        let connection = transaction.connection()?;
+        for _ in 0..MAX_READ_ONLY {
+            let batch = begin_batch(
+                role,
+                session,
+                limits.lock_timeout,
+                transaction.connection()?,
+            );
+            let answers = transaction.ask(&batch, role).await?;
+            let left = transaction.read_begin(&roles::rows(answers), role)?;
+            let Some(left) = left else { break };
+            if !transaction.reset(&left, session).await? {
+                break;
+            }
+        }
+        Ok(transaction)
+    }
+
+    /// Sends statements that cost PostgreSQL nothing.
+    async fn ask(&self, batch: &str, role: Option<&Ident>) -> Result<Vec<SimpleQueryMessage>> {
+        let connection = self.connection()?;
         let answer_timeout = connection.answer_timeout();
-        let batch = begin_batch(role, session, limits.lock_timeout, connection);
         // The driver sends both before it waits for an answer.
         let asked = async {
-            let begun = connection.client().simple_query(&batch);
+            let begun = connection.client().simple_query(batch);
             let (reset, begun) = join(connection.reset(), begun).await;
             reset.and(begun)
         };
@@ -152,32 +157,48 @@ impl Transaction {
                 ))
                 .with_hint(NO_ANSWER_HINT)
             })?;
-        let answers = begun.map_err(|error| {
+        begun.map_err(|error| {
             let error = connection.explain(&error, About::Statement, None);
             match role {
                 Some(role) => may_not_act_as(role, error),
                 None => error,
             }
-        })?;
-        transaction.read_begin(&roles::rows(answers), role)?;
-        Ok(transaction)
+        })
     }
 
-    /// Reads the roles and the access mode from the answers to [`roles::begin`].
+    /// Resets what another client of a pooler left in the session. Returns whether the transaction has to begin again:
+    /// the access mode of one that has begun stays.
+    async fn reset(&self, left: &Leftovers, session: Option<&str>) -> Result<bool> {
+        let begins_again = self.access == Access::ReadOnly && left.forbid_writes();
+        let after = match begins_again {
+            true => COMMIT.to_owned(),
+            false => settings(session, self.limits.lock_timeout, self.connection()?),
+        };
+        self.ask(&format!("{}{after}", left.reset()), None).await?;
+        Ok(begins_again)
+    }
+
+    /// Reads the roles and the access mode from the answers to [`roles::begin`], and returns what was left in the
+    /// session.
     ///
     /// # Errors
     /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when another role than `role` is in
     /// force.
-    fn read_begin(&mut self, answers: &[SimpleQueryRow], role: Option<&Ident>) -> Result<()> {
+    fn read_begin(
+        &mut self,
+        answers: &[SimpleQueryRow],
+        role: Option<&Ident>,
+    ) -> Result<Option<Leftovers>> {
         let name = |row: &SimpleQueryRow| Ident::new(row.get(0).unwrap_or_default());
         let (Some(first), Some(last)) = (answers.first(), answers.last()) else {
             return Err(Error::internal("PostgreSQL did not return its role"));
         };
         let found = name(last)?;
         self.access = Access::from_settings(first.get(1), first.get(2));
+        let left = Leftovers::read(first.get(3))?;
         let checked = match role {
             Some(role) if *role != found => Err(not_in_force(role, found.as_str())),
-            _ => Ok(()),
+            _ => Ok(left),
         };
         self.roles.set_login(name(first)?, found);
         checked
@@ -218,13 +239,8 @@ impl Transaction {
         let idle = format!("SET LOCAL idle_in_transaction_session_timeout = {idle}");
         self.execute_all(&idle).await?;
         let (connection, lock_timeout) = (self.connection()?, self.limits.lock_timeout);
-        // Without a pooler, the session began with the defaults of all settings.
-        let reset = match connection.is_pooled() {
-            true => RESET_POOLED,
-            false => "RESET ALL; ",
-        };
         let settings = settings(Some(session), lock_timeout, connection);
-        self.settings = Some(format!("{reset}{settings}; {idle}"));
+        self.settings = Some(format!("{settings}; {idle}"));
         Ok(self)
     }
 
@@ -343,12 +359,12 @@ fn begin_batch(
     lock_timeout: Duration,
     connection: &Connection,
 ) -> String {
-    let reset = match connection.is_pooled() {
-        true => format!("{RESET_POOLED}DISCARD TEMP; "),
-        false => String::new(),
+    let (left, reset) = match connection.is_pooled() {
+        true => (leftovers::query(), "DISCARD TEMP; "),
+        false => (NOTHING_LEFT.to_owned(), ""),
     };
     let settings = settings(session, lock_timeout, connection);
-    format!("{}; {reset}{settings}", roles::begin(role))
+    format!("{}; {reset}{settings}", roles::begin(role, &left))
 }
 
 /// Builds the statements that set what holds in every transaction.

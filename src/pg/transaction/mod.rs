@@ -2,6 +2,7 @@
 
 mod access;
 mod acting;
+mod leftovers;
 mod lifecycle;
 mod parameter;
 mod roles;

@@ -33,7 +33,8 @@ const STATEMENTS: &str = "[targets.db.statements]
     before = \"INSERT INTO around VALUES ('before')\"
     after = \"INSERT INTO around VALUES ('after')\"";
 
-const AROUND: &str = "CREATE TABLE around (what text, session text DEFAULT current_setting('application_name'))";
+const AROUND: &str =
+    "CREATE TABLE around (what text, session text DEFAULT current_setting('application_name'))";
 
 pub struct Replica {
     pub proxy: Proxy,

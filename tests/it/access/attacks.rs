@@ -89,7 +89,9 @@ const LEAVER: &str = "
         CREATE TEMP TABLE audit (n int);
         PERFORM set_config('synchronous_commit', 'off', false), set_config('TimeZone', 'Asia/Kathmandu', false),
                 set_config('row_security', 'off', false), set_config('statement_timeout', '1min', false),
-                set_config('default_text_search_config', 'simple', false),
+                set_config('default_text_search_config', 'simple', false), set_config('work_mem', '64kB', false),
+                set_config('xmlbinary', 'hex', false), set_config('plpgsql.check_asserts', 'off', false),
+                set_config('default_transaction_read_only', 'on', false),
                 set_config('client_encoding', 'LATIN1', false);
         PERFORM pg_advisory_lock(4711);
         RETURN NULL;
@@ -101,7 +103,9 @@ const LEAVER: &str = "
         INSERT INTO audit VALUES (1);
         NEW.settings = concat_ws(' ', current_setting('synchronous_commit'), current_setting('row_security'),
                                  current_setting('statement_timeout'), current_setting('client_encoding'),
-                                 current_setting('default_text_search_config') = 'pg_catalog.simple');
+                                 current_setting('default_text_search_config') = 'pg_catalog.simple',
+                                 current_setting('work_mem'), current_setting('xmlbinary'),
+                                 current_setting('plpgsql.check_asserts'));
         RETURN NEW;
     END $$;
     CREATE TRIGGER see BEFORE INSERT ON seen FOR EACH ROW EXECUTE FUNCTION see()";
@@ -110,7 +114,7 @@ async fn check_nothing_is_left(database: &Database, client: &mut Client) {
     put(client, append("leaver"), &ids(&[1])).await.unwrap();
     put(client, append("seen"), &ids(&[1])).await.unwrap();
     let settings = database.text("SELECT settings FROM seen").await;
-    assert_eq!(settings, "on on 0 UTF8 f");
+    assert_eq!(settings, "on on 0 UTF8 f 4MB base64 on");
     assert_eq!(database.text("SELECT count(*) FROM audit").await, "1");
     let made = json!({"table": "made", "create": {}});
     put(client, made, &texts(&["a"])).await.unwrap();
