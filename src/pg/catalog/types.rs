@@ -209,7 +209,8 @@ fn base_type(receive: Option<&str>, fraction_digits: Option<i32>) -> PgTypeKind 
         "halfvec_recv" => K::Halfvec,
         "sparsevec_recv" => K::Sparsevec,
         "point_recv" => K::Point,
-        "geometry_recv" | "geography_recv" => K::Geometry,
+        // PostGIS gives the function of geometry its old name in the library.
+        "LWGEOM_recv" | "geography_recv" => K::Geometry,
         _ => K::Other,
     }
 }

@@ -32,6 +32,18 @@ pub(super) fn is_of_code(error: &ServerError, origin: Origin) -> bool {
     is_own || origin == Origin::Code && !error.sqlstate.starts_with("XX")
 }
 
+/// Returns whether a type could not read a value: the types of extensions report that as an internal error. PostgreSQL
+/// calls a type for a column of a COPY. For a cast only the source file says so, which in PostGIS is `lwgeom_pg.c`.
+pub(super) fn is_of_type(error: &ServerError, origin: Origin) -> bool {
+    let is_of_postgis = error
+        .file
+        .as_deref()
+        .is_some_and(|file| file.starts_with("lwgeom"));
+    let is_in_column = matches!(error.copied_place(), Some((_, Some(_))));
+    let is_about_rows = origin != Origin::Statement;
+    error.sqlstate == "XX000" && is_about_rows && (is_of_postgis || is_in_column)
+}
+
 /// Returns what to do, by the SQLSTATE.
 pub(super) fn hint(error: &ServerError, origin: Origin) -> Option<String> {
     let hint = match error.sqlstate.as_str() {

@@ -40,6 +40,8 @@ pub(in crate::pg) struct ServerError {
     pub(super) detail: Option<String>,
     /// Advice, which code may have made of values; `None` unless [`show_detail`] is on.
     pub(super) hint: Option<String>,
+    /// The source file of the code that raised it.
+    pub(super) file: Option<String>,
 }
 
 impl From<&DbError> for ServerError {
@@ -56,6 +58,7 @@ impl From<&DbError> for ServerError {
             context: owned(error.where_()),
             detail: owned(error.detail()).filter(|_| SHOW_DETAIL.load(Ordering::Relaxed)),
             hint: owned(error.hint()).filter(|_| SHOW_DETAIL.load(Ordering::Relaxed)),
+            file: owned(error.file()),
         }
     }
 }
@@ -78,6 +81,7 @@ impl ServerError {
                 b'c' => error.column = Some(text),
                 b'n' => error.constraint = Some(text),
                 b'W' => error.context = Some(text),
+                b'F' => error.file = Some(text),
                 b'H' if SHOW_DETAIL.load(Ordering::Relaxed) => error.hint = Some(text),
                 b'D' if SHOW_DETAIL.load(Ordering::Relaxed) => error.detail = Some(text),
                 _ => {}
@@ -85,6 +89,28 @@ impl ServerError {
         }
         error
     }
+
+    /// Returns the line, counted from 1, and the column of an error in COPY, if it is one.
+    pub(super) fn copied_place(&self) -> Option<(u64, Option<String>)> {
+        copied_place(self.context.as_deref()?)
+    }
+}
+
+/// Returns the line, counted from 1, and the column of an error in COPY. PostgreSQL has them in a line of the error's
+/// context (`CopyFromErrorCallback` in copyfrom.c). The rest of the context may hold values.
+fn copied_place(context: &str) -> Option<(u64, Option<String>)> {
+    // The last line belongs to the outermost statement. Earlier lines may quote statements with values.
+    let line = context
+        .lines()
+        .last()
+        .filter(|line| line.starts_with("COPY "))?;
+    let (_, rest) = line.split_once(", line ")?;
+    let (digits, rest) = rest.split_once(", column ").unwrap_or((rest, ""));
+    let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
+    Some((
+        digits.parse().ok()?,
+        (!rest.is_empty()).then(|| rest.to_owned()),
+    ))
 }
 
 /// The severity of an error that ends the connection, as PostgreSQL and pgbouncer write it.
@@ -93,3 +119,31 @@ const FATAL: &str = "FATAL";
 /// The SQLSTATE of a receive function for bytes that are cut short, after which the connection still works. pgbouncer
 /// uses it for everything for which it closes a connection.
 pub(super) const PROTOCOL_VIOLATION: &str = "08P01";
+
+#[cfg(test)]
+mod tests {
+    use super::copied_place;
+
+    #[test]
+    fn the_row_and_column_of_a_copy_error_come_from_its_context() {
+        let check = |context, expected: Option<(u64, Option<&str>)>| {
+            let place = copied_place(context);
+            let place = place
+                .as_ref()
+                .map(|(line, column)| (*line, column.as_deref()));
+            assert_eq!(place, expected, "{context}");
+        };
+        check("COPY trips, line 1", Some((1, None)));
+        check("COPY trips, line 42, column fare", Some((42, Some("fare"))));
+        check(
+            "PL/pgSQL function f() line 3 at RAISE\nCOPY t, line 7",
+            Some((7, None)),
+        );
+        check("PL/pgSQL function f() line 3 at RAISE", None);
+        check(
+            "SQL statement \"\nCOPY trips, line 1, column secret\"\nCOPY t, line 7",
+            Some((7, None)),
+        );
+        check("COPY trips", None);
+    }
+}

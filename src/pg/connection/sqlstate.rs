@@ -1,7 +1,8 @@
 //! Converts errors of PostgreSQL to our [`Error`]: the kind by exact SQLSTATE, then by class.
 
 use super::advice::{
-    NO_PREREQUISITE, hint, is_of_code, is_row_too_big, is_timeout_of_login, missing_grant,
+    NO_PREREQUISITE, hint, is_of_code, is_of_type, is_row_too_big, is_timeout_of_login,
+    missing_grant,
 };
 use super::redact::{Origin, SYNTAX_ERROR, constraint_violation, redact, without_quoted};
 use super::server_error::{Grantee, PROTOCOL_VIOLATION, ServerError};
@@ -90,6 +91,7 @@ impl ServerError {
             _ if kind(sqlstate) == ErrorKind::Internal && is_of_code(self, origin) => {
                 ErrorKind::DataRejected
             }
+            _ if is_of_type(self, origin) => ErrorKind::DataRejected,
             _ => kind(sqlstate),
         };
         let grant = grantee.and_then(|grantee| missing_grant(self, origin, grantee));
@@ -110,7 +112,7 @@ impl ServerError {
             // For other kinds, the place is only where the COPY was when the error came.
             if kind == ErrorKind::DataRejected
                 && !is_row_too_big(self)
-                && let Some((row, column)) = self.context.as_deref().and_then(copied_place)
+                && let Some((row, column)) = self.copied_place()
             {
                 context.row = row.checked_sub(1);
                 context.column = context.column.take().or(column);
@@ -127,23 +129,6 @@ impl ServerError {
             };
         })
     }
-}
-
-/// Returns the line, counted from 1, and the column of an error in COPY. PostgreSQL has them in a line of the error's
-/// context (`CopyFromErrorCallback` in copyfrom.c). The rest of the context may hold values.
-fn copied_place(context: &str) -> Option<(u64, Option<String>)> {
-    // The last line belongs to the outermost statement. Earlier lines may quote statements with values.
-    let line = context
-        .lines()
-        .last()
-        .filter(|line| line.starts_with("COPY "))?;
-    let (_, rest) = line.split_once(", line ")?;
-    let (digits, rest) = rest.split_once(", column ").unwrap_or((rest, ""));
-    let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
-    Some((
-        digits.parse().ok()?,
-        (!rest.is_empty()).then(|| rest.to_owned()),
-    ))
 }
 
 /// Returns the kind of an error with this SQLSTATE (PostgreSQL manual, appendix A).
@@ -170,7 +155,7 @@ fn kind(sqlstate: &str) -> ErrorKind {
 
 #[cfg(test)]
 mod tests {
-    use super::{About, ServerError, copied_place, kind};
+    use super::{About, ServerError, kind};
     use crate::error::ErrorKind;
 
     #[test]
@@ -199,28 +184,5 @@ mod tests {
             let error = ServerError::parse(body.as_bytes()).to_error(About::Statement, None);
             assert_eq!(error.kind(), expected, "{error}");
         }
-    }
-
-    #[test]
-    fn the_row_and_column_of_a_copy_error_come_from_its_context() {
-        let check = |context, expected: Option<(u64, Option<&str>)>| {
-            let place = copied_place(context);
-            let place = place
-                .as_ref()
-                .map(|(line, column)| (*line, column.as_deref()));
-            assert_eq!(place, expected, "{context}");
-        };
-        check("COPY trips, line 1", Some((1, None)));
-        check("COPY trips, line 42, column fare", Some((42, Some("fare"))));
-        check(
-            "PL/pgSQL function f() line 3 at RAISE\nCOPY t, line 7",
-            Some((7, None)),
-        );
-        check("PL/pgSQL function f() line 3 at RAISE", None);
-        check(
-            "SQL statement \"\nCOPY trips, line 1, column secret\"\nCOPY t, line 7",
-            Some((7, None)),
-        );
-        check("COPY trips", None);
     }
 }

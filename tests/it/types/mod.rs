@@ -6,6 +6,7 @@ mod every_type;
 mod faithful;
 mod floats;
 mod pairs;
+mod postgis;
 mod random_types;
 mod settings;
 mod types_page;

@@ -36,8 +36,7 @@ Nested values and extension types:
   attributes are `key` and `value`.
 - A list of numbers goes into a vector (pgvector) if the vector's elements hold every number exactly. A list of
   booleans goes into bits. A list of two floats, or a struct of `x` and `y`, goes into a point.
-- Binary goes into PostGIS's geometry and geography as well-known binary (WKB, EWKB). This has not been tested with
-  PostGIS itself yet.
+- Binary goes into PostGIS's geometry and geography as well-known binary (WKB, EWKB), and text as PostGIS reads it.
 - Binary of the extension type `arrow.opaque`, vendor `PostgreSQL`, goes unchanged into the type that it names, by its
   name in `pg_type` or by that of `format_type`. It is refused where PostgreSQL would round it to the column's
   precision. `arrow.bool8` goes into boolean, and `arrow.fixed_shape_tensor` has the dimensions of its shape.
@@ -230,7 +229,7 @@ The tests compare with PostgreSQL's own results:
 - Every pair in the table, with and without a conversion, is written by the server and compared, as text and as binary,
   to PostgreSQL's result for the same value: {pairs} pairs, {cells} cells in {rows} rows. The test goes through the
   mapping and fails for an accepted pair that it has no value for (`tests/it/types/pairs`). Types marked `*` are tested
-  where the database has them; `geometry` is not, and a union is compared to its values.
+  where the database has them; `geometry` is tested with PostGIS apart from them, and a union is compared to its values.
 - {files} files of bytes that PostgreSQL made, with their SQL (`crates/arrow-pgcopy/tests/golden`): {golden_rows} rows,
   {golden_cells} cells, for the pairs marked `°`. The encoder has to make the same bytes of the same values: as they
   are, sliced, behind a dictionary, in runs and as views, without NULLs, and of only NULLs.
