@@ -1,4 +1,4 @@
-//! A transaction that owns its connection: its begin and its end.
+//! A transaction that owns its connection, and how it begins.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use deadpool::managed::Object;
 use futures_util::future::join;
-use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 use super::access::Access;
@@ -25,14 +23,7 @@ const NOTHING_LEFT: &str = "NULL::pg_catalog.text";
 /// How often a transaction begins again because a pooler gave it a session that another client made read-only.
 const MAX_READ_ONLY: usize = 8;
 
-const COMMIT: &str = "COMMIT";
-
-/// Longest time that PostgreSQL may take to roll back. The connection is then closed.
-const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The time after which PostgreSQL is asked to cancel the statement that a rollback waits for. PostgreSQL 13 would go on
-/// with it, and wait for its locks, without its client.
-const CANCEL_AFTER: Duration = Duration::from_millis(200);
+pub(super) const COMMIT: &str = "COMMIT";
 
 /// An open transaction at READ COMMITTED.
 ///
@@ -41,7 +32,7 @@ const CANCEL_AFTER: Duration = Duration::from_millis(200);
 /// a process each time, which costs more than the rest of the work. If PostgreSQL does not confirm the rollback within
 /// two seconds, the connection is closed, which rolls back as well.
 pub struct Transaction {
-    connection: Option<Object<Connector>>,
+    pub(super) connection: Option<Object<Connector>>,
     limits: Limits,
     pub(super) roles: Roles,
     access: Access,
@@ -49,40 +40,11 @@ pub struct Transaction {
     /// The versions of the schemas in which it has locked a table: the `xmin` of their rows in `pg_namespace`.
     schemas: Mutex<BTreeMap<Ident, String>>,
     /// Passed on after the connection is back in its pool: fields are dropped last.
-    turn: Option<Turn>,
+    pub(super) turn: Option<Turn>,
     /// The settings that its later statements get again. Only a client's transaction has them.
     settings: Option<String>,
     /// Held by a commit. Fewer commits may run at a time than there are connections.
-    permits: Vec<OwnedSemaphorePermit>,
-}
-
-/// The outcome of a COMMIT.
-#[derive(Debug)]
-pub enum Outcome {
-    /// PostgreSQL reported that it is committed.
-    Committed,
-    /// PostgreSQL reported an error: nothing is committed.
-    RolledBack(Error),
-    /// The connection broke before the answer came. The ledger or `pg_xact_status` has the outcome. The error is
-    /// retryable only if the failed statement is.
-    Unknown(Error),
-}
-
-impl Outcome {
-    /// Converts it to a result, for calls that can be repeated whatever the outcome was.
-    ///
-    /// # Errors
-    /// The error that prevented the commit; [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when the
-    /// outcome is unknown.
-    pub fn into_result(self) -> Result<()> {
-        match self {
-            Self::Committed => Ok(()),
-            Self::RolledBack(error) => Err(error),
-            Self::Unknown(error) => Err(error
-                .into_retryable("it is not known whether PostgreSQL committed the transaction")
-                .with_hint("try again")),
-        }
-    }
+    pub(super) permits: Vec<OwnedSemaphorePermit>,
 }
 
 /// The timeouts of a transaction.
@@ -286,59 +248,6 @@ impl Transaction {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    /// Commits and returns the connection to its pool.
-    pub async fn commit(self) -> Outcome {
-        self.end_with(COMMIT).await
-    }
-
-    /// Ends the transaction with a statement that keeps its changes, and returns the connection to its pool.
-    pub(in crate::pg) async fn end_with(mut self, statement: &str) -> Outcome {
-        let before = if statement == COMMIT {
-            self.before_commit()
-        } else {
-            Ok(None)
-        };
-        let (Some(connection), Ok(before)) = (self.connection.take(), before) else {
-            return Outcome::RolledBack(ended());
-        };
-        match connection.run(before.as_deref(), statement).await {
-            Ok(Some(tag)) if is_tag_of(&tag, statement) => Outcome::Committed,
-            Ok(Some(tag)) if tag == "ROLLBACK" => Outcome::RolledBack(
-                Error::unavailable(
-                    "PostgreSQL answered COMMIT with ROLLBACK: a statement of the transaction had failed, or \
-                     something between the server and PostgreSQL ended it",
-                )
-                .with_hint("try again: nothing of the transaction is kept"),
-            ),
-            Ok(_) => {
-                // The connection may be a step behind: the answer may belong to another statement.
-                drop(Object::take(connection));
-                Outcome::Unknown(Error::unavailable(
-                    "PostgreSQL gave no answer to COMMIT that the server understands",
-                ))
-            }
-            Err(error) => {
-                let is_rejected = error.as_db_error().is_some_and(is_about_the_transaction);
-                // A COMMIT may run the code of a table.
-                let error = connection.explain(&error, About::Rows, None);
-                drop(Object::take(connection));
-                if is_rejected {
-                    Outcome::RolledBack(error)
-                } else {
-                    Outcome::Unknown(error)
-                }
-            }
-        }
-    }
-
-    /// Rolls back and returns the connection to its pool. If that fails, the connection is closed, which rolls back as
-    /// well.
-    pub async fn rollback(mut self) {
-        if let Some(connection) = self.connection.take() {
-            roll_back(connection).await;
-        }
-    }
-
     pub(in crate::pg) fn connection(&self) -> Result<&Connection> {
         Ok(self.connection.as_ref().ok_or_else(ended)?)
     }
@@ -399,83 +308,7 @@ fn settings(session: Option<&str>, lock_timeout: Duration, connection: &Connecti
     )
 }
 
-impl Drop for Transaction {
-    fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else {
-            return;
-        };
-        let held = (self.turn.take(), std::mem::take(&mut self.permits));
-        match Handle::try_current() {
-            Ok(runtime) => {
-                runtime.spawn(async move {
-                    roll_back(connection).await;
-                    drop(held);
-                });
-            }
-            // A client that is taken out of the pool closes its connection when it is dropped.
-            Err(_) => drop(Object::take(connection)),
-        }
-    }
-}
-
-/// Rolls back and returns the connection to its pool. Closes it if PostgreSQL does not confirm in time.
-async fn roll_back(connection: Object<Connector>) {
-    let is_in_step = is_rolled_back(&connection).await;
-    connection.forget_stray_name();
-    if !is_in_step {
-        // A client that is taken out of the pool closes its connection when it is dropped.
-        drop(Object::take(connection));
-    }
-}
-
-/// Rolls back. Returns whether the connection can be used again.
-async fn is_rolled_back(connection: &Connection) -> bool {
-    // A COPY that was rejected or dropped before it began may have one more reply than the driver expects. The next
-    // user of the connection would then read a leftover reply as its own. Only this statement returns a row.
-    let close_names = if connection.has_stray_name() {
-        "DEALLOCATE ALL; "
-    } else {
-        ""
-    };
-    // One message, so that a pooler hands all of it to the same server.
-    let batch = format!("ROLLBACK; {close_names}SELECT 'rolled back'");
-    let asked = connection.client().simple_query(&batch);
-    tokio::pin!(asked);
-    let mut was_cancelled = false;
-    let mut answer = tokio::time::timeout(CANCEL_AFTER, &mut asked).await;
-    if answer.is_err() {
-        let asked = async {
-            was_cancelled = connection.cancel().await;
-            asked.await
-        };
-        answer = tokio::time::timeout(ROLLBACK_TIMEOUT, asked).await;
-    }
-    let is_row = |answer: &SimpleQueryMessage| matches!(answer, SimpleQueryMessage::Row(_));
-    match answer {
-        // The request may still arrive, and would cancel the next statement.
-        Ok(Ok(answers)) => !was_cancelled && answers.iter().any(is_row),
-        Ok(Err(_)) | Err(_) => false,
-    }
-}
-
-/// Returns whether an error at COMMIT means that the transaction failed. An error that ends the session does not, and
-/// neither does the error of a pooler that lost its server: poolers use these classes.
-fn is_about_the_transaction(error: &DbError) -> bool {
-    let class = error.code().code().get(..2);
-    let is_about_the_connection = matches!(class, Some("08" | "57" | "58" | "XX"));
-    let ends_the_session = matches!(
-        error.parsed_severity(),
-        Some(Severity::Fatal | Severity::Panic)
-    );
-    !is_about_the_connection && !ends_the_session
-}
-
-/// Returns whether a tag confirms a statement, as `PREPARE TRANSACTION` confirms `PREPARE TRANSACTION 'name'`.
-fn is_tag_of(tag: &str, statement: &str) -> bool {
-    let argument = statement.strip_prefix(tag);
-    argument.is_some_and(|argument| argument.is_empty() || argument.starts_with(" '"))
-}
-
-fn ended() -> Error {
+/// The error for the use of a transaction that has ended.
+pub(super) fn ended() -> Error {
     Error::internal("the transaction has already ended")
 }

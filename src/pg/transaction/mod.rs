@@ -2,6 +2,7 @@
 
 mod access;
 mod acting;
+mod end;
 mod leftovers;
 mod lifecycle;
 mod parameter;
@@ -9,7 +10,8 @@ mod roles;
 mod savepoint;
 mod statements;
 
+pub use end::Outcome;
 pub(in crate::pg) use lifecycle::Limits;
-pub use lifecycle::{Outcome, Transaction};
+pub use lifecycle::Transaction;
 pub(in crate::pg) use parameter::{Parameter, typed};
 pub(in crate::pg) use roles::{Path, rows};
