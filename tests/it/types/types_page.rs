@@ -91,7 +91,7 @@ all columns that have none of their own; there it changes the columns for which 
 | conversion | what it allows |
 | --- | --- |
 | `rounding`: `floor`, `nearest` | nanoseconds to microseconds, fractions of a second to `timestamp(3)`, intervals likewise, decimals and floats to `numeric(p,s)`, integers or money, numbers to real and double precision (`nearest`), timestamps and durations to counts of a coarser unit |
-| `zone`: `UTC`, `+02:00`, `Europe/Berlin` | a timestamp without a zone, or a date, to timestamptz, as local time there; a time to timetz; a timestamp with a zone to timestamp, as the local time there |
+| `zone`: `UTC`, `+02:00`, `Europe/Berlin` | a timestamp without a zone, a date, or text of one without an offset, to timestamptz, as local time there; a time to timetz; a timestamp with a zone to timestamp, as the local time there |
 | `nul`: `remove`, `replace` | text with NUL characters, without them, or with U+FFFD or `nul_replacement` (at most 8 bytes) in their place |
 | `overflow`: `clamp`, `null`, `infinity` | for numbers, dates and times outside of the column's range: the end of the range, in the unit of the data (999 for integers in `numeric(5,2)`); NULL, also for NaN and infinities where the column takes only numbers; infinity, for dates, timestamps, and doubles that are rounded to real |
 | `infinity_sentinels`: `true` | the least and the greatest value of a date's or timestamp's Arrow type as `-infinity` and `infinity` |

@@ -83,6 +83,87 @@ async fn times_change_by_the_rules_of_named_zones() {
     }
 }
 
+/// Text of timestamps: forms of their own, with and without an offset, around the changes of the clock, and before Christ.
+fn stamps() -> Vec<String> {
+    let mut stamps: Vec<String> = [
+        "2020-01-01",
+        "2020-01-01 10:00",
+        " 2020-06-01T10:00:00.123456 ",
+        "20200601T101112",
+        "June 1, 2020 9:05 PM",
+        "2020-03-29 02:30:00",
+        "2020-10-25 02:30:00",
+        "2020-01-01 10:00:00+03",
+        "2020-01-01T10:00:00Z",
+        "2020-01-01 10:00:00 -05:30",
+        "0044-03-15 12:00:00 BC",
+        "1850-01-01 00:00:00 AD",
+        "infinity",
+        "-Infinity",
+        "294276-12-30 00:00:00",
+    ]
+    .map(str::to_owned)
+    .into();
+    // Every hour of the days on which clocks change in some of the zones.
+    for day in [
+        "2020-03-08",
+        "2020-03-29",
+        "2020-04-05",
+        "2020-10-04",
+        "2020-10-25",
+        "2020-11-01",
+        "2011-12-30",
+    ] {
+        stamps.extend((0..24).map(|hour| format!("{day} {hour:02}:30:00")));
+    }
+    stamps
+}
+
+#[tokio::test]
+async fn text_without_an_offset_is_read_in_the_zone_as_postgresql_reads_it() {
+    let database = Database::new().await;
+    let server = Pgflight::start(&database);
+    let mut client = server.client().await;
+    for zone in [
+        "UTC",
+        "+02:00",
+        "-05:30",
+        "Europe/Berlin",
+        "America/New_York",
+        "Australia/Lord_Howe",
+        "Pacific/Apia",
+    ] {
+        database
+            .execute("DROP TABLE IF EXISTS t; CREATE TABLE t (n int, at timestamptz, stamp text)")
+            .await;
+        let stamps = stamps();
+        let numbers = Int32Array::from_iter_values(0..i32::try_from(stamps.len()).unwrap());
+        let texts = StringArray::from_iter_values(&stamps);
+        let dictionary: DictionaryArray<arrow::datatypes::Int16Type> =
+            stamps.iter().map(String::as_str).collect();
+        for at in [Arc::new(texts.clone()) as ArrayRef, Arc::new(dictionary)] {
+            let columns: [(&str, ArrayRef); 3] = [
+                ("n", Arc::new(numbers.clone())),
+                ("at", at),
+                ("stamp", Arc::new(texts.clone())),
+            ];
+            let spec = json!({"table": "t", "append": {}, "conversions": {"at": {"zone": zone}}});
+            let done = client.put(put(batch(&columns), spec).await).await;
+            done.unwrap_or_else(|status| panic!("{zone}: {status}"));
+        }
+        // The sign of a POSIX zone in SET is reversed; an interval has the sign that we have.
+        let set = match zone.strip_prefix(['+', '-']) {
+            Some(_) => format!("SET TIME ZONE INTERVAL '{zone}' HOUR TO MINUTE"),
+            None => format!("SET TIME ZONE '{zone}'"),
+        };
+        database.execute(&set).await;
+        let wrong = "SELECT stamp || ' is ' || at FROM t WHERE at IS DISTINCT FROM stamp::timestamptz ORDER BY n LIMIT 1";
+        assert_eq!(database.text(wrong).await, "", "{zone}");
+        let count = (2 * stamps.len()).to_string();
+        assert_eq!(database.text("SELECT count(*) FROM t").await, count);
+    }
+}
+
 #[tokio::test]
 async fn a_conversion_for_all_columns_changes_those_for_which_it_has_a_meaning() {
     let database = Database::new().await;

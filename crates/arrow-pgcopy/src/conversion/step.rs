@@ -47,6 +47,11 @@ pub enum Step {
         /// Whether the result has a zone.
         zoned: bool,
     },
+    /// Adds the offset from UTC to text of timestamps that has none.
+    Stamp {
+        /// The zone of such timestamps.
+        zone: Zone,
+    },
     /// Turns times of day into text with an offset from UTC.
     Offset {
         /// The offset of local time from UTC, in seconds.
@@ -152,7 +157,7 @@ impl fmt::Display for Step {
                 rounding: None,
             } => write!(f, "in whole multiples of {step} microseconds"),
             Self::Midnight => f.write_str("at midnight"),
-            Self::Zone { zoned: true, .. } | Self::Offset { .. } => {
+            Self::Zone { zoned: true, .. } | Self::Stamp { .. } | Self::Offset { .. } => {
                 f.write_str("in the zone of the conversion")
             }
             Self::Zone { zoned: false, .. } => {

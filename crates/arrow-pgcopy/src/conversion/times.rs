@@ -97,6 +97,9 @@ impl Converted<'_> {
     pub(crate) fn zone(&mut self, named: Zone, part: bool) -> Result<(), Refusal> {
         use PgTypeKind as K;
         let zoned = self.ty.kind == K::Timestamptz;
+        if zoned && Source::of(&self.data_type) == Source::Text {
+            return self.push(Step::Stamp { zone: named }, DataType::LargeUtf8);
+        }
         if zoned && matches!(self.data_type, DataType::Date32 | DataType::Date64) {
             let local = DataType::Timestamp(TimeUnit::Second, None);
             self.push(Step::Midnight, local)?;

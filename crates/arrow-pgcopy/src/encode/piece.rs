@@ -96,6 +96,8 @@ fn growth(step: &Step) -> u64 {
         // U+FFFD has three bytes.
         Step::Decode(Form::Utf8Lossy) => 3,
         Step::Decode(Form::Hex | Form::Base64) => 2,
+        // The shortest date has eight characters, and the longest offset nine.
+        Step::Stamp { .. } => 3,
         // JSON adds quotes and commas.
         Step::Text { .. } => 2,
         Step::Decode(Form::Text | Form::Number | Form::Part | Form::Utf8 | Form::Address)

@@ -40,6 +40,7 @@ pub(crate) fn convert(
             Step::Micros { step, rounding } => times::micros(&array, *step, *rounding, policy)?,
             Step::Midnight => times::midnights(&array, policy)?,
             Step::Zone { zone, zoned } => times::zone(&array, zone, *zoned, policy)?,
+            Step::Stamp { zone } => times::stamp(&array, zone, policy)?,
             Step::Offset { east } => times::offset(&array, *east, policy)?,
             Step::Part { date } => times::part(&array, *date, policy)?,
             Step::Scale { scale, rounding } => numbers::rescale(&array, *scale, *rounding, policy)?,

@@ -17,6 +17,7 @@ use crate::encode::column::Policy;
 use crate::encode::format::{MILLIS_PER_DAY, SECONDS_PER_DAY};
 use crate::encode::problem::{Problem, Rejected};
 use crate::encode::text::iso::{self, Ticks};
+use crate::encode::text::parse;
 
 /// Calls a macro with the type of an array of times and its unit in nanoseconds.
 macro_rules! with_unit {
@@ -265,6 +266,16 @@ pub(crate) fn zone(
         return Err(Problem::Unplanned.at(0));
     };
     counted(&counts, &DataType::Timestamp(*unit, zone))
+}
+
+/// Adds the offset of a zone to timestamps in text that have none.
+pub(crate) fn stamp(array: &ArrayRef, zone: &Zone, policy: Policy) -> Result<ArrayRef, Rejected> {
+    let texts = cast(array, &DataType::LargeUtf8).map_err(|_| Problem::Unplanned.at(0))?;
+    let texts = texts.as_string::<i64>();
+    let offsets = Offsets::new(zone, true);
+    each_text(texts, policy, |row, out| {
+        parse::stamp(texts.value(row), |seconds| offsets.at(seconds), out)
+    })
 }
 
 /// Writes times of day as text with an offset from UTC.

@@ -17,6 +17,8 @@ use crate::encode::format::JSONB_VERSION;
 use crate::encode::problem::Problem;
 use crate::mapping::FieldPlan;
 
+pub(crate) use time::stamp;
+
 type Parse = Box<dyn Fn(&[u8], &mut Vec<u8>) -> Result<(), Problem>>;
 
 /// Returns whether text is parsed for a column with this plan.

@@ -1,10 +1,12 @@
 //! Times, and dates with times: the forms that do not depend on the session's settings.
 
+use std::io::Write;
+
 use super::date::{date as read_date, era};
 use super::reader::Reader;
 use super::trimmed;
 use crate::encode::format::{
-    END_DATE, END_TIMESTAMP, EPOCH_DAYS, MICROS_PER_DAY, MIN_DATE, MIN_TIMESTAMP,
+    END_DATE, END_TIMESTAMP, EPOCH_DAYS, MICROS_PER_DAY, MIN_DATE, MIN_TIMESTAMP, SECONDS_PER_DAY,
 };
 use crate::encode::problem::Problem;
 use crate::encode::scalar::temporal::{step, whole};
@@ -75,6 +77,33 @@ pub(crate) fn timestamp(text: &[u8], precision: Option<u8>, zone: bool) -> Resul
         Some(micros) if (MIN_TIMESTAMP..END_TIMESTAMP).contains(&micros) => Ok(micros),
         _ => Err(Problem::OutOfRange),
     }
+}
+
+/// Appends a timestamp in text, with the offset that `offset_at` returns for its seconds since 1970 if it has none of its
+/// own. Text that is no timestamp stays as it is.
+pub(crate) fn stamp(
+    text: &str,
+    offset_at: impl Fn(i64) -> Result<i64, Problem>,
+    out: &mut Vec<u8>,
+) -> Result<(), Problem> {
+    let local = match timestamp(text.as_bytes(), None, false) {
+        // An infinity has no offset.
+        Ok(i64::MIN | i64::MAX) | Err(Problem::NotParsed) => None,
+        Ok(micros) => Some(micros),
+        Err(problem) => return Err(problem),
+    };
+    let Some(local) = local else {
+        out.extend_from_slice(text.as_bytes());
+        return Ok(());
+    };
+    let since_1970 = local.div_euclid(MICROS_PER_SECOND) + i64::from(EPOCH_DAYS) * SECONDS_PER_DAY;
+    let east = offset_at(since_1970)?;
+    let (text, before_christ) = era(trimmed(text.as_bytes())?);
+    let sign = if east < 0 { '-' } else { '+' };
+    let (hours, minutes, seconds) = (east.abs() / 3600, east.abs() / 60 % 60, east.abs() % 60);
+    let era = if before_christ { " BC" } else { "" };
+    write!(out, "{text}{sign}{hours:02}:{minutes:02}:{seconds:02}{era}")
+        .map_err(|_| Problem::Unplanned)
 }
 
 /// Returns whether an infinity is negative; `None` for other text.
