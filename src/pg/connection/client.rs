@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Statement};
@@ -16,6 +17,10 @@ use crate::error::{Error, Result};
 
 /// Longest time that a dropped connection may take to flush and close. Its task is then aborted.
 const FLUSH_GRACE: Duration = Duration::from_secs(2);
+
+/// Limits the time of a reset. DISCARD ALL resets all timeouts before it waits for locks, and the clock of its own
+/// statement runs on.
+const RESET_LIMIT: &str = "SET statement_timeout = 2000";
 
 /// The tracing target of the driver for PostgreSQL's notices, in which the code of a table may print values of rows.
 pub const NOTICES: &str = "tokio_postgres::connection";
@@ -63,13 +68,20 @@ impl Connection {
     }
 
     /// Resets the session if the code of a table has run in it. The session of a pooler is left alone, since it is not
-    /// this connection's.
+    /// this connection's. Dropping the future leaves the session used.
     ///
     /// # Errors
-    /// Any error of PostgreSQL or of the connection.
+    /// Any error of PostgreSQL or of the connection. The session then still has what was left in it, so the connection
+    /// must be closed.
     pub(in crate::pg) async fn reset(&self) -> Result<(), tokio_postgres::Error> {
-        if self.is_direct && self.is_used.swap(false, Ordering::Relaxed) {
-            self.client.batch_execute("DISCARD ALL").await?;
+        if self.is_direct && self.is_used.load(Ordering::Relaxed) {
+            // What was left may include a timeout, and a table that another session has locked. The driver sends both
+            // statements before it waits for an answer.
+            let limited = self.client.batch_execute(RESET_LIMIT);
+            let discarded = self.client.batch_execute("DISCARD ALL");
+            let (limited, discarded) = join(limited, discarded).await;
+            limited.and(discarded)?;
+            self.is_used.store(false, Ordering::Relaxed);
             self.forget_stray_name();
         }
         Ok(())

@@ -84,8 +84,7 @@ async fn upsert(
             counts.inserted = count(0);
             counts.updated = count(1);
             if merge.changes.tombstone.is_some() {
-                let added = count(2).unwrap_or_default();
-                counts.deleted = counts.deleted.map(|marked| marked + added);
+                counts.deleted = count(2);
             }
         }
     }

@@ -4,6 +4,7 @@ use super::keyed::{KeyedAction, Merge, newest, same_keys};
 use super::list::list;
 use super::null::is_null;
 use super::rows::overriding;
+use super::rules::DeleteWhen;
 use arrow_pgcopy::Ident;
 
 /// The column of a subquery that says whether a row deletes.
@@ -22,27 +23,44 @@ pub(in crate::pg) enum NewRows {
     AreUnknown,
 }
 
-/// Deletes the rows of the target that the changes delete, or marks them. `None` if the changes delete none.
+/// Deletes the rows of the target that the changes delete. `None` if the changes delete none, or mark them instead.
 pub(in crate::pg) fn delete_changed(merge: &Merge<'_>) -> Option<String> {
     let delete_when = merge.changes.delete_when.as_ref()?;
+    if merge.changes.tombstone.is_some() {
+        return None;
+    }
+    let (rows, conditions) = deleted(merge, delete_when);
+    let target = &merge.target.name;
+    Some(format!(
+        "DELETE FROM {target} t USING ({rows}) s WHERE {conditions}"
+    ))
+}
+
+/// Marks the rows of the target that the changes delete. `None` if the changes mark none.
+fn mark_changed(merge: &Merge<'_>) -> Option<String> {
+    let changes = merge.changes;
+    let delete_when = changes.delete_when.as_ref()?;
+    let (tombstone, newer_by) = (changes.tombstone.as_ref()?, changes.newer_by.as_ref()?);
+    let (rows, conditions) = deleted(merge, delete_when);
+    let target = &merge.target.name;
+    Some(format!(
+        "UPDATE {target} t SET {tombstone} = true, {newer_by} = s.{newer_by} FROM ({rows}) s WHERE {conditions}"
+    ))
+}
+
+/// Returns the rows `s` of the data, and the condition that `s` deletes the row `t` of the target.
+fn deleted(merge: &Merge<'_>, delete_when: &DeleteWhen) -> (String, String) {
     let mut conditions = vec![same_keys(merge), format!("s.{DELETES}")];
     conditions.extend((merge.compared.newer.iter()).map(|newer| newer.between("t", "s")));
-    let conditions = conditions.join(" AND ");
-    let target = &merge.target.name;
     let rows = newest(merge, &format!(", {} AS {DELETES}", delete_when.holds()));
-    Some(match (&merge.changes.tombstone, &merge.changes.newer_by) {
-        (Some(tombstone), Some(newer_by)) => format!(
-            "UPDATE {target} t SET {tombstone} = true, {newer_by} = s.{newer_by} FROM ({rows}) s WHERE {conditions}"
-        ),
-        _ => format!("DELETE FROM {target} t USING ({rows}) s WHERE {conditions}"),
-    })
+    (rows, conditions.join(" AND "))
 }
 
 /// A statement that inserts rows.
 pub(in crate::pg) enum Insert {
     /// It only adds rows. Its number of rows is that of the new rows.
     Adds(String),
-    /// It also updates rows. Its result has the numbers of new rows, of updated rows and of rows that a delete marked.
+    /// It also updates and marks rows. Its result has the numbers of new, of updated and of marked rows.
     /// The first counts both if new rows are unknown.
     Changes(String),
 }
@@ -88,7 +106,8 @@ pub(in crate::pg) fn insert(merge: &Merge<'_>, new_rows: NewRows) -> Insert {
         names.push(tombstone);
         assignments.push(format!("{tombstone} = EXCLUDED.{tombstone}"));
         values = values.map(|values| format!("{values}, s.{DELETES}"));
-        // Rows that exist are marked already. A row that deletes may have NULL where the table has NOT NULL.
+        // The same statement marks the rows that exist, with the same snapshot. A row that another session commits after
+        // the snapshot conflicts. A row that deletes may have NULL where the table has NOT NULL.
         only = format!(
             " WHERE NOT s.{DELETES} OR NOT EXISTS (SELECT FROM {} t WHERE {})",
             merge.target.name,
@@ -119,15 +138,23 @@ pub(in crate::pg) fn insert(merge: &Merge<'_>, new_rows: NewRows) -> Insert {
         (NewRows::HaveNoXmax, _) => "t.xmax OPERATOR(pg_catalog.=) 0".to_owned(),
         (NewRows::HaveNoOld | NewRows::AreUnknown, _) => "true".to_owned(),
     };
+    let marked = match mark_changed(merge) {
+        Some(marking) => format!(", marked AS ({marking} RETURNING 1)"),
+        None => String::new(),
+    };
+    let marked_count = match marked.is_empty() {
+        true => "0::pg_catalog.int8",
+        false => "(SELECT pg_catalog.count(*) FROM marked)",
+    };
     let is_marked = match &changes.tombstone {
         Some(tombstone) => format!("COALESCE(t.{tombstone}, false)"),
         None => "false".to_owned(),
     };
     Insert::Changes(format!(
         "WITH changed(is_new, is_marked) AS (\
-         {inserting} DO UPDATE SET {assignments}{newer} RETURNING {is_new}, {is_marked}) \
+         {inserting} DO UPDATE SET {assignments}{newer} RETURNING {is_new}, {is_marked}){marked} \
          SELECT pg_catalog.count(*) FILTER (WHERE is_new AND NOT is_marked), \
                 pg_catalog.count(*) FILTER (WHERE NOT is_new AND NOT is_marked), \
-                pg_catalog.count(*) FILTER (WHERE is_marked) FROM changed"
+                pg_catalog.count(*) FILTER (WHERE is_marked) OPERATOR(pg_catalog.+) {marked_count} FROM changed"
     ))
 }

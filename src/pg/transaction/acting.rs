@@ -120,7 +120,8 @@ impl Transaction {
         Ok(())
     }
 
-    /// Sets the settings of a client's transaction again, if the code of a table may have changed them.
+    /// Sets the settings of a client's transaction again and drops temporary objects, if the code of a table may have left
+    /// some.
     ///
     /// # Errors
     /// The errors of [`Transaction::assume_role`].
@@ -134,7 +135,8 @@ impl Transaction {
                 };
                 // The path is among the settings.
                 let path = Path::Server.statement();
-                self.execute_all(&format!("{reset}{settings}; {path}"))
+                let temporary = leftovers::RESET_TEMPORARY;
+                self.execute_all(&format!("{temporary}{reset}{settings}; {path}"))
                     .await
             }
             _ => Ok(()),
@@ -144,8 +146,11 @@ impl Transaction {
     /// Returns the statements that reset what the code of a table left in the session of a pooler.
     async fn left_settings(&self) -> Result<String> {
         let query = format!("SELECT {}", leftovers::query());
-        let row = self.query_one(&query, &[]).await?;
-        let left = Leftovers::read(row.get(0))?;
+        let mut left = Leftovers::read(self.query_one(&query, &[]).await?.get(0))?;
+        if let Some(hidden) = left.as_ref().filter(|left| left.are_hidden()) {
+            self.execute_all(&hidden.reset()).await?;
+            left = Leftovers::read(self.query_one(&query, &[]).await?.get(0))?;
+        }
         Ok(left.map_or_else(String::new, |left| left.reset()))
     }
 

@@ -20,8 +20,8 @@ use arrow_pgcopy::Ident;
 /// The settings of a session without a pooler are those with which it began: see [`Connection::reset`].
 const NOTHING_LEFT: &str = "NULL::pg_catalog.text";
 
-/// How often a transaction begins again because a pooler gave it a session that another client made read-only.
-const MAX_READ_ONLY: usize = 8;
+/// How often a transaction begins, in sessions of a pooler in which something was left that a new transaction resets.
+const MAX_BEGINS: usize = 8;
 
 pub(super) const COMMIT: &str = "COMMIT";
 
@@ -83,7 +83,7 @@ impl Transaction {
             settings: None,
             permits: Vec::new(),
         };
-        for _ in 0..MAX_READ_ONLY {
+        for _ in 0..MAX_BEGINS {
             let batch = begin_batch(
                 role,
                 session,
@@ -101,16 +101,13 @@ impl Transaction {
     }
 
     /// Sends statements that cost PostgreSQL nothing.
-    async fn ask(&self, batch: &str, role: Option<&Ident>) -> Result<Vec<SimpleQueryMessage>> {
+    async fn ask(&mut self, batch: &str, role: Option<&Ident>) -> Result<Vec<SimpleQueryMessage>> {
         let connection = self.connection()?;
         let answer_timeout = connection.answer_timeout();
         // The driver sends both before it waits for an answer.
-        let asked = async {
-            let begun = connection.client().simple_query(batch);
-            let (reset, begun) = join(connection.reset(), begun).await;
-            reset.and(begun)
-        };
-        let begun = tokio::time::timeout(answer_timeout, asked)
+        let begun = connection.client().simple_query(batch);
+        let asked = join(connection.reset(), begun);
+        let (reset, begun) = tokio::time::timeout(answer_timeout, asked)
             .await
             .map_err(|_| {
                 Error::unavailable(format!(
@@ -119,6 +116,17 @@ impl Transaction {
                 ))
                 .with_hint(NO_ANSWER_HINT)
             })?;
+        if let Err(error) = reset {
+            let error = connection.explain(&error, About::Statement, None);
+            // A client that is taken out of the pool closes its connection when it is dropped.
+            drop(self.connection.take().map(Object::take));
+            return Err(Error::unavailable(
+                "PostgreSQL could not reset the session that another write had used",
+            )
+            .with_hint("try again: the connection is closed")
+            .with_source(error));
+        }
+        let connection = self.connection()?;
         begun.map_err(|error| {
             let error = connection.explain(&error, About::Statement, None);
             match role {
@@ -129,9 +137,10 @@ impl Transaction {
     }
 
     /// Resets what another client of a pooler left in the session. Returns whether the transaction has to begin again:
-    /// the access mode of one that has begun stays.
-    async fn reset(&self, left: &Leftovers, session: Option<&str>) -> Result<bool> {
-        let begins_again = self.access == Access::ReadOnly && left.forbid_writes();
+    /// the access mode of one that has begun stays, and settings that were hidden are reset by the next one.
+    async fn reset(&mut self, left: &Leftovers, session: Option<&str>) -> Result<bool> {
+        let is_read_only = self.access == Access::ReadOnly && left.forbid_writes();
+        let begins_again = is_read_only || left.are_hidden();
         let after = match begins_again {
             true => COMMIT.to_owned(),
             false => settings(session, self.limits.lock_timeout, self.connection()?),
@@ -269,11 +278,11 @@ fn begin_batch(
     connection: &Connection,
 ) -> String {
     let (left, reset) = match connection.is_pooled() {
-        true => (leftovers::query(), "DISCARD TEMP; "),
+        true => (leftovers::query(), leftovers::RESET_TEMPORARY),
         false => (NOTHING_LEFT.to_owned(), ""),
     };
     let settings = settings(session, lock_timeout, connection);
-    format!("{}; {reset}{settings}", roles::begin(role, &left))
+    format!("{}; {settings}", roles::begin(role, reset, &left))
 }
 
 /// Builds the statements that set what holds in every transaction.

@@ -8,15 +8,13 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 use super::role::World;
-use crate::support::{
-    CallError, Client, Database, File, Pgflight, Pooler, Put, attempt, batch, write,
-};
+use crate::support::{CallError, Client, Database, File, Pgflight, Put, attempt, batch, write};
 
 pub(crate) fn ids(ids: &[i64]) -> RecordBatch {
     batch(&[("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef)])
 }
 
-pub(super) fn texts(texts: &[&str]) -> RecordBatch {
+pub(crate) fn texts(texts: &[&str]) -> RecordBatch {
     batch(&[("x", Arc::new(StringArray::from(texts.to_vec())) as ArrayRef)])
 }
 
@@ -79,70 +77,6 @@ async fn rows_that_a_new_table_keeps_fail_the_commit() {
             assert_eq!(database.text(there).await, "true", "{keeper}");
         }
     }
-}
-
-/// A trigger that leaves settings, temporary objects and a lock in the session.
-const LEAVER: &str = "
-    CREATE TABLE leaver (id int8);
-    CREATE FUNCTION leave() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        CREATE DOMAIN pg_temp.text AS varchar;
-        CREATE TEMP TABLE audit (n int);
-        PERFORM set_config('synchronous_commit', 'off', false), set_config('TimeZone', 'Asia/Kathmandu', false),
-                set_config('row_security', 'off', false), set_config('statement_timeout', '1min', false),
-                set_config('default_text_search_config', 'simple', false), set_config('work_mem', '64kB', false),
-                set_config('xmlbinary', 'hex', false), set_config('plpgsql.check_asserts', 'off', false),
-                set_config('default_transaction_read_only', 'on', false),
-                set_config('client_encoding', 'LATIN1', false);
-        PERFORM pg_advisory_lock(4711);
-        RETURN NULL;
-    END $$;
-    CREATE TRIGGER leave AFTER INSERT ON leaver FOR EACH STATEMENT EXECUTE FUNCTION leave();
-    CREATE TABLE audit (n int);
-    CREATE TABLE seen (id int8, settings text);
-    CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        INSERT INTO audit VALUES (1);
-        NEW.settings = concat_ws(' ', current_setting('synchronous_commit'), current_setting('row_security'),
-                                 current_setting('statement_timeout'), current_setting('client_encoding'),
-                                 current_setting('default_text_search_config') = 'pg_catalog.simple',
-                                 current_setting('work_mem'), current_setting('xmlbinary'),
-                                 current_setting('plpgsql.check_asserts'));
-        RETURN NEW;
-    END $$;
-    CREATE TRIGGER see BEFORE INSERT ON seen FOR EACH ROW EXECUTE FUNCTION see()";
-
-async fn check_nothing_is_left(database: &Database, client: &mut Client) {
-    put(client, append("leaver"), &ids(&[1])).await.unwrap();
-    put(client, append("seen"), &ids(&[1])).await.unwrap();
-    let settings = database.text("SELECT settings FROM seen").await;
-    assert_eq!(settings, "on on 0 UTF8 f 4MB base64 on");
-    assert_eq!(database.text("SELECT count(*) FROM audit").await, "1");
-    let made = json!({"table": "made", "create": {}});
-    put(client, made, &texts(&["a"])).await.unwrap();
-    let column = "SELECT atttypid::regtype FROM pg_attribute WHERE attrelid = 'made'::regclass AND attname = 'x'";
-    assert_eq!(database.text(column).await, "text");
-}
-
-#[tokio::test]
-async fn a_session_is_reset_after_the_code_of_a_table() {
-    let (database, _server, mut client) = setup(LEAVER, &["--max-copies", "1"]).await;
-    check_nothing_is_left(&database, &mut client).await;
-    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711";
-    assert_eq!(database.text(locks).await, "0");
-}
-
-#[tokio::test]
-async fn a_pooled_session_is_reset_before_each_transaction() {
-    let database = Database::new().await;
-    database.execute(LEAVER).await;
-    let (user, rest) = database.url.split_once('@').unwrap();
-    let (postgres, name) = rest.split_once('/').unwrap();
-    let settings = ["pool_mode = transaction", "default_pool_size = 1"];
-    let Some(pooler) = Pooler::start(postgres, &settings) else {
-        return;
-    };
-    let url = format!("{user}@{}/{name}", pooler.address);
-    let server = Pgflight::start_at(&url, &["--max-copies", "1"]);
-    check_nothing_is_left(&database, &mut server.client().await).await;
 }
 
 /// Tables with a constraint that resolves a value as a name.

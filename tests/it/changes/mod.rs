@@ -1,6 +1,7 @@
 //! Writes that change a table: by its primary key, or a part of it.
 
 mod apply;
+mod concurrent;
 mod condition;
 mod counts;
 mod debezium;

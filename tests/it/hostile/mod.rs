@@ -4,6 +4,7 @@ mod batches;
 mod commands;
 mod dictionaries;
 mod expansion;
+mod leftovers;
 mod raw;
 mod schemas;
 mod siege;

@@ -355,3 +355,23 @@ async fn a_transaction_that_is_repeated_in_part_is_rolled_back() {
     check(&mut plain, &mut named, &["1", "rows"], false).await;
     check(&mut plain, &mut named, &["rows", "1"], false).await;
 }
+
+#[tokio::test]
+async fn an_ingest_finds_no_temporary_table_of_the_ingest_before() {
+    let sql = "
+        CREATE TABLE leaver (id int); CREATE TABLE audit (n int); CREATE TABLE seen (id int);
+        CREATE FUNCTION leave() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN CREATE TEMP TABLE audit (n int); RETURN NULL; END';
+        CREATE TRIGGER leave AFTER INSERT ON leaver FOR EACH STATEMENT EXECUTE FUNCTION leave();
+        CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN INSERT INTO audit VALUES (1); RETURN NEW; END';
+        CREATE TRIGGER see BEFORE INSERT ON seen FOR EACH ROW EXECUTE FUNCTION see()";
+    let (database, _server, mut client) = setup(sql).await;
+    let id = client.begin_transaction().await.unwrap();
+    for table in ["leaver", "seen"] {
+        let command = within(&id, into(table, APPEND));
+        ingest(&mut client, command, &[ids(&[1])]).await.unwrap();
+    }
+    end(&mut client, &id, EndTransaction::Commit).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM audit").await, "1");
+}
