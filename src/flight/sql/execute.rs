@@ -15,6 +15,7 @@ use prost::Message;
 
 use super::answer::unmade;
 use super::headers::Headers;
+use super::prepared::Prepared;
 use super::session::{CallSession, InUse, Names};
 use super::statement::{Statement, parse};
 use crate::error::{Error, Result};
@@ -52,6 +53,17 @@ pub(super) async fn query(
             info.with_endpoint(FlightEndpoint::new().with_ticket(ticket))
         }
     })
+}
+
+/// Describes the result of a prepared INSERT whose rows were bound to its handle, and so written. It has no rows.
+///
+/// # Errors
+/// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for a handle without rows.
+pub(super) fn inserted(handle: &[u8], descriptor: FlightDescriptor) -> Result<FlightInfo> {
+    let written = Prepared::read(handle)?.bound_rows()?;
+    let info = FlightInfo::new().try_with_schema(&Schema::empty());
+    let info = info.map_err(unmade)?.with_descriptor(descriptor);
+    Ok(info.with_total_records(i64::try_from(written).unwrap_or(i64::MAX)))
 }
 
 /// Runs a statement, and returns the answer to its DoPut: the number of rows is unknown.

@@ -259,6 +259,22 @@ impl Writer {
         Ok((found.map(|relation| relation.name), kept))
     }
 
+    /// Returns a table as a client's transaction sees it. After an error, and when the future is dropped, the whole
+    /// transaction is rolled back.
+    ///
+    /// # Errors
+    /// The errors of [`Writer::relation`].
+    pub async fn relation_kept(
+        &self,
+        kept: KeptTransaction,
+        table: &TableName,
+    ) -> Result<(Relation, KeptTransaction)> {
+        kept.check_role(&self.caller)?;
+        kept.transaction.renew_settings().await?;
+        let relation = self.relation_in(&kept.transaction, table).await?;
+        Ok((relation, kept))
+    }
+
     /// Commits a client's transaction, if the caller may still do what it did, and records its writes in the ledger.
     /// `may_commit` is asked last.
     ///

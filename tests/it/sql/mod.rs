@@ -6,6 +6,7 @@ mod headers;
 mod ingest;
 mod metadata;
 mod once;
+mod prepared;
 mod statements;
 mod transactions;
 

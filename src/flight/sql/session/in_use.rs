@@ -3,8 +3,8 @@
 use std::sync::{Arc, Weak};
 
 use arrow::datatypes::Schema;
-use arrow_pgcopy::QualifiedName;
 use arrow_pgcopy::table::TableName;
+use arrow_pgcopy::{QualifiedName, Relation};
 use futures_util::Stream;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
@@ -170,6 +170,21 @@ impl InUse {
         let (name, kept) = writer.run_kept(kept, statement, table).await?;
         self.keep(kept, writer);
         Ok(name)
+    }
+
+    /// Returns a table as the transaction sees it.
+    ///
+    /// # Errors
+    /// As [`InUse::write`], for [`Writer::relation_kept`].
+    pub(crate) async fn relation(
+        &mut self,
+        writer: &Writer,
+        table: &TableName,
+    ) -> Result<Relation> {
+        let kept = self.open(writer).await?;
+        let (relation, kept) = writer.relation_kept(kept, table).await?;
+        self.keep(kept, writer);
+        Ok(relation)
     }
 
     async fn open(&mut self, writer: &Writer) -> Result<KeptTransaction> {

@@ -1,13 +1,21 @@
 //! The few statements that clients send around their rows. Each is matched word by word and run by its meaning; no text
 //! of a client reaches PostgreSQL.
 
-use super::session::Names;
+mod insert;
+mod tokens;
+
+use self::insert::insert;
+use self::tokens::{Token, tokens};
 use crate::error::{Error, Result};
 use crate::write::TableStatement;
-use arrow_pgcopy::table::TableName;
+
+pub(super) use self::insert::Insert;
+pub(super) use self::tokens::Name;
 
 /// The length limit of a statement, which is longer than any that is served.
 const MAX_BYTES: usize = 1024;
+/// The length limit of an INSERT, which may name each of 1,600 columns.
+const MAX_INSERT_BYTES: usize = 256 * 1024;
 
 /// A statement that is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,59 +26,54 @@ pub(super) enum Statement {
     SelectOne,
 }
 
-/// The name of a table, with its schema and target if they are there: one to three parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Name(Vec<String>);
-
-impl Name {
-    /// Returns the target (empty: the default) and the table. The names of the session complete them.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for a part that cannot be a name.
-    pub(super) fn complete(mut self, names: &Names) -> Result<(String, TableName)> {
-        let catalog = (self.0.len() == 3).then(|| self.0.remove(0));
-        let table = self.0.pop();
-        let (target, schema) = names.complete(catalog, self.0.pop());
-        let table = TableName::from_parts(schema.into_iter().chain(table).collect())?;
-        Ok((target, table))
-    }
-}
-
-/// A word in lower case, a quoted name, or any other character.
-#[derive(Debug, PartialEq, Eq)]
-enum Token {
-    Word(String),
-    Quoted(String),
-    Other(char),
-}
-
 /// Parses a statement. It may end in a semicolon.
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for any other statement. The error has no text of
 /// the statement but its first word, if that is a word of SQL: the rest may hold values.
 pub(super) fn parse(text: &str) -> Result<Statement> {
-    let tokens = match text.len() <= MAX_BYTES {
-        true => tokens(text),
-        false => None,
-    };
-    let mut rest = tokens.as_deref().unwrap_or_default();
-    if let [before @ .., Token::Other(';')] = rest {
-        rest = before;
-    }
-    let found = match rest {
+    let tokens = tokens_up_to(MAX_BYTES, text);
+    let found = match &*tokens {
         [Token::Word(select), Token::Word(one)] if select == "select" && one == "1" => {
             return Ok(Statement::SelectOne);
         }
-        _ => on_table(rest),
+        rest => on_table(rest),
     };
-    let Some((statement, parts)) = found else {
+    let Some((statement, name)) = found else {
         return Err(refused(text));
     };
-    Ok(Statement::OnTable(statement, Name(parts)))
+    Ok(Statement::OnTable(statement, name))
 }
 
-fn on_table(tokens: &[Token]) -> Option<(TableStatement, Vec<String>)> {
+/// Parses a statement that a client prepares: only an INSERT of parameters.
+///
+/// # Errors
+/// As [`parse`], for any other statement.
+pub(super) fn parse_prepared(text: &str) -> Result<Insert> {
+    let tokens = tokens_up_to(MAX_INSERT_BYTES, text);
+    if let Some(insert) = insert(&tokens) {
+        return Ok(insert);
+    }
+    parse(text)?;
+    Err(
+        Error::unsupported("this statement is not served as a prepared one")
+            .with_hint("send it without preparing it"),
+    )
+}
+
+/// Splits a statement, which may end in a semicolon; without tokens if it is longer or a quote has no end.
+fn tokens_up_to(limit: usize, text: &str) -> Vec<Token> {
+    if text.len() > limit {
+        return Vec::new();
+    }
+    let mut tokens = tokens(text).unwrap_or_default();
+    if tokens.last() == Some(&Token::Other(';')) {
+        tokens.pop();
+    }
+    tokens
+}
+
+fn on_table(tokens: &[Token]) -> Option<(TableStatement, Name)> {
     let starts = [
         (
             &["drop", "table", "if", "exists"][..],
@@ -84,64 +87,24 @@ fn on_table(tokens: &[Token]) -> Option<(TableStatement, Vec<String>)> {
         (&["truncate", "table"], TableStatement::Truncate),
         (&["truncate"], TableStatement::Truncate),
     ];
-    let is_word =
-        |(token, word): (&Token, &&str)| matches!(token, Token::Word(found) if found == word);
     starts.into_iter().find_map(|(words, statement)| {
         let (start, name) = tokens.split_at_checked(words.len())?;
-        let begins = start.iter().zip(words).all(is_word);
-        begins
-            .then(|| name_of(name))
-            .flatten()
-            .map(|name| (statement, name))
+        let mut pairs = start.iter().zip(words);
+        let begins = pairs.all(|(token, word)| token.is(word));
+        let name = begins.then(|| Name::parse(name));
+        name.flatten().map(|name| (statement, name))
     })
 }
 
-/// Returns the parts of a name with dots between them, and nothing after it.
-fn name_of(tokens: &[Token]) -> Option<Vec<String>> {
-    let parts = tokens.split(|token| *token == Token::Other('.'));
-    let parts = parts.map(|part| match part {
-        [Token::Quoted(name)] => Some(name.clone()),
-        [Token::Word(name)] if !name.starts_with(|first: char| first.is_ascii_digit()) => {
-            Some(name.clone())
-        }
-        _ => None,
-    });
-    let parts: Vec<String> = parts.collect::<Option<_>>()?;
-    (1..=3).contains(&parts.len()).then_some(parts)
-}
-
-/// Splits a statement; `None` for a quote without its end. Words are folded to lower case, as PostgreSQL folds ASCII.
-fn tokens(text: &str) -> Option<Vec<Token>> {
-    let mut tokens = Vec::new();
-    let mut letters = text.chars().peekable();
-    let is_in_word = |letter: &char| letter.is_alphanumeric() || *letter == '_' || *letter == '$';
-    while let Some(letter) = letters.next() {
-        if letter == '"' {
-            let mut name = String::new();
-            loop {
-                match letters.next()? {
-                    '"' if letters.next_if_eq(&'"').is_some() => name.push('"'),
-                    '"' => break,
-                    other => name.push(other),
-                }
-            }
-            tokens.push(Token::Quoted(name));
-        } else if is_in_word(&letter) {
-            let mut word = String::from(letter);
-            word.extend(std::iter::from_fn(|| letters.next_if(is_in_word)));
-            word.make_ascii_lowercase();
-            tokens.push(Token::Word(word));
-        } else if !letter.is_ascii_whitespace() {
-            tokens.push(Token::Other(letter));
-        }
-    }
-    Some(tokens)
-}
-
 /// The first words of statements, with what to do instead.
-const INSTEAD: [(&[&str], &str); 4] = [
+const INSTEAD: [(&[&str], &str); 5] = [
     (
-        &["insert", "copy", "merge", "update"],
+        &["insert"],
+        "send rows with CommandStatementIngest (adbc_ingest), or prepare INSERT INTO name (columns) VALUES (?, …) with one ? \
+         for each column, and bind the rows",
+    ),
+    (
+        &["copy", "merge", "update"],
         "send rows with CommandStatementIngest (adbc_ingest); x-pgflight-mode has the keyed modes",
     ),
     (
@@ -185,8 +148,9 @@ fn refused(text: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{Names, Statement, TableStatement, parse};
+    use super::{Statement, TableStatement, parse};
     use crate::error::ErrorKind;
+    use crate::flight::sql::session::Names;
     use arrow_pgcopy::table::TableName;
 
     #[test]
