@@ -8,6 +8,7 @@ mod metadata;
 mod once;
 mod prepared;
 mod statements;
+mod tables;
 mod transactions;
 
 use std::sync::Arc;

@@ -172,6 +172,36 @@ impl InUse {
         Ok(name)
     }
 
+    /// Creates a table without rows within the transaction.
+    ///
+    /// # Errors
+    /// As [`InUse::write`], for [`Writer::create_empty_kept`].
+    pub(crate) async fn create(
+        &mut self,
+        writer: &Writer,
+        (spec, schema): (&WriteSpec, &Schema),
+    ) -> Result<Option<QualifiedName>> {
+        let kept = self.open(writer).await?;
+        let (name, kept) = writer.create_empty_kept(kept, spec, schema).await?;
+        self.keep(kept, writer);
+        Ok(name)
+    }
+
+    /// Counts the rows of a table as the transaction sees them.
+    ///
+    /// # Errors
+    /// As [`InUse::write`], for [`Writer::count_kept`].
+    pub(crate) async fn count(
+        &mut self,
+        writer: &Writer,
+        table: &TableName,
+    ) -> Result<(QualifiedName, i64)> {
+        let kept = self.open(writer).await?;
+        let (counted, kept) = writer.count_kept(kept, table).await?;
+        self.keep(kept, writer);
+        Ok(counted)
+    }
+
     /// Returns a table as the transaction sees it.
     ///
     /// # Errors

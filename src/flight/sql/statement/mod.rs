@@ -1,27 +1,34 @@
 //! The few statements that clients send around their rows. Each is matched word by word and run by its meaning; no text
 //! of a client reaches PostgreSQL.
 
+mod create;
 mod insert;
 mod tokens;
 
+use self::create::create;
 use self::insert::insert;
 use self::tokens::{Token, tokens};
 use crate::error::{Error, Result};
 use crate::write::TableStatement;
 
+pub(super) use self::create::Create;
 pub(super) use self::insert::Insert;
 pub(super) use self::tokens::Name;
 
 /// The length limit of a statement, which is longer than any that is served.
 const MAX_BYTES: usize = 1024;
-/// The length limit of an INSERT, which may name each of 1,600 columns.
-const MAX_INSERT_BYTES: usize = 256 * 1024;
+/// The length limit of a statement that may name each of 1,600 columns.
+const MAX_BYTES_OF_COLUMNS: usize = 256 * 1024;
 
 /// A statement that is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Statement {
     /// A statement about a table.
     OnTable(TableStatement, Name),
+    /// `CREATE TABLE`.
+    Create(Create),
+    /// `SELECT count(*)` of a table.
+    Count(Name),
     /// `SELECT 1`, by which clients see whether the server answers.
     SelectOne,
 }
@@ -32,17 +39,32 @@ pub(super) enum Statement {
 /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for any other statement. The error has no text of
 /// the statement but its first word, if that is a word of SQL: the rest may hold values.
 pub(super) fn parse(text: &str) -> Result<Statement> {
-    let tokens = tokens_up_to(MAX_BYTES, text);
-    let found = match &*tokens {
-        [Token::Word(select), Token::Word(one)] if select == "select" && one == "1" => {
-            return Ok(Statement::SelectOne);
+    let tokens = tokens_up_to(MAX_BYTES_OF_COLUMNS, text);
+    if let Some(create) = create(&tokens) {
+        return Ok(Statement::Create(create));
+    }
+    let short = match text.len() <= MAX_BYTES {
+        true => &*tokens,
+        false => &[],
+    };
+    let found = match short {
+        [select, Token::Word(one)] if select.is("select") && one == "1" => {
+            Some(Statement::SelectOne)
         }
-        rest => on_table(rest),
+        [
+            select,
+            count,
+            Token::Other('('),
+            Token::Other('*'),
+            Token::Other(')'),
+            from,
+            name @ ..,
+        ] if select.is("select") && count.is("count") && from.is("from") => {
+            Name::parse(name).map(Statement::Count)
+        }
+        rest => on_table(rest).map(|(statement, name)| Statement::OnTable(statement, name)),
     };
-    let Some((statement, name)) = found else {
-        return Err(refused(text));
-    };
-    Ok(Statement::OnTable(statement, name))
+    found.ok_or_else(|| refused(text))
 }
 
 /// Parses a statement that a client prepares: only an INSERT of parameters.
@@ -50,7 +72,7 @@ pub(super) fn parse(text: &str) -> Result<Statement> {
 /// # Errors
 /// As [`parse`], for any other statement.
 pub(super) fn parse_prepared(text: &str) -> Result<Insert> {
-    let tokens = tokens_up_to(MAX_INSERT_BYTES, text);
+    let tokens = tokens_up_to(MAX_BYTES_OF_COLUMNS, text);
     if let Some(insert) = insert(&tokens) {
         return Ok(insert);
     }
@@ -109,7 +131,8 @@ const INSTEAD: [(&[&str], &str); 5] = [
     ),
     (
         &["create", "alter"],
-        "ingest with mode create, or change tables with any PostgreSQL driver",
+        "ingest with mode create, or send CREATE TABLE [IF NOT EXISTS] name (column type [NOT NULL], …, PRIMARY KEY (…)) with \
+         usual types and nothing else; change tables with any PostgreSQL driver",
     ),
     (
         &["begin", "start", "commit", "rollback", "savepoint", "set"],
@@ -191,6 +214,14 @@ mod tests {
             let named = name.complete(&Names::default()).unwrap();
             assert_eq!(named, (target.to_owned(), table.unwrap()), "{text}");
         }
+        for text in ["SELECT count(*) FROM s.t;", "select COUNT ( * ) from s . T"] {
+            let Statement::Count(name) = parse(text).unwrap() else {
+                panic!("{text}");
+            };
+            let table = TableName::from_parts(vec!["s".to_owned(), "t".to_owned()]);
+            let named = name.complete(&Names::default()).unwrap();
+            assert_eq!(named, (String::new(), table.unwrap()), "{text}");
+        }
         for text in ["SELECT 1", " select 1 ;"] {
             assert_eq!(parse(text).unwrap(), Statement::SelectOne, "{text}");
         }
@@ -218,7 +249,10 @@ mod tests {
             ("SELECT 's3cret'", "SELECT"),
             ("SELECT 1, 2", "SELECT"),
             ("insert into t values ('s3cret')", "INSERT"),
-            ("CREATE TABLE t (id int)", "CREATE"),
+            ("CREATE TABLE t (id int DEFAULT 's3cret')", "CREATE"),
+            ("SELECT count(*) FROM t WHERE a = 's3cret'", "SELECT"),
+            ("SELECT count(s3cret) FROM t", "SELECT"),
+            ("SELECT count(*) FROM t, s3cret", "SELECT"),
             ("BEGIN", "BEGIN"),
             ("s3cret", "this statement"),
             ("secret", "this statement"),
