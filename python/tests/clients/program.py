@@ -145,10 +145,14 @@ def has_rows(database: Database, table: str, first: int, last: int) -> bool:
     return not database.rows(differ, first, last, first, last)
 
 
-def check_example(language: str, file: str, server: Server, database: Database) -> None:
-    """Checks that the page shows parts of a program, and that it writes its rows once when it runs twice."""
+def check_example(language: str, folder: str, server: Server, database: Database) -> None:
+    """Checks that the page shows parts of the programs in a folder.
+
+    The program that ingests must write its rows once when it runs twice.
+    """
     page = (ROOT / "docs/clients.md").read_text()
-    source = _unindented((SOURCES / file).read_text())
+    files = sorted(file for file in (SOURCES / folder).iterdir() if file.is_file())
+    source = "\n".join(_unindented(file.read_text()) for file in files)
     blocks = re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert blocks
     for block in blocks:

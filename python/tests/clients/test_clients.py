@@ -215,12 +215,43 @@ def test_an_error_says_where_and_what_to_do(
     assert database.count("k") == 1
 
 
+INSERT = "INSERT INTO t (id, name, amount, at) VALUES (?, ?, ?, ?)"
+
+
+@pytest.mark.parametrize("step", ["prepare", "database"])
+def test_a_prepared_insert_takes_rows(
+    language: str, client: Steps, database: Database, step: str
+) -> None:
+    database.run(f"CREATE TABLE t (at timestamptz, {COLUMNS.rsplit(',', 1)[0]})")
+    insert, at, rows = INSERT, "at", 5
+    if (language, step) == ("java", "database"):
+        # Arrow's JDBC driver sends whole milliseconds.
+        at = "at + id * interval '1 microsecond'"
+    elif (language, step) == ("go", "database"):
+        # arrow-go's driver for database/sql sends neither timestamps nor NULL.
+        insert, rows = "INSERT INTO t (id, name, amount) VALUES (?, ?, ?)", 2
+        at = "timestamptz 'epoch' + id * interval '1.000001 second'"
+    assert client.run(step, sql=insert, first=1, rows=rows) == rows
+    database.run(f"CREATE VIEW v AS SELECT id, name, amount, {at} AS at FROM t")
+    assert has_rows(database, "v", 1, rows)
+
+
+def test_a_prepared_insert_is_part_of_its_transaction(client: Steps, database: Database) -> None:
+    database.run(f"CREATE TABLE t ({COLUMNS})")
+    for end, after in (("rollback", 0), ("commit", 5)):
+        client.run("begin")
+        assert client.run("prepare", sql=INSERT, first=1, rows=5, transaction=True) == 5
+        assert database.count("t") == 0
+        client.run(end)
+        assert database.count("t") == after
+
+
 @pytest.mark.parametrize("step", ["update", "prepare", "database"])
-def test_an_insert_statement_is_refused_with_what_to_use(
+def test_another_insert_is_refused_with_what_to_use(
     client: Steps, database: Database, step: str
 ) -> None:
     database.run(f"CREATE TABLE t ({COLUMNS})")
-    error = client.fail(step, sql="INSERT INTO t (id) VALUES (?)")
+    error = client.fail(step, sql="INSERT INTO t (id) VALUES (?), (?)", first=1, rows=1)
     assert "is not served" in error
     assert "Hint: " in error
     assert "CommandStatementIngest" in error

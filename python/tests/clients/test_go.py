@@ -8,7 +8,7 @@ from program import check_example, has_rows, ingest, steps
 
 
 def test_the_example_of_the_docs_writes_its_rows(server: Server, database: Database) -> None:
-    check_example("go", "go/append/main.go", server, database)
+    check_example("go", "go/append", server, database)
 
 
 @pytest.mark.parametrize("compression", ["lz4", "zstd"])

@@ -117,8 +117,14 @@ def test_statements_run_although_nothing_is_fetched(connection: Any, database: D
     with connection.cursor() as cursor:
         cursor.execute('DELETE FROM "public"."t"')
         assert database.count("t") == 0
+        cursor.execute("SELECT count(*) FROM t")
+        assert cursor.fetchall() == [(0,)]
         cursor.executescript("DROP TABLE IF EXISTS t")
         assert database.value("SELECT to_regclass('t') IS NULL")
+        # As SQLAlchemy writes it for pandas.
+        cursor.execute("\nCREATE TABLE t (\n\tid BIGINT, \n\tname TEXT\n)\n\n")
+        cursor.executemany("INSERT INTO t VALUES (?, ?)", [(1, "a"), (2, None)])
+        assert database.rows("TABLE t") == [(1, "a"), (2, None)]
         cursor.execute("SELECT 1")
         assert cursor.fetchall() == [(1,)]
         with pytest.raises(flightsql.NotSupportedError, match=r"INSERT.*Hint: .*adbc_ingest"):

@@ -42,7 +42,16 @@ pub(crate) enum PutCommand {
     /// One attempt of a write of many partitions.
     Attempt(AttemptId, ResponseOptions),
     /// An ingest of Flight SQL: a whole write.
-    Ingest(WriteSpec, IngestEnd),
+    Ingest(Ingest),
+}
+
+/// An ingest of Flight SQL.
+#[derive(Debug)]
+pub(crate) struct Ingest {
+    pub(crate) spec: WriteSpec,
+    pub(crate) end: IngestEnd,
+    /// The names of the columns, by position, if those of the data do not count.
+    pub(crate) columns: Option<Vec<String>>,
 }
 
 /// The proof that an ingest is complete.

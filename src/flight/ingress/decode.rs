@@ -72,6 +72,30 @@ impl Decoder {
         Arc::clone(&self.schema)
     }
 
+    /// Gives the columns these names, by position.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SchemaMismatch`](crate::error::ErrorKind::SchemaMismatch) for another number of columns.
+    pub(crate) fn name_columns(&mut self, names: &[String]) -> Result<()> {
+        let fields = self.schema.fields();
+        if fields.len() != names.len() {
+            return Err(Error::schema_mismatch(format!(
+                "the statement has {} parameters, and the rows have {} columns",
+                names.len(),
+                fields.len()
+            ))
+            .with_hint("bind one column for each ? of the statement"));
+        }
+        let named = fields.iter().zip(names);
+        let named = named.map(|(field, name)| field.as_ref().clone().with_name(name));
+        let metadata = self.schema.metadata().clone();
+        self.schema = Arc::new(Schema::new_with_metadata(
+            named.collect::<Vec<_>>(),
+            metadata,
+        ));
+        Ok(())
+    }
+
     /// Returns the rest of the stream, decoded message by message as it is polled.
     pub(crate) fn decode(
         self,

@@ -18,7 +18,7 @@ use crate::auth::{Caller, WriteMode};
 use crate::error::{Error, Result};
 use crate::flight::access::audit::AuditRecord;
 use crate::flight::command::envelope::{self, WireForm};
-use crate::flight::command::{PutCommand, ResponseOptions, put_command};
+use crate::flight::command::{Ingest, PutCommand, ResponseOptions, put_command};
 use crate::flight::ingress::decode::{Decoder, transport_error};
 use crate::flight::ingress::gate::{Limits, MAX_HEADER_BYTES};
 use crate::flight::ingress::meter::Messages;
@@ -79,15 +79,20 @@ pub(crate) async fn put(
         }
         Some(command) => {
             let received = async {
-                let id = sql::transaction_id(&command);
-                let within = session.take(targets, id.as_deref()).await?;
+                let command = sql::RowsCommand::read(command)?;
+                if let Some(answer) = command.executed(&arriving.first.data)? {
+                    settle();
+                    return Ok(answer);
+                }
+                let within = command.take(session, targets).await?;
                 settle();
                 let ingested = async |within: Option<&mut sql::InUse>| {
                     let names = session.names(targets)?;
-                    let ingest = sql::ingest(command, headers, &names, within.is_some())?;
+                    let ingest = command.write(headers, &names, within.is_some())?;
                     arriving.receive(targets, ingest, within).await
                 };
-                sql::InUse::run_within(within, ingested).await
+                let received = sql::InUse::run_within(within, ingested).await?;
+                Ok(command.answer(received.receipt.row_count))
             };
             received.await.map_err(Error::in_full)
         }
@@ -95,7 +100,7 @@ pub(crate) async fn put(
             settle();
             headers.reject()?;
             let command = put_command(descriptor)?;
-            arriving.receive(targets, command, None).await
+            put_result(arriving.receive(targets, command, None).await?)
         }
     }
 }
@@ -121,7 +126,7 @@ impl Arriving {
         targets: &Targets,
         (target, command): (String, PutCommand),
         within: Option<&mut sql::InUse>,
-    ) -> Result<PutResult> {
+    ) -> Result<Received> {
         let Self {
             limits,
             budget,
@@ -138,8 +143,14 @@ impl Arriving {
             None => (record, "done"),
         };
         let received = async {
-            let decoder = Decoder::begin(&first.data, limits, budget.clone(), Arc::clone(&stream))?;
+            let mut decoder =
+                Decoder::begin(&first.data, limits, budget.clone(), Arc::clone(&stream))?;
             check_first(&first)?;
+            if let PutCommand::Ingest(ingest) = &command
+                && let Some(columns) = &ingest.columns
+            {
+                decoder.name_columns(columns)?;
+            }
             let schema = decoder.schema();
             let upload = Upload {
                 writer: &writer,
@@ -163,7 +174,7 @@ impl Arriving {
             ),
             Err(error) => record.failed(error),
         }
-        put_result(received?)
+        received
     }
 }
 
@@ -173,7 +184,8 @@ fn audit_record(caller: &Caller, command: &PutCommand) -> AuditRecord {
         PutCommand::Table(table) => record.into_table(table, WriteMode::Append),
         PutCommand::Write(spec, _) => record.into_table(&spec.table, spec.mode.write_mode()),
         PutCommand::Attempt(id, _) => record.of_attempt(id),
-        PutCommand::Ingest(spec, end) => {
+        PutCommand::Ingest(ingest) => {
+            let Ingest { spec, end, .. } = ingest;
             let record = record.into_table(&spec.table, spec.mode.write_mode());
             match &end.write_id {
                 Some(write_id) => record.of_write(write_id),
@@ -244,7 +256,8 @@ impl<M: Stream<Item = Result<StreamMessage>> + Send> Upload<'_, M> {
                     receipt: Box::pin(received).await?,
                 })
             }
-            PutCommand::Ingest(spec, end) => {
+            PutCommand::Ingest(ingest) => {
+                let Ingest { spec, end, .. } = ingest;
                 let incoming = Incoming {
                     messages,
                     end: match end.rows {

@@ -1,8 +1,8 @@
-//! Recognises the commands of Flight SQL.
+//! Recognises the commands of Flight SQL, and reads the bodies of its actions.
 
 use arrow_flight::FlightDescriptor;
 use arrow_flight::flight_descriptor::DescriptorType;
-use arrow_flight::sql::{Any, Command};
+use arrow_flight::sql::{Any, Command, ProstMessageExt};
 use prost::Message;
 
 use crate::error::{Error, Result};
@@ -39,4 +39,28 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Option<Command>> {
 pub(super) fn name(command: &Command) -> &str {
     let url = command.type_url();
     url.strip_prefix(TYPE_PREFIX).unwrap_or(url)
+}
+
+/// Reads the body of an action: a message in an `Any`.
+///
+/// # Errors
+/// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for any other body.
+pub(super) fn unpack<T: ProstMessageExt + Default>(body: &[u8]) -> Result<T> {
+    let any: Any = decode(body)?;
+    match any.unpack() {
+        Ok(Some(message)) => Ok(message),
+        Ok(None) | Err(_) => Err(unreadable()),
+    }
+}
+
+/// Reads the body of an action that is a message alone.
+///
+/// # Errors
+/// The errors of [`unpack`].
+pub(super) fn decode<T: Message + Default>(body: &[u8]) -> Result<T> {
+    T::decode(body).map_err(|error| unreadable().with_source(error))
+}
+
+fn unreadable() -> Error {
+    Error::invalid_command("cannot read the body of the action")
 }

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow_flight::sql::metadata::{GetCatalogsBuilder, GetDbSchemasBuilder, SqlInfoDataBuilder};
 use arrow_flight::sql::{Command, CommandGetTableTypes};
 use arrow_flight::{FlightData, FlightDescriptor, FlightInfo};
 use futures_util::stream::BoxStream;
 
 use super::answer::{described, one};
+use super::execute;
 use super::headers::Headers;
+use super::metadata::{catalog, facts, types};
+use super::prepared::Prepared;
 use super::refused::refused;
 use super::session::CallSession;
-use super::{catalog, execute, facts};
 use crate::error::Result;
 use crate::write::{Budget, Targets};
 
@@ -29,6 +31,9 @@ pub(crate) async fn info(
 ) -> Result<FlightInfo> {
     if let Command::CommandStatementQuery(query) = command {
         return execute::query(targets, caller, query, descriptor).await;
+    }
+    if let Command::CommandPreparedStatementQuery(query) = command {
+        return execute::inserted(&query.prepared_statement_handle, descriptor);
     }
     described(descriptor, &schema(command, "GetFlightInfo")?)
 }
@@ -51,7 +56,12 @@ pub(crate) fn schema(command: &Command, call: &str) -> Result<SchemaRef> {
         Command::CommandGetTables(command) => catalog::tables_schema(command),
         Command::CommandGetTableTypes(_) => CommandGetTableTypes {}.into_builder().schema(),
         Command::CommandGetPrimaryKeys(_) => catalog::primary_keys_schema(),
+        Command::CommandGetXdbcTypeInfo(_) => types::types_schema(),
         Command::CommandStatementQuery(query) => execute::schema(query)?,
+        Command::CommandPreparedStatementQuery(query) => {
+            Prepared::read(&query.prepared_statement_handle)?;
+            Arc::new(Schema::empty())
+        }
         other => return Err(refused(other, call)),
     })
 }
@@ -80,6 +90,7 @@ pub(crate) async fn answer(
         Command::CommandGetPrimaryKeys(command) => {
             one(catalog::primary_keys(targets, command).await?)
         }
+        Command::CommandGetXdbcTypeInfo(command) => one(types::types(&command)?),
         Command::TicketStatementQuery(ticket) => one(execute::answer(&ticket)?),
         other => return Err(refused(&other, "DoGet")),
     })

@@ -14,10 +14,9 @@ pub(super) fn refused(command: &Command, call: &str) -> Error {
     let name = name(command);
     let hint = match name {
         "CommandStatementIngest" => "send it with DoPut",
-        "CommandGetExportedKeys"
-        | "CommandGetImportedKeys"
-        | "CommandGetCrossReference"
-        | "CommandGetXdbcTypeInfo" => "read PostgreSQL's catalog with any PostgreSQL driver",
+        "CommandGetExportedKeys" | "CommandGetImportedKeys" | "CommandGetCrossReference" => {
+            "read PostgreSQL's catalog with any PostgreSQL driver"
+        }
         _ => QUERY,
     };
     Error::unsupported(format!("{name} is not served by {call}")).with_hint(hint)
@@ -27,9 +26,7 @@ pub(super) fn refused(command: &Command, call: &str) -> Error {
 pub(crate) fn refused_action(action: &str) -> Option<Error> {
     let hint = match action {
         "BeginSavepoint" | "EndSavepoint" => "roll the whole transaction back, or use several",
-        "CreatePreparedStatement" | "CreatePreparedSubstraitPlan" | "ClosePreparedStatement" => {
-            QUERY
-        }
+        "CreatePreparedSubstraitPlan" => QUERY,
         "CancelQuery" | "CancelFlightInfo" => "cancel the call: an ingest is then rolled back",
         "RenewFlightEndpoint" => "get the flight info again: tickets do not expire",
         _ => return None,

@@ -28,6 +28,6 @@ pub use staging::{
 pub use swap::{check_swappable, create_twin, swap_in};
 pub use table::{
     add_columns, add_columns_statement, add_primary_key, add_primary_key_statement,
-    check_primary_key, create_table, create_table_statement, delete_all, drop_locked_table,
-    drop_table, missing_columns, truncate,
+    check_primary_key, count_rows, create_table, create_table_statement, delete_all,
+    drop_locked_table, drop_table, missing_columns, truncate,
 };

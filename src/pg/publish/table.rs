@@ -203,6 +203,20 @@ pub async fn truncate(transaction: &Transaction, table: &QualifiedName) -> Resul
         .map_err(|error| error.with_table(table))
 }
 
+/// Returns the number of rows of a table.
+///
+/// # Errors
+/// Any error that PostgreSQL reports.
+pub async fn count_rows(transaction: &Transaction, table: &QualifiedName) -> Result<i64> {
+    let rows = transaction
+        .query_on_rows(&sql::count_rows(table), &[])
+        .await;
+    let rows = rows.map_err(|error| error.with_table(table))?;
+    let row = rows.first();
+    row.map(|row| row.get(0))
+        .ok_or_else(|| Error::internal("PostgreSQL returned no count"))
+}
+
 /// Removes all rows by DELETE, without locking readers out. Returns their number.
 ///
 /// # Errors

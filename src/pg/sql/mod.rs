@@ -25,8 +25,8 @@ pub(in crate::pg) use rules::Newer;
 pub use rules::{Changes, DELETED, DeleteWhen, EnvelopeKind, ROW, SEQUENCE};
 pub use tables::TableLock;
 pub(in crate::pg) use tables::{
-    FORGET_LOCK, add_columns, add_primary_key, analyze, analyze_columns, create_staging,
-    create_table, create_temporary, delete_all, drop_table, drop_table_and_views, grant_fill,
-    grant_insert, grant_schema, lock_by_insert, lock_for_reading, lock_table, move_sequence,
-    rename_table, set_role, truncate, try_primary_key,
+    FORGET_LOCK, add_columns, add_primary_key, analyze, analyze_columns, count_rows,
+    create_staging, create_table, create_temporary, delete_all, drop_table, drop_table_and_views,
+    grant_fill, grant_insert, grant_schema, lock_by_insert, lock_for_reading, lock_table,
+    move_sequence, rename_table, set_role, truncate, try_primary_key,
 };

@@ -67,6 +67,10 @@ pub(in crate::pg) fn delete_all(table: &QualifiedName) -> String {
     format!("DELETE FROM {table}")
 }
 
+pub(in crate::pg) fn count_rows(table: &QualifiedName) -> String {
+    format!("SELECT pg_catalog.count(*) FROM {table}")
+}
+
 pub(in crate::pg) fn create_table(
     table: &QualifiedName,
     columns: &[ColumnDefinition],

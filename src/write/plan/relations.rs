@@ -3,7 +3,7 @@
 use super::permission::{find_permitted, missing_table};
 use crate::error::{Error, Result};
 use crate::pg::{
-    ListedTable, MAX_LISTED, PrimaryKey, count_at_once, describe_tables, primary_key,
+    ListedTable, MAX_LISTED, PrimaryKey, Transaction, count_at_once, describe_tables, primary_key,
     writable_tables,
 };
 use crate::write::writer::Writer;
@@ -19,14 +19,25 @@ impl Writer {
     /// it exists; any error that PostgreSQL reports.
     pub async fn relation(&self, table: &TableName) -> Result<Relation> {
         let transaction = self.begin_look().await?;
-        transaction.assume_role().await?;
-        let relation = find_permitted(&transaction, &self.caller, table).await?;
-        let relation = match relation {
-            Some(table) => Ok(table.relation),
-            None => Err(missing_table(&transaction, &self.caller, table).await?),
-        };
+        let relation = self.relation_in(&transaction, table).await;
         transaction.rollback().await;
         relation
+    }
+
+    /// Returns a table as a transaction sees it.
+    ///
+    /// # Errors
+    /// The errors of [`Writer::relation`].
+    pub(crate) async fn relation_in(
+        &self,
+        transaction: &Transaction,
+        table: &TableName,
+    ) -> Result<Relation> {
+        transaction.assume_role().await?;
+        match find_permitted(transaction, &self.caller, table).await? {
+            Some(table) => Ok(table.relation),
+            None => Err(missing_table(transaction, &self.caller, table).await?),
+        }
     }
 
     /// Returns the name of the primary key of a table with its columns in their order; `None` if it has no primary key.

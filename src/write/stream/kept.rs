@@ -12,7 +12,7 @@ use super::whole_table::TableStatement;
 use crate::auth::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::Activity;
-use crate::pg::{Decision, NewWrite, Publish, Transaction, WriteState, begin, commit};
+use crate::pg::{Decision, NewWrite, Publish, RowCounts, Transaction, WriteState, begin, commit};
 use crate::write::pipeline::batches::{Incoming, StreamMessage};
 use crate::write::plan::decide::Planner;
 use crate::write::record::{columns_of, fingerprint};
@@ -74,6 +74,37 @@ impl KeptTransaction {
             )
             .with_hint("roll back, and send the transaction again")),
         }
+    }
+
+    pub(super) fn transaction(&self) -> &Transaction {
+        &self.transaction
+    }
+
+    /// Prepares it for a statement that only looks.
+    pub(super) async fn prepare_look(&self, caller: &Caller) -> Result<()> {
+        self.check_role(caller)?;
+        self.transaction.renew_settings().await
+    }
+
+    /// Prepares it for a statement that changes a table.
+    pub(super) async fn prepare_change(&mut self, caller: &Caller) -> Result<()> {
+        self.check_role(caller)?;
+        self.has_changed = true;
+        self.check_repeated()?;
+        self.done.check_room()?;
+        self.transaction.renew_settings().await
+    }
+
+    /// Notes rows of a write, for the commit.
+    pub(super) fn note_rows(
+        &mut self,
+        relation: Relation,
+        did: (&WriteSpec, bool),
+        counts: RowCounts,
+    ) {
+        self.done.add_rows(&relation.name, did, counts);
+        self.filled.retain(|filled| filled.oid != relation.oid);
+        self.filled.push(relation);
     }
 
     /// Rolls it back.
@@ -218,9 +249,7 @@ impl Writer {
         }
         if !receipt.skipped {
             let did = (spec, is_new);
-            kept.done.add_rows(&relation.name, did, receipt.counts);
-            kept.filled.retain(|filled| filled.oid != relation.oid);
-            kept.filled.push(relation);
+            kept.note_rows(relation, did, receipt.counts);
             kept.row_count += receipt.row_count;
             kept.byte_count += receipt.byte_count;
         }
@@ -238,11 +267,7 @@ impl Writer {
         statement: TableStatement,
         table: &TableName,
     ) -> Result<(Option<QualifiedName>, KeptTransaction)> {
-        kept.check_role(&self.caller)?;
-        kept.has_changed = true;
-        kept.check_repeated()?;
-        kept.done.check_room()?;
-        kept.transaction.renew_settings().await?;
+        kept.prepare_change(&self.caller).await?;
         // Boxed, since the future is large.
         let found = Box::pin(self.run_in(&kept.transaction, statement, table)).await?;
         if let Some(relation) = &found {
@@ -257,6 +282,21 @@ impl Writer {
             }
         }
         Ok((found.map(|relation| relation.name), kept))
+    }
+
+    /// Returns a table as a client's transaction sees it. After an error, and when the future is dropped, the whole
+    /// transaction is rolled back.
+    ///
+    /// # Errors
+    /// The errors of [`Writer::relation`].
+    pub async fn relation_kept(
+        &self,
+        kept: KeptTransaction,
+        table: &TableName,
+    ) -> Result<(Relation, KeptTransaction)> {
+        kept.prepare_look(&self.caller).await?;
+        let relation = self.relation_in(&kept.transaction, table).await?;
+        Ok((relation, kept))
     }
 
     /// Commits a client's transaction, if the caller may still do what it did, and records its writes in the ledger.

@@ -1,7 +1,9 @@
 //! Writes of one stream.
 
+mod count;
 mod done;
 mod doubt;
+mod empty_table;
 mod ended;
 pub(crate) mod fan_out;
 pub(crate) mod kept;

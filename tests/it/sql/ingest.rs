@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow_flight::sql::{
-    CommandPreparedStatementUpdate, CommandStatementIngest, DoPutUpdateResult, ProstMessageExt,
+    CommandStatementIngest, CommandStatementSubstraitPlan, DoPutUpdateResult, ProstMessageExt,
     TableExistsOption as Exists, TableNotExistOption as Missing,
 };
 use arrow_flight::utils::batches_to_flight_data;
@@ -170,12 +170,12 @@ async fn what_an_ingest_cannot_do_is_refused_by_name() {
             assert!(!error.details["hint"].is_empty(), "{error:?}");
         }
     }
-    let other = CommandPreparedStatementUpdate::default();
+    let other = CommandStatementSubstraitPlan::default();
     let rows = stream::iter(batches_to_flight_data(&schema(), vec![]).unwrap());
     let mut answers = client.do_put(described(rows, &other)).await.unwrap();
     let error = CallError::from(answers.message().await.unwrap_err());
     assert_eq!(error.code, Code::Unimplemented);
-    let named = "CommandPreparedStatementUpdate";
+    let named = "CommandStatementSubstraitPlan";
     assert!(error.message.contains(named), "{error:?}");
     assert_eq!(database.text("SELECT count(*) FROM t").await, "0");
 }

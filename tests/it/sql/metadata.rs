@@ -1,12 +1,15 @@
 //! What clients ask around an ingest: facts, lists and keys.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Int32Type, UInt32Type};
 use arrow_flight::sql::{
     ActionBeginTransactionRequest, Any, CommandGetCrossReference, CommandGetDbSchemas,
     CommandGetExportedKeys, CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo,
-    CommandGetTables, CommandGetXdbcTypeInfo, CommandPreparedStatementQuery,
-    CommandStatementSubstraitPlan, ProstMessageExt, SqlInfo,
+    CommandGetTables, CommandGetXdbcTypeInfo, CommandStatementSubstraitPlan, ProstMessageExt,
+    SqlInfo,
 };
 use arrow_flight::{Action, FlightDescriptor, FlightInfo, IpcMessage};
 use futures_util::TryStreamExt;
@@ -265,7 +268,7 @@ async fn lists_show_only_what_the_caller_may_write() {
 async fn everything_else_is_refused_with_what_to_use() {
     let (_database, server, _client) = setup("").await;
     let mut native = server.client().await;
-    let commands: [(&str, Any); 6] = [
+    let commands: [(&str, Any); 4] = [
         (
             "CommandGetExportedKeys",
             CommandGetExportedKeys::default().as_any(),
@@ -277,14 +280,6 @@ async fn everything_else_is_refused_with_what_to_use() {
         (
             "CommandGetCrossReference",
             CommandGetCrossReference::default().as_any(),
-        ),
-        (
-            "CommandGetXdbcTypeInfo",
-            CommandGetXdbcTypeInfo::default().as_any(),
-        ),
-        (
-            "CommandPreparedStatementQuery",
-            CommandPreparedStatementQuery::default().as_any(),
         ),
         (
             "CommandStatementSubstraitPlan",
@@ -321,9 +316,7 @@ async fn everything_else_is_refused_with_what_to_use() {
     for name in [
         "BeginSavepoint",
         "EndSavepoint",
-        "CreatePreparedStatement",
         "CreatePreparedSubstraitPlan",
-        "ClosePreparedStatement",
         "CancelQuery",
         "CancelFlightInfo",
         "RenewFlightEndpoint",
@@ -341,4 +334,50 @@ async fn everything_else_is_refused_with_what_to_use() {
     let descriptor = FlightDescriptor::new_cmd(broken.encode_to_vec());
     let status = native.flight.get_flight_info(descriptor).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+}
+
+#[tokio::test]
+async fn types_are_those_of_postgresql() {
+    let (database, _server, mut client) = setup("").await;
+    let mut read = async |data_type| {
+        let command = CommandGetXdbcTypeInfo { data_type };
+        let info = client.get_xdbc_type_info(command).await.unwrap();
+        let schema = info.clone().try_decode_schema().unwrap();
+        let ticket = info.endpoint[0].ticket.clone().unwrap();
+        let answer = client.do_get(ticket).await.unwrap();
+        let batches: Vec<RecordBatch> = answer.try_collect().await.unwrap();
+        concat_batches(&Arc::new(schema), &batches).unwrap()
+    };
+    let all = read(None).await;
+    let names: Vec<String> = all
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| f.name().clone())
+        .collect();
+    let canonical = "type_name,data_type,column_size,literal_prefix,literal_suffix,create_params,nullable,case_sensitive,\
+                     searchable,unsigned_attribute,fixed_prec_scale,auto_increment,local_type_name,minimum_scale,\
+                     maximum_scale,sql_data_type,datetime_subcode,num_prec_radix,interval_precision";
+    assert_eq!(names.join(","), canonical);
+    let (short, standard) = (
+        all.column(0).as_string::<i32>(),
+        all.column(12).as_string::<i32>(),
+    );
+    for (short, standard) in short.iter().zip(standard) {
+        let (short, standard) = (short.unwrap(), standard.unwrap());
+        let known =
+            format!("SELECT pg_catalog.format_type(pg_catalog.to_regtype('{short}'), NULL)");
+        assert_eq!(database.text(&known).await, standard, "{short}");
+    }
+    // The codes of XDBC: integer, timestamp, varchar, and one that no type has.
+    for (code, expected) in [
+        (4, "int4"),
+        (93, "timestamp,timestamptz"),
+        (12, "varchar"),
+        (-6, ""),
+    ] {
+        let found = read(Some(code)).await;
+        let names = found.column(0).as_string::<i32>().iter().flatten();
+        assert_eq!(names.collect::<Vec<_>>().join(","), expected, "{code}");
+    }
 }

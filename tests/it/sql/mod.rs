@@ -6,7 +6,9 @@ mod headers;
 mod ingest;
 mod metadata;
 mod once;
+mod prepared;
 mod statements;
+mod tables;
 mod transactions;
 
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use tonic::transport::Channel;
 
 use crate::support::{CallError, Database, Pgflight, batch};
 
-type SqlClient = FlightSqlServiceClient<Channel>;
+pub(crate) type SqlClient = FlightSqlServiceClient<Channel>;
 
 async fn setup(sql: &str) -> (Database, Pgflight, SqlClient) {
     let database = Database::new().await;
@@ -32,7 +34,7 @@ async fn setup(sql: &str) -> (Database, Pgflight, SqlClient) {
     (database, server, client)
 }
 
-async fn connect(server: &Pgflight) -> SqlClient {
+pub(crate) async fn connect(server: &Pgflight) -> SqlClient {
     FlightSqlServiceClient::new(server.client().await.channel)
 }
 
@@ -47,7 +49,7 @@ fn ids(values: &[i32]) -> RecordBatch {
 /// The modes of ADBC, as its driver sends them.
 const CREATE: (TableNotExistOption, TableExistsOption) =
     (TableNotExistOption::Create, TableExistsOption::Fail);
-const APPEND: (TableNotExistOption, TableExistsOption) =
+pub(crate) const APPEND: (TableNotExistOption, TableExistsOption) =
     (TableNotExistOption::Fail, TableExistsOption::Append);
 const REPLACE: (TableNotExistOption, TableExistsOption) =
     (TableNotExistOption::Create, TableExistsOption::Replace);
@@ -55,7 +57,10 @@ const CREATE_APPEND: (TableNotExistOption, TableExistsOption) =
     (TableNotExistOption::Create, TableExistsOption::Append);
 
 /// The command of an ingest into a table, which may have a schema before its name.
-fn into(table: &str, mode: (TableNotExistOption, TableExistsOption)) -> CommandStatementIngest {
+pub(crate) fn into(
+    table: &str,
+    mode: (TableNotExistOption, TableExistsOption),
+) -> CommandStatementIngest {
     let (schema, table) = match table.split_once('.') {
         Some((schema, table)) => (Some(schema.to_owned()), table),
         None => (None, table),
@@ -72,7 +77,7 @@ fn into(table: &str, mode: (TableNotExistOption, TableExistsOption)) -> CommandS
 }
 
 /// Sends batches and returns the number of rows that the server reports.
-async fn ingest(
+pub(crate) async fn ingest(
     client: &mut SqlClient,
     command: CommandStatementIngest,
     batches: &[RecordBatch],

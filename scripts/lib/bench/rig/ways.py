@@ -101,6 +101,21 @@ def _adbc(job: Job) -> Run:
     return run
 
 
+def _flightsql_adbc(job: Job) -> Run:
+    from adbc_driver_flightsql import dbapi
+
+    table = _rows(job)
+
+    def run() -> None:
+        with (
+            dbapi.connect(job.pgflight, autocommit=True) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.adbc_ingest(job.table, table.to_reader(), mode="append")
+
+    return run
+
+
 def pgpq_copy(postgres: str, table: str, schema: pa.Schema, batches: Iterator) -> None:
     """Encodes batches by pgpq and sends them by psycopg."""
     import psycopg
@@ -288,6 +303,7 @@ WAYS = {
             lambda job: _pgflight(job, "create"),
             existing=False,
         ),
+        Way("flightsql-adbc", "ADBC's Flight SQL driver + pgflight", _flightsql_adbc),
         Way("duckdb", "DuckDB's postgres extension", _duckdb, missing=_no_duckdb),
         Way("pgpq", "pgpq + psycopg COPY", _pgpq),
         Way("adbc", "ADBC's PostgreSQL driver", _adbc),

@@ -1,11 +1,10 @@
-//! The actions of sessions and transactions.
+//! The actions of sessions and transactions: each takes its body, and returns that of its result, if it has one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_flight::Action;
 use arrow_flight::sql::{
-    ActionBeginTransactionRequest, ActionBeginTransactionResult, ActionEndTransactionRequest, Any,
+    ActionBeginTransactionRequest, ActionBeginTransactionResult, ActionEndTransactionRequest,
     EndTransaction, ProstMessageExt,
 };
 use bytes::Bytes;
@@ -19,95 +18,17 @@ use super::messages::{
 use super::registry::Names;
 use super::transaction::ClientTransaction;
 use crate::error::{Error, Result};
-use crate::flight::ingress::gate::MAX_HEADER_BYTES;
+use crate::flight::sql::command::{decode, unpack};
 use crate::write::Targets;
 
 /// The longest name of a catalog or schema that a session keeps.
 const MAX_NAME_BYTES: usize = 256;
 
-/// An action of Flight SQL that is served, by its name on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SqlAction {
-    BeginTransaction,
-    EndTransaction,
-    SetSessionOptions,
-    GetSessionOptions,
-    CloseSession,
-}
-
-impl SqlAction {
-    /// All served actions.
-    pub(crate) const ALL: [Self; 5] = [
-        Self::BeginTransaction,
-        Self::EndTransaction,
-        Self::SetSessionOptions,
-        Self::GetSessionOptions,
-        Self::CloseSession,
-    ];
-
-    /// Parses the name of an action; `None` if it is another one.
-    pub(crate) fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.as_str() == name)
-    }
-
-    /// Returns its name.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::BeginTransaction => "BeginTransaction",
-            Self::EndTransaction => "EndTransaction",
-            Self::SetSessionOptions => "SetSessionOptions",
-            Self::GetSessionOptions => "GetSessionOptions",
-            Self::CloseSession => "CloseSession",
-        }
-    }
-
-    /// Returns what ListActions says about it.
-    pub(crate) fn description(self) -> &'static str {
-        match self {
-            Self::BeginTransaction => "Flight SQL: begin a transaction",
-            Self::EndTransaction => "Flight SQL: commit a transaction or roll it back",
-            Self::SetSessionOptions => "Flight SQL: set the catalog and the schema of the session",
-            Self::GetSessionOptions => "Flight SQL: the catalog and the schema of the session",
-            Self::CloseSession => "Flight SQL: end the session, and roll its transaction back",
-        }
-    }
-
-    /// Returns whether the answer gives the client a token for its session.
-    pub(crate) fn opens_session(self) -> bool {
-        match self {
-            Self::BeginTransaction | Self::SetSessionOptions => true,
-            Self::EndTransaction | Self::GetSessionOptions | Self::CloseSession => false,
-        }
-    }
-}
-
-/// Runs an action, and returns the body of its result, if it has one.
-///
-/// # Errors
-/// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for a body that cannot be read, and any error
-/// of the action.
-pub(crate) async fn run(
+pub(in crate::flight::sql) fn begin(
     targets: &Targets,
     session: &CallSession,
-    name: SqlAction,
-    action: &Action,
-) -> Result<Option<Bytes>> {
-    if action.body.len() > MAX_HEADER_BYTES {
-        return Err(Error::invalid_command(format!(
-            "the body of {} is larger than {MAX_HEADER_BYTES} bytes",
-            name.as_str()
-        )));
-    }
-    match name {
-        SqlAction::BeginTransaction => begin(targets, session, &action.body).map(Some),
-        SqlAction::EndTransaction => end(targets, session, &action.body).await.map(|()| None),
-        SqlAction::SetSessionOptions => set(targets, session, &action.body).map(Some),
-        SqlAction::GetSessionOptions => get(targets, session).map(Some),
-        SqlAction::CloseSession => close(targets, session).await.map(Some),
-    }
-}
-
-fn begin(targets: &Targets, session: &CallSession, body: &[u8]) -> Result<Bytes> {
+    body: &[u8],
+) -> Result<Bytes> {
     let ActionBeginTransactionRequest {} = unpack(body)?;
     let caller = targets.caller();
     // A caller without a grant gets its error now.
@@ -122,7 +43,11 @@ fn begin(targets: &Targets, session: &CallSession, body: &[u8]) -> Result<Bytes>
     Ok(result.as_any().encode_to_vec().into())
 }
 
-async fn end(targets: &Targets, session: &CallSession, body: &[u8]) -> Result<()> {
+pub(in crate::flight::sql) async fn end(
+    targets: &Targets,
+    session: &CallSession,
+    body: &[u8],
+) -> Result<()> {
     let request: ActionEndTransactionRequest = unpack(body)?;
     let commit = match EndTransaction::try_from(request.action) {
         Ok(EndTransaction::Commit) => true,
@@ -141,7 +66,11 @@ async fn end(targets: &Targets, session: &CallSession, body: &[u8]) -> Result<()
     }
 }
 
-fn set(targets: &Targets, session: &CallSession, body: &[u8]) -> Result<Bytes> {
+pub(in crate::flight::sql) fn set(
+    targets: &Targets,
+    session: &CallSession,
+    body: &[u8],
+) -> Result<Bytes> {
     if session.claim.id.is_empty() {
         return Err(Error::unsupported("callers with a JWT or a certificate have no sessions")
             .with_hint(
@@ -198,7 +127,7 @@ fn set(targets: &Targets, session: &CallSession, body: &[u8]) -> Result<Bytes> {
     Ok(SetSessionOptionsResult { errors }.encode_to_vec().into())
 }
 
-fn get(targets: &Targets, session: &CallSession) -> Result<Bytes> {
+pub(in crate::flight::sql) fn get(targets: &Targets, session: &CallSession) -> Result<Bytes> {
     let Names { catalog, schema } = session.names(targets)?;
     let text = |text: String| SessionOptionValue {
         option_value: Some(OptionValue::Text(text)),
@@ -213,7 +142,10 @@ fn get(targets: &Targets, session: &CallSession) -> Result<Bytes> {
     Ok(SessionOptions { session_options }.encode_to_vec().into())
 }
 
-async fn close(targets: &Targets, session: &CallSession) -> Result<Bytes> {
+pub(in crate::flight::sql) async fn close(
+    targets: &Targets,
+    session: &CallSession,
+) -> Result<Bytes> {
     let known = &session.sessions;
     if let Some(transaction) = known.close(targets.caller(), &session.claim)
         && transaction.has_work()
@@ -222,20 +154,4 @@ async fn close(targets: &Targets, session: &CallSession) -> Result<Bytes> {
     }
     let status = CloseStatus::Closed.into();
     Ok(CloseSessionResult { status }.encode_to_vec().into())
-}
-
-fn unpack<T: ProstMessageExt + Default>(body: &[u8]) -> Result<T> {
-    let any: Any = decode(body)?;
-    match any.unpack() {
-        Ok(Some(message)) => Ok(message),
-        Ok(None) | Err(_) => Err(unreadable()),
-    }
-}
-
-fn decode<T: Message + Default>(body: &[u8]) -> Result<T> {
-    T::decode(body).map_err(|error| unreadable().with_source(error))
-}
-
-fn unreadable() -> Error {
-    Error::invalid_command("cannot read the body of the action")
 }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Weak};
 
 use arrow::datatypes::Schema;
-use arrow_pgcopy::QualifiedName;
 use arrow_pgcopy::table::TableName;
+use arrow_pgcopy::{QualifiedName, Relation};
 use futures_util::Stream;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
@@ -170,6 +170,51 @@ impl InUse {
         let (name, kept) = writer.run_kept(kept, statement, table).await?;
         self.keep(kept, writer);
         Ok(name)
+    }
+
+    /// Creates a table without rows within the transaction.
+    ///
+    /// # Errors
+    /// As [`InUse::write`], for [`Writer::create_empty_kept`].
+    pub(crate) async fn create(
+        &mut self,
+        writer: &Writer,
+        (spec, schema): (&WriteSpec, &Schema),
+    ) -> Result<Option<QualifiedName>> {
+        let kept = self.open(writer).await?;
+        let (name, kept) = writer.create_empty_kept(kept, spec, schema).await?;
+        self.keep(kept, writer);
+        Ok(name)
+    }
+
+    /// Counts the rows of a table as the transaction sees them.
+    ///
+    /// # Errors
+    /// As [`InUse::write`], for [`Writer::count_kept`].
+    pub(crate) async fn count(
+        &mut self,
+        writer: &Writer,
+        table: &TableName,
+    ) -> Result<(QualifiedName, i64)> {
+        let kept = self.open(writer).await?;
+        let (counted, kept) = writer.count_kept(kept, table).await?;
+        self.keep(kept, writer);
+        Ok(counted)
+    }
+
+    /// Returns a table as the transaction sees it.
+    ///
+    /// # Errors
+    /// As [`InUse::write`], for [`Writer::relation_kept`].
+    pub(crate) async fn relation(
+        &mut self,
+        writer: &Writer,
+        table: &TableName,
+    ) -> Result<Relation> {
+        let kept = self.open(writer).await?;
+        let (relation, kept) = writer.relation_kept(kept, table).await?;
+        self.keep(kept, writer);
+        Ok(relation)
     }
 
     async fn open(&mut self, writer: &Writer) -> Result<KeptTransaction> {

@@ -58,6 +58,21 @@ impl CallSession {
         })
     }
 
+    /// Returns whether a command has a transaction, which has not ended. `id` is the one that it names.
+    pub(super) fn is_open(&self, targets: &Targets, id: Option<&[u8]>) -> bool {
+        let found = self.transaction(targets, id).ok().flatten();
+        found.is_some_and(|transaction| !transaction.has_ended())
+    }
+
+    /// Returns whether the transaction of a command has work. `id` is the one that it names.
+    ///
+    /// # Errors
+    /// The errors of [`CallSession::transaction`].
+    pub(super) fn has_work_in(&self, targets: &Targets, id: Option<&[u8]>) -> Result<bool> {
+        let found = self.transaction(targets, id)?;
+        Ok(found.is_some_and(|transaction| transaction.has_work()))
+    }
+
     /// Counts a call that may be an ingest in the transaction of its session; `None` if the session has none.
     pub(crate) fn arrive(&self, targets: &Targets) -> Option<Arrival> {
         let found = self.transaction(targets, None).ok().flatten();

@@ -101,6 +101,23 @@ func (s *session) ingest(ctx context.Context, next step) (int64, error) {
 	return s.client.ExecuteIngestWithIPC(ctx, reader, &options, ipcOptions)
 }
 
+// prepared binds rows to a prepared INSERT.
+func (s *session) prepared(ctx context.Context, next step) (int64, error) {
+	prepare := s.client.Prepare
+	if next.Transaction {
+		prepare = s.transaction.Prepare
+	}
+	statement, err := prepare(ctx, next.SQL)
+	if err != nil {
+		return 0, err
+	}
+	reader := rows(next)
+	defer reader.Release()
+	statement.SetRecordReader(reader)
+	written, err := statement.ExecuteUpdate(ctx)
+	return written, errors.Join(err, statement.Close(ctx))
+}
+
 // concurrent ingests by several connections at a time, each several times with its own ids.
 func concurrent(ctx context.Context, address string, next step) (int64, error) {
 	var (

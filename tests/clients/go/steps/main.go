@@ -102,10 +102,9 @@ func (s *session) run(ctx context.Context, next step) (answer, error) {
 		}
 		return counted(s.client.ExecuteUpdate(ctx, next.SQL))
 	case "prepare":
-		_, err := s.client.Prepare(ctx, next.SQL)
-		return answer{}, err
+		return counted(s.prepared(ctx, next))
 	case "database":
-		return answer{}, insertByDatabaseSQL(ctx, s.address, next.SQL)
+		return counted(insertByDatabaseSQL(ctx, s.address, next))
 	case "catalogs", "schemas", "tables", "keys", "types", "facts":
 		return s.metadata(ctx, next)
 	}

@@ -95,13 +95,33 @@ func text(name string, column arrow.Array, i int) any {
 	return column.ValueStr(i)
 }
 
-// insertByDatabaseSQL inserts as programs do that use Go's own interface to databases.
-func insertByDatabaseSQL(ctx context.Context, address, insert string) error {
+// insertByDatabaseSQL inserts row by row, as programs do that use Go's own interface to databases.
+func insertByDatabaseSQL(ctx context.Context, address string, next step) (int64, error) {
 	db, err := sql.Open("flightsql", "flightsql://"+address)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer db.Close()
-	_, err = db.ExecContext(ctx, insert, 1)
-	return err
+	insert, err := db.PrepareContext(ctx, next.SQL)
+	if err != nil {
+		return 0, err
+	}
+	defer insert.Close()
+	total := int64(0)
+	for id := next.First; id < next.First+next.Rows; id++ {
+		var name any
+		if id%3 != 0 {
+			name = "näme"
+		}
+		done, err := insert.ExecContext(ctx, id, name, float64(id)/4)
+		if err != nil {
+			return total, err
+		}
+		written, err := done.RowsAffected()
+		if err != nil {
+			return total, err
+		}
+		total += written
+	}
+	return total, nil
 }

@@ -21,6 +21,7 @@ use self::targets::{
     EXTENSIONS, How, SETUP, conversions, expected, fitting, goes, read_back, sql_type, targets,
 };
 use super::random_types::put;
+use crate::sql::{APPEND, SqlClient, connect, ingest, into};
 use crate::support::{Client, Database, Pgflight};
 
 /// A type that PostgreSQL has from version 14; older versions have no infinity in numeric either.
@@ -243,8 +244,31 @@ fn as_json(asked: &Conversion) -> Value {
     fields
 }
 
+/// The way of the rows to the server.
+enum Door {
+    Native(Client),
+    /// It has no conversions.
+    FlightSql(SqlClient),
+}
+
+impl Door {
+    async fn append(&mut self, batch: RecordBatch, conversions: &Value) -> Result<(), String> {
+        match self {
+            Self::Native(client) => {
+                let spec = json!({"table": "t", "append": {}, "conversions": conversions});
+                let appended = client.put(put(batch, spec).await).await;
+                appended.map(drop).map_err(|error| format!("{error:?}"))
+            }
+            Self::FlightSql(client) => {
+                let appended = ingest(client, into("t", APPEND), &[batch]).await;
+                appended.map(drop).map_err(|error| format!("{error:?}"))
+            }
+        }
+    }
+}
+
 async fn check(
-    client: &mut Client,
+    door: &mut Door,
     database: &Database,
     source: &Source,
     asked: Option<(&str, &Conversion)>,
@@ -293,13 +317,9 @@ async fn check(
         }
     }
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap();
-    let spec = json!({"table": "t", "append": {}, "conversions": conversions});
     let case = format!("{} {:?}", source.name, asked.map(|(name, _)| name));
-    let put = put(batch, spec).await;
-    client
-        .put(put)
-        .await
-        .unwrap_or_else(|status| panic!("{case}: {status}"));
+    let appended = door.append(batch, &json!(conversions)).await;
+    appended.unwrap_or_else(|error| panic!("{case}: {error}"));
     for (i, column) in columns.iter().enumerate() {
         let seen = |table: &str, as_type: &str| {
             let value = format!("{table}.c{i}::{as_type}");
@@ -331,8 +351,8 @@ async fn check(
     tried.rows += rows;
 }
 
-#[tokio::test]
-async fn accepted_pairs_land_as_postgresql_would_store_them() {
+/// Returns a database for the pairs, the extensions and types that not every server has, and whether it has multiranges.
+async fn setup() -> (Database, Vec<&'static str>, bool) {
     let database = Database::new().await;
     database.execute(SETUP).await;
     let available = "SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'";
@@ -346,19 +366,37 @@ async fn accepted_pairs_land_as_postgresql_would_store_them() {
     if has_multiranges {
         here.push(MULTIRANGE);
     }
+    (database, here, has_multiranges)
+}
+
+#[tokio::test]
+async fn accepted_pairs_land_as_postgresql_would_store_them() {
+    let (database, here, has_multiranges) = setup().await;
     let server = Pgflight::start(&database);
-    let mut client = server.client().await;
+    let mut door = Door::Native(server.client().await);
     let mut tried = Tried::default();
     let conversions = conversions();
     for source in sources() {
-        check(&mut client, &database, &source, None, &here, &mut tried).await;
+        check(&mut door, &database, &source, None, &here, &mut tried).await;
         for (name, conversion) in &conversions {
             let asked = Some((*name, conversion));
-            check(&mut client, &database, &source, asked, &here, &mut tried).await;
+            check(&mut door, &database, &source, asked, &here, &mut tried).await;
         }
     }
     println!("{tried:?}; beside that {here:?}");
     if has_multiranges {
         assert_eq!(tried, to_try());
     }
+}
+
+#[tokio::test]
+async fn accepted_pairs_land_in_the_same_way_by_flight_sql() {
+    let (database, here, _) = setup().await;
+    let server = Pgflight::start(&database);
+    let mut door = Door::FlightSql(connect(&server).await);
+    let mut tried = Tried::default();
+    for source in sources() {
+        check(&mut door, &database, &source, None, &here, &mut tried).await;
+    }
+    assert!(tried.pairs > 100, "{tried:?}");
 }

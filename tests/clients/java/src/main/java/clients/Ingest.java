@@ -10,6 +10,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.apache.arrow.flight.sql.FlightSqlClient.ExecuteIngestOptions;
+import org.apache.arrow.flight.sql.FlightSqlClient.PreparedStatement;
 import org.apache.arrow.flight.sql.impl.FlightSql.CommandStatementIngest.TableDefinitionOptions;
 import org.apache.arrow.flight.sql.impl.FlightSql.CommandStatementIngest.TableDefinitionOptions.TableExistsOption;
 import org.apache.arrow.flight.sql.impl.FlightSql.CommandStatementIngest.TableDefinitionOptions.TableNotExistOption;
@@ -59,6 +60,19 @@ final class Ingest {
                 null);
         try (Rows rows = new Rows(steps.memory, step)) {
             return steps.client.executeIngest(rows, options, steps.transactionOf(step), Steps.options(step));
+        }
+    }
+
+    /** Binds one batch of rows to a prepared INSERT. */
+    static long prepared(Steps steps, JsonNode step) throws Exception {
+        String sql = step.get("sql").asText();
+        try (PreparedStatement statement = step.path("transaction").asBoolean()
+                        ? steps.client.prepare(sql, steps.transaction, Steps.options(step))
+                        : steps.client.prepare(sql, Steps.options(step));
+                Rows rows = new Rows(steps.memory, step)) {
+            rows.loadNextBatch();
+            statement.setParameters(rows.getVectorSchemaRoot());
+            return statement.executeUpdate(Steps.options(step));
         }
     }
 

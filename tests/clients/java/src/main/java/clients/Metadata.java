@@ -30,6 +30,7 @@ final class Metadata {
             case "tables" -> steps.client.getTables(catalog, schema, table, null, true, call);
             case "keys" -> steps.client.getPrimaryKeys(TableRef.of(catalog, schema, table), call);
             case "types" -> steps.client.getTableTypes(call);
+            case "column_types" -> steps.client.getXdbcTypeInfo(step.get("code").asInt(), call);
             case "facts" -> steps.client.getSqlInfo(
                     new SqlInfo[] {
                         SqlInfo.FLIGHT_SQL_SERVER_NAME,

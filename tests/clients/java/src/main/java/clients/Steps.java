@@ -69,8 +69,9 @@ final class Steps {
             case "rollback" -> client.rollback(transaction, options(step));
             case "update" -> answer.put(
                     "rows", client.executeUpdate(step.get("sql").asText(), transactionOf(step), options(step)));
-            case "prepare" -> client.prepare(step.get("sql").asText(), options(step)).close();
-            case "database" -> Jdbc.insert(server, step.get("sql").asText());
+            case "prepare" -> answer.put("rows", Ingest.prepared(this, step));
+            case "database" -> answer.put("rows", Jdbc.insert(server, step));
+            case "uncommitted" -> Jdbc.rollBack(server, step.get("sql").asText());
             default -> answer.set("found", Metadata.rows(this, what, step));
         }
     }

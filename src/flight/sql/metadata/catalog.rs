@@ -13,10 +13,10 @@ use arrow_flight::sql::{
 use futures_util::FutureExt;
 use futures_util::stream::BoxStream;
 
-use super::answer::{sent, unmade};
 use super::pattern::matches;
 use crate::error::{Error, Result};
 use crate::flight::listing::{ListSender, listed};
+use crate::flight::sql::answer::{sent, unmade};
 use crate::write::{Budget, Targets, Writer};
 use arrow_pgcopy::schema::to_arrow_schema;
 use arrow_pgcopy::table::TableName;
@@ -29,7 +29,7 @@ const TABLE: &str = "TABLE";
 const MAX_PATTERN_BYTES: usize = 1024;
 
 /// Returns the names of the targets that the caller may use.
-pub(super) fn catalogs(targets: &Targets) -> Result<RecordBatch> {
+pub(in crate::flight::sql) fn catalogs(targets: &Targets) -> Result<RecordBatch> {
     let mut catalogs = GetCatalogsBuilder::new();
     for (target, _) in targets.iter() {
         catalogs.append(target);
@@ -38,7 +38,7 @@ pub(super) fn catalogs(targets: &Targets) -> Result<RecordBatch> {
 }
 
 /// Returns the types of tables.
-pub(super) fn table_types() -> Result<RecordBatch> {
+pub(in crate::flight::sql) fn table_types() -> Result<RecordBatch> {
     let mut types = CommandGetTableTypes {}.into_builder();
     types.append(TABLE);
     types.build().map_err(unmade)
@@ -48,7 +48,7 @@ pub(super) fn table_types() -> Result<RecordBatch> {
 ///
 /// # Errors
 /// The errors of [`Writer::relations`].
-pub(super) async fn db_schemas(
+pub(in crate::flight::sql) async fn db_schemas(
     targets: &Targets,
     command: CommandGetDbSchemas,
 ) -> Result<RecordBatch> {
@@ -67,7 +67,7 @@ pub(super) async fn db_schemas(
 }
 
 /// Returns the schema of the answer to [`tables`].
-pub(super) fn tables_schema(command: &CommandGetTables) -> SchemaRef {
+pub(in crate::flight::sql) fn tables_schema(command: &CommandGetTables) -> SchemaRef {
     rows_of(command.include_schema).schema()
 }
 
@@ -75,7 +75,7 @@ pub(super) fn tables_schema(command: &CommandGetTables) -> SchemaRef {
 ///
 /// # Errors
 /// The errors of [`Writer::relations`].
-pub(super) async fn tables(
+pub(in crate::flight::sql) async fn tables(
     targets: &Targets,
     command: CommandGetTables,
     budget: &Budget,
@@ -148,7 +148,7 @@ fn rows_of(include_schema: bool) -> GetTablesBuilder {
 }
 
 /// Returns the schema of the answer to [`primary_keys`] (Arrow's `FlightSql.proto`).
-pub(super) fn primary_keys_schema() -> SchemaRef {
+pub(in crate::flight::sql) fn primary_keys_schema() -> SchemaRef {
     let text = |name, nullable| Field::new(name, DataType::Utf8, nullable);
     Arc::new(Schema::new(vec![
         text("catalog_name", true),
@@ -164,7 +164,7 @@ pub(super) fn primary_keys_schema() -> SchemaRef {
 ///
 /// # Errors
 /// The errors of [`Targets::find`] and [`Writer::primary_key`].
-pub(super) async fn primary_keys(
+pub(in crate::flight::sql) async fn primary_keys(
     targets: &Targets,
     command: CommandGetPrimaryKeys,
 ) -> Result<RecordBatch> {

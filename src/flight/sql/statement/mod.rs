@@ -1,47 +1,36 @@
 //! The few statements that clients send around their rows. Each is matched word by word and run by its meaning; no text
 //! of a client reaches PostgreSQL.
 
-use super::session::Names;
+mod create;
+mod insert;
+mod tokens;
+
+use self::create::create;
+use self::insert::insert;
+use self::tokens::{Token, tokens};
 use crate::error::{Error, Result};
 use crate::write::TableStatement;
-use arrow_pgcopy::table::TableName;
+
+pub(super) use self::create::Create;
+pub(super) use self::insert::Insert;
+pub(super) use self::tokens::Name;
 
 /// The length limit of a statement, which is longer than any that is served.
 const MAX_BYTES: usize = 1024;
+/// The length limit of a statement that may name each of 1,600 columns.
+const MAX_BYTES_OF_COLUMNS: usize = 256 * 1024;
 
 /// A statement that is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Statement {
     /// A statement about a table.
     OnTable(TableStatement, Name),
+    /// `CREATE TABLE`.
+    Create(Create),
+    /// `SELECT count(*)` of a table.
+    Count(Name),
     /// `SELECT 1`, by which clients see whether the server answers.
     SelectOne,
-}
-
-/// The name of a table, with its schema and target if they are there: one to three parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Name(Vec<String>);
-
-impl Name {
-    /// Returns the target (empty: the default) and the table. The names of the session complete them.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidCommand`](crate::error::ErrorKind::InvalidCommand) for a part that cannot be a name.
-    pub(super) fn complete(mut self, names: &Names) -> Result<(String, TableName)> {
-        let catalog = (self.0.len() == 3).then(|| self.0.remove(0));
-        let table = self.0.pop();
-        let (target, schema) = names.complete(catalog, self.0.pop());
-        let table = TableName::from_parts(schema.into_iter().chain(table).collect())?;
-        Ok((target, table))
-    }
-}
-
-/// A word in lower case, a quoted name, or any other character.
-#[derive(Debug, PartialEq, Eq)]
-enum Token {
-    Word(String),
-    Quoted(String),
-    Other(char),
 }
 
 /// Parses a statement. It may end in a semicolon.
@@ -50,27 +39,63 @@ enum Token {
 /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for any other statement. The error has no text of
 /// the statement but its first word, if that is a word of SQL: the rest may hold values.
 pub(super) fn parse(text: &str) -> Result<Statement> {
-    let tokens = match text.len() <= MAX_BYTES {
-        true => tokens(text),
-        false => None,
-    };
-    let mut rest = tokens.as_deref().unwrap_or_default();
-    if let [before @ .., Token::Other(';')] = rest {
-        rest = before;
+    let tokens = tokens_up_to(MAX_BYTES_OF_COLUMNS, text);
+    if let Some(create) = create(&tokens) {
+        return Ok(Statement::Create(create));
     }
-    let found = match rest {
-        [Token::Word(select), Token::Word(one)] if select == "select" && one == "1" => {
-            return Ok(Statement::SelectOne);
+    let short = match text.len() <= MAX_BYTES {
+        true => &*tokens,
+        false => &[],
+    };
+    let found = match short {
+        [select, Token::Word(one)] if select.is("select") && one == "1" => {
+            Some(Statement::SelectOne)
         }
-        _ => on_table(rest),
+        [
+            select,
+            count,
+            Token::Other('('),
+            Token::Other('*'),
+            Token::Other(')'),
+            from,
+            name @ ..,
+        ] if select.is("select") && count.is("count") && from.is("from") => {
+            Name::parse(name).map(Statement::Count)
+        }
+        rest => on_table(rest).map(|(statement, name)| Statement::OnTable(statement, name)),
     };
-    let Some((statement, parts)) = found else {
-        return Err(refused(text));
-    };
-    Ok(Statement::OnTable(statement, Name(parts)))
+    found.ok_or_else(|| refused(text))
 }
 
-fn on_table(tokens: &[Token]) -> Option<(TableStatement, Vec<String>)> {
+/// Parses a statement that a client prepares: only an INSERT of parameters.
+///
+/// # Errors
+/// As [`parse`], for any other statement.
+pub(super) fn parse_prepared(text: &str) -> Result<Insert> {
+    let tokens = tokens_up_to(MAX_BYTES_OF_COLUMNS, text);
+    if let Some(insert) = insert(&tokens) {
+        return Ok(insert);
+    }
+    parse(text)?;
+    Err(
+        Error::unsupported("this statement is not served as a prepared one")
+            .with_hint("send it without preparing it"),
+    )
+}
+
+/// Splits a statement, which may end in a semicolon; without tokens if it is longer or a quote has no end.
+fn tokens_up_to(limit: usize, text: &str) -> Vec<Token> {
+    if text.len() > limit {
+        return Vec::new();
+    }
+    let mut tokens = tokens(text).unwrap_or_default();
+    if tokens.last() == Some(&Token::Other(';')) {
+        tokens.pop();
+    }
+    tokens
+}
+
+fn on_table(tokens: &[Token]) -> Option<(TableStatement, Name)> {
     let starts = [
         (
             &["drop", "table", "if", "exists"][..],
@@ -84,69 +109,30 @@ fn on_table(tokens: &[Token]) -> Option<(TableStatement, Vec<String>)> {
         (&["truncate", "table"], TableStatement::Truncate),
         (&["truncate"], TableStatement::Truncate),
     ];
-    let is_word =
-        |(token, word): (&Token, &&str)| matches!(token, Token::Word(found) if found == word);
     starts.into_iter().find_map(|(words, statement)| {
         let (start, name) = tokens.split_at_checked(words.len())?;
-        let begins = start.iter().zip(words).all(is_word);
-        begins
-            .then(|| name_of(name))
-            .flatten()
-            .map(|name| (statement, name))
+        let mut pairs = start.iter().zip(words);
+        let begins = pairs.all(|(token, word)| token.is(word));
+        let name = begins.then(|| Name::parse(name));
+        name.flatten().map(|name| (statement, name))
     })
 }
 
-/// Returns the parts of a name with dots between them, and nothing after it.
-fn name_of(tokens: &[Token]) -> Option<Vec<String>> {
-    let parts = tokens.split(|token| *token == Token::Other('.'));
-    let parts = parts.map(|part| match part {
-        [Token::Quoted(name)] => Some(name.clone()),
-        [Token::Word(name)] if !name.starts_with(|first: char| first.is_ascii_digit()) => {
-            Some(name.clone())
-        }
-        _ => None,
-    });
-    let parts: Vec<String> = parts.collect::<Option<_>>()?;
-    (1..=3).contains(&parts.len()).then_some(parts)
-}
-
-/// Splits a statement; `None` for a quote without its end. Words are folded to lower case, as PostgreSQL folds ASCII.
-fn tokens(text: &str) -> Option<Vec<Token>> {
-    let mut tokens = Vec::new();
-    let mut letters = text.chars().peekable();
-    let is_in_word = |letter: &char| letter.is_alphanumeric() || *letter == '_' || *letter == '$';
-    while let Some(letter) = letters.next() {
-        if letter == '"' {
-            let mut name = String::new();
-            loop {
-                match letters.next()? {
-                    '"' if letters.next_if_eq(&'"').is_some() => name.push('"'),
-                    '"' => break,
-                    other => name.push(other),
-                }
-            }
-            tokens.push(Token::Quoted(name));
-        } else if is_in_word(&letter) {
-            let mut word = String::from(letter);
-            word.extend(std::iter::from_fn(|| letters.next_if(is_in_word)));
-            word.make_ascii_lowercase();
-            tokens.push(Token::Word(word));
-        } else if !letter.is_ascii_whitespace() {
-            tokens.push(Token::Other(letter));
-        }
-    }
-    Some(tokens)
-}
-
 /// The first words of statements, with what to do instead.
-const INSTEAD: [(&[&str], &str); 4] = [
+const INSTEAD: [(&[&str], &str); 5] = [
     (
-        &["insert", "copy", "merge", "update"],
+        &["insert"],
+        "send rows with CommandStatementIngest (adbc_ingest), or prepare INSERT INTO name (columns) VALUES (?, …) with one ? \
+         for each column, and bind the rows",
+    ),
+    (
+        &["copy", "merge", "update"],
         "send rows with CommandStatementIngest (adbc_ingest); x-pgflight-mode has the keyed modes",
     ),
     (
         &["create", "alter"],
-        "ingest with mode create, or change tables with any PostgreSQL driver",
+        "ingest with mode create, or send CREATE TABLE [IF NOT EXISTS] name (column type [NOT NULL], …, PRIMARY KEY (…)) with \
+         usual types and nothing else; change tables with any PostgreSQL driver",
     ),
     (
         &["begin", "start", "commit", "rollback", "savepoint", "set"],
@@ -185,8 +171,9 @@ fn refused(text: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{Names, Statement, TableStatement, parse};
+    use super::{Statement, TableStatement, parse};
     use crate::error::ErrorKind;
+    use crate::flight::sql::session::Names;
     use arrow_pgcopy::table::TableName;
 
     #[test]
@@ -227,6 +214,14 @@ mod tests {
             let named = name.complete(&Names::default()).unwrap();
             assert_eq!(named, (target.to_owned(), table.unwrap()), "{text}");
         }
+        for text in ["SELECT count(*) FROM s.t;", "select COUNT ( * ) from s . T"] {
+            let Statement::Count(name) = parse(text).unwrap() else {
+                panic!("{text}");
+            };
+            let table = TableName::from_parts(vec!["s".to_owned(), "t".to_owned()]);
+            let named = name.complete(&Names::default()).unwrap();
+            assert_eq!(named, (String::new(), table.unwrap()), "{text}");
+        }
         for text in ["SELECT 1", " select 1 ;"] {
             assert_eq!(parse(text).unwrap(), Statement::SelectOne, "{text}");
         }
@@ -254,7 +249,10 @@ mod tests {
             ("SELECT 's3cret'", "SELECT"),
             ("SELECT 1, 2", "SELECT"),
             ("insert into t values ('s3cret')", "INSERT"),
-            ("CREATE TABLE t (id int)", "CREATE"),
+            ("CREATE TABLE t (id int DEFAULT 's3cret')", "CREATE"),
+            ("SELECT count(*) FROM t WHERE a = 's3cret'", "SELECT"),
+            ("SELECT count(s3cret) FROM t", "SELECT"),
+            ("SELECT count(*) FROM t, s3cret", "SELECT"),
             ("BEGIN", "BEGIN"),
             ("s3cret", "this statement"),
             ("secret", "this statement"),

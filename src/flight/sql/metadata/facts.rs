@@ -7,8 +7,8 @@ use arrow_flight::error::FlightError;
 use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder};
 use arrow_flight::sql::{CommandGetSqlInfo, SqlInfo, SqlSupportedTransaction};
 
-use super::answer::unmade;
 use crate::error::{Error, Result};
+use crate::flight::sql::answer::unmade;
 
 /// The facts, with and without transactions. A client that names no transaction in an ingest, as ADBC's driver, needs a
 /// session for them.
@@ -40,7 +40,10 @@ fn all(has_sessions: bool) -> Result<SqlInfoData, FlightError> {
 }
 
 /// Returns the facts that a client asks for; all without a choice.
-pub(super) fn facts(command: &CommandGetSqlInfo, has_sessions: bool) -> Result<RecordBatch> {
+pub(in crate::flight::sql) fn facts(
+    command: &CommandGetSqlInfo,
+    has_sessions: bool,
+) -> Result<RecordBatch> {
     let [without, with] = &*FACTS;
     match if has_sessions { with } else { without } {
         Ok(facts) => facts
