@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 import pytest
 from cases.jar import described, needs_jar
@@ -121,6 +121,43 @@ def test_create_table_as_is_all_or_nothing(
     assert database.value("SELECT to_regclass('new')") is None
     spark.sql(f"CREATE OR REPLACE TABLE {pg}.public.t AS SELECT id, 'c' AS s FROM range(7)")
     assert database.rows("SELECT count(*), max(s) FROM t") == [(7, "c")]
+
+
+#: Ways to make an empty or a filled table, and the rows of a table that was there, and of a missing one: None for none.
+MAKES: Dict[str, Tuple[Callable[[SparkSession, str, Any], Any], int, Optional[int]]] = {
+    "CREATE TABLE": (lambda spark, t, _: spark.sql(f"CREATE TABLE {t} (id bigint)"), 1, 0),
+    "CREATE TABLE IF NOT EXISTS": (
+        lambda spark, t, _: spark.sql(f"CREATE TABLE IF NOT EXISTS {t} (id bigint)"),
+        1,
+        0,
+    ),
+    "CREATE TABLE IF NOT EXISTS AS": (
+        lambda spark, t, _: spark.sql(f"CREATE TABLE IF NOT EXISTS {t} AS SELECT 7L AS id"),
+        1,
+        1,
+    ),
+    "create": (lambda _, t, df: df.writeTo(t).create(), 1, 3),
+    "createOrReplace": (lambda _, t, df: df.writeTo(t).createOrReplace(), 3, 3),
+    "replace": (lambda _, t, df: df.writeTo(t).replace(), 3, None),
+    "append": (lambda _, t, df: df.writeTo(t).append(), 4, None),
+    "saveAsTable": (lambda _, t, df: df.write.mode("append").saveAsTable(t), 4, 3),
+}
+
+
+@pytest.mark.parametrize("way", MAKES)
+def test_a_table_is_made_or_kept(
+    spark: SparkSession, database: Database, pg: str, way: str
+) -> None:
+    make, kept, made = MAKES[way]
+    database.run("CREATE TABLE old (id int8); INSERT INTO old VALUES (9)")
+    for table, rows in (("old", kept), ("new", made)):
+        try:
+            make(spark, f"{pg}.public.{table}", spark.range(3))
+        # Spark or the catalog rejects it; PostgreSQL says what is there.
+        except Exception as error:  # noqa: BLE001
+            assert re.search("already exists|cannot be found|not found", str(error), re.IGNORECASE)
+        exists = database.value("SELECT to_regclass(%s)", table) is not None
+        assert (database.count(table) if exists else None) == rows, table
 
 
 def test_a_table_is_written_by_its_name(spark: SparkSession, database: Database, pg: str) -> None:

@@ -1,4 +1,4 @@
-"""The data source in the JVM: answers that are lost, memory that is given back, and the wheel with its jar."""
+"""The data source in the JVM: lost answers, several servers, memory, Spark's own pages, and the wheel with the jar."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Database, Server, losing_replies_to
+from cases.jar import needs_jar
+from conftest import ROOT, Database, Server, in_process, losing_replies_to
 from pyspark.sql import DataFrame, SparkSession
 
-pytestmark = pytest.mark.skipif(
-    "PGFLIGHT_SPARK_JAR" not in os.environ, reason="PGFLIGHT_SPARK_JAR names no jar"
-)
+pytestmark = needs_jar
 
 
 def save(df: DataFrame, url: str, mode: str = "append") -> None:
@@ -39,6 +38,96 @@ def test_an_attempt_whose_answer_is_lost_lands_once(
     with losing_replies_to(b"EndRecord", server, b"Receipt", times=2) as url:
         save(spark.range(0, 100, 1, 4), url, mode)
     assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(100, 100)]
+
+
+# ── several servers ──────────────────────────────────────────────────────────
+
+
+def attempts(server: Server) -> int:
+    """The attempts that a server has received."""
+    return sum('event="attempt" outcome="done"' in line for line in server.log)
+
+
+@pytest.mark.parametrize("others", ["another replica", "an address where nothing listens"])
+def test_tasks_spread_over_the_addresses_of_a_url(
+    spark: SparkSession, server: Server, database: Database, closed_port: int, others: str
+) -> None:
+    database.run("CREATE TABLE t (id int8)")
+    with Server(database.url) as replica:
+        second = replica.url[7:] if others == "another replica" else f"127.0.0.1:{closed_port}"
+        save(spark.range(0, 1000, 1, 40), f"{server.url},{second}")
+    assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(1000, 1000)]
+    # By chance one server gets all 40 once in a million million runs.
+    found = [attempts(server), attempts(replica)]
+    assert sum(found) == 40
+    assert (min(found) > 0) == (others == "another replica"), found
+
+
+PROGRAM = """
+import os, sys
+from pyspark.sql import SparkSession
+import pgflight
+
+url, hosts, table = sys.argv[1:]
+spark = (
+    SparkSession.builder.master("local[2]")
+    .config("spark.ui.enabled", "false")
+    .config("spark.jars", os.environ["PGFLIGHT_SPARK_JAR"])
+    .config("spark.driver.host", "127.0.0.1")
+    .config("spark.driver.extraJavaOptions", f"-Djdk.net.hosts.file={hosts}")
+    .getOrCreate()
+)
+# A session with both sources, where it can have both.
+if hasattr(spark, "dataSource"):
+    pgflight.register(spark)
+df = spark.range(0, 1000, 1, 40)
+df.write.format("pgflight").mode("append").option("url", url).option("writeId", "w").save(table)
+print("by", spark._jvm.io.pgflight.spark.LastResult.get().status().writeId())
+print("result", pgflight.last_result(spark).row_count)
+"""
+
+
+def test_the_jar_goes_before_the_python_source_and_spreads_over_the_addresses_of_a_name(
+    database: Database, tmp_path: Path
+) -> None:
+    database.run("CREATE TABLE t (id int8)")
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n127.0.0.1 replicas.test\n127.0.0.2 replicas.test\n")
+    with Server(database.url) as first:
+        port = int(first.url.rsplit(":", 1)[1])
+        with Server(database.url, port=port, host="127.0.0.2") as second:
+            url = f"grpc://replicas.test:{port}"
+            process = in_process(PROGRAM, url, str(hosts), "t")
+            said, errors = process.communicate(timeout=240)
+            assert process.returncode == 0, errors
+    assert "by w\nresult 1000\n" in said
+    assert database.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(1000, 1000)]
+    assert min(attempts(first), attempts(second)) > 0
+
+
+# ── memory and metrics ───────────────────────────────────────────────────────
+
+
+def test_spark_shows_the_write_with_its_rows_and_bytes(
+    spark: SparkSession, server: Server, database: Database
+) -> None:
+    database.run("CREATE TABLE t (id int8)")
+    writer = spark.range(0, 1000, 1, 4).write.format("pgflight").mode("append")
+    writer.option("url", server.url).option("writeId", "shown").save("t")
+    spark._jsc.sc().listenerBus().waitUntilEmpty()
+    store = spark._jsparkSession.sharedState().statusStore()
+    execution = store.executionsList().last()
+    assert "(write shown)" in execution.physicalPlanDescription()
+    values = store.executionMetrics(execution.executionId())
+    metrics = execution.metrics()
+    shown = {}
+    for index in range(metrics.size()):
+        metric = metrics.apply(index)
+        if "pgflight" in metric.name():
+            shown[metric.name()] = values.get(metric.accumulatorId()).get()
+    assert shown["rows sent to pgflight"] == "1000"
+    assert int(shown["bytes sent to pgflight"]) > 8 * 1000
+    assert int(shown["milliseconds of waiting for pgflight"]) >= 0
 
 
 def test_500_tasks_give_all_memory_back(

@@ -73,6 +73,16 @@ final class ArrowBatches implements AutoCloseable {
         writer.reset();
     }
 
+    /** Returns the number of rows that were not passed on yet. */
+    int pendingRows() {
+        return rowCount;
+    }
+
+    /** Returns the bytes of these rows as Spark has them, which are about those of their batch. */
+    long pendingBytes() {
+        return byteCount;
+    }
+
     /** Frees the memory. Rows that were not passed on are lost. */
     @Override
     public void close() {
