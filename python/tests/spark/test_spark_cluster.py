@@ -15,16 +15,12 @@ from typing import Iterator, List
 import psutil
 import pyspark
 import pytest
-from cases.versions import needs_functions
 from conftest import Database, Server, in_process, wait_until
 
-pytestmark = [
-    needs_functions,
-    pytest.mark.skipif(
-        "PGFLIGHT_SPARK_JAR" not in os.environ and pyspark.__version__ < "4",
-        reason="PySpark 3 has no data source in Python, and PGFLIGHT_SPARK_JAR names no jar",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    "PGFLIGHT_SPARK_JAR" not in os.environ and pyspark.__version__ < "4",
+    reason="PySpark 3 has no data source in Python, and PGFLIGHT_SPARK_JAR names no jar",
+)
 
 PROGRAM = """
 import os, sys, time

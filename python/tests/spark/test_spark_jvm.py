@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Dict, Tuple, Union
 
@@ -26,29 +24,8 @@ pytestmark = needs_jar
 #: A point in WKB.
 POINT = "X'0101000000000000000000f03f0000000000000040'"
 
-#: Tests that PySpark 3.3 itself cannot run.
-NOT_ON_3_3 = {
-    "test_every_type_keeps_its_value": "Spark 3.3 has no literals of TIMESTAMP_NTZ",
-    **dict.fromkeys(
-        (
-            "test_overwriting_with_nothing_empties_the_table[none]",
-            "test_upsert_replaces_the_rows_with_the_same_keys",
-            "test_a_task_that_fails_and_is_retried_leaves_each_row_once",
-            "test_a_task_cut_short_by_spark_writes_each_row_once",
-            "test_a_job_with_killed_workers_writes_each_row_once",
-        ),
-        "PySpark 3.3 runs no Python functions on Python 3.11",
-    ),
-}
-
 
 class TestJvmSource(DataSourceCases):
-    @pytest.fixture(autouse=True)
-    def runs_here(self, spark: SparkSession, request: pytest.FixtureRequest) -> None:
-        reason = NOT_ON_3_3.get(request.node.name)
-        if reason and spark.version.startswith("3.3.") and sys.version_info >= (3, 11):
-            pytest.skip(reason)
-
     def refusal(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> Any:
         with pytest.raises(Exception) as raised:
             self.save(df, server, table, mode, **options)
