@@ -120,7 +120,7 @@ def test_a_refusal_is_heard_in_the_midst_of_a_task(
     database.run("CREATE TABLE t (id int8 CHECK (id <> 70000))")
     last = 100_000_000
     df = spark.range(0, last, 1, 1).selectExpr(
-        f"if(id = {last - 1}, raise_error('nobody stopped the task'), id) AS id"
+        f"if(id = {last - 1}, raise_error('the task was not stopped'), id) AS id"
     )
     with pytest.raises(Exception) as raised:
         df.write.format("pgflight").mode("append").option("url", server.url).save("t")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -157,6 +158,29 @@ def test_500_tasks_give_all_memory_back(
     assert 1 << 20 < max(held) < 2 * (8 << 20)
     # Netty keeps what it has once allocated for the next task.
     assert used[1] <= used[0] + (1 << 24), used
+
+
+# ── the jar ──────────────────────────────────────────────────────────────────
+
+
+def test_the_jar_holds_the_locked_dependencies_with_their_licenses() -> None:
+    with zipfile.ZipFile(os.environ["PGFLIGHT_SPARK_JAR"]) as jar:
+        parts = json.loads(jar.read("META-INF/sbom/pgflight-spark.cdx.json"))["components"]
+        listed = jar.read("META-INF/THIRD-PARTY.txt").decode()
+        names = jar.namelist()
+        assert b"Apache License" in jar.read("META-INF/LICENSE")
+    found = {}
+    for part in parts:
+        name = f"{part['group']}:{part['name']}:{part['version']}"
+        (found[name],) = (h["content"] for h in part["hashes"] if h["alg"] == "SHA-256")
+        assert [entry["license"]["id"] for entry in part["licenses"]] == ["Apache-2.0"]
+        assert name in listed
+    lines = "".join(f"{name} {digest}\n" for name, digest in sorted(found.items()))
+    locked = ROOT / "spark/dependencies.txt"
+    assert locked.read_text() == lines, f"if the change is meant, {locked} is to be:\n{lines}"
+    # Spark's own classes are Spark's, and so is its Arrow.
+    ours = ("META-INF/", "io/pgflight/")
+    assert [name for name in names if not name.startswith(ours) and not name.endswith("/")] == []
 
 
 def test_a_wheel_carries_the_jar(tmp_path: Path) -> None:
