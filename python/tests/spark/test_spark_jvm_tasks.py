@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import zipfile
 from pathlib import Path
+from typing import Iterator, List
 
 import pytest
 from cases.jar import needs_jar
@@ -131,31 +133,63 @@ def test_spark_shows_the_write_with_its_rows_and_bytes(
     assert int(shown["milliseconds of waiting for pgflight"]) >= 0
 
 
-def test_500_tasks_give_all_memory_back(
-    spark: SparkSession, server: Server, database: Database
-) -> None:
+@contextlib.contextmanager
+def measured(spark: SparkSession) -> Iterator[List[int]]:
+    """Yields a list that gets the bytes of Spark's Arrow memory again and again."""
     arrow = spark._jvm.org.apache.spark.sql.util.ArrowUtils.rootAllocator()
-    direct = spark._jvm.io.netty.util.internal.PlatformDependent.usedDirectMemory
-    database.run("CREATE TABLE t (id int8, s text)")
-    used, held = [], []
+    held: List[int] = []
     done = threading.Event()
 
     def sample() -> None:
-        while not done.wait(0.01):
+        while not done.wait(0.005):
             held.append(arrow.getAllocatedMemory())
 
     sampling = threading.Thread(target=sample)
     sampling.start()
-    for partitions in (20, 500):
-        df = spark.range(0, 500_000, 1, partitions).selectExpr("id", "repeat('x', 200) AS s")
-        save(df, server.url)
-        assert arrow.getAllocatedMemory() == 0
-        used.append(direct())
-    done.set()
-    sampling.join()
+    try:
+        yield held
+    finally:
+        done.set()
+        sampling.join()
+    assert arrow.getAllocatedMemory() == 0
+
+
+#: Columns, and rows of two partitions.
+SHAPES = {
+    "one column": (["id"], 2_000_000),
+    "1000 numbers": ([f"id + {number} AS c{number}" for number in range(1000)], 2000),
+    "1000 texts": ([f"'x' AS c{number}" for number in range(1000)], 2000),
+    "arrays": (["array_repeat(id, 50) AS a", "array_repeat('x', 20) AS b"], 50_000),
+    "long texts": (["repeat('x', 100000) AS s"], 200),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_task_holds_at_most_8_mib(
+    spark: SparkSession, server: Server, database: Database, shape: str
+) -> None:
+    columns, rows = SHAPES[shape]
+    df = spark.range(0, rows, 1, 2).selectExpr(*columns)
+    with measured(spark) as held:
+        writer = df.write.format("pgflight").mode("append").option("url", server.url)
+        writer.option("createTable", "true").save("t")
+    assert database.count("t") == rows
+    assert 0 < max(held) <= 2 * (8 << 20)
+
+
+def test_500_tasks_give_all_memory_back(
+    spark: SparkSession, server: Server, database: Database
+) -> None:
+    direct = spark._jvm.io.netty.util.internal.PlatformDependent.usedDirectMemory
+    database.run("CREATE TABLE t (id int8, s text)")
+    used = []
+    with measured(spark) as held:
+        for partitions in (20, 500):
+            df = spark.range(0, 500_000, 1, partitions).selectExpr("id", "repeat('x', 200) AS s")
+            save(df, server.url)
+            used.append(direct())
     assert database.count("t") == 1_000_000
-    # Two tasks at a time, each with a batch of 2 MiB in buffers of powers of two.
-    assert 1 << 20 < max(held) < 2 * (8 << 20)
+    assert max(held) > 1 << 20
     # Netty keeps what it has once allocated for the next task.
     assert used[1] <= used[0] + (1 << 24), used
 
@@ -168,6 +202,7 @@ def test_the_jar_holds_the_locked_dependencies_with_their_licenses() -> None:
         parts = json.loads(jar.read("META-INF/sbom/pgflight-spark.cdx.json"))["components"]
         listed = jar.read("META-INF/THIRD-PARTY.txt").decode()
         names = jar.namelist()
+        versions = {jar.read(name)[7] for name in names if name.endswith(".class")}
         assert b"Apache License" in jar.read("META-INF/LICENSE")
     found = {}
     for part in parts:
@@ -178,6 +213,8 @@ def test_the_jar_holds_the_locked_dependencies_with_their_licenses() -> None:
     lines = "".join(f"{name} {digest}\n" for name, digest in sorted(found.items()))
     locked = ROOT / "spark/dependencies.txt"
     assert locked.read_text() == lines, f"if the change is meant, {locked} is to be:\n{lines}"
+    # The class files are for Java 8.
+    assert max(versions) <= 52
     # Spark's own classes are Spark's, and so is its Arrow.
     ours = ("META-INF/", "io/pgflight/")
     assert [name for name in names if not name.startswith(ours) and not name.endswith("/")] == []
