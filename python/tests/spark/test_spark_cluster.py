@@ -5,6 +5,7 @@ The data source is the one in the JVM if PGFLIGHT_SPARK_JAR names its jar, else 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -94,12 +95,18 @@ class Daemon:
 
     def executors(self) -> List[psutil.Process]:
         """The executors that a worker has started."""
-        children = psutil.Process(self._process.pid).children(recursive=True)
-        return [child for child in children if "CoarseGrainedExecutor" in " ".join(child.cmdline())]
+        found = []
+        for child in psutil.Process(self._process.pid).children(recursive=True):
+            # Another one may end meanwhile.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "CoarseGrainedExecutor" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
 
     def stop(self) -> None:
         for child in psutil.Process(self._process.pid).children(recursive=True):
-            child.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
         self._process.kill()
         self._process.communicate()
 

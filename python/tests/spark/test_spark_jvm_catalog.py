@@ -156,7 +156,9 @@ def test_a_table_is_made_or_kept(
         # Spark or the catalog rejects it; PostgreSQL says what is there.
         except Exception as raised:  # noqa: BLE001
             refusal = str(raised)
-        assert re.search("already exists|cannot be found|not found", refusal, re.IGNORECASE)
+        assert re.search(
+            "already exists|cannot be found|not found|did not exist", refusal, re.IGNORECASE
+        )
         exists = database.value("SELECT to_regclass(%s)", table) is not None
         assert (database.count(table) if exists else None) == rows, table
 
