@@ -40,8 +40,10 @@ class Database(running.Database):
 class Server(running.Server):
     """A pgflight server with the binary under test."""
 
-    def __init__(self, database_url: str, *options: str, port: int = 0) -> None:
-        super().__init__(binary(), database_url, *options, port=port)
+    def __init__(
+        self, database_url: str, *options: str, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        super().__init__(binary(), database_url, *options, host=host, port=port)
 
 
 def binary() -> str:

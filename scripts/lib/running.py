@@ -11,14 +11,14 @@ from typing import Any, Iterable, List, Optional, Tuple, TypeVar, Union
 
 import psycopg
 
-_LISTENING = re.compile(r"listening.*?(127\.0\.0\.1:\d+)")
+_LISTENING = re.compile(r"listening.*?(127\.0\.0\.\d+:\d+)")
 _MONITOR = re.compile(r"status page are at http://([0-9.]+:[0-9]+)/")
 
 _Server = TypeVar("_Server", bound="Server")
 
 
 class Server:
-    """A `pgflight serve` in its own process, on a port of 127.0.0.1. A context manager ends it.
+    """A `pgflight serve` in its own process, on a port of this machine. A context manager ends it.
 
     Attributes:
         url: Its address, as clients take it.
@@ -30,7 +30,12 @@ class Server:
     url: str
 
     def __init__(
-        self, binary: Union[str, Path], postgres: str, *options: str, port: int = 0
+        self,
+        binary: Union[str, Path],
+        postgres: str,
+        *options: str,
+        host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         """Starts the server and waits until it listens.
 
@@ -38,12 +43,13 @@ class Server:
             binary: The program.
             postgres: URL of its database; empty if the options name a configuration file.
             options: Further options of `pgflight serve`.
+            host: Where it listens: an address of 127.0.0.0/8.
             port: The port; 0 takes a free one.
 
         Raises:
             RuntimeError: when it does not start, with its log.
         """
-        address = f"127.0.0.1:{port}"
+        address = f"{host}:{port}"
         self._process = subprocess.Popen(
             [str(binary), "serve", "--listen", address, "--postgres", postgres, *options],
             stdin=subprocess.DEVNULL,

@@ -42,6 +42,8 @@ _HINTS = {
     "YearMonthIntervalType": "cast the column to string or to a number",
     "CalendarIntervalType": "cast the column to string, or use a day-time interval",
     "VariantType": "write to_json(column) into a jsonb column",
+    "GeometryType": "write st_asbinary(column) into a geometry, geography or bytea column",
+    "GeographyType": "write st_asbinary(column) into a geometry, geography or bytea column",
 }
 
 

@@ -10,14 +10,11 @@ from typing import Any, Callable, Iterator
 import psycopg
 import pyarrow as pa
 import pytest
-from cases.versions import needs_functions
 from conftest import Cluster, Server, own_postgres, wait_until
 from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 
 import pgflight
-
-pytestmark = needs_functions
 
 #: `save` is the data source in the JVM, if PGFLIGHT_SPARK_JAR names its jar.
 WAYS = ["save" if "PGFLIGHT_SPARK_JAR" in os.environ else "write_dataframe"]

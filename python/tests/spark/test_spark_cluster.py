@@ -5,6 +5,7 @@ The data source is the one in the JVM if PGFLIGHT_SPARK_JAR names its jar, else 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -15,16 +16,12 @@ from typing import Iterator, List
 import psutil
 import pyspark
 import pytest
-from cases.versions import needs_functions
 from conftest import Database, Server, in_process, wait_until
 
-pytestmark = [
-    needs_functions,
-    pytest.mark.skipif(
-        "PGFLIGHT_SPARK_JAR" not in os.environ and pyspark.__version__ < "4",
-        reason="PySpark 3 has no data source in Python, and PGFLIGHT_SPARK_JAR names no jar",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    "PGFLIGHT_SPARK_JAR" not in os.environ and pyspark.__version__ < "4",
+    reason="PySpark 3 has no data source in Python, and PGFLIGHT_SPARK_JAR names no jar",
+)
 
 PROGRAM = """
 import os, sys, time
@@ -98,12 +95,18 @@ class Daemon:
 
     def executors(self) -> List[psutil.Process]:
         """The executors that a worker has started."""
-        children = psutil.Process(self._process.pid).children(recursive=True)
-        return [child for child in children if "CoarseGrainedExecutor" in " ".join(child.cmdline())]
+        found = []
+        for child in psutil.Process(self._process.pid).children(recursive=True):
+            # Another one may end meanwhile.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "CoarseGrainedExecutor" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
 
     def stop(self) -> None:
         for child in psutil.Process(self._process.pid).children(recursive=True):
-            child.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
         self._process.kill()
         self._process.communicate()
 

@@ -10,10 +10,7 @@ from typing import Any, Iterator
 
 import pyspark
 import pytest
-from cases.versions import needs_functions
 from conftest import Database, Server, in_process, wait_until
-
-pytestmark = needs_functions
 
 PROGRAM = """
 import os, sys, time

@@ -2,66 +2,34 @@
 
 from __future__ import annotations
 
-import datetime
-import os
-import re
+import hashlib
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Dict, Tuple, Union
 
 import pyspark
 import pytest
 import trustme
 from cases.data_source import DataSourceCases
-from cases.versions import needs_functions
+from cases.jar import described, needs_jar
 from conftest import Database, Server
-from documented import Block, blocks, trips
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.functions import expr
 
 from pgflight import errors
 from pgflight.options import SPARK_NAMES
 from pgflight.spark.options import OTHER_OPTIONS
 
-pytestmark = pytest.mark.skipif(
-    "PGFLIGHT_SPARK_JAR" not in os.environ, reason="PGFLIGHT_SPARK_JAR names no jar"
-)
+pytestmark = needs_jar
 
-#: Tests that PySpark 3.3 itself cannot run.
-NOT_ON_3_3 = {
-    "test_every_type_keeps_its_value": "Spark 3.3 has no literals of TIMESTAMP_NTZ",
-    **dict.fromkeys(
-        (
-            "test_overwriting_with_nothing_empties_the_table[none]",
-            "test_upsert_replaces_the_rows_with_the_same_keys",
-            "test_a_task_that_fails_and_is_retried_leaves_each_row_once",
-            "test_a_task_cut_short_by_spark_writes_each_row_once",
-            "test_a_job_with_killed_workers_writes_each_row_once",
-        ),
-        "PySpark 3.3 runs no Python functions on Python 3.11",
-    ),
-}
+#: A point in WKB.
+POINT = "X'0101000000000000000000f03f0000000000000040'"
 
 
 class TestJvmSource(DataSourceCases):
-    @pytest.fixture(autouse=True)
-    def runs_here(self, spark: SparkSession, request: pytest.FixtureRequest) -> None:
-        reason = NOT_ON_3_3.get(request.node.name)
-        if reason and spark.version.startswith("3.3.") and sys.version_info >= (3, 11):
-            pytest.skip(reason)
-
     def refusal(self, df: DataFrame, server: Server, table: str, mode: str, **options: Any) -> Any:
         with pytest.raises(Exception) as raised:
             self.save(df, server, table, mode, **options)
         return described(raised.value)
-
-
-def described(raised: BaseException) -> errors.PgFlightError:
-    """Reads the error of the JVM from the text that a user sees."""
-    error = errors.from_spark(raised)
-    assert error is not None, str(raised)
-    return error
 
 
 def test_the_options_are_those_of_the_python_source(spark: SparkSession) -> None:
@@ -130,29 +98,101 @@ def test_partitions_without_rows_send_nothing(
     df = spark.range(0, 1000, 1, 200).where("id % 100 = 0")
     df.write.format("pgflight").mode("append").option("url", server.url).save("t")
     assert database.rows("SELECT count(*), sum(id) FROM t") == [(10, 4500)]
+    assert database.value("SELECT count(*) FROM pgflight.attempt") == 10
 
 
-@pytest.mark.skipif(pyspark.__version__ < "4.1", reason="Spark has TIME from 4.1 on")
-def test_a_time_lands(spark: SparkSession, server: Server, database: Database) -> None:
-    spark.conf.set("spark.sql.timeType.enabled", "true")
-    df = spark.sql("SELECT TIME'12:34:56.123456' AS at UNION ALL SELECT NULL")
-    writer = df.write.format("pgflight").mode("append").option("url", server.url)
-    writer.option("createTable", "true").save("t")
-    assert database.rows("SELECT at, pg_typeof(at)::text FROM t ORDER BY at") == [
-        (datetime.time(12, 34, 56, 123456), "time without time zone"),
-        (None, "time without time zone"),
-    ]
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_200_partitions_land_once(
+    spark: SparkSession, server: Server, database: Database, mode: str
+) -> None:
+    database.run("CREATE TABLE t (id int8); INSERT INTO t VALUES (7)")
+    writer = spark.range(100, 1100, 1, 200).write.format("pgflight").mode(mode)
+    writer.option("url", server.url).save("t")
+    kept = 1 if mode == "append" else 0
+    found = "SELECT count(*) FILTER (WHERE id = 7), count(*), count(DISTINCT id) FROM t"
+    assert database.rows(found) == [(kept, 1000 + kept, 1000 + kept)]
+    assert database.value("SELECT count(DISTINCT partition_id) FROM pgflight.attempt") == 200
 
 
-@pytest.mark.skipif(pyspark.__version__ < "4", reason="Spark has VARIANT from 4.0 on")
-def test_a_variant_is_rejected_with_a_hint(spark: SparkSession, server: Server) -> None:
-    df = spark.sql("SELECT parse_json('{}') AS v")
-    writer = df.write.format("pgflight").mode("append").option("url", server.url)
+def test_a_refusal_is_heard_in_the_midst_of_a_task(
+    spark: SparkSession, server: Server, database: Database
+) -> None:
+    database.run("CREATE TABLE t (id int8 CHECK (id <> 70000))")
+    last = 100_000_000
+    df = spark.range(0, last, 1, 1).selectExpr(
+        f"if(id = {last - 1}, raise_error('the task was not stopped'), id) AS id"
+    )
     with pytest.raises(Exception) as raised:
-        writer.option("createTable", "true").save("t")
-    found = described(raised.value)
-    assert (found.reason, found.column) == ("UNSUPPORTED", "v")
-    assert "to_json(column)" in str(found.hint)
+        df.write.format("pgflight").mode("append").option("url", server.url).save("t")
+    error = described(raised.value)
+    assert (error.reason, error.sqlstate, error.table, error.constraint) == (
+        "DATA_REJECTED",
+        "23514",
+        "public.t",
+        "t_id_check",
+    )
+    # All that is known is in one line.
+    line = next(line for line in str(raised.value).splitlines() if "[DATA_REJECTED" in line)
+    assert all(name in line for name in ('sqlstate="23514"', "public.t", "t_id_check", "row=70000"))
+
+
+#: Types of later releases: the first release, an expression, and the type and the text that land, or the hint.
+LATER_TYPES: Dict[str, Tuple[str, str, Union[Tuple[str, str], str]]] = {
+    "collated string": ("4.0", "'Ab' COLLATE UTF8_LCASE", ("text", "Ab")),
+    "variant": ("4.0", "parse_json('{}')", "to_json(column)"),
+    "time": ("4.1", "TIME'12:34:56.123456'", ("time without time zone", "12:34:56.123456")),
+    "geometry": ("4.2", f"st_geomfromwkb({POINT})", "st_asbinary(column)"),
+    "geography": ("4.2", f"st_geogfromwkb({POINT})", "st_asbinary(column)"),
+}
+
+
+@pytest.mark.parametrize("kind", LATER_TYPES)
+def test_a_type_of_a_later_release_lands_or_is_rejected(
+    spark: SparkSession, server: Server, database: Database, kind: str
+) -> None:
+    since, value, expected = LATER_TYPES[kind]
+    if pyspark.__version__ < since:
+        pytest.skip(f"Spark has the type {kind} from {since} on")
+    for setting in ("spark.sql.timeType.enabled", "spark.sql.geospatial.enabled"):
+        spark.conf.set(setting, "true")
+    df = spark.sql(f"SELECT {value} AS v UNION ALL SELECT NULL")
+    writer = df.write.format("pgflight").mode("append").option("url", server.url)
+    writer.option("createTable", "true")
+    if isinstance(expected, tuple):
+        writer.save("t")
+        found = database.rows("SELECT pg_typeof(v)::text, v::text FROM t ORDER BY v")
+        assert found == [expected, (expected[0], None)]
+        return
+    with pytest.raises(Exception) as raised:
+        writer.save("t")
+    error = described(raised.value)
+    assert (error.reason, error.column) == ("UNSUPPORTED", "v")
+    assert expected in str(error.hint)
+
+
+#: Expressions of nested types, and the JSON that lands.
+NESTED = {
+    "array(named_struct('a', 1, 'b', array(NULL, 'x')), NULL)": '[{"a": 1, "b": [null, "x"]}, null]',
+    "map('k', named_struct('m', map('n', NULL, 'o', 1.50)), 'l', NULL)": '{"k": {"m": {"n": null, "o": 1.50}}, "l": null}',
+    "named_struct('s', named_struct('d', date'2024-02-29', 'n', array(1, NULL)), 'u', NULL)": '{"s": {"d": "2024-02-29", "n": [1, null]}, "u": null}',
+    "array(array(map('k', true)), array(), NULL)": '[[{"k": true}], [], null]',
+    "array(CAST(NULL AS int))": "[null]",
+}
+
+
+def test_nested_values_keep_their_nulls(
+    spark: SparkSession, server: Server, database: Database
+) -> None:
+    names = [f"c{number}" for number in range(len(NESTED))]
+    database.run(f"CREATE TABLE t (id int8, {', '.join(f'{name} jsonb' for name in names)})")
+    given = ", ".join(f"{value} AS {name}" for value, name in zip(NESTED, names))
+    # Values and NULLs alternate, over several batches.
+    absent = ", ".join(f"IF(id % 2 = 0, {name}, NULL) AS {name}" for name in names)
+    df = spark.sql(f"SELECT id, {absent} FROM (SELECT id, {given} FROM range(0, 90000, 1, 2))")
+    df.write.format("pgflight").mode("append").option("url", server.url).save("t")
+    for name, expected in zip(names, NESTED.values()):
+        found = f"SELECT count(*), count({name}), count(*) FILTER (WHERE id % 2 = 0 AND {name} = '{expected}') FROM t"
+        assert database.rows(found) == [(90_000, 45_000, 45_000)], name
 
 
 def test_a_frame_of_1000_columns_lands(
@@ -176,6 +216,37 @@ def test_batches_are_cut_to_the_limit_of_the_server(
     assert database.rows("SELECT count(*), sum(length(s)), count(DISTINCT s) FROM t") == [
         (40, 28_000_000, 26)
     ]
+
+
+@pytest.mark.parametrize("way", ["token", "tokenFile"])
+def test_a_token_authenticates(
+    spark: SparkSession, database: Database, tmp_path: Path, way: str
+) -> None:
+    database.run("CREATE TABLE t (id int8)")
+    token, file = "pgf_a-token-of-a-test", tmp_path / "token"
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    (tmp_path / "pgflight.toml").write_text(
+        f"""
+        [server]
+        [principals.etl]
+        tokens = ["sha256:{digest}"]
+        grants = [{{ tables = ["public.t"], modes = ["append"] }}]
+        """
+    )
+    with Server(database.url, "--config", str(tmp_path / "pgflight.toml")) as server:
+        writer = spark.range(0, 10, 1, 2).write.format("pgflight").mode("append")
+        writer.option("url", server.url)
+        for given in (token, "pgf_another"):
+            file.write_text(given)
+            writer.option(way, given if way == "token" else str(file))
+            if given == token:
+                writer.save("t")
+                continue
+            with pytest.raises(Exception) as raised:
+                writer.save("t")
+            assert described(raised.value).reason == "UNAUTHENTICATED"
+            assert given not in str(raised.value)
+    assert database.count("t") == 10
 
 
 def test_certificates_authenticate_server_and_client(
@@ -225,154 +296,6 @@ def test_certificates_authenticate_server_and_client(
         assert database.count("t") == 10
     finally:
         server.stop()
-
-
-# ── the catalog ──────────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def pg(spark: SparkSession, server: Server, database: Database) -> Iterator[str]:
-    """The name of a catalog of the test's own."""
-    name = f"pg{abs(hash(server.url))}"
-    spark.conf.set(f"spark.sql.catalog.{name}", "io.pgflight.spark.PgCatalog")
-    spark.conf.set(f"spark.sql.catalog.{name}.url", server.url)
-    yield name
-    spark.conf.unset(f"spark.sql.catalog.{name}")
-    spark.conf.unset(f"spark.sql.catalog.{name}.url")
-
-
-def test_sql_inserts_and_overwrites(spark: SparkSession, database: Database, pg: str) -> None:
-    database.run(
-        "CREATE TABLE t (id int8, at timestamp, u uuid, j jsonb, tags text[], n numeric(10, 2))"
-    )
-    values = (
-        "SELECT id, timestamp'2024-05-01 12:30:00', '00000000-0000-0000-0000-00000000000a',"
-        " '{\"a\": 1}', array('x', 'y'), id / 4 FROM range(10)"
-    )
-    spark.sql(f"INSERT INTO {pg}.public.t {values}")
-    assert database.rows(
-        "SELECT count(*), sum(n)::text, min(at)::text, min(u::text), bool_and(j @> '{\"a\": 1}'), max(tags) FROM t"
-    ) == [
-        (
-            10,
-            "11.25",
-            "2024-05-01 12:30:00",
-            "00000000-0000-0000-0000-00000000000a",
-            True,
-            ["x", "y"],
-        )
-    ]
-    spark.sql(f"INSERT OVERWRITE {pg}.public.t {values} WHERE id < 3")
-    assert database.count("t") == 3
-
-
-def test_a_condition_or_partitions_are_overwritten(
-    spark: SparkSession, database: Database, pg: str
-) -> None:
-    database.run('CREATE TABLE t (id int8, "Day" date, note text, ok boolean, n numeric(10, 2))')
-    days = "SELECT id, date'2026-01-01' + int(id) AS Day, 'it''s' AS note, id > 2 AS ok, id / 4 AS n FROM range(5)"
-    days = days.replace("int(id) AS Day", "cast(id AS int) AS Day")
-    writer = spark.sql(days)
-    writer.writeTo(f"{pg}.public.t").append()
-    for condition, left in [
-        ("Day = date'2026-01-02' AND note = 'it''s'", "1"),
-        ("Day >= date'2026-01-04' OR n <= 0.25", "0+1+3+4"),
-        ("Day IN (date'2026-01-02', date'2026-01-03') AND NOT ok = true", "1+2"),
-        ("note <=> 'it''s' AND id BETWEEN 1 AND 2", "1+2"),
-        ("note IS NOT NULL AND id > 3", "4"),
-    ]:
-        before = database.count("t")
-        rows = spark.sql(f"SELECT * FROM ({days}) WHERE {condition}")
-        rows.writeTo(f"{pg}.public.t").overwrite(expr(condition))
-        assert database.count("t") == before
-        found = "SELECT string_agg(id::text, '+' ORDER BY id) FROM t WHERE xmin = (SELECT xmin FROM t ORDER BY age(xmin) LIMIT 1)"
-        assert database.value(found) == left, condition
-    rows = spark.sql(f"SELECT * FROM ({days}) WHERE id < 2")
-    rows.writeTo(f"{pg}.public.t").option("replaceBy", "Day").overwritePartitions()
-    assert database.count("t") == 5
-    wrong: dict[str, Callable[[Any], None]] = {
-        "option replaceBy": lambda writer: writer.overwritePartitions(),
-        # Spark 3.3 says that it cannot translate the condition.
-        r"not support overwrite|cannot translate": lambda writer: writer.overwrite(
-            expr("length(note) = 2")
-        ),
-        "leave them out": lambda writer: writer.option("replaceBy", "Day").overwrite(
-            expr("id = 1")
-        ),
-    }
-    for hint, write in wrong.items():
-        with pytest.raises(Exception) as raised:
-            write(rows.writeTo(f"{pg}.public.t"))
-        assert re.search(hint, str(raised.value))
-
-
-def test_tables_and_columns_are_shown(spark: SparkSession, database: Database, pg: str) -> None:
-    database.run("CREATE SCHEMA sales; CREATE TABLE sales.orders (id int8, note text)")
-    tables = [row["tableName"] for row in spark.sql(f"SHOW TABLES IN {pg}.sales").collect()]
-    assert tables == ["orders"]
-    columns = spark.sql(f"DESCRIBE {pg}.sales.orders").collect()
-    assert [(row["col_name"], row["data_type"]) for row in columns[:2]] == [
-        ("id", "bigint"),
-        ("note", "string"),
-    ]
-    namespaces = [row[0] for row in spark.sql(f"SHOW NAMESPACES IN {pg}").collect()]
-    assert "sales" in namespaces
-
-
-def test_create_table_as_is_all_or_nothing(
-    spark: SparkSession, database: Database, pg: str
-) -> None:
-    spark.sql(f"CREATE TABLE {pg}.public.t AS SELECT id, 'a' AS s FROM range(100)")
-    assert database.count("t") == 100
-    with pytest.raises(Exception, match="already exists"):
-        spark.sql(f"CREATE TABLE {pg}.public.t AS SELECT 1 AS id")
-    fails = "SELECT id, IF(id > 90, raise_error('stop'), 'b') AS s FROM range(0, 100, 1, 4)"
-    for name in ("t", "new"):
-        with pytest.raises(Exception, match="stop"):
-            spark.sql(f"CREATE OR REPLACE TABLE {pg}.public.{name} AS {fails}")
-    assert database.rows("SELECT count(*), max(s) FROM t") == [(100, "a")]
-    assert database.value("SELECT to_regclass('new')") is None
-    spark.sql(f"CREATE OR REPLACE TABLE {pg}.public.t AS SELECT id, 'c' AS s FROM range(7)")
-    assert database.rows("SELECT count(*), max(s) FROM t") == [(7, "c")]
-
-
-def test_a_table_is_written_by_its_name(spark: SparkSession, database: Database, pg: str) -> None:
-    database.run("CREATE TABLE t (id int8 PRIMARY KEY, s text); INSERT INTO t VALUES (1, 'old')")
-    df = spark.range(3).selectExpr("id", "'new' AS s")
-    df.writeTo(f"{pg}.public.t").option("writeMode", "upsert").option("keys", "id").append()
-    assert database.rows("SELECT id, s FROM t ORDER BY id") == [(0, "new"), (1, "new"), (2, "new")]
-
-
-@pytest.mark.parametrize(
-    ("statement", "hint"),
-    [
-        ("SELECT * FROM {t}", "format('jdbc')"),
-        ("DELETE FROM {t} WHERE id = 1", "writeMode"),
-        ("DROP TABLE {t}", "in PostgreSQL"),
-        ("ALTER TABLE {t} ADD COLUMN x int", "schemaEvolution=add_columns"),
-        (
-            "MERGE INTO {t} t USING (SELECT 1L AS id) s ON t.id = s.id WHEN MATCHED THEN DELETE",
-            "writeMode",
-        ),
-    ],
-)
-def test_what_the_catalog_cannot_do_names_what_does(
-    spark: SparkSession, database: Database, pg: str, statement: str, hint: str
-) -> None:
-    database.run("CREATE TABLE t (id int8)")
-    with pytest.raises(Exception) as raised:
-        spark.sql(statement.format(t=f"{pg}.public.t")).collect()
-    assert hint in str(described(raised.value).hint)
-
-
-@needs_functions
-@pytest.mark.parametrize("block", blocks("jvm"), ids=lambda block: block.place)
-def test_a_block_of_the_docs_writes_its_rows(
-    block: Block, spark: SparkSession, server: Server, database: Database, tmp_path: Path
-) -> None:
-    df = trips(spark, block, tmp_path)
-    df.createOrReplaceTempView("new_trips")
-    block.run(server, database, tmp_path, spark=spark, df=df)
 
 
 # ── streams ──────────────────────────────────────────────────────────────────

@@ -1,6 +1,5 @@
 package io.pgflight.spark;
 
-import io.pgflight.write.Attempt;
 import org.apache.spark.sql.connector.metric.CustomMetric;
 import org.apache.spark.sql.connector.metric.CustomSumMetric;
 import org.apache.spark.sql.connector.metric.CustomTaskMetric;
@@ -18,15 +17,12 @@ public final class WriteMetrics {
         return new CustomMetric[] {new Rows(), new Bytes(), new Waited()};
     }
 
-    /** Returns the metrics of a task. The attempt is null until the task has rows. */
-    public static CustomTaskMetric[] current(Attempt attempt) {
-        if (attempt == null) {
-            return new CustomTaskMetric[0];
-        }
+    /** Returns the metrics of a task. */
+    public static CustomTaskMetric[] of(long rowCount, long byteCount, long waitedNanos) {
         return new CustomTaskMetric[] {
-            new Value(ROWS, attempt.rowCount()),
-            new Value(BYTES, attempt.byteCount()),
-            new Value(WAITED, attempt.waitedNanos() / 1_000_000)
+            new Value(ROWS, rowCount),
+            new Value(BYTES, byteCount),
+            new Value(WAITED, waitedNanos / 1_000_000)
         };
     }
 
@@ -56,7 +52,7 @@ public final class WriteMetrics {
         }
     }
 
-    /** Milliseconds for which tasks waited for the server. */
+    /** Milliseconds for which tasks waited for the server while they had rows. */
     public static final class Waited extends CustomSumMetric {
         @Override
         public String name() {

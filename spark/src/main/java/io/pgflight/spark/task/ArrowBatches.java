@@ -19,6 +19,8 @@ final class ArrowBatches implements AutoCloseable {
     /** Rows of a batch. Spark 3 writes intervals into vectors that it does not enlarge, of 3,970 values. */
     private static final int MAX_ROWS = 64 << 10;
     private static final int MAX_INTERVAL_ROWS = 3900;
+    /** Arrow's own initial capacity of a vector, which grows as needed. */
+    private static final int USUAL_CAPACITY = 3970;
     /** Bytes of a message that are kept free for what is not the batch. */
     private static final long HEADROOM_BYTES = 64 << 10;
     /** The default limit of a gRPC server. */
@@ -46,7 +48,19 @@ final class ArrowBatches implements AutoCloseable {
         targetBytes = Math.min(TARGET_BYTES, this.maxMessageBytes);
         maxRows = schema.hasInterval() ? MAX_INTERVAL_ROWS : MAX_ROWS;
         root = VectorSchemaRoot.create(schema.toArrow(), allocator);
+        if (!schema.hasInterval()) {
+            shrink();
+        }
         writer = ArrowWriter.create(root);
+    }
+
+    /** Makes vectors no larger than a batch needs: by default each one has room for thousands of rows. */
+    private void shrink() {
+        // Spark's rows have 8 bytes for each column.
+        long mostRows = targetBytes / (8L * Math.max(1, root.getFieldVectors().size()));
+        for (FieldVector vector : root.getFieldVectors()) {
+            vector.setInitialCapacity((int) Math.max(1, Math.min(mostRows, USUAL_CAPACITY)));
+        }
     }
 
     /** Adds a row. Passes the batch on once it is full. */
@@ -71,6 +85,16 @@ final class ArrowBatches implements AutoCloseable {
         rowCount = 0;
         byteCount = 0;
         writer.reset();
+    }
+
+    /** Returns the number of rows that were not passed on yet. */
+    int pendingRows() {
+        return rowCount;
+    }
+
+    /** Returns the bytes of these rows as Spark has them, which are about those of their batch. */
+    long pendingBytes() {
+        return byteCount;
     }
 
     /** Frees the memory. Rows that were not passed on are lost. */

@@ -72,8 +72,15 @@ final class AttemptWriter implements DataWriter<InternalRow> {
         }
     }
 
+    /** Spark asks for the last time before {@link #commit}, so rows count that the last batch will send. */
     @Override
     public CustomTaskMetric[] currentMetricsValues() {
-        return WriteMetrics.current(attempt);
+        if (attempt == null) {
+            return new CustomTaskMetric[0];
+        }
+        return WriteMetrics.of(
+                attempt.rowCount() + batches.pendingRows(),
+                attempt.byteCount() + batches.pendingBytes(),
+                attempt.waitedNanos());
     }
 }

@@ -162,6 +162,9 @@ public final class FrameSchema implements Serializable {
                 return "cast the column to string, or use a day-time interval";
             case "VariantType":
                 return "write to_json(column) into a jsonb column";
+            case "GeometryType":
+            case "GeographyType":
+                return "write st_asbinary(column) into a geometry, geography or bytea column";
             default:
                 return "cast the column to string";
         }
