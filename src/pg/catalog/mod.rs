@@ -16,11 +16,11 @@ pub use effects::side_effects;
 pub use facts::{LedgerFacts, ServerFacts, server_facts, unique_keys};
 pub use keys::{PrimaryKey, find_keys, primary_key};
 pub use list::{ListedTable, MAX_LISTED, count_at_once, describe_tables, writable_tables};
-pub(in crate::pg) use look::renamed;
 pub use look::{
     Table, check_same_name, check_same_table, checks_rows, find_oid, find_staging, find_table,
     kinds_of_table, lock_named, lock_table, staging_relation,
 };
+pub(in crate::pg) use look::{dropped, renamed};
 pub use names::{find_geometry, qualify, similar_relations};
 pub use operators::{check_literals, find_compared, find_condition};
 pub use requested_types::{check_copied_types, resolve_requested_types};

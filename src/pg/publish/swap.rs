@@ -6,7 +6,9 @@
 
 use super::shadow::new_shadow_name;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg::catalog::{Table, check_named_by_copy, check_same_name, lock_named, lock_table};
+use crate::pg::catalog::{
+    Table, check_named_by_copy, check_same_name, dropped, lock_named, lock_table,
+};
 use crate::pg::sql::{self, TableLock};
 use crate::pg::transaction::{Parameter, Transaction};
 use arrow_pgcopy::{QualifiedName, Relation};
@@ -43,18 +45,17 @@ pub async fn check_swappable(transaction: &Transaction, target: &Table) -> Resul
 /// Creates an empty table with the columns, defaults, checks and storage of the target, and without indexes.
 ///
 /// # Errors
-/// Any error that PostgreSQL reports.
+/// [`ErrorKind::NotFound`] when another session has dropped the target; any error that PostgreSQL reports.
 pub async fn create_twin(
     transaction: &Transaction,
     twin: &QualifiedName,
     target: &Relation,
 ) -> Result<()> {
+    let names = (twin.to_string(), target.name.to_string());
     let row = transaction
-        .query_one(
-            TWIN,
-            &[&target.oid, &twin.to_string(), &target.name.to_string()],
-        )
+        .query_opt(TWIN, &[&target.oid, &names.0, &names.1])
         .await?;
+    let row = row.ok_or_else(|| dropped(&target.name))?;
     transaction.define(row.get(0)).await?;
     // Default privileges may have granted rights on the twin. The swap grants those of the target.
     for row in transaction.query(UNDRESS, &[&twin.to_string()]).await? {

@@ -4,11 +4,13 @@ use super::keyed::{KeyedAction, Merge, newest, same_keys};
 use super::list::list;
 use super::null::is_null;
 use super::rows::overriding;
-use super::rules::DeleteWhen;
 use arrow_pgcopy::Ident;
 
 /// The column of a subquery that says whether a row deletes.
 const DELETES: &str = "\"_pgflight_deletes\"";
+
+/// The column of a subquery that is true for a row of the target.
+const IS_THERE: &str = "\"_pgflight_is_there\"";
 
 /// The way to recognise a row that an upsert inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,31 +31,14 @@ pub(in crate::pg) fn delete_changed(merge: &Merge<'_>) -> Option<String> {
     if merge.changes.tombstone.is_some() {
         return None;
     }
-    let (rows, conditions) = deleted(merge, delete_when);
-    let target = &merge.target.name;
-    Some(format!(
-        "DELETE FROM {target} t USING ({rows}) s WHERE {conditions}"
-    ))
-}
-
-/// Marks the rows of the target that the changes delete. `None` if the changes mark none.
-fn mark_changed(merge: &Merge<'_>) -> Option<String> {
-    let changes = merge.changes;
-    let delete_when = changes.delete_when.as_ref()?;
-    let (tombstone, newer_by) = (changes.tombstone.as_ref()?, changes.newer_by.as_ref()?);
-    let (rows, conditions) = deleted(merge, delete_when);
-    let target = &merge.target.name;
-    Some(format!(
-        "UPDATE {target} t SET {tombstone} = true, {newer_by} = s.{newer_by} FROM ({rows}) s WHERE {conditions}"
-    ))
-}
-
-/// Returns the rows `s` of the data, and the condition that `s` deletes the row `t` of the target.
-fn deleted(merge: &Merge<'_>, delete_when: &DeleteWhen) -> (String, String) {
     let mut conditions = vec![same_keys(merge), format!("s.{DELETES}")];
     conditions.extend((merge.compared.newer.iter()).map(|newer| newer.between("t", "s")));
     let rows = newest(merge, &format!(", {} AS {DELETES}", delete_when.holds()));
-    (rows, conditions.join(" AND "))
+    Some(format!(
+        "DELETE FROM {} t USING ({rows}) s WHERE {}",
+        merge.target.name,
+        conditions.join(" AND ")
+    ))
 }
 
 /// A statement that inserts rows.
@@ -65,14 +50,37 @@ pub(in crate::pg) enum Insert {
     Changes(String),
 }
 
+/// Returns whether a column identifies a row, or says which row is newer.
+fn is_decisive(merge: &Merge<'_>, name: &Ident) -> bool {
+    merge.compared.names().any(|key| key == name) || merge.changes.newer_by.as_ref() == Some(name)
+}
+
+/// Returns the values of rows of which some are marked as deleted, and the join that finds the rows of the target.
+///
+/// A delete keeps the values of the row that it marks. The INSERT has them too: the data may have NULL where the table has
+/// NOT NULL, and another session may remove the row meanwhile.
+fn marking(merge: &Merge<'_>, inserted: &[&Ident]) -> (String, String) {
+    let kept = inserted.iter().map(|name| match is_decisive(merge, name) {
+        true => format!("s.{name}"),
+        false => format!("CASE WHEN t.{IS_THERE} THEN t.{name} ELSE s.{name} END"),
+    });
+    let values = format!("{}, s.{DELETES}", list(kept));
+    let join = format!(
+        " LEFT JOIN (SELECT true AS {IS_THERE}, {} FROM {}) t ON s.{DELETES} AND {}",
+        list(inserted),
+        merge.target.name,
+        same_keys(merge)
+    );
+    (values, join)
+}
+
 /// Inserts and updates rows of the target.
 pub(in crate::pg) fn insert(merge: &Merge<'_>, new_rows: NewRows) -> Insert {
     let changes = merge.changes;
     let keys: Vec<&Ident> = merge.compared.names().collect();
     let newer = merge.compared.newer.as_ref();
     let is_set = |columns: &[Ident], name: &Ident| {
-        let is_forced = keys.contains(&name) || changes.newer_by.as_ref() == Some(name);
-        columns.is_empty() || is_forced || columns.contains(name)
+        columns.is_empty() || is_decisive(merge, name) || columns.contains(name)
     };
     let staged = merge.staging.columns.iter().map(|column| &column.name);
     let inserted: Vec<&Ident> = staged
@@ -93,30 +101,22 @@ pub(in crate::pg) fn insert(merge: &Merge<'_>, new_rows: NewRows) -> Insert {
     };
     let mut assignments: Vec<String> = updated.map(assign).collect();
     let mut names: Vec<&Ident> = inserted.clone();
-    let (rows, mut values) = match &changes.delete_when {
-        None => (newest(merge, ""), None),
-        Some(delete_when) => {
-            let rows = newest(merge, &format!(", {} AS {DELETES}", delete_when.holds()));
-            let values = list(inserted.iter().map(|name| format!("s.{name}")));
-            (rows, Some(values))
+    let plain = list(inserted.iter().map(|name| format!("s.{name}")));
+    // The values, and what follows the rows: a join or a condition.
+    let (values, only) = match (&changes.delete_when, &changes.tombstone) {
+        (None, _) => (plain, String::new()),
+        (Some(_), None) => (plain, format!(" WHERE NOT s.{DELETES}")),
+        (Some(_), Some(tombstone)) => {
+            let marking = marking(merge, &inserted);
+            names.push(tombstone);
+            assignments.push(format!("{tombstone} = EXCLUDED.{tombstone}"));
+            marking
         }
     };
-    let mut only = String::new();
-    if let Some(tombstone) = &changes.tombstone {
-        names.push(tombstone);
-        assignments.push(format!("{tombstone} = EXCLUDED.{tombstone}"));
-        values = values.map(|values| format!("{values}, s.{DELETES}"));
-        // The same statement marks the rows that exist, with the same snapshot. A row that another session commits after
-        // the snapshot conflicts. A row that deletes may have NULL where the table has NOT NULL.
-        only = format!(
-            " WHERE NOT s.{DELETES} OR NOT EXISTS (SELECT FROM {} t WHERE {})",
-            merge.target.name,
-            same_keys(merge)
-        );
-    } else if changes.delete_when.is_some() {
-        only = format!(" WHERE NOT s.{DELETES}");
-    }
-    let values = values.unwrap_or_else(|| list(inserted.iter().map(|name| format!("s.{name}"))));
+    let rows = match &changes.delete_when {
+        None => newest(merge, ""),
+        Some(delete_when) => newest(merge, &format!(", {} AS {DELETES}", delete_when.holds())),
+    };
     let equalities = merge.compared.equalities.iter();
     let conflicting = equalities.map(|equality| format!("{}{}", equality.key, equality.inferred));
     let inserting = format!(
@@ -138,23 +138,15 @@ pub(in crate::pg) fn insert(merge: &Merge<'_>, new_rows: NewRows) -> Insert {
         (NewRows::HaveNoXmax, _) => "t.xmax OPERATOR(pg_catalog.=) 0".to_owned(),
         (NewRows::HaveNoOld | NewRows::AreUnknown, _) => "true".to_owned(),
     };
-    let marked = match mark_changed(merge) {
-        Some(marking) => format!(", marked AS ({marking} RETURNING 1)"),
-        None => String::new(),
-    };
-    let marked_count = match marked.is_empty() {
-        true => "0::pg_catalog.int8",
-        false => "(SELECT pg_catalog.count(*) FROM marked)",
-    };
     let is_marked = match &changes.tombstone {
         Some(tombstone) => format!("COALESCE(t.{tombstone}, false)"),
         None => "false".to_owned(),
     };
     Insert::Changes(format!(
         "WITH changed(is_new, is_marked) AS (\
-         {inserting} DO UPDATE SET {assignments}{newer} RETURNING {is_new}, {is_marked}){marked} \
+         {inserting} DO UPDATE SET {assignments}{newer} RETURNING {is_new}, {is_marked}) \
          SELECT pg_catalog.count(*) FILTER (WHERE is_new AND NOT is_marked), \
                 pg_catalog.count(*) FILTER (WHERE NOT is_new AND NOT is_marked), \
-                pg_catalog.count(*) FILTER (WHERE is_marked) OPERATOR(pg_catalog.+) {marked_count} FROM changed"
+                pg_catalog.count(*) FILTER (WHERE is_marked) FROM changed"
     ))
 }

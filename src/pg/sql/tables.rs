@@ -25,9 +25,12 @@ pub(in crate::pg) fn lock_table(table: &QualifiedName, lock: TableLock) -> Strin
         TableLock::Replace => "SHARE ROW EXCLUSIVE",
         TableLock::Truncate => "ACCESS EXCLUSIVE",
     };
-    // A write that keeps others out of a part of a table also keeps them out of its partitions, which may be named
-    // themselves.
-    let only = if lock == TableLock::Keep { "" } else { "ONLY " };
+    // A write that keeps others out of a table, or of a part of it, also keeps them out of its partitions, which may be
+    // named themselves. TRUNCATE locks them.
+    let only = match lock {
+        TableLock::Keep | TableLock::Replace => "",
+        TableLock::Insert | TableLock::Truncate => "ONLY ",
+    };
     let statement = format!("LOCK TABLE {only}{table} IN {mode} MODE");
     match lock {
         TableLock::Insert => format!("SAVEPOINT lock; {statement}; RELEASE SAVEPOINT lock"),

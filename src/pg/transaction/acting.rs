@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use futures_util::future::join;
 use tokio_postgres::SimpleQueryMessage;
 
-use super::leftovers::{self, Leftovers};
+use super::leftovers;
 use super::lifecycle::Transaction;
 use super::parameter::Parameter;
 use super::roles::{Actor, Path, State, may_not_act_as, not_in_force};
@@ -128,30 +128,14 @@ impl Transaction {
     pub async fn renew_settings(&self) -> Result<()> {
         match self.settings() {
             Some(settings) if self.state().has_written => {
-                // Without a pooler, the session began with the defaults of all settings.
-                let reset = match self.connection()?.is_pooled() {
-                    true => self.left_settings().await?,
-                    false => "RESET ALL; ".to_owned(),
-                };
                 // The path is among the settings.
                 let path = Path::Server.statement();
-                let temporary = leftovers::RESET_TEMPORARY;
-                self.execute_all(&format!("{temporary}{reset}{settings}; {path}"))
+                let reset = leftovers::within();
+                self.execute_all(&format!("{reset}{settings}; {path}"))
                     .await
             }
             _ => Ok(()),
         }
-    }
-
-    /// Returns the statements that reset what the code of a table left in the session of a pooler.
-    async fn left_settings(&self) -> Result<String> {
-        let query = format!("SELECT {}", leftovers::query());
-        let mut left = Leftovers::read(self.query_one(&query, &[]).await?.get(0))?;
-        if let Some(hidden) = left.as_ref().filter(|left| left.are_hidden()) {
-            self.execute_all(&hidden.reset()).await?;
-            left = Leftovers::read(self.query_one(&query, &[]).await?.get(0))?;
-        }
-        Ok(left.map_or_else(String::new, |left| left.reset()))
     }
 
     async fn act_as(&self, actor: Actor) -> Result<()> {

@@ -1,85 +1,35 @@
-//! What other clients of a pooler left in a session.
+//! What the code of a table, or another client of a pooler, left in a session.
 //!
 //! Behind a pooler in transaction mode, a session serves many clients. A client, or the code of a table, may have set a
 //! setting for the session: one that changes how durable a commit is, what rows mean, which tables code finds, or
-//! whether PostgreSQL takes writes. So each transaction asks for such settings when it begins, and resets them. Settings
-//! that an application invents, advisory locks and LISTEN are left to the pooler.
+//! whether PostgreSQL takes writes. Advisory locks and LISTEN are left to the pooler.
 
-use crate::error::Result;
-use arrow_pgcopy::Ident;
+use uuid::Uuid;
 
-/// The setting that the BEGIN of the next transaction reads.
-const READ_ONLY: &str = "default_transaction_read_only";
+/// Resets the settings of a session, also those of extensions that are not loaded yet. A pooler keeps the encoding equal
+/// for its client, which is this server.
+const RESET_SETTINGS: &str = "RESET ALL; SET client_encoding = 'UTF8'; ";
 
-/// The prefix of the settings of PL/pgSQL. They stand for all if pg_settings does not show them.
-const PLPGSQL: &str = "plpgsql";
+/// Drops what was left in a session beside settings. A table may be locked by another session.
+const RESET_OBJECTS: &str = "SET LOCAL lock_timeout = 2000; CLOSE ALL; DISCARD TEMP; ";
 
-/// Statements that drop the temporary objects that were left in a session. What was left may include a timeout, and a
-/// table that another session has locked.
-pub(super) const RESET_TEMPORARY: &str = "\
-    SET LOCAL statement_timeout TO DEFAULT; SET LOCAL lock_timeout = 2000; DISCARD TEMP; ";
-
-/// Returns SQL for the names of the settings that differ from those with which the session began, separated by commas;
-/// empty if there is none. It excludes settings of the transaction itself, those that its first statements have set,
-/// those that a pooler keeps equal for its client, and those that only a superuser may reset. Before PL/pgSQL is loaded,
-/// its settings are not shown, and [`PLPGSQL`] is among the names if one of them is set.
-pub(super) fn query() -> String {
-    let own = "'{search_path,client_encoding,application_name,lock_timeout,\
-               transaction_isolation,transaction_read_only,transaction_deferrable}'";
-    let of_plpgsql =
-        "'{plpgsql.check_asserts,plpgsql.print_strict_params,plpgsql.variable_conflict}'";
-    format!(
-        "(SELECT pg_catalog.concat_ws(',', \
-            pg_catalog.string_agg(s.name, ',') FILTER (WHERE s.source OPERATOR(pg_catalog.=) 'session' \
-                AND pg_catalog.concat(s.setting) OPERATOR(pg_catalog.<>) pg_catalog.concat(s.reset_val) \
-                AND s.name OPERATOR(pg_catalog.<>) ALL ({own}::pg_catalog.text[]) \
-                AND (s.context OPERATOR(pg_catalog.=) 'user' \
-                     OR pg_catalog.current_setting('is_superuser') OPERATOR(pg_catalog.=) 'on')), \
-            CASE WHEN pg_catalog.count(*) FILTER (WHERE pg_catalog.starts_with(s.name, '{PLPGSQL}.')) \
-                      OPERATOR(pg_catalog.=) 0 \
-                 THEN (SELECT pg_catalog.max('{PLPGSQL}') FROM pg_catalog.unnest({of_plpgsql}::pg_catalog.text[]) AS p(name) \
-                       WHERE pg_catalog.current_setting(p.name, true) OPERATOR(pg_catalog.<>) '') END) \
-          FROM pg_catalog.pg_settings AS s)"
-    )
+/// Returns the statements before the BEGIN of a transaction in a session of a pooler. They are a transaction of their own,
+/// because BEGIN reads settings, and an extension that is loaded takes the settings of before the transaction. A pooler
+/// gives all statements of one message to the same session.
+pub(super) fn before_begin() -> String {
+    format!("BEGIN; {RESET_SETTINGS}{RESET_OBJECTS}COMMIT; ")
 }
 
-/// Settings that were left in a session.
-#[derive(Debug)]
-pub(super) struct Leftovers(Vec<Ident>);
+/// Returns the statements that reset the session within a transaction. The settings of the transaction follow.
+pub(super) fn within() -> String {
+    format!("{RESET_SETTINGS}{RESET_OBJECTS}SELECT {}; ", reseed())
+}
 
-impl Leftovers {
-    /// Reads the answer to [`query`]. Returns `None` if nothing was left.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) for names that no setting has.
-    pub(super) fn read(names: Option<&str>) -> Result<Option<Self>> {
-        let Some(names) = names.filter(|names| !names.is_empty()) else {
-            return Ok(None);
-        };
-        let names: std::result::Result<_, _> = names.split(',').map(Ident::new).collect();
-        Ok(Some(Self(names?)))
-    }
-
-    /// Returns whether the session begins read-only transactions because of them.
-    pub(super) fn forbid_writes(&self) -> bool {
-        self.has(READ_ONLY)
-    }
-
-    /// Returns whether PL/pgSQL has settings that are not shown. [`Leftovers::reset`] makes PostgreSQL show them.
-    pub(super) fn are_hidden(&self) -> bool {
-        self.has(PLPGSQL)
-    }
-
-    /// Returns the statements that reset them for the session.
-    pub(super) fn reset(&self) -> String {
-        if self.are_hidden() {
-            return "DO LANGUAGE plpgsql 'BEGIN END'; ".to_owned();
-        }
-        let reset = |name: &Ident| format!("SET SESSION {name} TO DEFAULT; ");
-        self.0.iter().map(reset).collect()
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|left| left.as_str() == name)
-    }
+/// Returns a call that makes `random()` unpredictable again. No statement resets what `setseed()` has set.
+pub(super) fn reseed() -> String {
+    // 64 random bits, mapped to -1 up to 1.
+    let (bits, _) = Uuid::new_v4().as_u64_pair();
+    #[expect(clippy::cast_precision_loss, reason = "a seed has 53 bits")]
+    let seed = bits as f64 / u64::MAX as f64 * 2.0 - 1.0;
+    format!("pg_catalog.setseed({seed}::pg_catalog.float8)")
 }

@@ -10,18 +10,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 use super::access::Access;
-use super::leftovers::{self, Leftovers};
+use super::leftovers;
 use super::roles::{self, Roles, State, may_not_act_as, not_in_force};
 use crate::error::{Error, Result};
 use crate::pg::connection::{About, Connection, Connector, NO_ANSWER_HINT};
 use crate::pg::copy_turns::Turn;
 use arrow_pgcopy::Ident;
-
-/// The settings of a session without a pooler are those with which it began: see [`Connection::reset`].
-const NOTHING_LEFT: &str = "NULL::pg_catalog.text";
-
-/// How often a transaction begins, in sessions of a pooler in which something was left that a new transaction resets.
-const MAX_BEGINS: usize = 8;
 
 pub(super) const COMMIT: &str = "COMMIT";
 
@@ -83,24 +77,18 @@ impl Transaction {
             settings: None,
             permits: Vec::new(),
         };
-        for _ in 0..MAX_BEGINS {
-            let batch = begin_batch(
-                role,
-                session,
-                limits.lock_timeout,
-                transaction.connection()?,
-            );
-            let answers = transaction.ask(&batch, role).await?;
-            let left = transaction.read_begin(&roles::rows(answers), role)?;
-            let Some(left) = left else { break };
-            if !transaction.reset(&left, session).await? {
-                break;
-            }
-        }
+        let batch = begin_batch(
+            role,
+            session,
+            limits.lock_timeout,
+            transaction.connection()?,
+        );
+        let answers = transaction.ask(&batch, role).await?;
+        transaction.read_begin(&roles::rows(answers), role)?;
         Ok(transaction)
     }
 
-    /// Sends statements that cost PostgreSQL nothing.
+    /// Sends the statements that begin the transaction, after those that reset the session of a direct connection.
     async fn ask(&mut self, batch: &str, role: Option<&Ident>) -> Result<Vec<SimpleQueryMessage>> {
         let connection = self.connection()?;
         let answer_timeout = connection.answer_timeout();
@@ -136,40 +124,21 @@ impl Transaction {
         })
     }
 
-    /// Resets what another client of a pooler left in the session. Returns whether the transaction has to begin again:
-    /// the access mode of one that has begun stays, and settings that were hidden are reset by the next one.
-    async fn reset(&mut self, left: &Leftovers, session: Option<&str>) -> Result<bool> {
-        let is_read_only = self.access == Access::ReadOnly && left.forbid_writes();
-        let begins_again = is_read_only || left.are_hidden();
-        let after = match begins_again {
-            true => COMMIT.to_owned(),
-            false => settings(session, self.limits.lock_timeout, self.connection()?),
-        };
-        self.ask(&format!("{}{after}", left.reset()), None).await?;
-        Ok(begins_again)
-    }
-
-    /// Reads the roles and the access mode from the answers to [`roles::begin`], and returns what was left in the
-    /// session.
+    /// Reads the roles and the access mode from the answers to [`roles::begin`].
     ///
     /// # Errors
     /// [`ErrorKind::PermissionDenied`](crate::error::ErrorKind::PermissionDenied) when another role than `role` is in
     /// force.
-    fn read_begin(
-        &mut self,
-        answers: &[SimpleQueryRow],
-        role: Option<&Ident>,
-    ) -> Result<Option<Leftovers>> {
+    fn read_begin(&mut self, answers: &[SimpleQueryRow], role: Option<&Ident>) -> Result<()> {
         let name = |row: &SimpleQueryRow| Ident::new(row.get(0).unwrap_or_default());
         let (Some(first), Some(last)) = (answers.first(), answers.last()) else {
             return Err(Error::internal("PostgreSQL did not return its role"));
         };
         let found = name(last)?;
         self.access = Access::from_settings(first.get(1), first.get(2));
-        let left = Leftovers::read(first.get(3))?;
         let checked = match role {
             Some(role) if *role != found => Err(not_in_force(role, found.as_str())),
-            _ => Ok(left),
+            _ => Ok(()),
         };
         self.roles.set_login(name(first)?, found);
         checked
@@ -277,12 +246,12 @@ fn begin_batch(
     lock_timeout: Duration,
     connection: &Connection,
 ) -> String {
-    let (left, reset) = match connection.is_pooled() {
-        true => (leftovers::query(), leftovers::RESET_TEMPORARY),
-        false => (NOTHING_LEFT.to_owned(), ""),
+    let reset = match connection.is_pooled() {
+        true => leftovers::before_begin(),
+        false => String::new(),
     };
     let settings = settings(session, lock_timeout, connection);
-    format!("{}; {settings}", roles::begin(role, reset, &left))
+    format!("{reset}{}; {settings}", roles::begin(role))
 }
 
 /// Builds the statements that set what holds in every transaction.

@@ -11,6 +11,7 @@
 
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
+use super::leftovers;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::sql;
 use arrow_pgcopy::Ident;
@@ -115,8 +116,8 @@ impl State {
 }
 
 /// Returns the statements that begin a transaction in a target's role, or in the session's own. Their answers have the
-/// roles in force, the access mode, and the value of the SQL expression `left`. The statements `reset` run first.
-pub(super) fn begin(role: Option<&Ident>, reset: &str, left: &str) -> String {
+/// roles in force and the access mode.
+pub(super) fn begin(role: Option<&Ident>) -> String {
     let role = match role {
         Some(role) => format!("; {}; SELECT current_user", sql::set_role(role)),
         None => String::new(),
@@ -125,10 +126,11 @@ pub(super) fn begin(role: Option<&Ident>, reset: &str, left: &str) -> String {
     // left to PostgreSQL's settings: a DBA may have made a database read-only. The role is reset because another client
     // of a pooler may have left one in the session.
     format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED; {reset}{}; SET LOCAL role TO DEFAULT; \
+        "BEGIN ISOLATION LEVEL READ COMMITTED; {}; SET LOCAL role TO DEFAULT; \
          SELECT current_user, pg_catalog.current_setting('transaction_read_only'), \
-         pg_catalog.pg_is_in_recovery(), {left}{role}",
-        Path::Server.statement()
+         pg_catalog.pg_is_in_recovery(), {}{role}",
+        Path::Server.statement(),
+        leftovers::reseed()
     )
 }
 

@@ -7,6 +7,7 @@ mod view;
 pub use later::kinds_of_table;
 use tokio_postgres::Row;
 
+pub(in crate::pg) use self::read::dropped;
 use self::read::read;
 use self::view::check_view;
 pub use self::view::checks_rows;
@@ -216,10 +217,6 @@ fn locked_by_other(error: Error, name: &QualifiedName) -> Error {
             "end its transaction, or raise --lock-timeout; its pid is in pg_locks, where relation is '{}'::regclass",
             name.to_string().replace('\'', "''")
         ))
-}
-
-fn dropped(name: &QualifiedName) -> Error {
-    Error::not_found("the table was dropped by another session").with_table(name)
 }
 
 /// Reads a row of [`LOOK`] about a table that can be written.

@@ -60,7 +60,10 @@ pub(super) async fn read(
             identity_always,
         });
     }
-    let granted = PRIVILEGES.into_iter().zip(row.get::<_, Vec<bool>>(6));
+    // PostgreSQL looks up privileges later than the row, and returns NULL for a table that is gone by then.
+    let granted: Option<Vec<bool>> = row.get::<_, Vec<Option<bool>>>(6).into_iter().collect();
+    let granted = granted.ok_or_else(|| dropped(&name))?;
+    let granted = PRIVILEGES.into_iter().zip(granted);
     Ok(Table {
         relation: Relation { oid, name, columns },
         copy_obstacle: row.get(4),
@@ -72,6 +75,11 @@ pub(super) async fn read(
         role: row.get(7),
         version,
     })
+}
+
+/// The error for a table that another session has dropped since it was found.
+pub(in crate::pg) fn dropped(name: &QualifiedName) -> Error {
+    Error::not_found("the table was dropped by another session").with_table(name)
 }
 
 /// The privileges of a row of [`LOOK`](super::LOOK), in its order.
